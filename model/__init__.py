@@ -1,0 +1,42 @@
+"""From OHLCV bars to a trained direction network: features, windows, training, checkpoints.
+
+Names are resolved when they are first used, so that serving a model loads neither the training code nor scikit-learn.
+"""
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from model.bars import BarsError, BarsWarning, read_bars
+    from model.checkpoint import Checkpoint, CheckpointError
+    from model.features import FEATURE_NAMES, FeatureEngineer
+    from model.network import BiLSTMClassifier, NetworkConfig
+    from model.sample import sample_bars
+    from model.training import TrainConfig, TrainingDiverged, fit
+    from model.windows import DataPreprocessor, TimeSeriesDataset, make_labels
+
+__all__ = [
+    "BarsError", "BarsWarning", "BiLSTMClassifier", "Checkpoint", "CheckpointError", "DataPreprocessor", "FEATURE_NAMES",
+    "FeatureEngineer", "NetworkConfig", "TimeSeriesDataset", "TrainConfig", "TrainingDiverged", "fit", "make_labels",
+    "read_bars", "sample_bars",
+]
+
+_HOMES = {
+    "bars": ("BarsError", "BarsWarning", "read_bars"),
+    "checkpoint": ("Checkpoint", "CheckpointError"),
+    "features": ("FEATURE_NAMES", "FeatureEngineer"),
+    "network": ("BiLSTMClassifier", "NetworkConfig"),
+    "sample": ("sample_bars",),
+    "training": ("TrainConfig", "TrainingDiverged", "fit"),
+    "windows": ("DataPreprocessor", "TimeSeriesDataset", "make_labels"),
+}
+_HOME_OF = {name: f"model.{home}" for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'model' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,48 @@
+"""The networks: windows of scaled features in, one logit out."""
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What is needed to rebuild a network; kept in every checkpoint.
+
+    features: columns of a window. hidden: cells per direction and layer. layers: stacked LSTM layers.
+    dropout: share of activations dropped between layers and before the head, in training only.
+    """
+
+    features: int = 86
+    hidden: int = 128
+    layers: int = 2
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name, highest in (("features", 1024), ("hidden", 2048), ("layers", 16)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= highest:
+                raise ValueError(f"`{name}` must be a whole number from 1 to {highest}, got {value!r}.")
+        if not isinstance(self.dropout, float) or not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"`dropout` must be a number from 0 up to but not including 1, got {self.dropout!r}.")
+
+
+class BiLSTMClassifier(nn.Module):
+    """A bidirectional LSTM over a window and a linear head on the final states of both directions."""
+
+    def __init__(self, config: NetworkConfig = NetworkConfig()) -> None:
+        super().__init__()
+        self.config = config
+        between = config.dropout if config.layers > 1 else 0.0
+        self.lstm = nn.LSTM(config.features, config.hidden, config.layers, batch_first=True, dropout=between, bidirectional=True)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(2 * config.hidden, 1)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Return the logits of "up": (batch, 50, features) -> (batch,)."""
+        _, (states, _) = self.lstm(windows)  # (2 * layers, batch, hidden)
+        # Both directions have read the whole window in their final states. The last step of the output would hold a
+        # backward half that has read one bar only: the same number of parameters, most of the memory lost.
+        final = torch.cat((states[-2], states[-1]), dim=1)  # (batch, 2 * hidden)
+        logits: Tensor = self.head(self.dropout(final)).squeeze(1)
+        return logits

@@ -1,0 +1,40 @@
+"""The scaler as plain numbers: what training fitted, applied alike in training, backtest and live."""
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """z = (feature - mean) / scale, zero where a column is not kept, clipped to +-clip.
+
+    mean, scale: one number per feature column. kept: False for calendar columns whose cycle the training span does not
+    cover twice: there they would be a disguised time trend.
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    kept: tuple[bool, ...]
+    clip: float = 8.0
+
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.scale) == len(self.kept):
+            raise ValueError(f"mean, scale and kept must be equally long, got {len(self.mean)}, {len(self.scale)}, {len(self.kept)}.")
+        if not min(self.scale) > 0 or not self.clip > 0:
+            raise ValueError(f"scale and clip must be above 0, got {min(self.scale)} and {self.clip}.")
+        # Arrays are built once: a live bar scales one row, and building them would cost more than the arithmetic.
+        object.__setattr__(self, "_mean", np.array(self.mean))
+        object.__setattr__(self, "_factor", np.array(self.kept) / np.array(self.scale))
+
+    def transform(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the z-scores of feature rows: (n, features) float64 -> (n, features) float32."""
+        return np.clip(self._scores(features), -self.clip, self.clip).astype(np.float32)
+
+    def clipped(self, features: NDArray[np.float64]) -> int:
+        """Count the values that `transform` clips."""
+        return int(np.count_nonzero(np.abs(self._scores(features)) > self.clip))
+
+    def _scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        scores: NDArray[np.float64] = (features - self._mean) * self._factor  # type: ignore[attr-defined]
+        return scores

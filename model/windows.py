@@ -1,0 +1,200 @@
+"""Labels, 50-bar windows, the chronological purged split and the scaler's fit."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from model.features import CALENDAR_CYCLES, FEATURE_NAMES, LOOKBACK
+from model.scaling import Scaler
+
+LABELS = ("open", "close")
+SMALLEST_SCALE = 1e-8  # a column that varies less is constant but for rounding
+
+Split = tuple[slice, slice, slice]
+
+
+def make_labels(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> pd.Series:
+    """Return 1.0 where a position opened at the bar's open wins, 0.0 where not, NaN where that is not known.
+
+    label "open": open[k + horizon] > open[k]; "close": close[k + horizon - 1] > close[k - 1]. Ties are "not up".
+    The index is the entry bar's; the decision falls at the close before, so `labels.shift(-1)` stands at the decision.
+    """
+    check_label(label, horizon)
+    before, after = _label_prices(bars, label, horizon)
+    known = np.isfinite(before) & np.isfinite(after)
+    return pd.Series(np.where(known, after > before, np.nan), index=bars.index, name="label")
+
+
+def tied_share(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> float:
+    """Return the share of known labels whose two prices are equal; they count as "not up"."""
+    before, after = _label_prices(bars, label, horizon)
+    known = np.isfinite(before) & np.isfinite(after)
+    return float(np.mean(before[known] == after[known])) if known.any() else 0.0
+
+
+def check_label(label: str, horizon: int) -> None:
+    """Refuse a label or horizon that does not exist with a ValueError."""
+    if label not in LABELS:
+        raise ValueError(f"`label` must be one of {', '.join(LABELS)}, got {label!r}.")
+    if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1:
+        raise ValueError(f"`horizon` must be a whole number of bars from 1, got {horizon!r}.")
+
+
+def known_after(label: str, horizon: int) -> int:
+    """Return how many bars after its decision bar a label is known."""
+    return horizon + 1 if label == "open" else horizon
+
+
+def _label_prices(bars: pd.DataFrame, label: str, horizon: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if label == "open":
+        prices = bars["open"]
+        return prices.to_numpy(), prices.shift(-horizon).to_numpy()
+    prices = bars["close"]
+    return prices.shift(1).to_numpy(), prices.shift(1 - horizon).to_numpy()
+
+
+@dataclass(frozen=True)
+class DataPreprocessor:
+    """Cut feature rows into windows, split them by time, and fit the scaler on the training part alone.
+
+    sequence_length: feature rows per window. train, validation: shares of the windows; the rest is the test part.
+    label, horizon: as in `make_labels`; they decide how many windows are purged at the borders.
+    """
+
+    sequence_length: int = 50
+    train: float = 0.70
+    validation: float = 0.15
+    label: str = "open"
+    horizon: int = 1
+
+    def __post_init__(self) -> None:
+        check_label(self.label, self.horizon)
+        if not isinstance(self.sequence_length, int) or self.sequence_length < 1:
+            raise ValueError(f"`sequence_length` must be a whole number from 1, got {self.sequence_length!r}.")
+        train, validation = self._shares()
+        if not (0 < train < 1 and 0 < validation < 1 and train + validation <= 1):
+            raise ValueError("`train` and `validation` must be shares above 0 with a sum of at most 1, "
+                             f"got {self.train} and {self.validation}.")
+
+    def create_sequences(self, features: Any, labels: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Pair the rows i .. i + 49 of `features` with `labels[i + 50]`.
+
+        features: (n, columns), labels: (n,); pandas objects must have equal indexes, arrays equal lengths.
+        Returns X (m, 50, columns), a read-only view, and y (m,); trailing windows without a label are left out
+        (`n - 50 - m` of them). Raises ValueError for unequal inputs, too few rows, or a NaN anywhere else.
+        """
+        _require_equal_rows(features, labels)
+        values, outcomes = np.asarray(features, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+        length = self.sequence_length
+        if len(values) <= length:
+            raise ValueError(f"{length} + 1 rows make the first labelled window, got {len(values)}. Give more bars.")
+        outcomes = outcomes[length:]
+        outcomes = outcomes[:_labelled(outcomes)]
+        _require_numbers(values[:len(outcomes) + length - 1], outcomes)
+        windows = sliding_window_view(values, length, axis=0)[:len(outcomes)]  # (m, columns, 50)
+        return windows.transpose(0, 2, 1), outcomes
+
+    def split(self, n_windows: int) -> Split:
+        """Return the slices of the training, validation and test windows, in time order and purged.
+
+        The last windows of training and of validation are left out as long as their label is not known at the close at
+        which the next part first decides. If the shares sum to 1 there is no test part and nothing after validation.
+        """
+        train, validation = self._shares()
+        first = int(train * n_windows)
+        second = n_windows if train + validation == 1 else first + int(validation * n_windows)
+        purge = known_after(self.label, self.horizon) - 1
+        parts = (slice(0, first - purge), slice(first, second - (purge if second < n_windows else 0)), slice(second, n_windows))
+        if parts[0].stop < 1 or parts[1].stop <= first:
+            raise ValueError(f"{n_windows} windows are too few for a training and a validation part "
+                             f"({train} and {validation} of them, {purge} purged at each border). Give more bars.")
+        return parts
+
+    def bars_needed(self, train_windows: int, validation_windows: int = 10) -> int:
+        """Return the fewest bars that give the training and validation parts so many windows after purging."""
+        train, validation = self._shares()
+        purge = known_after(self.label, self.horizon) - 1
+        n_windows = max(-(-(train_windows + purge) // train), -(-(validation_windows + 1 + purge) // validation))
+        return LOOKBACK - 1 + self.sequence_length - 1 + int(n_windows) + purge + 1
+
+    def fit_scaler(self, features: pd.DataFrame | NDArray[np.float64], train: slice) -> Scaler:
+        """Fit the scaler on the feature rows that the windows of the slice `train` reach, and on no others.
+
+        A DataFrame's index decides which calendar columns the span covers twice; for an array all columns are kept.
+        """
+        reached = features[train.start:train.stop + self.sequence_length - 1]
+        fitted = StandardScaler().fit(np.asarray(reached, dtype=np.float64))
+        # scikit-learn's own rule for constant columns depends on their size; ours is a fixed bound on the deviation.
+        deviation = np.sqrt(fitted.var_)
+        scale = np.where(deviation < SMALLEST_SCALE, 1.0, deviation)
+        kept = calendar_mask(reached.index) if isinstance(reached, pd.DataFrame) else (True,) * len(scale)
+        return Scaler(tuple(fitted.mean_.tolist()), tuple(scale.tolist()), kept)
+
+    def _shares(self) -> tuple[Fraction, Fraction]:
+        """Return the shares as the fractions they were written as: 0.7 is 7/10, not the nearest binary number."""
+        return Fraction(str(self.train)), Fraction(str(self.validation))
+
+
+def calendar_mask(index: pd.Index) -> tuple[bool, ...]:
+    """Return which feature columns to keep: not a calendar pair whose cycle the span does not cover twice."""
+    span = index[-1] - index[0]
+    return tuple(span >= CALENDAR_CYCLES.get(name, pd.Timedelta(0)) for name in FEATURE_NAMES)
+
+
+def _require_equal_rows(features: Any, labels: Any) -> None:
+    both_pandas = hasattr(features, "index") and hasattr(labels, "index")
+    if len(features) != len(labels):
+        raise ValueError(f"features and labels must have equally many rows, got {len(features)} and {len(labels)}.")
+    if both_pandas and not features.index.equals(labels.index):
+        raise ValueError("features and labels must have the same index. Use labels.reindex(features.index).")
+
+
+def _labelled(outcomes: NDArray[np.float64]) -> int:
+    """Return how many labels there are up to the last one known."""
+    known = np.flatnonzero(~np.isnan(outcomes))
+    if not len(known):
+        raise ValueError("no window has a label. Give more bars.")
+    return int(known[-1]) + 1
+
+
+def _require_numbers(values: NDArray[np.float64], outcomes: NDArray[np.float64]) -> None:
+    faulty = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(faulty):
+        raise ValueError(f"features must be finite, got {len(faulty)} rows that are not, the first is row {faulty[0]}.")
+    faulty = np.flatnonzero(np.isnan(outcomes))
+    if len(faulty):
+        raise ValueError(f"labels must be known before the last known one, got {len(faulty)} NaN, the first at window {faulty[0]}.")
+
+
+class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Windows of scaled rows with their labels, in time order; each window is a view of the rows."""
+
+    def __init__(self, rows: NDArray[np.float32], labels: NDArray[np.float64], sequence_length: int = 50) -> None:
+        """Take rows (n, columns) and labels (n - sequence_length + 1,): label j belongs to the window that starts at row j."""
+        if len(labels) != len(rows) - sequence_length + 1:
+            raise ValueError(f"{len(rows)} rows hold {len(rows) - sequence_length + 1} windows of {sequence_length}, got {len(labels)} labels.")
+        self.windows = torch.from_numpy(rows).unfold(0, sequence_length, 1).transpose(1, 2)  # (m, 50, columns), a view
+        self.labels = torch.from_numpy(np.asarray(labels, dtype=np.float32))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        return self.windows[position], self.labels[position]
+
+    def __getitems__(self, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Fetch a whole batch, as a slice where the positions follow each other: DataLoader calls this if it exists."""
+        first, last = positions[0], positions[-1]
+        if last - first == len(positions) - 1:
+            return self.windows[first:last + 1], self.labels[first:last + 1]
+        chosen = torch.as_tensor(positions)
+        return self.windows[chosen], self.labels[chosen]
