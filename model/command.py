@@ -1,16 +1,72 @@
-"""How every command ends: one clean message and a distinct exit code, never a traceback."""
+"""What all commands share: the options that choose the bars, one clean message at the end, distinct exit codes."""
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
+import pandas as pd
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
+from model.bars import bar_interval, bars_per_year, digest_bars, read_bars
+from model.sample import sample_bars
+
 OK, USAGE, CANNOT_WRITE = 0, 2, 6
 # Errors that carry an `exit_code`: BarsError 3, CheckpointError 4, TrainingDiverged 5, OutputError 6.
+
+
+@dataclass(frozen=True)
+class BarsOptions:
+    """Which bars a command works on, and how their file is to be read.
+
+    Parameters
+    ----------
+    data
+        A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018.
+    instrument
+        The market's name; default: the file's name.
+    timezone
+        The zone of intraday stamps without one, for instance America/New_York.
+    stamp
+        Whether a bar's stamp is its opening or its closing time.
+    ticker
+        Which one to take from a file that holds several.
+    date_format
+        How dates are written, where that is not plain, for instance %d/%m/%Y.
+    adjust
+        Scale open, high, low and close by Adj Close / Close.
+    """
+
+    data: Path | None = None
+    instrument: str | None = None
+    timezone: str | None = None
+    stamp: Literal["open", "close"] = "open"
+    ticker: str | None = None
+    date_format: str | None = None
+    adjust: bool = False
+
+    @property
+    def instrument_name(self) -> str:
+        """The market's name as it stands in file names."""
+        return self.instrument or (self.data.name.split(".")[0] if self.data else "nasdaq")
+
+    def read(self, minimum_bars: int | None = None) -> pd.DataFrame:
+        """Return the bars; BarsError where they cannot be used."""
+        if self.data is None:
+            return sample_bars()
+        return read_bars(self.data, instrument=self.instrument_name, timezone=self.timezone, stamp=self.stamp, ticker=self.ticker,
+                         date_format=self.date_format, adjust=self.adjust, minimum_bars=minimum_bars)
+
+
+def describe_bars(bars: pd.DataFrame) -> str:
+    """Return one line on the bars: what annualised figures and every result depend on."""
+    return (f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {bar_interval(bars.index)} from {bars.index[0]} to {bars.index[-1]}, "
+            f"{bars_per_year(bars.index):g} bars per year, sha256 {digest_bars(bars)[:12]}")
+
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 

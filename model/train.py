@@ -1,0 +1,130 @@
+"""The command that trains: python -m model.train [--data FILE] [--out FILE] [any field of TrainConfig]."""
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from pythonjsonlogger.json import JsonFormatter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from model.checkpoint import Checkpoint
+from model.command import BarsOptions, describe_bars, run
+from model.files import require_writable
+from model.training import Epoch, TrainConfig, fit
+from model.windows import tied_share
+
+app = App(name="model.train", help="Train the network on bars and save one self-contained checkpoint.")
+console = Console(highlight=False)
+
+
+@app.default
+def train(
+    *,
+    bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
+    out: Path | None = None,
+    deploy: Path | None = None,
+    log_json: Path | None = None,
+    config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),
+) -> None:
+    """Train the network on bars and save one self-contained checkpoint.
+
+    Parameters
+    ----------
+    out
+        Where the checkpoint goes; default: the instrument's name with .ckpt in this folder.
+    deploy
+        A schedule folder: train without a test part up to the last bar and drop the checkpoint there, named by
+        instrument and date.
+    log_json
+        A file that gets one JSON line per event.
+    """
+    if out and deploy:
+        raise ValueError("`out` and `deploy` exclude each other: deploy names the file itself. Give one of them.")
+    name = bars_options.instrument_name
+    require_writable(deploy / "checkpoint" if deploy else out or Path(f"{name}.ckpt"))
+    bars = bars_options.read()
+    if deploy:
+        config = config.without_test()
+    console.print(describe_bars(bars))
+    console.print(f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up")
+    with _log(log_json) as log, _progress(config.max_epochs) as progress:
+        checkpoint = fit(bars, config, _reporter(progress, log))
+        log.info("trained", extra={"metrics": checkpoint.metrics, "parts": checkpoint.parts, "digest": checkpoint.digest})
+    path = deploy / _deployed_name(name, checkpoint) if deploy else out or Path(f"{name}.ckpt")
+    checkpoint.save(path)
+    show(checkpoint)
+    console.print(f"checkpoint: {path}\nsha256: {checkpoint.digest}", soft_wrap=True)
+
+
+def show(checkpoint: Checkpoint) -> None:
+    """Print the parts and the scores of a trained checkpoint."""
+    best = min(checkpoint.history, key=lambda epoch: epoch["validation_loss"])
+    console.print(_parts_table(checkpoint))
+    console.print(f"best epoch: {best['epoch']:.0f} of {len(checkpoint.history)}, validation loss {best['validation_loss']:.4f}; "
+                  f"temperature {checkpoint.temperature:.2f}; trained until {checkpoint.trained_until}")
+    console.print(_scores_table(checkpoint))
+
+
+def _parts_table(checkpoint: Checkpoint) -> Table:
+    table = Table("part", "windows", "first decision", "last decision", "up-share", title="parts")
+    for name, part in checkpoint.parts.items():
+        share = part["up_share"]
+        table.add_row(name, str(part["windows"]), str(part["first"] or "-"), str(part["last"] or "-"), "-" if share is None else f"{share:.3f}")
+    return table
+
+
+def _scores_table(checkpoint: Checkpoint) -> Table:
+    parts = [part for part in ("validation", "test") if f"{part}_auc" in checkpoint.metrics]
+    table = Table("score", *parts, title="scores (the test part was used for nothing else)" if "test" in parts else "scores")
+    for name in (key.removeprefix("validation_") for key in checkpoint.metrics if key.startswith("validation_")):
+        values = [checkpoint.metrics[f"{part}_{name}"] for part in parts]
+        table.add_row(name.replace("_", " "), *("-" if value is None else f"{value:.0f}" if name == "windows" else f"{value:.4f}" for value in values))
+    return table
+
+
+def _deployed_name(name: str, checkpoint: Checkpoint) -> str:
+    return f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
+
+
+def _reporter(progress: Progress, log: logging.Logger):  # type: ignore[no-untyped-def]
+    """Return the on_epoch of fit: a line, a step of the bar and a line of the log for each epoch."""
+    task = progress.add_task("epochs", total=None)
+
+    def report(epoch: Epoch) -> None:
+        mark = " *" if epoch.best_epoch == epoch.epoch else ""
+        progress.console.print(f"epoch {epoch.epoch:3d}  train {epoch.train_loss:.4f}  validation {epoch.validation_loss:.4f}  "
+                               f"learning rate {epoch.learning_rate:.1e}{mark}")
+        progress.update(task, total=epoch.max_epochs, completed=epoch.epoch)
+        log.info("epoch", extra=asdict(epoch))
+
+    return report
+
+
+def _progress(max_epochs: int) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("at most"), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+@contextmanager
+def _log(path: Path | None) -> Iterator[logging.Logger]:
+    """Yield a logger that writes JSON lines to `path`, or nowhere."""
+    log = logging.Logger("model.train")
+    handler: logging.Handler = logging.NullHandler()
+    if path:
+        require_writable(path)
+        handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(JsonFormatter("%(message)s", rename_fields={"message": "event"}))
+    log.addHandler(handler)
+    try:
+        yield log
+    finally:
+        handler.close()
+
+
+if __name__ == "__main__":
+    run(app)
