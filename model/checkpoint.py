@@ -74,7 +74,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     stamp: Literal["open", "close"]
     parts: dict[str, dict[str, str | float | int | None]]
     metrics: dict[str, float | None]
-    history: list[dict[str, float]]
+    history: list[dict[str, float | int]]
     config: dict[str, str | float | int | bool | None]
     versions: dict[str, str]
     golden: Golden | None
@@ -106,7 +106,7 @@ class Checkpoint:
     stamp: str
     parts: dict[str, dict[str, str | float | int | None]]
     metrics: dict[str, float | None]
-    history: list[dict[str, float]]
+    history: list[dict[str, float | int]]
     config: dict[str, str | float | int | bool | None]
     versions: dict[str, str]
     golden: Golden | None = None

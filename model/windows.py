@@ -191,10 +191,8 @@ class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         return self.windows[position], self.labels[position]
 
-    def __getitems__(self, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Fetch a whole batch, as a slice where the positions follow each other: DataLoader calls this if it exists."""
+    def __getitems__(self, positions: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """Fetch a whole batch as one slice where the positions follow each other: DataLoader calls this if it exists."""
         first, last = positions[0], positions[-1]
-        if last - first == len(positions) - 1:
-            return self.windows[first:last + 1], self.labels[first:last + 1]
-        chosen = torch.as_tensor(positions)
-        return self.windows[chosen], self.labels[chosen]
+        chosen = slice(first, last + 1) if last - first == len(positions) - 1 else torch.as_tensor(positions)
+        return list(zip(self.windows[chosen], self.labels[chosen]))
