@@ -1,0 +1,1 @@
+"""How to judge: synthetic markets with a known best score, simulation, walk-forward, evidence, reports."""

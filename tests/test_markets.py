@@ -1,0 +1,303 @@
+"""Synthetic markets: their bars are bars, their probabilities are the exact ones, and nothing else gives them away."""
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from math import asin, pi, sqrt
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import ndtr, stdtr
+from scipy.stats import chi2, kstest, norm
+from sklearn.metrics import log_loss, roc_auc_score
+
+from backtests import filters
+from backtests.filters import Array
+from backtests.markets import MARKETS, Market, market
+from model.bars import check_bars
+
+KINDS = list(MARKETS)
+N_BARS = 100_000
+# What a market shows at a close; each but the first asks whether p leaves something unsaid.
+SIGHTS: dict[str, Callable[[Market], pd.Series]] = {
+    "probability": lambda sample: sample.probability,
+    "last move": lambda sample: sample.bars["close"] / sample.bars["open"],
+    "range": lambda sample: sample.bars["high"] / sample.bars["low"],
+    "upper shadow": lambda sample: sample.bars["high"] / sample.bars["close"],
+    "range of 20": lambda sample: (sample.bars["high"] / sample.bars["low"]).rolling(20, min_periods=1).mean(),
+    "volume": lambda sample: sample.bars["volume"],
+    "age": lambda sample: pd.Series(filters.latest_key(sample.bars, 4)[1], sample.bars.index),
+}
+# Accuracy, AUC, log loss and gross Sharpe per bar of the best possible forecast.
+OPTIMUM = {
+    "regime": (.592, .612, .6735, .229),
+    "volrev": (.743, .826, .5085, .568),
+    "echo": (.8564, .937, .313, 1.03),
+    "latch": (.757, .846, .482, .715),
+    "magecho": (.977, .977, .107, 2.00),
+    "walkdrift": (.529, .5, .6914, .056),
+    "ar1": (.5804, .614, .673, .207),
+}
+CLOSED_FORM = {
+    ("echo", .9): .5 + asin(.9) / pi,
+    ("echo", .5): .5 + asin(.5) / pi,
+    ("ar1", .25): .5 + asin(.25) / pi,
+    ("magecho", 2): float(ndtr(2)),
+    ("magecho", .5): float(ndtr(.5)),
+    ("walkdrift", .06): float(stdtr(5, .06 * sqrt(5 / 3))),
+}
+STRENGTH = {"magecho": "m", "walkdrift": "drift", "regime": "delta"}
+
+
+@cache
+def sample(name: str, strength: float | None = None) -> Market:
+    return market(name, N_BARS, 7, **({} if strength is None else {STRENGTH.get(name, "strength"): strength}))
+
+
+def outcome(sample: Market) -> Array:
+    """Whether the next bar closed up, for every bar but the last."""
+    return (sample.bars["close"] > sample.bars["open"]).to_numpy()[1:].astype(float)
+
+
+def scores(sample: Market) -> tuple[float, float, float, float]:
+    up, probability = outcome(sample), sample.probability.to_numpy()[:-1]
+    earned = np.sign(probability - .5) * (sample.bars["close"] / sample.bars["open"] - 1).to_numpy()[1:]
+    accuracy = np.mean((probability > .5) == up)
+    return accuracy, roc_auc_score(up, probability), log_loss(up, probability), earned.mean() / earned.std()
+
+
+def surprise(up: Array, probability: Array, groups: Array) -> float:
+    """The chi-square tail probability of the counts of "up" in each group, were `probability` exact."""
+    off = [(up - probability)[groups == group].sum() for group in np.unique(groups)]
+    variance = [(probability * (1 - probability))[groups == group].sum() for group in np.unique(groups)]
+    return float(chi2.sf(sum(np.square(off) / variance), len(off)))
+
+
+# The bars
+
+@pytest.mark.parametrize("name", KINDS)
+def test_bars_satisfy_the_invariants_of_bars(name: str) -> None:
+    bars = market(name, 3_000).bars
+    pd.testing.assert_frame_equal(check_bars(bars), bars)
+    assert (bars["high"] >= bars[["open", "close"]].max(axis=1)).all()
+    assert (bars["low"] <= bars[["open", "close"]].min(axis=1)).all()
+    assert (bars[["low", "volume"]] > 0).all(axis=None)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_bars_have_the_form_of_the_house(name: str) -> None:
+    bars = market(name, 60).bars
+    assert list(bars.columns) == ["open", "high", "low", "close", "volume"] and set(bars.dtypes) == {np.dtype(float)}
+    assert bars.index.name == "date" and bars.index.tz is None and bars.index.is_unique
+    assert set(np.diff(bars.index)) == {np.timedelta64(1, "h")}
+    assert bars.attrs == {"instrument": name, "timezone": "UTC", "stamp": "open"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_bar_opens_at_the_last_close(name: str) -> None:
+    bars = market(name, 500).bars
+    np.testing.assert_array_equal(bars["open"].to_numpy()[1:], bars["close"].to_numpy()[:-1])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_same_seed_gives_the_same_market_and_another_seed_another(name: str) -> None:
+    first, again, other = market(name, 300, 3), market(name, 300, 3), market(name, 300, 4)
+    pd.testing.assert_frame_equal(first.bars, again.bars, check_exact=True)
+    pd.testing.assert_series_equal(first.probability, again.probability, check_exact=True)
+    assert not np.isclose(first.bars, other.bars, rtol=1e-9).all(axis=1)[1:].any()
+
+
+def test_two_markets_of_one_seed_share_no_noise() -> None:
+    returns = {name: filters.moves(market(name, 10_000, 1).bars) for name in KINDS}
+    correlation = np.corrcoef(list(returns.values())) - np.eye(len(KINDS))
+    assert np.abs(correlation).max() < .05
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"magecho", "regime"}))
+def test_returns_have_the_standard_deviation_sigma(name: str) -> None:
+    assert np.std(filters.moves(sample(name).bars)) == pytest.approx(1, abs=.03)
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"volrev", "walk", "walkdrift"}))
+def test_high_and_low_follow_the_law_of_a_brownian_bridge(name: str) -> None:
+    bars = sample(name).bars
+    bars = bars[filters.latest_key(bars, 4)[1] > 0] if name == "latch" else bars
+    x, high, low = (filters.log_ratio(bars[column], bars["open"]) for column in ("close", "high", "low"))
+    above, below = np.exp(-2 * high * (high - x)), np.exp(-2 * low * (low - x))
+    assert kstest(above, "uniform").pvalue > .001 and kstest(below, "uniform").pvalue > .001
+    assert abs(np.corrcoef(above, below)[0, 1]) < 4 / sqrt(len(x))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_volume_is_persistent_and_blind_to_its_own_and_the_next_move(name: str) -> None:
+    bars = sample(name).bars
+    volume, moves = np.log(bars["volume"].to_numpy()), filters.moves(bars)
+    rest = volume[1:] - .8 * volume[:-1]
+    assert np.corrcoef(volume[1:], volume[:-1])[0, 1] == pytest.approx(.8, abs=.01)
+    assert rest.std() == pytest.approx(.3, abs=.005)
+    for seen in (moves[1:], np.abs(moves[1:]), moves[:-1]):
+        assert abs(np.corrcoef(rest, seen)[0, 1]) < 4 / sqrt(N_BARS)
+
+
+def test_keys_come_every_40_to_50_bars_with_a_small_body_and_a_wick_of_4_sigma() -> None:
+    bars = sample("latch").bars
+    direction, age = filters.latest_key(bars, 4)
+    key = bars[age == 0]
+    gaps = np.diff(np.flatnonzero(age == 0))
+    assert set(gaps) == set(range(40, 51)) and (np.abs(filters.moves(key)) <= .3 + 1e-9).all()
+    assert abs(direction[age == 0].mean()) < 4 / sqrt(len(key))
+    upper = filters.log_ratio(key["high"], key[["open", "close"]].max(axis=1))
+    lower = filters.log_ratio(key[["open", "close"]].min(axis=1), key["low"])
+    np.testing.assert_allclose(np.where(direction[age == 0] > 0, lower, upper), 4, rtol=1e-9)
+
+
+# The probability
+
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("name", KINDS)
+def test_what_happens_agrees_with_the_probability_whatever_one_looks_at(name: str, sight: str) -> None:
+    seen = SIGHTS[sight](sample(name)).to_numpy()[:-1]
+    groups = np.searchsorted(np.unique(np.quantile(seen, np.linspace(.05, .95, 19))), seen)
+    assert surprise(outcome(sample(name)), sample(name).probability.to_numpy()[:-1], groups) > .001
+
+
+def test_a_wrong_probability_would_have_been_noticed() -> None:
+    probability = sample("volrev", .68).probability.to_numpy()[:-1]
+    groups = np.digitize(probability, np.linspace(.05, .95, 19))
+    assert surprise(outcome(sample("volrev")), np.clip(.5 + 1.05 * (probability - .5), .01, .99), groups) < .001
+
+
+@pytest.mark.parametrize("name", OPTIMUM)
+def test_the_optimum_is_that_of_the_table(name: str) -> None:
+    assert scores(sample(name)) == pytest.approx(OPTIMUM[name], abs=.008)
+
+
+@pytest.mark.parametrize("name, strength", CLOSED_FORM)
+def test_the_accuracy_is_the_one_the_closed_form_gives(name: str, strength: float) -> None:
+    assert scores(sample(name, strength))[0] == pytest.approx(CLOSED_FORM[name, strength], abs=4 * .5 / sqrt(N_BARS))
+
+
+@pytest.mark.parametrize("name, strength, auc", [("echo", .5, .732), ("volrev", .45, .70), ("latch", .4, .68)])
+def test_a_weaker_market_has_a_lower_optimum(name: str, strength: float, auc: float) -> None:
+    assert scores(sample(name, strength))[1] == pytest.approx(auc, abs=.01)
+
+
+def test_a_walk_is_a_fair_coin_and_a_drifting_one_the_same_coin_at_every_bar() -> None:
+    assert (market("walk", 100).probability == .5).all()
+    assert market("walkdrift", 100).probability.nunique() == 1
+    assert market("walkdrift", 100, drift=-.06).probability.iloc[0] == pytest.approx(1 - .5293, abs=1e-3)
+
+
+@pytest.mark.parametrize("name, strength", [("echo", 0), ("volrev", 0), ("latch", 0), ("regime", 0), ("magecho", 0)])
+def test_without_strength_nothing_can_be_known(name: str, strength: float) -> None:
+    np.testing.assert_allclose(sample(name, strength).probability, .5, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_longer_market_begins_with_the_shorter_one(name: str) -> None:
+    longer, shorter = market(name, 2_000), market(name, 700)
+    np.testing.assert_allclose(longer.bars[:700], shorter.bars, rtol=1e-12)
+    np.testing.assert_allclose(longer.probability[:700], shorter.probability, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("read, name", [
+    (lambda bars: filters.regime_probability(bars, delta=.35, flip=1 / 60), "regime"),
+    (lambda bars: filters.volrev_probability(bars, strength=.7, ratio=3, stay=.98), "volrev"),
+    (lambda bars: filters.echo_probability(bars, strength=.9, lag=25), "echo"),
+    (lambda bars: filters.magecho_probability(bars, m=2, lag=25), "magecho"),
+    (lambda bars: filters.latch_probability(bars, strength=.75, wick=4, shortest=40, longest=50), "latch"),
+])
+def test_another_future_leaves_the_probability_as_it_was(read: Callable[[pd.DataFrame], Array], name: str) -> None:
+    bars, probability = market(name, 1_000).bars, market(name, 1_000).probability
+    other = pd.concat([bars[:600], market(name, 400, 2).bars])
+    np.testing.assert_allclose(read(other)[:600], probability[:600], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(read(bars[:600]), probability[:600], rtol=0, atol=1e-12)
+
+
+def brute_force(weight: Callable[[tuple[int, ...]], float], up: Callable[[int], float], n_bars: int) -> float:
+    """P(up next) as the weighted mean over every path of the hidden state."""
+    paths = list(product((0, 1), repeat=n_bars))
+    weights = [weight(path) for path in paths]
+    return sum(weight * up(path[-1]) for weight, path in zip(weights, paths)) / sum(weights)
+
+
+def test_the_regime_filter_agrees_with_the_sum_over_all_paths() -> None:
+    bars, delta, flip = market("regime", 9, 5).bars, .35, 1 / 60
+    z = filters.moves(bars)
+
+    def weight(path: tuple[int, ...]) -> float:
+        turns = np.abs(np.diff(path))
+        return float(np.prod(np.where(turns, flip, 1 - flip)) * norm.pdf(z, np.where(path, -delta, delta)).prod())
+
+    def up(state: int) -> float:
+        rising = (1 - flip) * (state == 0) + flip * (state == 1)
+        return float(rising * ndtr(delta) + (1 - rising) * ndtr(-delta))
+
+    assert brute_force(weight, up, 9) == pytest.approx(market("regime", 9, 5).probability.iloc[-1], rel=1e-9)
+
+
+def bridge_density(x: Array, extreme: Array, s: Array) -> Array:
+    """The density of a bridge's maximum from 0 to x; of its minimum with both signs turned."""
+    return (4 * extreme - 2 * x) / s ** 2 * np.exp(-2 * extreme * (extreme - x) / s ** 2)
+
+
+@pytest.mark.parametrize("seed", [5, 6, 7])
+def test_the_volrev_filter_agrees_with_the_sum_over_all_paths(seed: int) -> None:
+    sample = market("volrev", 9, seed, stay=.8)
+    z = filters.moves(sample.bars)
+    high, low = (filters.log_ratio(sample.bars[column], sample.bars["open"]) for column in ("high", "low"))
+
+    def weight(path: tuple[int, ...]) -> float:
+        s = np.where(path, 3, 1) / sqrt(5)
+        expected = np.concatenate([[0], (np.where(path, -.7, .7) * z / s)[:-1]])
+        moves = norm.pdf(z / s, expected, np.where(np.arange(9) > 0, sqrt(.51), 1)) / s
+        chain = np.where(np.diff(path), .2, .8).prod()
+        return float(chain * (moves * bridge_density(z, high, s) * bridge_density(-z, -low, s)).prod())
+
+    def up(state: int) -> float:
+        return float(ndtr((.7, -.7)[state] * z[-1] * sqrt(5) / (1, 3)[state] / sqrt(.51)))
+
+    assert brute_force(weight, up, 9) == pytest.approx(sample.probability.iloc[-1], rel=1e-9)
+
+
+@pytest.mark.parametrize("name, strengths", [
+    ("regime", {"delta": 30.}), ("regime", {"delta": 5., "flip": 0.}), ("volrev", {"strength": .999, "ratio": 100.}),
+    ("volrev", {"stay": 0.}), ("echo", {"strength": .999, "lag": 4_000}), ("magecho", {"m": 8.}),
+    ("latch", {"shortest": 1, "longest": 1}), ("walkdrift", {"drift": 3.}),
+])
+def test_extreme_arguments_give_probabilities(name: str, strengths: dict[str, float]) -> None:
+    assert market(name, 3_000, **strengths).probability.between(0, 1).all()
+
+
+# What is refused
+
+def test_an_unknown_market_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ValueError, match=r"unknown market: 'ecko', did you mean 'echo'\? Choose from: regime, volrev"):
+        market("ecko")
+
+
+def test_an_unknown_market_like_none_is_refused_with_the_list() -> None:
+    with pytest.raises(ValueError, match=r"unknown market: 'xyz'\. Choose from: regime, volrev, echo, latch, magecho"):
+        market("xyz")
+
+
+def test_an_unknown_argument_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ValueError, match=r"unknown argument of market 'echo': 'strenght', did you mean 'strength'\?"):
+        market("echo", strenght=.5)
+
+
+@pytest.mark.parametrize("name, argument, value, wanted", [
+    ("echo", "strength", 1., "at least 0 and below 1"), ("ar1", "strength", -.1, "at least 0 and below 1"),
+    ("volrev", "strength", float("nan"), "at least 0 and below 1"), ("volrev", "ratio", .5, "at least 1 and below inf"),
+    ("volrev", "stay", 1., "at least 0 and below 1"), ("regime", "delta", -1., "at least 0 and below inf"),
+    ("regime", "flip", 1., "at least 0 and below 1"), ("magecho", "m", -2., "at least 0 and below inf"),
+    ("latch", "wick", 1., "at least 3 and below inf"), ("latch", "body", -1., "at least 0 and below inf"),
+    ("walk", "degrees", 2., "at least 3 and below inf"), ("walk", "beta", .95, "at least 0 and below 0.93"),
+    ("walk", "alpha", 1.5, "at least 0 and below 1"), ("walkdrift", "drift", -np.inf, "at least -inf and below inf"),
+    ("echo", "lag", 0, "a whole number of at least 1"), ("magecho", "lag", 2.5, "a whole number of at least 1"),
+    ("latch", "shortest", 0, "a whole number of at least 1"), ("latch", "longest", 39, "a whole number of at least 40"),
+    ("echo", "n_bars", 1, "a whole number of at least 2"), ("echo", "seed", -1, "a whole number of at least 0"),
+])
+def test_an_argument_out_of_range_is_refused(name: str, argument: str, value: float, wanted: str) -> None:
+    with pytest.raises(ValueError, match=rf"`{argument}` of a market must be {wanted}, got {value!r}\. Choose"):
+        market(name, **{argument: value})  # type: ignore[arg-type]
