@@ -151,7 +151,7 @@ class Checkpoint:
         rows = torch.from_numpy(self.scaler.transform(features))
         windows = rows.unfold(0, self.sequence_length, 1).transpose(1, 2)  # (m, 50, 86), a view
         with torch_threads(1), torch.inference_mode():
-            parts = [self._network(batch) for batch in windows.split(BATCH)]
+            parts = [self._network(batch) for batch in torch.split(windows, BATCH)]
         return torch.cat(parts).double().numpy()
 
     def probabilities(self, bars: pd.DataFrame) -> pd.Series:
@@ -162,7 +162,8 @@ class Checkpoint:
         require_bars(bars, self.bars_needed, f"{LOOKBACK} for the features and {self.sequence_length - 1} for the window")
         self.require_interval(bar_interval(bars.index))
         features = FeatureEngineer().transform(bars)
-        return pd.Series(self.predict(features.to_numpy()), index=features.index[self.sequence_length - 1:], name="probability")
+        decided = features.index[self.sequence_length - 1:]
+        return pd.Series(self.predict(features.to_numpy()), index=decided, name="probability")
 
     def require_interval(self, interval: pd.Timedelta) -> None:
         """Refuse bars of another interval than the network was trained on, with a CheckpointError."""
@@ -195,7 +196,7 @@ def library_versions() -> dict[str, str]:
 
 def encode(record: Record, weights: dict[str, Tensor]) -> bytes:
     """Return the file's bytes for a record and weights."""
-    text = msgspec.json.encode(record, order="deterministic").decode()
+    text = msgspec.json.encode(record).decode()
     return save_tensors({name: tensor.contiguous() for name, tensor in weights.items()}, metadata={"checkpoint": text})
 
 
@@ -205,7 +206,8 @@ def read_file(path: str | Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE:
-            raise CheckpointError(f"{path} must be at most {LARGEST_FILE} bytes long, got {size}. It is no checkpoint of this program.")
+            raise CheckpointError(f"{path} must be at most {LARGEST_FILE} bytes long, got {size}. "
+                                  "It is no checkpoint of this program.")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Name a file that model.train wrote.") from error
@@ -222,15 +224,18 @@ def decode(data: bytes, name: str) -> Checkpoint:
 def _checked(data: bytes) -> Checkpoint:
     header = _header(data)
     record = _record_of(data)
-    if hashlib.sha256(data.replace(record.digest.encode(), NO_DIGEST.encode(), 1)).hexdigest() != record.digest:
+    undigested = data.replace(record.digest.encode(), NO_DIGEST.encode(), 1)
+    if hashlib.sha256(undigested).hexdigest() != record.digest:
         raise CheckpointError("its content does not have the digest it states; it is damaged or was changed.")
     _require_features(record.feature_names)
     if not len(record.scaler.mean) == record.network.features == len(FEATURE_NAMES):
-        raise CheckpointError(f"scaler and network must have {len(FEATURE_NAMES)} features, got {len(record.scaler.mean)} and {record.network.features}.")
+        raise CheckpointError(f"scaler and network must have {len(FEATURE_NAMES)} features, "
+                              f"got {len(record.scaler.mean)} and {record.network.features}.")
     _require_tensors(header, record.network)
     weights = load_tensors(data)
     _require_finite(weights)
-    own = {field: getattr(record, field) for field in record.__struct_fields__ if field not in ("format", "digest", "feature_names")}
+    about_the_file = ("format", "digest", "feature_names")
+    own = {field: getattr(record, field) for field in record.__struct_fields__ if field not in about_the_file}
     own |= {"trained_until": pd.Timestamp(record.trained_until), "bar_interval": pd.Timedelta(seconds=record.bar_interval)}
     return Checkpoint(weights=weights, **own)
 
@@ -250,9 +255,10 @@ def _record_of(data: bytes) -> Record:
     text = _header(data)["__metadata__"]["checkpoint"]
     version = msgspec.json.decode(text, type=dict[str, Any]).get("format")
     if version != FORMAT:
-        raise CheckpointError(f"it has format {version!r}, this program reads format {FORMAT}. Use the version that wrote it, or upgrade.")
+        raise CheckpointError(f"it has format {version!r}, this program reads format {FORMAT}. "
+                              "Use the version that wrote it, or upgrade.")
     record = msgspec.json.decode(text, type=Record)
-    if msgspec.json.encode(record, order="deterministic").decode() != text:
+    if msgspec.json.encode(record).decode() != text:
         raise CheckpointError("its record has missing or unknown entries.")
     if len(record.digest) != 64:
         raise CheckpointError("its digest is not 64 hexadecimal digits.")
@@ -276,7 +282,8 @@ def _require_tensors(header: dict[str, Any], config: NetworkConfig) -> None:
     differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if differing:
         name = differing[0]
-        raise CheckpointError(f"{len(differing)} tensors are not those of its network; {name} must be {expected.get(name)}, got {found.get(name)}.")
+        raise CheckpointError(f"{len(differing)} tensors are not those of its network; "
+                              f"{name} must be {expected.get(name)}, got {found.get(name)}.")
 
 
 def _require_finite(weights: dict[str, Tensor]) -> None:

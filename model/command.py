@@ -64,8 +64,9 @@ class BarsOptions:
 
 def describe_bars(bars: pd.DataFrame) -> str:
     """Return one line on the bars: what annualised figures and every result depend on."""
-    return (f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {bar_interval(bars.index)} from {bars.index[0]} to {bars.index[-1]}, "
-            f"{bars_per_year(bars.index):g} bars per year, sha256 {digest_bars(bars)[:12]}")
+    interval = str(bar_interval(bars.index)).removesuffix(" 00:00:00")
+    return (f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars, one every {interval}, from {bars.index[0]} to {bars.index[-1]}; "
+            f"{bars_per_year(bars.index):g} bars per year; sha256 {digest_bars(bars)[:12]}")
 
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -102,7 +103,7 @@ def _exit_code(error: Exception) -> int:
 
 
 def _leave(code: int, message: str) -> NoReturn:
-    errors.print(f"[bold red]error:[/] ", end="")
+    errors.print("[bold red]error:[/] ", end="")
     errors.print(message, markup=False)
     sys.exit(code)
 

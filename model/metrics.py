@@ -18,8 +18,8 @@ def classification_scores(labels: Array, probabilities: Array) -> dict[str, floa
     if not len(labels):
         return dict.fromkeys(("windows", *_SCORES), None) | {"windows": 0.0}
     both = 0 < labels.mean() < 1
-    scores = {name: float(score(labels, probabilities)) if both or name not in _NEED_BOTH else None for name, score in _SCORES.items()}
-    return {"windows": float(len(labels)), **scores}
+    scores = {name: float(score(labels, probabilities)) for name, score in _SCORES.items() if both or name not in _NEED_BOTH}
+    return {"windows": float(len(labels)), **dict.fromkeys(_SCORES), **scores}
 
 
 def _base_rate(labels: Array, _: Array) -> float:

@@ -20,7 +20,8 @@ class Scaler:
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.scale) == len(self.kept):
-            raise ValueError(f"mean, scale and kept must be equally long, got {len(self.mean)}, {len(self.scale)}, {len(self.kept)}.")
+            lengths = len(self.mean), len(self.scale), len(self.kept)
+            raise ValueError(f"mean, scale and kept must be equally long, got {lengths}.")
         if not min(self.scale) > 0 or not self.clip > 0:
             raise ValueError(f"scale and clip must be above 0, got {min(self.scale)} and {self.clip}.")
         # Arrays are built once: a live bar scales one row, and building them would cost more than the arithmetic.

@@ -1,6 +1,6 @@
 """The command that trains: python -m model.train [--data FILE] [--out FILE] [any field of TrainConfig]."""
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -50,7 +50,7 @@ def train(
     bars = bars_options.read()
     if deploy:
         config = config.without_test()
-    console.print(describe_bars(bars))
+    console.print(describe_bars(bars), soft_wrap=True)
     console.print(f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up")
     with _log(log_json) as log, _progress(config.max_epochs) as progress:
         checkpoint = fit(bars, config, _reporter(progress, log))
@@ -73,25 +73,32 @@ def show(checkpoint: Checkpoint) -> None:
 def _parts_table(checkpoint: Checkpoint) -> Table:
     table = Table("part", "windows", "first decision", "last decision", "up-share", title="parts")
     for name, part in checkpoint.parts.items():
-        share = part["up_share"]
-        table.add_row(name, str(part["windows"]), str(part["first"] or "-"), str(part["last"] or "-"), "-" if share is None else f"{share:.3f}")
+        cells = (part["windows"], part["first"], part["last"], part["up_share"])
+        table.add_row(name, *("-" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells))
     return table
 
 
 def _scores_table(checkpoint: Checkpoint) -> Table:
     parts = [part for part in ("validation", "test") if f"{part}_auc" in checkpoint.metrics]
-    table = Table("score", *parts, title="scores (the test part was used for nothing else)" if "test" in parts else "scores")
+    table = Table("score", *parts, title="scores")
+    if "test" in parts:
+        table.caption = "the test part was used for nothing else"
     for name in (key.removeprefix("validation_") for key in checkpoint.metrics if key.startswith("validation_")):
-        values = [checkpoint.metrics[f"{part}_{name}"] for part in parts]
-        table.add_row(name.replace("_", " "), *("-" if value is None else f"{value:.0f}" if name == "windows" else f"{value:.4f}" for value in values))
+        table.add_row(name.replace("_", " "), *(_figure(checkpoint.metrics[f"{part}_{name}"]) for part in parts))
     return table
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value > 1 else f"{value:.4f}"
 
 
 def _deployed_name(name: str, checkpoint: Checkpoint) -> str:
     return f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
 
 
-def _reporter(progress: Progress, log: logging.Logger):  # type: ignore[no-untyped-def]
+def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None]:
     """Return the on_epoch of fit: a line, a step of the bar and a line of the log for each epoch."""
     task = progress.add_task("epochs", total=None)
 
