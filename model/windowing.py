@@ -1,0 +1,223 @@
+"""Trailing windows over one chunk of bars: each base series once, window sums by doubling, centred moments.
+
+Time is the last axis everywhere, and every sum is a fixed tree of elementwise additions: numpy's own reductions
+choose their order by shape and stride, so a row could differ in its last bit between a live call and a batch.
+"""
+from functools import cached_property
+from math import erf, sqrt
+
+import numpy as np
+
+from model.series import CENTRED, Array, Stamps, base_series, calendar_waves, ratio
+
+LOOKBACK = 101  # bars behind one row, the current one included
+NO_MOVEMENT = 1e-24  # a sum of squares up to this is rounding
+CONSTANT = 1e-20  # a centred sum of squares up to this share of the raw one is rounding
+
+
+# The products of two centred series that the formulas ask for, by window length.
+CROSSES: dict[int, tuple[tuple[str, str], ...]] = {
+    10: (("time", "log_close"),),
+    20: (("time", "log_close"), ("time", "volume"), ("log_typical", "volume"), ("returns", "volume"),
+         ("moves", "volume"), ("returns", "returns_1")),
+    50: (("time", "log_close"), ("log_typical", "volume"), ("returns", "returns_1"), ("returns", "returns_5"),
+         ("moves", "moves_1"), ("moves", "returns_1")),
+    100: (("time", "log_close"),),
+}
+
+
+class Trail:
+    """What the formulas see: for each of the chunk's rows, the trailing LOOKBACK bars and nothing else."""
+
+    def __init__(self, values: Array, stamps: Stamps) -> None:
+        columns = np.ascontiguousarray(values.T)  # (5, rows + 100)
+        series = base_series(columns, stamps)
+        self.rows = len(values) - LOOKBACK + 1
+        self.stamps = stamps[LOOKBACK - 1:]
+        self.open, self.high, self.low, self.close, self.volume = columns[:, LOOKBACK - 1:]
+        self.prices = columns[:4]
+        self.place = {name: row for row, name in enumerate(series)}
+        self.series = np.concatenate(list(series.values())).reshape(len(series), -1)
+        self.levels = doublings(self.series, LOOKBACK - 1)
+        self.windows = trailing_view(self.series, self.rows)
+        self._sums: dict[int, Array] = {}
+        self._centred: dict[int, Centred] = {}
+        self._volatility: dict[int, Array] = {}
+
+    def now(self, name: str, ago: int = 0) -> Array:
+        """Return the series at each row's bar, or `ago` bars before it."""
+        start = LOOKBACK - 1 - ago
+        return self.series[self.place[name], start:start + self.rows]
+
+    def window(self, name: str, bars: int) -> Array:
+        """Return each row's last `bars` values, oldest first: (bars, rows)."""
+        window: Array = self.windows[self.place[name], LOOKBACK - bars:]
+        return window
+
+    def sum(self, name: str, bars: int) -> Array:
+        if bars not in self._sums:
+            self._sums[bars] = window_sums(self.levels, bars, self.rows)
+        sums: Array = self._sums[bars][self.place[name]]
+        return sums
+
+    def mean(self, name: str, bars: int) -> Array:
+        return self.sum(name, bars) / bars
+
+    def sums_before(self, name: str, bars: int, earlier: int) -> Array:
+        """Return the window sums at the rows and at the `earlier` bars before the first row."""
+        place = self.place[name]
+        return window_sums([level[place] for level in self.levels], bars, self.rows + earlier)
+
+    def volatility(self, bars: int) -> Array:
+        """Return the root mean square of the returns, S in the definitions."""
+        if bars not in self._volatility:
+            self._volatility[bars] = root_mean(self.sum("squares", bars), bars)
+        return self._volatility[bars]
+
+    def centred(self, bars: int) -> "Centred":
+        """Return the deviations from the window's mean, with their sums of products."""
+        if bars not in self._centred:
+            depth = 1 + max(CENTRED[name] for pair in CROSSES[bars] for name in pair)
+            self._centred[bars] = Centred(self.windows[:depth, LOOKBACK - bars:], CROSSES[bars])
+        return self._centred[bars]
+
+    def highest(self, prices: Array, bars: int) -> Array:
+        return window_max(prices[1 - self.rows - bars:], bars)
+
+    @cached_property
+    def calendar(self) -> Array:
+        return calendar_waves(self.stamps)
+
+    def log_change(self, bars: int) -> Array:
+        """Return ln(C / C[bars])."""
+        start = LOOKBACK - 1 - bars
+        change: Array = np.log(self.close / self.prices[3, start:start + self.rows])
+        return change
+
+
+class Centred:
+    """The last `bars` values of the leading series less their mean, and the sums of the products asked for."""
+
+    def __init__(self, windows: Array, crosses: tuple[tuple[str, str], ...]) -> None:
+        depth, self.bars, rows = windows.shape
+        values = windows - windows[:, :1]  # from the first value on, so that a level (ln C = 30) costs no digits
+        means = total(values) / self.bars
+        self.values = values - means[:, None]  # (depth, bars, rows)
+        products = np.empty((depth + len(crosses), self.bars, rows))
+        np.multiply(self.values, self.values, out=products[:depth])
+        for product, (left, right) in zip(products[depth:], crosses):
+            np.multiply(self.values[CENTRED[left]], self.values[CENTRED[right]], out=product)
+        sums = total(products)
+        raw = sums[:depth] + self.bars * (windows[:, 0] + means) ** 2
+        self.squares = sums[:depth]
+        self.deviations = np.sqrt(self.squares / self.bars)
+        self.varies = self.squares > CONSTANT * raw  # more than a constant with rounding errors
+        self.products = dict(zip(crosses, sums[depth:]))
+
+    def last(self, name: str) -> Array:
+        last: Array = self.values[CENTRED[name], -1]
+        return last
+
+    def deviation(self, name: str) -> Array:
+        deviation: Array = self.deviations[CENTRED[name]]
+        return deviation
+
+    def slope(self, name: str) -> Array:
+        """Return the slope of the least-squares line on time."""
+        slope: Array = self.products["time", name] / self.squares[0]
+        return slope
+
+    def correlation(self, left: str, right: str) -> Array:
+        known = self.varies[CENTRED[left]] & self.varies[CENTRED[right]]
+        return np.where(known, self.pearson(left, right), 0.0)
+
+    def pearson(self, left: str, right: str) -> Array:
+        scale = self.bars * self.deviation(left) * self.deviation(right)
+        return clip(self.products[left, right] / scale, 1.0)
+
+    def skewness(self, name: str) -> Array:
+        place = CENTRED[name]
+        known = self.varies[place] & (self.squares[place] > NO_MOVEMENT)
+        values, deviation = self.values[place], self.deviations[place]
+        third = total(values * values * values) / self.bars
+        return np.where(known, third / (deviation * deviation * deviation), 0.0)
+
+
+def trailing_view(series: Array, rows: int) -> Array:
+    """Return the windows (series, bars of the window, rows) without copying; a fifth of numpy's own view's time."""
+    per_series, per_bar = series.strides
+    shape = (len(series), series.shape[1] - rows + 1, rows)
+    return np.ndarray(shape, np.float64, series, strides=(per_series, per_bar, per_bar))
+
+
+def doublings(series: Array, bars: int) -> list[Array]:
+    """Return the sums of every 1, 2, 4, ... consecutive values, as far as a window of `bars` needs them."""
+    levels = [series]
+    while 1 << len(levels) <= bars:
+        half = 1 << len(levels) - 1
+        levels.append(levels[-1][..., :-half] + levels[-1][..., half:])
+    return levels
+
+
+def window_sums(levels: list[Array], bars: int, count: int) -> Array:
+    """Return the sums of the `bars` values up to each of the last `count` bars."""
+    start = levels[0].shape[-1] - count - bars + 1
+    parts = []
+    for power, level in enumerate(levels):
+        if bars >> power & 1:
+            parts.append(level[..., start:start + count])
+            start += 1 << power
+    result = parts[0]
+    for part in parts[1:]:
+        result = result + part
+    return result
+
+
+def window_max(series: Array, bars: int) -> Array:
+    """Return the maxima of every `bars` consecutive values."""
+    width = 1
+    while 2 * width <= bars:
+        series = np.maximum(series[..., :-width], series[..., width:])
+        width *= 2
+    rest = bars - width
+    return np.maximum(series[..., :-rest], series[..., rest:]) if rest else series
+
+
+def total(block: Array) -> Array:
+    """Return the sum over the axis before last, by halves."""
+    while (length := block.shape[-2]) > 1:
+        half = length // 2
+        halved = block[..., :half, :] + block[..., half:2 * half, :]
+        if length % 2:
+            halved[..., 0, :] += block[..., -1, :]
+        block = halved
+    return block[..., 0, :]
+
+
+def quotient(numerator: Array, denominator: Array) -> Array:
+    """Return a / b, 0 where |b| <= 1e-12: q in the definitions."""
+    return np.where(np.abs(denominator) > 1e-12, numerator / denominator, 0.0)
+
+
+def relative(left: Array, right: Array) -> Array:
+    """Return (a - b) / (a + b) of two non-negative values, 0 where both are 0."""
+    return ratio(left - right, left + right)
+
+
+def movement(squares: Array) -> Array:
+    """Return a sum of squares, 0 where it is rounding alone."""
+    return np.where(squares > NO_MOVEMENT, squares, 0.0)
+
+
+def root_mean(squares: Array, bars: int) -> Array:
+    root: Array = np.sqrt(movement(squares) / bars)
+    return root
+
+
+def clip(value: Array, bound: float) -> Array:
+    return np.minimum(np.maximum(value, -bound), bound)
+
+
+def bulk_share(score: Array) -> Array:
+    """Return |2 Phi(z) - 1|, the share of a bar's volume on one side (Easley, Lopez de Prado and O'Hara 2012)."""
+    return np.array([abs(erf(value)) for value in (score / sqrt(2)).tolist()])
