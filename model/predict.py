@@ -1,0 +1,62 @@
+"""The command that predicts: python -m model.predict --checkpoint FILE_OR_FOLDER --data FILE."""
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from model.bars import BarsWarning
+from model.checkpoint import Checkpoint, in_force, load_schedule
+from model.command import BarsOptions, run
+
+app = App(name="model.predict", help="Print the probability that the bar to come goes up, and the decision.")
+console = Console(highlight=False)
+
+
+@app.default
+def predict(
+    *,
+    checkpoint: Path,
+    bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
+    enter: float | None = None,
+) -> None:
+    """Print the probability that the bar to come goes up, and the decision.
+
+    Parameters
+    ----------
+    checkpoint
+        A file of model.train, or a schedule folder: then the newest one not trained beyond the last bar decides.
+    enter
+        Probability from which the decision is to be long; default: the checkpoint's own, or .50.
+    """
+    bars = bars_options.read(minimum_bars=None)
+    path, model = in_force(load_schedule(checkpoint), pd.Timestamp(bars.index[-1]))
+    _warn(model, bars)
+    probability = float(model.probabilities(bars.iloc[-model.bars_needed:]).iloc[-1])
+    console.print(_table(path, model, bars, probability, enter or model.enter or 0.5))
+
+
+def _warn(model: Checkpoint, bars: pd.DataFrame) -> None:
+    instrument, last = bars.attrs.get("instrument"), bars.index[-1]
+    if model.instrument and instrument and model.instrument != instrument:
+        warnings.warn(BarsWarning(f"the checkpoint was trained on {model.instrument}, these bars are {instrument}."), stacklevel=2)
+    if last < model.trained_until:
+        warnings.warn(BarsWarning(f"the last bar, {last}, lies before {model.trained_until}, until which the model has seen prices: "
+                                  "this is no forecast. Give newer bars."), stacklevel=2)
+
+
+def _table(path: Path, model: Checkpoint, bars: pd.DataFrame, probability: float, enter: float) -> Table:
+    table = Table(show_header=False, title=f"{bars.attrs.get('instrument') or 'bars'}: the {model.label} of the bar after {bars.index[-1]}")
+    table.add_row("probability of up", f"{probability:.4f}")
+    table.add_row("decision", f"{'long' if probability >= enter else 'no long position'} (enters at {enter:.2f} and above)")
+    table.add_row("predicted", f"the move over {model.horizon} bar(s) from that bar's {model.label if model.label == 'open' else 'previous close'}")
+    table.add_row("model", str(path))
+    table.add_row("trained until", str(model.trained_until))
+    return table
+
+
+if __name__ == "__main__":
+    run(app)
