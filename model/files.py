@@ -9,6 +9,9 @@ class OutputError(OSError):
 
     exit_code = 6
 
+    def __str__(self) -> str:
+        return self.strerror or super().__str__()  # without the "[Errno 28]" that OSError puts in front
+
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Replace the file `path` by `data` in one step that survives a crash.
