@@ -1,0 +1,130 @@
+"""A model's probability as a Backtrader line, the same in all of Backtrader's clocks."""
+from array import array
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.bars import bar_interval
+from model.checkpoint import CheckpointError
+from strategy_plugin.buffer import FeatureBuffer
+from strategy_plugin.cache import remembered
+from strategy_plugin.clock import nanoseconds, nanoseconds_of
+from strategy_plugin.guard import Gate, clean_bars
+from strategy_plugin.schedule import Schedule
+
+FIELDS = ("open", "high", "low", "close", "volume")
+
+
+class DirectionProbability(bt.Indicator):  # type: ignore[misc]
+    """The calibrated probability that the market rises over the checkpoint's horizon, decided at each bar's close.
+
+    Formula:
+      - the 86 features of each of the last 50 bars, scaled as in training, through the checkpoint's network
+
+    Params:
+      - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
+
+    The line is NaN until 150 bars have been seen, before the first checkpoint of a folder, and on bars at fault (prices
+    that are missing or contradict each other, stamps that do not increase), which no window ever contains.
+    """
+
+    lines = ("probability",)
+    params = (("checkpoint", ""),)
+    plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
+    plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0))
+
+    def __init__(self) -> None:
+        _require_prices(self.data)
+        self.schedule = Schedule(self.p.checkpoint)
+        self._whole_days = self.schedule.whole_days
+        self._buffer = FeatureBuffer(self.schedule.sequence_length)
+        self._gate = Gate()
+        self._batch: _Batch | None = None
+        self._seen = 0
+        self._probability = np.nan
+        self._checked = False
+        self.addminperiod(self._buffer.bars_needed)
+
+    def stamp(self, ago: int = 0) -> int:
+        """Return the stamp of a bar in nanoseconds since 1970."""
+        return nanoseconds(self.data.datetime[ago], self._whole_days)
+
+    def prenext(self) -> None:
+        self.next()  # the window fills from the first bar on
+
+    def next(self) -> None:
+        number = len(self.data)
+        if number > self._seen:
+            self._advance(number)
+        changed = self._take(number, 0)
+        if changed:
+            self._probability = self._predict()
+        self.lines.probability[0] = np.nan if changed is None else self._probability
+
+    def once(self, start: int, end: int) -> None:
+        if self._batch is None:  # Backtrader calls twice: for the first bar of the minimum period and for the rest
+            self._batch = _Batch(self.data, self._whole_days)
+            found = self._batch.probabilities(self.schedule)
+            self.lines.probability.array[:len(found)] = array("d", found.tobytes())
+
+    def _advance(self, number: int) -> None:
+        """Take the bars that the host passed without a call, and look for a new checkpoint where bars are live."""
+        for missed in range(self._seen + 1, number):
+            self._take(missed, missed - number)
+        self._seen = number
+        if self.data.islive():
+            self.schedule.refresh()
+
+    def _take(self, number: int, ago: int) -> bool | None:
+        """Show one bar to the buffer: True if the window changed, None if the bar is at fault."""
+        data = self.data
+        day = data.datetime[ago]
+        stamp = nanoseconds(day, self._whole_days) if day == day else 0
+        bar = self._gate.admit(number, stamp, (data.open[ago], data.high[ago], data.low[ago], data.close[ago], data.volume[ago]))
+        return None if bar is None else self._buffer.update(number, stamp, *bar)
+
+    def _predict(self) -> float:
+        checkpoint = self.schedule.at(self.stamp())
+        if checkpoint is None or not self._buffer.ready:
+            return np.nan
+        if not self._checked:
+            require_interval(self.schedule, self._buffer.stamps, self.data)
+            self._checked = True
+        return float(checkpoint.predict(self._buffer.window)[-1])
+
+
+class _Batch:
+    """All bars of a preloaded feed at once."""
+
+    def __init__(self, data: bt.feed.AbstractDataBase, whole_days: bool) -> None:
+        size = data.buflen()
+        # Copies: a view of the host's arrays would forbid it to append the next bar.
+        columns = [np.array(getattr(data, field).array[:size]) for field in FIELDS]
+        self._data = data
+        self.stamps = nanoseconds_of(np.array(data.datetime.array[:size]), whole_days)
+        self.values, self.clean = clean_bars(np.column_stack(columns), self.stamps)
+
+    def probabilities(self, schedule: Schedule) -> NDArray[np.float64]:
+        values, stamps = self.values[self.clean], self.stamps[self.clean]
+        if len(stamps) > 1:
+            require_interval(schedule, stamps, self._data)
+        found = np.full(len(self.clean), np.nan)
+        found[self.clean] = remembered(schedule, values, stamps)
+        return found
+
+
+def require_interval(schedule: Schedule, stamps: NDArray[np.int64], data: bt.feed.AbstractDataBase) -> None:
+    """Refuse a feed whose bars are not as long as those of training, with a CheckpointError."""
+    found, expected = bar_interval(pd.DatetimeIndex(stamps.view("datetime64[ns]"))), schedule.checkpoints[0].bar_interval
+    if found != expected:
+        raise CheckpointError(f"data {data._name!r} must have the bars of {schedule.path}, {expected} apart, got bars {found} apart. "
+                              "Give the feed the model was trained on, or train on bars of this one.")
+
+
+def _require_prices(data: bt.feed.AbstractDataBase) -> None:
+    missing = [field for field in (*FIELDS, "datetime") if not hasattr(data, field)]
+    if missing:
+        raise TypeError(f"DirectionProbability must be given a feed of bars, got {type(data).__name__} without {', '.join(missing)}. "
+                        "Give it self.data, not one of its lines.")

@@ -1,0 +1,183 @@
+"""A file or a folder of checkpoints: which one is in force at a bar."""
+import warnings
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.checkpoint import Checkpoint, CheckpointError
+from model.features import FeatureEngineer
+from strategy_plugin.buffer import FeatureBuffer
+from strategy_plugin.guard import EARLIEST, TradingWarning
+
+SUFFIX = ".ckpt"
+CHUNK = 16_384  # bars whose feature rows are held at once: 11 MB, however long the history
+TOLERANCE = 1e-5  # between a golden vector and what this machine computes: torch sums differently on another processor
+
+Signature = tuple[str, int, int]  # path, time of the last change, size
+_loaded: WeakValueDictionary[Signature, Checkpoint] = WeakValueDictionary()
+
+
+class Entry(NamedTuple):
+    """A checkpoint, where it came from, and the first stamp at which it may decide."""
+
+    signature: Signature
+    checkpoint: Checkpoint
+    since: int
+
+    @property
+    def path(self) -> str:
+        return self.signature[0]
+
+
+class Schedule:
+    """The checkpoints of a file or a folder. A single file is in force at every bar; of a folder's, at each bar the one with
+    the greatest `trained_until` not after the bar's stamp, so that none has seen what it decides on."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.folder = self.path.is_dir()
+        self._signatures = self._look()
+        self._refused: set[Signature] = set()
+        self._entries = self._sorted([])
+        if not self._entries:
+            raise CheckpointError(f"{path} must hold at least one {SUFFIX} file, got none. Train one with model.train --deploy {path}.")
+
+    @property
+    def sequence_length(self) -> int:
+        return self._entries[0].checkpoint.sequence_length
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """All checkpoints, in the order in which they come into force."""
+        return [entry.checkpoint for entry in self._entries]
+
+    @property
+    def whole_days(self) -> bool:
+        """True where stamps are dates: the time of day that a host gives to daily bars then means nothing."""
+        until = self._entries[-1].checkpoint.trained_until
+        return self._entries[-1].checkpoint.bar_interval >= pd.Timedelta(days=1) and until == until.normalize()
+
+    def at(self, stamp: int) -> Checkpoint | None:
+        """Return the checkpoint in force at a stamp in nanoseconds; None before the first of a folder."""
+        index = bisect_right(self._starts, stamp) - 1
+        return self._entries[index].checkpoint if index >= 0 else None
+
+    def name(self, checkpoint: Checkpoint) -> str:
+        """Return the file name of one of the checkpoints."""
+        return next(Path(entry.path).name for entry in self._entries if entry.checkpoint is checkpoint)
+
+    def probabilities(self, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the probability of "up" decided at each bar's close, (n, 5) and (n,) -> (n,); NaN where none is in force
+        or the window is not whole. Each equals what a FeatureBuffer fed bar by bar makes of the checkpoint in force."""
+        found = np.full(len(values), np.nan)
+        for checkpoint, start, stop in self._segments(stamps):
+            before = checkpoint.bars_needed - 1
+            for low in range(max(start, before), stop, CHUNK):
+                high = min(stop, low + CHUNK)
+                reach = slice(low - before, high)
+                found[low:high] = checkpoint.predict(FeatureEngineer().rows(values[reach], stamps[reach].view("datetime64[ns]")))
+        return found
+
+    def refresh(self) -> bool:
+        """Look at the folder again; True if another set of checkpoints is now in force.
+
+        A file that cannot be used is refused with a TradingWarning and changes nothing.
+        """
+        signatures = self._look()
+        if signatures == self._signatures:
+            return False
+        self._signatures = signatures
+        before, self._entries = self._entries, self._sorted(self._entries)
+        return [entry.signature for entry in before] != [entry.signature for entry in self._entries]
+
+    def _look(self) -> list[Signature]:
+        if not self.folder:
+            return [signature(self.path)]
+        return [signature(path) for path in sorted(self.path.glob(f"*{SUFFIX}")) if not path.name.startswith(".")]
+
+    def _sorted(self, known: list[Entry]) -> list[Entry]:
+        """Return the entries of the files seen last, in order; with entries `known`, a faulty file is refused, not fatal."""
+        current = {found[0]: found for found in self._signatures}
+        kept = [entry for entry in known if entry.path in current]
+        for found in self._signatures:
+            if found in self._refused or any(entry.signature == found for entry in kept):
+                continue
+            try:
+                others = [entry for entry in kept if entry.path != found[0]]
+                kept = [*others, self._admitted(found, others)]
+            except CheckpointError as error:
+                if not known:
+                    raise
+                self._refused.add(found)
+                warnings.warn(f"a new checkpoint is refused, the old ones stay in force: {error}", TradingWarning, stacklevel=2)
+        kept.sort(key=lambda entry: entry.since)
+        self._starts = [entry.since for entry in kept]
+        return kept
+
+    def _admitted(self, found: Signature, others: list[Entry]) -> Entry:
+        checkpoint = load(found)
+        since = checkpoint.trained_until.as_unit("ns").value if self.folder else EARLIEST
+        entry = Entry(found, checkpoint, since)
+        for other in others:
+            require_companions(other, entry)
+        return entry
+
+    def _segments(self, stamps: NDArray[np.int64]) -> Iterator[tuple[Checkpoint, int, int]]:
+        """Yield the checkpoints with the bars, start to stop, at which each is in force."""
+        borders = [*np.searchsorted(stamps, self._starts, side="left").tolist(), len(stamps)]
+        for entry, start, stop in zip(self._entries, borders, borders[1:]):
+            if stop > start:
+                yield entry.checkpoint, start, stop
+
+
+def signature(path: Path) -> Signature:
+    """Return what tells one content of a file from the next; a file that is missing has one too."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+def load(found: Signature) -> Checkpoint:
+    """Return the checkpoint of a file, checked against its golden vector; shared as long as anybody uses it."""
+    checkpoint = _loaded.get(found)
+    if checkpoint is None:
+        checkpoint = Checkpoint.load(found[0])
+        require_golden(checkpoint, found[0])
+        _loaded[found] = checkpoint
+    return checkpoint
+
+
+def require_companions(one: Entry, other: Entry) -> None:
+    """Refuse two checkpoints that cannot follow each other, with a CheckpointError that names both files."""
+    for name in ("label", "horizon", "bar_interval", "sequence_length", "timezone", "stamp"):
+        ours, theirs = getattr(one.checkpoint, name), getattr(other.checkpoint, name)
+        if ours != theirs:
+            raise CheckpointError(f"{one.path} and {other.path} must have the same {name}, got {ours} and {theirs}. Give each its own folder.")
+    if one.since == other.since:
+        raise CheckpointError(f"{one.path} and {other.path} must not both have trained_until {one.checkpoint.trained_until}: "
+                              "which is in force would be left to chance. Remove one.")
+
+
+def require_golden(checkpoint: Checkpoint, name: str) -> None:
+    """Replay the checkpoint's golden vector through the serving path; CheckpointError where it comes out otherwise."""
+    golden = checkpoint.golden
+    if golden is None:
+        return
+    buffer = FeatureBuffer(checkpoint.sequence_length)
+    for number, (stamp, bar) in enumerate(zip(golden.stamps, golden.bars), start=1):
+        buffer.update(number, stamp, *bar)
+    features = buffer.window[-1:]
+    found = {"features": features, "scores": checkpoint.scaler.transform(features), "probability": checkpoint.predict(buffer.window)}
+    for part, values in found.items():
+        difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
+        if not difference <= TOLERANCE:
+            raise CheckpointError(f"{name} does not serve as it was trained: its golden {part} come out {difference:.2g} apart, at most "
+                                  f"{TOLERANCE:.0e} is allowed. Use the version that wrote it, or train again.")

@@ -1,0 +1,57 @@
+"""What the tests of the plugin are made of: random bars, and small networks with random weights that need no training."""
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from model.checkpoint import Checkpoint, Golden
+from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.network import BiLSTMClassifier, NetworkConfig
+from model.scaling import Scaler
+from strategy_plugin.buffer import FeatureBuffer
+
+COLUMNS = ["open", "high", "low", "close", "volume"]
+SMALL = NetworkConfig(hidden=6, layers=2)
+
+
+def random_bars(count: int = 400, seed: int = 0, start: str = "2020-01-01", freq: str = "D") -> pd.DataFrame:
+    """A random walk with gaps between the bars, wicks and volume."""
+    draw = np.random.default_rng(seed)
+    open = 100 * np.exp(np.cumsum(draw.normal(0, 0.01, count)))
+    close = open * np.exp(draw.normal(0, 0.01, count))
+    high = np.maximum(open, close) * np.exp(draw.exponential(0.004, count))
+    low = np.minimum(open, close) * np.exp(-draw.exponential(0.004, count))
+    values = np.column_stack((open, high, low, close, draw.integers(1_000, 9_000, count)))
+    return pd.DataFrame(values, index=pd.date_range(start, periods=count, freq=freq, unit="ns", name="date"), columns=COLUMNS)
+
+
+def random_checkpoint(bars: pd.DataFrame, trained_until: Any = None, *, seed: int = 0, golden: bool = True, **changes: Any) -> Checkpoint:
+    """A network of six cells whose random weights spread its probabilities over much of (0, 1) on these bars."""
+    torch.manual_seed(seed)
+    features = FeatureEngineer().transform(bars).to_numpy()
+    scaler = Scaler(tuple(features.mean(axis=0)), tuple(np.maximum(features.std(axis=0), 1e-3)), (True,) * len(FEATURE_NAMES))
+    fields: dict[str, Any] = dict(
+        network=SMALL, weights=BiLSTMClassifier(SMALL).state_dict(), scaler=scaler, label="open", horizon=1, sequence_length=50,
+        temperature=0.2, enter=0.55, exit=0.5, trained_until=pd.Timestamp(trained_until or bars.index[0]), instrument="random",
+        bar_interval=bars.index[1] - bars.index[0], timezone=None, stamp="open", parts={}, metrics={}, history=[], config={}, versions={})
+    checkpoint = Checkpoint(**(fields | changes))
+    return Checkpoint(**(fields | changes | {"golden": golden_of(checkpoint, bars)})) if golden else checkpoint
+
+
+def golden_of(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
+    """The way of the first whole window, through the training side's code."""
+    bars = bars.iloc[:LOOKBACK + checkpoint.sequence_length - 1]
+    features = FeatureEngineer().transform(bars).to_numpy()
+    stamps = tuple(bars.index.as_unit("ns").asi8.tolist())
+    return Golden(stamps, tuple(map(tuple, bars.to_numpy().tolist())), tuple(features[-1].tolist()),
+                  tuple(checkpoint.scaler.transform(features[-1:])[0].tolist()), float(checkpoint.predict(features)[-1]))
+
+
+def fed(bars: pd.DataFrame, numbers: Sequence[int] | None = None) -> FeatureBuffer:
+    """A buffer that has seen the bars, numbered from 1 unless said otherwise."""
+    buffer = FeatureBuffer()
+    for number, stamp, row in zip(numbers or range(1, len(bars) + 1), bars.index.as_unit("ns").asi8.tolist(), bars.to_numpy().tolist()):
+        buffer.update(number, stamp, *row)
+    return buffer
