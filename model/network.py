@@ -23,7 +23,7 @@ class NetworkConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= highest:
                 raise ValueError(f"`{name}` must be a whole number from 1 to {highest}, got {value!r}.")
-        if not isinstance(self.dropout, float) or not 0.0 <= self.dropout < 1.0:
+        if not isinstance(self.dropout, (int, float)) or not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"`dropout` must be a number from 0 up to but not including 1, got {self.dropout!r}.")
 
 
@@ -46,3 +46,9 @@ class BiLSTMClassifier(nn.Module):
         final = torch.cat((states[-2], states[-1]), dim=1)  # (batch, 2 * hidden)
         logits: Tensor = self.head(self.dropout(final)).squeeze(1)
         return logits
+
+
+def unmade_network(config: NetworkConfig) -> BiLSTMClassifier:
+    """Return a network that has shapes but neither memory nor values for its weights."""
+    with torch.device("meta"):
+        return BiLSTMClassifier(config)
