@@ -108,7 +108,7 @@ class Checkpoint:
         The index is `bars.index[149:]`. Raises BarsError for fewer bars, CheckpointError for another bar interval.
         """
         require_bars(bars, self.bars_needed, f"{LOOKBACK} for the features and {self.sequence_length - 1} for the window")
-        self.require_interval(bar_interval(bars.index))
+        self.require_interval(bar_interval(pd.DatetimeIndex(bars.index)))
         features = FeatureEngineer().transform(bars)
         decided = features.index[self.sequence_length - 1:]
         return pd.Series(self.predict(features.to_numpy()), index=decided, name="probability")

@@ -1,0 +1,226 @@
+"""The file format of checkpoints: one record as JSON and the weights, in a safetensors file, read without running code."""
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import pandas as pd
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from model.features import FEATURE_NAMES
+from model.network import NetworkConfig, unmade_network
+from model.scaling import Scaler
+
+FORMAT = 1
+LARGEST_FILE = 256 << 20
+LARGEST_HEADER = 2 << 20
+NO_DIGEST = "0" * 64
+REMEDY = "Take an undamaged copy or train again."
+
+Read = TypeVar("Read")
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint that can be used here; the message names the file and the difference."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One window's whole way, kept to check that a serving path computes what training computed.
+
+    stamps (n,) in ns, bars (n, 5) open, high, low, close, volume; of the last bar: features (86,), scores (86,) after
+    the scaler, and the probability of the window that ends there.
+    """
+
+    stamps: tuple[int, ...]
+    bars: tuple[tuple[float, ...], ...]
+    features: tuple[float, ...]
+    scores: tuple[float, ...]
+    probability: float
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a safetensors header says about one tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+class Version(msgspec.Struct, frozen=True):
+    """The one entry that a record of any format has."""
+
+    format: int
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The words and numbers of a checkpoint file: everything but the weights, as JSON."""
+
+    format: int
+    digest: str
+    feature_names: tuple[str, ...]
+    network: NetworkConfig
+    scaler: Scaler
+    label: Literal["open", "close"]
+    horizon: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    sequence_length: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    temperature: Annotated[float, msgspec.Meta(ge=0.01, le=100)]
+    enter: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] | None
+    exit: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] | None
+    trained_until: str
+    instrument: str | None
+    bar_interval: Annotated[float, msgspec.Meta(gt=0)]
+    timezone: str | None
+    stamp: Literal["open", "close"]
+    parts: dict[str, dict[str, str | float | int | None]]
+    metrics: dict[str, float | None]
+    history: list[dict[str, float | int]]
+    config: dict[str, str | float | int | bool | None]
+    versions: dict[str, str]
+    golden: Golden | None
+
+
+def encode(record: Record, weights: dict[str, Tensor]) -> bytes:
+    """Return the file's bytes for weights and a record, whose digest is filled in: one SHA-256 over all of it.
+
+    One metadata entry holds the whole record: the order of several would be left open by safetensors.
+    """
+    record = _named(_respelt, record, name="the checkpoint")
+    plain = _bytes(msgspec.structs.replace(record, digest=NO_DIGEST), weights)
+    return _bytes(msgspec.structs.replace(record, digest=hashlib.sha256(plain).hexdigest()), weights)
+
+
+def _respelt(record: Record) -> Record:
+    """Check the record's types and give every value its one spelling: 1 where a float is due is 1.0."""
+    return msgspec.json.decode(msgspec.json.encode(record), type=Record)
+
+
+def _bytes(record: Record, weights: dict[str, Tensor]) -> bytes:
+    text = msgspec.json.encode(record).decode()
+    return save_tensors({name: tensor.contiguous() for name, tensor in weights.items()}, metadata={"checkpoint": text})
+
+
+def read_file(path: str | Path) -> bytes:
+    """Return the file's bytes; CheckpointError where it cannot be one of ours.
+
+    Its header is judged before the rest is read: a large file of another kind does not fill the memory.
+    """
+    path = Path(path)
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe would wait, a device would never end
+            raise CheckpointError(f"{path} cannot be read: it is not a file. Name a file that model.train wrote.")
+        with path.open("rb") as file:
+            start = file.read(8 + LARGEST_HEADER)
+            _named(_record_in, start, about.st_size, name=str(path))
+            return start + file.read(LARGEST_FILE)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Name a file that model.train wrote.") from error
+
+
+def decode(data: bytes, name: str) -> tuple[Record, dict[str, Tensor]]:
+    """Return what a file's bytes hold, after every check; CheckpointError with `name` and the reason otherwise."""
+    return _named(_checked, data, name=name)
+
+
+def _named(read: Callable[..., Read], *arguments: Any, name: str) -> Read:
+    """Return what `read` returns; whatever a damaged file provokes in it, the caller sees one type with the file's name."""
+    try:
+        return read(*arguments)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name} cannot be used: {error}") from error
+    except Exception as error:
+        raise CheckpointError(f"{name} cannot be used: it is damaged ({str(error).rstrip('.')}). {REMEDY}") from error
+
+
+def _checked(data: bytes) -> tuple[Record, dict[str, Tensor]]:
+    record, entries = _record_in(data, len(data))
+    _require_digest(data, record.digest)
+    _require_features(record)
+    _require_sense(record)
+    _require_tensors(entries, record.network)
+    weights = load_tensors(data)
+    _require_finite(weights)
+    return record, weights
+
+
+def _record_in(data: bytes, size: int) -> tuple[Record, dict[str, Entry]]:
+    """Return the record and the tensors' entries from the start of a file of `size` bytes: its header at least."""
+    length = int.from_bytes(data[:8], "little")
+    if not 0 < length <= min(LARGEST_HEADER, size - 8) or size > LARGEST_FILE:
+        raise CheckpointError(f"it is not a safetensors file, or not a whole one ({size} bytes). {REMEDY}")
+    header = msgspec.json.decode(data[8:8 + length], type=dict[str, msgspec.Raw])
+    text = msgspec.json.decode(header.pop("__metadata__", b"{}"), type=dict[str, str]).get("checkpoint")
+    if text is None:
+        raise CheckpointError("it is a safetensors file of another program. Name a file that model.train wrote.")
+    return _record_of(text), {name: msgspec.json.decode(entry, type=Entry) for name, entry in header.items()}
+
+
+def _record_of(text: str) -> Record:
+    version = msgspec.json.decode(text, type=Version).format
+    if version != FORMAT:
+        raise CheckpointError(f"it has format {version}, this program reads format {FORMAT}. "
+                              "Use the version that wrote it, or upgrade.")
+    record = msgspec.json.decode(text, type=Record)
+    if msgspec.json.encode(record).decode() != text:
+        raise CheckpointError(f"its record has missing, repeated or differently written entries. {REMEDY}")
+    return record
+
+
+def _require_digest(data: bytes, stated: str) -> None:
+    """Compare the digest over the whole file, taken with zeros in its own place, with the one the file states."""
+    place = data.find(stated.encode())
+    content = memoryview(data)  # slices without copying the weights
+    found = hashlib.sha256(content[:place])
+    found.update(NO_DIGEST.encode())
+    found.update(content[place + len(NO_DIGEST):])
+    if found.hexdigest() != stated:
+        raise CheckpointError(f"its content does not have the digest it states; it is damaged or was changed. {REMEDY}")
+
+
+def _require_sense(record: Record) -> None:
+    """Check what the types of the entries leave open."""
+    until = pd.Timestamp(record.trained_until)
+    if str(until) != record.trained_until or pd.isna(until) or until.tz is not None:
+        raise CheckpointError(f"trained_until must be a stamp without zone, got {record.trained_until!r}. {REMEDY}")
+    if record.enter is not None and record.exit is not None and record.exit > record.enter:
+        raise CheckpointError(f"exit must not be above enter, got {record.exit} and {record.enter}. {REMEDY}")
+
+
+def _require_features(record: Record) -> None:
+    names = record.feature_names
+    if names != FEATURE_NAMES:
+        foreign, missing = sorted(set(names) - set(FEATURE_NAMES)), sorted(set(FEATURE_NAMES) - set(names))
+        moved = [f"{theirs} for {ours}" for theirs, ours in zip(names, FEATURE_NAMES) if theirs != ours]
+        raise CheckpointError(f"its features are not the ones computed here (unknown: {foreign[:3]}, missing: {missing[:3]}, "
+                              f"{len(moved)} out of place: {moved[:1]}). Use the version that wrote it, or train again.")
+    if not len(record.scaler.mean) == record.network.features == len(FEATURE_NAMES):
+        raise CheckpointError(f"scaler and network must have {len(FEATURE_NAMES)} features, "
+                              f"got {len(record.scaler.mean)} and {record.network.features}. {REMEDY}")
+
+
+def _require_tensors(entries: dict[str, Entry], config: NetworkConfig) -> None:
+    """Compare names, dtypes and shapes with those of the network that the record describes, before any tensor is made."""
+    expected = {name: ("F32", tuple(tensor.shape)) for name, tensor in unmade_network(config).state_dict().items()}
+    found = {name: (entry.dtype, entry.shape) for name, entry in entries.items()}
+    differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if differing:
+        name = differing[0]
+        raise CheckpointError(f"{len(differing)} tensors are not those of its network; "
+                              f"{name} must be {expected.get(name)}, got {found.get(name)}. {REMEDY}")
+
+
+def _require_finite(weights: dict[str, Tensor]) -> None:
+    faulty = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+    if faulty:
+        raise CheckpointError(f"{len(faulty)} tensors hold values that are not finite, the first is {faulty[0]}. {REMEDY}")
