@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from model.bars import BarsWarning
-from model.checkpoint import Checkpoint, in_force, load_schedule
+from model.checkpoint import Checkpoint
 from model.command import BarsOptions, run
+from model.schedule import in_force, load_schedule
 
 app = App(name="model.predict", help="Print the probability that the bar to come goes up, and the decision.")
 console = Console(highlight=False)
@@ -42,17 +43,23 @@ def predict(
 def _warn(model: Checkpoint, bars: pd.DataFrame) -> None:
     instrument, last = bars.attrs.get("instrument"), bars.index[-1]
     if model.instrument and instrument and model.instrument != instrument:
-        warnings.warn(BarsWarning(f"the checkpoint was trained on {model.instrument}, these bars are {instrument}."), stacklevel=2)
+        _note(f"the checkpoint was trained on {model.instrument}, these bars are {instrument}.")
     if last < model.trained_until:
-        warnings.warn(BarsWarning(f"the last bar, {last}, lies before {model.trained_until}, until which the model has seen prices: "
-                                  "this is no forecast. Give newer bars."), stacklevel=2)
+        _note(f"the last bar, {last}, lies before {model.trained_until}, until which the model has seen prices: "
+              "this is no forecast. Give newer bars.")
+
+
+def _note(message: str) -> None:
+    warnings.warn(BarsWarning(message), stacklevel=3)
 
 
 def _table(path: Path, model: Checkpoint, bars: pd.DataFrame, probability: float, enter: float) -> Table:
-    table = Table(show_header=False, title=f"{bars.attrs.get('instrument') or 'bars'}: the {model.label} of the bar after {bars.index[-1]}")
+    move = "its open" if model.label == "open" else "the close before it"
+    decision = "long" if probability >= enter else "no long position"
+    table = Table(show_header=False, title=f"{bars.attrs.get('instrument') or 'bars'}: decided at the close of {bars.index[-1]}")
     table.add_row("probability of up", f"{probability:.4f}")
-    table.add_row("decision", f"{'long' if probability >= enter else 'no long position'} (enters at {enter:.2f} and above)")
-    table.add_row("predicted", f"the move over {model.horizon} bar(s) from that bar's {model.label if model.label == 'open' else 'previous close'}")
+    table.add_row("decision", f"{decision} (long from {enter:.2f})")
+    table.add_row("about", f"the move over {model.horizon} bar(s) from the next bar, measured from {move}")
     table.add_row("model", str(path))
     table.add_row("trained until", str(model.trained_until))
     return table

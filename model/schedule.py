@@ -1,0 +1,54 @@
+"""A folder of checkpoints as a schedule: which files belong together, and which one decides at a stamp."""
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+
+from model.checkpoint import Checkpoint, CheckpointError
+
+SUFFIX = ".ckpt"
+SHARED = ("label", "horizon", "bar_interval", "sequence_length", "timezone", "stamp")  # what all of a folder must have in common
+
+Entry = tuple[Path, Checkpoint]
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the checkpoint files of a folder by name; temporary files of a save in progress are not among them."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+
+
+def load_schedule(path: str | Path) -> list[Entry]:
+    """Return the checkpoints of a file or a folder by `trained_until`, the earliest first.
+
+    Raises CheckpointError for a file that cannot be used, an empty folder, or two that cannot follow each other.
+    """
+    path = Path(path)
+    files = checkpoint_files(path) if path.is_dir() else [path]
+    if not files:
+        raise CheckpointError(f"{path} must hold at least one {SUFFIX} file, got none. Train one with model.train --deploy {path}")
+    entries = sorted(((file, Checkpoint.load(file)) for file in files), key=lambda entry: entry[1].trained_until)
+    for one, other in pairwise(entries):
+        require_companions(one, other)
+    return entries
+
+
+def in_force(entries: list[Entry], stamp: pd.Timestamp) -> Entry:
+    """Return the entry with the greatest `trained_until` not after the stamp; a single one is in force everywhere."""
+    due = [entry for entry in entries if entry[1].trained_until <= stamp]
+    if due or len(entries) == 1:
+        return due[-1] if due else entries[0]
+    first = entries[0]
+    raise CheckpointError(f"no checkpoint may decide at {stamp}: the earliest, {first[0]}, has seen prices until "
+                          f"{first[1].trained_until}. Give newer bars or an older checkpoint.")
+
+
+def require_companions(one: Entry, other: Entry) -> None:
+    """Refuse two checkpoints that cannot follow each other, with a CheckpointError that names both files."""
+    for name in SHARED:
+        ours, theirs = getattr(one[1], name), getattr(other[1], name)
+        if ours != theirs:
+            raise CheckpointError(f"{one[0]} and {other[0]} must have the same {name}, got {ours} and {theirs}. "
+                                  "Give each its own folder.")
+    if one[1].trained_until == other[1].trained_until:
+        raise CheckpointError(f"{one[0]} and {other[0]} must not both have trained_until {one[1].trained_until}: "
+                              "which is in force would be left to chance. Remove one.")
