@@ -64,9 +64,9 @@ class BarsOptions:
 
 def describe_bars(bars: pd.DataFrame) -> str:
     """Return one line on the bars: what annualised figures and every result depend on."""
-    interval = str(bar_interval(bars.index)).removesuffix(" 00:00:00")
-    return (f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars, one every {interval}, from {bars.index[0]} to {bars.index[-1]}; "
-            f"{bars_per_year(bars.index):g} bars per year; sha256 {digest_bars(bars)[:12]}")
+    index = pd.DatetimeIndex(bars.index)
+    return (f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {bar_interval(index)} from {index[0]} to {index[-1]}, "
+            f"{bars_per_year(index):g} bars per year, sha256 {digest_bars(bars)[:12]}")
 
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -78,10 +78,13 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     Warnings of ours become one line each on stderr. A fault that the program knows becomes one message; anything else
     is a fault of the program and keeps its traceback.
     """
-    warnings.showwarning = _show_warning
     signal.signal(signal.SIGTERM, _stop)
+    app.suppress_keyboard_interrupt = False  # cyclopts would leave without a word
     try:
-        result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = _show_warning
+            result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         _leave(USAGE, f"{error} See --help.")
     except KeyboardInterrupt:

@@ -1,0 +1,66 @@
+"""The command python -m model.predict."""
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from model.checkpoint import Checkpoint
+from model.command import run
+from model.predict import app
+
+
+@pytest.fixture
+def data(bars: pd.DataFrame, tmp_path: Path) -> Path:
+    """The bars as a CSV file."""
+    path = tmp_path / "random.csv"
+    bars.to_csv(path)
+    return path
+
+
+def outcome(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        run(app, [str(argument) for argument in arguments])
+    return int(stopped.value.code or 0)
+
+
+def test_the_last_probability_and_its_model_are_printed(
+        checkpoint: Checkpoint, checkpoint_path: str, bars: pd.DataFrame, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("--checkpoint", checkpoint_path, "--data", data) == 0
+    printed = capsys.readouterr().out
+    assert f"{checkpoint.probabilities(bars).iloc[-1]:.4f}" in printed
+    assert str(checkpoint.trained_until) in printed and str(bars.index[-1]) in printed
+
+
+def test_bars_older_than_the_model_are_no_forecast(
+        checkpoint: Checkpoint, bars: pd.DataFrame, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    replace(checkpoint, trained_until=bars.index[-1] + pd.Timedelta(days=9)).save(tmp_path / "late.ckpt")
+    assert outcome("--checkpoint", tmp_path / "late.ckpt", "--data", data) == 0
+    assert "this is no forecast" in capsys.readouterr().err
+
+
+def test_another_instrument_is_said(checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    replace(checkpoint, instrument="gold").save(tmp_path / "gold.ckpt")
+    assert outcome("--checkpoint", tmp_path / "gold.ckpt", "--data", data) == 0
+    assert "trained on gold, these bars are random" in capsys.readouterr().err
+
+
+def test_another_interval_is_refused(checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    replace(checkpoint, bar_interval=pd.Timedelta(hours=1)).save(tmp_path / "hourly.ckpt")
+    assert outcome("--checkpoint", tmp_path / "hourly.ckpt", "--data", data) == 4
+    assert "0 days 01:00:00, got bars of 1 days" in capsys.readouterr().err
+
+
+def test_a_folder_gives_the_newest_model_that_has_not_seen_the_future(
+        checkpoint: Checkpoint, bars: pd.DataFrame, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "schedule"
+    folder.mkdir()
+    for name, days in (("old", -20), ("new", 0), ("future", 20)):
+        replace(checkpoint, trained_until=bars.index[-1] + pd.Timedelta(days=days)).save(folder / f"{name}.ckpt")
+    assert outcome("--checkpoint", folder, "--data", data) == 0
+    assert str(bars.index[-1]) in capsys.readouterr().out.split("trained until")[1]
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome("--checkpoint", data, "--data", data) == 4
+    assert "random.csv" in capsys.readouterr().err
