@@ -1,0 +1,159 @@
+"""Walk-forward: lay the folds, train a model for each on its own past, and collect what each said in its test block."""
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from model.bars import require_bars
+from model.checkpoint import Checkpoint
+from model.features import LOOKBACK
+from model.training import Epoch, OneClassError, TrainConfig, fit
+from model.windows import known_after, make_labels
+
+OnEpoch = Callable[[int, Epoch], None]
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """How the bars are cut into folds; every field is a flag of the command.
+
+    Parameters
+    ----------
+    folds
+        Test blocks; they adjoin, and the last one ends on the last bar.
+    train_blocks
+        Length of the past that each fold learns from, in test blocks.
+    validation_share
+        Share of that past, its tail, that chooses the epoch and the calibration.
+    """
+
+    folds: int = 8
+    train_blocks: int = 8
+    validation_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        counts = {"folds": self.folds, "train_blocks": self.train_blocks}
+        faults = [f"`{name}` must be at least 1, got {count}." for name, count in counts.items() if count < 1]
+        if not 0 < self.validation_share < 1:
+            faults.append(f"`validation_share` must lie between 0 and 1, got {self.validation_share}.")
+        if faults:
+            raise ValueError(" ".join(faults))
+
+    def training(self, config: TrainConfig) -> TrainConfig:
+        """Return the settings with this plan's shares: all of a fold's past is training or validation."""
+        return replace(config, train=round(1 - self.validation_share, 12), validation=self.validation_share)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold, in bar positions: learns from the decisions train .. test - 1 and is judged on test .. stop - 1.
+
+    A decision falls at its bar's close. warm_up bars before a decision make its window.
+    """
+
+    number: int
+    train: int
+    test: int
+    stop: int
+    warm_up: int
+
+    def past(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """Return all that the fold's model may see: from the warm-up of its first window to its first test decision."""
+        return bars.iloc[self.train - self.warm_up:self.test + 1]
+
+    def test_bars(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """Return the bars of the test decisions with the warm-up of the first."""
+        return bars.iloc[self.test - self.warm_up:self.stop]
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """What a fold's training gave: a checkpoint, or why there is none."""
+
+    fold: Fold
+    checkpoint: Checkpoint | None
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's file name."""
+        return f"fold-{self.fold.number:02d}.ckpt"
+
+
+def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[Fold]:
+    """Cut the bars into folds, oldest first; BarsError where there are too few bars for the plan.
+
+    With L = decisions // (folds + train_blocks), each test block and each train block holds L decisions.
+    """
+    warm_up = LOOKBACK + config.sequence_length - 2
+    blocks = plan.folds + plan.train_blocks
+    past = plan.training(config).preprocessor.bars_needed(config.batch_size) - warm_up - 1
+    require_bars(bars, warm_up + blocks * max(1, -(-past // plan.train_blocks)),
+                 f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks; "
+                 "lower `folds` or `batch_size` to need fewer")
+    length = (len(bars) - warm_up) // blocks
+    starts = [len(bars) - (plan.folds - number) * length for number in range(plan.folds)]
+    return [Fold(number, start - plan.train_blocks * length, start, start + length, warm_up)
+            for number, start in enumerate(starts, 1)]
+
+
+def train_folds(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, *, jobs: int = 1,
+                on_epoch: OnEpoch | None = None) -> Iterator[FoldModel]:
+    """Train each fold's model and yield it as soon as it is there, in any order.
+
+    config: with the shares of the plan (`FoldPlan.training`). jobs: processes; each computes on its own, so the models
+    do not depend on it. on_epoch: called in the process that trains.
+    """
+    # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that joblib makes of them.
+    parallel = Parallel(n_jobs=min(jobs, len(folds)), return_as="generator_unordered", max_nbytes=None)
+    yield from parallel(delayed(train_fold)(fold, fold.past(bars), config, on_epoch) for fold in folds)
+
+
+def train_fold(fold: Fold, past: pd.DataFrame, config: TrainConfig, on_epoch: OnEpoch | None = None) -> FoldModel:
+    """Train on a fold's past; a past in which a part lacks a class gives no model."""
+    try:
+        checkpoint = fit(past, config, partial(on_epoch, fold.number) if on_epoch else None)
+    except OneClassError as error:
+        return FoldModel(fold, None, str(error))
+    return FoldModel(fold, checkpoint)
+
+
+def predictions(bars: pd.DataFrame, models: Sequence[FoldModel], config: TrainConfig) -> pd.DataFrame:
+    """Return every test decision: when it is made, when its trade opens and its outcome is known, what was said by which model.
+
+    One row per decision of all test blocks, in order; what is not known (no model, after the last bar) is missing.
+    """
+    stamps = pd.Series(bars.index)
+    said = pd.concat([_said(bars, model) for model in models])
+    frame = pd.DataFrame({
+        "decided_at": stamps,
+        "opens_at": stamps.shift(-1),
+        "known_at": stamps.shift(-known_after(config.label, config.horizon)),
+        "probability": said["probability"].reindex(bars.index).to_numpy(),
+        "label": make_labels(bars, config.label, config.horizon).shift(-1).to_numpy(),
+        "checkpoint": said["checkpoint"].reindex(bars.index).to_numpy(),
+    })
+    return frame.iloc[models[0].fold.test:].reset_index(drop=True)
+
+
+def _said(bars: pd.DataFrame, model: FoldModel) -> pd.DataFrame:
+    decided = bars.index[model.fold.test:model.fold.stop]
+    if model.checkpoint is None:
+        return pd.DataFrame({"probability": np.nan, "checkpoint": None}, index=decided)
+    probability = model.checkpoint.probabilities(model.fold.test_bars(bars))
+    return pd.DataFrame({"probability": probability, "checkpoint": model.name}, index=decided)
+
+
+def write_checkpoints(folder: Path, models: Sequence[FoldModel]) -> None:
+    """Make the folder hold the checkpoints of these models and none of an earlier walk-forward."""
+    kept = {model.name for model in models if model.checkpoint}
+    for old in folder.glob("fold-*.ckpt"):
+        if old.name not in kept:
+            old.unlink()
+    for model in models:
+        if model.checkpoint:
+            model.checkpoint.save(folder / model.name)

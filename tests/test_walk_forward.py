@@ -1,0 +1,161 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backtests.markets import market
+from backtests.walk_forward import FoldModel, FoldPlan, lay_folds, predictions, train_fold, train_folds, write_checkpoints
+from model.bars import BarsError
+from model.training import TrainConfig
+
+PLAN = FoldPlan(folds=3, train_blocks=2)
+CONFIG = PLAN.training(TrainConfig(max_epochs=1))
+WARM_UP = 149
+
+
+@pytest.fixture(scope="module")
+def bars():
+    return market("ar1", n_bars=WARM_UP + 5 * 60 + 3, seed=1).bars
+
+
+@pytest.fixture(scope="module")
+def folds(bars):
+    return lay_folds(bars, PLAN, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def models(bars, folds):
+    return sorted(train_folds(bars, folds, CONFIG), key=lambda model: model.fold.number)
+
+
+def test_the_test_blocks_adjoin_and_end_on_the_last_bar(bars, folds):
+    assert [(fold.test, fold.stop) for fold in folds] == [(272, 332), (332, 392), (392, 452)]
+    assert folds[-1].stop == len(bars)
+
+
+def test_each_fold_learns_from_the_decisions_just_before_its_test_block(folds):
+    assert [(fold.train, fold.test - fold.train) for fold in folds] == [(152, 120), (212, 120), (272, 120)]
+
+
+def test_the_past_begins_with_the_warm_up_and_ends_on_the_first_test_decision(bars, folds):
+    past = folds[0].past(bars)
+    assert past.index[0] == bars.index[152 - WARM_UP]
+    assert past.index[-1] == bars.index[272]
+    assert past.attrs == bars.attrs
+
+
+def test_the_first_fold_may_begin_on_the_first_decision_there_is(bars):
+    first = lay_folds(bars.iloc[3:], PLAN, CONFIG)[0]
+    assert first.train == WARM_UP
+    assert len(first.past(bars.iloc[3:])) == WARM_UP + 120 + 1
+
+
+@pytest.mark.parametrize("n_bars", [40, 358])
+def test_too_few_bars_are_refused_with_the_number_needed(bars, n_bars):
+    message = (f"the data has {n_bars} bars; at least 359 are needed (for 3 folds that each learn from 2 blocks; "
+               "lower `folds` or `batch_size` to need fewer)")
+    with pytest.raises(BarsError, match=re.escape(message)):
+        lay_folds(bars.iloc[:n_bars], PLAN, CONFIG)
+
+
+def test_the_number_needed_is_enough(bars):
+    fewest = bars.iloc[:359]
+    fold = lay_folds(fewest, PLAN, CONFIG)[0]
+    assert train_fold(fold, fold.past(fewest), CONFIG).checkpoint
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"folds": 0}, "`folds` must be at least 1, got 0."),
+    ({"train_blocks": -1}, "`train_blocks` must be at least 1, got -1."),
+    ({"validation_share": 1.0}, "`validation_share` must lie between 0 and 1, got 1.0."),
+    ({"folds": 0, "validation_share": 0.0}, "got 0. `validation_share` must lie"),
+])
+def test_a_plan_that_cannot_be_is_refused(settings, message):
+    with pytest.raises(ValueError) as caught:
+        FoldPlan(**settings)
+    assert message in str(caught.value)
+
+
+def test_validation_share_decides_both_shares_of_training():
+    config = FoldPlan(validation_share=0.3).training(TrainConfig())
+    assert (config.train, config.validation) == (0.7, 0.3)
+
+
+def test_a_model_is_trained_until_its_first_test_decision(bars, models):
+    assert [model.checkpoint.trained_until for model in models] == [bars.index[model.fold.test] for model in models]
+
+
+def test_all_of_the_past_is_training_or_validation(models):
+    parts = models[0].checkpoint.parts
+    purged = 1
+    unknown_at_the_first_test_decision = 1
+    assert parts["train"]["windows"] + parts["validation"]["windows"] == 120 - purged - unknown_at_the_first_test_decision
+    assert parts["test"]["windows"] == 0
+
+
+def test_a_model_is_blind_to_every_bar_after_its_first_test_decision(bars, folds, models):
+    poisoned = bars.copy()
+    poisoned.iloc[folds[0].test + 1:, :4] *= 10
+    again = train_fold(folds[0], folds[0].past(poisoned), CONFIG)
+    assert again.checkpoint.digest == models[0].checkpoint.digest
+
+
+def test_the_models_do_not_depend_on_the_number_of_processes(bars, folds, models):
+    parallel = {model.fold.number: model for model in train_folds(bars, folds, CONFIG, jobs=2)}
+    assert [parallel[model.fold.number].checkpoint.digest for model in models] == [model.checkpoint.digest for model in models]
+
+
+def test_a_past_without_one_of_the_classes_gives_no_model(bars, folds):
+    rising = bars.copy()
+    rising["open"] = rising["low"] = np.linspace(100, 200, len(bars))
+    rising["close"] = rising["high"] = rising["open"] + 0.1
+    model = train_fold(folds[0], folds[0].past(rising), CONFIG)
+    assert model.checkpoint is None
+    assert "must hold at least 5 windows of each class" in model.reason
+
+
+def test_epochs_are_reported_with_their_fold(bars, folds):
+    seen = []
+    train_fold(folds[1], folds[1].past(bars), CONFIG, lambda fold, epoch: seen.append((fold, epoch.epoch)))
+    assert seen == [(2, 1)]
+
+
+@pytest.fixture(scope="module")
+def decisions(bars, models):
+    return predictions(bars, models, CONFIG)
+
+
+def test_there_is_one_row_per_test_decision(bars, decisions):
+    assert list(decisions) == ["decided_at", "opens_at", "known_at", "probability", "label", "checkpoint"]
+    assert decisions["decided_at"].tolist() == bars.index[272:].tolist()
+    assert decisions["checkpoint"].value_counts().to_dict() == {"fold-01.ckpt": 60, "fold-02.ckpt": 60, "fold-03.ckpt": 60}
+
+
+def test_a_decision_opens_on_the_next_bar_and_is_known_at_the_open_after_it(bars, decisions):
+    assert decisions["opens_at"].iloc[0] == bars.index[273]
+    assert decisions["known_at"].iloc[0] == bars.index[274]
+    assert decisions["label"].iloc[0] == (bars["open"].iloc[274] > bars["open"].iloc[273])
+
+
+def test_what_lies_after_the_last_bar_is_missing(decisions):
+    assert decisions["opens_at"].isna().sum() == 1
+    assert decisions["known_at"].isna().sum() == decisions["label"].isna().sum() == 2
+
+
+def test_a_probability_is_that_of_the_model_on_the_whole_history(bars, models, decisions):
+    whole = models[1].checkpoint.probabilities(bars)
+    np.testing.assert_allclose(decisions["probability"].iloc[60:120], whole.loc[bars.index[332]:bars.index[391]], atol=1e-6)
+
+
+def test_a_fold_without_a_model_has_decisions_without_a_probability(bars, models):
+    decisions = predictions(bars, [models[0], FoldModel(models[1].fold, None, "why"), models[2]], CONFIG)
+    missing = decisions["probability"].isna()
+    assert missing.sum() == 60 and missing[60:120].all()
+    assert decisions["checkpoint"].isna().equals(missing)
+
+
+def test_the_checkpoint_folder_holds_this_walk_forward_alone(tmp_path, models):
+    (tmp_path / "fold-07.ckpt").write_text("of an earlier one")
+    write_checkpoints(tmp_path, [models[0], replace(models[1], checkpoint=None)])
+    assert [path.name for path in tmp_path.iterdir()] == ["fold-01.ckpt"]
