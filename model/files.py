@@ -1,6 +1,8 @@
 """Writing files so that a reader finds the old content or the new one, never a part."""
 import os
 import time
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -16,18 +18,23 @@ class OutputError(OSError):
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Replace the file `path` by `data` in one step that survives a crash.
 
-    Raises OutputError where the folder is missing, full or not writable; the old file then stands as it was.
+    Raises OutputError where the folder is missing, full or not writable; the old file then stands as it was. Warns where
+    the new file is in place but the system would not say that it is on the disk.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
     try:
         _write_synced(temporary, data)
         os.replace(temporary, path)
+    except OSError as error:
+        raise _refusal(path, error) from error
+    finally:
+        with suppress(OSError):  # gone after the rename; and a failing clean-up must not hide the first fault
+            os.unlink(temporary)
+    try:
         _sync_folder(path.parent)
     except OSError as error:
-        raise OutputError(error.errno, f"cannot write {path}: {error.strerror}. Choose another place or make room there") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        warnings.warn(f"{path} is written, but a loss of power may still undo it: {error.strerror}.", stacklevel=2)
 
 
 def require_writable(path: str | Path) -> None:
@@ -37,14 +44,20 @@ def require_writable(path: str | Path) -> None:
     """
     path = Path(path)
     if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder. Name a file in it")
+        raise OutputError(f"cannot write {path}: it is a folder. Name a file in it.")
+    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _write_synced(probe, b"probe")  # not empty: a full disk still makes empty files
     except OSError as error:
-        raise OutputError(error.errno, f"cannot make the folder {path.parent}: {error.strerror}. Choose another place") from error
-    probe = path.with_name(f".{path.name}.probe")
-    write_atomically(probe, b"")
-    probe.unlink()
+        raise _refusal(path, error) from error
+    finally:
+        with suppress(OSError):
+            os.unlink(probe)
+
+
+def _refusal(path: Path, error: OSError) -> OutputError:
+    return OutputError(error.errno, f"cannot write {path}: {error.strerror}. Choose another place or make room there.")
 
 
 def _write_synced(path: Path, data: bytes) -> None:

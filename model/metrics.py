@@ -28,20 +28,20 @@ def _base_rate(labels: Array, _: Array) -> float:
 
 def _decided(score: Any) -> Any:
     """Turn a score of decisions into one of probabilities, decided at one half."""
-    return lambda labels, probabilities: score(labels, probabilities > 0.5)
+    return lambda labels, probabilities: score(labels, probabilities >= 0.5)
 
 
 _SCORES: dict[str, Any] = {
     "up_share": lambda labels, _: labels.mean(),
     "auc": metrics.roc_auc_score,
     "log_loss": lambda labels, probabilities: metrics.log_loss(labels, probabilities, labels=[0.0, 1.0]),
-    "brier": lambda labels, probabilities: metrics.brier_score_loss(labels, probabilities),
+    "brier": lambda labels, probabilities: np.mean((probabilities - labels) ** 2),
     "accuracy": _decided(metrics.accuracy_score),
     "base_rate": _base_rate,
     "balanced_accuracy": _decided(metrics.balanced_accuracy_score),
     "mcc": _decided(metrics.matthews_corrcoef),
 }
-_NEED_BOTH = ("auc", "brier", "balanced_accuracy", "mcc")
+_NEED_BOTH = ("auc", "balanced_accuracy", "mcc")
 
 
 def bar_returns(equity: Array) -> Array:
@@ -52,6 +52,7 @@ def bar_returns(equity: Array) -> Array:
 
 def total_return(equity: Array) -> float:
     """Return the last value over the first, minus 1; 0 for fewer than two values."""
+    equity = np.asarray(equity, dtype=float)
     return float(equity[-1] / equity[0] - 1) if len(equity) > 1 else 0.0
 
 

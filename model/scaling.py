@@ -22,11 +22,13 @@ class Scaler:
         if not len(self.mean) == len(self.scale) == len(self.kept):
             lengths = len(self.mean), len(self.scale), len(self.kept)
             raise ValueError(f"mean, scale and kept must be equally long, got {lengths}.")
-        if not min(self.scale) > 0 or not self.clip > 0:
-            raise ValueError(f"scale and clip must be above 0, got {min(self.scale)} and {self.clip}.")
+        mean, scale = np.array(self.mean), np.array(self.scale)
+        if not np.isfinite(mean).all() or not (np.isfinite(scale) & (scale > 0)).all() or not self.clip > 0:
+            raise ValueError("mean must be finite, scale and clip above 0, "
+                             f"got {mean.tolist()[:3]}.., {scale.tolist()[:3]}.. and {self.clip}.")
         # Arrays are built once: a live bar scales one row, and building them would cost more than the arithmetic.
-        object.__setattr__(self, "_mean", np.array(self.mean))
-        object.__setattr__(self, "_factor", np.array(self.kept) / np.array(self.scale))
+        object.__setattr__(self, "_mean", mean)
+        object.__setattr__(self, "_factor", np.array(self.kept) / scale)
 
     def transform(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the z-scores of feature rows: (n, features) float64 -> (n, features) float32."""

@@ -80,8 +80,7 @@ class DataPreprocessor:
         check_label(self.label, self.horizon)
         if not isinstance(self.sequence_length, int) or self.sequence_length < 1:
             raise ValueError(f"`sequence_length` must be a whole number from 1, got {self.sequence_length!r}.")
-        train, validation = self._shares()
-        if not (0 < train < 1 and 0 < validation < 1 and train + validation <= 1):
+        if not (0 < self.train < 1 and 0 < self.validation < 1 and sum(self._shares()) <= 1):
             raise ValueError("`train` and `validation` must be shares above 0 with a sum of at most 1, "
                              f"got {self.train} and {self.validation}.")
 
@@ -123,7 +122,12 @@ class DataPreprocessor:
         """Return the fewest bars that give the training and validation parts so many windows after purging."""
         train, validation = self._shares()
         purge = known_after(self.label, self.horizon) - 1
-        n_windows = max(-(-(train_windows + purge) // train), -(-(validation_windows + 1 + purge) // validation))
+        for_train = -(-(train_windows + purge) // train)
+        if train + validation == 1:  # validation takes what rounding leaves over, and nothing is purged after it
+            for_validation = (validation_windows - 1) // validation + 1
+        else:
+            for_validation = -(-(validation_windows + purge) // validation)
+        n_windows = max(for_train, for_validation)
         return LOOKBACK - 1 + self.sequence_length - 1 + int(n_windows) + purge + 1
 
     def fit_scaler(self, features: pd.DataFrame | NDArray[np.float64], train: slice) -> Scaler:
@@ -170,9 +174,10 @@ def _require_numbers(values: NDArray[np.float64], outcomes: NDArray[np.float64])
     faulty = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(faulty):
         raise ValueError(f"features must be finite, got {len(faulty)} rows that are not, the first is row {faulty[0]}.")
-    faulty = np.flatnonzero(np.isnan(outcomes))
+    faulty = np.flatnonzero(~np.isfinite(outcomes))
     if len(faulty):
-        raise ValueError(f"labels must be known before the last known one, got {len(faulty)} NaN, the first at window {faulty[0]}.")
+        raise ValueError(f"labels must be numbers up to the last known one, got {len(faulty)} that are not, "
+                         f"the first at window {faulty[0]}.")
 
 
 class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -195,5 +200,6 @@ class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
     def __getitems__(self, positions: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Fetch a whole batch as one slice where the positions follow each other: DataLoader calls this if it exists."""
         first, last = positions[0], positions[-1]
-        chosen = slice(first, last + 1) if last - first == len(positions) - 1 else torch.as_tensor(positions)
+        adjoining = list(positions) == list(range(first, last + 1))
+        chosen = slice(first, last + 1) if adjoining else torch.as_tensor(positions)
         return list(zip(self.windows[chosen], self.labels[chosen]))
