@@ -1,0 +1,192 @@
+"""Training: what it refuses, what it remembers, and that the same seed gives the same bits."""
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from makers import random_bars
+
+from model import training
+from model.bars import BarsError
+from model.checkpoint import Checkpoint
+from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
+
+SHORT = TrainConfig(max_epochs=2, batch_size=32, seed=7)
+LABELS = pytest.mark.parametrize(("label", "horizon"), [("open", 1), ("open", 5), ("close", 1), ("close", 3)])
+
+
+@pytest.fixture(scope="module")
+def epochs() -> list[Epoch]:
+    """What `on_epoch` was told while `trained` was fitted."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(bars: pd.DataFrame, epochs: list[Epoch]) -> Checkpoint:
+    """Two epochs on 400 random bars."""
+    return fit(bars, SHORT, epochs.append)
+
+
+def losses(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Let the validation losses be these, whatever was learnt, and an epoch add 1 to the head's bias."""
+    left = iter(values)
+
+    def step(network: Any, *_: Any) -> tuple[float, float]:
+        with torch.no_grad():
+            network.head.bias += 1
+        return 0.5, 0.0
+
+    monkeypatch.setattr(training, "_run_epoch", step)
+    monkeypatch.setattr(training, "_mean_loss", lambda *_: next(left))
+
+
+def first_bias(config: TrainConfig) -> float:
+    """The head's bias before the first epoch, which counts from there."""
+    torch.manual_seed(config.seed)
+    return training.BiLSTMClassifier().head.bias.item()
+
+
+def test_same_seed_gives_the_same_bits(bars: pd.DataFrame, trained: Checkpoint) -> None:
+    torch.manual_seed(123)  # whatever the caller drew before
+    assert fit(bars, SHORT).digest == trained.digest
+
+
+def test_another_seed_gives_another_network(bars: pd.DataFrame, trained: Checkpoint) -> None:
+    other = fit(bars, replace(SHORT, seed=8))
+    assert not torch.equal(other.weights["head.weight"], trained.weights["head.weight"])
+
+
+def test_the_callers_randomness_and_threads_are_left_alone(bars: pd.DataFrame) -> None:
+    before, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    fit(bars, replace(SHORT, max_epochs=1))
+    assert torch.equal(torch.random.get_rng_state(), before) and torch.get_num_threads() == threads
+
+
+def test_the_network_has_616_705_weights(trained: Checkpoint) -> None:
+    assert sum(tensor.numel() for tensor in trained.weights.values()) == 616_705
+
+
+def test_each_epoch_is_told_and_kept(trained: Checkpoint, epochs: list[Epoch]) -> None:
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    assert [entry["validation_loss"] for entry in trained.history] == [epoch.validation_loss for epoch in epochs]
+    assert set(trained.history[0]) == {field.name for field in fields(Epoch)}
+
+
+def test_the_checkpoint_says_how_it_was_trained(trained: Checkpoint) -> None:
+    assert trained.config["seed"] == 7 and trained.config["max_epochs"] == 2
+    assert trained.versions["torch"] == torch.__version__
+    assert trained.parts["train"]["windows"] == 173 and trained.parts["test"]["windows"] == 38
+
+
+def test_a_saved_checkpoint_predicts_what_the_trained_one_does(trained: Checkpoint, bars: pd.DataFrame, tmp_path: Any) -> None:
+    trained.save(tmp_path / "a.ckpt")
+    pd.testing.assert_series_equal(Checkpoint.load(tmp_path / "a.ckpt").probabilities(bars), trained.probabilities(bars))
+
+
+def test_the_weights_of_the_best_epoch_are_kept(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses(monkeypatch, [0.9, 0.6, 0.8, 0.7])
+    checkpoint = fit(bars, replace(SHORT, max_epochs=4))
+    assert float(checkpoint.weights["head.bias"]) == pytest.approx(first_bias(SHORT) + 2, abs=1e-5)
+    assert [entry["best_epoch"] for entry in checkpoint.history] == [1, 2, 2, 2]
+
+
+def test_training_stops_when_patience_is_exhausted(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses(monkeypatch, [0.9, 0.6, 0.8, 0.7, 0.1])
+    assert len(fit(bars, replace(SHORT, max_epochs=5, patience=2)).history) == 4
+
+
+def test_the_learning_rate_falls_when_the_validation_loss_does_not(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses(monkeypatch, [0.5] + [0.6] * 8)
+    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=9)).history]
+    assert rates == [1e-3] * 7 + [5e-4] * 2
+
+
+@LABELS
+def test_without_a_test_part_training_has_seen_the_last_bar(bars: pd.DataFrame, label: Any, horizon: int) -> None:
+    checkpoint = fit(bars, replace(SHORT, label=label, horizon=horizon, max_epochs=1).without_test())
+    assert checkpoint.trained_until == bars.index[-1] and checkpoint.parts["test"]["windows"] == 0
+
+
+@LABELS
+def test_bars_after_trained_until_change_nothing(bars: pd.DataFrame, label: Any, horizon: int) -> None:
+    config = replace(SHORT, label=label, horizon=horizon, max_epochs=1)
+    before = fit(bars, config)
+    changed = bars.copy()
+    changed.loc[changed.index > before.trained_until] *= 1.5
+    after = fit(changed, config)
+    assert after.trained_until == before.trained_until and after.temperature == before.temperature
+    assert all(torch.equal(after.weights[name], tensor) for name, tensor in before.weights.items())
+
+
+@LABELS
+def test_the_bar_at_trained_until_was_used(bars: pd.DataFrame, label: Any, horizon: int) -> None:
+    config = replace(SHORT, label=label, horizon=horizon, max_epochs=1)
+    before = fit(bars, config)
+    changed = bars.copy()
+    last = changed.index.get_loc(before.trained_until)
+    changed.iloc[last, :4] = changed.iloc[last - horizon, :4] * (0.5 if labels_up(bars, before, last) else 2.0)
+    assert fit(changed, config).metrics["validation_log_loss"] != before.metrics["validation_log_loss"]
+
+
+def labels_up(bars: pd.DataFrame, checkpoint: Checkpoint, last: int) -> bool:
+    """Whether the last validation label, known at bar number `last`, says up."""
+    price = bars[checkpoint.label].to_numpy()
+    return bool(price[last] > price[last - checkpoint.horizon])
+
+
+def test_too_few_bars_are_refused_with_the_number_needed(bars: pd.DataFrame) -> None:
+    with pytest.raises(BarsError, match=r"has 200 bars; at least 244 are needed \(for a training part of one batch of 64 windows"):
+        fit(bars.iloc[:200], TrainConfig())
+
+
+def test_as_many_bars_as_needed_are_enough(bars: pd.DataFrame) -> None:
+    assert fit(bars.iloc[-244:], TrainConfig(max_epochs=1)).parts["train"]["windows"] == 64
+
+
+def test_one_class_is_refused_with_the_counts() -> None:
+    bars = random_bars(300)
+    bars[["open", "high", "low", "close"]] = np.linspace(100, 200, 300)[:, None] * [1.0, 1.1, 0.9, 1.0]
+    with pytest.raises(OneClassError, match="train part must hold at least 5 windows of each class, got 103 up and 0 not up"):
+        fit(bars, SHORT)
+
+
+def test_divergence_is_told_with_epoch_step_and_what_to_do(bars: pd.DataFrame) -> None:
+    with pytest.raises(TrainingDiverged, match=r"must stay finite, got .* in epoch 1, step \d+, at learning rate 1e\+30. Lower"):
+        fit(bars, replace(SHORT, learning_rate=1e30))
+
+
+def test_a_gradient_that_is_not_a_number_ends_training_before_the_step(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(network: Any, *rest: Any) -> torch.Tensor:
+        return whole(network, *rest) + 0 * torch.sqrt(network.head.bias * 0).sum()  # its gradient is 0 times infinity
+
+    whole = training._loss
+    monkeypatch.setattr(training, "_loss", broken)
+    with pytest.raises(TrainingDiverged, match="loss and gradient norm must stay finite, got 0.[0-9]+ and nan in epoch 1, step 1"):
+        fit(bars, SHORT)
+
+
+def test_a_validation_loss_that_is_not_a_number_ends_training(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_loss", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(training, "_run_epoch", lambda *_: (0.5, 0.0))
+    with pytest.raises(TrainingDiverged, match="the validation loss must stay finite, got nan"):
+        fit(bars, SHORT)
+
+
+@pytest.mark.parametrize(("field", "value", "message"), [
+    ("learning_rate", 0.0, "`learning_rate` must be above 0, got 0.0"),
+    ("max_epochs", -1, "`max_epochs` must be above 0, got -1"),
+    ("weight_decay", -0.1, "`weight_decay` must not be negative, got -0.1"),
+    ("precision", "fp16", "`precision` must be fp32 or bf16, got 'fp16'"),
+    ("label", "high", "`label` must be one of open, close, got 'high'"),
+    ("train", 0.9, "`train` and `validation` must be shares above 0 with a sum of at most 1"),
+])
+def test_wrong_settings_are_refused(field: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(TrainConfig(), **{field: value})
+
+
+def test_several_wrong_settings_are_told_together() -> None:
+    with pytest.raises(ValueError, match="`batch_size` must be above 0, got 0. `patience` must be above 0, got 0"):
+        TrainConfig(batch_size=0, patience=0)
