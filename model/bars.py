@@ -1,26 +1,31 @@
-"""What a bar is: the one door for files and DataFrames, and the invariants every bar satisfies."""
+"""What a bar is: read_bars, the one door for files and DataFrames, and the invariants every bar satisfies."""
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
 
-COLUMNS = ("open", "high", "low", "close", "volume")
-PRICES = COLUMNS[:4]
-ROUNDING = 1e-6  # relative: float32 and adjusted prices put a high this far below the close
+from model.columns import NamedCells, did_you_mean, name_columns
+from model.dialects import table_of
+from model.faults import COLUMNS, PRICES, BarsError, BarsWarning, Findings, bar_faults, find_broken_bars
+from model.intervals import bar_interval, bars_per_year
+from model.numbers import read_numbers
+from model.repairs import (adjusted, drop_repeated, drop_rows_without_prices, drop_unfinished, fill_volume, in_time_order, judge_spacing,
+                           widened)
+from model.stamps import read_stamps, settled
+from model.suspicions import suspect
 
+__all__ = ["COLUMNS", "MINIMUM_BARS", "PRICES", "BarsError", "BarsWarning", "bar_faults", "bar_interval", "bars_per_year", "check_bars",
+           "digest_bars", "read_bars", "require_bars"]
 
-class BarsError(ValueError):
-    """Bars that cannot be used; the message lists every kind of problem."""
-
-    exit_code = 3
-
-
-class BarsWarning(UserWarning):
-    """Bars that were repaired or look suspicious; the message says what was done."""
+MINIMUM_BARS = 244
+MINIMUM_REASON = ("100 to warm up, 50 for a window, then 70 % / 15 % / 15 % of the windows to train, validate and test, the first at least one "
+                  "batch of 64; lower batch_size or sequence_length to need fewer")
+STAMPS = ("open", "close")
 
 
 def read_bars(
@@ -32,87 +37,129 @@ def read_bars(
     columns: Mapping[str, str] | None = None,
     ticker: str | None = None,
     date_format: str | None = None,
+    decimal: str | None = None,
     adjust: bool = False,
     on_missing: str = "error",
-    minimum_bars: int | None = None,
+    minimum_bars: int | None = MINIMUM_BARS,
 ) -> pd.DataFrame:
-    """Return the bars of a CSV file, a Parquet file or a DataFrame."""
-    frame = source.copy() if isinstance(source, pd.DataFrame) else _table(Path(source))
-    frame.columns = pd.Index([str(name).strip().lower() for name in frame.columns])
-    if "date" in frame.columns:
-        frame = frame.set_index("date")
-    frame.index = pd.DatetimeIndex(pd.to_datetime(frame.index), name="date")
-    missing = [name for name in PRICES if name not in frame.columns]
-    if missing:
-        raise BarsError(f"{source} has no {', '.join(missing)} column (found: {', '.join(frame.columns)})")
-    if "volume" not in frame.columns:
-        frame["volume"] = 0.0
-    bars = check_bars(frame[list(COLUMNS)].astype("float64"))
-    bars.attrs = {"instrument": instrument, "timezone": timezone, "stamp": stamp}
+    """Return the bars of a CSV file (plain or compressed), a Parquet file or a DataFrame.
+
+    Another layout of the same data is read silently; what can be repaired without inventing a price is repaired with a
+    BarsWarning; everything else is refused with one BarsError that lists every kind of problem.
+
+    Parameters
+    ----------
+    instrument, stamp
+        What the bars are of, and whether a stamp is a bar's "open" or its "close"; kept in `bars.attrs`.
+    timezone
+        The zone of intraday stamps that state none: they become UTC. Daily stamps keep their date.
+    columns
+        Names in the source for names of ours: {"Price": "close"}.
+    ticker
+        Which one, if the source holds several.
+    date_format, decimal
+        What the data do not prove: "%d/%m/%Y", and "," or ".".
+    adjust
+        Scale all four prices by Adj Close / Close.
+    on_missing
+        "drop" drops rows that miss some of their prices; "error" refuses them.
+    minimum_bars
+        Refuse fewer; the default is what the default training needs, None is any number.
+    """
+    _check_arguments(timezone, stamp, decimal, on_missing)
+    table = table_of(source, tuple(columns or ()))
+    findings = Findings(table.source, table.unit)
+    named = name_columns(table, columns, ticker, findings)
+    rows, zone = _sound_rows(named, findings, timezone=timezone, date_format=date_format, decimal=decimal, adjust=adjust, on_missing=on_missing)
+    if minimum_bars is not None:
+        _require(len(rows), minimum_bars, MINIMUM_REASON, findings)
+    bars = _bars_of(rows, findings)
+    suspect(bars, findings)
+    findings.warn_notes()
+    known = source.attrs if isinstance(source, pd.DataFrame) else {}
+    bars.attrs = {"instrument": instrument or named.ticker or known.get("instrument"), "timezone": zone or known.get("timezone"),
+                  "stamp": known.get("stamp", stamp) if stamp == "open" else stamp}
     return bars
 
 
-def _table(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path).reset_index() if path.suffix == ".parquet" else pd.read_csv(path)
+def _check_arguments(timezone: str | None, stamp: str, decimal: str | None, on_missing: str) -> None:
+    if timezone is not None and timezone not in available_timezones():
+        raise BarsError(f"`timezone` must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
+                        + did_you_mean(timezone, available_timezones()))
+    for name, value, allowed in (("stamp", stamp, STAMPS), ("decimal", decimal, (None, ".", ",")), ("on_missing", on_missing, ("error", "drop"))):
+        if value not in allowed:
+            raise BarsError(f"`{name}` must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+
+
+def _sound_rows(named: NamedCells, findings: Findings, *, timezone: str | None, date_format: str | None, decimal: str | None,
+                adjust: bool, on_missing: str) -> tuple[pd.DataFrame, str | None]:
+    """Return rows in time order that break no rule, and their time zone; refuse all that is wrong together."""
+    places = pd.Series(named.places)
+    stamps = read_stamps(named.cells["date"], named.cells.get("time"), places, date_format, findings)
+    wall, zone = settled(stamps, timezone, findings)
+    numbers, unread = read_numbers({name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}, places, decimal, findings)
+    rows = pd.DataFrame({"stamp": wall, "place": places, "volume": np.nan} | numbers)
+    rows = drop_rows_without_prices(rows, on_missing, unread, findings)
+    rows = adjusted(fill_volume(rows, "volume" in numbers, findings), adjust, findings)
+    find_broken_bars(rows, findings, rows[list(PRICES)].notna().all(axis=1).to_numpy())
+    rows = drop_repeated(in_time_order(rows, named.newest_first, findings), findings)
+    rows = drop_unfinished(rows, findings)
+    judge_spacing(rows, findings)
+    findings.raise_faults()
+    return rows, zone
+
+
+def _bars_of(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    values = widened(rows[list(COLUMNS)].to_numpy(dtype=np.float64), rows, findings)
+    return pd.DataFrame(values, index=pd.DatetimeIndex(rows["stamp"], name="date"), columns=list(COLUMNS))
 
 
 def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
-    """Return the bars if they satisfy every invariant, else raise BarsError."""
-    faults = []
-    values = bars[list(COLUMNS)].to_numpy()
-    for name, wrong in {
-        "stamps must increase": np.r_[False, np.diff(bars.index.asi8) <= 0],
-        "prices must be finite and above 0": ~(np.isfinite(values[:, :4]) & (values[:, :4] > 0)).all(axis=1),
-        "high must be at or above open, low and close": values[:, 1] < values[:, :4].max(axis=1) * (1 - ROUNDING),
-        "low must be at or below open, high and close": values[:, 2] > values[:, :4].min(axis=1) * (1 + ROUNDING),
-        "volume must be finite and at least 0": ~(np.isfinite(values[:, 4]) & (values[:, 4] >= 0)),
-    }.items():
-        if wrong.any():
-            faults.append(f"{name}: {wrong.sum()} bars (first {bars.index[wrong.argmax()]})")
-    if faults:
-        raise BarsError("; ".join(faults))
-    return bars
+    """Return bars in our form if they satisfy every invariant, else raise BarsError.
+
+    Our form is a DataFrame with a DatetimeIndex without time zone, increasing and unique, and the columns open, high, low,
+    close and volume; `read_bars` makes it of anything. A high or low that misses the body by rounding is widened, with a
+    BarsWarning.
+    """
+    findings = Findings("bars")
+    _check_form(bars, findings)
+    rows = pd.DataFrame({"stamp": bars.index, "place": np.arange(len(bars))} | {name: bars[name].to_numpy(dtype=np.float64) for name in COLUMNS})
+    find_broken_bars(rows, findings, np.ones(len(rows), dtype=bool))
+    late = np.r_[False, np.diff(bars.index.asi8) <= 0]
+    if late.any():
+        findings.fault(f"stamps must increase and be unique; {int(late.sum())} do not (first {findings.place(rows[late].iloc[0])}). Use read_bars(frame).")
+    findings.raise_faults()
+    values = rows[list(COLUMNS)].to_numpy()
+    wide = widened(values, rows, findings)
+    findings.warn_notes()
+    return bars if wide is values else bars.assign(high=wide[:, 1], low=wide[:, 2])
 
 
-def bar_faults(open: float, high: float, low: float, close: float, volume: float) -> tuple[str, ...]:
-    """Return what is wrong with one bar; nothing is the empty tuple."""
-    prices = (open, high, low, close)
-    if not all(np.isfinite(price) and price > 0 for price in prices):
-        return ("prices must be finite and above 0",)
-    rules = {
-        "high must be at or above open, low and close": high < max(prices) * (1 - ROUNDING),
-        "low must be at or below open, high and close": low > min(prices) * (1 + ROUNDING),
-        "volume must be finite and at least 0": not (np.isfinite(volume) and volume >= 0),
-    }
-    return tuple(rule for rule, broken in rules.items() if broken)
+def _check_form(bars: pd.DataFrame, findings: Findings) -> None:
+    if not isinstance(bars, pd.DataFrame) or not isinstance(bars.index, pd.DatetimeIndex):
+        findings.refuse(f"must be a DataFrame with a DatetimeIndex, got {type(bars).__name__}. Use read_bars(frame).")
+    if bars.index.tz is not None or bars.index.hasnans:
+        findings.refuse("the index must have no time zone and no NaT. Use read_bars(frame).")
+    missing = [name for name in COLUMNS if name not in bars.columns]
+    if missing:
+        findings.refuse(f"no {', '.join(map(repr, missing))} column (found: {', '.join(map(str, bars.columns))}). Use read_bars(frame).")
+    wrong = [name for name in COLUMNS if bars[name].dtype != np.float64]
+    if wrong:
+        findings.refuse(f"column {wrong[0]!r} must be float64, got {bars[wrong[0]].dtype}. Use read_bars(frame).")
 
 
 def require_bars(bars: pd.DataFrame, needed: int, why: str) -> None:
-    """Raise BarsError unless there are as many bars as needed."""
-    if len(bars) < needed:
-        name = bars.attrs.get("source") or "the data"
-        raise BarsError(f"{name} has {len(bars)} bars; at least {needed} are needed ({why})")
+    """Raise BarsError unless there are as many bars as needed; `why` names the parts and the setting that lowers the number."""
+    _require(len(bars), needed, why, Findings(str(bars.attrs.get("instrument") or "the data")))
 
 
-def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
-    """Return the usual spacing of the stamps."""
-    spacing = pd.Series(index[1:] - index[:-1])
-    return pd.Timedelta(spacing.mode().min())
-
-
-def bars_per_year(index: pd.DatetimeIndex) -> float:
-    """Return how many bars a year of this market has."""
-    interval = bar_interval(index)
-    days = 365.0 if (index.dayofweek >= 5).mean() > 0.2 else 252.0
-    if interval >= pd.Timedelta(days=6):
-        return float(round(pd.Timedelta(days=365.25) / interval))
-    if interval >= pd.Timedelta(days=1):
-        return days
-    return days * float(pd.Series(index.normalize()).value_counts().median())
+def _require(number: int, needed: int, why: str, findings: Findings) -> None:
+    if number < needed:
+        raise BarsError(f"{findings.source} has {number} bars; at least {needed} are needed ({why}).")
 
 
 def digest_bars(bars: pd.DataFrame) -> str:
-    """Return the sha256 of stamps and values, in hex."""
-    digest = hashlib.sha256(np.ascontiguousarray(bars.index.as_unit("ns").asi8).tobytes())
-    digest.update(np.ascontiguousarray(bars[list(COLUMNS)].to_numpy(dtype="float64")).tobytes())
+    """Return the sha256 over stamps (int64 nanoseconds) and the five columns (float64, row by row), in hex."""
+    digest = hashlib.sha256(np.ascontiguousarray(pd.DatetimeIndex(bars.index).as_unit("ns").asi8).tobytes())
+    digest.update(np.ascontiguousarray(bars[list(COLUMNS)].to_numpy(dtype=np.float64)).tobytes())
     return digest.hexdigest()

@@ -1,0 +1,237 @@
+"""Columns: a table of named cells as it came in, and which of its columns means what."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.faults import COLUMNS, PRICES, Findings
+from model.numbers import is_missing, text
+
+# Names in order of preference: "close" beside "price" is the close. They are compared without case, signs and brackets.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "date": ("date", "datetime", "date time", "timestamp", "gmt time", "local time", "open time", "opentime", "timeopen", "bar time",
+             "trade date", "trading day", "day", "datum", "dt", "ts", "ts event", "time", "times", "t", "date utc", "datetime utc",
+             "timestamp utc", "time utc", "utc", "utc time", "unix", "unix time", "unix timestamp", "unixtime", "epoch",
+             "close time", "closetime", "index", "unnamed 0", ""),
+    "time": ("time", "hour", "time of day", "tod", "zeit", "uhrzeit"),
+    "open": ("open", "o", "open price", "opening price", "price open", "1 open", "opening"),
+    "high": ("high", "h", "high price", "price high", "2 high", "highest"),
+    "low": ("low", "l", "low price", "price low", "3 low", "lowest"),
+    "close": ("close", "c", "close price", "closing price", "price close", "4 close", "close last", "closing", "last", "last price", "price"),
+    "volume": ("volume", "v", "vol", "total volume", "5 volume", "6 volume", "volume traded", "tick volume", "tickvolume", "tickvol",
+               "trade volume", "base volume", "shares traded", "no of shares"),
+    "adj close": ("adj close", "adjclose", "adjusted close", "adj closing price", "adj price", "5 adjusted close", "close adj",
+                  "close adjusted", "adjusted close price"),
+    "ticker": ("ticker", "symbol", "tic", "instrument", "ric", "security", "asset", "pair", "isin", "code", "sid", "name", "permno"),
+}
+MEANINGS = {alias: meaning for meaning, aliases in reversed(ALIASES.items()) for alias in aliases}
+TARGETS = ("date", "time", *COLUMNS, "adj close", "ticker")
+Levels = tuple[str, ...]  # the names of one column, one for each header row
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they came in: `names` of the columns, the `columns`, and the line or row each stands in."""
+
+    source: str
+    unit: str
+    names: tuple[Levels, ...]
+    columns: tuple[pd.Series, ...]
+    places: NDArray[np.int64]
+    headerless: str = ""  # the first line of a file without a header row
+
+    def chosen(self, rows: NDArray[np.bool_]) -> Table:
+        """Return the table with only these rows."""
+        columns = tuple(column[rows].reset_index(drop=True) for column in self.columns)
+        return replace(self, columns=columns, places=self.places[rows])
+
+
+@dataclass(frozen=True)
+class NamedCells:
+    """Cells by meaning: date, maybe time, the four prices, maybe volume and adj close; and the ticker they belong to."""
+
+    cells: dict[str, pd.Series]
+    places: NDArray[np.int64]
+    ticker: str | None
+    newest_first: bool  # the layout writes the newest row first by custom
+    names: dict[str, str]  # meaning -> the name in the source
+
+
+def plain_name(name: object) -> str:
+    """Return a column name without case, brackets and signs: "<Adj_Close**>" is "adj close"."""
+    return " ".join(re.sub(r"\([a-z]{3,4}\)|[^0-9a-z]+", " ", str(name).lower()).split())
+
+
+def recognised(names: Iterable[object]) -> int:
+    """Return how many of the names have a meaning."""
+    return sum(plain_name(name) in MEANINGS and plain_name(name) != "" for name in names)
+
+
+def name_columns(table: Table, mapping: Mapping[str, str] | None, ticker: str | None, findings: Findings) -> NamedCells:
+    """Return the cells of one instrument by what they mean; refuse where that is missing or not decided."""
+    fields, tickers = _fields_and_tickers(table.names)
+    fields, tickers, found = _one_ticker(fields, tickers, ticker, findings)
+    meanings = _mapped(fields, mapping or {}, findings)
+    positions = _positions(meanings, fields, table, findings)
+    table, found = _one_symbol(table, positions, ticker, found, findings)
+    _require_columns(positions, fields, table, findings)
+    cells = {meaning: table.columns[position] for meaning, position in positions.items() if meaning != "ticker"}
+    names = {meaning: str(fields[position]) for meaning, position in positions.items()}
+    investing = plain_name(names["close"]) == "price" and any(plain_name(field).startswith("change") for field in fields if field)
+    return NamedCells(cells, table.places, found, investing, names)
+
+
+def _fields_and_tickers(names: Sequence[Levels]) -> tuple[list[str | None], list[str]]:
+    """Split header rows into the row of field names and the row of tickers, whichever stands first."""
+    depth = max(len(levels) for levels in names)
+    padded = [levels + ("",) * (depth - len(levels)) for levels in names]
+    scores = [recognised(levels[row] for levels in padded) for row in range(depth)]
+    field_row = scores.index(max(scores))
+    fields: list[str | None] = [_field_of(levels, field_row) for levels in padded]
+    tickers = ["" if MEANINGS.get(plain_name(field)) == "date" else _ticker_of(levels, field_row) for levels, field in zip(padded, fields)]
+    return fields, tickers
+
+
+def _field_of(levels: Levels, field_row: int) -> str:
+    """Return the level that names the field; the index column carries the names of the header rows instead."""
+    dates = [name for name in levels if MEANINGS.get(plain_name(name)) == "date" and name]
+    if len(levels) > 1 and (dates or {plain_name(name) for name in levels} <= {"price", "ticker", "attributes", "symbols", ""}):
+        return dates[0] if dates else "date"
+    return levels[field_row] or next((name for name in levels if name), "")
+
+
+def _ticker_of(levels: Levels, field_row: int) -> str:
+    return next((name for row, name in enumerate(levels) if row != field_row and name and not name.startswith("Unnamed")), "")
+
+
+def _one_ticker(fields: list[str | None], tickers: list[str], ticker: str | None,
+                findings: Findings) -> tuple[list[str | None], list[str], str | None]:
+    """Keep the columns of one ticker: the only one, or the one asked for."""
+    several = sorted({name for name, field in zip(tickers, fields) if name and MEANINGS.get(plain_name(field)) in COLUMNS})
+    chosen = _choose(several, ticker, "the header", findings) if several else None
+    kept = [field if name in ("", chosen) else None for field, name in zip(fields, tickers)]
+    return kept, tickers, chosen
+
+
+def _choose(several: Sequence[str], ticker: str | None, where: str, findings: Findings) -> str:
+    if ticker in several:
+        return str(ticker)
+    listed = ", ".join(several[:8]) + (", ..." if len(several) > 8 else "")
+    if ticker is not None:
+        findings.refuse(f"no ticker {ticker!r} in {where} (found: {listed}).{did_you_mean(ticker, several)}")
+    if len(several) > 1:
+        findings.refuse(f"{where} holds {len(several)} tickers ({listed}); choose one: ticker={several[0]!r}.")
+    return several[0]
+
+
+def _mapped(fields: Sequence[str | None], mapping: Mapping[str, str], findings: Findings) -> list[str | None]:
+    """Return each column's meaning; the user's mapping goes before the table of aliases."""
+    by_user = {plain_name(name): target for name, target in mapping.items()}
+    own = {plain_name(field) for field in fields if field is not None}
+    for name, target in mapping.items():
+        if plain_name(name) not in own:
+            findings.refuse(f"columns={{...}} names {name!r}, which is no column (found: {_listed(fields)}).{did_you_mean(name, fields)}")
+        if target not in TARGETS:
+            findings.refuse(f"columns={{{name!r}: {target!r}}}: the target must be one of {', '.join(TARGETS)}.{did_you_mean(target, TARGETS)}")
+    meanings: list[str | None] = []
+    for field in fields:
+        known = None if field is None else MEANINGS.get(plain_name(field))
+        taken = known in mapping.values() and plain_name(field) not in by_user
+        meanings.append(by_user.get(plain_name(field), None if taken else known) if field is not None else None)
+    return meanings
+
+
+def _positions(meanings: Sequence[str | None], fields: Sequence[str | None], table: Table, findings: Findings) -> dict[str, int]:
+    """Return the best column for each meaning."""
+    candidates: dict[str, list[int]] = {}
+    for position, meaning in enumerate(meanings):
+        if meaning:
+            candidates.setdefault(meaning, []).append(position)
+    _find_volume(candidates, fields, findings)
+    best = {meaning: _best(meaning, found, fields, table, findings) for meaning, found in candidates.items()}
+    clock = [position for position in candidates.get("date", ()) if plain_name(fields[position]) in ALIASES["time"]]
+    if clock and clock[0] != best["date"]:  # a time of day beside the date is joined to it, never dropped
+        best.setdefault("time", clock[0])
+    if "time" in best and "date" not in best:
+        best["date"] = best.pop("time")
+    return best
+
+
+def _find_volume(candidates: dict[str, list[int]], fields: Sequence[str | None], findings: Findings) -> None:
+    """Take "Volume BTC" for the volume where no column is called just so, and say it if there are several."""
+    if "volume" in candidates:
+        return
+    found = [position for position, field in enumerate(fields) if field and plain_name(field).startswith(("volume ", "vol "))]
+    if found:
+        candidates["volume"] = found[:1]
+    if len(found) > 1:
+        findings.note(f"{len(found)} volume columns ({_listed([fields[position] for position in found])}); taking {fields[found[0]]!r}. "
+                      f"For another pass columns={{{fields[found[1]]!r}: 'volume'}}.")
+
+
+def _best(meaning: str, found: Sequence[int], fields: Sequence[str | None], table: Table, findings: Findings) -> int:
+    ordered = sorted(found, key=lambda position: _preference(meaning, fields[position]))
+    if meaning == "volume":  # the real volume of a currency pair is often all 0 beside a count of ticks
+        ordered = [position for position in ordered if not _all_zero(table.columns[position])] or ordered
+    first = ordered[0]
+    same = [position for position in ordered[1:] if _preference(meaning, fields[position]) == _preference(meaning, fields[first])]
+    if any(not text(table.columns[first]).equals(text(table.columns[position])) for position in same):
+        findings.refuse(f"{len(same) + 1} columns mean {meaning!r} and differ ({_listed([fields[first], *(fields[i] for i in same)])}). "
+                        "Remove all but one, or rename it.")
+    return first
+
+
+def _preference(meaning: str, field: str | None) -> int:
+    aliases = ALIASES[meaning]
+    return aliases.index(plain_name(field)) if plain_name(field) in aliases else -1
+
+
+def _all_zero(cells: pd.Series) -> bool:
+    return bool(text(cells).str.fullmatch(r"0*\.?0*").all())
+
+
+def _one_symbol(table: Table, positions: Mapping[str, int], ticker: str | None, found: str | None,
+                findings: Findings) -> tuple[Table, str | None]:
+    """Keep the rows of one ticker where a column names it."""
+    if "ticker" not in positions:
+        return table, found
+    words = text(table.columns[positions["ticker"]])
+    several = sorted(words[~is_missing(words)].unique())
+    if not several:
+        return table, found
+    name = table.names[positions["ticker"]][0]
+    chosen = _choose(several, ticker, f"column {name!r}", findings)
+    return (table.chosen((words == chosen).to_numpy(dtype=bool)) if len(several) > 1 else table), chosen
+
+
+def _require_columns(positions: Mapping[str, int], fields: Sequence[str | None], table: Table, findings: Findings) -> None:
+    missing = [name for name in ("date", *PRICES) if name not in positions]
+    if not missing:
+        return
+    if table.headerless:
+        findings.refuse(f"no header row (first line: {table.headerless[:80]}), and {len(fields)} columns are not date, open, high, low, close "
+                        "and maybe a time and a volume. Add a header line date,open,high,low,close,volume.")
+    words = ", ".join(repr(name) for name in missing)
+    similar = [match for name in missing for match in get_close_matches(name, [plain_name(field) for field in fields if field], 1, 0.6)]
+    unused = next((field for field in fields if plain_name(field) in similar), None)
+    guess = f" Did you mean {unused!r}?" if unused else ""
+    findings.refuse(f"no {words} column{'s' * (len(missing) > 1)} (found: {_listed(fields)}).{guess} "
+                    f"Map them: columns={{{unused or 'name in the file'!r}: {missing[-1]!r}}}.")
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """Return " Did you mean ...?" if something known is spelt nearly so, else nothing."""
+    spelt = {str(word).lower(): str(word) for word in known if word}
+    match = get_close_matches(str(name).lower(), list(spelt), 1, 0.6)
+    return f" Did you mean {spelt[match[0]]!r}?" if match else ""
+
+
+def _listed(fields: Iterable[str | None]) -> str:
+    names = [str(field) if field else "(unnamed)" for field in fields if field is not None]
+    return ", ".join(names[:15]) + (", ..." if len(names) > 15 else "")

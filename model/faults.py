@@ -1,0 +1,148 @@
+"""What can be wrong with bars and how it is said: the errors, the table of checks on a bar, and the list of findings."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+COLUMNS = ("open", "high", "low", "close", "volume")
+PRICES = COLUMNS[:4]
+ROUNDING = 1e-6  # relative: float32 and adjusted prices can put a high this far below the close
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class BarsError(ValueError):
+    """Bars that cannot be used; the message lists every kind of problem with its place and remedy."""
+
+    exit_code = 3
+
+
+class BarsWarning(UserWarning):
+    """Bars that were repaired or that look wrong; the message says what was done."""
+
+
+class Check(NamedTuple):
+    """One rule of a bar: the words of its breach, where it is broken, what to show of the bar, and what to do."""
+
+    breach: str
+    broken: Callable[[Any, Any, Any, Any, Any], Any]
+    shown: tuple[str, ...]
+    remedy: str
+
+
+# Each rule looks only at what the rules before it have not refused: a NaN price is not also "not above 0".
+BAR_CHECKS = (
+    Check("a price that is not finite", lambda o, h, l, c, v: ~np.isfinite(o + h + l + c), PRICES,
+          "Remove or repair the row; prices are not filled in."),
+    Check("a price that is not above 0 (negative or zero)", lambda o, h, l, c, v: _lowest(o, h, l, c) <= 0, PRICES,
+          "The features use log returns: cut the series there, or use a back-adjusted series shifted above 0."),
+    Check("high below low", lambda o, h, l, c, v: h < l * (1 - ROUNDING), ("high", "low"),
+          "Are the two columns swapped? Export again or map them with columns={...}."),
+    Check("open or close above the high", lambda o, h, l, c, v: np.maximum(o, c) > h * (1 + ROUNDING), ("open", "close", "high"),
+          "Are all four prices on one basis (raw or adjusted)? Repair the row."),
+    Check("open or close below the low", lambda o, h, l, c, v: np.minimum(o, c) < l * (1 - ROUNDING), ("open", "close", "low"),
+          "Are all four prices on one basis (raw or adjusted)? Repair the row."),
+    Check("a volume that is negative or not finite", lambda o, h, l, c, v: ~((v >= 0) & (v < np.inf)), ("volume",),
+          "Volume must be 0 or more; leave it out where it is unknown."),
+)
+
+
+def _lowest(*prices: Any) -> Any:
+    return np.minimum.reduce(prices)
+
+
+def bar_faults(open: float, high: float, low: float, close: float, volume: float) -> tuple[str, ...]:
+    """Return the breaches of one bar, in the words of the checks; a sound bar has none. NaN volume is a breach."""
+    values = [np.float64(value) for value in (open, high, low, close, volume)]
+    with np.errstate(all="ignore"):
+        return tuple(check.breach for check in BAR_CHECKS if check.broken(*values))
+
+
+def outside_by_rounding(values: Floats) -> Mask:
+    """Return which bars (n, 5) have an open or close outside high and low at all; after the checks only by rounding."""
+    body = values[:, [0, 3]]
+    return np.asarray((values[:, 1] < np.maximum(body.max(axis=1), values[:, 2])) | (values[:, 2] > body.min(axis=1)))
+
+
+@dataclass
+class Findings:
+    """Collect what is wrong (faults) and what was done (notes), to be said together at the end."""
+
+    source: str
+    unit: str = "row"
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def fault(self, text: str) -> None:
+        self.faults.append(text)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def refuse(self, text: str) -> NoReturn:
+        """Raise at once: what follows would make no sense."""
+        self.fault(text)
+        self.raise_faults()
+        raise AssertionError("raise_faults returned in spite of a fault")
+
+    def raise_faults(self) -> None:
+        """Raise one BarsError that lists every fault so far, if there is one."""
+        if len(self.faults) == 1:
+            raise BarsError(f"{self.source}: {self.faults[0]}")
+        if self.faults:
+            lines = "".join(f"\n  {number}. {fault}" for number, fault in enumerate(self.faults, 1))
+            raise BarsError(f"{self.source}: {len(self.faults)} kinds of problem:{lines}")
+
+    def warn_notes(self, stacklevel: int = 3) -> None:
+        """Say each note once, as a BarsWarning."""
+        for note in self.notes:
+            warnings.warn(f"{self.source}: {note}", BarsWarning, stacklevel=stacklevel)
+
+    def place(self, row: pd.Series) -> str:
+        """Return where a row of bars stands: its date if it is known, and its line."""
+        return f"{day(row['stamp'])}, {self.unit} {row['place']}" if pd.notna(row["stamp"]) else f"{self.unit} {row['place']}"
+
+
+def day(stamp: Any) -> str:
+    """Return a stamp as a reader writes it: without a time of day at midnight."""
+    return str(pd.Timestamp(stamp)).removesuffix(" 00:00:00")
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 bar" or "1,234 bars" (no comma below 10,000)."""
+    return f"{number:,} {noun}s" if number >= 10_000 else f"{number} {noun}" + "s" * (number != 1)
+
+
+def figure(value: float) -> str:
+    """Return a price as it stands in a file, without the last digits' binary noise."""
+    return f"{value:.10g}"
+
+
+def find_broken_bars(rows: pd.DataFrame, findings: Findings, sound: Mask) -> None:
+    """Add a fault for every check that some of the `sound` rows break; rows have stamp, place and the five columns."""
+    values = [rows[name].to_numpy(dtype=np.float64) for name in COLUMNS]
+    with np.errstate(all="ignore"):
+        for check in BAR_CHECKS:
+            broken = sound & check.broken(*values)
+            if broken.any():
+                findings.fault(_breach_text(check, rows, broken, findings))
+            if check.breach.startswith("a price"):
+                sound = sound & ~broken
+
+
+def _breach_text(check: Check, rows: pd.DataFrame, broken: Mask, findings: Findings) -> str:
+    chosen = rows[broken]
+    examples = "; ".join(_example(row, check.shown, findings) for _, row in chosen.iloc[:3].iterrows())
+    more = "; ..." if len(chosen) > 3 else ""
+    return f"{count(len(chosen), 'bar')} with {check.breach} ({examples}{more}). {check.remedy}"
+
+
+def _example(row: pd.Series, shown: Sequence[str], findings: Findings) -> str:
+    return f"{findings.place(row)}: " + ", ".join(f"{name} {figure(row[name])}" for name in shown)

@@ -1,0 +1,126 @@
+"""Numbers as files write them: decimal and thousands signs proven from the data, never guessed."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from model.faults import Findings, Floats, Mask, count
+
+MISSING_WORDS = frozenset({"", "nan", "null", "none", "n/a", "#n/a", "na", "<na>", "nat", "-", "--", ".", "n.a.", "missing"})
+PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|Inf|INF|infinity|Infinity)"
+SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+OTHER = {".": ",", ",": "."}
+
+Numbers = dict[str, Floats]
+
+
+def text(cells: pd.Series) -> pd.Series:
+    """Return the cells as text without outer blanks and quotes; a missing cell is the empty text."""
+    if not (pd.api.types.is_string_dtype(cells.dtype) and cells.dtype != object):
+        cells = pd.Series([_word(cell) for cell in cells], index=cells.index, dtype="str")
+    return cells.fillna("").str.strip(" \t\u00a0\u202f\ufeff'\"")
+
+
+def _word(cell: object) -> str:
+    return "" if cell is None or cell is pd.NA else str(cell)
+
+
+def is_missing(words: pd.Series) -> Mask:
+    """Return which texts say that there is no value."""
+    short = (words.str.len() <= 8).to_numpy(dtype=bool)
+    missing = np.zeros(len(words), dtype=bool)
+    missing[short] = words[short].str.lower().isin(MISSING_WORDS).to_numpy(dtype=bool)
+    return missing
+
+
+def read_numbers(columns: Mapping[str, pd.Series], places: pd.Series, decimal: str | None, findings: Findings) -> tuple[Numbers, Mask]:
+    """Return the columns as floats, NaN where a cell is missing; and which rows, with a fault added, hold what is no number."""
+    numbers = {name: cells.to_numpy(dtype=np.float64, na_value=np.nan) for name, cells in columns.items() if _is_numeric(cells)}
+    words = {name: text(cells) for name, cells in columns.items() if name not in numbers}
+    if words and (decimal or not all(_all_plain(cells) for cells in words.values())):
+        words = {name: _without_ornament(cells, name) for name, cells in words.items()}
+        sign = decimal or _proven_decimal(words, findings)
+        words = {name: _with_point(cells, sign) for name, cells in words.items()}
+    unread = np.zeros(len(places), dtype=bool)
+    for name, cells in words.items():
+        numbers[name], wrong = _floats(name, cells, columns[name], places, findings)
+        unread |= wrong
+    return {name: numbers[name] for name in columns}, unread
+
+
+def _is_numeric(cells: pd.Series) -> bool:
+    kinds = pd.api.types
+    return bool(kinds.is_numeric_dtype(cells.dtype) and not kinds.is_bool_dtype(cells.dtype) and not kinds.is_complex_dtype(cells.dtype))
+
+
+def _all_plain(words: pd.Series) -> bool:
+    return bool((words.str.fullmatch(PLAIN).to_numpy(dtype=bool) | is_missing(words)).all())
+
+
+def _without_ornament(words: pd.Series, name: str) -> pd.Series:
+    """Drop currency signs and blanks or apostrophes that group digits; write out a volume's K, M, B or T."""
+    words = words.str.replace("\u2212", "-").str.replace(r"^([+-]?)[$\u20ac\u00a3\u00a5]\s*|\s*[$\u20ac\u00a3\u00a5]$", r"\1", regex=True)
+    grouped = words.str.fullmatch(r"[+-]?[0-9]{1,3}(?:[ \u00a0\u202f'\u2019_][0-9]{3})+(?:[.,][0-9]*)?")
+    words = words.where(~grouped, words.str.replace(r"[ \u00a0\u202f'\u2019_]", "", regex=True))
+    if name != "volume":
+        return words
+    words = words.where(~words.isin(["-", "--"]), "0")  # a dash is how tables write a zero
+    for suffix, factor in SUFFIXES.items():
+        words = words.str.replace(rf"^([0-9.,]+)\s*[{suffix}{suffix.lower()}]$", rf"\1e{int(np.log10(factor))}", regex=True)
+    return words
+
+
+def _proven_decimal(words: Mapping[str, pd.Series], findings: Findings) -> str:
+    """Return the decimal sign that the cells prove; refuse if they prove both or leave it open."""
+    cells = pd.concat(list(words.values()), ignore_index=True)
+    signed = cells[cells.str.contains(",", regex=False) | (cells.str.count(r"\.") > 1)]
+    dotted = cells[cells.str.contains(".", regex=False)]
+    proof = {sign: _first(pd.concat([signed, dotted]), _decimal_pattern(sign)) for sign in ".,"}
+    if proof["."] and proof[","]:
+        findings.refuse(f"the decimal sign is a point in {proof['.']!r} and a comma in {proof[',']!r}. Export again with one number format.")
+    for sign, example in proof.items():
+        if example:
+            return sign
+    undecided = _first(signed, r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?")
+    if undecided:
+        findings.refuse(f"numbers such as {undecided!r} are ambiguous: decimal comma or thousands? Pass decimal=',' or decimal='.'.")
+    return "."
+
+
+def _decimal_pattern(sign: str) -> str:
+    """Return the pattern of numbers that only this decimal sign explains: not "1.234", which may be a thousand."""
+    own, other = rf"\{sign}", rf"\{OTHER[sign]}"
+    return (rf"[+-]?(?:[0-9]*{own}(?:[0-9]{{0,2}}|[0-9]{{4,}})(?:[eE][+-]?[0-9]+)?"  # 4.76, 4.7602
+            rf"|[0-9]{{4,}}{own}[0-9]{{3}}|0{own}[0-9]{{3}}"  # 4760.240, 0.524
+            rf"|[0-9]{{1,3}}(?:{other}[0-9]{{2,3}})+{own}[0-9]*"  # 4,760.24
+            rf"|[0-9]{{1,3}}(?:{other}[0-9]{{3}}){{2,}}(?:e[0-9]+)?)")  # 1,435,150: the other sign groups
+
+
+def _first(cells: pd.Series, pattern: str) -> str:
+    found = cells[cells.str.fullmatch(pattern)]
+    return str(found.iloc[0]) if len(found) else ""
+
+
+def _with_point(words: pd.Series, sign: str) -> pd.Series:
+    """Return numbers with a decimal point and without thousands signs; anything else stays as it is."""
+    own, other = rf"\{sign}", rf"\{OTHER[sign]}"
+    grouped = words.str.fullmatch(rf"[+-]?[0-9]{{1,3}}(?:{other}[0-9]{{2,3}})*{other}[0-9]{{3}}(?:{own}[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+    words = words.where(~grouped, words.str.replace(OTHER[sign], "", regex=False))
+    if sign == ",":
+        pointed = words.str.contains(".", regex=False)
+        words = words.where(pointed, words.str.replace(",", ".", regex=False)).where(~pointed, "not a number: " + words)
+    return words
+
+
+def _floats(name: str, words: pd.Series, cells: pd.Series, places: pd.Series, findings: Findings) -> tuple[Floats, Mask]:
+    plain = words.str.fullmatch(PLAIN).to_numpy(dtype=bool)
+    wrong = ~plain & ~is_missing(words)
+    if wrong.any():
+        first = int(wrong.argmax())
+        findings.fault(f"{count(int(wrong.sum()), 'cell')} of column {name!r} not a number (first: {findings.unit} {places.iloc[first]}, "
+                       f"{str(cells.iloc[first])!r}). Repair the cells; a header or a note inside the data must go.")
+    numbers = np.full(len(words), np.nan)
+    numbers[plain] = words[plain].to_numpy(dtype=object).astype(np.float64)
+    return numbers, wrong

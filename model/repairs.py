@@ -1,0 +1,183 @@
+"""Repairs: what is done to rows of bars without inventing a price, each said in a note; what cannot be done is a fault.
+
+Rows are a DataFrame with the columns stamp, place (line or row number), open, high, low, close, volume, maybe adj close.
+"""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from model.faults import COLUMNS, PRICES, Findings, Floats, Mask, count, day, outside_by_rounding
+from model.intervals import DAY, Change, bar_interval, spacing_change, spoken
+
+LONGEST_GAP = pd.Timedelta(days=3 * 365)
+NOTED_GAP = pd.Timedelta(days=15)
+
+
+def drop_rows_without_prices(rows: pd.DataFrame, on_missing: str, unread: Mask, findings: Findings) -> pd.DataFrame:
+    """Drop rows that hold no price at all; rows that miss some are a fault, or are dropped if the user says so."""
+    missing = rows[list(PRICES)].isna().to_numpy() & ~unread[:, None]
+    none, some = missing.all(axis=1), missing.any(axis=1) & ~missing.all(axis=1)
+    nothing = none & rows["stamp"].isna().to_numpy() & rows["volume"].isna().to_numpy()
+    if (none & ~nothing).any():
+        findings.note(f"dropped {count(int((none & ~nothing).sum()), 'row')} without any price (first {_first(rows, none & ~nothing, findings)}): "
+                      "holidays?")
+    if some.any():
+        first = rows[some].iloc[0]
+        names = ", ".join(name for name in PRICES if np.isnan(first[name]))
+        where = f"{count(int(some.sum()), 'row')} with a missing price (first {findings.place(first)}: {names})"
+        if on_missing == "drop":
+            findings.note(f"dropped {where}, as on_missing='drop' says.")
+        else:
+            findings.fault(f"{where}. Remove the rows or pass on_missing='drop'; prices are not filled in.")
+    if none.all():
+        findings.refuse("no data rows with prices (0 bars). Did the download fail?")
+    return rows[~(none | (some & (on_missing == "drop")))]
+
+
+def _first(rows: pd.DataFrame, mask: Mask, findings: Findings) -> str:
+    return findings.place(rows[mask].iloc[0])
+
+
+def fill_volume(rows: pd.DataFrame, stated: bool, findings: Findings) -> pd.DataFrame:
+    """Take a missing volume for 0; a market without any volume is usual, and said once."""
+    volume = rows["volume"].to_numpy()
+    unknown = np.isnan(volume)
+    if not stated:
+        findings.note("no volume column; volume is taken as 0, and the volume features carry no information.")
+    elif len(rows) and not (volume[~unknown] != 0).any():
+        findings.note(f"volume is 0 on all {count(len(rows), 'bar')} (usual for currencies and indices); the volume features carry no information.")
+    elif unknown.any():
+        findings.note(f"volume is missing on {count(int(unknown.sum()), 'bar')} (first {_first(rows, unknown, findings)}); taken as 0 there.")
+    return rows.assign(volume=np.where(unknown, 0.0, volume))
+
+
+def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFrame:
+    """Scale all four prices by Adj Close / Close if the user says so; else keep the raw ones and say that they differ."""
+    if "adj close" not in rows:
+        if adjust:
+            findings.fault("adjust=True needs a column 'Adj Close' beside Close. Leave it out, or export with adjusted closes.")
+        return rows
+    with np.errstate(all="ignore"):
+        factor = rows["adj close"].to_numpy() / rows["close"].to_numpy()
+    wrong = ~((factor > 0) & np.isfinite(factor)) & rows["close"].notna().to_numpy()
+    if adjust and wrong.any():
+        findings.fault(f"adjust=True, but Adj Close is missing or not above 0 on {count(int(wrong.sum()), 'row')} (first {_first(rows, wrong, findings)}).")
+    if adjust:
+        return rows.assign(**{name: rows[name] * factor for name in PRICES})
+    differs = np.abs(factor - 1) > 1e-6
+    if differs.any():
+        findings.note(f"Adj Close differs from Close on {count(int(differs.sum()), 'row')} (by up to {np.abs(factor[differs] - 1).max():.3g} of it); "
+                      "using the unadjusted open, high, low and close. Pass adjust=True to scale all four by Adj Close / Close.")
+    return rows
+
+
+def in_time_order(rows: pd.DataFrame, newest_first: bool, findings: Findings) -> pd.DataFrame:
+    """Put the rows in time order, and say so: newest-first ones reversed, others sorted."""
+    stamps = rows["stamp"].to_numpy()
+    steps = np.diff(stamps[~np.isnat(stamps)]).astype(np.int64)
+    if (steps >= 0).all():
+        return rows
+    if (steps <= 0).all():
+        if not newest_first:
+            findings.note(f"newest row first; the {len(rows)} rows were put in order, oldest first.")
+        return rows[::-1]
+    late = stamps < np.fmax.accumulate(stamps)
+    findings.note(f"{int(late.sum())} of {len(rows)} rows were out of time order (first {_first(rows, late, findings)}); sorted by date.")
+    return rows.sort_values("stamp", kind="stable")
+
+
+def drop_repeated(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Drop rows that repeat another one in everything; two bars for one stamp that differ are a fault."""
+    stamps = rows["stamp"]
+    again = (rows.duplicated(["stamp", *COLUMNS]) & stamps.notna()).to_numpy()
+    if again.any():
+        findings.note(f"dropped {count(int(again.sum()), 'row')} that repeat another row in full (first {_first(rows, again, findings)}).")
+        rows, stamps = rows[~again], stamps[~again]
+    twice = (stamps.duplicated(keep=False) & stamps.notna()).to_numpy()
+    if twice.any():
+        findings.fault(_repeated_text(rows[twice], len(rows), findings))
+    return rows
+
+
+def _repeated_text(twice: pd.DataFrame, n_rows: int, findings: Findings) -> str:
+    first = twice[twice["stamp"] == twice["stamp"].iloc[0]]
+    lines = ", ".join(str(place) for place in first["place"].iloc[:4])
+    times = {2: "twice"}.get(len(first), f"{len(first)} times")
+    what = (f"{count(twice['stamp'].nunique(), 'duplicate date')}: {day(first['stamp'].iloc[0])} occurs {times} with different values "
+            f"({findings.unit}s {lines}).")
+    if len(twice) > n_rows / 2:
+        return f"{what} Several tickers in one file, or times of day lost? Export one ticker with its full times."
+    if (twice["stamp"].dt.normalize() == twice["stamp"]).all():
+        return f"{what} Keep one row for each date."
+    return f"{what} Local time with daylight saving? Export in UTC, or pass the time zone, as timezone='America/New_York'."
+
+
+def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Drop a last row that lies off the grid of all others: a session still running when the file was written."""
+    stamps = rows["stamp"]
+    if len(rows) < 4 or stamps.isna().any():
+        return rows
+    steps = np.diff(stamps.to_numpy()).astype("timedelta64[ns]")
+    last, usual = steps[-1], bar_interval(pd.DatetimeIndex(stamps)).to_timedelta64()
+    midnight = (stamps.dt.normalize() == stamps).to_numpy()
+    early = bool(last > np.timedelta64(0) and last < 0.95 * usual and (steps[:-1] >= 0.95 * usual).all())
+    if early or (midnight[:-1].all() and not midnight[-1]):
+        again = f" a second bar for {day(stamps.iloc[-1].normalize())}" if usual >= DAY and early else " off the grid of the others"
+        findings.note(f"the last row, {day(stamps.iloc[-1])} ({findings.unit} {rows['place'].iloc[-1]}), is{again} "
+                      "(an unfinished session?); dropped.")
+        return rows[:-1]
+    return rows
+
+
+def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
+    """Refuse two frequencies or days with two bars, and gaps of years; note gaps that no holiday explains."""
+    index = pd.DatetimeIndex(rows["stamp"].dropna().drop_duplicates())
+    if len(index) < 3:
+        return
+    change = spacing_change(index)
+    if change:
+        findings.fault(_change_text(change, index))
+    elif bar_interval(index) >= 0.9 * DAY:
+        _judge_days(rows.dropna(subset="stamp"), findings)
+    _judge_gaps(rows.dropna(subset="stamp"), index, findings)
+
+
+def _change_text(change: Change, index: pd.DatetimeIndex) -> str:
+    return (f"the bars' spacing changes from {spoken(change.before)} to {spoken(change.after)} at {day(index[change.position])}. "
+            "Use one frequency.")
+
+
+def _judge_days(rows: pd.DataFrame, findings: Findings) -> None:
+    """Refuse two different stamps on one day among daily bars; equal stamps are refused elsewhere."""
+    stamps = rows["stamp"].drop_duplicates()
+    again = stamps.dt.normalize().duplicated()
+    if again.any():
+        findings.fault(f"{count(int(again.sum()), 'day')} with two bars among daily bars (first {findings.place(rows.loc[again.idxmax()])}). "
+                       "Use one bar a day.")
+
+
+def _judge_gaps(rows: pd.DataFrame, index: pd.DatetimeIndex, findings: Findings) -> None:
+    gaps, interval = np.diff(index.to_numpy()), bar_interval(index)
+    worst = int(gaps.argmax())
+    ends = [rows[rows["stamp"] == index[position]].iloc[0] for position in (worst, worst + 1)]
+    between = " and ".join(findings.place(row) for row in ends)
+    if gaps[worst] > max(LONGEST_GAP, 5 * interval).to_timedelta64():
+        findings.fault(f"a gap of {spoken(pd.Timedelta(gaps[worst]))} between {between}: a mistyped date, in the future or the past? Repair it.")
+        return
+    long = gaps > max(NOTED_GAP, 2.5 * interval).to_timedelta64()
+    if long.any():
+        findings.note(f"{count(int(long.sum()), 'gap')} longer than {spoken(max(NOTED_GAP, 2.5 * interval))}; "
+                      f"the longest is {spoken(pd.Timedelta(gaps[worst]))}, between {between}.")
+
+
+def widened(values: Floats, rows: pd.DataFrame, findings: Findings) -> Floats:
+    """Widen high and low (n, 5) to the body where they miss it by rounding."""
+    outside = outside_by_rounding(values)
+    if not outside.any():
+        return values
+    values = values.copy()
+    values[:, 1], values[:, 2] = values[:, :4].max(axis=1), values[:, :4].min(axis=1)
+    findings.note(f"high or low misses open or close by rounding on {count(int(outside.sum()), 'bar')} (first {_first(rows, outside, findings)}); "
+                  "widened to them.")
+    return values

@@ -1,0 +1,119 @@
+"""Suspicions: what looks wrong in sound bars and is said, not repaired: splits, mixed units, halts, wild wicks."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.faults import Findings, Floats, count, day, figure
+from model.intervals import unchanged_stretches
+
+SPLIT_RATIOS = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100], dtype=np.float64)
+SPLIT_TOLERANCE = 0.06  # a day's own move beside the split
+FLAT_BARS = 20
+UNIT_FACTOR = 8.0  # a bar so many times its neighbours is in another unit, or a misprint
+NEIGHBOURS = 21
+WICK_FACTOR = 5.0
+
+
+class Split(NamedTuple):
+    """A fall or rise from one close to the next open as a split makes it: `ratio` new shares for one old."""
+
+    position: int
+    ratio: float
+
+
+def suspect(bars: pd.DataFrame, findings: Findings) -> None:
+    """Add a note for everything that looks wrong; refuse a price that never changes."""
+    if len(bars) > 1 and (bars["close"] == bars["close"].iloc[0]).all():
+        findings.refuse(f"close never changes ({figure(bars['close'].iloc[0])} on all {count(len(bars), 'bar')}): one class, nothing to learn. "
+                        "Is it the right column?")
+    for suspicion in (_flat_note, _unit_note, _split_note, _wick_note):
+        note = suspicion(bars)
+        if note:
+            findings.note(note)
+
+
+def flat_stretches(bars: pd.DataFrame, shortest: int = FLAT_BARS) -> list[tuple[int, int]]:
+    """Return stretches [first, stop) in which nothing moves: open, high, low and close all equal and unchanged."""
+    values = bars[["open", "high", "low", "close"]].to_numpy()
+    flat = values.max(axis=1) == values.min(axis=1)
+    return unchanged_stretches(bars["close"].to_numpy(), flat, shortest)
+
+
+def _flat_note(bars: pd.DataFrame) -> str | None:
+    stretches = flat_stretches(bars)
+    if not stretches:
+        return None
+    first, stop = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
+    others = f", the longest of {count(len(stretches), 'constant stretch').replace('stretchs', 'stretches')}" if len(stretches) > 1 else ""
+    return (f"price unchanged for {stop - first} bars from {day(bars.index[first])} to {day(bars.index[stop - 1])}{others}: "
+            "halted, or filled forward? Remove filled bars; they are no trades.")
+
+
+def misplaced_units(close: Floats) -> NDArray[np.intp]:
+    """Return the bars whose close is many times, or a small part of, the median of the 21 bars around."""
+    around = pd.Series(close).rolling(NEIGHBOURS, center=True, min_periods=2).median().to_numpy()
+    ratio = close / around
+    return np.flatnonzero((ratio > UNIT_FACTOR) | (ratio < 1 / UNIT_FACTOR))
+
+
+def _unit_note(bars: pd.DataFrame) -> str | None:
+    close = bars["close"].to_numpy()
+    wrong = _isolated(close)
+    if not len(wrong):
+        return None
+    first = wrong[0]
+    around = float(np.median(np.delete(close, wrong)[max(0, first - 10):first + 10]))
+    ratio = close[first] / around
+    times = f"{ratio:.3g}x" if ratio > 1 else f"1/{1 / ratio:.3g} of"
+    return f"{count(len(wrong), 'bar')} about {times} their neighbours (first {day(bars.index[first])}): units mixed up (pence and pounds), or a misprint?"
+
+
+def _isolated(close: Floats) -> NDArray[np.intp]:
+    """Return the misplaced bars after which the price returns; where it stays there, it is a split or a real move."""
+    wrong = misplaced_units(close)
+    left = np.setdiff1d(np.arange(len(close)), wrong)
+    before, after = np.searchsorted(left, wrong) - 1, np.searchsorted(left, wrong)
+    inside = (before >= 0) & (after < len(left))
+    level = np.full(len(wrong), np.inf)
+    level[inside] = close[left[before[inside]]] / close[left[after[inside]]]
+    return wrong[(level < 2) & (level > 0.5)]
+
+
+def find_splits(bars: pd.DataFrame) -> list[Split]:
+    """Return the jumps from close to open and on to the close that are near a whole ratio, and that stay."""
+    keep = np.setdiff1d(np.arange(len(bars)), _isolated(bars["close"].to_numpy()))
+    opens, closes = bars["open"].to_numpy()[keep], bars["close"].to_numpy()[keep]
+    jump = closes[:-1] / opens[1:]
+    size = np.maximum(jump, 1 / jump)
+    held = np.abs(np.log(closes[:-1] / closes[1:] / jump)) < 0.25
+    large = np.flatnonzero((size > SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) & held)
+    nearest = SPLIT_RATIOS[np.abs(np.log(size[large, None] / SPLIT_RATIOS)).argmin(axis=1)]
+    near = np.abs(size[large] / nearest - 1) < SPLIT_TOLERANCE
+    ratios = np.where(jump[large] > 1, nearest, 1 / nearest)
+    return [Split(int(position), float(ratio)) for position, ratio in zip(keep[large[near] + 1], ratios[near])]
+
+
+def _split_note(bars: pd.DataFrame) -> str | None:
+    splits = find_splits(bars)
+    if not splits:
+        return None
+    at, ratio = splits[0]
+    change = bars["close"].iloc[at] / bars["close"].iloc[at - 1] - 1
+    kind = f"{ratio:g}:1 split" if ratio > 1 else f"1:{1 / ratio:g} reverse split"
+    others = f" ({len(splits) - 1} more like it)" if len(splits) > 1 else ""
+    return (f"close {'falls' if change < 0 else 'rises'} {abs(change):.1%} from {day(bars.index[at - 1])} to {day(bars.index[at])}: "
+            f"an unadjusted {kind}?{others} Adjust the data first; the model and the returns take it for a real move.")
+
+
+def _wick_note(bars: pd.DataFrame) -> str | None:
+    body = bars[["open", "close"]].to_numpy()
+    wild = (bars["high"].to_numpy() > WICK_FACTOR * body.max(axis=1)) | (bars["low"].to_numpy() < body.min(axis=1) / WICK_FACTOR)
+    if not wild.any():
+        return None
+    first = bars.iloc[int(wild.argmax())]
+    return (f"{count(int(wild.sum()), 'bar')} with a high or low {WICK_FACTOR:g} times off open and close "
+            f"(first {day(first.name)}: high {figure(first['high'])}, low {figure(first['low'])}): a misprint?")
