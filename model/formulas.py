@@ -14,11 +14,11 @@ ENTROPY_TERMS = np.array([0.0] + [-k / 48 * log(k / 48) / log(6) for k in range(
 
 def price_z(w: Trail, change: str) -> Array:
     """Place a price of this bar against the previous close, in units of recent volatility."""
-    return clip(quotient(w.now(change), w.volatility(20)), 10.0)
+    return clip(w.in_volatility(w.now(change), 20), 10.0)
 
 
 def close_z(w: Trail) -> Array:
-    return quotient(w.now("returns"), w.volatility(20))
+    return w.in_volatility(w.now("returns"), 20)
 
 
 def volume_rel(w: Trail) -> Array:
@@ -26,12 +26,7 @@ def volume_rel(w: Trail) -> Array:
 
 
 def ret_z(w: Trail, bars: int, volatility_bars: int) -> Array:
-    return in_volatility(w, w.log_change(bars), volatility_bars, bars)
-
-
-def in_volatility(w: Trail, value: Array, volatility_bars: int, bars: int) -> Array:
-    """Divide by the volatility of a walk of `bars` bars."""
-    return quotient(value, w.volatility(volatility_bars) * sqrt(bars))
+    return w.in_volatility(w.log_changes[bars], volatility_bars, bars)
 
 
 def drift_t(w: Trail, name: str) -> Array:
@@ -41,20 +36,20 @@ def drift_t(w: Trail, name: str) -> Array:
 # --- trend -------------------------------------------------------------------------------------------------------
 
 def ma_dist_5(w: Trail) -> Array:
-    return in_volatility(w, w.now("log_close") - w.mean("log_close", 5), 20, 5)
+    return w.in_volatility(w.now("log_close") - w.mean("log_close", 5), 20, 5)
 
 
 def ma_dist_50(w: Trail) -> Array:
-    return in_volatility(w, w.centred(50).last("log_close"), 50, 50)
+    return w.in_volatility(w.centred(50).last("log_close"), 50, 50)
 
 
 def macd(w: Trail) -> Array:
-    return in_volatility(w, moving_average_gap(w, 0), 50, 26)
+    return w.in_volatility(moving_average_gap(w, 0), 50, 26)
 
 
 def macd_hist(w: Trail) -> Array:
     gap = moving_average_gap(w, 8)
-    return in_volatility(w, gap[8:] - window_sums(doublings(gap, 9), 9, w.rows) / 9, 50, 26)
+    return w.in_volatility(gap[8:] - window_sums(doublings(gap, 9, np.add), 9, w.rows) / 9, 50, 26)
 
 
 def moving_average_gap(w: Trail, earlier: int) -> Array:
@@ -63,13 +58,13 @@ def moving_average_gap(w: Trail, earlier: int) -> Array:
 
 def trend_r2(w: Trail, name: str, bars: int, unit: Array | float = 1.0) -> Array:
     """Return the R^2 of the least-squares line, with the sign of its slope; `unit` scales the series."""
-    correlation = w.centred(bars).pearson("time", name)
+    correlation = w.centred(bars).pearson["time", name]
     moves = w.centred(bars).deviation(name) > sqrt(NO_MOVEMENT / bars) * unit
     return np.where(moves, correlation * np.abs(correlation), 0.0)
 
 
 def eff_ratio(w: Trail, bars: int) -> Array:
-    return quotient(np.abs(w.log_change(bars)), w.sum("moves", bars))
+    return quotient(np.abs(w.log_changes[bars]), w.sum("moves", bars))
 
 
 def di_diff(w: Trail) -> Array:
@@ -94,7 +89,7 @@ def rsi(w: Trail, bars: int) -> Array:
 
 
 def stochastic(w: Trail, bars: int) -> Array:
-    highest, lowest = w.highest(w.prices[1], bars), -w.highest(-w.prices[2], bars)
+    highest, lowest = w.edge("high", bars), -w.edge("-low", bars)
     return ratio(2 * w.close - highest - lowest, highest - lowest)
 
 
@@ -110,11 +105,11 @@ STREAK_LENGTHS = np.log1p(np.arange(21.0))
 
 
 def drawdown(w: Trail) -> Array:
-    return in_volatility(w, np.log(w.close / w.highest(w.prices[3], 50)), 50, 50)
+    return w.in_volatility(np.log(w.close / w.edge("close", 50)), 50, 50)
 
 
 def runup(w: Trail) -> Array:
-    return in_volatility(w, np.log(w.close / -w.highest(-w.prices[3], 50)), 50, 50)
+    return w.in_volatility(np.log(w.close / -w.edge("-close", 50)), 50, 50)
 
 
 # --- volatility --------------------------------------------------------------------------------------------------
@@ -158,7 +153,7 @@ def jump(w: Trail) -> Array:
 
 
 def bandwidth(w: Trail, bars: int) -> Array:
-    return in_volatility(w, w.centred(bars).deviation("log_close"), bars, bars)
+    return w.in_volatility(w.centred(bars).deviation("log_close"), bars, bars)
 
 
 # --- volume ------------------------------------------------------------------------------------------------------
@@ -173,7 +168,7 @@ def flow_share(w: Trail, name: str, bars: int, whole: str = "volume") -> Array:
 
 def vwap_spread(w: Trail, bars: int) -> Array:
     """Return the volume-weighted less the plain mean of ln TP: sum(V (ln TP - mean)) / sum(V)."""
-    return in_volatility(w, ratio(w.centred(bars).products["log_typical", "volume"], w.sum("volume", bars)), bars, bars)
+    return w.in_volatility(ratio(w.centred(bars).products["log_typical", "volume"], w.sum("volume", bars)), bars, bars)
 
 
 def amihud_rel(w: Trail) -> Array:
@@ -192,7 +187,7 @@ def vpin(w: Trail) -> Array:
     volatility = root_mean(w.sums_before("squares", 20, 49), 20)
     sided = bulk_share(quotient(w.series[w.place["returns"], -w.rows - 49:], volatility))
     flow = sided * w.series[w.place["volume"], -w.rows - 49:]
-    return ratio(window_sums(doublings(flow, 50), 50, w.rows), w.sum("volume", 50))
+    return ratio(window_sums(doublings(flow, 50, np.add), 50, w.rows), w.sum("volume", 50))
 
 
 # --- candle ------------------------------------------------------------------------------------------------------
@@ -254,7 +249,7 @@ def skewness(w: Trail) -> Array:
 
 def spread(w: Trail) -> Array:
     estimate = np.sqrt(np.maximum(w.mean("spread", 20), 0.0))
-    return np.minimum(quotient(estimate, w.volatility(20)), 10.0)
+    return np.minimum(w.in_volatility(estimate, 20), 10.0)
 
 
 def pattern_entropy(w: Trail) -> Array:
@@ -268,4 +263,4 @@ PATTERN_SHIFTS = np.arange(0, 36, 6)[:, None]
 def resid(w: Trail) -> Array:
     """Return the last log close less the end of the least-squares line, which lies 9.5 bars after its middle."""
     centred = w.centred(20)
-    return in_volatility(w, centred.last("log_close") - 9.5 * centred.slope("log_close"), 20, 20)
+    return w.in_volatility(centred.last("log_close") - 9.5 * centred.slope("log_close"), 20, 20)

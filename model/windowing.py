@@ -15,6 +15,9 @@ NO_MOVEMENT = 1e-24  # a sum of squares up to this is rounding
 CONSTANT = 1e-20  # a centred sum of squares up to this share of the raw one is rounding
 
 
+EDGES = ("high", "close", "-low", "-close")  # whose maxima are taken
+SPANS = (2, 5, 10, 20, 50, 100)  # bars of the returns that are taken whole
+
 # The products of two centred series that the formulas ask for, by window length.
 CROSSES: dict[int, tuple[tuple[str, str], ...]] = {
     10: (("time", "log_close"),),
@@ -38,11 +41,14 @@ class Trail:
         self.prices = columns[:4]
         self.place = {name: row for row, name in enumerate(series)}
         self.series = np.concatenate(list(series.values())).reshape(len(series), -1)
-        self.levels = doublings(self.series, LOOKBACK - 1)
+        self.levels = doublings(self.series, LOOKBACK - 1, np.add)
+        self.peaks = doublings(np.concatenate((columns[1:4:2], -columns[2:4])), LOOKBACK - 1, np.maximum)
         self.windows = trailing_view(self.series, self.rows)
         self._sums: dict[int, Array] = {}
         self._centred: dict[int, Centred] = {}
         self._volatility: dict[int, Array] = {}
+        self._scale: dict[tuple[int, int], Array] = {}
+        self._edges: dict[int, dict[str, Array]] = {}
 
     def now(self, name: str, ago: int = 0) -> Array:
         """Return the series at each row's bar, or `ago` bars before it."""
@@ -81,18 +87,29 @@ class Trail:
             self._centred[bars] = Centred(self.windows[:depth, LOOKBACK - bars:], CROSSES[bars])
         return self._centred[bars]
 
-    def highest(self, prices: Array, bars: int) -> Array:
-        return window_max(prices[1 - self.rows - bars:], bars)
+    def in_volatility(self, value: Array, volatility_bars: int, bars: int = 1) -> Array:
+        """Divide by the volatility of a walk of `bars` bars; 0 where that is no more than 1e-12."""
+        key = volatility_bars, bars
+        if key not in self._scale:
+            self._scale[key] = guarded(self.volatility(volatility_bars) * sqrt(bars))
+        return value / self._scale[key]
+
+    def edge(self, price: str, bars: int) -> Array:
+        """Return the greatest of one of EDGES over the last `bars` bars."""
+        if bars not in self._edges:
+            self._edges[bars] = dict(zip(EDGES, window_max(self.peaks, bars, self.rows)))
+        return self._edges[bars][price]
 
     @cached_property
     def calendar(self) -> Array:
         return calendar_waves(self.stamps)
 
-    def log_change(self, bars: int) -> Array:
-        """Return ln(C / C[bars])."""
-        start = LOOKBACK - 1 - bars
-        change: Array = np.log(self.close / self.prices[3, start:start + self.rows])
-        return change
+    @cached_property
+    def log_changes(self) -> dict[int, Array]:
+        """ln(C / C[bars]) by bars."""
+        starts = [LOOKBACK - 1 - bars for bars in SPANS]
+        earlier = np.concatenate([self.prices[3, start:start + self.rows] for start in starts])
+        return dict(zip(SPANS, np.log(self.close / earlier.reshape(len(SPANS), -1))))
 
 
 class Centred:
@@ -113,6 +130,11 @@ class Centred:
         self.deviations = np.sqrt(self.squares / self.bars)
         self.varies = self.squares > CONSTANT * raw  # more than a constant with rounding errors
         self.products = dict(zip(crosses, sums[depth:]))
+        lefts, rights = ([CENTRED[pair[side]] for pair in crosses] for side in (0, 1))
+        pearson = clip(sums[depth:] / (self.bars * self.deviations[lefts] * self.deviations[rights]), 1.0)
+        self.pearson = dict(zip(crosses, pearson))
+        known = self.varies[lefts] & self.varies[rights]
+        self.correlations = dict(zip(crosses, np.where(known, pearson, 0.0)))
 
     def last(self, name: str) -> Array:
         last: Array = self.values[CENTRED[name], -1]
@@ -126,14 +148,6 @@ class Centred:
         """Return the slope of the least-squares line on time."""
         slope: Array = self.products["time", name] / self.squares[0]
         return slope
-
-    def correlation(self, left: str, right: str) -> Array:
-        known = self.varies[CENTRED[left]] & self.varies[CENTRED[right]]
-        return np.where(known, self.pearson(left, right), 0.0)
-
-    def pearson(self, left: str, right: str) -> Array:
-        scale = self.bars * self.deviation(left) * self.deviation(right)
-        return clip(self.products[left, right] / scale, 1.0)
 
     def skewness(self, name: str) -> Array:
         place = CENTRED[name]
@@ -150,12 +164,12 @@ def trailing_view(series: Array, rows: int) -> Array:
     return np.ndarray(shape, np.float64, series, strides=(per_series, per_bar, per_bar))
 
 
-def doublings(series: Array, bars: int) -> list[Array]:
-    """Return the sums of every 1, 2, 4, ... consecutive values, as far as a window of `bars` needs them."""
+def doublings(series: Array, bars: int, combine: np.ufunc) -> list[Array]:
+    """Return the sums, or maxima, of every 1, 2, 4, ... consecutive values, as far as a window of `bars` needs."""
     levels = [series]
     while 1 << len(levels) <= bars:
         half = 1 << len(levels) - 1
-        levels.append(levels[-1][..., :-half] + levels[-1][..., half:])
+        levels.append(combine(levels[-1][..., :-half], levels[-1][..., half:]))
     return levels
 
 
@@ -173,14 +187,13 @@ def window_sums(levels: list[Array], bars: int, count: int) -> Array:
     return result
 
 
-def window_max(series: Array, bars: int) -> Array:
-    """Return the maxima of every `bars` consecutive values."""
-    width = 1
-    while 2 * width <= bars:
-        series = np.maximum(series[..., :-width], series[..., width:])
-        width *= 2
-    rest = bars - width
-    return np.maximum(series[..., :-rest], series[..., rest:]) if rest else series
+def window_max(levels: list[Array], bars: int, count: int) -> Array:
+    """Return the maxima of the `bars` values up to each of the last `count` bars."""
+    power = bars.bit_length() - 1
+    start = levels[0].shape[-1] - count - bars + 1
+    end = start + bars - (1 << power)  # where the second, overlapping, half starts
+    maxima: Array = np.maximum(levels[power][..., start:start + count], levels[power][..., end:end + count])
+    return maxima
 
 
 def total(block: Array) -> Array:
@@ -194,9 +207,14 @@ def total(block: Array) -> Array:
     return block[..., 0, :]
 
 
+def guarded(denominator: Array) -> Array:
+    """Return a denominator that turns a quotient to 0 where it is no more than 1e-12."""
+    return np.where(np.abs(denominator) > 1e-12, denominator, np.inf)
+
+
 def quotient(numerator: Array, denominator: Array) -> Array:
     """Return a / b, 0 where |b| <= 1e-12: q in the definitions."""
-    return np.where(np.abs(denominator) > 1e-12, numerator / denominator, 0.0)
+    return numerator / guarded(denominator)
 
 
 def relative(left: Array, right: Array) -> Array:

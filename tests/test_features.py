@@ -1,6 +1,7 @@
 """The 86 features: their definitions, their memory, their invariances and their edges."""
 from collections.abc import Callable
 from math import log, sqrt
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,7 @@ def nasdaq_bars() -> pd.DataFrame:
 
 def difference_from_reference(bars: pd.DataFrame, every: int) -> "pd.Series[float]":
     """The largest absolute difference from the literal definitions, by feature."""
-    stamps = bars.index.to_pydatetime().tolist()
+    stamps = pd.DatetimeIndex(bars.index).to_pydatetime().tolist()
     values = bars.to_numpy().tolist()
     ends = range(LOOKBACK, len(bars) + 1, every)
     rows = [reference_row(values[end - LOOKBACK:end], stamps[end - LOOKBACK:end]) for end in ends]
@@ -137,8 +138,8 @@ def test_transform_ignores_other_columns_and_their_order() -> None:
 
 
 @pytest.mark.parametrize("unit", ["s", "us", "ns"])
-def test_the_unit_of_the_stamps_does_not_matter(unit: str) -> None:
-    assert np.array_equal(features(BARS.set_axis(BARS.index.as_unit(unit))), features(BARS))
+def test_the_unit_of_the_stamps_does_not_matter(unit: Literal["s", "us", "ns"]) -> None:
+    assert np.array_equal(features(BARS.set_axis(pd.DatetimeIndex(BARS.index).as_unit(unit))), features(BARS))
 
 
 def test_aware_stamps_are_read_in_utc() -> None:
@@ -250,7 +251,7 @@ def test_a_feature_sees_no_more_than_its_lookback(lookback: int, label: str) -> 
     bars = SERIES[label][150:150 + LOOKBACK]
     older = LOOKBACK - lookback
     values = np.concatenate((3 * walk(older, 9), bars[older:]))
-    index = (bars.index[:older] - pd.Timedelta(days=3)).append(bars.index[older:])
+    index = (pd.DatetimeIndex(bars.index[:older]) - pd.Timedelta(days=3)).append(bars.index[older:])
     same = features(pd.DataFrame(values, index, COLUMNS))[0] == features(bars)[0]
     assert not [feature.name for feature, kept in zip(FEATURES, same) if feature.lookback <= lookback and not kept]
 
@@ -302,6 +303,6 @@ def test_an_index_without_dates_is_refused() -> None:
 def test_window_sums_and_maxima_cover_exactly_their_window(bars: int) -> None:
     numbers = np.random.default_rng(0).integers(-50, 50, 130).astype(float)
     windows = np.lib.stride_tricks.sliding_window_view(numbers, bars)
-    assert np.array_equal(window_sums(doublings(numbers, bars), bars, 20), windows.sum(-1)[-20:])
-    assert np.array_equal(window_max(numbers, bars), windows.max(-1))
+    assert np.array_equal(window_sums(doublings(numbers, bars, np.add), bars, 20), windows.sum(-1)[-20:])
+    assert np.array_equal(window_max(doublings(numbers, bars, np.maximum), bars, 20), windows.max(-1)[-20:])
     assert np.array_equal(total(windows.T), windows.sum(-1))
