@@ -115,7 +115,7 @@ class DataPreprocessor:
         parts = (slice(0, first - purge), slice(first, second - (purge if second < n_windows else 0)), slice(second, n_windows))
         if parts[0].stop < 1 or parts[1].stop <= first:
             raise ValueError(f"{n_windows} windows are too few for a training and a validation part "
-                             f"({train} and {validation} of them, {purge} purged at each border). Give more bars.")
+                             f"({self.train} and {self.validation} of them, {purge} purged at each border). Give more bars.")
         return parts
 
     def bars_needed(self, train_windows: int, validation_windows: int = 10) -> int:
