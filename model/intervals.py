@@ -49,7 +49,7 @@ def _usual_count(periods: pd.PeriodIndex) -> float:
 
 def _trades_weekends(index: pd.DatetimeIndex) -> bool:
     """Return whether Saturdays trade like any day: an evening on Sunday does not make a market trade weekends."""
-    return bool((index.dayofweek == 5).mean() > 0.1)
+    return bool((index.day_of_week == 5).mean() > 0.1)
 
 
 def _is_around_the_clock(index: pd.DatetimeIndex) -> bool:
