@@ -14,17 +14,20 @@ from model.dialects import table_of
 from model.faults import COLUMNS, PRICES, BarsError, BarsWarning, Findings, bar_faults, find_broken_bars
 from model.intervals import bar_interval, bars_per_year
 from model.numbers import read_numbers
-from model.repairs import (adjusted, drop_repeated, drop_rows_without_prices, drop_unfinished, fill_volume, in_time_order, judge_spacing,
-                           widened)
+from model.repairs import (
+    accept_rounding, adjusted, drop_repeated, drop_rows_without_prices, drop_unfinished, fill_volume, in_time_order, judge_spacing,
+)
 from model.stamps import read_stamps, settled
 from model.suspicions import suspect
 
-__all__ = ["COLUMNS", "MINIMUM_BARS", "PRICES", "BarsError", "BarsWarning", "bar_faults", "bar_interval", "bars_per_year", "check_bars",
-           "digest_bars", "read_bars", "require_bars"]
+__all__ = [
+    "COLUMNS", "MINIMUM_BARS", "PRICES", "BarsError", "BarsWarning", "bar_faults", "bar_interval", "bars_per_year", "check_bars",
+    "digest_bars", "read_bars", "require_bars",
+]
 
 MINIMUM_BARS = 244
-MINIMUM_REASON = ("100 to warm up, 50 for a window, then 70 % / 15 % / 15 % of the windows to train, validate and test, the first at least one "
-                  "batch of 64; lower batch_size or sequence_length to need fewer")
+MINIMUM_REASON = ("100 to warm up, 50 for a window, then 70 % / 15 % / 15 % of the windows to train, validate and test, "
+                  "the first at least one batch of 64; lower batch_size or sequence_length to need fewer")
 STAMPS = ("open", "close")
 
 
@@ -70,10 +73,11 @@ def read_bars(
     table = table_of(source, tuple(columns or ()))
     findings = Findings(table.source, table.unit)
     named = name_columns(table, columns, ticker, findings)
-    rows, zone = _sound_rows(named, findings, timezone=timezone, date_format=date_format, decimal=decimal, adjust=adjust, on_missing=on_missing)
+    rows, zone = _sound_rows(named, findings, timezone=timezone, date_format=date_format, decimal=decimal,
+                             adjust=adjust, on_missing=on_missing)
     if minimum_bars is not None:
         _require(len(rows), minimum_bars, MINIMUM_REASON, findings)
-    bars = _bars_of(rows, findings)
+    bars = _bars_of(rows)
     suspect(bars, findings)
     findings.warn_notes()
     known = source.attrs if isinstance(source, pd.DataFrame) else {}
@@ -86,7 +90,8 @@ def _check_arguments(timezone: str | None, stamp: str, decimal: str | None, on_m
     if timezone is not None and timezone not in available_timezones():
         raise BarsError(f"`timezone` must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
                         + did_you_mean(timezone, available_timezones()))
-    for name, value, allowed in (("stamp", stamp, STAMPS), ("decimal", decimal, (None, ".", ",")), ("on_missing", on_missing, ("error", "drop"))):
+    allowances = {"stamp": (stamp, STAMPS), "decimal": (decimal, (None, ".", ",")), "on_missing": (on_missing, ("error", "drop"))}
+    for name, (value, allowed) in allowances.items():
         if value not in allowed:
             raise BarsError(f"`{name}` must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
 
@@ -97,7 +102,8 @@ def _sound_rows(named: NamedCells, findings: Findings, *, timezone: str | None, 
     places = pd.Series(named.places)
     stamps = read_stamps(named.cells["date"], named.cells.get("time"), places, date_format, findings)
     wall, zone = settled(stamps, timezone, findings)
-    numbers, unread = read_numbers({name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}, places, decimal, findings)
+    columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
+    numbers, unread = read_numbers(columns, places, decimal, findings)
     rows = pd.DataFrame({"stamp": wall, "place": places, "volume": np.nan} | numbers)
     rows = drop_rows_without_prices(rows, on_missing, unread, findings)
     rows = adjusted(fill_volume(rows, "volume" in numbers, findings), adjust, findings)
@@ -106,50 +112,50 @@ def _sound_rows(named: NamedCells, findings: Findings, *, timezone: str | None, 
     rows = drop_unfinished(rows, findings)
     judge_spacing(rows, findings)
     findings.raise_faults()
+    accept_rounding(rows, findings)
     return rows, zone
 
 
-def _bars_of(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    values = widened(rows[list(COLUMNS)].to_numpy(dtype=np.float64), rows, findings)
+def _bars_of(rows: pd.DataFrame) -> pd.DataFrame:
+    values = rows[list(COLUMNS)].to_numpy(dtype=np.float64)
     return pd.DataFrame(values, index=pd.DatetimeIndex(rows["stamp"], name="date"), columns=list(COLUMNS))
 
 
 def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
-    """Return bars in our form if they satisfy every invariant, else raise BarsError.
+    """Return the bars themselves if they are in our form and satisfy every invariant, else raise BarsError.
 
-    Our form is a DataFrame with a DatetimeIndex without time zone, increasing and unique, and the columns open, high, low,
-    close and volume; `read_bars` makes it of anything. A high or low that misses the body by rounding is widened, with a
-    BarsWarning.
+    Our form is a DataFrame with a DatetimeIndex without time zone, increasing and unique, and the float64 columns open,
+    high, low, close and volume; `read_bars` makes it of anything. High and low may miss open and close by rounding.
     """
     findings = Findings("bars")
-    _check_form(bars, findings)
-    rows = pd.DataFrame({"stamp": bars.index, "place": np.arange(len(bars))} | {name: bars[name].to_numpy(dtype=np.float64) for name in COLUMNS})
+    index = _checked_index(bars, findings)
+    rows = pd.DataFrame({"stamp": index, "place": np.arange(len(bars)), **{name: bars[name].to_numpy() for name in COLUMNS}})
     find_broken_bars(rows, findings, np.ones(len(rows), dtype=bool))
-    late = np.r_[False, np.diff(bars.index.asi8) <= 0]
+    late = np.r_[False, np.diff(index.asi8) <= 0][:len(rows)]
     if late.any():
-        findings.fault(f"stamps must increase and be unique; {int(late.sum())} do not (first {findings.place(rows[late].iloc[0])}). Use read_bars(frame).")
+        findings.fault(f"stamps must increase and be unique; {int(late.sum())} do not "
+                       f"(first {findings.place(rows[late].iloc[0])}). Use read_bars(frame).")
     findings.raise_faults()
-    values = rows[list(COLUMNS)].to_numpy()
-    wide = widened(values, rows, findings)
-    findings.warn_notes()
-    return bars if wide is values else bars.assign(high=wide[:, 1], low=wide[:, 2])
+    return bars
 
 
-def _check_form(bars: pd.DataFrame, findings: Findings) -> None:
+def _checked_index(bars: pd.DataFrame, findings: Findings) -> pd.DatetimeIndex:
     if not isinstance(bars, pd.DataFrame) or not isinstance(bars.index, pd.DatetimeIndex):
         findings.refuse(f"must be a DataFrame with a DatetimeIndex, got {type(bars).__name__}. Use read_bars(frame).")
     if bars.index.tz is not None or bars.index.hasnans:
         findings.refuse("the index must have no time zone and no NaT. Use read_bars(frame).")
     missing = [name for name in COLUMNS if name not in bars.columns]
     if missing:
-        findings.refuse(f"no {', '.join(map(repr, missing))} column (found: {', '.join(map(str, bars.columns))}). Use read_bars(frame).")
+        findings.refuse(f"no {', '.join(map(repr, missing))} column (found: {', '.join(map(str, bars.columns))}). "
+                        "Use read_bars(frame).")
     wrong = [name for name in COLUMNS if bars[name].dtype != np.float64]
     if wrong:
         findings.refuse(f"column {wrong[0]!r} must be float64, got {bars[wrong[0]].dtype}. Use read_bars(frame).")
+    return bars.index
 
 
 def require_bars(bars: pd.DataFrame, needed: int, why: str) -> None:
-    """Raise BarsError unless there are as many bars as needed; `why` names the parts and the setting that lowers the number."""
+    """Raise BarsError unless there are as many bars as needed; `why` names the parts and the setting that lowers them."""
     _require(len(bars), needed, why, Findings(str(bars.attrs.get("instrument") or "the data")))
 
 

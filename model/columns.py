@@ -15,20 +15,22 @@ from model.numbers import is_missing, text
 
 # Names in order of preference: "close" beside "price" is the close. They are compared without case, signs and brackets.
 ALIASES: dict[str, tuple[str, ...]] = {
-    "date": ("date", "datetime", "date time", "timestamp", "gmt time", "local time", "open time", "opentime", "timeopen", "bar time",
-             "trade date", "trading day", "day", "datum", "dt", "ts", "ts event", "time", "times", "t", "date utc", "datetime utc",
-             "timestamp utc", "time utc", "utc", "utc time", "unix", "unix time", "unix timestamp", "unixtime", "epoch",
-             "close time", "closetime", "index", "unnamed 0", ""),
+    "date": ("date", "datetime", "date time", "timestamp", "gmt time", "local time", "open time", "opentime", "timeopen",
+             "bar time", "trade date", "trading day", "day", "datum", "dt", "ts", "ts event", "time", "times", "t", "date utc",
+             "datetime utc", "timestamp utc", "time utc", "utc", "utc time", "unix", "unix time", "unix timestamp", "unixtime",
+             "epoch", "close time", "closetime", "index", "unnamed 0", ""),
     "time": ("time", "hour", "time of day", "tod", "zeit", "uhrzeit"),
     "open": ("open", "o", "open price", "opening price", "price open", "1 open", "opening"),
     "high": ("high", "h", "high price", "price high", "2 high", "highest"),
     "low": ("low", "l", "low price", "price low", "3 low", "lowest"),
-    "close": ("close", "c", "close price", "closing price", "price close", "4 close", "close last", "closing", "last", "last price", "price"),
-    "volume": ("volume", "v", "vol", "total volume", "5 volume", "6 volume", "volume traded", "tick volume", "tickvolume", "tickvol",
-               "trade volume", "base volume", "shares traded", "no of shares"),
+    "close": ("close", "c", "close price", "closing price", "price close", "4 close", "close last", "closing", "last", "last price",
+              "price"),
+    "volume": ("volume", "v", "vol", "total volume", "5 volume", "6 volume", "volume traded", "tick volume", "tickvolume",
+               "tickvol", "trade volume", "base volume", "shares traded", "no of shares"),
     "adj close": ("adj close", "adjclose", "adjusted close", "adj closing price", "adj price", "5 adjusted close", "close adj",
                   "close adjusted", "adjusted close price"),
-    "ticker": ("ticker", "symbol", "tic", "instrument", "ric", "security", "asset", "pair", "isin", "code", "sid", "name", "permno"),
+    "ticker": ("ticker", "symbol", "tic", "instrument", "ric", "security", "asset", "pair", "isin", "code", "sid", "name",
+               "permno"),
 }
 MEANINGS = {alias: meaning for meaning, aliases in reversed(ALIASES.items()) for alias in aliases}
 TARGETS = ("date", "time", *COLUMNS, "adj close", "ticker")
@@ -83,7 +85,7 @@ def name_columns(table: Table, mapping: Mapping[str, str] | None, ticker: str | 
     _require_columns(positions, fields, table, findings)
     cells = {meaning: table.columns[position] for meaning, position in positions.items() if meaning != "ticker"}
     names = {meaning: str(fields[position]) for meaning, position in positions.items()}
-    investing = plain_name(names["close"]) == "price" and any(plain_name(field).startswith("change") for field in fields if field)
+    investing = plain_name(names["close"]) == "price" and any(plain_name(field) == "change" for field in fields)
     return NamedCells(cells, table.places, found, investing, names)
 
 
@@ -94,8 +96,8 @@ def _fields_and_tickers(names: Sequence[Levels]) -> tuple[list[str | None], list
     scores = [recognised(levels[row] for levels in padded) for row in range(depth)]
     field_row = scores.index(max(scores))
     fields: list[str | None] = [_field_of(levels, field_row) for levels in padded]
-    tickers = ["" if MEANINGS.get(plain_name(field)) == "date" else _ticker_of(levels, field_row) for levels, field in zip(padded, fields)]
-    return fields, tickers
+    tickers = [_ticker_of(levels, field_row) for levels in padded]
+    return fields, ["" if MEANINGS.get(plain_name(field)) == "date" else name for field, name in zip(fields, tickers)]
 
 
 def _field_of(levels: Levels, field_row: int) -> str:
@@ -132,19 +134,25 @@ def _choose(several: Sequence[str], ticker: str | None, where: str, findings: Fi
 
 def _mapped(fields: Sequence[str | None], mapping: Mapping[str, str], findings: Findings) -> list[str | None]:
     """Return each column's meaning; the user's mapping goes before the table of aliases."""
+    _check_mapping(mapping, fields, findings)
     by_user = {plain_name(name): target for name, target in mapping.items()}
-    own = {plain_name(field) for field in fields if field is not None}
-    for name, target in mapping.items():
-        if plain_name(name) not in own:
-            findings.refuse(f"columns={{...}} names {name!r}, which is no column (found: {_listed(fields)}).{did_you_mean(name, fields)}")
-        if target not in TARGETS:
-            findings.refuse(f"columns={{{name!r}: {target!r}}}: the target must be one of {', '.join(TARGETS)}.{did_you_mean(target, TARGETS)}")
     meanings: list[str | None] = []
     for field in fields:
         known = None if field is None else MEANINGS.get(plain_name(field))
         taken = known in mapping.values() and plain_name(field) not in by_user
         meanings.append(by_user.get(plain_name(field), None if taken else known) if field is not None else None)
     return meanings
+
+
+def _check_mapping(mapping: Mapping[str, str], fields: Sequence[str | None], findings: Findings) -> None:
+    own = {plain_name(field) for field in fields if field is not None}
+    for name, target in mapping.items():
+        if plain_name(name) not in own:
+            findings.refuse(f"columns={{...}} names {name!r}, which is no column (found: {_listed(fields)})."
+                            f"{did_you_mean(name, fields)}")
+        if target not in TARGETS:
+            findings.refuse(f"columns={{{name!r}: {target!r}}}: the target must be one of {', '.join(TARGETS)}."
+                            f"{did_you_mean(target, TARGETS)}")
 
 
 def _positions(meanings: Sequence[str | None], fields: Sequence[str | None], table: Table, findings: Findings) -> dict[str, int]:
@@ -171,19 +179,19 @@ def _find_volume(candidates: dict[str, list[int]], fields: Sequence[str | None],
     if found:
         candidates["volume"] = found[:1]
     if len(found) > 1:
-        findings.note(f"{len(found)} volume columns ({_listed([fields[position] for position in found])}); taking {fields[found[0]]!r}. "
-                      f"For another pass columns={{{fields[found[1]]!r}: 'volume'}}.")
+        first, second = fields[found[0]], fields[found[1]]
+        findings.note(f"{len(found)} volume columns; taking {first!r}. For another pass columns={{{second!r}: 'volume'}}.")
 
 
 def _best(meaning: str, found: Sequence[int], fields: Sequence[str | None], table: Table, findings: Findings) -> int:
     ordered = sorted(found, key=lambda position: _preference(meaning, fields[position]))
     if meaning == "volume":  # the real volume of a currency pair is often all 0 beside a count of ticks
         ordered = [position for position in ordered if not _all_zero(table.columns[position])] or ordered
-    first = ordered[0]
-    same = [position for position in ordered[1:] if _preference(meaning, fields[position]) == _preference(meaning, fields[first])]
+    first, rank = ordered[0], _preference(meaning, fields[ordered[0]])
+    same = [position for position in ordered if _preference(meaning, fields[position]) == rank]
     if any(not text(table.columns[first]).equals(text(table.columns[position])) for position in same):
-        findings.refuse(f"{len(same) + 1} columns mean {meaning!r} and differ ({_listed([fields[first], *(fields[i] for i in same)])}). "
-                        "Remove all but one, or rename it.")
+        listed = _listed(fields[position] for position in same)
+        findings.refuse(f"{len(same)} columns mean {meaning!r} and differ ({listed}). Remove all but one, or rename it.")
     return first
 
 
@@ -215,10 +223,11 @@ def _require_columns(positions: Mapping[str, int], fields: Sequence[str | None],
     if not missing:
         return
     if table.headerless:
-        findings.refuse(f"no header row (first line: {table.headerless[:80]}), and {len(fields)} columns are not date, open, high, low, close "
-                        "and maybe a time and a volume. Add a header line date,open,high,low,close,volume.")
+        findings.refuse(f"no header row (first line: {table.headerless[:80]}), and {len(fields)} columns are not date, open, high, "
+                        "low, close and maybe a time and a volume. Add a header line date,open,high,low,close,volume.")
     words = ", ".join(repr(name) for name in missing)
-    similar = [match for name in missing for match in get_close_matches(name, [plain_name(field) for field in fields if field], 1, 0.6)]
+    spelt = [plain_name(field) for field in fields if field]
+    similar = [match for name in missing for match in get_close_matches(name, spelt, 1, 0.6)]
     unused = next((field for field in fields if plain_name(field) in similar), None)
     guess = f" Did you mean {unused!r}?" if unused else ""
     findings.refuse(f"no {words} column{'s' * (len(missing) > 1)} (found: {_listed(fields)}).{guess} "

@@ -37,7 +37,7 @@ class Check(NamedTuple):
     remedy: str
 
 
-# Each rule looks only at what the rules before it have not refused: a NaN price is not also "not above 0".
+# A bar is reported for the first rule of the prices that it breaks: a NaN price is not also "not above 0".
 BAR_CHECKS = (
     Check("a price that is not finite", lambda o, h, l, c, v: ~np.isfinite(o + h + l + c), PRICES,
           "Remove or repair the row; prices are not filled in."),
@@ -65,10 +65,10 @@ def bar_faults(open: float, high: float, low: float, close: float, volume: float
         return tuple(check.breach for check in BAR_CHECKS if check.broken(*values))
 
 
-def outside_by_rounding(values: Floats) -> Mask:
-    """Return which bars (n, 5) have an open or close outside high and low at all; after the checks only by rounding."""
-    body = values[:, [0, 3]]
-    return np.asarray((values[:, 1] < np.maximum(body.max(axis=1), values[:, 2])) | (values[:, 2] > body.min(axis=1)))
+def rounding_miss(values: Floats) -> Floats:
+    """Return by which part of the price high or low miss the other prices (n, 5); in checked bars it is below ROUNDING."""
+    prices, high, low = values[:, :4], values[:, 1], values[:, 2]
+    return np.asarray(np.maximum(prices.max(axis=1) - high, low - prices.min(axis=1)) / np.abs(low))
 
 
 @dataclass
@@ -128,13 +128,14 @@ def figure(value: float) -> str:
 def find_broken_bars(rows: pd.DataFrame, findings: Findings, sound: Mask) -> None:
     """Add a fault for every check that some of the `sound` rows break; rows have stamp, place and the five columns."""
     values = [rows[name].to_numpy(dtype=np.float64) for name in COLUMNS]
+    unbroken = {True: sound, False: sound}  # one bar is named once for its prices, and once for its volume
     with np.errstate(all="ignore"):
         for check in BAR_CHECKS:
-            broken = sound & check.broken(*values)
+            of_prices = check.shown != ("volume",)
+            broken = unbroken[of_prices] & check.broken(*values)
+            unbroken[of_prices] = unbroken[of_prices] & ~broken
             if broken.any():
                 findings.fault(_breach_text(check, rows, broken, findings))
-            if check.breach.startswith("a price"):
-                sound = sound & ~broken
 
 
 def _breach_text(check: Check, rows: pd.DataFrame, broken: Mask, findings: Findings) -> str:

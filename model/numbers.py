@@ -5,12 +5,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype, is_string_dtype
 
 from model.faults import Findings, Floats, Mask, count
 
 MISSING_WORDS = frozenset({"", "nan", "null", "none", "n/a", "#n/a", "na", "<na>", "nat", "-", "--", ".", "n.a.", "missing"})
+BLANK = r"[ \u00a0\u202f'\u2019_]"  # what groups digits, beside point and comma
+MONEY = r"[$\u20ac\u00a3\u00a5]"
 PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|Inf|INF|infinity|Infinity)"
-SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+SUFFIXES = {"K": 3, "M": 6, "B": 9, "T": 12}  # powers of ten
 OTHER = {".": ",", ",": "."}
 
 Numbers = dict[str, Floats]
@@ -18,7 +21,7 @@ Numbers = dict[str, Floats]
 
 def text(cells: pd.Series) -> pd.Series:
     """Return the cells as text without outer blanks and quotes; a missing cell is the empty text."""
-    if not (pd.api.types.is_string_dtype(cells.dtype) and cells.dtype != object):
+    if not (is_string_dtype(cells.dtype) and cells.dtype != object):
         cells = pd.Series([_word(cell) for cell in cells], index=cells.index, dtype="str")
     return cells.fillna("").str.strip(" \t\u00a0\u202f\ufeff'\"")
 
@@ -35,9 +38,10 @@ def is_missing(words: pd.Series) -> Mask:
     return missing
 
 
-def read_numbers(columns: Mapping[str, pd.Series], places: pd.Series, decimal: str | None, findings: Findings) -> tuple[Numbers, Mask]:
-    """Return the columns as floats, NaN where a cell is missing; and which rows, with a fault added, hold what is no number."""
-    numbers = {name: cells.to_numpy(dtype=np.float64, na_value=np.nan) for name, cells in columns.items() if _is_numeric(cells)}
+def read_numbers(columns: Mapping[str, pd.Series], places: pd.Series, decimal: str | None,
+                 findings: Findings) -> tuple[Numbers, Mask]:
+    """Return the columns as floats, NaN where a cell is missing; and which rows hold what is no number, with a fault added."""
+    numbers = {name: cells.to_numpy(dtype=np.float64, na_value=np.nan) for name, cells in columns.items() if _is_number(cells)}
     words = {name: text(cells) for name, cells in columns.items() if name not in numbers}
     if words and (decimal or not all(_all_plain(cells) for cells in words.values())):
         words = {name: _without_ornament(cells, name) for name, cells in words.items()}
@@ -50,9 +54,8 @@ def read_numbers(columns: Mapping[str, pd.Series], places: pd.Series, decimal: s
     return {name: numbers[name] for name in columns}, unread
 
 
-def _is_numeric(cells: pd.Series) -> bool:
-    kinds = pd.api.types
-    return bool(kinds.is_numeric_dtype(cells.dtype) and not kinds.is_bool_dtype(cells.dtype) and not kinds.is_complex_dtype(cells.dtype))
+def _is_number(cells: pd.Series) -> bool:
+    return bool(is_numeric_dtype(cells.dtype) and not is_bool_dtype(cells.dtype) and not is_complex_dtype(cells.dtype))
 
 
 def _all_plain(words: pd.Series) -> bool:
@@ -61,14 +64,15 @@ def _all_plain(words: pd.Series) -> bool:
 
 def _without_ornament(words: pd.Series, name: str) -> pd.Series:
     """Drop currency signs and blanks or apostrophes that group digits; write out a volume's K, M, B or T."""
-    words = words.str.replace("\u2212", "-").str.replace(r"^([+-]?)[$\u20ac\u00a3\u00a5]\s*|\s*[$\u20ac\u00a3\u00a5]$", r"\1", regex=True)
-    grouped = words.str.fullmatch(r"[+-]?[0-9]{1,3}(?:[ \u00a0\u202f'\u2019_][0-9]{3})+(?:[.,][0-9]*)?")
-    words = words.where(~grouped, words.str.replace(r"[ \u00a0\u202f'\u2019_]", "", regex=True))
+    words = words.str.replace("\u2212", "-").str.replace(rf"^([+-]?){MONEY}\s*([0-9.,])", r"\1\2", regex=True)
+    words = words.str.replace(rf"([0-9.,])\s*{MONEY}$", r"\1", regex=True)
+    grouped = words.str.fullmatch(rf"[+-]?[0-9]{{1,3}}(?:{BLANK}[0-9]{{3}})+(?:[.,][0-9]*)?")
+    words = words.where(~grouped, words.str.replace(BLANK, "", regex=True))
     if name != "volume":
         return words
     words = words.where(~words.isin(["-", "--"]), "0")  # a dash is how tables write a zero
-    for suffix, factor in SUFFIXES.items():
-        words = words.str.replace(rf"^([0-9.,]+)\s*[{suffix}{suffix.lower()}]$", rf"\1e{int(np.log10(factor))}", regex=True)
+    for suffix, power in SUFFIXES.items():
+        words = words.str.replace(rf"^([0-9.,]+)\s*[{suffix}{suffix.lower()}]$", rf"\1e{power}", regex=True)
     return words
 
 
@@ -79,13 +83,15 @@ def _proven_decimal(words: Mapping[str, pd.Series], findings: Findings) -> str:
     dotted = cells[cells.str.contains(".", regex=False)]
     proof = {sign: _first(pd.concat([signed, dotted]), _decimal_pattern(sign)) for sign in ".,"}
     if proof["."] and proof[","]:
-        findings.refuse(f"the decimal sign is a point in {proof['.']!r} and a comma in {proof[',']!r}. Export again with one number format.")
+        findings.refuse(f"the decimal sign is a point in {proof['.']!r} and a comma in {proof[',']!r}. "
+                        "Export again with one number format.")
     for sign, example in proof.items():
         if example:
             return sign
     undecided = _first(signed, r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?")
     if undecided:
-        findings.refuse(f"numbers such as {undecided!r} are ambiguous: decimal comma or thousands? Pass decimal=',' or decimal='.'.")
+        findings.refuse(f"numbers such as {undecided!r} are ambiguous: decimal comma or thousands? "
+                        "Pass decimal=',' or decimal='.'.")
     return "."
 
 
@@ -106,7 +112,8 @@ def _first(cells: pd.Series, pattern: str) -> str:
 def _with_point(words: pd.Series, sign: str) -> pd.Series:
     """Return numbers with a decimal point and without thousands signs; anything else stays as it is."""
     own, other = rf"\{sign}", rf"\{OTHER[sign]}"
-    grouped = words.str.fullmatch(rf"[+-]?[0-9]{{1,3}}(?:{other}[0-9]{{2,3}})*{other}[0-9]{{3}}(?:{own}[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+    groups = rf"[0-9]{{1,3}}(?:{other}[0-9]{{2,3}})*{other}[0-9]{{3}}"
+    grouped = words.str.fullmatch(rf"[+-]?{groups}(?:{own}[0-9]*)?(?:[eE][+-]?[0-9]+)?")
     words = words.where(~grouped, words.str.replace(OTHER[sign], "", regex=False))
     if sign == ",":
         pointed = words.str.contains(".", regex=False)
@@ -115,12 +122,14 @@ def _with_point(words: pd.Series, sign: str) -> pd.Series:
 
 
 def _floats(name: str, words: pd.Series, cells: pd.Series, places: pd.Series, findings: Findings) -> tuple[Floats, Mask]:
+    """Return the words as floats, exactly as Python reads them, and which are neither a number nor missing."""
     plain = words.str.fullmatch(PLAIN).to_numpy(dtype=bool)
     wrong = ~plain & ~is_missing(words)
     if wrong.any():
         first = int(wrong.argmax())
-        findings.fault(f"{count(int(wrong.sum()), 'cell')} of column {name!r} not a number (first: {findings.unit} {places.iloc[first]}, "
-                       f"{str(cells.iloc[first])!r}). Repair the cells; a header or a note inside the data must go.")
+        cell = f"{findings.unit} {places.iloc[first]}, {str(cells.iloc[first])!r}"
+        findings.fault(f"{count(int(wrong.sum()), 'cell')} of column {name!r} not a number (first: {cell}). "
+                       "Repair the cells; a header or a note inside the data must go.")
     numbers = np.full(len(words), np.nan)
     numbers[plain] = words[plain].to_numpy(dtype=object).astype(np.float64)
     return numbers, wrong

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from model.faults import COLUMNS, PRICES, Findings, Floats, Mask, count, day, outside_by_rounding
+from model.faults import COLUMNS, PRICES, Findings, Mask, count, day, rounding_miss
 from model.intervals import DAY, Change, bar_interval, spacing_change, spoken
 
 LONGEST_GAP = pd.Timedelta(days=3 * 365)
@@ -20,8 +20,7 @@ def drop_rows_without_prices(rows: pd.DataFrame, on_missing: str, unread: Mask, 
     none, some = missing.all(axis=1), missing.any(axis=1) & ~missing.all(axis=1)
     nothing = none & rows["stamp"].isna().to_numpy() & rows["volume"].isna().to_numpy()
     if (none & ~nothing).any():
-        findings.note(f"dropped {count(int((none & ~nothing).sum()), 'row')} without any price (first {_first(rows, none & ~nothing, findings)}): "
-                      "holidays?")
+        findings.note(f"dropped {_counted(rows, none & ~nothing, 'row', 'without any price', findings)}: holidays?")
     if some.any():
         first = rows[some].iloc[0]
         names = ", ".join(name for name in PRICES if np.isnan(first[name]))
@@ -32,11 +31,17 @@ def drop_rows_without_prices(rows: pd.DataFrame, on_missing: str, unread: Mask, 
             findings.fault(f"{where}. Remove the rows or pass on_missing='drop'; prices are not filled in.")
     if none.all():
         findings.refuse("no data rows with prices (0 bars). Did the download fail?")
-    return rows[~(none | (some & (on_missing == "drop")))]
+    dropped = none | some if on_missing == "drop" else none
+    return rows[~np.asarray(dropped)]
 
 
 def _first(rows: pd.DataFrame, mask: Mask, findings: Findings) -> str:
     return findings.place(rows[mask].iloc[0])
+
+
+def _counted(rows: pd.DataFrame, mask: Mask, noun: str, what: str, findings: Findings) -> str:
+    """Return "36 rows without any price (first 2015-01-19, line 13)"."""
+    return f"{count(int(mask.sum()), noun)} {what} (first {_first(rows, mask, findings)})"
 
 
 def fill_volume(rows: pd.DataFrame, stated: bool, findings: Findings) -> pd.DataFrame:
@@ -46,9 +51,10 @@ def fill_volume(rows: pd.DataFrame, stated: bool, findings: Findings) -> pd.Data
     if not stated:
         findings.note("no volume column; volume is taken as 0, and the volume features carry no information.")
     elif len(rows) and not (volume[~unknown] != 0).any():
-        findings.note(f"volume is 0 on all {count(len(rows), 'bar')} (usual for currencies and indices); the volume features carry no information.")
+        findings.note(f"volume is 0 on all {count(len(rows), 'bar')} (usual for currencies and indices); "
+                      "the volume features carry no information.")
     elif unknown.any():
-        findings.note(f"volume is missing on {count(int(unknown.sum()), 'bar')} (first {_first(rows, unknown, findings)}); taken as 0 there.")
+        findings.note(f"{_counted(rows, unknown, 'bar', 'without a volume', findings)}; taken as 0 there.")
     return rows.assign(volume=np.where(unknown, 0.0, volume))
 
 
@@ -62,13 +68,14 @@ def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFra
         factor = rows["adj close"].to_numpy() / rows["close"].to_numpy()
     wrong = ~((factor > 0) & np.isfinite(factor)) & rows["close"].notna().to_numpy()
     if adjust and wrong.any():
-        findings.fault(f"adjust=True, but Adj Close is missing or not above 0 on {count(int(wrong.sum()), 'row')} (first {_first(rows, wrong, findings)}).")
+        findings.fault(f"adjust=True, but {_counted(rows, wrong, 'row', 'without an Adj Close above 0', findings)}. Repair them.")
     if adjust:
         return rows.assign(**{name: rows[name] * factor for name in PRICES})
     differs = np.abs(factor - 1) > 1e-6
     if differs.any():
-        findings.note(f"Adj Close differs from Close on {count(int(differs.sum()), 'row')} (by up to {np.abs(factor[differs] - 1).max():.3g} of it); "
-                      "using the unadjusted open, high, low and close. Pass adjust=True to scale all four by Adj Close / Close.")
+        most = np.abs(factor[differs] - 1).max()
+        findings.note(f"Adj Close differs from Close: {_counted(rows, differs, 'row', f'by up to {most:.1%}', findings)}. "
+                      "Using the unadjusted open, high, low and close; pass adjust=True to scale all four by Adj Close / Close.")
     return rows
 
 
@@ -83,7 +90,7 @@ def in_time_order(rows: pd.DataFrame, newest_first: bool, findings: Findings) ->
             findings.note(f"newest row first; the {len(rows)} rows were put in order, oldest first.")
         return rows[::-1]
     late = stamps < np.fmax.accumulate(stamps)
-    findings.note(f"{int(late.sum())} of {len(rows)} rows were out of time order (first {_first(rows, late, findings)}); sorted by date.")
+    findings.note(f"{_counted(rows, late, 'row', f'of {len(rows)} out of time order', findings)}; sorted by date.")
     return rows.sort_values("stamp", kind="stable")
 
 
@@ -92,7 +99,7 @@ def drop_repeated(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     stamps = rows["stamp"]
     again = (rows.duplicated(["stamp", *COLUMNS]) & stamps.notna()).to_numpy()
     if again.any():
-        findings.note(f"dropped {count(int(again.sum()), 'row')} that repeat another row in full (first {_first(rows, again, findings)}).")
+        findings.note(f"dropped {_counted(rows, again, 'row', 'that repeat another row in full', findings)}.")
         rows, stamps = rows[~again], stamps[~again]
     twice = (stamps.duplicated(keep=False) & stamps.notna()).to_numpy()
     if twice.any():
@@ -104,8 +111,8 @@ def _repeated_text(twice: pd.DataFrame, n_rows: int, findings: Findings) -> str:
     first = twice[twice["stamp"] == twice["stamp"].iloc[0]]
     lines = ", ".join(str(place) for place in first["place"].iloc[:4])
     times = {2: "twice"}.get(len(first), f"{len(first)} times")
-    what = (f"{count(twice['stamp'].nunique(), 'duplicate date')}: {day(first['stamp'].iloc[0])} occurs {times} with different values "
-            f"({findings.unit}s {lines}).")
+    what = (f"{count(twice['stamp'].nunique(), 'duplicate date')}: {day(first['stamp'].iloc[0])} occurs {times} with different "
+            f"values ({findings.unit}s {lines}).")
     if len(twice) > n_rows / 2:
         return f"{what} Several tickers in one file, or times of day lost? Export one ticker with its full times."
     if (twice["stamp"].dt.normalize() == twice["stamp"]).all():
@@ -153,8 +160,8 @@ def _judge_days(rows: pd.DataFrame, findings: Findings) -> None:
     stamps = rows["stamp"].drop_duplicates()
     again = stamps.dt.normalize().duplicated()
     if again.any():
-        findings.fault(f"{count(int(again.sum()), 'day')} with two bars among daily bars (first {findings.place(rows.loc[again.idxmax()])}). "
-                       "Use one bar a day.")
+        place = findings.place(rows.loc[again.idxmax()])
+        findings.fault(f"{count(int(again.sum()), 'day')} with two bars among daily bars (first {place}). Use one bar a day.")
 
 
 def _judge_gaps(rows: pd.DataFrame, index: pd.DatetimeIndex, findings: Findings) -> None:
@@ -163,7 +170,8 @@ def _judge_gaps(rows: pd.DataFrame, index: pd.DatetimeIndex, findings: Findings)
     ends = [rows[rows["stamp"] == index[position]].iloc[0] for position in (worst, worst + 1)]
     between = " and ".join(findings.place(row) for row in ends)
     if gaps[worst] > max(LONGEST_GAP, 5 * interval).to_timedelta64():
-        findings.fault(f"a gap of {spoken(pd.Timedelta(gaps[worst]))} between {between}: a mistyped date, in the future or the past? Repair it.")
+        findings.fault(f"a gap of {spoken(pd.Timedelta(gaps[worst]))} between {between}: a mistyped date, in the future or "
+                       "the past? Repair it.")
         return
     long = gaps > max(NOTED_GAP, 2.5 * interval).to_timedelta64()
     if long.any():
@@ -171,13 +179,9 @@ def _judge_gaps(rows: pd.DataFrame, index: pd.DatetimeIndex, findings: Findings)
                       f"the longest is {spoken(pd.Timedelta(gaps[worst]))}, between {between}.")
 
 
-def widened(values: Floats, rows: pd.DataFrame, findings: Findings) -> Floats:
-    """Widen high and low (n, 5) to the body where they miss it by rounding."""
-    outside = outside_by_rounding(values)
-    if not outside.any():
-        return values
-    values = values.copy()
-    values[:, 1], values[:, 2] = values[:, :4].max(axis=1), values[:, :4].min(axis=1)
-    findings.note(f"high or low misses open or close by rounding on {count(int(outside.sum()), 'bar')} (first {_first(rows, outside, findings)}); "
-                  "widened to them.")
-    return values
+def accept_rounding(rows: pd.DataFrame, findings: Findings) -> None:
+    """Say where high or low misses open or close by no more than rounding; the prices stay as they are."""
+    miss = rounding_miss(rows[list(COLUMNS)].to_numpy(dtype=np.float64))
+    if (miss > 0).any():
+        findings.note(f"{_counted(rows, miss > 0, 'bar', 'whose high or low misses open or close by rounding', findings)}, "
+                      f"at most {miss.max():.1e} of the price; accepted as it stands.")

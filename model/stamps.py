@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.columns import did_you_mean
 from model.faults import Findings, Mask, count, day
 from model.numbers import is_missing, text
 
 SHOWN = "expected e.g. 2015-01-31 or 2015-01-31 09:30:00; pass date_format='%d/%m/%Y %H:%M' for another form"
 OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?)"
 CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?:\s*[AaPp]\.?[Mm]\.?)?|[0-9]{6}|[0-9]{4}"
-SHAPE = rf"^(?:[A-Za-z]{{3,9}},?\s+(?=[0-9A-Za-z]))?(?P<date>DATE)(?:(?:[T;,]|\s+|:(?=[0-9]{{2}}:))\s*(?P<clock>{CLOCK}))?\s*(?P<offset>{OFFSET})?$"
+WEEKDAY = r"(?:[A-Za-z]{3,9},?\s+(?=[0-9A-Za-z]))?"
+SHAPE = rf"^{WEEKDAY}(?P<date>DATE)(?:(?:[T;,]|\s+|:(?=[0-9]{{2}}:))\s*(?P<clock>{CLOCK}))?\s*(?P<offset>{OFFSET})?$"
 MONTH = r"[A-Za-z]{3,9}\.?"
 # How a date may look, and the orders of day, month and year it may be read in. Only one may fit the data.
 DATE_SHAPES = (
@@ -51,7 +51,8 @@ class Stamps:
         return self.wall - self.offset
 
 
-def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, date_format: str | None, findings: Findings) -> Stamps:
+def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, date_format: str | None,
+                findings: Findings) -> Stamps:
     """Return what the cells of the date column, and of a time column beside it, say; add faults for what they do not."""
     if pd.api.types.is_datetime64_any_dtype(dates.dtype):
         return _typed(pd.DatetimeIndex(dates))
@@ -74,9 +75,9 @@ def _typed(index: pd.DatetimeIndex) -> Stamps:
 
 def _nanoseconds(stamps: pd.DatetimeIndex | pd.Series) -> Times:
     """Return stamps in nanoseconds; a year that does not fit in them is NaT, where numpy alone would wrap it silently."""
-    index = pd.DatetimeIndex(stamps)
-    fits = (index.year > 1677) & (index.year < 2262)
-    return index.where(fits, pd.NaT).as_unit("ns").to_numpy()
+    series = pd.Series(stamps)
+    fits = (series.dt.year > 1677) & (series.dt.year < 2262)
+    return np.asarray(series.where(fits).dt.as_unit("ns"), dtype="datetime64[ns]")
 
 
 def _joined(dates: pd.Series, clocks: pd.Series, findings: Findings) -> pd.Series:
@@ -122,7 +123,8 @@ def _understood(words: pd.Series, findings: Findings) -> Stamps:
 
 def _read_iso(words: pd.Series, wall: Times) -> None:
     """Read the commonest shape without taking it apart, which matters for millions of rows."""
-    rows = words.str.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?").to_numpy(dtype=bool)
+    shape = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
+    rows = words.str.fullmatch(shape).to_numpy(dtype=bool)
     if rows.any():
         wall[rows] = _nanoseconds(pd.to_datetime(words[rows], format="ISO8601", errors="coerce"))
 
@@ -188,7 +190,8 @@ def _clock_format(word: str) -> str:
     if not found:
         return ""
     hour = "%I" if found[4] else "%H"
-    return ("T" if found[1] == "T" else " ") + f"{hour}:%M" + (":%S" if found[2] else "") + (".%f" if found[3] else "") + (" %p" if found[4] else "")
+    parts = (hour + ":%M", ":%S" if found[2] else "", ".%f" if found[3] else "", " %p" if found[4] else "")
+    return ("T" if found[1] == "T" else " ") + "".join(parts)
 
 
 def _likeliest(dates: pd.Series, readings: dict[str, pd.Series], findings: Findings) -> pd.Series:
@@ -198,8 +201,8 @@ def _likeliest(dates: pd.Series, readings: dict[str, pd.Series], findings: Findi
     for other in failing:
         against, in_favour = dates[failing[best] & ~failing[other]], dates[failing[other] & ~failing[best]]
         if len(against) and len(in_favour):
-            findings.refuse(f"the date {against.iloc[0]!r} has another order of day and month than {in_favour.iloc[0]!r}: two formats "
-                            "in one file, or a mistyped date. Use one date format.")
+            findings.refuse(f"the date {against.iloc[0]!r} has another order of day and month than {in_favour.iloc[0]!r}: "
+                            "two formats in one file, or a mistyped date. Use one date format.")
     return readings[best]
 
 
@@ -229,10 +232,10 @@ def _report(words: pd.Series, unread: Mask, places: pd.Series, date_format: str 
     """Add a fault for the dates that were not understood, with the reason where it shows."""
     if not unread.any():
         return
-    first = words[unread].iloc[0]
-    place = f"{count(int(unread.sum()), 'date')} not understood (first: {findings.unit} {places[unread].iloc[0]}, {first!r})"
+    first, line, number = words[unread].iloc[0], f"{findings.unit} {places[unread].iloc[0]}", int(unread.sum())
+    place = f"{count(number, 'date')} not understood (first: {line}, {first!r})"
     if is_missing(words[unread]).all():
-        findings.fault(f"{count(int(unread.sum()), 'row')} without a date (first: {findings.unit} {places[unread].iloc[0]}). Remove or repair them.")
+        findings.fault(f"{count(number, 'row')} without a date (first: {line}). Remove or repair them.")
     elif re.fullmatch(r"[0-9]{5}(\.[0-9]+)?", first):
         findings.fault(f"{place}: it looks like an Excel serial number. Format the column as a date and export again.")
     elif date_format:
@@ -245,7 +248,8 @@ def settled(stamps: Stamps, timezone: str | None, findings: Findings) -> tuple[T
     """Return naive stamps and their zone: dates keep the day their own zone has, times within the day become UTC."""
     known, aware = ~np.isnat(stamps.wall), ~np.isnat(stamps.offset)
     if (known & aware).any() and (known & ~aware).any():
-        findings.refuse(f"{int((known & ~aware).sum())} stamps state no offset from UTC and {int((known & aware).sum())} do. Export all in UTC.")
+        findings.refuse(f"{int((known & ~aware).sum())} stamps state no offset from UTC and {int((known & aware).sum())} do. "
+                        "Export all in UTC.")
     if _are_dates(stamps.wall):
         return stamps.wall, timezone or stamps.zone or ("UTC" if aware.any() and not stamps.offset[known].any() else None)
     if aware.any():
@@ -276,13 +280,15 @@ def _localised(wall: Times, timezone: str, findings: Findings) -> Times:
     index = pd.DatetimeIndex(wall)
     newest_first = len(index) > 1 and index[0] > index[-1]
     first = ~index.duplicated(keep="last" if newest_first else "first")
-    summer, winter = (_utc(index.tz_localize(timezone, ambiguous=side, nonexistent="NaT")) for side in (first, np.zeros(len(index), dtype=bool)))
+    sides = (first, np.zeros(len(index), dtype=bool))
+    summer, winter = (_utc(index.tz_localize(timezone, ambiguous=side, nonexistent="NaT")) for side in sides)
     never = np.isnat(summer) & ~np.isnat(wall)
     if never.any():
         findings.fault(f"{day(wall[never][0])} does not exist in {timezone} (clocks went forward). Is it the right zone?")
     once = (summer != winter) & ~index.duplicated(keep=False) & ~np.isnat(wall) & ~never
     if once.any():
-        findings.fault(f"{day(wall[once][0])} happens twice in {timezone} (clocks went back) but stands here once: which one is open. Export in UTC.")
+        findings.fault(f"{day(wall[once][0])} happens twice in {timezone} (clocks went back) but stands here once: "
+                       "which one is open. Export in UTC.")
     return summer
 
 

@@ -28,8 +28,8 @@ class Split(NamedTuple):
 def suspect(bars: pd.DataFrame, findings: Findings) -> None:
     """Add a note for everything that looks wrong; refuse a price that never changes."""
     if len(bars) > 1 and (bars["close"] == bars["close"].iloc[0]).all():
-        findings.refuse(f"close never changes ({figure(bars['close'].iloc[0])} on all {count(len(bars), 'bar')}): one class, nothing to learn. "
-                        "Is it the right column?")
+        findings.refuse(f"close never changes ({figure(bars['close'].iloc[0])} on all {count(len(bars), 'bar')}): one class, "
+                        "nothing to learn. Is it the right column?")
     for suspicion in (_flat_note, _unit_note, _split_note, _wick_note):
         note = suspicion(bars)
         if note:
@@ -48,7 +48,7 @@ def _flat_note(bars: pd.DataFrame) -> str | None:
     if not stretches:
         return None
     first, stop = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
-    others = f", the longest of {count(len(stretches), 'constant stretch').replace('stretchs', 'stretches')}" if len(stretches) > 1 else ""
+    others = f", the longest of {len(stretches)} constant stretches" if len(stretches) > 1 else ""
     return (f"price unchanged for {stop - first} bars from {day(bars.index[first])} to {day(bars.index[stop - 1])}{others}: "
             "halted, or filled forward? Remove filled bars; they are no trades.")
 
@@ -69,7 +69,8 @@ def _unit_note(bars: pd.DataFrame) -> str | None:
     around = float(np.median(np.delete(close, wrong)[max(0, first - 10):first + 10]))
     ratio = close[first] / around
     times = f"{ratio:.3g}x" if ratio > 1 else f"1/{1 / ratio:.3g} of"
-    return f"{count(len(wrong), 'bar')} about {times} their neighbours (first {day(bars.index[first])}): units mixed up (pence and pounds), or a misprint?"
+    return (f"{count(len(wrong), 'bar')} about {times} their neighbours (first {day(bars.index[first])}): "
+            "units mixed up (pence and pounds), or a misprint?")
 
 
 def _isolated(close: Floats) -> NDArray[np.intp]:
@@ -105,13 +106,14 @@ def _split_note(bars: pd.DataFrame) -> str | None:
     change = bars["close"].iloc[at] / bars["close"].iloc[at - 1] - 1
     kind = f"{ratio:g}:1 split" if ratio > 1 else f"1:{1 / ratio:g} reverse split"
     others = f" ({len(splits) - 1} more like it)" if len(splits) > 1 else ""
-    return (f"close {'falls' if change < 0 else 'rises'} {abs(change):.1%} from {day(bars.index[at - 1])} to {day(bars.index[at])}: "
-            f"an unadjusted {kind}?{others} Adjust the data first; the model and the returns take it for a real move.")
+    move = f"{'falls' if change < 0 else 'rises'} {abs(change):.1%}"
+    return (f"close {move} from {day(bars.index[at - 1])} to {day(bars.index[at])}: an unadjusted {kind}?{others} Adjust the data first; the model and the returns take it for a real move.")
 
 
 def _wick_note(bars: pd.DataFrame) -> str | None:
     body = bars[["open", "close"]].to_numpy()
-    wild = (bars["high"].to_numpy() > WICK_FACTOR * body.max(axis=1)) | (bars["low"].to_numpy() < body.min(axis=1) / WICK_FACTOR)
+    high, low = bars["high"].to_numpy(), bars["low"].to_numpy()
+    wild = (high > WICK_FACTOR * body.max(axis=1)) | (low < body.min(axis=1) / WICK_FACTOR)
     if not wild.any():
         return None
     first = bars.iloc[int(wild.argmax())]
