@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from strategy_plugin.buffer import FeatureBuffer
     from strategy_plugin.decision import target
-    from strategy_plugin.guard import TradingWarning
+    from strategy_plugin.guard import BarGuard, TradingWarning
     from strategy_plugin.indicator import DirectionProbability
     from strategy_plugin.schedule import Schedule
+    from strategy_plugin.sizers import EquityShare, FractionalCommission
+    from strategy_plugin.strategy import BiLSTMStrategy
 
-__all__ = ["DirectionProbability", "FeatureBuffer", "Schedule", "TradingWarning", "target"]
+__all__ = [
+    "BarGuard", "BiLSTMStrategy", "DirectionProbability", "EquityShare", "FeatureBuffer", "FractionalCommission", "Schedule",
+    "TradingWarning", "target",
+]
 
 _HOMES = {
     "buffer": ("FeatureBuffer",),
     "decision": ("target",),
-    "guard": ("TradingWarning",),
+    "guard": ("BarGuard", "TradingWarning"),
     "indicator": ("DirectionProbability",),
     "schedule": ("Schedule",),
+    "sizers": ("EquityShare", "FractionalCommission"),
+    "strategy": ("BiLSTMStrategy",),
 }
 _HOME_OF = {name: f"strategy_plugin.{home}" for home, names in _HOMES.items() for name in names}
 

@@ -12,7 +12,9 @@ class Thresholds(NamedTuple):
     exit: float
 
 
-def thresholds(enter: float | None, exit: float | None, *, own: tuple[float | None, float | None] = (None, None), source: str = "") -> Thresholds:
+def thresholds(
+    enter: float | None, exit: float | None, *, own: tuple[float | None, float | None] = (None, None), source: str = "",
+) -> Thresholds:
     """Return the thresholds in force: the given ones, else the model's `own`, else one half.
 
     Raises ValueError, naming `source` where the model's own take part, unless .5 <= exit <= enter < 1.
@@ -20,8 +22,8 @@ def thresholds(enter: float | None, exit: float | None, *, own: tuple[float | No
     chosen = Thresholds(_first(enter, own[0]), _first(exit, own[1]))
     if not 0.5 <= chosen.exit <= chosen.enter < 1:
         where = f" (with those of {source})" if source and None in (enter, exit) else ""
-        raise ValueError(f"`enter` and `exit` must satisfy 0.5 <= exit <= enter < 1, got enter={chosen.enter} and exit={chosen.exit}{where}. "
-                         "Give both, or neither to use the checkpoint's own.")
+        raise ValueError("`enter` and `exit` must satisfy 0.5 <= exit <= enter < 1, got "
+                         f"enter={chosen.enter} and exit={chosen.exit}{where}. Give both, or neither to use the checkpoint's own.")
     return chosen
 
 

@@ -1,12 +1,13 @@
 """Which bars a model and a broker may see: a bar at fault is kept out and counted, never repaired."""
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.bars import bar_faults
+from strategy_plugin.clock import EARLIEST, nanoseconds
 
-EARLIEST = np.iinfo(np.int64).min
 LATE = "stamps must increase"
 
 Bar = tuple[float, float, float, float, float]  # open, high, low, close, volume
@@ -56,14 +57,43 @@ def bar_fault(bar: Bar) -> str:
     return next(iter(bar_faults(*bar)), "")
 
 
-def clean_bars(values: NDArray[np.float64], stamps: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the values (n, 5) with a missing volume made 0, and which bars a `Gate` would admit, (n,)."""
+def clean_bars(
+    values: NDArray[np.float64], stamps: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], Counter[str]]:
+    """Return the values (n, 5) with a missing volume made 0, which bars a `Gate` would admit (n,), and its counts."""
     if len(values) and np.isnan(values[0, 4]):
         values = np.column_stack((values[:, :4], np.nan_to_num(values[:, 4])))
     open, high, low, close, volume = values.T
-    sound = (0 < low) & (low <= open) & (open <= high) & (low <= close) & (close <= high) & (high < np.inf) & (0 <= volume) & (volume < np.inf)
-    for index in np.flatnonzero(~sound):
-        sound[index] = not bar_fault(tuple(values[index].tolist()))
-    reached = np.maximum.accumulate(np.where(sound, stamps, EARLIEST))
-    sound[1:] &= stamps[1:] > reached[:-1]
-    return values, sound
+    clean = (0 < low) & (low <= open) & (open <= high) & (low <= close) & (close <= high) & (high < np.inf)
+    clean &= (0 <= volume) & (volume < np.inf)
+    faults = {index: fault for index in np.flatnonzero(~clean).tolist() if (fault := bar_fault(tuple(values[index].tolist())))}
+    clean[:] = True
+    clean[list(faults)] = False
+    reached = np.maximum.accumulate(np.concatenate(([EARLIEST], np.where(clean, stamps, EARLIEST))))
+    late = np.flatnonzero(stamps <= reached[:-1])
+    clean[late] = False
+    return values, clean, Counter((faults | dict.fromkeys(late.tolist(), LATE)).values())
+
+
+class BarGuard:
+    """A filter for a feed: `data.addfilter(BarGuard)`. Bars at fault reach neither strategy nor broker; `counts` has them.
+
+    The strategy puts one before every live feed itself. A feed that is to be resampled gets it before the resampling.
+    """
+
+    def __init__(self, data: Any = None) -> None:
+        self._gate = Gate()
+        self._number = 0
+
+    @property
+    def counts(self) -> Counter[str]:
+        return self._gate.counts
+
+    def __call__(self, data: Any) -> bool:
+        """Return True where the newest bar was taken away, as a Backtrader filter does."""
+        self._number += 1
+        bar = (data.open[0], data.high[0], data.low[0], data.close[0], data.volume[0])
+        if self._gate.admit(self._number, nanoseconds(data.datetime[0]), bar) is not None:
+            return False
+        data.backwards()
+        return True

@@ -1,5 +1,7 @@
 """A model's probability as a Backtrader line, the same in all of Backtrader's clocks."""
 from array import array
+from collections import Counter
+from typing import Any
 
 import backtrader as bt
 import numpy as np
@@ -30,7 +32,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     that are missing or contradict each other, stamps that do not increase), which no window ever contains.
     """
 
-    lines = ("probability",)
+    lines: Any = ("probability",)
     params = (("checkpoint", ""),)
     plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
     plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0))
@@ -50,6 +52,11 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     def stamp(self, ago: int = 0) -> int:
         """Return the stamp of a bar in nanoseconds since 1970."""
         return nanoseconds(self.data.datetime[ago], self._whole_days)
+
+    @property
+    def faults(self) -> Counter[str]:
+        """The bars at fault, counted by their first fault."""
+        return self._batch.faults if self._batch is not None else self._gate.counts
 
     def prenext(self) -> None:
         self.next()  # the window fills from the first bar on
@@ -80,8 +87,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     def _take(self, number: int, ago: int) -> bool | None:
         """Show one bar to the buffer: True if the window changed, None if the bar is at fault."""
         data = self.data
-        day = data.datetime[ago]
-        stamp = nanoseconds(day, self._whole_days) if day == day else 0
+        stamp = self.stamp(ago)
         bar = self._gate.admit(number, stamp, (data.open[ago], data.high[ago], data.low[ago], data.close[ago], data.volume[ago]))
         return None if bar is None else self._buffer.update(number, stamp, *bar)
 
@@ -104,7 +110,7 @@ class _Batch:
         columns = [np.array(getattr(data, field).array[:size]) for field in FIELDS]
         self._data = data
         self.stamps = nanoseconds_of(np.array(data.datetime.array[:size]), whole_days)
-        self.values, self.clean = clean_bars(np.column_stack(columns), self.stamps)
+        self.values, self.clean, self.faults = clean_bars(np.column_stack(columns), self.stamps)
 
     def probabilities(self, schedule: Schedule) -> NDArray[np.float64]:
         values, stamps = self.values[self.clean], self.stamps[self.clean]
@@ -119,12 +125,12 @@ def require_interval(schedule: Schedule, stamps: NDArray[np.int64], data: bt.fee
     """Refuse a feed whose bars are not as long as those of training, with a CheckpointError."""
     found, expected = bar_interval(pd.DatetimeIndex(stamps.view("datetime64[ns]"))), schedule.checkpoints[0].bar_interval
     if found != expected:
-        raise CheckpointError(f"data {data._name!r} must have the bars of {schedule.path}, {expected} apart, got bars {found} apart. "
+        raise CheckpointError(f"data {data._name!r} must have bars {expected} apart as {schedule.path} has, got {found}. "
                               "Give the feed the model was trained on, or train on bars of this one.")
 
 
 def _require_prices(data: bt.feed.AbstractDataBase) -> None:
     missing = [field for field in (*FIELDS, "datetime") if not hasattr(data, field)]
     if missing:
-        raise TypeError(f"DirectionProbability must be given a feed of bars, got {type(data).__name__} without {', '.join(missing)}. "
-                        "Give it self.data, not one of its lines.")
+        raise TypeError("DirectionProbability must be given a feed of bars, got "
+                        f"{type(data).__name__} without {', '.join(missing)}. Give it self.data, not one of its lines.")

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from model.checkpoint import Checkpoint, CheckpointError
 from model.features import FeatureEngineer
+from model.schedule import SUFFIX, checkpoint_files, require_companions
 from strategy_plugin.buffer import FeatureBuffer
-from strategy_plugin.guard import EARLIEST, TradingWarning
+from strategy_plugin.clock import EARLIEST
+from strategy_plugin.guard import TradingWarning
 
-SUFFIX = ".ckpt"
 CHUNK = 16_384  # bars whose feature rows are held at once: 11 MB, however long the history
 TOLERANCE = 1e-5  # between a golden vector and what this machine computes: torch sums differently on another processor
 
@@ -46,7 +47,8 @@ class Schedule:
         self._refused: set[Signature] = set()
         self._entries = self._sorted([])
         if not self._entries:
-            raise CheckpointError(f"{path} must hold at least one {SUFFIX} file, got none. Train one with model.train --deploy {path}.")
+            raise CheckpointError(f"{path} must hold at least one {SUFFIX} file, got none. "
+                                  f"Train one with model.train --deploy {path}.")
 
     @property
     def sequence_length(self) -> int:
@@ -99,7 +101,7 @@ class Schedule:
     def _look(self) -> list[Signature]:
         if not self.folder:
             return [signature(self.path)]
-        return [signature(path) for path in sorted(self.path.glob(f"*{SUFFIX}")) if not path.name.startswith(".")]
+        return [signature(path) for path in checkpoint_files(self.path)]
 
     def _sorted(self, known: list[Entry]) -> list[Entry]:
         """Return the entries of the files seen last, in order; with entries `known`, a faulty file is refused, not fatal."""
@@ -125,7 +127,7 @@ class Schedule:
         since = checkpoint.trained_until.as_unit("ns").value if self.folder else EARLIEST
         entry = Entry(found, checkpoint, since)
         for other in others:
-            require_companions(other, entry)
+            require_companions((Path(other.path), other.checkpoint), (Path(entry.path), checkpoint))
         return entry
 
     def _segments(self, stamps: NDArray[np.int64]) -> Iterator[tuple[Checkpoint, int, int]]:
@@ -155,17 +157,6 @@ def load(found: Signature) -> Checkpoint:
     return checkpoint
 
 
-def require_companions(one: Entry, other: Entry) -> None:
-    """Refuse two checkpoints that cannot follow each other, with a CheckpointError that names both files."""
-    for name in ("label", "horizon", "bar_interval", "sequence_length", "timezone", "stamp"):
-        ours, theirs = getattr(one.checkpoint, name), getattr(other.checkpoint, name)
-        if ours != theirs:
-            raise CheckpointError(f"{one.path} and {other.path} must have the same {name}, got {ours} and {theirs}. Give each its own folder.")
-    if one.since == other.since:
-        raise CheckpointError(f"{one.path} and {other.path} must not both have trained_until {one.checkpoint.trained_until}: "
-                              "which is in force would be left to chance. Remove one.")
-
-
 def require_golden(checkpoint: Checkpoint, name: str) -> None:
     """Replay the checkpoint's golden vector through the serving path; CheckpointError where it comes out otherwise."""
     golden = checkpoint.golden
@@ -179,5 +170,5 @@ def require_golden(checkpoint: Checkpoint, name: str) -> None:
     for part, values in found.items():
         difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
         if not difference <= TOLERANCE:
-            raise CheckpointError(f"{name} does not serve as it was trained: its golden {part} come out {difference:.2g} apart, at most "
-                                  f"{TOLERANCE:.0e} is allowed. Use the version that wrote it, or train again.")
+            raise CheckpointError(f"{name} does not serve as it was trained: its golden {part} come out {difference:.2g} off, at "
+                                  f"most {TOLERANCE:.0e} is allowed. Use the version that wrote it, or train again.")

@@ -1,6 +1,4 @@
 """Fixtures that several test files share."""
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from makers import random_bars, random_checkpoint

@@ -27,15 +27,20 @@ def random_bars(count: int = 400, seed: int = 0, start: str = "2020-01-01", freq
     return pd.DataFrame(values, index=pd.date_range(start, periods=count, freq=freq, unit="ns", name="date"), columns=COLUMNS)
 
 
-def random_checkpoint(bars: pd.DataFrame, trained_until: Any = None, *, seed: int = 0, golden: bool = True, **changes: Any) -> Checkpoint:
+def random_checkpoint(
+    bars: pd.DataFrame, trained_until: Any = None, *, seed: int = 0, golden: bool = True, **changes: Any,
+) -> Checkpoint:
     """A network of six cells whose random weights spread its probabilities over much of (0, 1) on these bars."""
     torch.manual_seed(seed)
     features = FeatureEngineer().transform(bars).to_numpy()
-    scaler = Scaler(tuple(features.mean(axis=0)), tuple(np.maximum(features.std(axis=0), 1e-3)), (True,) * len(FEATURE_NAMES))
+    mean, scale = features.mean(axis=0).tolist(), np.maximum(features.std(axis=0), 1e-3).tolist()
+    scaler = Scaler(tuple(mean), tuple(scale), (True,) * len(FEATURE_NAMES))
     fields: dict[str, Any] = dict(
-        network=SMALL, weights=BiLSTMClassifier(SMALL).state_dict(), scaler=scaler, label="open", horizon=1, sequence_length=50,
-        temperature=0.2, enter=0.55, exit=0.5, trained_until=pd.Timestamp(trained_until or bars.index[0]), instrument="random",
-        bar_interval=bars.index[1] - bars.index[0], timezone=None, stamp="open", parts={}, metrics={}, history=[], config={}, versions={})
+        network=SMALL, weights=BiLSTMClassifier(SMALL).state_dict(), scaler=scaler, label="open", horizon=1,
+        sequence_length=50, temperature=0.05, enter=0.5, exit=0.5, trained_until=pd.Timestamp(trained_until or bars.index[0]),
+        instrument="random",
+        bar_interval=bars.index[1] - bars.index[0], timezone=None, stamp="open", parts={}, metrics={}, history=[], config={},
+        versions={})
     checkpoint = Checkpoint(**(fields | changes))
     return Checkpoint(**(fields | changes | {"golden": golden_of(checkpoint, bars)})) if golden else checkpoint
 
@@ -52,6 +57,7 @@ def golden_of(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
 def fed(bars: pd.DataFrame, numbers: Sequence[int] | None = None) -> FeatureBuffer:
     """A buffer that has seen the bars, numbered from 1 unless said otherwise."""
     buffer = FeatureBuffer()
-    for number, stamp, row in zip(numbers or range(1, len(bars) + 1), bars.index.as_unit("ns").asi8.tolist(), bars.to_numpy().tolist()):
+    stamps, rows = bars.index.as_unit("ns").asi8.tolist(), bars.to_numpy().tolist()
+    for number, stamp, row in zip(numbers or range(1, len(bars) + 1), stamps, rows):
         buffer.update(number, stamp, *row)
     return buffer
