@@ -44,21 +44,17 @@ def ma_dist_50(w: Trail) -> Array:
 
 
 def macd(w: Trail) -> Array:
-    return w.in_volatility(moving_average_gap(w, 0), 50, 26)
+    return w.in_volatility(w.average_gaps[8:], 50, 26)
 
 
 def macd_hist(w: Trail) -> Array:
-    gap = moving_average_gap(w, 8)
-    return w.in_volatility(gap[8:] - window_sums(doublings(gap, 9, np.add), 9, w.rows) / 9, 50, 26)
-
-
-def moving_average_gap(w: Trail, earlier: int) -> Array:
-    return w.sums_before("log_close", 12, earlier) / 12 - w.sums_before("log_close", 26, earlier) / 26
+    smooth = window_sums(doublings(w.average_gaps, 9, np.add), 9, w.rows) / 9
+    return w.in_volatility(w.average_gaps[8:] - smooth, 50, 26)
 
 
 def trend_r2(w: Trail, name: str, bars: int, unit: Array | float = 1.0) -> Array:
     """Return the R^2 of the least-squares line, with the sign of its slope; `unit` scales the series."""
-    correlation = w.centred(bars).pearson["time", name]
+    correlation = w.centred(bars).trend(name)
     moves = w.centred(bars).deviation(name) > sqrt(NO_MOVEMENT / bars) * unit
     return np.where(moves, correlation * np.abs(correlation), 0.0)
 
@@ -76,8 +72,8 @@ def balance(up: Array, down: Array) -> Array:
 
 
 def aroon_osc(w: Trail) -> Array:
-    since_high = w.window("high", 26)[::-1].argmax(axis=0)  # the first of equals is the most recent
-    since_low = w.window("low", 26)[::-1].argmin(axis=0)
+    since_high = w.window("high", 26)[:, ::-1].argmax(axis=1)  # the first of equals is the most recent
+    since_low = w.window("low", 26)[:, ::-1].argmin(axis=1)
     oscillator: Array = (since_low - since_high) / 25
     return oscillator
 
@@ -94,10 +90,10 @@ def stochastic(w: Trail, bars: int) -> Array:
 
 
 def streak(w: Trail) -> Array:
-    signs = w.window("signs", 20)[::-1]
-    alike = np.logical_and.accumulate(signs == signs[0], axis=0)
-    lengths = np.take(STREAK_LENGTHS, np.count_nonzero(alike, axis=0))
-    signed: Array = signs[0] * lengths
+    signs = w.window("signs", 20)[:, ::-1]
+    alike = np.logical_and.accumulate(signs == signs[:, :1], axis=1)
+    lengths = np.take(STREAK_LENGTHS, np.count_nonzero(alike, axis=1))
+    signed: Array = signs[:, 0] * lengths
     return signed
 
 
@@ -233,8 +229,8 @@ def stair(w: Trail) -> Array:
 # --- calendar and statistical -----------------------------------------------------------------------------------
 
 def bar_gap(w: Trail) -> Array:
-    ordered = np.partition(w.window("interval", 50), (24, 25), axis=0)
-    relative_gap = w.now("interval") / ((ordered[24] + ordered[25]) / 2)
+    ordered = np.partition(w.window("interval", 50), (24, 25), axis=1)
+    relative_gap = w.now("interval") / ((ordered[:, 24] + ordered[:, 25]) / 2)
     return clip(np.log(np.clip(relative_gap, e**-6, e**6)), 5.0)
 
 
@@ -253,11 +249,11 @@ def spread(w: Trail) -> Array:
 
 
 def pattern_entropy(w: Trail) -> Array:
-    counts = w.sum("pattern", 48).astype(np.int64) >> PATTERN_SHIFTS & 63
+    counts = w.sum("pattern", 48).astype(np.int64)[:, None] >> PATTERN_SHIFTS & 63
     return np.maximum(total(np.take(ENTROPY_TERMS, counts)), 0.0)
 
 
-PATTERN_SHIFTS = np.arange(0, 36, 6)[:, None]
+PATTERN_SHIFTS = np.arange(0, 36, 6)
 
 
 def resid(w: Trail) -> Array:

@@ -1,12 +1,13 @@
-"""Trailing windows over one chunk of bars: each base series once, window sums by doubling, centred moments.
+"""Trailing windows over one chunk of bars: window sums by doubling, extremes, and centred moments.
 
-Time is the last axis everywhere, and every sum is a fixed tree of elementwise additions: numpy's own reductions
-choose their order by shape and stride, so a row could differ in its last bit between a live call and a batch.
+A row's bits may not depend on the rows computed beside it, so every sum has one order of additions: a fixed tree of
+elementwise ones over time, or numpy's over the last axis of a contiguous block, one window at a time.
 """
 from functools import cached_property
 from math import erf, sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from model.series import CENTRED, Array, Stamps, base_series, calendar_waves, ratio
 
@@ -57,7 +58,7 @@ class Trail:
 
     def window(self, name: str, bars: int) -> Array:
         """Return each row's last `bars` values, oldest first: (bars, rows)."""
-        window: Array = self.windows[self.place[name], LOOKBACK - bars:]
+        window: Array = self.windows[self.place[name], :, LOOKBACK - bars:]
         return window
 
     def sum(self, name: str, bars: int) -> Array:
@@ -84,7 +85,7 @@ class Trail:
         """Return the deviations from the window's mean, with their sums of products."""
         if bars not in self._centred:
             depth = 1 + max(CENTRED[name] for pair in CROSSES[bars] for name in pair)
-            self._centred[bars] = Centred(self.windows[:depth, LOOKBACK - bars:], CROSSES[bars])
+            self._centred[bars] = Centred(self.windows[:depth, :, LOOKBACK - bars:], CROSSES[bars])
         return self._centred[bars]
 
     def in_volatility(self, value: Array, volatility_bars: int, bars: int = 1) -> Array:
@@ -99,6 +100,11 @@ class Trail:
         if bars not in self._edges:
             self._edges[bars] = dict(zip(EDGES, window_max(self.peaks, bars, self.rows)))
         return self._edges[bars][price]
+
+    @cached_property
+    def average_gaps(self) -> Array:
+        """mean(ln C, 12) - mean(ln C, 26) at the rows and at the 8 bars before the first."""
+        return self.sums_before("log_close", 12, 8) / 12 - self.sums_before("log_close", 26, 8) / 26
 
     @cached_property
     def calendar(self) -> Array:
@@ -116,28 +122,42 @@ class Centred:
     """The last `bars` values of the leading series less their mean, and the sums of the products asked for."""
 
     def __init__(self, windows: Array, crosses: tuple[tuple[str, str], ...]) -> None:
-        depth, self.bars, rows = windows.shape
-        values = windows - windows[:, :1]  # from the first value on, so that a level (ln C = 30) costs no digits
-        means = total(values) / self.bars
-        self.values = values - means[:, None]  # (depth, bars, rows)
-        products = np.empty((depth + len(crosses), self.bars, rows))
+        depth, rows, self.bars = windows.shape
+        self.crosses = crosses
+        self.values = np.empty(windows.shape)  # (depth, rows, bars), contiguous
+        np.subtract(windows, windows[..., :1], out=self.values)  # so that a level (ln C = 30) costs no digits
+        means = total(self.values) / self.bars
+        self.means = windows[..., 0] + means
+        self.values -= means[..., None]
+        products = np.empty((depth + len(crosses), rows, self.bars))
         np.multiply(self.values, self.values, out=products[:depth])
         for product, (left, right) in zip(products[depth:], crosses):
             np.multiply(self.values[CENTRED[left]], self.values[CENTRED[right]], out=product)
         sums = total(products)
-        raw = sums[:depth] + self.bars * (windows[:, 0] + means) ** 2
         self.squares = sums[:depth]
         self.deviations = np.sqrt(self.squares / self.bars)
-        self.varies = self.squares > CONSTANT * raw  # more than a constant with rounding errors
         self.products = dict(zip(crosses, sums[depth:]))
-        lefts, rights = ([CENTRED[pair[side]] for pair in crosses] for side in (0, 1))
-        pearson = clip(sums[depth:] / (self.bars * self.deviations[lefts] * self.deviations[rights]), 1.0)
-        self.pearson = dict(zip(crosses, pearson))
+
+    @cached_property
+    def varies(self) -> npt.NDArray[np.bool_]:
+        """Where each series is more than a constant with rounding errors."""
+        known: npt.NDArray[np.bool_] = self.squares > CONSTANT * (self.squares + self.bars * self.means**2)
+        return known
+
+    @cached_property
+    def correlations(self) -> dict[tuple[str, str], Array]:
+        lefts, rights = ([CENTRED[pair[side]] for pair in self.crosses] for side in (0, 1))
+        products = np.concatenate(list(self.products.values())).reshape(len(lefts), -1)
+        scale = self.bars * self.deviations[lefts] * self.deviations[rights]
         known = self.varies[lefts] & self.varies[rights]
-        self.correlations = dict(zip(crosses, np.where(known, pearson, 0.0)))
+        return dict(zip(self.crosses, np.where(known, clip(products / scale, 1.0), 0.0)))
+
+    def trend(self, name: str) -> Array:
+        """Return the correlation with time, nan for a constant."""
+        return clip(self.products["time", name] / (self.bars * self.deviations[0] * self.deviation(name)), 1.0)
 
     def last(self, name: str) -> Array:
-        last: Array = self.values[CENTRED[name], -1]
+        last: Array = self.values[CENTRED[name], :, -1]
         return last
 
     def deviation(self, name: str) -> Array:
@@ -160,7 +180,7 @@ class Centred:
 def trailing_view(series: Array, rows: int) -> Array:
     """Return the windows (series, bars of the window, rows) without copying; a fifth of numpy's own view's time."""
     per_series, per_bar = series.strides
-    shape = (len(series), series.shape[1] - rows + 1, rows)
+    shape = (len(series), rows, LOOKBACK)
     return np.ndarray(shape, np.float64, series, strides=(per_series, per_bar, per_bar))
 
 
@@ -197,14 +217,9 @@ def window_max(levels: list[Array], bars: int, count: int) -> Array:
 
 
 def total(block: Array) -> Array:
-    """Return the sum over the axis before last, by halves."""
-    while (length := block.shape[-2]) > 1:
-        half = length // 2
-        halved = block[..., :half, :] + block[..., half:2 * half, :]
-        if length % 2:
-            halved[..., 0, :] += block[..., -1, :]
-        block = halved
-    return block[..., 0, :]
+    """Return the sum over the last axis of a contiguous block."""
+    sums: Array = np.add.reduce(block, axis=-1)
+    return sums
 
 
 def guarded(denominator: Array) -> Array:

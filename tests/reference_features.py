@@ -100,14 +100,11 @@ class Window:
     def weighted(self, weights: list[float], n: int) -> float:
         return over(math.fsum(w * v for w, v in zip(weights[:n], self.V)), math.fsum(self.V[:n]))
 
-    def bar_close_z(self, ago: int) -> float:
-        return q(self.r[ago], self.S(20, ago))
-
 
 def bar_group(w: Window) -> dict[str, float]:
     prices = {"open": w.O, "high": w.H, "low": w.L}
-    result = {f"bar_{name}_z": clip(q(math.log(price[0] / w.C[1]), w.S(20)), -10, 10) for name, price in prices.items()}
-    return result | {"bar_close_z": w.bar_close_z(0), "bar_volume_rel": rel(w.V[0], mean(w.V[:20]))}
+    result = {f"bar_{name}_z": clip(q(math.log(x[0] / w.C[1]), w.S(20)), -10, 10) for name, x in prices.items()}
+    return result | {"bar_close_z": q(w.r[0], w.S(20)), "bar_volume_rel": rel(w.V[0], mean(w.V[:20]))}
 
 
 def returns_group(w: Window) -> dict[str, float]:
@@ -194,7 +191,7 @@ def jump(w: Window) -> float:
 
 
 def volume_group(w: Window) -> dict[str, float]:
-    share = [abs(math.erf(w.bar_close_z(k) / math.sqrt(2))) for k in range(50)]
+    share = [abs(math.erf(q(w.r[k], w.S(20, k)) / math.sqrt(2))) for k in range(50)]
     place = [over(2 * c - h - low, h - low) for h, low, c in zip(w.H, w.L, w.C)]
     return {
         "volu_ratio_5_20": rel(mean(w.V[:5]), mean(w.V[:20])),

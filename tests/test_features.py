@@ -109,8 +109,6 @@ def difference_from_reference(bars: pd.DataFrame, every: int) -> "pd.Series[floa
     return (FeatureEngineer().transform(bars).iloc[::every].reset_index(drop=True) - expected).abs().max()
 
 
-# --- the form ----------------------------------------------------------------------------------------------------
-
 def test_there_are_86_features_with_distinct_names() -> None:
     assert len(FEATURE_NAMES) == len(set(FEATURE_NAMES)) == 86
     assert FEATURE_NAMES[:2] == ("bar_open_z", "bar_high_z") and FEATURE_NAMES[-1] == "resid_20"
@@ -164,8 +162,6 @@ def test_calendar_cycles_name_the_calendar_features() -> None:
     assert CALENDAR_CYCLES["tod_sin"] == pd.Timedelta(days=2) and CALENDAR_CYCLES["dow_cos"] == pd.Timedelta(weeks=2)
 
 
-# --- the definitions ---------------------------------------------------------------------------------------------
-
 def test_every_feature_agrees_with_its_literal_definition(bars: pd.DataFrame) -> None:
     worst = difference_from_reference(bars, every=3)
     assert worst.max() < 1e-9, worst.nlargest(3)
@@ -216,8 +212,6 @@ def test_most_features_move_on_ordinary_bars(nasdaq_bars: pd.DataFrame) -> None:
     assert [name for name, constant in zip(FEATURE_NAMES, still) if constant] == ["tod_sin", "tod_cos"]
 
 
-# --- the memory: bit for bit -------------------------------------------------------------------------------------
-
 @given(seed=seeds, kept=st.integers(LOOKBACK, 1199))
 @settings(max_examples=12, deadline=None)
 def test_cutting_off_the_future_changes_nothing(seed: int, kept: int) -> None:
@@ -233,8 +227,8 @@ def test_dropping_the_past_changes_nothing(seed: int, dropped: int) -> None:
 
 
 def test_a_row_alone_equals_the_row_in_a_batch(bars: pd.DataFrame) -> None:
-    alone = [features(bars[end - LOOKBACK:end]) for end in range(LOOKBACK, len(bars) + 1)]
-    assert np.array_equal(np.concatenate(alone), features(bars))
+    alone = [features(bars[end - LOOKBACK:end]) for end in range(LOOKBACK, len(bars) + 1, 3)]
+    assert np.array_equal(np.concatenate(alone), features(bars)[::3])
 
 
 @pytest.mark.parametrize("chunk", [3, 64, 511, 5000])
@@ -264,8 +258,6 @@ def test_a_strided_or_fortran_ordered_array_has_the_same_rows() -> None:
         assert np.array_equal(FeatureEngineer().rows(other, stamps), features(BARS))
 
 
-# --- the scale ---------------------------------------------------------------------------------------------------
-
 @given(seed=seeds, price=st.sampled_from([137.5, 1e-3]), volume=st.sampled_from([.0123, 1e6]))
 @settings(max_examples=10, deadline=None)
 def test_the_scale_of_prices_and_volumes_does_not_matter(seed: int, price: float, volume: float) -> None:
@@ -279,8 +271,6 @@ def test_the_scale_does_not_matter_on_unkind_series(label: str) -> None:
     scaled = SERIES[label] * [137.5, 137.5, 137.5, 137.5, .0123]
     assert np.abs(features(scaled) - features(SERIES[label])).max() <= 1e-9
 
-
-# --- refusals ----------------------------------------------------------------------------------------------------
 
 def test_too_few_bars_are_refused_with_their_number() -> None:
     with pytest.raises(ValueError, match=r"at least 101 \(a feature row looks back 100 bars\), got 100\. Pass a longer"):
@@ -297,12 +287,10 @@ def test_an_index_without_dates_is_refused() -> None:
         FeatureEngineer().transform(BARS.reset_index(drop=True))
 
 
-# --- the arithmetic ----------------------------------------------------------------------------------------------
-
 @pytest.mark.parametrize("bars", [1, 2, 5, 48, 50, 95, 100])
 def test_window_sums_and_maxima_cover_exactly_their_window(bars: int) -> None:
     numbers = np.random.default_rng(0).integers(-50, 50, 130).astype(float)
     windows = np.lib.stride_tricks.sliding_window_view(numbers, bars)
     assert np.array_equal(window_sums(doublings(numbers, bars, np.add), bars, 20), windows.sum(-1)[-20:])
     assert np.array_equal(window_max(doublings(numbers, bars, np.maximum), bars, 20), windows.max(-1)[-20:])
-    assert np.array_equal(total(windows.T), windows.sum(-1))
+    assert np.array_equal(total(windows.copy()), windows.sum(-1))
