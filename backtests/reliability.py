@@ -1,0 +1,87 @@
+"""Calibration: how often "up" came true where it was said, beside what pure chance would show for exact probabilities.
+
+A forecast that is exact still misses in every bin by chance: an expected calibration error of .04 means nothing on
+1,000 windows. So every figure stands beside its null, simulated from y ~ Bernoulli(p).
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+BINS = 10
+SIMULATIONS = 1_000
+BAND = (.025, .975)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bin of equal mass: the mean probability, how often "up" came true, and the band of that by chance alone."""
+
+    windows: int
+    probability: float
+    frequency: float
+    low: float
+    high: float
+
+    @property
+    def outside(self) -> bool:
+        """Whether the frequency is not what exact probabilities show in 95 of 100 samples."""
+        return not self.low <= self.frequency <= self.high
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Bins of rising probability, their expected calibration error, and that error's mean and 95th percentile by chance."""
+
+    bins: tuple[Bin, ...]
+    error: float
+    error_by_chance: float
+    error_limit: float
+
+    @property
+    def outside(self) -> int:
+        """How many bins lie outside their band; about one in twenty does by chance."""
+        return sum(bin.outside for bin in self.bins)
+
+
+def reliability(labels: Array, probabilities: Array, *, bins: int = BINS, simulations: int = SIMULATIONS,
+                seed: int = 0) -> Reliability:
+    """Judge the calibration of probabilities of "up" against labels 0/1, both (n,), in bins of equal mass.
+
+    Source: Brocker and Smith, Increasing the reliability of reliability diagrams, Weather and Forecasting 22 (2007).
+    """
+    groups = equal_mass(probabilities, bins)
+    said = _means(probabilities[None], groups)[0]
+    came = _means(labels[None], groups)[0]
+    chance = _by_chance(probabilities, groups, simulations, seed)  # (simulations, bins)
+    low, high = np.quantile(chance, BAND, axis=0)
+    mass = np.array([len(group) for group in groups]) / len(probabilities)
+    errors = np.abs(chance - said) @ mass
+    rows = zip((len(group) for group in groups), said.tolist(), came.tolist(), low.tolist(), high.tolist())
+    return Reliability(tuple(Bin(*row) for row in rows), float(np.abs(came - said) @ mass), float(errors.mean()),
+                       float(np.quantile(errors, .95)))
+
+
+def equal_mass(probabilities: Array, bins: int) -> list[NDArray[np.int64]]:
+    """Return the positions of each bin, lowest probabilities first; the bins' sizes differ by one at most.
+
+    Raises ValueError for more bins than probabilities.
+    """
+    if not 1 <= bins <= len(probabilities):
+        raise ValueError(f"`bins` must be from 1 to the {len(probabilities)} probabilities there are, got {bins}. Ask for fewer.")
+    return np.array_split(np.argsort(probabilities, kind="stable"), bins)
+
+
+def _by_chance(probabilities: Array, groups: Sequence[NDArray[np.int64]], simulations: int, seed: int) -> Array:
+    """Return how often "up" comes true in each bin where the probabilities are exact: (simulations, bins)."""
+    random = np.random.default_rng(seed)
+    draws = np.stack([random.random(len(probabilities)) < probabilities for _ in range(simulations)])
+    return _means(draws, groups)
+
+
+def _means(values: NDArray[np.generic], groups: Sequence[NDArray[np.int64]]) -> Array:
+    """Return the mean of each bin: (simulations, n) -> (simulations, bins)."""
+    return np.stack([values[:, group].mean(axis=1) for group in groups], axis=1)
