@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
+from backtests.simulation import Account, Costs, Simulation, simulate
 from model.bars import require_bars
 from model.checkpoint import Checkpoint
 from model.features import LOOKBACK
@@ -146,6 +147,15 @@ def _said(bars: pd.DataFrame, model: FoldModel) -> pd.DataFrame:
         return pd.DataFrame({"probability": np.nan, "checkpoint": None}, index=decided)
     probability = model.checkpoint.probabilities(model.fold.test_bars(bars))
     return pd.DataFrame({"probability": probability, "checkpoint": model.name}, index=decided)
+
+
+def trade(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, *, account: Account = Account(),
+          costs: Costs = Costs()) -> Simulation:
+    """Trade all test blocks in one continuous run over the folder of checkpoints; a fold without a model stays out."""
+    vacant = [range(model.fold.test, model.fold.stop) for model in models if not model.checkpoint]
+    nothing = len(vacant) == len(models)
+    source = pd.Series(np.nan, index=bars.index) if nothing else folder
+    return simulate(bars, source, models[0].fold.test, account=account, costs=costs, vacant=vacant)
 
 
 def write_checkpoints(folder: Path, models: Sequence[FoldModel]) -> None:

@@ -1,0 +1,139 @@
+import numpy as np
+import pandas as pd
+import pytest
+from makers import random_bars, random_checkpoint
+
+from backtests.simulation import FREE, Account, Costs, simulate, simulate_hold
+
+START = 200
+
+
+@pytest.fixture(scope="module")
+def probability(bars):
+    return pd.Series(np.random.default_rng(1).random(len(bars)), index=bars.index)
+
+
+@pytest.fixture(scope="module")
+def busy(bars, probability):
+    """Long, short and flat in turn, without costs."""
+    return simulate(bars, probability, START, account=Account(allow_short=True, enter=0.6, exit=0.5), costs=FREE)
+
+
+def value_by_position(bars, position, cash):
+    """What an account is worth bar by bar: the old position from close to open, the new one from open to close."""
+    opened, close = bars["open"].to_numpy(), bars["close"].to_numpy()
+    gaps = np.r_[0.0, opened[1:] - close[:-1]]
+    before = np.r_[0.0, position[:-1]]
+    return cash + (before * gaps + position * (close - opened)).cumsum()
+
+
+def test_without_costs_the_equity_is_that_of_the_positions(bars, busy):
+    expected = value_by_position(bars.iloc[START:], busy.position.to_numpy(), 100_000.0)
+    np.testing.assert_allclose(busy.equity, expected, rtol=1e-9)
+    assert len(busy.trades) > 50 and (busy.position < 0).any()
+
+
+def test_everything_is_on_the_bars_from_the_first_decision_on(bars, busy):
+    for series in (busy.equity, busy.position, busy.probability):
+        assert series.index.equals(bars.index[START:])
+
+
+def test_a_decision_fills_at_the_next_open(bars, probability, busy):
+    fill = busy.fills.iloc[0]
+    assert fill["filled_at"] == bars.index[fill["bar"]]
+    assert fill["decided_at"] == bars.index[fill["bar"] - 1]
+    assert fill["price"] == bars["open"].loc[fill["filled_at"]]
+    assert fill["decided_at"] >= bars.index[START]
+
+
+def test_the_probabilities_given_are_those_recorded(probability, busy):
+    pd.testing.assert_series_equal(busy.probability, probability.iloc[START:], check_names=False)
+
+
+@pytest.mark.parametrize("costs", [Costs(10, 0, 0), Costs(0, 10, 0), Costs(0, 0, 10), Costs(4, 3, 3)])
+def test_every_kind_of_cost_takes_its_basis_points_on_each_side(bars, costs):
+    hold = simulate_hold(bars, START, costs=costs)
+    trip = hold.trades.iloc[0]
+    paid = trip["size"] * bars["open"].iloc[START + 1]
+    assert trip["costs"] == pytest.approx(10e-4 * paid, rel=2e-3)
+
+
+def test_slippage_is_paid_beyond_the_range_of_the_bar():
+    bars = random_bars(60)
+    bars["high"] = bars[["open", "close"]].max(axis=1)
+    bars["low"] = bars[["open", "close"]].min(axis=1)
+    falling = int(np.flatnonzero(bars["close"] < bars["open"])[5])  # its open is its high
+    hold = simulate_hold(bars, falling - 1, costs=Costs(0, 0, 100))
+    assert hold.fills["price"].iloc[0] == pytest.approx(1.01 * bars["open"].iloc[falling])
+
+
+def test_what_the_trades_earned_is_what_the_equity_gained(bars, probability):
+    done = simulate(bars, probability, START, account=Account(allow_short=True), costs=Costs(5, 5, 5))
+    assert done.trades["net"].sum() == pytest.approx(done.equity.iloc[-1] - 100_000.0)
+    assert done.trades["costs"].sum() > 0
+
+
+def test_buy_and_hold_buys_once(bars):
+    hold = simulate_hold(bars, START)
+    assert len(hold.fills) == 1 and len(hold.trades) == 1
+    assert hold.position.iloc[0] == 0 and (hold.position.iloc[1:] > 0).all()
+
+
+def test_no_position_is_held_where_there_is_no_model(bars):
+    up = pd.Series(0.9, index=bars.index)
+    done = simulate(bars, up, START, vacant=[range(250, 300)])
+    held = pd.Series(done.position.to_numpy() > 0, index=range(START, len(bars)))
+    assert held.loc[START + 1:250].all() and not held.loc[251:300].any() and held.loc[301:].all()
+    assert done.probability.iloc[50:100].isna().all()
+
+
+def test_nan_keeps_what_is_held(bars):
+    said = pd.Series(np.nan, index=bars.index)
+    said.iloc[250] = 0.9
+    done = simulate(bars, said, START)
+    assert (done.position.iloc[:51] == 0).all() and (done.position.iloc[51:] > 0).all()
+
+
+def test_an_order_of_the_last_bar_is_said_to_be_unfilled(bars):
+    said = pd.Series(0.1, index=bars.index)
+    said.iloc[-1] = 0.9
+    done = simulate(bars, said, START)
+    assert done.refused["unfilled at end"] == 1 and done.fills.empty
+
+
+@pytest.fixture(scope="module")
+def folder(bars, tmp_path_factory):
+    """A schedule of two models, the second from bar 300 on."""
+    path = tmp_path_factory.mktemp("schedule")
+    for seed, position in enumerate((START, 300)):
+        random_checkpoint(bars, bars.index[position], seed=seed).save(path / f"{position}.ckpt")
+    return path
+
+
+def test_a_folder_is_traded_in_one_run_over_the_border(bars, folder):
+    done = simulate(bars, folder, START)
+    models = [random_checkpoint(bars, bars.index[position], seed=seed) for seed, position in enumerate((START, 300))]
+    expected = pd.concat([models[0].probabilities(bars).loc[bars.index[START]:bars.index[299]],
+                          models[1].probabilities(bars).loc[bars.index[300]:]])
+    np.testing.assert_allclose(done.probability, expected, atol=1e-6)
+
+
+def test_a_position_is_carried_over_the_border(bars, folder):
+    done = simulate(bars, folder, START, account=Account(enter=0.5, exit=0.5))
+    decided_long = done.probability.shift(1) >= 0.5
+    assert ((done.position > 0) == decided_long).iloc[1:].all()
+
+
+@pytest.mark.parametrize("faulty, message", [
+    (lambda: Costs(commission=-1), "`commission` must be a number of basis points from 0, got -1."),
+    (lambda: Costs(half_spread=float("nan"), slippage=-2), "`slippage` must be a number of basis points from 0, got -2."),
+    (lambda: Account(cash=0), "`cash` must be above 0, got 0."),
+])
+def test_impossible_settings_are_refused(faulty, message):
+    with pytest.raises(ValueError) as caught:
+        faulty()
+    assert message in str(caught.value)
+
+
+def test_costs_say_what_they_are_made_of():
+    assert str(Costs()) == "2 basis points per side: commission 1, half spread 0.5, slippage 0.5"
