@@ -23,14 +23,12 @@ CENTRED = {name: place for place, name in enumerate((
 
 def base_series(columns: Array, stamps: Stamps) -> dict[str, Array]:
     """Return the series by name, the centred ones first."""
-    open_, high, low, close, volume = columns
+    _, high, low, close, volume = columns
     before = lag(columns, 1)
     typical = (high + low + close) / 3
     logs = log_series(columns, before, typical)
     returns = logs["returns"]
     moves = np.abs(returns)
-    squares = returns * returns
-    signs = sign(returns)
     return {
         "time": np.arange(len(close), dtype=np.float64),
         "log_close": logs["log_close"],
@@ -41,6 +39,21 @@ def base_series(columns: Array, stamps: Stamps) -> dict[str, Array]:
         "returns_1": lag(returns, 1),
         "moves_1": lag(moves, 1),
         "returns_5": lag(returns, 5),
+        "high": high,
+        "low": low,
+        "value": close * volume,
+        "interval": intervals(stamps),
+        "pattern": ordinal_patterns(close),
+        **return_series(returns, moves, volume),
+        **bar_series(logs),
+        **flow_series(columns, typical),
+        **step_series(columns, before),
+    }
+
+
+def return_series(returns: Array, moves: Array, volume: Array) -> dict[str, Array]:
+    squares, signs = returns * returns, sign(returns)
+    return {
         "squares": squares,
         "signs": signs,
         "signed_squares": signs * squares,
@@ -48,24 +61,19 @@ def base_series(columns: Array, stamps: Stamps) -> dict[str, Array]:
         "rises": np.maximum(returns, 0.0),
         "falls": np.maximum(-returns, 0.0),
         "bipower": moves * lag(moves, 1),
-        "five_bar_squares": logs["five_bar_returns"] ** 2,
-        "body": logs["body"],
+    }
+
+
+def bar_series(logs: dict[str, Array]) -> dict[str, Array]:
+    """Return what the logarithms of a bar's own prices, and of its gap to the close before, add up to."""
+    kept = {name: logs[name] for name in ("body", "gap", "range", "high_change", "low_change")}
+    return kept | {
         "body_squares": logs["body"] ** 2,
-        "high_change": logs["high_change"],
-        "low_change": logs["low_change"],
-        "gap": logs["gap"],
         "gap_squares": logs["gap"] ** 2,
-        "range": logs["range"],
         "range_squares": logs["range"] ** 2,
+        "five_bar_squares": logs["five_bar_returns"] ** 2,
         "wick_balance": logs["lower_wick"] - logs["upper_wick"],
         "spread": spread_products(logs),
-        "value": close * volume,
-        "high": high,
-        "low": low,
-        "interval": intervals(stamps),
-        "pattern": ordinal_patterns(close),
-        **flow_series(columns, typical),
-        **step_series(columns, before),
     }
 
 
