@@ -15,7 +15,8 @@ from model.faults import COLUMNS, PRICES, BarsError, BarsWarning, Findings, bar_
 from model.intervals import bar_interval, bars_per_year
 from model.numbers import read_numbers
 from model.repairs import (
-    accept_rounding, adjusted, drop_repeated, drop_rows_without_prices, drop_unfinished, fill_volume, in_time_order, judge_spacing,
+    accept_rounding, adjusted, drop_copies, drop_rows_without_prices, drop_unfinished, fill_volume, in_time_order,
+    judge_repeated, judge_spacing,
 )
 from model.stamps import read_stamps, settled
 from model.suspicions import suspect
@@ -108,8 +109,9 @@ def _sound_rows(named: NamedCells, findings: Findings, *, timezone: str | None, 
     rows = drop_rows_without_prices(rows, on_missing, unread, findings)
     rows = adjusted(fill_volume(rows, "volume" in numbers, findings), adjust, findings)
     find_broken_bars(rows, findings, rows[list(PRICES)].notna().all(axis=1).to_numpy())
-    rows = drop_repeated(in_time_order(rows, named.newest_first, findings), findings)
+    rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
+    judge_repeated(rows, findings)
     judge_spacing(rows, findings)
     findings.raise_faults()
     accept_rounding(rows, findings)

@@ -225,6 +225,9 @@ def _require_columns(positions: Mapping[str, int], fields: Sequence[str | None],
     if table.headerless:
         findings.refuse(f"no header row (first line: {table.headerless[:80]}), and {len(fields)} columns are not date, open, high, "
                         "low, close and maybe a time and a volume. Add a header line date,open,high,low,close,volume.")
+    if len(fields) == 1:
+        findings.refuse(f"only one column (found: {_listed(fields)}). Is the delimiter none of comma, semicolon, tab, | and blank, or every "
+                        "line quoted as a whole? Export it as CSV again.")
     words = ", ".join(repr(name) for name in missing)
     spelt = [plain_name(field) for field in fields if field]
     similar = [match for name in missing for match in get_close_matches(name, spelt, 1, 0.6)]

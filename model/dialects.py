@@ -26,7 +26,8 @@ BINARIES = {
     b"\x89PNG": "a picture", b"{\\rtf": "a rich text document",
 }
 BOMS = {
-    b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16",
+    b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16",
 }
 MARKUP = {
     "a web page (HTML)": r"(?i)<!doctype|<html|<head|<body|<table|<div", "XML": r"<\?xml", "JSON": r"[{\[]\s*([\"{\[\]}]|-?[0-9])",
@@ -51,11 +52,11 @@ def table_of(source: object, known: Collection[str] = ()) -> Table:
 
 def _bytes_of(path: Path, findings: Findings) -> bytes:
     try:
-        if path.is_dir():
-            findings.refuse(f"this is a folder. Name a file in it.{_similar_file(path / 'bars.csv')}")
         return path.read_bytes()
+    except IsADirectoryError:
+        findings.refuse(f"this is a folder. Name a file in it.{_similar_file(path / 'bars.csv')}")
     except FileNotFoundError:
-        findings.refuse(f"no such file.{_similar_file(path)}")
+        findings.refuse(f"no such file. Check the path.{_similar_file(path)}")
     except (OSError, ValueError) as error:
         findings.refuse(f"cannot be read: {getattr(error, 'strerror', None) or error}. Check the path and its permissions.")
 

@@ -39,9 +39,9 @@ class Check(NamedTuple):
 
 # A bar is reported for the first rule of the prices that it breaks: a NaN price is not also "not above 0".
 BAR_CHECKS = (
-    Check("a price that is not finite", lambda o, h, l, c, v: ~np.isfinite(o + h + l + c), PRICES,
+    Check("a price that is not finite", lambda o, h, l, c, v: ~_finite(o, h, l, c), PRICES,
           "Remove or repair the row; prices are not filled in."),
-    Check("a price that is not above 0 (negative or zero)", lambda o, h, l, c, v: _lowest(o, h, l, c) <= 0, PRICES,
+    Check("a price that is not above 0 (negative or zero)", lambda o, h, l, c, v: np.minimum.reduce((o, h, l, c)) <= 0, PRICES,
           "The features use log returns: cut the series there, or use a back-adjusted series shifted above 0."),
     Check("high below low", lambda o, h, l, c, v: h < l * (1 - ROUNDING), ("high", "low"),
           "Are the two columns swapped? Export again or map them with columns={...}."),
@@ -54,8 +54,8 @@ BAR_CHECKS = (
 )
 
 
-def _lowest(*prices: Any) -> Any:
-    return np.minimum.reduce(prices)
+def _finite(*prices: Any) -> Any:
+    return np.logical_and.reduce([np.isfinite(price) for price in prices])
 
 
 def bar_faults(open: float, high: float, low: float, close: float, volume: float) -> tuple[str, ...]:

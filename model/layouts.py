@@ -19,6 +19,7 @@ from model.faults import Findings, count
 
 DELIMITERS = "\t;|, "  # the commoner a comma's other uses, the later it is tried
 HEAD_LINES = 200
+BLANKS = ' \t,;|"\u00a0'  # a line of nothing else is a blank one
 Lines = NDArray[np.int64]  # the physical line of each row
 NUMBER = r"[+-]?[$\u20ac\u00a3\u00a5]?\s*[+-]?[0-9][0-9.,' \u00a0]*(?:[eE][+-]?[0-9]+)?[KMBTkmbt%]?|[+-]?\.[0-9]+"
 DATE = r"(?=.*[0-9]{2})[0-9A-Za-z]{1,9}[-/., ]+[0-9A-Za-z]{1,9}[-/.,: ]+[0-9].*"
@@ -42,7 +43,7 @@ class Layout(NamedTuple):
 
 def csv_table(text: str, known: Collection[str], findings: Findings) -> Table:
     lines = re.split("\r\n|\n|\r", text.removeprefix("\ufeff"))
-    numbers = [number for number, line in enumerate(lines, 1) if line.strip() and not line.lstrip(' "').startswith(("#", "//"))]
+    numbers = [number for number, line in enumerate(lines, 1) if line.strip(BLANKS) and not _is_comment(line)]
     if numbers and re.fullmatch(r'(?i)"?sep=.?"?', lines[numbers[0] - 1].strip()):
         numbers = numbers[1:]
     kept = [lines[number - 1] for number in numbers]
@@ -59,7 +60,11 @@ def csv_table(text: str, known: Collection[str], findings: Findings) -> Table:
 def _comment_above(lines: Sequence[str], numbers: Sequence[int]) -> str:
     """Return the comment right above the data: it may be the header."""
     above = lines[numbers[0] - 2] if numbers and numbers[0] > 1 else ""
-    return above.lstrip("#/ ") if above.lstrip().startswith(("#", "//")) else ""
+    return above.lstrip("#/ ") if _is_comment(above) else ""
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip(' "').startswith(("#", "//"))
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

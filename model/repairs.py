@@ -94,17 +94,21 @@ def in_time_order(rows: pd.DataFrame, newest_first: bool, findings: Findings) ->
     return rows.sort_values("stamp", kind="stable")
 
 
-def drop_repeated(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """Drop rows that repeat another one in everything; two bars for one stamp that differ are a fault."""
+def drop_copies(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Drop rows that repeat an earlier one in everything."""
+    again = (rows.duplicated(["stamp", *COLUMNS]) & rows["stamp"].notna()).to_numpy()
+    if not again.any():
+        return rows
+    findings.note(f"dropped {_counted(rows, again, 'row', 'that repeat another row in full', findings)}.")
+    return rows[~again]
+
+
+def judge_repeated(rows: pd.DataFrame, findings: Findings) -> None:
+    """Refuse two bars for one stamp that differ."""
     stamps = rows["stamp"]
-    again = (rows.duplicated(["stamp", *COLUMNS]) & stamps.notna()).to_numpy()
-    if again.any():
-        findings.note(f"dropped {_counted(rows, again, 'row', 'that repeat another row in full', findings)}.")
-        rows, stamps = rows[~again], stamps[~again]
     twice = (stamps.duplicated(keep=False) & stamps.notna()).to_numpy()
     if twice.any():
         findings.fault(_repeated_text(rows[twice], len(rows), findings))
-    return rows
 
 
 def _repeated_text(twice: pd.DataFrame, n_rows: int, findings: Findings) -> str:

@@ -54,10 +54,12 @@ class Stamps:
 def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, date_format: str | None,
                 findings: Findings) -> Stamps:
     """Return what the cells of the date column, and of a time column beside it, say; add faults for what they do not."""
-    if pd.api.types.is_datetime64_any_dtype(dates.dtype):
-        return _typed(pd.DatetimeIndex(dates))
     if isinstance(dates.dtype, pd.PeriodDtype):
-        return _typed(pd.PeriodIndex(dates).to_timestamp())
+        dates = dates.dt.to_timestamp()
+    if pd.api.types.is_datetime64_any_dtype(dates.dtype):
+        stamps = _typed(pd.DatetimeIndex(dates))
+        _report(text(dates.astype(str)), np.isnat(stamps.wall), places, None, findings)
+        return stamps
     words = text(dates).str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)
     if clocks is not None:
         words = _joined(words, text(clocks), findings)
@@ -100,7 +102,8 @@ def _with_format(words: pd.Series, date_format: str, findings: Findings) -> Stam
         parsed = pd.to_datetime(words, format=date_format, errors="coerce", utc="%z" in date_format)
         if parsed.isna().all():
             parts = words.str.extract(rf"^(.*?)\s+({CLOCK})$")
-            parsed = pd.to_datetime(parts[0], format=date_format, errors="coerce") + _clock(parts[1])
+            days = _nanoseconds(pd.to_datetime(parts[0], format=date_format, errors="coerce"))
+            parsed = pd.Series(days + _clock(parts[1]))
     except ValueError as error:
         findings.refuse(f"date_format={date_format!r} is no format: {error}. Write it like '%d/%m/%Y %H:%M'.")
     return _typed(pd.DatetimeIndex(parsed))
@@ -165,7 +168,7 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], wall: Ti
     if len(fitting) > 1:
         findings.refuse(_ambiguous(words.loc[rows[0]], tuple(fitting), parts["date"].iloc[0]))
     read = next(iter(fitting.values())) if fitting else _likeliest(parts["date"], readings, findings)
-    wall[rows] = _nanoseconds(read + clock)
+    wall[rows] = _nanoseconds(read) + clock
     offset[rows] = _offsets(parts["offset"])
 
 
@@ -206,7 +209,7 @@ def _likeliest(dates: pd.Series, readings: dict[str, pd.Series], findings: Findi
     return readings[best]
 
 
-def _clock(clocks: pd.Series) -> pd.Series:
+def _clock(clocks: pd.Series) -> Spans:
     """Return times of day as spans; without one it is midnight."""
     words = clocks.fillna("00:00:00").str.replace(",", ".", regex=False)
     words = words.str.replace(r"^([0-9]{2})([0-9]{2})([0-9]{2})?$", r"\1:\2:\3", regex=True).str.replace(r":$", "", regex=True)
@@ -217,7 +220,8 @@ def _clock(clocks: pd.Series) -> pd.Series:
     valid = (minutes < 60) & (seconds < 60) & (hours < 24) & (~twelve | ((hours >= 1) & (hours <= 12)))
     hours = hours.where(~twelve, hours % 12 + 12 * (half == "p"))
     fraction = parts[3].fillna("0").str.pad(9, "right", "0").astype("int64")
-    return pd.to_timedelta(((hours * 60 + minutes) * 60 + seconds) * 1_000_000_000 + fraction, unit="ns").where(valid)
+    spans = (((hours * 60 + minutes) * 60 + seconds) * 1_000_000_000 + fraction).to_numpy()
+    return np.where(valid, spans.astype("timedelta64[ns]"), NONE)
 
 
 def _offsets(words: pd.Series) -> Spans:

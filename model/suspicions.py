@@ -107,7 +107,8 @@ def _split_note(bars: pd.DataFrame) -> str | None:
     kind = f"{ratio:g}:1 split" if ratio > 1 else f"1:{1 / ratio:g} reverse split"
     others = f" ({len(splits) - 1} more like it)" if len(splits) > 1 else ""
     move = f"{'falls' if change < 0 else 'rises'} {abs(change):.1%}"
-    return (f"close {move} from {day(bars.index[at - 1])} to {day(bars.index[at])}: an unadjusted {kind}?{others} Adjust the data first; the model and the returns take it for a real move.")
+    return (f"close {move} from {day(bars.index[at - 1])} to {day(bars.index[at])}: "
+            f"an unadjusted {kind}?{others} Adjust the data first; the model and the returns take it for a real move.")
 
 
 def _wick_note(bars: pd.DataFrame) -> str | None:
