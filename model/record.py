@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,10 +123,19 @@ def read_file(path: str | Path) -> bytes:
             raise CheckpointError(f"{path} cannot be read: it is not a file. Name a file that model.train wrote.")
         with path.open("rb") as file:
             start = file.read(8 + LARGEST_HEADER)
-            _named(_record_in, start, about.st_size, name=str(path))
+            _named(_require_worth, start, about.st_size, name=str(path))
             return start + file.read(LARGEST_FILE)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Name a file that model.train wrote.") from error
+
+
+def _require_worth(start: bytes, size: int) -> None:
+    """Refuse, from the start of a file alone, one whose rest cannot be the weights of its network."""
+    record, entries = _record_in(start, size)
+    _require_tensors(entries, record.network)
+    end = 8 + int.from_bytes(start[:8], "little") + sum(4 * math.prod(entry.shape) for entry in entries.values())
+    if size != end:
+        raise CheckpointError(f"it must be {end} bytes long, got {size}; it is not whole, or more was written after it. {REMEDY}")
 
 
 def decode(data: bytes, name: str) -> tuple[Record, dict[str, Tensor]]:

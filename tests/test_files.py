@@ -53,7 +53,10 @@ def test_data_are_on_the_disk_before_the_name_is(path: Path, monkeypatch: pytest
     calls: list[str] = []
 
     def recorded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *arguments: (calls.append(name), real(*arguments))[1]
+        def operation(*arguments: Any) -> Any:
+            calls.append(name)
+            return real(*arguments)
+        return operation
 
     for name in ("open", "write", "fsync", "close", "replace"):
         monkeypatch.setattr(os, name, recorded(name, getattr(os, name)))
@@ -120,7 +123,8 @@ KILLED = textwrap.dedent("""
 
 
 @pytest.mark.parametrize(("operation", "call", "content"), [
-    ("open", 1, OLD), ("write", 1, OLD), ("fsync", 1, OLD), ("close", 1, OLD), ("replace", 1, OLD), ("open", 2, NEW), ("fsync", 2, NEW),
+    ("open", 1, OLD), ("write", 1, OLD), ("fsync", 1, OLD), ("close", 1, OLD), ("replace", 1, OLD),
+    ("open", 2, NEW), ("fsync", 2, NEW),
 ])
 def test_a_killed_process_leaves_the_old_or_the_new_file(path: Path, operation: str, call: int, content: bytes) -> None:
     finished = subprocess.run([sys.executable, "-c", KILLED, str(path), operation, str(call)])

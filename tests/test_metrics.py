@@ -66,6 +66,10 @@ def test_scores_leave_their_inputs_alone(forecasts: tuple[Array, Array]) -> None
         np.testing.assert_array_equal(array, copy)
 
 
+def dated(values: list[float]) -> "pd.Series[float]":
+    return pd.Series(values, index=pd.date_range("2020", periods=len(values)), dtype=float)
+
+
 EQUITY = {
     "empty": [], "one": [100.0], "flat": [100.0, 100.0, 100.0], "rising": [100.0, 110.0, 121.0], "falling": [100.0, 50.0, 25.0],
     "mixed": [100.0, 120.0, 60.0, 90.0, 130.0],
@@ -73,9 +77,10 @@ EQUITY = {
 
 
 @pytest.mark.parametrize(("name", "returned", "deepest"), [
-    ("empty", 0.0, 0.0), ("one", 0.0, 0.0), ("flat", 0.0, 0.0), ("rising", 0.21, 0.0), ("falling", -0.75, -0.75), ("mixed", 0.3, -0.5),
+    ("empty", 0.0, 0.0), ("one", 0.0, 0.0), ("flat", 0.0, 0.0), ("rising", 0.21, 0.0), ("falling", -0.75, -0.75),
+    ("mixed", 0.3, -0.5),
 ])
-@pytest.mark.parametrize("kind", [np.array, lambda values: pd.Series(values, pd.date_range("2020", periods=len(values)), dtype=float)])
+@pytest.mark.parametrize("kind", [np.array, dated])
 def test_returns_and_drawdowns_of_named_curves(
         name: str, returned: float, deepest: float, kind: Callable[[list[float]], Array]) -> None:
     equity = kind(EQUITY[name])

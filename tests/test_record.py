@@ -1,0 +1,153 @@
+"""The file format: a record, weights or file that does not fit is refused with the difference."""
+import hashlib
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from forging import forged, record_in, refusal
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from model.checkpoint import Checkpoint
+from model.features import FEATURE_NAMES
+from model.record import CheckpointError
+
+
+def test_the_forger_writes_files_that_load(small: bytes) -> None:
+    assert forged(small) == small
+    assert refusal(forged(small, lambda record: record.update(horizon=3))) == ""
+
+
+def test_the_digest_is_a_sha256_with_zeros_in_its_own_place(small: bytes) -> None:
+    digest = record_in(small)["digest"]
+    assert hashlib.sha256(small.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
+
+
+def renamed(record: dict[str, Any]) -> None:
+    record["feature_names"][3] = "bar_close_zz"
+
+
+def swapped(record: dict[str, Any]) -> None:
+    names = record["feature_names"]
+    names[0], names[85] = names[85], names[0]
+
+
+@pytest.mark.parametrize(("edit", "reason"), [
+    (lambda record: record.update(format=2), "it has format 2, this program reads format 1. Use the version that wrote it, or "),
+    (lambda record: record.update(format=0), "it has format 0, this program reads format 1."),
+    (renamed, "(unknown: ['bar_close_zz'], missing: ['bar_close_z'], 1 out of place: ['bar_close_zz for bar_close_z'])"),
+    (swapped, f"(unknown: [], missing: [], 2 out of place: ['{FEATURE_NAMES[85]} for {FEATURE_NAMES[0]}'])"),
+    (lambda record: record["feature_names"].pop(), f"(unknown: [], missing: ['{FEATURE_NAMES[85]}'], 0 out of place: [])"),
+    (lambda record: record["feature_names"].append("new"), "(unknown: ['new'], missing: []"),
+    (lambda record: record["feature_names"].append("ma_dist_5"), "features are not the ones computed here"),
+    (lambda record: record["network"].update(features=85), "must have 86 features, got 86 and 85"),
+    (lambda record: record["scaler"].update(mean=[0.0] * 85, scale=[1.0] * 85, kept=[True] * 85), "got 85 and 86"),
+    (lambda record: record["scaler"]["kept"].pop(), "mean, scale and kept must be equally long"),
+    (lambda record: record["scaler"]["scale"].__setitem__(4, 0.0), "scale and clip above 0"),
+    (lambda record: record["network"].update(hidden=3), "head.weight must be ('F32', (1, 6)), got ('F32', (1, 4))"),
+    (lambda record: record["network"].update(layers=2), "lstm.bias_hh_l1 must be ('F32', (8,)), got None"),
+    (lambda record: record["network"].update(hidden=200_000), "`hidden` must be a whole number from 1 to 2048, got 200000"),
+    (lambda record: record["network"].update(dropout=1.0), "`dropout` must be a number"),
+    (lambda record: record.update(label="high"), "Invalid enum value 'high' - at `$.label`"),
+    (lambda record: record.update(stamp="noon"), "at `$.stamp`"),
+    (lambda record: record.update(horizon=0), "at `$.horizon`"),
+    (lambda record: record.update(sequence_length=10**6), "at `$.sequence_length`"),
+    (lambda record: record.update(temperature=0.0), "at `$.temperature`"),
+    (lambda record: record.update(temperature="1"), "Expected `float`, got `str` - at `$.temperature`"),
+    (lambda record: record.update(enter=1.0), "at `$.enter`"),
+    (lambda record: record.update(enter=0.5, exit=0.6), "exit must not be above enter, got 0.6 and 0.5."),
+    (lambda record: record.update(bar_interval=0.0), "at `$.bar_interval`"),
+    (lambda record: record.update(trained_until="now"), "trained_until must be a stamp without zone, got 'now'."),
+    (lambda record: record.update(trained_until="NaT"), "trained_until must be a stamp without zone, got 'NaT'."),
+    (lambda record: record.update(trained_until="2020-01-01 00:00:00+01:00"), "trained_until must be a stamp without zone"),
+    (lambda record: record.update(trained_until="soon"), "it is damaged ("),
+    (lambda record: record.update(history=[{"loss": "x"}]), "at `$.history[0][...]`"),
+    (lambda record: record.update(code="print()"), "unknown field `code`"),
+    (lambda record: record.pop("versions"), "missing required field `versions`"),
+])
+def test_a_record_that_does_not_fit_is_refused_with_the_difference(
+        small: bytes, edit: Callable[[dict[str, Any]], Any], reason: str) -> None:
+    assert reason in refusal(forged(small, edit))
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), [
+    ('"horizon":1', '"horizon":NaN', "JSON is malformed"),
+    ('"horizon":1', '"horizon":1e999', "at `$.horizon`"),
+    ('"horizon":1', '"horizon":' + "9" * 5000, "it is damaged ("),
+    ('"temperature":0.2', '"temperature":Infinity', "JSON is malformed"),
+    ('"temperature":0.2', '"temperature":1e999', "Number out of range"),
+    ('"temperature":0.2', '"temperature":2e-1', "missing, repeated or differently written entries"),
+    ('"horizon":1', '"horizon":2,"horizon":1', "missing, repeated or differently written entries"),
+    ('"horizon":1', '"horizon": 1', "missing, repeated or differently written entries"),
+    ('{"format":1', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
+    ('{"format":1', '{"fromat":1', "missing required field `format`"),
+    ('{"format":1', '[{"format":1', "it is damaged ("),
+])
+def test_a_record_that_is_not_as_save_writes_it_is_refused(small: bytes, old: str, new: str, reason: str) -> None:
+    assert reason in refusal(forged(small, rewrite=lambda text: text.replace(old, new, 1)))
+
+
+def with_bias(value: Tensor | None) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    def change(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        rest = {name: tensor for name, tensor in weights.items() if name != "head.bias"}
+        return rest if value is None else rest | {"head.bias": value}
+    return change
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    (with_bias(torch.tensor([math.nan])), "1 tensors hold values that are not finite, the first is head.bias."),
+    (with_bias(torch.tensor([-math.inf])), "1 tensors hold values that are not finite, the first is head.bias."),
+    (with_bias(torch.zeros(1, dtype=torch.float64)), "head.bias must be ('F32', (1,)), got ('F64', (1,))."),
+    (with_bias(torch.zeros(1, dtype=torch.float16)), "head.bias must be ('F32', (1,)), got ('F16', (1,))."),
+    (with_bias(torch.zeros(1, dtype=torch.int32)), "head.bias must be ('F32', (1,)), got ('I32', (1,))."),
+    (with_bias(torch.zeros(1, dtype=torch.complex64)), "head.bias must be ('F32', (1,)), got ('C64', (1,))."),
+    (with_bias(torch.zeros(2)), "head.bias must be ('F32', (1,)), got ('F32', (2,))."),
+    (with_bias(torch.zeros(())), "head.bias must be ('F32', (1,)), got ('F32', ())."),
+    (with_bias(None), "head.bias must be ('F32', (1,)), got None."),
+    (lambda weights: weights | {"foreign": torch.zeros(1)}, "1 tensors are not those of its network; foreign must be None, got"),
+    (lambda weights: {name.replace("lstm", "gru"): tensor for name, tensor in weights.items()}, "16 tensors are not those"),
+    (lambda weights: {}, "10 tensors are not those of its network"),
+])
+def test_weights_that_are_not_the_networks_are_refused_with_the_difference(
+        small: bytes, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], reason: str) -> None:
+    assert reason in refusal(forged(small, weights=change(load_tensors(small))))
+
+
+def test_a_file_of_another_program_is_named_as_such(small: bytes) -> None:
+    for metadata in (None, {"format": "pt"}):
+        foreign = save_tensors(load_tensors(small), metadata=metadata)
+        assert "it is a safetensors file of another program" in refusal(foreign)
+
+
+def test_a_record_without_a_digest_is_refused(small: bytes) -> None:
+    for digest in ("", "0" * 64, "f" * 63, "ä" * 64):
+        changed = save_tensors(load_tensors(small), metadata={"checkpoint": json.dumps(
+            record_in(small) | {"digest": digest}, separators=(",", ":"), ensure_ascii=False)})
+        assert "digest" in refusal(changed) or "differently written" in refusal(changed)
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("missing.ckpt", "missing.ckpt cannot be read: No such file or directory. Name a file that model.train wrote."),
+    (".", "cannot be read: it is not a file. Name a file that model.train wrote."),
+    ("pipe", "pipe cannot be read: it is not a file."),
+    ("text", "text cannot be used: it is not a safetensors file, or not a whole one (11 bytes)."),
+    ("empty", "empty cannot be used: it is not a safetensors file, or not a whole one (0 bytes)."),
+])
+def test_what_is_no_checkpoint_at_all_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "text").write_text("no weights!")
+    (tmp_path / "empty").touch()
+    subprocess.run(["mkfifo", tmp_path / "pipe"], check=True)
+    with pytest.raises(CheckpointError) as refused:
+        Checkpoint.load(tmp_path / name)
+    assert reason in str(refused.value)
+
+
+def test_a_device_that_never_ends_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="/dev/zero cannot be read: it is not a file"):
+        Checkpoint.load("/dev/zero")
