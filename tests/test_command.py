@@ -1,0 +1,187 @@
+"""What all commands share: one clean message, distinct exit codes, one line a warning."""
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+import pytest
+from cyclopts import App, Parameter
+
+from model.bars import BarsError, BarsWarning
+from model.checkpoint import CheckpointError
+from model.command import BarsOptions, describe_bars, run
+from model.files import OutputError
+from model.training import TrainingDiverged
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a command."""
+
+    max_epochs: int = 3
+    label: Literal["open", "close"] = "open"
+    shuffle: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_epochs < 1:
+            raise ValueError(f"`max_epochs` must be above 0, got {self.max_epochs}.")
+
+
+@pytest.fixture(autouse=True)
+def callers_handlers() -> Iterator[None]:
+    """Whatever `run` sets for a whole process is put back."""
+    shown, handler = warnings.showwarning, signal.getsignal(signal.SIGTERM)
+    yield
+    warnings.showwarning = shown
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a command whose body is `body` with arguments; return its exit code and what it said on stderr."""
+
+    def leave(body: Callable[[Settings], Any], *arguments: str) -> tuple[int, str]:
+        app = App(name="command")
+
+        @app.default
+        def command(*, settings: Annotated[Settings, Parameter(name="*")] = Settings()) -> Any:
+            return body(settings)
+
+        with pytest.raises(SystemExit) as left:
+            run(app, arguments)
+        return left.value.code, capsys.readouterr().err  # type: ignore[return-value]
+
+    return leave
+
+
+def raising(error: BaseException) -> Callable[[Settings], Any]:
+    def body(_: Settings) -> Any:
+        raise error
+    return body
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (8, 8), ("text", 0)])
+def test_a_command_leaves_with_the_code_it_returns(said: Callable[..., tuple[int, str]], result: Any, code: int) -> None:
+    assert said(lambda settings: result) == (code, "")
+
+
+@pytest.mark.parametrize(("error", "code", "message"), [
+    (ValueError("`enter` must be below 1, got 2."), 2, "`enter` must be below 1, got 2."),
+    (BarsError("bars.csv has 3 bars"), 3, "bars.csv has 3 bars"),
+    (CheckpointError("x.ckpt cannot be used"), 4, "x.ckpt cannot be used"),
+    (TrainingDiverged("loss must stay finite"), 5, "loss must stay finite"),
+    (OutputError(28, "cannot write x: No space left on device."), 6, "cannot write x: No space left on device."),
+    (PermissionError(13, "Permission denied", "log.json"), 6, "[Errno 13] Permission denied: 'log.json'"),
+    (KeyboardInterrupt(), 130, "stopped by Ctrl-C."),
+    (BarsError("a [bold]name[/] with brackets [x]"), 3, "a [bold]name[/] with brackets [x]"),
+])
+def test_a_known_fault_is_one_message_and_its_code(
+        said: Callable[..., tuple[int, str]], error: BaseException, code: int, message: str) -> None:
+    assert said(raising(error)) == (code, f"error: {message}\n")
+
+
+@pytest.mark.parametrize("error", [
+    UnicodeDecodeError("utf8", b"x", 0, 1, "bad"), RuntimeError("shape mismatch"), KeyError("date"), ZeroDivisionError(),
+])
+def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
+    app = App(name="command")
+    app.default(lambda: raising(error)(Settings()))
+    with pytest.raises(type(error)):
+        run(app, [])
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("--max-epoch", "5"), "Unknown option: --max-epoch. Did you mean --max-epochs? See --help."),
+    (("--lable", "open"), "Unknown option: --lable. Did you mean --label? See --help."),
+    (("--suffle",), "Unknown option: --suffle. Did you mean --shuffle? See --help."),
+    (("--label", "opn"), 'Invalid value "opn" for --label. Choose from: "open", "close". Did you mean "open"? See --help.'),
+    (("--max-epochs", "many"), 'Invalid value for --max-epochs: unable to convert "many" into int. See --help.'),
+    (("--max-epochs",), "Parameter --max-epochs requires an argument. See --help."),
+    (("--max-epochs", "0"), "`max_epochs` must be above 0, got 0."),
+    (("file.csv",), "Unused Tokens: ['file.csv']. See --help."),
+])
+def test_wrong_use_is_said_in_one_line_with_the_likely_meaning(
+        said: Callable[..., tuple[int, str]], arguments: tuple[str, ...], message: str) -> None:
+    assert said(lambda settings: None, *arguments) == (2, f"error: {message}\n")
+
+
+def test_flags_are_the_fields_of_the_settings(said: Callable[..., tuple[int, str]]) -> None:
+    seen: list[Settings] = []
+    assert said(seen.append, "--max-epochs", "7", "--label", "close", "--shuffle") == (0, "")
+    assert seen == [Settings(7, "close", True)]
+
+
+def test_a_warning_is_one_line_and_the_command_goes_on(said: Callable[..., tuple[int, str]]) -> None:
+    def body(_: Settings) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning(BarsWarning("3 bars were [dropped]."), BarsWarning, "file", 1)
+        return 0
+
+    assert said(body) == (0, "note: 3 bars were [dropped].\n")
+
+
+SCRIPT = textwrap.dedent("""
+    import os, signal, sys, warnings
+    from cyclopts import App
+    from model.command import run
+    from model.bars import BarsError, BarsWarning
+    app = App(name="command")
+
+    @app.default
+    def command(*, act: str) -> None:
+        warnings.warn(BarsWarning("2 bars were repaired."), stacklevel=2)
+        if act == "refuse":
+            raise BarsError("bars.csv has 3 bars.")
+        print("before", flush=True)
+        os.kill(os.getpid(), getattr(signal, act))
+        signal.pause()
+
+    run(app)
+""")
+
+
+@pytest.mark.parametrize(("act", "code", "message"), [
+    ("refuse", 3, "bars.csv has 3 bars."), ("SIGTERM", 143, "stopped by SIGTERM."), ("SIGINT", 130, "stopped by Ctrl-C."),
+])
+def test_a_process_ends_without_a_traceback(act: str, code: int, message: str) -> None:
+    finished = subprocess.run([sys.executable, "-c", SCRIPT, "--act", act], capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr) == (code, f"note: 2 bars were repaired.\nerror: {message}\n")
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None:
+    command = f"{sys.executable} -m model.predict --help | true"
+    finished = subprocess.run(command, shell=True, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "default"})
+    assert finished.stderr == ""
+
+
+@pytest.mark.parametrize(("options", "name"), [
+    (BarsOptions(), "nasdaq"), (BarsOptions(data=Path("x/eurusd.csv.gz")), "eurusd"),
+    (BarsOptions(data=Path("x.csv"), instrument="EUR"), "EUR"),
+])
+def test_the_instrument_is_named_by_the_flag_or_the_file(options: BarsOptions, name: str) -> None:
+    assert options.instrument_name == name
+
+
+def test_without_a_file_the_bars_are_the_sample() -> None:
+    assert len(BarsOptions().read()) == 5031
+
+
+def test_the_options_reach_the_reader_of_bars(tmp_path: Path, bars: pd.DataFrame) -> None:
+    bars.to_csv(tmp_path / "mine.csv")
+    read = BarsOptions(data=tmp_path / "mine.csv", stamp="close").read()
+    assert read.attrs["instrument"] == "mine"
+    assert read.attrs["stamp"] == "close"
+    pd.testing.assert_frame_equal(read, bars, check_freq=False, check_index_type=False)
+
+
+def test_bars_are_described_by_what_every_result_depends_on(bars: pd.DataFrame) -> None:
+    span = "400 bars of 1 days 00:00:00 from 2020-01-01 00:00:00 to 2021-02-03 00:00:00"
+    assert describe_bars(bars).startswith(f"bars: {span}, 365 bars per year, sha256 ")
