@@ -18,8 +18,9 @@ from model.repairs import (
     accept_rounding, adjusted, drop_copies, drop_rows_without_prices, drop_unfinished, fill_volume, in_time_order,
     judge_repeated, judge_spacing,
 )
-from model.stamps import read_stamps, settled
+from model.stamps import read_stamps
 from model.suspicions import suspect
+from model.zones import settled
 
 __all__ = [
     "COLUMNS", "MINIMUM_BARS", "PRICES", "BarsError", "BarsWarning", "bar_faults", "bar_interval", "bars_per_year", "check_bars",

@@ -189,7 +189,7 @@ def _best(meaning: str, found: Sequence[int], fields: Sequence[str | None], tabl
         ordered = [position for position in ordered if not _all_zero(table.columns[position])] or ordered
     first, rank = ordered[0], _preference(meaning, fields[ordered[0]])
     same = [position for position in ordered if _preference(meaning, fields[position]) == rank]
-    if any(not text(table.columns[first]).equals(text(table.columns[position])) for position in same):
+    if len(same) > 1 and any(not text(table.columns[first]).equals(text(table.columns[position])) for position in same):
         listed = _listed(fields[position] for position in same)
         findings.refuse(f"{len(same)} columns mean {meaning!r} and differ ({listed}). Remove all but one, or rename it.")
     return first
@@ -226,8 +226,8 @@ def _require_columns(positions: Mapping[str, int], fields: Sequence[str | None],
         findings.refuse(f"no header row (first line: {table.headerless[:80]}), and {len(fields)} columns are not date, open, high, "
                         "low, close and maybe a time and a volume. Add a header line date,open,high,low,close,volume.")
     if len(fields) == 1:
-        findings.refuse(f"only one column (found: {_listed(fields)}). Is the delimiter none of comma, semicolon, tab, | and blank, or every "
-                        "line quoted as a whole? Export it as CSV again.")
+        findings.refuse(f"only one column (found: {_listed(fields)}). Is the delimiter none of comma, semicolon, tab, | and blank, "
+                        "or every line quoted as a whole? Export it as CSV again.")
     words = ", ".join(repr(name) for name in missing)
     spelt = [plain_name(field) for field in fields if field]
     similar = [match for name in missing for match in get_close_matches(name, spelt, 1, 0.6)]

@@ -64,15 +64,22 @@ def _all_plain(words: pd.Series) -> bool:
 
 def _without_ornament(words: pd.Series, name: str) -> pd.Series:
     """Drop currency signs and blanks or apostrophes that group digits; write out a volume's K, M, B or T."""
-    words = words.str.replace("\u2212", "-").str.replace(rf"^([+-]?){MONEY}\s*([0-9.,])", r"\1\2", regex=True)
-    words = words.str.replace(rf"([0-9.,])\s*{MONEY}$", r"\1", regex=True)
+    words = words.str.replace("\u2212", "-", regex=False)
+    if words.str.contains(MONEY).any():
+        words = words.str.replace(rf"^([+-]?){MONEY}\s*([0-9.,])", r"\1\2", regex=True)
+        words = words.str.replace(rf"([0-9.,])\s*{MONEY}$", r"\1", regex=True)
     grouped = words.str.fullmatch(rf"[+-]?[0-9]{{1,3}}(?:{BLANK}[0-9]{{3}})+(?:[.,][0-9]*)?")
-    words = words.where(~grouped, words.str.replace(BLANK, "", regex=True))
-    if name != "volume":
-        return words
-    words = words.where(~words.isin(["-", "--"]), "0")  # a dash is how tables write a zero
+    if grouped.any():
+        words = words.where(~grouped, words.str.replace(BLANK, "", regex=True))
+    return _written_out(words) if name == "volume" else words
+
+
+def _written_out(words: pd.Series) -> pd.Series:
+    """Return volumes with 1.44B as 1.44e9, and a dash, which is how tables write a zero, as 0."""
+    words = words.where(~words.isin(["-", "--"]), "0")
     for suffix, power in SUFFIXES.items():
-        words = words.str.replace(rf"^([0-9.,]+)\s*[{suffix}{suffix.lower()}]$", rf"\1e{power}", regex=True)
+        if words.str.contains(f"[{suffix}{suffix.lower()}]$").any():
+            words = words.str.replace(rf"^([0-9.,]+)\s*[{suffix}{suffix.lower()}]$", rf"\1e{power}", regex=True)
     return words
 
 

@@ -6,23 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.compute
 from numpy.typing import NDArray
 
-from model.faults import Findings, Mask, count, day
+from model.faults import Findings, Mask, count
 from model.numbers import is_missing, text
 
 SHOWN = "expected e.g. 2015-01-31 or 2015-01-31 09:30:00; pass date_format='%d/%m/%Y %H:%M' for another form"
+CLOCK_PARTS = (r"^(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?(?:\.(?P<part>[0-9]+))?"
+               r"\s*(?P<half>[AaPp])?")
 OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?)"
 CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?:\s*[AaPp]\.?[Mm]\.?)?|[0-9]{6}|[0-9]{4}"
-WEEKDAY = r"(?:[A-Za-z]{3,9},?\s+(?=[0-9A-Za-z]))?"
-SHAPE = rf"^{WEEKDAY}(?P<date>DATE)(?:(?:[T;,]|\s+|:(?=[0-9]{{2}}:))\s*(?P<clock>{CLOCK}))?\s*(?P<offset>{OFFSET})?$"
+SHAPE = rf"^(?:[A-Za-z]{{3,9}},?\s+)?(?P<date>DATE)(?:(?:[T;,:]|\s+)\s*(?P<clock>{CLOCK}))?\s*(?P<offset>{OFFSET})?$"
 MONTH = r"[A-Za-z]{3,9}\.?"
 # How a date may look, and the orders of day, month and year it may be read in. Only one may fit the data.
 DATE_SHAPES = (
-    (r"[0-9]{4}([-/.])[0-9]{1,2}\1[0-9]{1,2}", ("%Y-%m-%d",)),
+    (r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}", ("%Y-%m-%d",)),
     (r"[0-9]{8}", ("%Y%m%d",)),
-    (r"[0-9]{1,2}([-/.])[0-9]{1,2}\1[0-9]{4}", ("%d-%m-%Y", "%m-%d-%Y")),
-    (r"[0-9]{1,2}([-/.])[0-9]{1,2}\1[0-9]{2}", ("%d-%m-%y", "%m-%d-%y", "%y-%m-%d")),
+    (r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}", ("%d-%m-%Y", "%m-%d-%Y")),
+    (r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2}", ("%d-%m-%y", "%m-%d-%y", "%y-%m-%d")),
     (rf"[0-9]{{1,2}}[-/. ]?{MONTH}[-/. ,]*[0-9]{{4}}", ("%d-%b-%Y",)),
     (rf"{MONTH}[-/. ]*[0-9]{{1,2}},?[-/. ]+[0-9]{{4}}", ("%b-%d-%Y",)),
     (rf"[0-9]{{4}}[-/. ]?{MONTH}[-/. ]?[0-9]{{1,2}}", ("%Y-%b-%d",)),
@@ -31,7 +34,6 @@ DATE_SHAPES = (
 # Seconds, milliseconds, microseconds and nanoseconds from 1973 to 2096 do not overlap: the size is the proof.
 EPOCHS = (("s", 1e8), ("ms", 1e11), ("us", 1e14), ("ns", 1e17))
 LARGEST = 40
-DAY = np.timedelta64(1, "D")
 NONE = np.timedelta64("NaT", "ns")
 
 Times = NDArray[np.datetime64]
@@ -69,13 +71,13 @@ def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, d
 
 
 def _typed(index: pd.DatetimeIndex) -> Stamps:
-    wall = _nanoseconds(index.tz_localize(None))
+    wall = nanoseconds(index.tz_localize(None))
     if index.tz is None:
         return Stamps(wall, np.full(len(wall), NONE))
-    return Stamps(wall, wall - _nanoseconds(index.tz_convert(None)), str(index.tz))
+    return Stamps(wall, wall - nanoseconds(index.tz_convert(None)), str(index.tz))
 
 
-def _nanoseconds(stamps: pd.DatetimeIndex | pd.Series) -> Times:
+def nanoseconds(stamps: pd.DatetimeIndex | pd.Series) -> Times:
     """Return stamps in nanoseconds; a year that does not fit in them is NaT, where numpy alone would wrap it silently."""
     series = pd.Series(stamps)
     fits = (series.dt.year > 1677) & (series.dt.year < 2262)
@@ -101,12 +103,26 @@ def _with_format(words: pd.Series, date_format: str, findings: Findings) -> Stam
     try:
         parsed = pd.to_datetime(words, format=date_format, errors="coerce", utc="%z" in date_format)
         if parsed.isna().all():
-            parts = words.str.extract(rf"^(.*?)\s+({CLOCK})$")
-            days = _nanoseconds(pd.to_datetime(parts[0], format=date_format, errors="coerce"))
-            parsed = pd.Series(days + _clock(parts[1]))
+            parts = _parts(words, rf"^(?P<date>.*?)\s+(?P<clock>{CLOCK})$")
+            days = nanoseconds(pd.to_datetime(parts["date"], format=date_format, errors="coerce"))
+            parsed = pd.Series(days + _clock(parts["clock"]), index=parts.index).reindex(words.index)
     except ValueError as error:
         findings.refuse(f"date_format={date_format!r} is no format: {error}. Write it like '%d/%m/%Y %H:%M'.")
-    return _typed(pd.DatetimeIndex(parsed))
+    stamps = _typed(pd.DatetimeIndex(parsed))
+    if "%z" not in date_format:
+        return stamps
+    offset = _offsets(words.str.replace(rf"^.*?({OFFSET})$", r"\1", regex=True))
+    return Stamps(stamps.wall + offset, offset)  # the wall clock of its own zone, whose date is the session's
+
+
+def _parts(words: pd.Series, pattern: str) -> pd.DataFrame:
+    """Return the named parts of the words that match, the empty text for a part left out; arrow is 20 times as fast as `re`."""
+    cells = pyarrow.array(words.to_numpy(dtype=object), pyarrow.string())
+    found = pyarrow.compute.extract_regex(cells, pattern=pattern)
+    rows = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
+    found = found.take(pyarrow.array(rows))
+    names = [field.name for field in found.type]
+    return pd.DataFrame({name: found.field(name).to_pandas().astype("str") for name in names}).set_index(words.index[rows])
 
 
 def _understood(words: pd.Series, findings: Findings) -> Stamps:
@@ -115,7 +131,8 @@ def _understood(words: pd.Series, findings: Findings) -> Stamps:
     offset = np.full(len(words), NONE)
     _read_epochs(words, wall, offset)
     _read_iso(words, wall)
-    words = words.str.replace(r"^([0-9]{8})([0-9]{4}|[0-9]{6})$", r"\1 \2", regex=True)
+    compact = words.str.fullmatch(r"[0-9]{12}(?:[0-9]{2})?")
+    words = words.where(~compact, words.str.slice(0, 8) + " " + words.str.slice(8))
     for shape, formats in DATE_SHAPES:
         rest = np.isnat(wall)
         if not rest.any():
@@ -129,7 +146,7 @@ def _read_iso(words: pd.Series, wall: Times) -> None:
     shape = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
     rows = words.str.fullmatch(shape).to_numpy(dtype=bool)
     if rows.any():
-        wall[rows] = _nanoseconds(pd.to_datetime(words[rows], format="ISO8601", errors="coerce"))
+        wall[rows] = nanoseconds(pd.to_datetime(words[rows], format="ISO8601", errors="coerce"))
 
 
 def _read_epochs(words: pd.Series, wall: Times, offset: Spans) -> None:
@@ -155,8 +172,7 @@ def _set_epochs(words: pd.Series, rows: NDArray[np.intp], unit: str, wall: Times
 
 def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], wall: Times, offset: Spans, findings: Findings) -> None:
     """Read the words of one shape into wall and offset, in the only order of day, month and year that fits them all."""
-    parts = words.str.extract(SHAPE.replace("DATE", shape.replace(r"\1", "(?P=sign)").replace("([", "(?P<sign>[")), expand=True)
-    parts = parts[parts["date"].notna()]
+    parts = _parts(words, SHAPE.replace("DATE", shape))
     if not len(parts):
         return
     dates = _hyphenated(parts["date"])
@@ -168,13 +184,14 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], wall: Ti
     if len(fitting) > 1:
         findings.refuse(_ambiguous(words.loc[rows[0]], tuple(fitting), parts["date"].iloc[0]))
     read = next(iter(fitting.values())) if fitting else _likeliest(parts["date"], readings, findings)
-    wall[rows] = _nanoseconds(read) + clock
+    wall[rows] = nanoseconds(read) + clock
     offset[rows] = _offsets(parts["offset"])
 
 
 def _hyphenated(dates: pd.Series) -> pd.Series:
     """Bring 2015/1/2, 02Jan2015, "January 2, 2015" to parts joined by hyphens, with months of three letters."""
-    dates = dates.str.replace(r"([A-Za-z]{3})[A-Za-z]*\.?", r"-\1-", regex=True)
+    if dates.str.contains("[A-Za-z]").any():
+        dates = dates.str.replace(r"([A-Za-z]{3})[A-Za-z]*\.?", r"-\1-", regex=True)
     return dates.str.replace(r"[-/., ]+", "-", regex=True).str.strip("-")
 
 
@@ -211,25 +228,32 @@ def _likeliest(dates: pd.Series, readings: dict[str, pd.Series], findings: Findi
 
 def _clock(clocks: pd.Series) -> Spans:
     """Return times of day as spans; without one it is midnight."""
-    words = clocks.fillna("00:00:00").str.replace(",", ".", regex=False)
-    words = words.str.replace(r"^([0-9]{2})([0-9]{2})([0-9]{2})?$", r"\1:\2:\3", regex=True).str.replace(r":$", "", regex=True)
-    half = words.str.extract(r"([AaPp])\.?[Mm]", expand=False).str.lower()
-    parts = words.str.extract(r"^([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?(?:\.([0-9]+))?")
-    hours, minutes, seconds = (parts[i].fillna("0").astype("int64") for i in range(3))
-    twelve = half.notna()
-    valid = (minutes < 60) & (seconds < 60) & (hours < 24) & (~twelve | ((hours >= 1) & (hours <= 12)))
-    hours = hours.where(~twelve, hours % 12 + 12 * (half == "p"))
-    fraction = parts[3].fillna("0").str.pad(9, "right", "0").astype("int64")
-    spans = (((hours * 60 + minutes) * 60 + seconds) * 1_000_000_000 + fraction).to_numpy()
+    words = clocks.where(clocks != "", "00:00:00").str.replace(",", ".", regex=False)
+    digits = words.str.fullmatch(r"[0-9]{4}|[0-9]{6}")
+    if digits.any():
+        spelt = words.str.slice(0, 2) + ":" + words.str.slice(2, 4) + ":" + words.str.slice(4, 6).str.pad(2, "right", "0")
+        words = words.where(~digits, spelt)
+    parts = _parts(words, CLOCK_PARTS)
+    hour, minute, second = (_whole(parts[name]) for name in ("hour", "minute", "second"))
+    half = parts["half"].str.lower().to_numpy()
+    twelve = half != ""
+    valid = (minute < 60) & (second < 60) & (hour < 24) & (~twelve | ((hour >= 1) & (hour <= 12)))
+    hour = np.where(twelve, hour % 12 + 12 * (half == "p"), hour)
+    spans = ((hour * 60 + minute) * 60 + second) * 1_000_000_000 + _whole(parts["part"].str.pad(9, "right", "0"))
     return np.where(valid, spans.astype("timedelta64[ns]"), NONE)
+
+
+def _whole(words: pd.Series) -> NDArray[np.int64]:
+    return np.asarray(words.where(words != "", "0").astype("int64"))
 
 
 def _offsets(words: pd.Series) -> Spans:
     """Return offsets from UTC; none stated is NaT."""
-    parts = words.str.extract(r"([+-])([0-9]{2}):?([0-9]{2})?$")
-    minutes = parts[1].astype("float64") * 60 + parts[2].fillna("0").astype("float64")
-    minutes = minutes.where(parts[0] != "-", -minutes).where(parts[0].notna() | words.isna(), 0.0)
-    return pd.to_timedelta(minutes, unit="min").to_numpy().astype("timedelta64[ns]")
+    offset = np.where(words == "", NONE, np.timedelta64(0, "ns"))
+    parts = _parts(words, r"(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?$")
+    minutes = (_whole(parts["hours"]) * 60 + _whole(parts["minutes"])) * np.where(parts["sign"] == "-", -1, 1)
+    offset[words.index.get_indexer(parts.index)] = minutes.astype("timedelta64[m]")
+    return offset
 
 
 def _report(words: pd.Series, unread: Mask, places: pd.Series, date_format: str | None, findings: Findings) -> None:
@@ -246,55 +270,3 @@ def _report(words: pd.Series, unread: Mask, places: pd.Series, date_format: str 
         findings.fault(f"{place} with date_format={date_format!r}.")
     else:
         findings.fault(f"{place}; {SHOWN}.")
-
-
-def settled(stamps: Stamps, timezone: str | None, findings: Findings) -> tuple[Times, str | None]:
-    """Return naive stamps and their zone: dates keep the day their own zone has, times within the day become UTC."""
-    known, aware = ~np.isnat(stamps.wall), ~np.isnat(stamps.offset)
-    if (known & aware).any() and (known & ~aware).any():
-        findings.refuse(f"{int((known & ~aware).sum())} stamps state no offset from UTC and {int((known & aware).sum())} do. "
-                        "Export all in UTC.")
-    if _are_dates(stamps.wall):
-        return stamps.wall, timezone or stamps.zone or ("UTC" if aware.any() and not stamps.offset[known].any() else None)
-    if aware.any():
-        return _settled_aware(stamps, timezone)
-    return (_localised(stamps.wall, timezone, findings), "UTC") if timezone else (stamps.wall, None)
-
-
-def _are_dates(wall: Times) -> bool:
-    """Return whether all stamps are midnights, but for a first or last row that may be a running session's."""
-    timed = np.flatnonzero(~np.isnat(wall) & (wall.astype("datetime64[D]") != wall))
-    return not len(timed) or (len(timed) == 1 and len(wall) > 3 and timed[0] in (0, len(wall) - 1))
-
-
-def _settled_aware(stamps: Stamps, timezone: str | None) -> tuple[Times, str | None]:
-    if timezone:
-        local = _nanoseconds(pd.DatetimeIndex(stamps.utc, tz="UTC").tz_convert(timezone).tz_localize(None))
-        if _are_dates(local):
-            return local, timezone
-    days = stamps.wall.astype("datetime64[D]")
-    spacing = np.abs(np.diff(np.sort(stamps.wall[~np.isnat(stamps.wall)])))
-    if stamps.offset.astype(np.int64).any() and len(spacing) and np.median(spacing.astype(np.int64)) >= 0.8 * 86_400e9:
-        return days.astype("datetime64[ns]"), timezone or stamps.zone
-    return stamps.utc, "UTC"
-
-
-def _localised(wall: Times, timezone: str, findings: Findings) -> Times:
-    """Return local times as UTC; an hour that happens twice is known by coming twice, the first time in summer time."""
-    index = pd.DatetimeIndex(wall)
-    newest_first = len(index) > 1 and index[0] > index[-1]
-    first = ~index.duplicated(keep="last" if newest_first else "first")
-    sides = (first, np.zeros(len(index), dtype=bool))
-    summer, winter = (_utc(index.tz_localize(timezone, ambiguous=side, nonexistent="NaT")) for side in sides)
-    never = np.isnat(summer) & ~np.isnat(wall)
-    if never.any():
-        findings.fault(f"{day(wall[never][0])} does not exist in {timezone} (clocks went forward). Is it the right zone?")
-    once = (summer != winter) & ~index.duplicated(keep=False) & ~np.isnat(wall) & ~never
-    if once.any():
-        findings.fault(f"{day(wall[once][0])} happens twice in {timezone} (clocks went back) but stands here once: "
-                       "which one is open. Export in UTC.")
-    return summer
-
-
-def _utc(index: pd.DatetimeIndex) -> Times:
-    return _nanoseconds(index.tz_convert(None))

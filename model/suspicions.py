@@ -76,6 +76,8 @@ def _unit_note(bars: pd.DataFrame) -> str | None:
 def _isolated(close: Floats) -> NDArray[np.intp]:
     """Return the misplaced bars after which the price returns; where it stays there, it is a split or a real move."""
     wrong = misplaced_units(close)
+    if not len(wrong):
+        return wrong
     left = np.setdiff1d(np.arange(len(close)), wrong)
     before, after = np.searchsorted(left, wrong) - 1, np.searchsorted(left, wrong)
     inside = (before >= 0) & (after < len(left))

@@ -1,0 +1,60 @@
+"""Zones: wall clocks as stamps without a time zone; dates keep the day of their own zone, times within the day become UTC."""
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from model.faults import Findings, day
+from model.stamps import Stamps, Times, nanoseconds
+
+
+def settled(stamps: Stamps, timezone: str | None, findings: Findings) -> tuple[Times, str | None]:
+    """Return naive stamps and their zone: dates keep the day their own zone has, times within the day become UTC."""
+    known, aware = ~np.isnat(stamps.wall), ~np.isnat(stamps.offset)
+    if (known & aware).any() and (known & ~aware).any():
+        findings.refuse(f"{int((known & ~aware).sum())} stamps state no offset from UTC and {int((known & aware).sum())} do. "
+                        "Export all in UTC.")
+    if _are_dates(stamps.wall):
+        return stamps.wall, timezone or stamps.zone or ("UTC" if aware.any() and not stamps.offset[known].any() else None)
+    if aware.any():
+        return _settled_aware(stamps, timezone)
+    return (_localised(stamps.wall, timezone, findings), "UTC") if timezone else (stamps.wall, None)
+
+
+def _are_dates(wall: Times) -> bool:
+    """Return whether all stamps are midnights, but for a first or last row that may be a running session's."""
+    timed = np.flatnonzero(~np.isnat(wall) & (wall.astype("datetime64[D]") != wall))
+    return not len(timed) or (len(timed) == 1 and len(wall) > 3 and timed[0] in (0, len(wall) - 1))
+
+
+def _settled_aware(stamps: Stamps, timezone: str | None) -> tuple[Times, str | None]:
+    if timezone:
+        local = nanoseconds(pd.DatetimeIndex(stamps.utc, tz="UTC").tz_convert(timezone).tz_localize(None))
+        if _are_dates(local):
+            return local, timezone
+    days = stamps.wall.astype("datetime64[D]")
+    spacing = np.abs(np.diff(np.sort(stamps.wall[~np.isnat(stamps.wall)])))
+    if stamps.offset.astype(np.int64).any() and len(spacing) and np.median(spacing.astype(np.int64)) >= 0.8 * 86_400e9:
+        return days.astype("datetime64[ns]"), timezone or stamps.zone
+    return stamps.utc, "UTC"
+
+
+def _localised(wall: Times, timezone: str, findings: Findings) -> Times:
+    """Return local times as UTC; an hour that happens twice is known by coming twice, the first time in summer time."""
+    index = pd.DatetimeIndex(wall)
+    newest_first = len(index) > 1 and index[0] > index[-1]
+    first = ~index.duplicated(keep="last" if newest_first else "first")
+    sides = (first, np.zeros(len(index), dtype=bool))
+    summer, winter = (_utc(index.tz_localize(timezone, ambiguous=side, nonexistent="NaT")) for side in sides)
+    never = np.isnat(summer) & ~np.isnat(wall)
+    if never.any():
+        findings.fault(f"{day(wall[never][0])} does not exist in {timezone} (clocks went forward). Is it the right zone?")
+    once = (summer != winter) & ~index.duplicated(keep=False) & ~np.isnat(wall) & ~never
+    if once.any():
+        findings.fault(f"{day(wall[once][0])} happens twice in {timezone} (clocks went back) but stands here once: "
+                       "which one is open. Export in UTC.")
+    return summer
+
+
+def _utc(index: pd.DatetimeIndex) -> Times:
+    return nanoseconds(index.tz_convert(None))
