@@ -49,8 +49,8 @@ class FeatureBuffer:
         self.bars_needed = LOOKBACK + sequence_length - 1
         self.number = 0
         self._bar: tuple[float, ...] = ()
-        self._values = Tail(self.bars_needed, (5,), np.float64)
-        self._stamps = Tail(self.bars_needed, (), np.int64)
+        self._values = Tail(self.bars_needed + 1, (5,), np.float64)  # one more: while a bar grows, the one before is wanted
+        self._stamps = Tail(self.bars_needed + 1, (), np.int64)
         self._rows = Tail(sequence_length, (len(FEATURE_NAMES),), np.float64)
         self._missing = 0  # newest bars whose feature rows are not computed yet
         self._engineer = FeatureEngineer()
@@ -58,12 +58,7 @@ class FeatureBuffer:
     @property
     def ready(self) -> bool:
         """True once there are bars for a whole window."""
-        return len(self._values) == self.bars_needed
-
-    @property
-    def stamps(self) -> NDArray[np.int64]:
-        """The stamps of the last bars in nanoseconds, oldest first; 150 when `ready`."""
-        return self._stamps.last(self.bars_needed)
+        return len(self._values) >= self.bars_needed
 
     @property
     def window(self) -> NDArray[np.float64]:
@@ -75,6 +70,11 @@ class FeatureBuffer:
                 self._rows.append(row)
             self._missing = 0
         return self._rows.last(self.sequence_length)
+
+    def inputs(self, ago: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the raw bars that the window depends on, values (150, 5) and stamps (150,); with ago=-1 one bar earlier."""
+        count = self.bars_needed - ago
+        return self._values.last(count)[:self.bars_needed], self._stamps.last(count)[:self.bars_needed]
 
     def update(self, number: int, stamp: int, open: float, high: float, low: float, close: float, volume: float) -> bool:
         """Take bar `number`, stamped in nanoseconds since 1970; True if this changed the window.

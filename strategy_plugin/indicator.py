@@ -46,7 +46,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         self._batch: _Batch | None = None
         self._seen = 0
         self._probability = np.nan
-        self._checked = False
+        self._unchecked: dict[int, int] | None = {}  # the host's own stamps, until there are enough to tell the interval
         self.addminperiod(self._buffer.bars_needed)
 
     def stamp(self, ago: int = 0) -> int:
@@ -57,6 +57,12 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     def faults(self) -> Counter[str]:
         """The bars at fault, counted by their first fault."""
         return self._batch.faults if self._batch is not None else self._gate.counts
+
+    def inputs(self, ago: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the raw bars that the value depends on, (150, 5) and their stamps (150,); fewer until there are so many."""
+        if self._batch is None:
+            return self._buffer.inputs(ago)
+        return self._batch.inputs(len(self.data) + ago, self._buffer.bars_needed)
 
     def prenext(self) -> None:
         self.next()  # the window fills from the first bar on
@@ -87,17 +93,22 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     def _take(self, number: int, ago: int) -> bool | None:
         """Show one bar to the buffer: True if the window changed, None if the bar is at fault."""
         data = self.data
-        stamp = self.stamp(ago)
-        bar = self._gate.admit(number, stamp, (data.open[ago], data.high[ago], data.low[ago], data.close[ago], data.volume[ago]))
-        return None if bar is None else self._buffer.update(number, stamp, *bar)
+        shown = (data.open[ago], data.high[ago], data.low[ago], data.close[ago], data.volume[ago])
+        stamp = nanoseconds(data.datetime[ago])
+        bar = self._gate.admit(number, stamp, shown)
+        if bar is None:
+            return None
+        if self._unchecked is not None:
+            self._unchecked[number] = stamp
+        return self._buffer.update(number, self.stamp(ago), *bar)
 
     def _predict(self) -> float:
         checkpoint = self.schedule.at(self.stamp())
         if checkpoint is None or not self._buffer.ready:
             return np.nan
-        if not self._checked:
-            require_interval(self.schedule, self._buffer.stamps, self.data)
-            self._checked = True
+        if self._unchecked is not None:
+            require_interval(self.schedule, np.array(list(self._unchecked.values())), self.data)
+            self._unchecked = None
         return float(checkpoint.predict(self._buffer.window)[-1])
 
 
@@ -108,17 +119,24 @@ class _Batch:
         size = data.buflen()
         # Copies: a view of the host's arrays would forbid it to append the next bar.
         columns = [np.array(getattr(data, field).array[:size]) for field in FIELDS]
-        self._data = data
-        self.stamps = nanoseconds_of(np.array(data.datetime.array[:size]), whole_days)
-        self.values, self.clean, self.faults = clean_bars(np.column_stack(columns), self.stamps)
+        days = np.array(data.datetime.array[:size])
+        shown = nanoseconds_of(days)
+        values, self._clean, self.faults = clean_bars(np.column_stack(columns), shown)
+        self._data, self._shown = data, shown[self._clean]
+        self._values, self._stamps = values[self._clean], nanoseconds_of(days, whole_days)[self._clean]
+        self._ranks = np.cumsum(self._clean)  # how many clean bars there are up to each bar
 
     def probabilities(self, schedule: Schedule) -> NDArray[np.float64]:
-        values, stamps = self.values[self.clean], self.stamps[self.clean]
-        if len(stamps) > 1:
-            require_interval(schedule, stamps, self._data)
-        found = np.full(len(self.clean), np.nan)
-        found[self.clean] = remembered(schedule, values, stamps)
+        if len(self._shown) > 1:
+            require_interval(schedule, self._shown, self._data)
+        found = np.full(len(self._clean), np.nan)
+        found[self._clean] = remembered(schedule, self._values, self._stamps)
         return found
+
+    def inputs(self, number: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        stop = int(self._ranks[number - 1])
+        reach = slice(max(0, stop - count), stop)
+        return self._values[reach], self._stamps[reach]
 
 
 def require_interval(schedule: Schedule, stamps: NDArray[np.int64], data: bt.feed.AbstractDataBase) -> None:

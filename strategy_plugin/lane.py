@@ -19,6 +19,11 @@ class Lane:
         # A replayed feed grows its newest bar: the last complete one is the one before.
         self._ago = -1 if data.replaying else 0
 
+    @property
+    def indicator(self) -> Any:
+        """The DirectionProbability of this data, None where the feed brings the probabilities along."""
+        return getattr(self.signal, "indicator", None)
+
     def moved(self) -> bool:
         """True once for each new bar: hosts call again when another feed moves, and after this one has ended."""
         number = len(self.data)

@@ -170,5 +170,5 @@ def require_golden(checkpoint: Checkpoint, name: str) -> None:
     for part, values in found.items():
         difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
         if not difference <= TOLERANCE:
-            raise CheckpointError(f"{name} does not serve as it was trained: its golden {part} come out {difference:.2g} off, at "
-                                  f"most {TOLERANCE:.0e} is allowed. Use the version that wrote it, or train again.")
+            raise CheckpointError(f"{name} does not serve as it was trained: its golden {part} come out {difference:.2g} off, "
+                                  f"at most {TOLERANCE:.0e} is allowed. Use the version that wrote it, or train again.")

@@ -19,7 +19,7 @@ class ModelSignal:
     """Reads a DirectionProbability indicator and the checkpoint in force there."""
 
     def __init__(self, indicator: Any, enter: float | None, exit: float | None) -> None:
-        self._indicator = indicator
+        self.indicator = indicator
         self._schedule = indicator.schedule
         self._given = (enter, exit)
         self._checkpoint: Any = None
@@ -29,12 +29,12 @@ class ModelSignal:
     @property
     def faults(self) -> Counter[str]:
         """The bars that the model was not shown, by fault."""
-        faults: Counter[str] = self._indicator.faults
+        faults: Counter[str] = self.indicator.faults
         return faults
 
     def read(self, ago: int) -> Reading:
         """Return the reading of a bar that is complete; to be called once for each."""
-        stamp = self._indicator.stamp(ago)
+        stamp = self.indicator.stamp(ago)
         checkpoint = self._schedule.at(stamp)
         if checkpoint is None:
             return NOTHING
@@ -42,7 +42,7 @@ class ModelSignal:
             self._take(checkpoint, stamp)
         elif stamp > self._until:
             self._age += 1
-        return Reading(self._indicator.probability[ago], self._current, checkpoint.digest, self._age, stamp < self._until)
+        return Reading(self.indicator.probability[ago], self._current, checkpoint.digest, self._age, stamp < self._until)
 
     def _take(self, checkpoint: Any, stamp: int) -> None:
         self._checkpoint, self._current = checkpoint, self._thresholds(checkpoint)
@@ -59,8 +59,8 @@ class LineSignal:
 
     def __init__(self, data: Any, enter: float | None, exit: float | None) -> None:
         if not hasattr(data, "probability"):
-            raise ValueError(f"`checkpoint` is empty, so data {data._name!r} must have a line named probability, "
-                             f"got {', '.join(data.getlinealiases())}. Give a checkpoint, or a feed class with lines = ('probability',).")
+            raise ValueError(f"`checkpoint` is empty, so data {data._name!r} must have a line named probability, got "
+                             f"{', '.join(data.getlinealiases())}. Give a checkpoint, or a feed class with such a line.")
         if enter is None or exit is None:
             raise ValueError(f"`enter` and `exit` must be given where `checkpoint` is empty, got enter={enter} and exit={exit}. "
                              "A feed of probabilities has no thresholds of its own.")

@@ -1,5 +1,6 @@
 """What the tests of the plugin are made of: random bars, and small networks with random weights that need no training."""
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,19 +31,23 @@ def random_bars(count: int = 400, seed: int = 0, start: str = "2020-01-01", freq
 def random_checkpoint(
     bars: pd.DataFrame, trained_until: Any = None, *, seed: int = 0, golden: bool = True, **changes: Any,
 ) -> Checkpoint:
-    """A network of six cells whose random weights spread its probabilities over much of (0, 1) on these bars."""
+    """A network of six cells with random weights, whose probabilities on these bars spread around one half."""
     torch.manual_seed(seed)
     features = FeatureEngineer().transform(bars).to_numpy()
     mean, scale = features.mean(axis=0).tolist(), np.maximum(features.std(axis=0), 1e-3).tolist()
     scaler = Scaler(tuple(mean), tuple(scale), (True,) * len(FEATURE_NAMES))
+    weights = BiLSTMClassifier(SMALL).state_dict()
     fields: dict[str, Any] = dict(
-        network=SMALL, weights=BiLSTMClassifier(SMALL).state_dict(), scaler=scaler, label="open", horizon=1,
-        sequence_length=50, temperature=0.05, enter=0.5, exit=0.5, trained_until=pd.Timestamp(trained_until or bars.index[0]),
+        network=SMALL, weights=weights, scaler=scaler, label="open", horizon=1,
+        sequence_length=50, temperature=1.0, enter=0.5, exit=0.5, trained_until=pd.Timestamp(trained_until or bars.index[0]),
         instrument="random",
         bar_interval=bars.index[1] - bars.index[0], timezone=None, stamp="open", parts={}, metrics={}, history=[], config={},
         versions={})
+    logits = Checkpoint(**fields).logits(features)
+    weights["head.bias"] -= float(np.median(logits) + 0.01 * logits.std())  # no bar at exactly one half
+    fields["temperature"] = float(logits.std())
     checkpoint = Checkpoint(**(fields | changes))
-    return Checkpoint(**(fields | changes | {"golden": golden_of(checkpoint, bars)})) if golden else checkpoint
+    return replace(checkpoint, golden=golden_of(checkpoint, bars)) if golden else checkpoint
 
 
 def golden_of(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:

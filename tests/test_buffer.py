@@ -1,6 +1,4 @@
 """The rolling window: what it holds depends on the bars alone, never on how often or in which calls they were shown."""
-import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +40,7 @@ def test_what_was_shown_how_often_leaves_no_trace(shows: list[tuple[int, bool]])
             assert not reads or buffer.window is not None
         buffer.update(number, STAMPS[number - 1], *VALUES[number - 1])
     assert (buffer.window == fed(BARS.iloc[:len(shows)]).window).all()
-    assert (buffer.stamps == STAMPS[len(shows) - 150:len(shows)]).all()
+    assert (buffer.inputs()[1] == STAMPS[len(shows) - 150:len(shows)]).all()
 
 
 def test_an_unchanged_bar_says_that_nothing_changed() -> None:
@@ -65,6 +63,8 @@ def test_history_before_the_last_150_bars_leaves_no_trace() -> None:
     assert (fed(BARS).window == fed(BARS.iloc[-150:]).window).all()
 
 
-def test_stamps_are_those_of_the_bars_in_the_window() -> None:
-    assert pd.DatetimeIndex(fed(BARS).stamps.view("datetime64[ns]")).equals(BARS.index[-150:].rename(None))
-    assert fed(BARS).stamps.dtype == np.int64
+@pytest.mark.parametrize("ago", [0, -1])
+def test_the_inputs_are_the_raw_bars_that_the_window_depends_on(ago: int) -> None:
+    values, stamps = fed(BARS).inputs(ago)
+    assert values.tolist() == VALUES[850 + ago:1_000 + ago]
+    assert stamps.tolist() == STAMPS[850 + ago:1_000 + ago]

@@ -1,0 +1,110 @@
+"""The indicator: its values are the checkpoint's, whatever the host does with its bars."""
+from pathlib import Path
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+import pytest
+from hosts import feed, host, series, shown
+from makers import random_bars, random_checkpoint
+
+from model.checkpoint import Checkpoint, CheckpointError
+from strategy_plugin import DirectionProbability, Schedule
+
+
+@pytest.mark.parametrize("count", [1, 149, 150, 151, 400])
+@pytest.mark.parametrize("runonce", [True, False])
+def test_the_line_is_the_checkpoints_probability_from_bar_150_on(
+    bars: pd.DataFrame, checkpoint: Checkpoint, checkpoint_path: str, count: int, runonce: bool,
+) -> None:
+    values = series(shown(host(feed(bars.iloc[:count]), runonce=runonce), checkpoint_path).values, count)
+    assert np.isnan(values[:149]).all()
+    if count >= 150:
+        assert np.abs(values[149:] - checkpoint.probabilities(bars.iloc[:count])).max() < 1e-6
+
+
+@pytest.mark.parametrize("runonce", [True, False])
+def test_a_folder_serves_each_bar_by_the_checkpoint_in_force(bars: pd.DataFrame, tmp_path: Path, runonce: bool) -> None:
+    for number in (200, 300):
+        random_checkpoint(bars, bars.index[number], seed=number).save(tmp_path / f"{number}.ckpt")
+    expected = Schedule(str(tmp_path)).probabilities(bars.to_numpy(), bars.index.asi8)
+    values = series(shown(host(feed(bars), runonce=runonce), str(tmp_path)).values, 400)
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6)
+    assert np.isnan(values[:200]).all() and np.isfinite(values[200:]).all()
+
+
+@pytest.mark.parametrize("runonce", [True, False])
+def test_bars_at_fault_get_no_value_and_leave_no_trace(bars: pd.DataFrame, checkpoint_path: str, runonce: bool) -> None:
+    faulty = bars.copy()
+    faulty.iloc[[0, 120, 260, 261], 3] = np.nan
+    strategy = shown(host(feed(faulty), runonce=runonce), checkpoint_path)
+    clean = faulty["close"].notna().to_numpy()
+    expected = Schedule(checkpoint_path).probabilities(faulty.to_numpy()[clean], faulty.index.asi8[clean])
+    values = series(strategy.values, 400)
+    assert np.isnan(values[~clean]).all()
+    np.testing.assert_allclose(values[clean], expected, rtol=0, atol=1e-6)
+    assert strategy.indicator.faults == {"a price that is not finite": 4}
+
+
+@pytest.mark.parametrize("runonce", [True, False])
+def test_a_feed_without_volume_has_volume_zero(
+    bars: pd.DataFrame, checkpoint: Checkpoint, checkpoint_path: str, runonce: bool,
+) -> None:
+    values = series(shown(host(feed(bars.drop(columns="volume")), runonce=runonce), checkpoint_path).values, 400)
+    assert np.abs(values[149:] - checkpoint.probabilities(bars.assign(volume=0.0))).max() < 1e-6
+
+
+@pytest.mark.parametrize("runonce", [True, False])
+def test_the_hosts_time_of_day_on_daily_bars_means_nothing(
+    bars: pd.DataFrame, checkpoint: Checkpoint, checkpoint_path: str, runonce: bool,
+) -> None:
+    late = bars.set_axis(bars.index + pd.Timedelta("23:59:59.999989"))
+    values = series(shown(host(feed(late), runonce=runonce), checkpoint_path).values, 400)
+    assert np.abs(values[149:] - checkpoint.probabilities(bars)).max() < 1e-6
+
+
+@pytest.mark.parametrize("runonce", [True, False])
+def test_bars_of_another_interval_are_refused(checkpoint_path: str, runonce: bool) -> None:
+    hourly = host(feed(random_bars(200, freq="h"), name="hourly"), runonce=runonce)
+    with pytest.raises(CheckpointError, match="data 'hourly' must have bars 1 days 00:00:00 apart .* got 0 days 01:00:00"):
+        shown(hourly, checkpoint_path)
+
+
+def test_what_is_no_feed_of_bars_is_refused(bars: pd.DataFrame, checkpoint_path: str) -> None:
+    class OnALine(bt.Strategy):  # type: ignore[misc]
+        def __init__(self) -> None:
+            DirectionProbability(self.data.close, checkpoint=checkpoint_path)
+
+    cerebro = host(feed(bars))
+    cerebro.addstrategy(OnALine)
+    with pytest.raises(TypeError, match="must be given a feed of bars, got LineSeriesStub without open, high, low"):
+        cerebro.run()
+
+
+def test_a_strategy_of_the_users_own_starts_when_the_indicator_is_ready(bars: pd.DataFrame, checkpoint_path: str) -> None:
+    class Own(bt.Strategy):  # type: ignore[misc]
+        first = 0
+
+        def __init__(self) -> None:
+            self.probability = DirectionProbability(self.data, checkpoint=checkpoint_path)
+
+        def next(self) -> None:
+            self.first = self.first or len(self)
+
+    cerebro = host(feed(bars))
+    cerebro.addstrategy(Own)
+    assert cerebro.run()[0].first == 150
+
+
+def test_two_indicators_on_one_feed_do_not_disturb_each_other(bars: pd.DataFrame, checkpoint_path: str) -> None:
+    class Twice(bt.Strategy):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.one = DirectionProbability(self.data, checkpoint=checkpoint_path)
+            self.two = DirectionProbability(self.data, checkpoint=checkpoint_path)
+
+        def next(self) -> None:
+            assert self.one.probability[0] == self.two.probability[0]
+
+    cerebro = host(feed(bars), runonce=False)
+    cerebro.addstrategy(Twice)
+    cerebro.run()

@@ -1,0 +1,196 @@
+"""The parity certificate: features, probabilities and orders are the same in every clock that Backtrader has."""
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+import pytest
+from hosts import MODES, Fill, Shown, feed, host, series, shown, traded
+from makers import random_bars, random_checkpoint
+
+from model.checkpoint import Checkpoint
+from model.features import FeatureEngineer
+from model.sample import sample_bars
+from strategy_plugin.decision import target
+
+TOLERANCE = 1e-6
+COUNT = 230
+BARS = random_bars(COUNT)
+LIMITS = {"enter": 0.5, "exit": 0.5}
+
+
+@pytest.fixture(scope="module")
+def model() -> Checkpoint:
+    return random_checkpoint(BARS, seed=3)
+
+
+@pytest.fixture(scope="module")
+def path(model: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("parity") / "random.ckpt"
+    model.save(path)
+    return str(path)
+
+
+def weekly(cerebro: Any) -> None:
+    cerebro.resampledata(cerebro.datas[0], timeframe=bt.TimeFrame.Weeks, name="weekly")
+
+
+def slower(cerebro: Any) -> None:
+    rules = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+    cerebro.adddata(feed(BARS.resample("3D").agg(rules), "slower", timeframe=bt.TimeFrame.Weeks))
+
+
+def shorter(cerebro: Any) -> None:
+    cerebro.adddata(feed(BARS.iloc[40:130], "shorter", timeframe=bt.TimeFrame.Weeks))
+
+
+def replayed(cerebro: Any) -> None:
+    cerebro.replaydata(feed(BARS.iloc[:60], "source"), timeframe=bt.TimeFrame.Weeks, name="replayed")
+
+
+# The host itself fails with exactbars=1 and a feed that has no bar at some step of another: see the last test but one.
+BESIDES: dict[str, Callable[[Any], None]] = {
+    "alone": lambda cerebro: None, "weekly": weekly, "slower": slower, "shorter": shorter, "replayed": replayed}
+CLOCKS = [pytest.param(mode, beside, id=f"{beside}-{mode}") for beside in BESIDES for mode in MODES
+          if not (beside in ("slower", "shorter") and mode.get("exactbars") == 1)]
+
+
+@pytest.mark.parametrize("mode, beside", CLOCKS)
+def test_every_clock_shows_the_checkpoints_probabilities_and_sends_the_same_orders(
+    model: Checkpoint, path: str, mode: dict[str, Any], beside: str,
+) -> None:
+    cerebro = host(feed(BARS), **mode)
+    BESIDES[beside](cerebro)
+    strategy = traded(cerebro, checkpoint=path, allow_short=True, **LIMITS)
+    expected = model.probabilities(BARS).to_numpy()
+    assert np.abs(series(strategy.shown["data"], COUNT)[149:] - expected).max() < TOLERANCE
+    assert_same(strategy.fills["data"], reference(BARS, expected))
+
+
+class Compared(Shown):
+    """Compares the inputs of every value with those of training."""
+
+    params = (("rows", 0),)
+
+    def next(self) -> None:
+        super().next()
+        number = len(self.data)
+        if number < 150:
+            return
+        values, stamps = self.indicator.inputs()
+        rows = FeatureEngineer().rows(values, stamps.view("datetime64[ns]"))
+        assert (rows == ROWS[number - 150:number - 100]).all()
+        assert self.indicator._batch or (self.indicator._buffer.window == rows).all()
+        self.p.rows += 1
+
+
+ROWS = FeatureEngineer().transform(BARS).to_numpy()
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_every_clock_computes_the_feature_rows_of_training_bit_for_bit(path: str, mode: dict[str, Any]) -> None:
+    cerebro = host(feed(BARS), **mode)
+    cerebro.addstrategy(Compared, checkpoint=path)
+    assert cerebro.run()[0].p.rows == COUNT - 149
+
+
+def weeks(bars: pd.DataFrame) -> pd.DataFrame:
+    """Whole weeks from Monday to Sunday, stamped by their last day."""
+    rules = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+    return bars.resample("W-SUN").agg(rules)
+
+
+@pytest.fixture(scope="module")
+def days() -> pd.DataFrame:
+    return random_bars(7 * 175, seed=1, start="2018-01-01")  # a Monday
+
+
+@pytest.fixture(scope="module")
+def weekly_model(days: pd.DataFrame) -> Checkpoint:
+    return random_checkpoint(weeks(days), seed=3)
+
+
+def test_a_replayed_feed_ends_each_bar_with_the_probability_of_the_whole_bar(
+    days: pd.DataFrame, weekly_model: Checkpoint, tmp_path: Path,
+) -> None:
+    weekly_model.save(tmp_path / "weekly.ckpt")
+    cerebro = host()
+    cerebro.replaydata(feed(days, "days"), timeframe=bt.TimeFrame.Weeks)
+    strategy = shown(cerebro, str(tmp_path / "weekly.ckpt"))
+    assert strategy.calls >= len(days) and len(strategy.values) == 175
+    assert np.abs(series(strategy.values, 175)[149:] - weekly_model.probabilities(weeks(days)).to_numpy()).max() < TOLERANCE
+
+
+def test_on_a_replayed_feed_the_strategy_decides_on_whole_bars_when_the_next_one_begins(
+    days: pd.DataFrame, weekly_model: Checkpoint, tmp_path: Path,
+) -> None:
+    weekly_model.save(tmp_path / "weekly.ckpt")
+    cerebro = host()
+    cerebro.replaydata(feed(days, "days"), timeframe=bt.TimeFrame.Weeks)
+    strategy = traded(cerebro, checkpoint=str(tmp_path / "weekly.ckpt"), allow_short=True, **LIMITS)
+    assert_same(strategy.fills["days"], replay_reference(days, weekly_model.probabilities(weeks(days)).to_numpy()))
+
+
+def test_a_resampled_feed_shows_the_probabilities_of_its_own_bars(
+    days: pd.DataFrame, weekly_model: Checkpoint, tmp_path: Path,
+) -> None:
+    weekly_model.save(tmp_path / "weekly.ckpt")
+    cerebro = host(feed(days, "days"))
+    cerebro.resampledata(cerebro.datas[0], timeframe=bt.TimeFrame.Weeks)
+    strategy = shown(cerebro, str(tmp_path / "weekly.ckpt"), data_number=1)
+    expected = weekly_model.probabilities(weeks(days)).to_numpy()
+    assert np.abs(series(strategy.values, 175)[149:] - expected).max() < TOLERANCE
+    assert strategy.calls > 1_000  # many calls for each of the 175 bars
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [{}, {"live": True}], ids=str)
+def test_the_whole_sample_gives_the_same_orders_bar_by_bar_and_preloaded(tmp_path: Path, mode: dict[str, Any]) -> None:
+    bars = sample_bars()
+    checkpoint = random_checkpoint(bars, seed=5)
+    checkpoint.save(tmp_path / "sample.ckpt")
+    strategy = traded(host(feed(bars), **mode), checkpoint=str(tmp_path / "sample.ckpt"), **LIMITS)
+    expected = checkpoint.probabilities(bars).to_numpy()
+    assert np.abs(series(strategy.shown["data"], len(bars))[149:] - expected).max() < TOLERANCE
+    assert_same(strategy.fills["data"], reference(bars, expected, allow_short=False))
+
+
+@pytest.mark.parametrize("beside", [slower, shorter])
+def test_the_host_fails_by_itself_where_the_certificate_has_a_gap(beside: Callable[[Any], None]) -> None:
+    cerebro = host(feed(BARS), exactbars=1)
+    beside(cerebro)
+    cerebro.addstrategy(bt.Strategy)
+    with pytest.raises(IndexError, match="deque index out of range"):
+        cerebro.run()
+
+
+def reference(bars: pd.DataFrame, probabilities: Any, allow_short: bool = True) -> list[Fill]:
+    """What a trader does who decides at each close and fills at the next open, without Backtrader."""
+    assert np.nanmin(np.abs(probabilities - LIMITS["enter"])) > TOLERANCE, "a decision would hang on rounding"
+    cash, position, order, fills = 10_000.0, 0.0, 0.0, []
+    known = np.concatenate((np.full(len(bars) - len(probabilities), np.nan), probabilities))
+    for number, (open, close, probability) in enumerate(zip(bars["open"], bars["close"], known), start=1):
+        if order:
+            cash, position = cash - order * open - abs(order) * open * 0.001, position + order
+            fills.append(Fill(number, order, open, "Completed"))
+        held = int(np.sign(round(position, 9)))
+        wanted = target(probability, held, allow_short=allow_short, **LIMITS)
+        order = wanted * 0.95 * (cash + position * close) / close - position if wanted != held else 0.0
+    return fills
+
+
+def replay_reference(days: pd.DataFrame, probabilities: Any) -> list[Fill]:
+    """What a trader does who learns on Monday what the week was, and fills at Tuesday's open."""
+    mondays, tuesdays = days.iloc[::7], days.iloc[1::7]
+    # The decision on week k is made on Monday of week k + 1; the broker's bar of that decision closes there.
+    shifted = pd.DataFrame({"open": np.r_[np.nan, tuesdays["open"]], "close": np.r_[mondays["close"], np.nan]})
+    fills = reference(shifted, np.r_[probabilities[:-1], np.nan], allow_short=True)
+    return [fill._replace(bar=fill.bar - 1) for fill in fills]
+
+
+def assert_same(found: list[Fill], expected: list[Fill]) -> None:
+    assert len(expected) > 5
+    assert [(fill.bar, fill.status) for fill in found] == [(fill.bar, fill.status) for fill in expected]
+    np.testing.assert_allclose([fill[1:3] for fill in found], [fill[1:3] for fill in expected], rtol=1e-9)
