@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from model.calibration import fit_temperature, log_loss
 from model.features import FeatureEngineer
-from model.windows import DataPreprocessor, Split, make_labels
+from model.windows import DataPreprocessor, Split, known_after, make_labels
 
 Array = NDArray[np.float64]
 
@@ -72,14 +72,17 @@ class Examples:
 def cut(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int) -> Examples:
     """Cut bars into windows of which only the first `learned` bars' are split for learning, as `fit` on these would.
 
-    All windows after them are judged, together with the test part.
+    All windows after them are judged, together with the test part. Raises ValueError where there are none.
     """
     features = FeatureEngineer().transform(bars)
     labels = make_labels(bars, preprocessor.label, preprocessor.horizon).loc[features.index]
     _, outcomes = preprocessor.create_sequences(features, labels)
-    train, validation, test = preprocessor.split(len(outcomes) - (len(bars) - learned))
+    train, validation, _ = preprocessor.split(len(outcomes) - (len(bars) - learned))
     scaler = preprocessor.fit_scaler(features, train)
-    judged = slice(test.start, len(outcomes))
+    judged = slice(validation.stop + known_after(preprocessor.label, preprocessor.horizon) - 1, len(outcomes))
+    if judged.start >= judged.stop:
+        raise ValueError(f"a window must be left to judge after the {learned} bars that are learned from, "
+                         f"got {len(bars)} bars in all. Give more bars, or leave a test part.")
     rows = scaler.transform(features.to_numpy())
     return Examples(features, rows, outcomes, (train, validation, judged), preprocessor.sequence_length)
 

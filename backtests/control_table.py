@@ -85,8 +85,8 @@ def code_digest() -> str:
 def measure(control: Control) -> Row:
     """Train on a control's market and score the network, the baselines and the best forecast on the same windows."""
     sample = control.sample()
-    checkpoint = fit(sample.bars.iloc[:control.bars], control.config)
     examples = cut(sample.bars, control.config.preprocessor, control.bars)
+    checkpoint = fit(sample.bars.iloc[:control.bars], control.config)
     return {"market": control.market, "seed": control.seed, "bars": control.bars, "fresh": control.fresh,
             **judged(examples, sample, checkpoint.predict(examples.raw_rows)), **training_figures(checkpoint),
             **_named_scores(examples.labels_of(2), baseline_probabilities(examples))}

@@ -41,6 +41,16 @@ def test_all_windows_after_validation_are_judged() -> None:
     assert len(sample.decided_at) == len(sample.labels_of(2)) == len(sample.last_rows(2)) == len(sample.flat_windows(2))
 
 
+def test_without_a_test_part_the_first_window_judged_is_decided_when_the_last_label_is_known() -> None:
+    sample = cut(market("echo", 600).bars, DataPreprocessor(train=.8, validation=.2), 500)
+    assert sample.decided_at[0] == market("echo", 600).bars.index[499]
+
+
+def test_where_no_window_is_left_to_judge_that_is_said() -> None:
+    with pytest.raises(ValueError, match=r"a window must be left to judge after the 500 bars .* got 500 bars in all\. Give"):
+        cut(market("echo", 500).bars, DataPreprocessor(train=.8, validation=.2), 500)
+
+
 def test_a_window_ends_with_its_last_row_at_its_decision() -> None:
     sample = examples("echo")
     np.testing.assert_array_equal(np.sort(sample.flat_windows(2)[0].reshape(86, 50)[:, -1]), np.sort(sample.last_rows(2)[0]))
