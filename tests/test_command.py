@@ -14,11 +14,9 @@ import pandas as pd
 import pytest
 from cyclopts import App, Parameter
 
-from model.bars import BarsError, BarsWarning
-from model.checkpoint import CheckpointError
+from model import BarsError, BarsWarning, CheckpointError, TrainingDiverged
 from model.command import BarsOptions, describe_bars, run
 from model.files import OutputError
-from model.training import TrainingDiverged
 
 
 @dataclass(frozen=True)

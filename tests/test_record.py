@@ -148,6 +148,13 @@ def test_what_is_no_checkpoint_at_all_is_refused(tmp_path: Path, name: str, reas
     assert reason in str(refused.value)
 
 
+def test_a_file_that_something_was_written_after_is_refused_unread(small: bytes, tmp_path: Path) -> None:
+    (tmp_path / "long.ckpt").write_bytes(small + b"more")
+    message = f"it must be {len(small)} bytes long, got {len(small) + 4}; it is not whole, or more was written after it."
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint.load(tmp_path / "long.ckpt")
+
+
 def test_a_device_that_never_ends_is_refused() -> None:
     with pytest.raises(CheckpointError, match="/dev/zero cannot be read: it is not a file"):
         Checkpoint.load("/dev/zero")
