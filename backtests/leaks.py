@@ -6,7 +6,7 @@ was computed at or before the cut must not notice.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,16 @@ from model.scaling import Scaler
 from model.windows import Split
 
 Compute = Callable[[pd.DataFrame], pd.DataFrame | pd.Series]
+SCALER_FIGURES = [f"{figure} of {name}" for name in FEATURE_NAMES for figure in ("mean", "scale", "mask")]
 Table = NDArray[Any]  # (bars, items)
 Mask = NDArray[np.bool_]
 Stamps = pd.Index | Sequence[None]
+Tolerance: TypeAlias = float | tuple[float, ...]  # of all items, or of each
+# the bars with another future behind a position, each with its description
+Futures: TypeAlias = Callable[[pd.DataFrame, int], Iterator[tuple[str, pd.DataFrame]]]
 Track = Callable[[Sequence[int]], Iterable[int]]  # shows progress over what it passes on; `iter` shows none
 
-AHEAD = 20  # poisoned bars behind a bar that is recomputed from its own bars alone
+AHEAD = 20  # poisoned bars where not the whole future is
 POISON = 10.0
 LATER = pd.Timedelta(days=3, hours=5)  # a poisoned future comes later, too
 LARGEST_Z = 4.0  # standard errors within which an AUC counts as one half
@@ -54,6 +58,7 @@ class Check:
     compared: int
     differences: int
     findings: tuple[Difference, ...] = ()
+    note: str = ""
 
 
 @dataclass
@@ -66,7 +71,7 @@ class Tally:
     findings: dict[str, Difference] = field(default_factory=dict)
 
     def compare(self, items: Sequence[str], bars: Stamps, values: Table, others: Table, change: str,
-                tolerance: float = 0.0) -> None:
+                tolerance: Tolerance = 0.0) -> None:
         """Compare two tables (bars, items), value by value; two missing values are no comparison."""
         missing = pd.isna(values) & pd.isna(others)
         self.compared -= int(missing.sum())
@@ -91,20 +96,20 @@ class Tally:
         return Check(self.name, self.compared, self.differences, tuple(self.findings.values()))
 
 
-def alike(values: Table, others: Table, tolerance: float) -> Mask:
+def alike(values: Table, others: Table, tolerance: Tolerance) -> Mask:
     """Return where two tables agree, numbers bit for bit (0 and -0 differ) or within the tolerance."""
     if not values.dtype == others.dtype == np.float64:
         same: Mask = values == others
-    elif tolerance:
+    elif np.any(tolerance):
         same = np.abs(values - others) <= tolerance
     else:
         same = np.ascontiguousarray(values).view(np.int64) == np.ascontiguousarray(others).view(np.int64)
     return same
 
 
-def window_leaks(name: str, compute: Compute, bars: pd.DataFrame, memory: int = LOOKBACK, *, tolerance: float = 0.0,
-                 track: Track = iter) -> Check:
-    """Recompute the row of every bar from its own last `memory` bars, with nothing and with poison behind them.
+def window_leaks(name: str, compute: Compute, bars: pd.DataFrame, memory: int = LOOKBACK, *, ahead: int = AHEAD,
+                 tolerance: Tolerance = 0.0, track: Track = iter) -> Check:
+    """Recompute the row of every bar from its own last `memory` bars, with nothing and with `ahead` poisoned ones behind them.
 
     `compute` turns bars into rows on their stamps, of every bar with `memory` - 1 bars before it. The rows of one call with
     all bars must be the same: then none holds anything of a later bar, nor of the length or the rest of the history.
@@ -113,22 +118,22 @@ def window_leaks(name: str, compute: Compute, bars: pd.DataFrame, memory: int = 
     items, tally = [str(column) for column in full.columns], Tally(name)
     for last in track(range(memory - 1, len(bars))):
         stamp = bars.index[last:last + 1]
-        for change, other in futures(bars.iloc[last - memory + 1:last + 1 + AHEAD], memory - 1):
+        for change, other in futures(bars.iloc[last - memory + 1:last + 1 + ahead], memory - 1):
             values, others = (rows.reindex(stamp).to_numpy() for rows in (full, pd.DataFrame(compute(other))))
             tally.compare(items, stamp, values, others, f"from its own {memory} bars {change} that follow", tolerance)
     return tally.check
 
 
-def history_leaks(name: str, compute: Compute, bars: pd.DataFrame, cuts: Sequence[int], *, tolerance: float = 0.0,
-                  track: Track = iter) -> Check:
-    """Compute again with the bars behind each cut taken away and poisoned; compare all rows at or before the cut.
+def history_leaks(name: str, compute: Compute, bars: pd.DataFrame, cuts: Sequence[int], *, other_futures: Futures | None = None,
+                  tolerance: Tolerance = 0.0, track: Track = iter) -> Check:
+    """Compute again with another future behind each cut (default: none, and poison); compare all rows at or before the cut.
 
     cuts: positions of the last bar that is left as it was. `compute` may return several rows with one stamp, or none.
     """
     full = _numbered(compute(bars))
     items, tally = [str(column) for column in full.columns], Tally(name)
     for cut in track(cuts):
-        for change, other in futures(bars, cut):
+        for change, other in (other_futures or futures)(bars, cut):
             before, after = (_up_to(rows, bars.index[cut]) for rows in (full, _numbered(compute(other))))
             rows = before.index.union(after.index)
             values, others = (table.reindex(rows).to_numpy() for table in (before, after[full.columns]))
@@ -141,21 +146,33 @@ def scaler_leaks(fit: Callable[[pd.DataFrame], Scaler], features: pd.DataFrame, 
 
     fit: with the borders of the split frozen. reached: how many rows, from the first, the training windows reach.
     """
-    full, tally = _figures(fit(features)), Tally("scaler")
-    items = [f"{figure} of {name}" for name in FEATURE_NAMES for figure in ("mean", "scale", "mask")]
+    full, tally = scaler_figures(fit(features)), Tally("scaler")
     for cut in track(range(reached, len(features))):
         for change, other in (("without the rows", features.iloc[:cut]), ("with other rows", _poisoned_rows(features, cut))):
-            tally.compare(items, features.index[cut:cut + 1], full, _figures(fit(other)), f"{change} from there on")
+            tally.compare(SCALER_FIGURES, features.index[cut:cut + 1], full, scaler_figures(fit(other)), f"{change} from there on")
     return tally.check
 
 
-def label_leaks(labels: pd.Series, bars: pd.DataFrame, label: str, horizon: int) -> Check:
+def preparation_leaks(fit: Callable[[pd.DataFrame], Scaler], bars: pd.DataFrame, cuts: Sequence[int], *,
+                      track: Track = iter) -> Check:
+    """Go the whole way from bars to the scaler again with the bars behind each cut poisoned: it stays, bit for bit.
+
+    As many bars are given as before, so the split has its old borders. cuts: positions from the last training decision on.
+    """
+    full, tally = scaler_figures(fit(bars)), Tally("scaler of training")
+    for cut in track(cuts):
+        again = scaler_figures(fit(poisoned(bars, cut)))
+        tally.compare(SCALER_FIGURES, bars.index[cut:cut + 1], full, again, "with other bars after it")
+    return tally.check
+
+
+def label_leaks(labels: pd.Series, bars: pd.DataFrame, label: str, horizon: int, name: str = "labels") -> Check:
     """Recompute the outcome of every decision from the prices: the label must be that of a position opened after it.
 
     labels: on the stamps of the decision bars, missing where the outcome is not known yet.
     """
     column, start = OUTCOMES[label]
-    prices, tally = bars[column].to_numpy(), Tally("labels")
+    prices, tally = bars[column].to_numpy(), Tally(name)
     decided = bars.index.get_indexer(labels.index)
     first, last = decided + start, decided + start + horizon
     known = last < len(prices)
@@ -206,15 +223,20 @@ def standard_error(labels: NDArray[np.float64]) -> float:
 
 def futures(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the bars with everything after position `last` taken away, and poisoned."""
-    yield "without the bars", bars.iloc[:last + 1]
+    yield from cut_off(bars, last)
     if last + 1 < len(bars):
         yield "with other bars", poisoned(bars, last)
 
 
-def poisoned(bars: pd.DataFrame, last: int) -> pd.DataFrame:
+def cut_off(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the bars up to position `last`."""
+    yield "without the bars", bars.iloc[:last + 1]
+
+
+def poisoned(bars: pd.DataFrame, last: int, factor: float = POISON) -> pd.DataFrame:
     """Return the bars with other ones after position `last`: prices move the other way at once, more volume, later stamps."""
     closes, values = bars["close"].to_numpy(), bars.to_numpy(copy=True)
-    values[last + 1:, :4] *= 1 / POISON if closes[last + 1] > closes[last] else POISON
+    values[last + 1:, :4] *= 1 / factor if closes[last + 1] > closes[last] else factor
     values[last + 1:, 4:] = POISON * values[last + 1:, 4:] + 1
     other = pd.DataFrame(values, index=_later(bars.index, last + 1), columns=bars.columns)
     other.attrs = bars.attrs
@@ -244,7 +266,8 @@ def _up_to(rows: pd.DataFrame, stamp: pd.Timestamp) -> pd.DataFrame:
     return rows[rows.index.get_level_values(0) <= stamp]
 
 
-def _figures(scaler: Scaler) -> NDArray[np.float64]:
+def scaler_figures(scaler: Scaler) -> Table:
+    """Return the scaler's numbers as one row, in the order of SCALER_FIGURES."""
     return np.array([scaler.mean, scaler.scale, scaler.kept], dtype=np.float64).T.reshape(1, -1)
 
 

@@ -1,0 +1,110 @@
+"""The command that looks for look-ahead: python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER]."""
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from backtests.leaks import Check, Track
+from backtests.subjects import Cuts, Pipeline, Step, Trained
+from model.command import BarsOptions, describe_bars, run
+from model.training import TrainConfig, prepare
+from strategy_plugin.schedule import Schedule
+
+SHOWN = 10
+
+HELP = """Look for look-ahead: compute all again with another future, and count what differs.
+
+Leaves with exit code 0 if nothing differs, with 1 if anything does."""
+
+app = App(name="backtests/audit.py", help=HELP)
+console = Console(highlight=False)
+
+
+@app.default
+def audit(
+    *,
+    bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
+    checkpoint: Path | None = None,
+    label: Literal["open", "close"] | None = None,
+    horizon: int | None = None,
+    cuts: int = 50,
+    seed: int = 1,
+) -> int:
+    """Look for look-ahead: compute all again with another future, and count what differs.
+
+    Leaves with exit code 0 if nothing differs, with 1 if anything does.
+
+    Parameters
+    ----------
+    checkpoint
+        A file of model.train, or a schedule folder: what it says, trades and was trained on is audited too.
+    label
+        What is predicted, where no checkpoint says it; default: open.
+    horizon
+        Bars over which the move is measured, where no checkpoint says it; default: 1.
+    cuts
+        Bars at which the whole history is cut, drawn with the seed; features and probabilities are cut at every bar besides.
+    seed
+        Seed of the cuts.
+    """
+    chosen = Cuts(cuts, seed)
+    schedule = Schedule(str(checkpoint)) if checkpoint else None
+    config = _config(schedule, label, horizon)
+    bars = bars_options.read()
+    console.print(describe_bars(bars), soft_wrap=True)
+    steps = Pipeline(bars, prepare(bars, config), chosen).steps
+    if schedule:
+        steps |= Trained(bars, schedule, chosen).steps
+    checks = list(_run(steps))
+    show(checks)
+    return int(any(check.differences for check in checks))
+
+
+def _config(schedule: Schedule | None, label: Literal["open", "close"] | None, horizon: int | None) -> TrainConfig:
+    if schedule is None:
+        return TrainConfig(label=label or "open", horizon=1 if horizon is None else horizon)
+    if label is not None or horizon is not None:
+        raise ValueError("`label` and `horizon` are stated by the checkpoint. Leave them out.")
+    first = schedule.checkpoints[0]
+    stated: Literal["open", "close"] = "open" if first.label == "open" else "close"
+    return TrainConfig(label=stated, horizon=first.horizon, sequence_length=first.sequence_length)
+
+
+def _run(steps: dict[str, Step]) -> Iterator[Check]:
+    """Run the checks one after the other, with a progress bar for each that takes a while."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        for name, step in steps.items():
+            yield step(_tracker(progress, name))
+
+
+def _tracker(progress: Progress, name: str) -> Track:
+    def track(steps: Sequence[int]) -> Iterable[int]:
+        return progress.track(steps, description=name)
+    return track
+
+
+def show(checks: Sequence[Check]) -> None:
+    """Print what was compared and what differs, and where it does first."""
+    table = Table("check", "compared", "differences", title="look-ahead")
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for check in checks:
+        mark = "[bold red]" if check.differences else ""
+        table.add_row(check.name, f"{check.compared:,}" if check.compared else "-", f"{mark}{check.differences:,}")
+    console.print(table)
+    for check in checks:
+        if check.note:
+            console.print(f"{check.name}: {check.note}", soft_wrap=True)
+    findings = [found for check in checks for found in check.findings]
+    for found in findings[:SHOWN]:
+        console.print(str(found), soft_wrap=True, markup=False)
+    if len(findings) > SHOWN:
+        console.print(f"and {len(findings) - SHOWN} more values that know the future")
+
+
+if __name__ == "__main__":
+    run(app)
