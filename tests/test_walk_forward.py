@@ -2,10 +2,15 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from makers import random_checkpoint
 
 from backtests.markets import market
-from backtests.walk_forward import FoldModel, FoldPlan, lay_folds, predictions, train_fold, train_folds, write_checkpoints
+from backtests.simulation import Account
+from backtests.walk_forward import (
+    FoldModel, FoldPlan, lay_folds, predictions, trade, train_fold, train_folds, write_checkpoints,
+)
 from model.bars import BarsError
 from model.training import TrainConfig
 
@@ -53,7 +58,7 @@ def test_the_first_fold_may_begin_on_the_first_decision_there_is(bars):
 
 @pytest.mark.parametrize("n_bars", [40, 358])
 def test_too_few_bars_are_refused_with_the_number_needed(bars, n_bars):
-    message = (f"the data has {n_bars} bars; at least 359 are needed (for 3 folds that each learn from 2 blocks; "
+    message = (f"ar1 has {n_bars} bars; at least 359 are needed (for 3 folds that each learn from 2 blocks; "
                "lower `folds` or `batch_size` to need fewer)")
     with pytest.raises(BarsError, match=re.escape(message)):
         lay_folds(bars.iloc[:n_bars], PLAN, CONFIG)
@@ -159,3 +164,46 @@ def test_the_checkpoint_folder_holds_this_walk_forward_alone(tmp_path, models):
     (tmp_path / "fold-07.ckpt").write_text("of an earlier one")
     write_checkpoints(tmp_path, [models[0], replace(models[1], checkpoint=None)])
     assert [path.name for path in tmp_path.iterdir()] == ["fold-01.ckpt"]
+
+
+@pytest.fixture(scope="module")
+def random_models(bars, folds):
+    """A model per fold with random weights, whose probabilities spread far."""
+    return [FoldModel(fold, random_checkpoint(bars, bars.index[fold.test], seed=fold.number, bar_interval=pd.Timedelta("1h")))
+            for fold in folds]
+
+
+@pytest.fixture(scope="module")
+def traded(bars, random_models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    write_checkpoints(folder, random_models)
+    return trade(bars, random_models, folder)
+
+
+def test_the_decisions_around_every_border_are_those_of_the_backtest(bars, folds, random_models, traded):
+    said = predictions(bars, random_models, CONFIG).set_index("decided_at")["probability"]
+    borders = [position for fold in folds for position in (fold.test, fold.test + 1, fold.stop - 1)]
+    around = bars.index[borders]
+    np.testing.assert_allclose(traded.probability[around], said[around], atol=1e-6)
+    assert said.diff()[bars.index[folds[1].test]] != 0
+
+
+def test_every_decision_of_the_predictions_is_traded_at_its_opening_bar(bars, random_models, traded):
+    said = predictions(bars, random_models, CONFIG).iloc[:-1]
+    np.testing.assert_allclose(traded.probability.iloc[:-1], said["probability"], atol=1e-6)
+    assert ((said["probability"] >= 0.5).to_numpy() == (traded.position.loc[said["opens_at"]] > 0).to_numpy()).all()
+    assert 0.1 < (said["probability"] >= 0.5).mean() < 0.9
+
+
+def test_a_fold_without_a_model_stays_flat_after_a_fold_with_one(bars, folds, random_models, tmp_path):
+    models = [random_models[0], FoldModel(folds[1], None, "one class"), random_models[2]]
+    write_checkpoints(tmp_path, models)
+    done = trade(bars, models, tmp_path, account=Account(enter=0.5, exit=0.5))
+    held = pd.Series(done.position.to_numpy() != 0, index=range(folds[0].test, len(bars)))
+    assert not held.loc[folds[1].test + 1:folds[1].stop].any()
+    assert held.loc[:folds[1].test].any() and held.loc[folds[1].stop + 1:].any()
+
+
+def test_without_any_model_nothing_is_traded(bars, folds, tmp_path):
+    done = trade(bars, [FoldModel(fold, None, "one class") for fold in folds], tmp_path)
+    assert done.fills.empty and (done.equity == done.equity.iloc[0]).all()

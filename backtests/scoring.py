@@ -1,0 +1,67 @@
+"""How well the folds forecast and what they earned: one row per fold and one in total, beside buy-and-hold."""
+from collections.abc import Sequence
+from math import sqrt
+
+import numpy as np
+import pandas as pd
+
+from backtests.simulation import Simulation
+from backtests.walk_forward import Fold, FoldModel
+from model.metrics import bar_returns, classification_scores, max_drawdown, sharpe, total_return
+
+TOTAL = "total"
+NO_MODEL = "no model"
+SCORES = ("windows", "up_share", "auc", "log_loss", "brier", "accuracy", "base_rate", "balanced_accuracy", "mcc")
+
+
+def fold_table(models: Sequence[FoldModel], predictions: pd.DataFrame, strategy: Simulation, hold: Simulation,
+               bars_per_year: float) -> pd.DataFrame:
+    """Return one row per fold and one in total; a figure that is undefined is missing.
+
+    A fold's money is counted from its first decision's close to that of the next fold, so the folds' returns multiply
+    to the total; its trades are those it opened.
+    """
+    rows = [{"fold": str(model.fold.number), "model": model.name if model.checkpoint else NO_MODEL}
+            | _row(_decisions(model.fold, models, predictions), predictions, strategy, hold, bars_per_year) for model in models]
+    total = {"fold": TOTAL, "model": ""} | _row(slice(0, len(predictions)), predictions, strategy, hold, bars_per_year)
+    return pd.DataFrame([*rows, total])
+
+
+def _decisions(fold: Fold, models: Sequence[FoldModel], predictions: pd.DataFrame) -> slice:
+    """Return the fold's rows of the predictions."""
+    first = models[0].fold.test
+    return slice(fold.test - first, min(fold.stop - first, len(predictions)))
+
+
+def _row(part: slice, predictions: pd.DataFrame, strategy: Simulation, hold: Simulation, bars_per_year: float) -> dict[str, object]:
+    decided = predictions["decided_at"].iloc[part]
+    reached = slice(part.start, part.stop + 1)  # up to the close at which the next fold takes over
+    opened = strategy.trades["decided_at"].between(decided.iloc[0], decided.iloc[-1])
+    return {"first_decision": decided.iloc[0], "last_decision": decided.iloc[-1], **forecast_scores(predictions.iloc[part]),
+            "trades": int(opened.sum()), **_money(strategy, reached, bars_per_year),
+            **{f"hold_{name}": value for name, value in _money(hold, reached, bars_per_year).items()}}
+
+
+def forecast_scores(predictions: pd.DataFrame) -> dict[str, float | None]:
+    """Score the predictions that have both a probability and a known label."""
+    judged = predictions.dropna(subset=["probability", "label"])
+    scores = classification_scores(judged["label"].to_numpy(float), judged["probability"].to_numpy(float))
+    return {name: scores[name] for name in SCORES}
+
+
+def _money(simulation: Simulation, part: slice, bars_per_year: float) -> dict[str, float | None]:
+    equity = simulation.equity.to_numpy()[part]
+    held = simulation.position.to_numpy()[part][1:]  # the position at the first close is the work of the fold before
+    return {"return": total_return(equity), "sharpe": sharpe(bar_returns(equity), bars_per_year),
+            "max_drawdown": max_drawdown(equity), "exposure": float(np.mean(held != 0)) if len(held) else 0.0}
+
+
+def auc_interval(auc: float, n_up: int, n_down: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the interval of an AUC from its standard error.
+
+    Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143 (1982). It takes the
+    forecasts as independent; bars are nearly so in direction.
+    """
+    q_up, q_down = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = (auc * (1 - auc) + (n_up - 1) * (q_up - auc**2) + (n_down - 1) * (q_down - auc**2)) / (n_up * n_down)
+    return auc - z * sqrt(variance), auc + z * sqrt(variance)

@@ -1,0 +1,123 @@
+import io
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from makers import random_checkpoint
+from rich.console import Console
+
+from backtests.report import FILES, Results, summary, tables, verdict, write_results
+from backtests.simulation import Account, Costs, simulate_hold
+from backtests.walk_forward import FoldModel, FoldPlan, lay_folds, predictions, trade, write_checkpoints
+from model.training import TrainConfig
+
+PLAN = FoldPlan(folds=3, train_blocks=2)
+CONFIG = PLAN.training(TrainConfig())
+
+
+def results_of(models, bars, folder):
+    write_checkpoints(folder, models)
+    account, costs = Account(enter=0.5, exit=0.5), Costs()
+    return Results(bars, PLAN, CONFIG, account, costs, models, predictions(bars, models, CONFIG),
+                   trade(bars, models, folder, account=account, costs=costs),
+                   simulate_hold(bars, models[0].fold.test, account=account, costs=costs))
+
+
+@pytest.fixture(scope="module")
+def models(bars):
+    folds = lay_folds(bars, PLAN, CONFIG)
+    return [FoldModel(fold, random_checkpoint(bars, bars.index[fold.test], seed=fold.number)) for fold in folds]
+
+
+@pytest.fixture(scope="module")
+def results(bars, models, tmp_path_factory):
+    return results_of(models, bars, tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="module")
+def folder(results, tmp_path_factory):
+    path = tmp_path_factory.mktemp("out")
+    write_results(path, results)
+    return path
+
+
+def test_the_files_are_those_named(folder):
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+
+
+def test_the_same_results_give_the_same_bytes(folder, results, tmp_path):
+    write_results(tmp_path, results)
+    assert all((folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in FILES)
+
+
+@pytest.mark.parametrize("name, columns", [
+    ("predictions.csv", ["decided_at", "opens_at", "known_at", "probability", "label", "checkpoint"]),
+    ("equity.csv", ["date", "equity", "drawdown", "buy_and_hold", "position", "probability"]),
+    ("trades.csv", ["direction", "decided_at", "opened_at", "closed_at", "bars", "size", "entry_price", "exit_price", "gross",
+                    "costs", "net", "return"]),
+])
+def test_a_table_has_its_columns(folder, name, columns):
+    assert list(pd.read_csv(folder / name)) == columns
+
+
+def test_the_folds_multiply_to_the_total(results):
+    table = results.folds
+    for column in ("return", "hold_return"):
+        assert (1 + table[column].iloc[:-1]).prod() == pytest.approx(1 + table[column].iloc[-1])
+
+
+def test_the_trades_of_the_folds_sum_to_the_total(results):
+    table = results.folds
+    assert table["trades"].iloc[:-1].sum() == table["trades"].iloc[-1] == len(results.strategy.trades) > 0
+
+
+def test_the_fold_table_says_when_each_fold_decided(results, models, bars):
+    table = results.folds
+    assert table["first_decision"].tolist()[:-1] == [bars.index[model.fold.test] for model in models]
+    assert table["last_decision"].iloc[-1] == bars.index[-1]
+    assert table["windows"].iloc[-1] == len(results.predictions) - 2  # the last two labels are not known yet
+
+
+def test_the_summary_is_json_with_a_version(folder):
+    found = json.loads((folder / "summary.json").read_text())
+    assert list(found) == ["version", "verdict", "data", "settings", "total", "folds", "versions"]
+    assert found["version"] == 1 and len(found["folds"]) == 3
+    assert found["settings"]["folds"] == {"folds": 3, "train_blocks": 2, "validation_share": 0.2}
+
+
+@pytest.fixture(scope="module")
+def gap(bars, models, tmp_path_factory):
+    """Results whose second fold has no model."""
+    return results_of([models[0], replace(models[1], checkpoint=None), models[2]], bars, tmp_path_factory.mktemp("gap"))
+
+
+def test_a_fold_without_a_model_is_marked_and_flat(gap):
+    row = gap.folds.iloc[1]
+    assert row["model"] == "no model" and np.isnan(row["auc"])
+    assert summary(gap)["folds"][1]["auc"] is None
+
+
+def test_the_tables_fit_eighty_columns(gap):
+    console = Console(width=80, file=io.StringIO())
+    console.print(tables(gap))
+    text = console.file.getvalue()
+    assert "no model" in text and "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_verdict_gives_its_numbers_and_claims_no_edge(results):
+    text = verdict(results.folds)
+    assert re.fullmatch(r"(no edge shown|forecasts better than chance, which is not yet a profit): AUC 0\.\d{3} "
+                        r"\[0\.\d{3}, 0\.\d{3}\] over \d+ decisions, net return [+-][\d.]+% against [+-][\d.]+% "
+                        r"for buy-and-hold\.", text)
+
+
+def test_without_forecasts_the_verdict_says_so(results):
+    assert verdict(results.folds.assign(auc=np.nan)).startswith("No forecast can be judged; net return")
+
+
+def test_the_picture_is_a_png(folder):
+    assert (folder / "equity.png").read_bytes().startswith(b"\x89PNG")

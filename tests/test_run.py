@@ -1,0 +1,92 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from backtests.markets import market
+from backtests.report import FILES
+from backtests.run import app
+from model.command import run
+
+ROOT = Path(__file__).parents[1]
+QUICK = ["--folds", "2", "--train-blocks", "2", "--max-epochs", "1", "--jobs", "1"]
+
+
+@pytest.fixture(scope="module")
+def bars_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bars") / "smoke.csv"
+    market("ar1", n_bars=400, seed=3).bars.to_csv(path)
+    return path
+
+
+def walk(*arguments):
+    """The exit code of the command in this process."""
+    with pytest.raises(SystemExit) as left:
+        run(app, [str(argument) for argument in arguments])
+    return left.value.code
+
+
+@pytest.fixture(scope="module")
+def finished(bars_file, tmp_path_factory):
+    """The command run as a script from another folder, and where it wrote."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    command = [sys.executable, ROOT / "backtests" / "run.py", "--data", bars_file, *QUICK]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True), folder / "runs" / "smoke"
+
+
+def test_the_script_writes_all_its_files(finished):
+    process, folder = finished
+    assert process.returncode == 0, process.stderr
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "checkpoints"])
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["fold-01.ckpt", "fold-02.ckpt"]
+
+
+def test_it_says_data_folds_costs_and_verdict(finished):
+    text = finished[0].stdout
+    assert "smoke: 400 bars of 0 days 01:00:00" in text
+    assert "2 folds: each learns from 124 decisions and is judged on the next 62" in text
+    assert "costs: 2 basis points per side: commission 1, half spread 0.5, slippage 0.5" in text
+    assert "over 122 decisions, net return" in text
+
+
+def test_it_says_a_line_for_each_fold(finished):
+    lines = [line for line in finished[0].stdout.splitlines() if "best epoch 1 of 1, validation loss 0." in line]
+    assert len(lines) == 2
+
+
+def test_the_predictions_are_on_the_bars(finished, bars_file):
+    decided = pd.read_csv(finished[1] / "predictions.csv")["decided_at"]
+    assert decided.tolist() == pd.read_csv(bars_file)["date"].iloc[-124:].tolist()
+
+
+def test_the_settings_are_in_the_summary(bars_file, tmp_path):
+    changes = ["--commission", 7, "--seed", 5, "--validation-share", 0.3, "--cash", 5]
+    assert walk("--data", bars_file, "--out", tmp_path, *QUICK, *changes) == 0
+    settings = json.loads((tmp_path / "summary.json").read_text())["settings"]
+    assert settings["costs_in_basis_points_per_side"]["commission"] == 7
+    assert (settings["training"]["seed"], settings["training"]["train"], settings["training"]["validation"]) == (5, 0.7, 0.3)
+    assert settings["account"]["cash"] == 5
+
+
+@pytest.mark.parametrize("arguments, code, message", [
+    (["--folds", "0"], 2, "`folds` must be at least 1, got 0."),
+    (["--jobs", "0"], 2, "`jobs` must be at least 1, got 0."),
+    (["--commission", "-1"], 2, "`commission` must be a number of basis points from 0"),
+    (["--train", "0.5"], 2, "--train"),
+    (["--folds", "80"], 3, "bars; at least"),
+    (["--data", "missing.csv"], 3, "missing.csv"),
+    (["--out", "/proc/none"], 6, "/proc/none"),
+])
+def test_a_fault_is_one_message_and_an_exit_code(bars_file, tmp_path, capfd, arguments, code, message):
+    given = {"--data": bars_file, "--out": tmp_path} | dict(zip(arguments[::2], arguments[1::2]))
+    assert walk(*(word for pair in given.items() for word in pair)) == code
+    assert message in " ".join(capfd.readouterr().err.split())
+
+
+def test_the_help_says_what_the_costs_are(capsys):
+    assert walk("--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--commission" in text and "basis points" in text and "--validation-share" in text and "--learning-rate" in text
