@@ -166,7 +166,8 @@ def require_golden(checkpoint: Checkpoint, name: str) -> None:
     for number, (stamp, bar) in enumerate(zip(golden.stamps, golden.bars), start=1):
         buffer.update(number, stamp, *bar)
     features = buffer.window[-1:]
-    found = {"features": features, "scores": checkpoint.scaler.transform(features), "probability": checkpoint.predict(buffer.window)}
+    found = {"features": features, "scores": checkpoint.scaler.transform(features),
+             "probability": checkpoint.predict(buffer.window)}
     for part, values in found.items():
         difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
         if not difference <= TOLERANCE:

@@ -1,0 +1,313 @@
+"""The desk: whatever the broker does, one working order, no exposure beyond the cap, and no signal lost."""
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from strategy_plugin.guard import TradingWarning
+from strategy_plugin.orders import Desk, Rules, direction
+from strategy_plugin.stops import Stops, stops
+
+ENDS = ["Completed", "Canceled", "Expired", "Margin", "Rejected"]
+EQUITY = 1_000.0
+PROTECTED = stops(stop_loss="3%", take_profit="2%")
+
+
+@dataclass
+class PaperOrder:
+    """An order that ends as the test says."""
+
+    ref: int
+    size: float
+    protective: bool = False
+    status: str = "Accepted"
+
+    def alive(self) -> bool:
+        return self.status not in ENDS
+
+    def getstatusname(self) -> str:
+        return self.status
+
+
+@dataclass
+class PaperVenue:
+    """A broker that does what the test says; it cancels at once or leaves the cancel pending."""
+
+    name: str = "paper"
+    size: float = 0.0
+    price: float = 100.0
+    wanted_units: float = 9.5
+    cap: float = 1.0
+    cancels_at_once: bool = True
+    orders: list[PaperOrder] = field(default_factory=list)
+    cancels: list[PaperOrder] = field(default_factory=list)
+    refs: Iterator[int] = field(default_factory=count)
+
+    def units(self, direction: int) -> float:
+        return self.wanted_units
+
+    def room(self) -> float:
+        return self.cap * EQUITY / self.price
+
+    def market(self, size: float) -> PaperOrder | None:
+        return self._send(size, protective=False)
+
+    def protect(self, protection: Stops) -> list[PaperOrder]:
+        return [self._send(-self.size, protective=True) for part in protection if part]
+
+    def _send(self, size: float, protective: bool) -> PaperOrder:
+        order = PaperOrder(next(self.refs), size, protective)
+        self.orders.append(order)
+        return order
+
+    def cancel(self, order: Any) -> None:
+        self.cancels.append(order)
+        if self.cancels_at_once and order.alive():
+            self.end(order, "Canceled")
+
+    def end(self, order: PaperOrder, status: str, share: float = 0.0) -> None:
+        """End an order; a share of its size is filled before."""
+        filled = order.size * (1.0 if status == "Completed" else share)
+        self.size = 0.0 if abs(self.size + filled) < 1e-9 else self.size + filled
+        order.size -= filled
+        order.status = status
+        if status == "Completed" and order.protective:
+            for other in self.alive(protective=True):
+                other.status = "Canceled"
+
+    def alive(self, protective: bool | None = None) -> list[PaperOrder]:
+        return [order for order in self.orders if order.alive() and protective in (None, order.protective)]
+
+
+@pytest.fixture
+def venue() -> PaperVenue:
+    return PaperVenue()
+
+
+@pytest.fixture
+def desk(venue: PaperVenue) -> Desk:
+    return Desk(venue, Rules(retries=2, patience=3))  # type: ignore[arg-type]
+
+
+def ended(desk: Desk, venue: PaperVenue, status: str, share: float = 0.0) -> None:
+    """End the newest order and notify, as Backtrader does, with a copy."""
+    venue.end(venue.orders[-1], status, share)
+    desk.notice(replace(venue.orders[-1]))
+
+
+def test_a_target_becomes_one_order_and_waits_for_its_fill(desk: Desk, venue: PaperVenue) -> None:
+    assert desk.move(1) == "+9.5" and desk.move(1) == "waiting"
+    assert len(venue.orders) == 1 and desk.held == 1
+    ended(desk, venue, "Completed")
+    assert desk.move(1) == "" and len(venue.orders) == 1 and desk.held == 1
+
+
+def test_a_reversal_is_one_order_for_both_sides(desk: Desk, venue: PaperVenue) -> None:
+    venue.size = 9.5
+    assert desk.move(-1) == "-19"
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_every_end_clears_the_working_order_once(desk: Desk, venue: PaperVenue, status: str) -> None:
+    desk.move(1)
+    ended(desk, venue, status)
+    desk.notice(replace(venue.orders[-1]))
+    desk.move(direction(venue.size))
+    assert desk.working is None and desk.counts[status.lower()] == 1
+
+
+@pytest.mark.parametrize("status", ["Submitted", "Accepted", "Partial"])
+def test_an_order_under_way_stays(desk: Desk, venue: PaperVenue, status: str) -> None:
+    desk.move(1)
+    desk.notice(replace(venue.orders[-1], status=status))
+    assert desk.working is venue.orders[-1]
+
+
+def test_an_end_without_notification_is_seen_at_the_next_bar(desk: Desk, venue: PaperVenue) -> None:
+    desk.move(1)
+    venue.end(venue.orders[-1], "Margin", share=0.0)
+    assert desk.move(1) == "+9.5" and desk.counts["margin"] == 1
+
+
+def test_orders_of_others_are_ignored(desk: Desk, venue: PaperVenue) -> None:
+    desk.move(1)
+    desk.notice(PaperOrder(999, 5.0, status="Rejected"))
+    assert desk.working is venue.orders[-1] and not desk.counts["rejected"]
+
+
+def test_an_order_no_longer_wanted_is_cancelled_and_the_new_target_sent(desk: Desk, venue: PaperVenue) -> None:
+    desk.move(1)
+    assert desk.move(-1) == "-9.5" and desk.counts["canceled"] == 1
+    assert len(venue.alive()) == 1
+
+
+def test_a_cancel_that_takes_time_is_waited_for(desk: Desk, venue: PaperVenue) -> None:
+    venue.cancels_at_once = False
+    desk.move(1)
+    assert desk.move(0) == "waiting" and len(venue.orders) == 1
+    venue.end(venue.orders[-1], "Completed")  # filled before the cancel arrived
+    assert desk.move(0) == "-9.5"
+
+
+def test_an_order_that_hangs_is_cancelled_when_patience_ends(desk: Desk, venue: PaperVenue) -> None:
+    assert [desk.move(1) for _ in range(5)] == ["+9.5", "waiting", "waiting", "waiting", "+9.5"]
+    assert desk.counts["timed out"] == 1 and len(venue.alive()) == 1
+
+
+def test_an_opening_refused_too_often_waits_for_a_new_signal(desk: Desk, venue: PaperVenue) -> None:
+    for _ in range(2):
+        desk.move(1)
+        ended(desk, venue, "Margin")
+    desk.move(1)
+    with pytest.warns(TradingWarning, match=r"data 'paper': 3 orders in a row were refused \(rejected\); the direction \+1 waits"):
+        ended(desk, venue, "Rejected")
+    assert [desk.move(1) for _ in range(5)] == [""] * 5 and desk.counts["given up"] == 1
+    desk.move(0)
+    assert desk.move(1) == "+9.5"
+
+
+def test_a_close_is_tried_again_on_every_bar(desk: Desk, venue: PaperVenue) -> None:
+    venue.size = 9.5
+    for _ in range(10):
+        assert desk.move(0) == "-9.5"
+        ended(desk, venue, "Rejected")
+
+
+@pytest.mark.parametrize("units, sent", [(20.0, "+10"), (20.5, "+10.5"), (9.0, "+9")])
+def test_exposure_is_cut_to_the_cap_in_whole_units_where_the_sizers_were(
+    desk: Desk, venue: PaperVenue, units: float, sent: str,
+) -> None:
+    venue.wanted_units, venue.cap = units, 1.05
+    assert desk.move(1) == sent
+    assert desk.counts["capped"] == (units > 10)
+
+
+@pytest.mark.parametrize("units", [0.0, float("nan"), float("inf")])
+def test_no_units_is_no_order_and_said_once(desk: Desk, venue: PaperVenue, units: float) -> None:
+    venue.wanted_units = units
+    with pytest.warns(TradingWarning, match=r"data 'paper': the sizer gave no units for direction \+1"):
+        assert desk.move(1) == "no order"
+    assert desk.move(1) == "no order" and desk.counts["no order"] == 2
+
+
+def test_without_units_for_the_other_side_a_reversal_closes(desk: Desk, venue: PaperVenue) -> None:
+    venue.size, venue.wanted_units = 9.5, 0.0
+    assert desk.move(-1) == "-9.5"
+
+
+def test_an_order_left_at_the_end_is_counted(desk: Desk, venue: PaperVenue) -> None:
+    desk.move(1)
+    assert desk.close_books() is True and desk.counts["unfilled at end"] == 1
+    venue.end(venue.orders[-1], "Completed")
+    assert desk.close_books() is False
+
+
+@pytest.fixture
+def guarded(venue: PaperVenue) -> Desk:
+    """A desk whose long position has been filled and protected."""
+    desk = Desk(venue, Rules(stops=PROTECTED))  # type: ignore[arg-type]
+    desk.move(1)
+    ended(desk, venue, "Completed")
+    assert desk.move(1) == "protected"
+    return desk
+
+
+def test_a_position_is_protected_by_a_pair(guarded: Desk, venue: PaperVenue) -> None:
+    assert [order.size for order in venue.alive()] == [-9.5, -9.5]
+    assert guarded.move(1) == ""
+
+
+def test_a_signal_exit_cancels_the_pair_first(guarded: Desk, venue: PaperVenue) -> None:
+    assert guarded.move(0) == "-9.5"
+    assert len(venue.alive()) == 1 and guarded.counts["canceled"] == 2
+
+
+def test_a_signal_exit_waits_until_the_pair_is_gone(guarded: Desk, venue: PaperVenue) -> None:
+    venue.cancels_at_once = False
+    assert guarded.move(0) == "waiting"
+    for order in venue.alive():
+        venue.end(order, "Canceled", share=0.0)
+    assert guarded.move(0) == "-9.5"
+
+
+def test_after_a_stop_the_direction_waits_for_a_new_signal(guarded: Desk, venue: PaperVenue) -> None:
+    ended(guarded, venue, "Completed")
+    assert [guarded.move(1), guarded.move(1)] == ["", ""] and guarded.counts["stopped out"] == 1
+    guarded.move(0)
+    assert guarded.move(1) == "+9.5"
+
+
+def test_after_a_stop_the_other_direction_is_free(guarded: Desk, venue: PaperVenue) -> None:
+    ended(guarded, venue, "Completed")
+    assert guarded.move(-1) == "-9.5"
+
+
+def test_a_pair_that_was_refused_is_placed_again(guarded: Desk, venue: PaperVenue) -> None:
+    for order in venue.alive():
+        order.status = "Rejected"
+    assert guarded.move(1) == "protected"
+
+
+class Broker(RuleBasedStateMachine):
+    """A broker that fills in parts, refuses, cancels late, forgets to notify and notifies twice, while prices jump."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.venue = PaperVenue()
+        self.desk = Desk(self.venue, Rules(retries=2, patience=3, stops=PROTECTED))  # type: ignore[arg-type]
+        self.sent = 0
+
+    @rule(signal=st.sampled_from([-1, 0, 1]), price=st.floats(20, 500), units=st.sampled_from([0.0, 0.3, 9.5, 1e6, float("nan")]))
+    def bar(self, signal: int, price: float, units: float) -> None:
+        self.venue.price, self.venue.wanted_units = price, units
+        with warnings.catch_warnings(action="ignore"):
+            self.desk.move(signal)
+        opened = [order for order in self.venue.orders[self.sent:] if not order.protective]
+        self.sent = len(self.venue.orders)
+        for order in opened:
+            after = abs(self.venue.size + order.size)
+            assert after <= abs(self.venue.size) or after * price <= self.venue.cap * EQUITY * (1 + 1e-9)
+
+    @precondition(lambda self: self.venue.alive())
+    @rule(data=st.data(), status=st.sampled_from([*ENDS, "Partial"]), share=st.sampled_from([0.0, 0.4]), notices=st.integers(0, 2))
+    def outcome(self, data: st.DataObject, status: str, share: float, notices: int) -> None:
+        order = data.draw(st.sampled_from(self.venue.alive()))
+        self.venue.end(order, status, share)
+        with warnings.catch_warnings(action="ignore"):
+            for _ in range(notices):
+                self.desk.notice(replace(order))
+
+    @rule(at_once=st.booleans())
+    def cancel_policy(self, at_once: bool) -> None:
+        self.venue.cancels_at_once = at_once
+
+    @invariant()
+    def at_most_one_working_order(self) -> None:
+        working, protective = self.venue.alive(protective=False), self.venue.alive(protective=True)
+        assert len(working) <= 1 and len(protective) <= 2 and not (working and protective)
+
+    @invariant()
+    def every_end_is_counted_once(self) -> None:
+        known = {order.ref for order in (self.desk.working, *self.desk.protection) if order is not None}
+        over = [order for order in self.venue.orders if not order.alive() and order.ref not in known]
+        assert sum(self.desk.counts[status.lower()] for status in ENDS) == len(over)
+
+    def teardown(self) -> None:
+        """A signal that is new and lasts is reached, whatever went before."""
+        self.venue.cancels_at_once, self.venue.wanted_units, self.venue.price = True, 9.5, 100.0
+        for signal in (0, 1, -1):
+            for _ in range(8):
+                self.desk.move(signal)
+                for order in self.venue.alive(protective=False):
+                    self.venue.end(order, "Completed")
+            assert direction(self.venue.size) == signal
+
+
+Broker.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBroker = Broker.TestCase

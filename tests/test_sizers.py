@@ -1,0 +1,80 @@
+"""How large a position is."""
+from typing import Any
+
+import backtrader as bt
+import pandas as pd
+import pytest
+from hosts import feed, host
+
+from strategy_plugin import EquityShare, FractionalCommission
+
+
+def flat_bars(price: float, count: int = 10) -> pd.DataFrame:
+    index = pd.date_range("2024-01-01", periods=count, freq="D", name="date")
+    return pd.DataFrame({"open": price, "high": price, "low": price, "close": price, "volume": 1.0}, index=index)
+
+
+class Buys(bt.Strategy):  # type: ignore[misc]
+    """Buys the sizer's units at the first bar."""
+
+    def next(self) -> None:
+        if len(self) == 1:
+            self.buy()
+
+
+def bought(price: float, *, sizer: Any = EquityShare, feeds: int = 1, **params: Any) -> float:
+    cerebro = host(*(feed(flat_bars(price), f"feed {number}") for number in range(feeds)))
+    cerebro.addsizer(sizer, **params)
+    cerebro.addstrategy(Buys)
+    return float(cerebro.run()[0].position.size)
+
+
+@pytest.mark.parametrize("price, params, units", [
+    (100.0, {}, 95.0),
+    (100.0, {"share": 0.5}, 50.0),
+    (60_000.0, {}, 9_500 / 60_000),
+    (60_000.0, {"fractional": False}, 0.0),
+    (3_000.0, {"fractional": False}, 3.0),
+    (float("nan"), {}, 0.0),
+])
+def test_equity_share_buys_its_share_of_the_equity(price: float, params: dict[str, Any], units: float) -> None:
+    assert bought(price, **params) == pytest.approx(units)
+
+
+def test_equity_share_is_divided_among_the_datas() -> None:
+    assert bought(100.0, feeds=4) == pytest.approx(23.75)
+
+
+def test_equity_share_counts_what_a_unit_of_a_future_moves() -> None:
+    cerebro = host(feed(flat_bars(100.0)))
+    cerebro.broker.setcommission(margin=50.0, mult=5.0)
+    cerebro.addsizer(EquityShare)
+    cerebro.addstrategy(Buys)
+    assert cerebro.run()[0].position.size == pytest.approx(19.0)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0])
+def test_a_share_that_is_not_above_zero_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="`share` must be above 0, got"):
+        bought(100.0, share=share)
+
+
+class AimsAtAShare(bt.Strategy):  # type: ignore[misc]
+    """Uses Backtrader's own target order."""
+
+    def next(self) -> None:
+        if len(self) == 1:
+            self.order_target_percent(target=0.95)
+
+
+@pytest.mark.parametrize("fractional, units", [(True, 9_500 / 60_000), (False, 0.0)])
+def test_with_fractional_commission_the_hosts_target_orders_buy_below_one_unit(fractional: bool, units: float) -> None:
+    cerebro = host(feed(flat_bars(60_000.0)))
+    if fractional:
+        cerebro.broker.addcommissioninfo(FractionalCommission(commission=0.001))
+    cerebro.addstrategy(AimsAtAShare)
+    assert cerebro.run()[0].position.size == pytest.approx(units)
+
+
+def test_fractional_commission_of_a_future_counts_its_margin() -> None:
+    assert FractionalCommission(margin=400.0, mult=5.0, leverage=2.0).getsize(100.0, 1_000.0) == 5.0
