@@ -29,12 +29,15 @@ class FoldPlan:
     train_blocks
         Length of the past that each fold learns from, in test blocks.
     validation_share
-        Share of that past, its tail, that chooses the epoch and the calibration.
+        Share of that past, its tail, that chooses the epoch, the calibration and the thresholds.
+    anchored
+        Let every fold's past begin on the first bar, so that it grows, rather than move along.
     """
 
     folds: int = 8
     train_blocks: int = 8
     validation_share: float = 0.2
+    anchored: bool = False
 
     def __post_init__(self) -> None:
         counts = {"folds": self.folds, "train_blocks": self.train_blocks}
@@ -88,7 +91,8 @@ class FoldModel:
 def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[Fold]:
     """Cut the bars into folds, oldest first; BarsError where there are too few bars for the plan.
 
-    With L = decisions // (folds + train_blocks), each test block and each train block holds L decisions.
+    With L = decisions // (folds + train_blocks), each test block and each train block holds L decisions; an anchored
+    past has as many or more.
     """
     warm_up = LOOKBACK + config.sequence_length - 2
     blocks = plan.folds + plan.train_blocks
@@ -97,9 +101,9 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
                  f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks; "
                  "lower `folds` or `batch_size` to need fewer")
     length = (len(bars) - warm_up) // blocks
-    starts = [len(bars) - (plan.folds - number) * length for number in range(plan.folds)]
-    return [Fold(number, start - plan.train_blocks * length, start, start + length, warm_up)
-            for number, start in enumerate(starts, 1)]
+    tests = [len(bars) - (plan.folds - number) * length for number in range(plan.folds)]
+    return [Fold(number, warm_up if plan.anchored else test - plan.train_blocks * length, test, test + length, warm_up)
+            for number, test in enumerate(tests, 1)]
 
 
 def train_folds(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, *, jobs: int = 1,

@@ -11,7 +11,7 @@ def test_the_interval_of_an_auc_is_as_wide_as_chance_makes_it():
     labels = np.repeat([1.0, 0.0], [60, 90])
     found = [roc_auc_score(labels, draw.standard_normal(150) + 0.5 * labels) for _ in range(1000)]
     low, high = auc_interval(float(np.mean(found)), 60, 90, z=1.0)
-    assert (high - low) / 2 == pytest.approx(np.std(found), rel=0.05)
+    assert (high - low) / 2 == pytest.approx(np.std(found), rel=0.1)
 
 
 def test_more_decisions_make_a_narrower_interval():

@@ -56,6 +56,12 @@ def test_the_first_fold_may_begin_on_the_first_decision_there_is(bars):
     assert len(first.past(bars.iloc[3:])) == WARM_UP + 120 + 1
 
 
+def test_an_anchored_past_begins_on_the_first_bar_and_grows(bars, folds):
+    anchored = lay_folds(bars, replace(PLAN, anchored=True), CONFIG)
+    assert [(fold.test, fold.stop) for fold in anchored] == [(fold.test, fold.stop) for fold in folds]
+    assert [len(fold.past(bars)) for fold in anchored] == [273, 333, 393]
+
+
 @pytest.mark.parametrize("n_bars", [40, 358])
 def test_too_few_bars_are_refused_with_the_number_needed(bars, n_bars):
     message = (f"ar1 has {n_bars} bars; at least 359 are needed (for 3 folds that each learn from 2 blocks; "
