@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import pandas as pd
 from cyclopts import App, Parameter
 from joblib import Parallel, delayed
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from backtests.baselines import BASELINES
 from backtests.control_table import Control, Row, Store, measure, parse_market, silence, write_table
+from backtests.reliability import BINS
 from model.command import run
 from model.files import require_writable, write_atomically
 from model.training import TrainConfig
@@ -20,6 +22,7 @@ MARKETS = ("regime", "volrev", "echo", "latch", "echo:strength=0.5", "volrev:str
            "walk", "walkdrift")
 SILENT_MARKETS = ("walk", "walkdrift")
 BARS, SILENT_BARS = 12_000, 3_000
+CALIBRATION = ("log_loss", "optimum_log_loss", "temperature", "calibration_error", "calibration_error_limit")
 
 app = App(name="backtests/controls.py", help="Train on markets whose best forecast is known, and say how much of it is found.")
 console = Console(highlight=False)
@@ -68,7 +71,7 @@ def controls(
         show_silence(rows, out)
     else:
         write_table(out, rows)
-        console.print(summary(rows))
+        console.print(found(rows), calibration(rows), sep="\n")
         console.print(f"written to {out}: controls.json, controls.csv", soft_wrap=True)
 
 
@@ -118,38 +121,58 @@ def line(row: Row) -> str:
             f"logistic {_figure(row['logistic_auc'])}, boosting {_figure(row['boosting_auc'])}, "
             f"ridge {_figure(row['ridge_auc'])}; "
             f"calibration error {_figure(row['calibration_error'])} (chance {_figure(row['calibration_error_limit'])}); "
-            f"{row['epochs']} epochs")
+            f"epochs {row['epochs']}")
 
 
-def summary(rows: Sequence[Row]) -> Table:
-    """Return the table of means over the seeds, the range of the shares beside their mean."""
-    table = Table("market", "seeds", "optimum AUC", "AUC", "share", "from", "to", "log loss", "above optimum", *BASELINES,
-                  "temperature", "bins outside", "epochs", title="how much of what is there was found")
-    table.caption = ("share = (AUC - .5) / (optimum AUC - .5); means over the seeds; "
-                     "bins outside the band that chance gives: 1 in 20 by chance")
-    for name, part in pd.DataFrame(list(rows)).groupby("market", sort=False):
-        table.add_row(str(name), str(len(part)), *_means(part))
+def found(rows: Sequence[Row]) -> Table:
+    """Return the table of what was found: means over the seeds, the worst share beside the mean."""
+    table = compact("how much of what is there was found",
+                    "market", "optimum", "AUC", "share", "worst", *BASELINES)
+    table.caption = "AUC, means over the seeds; share = (AUC - .5) / (optimum - .5), worst: its least"
+    for name, part in by_market(rows):
+        shares = part["share"].astype(float)
+        columns = (part["optimum_auc"], part["auc"], shares)
+        baselines = [_figure(part[f"{baseline}_auc"].mean()) for baseline in BASELINES]
+        table.add_row(name, *(_figure(column.mean()) for column in columns), _figure(shares.min()), *baselines)
     return table
 
 
-def _means(part: pd.DataFrame) -> list[str]:
-    shares = part["share"].astype(float)
-    above = part["log_loss"] - part["optimum_log_loss"]
-    baselines = [part[f"{name}_auc"] for name in BASELINES]
-    figures = [_figure(column.mean()) for column in (part["optimum_auc"], part["auc"], shares, part["log_loss"], above, *baselines)]
-    return [*figures[:3], _figure(shares.min()), _figure(shares.max()), *figures[3:], _figure(part["temperature"].mean(), 2),
-            f"{part['bins_outside'].sum()}/{10 * len(part)}", f"{part['epochs'].mean():.0f}"]
+def calibration(rows: Sequence[Row]) -> Table:
+    """Return the table of how sure the network was, and how sure it may be: means over the seeds."""
+    table = compact("how sure it was", "market", "log loss", "optimum", "heat", "error", "chance", "bins outside", "epochs")
+    table.caption = ("means over the seeds; heat: the temperature; error: of calibration, in 19 of 20 cases up to the next "
+                     "figure by chance alone; bins outside the band that chance gives: 1 in 20")
+    for name, part in by_market(rows):
+        figures = [_figure(part[column].mean()) for column in CALIBRATION]
+        outside = f"{part['bins_outside'].sum()} of {BINS * len(part)}"
+        table.add_row(name, *figures, outside, f"{part['epochs'].mean():.0f}")
+    return table
+
+
+def by_market(rows: Sequence[Row]) -> Iterator[tuple[str, pd.DataFrame]]:
+    for name, part in pd.DataFrame(list(rows)).groupby("market", sort=False):
+        yield str(name), part
+
+
+def compact(title: str, *columns: str) -> Table:
+    """Return an empty table whose figures fit into 80 columns of a terminal."""
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left", no_wrap=not number)
+    return table
 
 
 def show_silence(rows: Sequence[Row], out: Path) -> None:
     """Write silence.csv and print it: what is found where nothing is."""
-    found = silence(rows)
-    write_atomically(out / "silence.csv", found.to_csv(index=False).encode())
-    table = Table(*(name.replace("_", " ") for name in found.columns), title="what was found where nothing is")
-    table.caption = ("surprise: distance of the mean AUC from .5 in standard errors; "
-                     "beyond two: seeds more than two of theirs away, 1 in 22 by chance")
-    for values in found.itertuples(index=False):
-        table.add_row(*(_figure(value, 4) if isinstance(value, float) else str(value) for value in values))
+    silent = silence(rows)
+    write_atomically(out / "silence.csv", silent.to_csv(index=False).encode())
+    table = compact(f"what was found where nothing is, means over {silent['seeds'].iloc[0]} seeds",
+                    "market", "forecast", "AUC", "balanced", "MCC", "accuracy", "base", "error", "surprise", "far")
+    table.caption = ("balanced: the balanced accuracy; base: the accuracy of the more frequent class; error: standard error of "
+                     "the mean AUC; surprise: its distance from .5 in these; far: seeds more than two of theirs away, "
+                     "1 in 22 by chance")
+    for values in silent.drop(columns="seeds").itertuples(index=False):
+        table.add_row(*(_figure(value) if isinstance(value, float) else str(value) for value in values))
     console.print(table)
     console.print(f"written to {out}: silence.csv", soft_wrap=True)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backtests import control_table, controls
 from backtests.baselines import Array, Examples, cut, logistic
-from backtests.control_table import Control, Row, area, share
+from backtests.control_table import Control, Row, area, gross_sharpe, next_returns, share
 from backtests.controls import app
 from backtests.leaks import history_leaks, scaler_leaks, shuffled_label_leaks
 from backtests.markets import Market, market
@@ -129,6 +129,14 @@ def test_the_exact_probability_earns_the_sharpe_ratio_of_its_market(name: str) -
 
 
 @pytest.mark.parametrize("name", GROSS_SHARPE)
+def test_the_strategy_earns_what_going_with_every_forecast_earns(name: str) -> None:
+    sample, account = oracle(name)
+    earned = bar_returns(account.equity.to_numpy())[1:]
+    all_in = gross_sharpe(sample.probability.to_numpy()[:-1], next_returns(sample).to_numpy()[:-1])
+    assert earned.mean() / earned.std() == pytest.approx(all_in, abs=.02)
+
+
+@pytest.mark.parametrize("name", GROSS_SHARPE)
 def test_equity_moves_by_what_is_held_before_and_after_the_open(name: str) -> None:
     sample, account = oracle(name)
     value, size = account.equity.to_numpy(), account.position.to_numpy()
@@ -235,7 +243,9 @@ def test_rows_are_printed_and_written_in_the_order_asked_for(
     asked = [("walk", 2), ("walk", 1), ("echo:strength=0.5", 2), ("echo:strength=0.5", 1)]
     assert [(row["market"], row["seed"]) for row in rows] == asked == [(control.market, control.seed) for control in measured]
     assert list(pd.read_csv(tmp_path / "controls.csv")["seed"]) == [2, 1, 2, 1]
-    assert "echo:strength=0.5 1: AUC 0.510 of 0.500" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "echo:strength=0.5 1: AUC 0.510 of 0.500" in printed and "how much of what is there was found" in printed
+    assert "how sure it was" in printed and "…" not in printed
 
 
 def test_a_second_run_measures_only_what_is_missing(
@@ -261,7 +271,8 @@ def test_silence_judges_small_markets_without_an_edge(
     assert [(control.market, control.seed) for control in measured] == asked
     assert {(control.bars, control.config.max_epochs) for control in measured} == {(3_000, 4)}
     assert list(pd.read_csv(tmp_path / "silence.csv")["forecaster"][:2]) == ["network", "logistic"]
-    assert "found where nothing is" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "found where nothing is, means over 2 seeds" in printed and "…" not in printed
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
