@@ -1,20 +1,30 @@
 """Which bars a model and a broker may see: a bar at fault is kept out and counted, never repaired."""
+import math
+import time
+import warnings
 from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars import bar_faults
+from model.faults import bar_faults
 from strategy_plugin.clock import EARLIEST, nanoseconds
 
-LATE = "stamps must increase"
+REPEATED = "a bar that came before"
+REVISED = "a bar that came before with other values"
+LATE = "a bar older than the last one"
+JUMP = "a close many times the last one, or a fraction of it"
+UNFINISHED = "a bar that is not finished"
+EXPECTED = (REPEATED, LATE, UNFINISHED)  # what every reconnecting feed delivers: counted, not worth a warning
+HIGHEST_JUMP = 10.0  # a misplaced decimal point, not a market; if the next bar confirms the level, it is one
 
 Bar = tuple[float, float, float, float, float]  # open, high, low, close, volume
 
 
 class TradingWarning(UserWarning):
-    """Something that whoever trades must know; each is said once."""
+    """Something that whoever trades must know; each kind is said once."""
 
 
 class Gate:
@@ -23,66 +33,67 @@ class Gate:
     The first bar tells whether the feed has volume: without one, every missing volume is 0; with one, it is a fault.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, remedy: str = "", highest_jump: float = math.inf) -> None:
+        self.name = name
         self.counts: Counter[str] = Counter()
+        self._remedy = remedy
+        self._highest_jump = highest_jump
         self._no_volume: bool | None = None
         self._number = self._refused = 0
         self._stamp = self._floor = EARLIEST
+        self._bar: Bar | None = None
+        self._suspect = 0.0
 
     def admit(self, number: int, stamp: int, bar: Bar) -> Bar | None:
         """Return the bar as the model may see it, or None; the same number may come again with other values."""
         if self._no_volume is None:
-            self._no_volume = bool(np.isnan(bar[4]))
-        if self._no_volume and bar[4] != bar[4]:
+            self._no_volume = math.isnan(bar[4])
+        if self._no_volume and math.isnan(bar[4]):
             bar = (*bar[:4], 0.0)
         floor = self._stamp if number > self._number else self._floor
-        fault = LATE if stamp <= floor else bar_fault(bar)
+        fault = self._order_fault(stamp, floor, bar) or bar_fault(bar) or self._jump_fault(bar)
         if fault:
-            self._count(number, fault)
+            self.refuse(number, stamp, fault)
             return None
-        self._number, self._stamp, self._floor = number, stamp, floor
+        self._number, self._stamp, self._floor, self._bar, self._suspect = number, stamp, floor, bar, 0.0
         return bar
 
-    def _count(self, number: int, fault: str) -> None:
-        if number != self._refused:  # hosts show one bar many times
-            self.counts[fault] += 1
+    def refuse(self, number: int, stamp: int, fault: str) -> None:
+        """Count a bar that stays out, once however often it is shown."""
+        if number == self._refused:
+            return
         self._refused = number
+        self.counts[fault] += 1
+        if self.counts[fault] == 1 and fault not in EXPECTED:
+            warnings.warn(f"data {self.name!r}: {fault}, {pd.Timestamp(stamp)}, is kept from the model. Further ones are "
+                          f"counted.{self._remedy}", TradingWarning, stacklevel=2)
 
+    def _order_fault(self, stamp: int, floor: int, bar: Bar) -> str:
+        if stamp > floor:
+            return ""
+        if stamp < self._stamp or stamp == EARLIEST:
+            return LATE
+        return REPEATED if bar == self._bar else REVISED
 
-def bar_fault(bar: Bar) -> str:
-    """Return what is wrong with a bar, the empty string for nothing."""
-    open, high, low, close, volume = bar
-    if 0 < low <= open <= high < np.inf and low <= close <= high and 0 <= volume < np.inf:
-        return ""  # the usual bar costs a few comparisons; the rules with their tolerances have one home
-    return next(iter(bar_faults(*bar)), "")
-
-
-def clean_bars(
-    values: NDArray[np.float64], stamps: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], Counter[str]]:
-    """Return the values (n, 5) with a missing volume made 0, which bars a `Gate` would admit (n,), and its counts."""
-    if len(values) and np.isnan(values[0, 4]):
-        values = np.column_stack((values[:, :4], np.nan_to_num(values[:, 4])))
-    open, high, low, close, volume = values.T
-    clean = (0 < low) & (low <= open) & (open <= high) & (low <= close) & (close <= high) & (high < np.inf)
-    clean &= (0 <= volume) & (volume < np.inf)
-    faults = {index: fault for index in np.flatnonzero(~clean).tolist() if (fault := bar_fault(tuple(values[index].tolist())))}
-    clean[:] = True
-    clean[list(faults)] = False
-    reached = np.maximum.accumulate(np.concatenate(([EARLIEST], np.where(clean, stamps, EARLIEST))))
-    late = np.flatnonzero(stamps <= reached[:-1])
-    clean[late] = False
-    return values, clean, Counter((faults | dict.fromkeys(late.tolist(), LATE)).values())
+    def _jump_fault(self, bar: Bar) -> str:
+        """Doubt a close that is out of all proportion, unless it confirms the one doubted before."""
+        if self._bar is None or _ratio(bar[3], self._bar[3]) <= self._highest_jump:
+            return ""
+        confirmed = self._suspect > 0 and _ratio(bar[3], self._suspect) <= self._highest_jump
+        self._suspect = bar[3]
+        return "" if confirmed else JUMP
 
 
 class BarGuard:
     """A filter for a feed: `data.addfilter(BarGuard)`. Bars at fault reach neither strategy nor broker; `counts` has them.
 
     The strategy puts one before every live feed itself. A feed that is to be resampled gets it before the resampling.
+    With `finished_after`, the seconds from a bar's stamp to its end, a bar that the clock says is still growing stays out.
     """
 
-    def __init__(self, data: Any = None) -> None:
-        self._gate = Gate()
+    def __init__(self, data: Any, finished_after: float | None = None) -> None:
+        self._finished_after = finished_after
+        self._gate = Gate(data._name, highest_jump=HIGHEST_JUMP)
         self._number = 0
 
     @property
@@ -92,8 +103,43 @@ class BarGuard:
     def __call__(self, data: Any) -> bool:
         """Return True where the newest bar was taken away, as a Backtrader filter does."""
         self._number += 1
+        stamp = nanoseconds(data.datetime[0])
         bar = (data.open[0], data.high[0], data.low[0], data.close[0], data.volume[0])
-        if self._gate.admit(self._number, nanoseconds(data.datetime[0]), bar) is not None:
+        if self._is_finished(stamp) and self._gate.admit(self._number, stamp, bar) is not None:
             return False
         data.backwards()
         return True
+
+    def _is_finished(self, stamp: int) -> bool:
+        if self._finished_after is None or stamp / 1e9 + self._finished_after <= time.time():
+            return True
+        self._gate.refuse(self._number, stamp, UNFINISHED)
+        return False
+
+
+def bar_fault(bar: Bar) -> str:
+    """Return what is wrong with a bar, the empty string for nothing."""
+    open, high, low, close, volume = bar
+    if 0 < low <= open <= high < math.inf and low <= close <= high and 0 <= volume < math.inf:
+        return ""  # the usual bar costs a few comparisons; the rules with their tolerances have one home
+    return next(iter(bar_faults(*bar)), "")
+
+
+def clean_bars(
+    gate: Gate, values: NDArray[np.float64], stamps: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the values (n, 5) as the gate admits them, and which bars it does (n,)."""
+    if len(values) and math.isnan(values[0, 4]):
+        values = np.column_stack((values[:, :4], np.nan_to_num(values[:, 4])))
+    open, high, low, close, volume = values.T
+    usual = (0 < low) & (low <= open) & (open <= high) & (low <= close) & (close <= high) & (high < math.inf)
+    usual &= (0 <= volume) & (volume < math.inf) & (stamps > EARLIEST)
+    usual[1:] &= stamps[1:] > stamps[:-1]
+    if usual.all():
+        return values, usual
+    bars = zip(range(1, len(values) + 1), stamps.tolist(), values.tolist())
+    return values, np.array([gate.admit(number, stamp, tuple(bar)) is not None for number, stamp, bar in bars])
+
+
+def _ratio(one: float, other: float) -> float:
+    return max(one / other, other / one)

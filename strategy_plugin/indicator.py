@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.bars import bar_interval
-from model.checkpoint import CheckpointError
+from model.checkpoint import Checkpoint, CheckpointError
 from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.cache import remembered
 from strategy_plugin.clock import nanoseconds, nanoseconds_of
@@ -27,13 +27,14 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     Params:
       - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
+      - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
 
     The line is NaN until 150 bars have been seen, before the first checkpoint of a folder, and on bars at fault (prices
     that are missing or contradict each other, stamps that do not increase), which no window ever contains.
     """
 
     lines: Any = ("probability",)
-    params = (("checkpoint", ""),)
+    params = (("checkpoint", ""), ("max_gap", 0))
     plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
     plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0))
 
@@ -42,7 +43,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         self.schedule = Schedule(self.p.checkpoint)
         self._whole_days = self.schedule.whole_days
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
-        self._gate = Gate()
+        self._gate = Gate(self.data._name, remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.")
         self._batch: _Batch | None = None
         self._seen = 0
         self._probability = np.nan
@@ -55,8 +56,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     @property
     def faults(self) -> Counter[str]:
-        """The bars at fault, counted by their first fault."""
-        return self._batch.faults if self._batch is not None else self._gate.counts
+        """The bars that the model was not shown, counted by their fault."""
+        return self._gate.counts
 
     def inputs(self, ago: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the raw bars that the value depends on, (150, 5) and their stamps (150,); fewer until there are so many."""
@@ -78,8 +79,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     def once(self, start: int, end: int) -> None:
         if self._batch is None:  # Backtrader calls twice: for the first bar of the minimum period and for the rest
-            self._batch = _Batch(self.data, self._whole_days)
-            found = self._batch.probabilities(self.schedule)
+            self._batch = _Batch(self.data, self._gate, self._whole_days)
+            found = self._batch.probabilities(self.schedule, self.p.max_gap)
             self.lines.probability.array[:len(found)] = array("d", found.tobytes())
 
     def _advance(self, number: int) -> None:
@@ -109,28 +110,36 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         if self._unchecked is not None:
             require_interval(self.schedule, np.array(list(self._unchecked.values())), self.data)
             self._unchecked = None
+        if self.p.max_gap and torn(self._buffer.inputs()[1], checkpoint, self.p.max_gap).any():
+            return np.nan
         return float(checkpoint.predict(self._buffer.window)[-1])
 
 
 class _Batch:
     """All bars of a preloaded feed at once."""
 
-    def __init__(self, data: bt.feed.AbstractDataBase, whole_days: bool) -> None:
+    def __init__(self, data: bt.feed.AbstractDataBase, gate: Gate, whole_days: bool) -> None:
         size = data.buflen()
         # Copies: a view of the host's arrays would forbid it to append the next bar.
         columns = [np.array(getattr(data, field).array[:size]) for field in FIELDS]
         days = np.array(data.datetime.array[:size])
         shown = nanoseconds_of(days)
-        values, self._clean, self.faults = clean_bars(np.column_stack(columns), shown)
+        values, self._clean = clean_bars(gate, np.column_stack(columns), shown)
         self._data, self._shown = data, shown[self._clean]
         self._values, self._stamps = values[self._clean], nanoseconds_of(days, whole_days)[self._clean]
         self._ranks = np.cumsum(self._clean)  # how many clean bars there are up to each bar
 
-    def probabilities(self, schedule: Schedule) -> NDArray[np.float64]:
+    def probabilities(self, schedule: Schedule, max_gap: int) -> NDArray[np.float64]:
         if len(self._shown) > 1:
             require_interval(schedule, self._shown, self._data)
+        predicted = remembered(schedule, self._values, self._stamps)
+        if max_gap:
+            checkpoint = schedule.checkpoints[0]
+            gaps = np.flatnonzero(torn(self._stamps, checkpoint, max_gap)) + 1
+            for gap in gaps.tolist():  # the first window without it begins with the bar after it
+                predicted[gap:gap + checkpoint.bars_needed - 1] = np.nan
         found = np.full(len(self._clean), np.nan)
-        found[self._clean] = remembered(schedule, self._values, self._stamps)
+        found[self._clean] = predicted
         return found
 
     def inputs(self, number: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -145,6 +154,11 @@ def require_interval(schedule: Schedule, stamps: NDArray[np.int64], data: bt.fee
     if found != expected:
         raise CheckpointError(f"data {data._name!r} must have bars {expected} apart as {schedule.path} has, got {found}. "
                               "Give the feed the model was trained on, or train on bars of this one.")
+
+
+def torn(stamps: NDArray[np.int64], checkpoint: Checkpoint, max_gap: int) -> NDArray[np.bool_]:
+    """Return after which bars more than `max_gap` are missing, (n - 1,)."""
+    return np.diff(stamps) > (max_gap + 1) * checkpoint.bar_interval.as_unit("ns").value
 
 
 def _require_prices(data: bt.feed.AbstractDataBase) -> None:

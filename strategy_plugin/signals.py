@@ -27,6 +27,15 @@ class ModelSignal:
             self._thresholds(checkpoint)
 
     @property
+    def finished_after(self) -> float | None:
+        """Seconds from a bar's stamp to its end, where the clock can tell: within the day, and with stamps in UTC."""
+        checkpoint = self._schedule.checkpoints[0]
+        seconds: float = checkpoint.bar_interval.total_seconds()
+        if checkpoint.timezone is None or seconds >= 86_400:
+            return None
+        return seconds if checkpoint.stamp == "open" else 0.0
+
+    @property
     def faults(self) -> Counter[str]:
         """The bars that the model was not shown, by fault."""
         faults: Counter[str] = self.indicator.faults
@@ -56,6 +65,8 @@ class ModelSignal:
 
 class LineSignal:
     """Reads probabilities that a feed brings along, from whatever model."""
+
+    finished_after = None
 
     def __init__(self, data: Any, enter: float | None, exit: float | None) -> None:
         if not hasattr(data, "probability"):

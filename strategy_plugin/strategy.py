@@ -32,6 +32,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - allow_short: False trades long or flat
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade" does, and marks the result
       - max_model_age: bars after `trained_until` beyond which no position is opened; 0 for no limit
+      - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
       - max_exposure: cap on the sum of all positions over equity, shorts included, applied before an order is sent
       - retries, patience: orders refused in a row before an opening is given up; bars an order may stay unfilled
@@ -41,7 +42,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     params = (
         ("checkpoint", ""), ("enter", None), ("exit", None), ("allow_short", False), ("in_sample", "refuse"),
-        ("max_model_age", 0), ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
+        ("max_model_age", 0), ("max_gap", 0), ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
         ("stop_loss", ""), ("take_profit", ""), ("trailing", ""),
     )
 
@@ -51,14 +52,17 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         self.traded = _traded(self.datas, self.p.names)
         self.traded_in_sample = False
         rules = Rules(self.p.retries, self.p.patience, stops(self.p.stop_loss, self.p.take_profit, self.p.trailing))
-        self.lanes = [Lane(data, self._signal(data), Desk(_Venue(self, data, rules.stops), rules), _guard(data))
-                      for data in self.traded]
+        self.lanes = [self._lane(data, rules) for data in self.traded]
+
+    def _lane(self, data: Any, rules: Rules) -> Lane:
+        signal = self._signal(data)
+        return Lane(data, signal, Desk(_Venue(self, data, rules.stops), rules), _guard(data, signal.finished_after))
 
     def _signal(self, data: Any) -> ModelSignal | LineSignal:
         if not self.p.checkpoint:
             return LineSignal(data, self.p.enter, self.p.exit)
         path = self.p.checkpoint.replace("{name}", data._name)
-        indicator = DirectionProbability(data, checkpoint=path)  # type: ignore[call-arg]
+        indicator = DirectionProbability(data, checkpoint=path, max_gap=self.p.max_gap)  # type: ignore[call-arg]
         return ModelSignal(indicator, self.p.enter, self.p.exit)
 
     def start(self) -> None:
@@ -184,9 +188,9 @@ def exposure(strategy: bt.Strategy, lane: Lane) -> float:
     return abs(float(strategy.getposition(lane.data).size) + pending) * worth(strategy, lane.data)
 
 
-def _guard(data: Any) -> BarGuard:
+def _guard(data: Any, finished_after: float | None) -> BarGuard:
     """Put a guard before a live feed; bars that are resampled or replayed are made of others and guarded at their source."""
-    guard = BarGuard()
+    guard = BarGuard(data, finished_after)
     if data.islive() and not data.resampling and not data.replaying:
         data.addfilter(guard)
     return guard
@@ -220,6 +224,7 @@ def _require_params(params: Any) -> None:
     rules = {
         f"`in_sample` must be 'refuse' or 'trade', got {params.in_sample!r}": params.in_sample in ("refuse", "trade"),
         f"`max_model_age` must be at least 0, got {params.max_model_age!r}": params.max_model_age >= 0,
+        f"`max_gap` must be at least 0, got {params.max_gap!r}": params.max_gap >= 0,
         f"`max_exposure` must be above 0, got {params.max_exposure!r}": params.max_exposure > 0,
         f"`retries` must be at least 0, got {params.retries!r}": params.retries >= 0,
         f"`patience` must be at least 1, got {params.patience!r}": params.patience >= 1,

@@ -1,4 +1,6 @@
 """Bars at fault: which they are, that one by one and all at once agree, and that a guarded feed is a clean one."""
+import warnings
+
 import backtrader as bt
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from makers import random_bars
 
 from strategy_plugin.clock import EARLIEST
-from strategy_plugin.guard import LATE, Bar, BarGuard, Gate, bar_fault, clean_bars
+from strategy_plugin.guard import JUMP, LATE, REPEATED, REVISED, Bar, BarGuard, Gate, TradingWarning, bar_fault, clean_bars
 
 GOOD = (10.0, 12.0, 9.0, 11.0, 100.0)
 NAN, INF = float("nan"), float("inf")
@@ -28,41 +30,82 @@ def test_a_bar_at_fault_is_named(bar: Bar, fault: str) -> None:
     assert bar_fault(bar) == fault
 
 
-def test_a_gate_admits_only_increasing_stamps_and_counts_the_others() -> None:
-    gate = Gate()
-    admitted = [gate.admit(number, stamp, GOOD) is not None for number, stamp in enumerate([5, 7, 7, 6, EARLIEST, 8], start=1)]
-    assert admitted == [True, True, False, False, False, True]
-    assert gate.counts == {LATE: 3}
+def admitted(gate: Gate, *shown: tuple[int, int, Bar]) -> list[bool]:
+    with warnings.catch_warnings(action="ignore", category=TradingWarning):
+        return [gate.admit(*bar) is not None for bar in shown]
+
+
+OTHER = (10.0, 12.0, 9.0, 11.5, 100.0)
+
+
+def test_a_gate_admits_only_later_bars_and_counts_the_others() -> None:
+    gate = Gate("data")
+    stamps = [5, 7, 7, 7, 6, EARLIEST, 8]
+    bars = [GOOD, GOOD, GOOD, OTHER, GOOD, GOOD, GOOD]
+    assert admitted(gate, *zip(range(1, 8), stamps, bars)) == [True, True, False, False, False, False, True]
+    assert gate.counts == {REPEATED: 1, REVISED: 1, LATE: 2}
 
 
 def test_a_gate_takes_a_growing_bar_again_and_counts_it_once() -> None:
-    gate = Gate()
-    assert gate.admit(1, 5, (NAN, *GOOD[1:])) is None and gate.admit(1, 5, (NAN, *GOOD[1:])) is None
-    assert gate.admit(1, 5, GOOD) == GOOD and gate.admit(1, 6, GOOD) == GOOD
+    gate = Gate("data")
+    spoilt = (NAN, *GOOD[1:])
+    assert admitted(gate, (1, 5, spoilt), (1, 5, spoilt), (1, 5, GOOD), (1, 6, OTHER)) == [False, False, True, True]
     assert gate.counts == {PRICES: 1}
 
 
 @pytest.mark.parametrize("first, later", [(NAN, 0.0), (1.0, None)])
 def test_the_first_bar_tells_whether_a_missing_volume_is_a_fault(first: float, later: float | None) -> None:
-    gate = Gate()
-    gate.admit(1, 1, (*GOOD[:4], first))
-    admitted = gate.admit(2, 2, (*GOOD[:4], NAN))
-    assert (admitted[4] if admitted else None) == later
+    gate = Gate("data")
+    with warnings.catch_warnings(action="ignore", category=TradingWarning):
+        gate.admit(1, 1, (*GOOD[:4], first))
+        bar = gate.admit(2, 2, (*GOOD[:4], NAN))
+    assert (bar[4] if bar else None) == later
+
+
+def times(factor: float) -> Bar:
+    return tuple(price * factor for price in GOOD[:4]) + (1.0,)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("factors, expected", [
+    ([1, 9, 1], [True, True, True]),
+    ([1, 100, 1, 1.1], [True, False, True, True]),
+    ([1, 0.01, 0.01, 1, 0.01], [True, False, True, False, True]),
+    ([1, 100, 0.01, 1], [True, False, False, True]),
+    ([1, 100, 101, 99], [True, False, True, True]),
+])
+def test_a_jump_is_a_fault_unless_the_next_bar_confirms_it(factors: list[float], expected: list[bool]) -> None:
+    gate = Gate("data", highest_jump=10.0)
+    assert admitted(gate, *[(number, number, times(factor)) for number, factor in enumerate(factors, start=1)]) == expected
+    assert gate.counts[JUMP] == expected.count(False)
+
+
+def test_without_a_limit_every_jump_is_a_market() -> None:
+    assert admitted(Gate("data"), (1, 1, GOOD), (2, 2, times(1e6)), (3, 3, times(1e-6))) == [True] * 3
+
+
+@pytest.mark.parametrize("fault, bars", [(PRICES, [(NAN, *GOOD[1:])]), (REVISED, [GOOD, OTHER, OTHER])])
+def test_a_fault_is_said_once_with_its_stamp_and_the_remedy(fault: str, bars: list[Bar]) -> None:
+    gate = Gate("EURUSD", remedy=" Mend it.")
+    with pytest.warns(TradingWarning, match=f"data 'EURUSD': {fault}, 1970-01-01 00:00:00, is kept.* Mend it.") as said:
+        for number, bar in enumerate(bars, start=1):
+            gate.admit(number, 0, bar)
+    assert len(said) == 1
 
 
 SPOILT = st.sampled_from([
-    GOOD, GOOD, GOOD, (NAN, *GOOD[1:]), (*GOOD[:4], NAN), (10.0, 9.0, 12.0, 11.0, 1.0), (10.0, INF, 9.0, 11.0, 1.0)])
+    GOOD, OTHER, GOOD, (NAN, *GOOD[1:]), (*GOOD[:4], NAN), (10.0, 9.0, 12.0, 11.0, 1.0), (10.0, INF, 9.0, 11.0, 1.0)])
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(SPOILT, st.integers(0, 12) | st.just(EARLIEST)), min_size=1, max_size=30))
 def test_all_bars_at_once_are_judged_as_one_by_one(shown: list[tuple[Bar, int]]) -> None:
-    values, clean, faults = clean_bars(np.array([bar for bar, _ in shown]), np.array([stamp for _, stamp in shown]))
-    gate = Gate()
-    admitted = [gate.admit(number, stamp, bar) for number, (bar, stamp) in enumerate(shown, start=1)]
-    assert clean.tolist() == [bar is not None for bar in admitted]
-    assert values[clean].tolist() == [list(bar) for bar in admitted if bar is not None]
-    assert faults == gate.counts
+    one_by_one, at_once = Gate("data"), Gate("data")
+    with warnings.catch_warnings(action="ignore", category=TradingWarning):
+        expected = [one_by_one.admit(number, stamp, bar) for number, (bar, stamp) in enumerate(shown, start=1)]
+        values, clean = clean_bars(at_once, np.array([bar for bar, _ in shown]), np.array([stamp for _, stamp in shown]))
+    assert clean.tolist() == [bar is not None for bar in expected]
+    assert values[clean].tolist() == [list(bar) for bar in expected if bar is not None]
+    assert at_once.counts == one_by_one.counts
 
 
 class Closes(bt.Strategy):  # type: ignore[misc]
@@ -84,4 +127,6 @@ def test_a_guarded_feed_shows_the_clean_bars_only(mode: dict[str, int]) -> None:
     feed.addfilter(BarGuard)
     cerebro.adddata(feed)
     cerebro.addstrategy(Closes)
-    assert cerebro.run()[0].closes == bars["close"].drop(bars.index[[0, 7, 8, 49]]).tolist()
+    with pytest.warns(TradingWarning, match="a price that is not finite"):
+        closes = cerebro.run()[0].closes
+    assert closes == bars["close"].drop(bars.index[[0, 7, 8, 49]]).tolist()

@@ -5,11 +5,11 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
-from hosts import feed, host, series, shown
+from hosts import Shown, feed, host, series, shown
 from makers import random_bars, random_checkpoint
 
 from model.checkpoint import Checkpoint, CheckpointError
-from strategy_plugin import DirectionProbability, Schedule
+from strategy_plugin import DirectionProbability, Schedule, TradingWarning
 
 
 @pytest.mark.parametrize("count", [1, 149, 150, 151, 400])
@@ -37,7 +37,8 @@ def test_a_folder_serves_each_bar_by_the_checkpoint_in_force(bars: pd.DataFrame,
 def test_bars_at_fault_get_no_value_and_leave_no_trace(bars: pd.DataFrame, checkpoint_path: str, runonce: bool) -> None:
     faulty = bars.copy()
     faulty.iloc[[0, 120, 260, 261], 3] = np.nan
-    strategy = shown(host(feed(faulty), runonce=runonce), checkpoint_path)
+    with pytest.warns(TradingWarning, match="a price that is not finite.*data.addfilter"):
+        strategy = shown(host(feed(faulty), runonce=runonce), checkpoint_path)
     clean = faulty["close"].notna().to_numpy()
     expected = Schedule(checkpoint_path).probabilities(faulty.to_numpy()[clean], faulty.index.asi8[clean])
     values = series(strategy.values, 400)
@@ -108,3 +109,16 @@ def test_two_indicators_on_one_feed_do_not_disturb_each_other(bars: pd.DataFrame
     cerebro = host(feed(bars), runonce=False)
     cerebro.addstrategy(Twice)
     cerebro.run()
+
+
+@pytest.mark.parametrize("runonce", [True, False])
+@pytest.mark.parametrize("missing, max_gap, silent", [(3, 0, 0), (3, 3, 0), (3, 2, 149), (20, 3, 149)])
+def test_a_window_across_a_long_gap_is_not_predicted(
+    bars: pd.DataFrame, checkpoint_path: str, runonce: bool, missing: int, max_gap: int, silent: int,
+) -> None:
+    torn = bars.drop(bars.index[200:200 + missing])
+    cerebro = host(feed(torn), runonce=runonce)
+    cerebro.addstrategy(Shown, checkpoint=checkpoint_path, max_gap=max_gap)
+    values = series(cerebro.run()[0].values, len(torn))
+    assert np.isnan(values[200:]).sum() == silent and np.isfinite(values[149:200]).all()
+    assert np.isnan(values[200:200 + silent]).all()
