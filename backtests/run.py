@@ -13,6 +13,7 @@ from rich.console import Console
 from backtests.progress import FoldProgress, Journal
 from backtests.report import FILES, Results, tables, verdict, write_results
 from backtests.simulation import Account, Costs, simulate_hold
+from backtests.thresholds import Search
 from backtests.walk_forward import Fold, FoldModel, FoldPlan, lay_folds, predictions, trade, train_folds, write_checkpoints
 from model.command import BarsOptions, describe_bars, run
 from model.files import require_writable
@@ -61,7 +62,7 @@ def walk(
     config = plan.training(TrainConfig(**asdict(training)))
     folds = lay_folds(bars, plan, config)
     _introduce(bars, folds, config, costs)
-    models = _train(bars, folds, config, _jobs(jobs))
+    models = _train(bars, folds, config, plan.search(account, costs), _jobs(jobs))
     write_checkpoints(folder / "checkpoints", models)
     results = Results(bars, plan, config, account, costs, models, predictions(bars, models, config),
                       trade(bars, models, folder / "checkpoints", account=account, costs=costs),
@@ -91,12 +92,12 @@ def _introduce(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, c
         console.print(line, soft_wrap=True)
 
 
-def _train(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int) -> list[FoldModel]:
+def _train(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, jobs: int) -> list[FoldModel]:
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal", config.patience)
         models = []
         with FoldProgress(journal, len(folds), console) as progress:
-            for model in train_folds(bars, folds, config, jobs=jobs, on_epoch=journal):
+            for model in train_folds(bars, folds, config, search, jobs=jobs, on_epoch=journal):
                 progress.finish(model.fold.number, describe_model(model))
                 models.append(model)
     return sorted(models, key=lambda model: model.fold.number)
@@ -109,7 +110,7 @@ def describe_model(model: FoldModel) -> str:
     history = model.checkpoint.history
     best = min(history, key=lambda epoch: epoch["validation_loss"])
     return (f"fold {model.fold.number}: trained until {model.checkpoint.trained_until}, best epoch {best['epoch']} "
-            f"of {len(history)}, validation loss {best['validation_loss']:.4f}")
+            f"of {len(history)}, validation loss {best['validation_loss']:.4f}; {model.choice}")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,17 @@ def fold_table(models: Sequence[FoldModel], predictions: pd.DataFrame, strategy:
     A fold's money is counted from its first decision's close to that of the next fold, so the folds' returns multiply
     to the total; its trades are those it opened.
     """
-    rows = [{"fold": str(model.fold.number), "model": model.name if model.checkpoint else NO_MODEL}
+    rows = [{"fold": str(model.fold.number), **_model(model)}
             | _row(_decisions(model.fold, models, predictions), predictions, strategy, hold, bars_per_year) for model in models]
-    total = {"fold": TOTAL, "model": ""} | _row(slice(0, len(predictions)), predictions, strategy, hold, bars_per_year)
-    return pd.DataFrame([*rows, total])
+    everything = slice(0, len(predictions))
+    total = {"fold": TOTAL, "model": "", "enter": None, "exit": None}
+    return pd.DataFrame([*rows, total | _row(everything, predictions, strategy, hold, bars_per_year)])
+
+
+def _model(model: FoldModel) -> dict[str, object]:
+    if model.checkpoint is None:
+        return {"model": NO_MODEL, "enter": None, "exit": None}
+    return {"model": model.name, "enter": model.checkpoint.enter, "exit": model.checkpoint.exit}
 
 
 def _decisions(fold: Fold, models: Sequence[FoldModel], predictions: pd.DataFrame) -> slice:

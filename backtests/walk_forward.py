@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from backtests.simulation import Account, Costs, Simulation, simulate
+from backtests.simulation import BASIS_POINT, Account, Costs, Simulation, simulate
+from backtests.thresholds import Choice, Search, with_thresholds
 from model.bars import require_bars
 from model.checkpoint import Checkpoint
 from model.features import LOOKBACK
@@ -30,6 +31,8 @@ class FoldPlan:
         Length of the past that each fold learns from, in test blocks.
     validation_share
         Share of that past, its tail, that chooses the epoch, the calibration and the thresholds.
+    fewest_trades
+        Round trips on validation from which a pair of thresholds may be chosen; .50/.50 where no pair makes as many.
     anchored
         Let every fold's past begin on the first bar, so that it grows, rather than move along.
     """
@@ -37,15 +40,20 @@ class FoldPlan:
     folds: int = 8
     train_blocks: int = 8
     validation_share: float = 0.2
+    fewest_trades: int = 10
     anchored: bool = False
 
     def __post_init__(self) -> None:
-        counts = {"folds": self.folds, "train_blocks": self.train_blocks}
+        counts = {"folds": self.folds, "train_blocks": self.train_blocks, "fewest_trades": self.fewest_trades}
         faults = [f"`{name}` must be at least 1, got {count}." for name, count in counts.items() if count < 1]
         if not 0 < self.validation_share < 1:
             faults.append(f"`validation_share` must lie between 0 and 1, got {self.validation_share}.")
         if faults:
             raise ValueError(" ".join(faults))
+
+    def search(self, account: Account, costs: Costs) -> Search:
+        """Return how each fold chooses its thresholds."""
+        return Search(costs.per_side * BASIS_POINT, account.allow_short, self.fewest_trades)
 
     def training(self, config: TrainConfig) -> TrainConfig:
         """Return the settings with this plan's shares: all of a fold's past is training or validation."""
@@ -76,10 +84,11 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldModel:
-    """What a fold's training gave: a checkpoint, or why there is none."""
+    """What a fold's training gave: a checkpoint and how its thresholds were chosen, or why there is none."""
 
     fold: Fold
     checkpoint: Checkpoint | None
+    choice: Choice = Choice()
     reason: str = ""
 
     @property
@@ -106,25 +115,25 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
             for number, test in enumerate(tests, 1)]
 
 
-def train_folds(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, *, jobs: int = 1,
+def train_folds(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, *, jobs: int = 1,
                 on_epoch: OnEpoch | None = None) -> Iterator[FoldModel]:
     """Train each fold's model and yield it as soon as it is there, in any order.
 
-    config: with the shares of the plan (`FoldPlan.training`). jobs: processes; each computes on its own, so the models
-    do not depend on it. on_epoch: called in the process that trains.
+    config: with the shares of the plan (`FoldPlan.training`). search: how thresholds are chosen. jobs: processes; each
+    computes on its own, so the models do not depend on it. on_epoch: called in the process that trains.
     """
     # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that joblib makes of them.
     parallel = Parallel(n_jobs=min(jobs, len(folds)), return_as="generator_unordered", max_nbytes=None)
-    yield from parallel(delayed(train_fold)(fold, fold.past(bars), config, on_epoch) for fold in folds)
+    yield from parallel(delayed(train_fold)(fold, fold.past(bars), config, search, on_epoch) for fold in folds)
 
 
-def train_fold(fold: Fold, past: pd.DataFrame, config: TrainConfig, on_epoch: OnEpoch | None = None) -> FoldModel:
-    """Train on a fold's past; a past in which a part lacks a class gives no model."""
+def train_fold(fold: Fold, past: pd.DataFrame, config: TrainConfig, search: Search, on_epoch: OnEpoch | None = None) -> FoldModel:
+    """Train on a fold's past and choose thresholds there; a past in which a part lacks a class gives no model."""
     try:
         checkpoint = fit(past, config, partial(on_epoch, fold.number) if on_epoch else None)
     except OneClassError as error:
-        return FoldModel(fold, None, str(error))
-    return FoldModel(fold, checkpoint)
+        return FoldModel(fold, None, reason=str(error))
+    return FoldModel(fold, *with_thresholds(checkpoint, past, search))
 
 
 def predictions(bars: pd.DataFrame, models: Sequence[FoldModel], config: TrainConfig) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def test_the_summary_is_json_with_a_version(folder):
     found = json.loads((folder / "summary.json").read_text())
     assert list(found) == ["version", "verdict", "data", "settings", "total", "folds", "versions"]
     assert found["version"] == 1 and len(found["folds"]) == 3
-    assert found["settings"]["folds"] == {"folds": 3, "train_blocks": 2, "validation_share": 0.2, "anchored": False}
+    assert found["settings"]["folds"] == {"folds": 3, "train_blocks": 2, "validation_share": 0.2, "fewest_trades": 10, "anchored": False}
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,17 @@ import pytest
 from makers import random_checkpoint
 
 from backtests.markets import market
-from backtests.simulation import Account
+from backtests.simulation import Account, Costs
 from backtests.walk_forward import (
     FoldModel, FoldPlan, lay_folds, predictions, trade, train_fold, train_folds, write_checkpoints,
 )
+from backtests.thresholds import Search
 from model.bars import BarsError
 from model.training import TrainConfig
 
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig(max_epochs=1))
+SEARCH = PLAN.search(Account(), Costs())
 WARM_UP = 149
 
 
@@ -31,7 +33,7 @@ def folds(bars):
 
 @pytest.fixture(scope="module")
 def models(bars, folds):
-    return sorted(train_folds(bars, folds, CONFIG), key=lambda model: model.fold.number)
+    return sorted(train_folds(bars, folds, CONFIG, SEARCH), key=lambda model: model.fold.number)
 
 
 def test_the_test_blocks_adjoin_and_end_on_the_last_bar(bars, folds):
@@ -73,7 +75,7 @@ def test_too_few_bars_are_refused_with_the_number_needed(bars, n_bars):
 def test_the_number_needed_is_enough(bars):
     fewest = bars.iloc[:359]
     fold = lay_folds(fewest, PLAN, CONFIG)[0]
-    assert train_fold(fold, fold.past(fewest), CONFIG).checkpoint
+    assert train_fold(fold, fold.past(fewest), CONFIG, SEARCH).checkpoint
 
 
 @pytest.mark.parametrize("settings, message", [
@@ -108,12 +110,12 @@ def test_all_of_the_past_is_training_or_validation(models):
 def test_a_model_is_blind_to_every_bar_after_its_first_test_decision(bars, folds, models):
     poisoned = bars.copy()
     poisoned.iloc[folds[0].test + 1:, :4] *= 10
-    again = train_fold(folds[0], folds[0].past(poisoned), CONFIG)
+    again = train_fold(folds[0], folds[0].past(poisoned), CONFIG, SEARCH)
     assert again.checkpoint.digest == models[0].checkpoint.digest
 
 
 def test_the_models_do_not_depend_on_the_number_of_processes(bars, folds, models):
-    parallel = {model.fold.number: model for model in train_folds(bars, folds, CONFIG, jobs=2)}
+    parallel = {model.fold.number: model for model in train_folds(bars, folds, CONFIG, SEARCH, jobs=2)}
     assert [parallel[model.fold.number].checkpoint.digest for model in models] == [model.checkpoint.digest for model in models]
 
 
@@ -121,14 +123,21 @@ def test_a_past_without_one_of_the_classes_gives_no_model(bars, folds):
     rising = bars.copy()
     rising["open"] = rising["low"] = np.linspace(100, 200, len(bars))
     rising["close"] = rising["high"] = rising["open"] + 0.1
-    model = train_fold(folds[0], folds[0].past(rising), CONFIG)
+    model = train_fold(folds[0], folds[0].past(rising), CONFIG, SEARCH)
     assert model.checkpoint is None
     assert "must hold at least 5 windows of each class" in model.reason
 
 
+def test_the_thresholds_are_chosen_on_validation_with_all_costs(bars, folds):
+    assert SEARCH == Search(cost=2e-4, allow_short=False, fewest_trades=10)
+    model = train_fold(folds[0], folds[0].past(bars), CONFIG, replace(SEARCH, fewest_trades=1))
+    assert model.choice.chosen
+    assert (model.checkpoint.enter, model.checkpoint.exit) == (model.choice.enter, model.choice.exit)
+
+
 def test_epochs_are_reported_with_their_fold(bars, folds):
     seen = []
-    train_fold(folds[1], folds[1].past(bars), CONFIG, lambda fold, epoch: seen.append((fold, epoch.epoch)))
+    train_fold(folds[1], folds[1].past(bars), CONFIG, SEARCH, lambda fold, epoch: seen.append((fold, epoch.epoch)))
     assert seen == [(2, 1)]
 
 
@@ -160,7 +169,7 @@ def test_a_probability_is_that_of_the_model_on_the_whole_history(bars, models, d
 
 
 def test_a_fold_without_a_model_has_decisions_without_a_probability(bars, models):
-    decisions = predictions(bars, [models[0], FoldModel(models[1].fold, None, "why"), models[2]], CONFIG)
+    decisions = predictions(bars, [models[0], FoldModel(models[1].fold, None, reason="why"), models[2]], CONFIG)
     missing = decisions["probability"].isna()
     assert missing.sum() == 60 and missing[60:120].all()
     assert decisions["checkpoint"].isna().equals(missing)
@@ -202,7 +211,7 @@ def test_every_decision_of_the_predictions_is_traded_at_its_opening_bar(bars, ra
 
 
 def test_a_fold_without_a_model_stays_flat_after_a_fold_with_one(bars, folds, random_models, tmp_path):
-    models = [random_models[0], FoldModel(folds[1], None, "one class"), random_models[2]]
+    models = [random_models[0], FoldModel(folds[1], None, reason="one class"), random_models[2]]
     write_checkpoints(tmp_path, models)
     done = trade(bars, models, tmp_path, account=Account(enter=0.5, exit=0.5))
     held = pd.Series(done.position.to_numpy() != 0, index=range(folds[0].test, len(bars)))
@@ -211,5 +220,5 @@ def test_a_fold_without_a_model_stays_flat_after_a_fold_with_one(bars, folds, ra
 
 
 def test_without_any_model_nothing_is_traded(bars, folds, tmp_path):
-    done = trade(bars, [FoldModel(fold, None, "one class") for fold in folds], tmp_path)
+    done = trade(bars, [FoldModel(fold, None, reason="one class") for fold in folds], tmp_path)
     assert done.fills.empty and (done.equity == done.equity.iloc[0]).all()
