@@ -67,7 +67,7 @@ class NamedCells:
 
 def plain_name(name: object) -> str:
     """Return a column name without case, brackets and signs: "<Adj_Close**>" is "adj close"."""
-    return " ".join(re.sub(r"\([a-z]{3,4}\)|[^0-9a-z]+", " ", str(name).lower()).split())
+    return " ".join(re.sub(r"\s*\([a-z]{3,4}\)|[^0-9a-z]+", " ", str(name).lower()).split())
 
 
 def recognised(names: Iterable[object]) -> int:

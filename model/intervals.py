@@ -24,8 +24,8 @@ def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
 def bars_per_year(index: pd.DatetimeIndex) -> float:
     """Return how many bars a year of this market has, inferred from the stamps.
 
-    252 for daily stocks, 260 for daily currencies, 365 where weekends trade; 52, 12, 4 or 1 for longer bars; within the
-    day the bars of a usual week or session times 52 weeks around the clock, or 252 sessions of an exchange.
+    252 for days, 365 where weekends trade; 52, 12, 4 or 1 for longer bars; within the day the bars of a usual week or
+    session times 52 weeks around the clock, or 252 sessions of an exchange.
     """
     interval = bar_interval(index)
     if interval >= 1.5 * DAY:
@@ -33,7 +33,7 @@ def bars_per_year(index: pd.DatetimeIndex) -> float:
     if _trades_weekends(index):
         return 365 * max(1.0, round(DAY / interval))
     if interval > 0.8 * DAY:
-        return _days_per_year(index)
+        return 252.0
     weekly = _usual_count(index.to_period("W-SAT")) if _is_around_the_clock(index) else None
     return weekly * WEEKS_OF_A_YEAR if weekly else _usual_count(index.to_period("D")) * 252
 
@@ -56,12 +56,6 @@ def _is_around_the_clock(index: pd.DatetimeIndex) -> bool:
     """Return whether the bars of a usual week fill more than 100 of its 120 working hours, as currencies and futures do."""
     week = _usual_count(index.to_period("W-SAT")) * bar_interval(index)
     return bool(week > pd.Timedelta(hours=100))
-
-
-def _days_per_year(index: pd.DatetimeIndex) -> float:
-    """Return 260 for a market without holidays, as far as a year of stamps can tell, else an exchange's 252."""
-    span = index[-1] - index[0]
-    return 260.0 if span > YEAR and len(index) / (span / YEAR) > 257 else 252.0
 
 
 class Change(NamedTuple):

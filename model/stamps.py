@@ -58,7 +58,7 @@ def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, d
     """Return what the cells of the date column, and of a time column beside it, say; add faults for what they do not."""
     if isinstance(dates.dtype, pd.PeriodDtype):
         dates = dates.dt.to_timestamp()
-    if pd.api.types.is_datetime64_any_dtype(dates.dtype):
+    if pd.api.types.is_datetime64_any_dtype(dates.dtype) and clocks is None:
         stamps = _typed(pd.DatetimeIndex(dates))
         _report(text(dates.astype(str)), np.isnat(stamps.wall), places, None, findings)
         return stamps

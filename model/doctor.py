@@ -1,0 +1,141 @@
+"""The command that examines a file of bars: what it is, what looks wrong in it, and whether it can be trained on.
+
+python -m model.doctor FILE
+"""
+from dataclasses import replace
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from model.bars import bar_interval, bars_per_year, digest_bars
+from model.command import BarsOptions, run
+from model.faults import count, day
+from model.features import LOOKBACK
+from model.intervals import session_bars, spoken
+from model.settings import TrainConfig
+from model.suspicions import find_splits, flat_stretches
+from model.training import PARTS, TrainingData, prepare
+
+SMALLEST_DEVIATION = 1e-8
+N_LARGEST = 3
+
+app = App(name="model.doctor", help="Examine a file of bars: what it is, what looks wrong, whether it can be trained on.")
+console = Console(highlight=False, soft_wrap=True)
+
+Facts = list[tuple[str, str]]
+
+
+@app.default
+def doctor(
+    bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
+    *,
+    config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),
+) -> None:
+    """Examine a file of bars: what it is, what looks wrong, whether it can be trained on; 0 usable, 3 refused."""
+    bars = bars_options.read(minimum_bars=None)
+    if len(bars) > 1:
+        console.print(_table("the file", describe_file(bars)))
+        console.print(_table("what to look at", describe_doubts(bars)))
+    settings, data = trainable(bars, config)
+    console.print(_table(f"training with {_flags(settings, config)}", describe_training(data)))
+
+
+def trainable(bars: pd.DataFrame, config: TrainConfig) -> tuple[TrainConfig, TrainingData]:
+    """Return what training would start from, with a smaller batch if the bars are too few for the one asked for."""
+    preprocessor = config.preprocessor
+    fitting = [size for size in (config.batch_size, 32, 16, 8) if preprocessor.bars_needed(size) <= len(bars)]
+    settings = replace(config, batch_size=fitting[0]) if fitting else config
+    return settings, prepare(bars, settings)
+
+
+def describe_file(bars: pd.DataFrame) -> Facts:
+    """Return what the file is: its market's time, as far as the stamps tell, and its digest."""
+    index = pd.DatetimeIndex(bars.index)
+    interval, attrs = bar_interval(index), bars.attrs
+    return [
+        ("instrument", attrs.get("instrument") or "not stated"),
+        ("rows", f"{len(bars)}"),
+        ("span", f"{day(index[0])} to {day(index[-1])}, {spoken(index[-1] - index[0])}"),
+        ("bar interval", spoken(interval)),
+        ("bars in a usual session", f"{session_bars(index):g}"),
+        ("bars per year", f"{bars_per_year(index):g}"),
+        ("time zone, stamp", f"{attrs.get('timezone') or 'not stated'}, a bar's {attrs.get('stamp')}"),
+        ("prices", f"{bars['low'].min():.10g} to {bars['high'].max():.10g}"),
+        ("sha256", digest_bars(bars)),
+    ]
+
+
+def describe_doubts(bars: pd.DataFrame) -> Facts:
+    """Return what may be wrong although it breaks no rule."""
+    stale = (bars["open"].to_numpy()[1:] == bars["close"].to_numpy()[:-1]).mean()
+    splits = [f"{split.ratio:g}:1 at {day(bars.index[split.position])}" for split in find_splits(bars)]
+    return [
+        ("gaps", _gaps(pd.DatetimeIndex(bars.index))),
+        ("volume 0", count(int((bars["volume"] == 0).sum()), "bar")),
+        ("opens equal to the close before", f"{stale:.1%}"),
+        ("stretches of 5 bars and more without a move", _stretches(bars)),
+        ("splits suspected", ", ".join(splits[:N_LARGEST]) or "none"),
+        ("largest moves from close to close", _largest_moves(bars["close"])),
+    ]
+
+
+def _stretches(bars: pd.DataFrame) -> str:
+    stretches = flat_stretches(bars, shortest=5)
+    if not stretches:
+        return "none"
+    first, stop = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
+    return f"{len(stretches)}, the longest {stop - first} bars from {day(bars.index[first])}"
+
+
+def _gaps(index: pd.DatetimeIndex) -> str:
+    """Return the number of gaps beyond the usual rhythm: longer than a long weekend, or than two bars of longer bars."""
+    gaps = np.diff(index.to_numpy())
+    usual = max(pd.Timedelta(days=4), 2 * bar_interval(index))
+    long = gaps > usual.to_timedelta64()
+    at = int(gaps.argmax())
+    between = f"the longest {spoken(pd.Timedelta(gaps[at]))}, from {day(index[at])} to {day(index[at + 1])}"
+    return f"{int(long.sum())} longer than {spoken(usual)}; {between}"
+
+
+def _largest_moves(close: pd.Series) -> str:
+    moves = close.pct_change().dropna()
+    largest = moves.loc[moves.abs().nlargest(N_LARGEST).index]
+    return ", ".join(f"{move:+.1%} at {day(stamp)}" for stamp, move in largest.items())
+
+
+def describe_training(data: TrainingData) -> Facts:
+    """Return how many windows each part would have, how many of them go up, and the features that carry nothing."""
+    settings, n_bars = data.config, len(data.features) + LOOKBACK - 1
+    needed = settings.preprocessor.bars_needed(settings.batch_size)
+    facts = [("bars", f"{n_bars}; {needed} are needed: {LOOKBACK - 1} to warm up, {settings.sequence_length} for a window, "
+                      f"{settings.batch_size} windows in the training part")]
+    facts += [(f"{name} part", _part(data, part)) for name, part in zip(PARTS, data.parts) if part.stop > part.start]
+    deviation = data.features.std()
+    constant = [str(name) for name in data.features.columns[deviation < SMALLEST_DEVIATION]]
+    return [*facts, ("constant features", f"{len(constant)}: {', '.join(constant)}" if constant else "none")]
+
+
+def _part(data: TrainingData, part: slice) -> str:
+    return f"{part.stop - part.start} windows from {day(data.decided_at(part.start))}, {data.labels[part].mean():.1%} of them up"
+
+
+def _flags(settings: TrainConfig, asked: TrainConfig) -> str:
+    """Return the settings to train with as flags of model.train, or that the ones asked for do."""
+    return "the settings asked for" if settings == asked else f"--batch-size {settings.batch_size}"
+
+
+def _table(title: str, facts: Facts) -> Table:
+    table = Table(show_header=False, title=title, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, value)
+    return table
+
+
+if __name__ == "__main__":
+    run(app)

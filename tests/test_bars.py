@@ -1,0 +1,245 @@
+"""What a bar is: the door as a whole, its arguments, the invariants, and random faults of every kind."""
+import itertools
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from bar_files import DAILY, HOURLY, PRICES, assert_bars, csv_text, dated, refusal, saved
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from model.bars import (
+    COLUMNS, MINIMUM_BARS, BarsError, BarsWarning, bar_interval, bars_per_year, check_bars, digest_bars, read_bars, require_bars,
+)
+from model.faults import ROUNDING
+from model.settings import TrainConfig
+
+FRAME = DAILY.set_index("date").astype("float64")
+
+
+def test_bars_have_one_form() -> None:
+    bars = read_bars(DAILY.rename(columns=str.upper))
+    assert bars.index.name == "date" and bars.index.tz is None and list(bars.columns) == list(COLUMNS)
+    assert (bars.dtypes == np.float64).all()
+
+
+def test_reading_bars_again_changes_nothing() -> None:
+    bars = read_bars(HOURLY, instrument="EURUSD", timezone="Europe/Berlin", stamp="close")
+    again = read_bars(bars)
+    pd.testing.assert_frame_equal(again, bars)
+    assert again.attrs == bars.attrs == {"instrument": "EURUSD", "timezone": "UTC", "stamp": "close"}
+
+
+def test_attrs_default_to_nothing_stated() -> None:
+    assert read_bars(DAILY).attrs == {"instrument": None, "timezone": None, "stamp": "open"}
+
+
+def test_warnings_point_at_the_caller_and_name_the_file(tmp_path: Path) -> None:
+    path = saved(tmp_path, DAILY[::-1])
+    with pytest.warns(BarsWarning, match=f"^{path}: newest row first") as said:
+        read_bars(path)
+    assert said[0].filename == __file__
+
+
+ARGUMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"stamp": "end"}, "`stamp` must be one of 'open', 'close', got 'end'"),
+    ({"decimal": ";"}, "`decimal` must be one of None, '.', ',', got ';'"),
+    ({"on_missing": "fill"}, "`on_missing` must be one of 'error', 'drop', got 'fill'"),
+    ({"timezone": "Mars"}, "`timezone` must be a name such as 'America/New_York' or 'UTC', got 'Mars'"),
+]
+
+
+@pytest.mark.parametrize("wrong, message", ARGUMENTS)
+def test_a_wrong_argument_is_refused(wrong: dict[str, Any], message: str) -> None:
+    assert message in refusal(DAILY, **wrong)
+
+
+@pytest.mark.parametrize("n_bars", [1, 40, 120, MINIMUM_BARS - 1])
+def test_too_few_bars_are_refused_with_the_number_needed(n_bars: int, tmp_path: Path) -> None:
+    path = saved(tmp_path, DAILY[:n_bars])
+    said = refusal(path)
+    assert said.startswith(f"{path} has {n_bars} bars; at least {MINIMUM_BARS} are needed (100 to warm up, 50 for a window")
+    assert "lower batch_size or sequence_length" in said
+    assert len(read_bars(path, minimum_bars=None)) == n_bars
+
+
+def test_the_default_number_is_what_the_default_training_needs() -> None:
+    config = TrainConfig()
+    assert config.preprocessor.bars_needed(config.batch_size) == MINIMUM_BARS
+    assert len(read_bars(DAILY[:MINIMUM_BARS])) == MINIMUM_BARS
+
+
+def test_required_bars_are_counted() -> None:
+    require_bars(FRAME, 300, "for nothing")
+    with pytest.raises(BarsError, match=r"the data has 300 bars; at least 301 are needed \(for a test\)"):
+        require_bars(FRAME, 301, "for a test")
+
+
+def test_sound_bars_pass_as_they_are() -> None:
+    assert check_bars(FRAME) is FRAME
+
+
+UNSOUND: list[tuple[Any, str]] = [
+    (FRAME["close"], "must be a DataFrame with a DatetimeIndex, got Series"),
+    (DAILY, "must be a DataFrame with a DatetimeIndex"),
+    (FRAME.tz_localize("UTC"), "no time zone and no NaT"),
+    (FRAME.drop(columns="low"), "no 'low' column"),
+    (FRAME.astype({"volume": "int64"}), "column 'volume' must be float64, got int64"),
+    (FRAME[::-1], "stamps must increase and be unique; 299 do not (first 2016-02-24, row 1)"),
+    (FRAME.iloc[[0, 0, 1]], "stamps must increase and be unique; 1 do not"),
+    (FRAME.assign(close=0.0), "300 bars with a price that is not above 0"),
+    (FRAME.assign(volume=np.nan), "300 bars with a volume that is negative or not finite"),
+]
+
+
+@pytest.mark.parametrize("bars, message", UNSOUND)
+def test_unsound_bars_do_not_pass(bars: Any, message: str) -> None:
+    with pytest.raises(BarsError) as refused:
+        check_bars(bars)
+    assert message in str(refused.value)
+
+
+def test_the_digest_sees_every_stamp_and_value() -> None:
+    digest = digest_bars(FRAME)
+    assert digest == digest_bars(FRAME.copy()) == digest_bars(FRAME.set_index(FRAME.index.as_unit("s")))
+    moved = FRAME.set_index(FRAME.index + pd.Timedelta(1, "ns"))
+    others = [moved, *(FRAME.assign(**{name: np.nextafter(FRAME[name], np.inf)}) for name in COLUMNS)]
+    assert len({digest, *map(digest_bars, others)}) == 7 and len(digest) == 64
+
+
+def test_csv_and_parquet_have_the_same_digest(tmp_path: Path) -> None:
+    DAILY.to_parquet(tmp_path / "bars.parquet")
+    assert digest_bars(read_bars(tmp_path / "bars.parquet")) == digest_bars(read_bars(saved(tmp_path, DAILY)))
+
+
+def test_interval_and_bars_per_year_stand_here_too() -> None:
+    assert bar_interval(FRAME.index) == pd.Timedelta("1D") and bars_per_year(FRAME.index) == 252
+
+
+# Random faults: what a hostile exporter does to cells, rows, names and dates, several at a time.
+
+CELL = some.sampled_from([np.nan, np.inf, -np.inf, 0.0, -1.0, 1e-9, 1e9, 1e300, 5e-324, "abc", "", "null", "1,5", "1.234,5",
+                          "-", None])
+EDITS = {
+    "cell": lambda table, draw: edited(table, draw.draw(CELL), draw),
+    "date": lambda table, draw: edited(table, draw.draw(some.sampled_from(["", "xx", "42006", None, "2105-01-01",
+                                                                           "2015-13-01"])), draw, ["date"]),
+    "factor": lambda table, draw: factored(table, draw.draw(some.sampled_from([1 + 1e-7, 1 - 1e-7, 1.2, 0.5, 100.0, 0.01])), draw),
+    "order": lambda table, draw: table.sample(frac=1, random_state=draw.draw(some.integers(0, 9))),
+    "reverse": lambda table, draw: table[::-1],
+    "repeat": lambda table, draw: pd.concat([table, table[draw.draw(some.integers(0, 250)):]]),
+    "drop": lambda table, draw: table.drop(index=table.index[:draw.draw(some.integers(0, 200))]),
+    "lose": lambda table, draw: table.drop(columns=draw.draw(some.sampled_from(list(table.columns)))),
+    "rename": lambda table, draw: table.rename(columns={"close": draw.draw(some.sampled_from(["Close", "Last", "cloze", "",
+                                                                                              "<CLOSE>"]))}),
+    "zone": lambda table, draw: table.assign(date=table["date"].astype(str) + draw.draw(some.sampled_from(["Z", "+09:00",
+                                                                                                           " EST"]))),
+    "form": lambda table, draw: table.assign(date=pd.to_datetime(table["date"], errors="coerce",
+                                                                 format="%Y-%m-%d").dt.strftime("%d/%m/%Y")),
+    "swap": lambda table, draw: table.rename(columns={"high": "low", "low": "high"}),
+    "text": lambda table, draw: table.astype(str),
+}
+
+
+def edited(table: pd.DataFrame, value: Any, draw: Any, names: list[str] = list(COLUMNS)) -> pd.DataFrame:
+    names = [name for name in names if name in table.columns]
+    if not names or not len(table):
+        return table
+    table = table.astype(object)
+    table.iat[draw.draw(some.integers(0, len(table) - 1)), list(table.columns).index(draw.draw(some.sampled_from(names)))] = value
+    return table
+
+
+def factored(table: pd.DataFrame, factor: float, draw: Any) -> pd.DataFrame:
+    name = draw.draw(some.sampled_from(PRICES))
+    return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") * factor}) if name in table.columns else table
+
+
+def survive(source: Any) -> None:
+    """Read the source: bars that satisfy every invariant and hold no price that the source does not, or BarsError."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            bars = read_bars(source, minimum_bars=None)
+        except BarsError as error:
+            assert str(error)
+            return
+    assert all(issubclass(warning.category, BarsWarning) for warning in said)
+    assert_invariants(bars)
+    assert_nothing_invented(bars)
+
+
+def assert_invariants(bars: pd.DataFrame) -> None:
+    values = bars.to_numpy()
+    assert bars.index.is_monotonic_increasing and bars.index.is_unique and not bars.index.hasnans
+    assert np.isfinite(values).all() and (values[:, :4] > 0).all() and (values[:, 4] >= 0).all()
+    assert (values[:, 1] >= values[:, :4].max(axis=1) * (1 - ROUNDING)).all()
+    assert (values[:, 2] <= values[:, :4].min(axis=1) * (1 + ROUNDING)).all()
+
+
+FACTORS = (1 + 1e-7, 1 - 1e-7, 1.2, 0.5, 100.0, 0.01)
+MULTIPLES = {math.prod(factors) for n in range(4) for factors in itertools.combinations_with_replacement(FACTORS, n)}
+KNOWN = np.unique(np.r_[np.outer(DAILY[PRICES].to_numpy(), sorted(MULTIPLES)).ravel(), 1e-9, 1e9, 1e300, 5e-324, 1.5, 1234.5])
+
+
+def assert_nothing_invented(bars: pd.DataFrame) -> None:
+    """Hold every price equal to one of the market's, at most changed by the faults that were put in."""
+    prices = bars[PRICES].to_numpy().ravel()
+    at = np.clip(np.searchsorted(KNOWN, prices), 1, len(KNOWN) - 1)
+    nearest = np.minimum(np.abs(KNOWN[at] - prices), np.abs(KNOWN[at - 1] - prices))
+    assert (nearest <= 1e-12 * prices).all()
+
+
+def damaged(data: some.DataObject) -> pd.DataFrame:
+    table = dated(DAILY, "%Y-%m-%d")
+    for name in data.draw(some.lists(some.sampled_from(sorted(EDITS)), min_size=1, max_size=3)):
+        try:
+            table = EDITS[name](table, data)
+        except (KeyError, IndexError, TypeError):
+            pass  # the fault needs what an earlier one has taken away
+    return table
+
+
+RANDOM = dict(deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+
+
+@settings(max_examples=100, **RANDOM)
+@given(some.data())
+def test_a_damaged_frame_is_read_right_or_refused(data: some.DataObject) -> None:
+    survive(damaged(data))
+
+
+@settings(max_examples=60, **RANDOM)
+@given(data=some.data(), delimiter=some.sampled_from(",;\t|"))
+def test_a_damaged_file_is_read_right_or_refused(tmp_path_factory: pytest.TempPathFactory, data: some.DataObject,
+                                                 delimiter: str) -> None:
+    survive(saved(tmp_path_factory.getbasetemp(), csv_text(damaged(data), sep=delimiter), "damaged.csv"))
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, **RANDOM)
+@given(some.data())
+def test_two_thousand_damaged_frames_are_read_right_or_refused(data: some.DataObject) -> None:
+    survive(damaged(data))
+
+
+@settings(max_examples=60, **RANDOM)
+@given(position=some.integers(0, 5000), bite=some.binary(max_size=40))
+def test_a_file_with_random_bytes_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, position: int, bite: bytes) -> None:
+    whole = csv_text(DAILY).encode()
+    path = saved(tmp_path_factory.getbasetemp(), whole[:position] + bite + whole[position + len(bite):], "bitten.csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BarsWarning)
+        try:
+            assert_invariants(read_bars(path, minimum_bars=None))
+        except BarsError as error:
+            assert str(error).startswith(str(path))
+
+
+def test_the_table_of_the_markets_is_sound() -> None:
+    assert_bars(read_bars(DAILY), DAILY)
+    assert_bars(read_bars(HOURLY), HOURLY)

@@ -1,0 +1,102 @@
+"""Stamps: dates of any form, the order of day and month by proof, epochs by their size."""
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from bar_files import DAILY, HOURLY, assert_bars, changed, dated, market, refusal, saved
+
+from model.bars import read_bars
+
+DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%m/%d/%y",
+        "%y-%m-%d",
+        "%d-%b-%y", "%d-%b-%Y", "%d %B %Y", "%d%b%Y", "%b %d, %Y", "%B %d, %Y", "%Y-%b-%d", "%a %d %b %Y",
+        "%a, %d %b %Y 00:00:00 GMT",
+        "%Y-%m-%dT00:00:00Z", "%Y-%m-%d 00:00:00-05:00", "%Y-%m-%d 00:00:00+09:00", "%Y%m%d 000000")
+HOURS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S.000", "%Y%m%d %H%M%S", "%Y%m%d %H%M",
+         "%Y%m%d%H%M%S",
+         "%Y%m%d%H%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%d.%m.%Y %H:%M:%S.000", "%m/%d/%Y %I:%M %p", "%Y-%m-%d:%H:%M:%S",
+         "%Y-%m-%d %H:%M:%S UTC", "%d.%m.%Y %H:%M:%S GMT+0000")
+
+
+@pytest.mark.parametrize("form", DAYS)
+def test_days_of_any_form_are_read(form: str, tmp_path: Path) -> None:
+    assert_bars(read_bars(saved(tmp_path, dated(DAILY, form))), DAILY)
+
+
+@pytest.mark.parametrize("form", HOURS)
+def test_hours_of_any_form_are_read(form: str, tmp_path: Path) -> None:
+    assert_bars(read_bars(saved(tmp_path, dated(HOURLY, form))), HOURLY)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("table", [DAILY, HOURLY], ids=["days", "hours"])
+def test_epochs_are_read_by_their_size(unit: str, table: pd.DataFrame, tmp_path: Path) -> None:
+    epochs = table.assign(date=table["date"].astype(f"datetime64[{unit}]").astype("int64"))
+    assert_bars(read_bars(saved(tmp_path, epochs)), table)
+    assert_bars(read_bars(epochs), table)
+
+
+def test_days_before_1973_are_read_in_the_unit_that_the_others_prove() -> None:
+    old = market(pd.bdate_range("1969-06-02", periods=2500), 100.0, 0.01, 2)
+    assert_bars(read_bars(old.assign(date=old["date"].astype("datetime64[s]").astype("int64"))), old)
+
+
+TWELVE_DAYS = market(pd.date_range("2015-01-01", periods=12 * 24, freq="h"), 100.0, 0.01, 2)
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%m-%d-%Y %I:%M %p"])
+def test_no_day_above_12_is_ambiguous_until_the_form_is_stated(form: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, dated(TWELVE_DAYS, form))
+    said = refusal(path)
+    assert "are ambiguous: no day above 12 proves the order of day and month" in said and f"date_format={form!r}" in said
+    assert_bars(read_bars(path, date_format=form), TWELVE_DAYS)
+
+
+def test_two_orders_of_day_and_month_in_one_file_are_refused() -> None:
+    dates = DAILY["date"].dt.strftime("%d/%m/%Y").where(DAILY.index < 150, DAILY["date"].dt.strftime("%m/%d/%Y"))
+    assert "has another order of day and month than" in refusal(DAILY.assign(date=dates))
+
+
+UNREAD = [
+    ("Q1 2015", "1 date not understood (first: line 7, 'Q1 2015')"), ("42006", "looks like an Excel serial number"),
+    ("", "1 row without a date"),
+    ("NaT", "1 row without a date (first: line 7)"), ("2015-02-30", "1 date not understood (first: line 7, '2015-02-30')"),
+    ("9999-12-31", "'9999-12-31'"), ("1015-01-09", "'1015-01-09'"), ("2015-01-09 25:00", "'2015-01-09 25:00'"),
+    ("22:00", "'22:00'"),
+    ("2015-01-09 10:00 EST", "'2015-01-09 10:00 EST'"),
+]
+
+
+@pytest.mark.parametrize("word, message", UNREAD)
+def test_a_date_that_is_none_is_refused_with_its_line(word: str, message: str, tmp_path: Path) -> None:
+    assert message in refusal(saved(tmp_path, changed(dated(DAILY, "%Y-%m-%d"), 5, date=word)))
+
+
+@pytest.mark.parametrize("word", ["Q1 2015", "42006", "22:00"])
+def test_a_column_of_them_is_refused(word: str, tmp_path: Path) -> None:
+    assert "300 dates not understood (first: line 2" in refusal(saved(tmp_path, DAILY.assign(date=word)))
+
+
+def test_a_stated_form_that_does_not_fit_is_refused() -> None:
+    assert "300 dates not understood (first: row 0, '2015-01-02') with date_format='%d/%m/%Y'" in refusal(
+        dated(DAILY, "%Y-%m-%d"), date_format="%d/%m/%Y")
+
+
+def test_a_stated_form_that_is_none_is_refused() -> None:
+    assert "is no format" in refusal(dated(DAILY, "%Y-%m-%d"), date_format="%Q")
+
+
+def test_a_stated_form_of_the_date_leaves_the_time_column_alone() -> None:
+    table = dated(TWELVE_DAYS, "%d/%m/%Y")
+    table.insert(1, "time", TWELVE_DAYS["date"].dt.strftime("%H:%M"))
+    assert_bars(read_bars(table, date_format="%d/%m/%Y"), TWELVE_DAYS)
+
+
+def test_a_stated_form_with_an_offset_keeps_the_sessions_date() -> None:
+    tokyo = dated(DAILY, "%d/%m/%Y 00:00 +0900")
+    assert_bars(read_bars(tokyo, date_format="%d/%m/%Y %H:%M %z"), DAILY)
+
+
+def test_a_missing_date_in_an_index_is_refused() -> None:
+    index = DAILY.set_index("date").index.insert(0, pd.NaT)[:300]
+    assert "1 row without a date (first: row 0)" in refusal(DAILY.set_index(index).drop(columns="date"))
