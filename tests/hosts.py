@@ -34,8 +34,9 @@ class Watched(BiLSTMStrategy):
     def next(self) -> None:
         super().next()
         for lane in self.lanes:
-            if len(lane.data) and lane.indicator is not None:
-                self.shown[lane.data._name][len(lane.data)] = lane.indicator.probability[0]
+            value = lane.indicator.probability[0] if len(lane.data) and lane.indicator is not None else np.nan
+            if not np.isnan(value):
+                self.shown[lane.data._name][len(lane.data)] = value
 
     def notify_order(self, order: Any) -> None:
         super().notify_order(order)
