@@ -1,0 +1,52 @@
+"""Two classical tests of forecasts: of direction, and of one forecast's loss against another's."""
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, t
+
+Array = NDArray[np.float64]
+
+
+def pesaran_timmermann(labels: Array, said: Array) -> tuple[float, float] | None:
+    """Return the statistic and the one-sided p-value of "directions are forecast no better than independent ones would be".
+
+    labels, said: 0/1, (n,). None where one of them has one class only: then there is no direction to test. Source: Pesaran
+    and Timmermann, A simple nonparametric test of predictive performance, JBES 10 (1992).
+    """
+    n, came, forecast = len(labels), float(np.mean(labels)), float(np.mean(said))
+    if n < 2 or not (0 < came < 1 and 0 < forecast < 1):
+        return None
+    hit = float(np.mean(labels == said))
+    expected = came * forecast + (1 - came) * (1 - forecast)
+    variance_hit = expected * (1 - expected) / n
+    variance_expected = ((2 * came - 1) ** 2 * forecast * (1 - forecast) + (2 * forecast - 1) ** 2 * came * (1 - came)
+                         + 4 * came * forecast * (1 - came) * (1 - forecast) / n) / n
+    if variance_hit <= variance_expected:
+        return None
+    statistic = (hit - expected) / math.sqrt(variance_hit - variance_expected)
+    return statistic, float(norm.sf(statistic))
+
+
+def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> tuple[float, float] | None:
+    """Return the statistic and the two-sided p-value of "both losses are equal in the mean"; below 0 the first is lower.
+
+    loss, other: (n,) by decision. None where the difference does not vary. Sources: Diebold and Mariano (1995), with the
+    small-sample correction and Student's t of Harvey, Leybourne and Newbold (1997).
+    """
+    difference = loss - other
+    n, centred = len(difference), difference - difference.mean()
+    covariances = [float(centred[lag:] @ centred[:n - lag]) / n for lag in range(horizon)]
+    variance = (covariances[0] + 2 * sum(covariances[1:])) / n
+    if variance <= 1e-30:
+        return None
+    correction = math.sqrt((n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n)
+    statistic = correction * float(difference.mean()) / math.sqrt(variance)
+    return statistic, float(2 * t.sf(abs(statistic), n - 1))
+
+
+def log_losses(labels: Array, probabilities: Array) -> Array:
+    """Return the log loss of each decision, with probabilities kept a millionth away from 0 and 1."""
+    said = np.clip(probabilities, 1e-6, 1 - 1e-6)
+    losses: Array = -np.where(labels > 0.5, np.log(said), np.log1p(-said))
+    return losses
