@@ -1,8 +1,13 @@
 """The networks: windows of scaled features in, one logit out."""
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from model.delay_lines import lay_delay_lines
+
+FIRST_LAYER_SHARE = 0.5  # of the learning rate: its delay lines are to be moved, not to be run over
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,17 @@ class BiLSTMClassifier(nn.Module):
         final = torch.cat((states[-2], states[-1]), dim=1)  # (batch, 2 * hidden)
         logits: Tensor = self.head(self.dropout(final)).squeeze(1)
         return logits
+
+    def start(self, columns: Sequence[str]) -> None:
+        """Give the network the weights to start learning from; columns: the names of a window's columns."""
+        lay_delay_lines(self.lstm, columns)
+
+    def learning_shares(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
+        """Yield groups of all parameters, each with its share of the learning rate."""
+        first = [weights for name, weights in self.lstm.named_parameters() if name.removesuffix("_reverse").endswith("_l0")]
+        known = {id(weights) for weights in first}
+        yield 1.0, [weights for weights in self.parameters() if id(weights) not in known]
+        yield FIRST_LAYER_SHARE, first
 
 
 def unmade_network(config: NetworkConfig) -> BiLSTMClassifier:

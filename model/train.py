@@ -1,6 +1,6 @@
 """The command that trains: python -m model.train [--data FILE] [--out FILE] [any field of TrainConfig]."""
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -68,6 +68,14 @@ def show(checkpoint: Checkpoint) -> None:
     console.print(f"best epoch: {best['epoch']:.0f} of {len(checkpoint.history)}, validation loss {best['validation_loss']:.4f}; "
                   f"temperature {checkpoint.temperature:.2f}; trained until {checkpoint.trained_until}")
     console.print(_scores_table(checkpoint))
+    console.print(compare_with_logistic(checkpoint.metrics))
+
+
+def compare_with_logistic(metrics: Mapping[str, float | None]) -> str:
+    """Say which of the network and logistic regression forecasts the validation part better."""
+    network, logistic = (metrics[f"validation_{name}log_loss"] or 0.0 for name in ("", "logistic_"))
+    verdict = "better than" if network < logistic else "no better than"
+    return f"on validation the network is {verdict} logistic regression on the last row (log loss {network:.4f}, {logistic:.4f})"
 
 
 def _parts_table(checkpoint: Checkpoint) -> Table:

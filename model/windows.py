@@ -29,14 +29,14 @@ def make_labels(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> pd
     The index is the entry bar's; the decision falls at the close before, so `labels.shift(-1)` stands at the decision.
     """
     check_label(label, horizon)
-    before, after = _label_prices(bars, label, horizon)
+    before, after = label_prices(bars, label, horizon)
     known = np.isfinite(before) & np.isfinite(after)
     return pd.Series(np.where(known, after > before, np.nan), index=bars.index, name="label")
 
 
 def tied_share(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> float:
     """Return the share of known labels whose two prices are equal; they count as "not up"."""
-    before, after = _label_prices(bars, label, horizon)
+    before, after = label_prices(bars, label, horizon)
     known = np.isfinite(before) & np.isfinite(after)
     return float(np.mean(before[known] == after[known])) if known.any() else 0.0
 
@@ -54,7 +54,8 @@ def known_after(label: str, horizon: int) -> int:
     return horizon + 1 if label == "open" else horizon
 
 
-def _label_prices(bars: pd.DataFrame, label: str, horizon: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def label_prices(bars: pd.DataFrame, label: str, horizon: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the prices before and after the move that each bar's label is about, NaN where not known: (n,), (n,)."""
     if label == "open":
         prices = bars["open"]
         return prices.to_numpy(), prices.shift(-horizon).to_numpy()

@@ -11,7 +11,7 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 
 # A room may import the rooms of lower ranks only. A new room joins the lowest rank above those that it imports.
 RANKS = {
-    0: ("model", "model.calibration", "model.faults", "model.files", "model.delay_lines", "model.intervals", "model.metrics",
+    0: ("model", "model.baseline", "model.calibration", "model.faults", "model.files", "model.delay_lines", "model.intervals", "model.metrics",
         "model.process", "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock", "strategy_plugin.decision",
         "strategy_plugin.stops", "backtests", "backtests.filters", "backtests.reliability", "backtests.round_trips"),
     1: ("model.network", "model.numbers", "model.repairs", "model.suspicions", "model.windowing",

@@ -9,7 +9,7 @@ from makers import random_bars
 
 from model.checkpoint import Checkpoint
 from model.command import run
-from model.train import app
+from model.train import app, compare_with_logistic
 
 QUICK = ("--max-epochs", "1", "--sequence-length", "5", "--batch-size", "32")
 
@@ -69,3 +69,9 @@ def test_bars_that_never_move_are_refused_with_the_counts(tmp_path: Path, capsys
     flat.to_csv(tmp_path / "flat.csv")
     assert outcome("--data", tmp_path / "flat.csv", "--out", tmp_path / "a.ckpt", *QUICK) == 3
     assert not (tmp_path / "a.ckpt").exists() and "never changes" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize(("network", "logistic", "said"), [
+    (0.68, 0.69, "is better than"), (0.69, 0.69, "is no better than"), (0.7, 0.69, "is no better than")])
+def test_the_summary_says_whether_logistic_regression_does_better(network: float, logistic: float, said: str) -> None:
+    assert said in compare_with_logistic({"validation_log_loss": network, "validation_logistic_log_loss": logistic})

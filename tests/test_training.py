@@ -8,9 +8,10 @@ import pytest
 import torch
 from makers import random_bars
 
-from model import training
+from model import optimisation
 from model.bars import BarsError
 from model.checkpoint import Checkpoint
+from model.network import BiLSTMClassifier
 from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
 
 SHORT = TrainConfig(max_epochs=2, batch_size=32, seed=7)
@@ -33,19 +34,18 @@ def losses(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     """Let the validation losses be these, whatever was learnt, and an epoch add 1 to the head's bias."""
     left = iter(values)
 
-    def step(network: Any, *_: Any) -> tuple[float, float]:
-        with torch.no_grad():
-            network.head.bias += 1
+    def step(_: Any, average: Any, *__: Any) -> tuple[float, float]:
+        average.network.head.bias += 1
         return 0.5, 0.0
 
-    monkeypatch.setattr(training, "_run_epoch", step)
-    monkeypatch.setattr(training, "_mean_loss", lambda *_: next(left))
+    monkeypatch.setattr(optimisation, "_run_epoch", step)
+    monkeypatch.setattr(optimisation, "_mean_loss", lambda *_: next(left))
 
 
 def first_bias(config: TrainConfig) -> float:
     """The head's bias before the first epoch, which counts from there."""
     torch.manual_seed(config.seed)
-    return training.BiLSTMClassifier().head.bias.item()
+    return BiLSTMClassifier().head.bias.item()
 
 
 def test_same_seed_gives_the_same_bits(bars: pd.DataFrame, trained: Checkpoint) -> None:
@@ -98,9 +98,9 @@ def test_training_stops_when_patience_is_exhausted(bars: pd.DataFrame, monkeypat
 
 
 def test_the_learning_rate_falls_when_the_validation_loss_does_not(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    losses(monkeypatch, [0.5] + [0.6] * 8)
-    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=9)).history]
-    assert rates == [1e-3] * 7 + [5e-4] * 2
+    losses(monkeypatch, [0.5] + [0.6] * 6)
+    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=7, patience=9)).history]
+    assert rates == [1e-3] * 4 + [5e-4] * 3
 
 
 @LABELS
@@ -161,15 +161,15 @@ def test_a_gradient_that_is_not_a_number_ends_training_before_the_step(bars: pd.
     def broken(network: Any, *rest: Any) -> torch.Tensor:
         return whole(network, *rest) + 0 * torch.sqrt(network.head.bias * 0).sum()  # its gradient is 0 times infinity
 
-    whole = training._loss
-    monkeypatch.setattr(training, "_loss", broken)
+    whole = optimisation._loss
+    monkeypatch.setattr(optimisation, "_loss", broken)
     with pytest.raises(TrainingDiverged, match="loss and gradient norm must stay finite, got 0.[0-9]+ and nan in epoch 1, step 1"):
         fit(bars, SHORT)
 
 
 def test_a_validation_loss_that_is_not_a_number_ends_training(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_loss", lambda *_: torch.tensor(float("nan")))
-    monkeypatch.setattr(training, "_run_epoch", lambda *_: (0.5, 0.0))
+    monkeypatch.setattr(optimisation, "_loss", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(optimisation, "_run_epoch", lambda *_: (0.5, 0.0))
     with pytest.raises(TrainingDiverged, match="the validation loss must stay finite, got nan"):
         fit(bars, SHORT)
 
@@ -177,7 +177,9 @@ def test_a_validation_loss_that_is_not_a_number_ends_training(bars: pd.DataFrame
 @pytest.mark.parametrize(("field", "value", "message"), [
     ("learning_rate", 0.0, "`learning_rate` must be above 0, got 0.0"),
     ("max_epochs", -1, "`max_epochs` must be above 0, got -1"),
-    ("weight_decay", -0.1, "`weight_decay` must not be negative, got -0.1"),
+    ("weight_decay", -0.1, "`weight_decay` must be 0 or more, got -0.1"),
+    ("label_softness", -1.0, "`label_softness` must be 0 or more, got -1.0"),
+    ("averaging", 1.0, "`averaging` must be from 0 up to but not including 1, got 1.0"),
     ("precision", "fp16", "`precision` must be fp32 or bf16, got 'fp16'"),
     ("label", "high", "`label` must be one of open, close, got 'high'"),
     ("train", 0.9, "`train` and `validation` must be shares above 0 with a sum of at most 1"),

@@ -1,0 +1,133 @@
+"""Optimisation: the epochs, the averaged weights, early stopping, and how training ends when numbers stop being numbers."""
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.utils.data import DataLoader
+
+from model.network import BiLSTMClassifier
+from model.settings import TrainConfig
+
+Loader = DataLoader[tuple[Tensor, Tensor]]
+
+PLATEAU = 2  # epochs without a better validation loss after which the learning rate is halved
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or a gradient stopped being a number."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch: the entry of the history and the epoch with the best validation loss so far."""
+
+    epoch: int
+    max_epochs: int
+    train_loss: float
+    validation_loss: float
+    learning_rate: float
+    gradient_norm: float
+    best_epoch: int
+
+
+def optimise(network: BiLSTMClassifier, training: Loader, validation: Loader, config: TrainConfig,
+             on_epoch: Callable[[Epoch], None] | None = None) -> list[Epoch]:
+    """Train the network in place and return the history; it ends with the averaged weights of the best epoch on validation."""
+    optimizer = AdamW(_parameter_groups(network, config), weight_decay=config.weight_decay)
+    scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=PLATEAU)
+    average, best = _Average(network, config.averaging), _Best(config.patience)
+    history: list[Epoch] = []
+    for number in range(1, config.max_epochs + 1):
+        rate = optimizer.param_groups[0]["lr"]
+        train_loss, norm = _run_epoch(network, average, training, optimizer, config, number)
+        validation_loss = _mean_loss(average.network, validation, config)
+        best.offer(number, validation_loss, average.network)
+        history.append(Epoch(number, config.max_epochs, train_loss, validation_loss, rate, norm, best.epoch))
+        if on_epoch:
+            on_epoch(history[-1])
+        if best.exhausted(number):
+            break
+        scheduler.step(validation_loss)
+    network.load_state_dict(best.weights)
+    return history
+
+
+def _parameter_groups(network: BiLSTMClassifier, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return AdamW's groups: the learning rate times what the network asks for a part of its weights."""
+    return [{"params": parameters, "lr": config.learning_rate * share} for share, parameters in network.learning_shares()]
+
+
+class _Average:
+    """A network whose weights follow the trained ones as an exponential average: less noise, at no cost."""
+
+    def __init__(self, network: BiLSTMClassifier, keep: float) -> None:
+        self.network, self.keep, self.steps = copy.deepcopy(network).requires_grad_(False), keep, 0
+        self._averages = [weights.data for weights in self.network.parameters()]
+        self._trained = [weights.data for weights in network.parameters()]  # the optimizer changes them in place
+
+    def follow(self) -> None:
+        self.steps += 1
+        # The first steps average over fewer, or the initial weights would stay in it for long.
+        keep = min(self.keep, self.steps / (self.steps + 9))
+        torch._foreach_lerp_(self._averages, self._trained, 1 - keep)
+
+
+class _Best:
+    """The weights of the epoch with the lowest validation loss so far, and when to stop looking for a better one."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience, self.epoch, self.loss = patience, 0, math.inf
+        self.weights: dict[str, Tensor] = {}
+
+    def offer(self, epoch: int, loss: float, network: nn.Module) -> None:
+        if loss < self.loss:
+            self.epoch, self.loss = epoch, loss
+            self.weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    def exhausted(self, epoch: int) -> bool:
+        return epoch - self.epoch >= self.patience
+
+
+def _run_epoch(network: nn.Module, average: _Average, loader: Loader, optimizer: AdamW, config: TrainConfig,
+               epoch: int) -> tuple[float, float]:
+    """Train on every batch once; return the mean loss and the largest gradient norm before clipping."""
+    network.train()
+    total, largest = 0.0, 0.0
+    for step, (windows, targets) in enumerate(loader, 1):
+        loss = _loss(network, windows, targets, config)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip))
+        # One infinite input leaves the loss finite and turns every weight into NaN in a single step: the norm tells.
+        if not math.isfinite(loss.item()) or not math.isfinite(norm):
+            rate = optimizer.param_groups[0]["lr"]
+            raise TrainingDiverged(f"loss and gradient norm must stay finite, got {loss.item()} and {norm} in epoch {epoch}, "
+                                   f"step {step}, at learning rate {rate:g}. Lower learning_rate or gradient_clip.")
+        optimizer.step()
+        average.follow()
+        total, largest = total + loss.item() * len(targets), max(largest, norm)
+    return total / len(loader.dataset), largest  # type: ignore[arg-type]
+
+
+def _mean_loss(network: nn.Module, loader: Loader, config: TrainConfig) -> float:
+    network.eval()
+    with torch.inference_mode():
+        losses = [_loss(network, windows, targets, config).item() * len(targets) for windows, targets in loader]
+    mean: float = sum(losses) / len(loader.dataset)  # type: ignore[arg-type]
+    if not math.isfinite(mean):
+        raise TrainingDiverged(f"the validation loss must stay finite, got {mean}. Lower learning_rate.")
+    return mean
+
+
+def _loss(network: nn.Module, windows: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.precision == "bf16"):
+        logits = network(windows.to(config.device))
+    return nn.functional.binary_cross_entropy_with_logits(logits.float(), targets.to(config.device))

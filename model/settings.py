@@ -1,0 +1,90 @@
+"""The settings of training: TrainConfig, whose fields are the flags of the commands."""
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from model.windows import DataPreprocessor
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; every field is a flag of the commands.
+
+    Parameters
+    ----------
+    label
+        What is predicted: "open", the move from the next open, or "close", the move from this close.
+    horizon
+        Bars over which the move is measured.
+    sequence_length
+        Feature rows per window.
+    train
+        Share of the windows, the earliest, to train on.
+    validation
+        Share of the windows after them that choose the epoch and the calibration; the rest is the test part.
+    batch_size
+        Windows per step, in time order.
+    learning_rate
+        AdamW's at the start; halved when the validation loss has not improved for 2 epochs.
+    weight_decay
+        AdamW's decoupled weight decay.
+    label_softness
+        The size of a move, in units of recent volatility, that makes a training label 84 % sure; 0: all are 100 % sure.
+    averaging
+        Share of the averaged weights, which validation judges and the checkpoint keeps, that a step leaves as it was.
+    max_epochs
+        Passes over the training part at the most.
+    patience
+        Epochs without a better validation loss after which training stops.
+    gradient_clip
+        Largest norm of the gradient of all weights together.
+    seed
+        Seed of the initial weights and of dropout: same seed and threads, same bits.
+    threads
+        Threads of this process; more than one slows down as soon as another process uses a core.
+    device
+        Where torch computes; only "cpu" gives the same bits on every run.
+    precision
+        Arithmetic of training: "fp32", or "bf16" where the CPU has it in hardware. Trading is always fp32.
+    """
+
+    label: Literal["open", "close"] = "open"
+    horizon: int = 1
+    sequence_length: int = 50
+    train: float = 0.70
+    validation: float = 0.15
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    label_softness: float = 1.0
+    averaging: float = 0.99
+    max_epochs: int = 30
+    patience: int = 5
+    gradient_clip: float = 1.0
+    seed: int = 42
+    threads: int = 1
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        wrong = [(name, rule) for rule, (names, holds) in _RULES.items() for name in names if not holds(getattr(self, name))]
+        if wrong:
+            raise ValueError(" ".join(f"`{name}` must be {rule}, got {getattr(self, name)!r}." for name, rule in wrong))
+        self.preprocessor  # refuses wrong shares, labels and lengths
+
+    @property
+    def preprocessor(self) -> DataPreprocessor:
+        """The cutting and splitting that these settings describe."""
+        return DataPreprocessor(self.sequence_length, self.train, self.validation, self.label, self.horizon)
+
+    def without_test(self) -> "TrainConfig":
+        """Return the same settings with the test part given to training: for a model that is to trade the next bar."""
+        return replace(self, train=round(1 - self.validation, 12))
+
+
+_RULES: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
+    "above 0": (("batch_size", "learning_rate", "max_epochs", "patience", "gradient_clip", "threads"), lambda value: value > 0),
+    "0 or more": (("weight_decay", "label_softness"), lambda value: value >= 0),
+    "from 0 up to but not including 1": (("averaging",), lambda value: 0 <= value < 1),
+    "fp32 or bf16": (("precision",), lambda value: value in ("fp32", "bf16")),
+}
