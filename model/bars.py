@@ -19,7 +19,7 @@ from model.repairs import (
     judge_repeated, judge_spacing,
 )
 from model.stamps import read_stamps
-from model.suspicions import suspect
+from model.suspicions import opens_and_closes_swapped, suspect
 from model.zones import settled
 
 __all__ = [
@@ -114,6 +114,8 @@ def _sound_rows(named: NamedCells, findings: Findings, *, timezone: str | None, 
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)
     judge_spacing(rows, findings)
+    if named.headerless and not findings.faults and opens_and_closes_swapped(rows):
+        findings.fault("no header row, and the second column looks like the close, the fifth like the open. Add a header line.")
     findings.raise_faults()
     accept_rounding(rows, findings)
     return rows, zone

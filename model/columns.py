@@ -63,6 +63,7 @@ class NamedCells:
     ticker: str | None
     newest_first: bool  # the layout writes the newest row first by custom
     names: dict[str, str]  # meaning -> the name in the source
+    headerless: bool  # the order of the columns is by custom, not by name
 
 
 def plain_name(name: object) -> str:
@@ -86,7 +87,7 @@ def name_columns(table: Table, mapping: Mapping[str, str] | None, ticker: str | 
     cells = {meaning: table.columns[position] for meaning, position in positions.items() if meaning != "ticker"}
     names = {meaning: str(fields[position]) for meaning, position in positions.items()}
     investing = plain_name(names["close"]) == "price" and any(plain_name(field) == "change" for field in fields)
-    return NamedCells(cells, table.places, found, investing, names)
+    return NamedCells(cells, table.places, found, investing, names, bool(table.headerless))
 
 
 def _fields_and_tickers(names: Sequence[Levels]) -> tuple[list[str | None], list[str]]:
@@ -109,7 +110,9 @@ def _field_of(levels: Levels, field_row: int) -> str:
 
 
 def _ticker_of(levels: Levels, field_row: int) -> str:
-    return next((name for row, name in enumerate(levels) if row != field_row and name and not name.startswith("Unnamed")), "")
+    own = {"", plain_name(levels[field_row])}  # a header that stands twice holds no tickers
+    others = [name for row, name in enumerate(levels) if row != field_row and not name.startswith("Unnamed")]
+    return next((name for name in others if plain_name(name) not in own), "")
 
 
 def _one_ticker(fields: list[str | None], tickers: list[str], ticker: str | None,
@@ -229,7 +232,7 @@ def _require_columns(positions: Mapping[str, int], fields: Sequence[str | None],
         findings.refuse(f"only one column (found: {_listed(fields)}). Is the delimiter none of comma, semicolon, tab, | and blank, "
                         "or every line quoted as a whole? Export it as CSV again.")
     words = ", ".join(repr(name) for name in missing)
-    spelt = [plain_name(field) for field in fields if field]
+    spelt = [plain_name(field) for field in fields if field and MEANINGS.get(plain_name(field)) != "adj close"]
     similar = [match for name in missing for match in get_close_matches(name, spelt, 1, 0.6)]
     unused = next((field for field in fields if plain_name(field) in similar), None)
     guess = f" Did you mean {unused!r}?" if unused else ""

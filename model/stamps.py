@@ -266,6 +266,9 @@ def _report(words: pd.Series, unread: Mask, places: pd.Series, date_format: str 
         findings.fault(f"{count(number, 'row')} without a date (first: {line}). Remove or repair them.")
     elif re.fullmatch(r"[0-9]{5}(\.[0-9]+)?", first):
         findings.fault(f"{place}: it looks like an Excel serial number. Format the column as a date and export again.")
+    elif re.search(r":[0-9]{2}\s*[A-Z]{2,5}$", first):
+        findings.fault(f"{place}: write the time zone as an offset such as -05:00, or leave it out and pass "
+                       "timezone='America/New_York'.")
     elif date_format:
         findings.fault(f"{place} with date_format={date_format!r}.")
     else:

@@ -36,6 +36,13 @@ def suspect(bars: pd.DataFrame, findings: Findings) -> None:
             findings.note(note)
 
 
+def opens_and_closes_swapped(rows: pd.DataFrame) -> bool:
+    """Return whether a bar's open is nearer to the open before than to the close before: the two columns are swapped."""
+    open, close = rows["open"].to_numpy(), rows["close"].to_numpy()
+    as_named, swapped = np.abs(open[1:] - close[:-1]), np.abs(close[1:] - open[:-1])
+    return bool(len(rows) > 2 and np.nanmedian(swapped) < np.nanmedian(as_named))
+
+
 def flat_stretches(bars: pd.DataFrame, shortest: int = FLAT_BARS) -> list[tuple[int, int]]:
     """Return stretches [first, stop) in which nothing moves: open, high, low and close all equal and unchanged."""
     values = bars[["open", "high", "low", "close"]].to_numpy()

@@ -91,6 +91,7 @@ REFUSED: list[tuple[pd.DataFrame, dict[str, Any], str]] = [
     (DAILY.drop(columns="close"), {}, "no 'close' column (found: date, open, high, low, volume)"),
     (DAILY[["date", "close"]], {}, "no 'open', 'high', 'low' columns (found: date, close)"),
     (DAILY.rename(columns={"close": "cloze"}), {}, "Did you mean 'cloze'? Map them: columns={'cloze': 'close'}"),
+    (DAILY.rename(columns={"close": "Adj Close"}), {}, "Map them: columns={'name in the file': 'close'}"),
     (DAILY.drop(columns="date"), {}, "no 'date' column"),
     (DAILY.assign(Close=1.0), {}, "2 columns mean 'close' and differ (close, Close)"),
     (DAILY, {"columns": {"clsoe": "close"}}, "names 'clsoe', which is no column"),

@@ -35,6 +35,7 @@ DAYS = {
     "address above": "https://www.example.com\n" + TEXT,
     "notes above": "Symbol: X\nExported 2019-01-01, 12:00\n" + TEXT,
     "padded note above": "Symbol,X,,,,\n" + TEXT,
+    "two equal header rows": "date,open,high,low,close,volume\n" + TEXT,
     "three header rows": MULTI.to_csv(),
     "three header rows, ticker first": MULTI.swaplevel(axis=1).to_csv(),
 }
@@ -76,6 +77,8 @@ REFUSED = {
     "a note below": (TEXT + "Data provided by X\n", "line 302 has 1 fields"),
     "an open quote": (TEXT.replace("2015-01-06", '"2015-01-06'), "1 line with a quote that does not close .first line 4"),
     "a header within": (csv_text(DAILY[:150]) + csv_text(DAILY[150:]), "line 152, 'open'"),
+    "no header, closes first": (csv_text(DAILY[["date", "close", "high", "low", "open", "volume"]], header=False),
+                                "no header row, and the second column looks like the close"),
     "no header, nine columns": ("\n".join(line + ",1,2,3" for line in BODY.splitlines()), "no header row .first line: 2015-01-02"),
 }
 
