@@ -22,8 +22,8 @@ from model.layouts import csv_table
 
 BINARIES = {
     b"PK": "a damaged zip archive, or an Excel workbook", b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls)", b"%PDF": "a PDF",
-    b"\x89HDF": "an HDF5 file", b"SQLite": "an SQLite database", b"ARROW1": "an Arrow (Feather) file", b"\x80\x03": "a Python pickle",
-    b"\x80\x04": "a Python pickle", b"\x80\x05": "a Python pickle",
+    b"\x89HDF": "an HDF5 file", b"SQLite": "an SQLite database", b"ARROW1": "an Arrow (Feather) file",
+    b"\x80\x03": "a Python pickle", b"\x80\x04": "a Python pickle", b"\x80\x05": "a Python pickle",
     b"\x89PNG": "a picture", b"{\\rtf": "a rich text document",
 }
 BOMS = {
