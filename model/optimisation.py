@@ -16,7 +16,7 @@ from model.settings import TrainConfig
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
-PLATEAU = 2  # epochs without a better validation loss after which the learning rate is halved
+PLATEAU = 5  # epochs without a better validation loss after which the learning rate is halved
 
 
 class TrainingDiverged(RuntimeError):

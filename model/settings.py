@@ -25,7 +25,7 @@ class TrainConfig:
     batch_size
         Windows per step, in time order.
     learning_rate
-        AdamW's at the start; halved when the validation loss has not improved for 2 epochs.
+        AdamW's at the start; halved when the validation loss has not improved for 5 epochs.
     weight_decay
         AdamW's decoupled weight decay.
     label_softness
@@ -58,8 +58,8 @@ class TrainConfig:
     weight_decay: float = 1e-4
     label_softness: float = 1.0
     averaging: float = 0.99
-    max_epochs: int = 30
-    patience: int = 5
+    max_epochs: int = 100
+    patience: int = 10
     gradient_clip: float = 1.0
     seed: int = 42
     threads: int = 1
