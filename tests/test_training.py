@@ -8,12 +8,14 @@ import pytest
 import torch
 from makers import random_bars
 
-from model import optimisation
+from backtests.markets import market
+from model import optimisation, training
 from model.bars import BarsError
 from model.checkpoint import Checkpoint
 from model.network import BiLSTMClassifier
 from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
 
+LEARNING = TrainConfig(max_epochs=3)
 SHORT = TrainConfig(max_epochs=2, batch_size=32, seed=7)
 LABELS = pytest.mark.parametrize(("label", "horizon"), [("open", 1), ("open", 5), ("close", 1), ("close", 3)])
 
@@ -192,3 +194,28 @@ def test_wrong_settings_are_refused(field: str, value: Any, message: str) -> Non
 def test_several_wrong_settings_are_told_together() -> None:
     with pytest.raises(ValueError, match="`batch_size` must be above 0, got 0. `patience` must be above 0, got 0"):
         TrainConfig(batch_size=0, patience=0)
+
+
+@pytest.fixture(scope="module")
+def echoing() -> pd.DataFrame:
+    """Bars whose moves come back 25 bars later: in reach of a memory, out of the newest feature row's."""
+    return market("echo", 2_000, 1).bars
+
+
+def test_it_learns_what_a_model_without_memory_does_not(echoing: pd.DataFrame) -> None:
+    scores = fit(echoing, LEARNING).metrics
+    assert (scores["test_auc"] or 0) > (scores["test_logistic_auc"] or 1) + 0.05
+
+
+def test_from_shuffled_labels_it_learns_nothing(echoing: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = np.random.default_rng(0).permutation(len(echoing) - 1)  # the last label is not known
+
+    def shuffled(make: Any) -> Any:
+        def labels(*arguments: Any) -> pd.Series:
+            known = make(*arguments)
+            return known.mask(known.notna(), pd.Series(np.append(known.to_numpy()[order], 0.0), known.index))
+        return labels
+
+    for name in ("make_labels", "soft_targets"):
+        monkeypatch.setattr(training, name, shuffled(getattr(training, name)))
+    assert (fit(echoing, LEARNING).metrics["test_auc"] or 1) == pytest.approx(0.5, abs=3 * 0.035)  # 277 windows
