@@ -17,6 +17,7 @@ from backtests.leaks import SCALER_FIGURES, Check, Tally, Track, scaler_figures
 from backtests.simulation import simulate
 from model.checkpoint import Checkpoint
 from model.features import LOOKBACK, FeatureEngineer
+from model.targets import soft_targets
 from model.training import TrainingData, prepare
 from model.windows import DataPreprocessor, Split, make_labels
 from strategy_plugin.schedule import Schedule
@@ -59,7 +60,8 @@ class Pipeline:
     def steps(self) -> dict[str, Step]:
         """Return the checks by name."""
         return {"features": self.features, "features, whole history": self.history, "labels": self.labels,
-                "labels of windows": self.window_labels, "overlap": self.overlap, "scaler": self.scaler,
+                "labels of windows": self.window_labels, "targets of windows": self.window_targets,
+                "targets when known": self.known_targets, "overlap": self.overlap, "scaler": self.scaler,
                 "scaler of training": self.preparation, "shuffled labels": self.shuffled}
 
     def features(self, track: Track) -> Check:
@@ -74,8 +76,28 @@ class Pipeline:
         return leaks.label_leaks(make_labels(self.bars, label, horizon).shift(-1), self.bars, label, horizon)
 
     def window_labels(self, _: Track) -> Check:
-        labels = pd.Series(self.data.labels, index=self.decided[:len(self.data.labels)])
-        return leaks.label_leaks(labels, self.bars, self.data.config.label, self.data.config.horizon, "labels of windows")
+        return self._paired("labels of windows", self.data.labels)
+
+    def window_targets(self, _: Track) -> Check:
+        """Check what the loss is computed from: however soft, a target is on its label's side."""
+        return self._paired("targets of windows", (self.data.targets > 0.5).astype(float))
+
+    def known_targets(self, track: Track) -> Check:
+        """Put each label and target on the bar at which it is known: no later bar may move it."""
+        config = self.data.config
+        wait = leaks.OUTCOMES[config.label][1] + config.horizon
+
+        def known(bars: pd.DataFrame) -> pd.DataFrame:
+            labels = make_labels(bars, config.label, config.horizon)
+            targets = soft_targets(bars, config.label, config.horizon, config.label_softness)
+            return pd.DataFrame({"label": labels, "target": targets}).shift(wait - 1)
+
+        cuts = self.cuts.between(wait, len(self.bars) - 2)
+        return leaks.history_leaks("targets when known", known, self.bars, cuts, track=track)
+
+    def _paired(self, name: str, labels: NDArray[np.float64]) -> Check:
+        decided = pd.Series(labels, index=self.decided[:len(labels)])
+        return leaks.label_leaks(decided, self.bars, self.data.config.label, self.data.config.horizon, name)
 
     def overlap(self, _: Track) -> Check:
         return leaks.overlap_leaks(self.data.parts, self.decided, self.data.config.label, self.data.config.horizon)
