@@ -128,10 +128,10 @@ def next_returns(sample: Market) -> pd.Series:
     return (sample.bars["close"] / sample.bars["open"] - 1).shift(-1)
 
 
-def gross_sharpe(said: Array, returns: Array) -> float:
-    """Return mean over deviation, per bar and before costs, of going with every forecast."""
+def gross_sharpe(said: Array, returns: Array) -> float | None:
+    """Return mean over deviation, per bar and before costs, of going with every forecast; None where none says anything."""
     earned = np.sign(said - .5) * returns
-    return float(earned.mean() / earned.std())
+    return float(earned.mean() / earned.std()) if earned.any() else None
 
 
 def share(labels: Array, said: Array, best: Array) -> float | None:

@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 from backtests import control_table
 from backtests.baselines import BASELINES, Array, Examples, cut, logistic
 from backtests.control_table import (
-    SCORES, Control, Row, Store, area, gross_sharpe, judged, measure, parse_market, share, share_interval, silence, write_table,
+    SCORES, Control, Row, Store, area, as_json, gross_sharpe, judged, measure, parse_market, share, share_interval, silence,
+    write_table,
 )
 from backtests.leaks import standard_error
 from backtests.markets import Market, market
@@ -113,6 +114,15 @@ def test_a_forecast_that_is_sharpened_shows_in_the_calibration() -> None:
 def test_the_gross_sharpe_goes_with_every_forecast() -> None:
     earned = [.01, .02, -.01]
     assert gross_sharpe(np.array([.9, .2, .6]), np.array([.01, -.02, -.01])) == pytest.approx(np.mean(earned) / np.std(earned))
+
+
+def test_where_a_coin_is_fair_the_best_forecast_earns_nothing_and_has_no_sharpe_ratio() -> None:
+    sample = market("walk", 800)
+    judged_walk = cut(sample.bars, DataPreprocessor(), 800)
+    fair = np.full(len(judged_walk.decided_at), .5)
+    row = judged(judged_walk, sample, fair)
+    assert (row["optimum_auc"], row["share"], row["optimum_sharpe"], row["sharpe"]) == (.5, None, None, None)
+    assert as_json(row)
 
 
 def test_the_area_under_the_curve_is_that_of_scikit_learn_ties_included() -> None:
