@@ -3,7 +3,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NoReturn
@@ -37,8 +37,14 @@ class BarsOptions:
         Which one to take from a file that holds several.
     date_format
         How dates are written, where that is not plain, for instance %d/%m/%Y.
+    decimal
+        The decimal sign, "." or ",", where the numbers do not prove it.
+    columns
+        Which column of the file is what: --columns.Price close.
     adjust
         Scale open, high, low and close by Adj Close / Close.
+    on_missing
+        Rows that miss some of their prices: "error" refuses the file, "drop" leaves them out.
     """
 
     data: Path | None = None
@@ -47,7 +53,10 @@ class BarsOptions:
     stamp: Literal["open", "close"] = "open"
     ticker: str | None = None
     date_format: str | None = None
+    decimal: Literal[".", ","] | None = None
+    columns: dict[str, str] | None = None
     adjust: bool = False
+    on_missing: Literal["error", "drop"] = "error"
 
     @property
     def instrument_name(self) -> str:
@@ -58,8 +67,8 @@ class BarsOptions:
         """Return the bars; BarsError where they cannot be used."""
         if self.data is None:
             return sample_bars()
-        return read_bars(self.data, instrument=self.instrument_name, timezone=self.timezone, stamp=self.stamp, ticker=self.ticker,
-                         date_format=self.date_format, adjust=self.adjust, minimum_bars=minimum_bars)
+        chosen = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "data"}
+        return read_bars(self.data, **(chosen | {"instrument": self.instrument_name}), minimum_bars=minimum_bars)
 
 
 def describe_bars(bars: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from model.checkpoint import Checkpoint
 from model.command import BarsOptions, describe_bars, run
 from model.files import require_writable
-from model.training import Epoch, TrainConfig, fit
+from model.training import Epoch, TrainConfig, fit, require_enough_bars
 from model.windows import tied_share
 
 app = App(name="model.train", help="Train the network on bars and save one self-contained checkpoint.")
@@ -50,6 +50,7 @@ def train(
     bars = bars_options.read()
     if deploy:
         config = config.without_test()
+    require_enough_bars(bars, config)
     console.print(describe_bars(bars), soft_wrap=True)
     console.print(f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up")
     with _log(log_json) as log, _progress(config.max_epochs) as progress:

@@ -83,11 +83,16 @@ def fit(bars: pd.DataFrame, config: TrainConfig = TrainConfig(), on_epoch: Calla
     return _evaluated(_uncalibrated(network, history, data, bars), data, bars)
 
 
+def require_enough_bars(bars: pd.DataFrame, config: TrainConfig) -> None:
+    """Raise BarsError, with the number needed, unless the bars make at least one batch to train on and a validation part."""
+    needed = config.preprocessor.bars_needed(config.batch_size)
+    require_bars(bars, needed, f"for a training part of one batch of {config.batch_size} windows; lower batch_size to need fewer")
+
+
 def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
     """Return features, labels, the purged split and the scaler fitted on the training part."""
+    require_enough_bars(bars, config)
     preprocessor = config.preprocessor
-    needed = preprocessor.bars_needed(config.batch_size)
-    require_bars(bars, needed, f"for a training part of one batch of {config.batch_size} windows; lower batch_size to need fewer")
     features = FeatureEngineer().transform(bars)
     labels = make_labels(bars, config.label, config.horizon).loc[features.index]
     _, outcomes = preprocessor.create_sequences(features, labels)

@@ -75,3 +75,17 @@ def test_bars_that_never_move_are_refused_with_the_counts(tmp_path: Path, capsys
     (0.68, 0.69, "is better than"), (0.69, 0.69, "is no better than"), (0.7, 0.69, "is no better than")])
 def test_the_summary_says_whether_logistic_regression_does_better(network: float, logistic: float, said: str) -> None:
     assert said in compare_with_logistic({"validation_log_loss": network, "validation_logistic_log_loss": logistic})
+
+
+def test_too_few_bars_are_refused_with_the_number_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random_bars(1).to_csv(tmp_path / "one.csv")
+    assert outcome("--data", tmp_path / "one.csv", "--out", tmp_path / "a.ckpt") == 3
+    assert "has 1 bars; at least 244 are needed" in capsys.readouterr().err
+
+
+def test_a_column_is_named_and_a_missing_price_dropped_by_flags(data: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(data).rename(columns={"close": "Settle"})
+    frame.loc[7, "Settle"] = np.nan
+    frame.to_csv(tmp_path / "settle.csv", index=False)
+    arguments = ("--data", tmp_path / "settle.csv", "--out", tmp_path / "a.ckpt", "--columns.Settle", "close", *QUICK)
+    assert (outcome(*arguments), outcome(*arguments, "--on-missing", "drop")) == (3, 0)
