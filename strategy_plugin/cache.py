@@ -5,6 +5,6 @@ from numpy.typing import NDArray
 from strategy_plugin.schedule import Schedule
 
 
-def remembered(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> NDArray[np.float64]:
+def remembered(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int) -> NDArray[np.float64]:
     """Return the probabilities of bars."""
-    return schedule.probabilities(values, stamps)
+    return schedule.probabilities(values, stamps, max_gap)

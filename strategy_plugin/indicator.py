@@ -9,12 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.bars import bar_interval
-from model.checkpoint import Checkpoint, CheckpointError
+from model.checkpoint import CheckpointError
 from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.cache import remembered
 from strategy_plugin.clock import nanoseconds, nanoseconds_of
 from strategy_plugin.guard import Gate, clean_bars
-from strategy_plugin.schedule import Schedule
+from strategy_plugin.schedule import Schedule, newest_probability
 
 FIELDS = ("open", "high", "low", "close", "volume")
 
@@ -49,6 +49,11 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         self._probability = np.nan
         self._unchecked: dict[int, int] | None = {}  # the host's own stamps, until there are enough to tell the interval
         self.addminperiod(self._buffer.bars_needed)
+
+    @property
+    def clock(self) -> str:
+        """The host's clock: "once" where all values were computed beforehand, "next" where each was at its bar."""
+        return "once" if self._batch is not None else "next"
 
     def stamp(self, ago: int = 0) -> int:
         """Return the stamp of a bar in nanoseconds since 1970."""
@@ -104,15 +109,10 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         return self._buffer.update(number, self.stamp(ago), *bar)
 
     def _predict(self) -> float:
-        checkpoint = self.schedule.at(self.stamp())
-        if checkpoint is None or not self._buffer.ready:
-            return np.nan
-        if self._unchecked is not None:
+        if self._unchecked is not None and self._buffer.ready:
             require_interval(self.schedule, np.array(list(self._unchecked.values())), self.data)
             self._unchecked = None
-        if self.p.max_gap and torn(self._buffer.inputs()[1], checkpoint, self.p.max_gap).any():
-            return np.nan
-        return float(checkpoint.predict(self._buffer.window)[-1])
+        return newest_probability(self.schedule.at(self.stamp()), self._buffer, self.p.max_gap)
 
 
 class _Batch:
@@ -132,14 +132,8 @@ class _Batch:
     def probabilities(self, schedule: Schedule, max_gap: int) -> NDArray[np.float64]:
         if len(self._shown) > 1:
             require_interval(schedule, self._shown, self._data)
-        predicted = remembered(schedule, self._values, self._stamps)
-        if max_gap:
-            checkpoint = schedule.checkpoints[0]
-            gaps = np.flatnonzero(torn(self._stamps, checkpoint, max_gap)) + 1
-            for gap in gaps.tolist():  # the first window without it begins with the bar after it
-                predicted[gap:gap + checkpoint.bars_needed - 1] = np.nan
         found = np.full(len(self._clean), np.nan)
-        found[self._clean] = predicted
+        found[self._clean] = remembered(schedule, self._values, self._stamps, max_gap)
         return found
 
     def inputs(self, number: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -154,11 +148,6 @@ def require_interval(schedule: Schedule, stamps: NDArray[np.int64], data: bt.fee
     if found != expected:
         raise CheckpointError(f"data {data._name!r} must have bars {expected} apart as {schedule.path} has, got {found}. "
                               "Give the feed the model was trained on, or train on bars of this one.")
-
-
-def torn(stamps: NDArray[np.int64], checkpoint: Checkpoint, max_gap: int) -> NDArray[np.bool_]:
-    """Return after which bars more than `max_gap` are missing, (n - 1,)."""
-    return np.diff(stamps) > (max_gap + 1) * checkpoint.bar_interval.as_unit("ns").value
 
 
 def _require_prices(data: bt.feed.AbstractDataBase) -> None:

@@ -1,10 +1,26 @@
-"""One data's way through the strategy: its signal, its orders, what was refused on it."""
+"""One data's way through the strategy: its signal, its orders, its last decision, what was refused on it."""
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from strategy_plugin.guard import BarGuard
 from strategy_plugin.orders import Desk
-from strategy_plugin.signals import LineSignal, ModelSignal, Reading
+from strategy_plugin.signals import NOTHING, LineSignal, ModelSignal, Reading
+
+
+class Decision(NamedTuple):
+    """What was decided on a bar. wanted: the direction, held: the one before. reason: why nothing may be decided or no
+    position opened, "" where all is free. position: units held; aim: units an order was sent for, None without one;
+    action: what the desk did."""
+
+    number: int = 0
+    stamp: int = 0
+    reading: Reading = NOTHING
+    held: int = 0
+    wanted: int = 0
+    reason: str = ""
+    position: float = 0.0
+    aim: float | None = None
+    action: str = ""
 
 
 class Lane:
@@ -15,9 +31,11 @@ class Lane:
         self.live = not data.islive()
         self.refused: Counter[str] = Counter()
         self.decided = 0
-        self._seen = 0
+        self.reason = ""
+        self.decision = Decision()
         # A replayed feed grows its newest bar: the last complete one is the one before.
-        self._ago = -1 if data.replaying else 0
+        self.ago = -1 if data.replaying else 0
+        self._seen = 0
 
     @property
     def indicator(self) -> Any:
@@ -28,10 +46,23 @@ class Lane:
         """True once for each new bar: hosts call again when another feed moves, and after this one has ended."""
         number = len(self.data)
         grown, self._seen = number > self._seen, number
-        return grown and number > -self._ago
+        return grown and number > -self.ago
+
+    def act(self, decision: Decision) -> None:
+        """Hand a decision to the desk and remember what came of it."""
+        position, sent = self.desk.venue.size, self.desk.counts["sent"]
+        action = self.desk.move(decision.wanted)
+        aim = self.desk.aim if self.desk.counts["sent"] > sent else None
+        self.decision = decision._replace(position=position, aim=aim, action=action)
+
+    def refuse(self, reason: str) -> None:
+        """Count a bar on which something was not allowed."""
+        self.reason = reason
+        self.refused[reason] += 1
 
     def read(self) -> Reading:
-        return self.signal.read(self._ago)
+        self.reason = ""
+        return self.signal.read(self.ago)
 
     def counts(self) -> Counter[str]:
         """Return what was refused, not filled or kept out, with why."""

@@ -55,6 +55,7 @@ class Desk:
         self.working: Order | None = None
         self.protection: list[Order] = []
         self.goal = 0  # the direction that the working order leads to
+        self.aim = 0.0  # the units that the last order was to lead to
         self._age = 0
         self._failures = 0
         self._barred = 0  # the direction not to open until the signal has left it
@@ -105,7 +106,8 @@ class Desk:
         return self.working is None
 
     def _send(self, target: int) -> str:
-        size = target * self._units(target) - self.venue.size
+        self.aim = target * self._units(target)
+        size = self.aim - self.venue.size
         order = self.venue.market(size) if size else None
         if order is None:
             self.counts["no order"] += 1

@@ -55,6 +55,11 @@ class Schedule:
         return self._entries[0].checkpoint.sequence_length
 
     @property
+    def bars_needed(self) -> int:
+        """How many bars make the first probability."""
+        return self._entries[0].checkpoint.bars_needed
+
+    @property
     def checkpoints(self) -> list[Checkpoint]:
         """All checkpoints, in the order in which they come into force."""
         return [entry.checkpoint for entry in self._entries]
@@ -74,9 +79,10 @@ class Schedule:
         """Return the file name of one of the checkpoints."""
         return next(Path(entry.path).name for entry in self._entries if entry.checkpoint is checkpoint)
 
-    def probabilities(self, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the probability of "up" decided at each bar's close, (n, 5) and (n,) -> (n,); NaN where none is in force
-        or the window is not whole. Each equals what a FeatureBuffer fed bar by bar makes of the checkpoint in force."""
+    def probabilities(self, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int = 0) -> NDArray[np.float64]:
+        """Return the probability of "up" decided at each bar's close, (n, 5) and (n,) -> (n,); NaN where none is in force,
+        the window is not whole, or more than `max_gap` bars (0: any number) are missing in it. Each equals what a
+        FeatureBuffer fed bar by bar makes of the checkpoint in force."""
         found = np.full(len(values), np.nan)
         for checkpoint, start, stop in self._segments(stamps):
             before = checkpoint.bars_needed - 1
@@ -84,7 +90,14 @@ class Schedule:
                 high = min(stop, low + CHUNK)
                 reach = slice(low - before, high)
                 found[low:high] = checkpoint.predict(FeatureEngineer().rows(values[reach], stamps[reach].view("datetime64[ns]")))
+        for gap in (np.flatnonzero(torn(stamps, self._entries[0].checkpoint, max_gap)) + 1).tolist():
+            found[gap:gap + self.bars_needed - 1] = np.nan  # the first window without the gap begins after it
         return found
+
+    def keep(self, digests: list[str]) -> None:
+        """Leave only these checkpoints, as if the others had never been there."""
+        self._entries = [entry for entry in self._entries if entry.checkpoint.digest in digests]
+        self._starts = [entry.since for entry in self._entries]
 
     def refresh(self) -> bool:
         """Look at the folder again; True if another set of checkpoints is now in force.
@@ -155,6 +168,20 @@ def load(found: Signature) -> Checkpoint:
         require_golden(checkpoint, found[0])
         _loaded[found] = checkpoint
     return checkpoint
+
+
+def newest_probability(checkpoint: Checkpoint | None, buffer: FeatureBuffer, max_gap: int) -> float:
+    """Return the probability of the buffer's window; NaN without a checkpoint, a whole window, or one without a long gap."""
+    if checkpoint is None or not buffer.ready or torn(buffer.inputs()[1], checkpoint, max_gap).any():
+        return np.nan
+    return float(checkpoint.predict(buffer.window)[-1])
+
+
+def torn(stamps: NDArray[np.int64], checkpoint: Checkpoint, max_gap: int) -> NDArray[np.bool_]:
+    """Return after which bars more than `max_gap` others are missing, (n - 1,); after none where max_gap is 0."""
+    if not max_gap:
+        return np.zeros(max(0, len(stamps) - 1), np.bool_)
+    return np.diff(stamps) > (max_gap + 1) * checkpoint.bar_interval.as_unit("ns").value
 
 
 def require_golden(checkpoint: Checkpoint, name: str) -> None:

@@ -2,6 +2,7 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
+from strategy_plugin.clock import nanoseconds
 from strategy_plugin.decision import Thresholds, thresholds
 
 
@@ -41,9 +42,14 @@ class ModelSignal:
         faults: Counter[str] = self.indicator.faults
         return faults
 
+    def stamp(self, ago: int) -> int:
+        """Return the stamp that the model goes by, in nanoseconds."""
+        stamp: int = self.indicator.stamp(ago)
+        return stamp
+
     def read(self, ago: int) -> Reading:
         """Return the reading of a bar that is complete; to be called once for each."""
-        stamp = self.indicator.stamp(ago)
+        stamp = self.stamp(ago)
         checkpoint = self._schedule.at(stamp)
         if checkpoint is None:
             return NOTHING
@@ -76,8 +82,12 @@ class LineSignal:
             raise ValueError(f"`enter` and `exit` must be given where `checkpoint` is empty, got enter={enter} and exit={exit}. "
                              "A feed of probabilities has no thresholds of its own.")
         self.faults: Counter[str] = Counter()
-        self._line = data.probability
+        self._data, self._line = data, data.probability
         self._thresholds = thresholds(enter, exit)
+
+    def stamp(self, ago: int) -> int:
+        """Return the bar's stamp in nanoseconds."""
+        return nanoseconds(self._data.datetime[ago])
 
     def read(self, ago: int) -> Reading:
         """Return the reading of a bar that is complete."""

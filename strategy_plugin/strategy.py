@@ -8,7 +8,8 @@ import backtrader as bt
 from strategy_plugin.decision import target
 from strategy_plugin.guard import BarGuard, TradingWarning
 from strategy_plugin.indicator import DirectionProbability
-from strategy_plugin.lane import Lane
+from strategy_plugin.journal import Journal
+from strategy_plugin.lane import Decision, Lane
 from strategy_plugin.orders import Desk, Order, Rules, direction
 from strategy_plugin.signals import LineSignal, ModelSignal, Reading
 from strategy_plugin.sizers import EquityShare
@@ -38,12 +39,13 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - retries, patience: orders refused in a row before an opening is given up; bars an order may stay unfilled
       - stop_loss, take_profit, trailing: "" or a distance like "3%" or "2atr" (true range averaged over 14 bars);
         after a stop the direction is opened again only once the signal has left it
+      - journal: a file to which every decision is appended as a line of JSON; `strategy_plugin.replay` makes them again
     """
 
     params = (
         ("checkpoint", ""), ("enter", None), ("exit", None), ("allow_short", False), ("in_sample", "refuse"),
         ("max_model_age", 0), ("max_gap", 0), ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
-        ("stop_loss", ""), ("take_profit", ""), ("trailing", ""),
+        ("stop_loss", ""), ("take_profit", ""), ("trailing", ""), ("journal", ""),
     )
 
     def __init__(self) -> None:
@@ -51,6 +53,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         self.setsizer(EquityShare())
         self.traded = _traded(self.datas, self.p.names)
         self.traded_in_sample = False
+        self._journal: Journal | None = None
         rules = Rules(self.p.retries, self.p.patience, stops(self.p.stop_loss, self.p.take_profit, self.p.trailing))
         self.lanes = [self._lane(data, rules) for data in self.traded]
 
@@ -69,20 +72,30 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         if getattr(getattr(self.broker, "p", None), "coc", False):
             raise ValueError("cheat_on_close must be off: it fills at the close that the decision was made from. "
                              "Call cerebro.broker.set_coc(False).")
+        if self.p.journal:
+            live = any(data.islive() for data in self.traded)
+            self._journal = Journal(self.p.journal, self.p._getkwargs(), self.lanes, live)
 
     def prenext(self) -> None:
         self.next()  # with several datas the host waits for the last one's warm-up; each lane knows its own
 
     def next(self) -> None:
-        moves = [(lane, self._decide(lane, lane.read())) for lane in self.lanes if lane.moved()]
-        for lane, wanted in sorted(moves, key=_closes_first):
-            lane.desk.move(wanted)
+        choices = [(lane, self._choice(lane)) for lane in self.lanes if lane.moved()]
+        for lane, decision in sorted(choices, key=_closes_first):
+            lane.act(decision)
+            if self._journal is not None:
+                self._journal.note(lane)
+
+    def _choice(self, lane: Lane) -> Decision:
+        reading, held = lane.read(), lane.desk.held
+        wanted = self._decide(lane, reading)
+        return Decision(len(lane.data) + lane.ago, lane.signal.stamp(lane.ago), reading, held, wanted, lane.reason)
 
     def _decide(self, lane: Lane, reading: Reading) -> int:
         """Return the direction wanted on a bar; what is held where nothing may be decided."""
         held = lane.desk.held
         if not lane.live or (reading.in_sample and self.p.in_sample == "refuse"):
-            lane.refused["not live" if not lane.live else "in sample"] += 1
+            lane.refuse("not live" if not lane.live else "in sample")
             return held
         lane.decided += 1
         self.traded_in_sample |= reading.in_sample
@@ -97,7 +110,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             warnings.warn(f"data {lane.data._name!r}: the model is {reading.age} bars old, "
                           f"`max_model_age` is {self.p.max_model_age}; "
                           "no position is opened until a younger one is there", TradingWarning, stacklevel=2)
-        lane.refused["model too old"] += 1
+        lane.refuse("model too old")
         return 0
 
     def notify_order(self, order: Order) -> None:
@@ -110,6 +123,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
                 lane.live = status == data.LIVE
 
     def stop(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
         for lane in self.lanes:
             lane.desk.close_books()
             if lane.refused["in sample"] and not lane.decided:
@@ -196,10 +211,10 @@ def _guard(data: Any, finished_after: float | None) -> BarGuard:
     return guard
 
 
-def _closes_first(move: tuple[Lane, int]) -> bool:
+def _closes_first(choice: tuple[Lane, Decision]) -> bool:
     """Sort closes before openings: what a close sets free can then be used, and a refused opening harms no close."""
-    lane, wanted = move
-    return wanted != 0 and wanted != -lane.desk.held
+    decision = choice[1]
+    return decision.wanted != 0 and decision.wanted != -decision.held
 
 
 def _average_true_range(data: Any) -> Any:

@@ -1,0 +1,140 @@
+"""The journal says what every decision was made from, and its replay makes the same ones, to the last bit."""
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hosts import feed, host, traded
+from live import live, ticks
+from makers import random_bars, random_checkpoint
+
+from strategy_plugin import TradingWarning
+from strategy_plugin.replay import replay
+
+BARS = random_bars(230)
+RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}
+Entry = dict[str, Any]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    random_checkpoint(BARS, BARS.index[160], seed=3).save(tmp_path / "a.ckpt")
+    return str(tmp_path / "a.ckpt")
+
+
+def journal_of(clock: str, path: str, file: Path) -> list[Entry]:
+    traded(CLOCKS[clock](), checkpoint=path, journal=str(file), **RULES)
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+CLOCKS: dict[str, Callable[[], Any]] = {
+    "once": lambda: host(feed(BARS)),
+    "next": lambda: host(feed(BARS), runonce=False),
+    "live": lambda: host(live(["DELAYED", *ticks(BARS)[:180], "LIVE", *ticks(BARS)[180:]], "data")),
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_every_bar_has_a_line_and_comes_out_again_to_the_last_bit(path: str, tmp_path: Path, clock: str) -> None:
+    header, *entries = journal_of(clock, path, tmp_path / "journal")
+    assert header["params"]["checkpoint"] == path and [entry["number"] for entry in entries] == list(range(1, 231))
+    assert replay(str(tmp_path / "journal")) == (230, [])
+    assert sum(entry["aim"] is not None for entry in entries) > 5
+
+
+def test_a_line_holds_all_that_the_decision_was_made_from(path: str, tmp_path: Path) -> None:
+    strategy = traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
+    entry = json.loads((tmp_path / "journal").read_text().splitlines()[-1])
+    assert entry["bar"] == "2020-08-17T00:00:00.000000000" and entry["values"] == BARS.iloc[-1].tolist()
+    assert entry["probability"] == strategy.shown["data"][230] and len(entry["input"]) == 64
+    assert entry["model"] == strategy.lanes[0].indicator.schedule.checkpoints[0].digest
+    assert (entry["enter"], entry["exit"], entry["reason"]) == (0.5, 0.5, "")
+    assert entry["target"] == (1 if entry["probability"] >= 0.5 else -1)
+
+
+def test_bars_on_which_nothing_is_decided_say_why(path: str, tmp_path: Path) -> None:
+    _, *entries = journal_of("once", path, tmp_path / "journal")
+    assert [entry["reason"] for entry in entries] == ["in sample"] * 160 + [""] * 70
+    assert entries[100]["probability"] is None
+
+
+def test_two_runs_write_the_same_journal(path: str, tmp_path: Path) -> None:
+    one, other = (journal_of("live", path, tmp_path / name)[1:] for name in ("one", "other"))
+    assert one == other
+
+
+def test_the_clocks_agree_on_all_but_the_last_bits(path: str, tmp_path: Path) -> None:
+    once, bar_by_bar = (journal_of(clock, path, tmp_path / clock)[1:] for clock in ("once", "next"))
+    rounded = [[entry | {"probability": entry["probability"] and round(entry["probability"], 6)} for entry in entries]
+               for entries in (once, bar_by_bar)]
+    assert rounded[0] == rounded[1]
+
+
+def test_a_restart_appends_its_own_run(path: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        traded(CLOCKS["live"](), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
+    assert replay(str(tmp_path / "journal")) == (460, [])
+
+
+@pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
+@pytest.mark.parametrize("runonce", [True, False])
+def test_a_journal_with_bars_at_fault_gaps_and_several_models_comes_out_again(tmp_path: Path, runonce: bool) -> None:
+    for number in (155, 190):
+        random_checkpoint(BARS, BARS.index[number], seed=number).save(tmp_path / f"{number}.ckpt")
+    faulty = BARS.drop(BARS.index[20:26]).copy()
+    faulty.iloc[[0, 50, 200], 1] = np.nan
+    run = host(feed(faulty), feed(random_bars(200, seed=8).iloc[20:], "other"), runonce=runonce)
+    traded(run, checkpoint=str(tmp_path), journal=str(tmp_path / "journal"), max_gap=4, **RULES)
+    assert replay(str(tmp_path / "journal")) == (404, [])
+
+
+def test_stamps_that_the_host_made_of_dates_come_out_again(path: str, tmp_path: Path) -> None:
+    late = BARS.set_axis(BARS.index + pd.Timedelta("23:59:59.999989"))
+    traded(host(feed(late)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
+    assert replay(str(tmp_path / "journal")) == (230, [])
+
+
+SPOIL: dict[str, tuple[Callable[[Entry], Any], str]] = {
+    "a price": (lambda entry: entry["values"].__setitem__(3, entry["values"][3] * 1.0001), "input was"),
+    "the probability": (lambda entry: entry.update(probability=entry["probability"] + 1e-12), "probability was"),
+    "the model": (lambda entry: entry.update(model="f" * 64), "model was ffff"),
+    "the target": (lambda entry: entry.update(target=-entry["target"]), "target was"),
+    "the order": (lambda entry: entry.update(aim=7.0, order="+1"), "order was +1, is"),
+}
+
+
+@pytest.mark.parametrize("part", SPOIL)
+@pytest.mark.parametrize("clock", ["once", "next"])
+def test_what_was_changed_afterwards_is_named_with_its_bar(path: str, tmp_path: Path, part: str, clock: str) -> None:
+    header, *entries = journal_of(clock, path, tmp_path / "journal")
+    change, words = SPOIL[part]
+    change(entries[215])
+    (tmp_path / "journal").write_text("\n".join(json.dumps(line) for line in (header, *entries)))
+    differences = replay(str(tmp_path / "journal")).differences
+    assert differences and differences[0].startswith("data data, bar 2020-08-03T00:00:00") and words in differences[0]
+
+
+def test_given_probabilities_are_decided_on_again(tmp_path: Path) -> None:
+    class Told(type(feed(BARS))):  # type: ignore[misc]
+        lines = ("probability",)
+        params = (("probability", -1),)
+
+    told = Told(dataname=BARS.assign(probability=np.random.default_rng(0).random(230)), name="told")
+    traded(host(told), journal=str(tmp_path / "journal"), **RULES)
+    assert replay(str(tmp_path / "journal")) == (230, [])
+
+
+def test_a_model_that_is_too_old_comes_out_again(path: str, tmp_path: Path) -> None:
+    with pytest.warns(TradingWarning, match="bars old"):
+        traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), max_model_age=20, **RULES)
+    assert replay(str(tmp_path / "journal")) == (230, [])
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"journal": 99}'])
+def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "journal").write_text(content)
+    with pytest.raises(ValueError, match="must begin with a line of a journal of version 1, got .* Name a journal"):
+        replay(str(tmp_path / "journal"))
