@@ -6,26 +6,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from strategy_plugin.analyzers import SignalQuality
     from strategy_plugin.buffer import FeatureBuffer
     from strategy_plugin.decision import target
     from strategy_plugin.guard import BarGuard, TradingWarning
     from strategy_plugin.indicator import DirectionProbability
+    from strategy_plugin.playback import replay
     from strategy_plugin.schedule import Schedule
-    from strategy_plugin.sizers import EquityShare, FractionalCommission
+    from strategy_plugin.sizers import EquityShare, FractionalCommission, VolatilityTarget
     from strategy_plugin.strategy import BiLSTMStrategy
 
 __all__ = [
     "BarGuard", "BiLSTMStrategy", "DirectionProbability", "EquityShare", "FeatureBuffer", "FractionalCommission", "Schedule",
-    "TradingWarning", "target",
+    "SignalQuality", "TradingWarning", "VolatilityTarget", "replay", "target",
 ]
 
 _HOMES = {
+    "analyzers": ("SignalQuality",),
     "buffer": ("FeatureBuffer",),
     "decision": ("target",),
     "guard": ("BarGuard", "TradingWarning"),
     "indicator": ("DirectionProbability",),
+    "playback": ("replay",),
     "schedule": ("Schedule",),
-    "sizers": ("EquityShare", "FractionalCommission"),
+    "sizers": ("EquityShare", "FractionalCommission", "VolatilityTarget"),
     "strategy": ("BiLSTMStrategy",),
 }
 _HOME_OF = {name: f"strategy_plugin.{home}" for home, names in _HOMES.items() for name in names}

@@ -2,6 +2,7 @@
 import math
 
 import backtrader as bt
+import numpy as np
 
 
 class FractionalCommission(bt.CommissionInfo):  # type: ignore[misc]
@@ -40,3 +41,28 @@ class EquityShare(bt.Sizer):  # type: ignore[misc]
         if not 0 < units < math.inf:
             return 0.0
         return units if self.p.fractional else float(math.floor(units))
+
+
+class VolatilityTarget(EquityShare):
+    """As much of the equity as makes the account vary by a given amount a bar, and at most `share` of it.
+
+    Params:
+      - volatility: standard deviation of the account's return a bar, while a position is held (0.01 is 1 %)
+      - window: bars whose close-to-close returns tell how much the market varies; no size before there are so many
+    """
+
+    params = (("volatility", 0.01), ("window", 20))  # type: ignore[assignment]  # the host adds the parent's
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not (0 < self.p.volatility and 2 <= self.p.window):
+            raise ValueError("`volatility` must be above 0 and `window` at least 2, got "
+                             f"volatility={self.p.volatility} and window={self.p.window}.")
+
+    def _getsizing(self, comminfo: bt.CommInfoBase, cash: float, data: bt.feed.AbstractDataBase, isbuy: bool) -> float:
+        """Return the units of a whole position, opened from nothing."""
+        if len(data) <= self.p.window:
+            return 0.0
+        closes = np.array(data.close.get(size=self.p.window + 1))
+        varies = float(np.std(np.diff(np.log(closes))))
+        return self._units(comminfo, data, min(self.p.share, self.p.volatility / varies) if varies > 0 else self.p.share)

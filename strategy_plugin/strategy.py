@@ -39,7 +39,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - retries, patience: orders refused in a row before an opening is given up; bars an order may stay unfilled
       - stop_loss, take_profit, trailing: "" or a distance like "3%" or "2atr" (true range averaged over 14 bars);
         after a stop the direction is opened again only once the signal has left it
-      - journal: a file to which every decision is appended as a line of JSON; `strategy_plugin.replay` makes them again
+      - journal: a file to which every decision is appended as a line of JSON; `strategy_plugin.replay(file)` makes them again
     """
 
     params = (

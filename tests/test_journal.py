@@ -12,7 +12,7 @@ from live import live, ticks
 from makers import random_bars, random_checkpoint
 
 from strategy_plugin import TradingWarning
-from strategy_plugin.replay import replay
+from strategy_plugin.playback import replay
 
 BARS = random_bars(230)
 RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}

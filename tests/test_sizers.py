@@ -2,11 +2,12 @@
 from typing import Any
 
 import backtrader as bt
+import numpy as np
 import pandas as pd
 import pytest
 from hosts import feed, host
 
-from strategy_plugin import EquityShare, FractionalCommission
+from strategy_plugin import EquityShare, FractionalCommission, VolatilityTarget
 
 
 def flat_bars(price: float, count: int = 10) -> pd.DataFrame:
@@ -78,3 +79,34 @@ def test_with_fractional_commission_the_hosts_target_orders_buy_below_one_unit(f
 
 def test_fractional_commission_of_a_future_counts_its_margin() -> None:
     assert FractionalCommission(margin=400.0, mult=5.0, leverage=2.0).getsize(100.0, 1_000.0) == 5.0
+
+
+def varying(move: float, count: int = 40) -> pd.DataFrame:
+    """Closes that go up and down by the same factor."""
+    close = np.where(np.arange(count) % 2, 100.0 * np.exp(move), 100.0)
+    index = pd.date_range("2024-01-01", periods=count, freq="D", name="date")
+    return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": 1.0}, index=index)
+
+
+class BuysLater(bt.Strategy):  # type: ignore[misc]
+    """Asks the sizer at the 20th bar and at the 31st, where the close is 100."""
+
+    def next(self) -> None:
+        if len(self) in (20, 31):
+            self.asked = [*getattr(self, "asked", []), self.getsizing(self.data, isbuy=True)]
+
+
+@pytest.mark.parametrize("move, params, share", [
+    (0.02, {}, 0.5), (0.02, {"volatility": 0.005}, 0.25), (0.001, {}, 0.95), (0.0, {}, 0.95), (0.02, {"share": 0.3}, 0.3),
+])
+def test_volatility_target_holds_less_of_what_varies_more(move: float, params: dict[str, Any], share: float) -> None:
+    cerebro = host(feed(varying(move)))
+    cerebro.addsizer(VolatilityTarget, **params)
+    cerebro.addstrategy(BuysLater)
+    assert cerebro.run()[0].asked == [0.0, pytest.approx(100 * share)]
+
+
+@pytest.mark.parametrize("params", [{"volatility": 0.0}, {"window": 1}])
+def test_a_volatility_target_without_meaning_is_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="`volatility` must be above 0 and `window` at least 2, got volatility="):
+        bought(100.0, sizer=VolatilityTarget, **params)

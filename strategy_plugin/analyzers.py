@@ -1,0 +1,74 @@
+"""What the traded probabilities were worth, beside every refusal, as a Backtrader analyzer."""
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+
+from strategy_plugin.lane import Lane
+from strategy_plugin.quality import auc, brier, calibration, hit_rate, outcomes
+
+
+class SignalQuality(bt.Analyzer):  # type: ignore[misc]
+    """Quality of the probabilities that a BiLSTMStrategy decided on, against what the market then did.
+
+    Params:
+      - label, horizon: what counts as a rise; "" and 0 take those of the checkpoint ("open" and 1 without one)
+
+    Methods:
+      - get_analysis: by data's name a dict of decisions (whose outcome is known), up_share, hit_rate (of the bars with a
+        position wanted), auc, brier, calibration (groups of probability, frequency, bars), in_sample (decisions on bars
+        that the model had seen) and refused (counts by reason); a figure that is undefined is None
+    """
+
+    params = (("label", ""), ("horizon", 0))
+
+    def start(self) -> None:
+        lanes = getattr(self.strategy, "lanes", None)
+        if lanes is None:
+            raise TypeError(f"SignalQuality must analyze a BiLSTMStrategy, got {type(self.strategy).__name__}. Add it beside one.")
+        self._records = [_Record(lane, self.p.label, self.p.horizon) for lane in lanes]
+
+    def next(self) -> None:
+        for record in self._records:
+            record.take()
+
+    def stop(self) -> None:
+        self.rets = {record.lane.data._name: record.figures() for record in self._records}
+        self._records = []  # results travel between processes; the run does not
+
+    def get_analysis(self) -> dict[str, Any]:
+        return dict(self.rets)
+
+
+class _Record:
+    """The bars and decisions of one lane."""
+
+    def __init__(self, lane: Lane, label: str, horizon: int) -> None:
+        model = lane.indicator.schedule.checkpoints[0] if lane.indicator is not None else None
+        self.lane = lane
+        self._label = label or (model.label if model is not None else "open")
+        self._horizon = horizon or (model.horizon if model is not None else 1)
+        self._rows: list[tuple[float, float, float, float, float]] = []
+        self._number = 0
+
+    def take(self) -> None:
+        """Remember a decision that is new."""
+        lane, decision = self.lane, self.lane.decision
+        if decision.number == self._number:
+            return
+        self._number = decision.number
+        open, close = lane.data.open[lane.ago], lane.data.close[lane.ago]
+        decided = np.nan if decision.reason in ("not live", "in sample") else decision.reading.probability
+        self._rows.append((open, close, decided, decision.wanted, decision.reading.in_sample))
+
+    def figures(self) -> dict[str, Any]:
+        opens, closes, probabilities, wanted, in_sample = np.array(self._rows, dtype=float).reshape(-1, 5).T
+        labels = outcomes(opens, closes, self._label, self._horizon)
+        known = np.isfinite(labels) & np.isfinite(probabilities)
+        labels, probabilities = labels[known], probabilities[known]
+        return {
+            "decisions": len(labels), "up_share": float(labels.mean()) if len(labels) else None,
+            "hit_rate": hit_rate(labels, wanted[known]), "auc": auc(labels, probabilities), "brier": brier(labels, probabilities),
+            "calibration": calibration(labels, probabilities), "in_sample": int(in_sample[known].sum()),
+            "refused": dict(sorted((reason, count) for reason, count in self.lane.counts().items() if count)),
+        }
