@@ -14,9 +14,10 @@ def pesaran_timmermann(labels: Array, said: Array) -> tuple[float, float] | None
     labels, said: 0/1, (n,). None where one of them has one class only: then there is no direction to test. Source: Pesaran
     and Timmermann, A simple nonparametric test of predictive performance, JBES 10 (1992).
     """
-    n, came, forecast = len(labels), float(np.mean(labels)), float(np.mean(said))
-    if n < 2 or not (0 < came < 1 and 0 < forecast < 1):
+    n = len(labels)
+    if n < 2 or np.ptp(labels) == 0 or np.ptp(said) == 0:
         return None
+    came, forecast = float(np.mean(labels)), float(np.mean(said))
     hit = float(np.mean(labels == said))
     expected = came * forecast + (1 - came) * (1 - forecast)
     variance_hit = expected * (1 - expected) / n

@@ -11,10 +11,10 @@ from joblib import cpu_count
 from rich.console import Console
 
 from backtests.progress import FoldProgress, Journal
-from backtests.report import FILES, Results, tables, verdict, write_results
-from backtests.simulation import Account, Costs, simulate_hold
-from backtests.thresholds import Search
-from backtests.walk_forward import Fold, FoldModel, FoldPlan, lay_folds, predictions, trade, train_folds, write_checkpoints
+from backtests.results import FILES, Settings, evaluate, write_results
+from backtests.simulation import Account, Costs
+from backtests.tables import tables
+from backtests.walk_forward import Fold, FoldModel, FoldPlan, lay_folds, train_folds, write_checkpoints
 from model.command import BarsOptions, describe_bars, run
 from model.files import require_writable
 from model.training import TrainConfig
@@ -59,17 +59,16 @@ def walk(
     require_writable(folder / "summary.json")
     require_writable(folder / "checkpoints" / "fold")
     bars = bars_options.read()
-    config = plan.training(TrainConfig(**asdict(training)))
-    folds = lay_folds(bars, plan, config)
-    _introduce(bars, folds, config, costs)
-    models = _train(bars, folds, config, plan.search(account, costs), _jobs(jobs))
+    settings = Settings(plan, plan.training(TrainConfig(**asdict(training))), account, costs)
+    folds = lay_folds(bars, plan, settings.config)
+    _introduce(bars, folds, settings)
+    models = _train(bars, folds, settings, _jobs(jobs))
     write_checkpoints(folder / "checkpoints", models)
-    results = Results(bars, plan, config, account, costs, models, predictions(bars, models, config),
-                      trade(bars, models, folder / "checkpoints", account=account, costs=costs),
-                      simulate_hold(bars, folds[0].test, account=account, costs=costs))
+    console.print("trading, and training the rivals")
+    results = evaluate(bars, models, folder / "checkpoints", settings, jobs=_jobs(jobs))
     write_results(folder, results)
     console.print(tables(results))
-    for line in (verdict(results.folds), f"written to {folder}: {', '.join(FILES)}, checkpoints/"):
+    for line in (results.verdict.sentence, f"written to {folder}: {', '.join(FILES)}, checkpoints/"):
         console.print(line, soft_wrap=True)
 
 
@@ -79,25 +78,26 @@ def _jobs(jobs: int | None) -> int:
     return jobs or int(cpu_count())
 
 
-def _introduce(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, costs: Costs) -> None:
+def _introduce(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings) -> None:
     """Say on what the run rests before it takes its time."""
     first, length = folds[0], folds[0].stop - folds[0].test
     for line in (
         describe_bars(bars),
-        f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up",
+        f"labels: {tied_share(bars, settings.config.label, settings.config.horizon):.2%} of the moves are 0 and count as not up",
         f"{len(folds)} folds: each learns from {first.test - first.train} decisions and is judged on the next {length}, "
         f"from {bars.index[first.test]} on",
-        f"costs: {costs}",
+        f"costs: {settings.costs}",
     ):
         console.print(line, soft_wrap=True)
 
 
-def _train(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, jobs: int) -> list[FoldModel]:
+def _train(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings, jobs: int) -> list[FoldModel]:
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "journal", config.patience)
+        journal = Journal(Path(folder) / "journal", settings.config.patience)
         models = []
         with FoldProgress(journal, len(folds), console) as progress:
-            for model in train_folds(bars, folds, config, search, jobs=jobs, on_epoch=journal):
+            search = settings.plan.search(settings.account, settings.costs)
+            for model in train_folds(bars, folds, settings.config, search, jobs=jobs, on_epoch=journal):
                 progress.finish(model.fold.number, describe_model(model))
                 models.append(model)
     return sorted(models, key=lambda model: model.fold.number)

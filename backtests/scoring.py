@@ -1,6 +1,5 @@
 """How well the folds forecast and what they earned: one row per fold and one in total, beside buy-and-hold."""
 from collections.abc import Sequence
-from math import sqrt
 
 import numpy as np
 import pandas as pd
@@ -61,14 +60,3 @@ def _money(simulation: Simulation, part: slice, bars_per_year: float) -> dict[st
     held = simulation.position.to_numpy()[part][1:]  # the position at the first close is the work of the fold before
     return {"return": total_return(equity), "sharpe": sharpe(bar_returns(equity), bars_per_year),
             "max_drawdown": max_drawdown(equity), "exposure": float(np.mean(held != 0)) if len(held) else 0.0}
-
-
-def auc_interval(auc: float, n_up: int, n_down: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the interval of an AUC from its standard error.
-
-    Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 143 (1982). It takes the
-    forecasts as independent; bars are nearly so in direction.
-    """
-    q_up, q_down = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = (auc * (1 - auc) + (n_up - 1) * (q_up - auc**2) + (n_down - 1) * (q_down - auc**2)) / (n_up * n_down)
-    return auc - z * sqrt(variance), auc + z * sqrt(variance)

@@ -12,18 +12,18 @@ def draw():
 
 
 def test_without_skill_the_p_values_are_uniform_even_under_drift(draw):
-    tests = [pesaran_timmermann(draw.random(400) < 0.6, draw.random(400) < 0.7) for _ in range(500)]
+    tests = [pesaran_timmermann(*(1.0 * (draw.random(400) < share) for share in (0.6, 0.7))) for _ in range(500)]
     assert kstest([p for _, p in tests], "uniform").pvalue > 0.01
 
 
 def test_skill_in_direction_is_found(draw):
-    labels = draw.random(1000) < 0.5
-    said = np.where(draw.random(1000) < 0.58, labels, ~labels)
+    labels = 1.0 * (draw.random(1000) < 0.5)
+    said = np.where(draw.random(1000) < 0.58, labels, 1 - labels)
     assert pesaran_timmermann(labels, said)[1] < 0.01
 
 
 def test_always_saying_up_is_no_forecast_of_direction(draw):
-    assert pesaran_timmermann(draw.random(100) < 0.5, np.ones(100)) is None
+    assert pesaran_timmermann(1.0 * (draw.random(100) < 0.5), np.ones(100)) is None
 
 
 def test_for_one_bar_it_is_the_t_test_of_the_mean_difference(draw):

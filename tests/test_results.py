@@ -1,6 +1,5 @@
 import io
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,21 +8,20 @@ import pytest
 from makers import random_checkpoint
 from rich.console import Console
 
-from backtests.report import FILES, Results, summary, tables, verdict, write_results
-from backtests.simulation import Account, Costs, simulate_hold
-from backtests.walk_forward import FoldModel, FoldPlan, lay_folds, predictions, trade, write_checkpoints
+from backtests.results import FILES, Settings, evaluate, interval_words, summary, write_results
+from backtests.simulation import Account, Costs
+from backtests.tables import tables
+from backtests.walk_forward import FoldModel, FoldPlan, lay_folds, write_checkpoints
 from model.training import TrainConfig
 
+KEYS = ["version", "verdict", "data", "settings", "total", "folds", "evidence", "versions"]
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig())
 
 
 def results_of(models, bars, folder):
     write_checkpoints(folder, models)
-    account, costs = Account(enter=0.5, exit=0.5), Costs()
-    return Results(bars, PLAN, CONFIG, account, costs, models, predictions(bars, models, CONFIG),
-                   trade(bars, models, folder, account=account, costs=costs),
-                   simulate_hold(bars, models[0].fold.test, account=account, costs=costs))
+    return evaluate(bars, models, folder, Settings(PLAN, CONFIG, Account(enter=0.5, exit=0.5), Costs()))
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +81,17 @@ def test_the_fold_table_says_when_each_fold_decided(results, models, bars):
 
 def test_the_summary_is_json_with_a_version(folder):
     found = json.loads((folder / "summary.json").read_text())
-    assert list(found) == ["version", "verdict", "data", "settings", "total", "folds", "versions"]
+    assert list(found) == KEYS
     assert found["version"] == 1 and len(found["folds"]) == 3
-    assert found["settings"]["folds"] == {"folds": 3, "train_blocks": 2, "validation_share": 0.2, "fewest_trades": 10, "anchored": False}
+    assert found["settings"]["folds"] == vars(PLAN)
+
+
+def test_the_summary_holds_the_verdict_and_the_evidence(folder):
+    found = json.loads((folder / "summary.json").read_text())
+    assert found["verdict"]["word"] in ("edge", "no edge", "cannot tell")
+    assert found["verdict"]["sentence"].startswith(found["verdict"]["word"] + ": AUC 0.")
+    assert list(found["evidence"]["rivals"]) == ["strategy", "buy and hold", "last return", "moving averages", "logistic",
+                                                 "boosting", "ridge"]
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +114,12 @@ def test_the_tables_fit_eighty_columns(gap):
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_the_verdict_gives_its_numbers_and_claims_no_edge(results):
-    text = verdict(results.folds)
-    assert re.fullmatch(r"(no edge shown|forecasts better than chance, which is not yet a profit): AUC 0\.\d{3} "
-                        r"\[0\.\d{3}, 0\.\d{3}\] over \d+ decisions, net return [+-][\d.]+% against [+-][\d.]+% "
-                        r"for buy-and-hold\.", text)
-
-
-def test_without_forecasts_the_verdict_says_so(results):
-    assert verdict(results.folds.assign(auc=np.nan)).startswith("No forecast can be judged; net return")
+@pytest.mark.parametrize("interval, words", [
+    ("1D", "1 day"), ("7D", "7 days"), ("1h", "1 hour"), ("240min", "4 hours"), ("90min", "90 minutes"), ("1min", "1 minute"),
+    ("5s", "5 seconds"),
+])
+def test_intervals_are_said_in_words(interval, words):
+    assert interval_words(pd.Timedelta(interval)) == words
 
 
 def test_the_picture_is_a_png(folder):

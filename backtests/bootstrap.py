@@ -1,0 +1,89 @@
+"""What chance leaves open: intervals by the stationary bootstrap and the test for superior predictive ability."""
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from arch.bootstrap import SPA, StationaryBootstrap, optimal_block_length
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Array = NDArray[np.float64]
+
+RESAMPLES = 2_000
+SEED = 20
+WIDE = 0.98  # both ends of this interval are one-sided bounds of 99 %
+USUAL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % interval, low to high, and its one-sided 99 % bounds, lowest and highest."""
+
+    value: float
+    low: float
+    high: float
+    lowest: float
+    highest: float
+
+
+def auc(labels: Array, scores: Array) -> float:
+    """Return the area under the ROC curve, nan for one class; ties count half (the rank form, fast enough to resample)."""
+    up = labels > 0.5
+    n_up, n_down = int(up.sum()), int((~up).sum())
+    if not n_up or not n_down:
+        return math.nan
+    return float((rankdata(scores)[up].sum() - n_up * (n_up + 1) / 2) / (n_up * n_down))
+
+
+def block_length(*series: Array) -> int:
+    """Return the longest of the series' optimal block lengths, in bars. Source: Politis and White (2004), by arch."""
+    varying = [values for values in series if np.ptp(values) > 0]
+    lengths = [float(optimal_block_length(values)["stationary"].iloc[0]) for values in varying]
+    return max([1, *(math.ceil(length) for length in lengths if math.isfinite(length))])
+
+
+def forecast_intervals(labels: Array, probability: Array, block: int) -> dict[str, Interval]:
+    """Return the intervals of AUC and accuracy over decisions that have both a label and a probability, (n,)."""
+    def figures(rows: Array) -> Array:
+        return np.array([auc(rows[:, 0], rows[:, 1]), np.mean((rows[:, 1] > 0.5) == (rows[:, 0] > 0.5))])
+
+    return _intervals(("auc", "accuracy"), figures, np.column_stack((labels, probability)), block)
+
+
+def money_intervals(earned: Mapping[str, Array], bars_per_year: float, block: int) -> dict[str, Interval]:
+    """Return the intervals of the first series' mean and Sharpe ratio, and of its mean less that of each other.
+
+    earned: net return per decision, (n,) each; all are resampled together, so the differences are paired.
+    """
+    ours, *others = earned
+
+    def figures(rows: Array) -> Array:
+        means, deviation = rows.mean(axis=0), rows[:, 0].std(ddof=1)
+        ratio = means[0] / deviation * math.sqrt(bars_per_year) if deviation > 1e-15 else 0.0
+        return np.array([means[0], ratio, *(means[0] - means[1:])])
+
+    names = ("mean", "sharpe", *(f"less {other}" for other in others))
+    return _intervals(names, figures, np.column_stack(list(earned.values())), block)
+
+
+def _intervals(names: tuple[str, ...], figures: Callable[[Array], Array], rows: Array, block: int) -> dict[str, Interval]:
+    resampling = StationaryBootstrap(block, rows, seed=SEED)
+    low, high = resampling.conf_int(figures, RESAMPLES, method="percentile", size=USUAL)
+    lowest, highest = resampling.conf_int(figures, RESAMPLES, method="percentile", size=WIDE, reuse=True)
+    ends = zip(figures(rows).tolist(), low.tolist(), high.tolist(), lowest.tolist(), highest.tolist())
+    return {name: Interval(*end) for name, end in zip(names, ends)}
+
+
+def superiority(benchmark: Array, earned: Mapping[str, Array], block: int) -> float | None:
+    """Return the p-value of "none of these earns more than the benchmark, however many were tried" (consistent version).
+
+    Source: Hansen, A test for superior predictive ability, JBES 23 (2005), by arch. None where none differs from it.
+    """
+    others = pd.DataFrame({name: -values for name, values in earned.items() if np.ptp(values - benchmark) > 1e-15})
+    if others.empty:
+        return None
+    test = SPA(-benchmark, others, block_size=block, reps=RESAMPLES, seed=SEED)
+    test.compute()
+    return float(test.pvalues["consistent"])

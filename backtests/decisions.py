@@ -1,0 +1,64 @@
+"""The decisions that are judged: what was known, said and held at each, beside the rivals on the same bars."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from backtests.positions import Array, directions, net_returns, open_returns
+from backtests.rivals import rule_directions
+from backtests.simulation import BASIS_POINT, Account, Costs, Simulation
+from backtests.walk_forward import FoldModel
+from model.intervals import bars_per_year
+from model.training import TrainConfig
+
+STRATEGY = "strategy"
+NEUTRAL = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """The judged decisions, one entry each, of which both outcome and market move are known.
+
+    labels: 0/1. probability: of up, nan where there was no model. moves: the market from the next open to the one after.
+    strategy: the direction held. rivals: the direction of each rule or learner. forecasts: the learners' probabilities.
+    cost: fraction per side. horizon: of the label, in bars.
+    """
+
+    labels: Array
+    probability: Array
+    moves: Array
+    strategy: Array
+    rivals: Mapping[str, Array]
+    forecasts: Mapping[str, Array]
+    cost: float
+    bars_per_year: float
+    horizon: int = 1
+
+    @property
+    def earned(self) -> dict[str, Array]:
+        """The net return of each decision, of the strategy and of every rival."""
+        wanted = {STRATEGY: self.strategy, **self.rivals}
+        return {name: net_returns(direction, self.moves, self.cost) for name, direction in wanted.items()}
+
+
+def gather(bars: pd.DataFrame, models: Sequence[FoldModel], predictions: pd.DataFrame, run: Simulation, learners: pd.DataFrame, *,
+           config: TrainConfig, account: Account, costs: Costs) -> Decisions:
+    """Return the test decisions whose outcome and market move are known, with what every rival does on the same bars.
+
+    The strategy's direction is the one that Backtrader held after the next open. Learners trade at one half.
+    """
+    test = slice(models[0].fold.test, len(bars))
+    held = np.sign(run.position.shift(-1).to_numpy())
+    moves = open_returns(bars)[test]
+    known = np.isfinite(moves) & predictions["label"].notna().to_numpy()
+    rules = rule_directions(bars, allow_short=account.allow_short)
+    said = {str(name): learners[name].to_numpy() for name in learners}
+    by_half = {"enter": NEUTRAL, "exit": NEUTRAL}
+    rivals = {name: wanted[test] for name, wanted in rules.items()}
+    rivals |= {name: directions(values, **by_half, allow_short=account.allow_short) for name, values in said.items()}
+    return Decisions(
+        labels=predictions["label"].to_numpy(float)[known], probability=predictions["probability"].to_numpy(float)[known],
+        moves=moves[known], strategy=held[known], rivals={name: wanted[known] for name, wanted in rivals.items()},
+        forecasts={name: values[known] for name, values in said.items()}, cost=costs.per_side * BASIS_POINT,
+        bars_per_year=bars_per_year(pd.DatetimeIndex(bars.index)), horizon=config.horizon)

@@ -1,0 +1,135 @@
+"""What a walk-forward shows and what it leaves to chance: every figure with its interval, every claim with its test."""
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from backtests.bootstrap import Interval, block_length, forecast_intervals, money_intervals, superiority
+from backtests.decisions import STRATEGY, Decisions
+from backtests.direction_tests import diebold_mariano, log_losses, pesaran_timmermann
+from backtests.positions import Array, n_entries, net_returns
+from backtests.rivals import HOLD, shifted_means
+from backtests.sharpe import Record, best_of_luck
+
+COST_GRID = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)  # basis points per side
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How many configurations were tried on these data, this one among them, and how far their Sharpe ratios per bar spread."""
+
+    count: int = 1
+    deviation: float = 0.0
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What the same decisions would have earned at another cost per side, in basis points: mean per bar and in all."""
+
+    cost: float
+    mean: float
+    total: float
+    sharpe: float | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All figures on chance. Means are net returns per bar (a fraction, 1 = 100 %), Sharpe ratios are annual.
+
+    intervals: by name; rivals: by name, the mean net return with its interval of each, and the strategy's mean less it.
+    superiority, superiority_to_cash: p of "nothing tried earns more than buy-and-hold, than nothing". direction: Pesaran
+    and Timmermann's statistic and p. losses: Diebold and Mariano's against each forecast. luck: share of shifted positions
+    that earn as much. probable, deflated: probability that the Sharpe ratio is above 0, above the best of luck. gross, net:
+    mean return per bar; turnover: position changed per bar; break_even: the cost per side in basis points that eats all.
+    """
+
+    decisions: int
+    block: int
+    intervals: dict[str, Interval]
+    rivals: dict[str, dict[str, float]]
+    superiority: float | None
+    superiority_to_cash: float | None
+    direction: tuple[float, float] | None
+    losses: dict[str, tuple[float, float] | None]
+    luck: float
+    probable: float | None
+    deflated: float | None
+    trials: int
+    bars_needed: float | None
+    gross: float
+    net: float
+    turnover: float
+    break_even: float | None
+    costs: list[CostRow] = field(default_factory=list)
+
+
+def weigh(decisions: Decisions, trials: Trials = Trials()) -> Evidence:
+    """Return the evidence of a walk-forward's decisions."""
+    earned = decisions.earned
+    ours, hold = earned[STRATEGY], earned[HOLD]
+    block = block_length(ours, ours - hold)
+    record = Record.of(ours)
+    gross, turnover = float(net_returns(decisions.strategy, decisions.moves).mean()), _turnover(decisions.strategy)
+    intervals = money_intervals(earned, decisions.bars_per_year, block) | _forecasts(decisions, block)
+    return Evidence(
+        decisions=len(ours), block=block, intervals=intervals,
+        rivals={name: _rival(values, decisions.bars_per_year) for name, values in earned.items()},
+        superiority=superiority(hold, {name: values for name, values in earned.items() if name != HOLD}, block),
+        superiority_to_cash=superiority(np.zeros(len(ours)), earned, block),
+        direction=_direction(decisions), losses=_losses(decisions), luck=_luck(decisions, float(ours.mean())),
+        probable=record.probability_above() if record else None,
+        deflated=record.probability_above(best_of_luck(trials.deviation, trials.count)) if record else None,
+        trials=trials.count, bars_needed=_finite(record.bars_needed()) if record else None,
+        gross=gross, net=float(ours.mean()), turnover=turnover, break_even=1e4 * gross / turnover if turnover else None,
+        costs=[_at_cost(decisions, cost) for cost in COST_GRID])
+
+
+def _forecasts(decisions: Decisions, block: int) -> dict[str, Interval]:
+    """Return the intervals of the forecasts where a model made some, and both outcomes came."""
+    said = np.isfinite(decisions.probability)
+    labels = decisions.labels[said]
+    if not 0 < labels.sum() < len(labels):
+        return {}
+    return forecast_intervals(labels, decisions.probability[said], block)
+
+
+def _rival(values: Array, bars_per_year: float) -> dict[str, float]:
+    deviation = float(values.std(ddof=1))
+    return {"mean": float(values.mean()), "total": float(np.prod(1 + values) - 1),
+            "sharpe": float(values.mean() / deviation * np.sqrt(bars_per_year)) if deviation > 1e-15 else 0.0}
+
+
+def _direction(decisions: Decisions) -> tuple[float, float] | None:
+    said = np.isfinite(decisions.probability)
+    return pesaran_timmermann(decisions.labels[said], (decisions.probability[said] > 0.5).astype(float))
+
+
+def _losses(decisions: Decisions) -> dict[str, tuple[float, float] | None]:
+    """Compare the log loss with that of one half, which knows nothing, and of each learner."""
+    forecasts = {"one half": np.full(len(decisions.labels), 0.5), **decisions.forecasts}
+    found = {}
+    for name, other in forecasts.items():
+        both = np.isfinite(decisions.probability) & np.isfinite(other)
+        ours, theirs = (log_losses(decisions.labels[both], said[both]) for said in (decisions.probability, other))
+        found[name] = diebold_mariano(ours, theirs, decisions.horizon) if both.sum() > 10 * decisions.horizon else None
+    return found
+
+
+def _luck(decisions: Decisions, mean: float) -> float:
+    """Return the share of the strategy's own positions, shifted, that earn at least as much: a one-sided p-value."""
+    shifted = shifted_means(decisions.strategy, decisions.moves, decisions.cost)
+    return float((1 + (shifted >= mean - 1e-15).sum()) / (1 + len(shifted)))
+
+
+def _turnover(wanted: Array) -> float:
+    """Return the position changed per bar."""
+    return float(np.abs(np.diff(wanted, prepend=0.0)).mean())
+
+
+def _at_cost(decisions: Decisions, cost: float) -> CostRow:
+    values = net_returns(decisions.strategy, decisions.moves, cost * 1e-4)
+    row = _rival(values, decisions.bars_per_year)
+    return CostRow(cost, row["mean"], row["total"], row["sharpe"] if n_entries(decisions.strategy) else None)
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

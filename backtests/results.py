@@ -1,0 +1,162 @@
+"""The results of a walk-forward: everything found, as objects, and as files of JSON and CSV."""
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from backtests.decisions import Decisions, gather
+from backtests.evidence import Evidence, Trials, weigh
+from backtests.picture import draw
+from backtests.rivals import learner_probabilities
+from backtests.scoring import fold_table
+from backtests.simulation import Account, Costs, Simulation, simulate_hold
+from backtests.verdict import Verdict, judge
+from backtests.walk_forward import FoldModel, FoldPlan, predictions, trade
+from model.bars import digest_bars
+from model.checkpoint import library_versions
+from model.files import write_atomically
+from model.intervals import bar_interval, bars_per_year
+from model.metrics import drawdown
+from model.training import TrainConfig
+
+# The files that write_results leaves, and with them the checkpoints.
+FILES = ("summary.json", "folds.csv", "equity.csv", "trades.csv", "predictions.csv", "equity.png")
+VERSION = 1  # of summary.json: raised when an entry changes its name or meaning
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a walk-forward over given bars."""
+
+    plan: FoldPlan = FoldPlan()
+    config: TrainConfig = FoldPlan().training(TrainConfig())
+    account: Account = Account()
+    costs: Costs = Costs()
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All that a walk-forward found, and the settings that made it so."""
+
+    bars: pd.DataFrame
+    settings: Settings
+    models: Sequence[FoldModel]
+    predictions: pd.DataFrame
+    strategy: Simulation
+    hold: Simulation
+    decisions: Decisions
+    evidence: Evidence
+
+    @property
+    def title(self) -> str:
+        """One line that says what was run on what."""
+        name, interval = self.bars.attrs.get("instrument") or "bars", interval_words(bar_interval(self._stamps))
+        return f"{name}, bars of {interval}: walk-forward of {len(self.models)} folds, costs {self.settings.costs.per_side:g} bp per side"
+
+    @property
+    def verdict(self) -> Verdict:
+        """The one sentence that matters."""
+        return judge(self.evidence)
+
+    @property
+    def borders(self) -> list[pd.Timestamp]:
+        """The first decision of each fold."""
+        return [self.bars.index[model.fold.test] for model in self.models]
+
+    @cached_property
+    def folds(self) -> pd.DataFrame:
+        """One row per fold and one in total."""
+        return fold_table(self.models, self.predictions, self.strategy, self.hold, bars_per_year(self._stamps))
+
+    @property
+    def equity(self) -> pd.DataFrame:
+        """The account and buy-and-hold at every close from the first decision on."""
+        return pd.DataFrame({
+            "equity": self.strategy.equity, "drawdown": drawdown(self.strategy.equity.to_numpy()),
+            "buy_and_hold": self.hold.equity, "position": self.strategy.position, "probability": self.strategy.probability})
+
+    @property
+    def _stamps(self) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(self.bars.index)
+
+
+def evaluate(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, settings: Settings, *, trials: Trials = Trials(),
+             jobs: int = 1) -> Results:
+    """Trade the models' folder in one run and weigh what came of it against rivals and luck."""
+    account, costs = settings.account, settings.costs
+    said = predictions(bars, models, settings.config)
+    run = trade(bars, models, folder, account=account, costs=costs)
+    hold = simulate_hold(bars, models[0].fold.test, account=account, costs=costs)
+    learners = learner_probabilities(bars, [model.fold for model in models], settings.config, jobs)
+    decisions = gather(bars, models, said, run, learners, config=settings.config, account=account, costs=costs)
+    return Results(bars, settings, models, said, run, hold, decisions, weigh(decisions, trials))
+
+
+def interval_words(interval: pd.Timedelta) -> str:
+    """Return a bar's length as a reader says it: 1 day, 4 hours, 15 minutes."""
+    for name, unit in (("day", pd.Timedelta(days=1)), ("hour", pd.Timedelta(hours=1)), ("minute", pd.Timedelta(minutes=1))):
+        if interval >= unit and not interval % unit:
+            return f"{interval // unit} {name}{'s' if interval > unit else ''}"
+    return f"{interval.total_seconds():g} seconds"
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """Write every file but the checkpoints; each appears whole or not at all."""
+    write_atomically(folder / "folds.csv", _csv(results.folds))
+    write_atomically(folder / "predictions.csv", _csv(results.predictions))
+    write_atomically(folder / "trades.csv", _csv(results.strategy.trades))
+    write_atomically(folder / "equity.csv", _csv(results.equity.reset_index()))
+    write_atomically(folder / "equity.png", draw(results.equity, results.borders, results.title))
+    write_atomically(folder / "summary.json", (json.dumps(summary(results), indent=2) + "\n").encode())
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    buffer = io.StringIO()
+    frame.to_csv(buffer, index=False, lineterminator="\n")
+    return buffer.getvalue().encode()
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """Return the settings and the figures that matter, as JSON has them: an undefined figure is null."""
+    table = results.folds
+    rows = [_plain(row) for row in table.to_dict("records")]
+    return {
+        "version": VERSION,
+        "verdict": asdict(results.verdict),
+        "data": describe_data(results.bars),
+        "settings": describe_settings(results.settings),
+        "total": rows[-1],
+        "folds": rows[:-1],
+        "evidence": asdict(results.evidence),
+        "versions": library_versions(),
+    }
+
+
+def describe_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings by the name of what they set."""
+    return {"folds": asdict(settings.plan), "training": asdict(settings.config), "account": asdict(settings.account),
+            "costs_in_basis_points_per_side": asdict(settings.costs)}
+
+
+def describe_data(bars: pd.DataFrame) -> dict[str, Any]:
+    """Return what the bars are, with a digest that tells whether two runs had the same."""
+    stamps = pd.DatetimeIndex(bars.index)
+    return {"instrument": bars.attrs.get("instrument"), "bars": len(bars), "first": str(stamps[0]), "last": str(stamps[-1]),
+            "bar_interval": str(bar_interval(stamps)), "bars_per_year": bars_per_year(stamps), "sha256": digest_bars(bars)}
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a row as JSON has it."""
+    return {str(name): _value(value) for name, value in row.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, pd.Timestamp):
+        return str(value)
+    return None if value is None or isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,60 @@
+"""The tables of a walk-forward on the terminal: forecasts, money, rivals."""
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+
+from backtests.evidence import Evidence
+from backtests.results import Results
+from backtests.scoring import TOTAL
+
+# What the terminal's tables show: (header, column of the fold table, format).
+FORECASTS = (("first decision", "first_decision", ""), ("windows", "windows", ".0f"), ("AUC", "auc", ".3f"),
+             ("accuracy", "accuracy", ".3f"), ("base rate", "base_rate", ".3f"), ("model", "model", ""))
+MONEY = (("trades", "trades", ""), ("return", "return", "+.1%"), ("Sharpe", "sharpe", ".2f"),
+         ("max\ndrawdown", "max_drawdown", ".1%"), ("in\nmarket", "exposure", ".0%"),
+         ("hold:\nreturn", "hold_return", "+.1%"), ("hold:\nSharpe", "hold_sharpe", ".2f"),
+         ("hold:\ndrawdown", "hold_max_drawdown", ".1%"))
+
+
+def tables(results: Results) -> Group:
+    """Return the tables that the terminal shows."""
+    rows = results.folds.to_dict("records")
+    return Group(_table("forecasts", FORECASTS, rows), _table("money, after costs, beside buy-and-hold", MONEY, rows),
+                 _rival_table(results.evidence))
+
+
+def _rival_table(evidence: Evidence) -> Table:
+    title = "net of costs, by decision, with 95 % intervals"
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
+    for header in ("", "mean, bp per bar", "Sharpe", "strategy less it, bp per bar"):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for name, figures in evidence.rivals.items():
+        less = evidence.intervals.get(f"less {name}")
+        difference = f"{1e4 * less.value:+.2f} [{1e4 * less.low:+.2f}, {1e4 * less.high:+.2f}]" if less else ""
+        table.add_row(name, f"{1e4 * figures['mean']:+.2f}", f"{figures['sharpe']:.2f}", difference)
+    return table
+
+
+def _table(title: str, columns: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[Any, Any]]) -> Table:
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
+    table.add_column("fold", no_wrap=True)
+    for header, _, _ in columns:
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in rows:
+        if row["fold"] == TOTAL:
+            table.add_section()
+        table.add_row(row["fold"], *(_shown(row[column], form) for _, column, form in columns))
+    return table
+
+
+def _shown(value: Any, form: str) -> str:
+    """Return a figure as text, a dash where it is undefined, and a date without the midnight that daily stamps have."""
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}" if value == value.normalize() else f"{value:%Y-%m-%d %H:%M}"
+    missing = value is None or isinstance(value, float) and math.isnan(value)
+    return "-" if missing else format(value, form)

@@ -1,0 +1,113 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backtests import bootstrap
+from backtests.decisions import STRATEGY, Decisions
+from backtests.evidence import Trials, weigh
+from backtests.positions import directions
+from backtests.verdict import judge
+
+N = 2000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples():
+    """A fifth of the resamples: enough for effects as clear as these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "RESAMPLES", 400)
+        yield
+
+
+def decisions(skill, *, seed=1, n=N, drift=0.0, cost=1e-4):
+    """Noise of 1 % a bar of which the probability knows a part, from none (0) to much (1)."""
+    draw = np.random.default_rng(seed)
+    known = draw.normal(0, 1, n)
+    moves = 0.01 * (drift + skill * known + draw.normal(0, 1, n))
+    probability = 0.5 + 0.1 * np.tanh(known)
+    return Decisions(
+        labels=(moves > 0).astype(float), probability=probability, moves=moves,
+        strategy=directions(probability, enter=0.5, exit=0.5, allow_short=True),
+        rivals={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
+        forecasts={"logistic": np.full(n, 0.51)}, cost=cost, bars_per_year=252)
+
+
+@pytest.fixture(scope="module")
+def skilled():
+    return weigh(decisions(0.3))
+
+
+@pytest.fixture(scope="module")
+def lucky():
+    return weigh(decisions(0.0))
+
+
+def test_skill_is_an_edge(skilled):
+    verdict = judge(skilled)
+    assert verdict.word == "edge"
+    assert verdict.sentence.startswith("edge: AUC 0.6") and "2000 decisions." in verdict.sentence
+
+
+def test_luck_is_not(lucky):
+    assert judge(lucky).word in ("no edge", "cannot tell")
+    assert lucky.luck > 0.01
+
+
+def test_many_decisions_without_skill_are_no_edge():
+    assert judge(weigh(decisions(0.0, n=12_000, seed=3))).word == "no edge"
+
+
+@pytest.mark.parametrize("skill, drift, cost", [(0.3, 0.0, 0.01), (0.1, 0.5, 1e-4), (0.3, 2.0, 1e-4)])
+def test_a_forecast_that_earns_no_more_than_holding_is_no_edge(skill, drift, cost):
+    assert judge(weigh(decisions(skill, drift=drift, cost=cost))).word == "cannot tell"
+
+
+@pytest.mark.parametrize("name, bounds, p, word", [
+    ("auc", (0.501, 0.53), 0.04, "edge"), ("auc", (0.499, 0.53), 0.04, "cannot tell"), ("auc", (0.48, 0.519), 0.04, "no edge"),
+    ("auc", (0.501, 0.519), 0.05, "no edge"), ("auc", (0.501, 0.53), None, "cannot tell"),
+    ("less buy and hold", (-1e-9, 1e-3), 0.04, "cannot tell"),
+])
+def test_the_rule_is_the_one_written_down(skilled, name, bounds, p, word):
+    interval = replace(skilled.intervals[name], lowest=bounds[0], highest=bounds[1])
+    changed = replace(skilled, superiority=p, intervals=skilled.intervals | {name: interval})
+    assert judge(changed).word == word
+
+
+def test_without_forecasts_nothing_can_be_told():
+    silent = replace(decisions(0.3), probability=np.full(N, np.nan), strategy=np.zeros(N))
+    evidence = weigh(silent)
+    assert judge(evidence).sentence == "cannot tell: no forecast could be judged."
+    assert evidence.probable is None and evidence.direction is None and evidence.break_even is None
+
+
+def test_the_break_even_cost_eats_all_of_the_gross_return(skilled):
+    at_break_even = weigh(decisions(0.3, cost=skilled.break_even * 1e-4))
+    assert at_break_even.net == pytest.approx(0, abs=1e-12)
+    assert at_break_even.gross == skilled.gross
+
+
+def test_the_cost_grid_falls_from_gross(skilled):
+    assert [row.cost for row in skilled.costs] == [0, 1, 2, 5, 10, 20]
+    assert skilled.costs[0].mean == pytest.approx(skilled.gross)
+    assert skilled.costs[1].mean == pytest.approx(skilled.net)
+    assert all(np.diff([row.total for row in skilled.costs]) < 0)
+
+
+def test_every_rival_has_its_figures_and_its_difference(skilled):
+    assert list(skilled.rivals) == [STRATEGY, "buy and hold", "last return"]
+    for name in ("buy and hold", "last return"):
+        difference = skilled.rivals[STRATEGY]["mean"] - skilled.rivals[name]["mean"]
+        assert skilled.intervals[f"less {name}"].value == pytest.approx(difference)
+
+
+def test_the_tests_against_luck_find_skill(skilled):
+    assert skilled.luck == pytest.approx(1 / 201)
+    assert skilled.direction[1] < 1e-6 and skilled.losses["logistic"][0] < -5
+    assert skilled.superiority < 0.01 and skilled.superiority_to_cash < 0.01
+
+
+def test_more_trials_deflate_the_sharpe_ratio():
+    few, many = (weigh(decisions(0.05), Trials(count, 0.02)) for count in (1, 100))
+    assert few.deflated == few.probable > many.deflated
+    assert many.trials == 100
