@@ -57,7 +57,8 @@ class Results:
     def title(self) -> str:
         """One line that says what was run on what."""
         name, interval = self.bars.attrs.get("instrument") or "bars", interval_words(bar_interval(self._stamps))
-        return f"{name}, bars of {interval}: walk-forward of {len(self.models)} folds, costs {self.settings.costs.per_side:g} bp per side"
+        costs = f"costs {self.settings.costs.per_side:g} bp per side"
+        return f"{name}, bars of {interval}: walk-forward of {len(self.models)} folds, {costs}"
 
     @property
     def verdict(self) -> Verdict:
