@@ -1,0 +1,141 @@
+"""A sweep computes its probabilities once, whatever number of processes it uses, and never takes those of other bars."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hosts import feed, host
+from makers import random_bars, random_checkpoint
+
+from strategy_plugin import BiLSTMStrategy, Schedule, SignalQuality, cache
+
+BARS = random_bars(300)
+VALUES, STAMPS = BARS.to_numpy(), BARS.index.asi8
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """The bar counts of every computation, from an empty memory and an empty folder on."""
+    calls: list[int] = []
+    original = Schedule.probabilities
+
+    def counted(self: Schedule, values: Any, *others: Any) -> Any:
+        calls.append(len(values))
+        return original(self, values, *others)
+
+    monkeypatch.setattr(Schedule, "probabilities", counted)
+    monkeypatch.setattr(cache, "_memory", type(cache._memory)())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return calls
+
+
+def test_the_same_bars_and_models_are_computed_once(computed: list[int], checkpoint_path: str) -> None:
+    one, other = (cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS, 0) for _ in range(2))
+    assert computed == [300] and one is other
+
+
+@pytest.mark.parametrize("change", ["a value", "a stamp", "a model", "max_gap"])
+def test_whatever_differs_is_computed_anew(computed: list[int], checkpoint_path: str, tmp_path: Path, change: str) -> None:
+    random_checkpoint(BARS, seed=9).save(tmp_path / "other.ckpt")
+    cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS, 0)
+    values, stamps = VALUES.copy(), STAMPS.copy()
+    values[0, 0] += (change == "a value") * 1e-9
+    stamps[-1] += change == "a stamp"
+    path = str(tmp_path / "other.ckpt") if change == "a model" else checkpoint_path
+    cache.remembered(Schedule(path), values, stamps, int(change == "max_gap"))
+    assert computed == [300, 300]
+
+
+def test_memory_holds_the_last_few(computed: list[int], checkpoint_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MOST_KEPT", 2)
+    for count in (10, 11, 12, 10):
+        cache.remembered(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count], 0)
+    assert computed == [10, 11, 12, 10] and len(cache._memory) == 2
+
+
+@pytest.fixture
+def pooled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of a pool."""
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
+
+
+def test_processes_of_a_pool_share_a_file(computed: list[int], pooled: None, checkpoint_path: str) -> None:
+    one = cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS, 0)
+    cache._memory.clear()
+    other = cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS, 0)
+    assert computed == [300] and one is not other
+    np.testing.assert_array_equal(one, other)
+    assert cache.folder().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_of_another_length_is_computed_anew(computed: list[int], pooled: None, checkpoint_path: str) -> None:
+    cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS, 0)
+    next(cache.folder().glob("*.f8")).write_bytes(b"short")
+    cache._memory.clear()
+    cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS, 0)
+    assert computed == [300, 300]
+
+
+def test_old_files_are_removed(computed: list[int], pooled: None, checkpoint_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MOST_KEPT", 2)
+    for count in (10, 11, 12, 13):
+        cache.remembered(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count], 0)
+    assert len(list(cache.folder().iterdir())) == 4  # two results and their locks
+
+
+def test_a_folder_of_somebody_else_is_refused(computed: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 12_345)
+    with pytest.raises(PermissionError, match=r"12345 must belong to this user, it belongs to user \d+. Remove it or set TMPDIR"):
+        cache.folder()
+
+
+def test_a_sweep_in_one_process_computes_once(computed: list[int], checkpoint_path: str) -> None:
+    cerebro = host(feed(BARS), maxcpus=1)
+    cerebro.optstrategy(BiLSTMStrategy, checkpoint=checkpoint_path, enter=[0.5, 0.52, 0.55, 0.6], exit=0.5)
+    cerebro.addanalyzer(SignalQuality)
+    runs = cerebro.run()
+    assert computed == [300] and len(runs) == 4
+    rates = [run[0].analyzers.signalquality.get_analysis()["data"]["hit_rate"] for run in runs]
+    assert len(set(rates)) > 1
+
+
+SWEEP = """
+import json, multiprocessing, sys
+import backtrader as bt
+import pandas as pd
+from strategy_plugin import BiLSTMStrategy, Schedule, SignalQuality
+
+original = Schedule.probabilities
+def counted(self, values, *others):
+    with open(sys.argv[3], "a") as log:
+        print(len(values), file=log)
+    return original(self, values, *others)
+Schedule.probabilities = counted
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[4])
+    bars = pd.read_parquet(sys.argv[1])
+    cerebro = bt.Cerebro(stdstats=False, maxcpus=2)
+    cerebro.adddata(bt.feeds.PandasData(dataname=bars, name="data"))
+    cerebro.optstrategy(BiLSTMStrategy, checkpoint=sys.argv[2], enter=[0.5, 0.52, 0.55, 0.6, 0.65, 0.7], exit=0.5)
+    cerebro.addanalyzer(SignalQuality)
+    runs = cerebro.run()
+    print(json.dumps([[run[0].p.enter, run[0].analyzers.signalquality.get_analysis()["data"]["auc"]] for run in runs]))
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_sweep_over_several_processes_computes_once(tmp_path: Path, checkpoint_path: str, method: str) -> None:
+    BARS.to_parquet(tmp_path / "bars.parquet")
+    (tmp_path / "sweep.py").write_text(SWEEP)
+    command = [sys.executable, "sweep.py", "bars.parquet", checkpoint_path, "log", method]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    results = json.loads(run.stdout)
+    assert [enter for enter, _ in results] == [0.5, 0.52, 0.55, 0.6, 0.65, 0.7]
+    assert len({auc for _, auc in results}) == 1
+    assert (tmp_path / "log").read_text().split() == ["300"]
