@@ -42,7 +42,7 @@ class Gate:
         self._number = self._refused = 0
         self._stamp = self._floor = EARLIEST
         self._bar: Bar | None = None
-        self._suspect = 0.0
+        self._suspect: tuple[int, float] | None = None  # stamp and close of the bar doubted last
 
     def admit(self, number: int, stamp: int, bar: Bar) -> Bar | None:
         """Return the bar as the model may see it, or None; the same number may come again with other values."""
@@ -51,11 +51,11 @@ class Gate:
         if self._no_volume and math.isnan(bar[4]):
             bar = (*bar[:4], 0.0)
         floor = self._stamp if number > self._number else self._floor
-        fault = self._order_fault(stamp, floor, bar) or bar_fault(bar) or self._jump_fault(bar)
+        fault = self._order_fault(stamp, floor, bar) or bar_fault(bar) or self._jump_fault(stamp, bar)
         if fault:
             self.refuse(number, stamp, fault)
             return None
-        self._number, self._stamp, self._floor, self._bar, self._suspect = number, stamp, floor, bar, 0.0
+        self._number, self._stamp, self._floor, self._bar, self._suspect = number, stamp, floor, bar, None
         return bar
 
     def refuse(self, number: int, stamp: int, fault: str) -> None:
@@ -75,13 +75,13 @@ class Gate:
             return LATE
         return REPEATED if bar == self._bar else REVISED
 
-    def _jump_fault(self, bar: Bar) -> str:
-        """Doubt a close that is out of all proportion, unless it confirms the one doubted before."""
+    def _jump_fault(self, stamp: int, bar: Bar) -> str:
+        """Doubt a close that is out of all proportion, unless it confirms that of an earlier bar doubted before."""
         if self._bar is None or _ratio(bar[3], self._bar[3]) <= self._highest_jump:
             return ""
-        confirmed = self._suspect > 0 and _ratio(bar[3], self._suspect) <= self._highest_jump
-        self._suspect = bar[3]
-        return "" if confirmed else JUMP
+        doubted, self._suspect = self._suspect, (stamp, bar[3])
+        confirms = doubted is not None and doubted[0] < stamp and _ratio(bar[3], doubted[1]) <= self._highest_jump
+        return "" if confirms else JUMP
 
 
 class BarGuard:

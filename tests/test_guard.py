@@ -79,6 +79,11 @@ def test_a_jump_is_a_fault_unless_the_next_bar_confirms_it(factors: list[float],
     assert gate.counts[JUMP] == expected.count(False)
 
 
+def test_a_jump_that_is_shown_twice_does_not_confirm_itself() -> None:
+    gate = Gate("data", highest_jump=10.0)
+    assert admitted(gate, (1, 1, times(1)), (2, 2, times(100)), (3, 2, times(100)), (4, 3, times(1))) == [True, False, False, True]
+
+
 def test_without_a_limit_every_jump_is_a_market() -> None:
     assert admitted(Gate("data"), (1, 1, GOOD), (2, 2, times(1e6)), (3, 3, times(1e-6))) == [True] * 3
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.orders import Desk, Rules, direction
@@ -309,5 +309,10 @@ class Broker(RuleBasedStateMachine):
             assert direction(self.venue.size) == signal
 
 
-Broker.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-TestBroker = Broker.TestCase
+def test_no_broker_breaks_the_desk() -> None:
+    run_state_machine_as_test(Broker, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))
+
+
+@pytest.mark.slow
+def test_no_broker_of_three_thousand_breaks_the_desk() -> None:
+    run_state_machine_as_test(Broker, settings=settings(max_examples=3_000, stateful_step_count=60, deadline=None))
