@@ -13,7 +13,7 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 RANKS = {
     0: ("model", "model.baseline", "model.calibration", "model.faults", "model.files", "model.delay_lines", "model.intervals", "model.metrics",
         "model.process", "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock", "strategy_plugin.decision",
-        "strategy_plugin.stops", "backtests", "backtests.bootstrap", "backtests.direction_tests", "backtests.filters",
+        "strategy_plugin.quality", "strategy_plugin.stops", "backtests", "backtests.bootstrap", "backtests.direction_tests", "backtests.filters",
         "backtests.reliability", "backtests.round_trips", "backtests.sharpe"),
     1: ("model.network", "model.numbers", "model.repairs", "model.suspicions", "model.windowing",
         "strategy_plugin.signals", "strategy_plugin.sizers", "backtests.markets", "backtests.positions"),
@@ -24,9 +24,9 @@ RANKS = {
     6: ("model.features", "model.sample", "strategy_plugin.guard"),
     7: ("model.command", "model.record", "model.windows", "strategy_plugin.buffer", "strategy_plugin.orders"),
     8: ("model.checkpoint", "model.settings", "model.targets", "strategy_plugin.lane"),
-    9: ("model.optimisation", "model.schedule", "backtests.thresholds"),
+    9: ("model.optimisation", "model.schedule", "strategy_plugin.analyzers", "strategy_plugin.journal", "backtests.thresholds"),
     10: ("model.training", "strategy_plugin.schedule"),
-    11: ("model.doctor", "model.predict", "model.train", "strategy_plugin.cache"),
+    11: ("model.doctor", "model.predict", "model.train", "strategy_plugin.cache", "strategy_plugin.playback"),
     12: ("strategy_plugin.indicator",),
     13: ("strategy_plugin.strategy",),
     14: ("backtests.simulation",),
@@ -143,7 +143,7 @@ def test_torchs_threads_have_one_home() -> None:
 
 
 @pytest.mark.parametrize("found", [
-    Import("model.bars", "model.faults", 1, False), Import("strategy_plugin.guard", "model.bars", 1, False),
+    Import("model.bars", "model.faults", 1, False), Import("strategy_plugin.guard", "model.faults", 1, False),
 ])
 def test_imports_are_seen(found: Import) -> None:
     assert (found.room, found.target) in {(other.room, other.target) for other in OWN}
