@@ -15,6 +15,7 @@ from torch import Tensor
 from model.bars import bar_interval, require_bars
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.files import write_atomically
+from model.intervals import spoken
 from model.network import BiLSTMClassifier, NetworkConfig, unmade_network
 from model.process import torch_threads
 from model.record import FORMAT, NO_DIGEST, CheckpointError, Golden, Record, decode, encode, read_file
@@ -116,7 +117,7 @@ class Checkpoint:
     def require_interval(self, interval: pd.Timedelta) -> None:
         """Refuse bars of another interval than the network was trained on, with a CheckpointError."""
         if interval != self.bar_interval:
-            raise CheckpointError(f"the checkpoint was trained on bars of {self.bar_interval}, got bars of {interval}. "
+            raise CheckpointError(f"the checkpoint was trained on bars of {spoken(self.bar_interval)}, got bars of {spoken(interval)}. "
                                   "Give bars of that interval or train on these.")
 
     @cached_property

@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from model.bars import bar_interval, bars_per_year, digest_bars, read_bars
+from model.intervals import spoken
 from model.sample import sample_bars
 
 OK, USAGE, CANNOT_WRITE = 0, 2, 6
@@ -74,7 +75,8 @@ class BarsOptions:
 def describe_bars(bars: pd.DataFrame) -> str:
     """Return one line on the bars: what annualised figures and every result depend on."""
     index = pd.DatetimeIndex(bars.index)
-    return (f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {bar_interval(index)} from {index[0]} to {index[-1]}, "
+    first, last = (str(stamp).removesuffix(" 00:00:00") for stamp in (index[0], index[-1]))
+    return (f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} from {first} to {last}, "
             f"{bars_per_year(index):g} bars per year, sha256 {digest_bars(bars)[:12]}")
 
 

@@ -194,7 +194,7 @@ def test_later_bars_change_no_earlier_probability(checkpoint: Checkpoint, bars: 
 
 
 def test_bars_of_another_interval_are_refused(checkpoint: Checkpoint) -> None:
-    message = "trained on bars of 1 days 00:00:00, got bars of 0 days 01:00:00. Give bars of that interval or train on these."
+    message = "trained on bars of 1 day, got bars of 1 hour. Give bars of that interval or train on these."
     with pytest.raises(CheckpointError, match=message):
         checkpoint.probabilities(random_bars(200, freq="h"))
 

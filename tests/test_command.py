@@ -181,5 +181,5 @@ def test_the_options_reach_the_reader_of_bars(tmp_path: Path, bars: pd.DataFrame
 
 
 def test_bars_are_described_by_what_every_result_depends_on(bars: pd.DataFrame) -> None:
-    span = "400 bars of 1 days 00:00:00 from 2020-01-01 00:00:00 to 2021-02-03 00:00:00"
+    span = "400 bars of 1 day from 2020-01-01 to 2021-02-03"
     assert describe_bars(bars).startswith(f"bars: {span}, 365 bars per year, sha256 ")

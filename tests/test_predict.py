@@ -48,7 +48,7 @@ def test_another_instrument_is_said(checkpoint: Checkpoint, data: Path, tmp_path
 def test_another_interval_is_refused(checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     replace(checkpoint, bar_interval=pd.Timedelta(hours=1)).save(tmp_path / "hourly.ckpt")
     assert outcome("--checkpoint", tmp_path / "hourly.ckpt", "--data", data) == 4
-    assert "0 days 01:00:00, got bars of 1 days" in capsys.readouterr().err
+    assert "bars of 1 hour, got bars of 1 day" in capsys.readouterr().err
 
 
 def test_a_folder_gives_the_newest_model_that_has_not_seen_the_future(

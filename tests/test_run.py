@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -33,20 +34,20 @@ def walk(*arguments):
 def finished(bars_file, tmp_path_factory):
     """The command run as a script from another folder, and where it wrote."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    command = [sys.executable, ROOT / "backtests" / "run.py", "--data", bars_file, *QUICK]
+    command = [sys.executable, ROOT / "backtests" / "run.py", "--data", bars_file, "--ledger", "trials", *QUICK]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True), folder / "runs" / "smoke"
 
 
 def test_the_script_writes_all_its_files(finished):
     process, folder = finished
     assert process.returncode == 0, process.stderr
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "checkpoints"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "checkpoints", ".state", ".lock"])
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["fold-01.ckpt", "fold-02.ckpt"]
 
 
 def test_it_says_data_folds_costs_and_verdict(finished):
     text = finished[0].stdout
-    assert "smoke: 400 bars of 0 days 01:00:00" in text
+    assert "smoke: 400 bars of 1 hour" in text
     assert "2 folds: each learns from 124 decisions and is judged on the next 62" in text
     assert "costs: 2 basis points per side: commission 1, half spread 0.5, slippage 0.5" in text
     assert "no edge: AUC" in text or "cannot tell: AUC" in text
@@ -64,7 +65,7 @@ def test_the_predictions_are_on_the_bars(finished, bars_file):
 
 def test_the_settings_are_in_the_summary(bars_file, tmp_path):
     changes = ["--commission", 7, "--seed", 5, "--validation-share", 0.3, "--cash", 5]
-    assert walk("--data", bars_file, "--out", tmp_path, *QUICK, *changes) == 0
+    assert walk("--data", bars_file, "--out", tmp_path, "--ledger", tmp_path / "trials", *QUICK, *changes) == 0
     settings = json.loads((tmp_path / "summary.json").read_text())["settings"]
     assert settings["costs_in_basis_points_per_side"]["commission"] == 7
     assert (settings["training"]["seed"], settings["training"]["train"], settings["training"]["validation"]) == (5, 0.7, 0.3)
@@ -81,7 +82,7 @@ def test_the_settings_are_in_the_summary(bars_file, tmp_path):
     (["--out", "/proc/none"], 6, "/proc/none"),
 ])
 def test_a_fault_is_one_message_and_an_exit_code(bars_file, tmp_path, capfd, arguments, code, message):
-    given = {"--data": bars_file, "--out": tmp_path} | dict(zip(arguments[::2], arguments[1::2]))
+    given = {"--data": bars_file, "--out": tmp_path, "--ledger": tmp_path / "trials"} | dict(zip(arguments[::2], arguments[1::2]))
     assert walk(*(word for pair in given.items() for word in pair)) == code
     assert message in " ".join(capfd.readouterr().err.split())
 
@@ -90,3 +91,27 @@ def test_the_help_says_what_the_costs_are(capsys):
     assert walk("--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "--commission" in text and "basis points" in text and "--validation-share" in text and "--learning-rate" in text
+
+
+@pytest.fixture(scope="module")
+def killed(bars_file, tmp_path_factory):
+    """A run that was killed as soon as its first fold was finished, and the command that started it."""
+    folder = tmp_path_factory.mktemp("killed")
+    where = ["--data", bars_file, "--out", folder, "--ledger", folder / "trials"]
+    command = [sys.executable, ROOT / "backtests" / "run.py", *where, *QUICK]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while not (folder / ".state" / "fold-01.json").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    return command, folder
+
+
+def test_after_a_kill_the_same_command_goes_on_to_the_same_bytes(killed, finished):
+    command, folder = killed
+    assert not (folder / "summary.json").exists()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert "fold 1, found finished: trained until" in again.stdout
+    for name in [*FILES, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]:
+        assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name
