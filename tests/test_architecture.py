@@ -13,7 +13,8 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 RANKS = {
     0: ("model", "model.baseline", "model.calibration", "model.faults", "model.files", "model.delay_lines", "model.intervals", "model.metrics",
         "model.process", "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock", "strategy_plugin.decision",
-        "strategy_plugin.quality", "strategy_plugin.stops", "backtests", "backtests.bootstrap", "backtests.direction_tests", "backtests.filters",
+        "strategy_plugin.quality", "strategy_plugin.stops", "backtests", "backtests.bootstrap", "backtests.direction_tests",
+        "backtests.filters",
         "backtests.reliability", "backtests.round_trips", "backtests.sharpe"),
     1: ("model.network", "model.numbers", "model.repairs", "model.suspicions", "model.windowing",
         "strategy_plugin.signals", "strategy_plugin.sizers", "backtests.markets", "backtests.positions"),

@@ -1,88 +1,18 @@
 """The desk: whatever the broker does, one working order, no exposure beyond the cap, and no signal lost."""
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from itertools import count
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from paper import ENDS, EQUITY, PaperOrder, PaperVenue
 
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.orders import Desk, Rules, direction
-from strategy_plugin.stops import Stops, stops
+from strategy_plugin.stops import stops
 
-ENDS = ["Completed", "Canceled", "Expired", "Margin", "Rejected"]
-EQUITY = 1_000.0
 PROTECTED = stops(stop_loss="3%", take_profit="2%")
-
-
-@dataclass
-class PaperOrder:
-    """An order that ends as the test says."""
-
-    ref: int
-    size: float
-    protective: bool = False
-    status: str = "Accepted"
-
-    def alive(self) -> bool:
-        return self.status not in ENDS
-
-    def getstatusname(self) -> str:
-        return self.status
-
-
-@dataclass
-class PaperVenue:
-    """A broker that does what the test says; it cancels at once or leaves the cancel pending."""
-
-    name: str = "paper"
-    size: float = 0.0
-    price: float = 100.0
-    wanted_units: float = 9.5
-    cap: float = 1.0
-    cancels_at_once: bool = True
-    orders: list[PaperOrder] = field(default_factory=list)
-    cancels: list[PaperOrder] = field(default_factory=list)
-    refs: Iterator[int] = field(default_factory=count)
-
-    def units(self, direction: int) -> float:
-        return self.wanted_units
-
-    def room(self) -> float:
-        return self.cap * EQUITY / self.price
-
-    def market(self, size: float) -> PaperOrder | None:
-        return self._send(size, protective=False)
-
-    def protect(self, protection: Stops) -> list[PaperOrder]:
-        return [self._send(-self.size, protective=True) for part in protection if part]
-
-    def _send(self, size: float, protective: bool) -> PaperOrder:
-        order = PaperOrder(next(self.refs), size, protective)
-        self.orders.append(order)
-        return order
-
-    def cancel(self, order: Any) -> None:
-        self.cancels.append(order)
-        if self.cancels_at_once and order.alive():
-            self.end(order, "Canceled")
-
-    def end(self, order: PaperOrder, status: str, share: float = 0.0) -> None:
-        """End an order; a share of its size is filled before."""
-        filled = order.size * (1.0 if status == "Completed" else share)
-        self.size = 0.0 if abs(self.size + filled) < 1e-9 else self.size + filled
-        order.size -= filled
-        order.status = status
-        if status == "Completed" and order.protective:
-            for other in self.alive(protective=True):
-                other.status = "Canceled"
-
-    def alive(self, protective: bool | None = None) -> list[PaperOrder]:
-        return [order for order in self.orders if order.alive() and protective in (None, order.protective)]
 
 
 @pytest.fixture
