@@ -57,7 +57,7 @@ class Desk:
         self.goal = 0  # the direction that the working order leads to
         self.aim = 0.0  # the units that the last order was to lead to
         self._age = 0
-        self._failures = 0
+        self._failures: Counter[int] = Counter()  # openings refused in a row, by direction
         self._barred = 0  # the direction not to open until the signal has left it
         self._guarded = 0  # the direction of the position that the protective pair belongs to
         self._said: set[str] = set()
@@ -165,12 +165,13 @@ class Desk:
     def _judge(self, status: str) -> None:
         """Bar an opening that was refused too often in a row; a close is tried again on every bar."""
         if status == "completed":
-            self._failures = 0
-        if status not in FAILED:
+            self._failures.clear()
+        if status not in FAILED or not self.goal:
             return
-        self._failures += 1
-        if self.goal and self._failures > self.rules.retries:
-            self._barred, self._failures = self.goal, 0
+        self._failures[self.goal] += 1
+        if self._failures[self.goal] > self.rules.retries:
+            self._barred = self.goal
+            self._failures.clear()
             self.counts["given up"] += 1
             self._say("given up", f"{self.rules.retries + 1} orders in a row were refused ({status}); "
                                   f"the direction {self.goal:+d} waits for a new signal")

@@ -102,6 +102,17 @@ def test_an_opening_refused_too_often_waits_for_a_new_signal(desk: Desk, venue: 
     assert desk.move(1) == "+9.5"
 
 
+def test_refusals_of_a_close_do_not_count_against_the_opening_after_it(desk: Desk, venue: PaperVenue) -> None:
+    venue.size = 9.5
+    for _ in range(5):
+        desk.move(0)
+        ended(desk, venue, "Margin")
+    venue.size = 0.0
+    desk.move(1)
+    ended(desk, venue, "Margin")
+    assert desk.move(1) == "+9.5" and not desk.counts["given up"]
+
+
 def test_a_close_is_tried_again_on_every_bar(desk: Desk, venue: PaperVenue) -> None:
     venue.size = 9.5
     for _ in range(10):
@@ -233,7 +244,8 @@ class Broker(RuleBasedStateMachine):
         self.venue.cancels_at_once, self.venue.wanted_units, self.venue.price = True, 9.5, 100.0
         for signal in (0, 1, -1):
             for _ in range(8):
-                self.desk.move(signal)
+                with warnings.catch_warnings(action="ignore"):
+                    self.desk.move(signal)
                 for order in self.venue.alive(protective=False):
                     self.venue.end(order, "Completed")
             assert direction(self.venue.size) == signal
