@@ -12,7 +12,8 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 # A room may import the rooms of lower ranks only. A new room joins the lowest rank above those that it imports.
 RANKS = {
     0: ("model", "model.baseline", "model.calibration", "model.faults", "model.files", "model.delay_lines", "model.intervals",
-        "model.metrics", "model.process", "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock", "strategy_plugin.decision",
+        "model.metrics", "model.process", "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock",
+        "strategy_plugin.decision",
         "strategy_plugin.quality", "strategy_plugin.stops", "backtests", "backtests.bootstrap", "backtests.direction_tests",
         "backtests.filters",
         "backtests.reliability", "backtests.round_trips", "backtests.sharpe"),
