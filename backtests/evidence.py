@@ -15,10 +15,26 @@ COST_GRID = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)  # basis points per side
 
 @dataclass(frozen=True)
 class Trials:
-    """How many configurations were tried on these data, this one among them, and how far their Sharpe ratios per bar spread."""
+    """The Sharpe ratios per bar of the other configurations that were tried on these data."""
 
-    count: int = 1
-    deviation: float = 0.0
+    others: tuple[float, ...] = ()
+
+    def luck(self, own: float) -> float:
+        """Return the best ratio that so many trials, this one among them, would show without skill."""
+        ratios = (*self.others, own)
+        return best_of_luck(float(np.std(ratios, ddof=1)), len(ratios)) if self.others else 0.0
+
+
+@dataclass(frozen=True)
+class SharpeFigures:
+    """The Sharpe ratio per bar; the probability that it is above 0, and above the best of luck among so many trials; how
+    many bars would show it above 0 with 95 % confidence, None where none would."""
+
+    per_bar: float
+    probable: float
+    deflated: float
+    trials: int
+    bars_needed: float | None
 
 
 @dataclass(frozen=True)
@@ -38,8 +54,8 @@ class Evidence:
     intervals: by name; rivals: by name, the mean net return with its interval of each, and the strategy's mean less it.
     superiority, superiority_to_cash: p of "nothing tried earns more than buy-and-hold, than nothing". direction: Pesaran
     and Timmermann's statistic and p. losses: Diebold and Mariano's against each forecast. luck: share of shifted positions
-    that earn as much. probable, deflated: probability that the Sharpe ratio is above 0, above the best of luck. gross, net:
-    mean return per bar; turnover: position changed per bar; break_even: the cost per side in basis points that eats all.
+    that earn as much. gross, net: mean return per bar; turnover: position changed per bar; break_even: the cost per side in
+    basis points that eats all.
     """
 
     decisions: int
@@ -51,10 +67,7 @@ class Evidence:
     direction: tuple[float, float] | None
     losses: dict[str, tuple[float, float] | None]
     luck: float
-    probable: float | None
-    deflated: float | None
-    trials: int
-    bars_needed: float | None
+    sharpe: SharpeFigures | None
     gross: float
     net: float
     turnover: float
@@ -67,7 +80,6 @@ def weigh(decisions: Decisions, trials: Trials = Trials()) -> Evidence:
     earned = decisions.earned
     ours, hold = earned[STRATEGY], earned[HOLD]
     block = block_length(ours, ours - hold)
-    record = Record.of(ours)
     gross, turnover = float(net_returns(decisions.strategy, decisions.moves).mean()), _turnover(decisions.strategy)
     intervals = money_intervals(earned, decisions.bars_per_year, block) | _forecasts(decisions, block)
     return Evidence(
@@ -76,9 +88,7 @@ def weigh(decisions: Decisions, trials: Trials = Trials()) -> Evidence:
         superiority=superiority(hold, {name: values for name, values in earned.items() if name != HOLD}, block),
         superiority_to_cash=superiority(np.zeros(len(ours)), earned, block),
         direction=_direction(decisions), losses=_losses(decisions), luck=_luck(decisions, float(ours.mean())),
-        probable=record.probability_above() if record else None,
-        deflated=record.probability_above(best_of_luck(trials.deviation, trials.count)) if record else None,
-        trials=trials.count, bars_needed=_finite(record.bars_needed()) if record else None,
+        sharpe=_sharpe(ours, trials),
         gross=gross, net=float(ours.mean()), turnover=turnover, break_even=1e4 * gross / turnover if turnover else None,
         costs=[_at_cost(decisions, cost) for cost in COST_GRID])
 
@@ -131,5 +141,11 @@ def _at_cost(decisions: Decisions, cost: float) -> CostRow:
     return CostRow(cost, row["mean"], row["total"], row["sharpe"] if n_entries(decisions.strategy) else None)
 
 
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def _sharpe(earned: Array, trials: Trials) -> SharpeFigures | None:
+    """Return the figures of the Sharpe ratio, None where nothing was earned or lost."""
+    record = Record.of(earned)
+    if record is None:
+        return None
+    needed = record.bars_needed()
+    return SharpeFigures(record.ratio, record.probability_above(), record.probability_above(trials.luck(record.ratio)),
+                         len(trials.others) + 1, needed if np.isfinite(needed) else None)

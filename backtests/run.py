@@ -10,13 +10,17 @@ from cyclopts import App, Parameter
 from joblib import cpu_count
 from rich.console import Console
 
+from backtests.campaign import train_all
+from backtests.evidence import Trials
+from backtests.fingerprint import key_of
+from backtests.ledger import Ledger, default_ledger
 from backtests.progress import FoldProgress, Journal
-from backtests.results import FILES, Settings, evaluate, write_results
+from backtests.results import FILES, Results, Settings, evaluate, summary, write_results
 from backtests.simulation import Account, Costs
+from backtests.state import RunState, held
 from backtests.tables import tables
-from backtests.walk_forward import Fold, FoldModel, FoldPlan, lay_folds, train_folds, write_checkpoints
+from backtests.walk_forward import Fold, FoldModel, FoldPlan, lay_folds
 from model.command import BarsOptions, describe_bars, run
-from model.files import require_writable
 from model.training import TrainConfig
 from model.windows import tied_share
 
@@ -45,6 +49,8 @@ def walk(
     account: Annotated[Account, Parameter(name="*")] = Account(),
     costs: Annotated[Costs, Parameter(name="*")] = Costs(),
     training: Annotated[FoldTraining, Parameter(name="*")] = FoldTraining(),
+    ledger: Path | None = None,
+    fresh: bool = False,
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
 
@@ -54,22 +60,39 @@ def walk(
         The folder of the results; default: runs/ and the instrument's name.
     jobs
         Processes that train at the same time; default: one per core. The result does not depend on it.
+    ledger
+        The file that counts the configurations tried on these bars, for the deflated Sharpe ratio; default: one per data
+        digest in your user data folder.
+    fresh
+        Start over rather than reuse the folds that an interrupted run finished in the folder.
     """
     folder = out or Path("runs") / bars_options.instrument_name
-    require_writable(folder / "summary.json")
-    require_writable(folder / "checkpoints" / "fold")
-    bars = bars_options.read()
     settings = Settings(plan, plan.training(TrainConfig(**asdict(training))), account, costs)
-    folds = lay_folds(bars, plan, settings.config)
-    _introduce(bars, folds, settings)
-    models = _train(bars, folds, settings, _jobs(jobs))
-    write_checkpoints(folder / "checkpoints", models)
-    console.print("trading, and training the rivals")
-    results = evaluate(bars, models, folder / "checkpoints", settings, jobs=_jobs(jobs))
-    write_results(folder, results)
+    with held(folder):
+        bars = bars_options.read()
+        results = _walk(bars, folder, settings, Ledger(ledger or default_ledger(bars)), fresh=fresh, jobs=_jobs(jobs))
     console.print(tables(results))
     for line in (results.verdict.sentence, f"written to {folder}: {', '.join(FILES)}, checkpoints/"):
         console.print(line, soft_wrap=True)
+
+
+def _walk(bars: pd.DataFrame, folder: Path, settings: Settings, ledger: Ledger, *, fresh: bool, jobs: int) -> Results:
+    """Do all the work in a folder that is held."""
+    folds = lay_folds(bars, settings.plan, settings.config)
+    _introduce(bars, folds, settings)
+    state = RunState(folder)
+    if fresh:
+        state.forget()
+    key = key_of(bars, settings)
+    trials = Trials(tuple(state.frozen(key, ledger.others(key))))
+    models = _train(bars, folds, settings, state, jobs)
+    console.print("trading, and training the rivals")
+    results = evaluate(bars, models, state.checkpoints, settings, trials=trials, jobs=jobs)
+    write_results(folder, results)
+    state.sweep(models)
+    ratio = results.evidence.sharpe.per_bar if results.evidence.sharpe else 0.0
+    ledger.enter(key, ratio, {"seed": settings.config.seed, **summary(results)["settings"]})
+    return results
 
 
 def _jobs(jobs: int | None) -> int:
@@ -91,26 +114,23 @@ def _introduce(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings) ->
         console.print(line, soft_wrap=True)
 
 
-def _train(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings, jobs: int) -> list[FoldModel]:
+def _train(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings, state: RunState, jobs: int) -> list[FoldModel]:
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal", settings.config.patience)
-        models = []
         with FoldProgress(journal, len(folds), console) as progress:
             search = settings.plan.search(settings.account, settings.costs)
-            for model in train_folds(bars, folds, settings.config, search, jobs=jobs, on_epoch=journal):
-                progress.finish(model.fold.number, describe_model(model))
-                models.append(model)
-    return sorted(models, key=lambda model: model.fold.number)
+            return train_all(bars, folds, settings.config, search, state, jobs=jobs, on_epoch=journal,
+                             on_fold=lambda model, found: progress.finish(model.fold.number, describe_model(model, found)))
 
 
-def describe_model(model: FoldModel) -> str:
-    """Return one line on what a fold's training gave."""
+def describe_model(model: FoldModel, found: bool = False) -> str:
+    """Return one line on what a fold's training gave, now or, if found, in an earlier run."""
     if model.checkpoint is None:
         return f"fold {model.fold.number}: no model, {model.reason}"
     history = model.checkpoint.history
     best = min(history, key=lambda epoch: epoch["validation_loss"])
-    return (f"fold {model.fold.number}: trained until {model.checkpoint.trained_until}, best epoch {best['epoch']} "
-            f"of {len(history)}, validation loss {best['validation_loss']:.4f}; {model.choice}")
+    return (f"fold {model.fold.number}{', found finished' if found else ''}: trained until {model.checkpoint.trained_until}, "
+            f"best epoch {best['epoch']} of {len(history)}, validation loss {best['validation_loss']:.4f}; {model.choice}")
 
 
 if __name__ == "__main__":

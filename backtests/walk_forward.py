@@ -123,7 +123,9 @@ def train_folds(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, 
     computes on its own, so the models do not depend on it. on_epoch: called in the process that trains.
     """
     # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that joblib makes of them.
-    parallel = Parallel(n_jobs=min(jobs, len(folds)), return_as="generator_unordered", max_nbytes=None)
+    # A single fold still gets a process of its own, unless one process is all there may be.
+    processes = min(jobs, max(2, len(folds)))
+    parallel = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)
     yield from parallel(delayed(train_fold)(fold, fold.past(bars), config, search, on_epoch) for fold in folds)
 
 
@@ -169,14 +171,3 @@ def trade(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, *, acco
     nothing = len(vacant) == len(models)
     source = pd.Series(np.nan, index=bars.index) if nothing else folder
     return simulate(bars, source, models[0].fold.test, account=account, costs=costs, vacant=vacant)
-
-
-def write_checkpoints(folder: Path, models: Sequence[FoldModel]) -> None:
-    """Make the folder hold the checkpoints of these models and none of an earlier walk-forward."""
-    kept = {model.name for model in models if model.checkpoint}
-    for old in folder.glob("fold-*.ckpt"):
-        if old.name not in kept:
-            old.unlink()
-    for model in models:
-        if model.checkpoint:
-            model.checkpoint.save(folder / model.name)

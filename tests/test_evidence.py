@@ -78,7 +78,7 @@ def test_without_forecasts_nothing_can_be_told():
     silent = replace(decisions(0.3), probability=np.full(N, np.nan), strategy=np.zeros(N))
     evidence = weigh(silent)
     assert judge(evidence).sentence == "cannot tell: no forecast could be judged."
-    assert evidence.probable is None and evidence.direction is None and evidence.break_even is None
+    assert evidence.sharpe is None and evidence.direction is None and evidence.break_even is None
 
 
 def test_the_break_even_cost_eats_all_of_the_gross_return(skilled):
@@ -108,6 +108,6 @@ def test_the_tests_against_luck_find_skill(skilled):
 
 
 def test_more_trials_deflate_the_sharpe_ratio():
-    few, many = (weigh(decisions(0.05), Trials(count, 0.02)) for count in (1, 100))
-    assert few.deflated == few.probable > many.deflated
-    assert many.trials == 100
+    alone, among_many = (weigh(decisions(0.05), Trials(others)) for others in ((), tuple(np.linspace(-0.05, 0.05, 99))))
+    assert alone.sharpe.deflated == alone.sharpe.probable > among_many.sharpe.deflated
+    assert (alone.sharpe.trials, among_many.sharpe.trials) == (1, 100)

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from folds import save
 from makers import random_checkpoint
 from rich.console import Console
 
 from backtests.results import FILES, Settings, evaluate, interval_words, summary, write_results
 from backtests.simulation import Account, Costs
 from backtests.tables import tables
-from backtests.walk_forward import FoldModel, FoldPlan, lay_folds, write_checkpoints
+from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
 from model.training import TrainConfig
 
 KEYS = ["version", "verdict", "data", "settings", "total", "folds", "evidence", "versions"]
@@ -20,8 +21,7 @@ CONFIG = PLAN.training(TrainConfig())
 
 
 def results_of(models, bars, folder):
-    write_checkpoints(folder, models)
-    return evaluate(bars, models, folder, Settings(PLAN, CONFIG, Account(enter=0.5, exit=0.5), Costs()))
+    return evaluate(bars, models, save(models, folder), Settings(PLAN, CONFIG, Account(enter=0.5, exit=0.5), Costs()))
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from folds import save
 from makers import random_checkpoint
 
 from backtests.markets import market
 from backtests.simulation import Account, Costs
-from backtests.walk_forward import (
-    FoldModel, FoldPlan, lay_folds, predictions, trade, train_fold, train_folds, write_checkpoints,
-)
+from backtests.walk_forward import FoldModel, FoldPlan, lay_folds, predictions, trade, train_fold, train_folds
 from backtests.thresholds import Search
 from model.bars import BarsError
 from model.training import TrainConfig
@@ -175,12 +174,6 @@ def test_a_fold_without_a_model_has_decisions_without_a_probability(bars, models
     assert decisions["checkpoint"].isna().equals(missing)
 
 
-def test_the_checkpoint_folder_holds_this_walk_forward_alone(tmp_path, models):
-    (tmp_path / "fold-07.ckpt").write_text("of an earlier one")
-    write_checkpoints(tmp_path, [models[0], replace(models[1], checkpoint=None)])
-    assert [path.name for path in tmp_path.iterdir()] == ["fold-01.ckpt"]
-
-
 @pytest.fixture(scope="module")
 def random_models(bars, folds):
     """A model per fold with random weights, whose probabilities spread far."""
@@ -190,9 +183,7 @@ def random_models(bars, folds):
 
 @pytest.fixture(scope="module")
 def traded(bars, random_models, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoints(folder, random_models)
-    return trade(bars, random_models, folder)
+    return trade(bars, random_models, save(random_models, tmp_path_factory.mktemp("checkpoints")))
 
 
 def test_the_decisions_around_every_border_are_those_of_the_backtest(bars, folds, random_models, traded):
@@ -212,8 +203,7 @@ def test_every_decision_of_the_predictions_is_traded_at_its_opening_bar(bars, ra
 
 def test_a_fold_without_a_model_stays_flat_after_a_fold_with_one(bars, folds, random_models, tmp_path):
     models = [random_models[0], FoldModel(folds[1], None, reason="one class"), random_models[2]]
-    write_checkpoints(tmp_path, models)
-    done = trade(bars, models, tmp_path, account=Account(enter=0.5, exit=0.5))
+    done = trade(bars, models, save(models, tmp_path), account=Account(enter=0.5, exit=0.5))
     held = pd.Series(done.position.to_numpy() != 0, index=range(folds[0].test, len(bars)))
     assert not held.loc[folds[1].test + 1:folds[1].stop].any()
     assert held.loc[:folds[1].test].any() and held.loc[folds[1].stop + 1:].any()

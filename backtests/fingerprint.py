@@ -1,0 +1,48 @@
+"""What decides a result: digests of code, libraries, bars and settings, by which finished work is found again."""
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+import backtests
+import model
+import strategy_plugin
+from model.bars import digest_bars
+from model.checkpoint import library_versions
+
+# The rooms of ours, beside all of model, that a fold's model and thresholds depend on.
+ROOMS = (Path(str(backtests.__file__)).with_name("walk_forward.py"), Path(str(backtests.__file__)).with_name("thresholds.py"),
+         Path(str(backtests.__file__)).with_name("positions.py"), Path(str(strategy_plugin.__file__)).with_name("decision.py"))
+
+
+@cache
+def code_digest() -> str:
+    """Return the digest of the source that trains a fold and chooses its thresholds."""
+    paths = sorted([*Path(str(model.__file__)).parent.glob("*.py"), *ROOMS], key=lambda path: path.name)
+    return _digest({path.name: path.read_text(encoding="utf-8") for path in paths})
+
+
+def machine() -> dict[str, str]:
+    """Return what, beside the code, can change the bits of a result: libraries and the processor's instructions."""
+    return {**library_versions(), "processor": torch.backends.cpu.get_cpu_capability()}
+
+
+def key_of(bars: pd.DataFrame, *settings: Any) -> str:
+    """Return the digest of bars, settings (dataclasses), code, libraries and processor: equal keys, equal results."""
+    attributes = {name: bars.attrs.get(name) for name in ("instrument", "timezone", "stamp")}
+    return _digest({"bars": digest_bars(bars), "attributes": attributes,
+                    "settings": [_plain(part) for part in settings], "code": code_digest(), "machine": machine()})
+
+
+def _plain(part: Any) -> Any:
+    return {type(part).__name__: asdict(part)} if is_dataclass(part) and not isinstance(part, type) else part
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

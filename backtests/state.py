@@ -1,0 +1,113 @@
+"""A run's folder while it works: who holds it, which folds are finished, and what was known when it began."""
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from backtests.thresholds import Choice
+from backtests.walk_forward import Fold, FoldModel
+from model.checkpoint import Checkpoint, CheckpointError
+from model.files import require_writable, write_atomically
+
+CHECKPOINTS, STATE, LOCK = "checkpoints", ".state", ".lock"
+
+
+class FolderInUse(RuntimeError):
+    """Another run writes into the folder."""
+
+    exit_code = 7
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the folder against other runs; FolderInUse at once where one holds it. The lock ends with its process."""
+    require_writable(folder / "summary.json")
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise FolderInUse(f"{folder} must not be used by two runs at once, and another one is at work there. "
+                          "Wait for it, or give another folder with --out.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class RunState:
+    """The finished folds of a run, each found again by its key: the digest of all that decides its model.
+
+    A fold counts as finished once its record is written, which happens after its checkpoint is. Records of other settings,
+    and checkpoints that are damaged or were replaced, count as nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.checkpoints = folder / CHECKPOINTS
+        self._records = folder / STATE
+        for place in (self.checkpoints, self._records):
+            require_writable(place / "probe")
+
+    def forget(self) -> None:
+        """Start over: drop the records of all finished folds, and what was known at the start."""
+        for record in self._records.glob("*.json"):
+            record.unlink()
+
+    def frozen(self, key: str, facts: Any) -> Any:
+        """Return the facts that the run with this key began with: those given, or those kept when it was interrupted."""
+        path = self._records / "start.json"
+        known = _read(path)
+        if known and known["key"] == key:
+            return known["facts"]
+        _write(path, {"key": key, "facts": facts})
+        return facts
+
+    def finished(self, fold: Fold, key: str) -> FoldModel | None:
+        """Return the fold's model if an earlier run finished it under the same key."""
+        record = _read(self._record(fold))
+        if not record or record["key"] != key:
+            return None
+        choice = Choice(**record["choice"])
+        if record["digest"] is None:
+            return FoldModel(fold, None, choice, record["reason"])
+        return self._loaded(FoldModel(fold, None, choice).name, fold, choice, record["digest"])
+
+    def keep(self, model: FoldModel, key: str) -> None:
+        """Save a fold's checkpoint, then the record that makes it count."""
+        if model.checkpoint:
+            model.checkpoint.save(self.checkpoints / model.name)
+        digest = model.checkpoint.digest if model.checkpoint else None
+        _write(self._record(model.fold), {"key": key, "digest": digest, "reason": model.reason, "choice": asdict(model.choice)})
+
+    def sweep(self, models: Sequence[FoldModel]) -> None:
+        """Remove the checkpoints and records of folds that these models do not have."""
+        kept = {model.name for model in models if model.checkpoint}
+        recorded = {self._record(model.fold).name for model in models} | {"start.json"}
+        for path in [*self.checkpoints.glob("fold-*.ckpt"), *self._records.glob("*.json")]:
+            if path.name not in kept | recorded:
+                path.unlink()
+
+    def _loaded(self, name: str, fold: Fold, choice: Choice, digest: str) -> FoldModel | None:
+        try:
+            checkpoint = Checkpoint.load(self.checkpoints / name)
+        except CheckpointError:
+            return None
+        return FoldModel(fold, checkpoint, choice) if checkpoint.digest == digest else None
+
+    def _record(self, fold: Fold) -> Path:
+        return self._records / f"fold-{fold.number:02d}.json"
+
+
+def _read(path: Path) -> Any:
+    """Return a record; None where there is none that can be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _write(path: Path, record: Any) -> None:
+    write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())

@@ -1,0 +1,13 @@
+"""A process that dies, in a module that loads nothing, so that the processes of a test start at once."""
+import os
+import signal
+from pathlib import Path
+
+
+def die_if_told(number: int, marker: str) -> int:
+    """Kill this process if the number is 2: once if there is a marker to leave, else always."""
+    if number == 2 and not (marker and os.path.exists(marker)):
+        if marker:
+            Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number

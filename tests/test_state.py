@@ -1,0 +1,95 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from makers import random_checkpoint
+
+from backtests.state import FolderInUse, RunState, held
+from backtests.thresholds import Choice
+from backtests.walk_forward import Fold, FoldModel
+
+FOLD = Fold(1, train=150, test=200, stop=250, warm_up=149)
+CHOICE = Choice(0.55, 0.52, 12, 1e-4, True)
+
+
+@pytest.fixture
+def state(tmp_path):
+    return RunState(tmp_path)
+
+
+@pytest.fixture
+def model(bars):
+    return FoldModel(FOLD, random_checkpoint(bars, bars.index[200]), CHOICE)
+
+
+def test_a_kept_fold_is_found_by_its_key(state, model):
+    state.keep(model, "key")
+    found = state.finished(FOLD, "key")
+    assert found.checkpoint.digest == model.checkpoint.digest and found.choice == CHOICE
+
+
+def test_a_fold_without_a_model_is_found_too(state):
+    state.keep(FoldModel(FOLD, None, reason="one class"), "key")
+    assert state.finished(FOLD, "key") == FoldModel(FOLD, None, reason="one class")
+
+
+def test_another_key_finds_nothing(state, model):
+    state.keep(model, "key")
+    assert state.finished(FOLD, "other") is None
+
+
+@pytest.mark.parametrize("damage", [
+    lambda state: (state.checkpoints / "fold-01.ckpt").unlink(),
+    lambda state: (state.checkpoints / "fold-01.ckpt").write_bytes(b"half"),
+    lambda state: (state._records / "fold-01.json").write_text('{"key": "k'),
+    lambda state: (state._records / "fold-01.json").unlink(),
+])
+def test_what_is_damaged_or_missing_counts_as_not_done(state, model, damage):
+    state.keep(model, "key")
+    damage(state)
+    assert state.finished(FOLD, "key") is None
+
+
+def test_a_checkpoint_of_another_run_counts_as_not_done(bars, state, model):
+    state.keep(model, "key")
+    random_checkpoint(bars, bars.index[200], seed=9).save(state.checkpoints / "fold-01.ckpt")
+    assert state.finished(FOLD, "key") is None
+
+
+def test_the_facts_of_the_start_stay_until_another_run_starts(state):
+    assert state.frozen("key", [0.1]) == [0.1]
+    assert state.frozen("key", [0.1, 0.2]) == [0.1]
+    assert state.frozen("other", [0.3]) == [0.3]
+
+
+def test_a_fresh_start_forgets(state, model):
+    state.keep(model, "key")
+    state.frozen("key", [1.0])
+    state.forget()
+    assert state.finished(FOLD, "key") is None and state.frozen("key", [2.0]) == [2.0]
+
+
+def test_sweeping_leaves_this_run_alone(state, model):
+    for number in (1, 7):
+        state.keep(replace(model, fold=replace(FOLD, number=number)), "key")
+    state.sweep([model])
+    assert [path.name for path in state.checkpoints.iterdir()] == ["fold-01.ckpt"]
+    assert state.finished(FOLD, "key")
+
+
+def test_a_second_run_in_the_folder_is_refused(tmp_path):
+    code = "import sys; from pathlib import Path; from backtests.state import held\nwith held(Path(sys.argv[1])): print('in')"
+    with held(tmp_path):
+        second = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert "FolderInUse" in second.stderr and "must not be used by two runs at once" in second.stderr
+    assert FolderInUse.exit_code == 7
+
+
+def test_the_folder_is_free_after_a_kill(tmp_path):
+    code = ("import os, sys; from pathlib import Path; from backtests.state import held\n"
+            "with held(Path(sys.argv[1])): os.kill(os.getpid(), 9)")
+    assert subprocess.run([sys.executable, "-c", code, tmp_path]).returncode == -9
+    with held(tmp_path):
+        assert os.path.exists(tmp_path / ".lock")
