@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
+from model.calibration import fit_temperature, log_loss
 from model.network import BiLSTMClassifier
 from model.settings import TrainConfig
 
@@ -40,7 +42,10 @@ class Epoch:
 
 def optimise(network: BiLSTMClassifier, training: Loader, validation: Loader, config: TrainConfig,
              on_epoch: Callable[[Epoch], None] | None = None) -> list[Epoch]:
-    """Train the network in place and return the history; it ends with the averaged weights of the best epoch on validation."""
+    """Train the network in place and return the history; it ends with the averaged weights of the best epoch on validation.
+
+    training: windows and targets in [0, 1]; validation: windows and labels 0 or 1.
+    """
     optimizer = AdamW(_parameter_groups(network, config), weight_decay=config.weight_decay)
     scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=PLATEAU)
     average, best = _Average(network, config.averaging), _Best(config.patience)
@@ -48,7 +53,7 @@ def optimise(network: BiLSTMClassifier, training: Loader, validation: Loader, co
     for number in range(1, config.max_epochs + 1):
         rate = optimizer.param_groups[0]["lr"]
         train_loss, norm = _run_epoch(network, average, training, optimizer, config, number)
-        validation_loss = _mean_loss(average.network, validation, config)
+        validation_loss = _validation_loss(average.network, validation, config)
         best.offer(number, validation_loss, average.network)
         history.append(Epoch(number, config.max_epochs, train_loss, validation_loss, rate, norm, best.epoch))
         if on_epoch:
@@ -117,17 +122,27 @@ def _run_epoch(network: nn.Module, average: _Average, loader: Loader, optimizer:
     return total / len(loader.dataset), largest  # type: ignore[arg-type]
 
 
-def _mean_loss(network: nn.Module, loader: Loader, config: TrainConfig) -> float:
+def _validation_loss(network: nn.Module, loader: Loader, config: TrainConfig) -> float:
+    """Return the log loss against the labels after the temperature that suits them best, as the checkpoint will have one.
+
+    A network grows too sure of itself long before it stops telling windows apart better, and soft targets make it too
+    unsure: without the temperature training would end too early.
+    """
     network.eval()
     with torch.inference_mode():
-        losses = [_loss(network, windows, targets, config).item() * len(targets) for windows, targets in loader]
-    mean: float = sum(losses) / len(loader.dataset)  # type: ignore[arg-type]
-    if not math.isfinite(mean):
-        raise TrainingDiverged(f"the validation loss must stay finite, got {mean}. Lower learning_rate.")
-    return mean
+        pairs = [(_logits(network, windows, config), labels) for windows, labels in loader]
+    logits, labels = (torch.cat(column).double().cpu().numpy() for column in zip(*pairs))
+    if not np.isfinite(logits).all():
+        raise TrainingDiverged(f"the validation logits must stay finite, got {np.count_nonzero(~np.isfinite(logits))} of "
+                               f"{len(logits)} that are not. Lower learning_rate.")
+    return log_loss(logits / fit_temperature(logits, labels), labels)
 
 
 def _loss(network: nn.Module, windows: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(_logits(network, windows, config), targets.to(config.device))
+
+
+def _logits(network: nn.Module, windows: Tensor, config: TrainConfig) -> Tensor:
     with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.precision == "bf16"):
-        logits = network(windows.to(config.device))
-    return nn.functional.binary_cross_entropy_with_logits(logits.float(), targets.to(config.device))
+        logits: Tensor = network(windows.to(config.device))
+    return logits.float()

@@ -35,7 +35,7 @@ class TrainConfig:
     max_epochs
         Passes over the training part at the most.
     patience
-        Epochs without a better validation loss after which training stops.
+        Epochs without a better validation loss, the log loss after calibration, after which training stops.
     gradient_clip
         Largest norm of the gradient of all weights together.
     seed

@@ -54,10 +54,10 @@ class TrainingData:
         """Return the scaled newest row of each window of a part."""
         return self.scaler.transform(self.rows(part)[self.config.sequence_length - 1:])
 
-    def loader(self, part: slice) -> Loader:
-        """Return the part's batches in time order."""
+    def loader(self, part: slice, outcomes: NDArray[np.float64]) -> Loader:
+        """Return the part's windows with their outcomes, of all (m,) windows, in batches in time order."""
         rows = self.scaler.transform(self.rows(part))
-        dataset = TimeSeriesDataset(rows, self.targets[part], self.config.sequence_length)
+        dataset = TimeSeriesDataset(rows, outcomes[part], self.config.sequence_length)
         return DataLoader(dataset, batch_size=self.config.batch_size, shuffle=False)
 
     def decided_at(self, window: int) -> pd.Timestamp:
@@ -79,7 +79,8 @@ def fit(bars: pd.DataFrame, config: TrainConfig = TrainConfig(), on_epoch: Calla
         network = BiLSTMClassifier(NetworkConfig())
         network.start(FEATURE_NAMES)
         network.to(config.device)
-        history = optimise(network, data.loader(data.parts[0]), data.loader(data.parts[1]), config, on_epoch)
+        training, validation = data.loader(data.parts[0], data.targets), data.loader(data.parts[1], data.labels)
+        history = optimise(network, training, validation, config, on_epoch)
     return _evaluated(_uncalibrated(network, history, data, bars), data, bars)
 
 

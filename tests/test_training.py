@@ -41,7 +41,7 @@ def losses(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
         return 0.5, 0.0
 
     monkeypatch.setattr(optimisation, "_run_epoch", step)
-    monkeypatch.setattr(optimisation, "_mean_loss", lambda *_: next(left))
+    monkeypatch.setattr(optimisation, "_validation_loss", lambda *_: next(left))
 
 
 def first_bias(config: TrainConfig) -> float:
@@ -100,9 +100,9 @@ def test_training_stops_when_patience_is_exhausted(bars: pd.DataFrame, monkeypat
 
 
 def test_the_learning_rate_falls_when_the_validation_loss_does_not(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    losses(monkeypatch, [0.5] + [0.6] * 6)
-    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=7, patience=9)).history]
-    assert rates == [1e-3] * 4 + [5e-4] * 3
+    losses(monkeypatch, [0.5] + [0.6] * 8)
+    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=9)).history]
+    assert rates == [1e-3] * 7 + [5e-4] * 2
 
 
 @LABELS
@@ -169,11 +169,16 @@ def test_a_gradient_that_is_not_a_number_ends_training_before_the_step(bars: pd.
         fit(bars, SHORT)
 
 
-def test_a_validation_loss_that_is_not_a_number_ends_training(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimisation, "_loss", lambda *_: torch.tensor(float("nan")))
+def test_a_validation_logit_that_is_not_a_number_ends_training(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimisation, "_logits", lambda _, windows, __: torch.full((len(windows),), float("nan")))
     monkeypatch.setattr(optimisation, "_run_epoch", lambda *_: (0.5, 0.0))
-    with pytest.raises(TrainingDiverged, match="the validation loss must stay finite, got nan"):
+    with pytest.raises(TrainingDiverged, match="the validation logits must stay finite, got 36 of 36 that are not"):
         fit(bars, SHORT)
+
+
+def test_the_validation_loss_is_the_one_after_calibration(trained: Checkpoint) -> None:
+    best = min(entry["validation_loss"] for entry in trained.history)
+    assert best == pytest.approx(trained.metrics["validation_log_loss"] or 0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("field", "value", "message"), [
