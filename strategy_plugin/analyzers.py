@@ -33,7 +33,7 @@ class SignalQuality(bt.Analyzer):  # type: ignore[misc]
             record.take()
 
     def stop(self) -> None:
-        self.rets = {record.lane.data._name: record.figures() for record in self._records}
+        self.rets = {record.lane.name: record.figures() for record in self._records}
         self._records = []  # results travel between processes; the run does not
 
     def get_analysis(self) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     def __init__(self) -> None:
         _require_prices(self.data)
+        if not self.p.checkpoint:
+            raise ValueError("`checkpoint` must name a file or a folder, got ''. Name one that model.train wrote.")
         self.schedule = Schedule(self.p.checkpoint)
         self._whole_days = self.schedule.whole_days
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
@@ -58,6 +60,9 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     def stamp(self, ago: int = 0) -> int:
         """Return the stamp of a bar in nanoseconds since 1970."""
         return nanoseconds(self.data.datetime[ago], self._whole_days)
+
+    def _plotlabel(self) -> list[str]:
+        return [self.schedule.path.name]
 
     @property
     def faults(self) -> Counter[str]:

@@ -28,7 +28,7 @@ class Journal:
     def note(self, lane: Lane) -> None:
         """Write a line for the decision that a lane has just made."""
         if not self._begun:  # not earlier: only with the first bar is it known in which clock the host runs
-            datas = {each.data._name: origin(each) for each in self._lanes}
+            datas = {each.name: origin(each) for each in self._lanes}
             self._write({"journal": VERSION, "params": self._params, "datas": datas})
             self._begun = True
         self._write(entry(lane))
@@ -53,7 +53,7 @@ def entry(lane: Lane) -> Entry:
     """Return the line for a lane's last decision; a number that is missing is null."""
     data, decision, reading = lane.data, lane.decision, lane.decision.reading
     return {
-        "data": data._name, "number": decision.number, "bar": np.datetime_as_string(np.datetime64(decision.stamp, "ns")),
+        "data": lane.name, "number": decision.number, "bar": np.datetime_as_string(np.datetime64(decision.stamp, "ns")),
         "values": [_plain(getattr(data, field)[lane.ago]) for field in FIELDS],
         "input": digest(*lane.indicator.inputs(lane.ago)) if lane.indicator is not None else None,
         "model": reading.model, "probability": _plain(reading.probability),

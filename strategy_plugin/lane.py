@@ -26,8 +26,8 @@ class Decision(NamedTuple):
 class Lane:
     """live: whether decisions may become orders; a live feed says when. A feed that does not move is not acted on."""
 
-    def __init__(self, data: Any, signal: ModelSignal | LineSignal, desk: Desk, guard: BarGuard) -> None:
-        self.data, self.signal, self.desk, self.guard = data, signal, desk, guard
+    def __init__(self, data: Any, name: str, signal: ModelSignal | LineSignal, desk: Desk, guard: BarGuard) -> None:
+        self.data, self.name, self.signal, self.desk, self.guard = data, name, signal, desk, guard
         self.live = not data.islive()
         self.refused: Counter[str] = Counter()
         self.decided = 0

@@ -22,8 +22,8 @@ class Order(Protocol):
 class Venue(Protocol):
     """Where the orders of one data go, and what is held of it."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
+
     @property
     def size(self) -> float: ...
     def units(self, direction: int) -> float: ...

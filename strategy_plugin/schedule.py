@@ -1,7 +1,7 @@
 """A file or a folder of checkpoints: which one is in force at a bar."""
 import warnings
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -45,6 +45,7 @@ class Schedule:
         self.folder = self.path.is_dir()
         self._signatures = self._look()
         self._refused: set[Signature] = set()
+        self._demands: list[Callable[[Checkpoint, str], object]] = []
         self._entries = self._sorted([])
         if not self._entries:
             raise CheckpointError(f"{path} must hold at least one {SUFFIX} file, got none. "
@@ -74,6 +75,12 @@ class Schedule:
         """Return the checkpoint in force at a stamp in nanoseconds; None before the first of a folder."""
         index = bisect_right(self._starts, stamp) - 1
         return self._entries[index].checkpoint if index >= 0 else None
+
+    def require(self, demand: Callable[[Checkpoint, str], object]) -> None:
+        """Show each checkpoint, now and when it comes, with its file's name to a function that raises ValueError to refuse."""
+        self._demands.append(demand)
+        for entry in self._entries:
+            demand(entry.checkpoint, Path(entry.path).name)
 
     def name(self, checkpoint: Checkpoint) -> str:
         """Return the file name of one of the checkpoints."""
@@ -126,7 +133,7 @@ class Schedule:
             try:
                 others = [entry for entry in kept if entry.path != found[0]]
                 kept = [*others, self._admitted(found, others)]
-            except CheckpointError as error:
+            except ValueError as error:  # a CheckpointError, or what somebody demands
                 if not known:
                     raise
                 self._refused.add(found)
@@ -139,6 +146,8 @@ class Schedule:
         checkpoint = load(found)
         since = checkpoint.trained_until.as_unit("ns").value if self.folder else EARLIEST
         entry = Entry(found, checkpoint, since)
+        for demand in self._demands:
+            demand(checkpoint, Path(entry.path).name)
         for other in others:
             require_companions((Path(other.path), other.checkpoint), (Path(entry.path), checkpoint))
         return entry

@@ -24,8 +24,7 @@ class ModelSignal:
         self._schedule = indicator.schedule
         self._given = (enter, exit)
         self._checkpoint: Any = None
-        for checkpoint in self._schedule.checkpoints:  # at once, not at the bar where it comes into force
-            self._thresholds(checkpoint)
+        self._schedule.require(self._thresholds)  # of every checkpoint at once, not at the bar where it comes into force
 
     @property
     def finished_after(self) -> float | None:
@@ -60,13 +59,13 @@ class ModelSignal:
         return Reading(self.indicator.probability[ago], self._current, checkpoint.digest, self._age, stamp < self._until)
 
     def _take(self, checkpoint: Any, stamp: int) -> None:
-        self._checkpoint, self._current = checkpoint, self._thresholds(checkpoint)
+        self._checkpoint, self._current = checkpoint, self._thresholds(checkpoint, self._schedule.name(checkpoint))
         self._until = checkpoint.trained_until.as_unit("ns").value
         # Bars before the first one shown here were not counted; their number follows from the time that passed.
         self._age = max(0, (stamp - self._until) // checkpoint.bar_interval.as_unit("ns").value)
 
-    def _thresholds(self, checkpoint: Any) -> Thresholds:
-        return thresholds(*self._given, own=(checkpoint.enter, checkpoint.exit), source=self._schedule.name(checkpoint))
+    def _thresholds(self, checkpoint: Any, name: str) -> Thresholds:
+        return thresholds(*self._given, own=(checkpoint.enter, checkpoint.exit), source=name)
 
 
 class LineSignal:

@@ -55,16 +55,16 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         self.traded_in_sample = False
         self._journal: Journal | None = None
         rules = Rules(self.p.retries, self.p.patience, stops(self.p.stop_loss, self.p.take_profit, self.p.trailing))
-        self.lanes = [self._lane(data, rules) for data in self.traded]
+        self.lanes = [self._lane(data, name, rules) for data, name in zip(self.traded, _lane_names(self.traded))]
 
-    def _lane(self, data: Any, rules: Rules) -> Lane:
-        signal = self._signal(data)
-        return Lane(data, signal, Desk(_Venue(self, data, rules.stops), rules), _guard(data, signal.finished_after))
+    def _lane(self, data: Any, name: str, rules: Rules) -> Lane:
+        signal = self._signal(data, name)
+        return Lane(data, name, signal, Desk(_Venue(self, data, name, rules.stops), rules), _guard(data, signal.finished_after))
 
-    def _signal(self, data: Any) -> ModelSignal | LineSignal:
+    def _signal(self, data: Any, name: str) -> ModelSignal | LineSignal:
         if not self.p.checkpoint:
             return LineSignal(data, self.p.enter, self.p.exit)
-        path = self.p.checkpoint.replace("{name}", data._name)
+        path = self.p.checkpoint.replace("{name}", name)
         indicator = DirectionProbability(data, checkpoint=path, max_gap=self.p.max_gap)  # type: ignore[call-arg]
         return ModelSignal(indicator, self.p.enter, self.p.exit)
 
@@ -107,7 +107,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         if not 0 < self.p.max_model_age < reading.age or wanted in (0, held):
             return wanted
         if not lane.refused["model too old"]:
-            warnings.warn(f"data {lane.data._name!r}: the model is {reading.age} bars old, "
+            warnings.warn(f"data {lane.name!r}: the model is {reading.age} bars old, "
                           f"`max_model_age` is {self.p.max_model_age}; "
                           "no position is opened until a younger one is there", TradingWarning, stacklevel=2)
         lane.refuse("model too old")
@@ -127,26 +127,25 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             self._journal.close()
         for lane in self.lanes:
             lane.desk.close_books()
+            if lane.refused["not live"] and not lane.decided:
+                warnings.warn(f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused['not live']} bars "
+                              "was traded", TradingWarning, stacklevel=2)
             if lane.refused["in sample"] and not lane.decided:
-                raise ValueError(f"data {lane.data._name!r}: all {lane.refused['in sample']} bars lie before the checkpoint's "
+                raise ValueError(f"data {lane.name!r}: all {lane.refused['in sample']} bars lie before the checkpoint's "
                                  "`trained_until`, so the model has seen them and none was traded. "
                                  "Give later bars, or in_sample=\"trade\" to trade them all the same.")
 
     def refusals(self) -> dict[str, Counter[str]]:
         """Return by data what was not predicted, not decided, not ordered or not filled, and why, with counts."""
-        return {lane.data._name: lane.counts() for lane in self.lanes}
+        return {lane.name: lane.counts() for lane in self.lanes}
 
 
 class _Venue:
     """Backtrader's broker as a desk sees it: one data's position, the sizer's units, and orders."""
 
-    def __init__(self, strategy: BiLSTMStrategy, data: Any, protection: Stops) -> None:
-        self._strategy, self._data = strategy, data
+    def __init__(self, strategy: BiLSTMStrategy, data: Any, name: str, protection: Stops) -> None:
+        self._strategy, self._data, self.name = strategy, data, name
         self._atr = _average_true_range(data) if protection.needs_atr else None
-
-    @property
-    def name(self) -> str:
-        return str(self._data._name)
 
     @property
     def size(self) -> float:
@@ -232,6 +231,12 @@ def _traded(datas: list[Any], names: str) -> list[Any]:
         raise ValueError(f"`names` must be among the datas {', '.join(known)}, got {', '.join(missing)}. "
                          "Name a feed with adddata(feed, name=...).")
     return [known[name] for name in wanted]
+
+
+def _lane_names(datas: list[Any]) -> list[str]:
+    """Return the datas' names, with a number for those that have none or that of another."""
+    names = [data._name for data in datas]
+    return [name if name and names.count(name) == 1 else f"{name or 'data'}{number}" for number, name in enumerate(names)]
 
 
 def _require_params(params: Any) -> None:

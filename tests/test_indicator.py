@@ -82,6 +82,11 @@ def test_what_is_no_feed_of_bars_is_refused(bars: pd.DataFrame, checkpoint_path:
         cerebro.run()
 
 
+def test_an_indicator_without_a_checkpoint_is_refused(bars: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="`checkpoint` must name a file or a folder, got ''"):
+        shown(host(feed(bars)), "")
+
+
 def test_a_strategy_of_the_users_own_starts_when_the_indicator_is_ready(bars: pd.DataFrame, checkpoint_path: str) -> None:
     class Own(bt.Strategy):  # type: ignore[misc]
         first = 0

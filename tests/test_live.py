@@ -171,6 +171,20 @@ def test_a_damaged_checkpoint_is_refused_with_a_warning_and_the_old_one_stays(tm
     assert strategy.shown["live"] == clean.shown["live"] and strategy.fills["live"] == clean.fills["live"]
 
 
+def test_a_new_checkpoint_whose_thresholds_do_not_fit_is_refused_like_a_damaged_one(tmp_path: Path) -> None:
+    random_checkpoint(BARS, BARS.index[0], seed=3).save(tmp_path / "a.ckpt")
+    young = random_checkpoint(BARS, BARS.index[150], enter=0.7, exit=0.65)
+    with pytest.warns(TradingWarning, match=r"a new checkpoint is refused.*enter=0.6 and exit=0.65 \(with those of b.ckpt\)"):
+        strategy = run(str(tmp_path), ["LIVE", *TICKS[:START], lambda: young.save(tmp_path / "b.ckpt"), *TICKS[START:]],
+                       enter=0.6, exit=None)
+    assert len(strategy.lanes[0].indicator.schedule.checkpoints) == 1
+
+
+def test_a_feed_that_never_reports_live_is_said_at_the_end(path: str) -> None:
+    with pytest.warns(TradingWarning, match="data 'live': the feed never reported LIVE, so none of its 230 bars was traded"):
+        run(path, ["DELAYED", *TICKS])
+
+
 def test_a_backtest_does_not_look_at_the_folder_again(tmp_path: Path) -> None:
     random_checkpoint(BARS, BARS.index[0], seed=3).save(tmp_path / "a.ckpt")
     strategy = traded(host(feed(BARS), live=True), checkpoint=str(tmp_path), **RULES)

@@ -9,7 +9,7 @@ from hosts import Fill, Watched, feed, host, series, traded
 from live import live, ticks
 from makers import random_bars, random_checkpoint
 
-from strategy_plugin import TradingWarning
+from strategy_plugin import BiLSTMStrategy, TradingWarning
 
 RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 LONG = random_bars(240, seed=1)
@@ -67,6 +67,13 @@ def test_one_file_may_serve_all_datas(models: str) -> None:
     both = traded(host(feed(LONG, "long"), feed(SHORT, "short")), checkpoint=models.replace("{name}", "long"), **RULES)
     one, other = (lane.indicator.schedule.checkpoints[0] for lane in both.lanes)
     assert one is other
+
+
+@pytest.mark.parametrize("given, names", [(("", ""), ["data0", "data1"]), (("a", "a"), ["a0", "a1"]), (("a", ""), ["a", "data1"])])
+def test_datas_without_a_name_of_their_own_get_a_number(models: str, given: tuple[str, str], names: list[str]) -> None:
+    cerebro = host(*(feed(LONG, name) for name in given))
+    cerebro.addstrategy(BiLSTMStrategy, checkpoint=models.replace("{name}", "long"), **RULES)
+    assert list(cerebro.run()[0].refusals()) == names
 
 
 def test_feeds_of_another_timeframe_are_not_traded(models: str) -> None:

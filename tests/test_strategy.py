@@ -170,6 +170,13 @@ def test_stops_end_a_position_and_the_direction_waits(params: dict[str, Any], ex
     assert strategy.position.size == 0 and strategy.refusals()["told"]["stopped out"] == 1
 
 
+def test_of_a_pair_the_one_filled_cancels_the_other() -> None:
+    strategy = told([0.9] * 6, opens=[100.0, 100.0, 103.0, 90.0, 90.0, 90.0], stop_loss="3%", take_profit="2%")
+    assert [(fill.bar, fill.price, fill.status) for fill in strategy.fills["told"]][1:] == [
+        (3, 103.0, "Completed"), (3, 0.0, "Canceled")]
+    assert strategy.position.size == 0
+
+
 def test_a_stop_in_true_ranges_uses_the_mean_of_fourteen_bars() -> None:
     opens = [100.0, 102.0] * 10 + [100.0, 95.0, 95.0]
     strategy = told([0.5] * 15 + [0.9] * 8, opens=opens, stop_loss="2atr")  # true range 2, entry at 100: stop at 96
