@@ -14,7 +14,7 @@ from backtests.decisions import Decisions, gather
 from backtests.evidence import Evidence, Trials, weigh
 from backtests.picture import draw
 from backtests.rivals import learner_probabilities
-from backtests.scoring import fold_table
+from backtests.scoring import fold_table, forecast_scores
 from backtests.simulation import Account, Costs, Simulation, simulate_hold
 from backtests.verdict import Verdict, judge
 from backtests.walk_forward import FoldModel, FoldPlan, predictions, trade
@@ -52,6 +52,7 @@ class Results:
     hold: Simulation
     decisions: Decisions
     evidence: Evidence
+    best: dict[str, float | None] | None = None  # scores of the best forecast there is, where the market is a planted one
 
     @property
     def title(self) -> str:
@@ -64,6 +65,12 @@ class Results:
     def verdict(self) -> Verdict:
         """The one sentence that matters."""
         return judge(self.evidence)
+
+    @property
+    def share_found(self) -> float | None:
+        """How much of the attainable edge in AUC the model found; None where the best forecast is not known."""
+        ours, best = self.folds["auc"].iloc[-1], self.best and self.best["auc"]
+        return (ours - 0.5) / (best - 0.5) if best and best != 0.5 and ours is not None else None
 
     @property
     def borders(self) -> list[pd.Timestamp]:
@@ -88,15 +95,19 @@ class Results:
 
 
 def evaluate(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, settings: Settings, *, trials: Trials = Trials(),
-             jobs: int = 1) -> Results:
-    """Trade the models' folder in one run and weigh what came of it against rivals and luck."""
+             jobs: int = 1, best: pd.Series | None = None) -> Results:
+    """Trade the models' folder in one run and weigh what came of it against rivals and luck.
+
+    best: the probability that the best possible forecast gives at each bar, on a planted market.
+    """
     account, costs = settings.account, settings.costs
     said = predictions(bars, models, settings.config)
     run = trade(bars, models, folder, account=account, costs=costs)
     hold = simulate_hold(bars, models[0].fold.test, account=account, costs=costs)
     learners = learner_probabilities(bars, [model.fold for model in models], settings.config, jobs)
     decisions = gather(bars, models, said, run, learners, config=settings.config, account=account, costs=costs)
-    return Results(bars, settings, models, said, run, hold, decisions, weigh(decisions, trials))
+    known = None if best is None else forecast_scores(said.assign(probability=best.loc[said["decided_at"]].to_numpy()))
+    return Results(bars, settings, models, said, run, hold, decisions, weigh(decisions, trials), known)
 
 
 def interval_words(interval: pd.Timedelta) -> str:
@@ -133,6 +144,7 @@ def summary(results: Results) -> dict[str, Any]:
         "data": describe_data(results.bars),
         "settings": describe_settings(results.settings),
         "total": rows[-1],
+        "best_possible": results.best,
         "folds": rows[:-1],
         "evidence": asdict(results.evidence),
         "versions": library_versions(),

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
-from backtests.baselines import BASELINES, baseline_probabilities, cut
+from backtests.baselines import BASELINES, cut
 from backtests.positions import Array, net_returns
 from backtests.walk_forward import Fold
 from model.training import TrainConfig
@@ -28,24 +29,28 @@ def rule_directions(bars: pd.DataFrame, *, allow_short: bool = False) -> dict[st
     return {name: np.select([lean > 0, lean < 0], [1.0, down], 0.0) for name, lean in leanings.items()}
 
 
-def learner_probabilities(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int = 1) -> pd.DataFrame:
+def learner_probabilities(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int = 1, *,
+                          learners: Sequence[str] = tuple(BASELINES)) -> pd.DataFrame:
     """Return what cheap learners, trained on each fold's past like the model, say of its test decisions: a column for each.
 
     A fold whose past lacks a class has no forecasts, and neither have the last decisions, whose outcome is not known.
     """
     parallel = Parallel(n_jobs=min(jobs, len(folds)), max_nbytes=None)
     known = known_after(config.label, config.horizon)
-    tasks = (delayed(_learn_fold)(bars.iloc[fold.train - fold.warm_up:fold.stop + known], fold, config) for fold in folds)
+    tasks = (delayed(_learn_fold)(bars.iloc[fold.train - fold.warm_up:fold.stop + known], fold, config, learners)
+             for fold in folds)
     said: pd.DataFrame = pd.concat(parallel(tasks))
     return said.reindex(bars.index[folds[0].test:folds[-1].stop])
 
 
-def _learn_fold(bars: pd.DataFrame, fold: Fold, config: TrainConfig) -> pd.DataFrame:
+def _learn_fold(bars: pd.DataFrame, fold: Fold, config: TrainConfig, learners: Sequence[str]) -> pd.DataFrame:
     """Return the learners' probabilities of one fold, whose bars are its past and what its test labels wait for."""
     examples = cut(bars, config.preprocessor, learned=fold.test - fold.train + fold.warm_up + 1)
     if len(np.unique(examples.labels_of(0))) < 2:
-        return pd.DataFrame(columns=list(BASELINES), dtype=float)
-    return pd.DataFrame(baseline_probabilities(examples), index=examples.decided_at)
+        return pd.DataFrame(columns=list(learners), dtype=float)
+    with threadpool_limits(1):  # so that the sums are always the same
+        said = {learner: BASELINES[learner](examples) for learner in learners}
+    return pd.DataFrame(said, index=examples.decided_at)
 
 
 def shifted_means(wanted: Array, moves: Array, cost: float, count: int = SHIFTS) -> Array:

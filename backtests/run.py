@@ -11,9 +11,11 @@ from joblib import cpu_count
 from rich.console import Console
 
 from backtests.campaign import train_all
+from backtests.control_table import parse_market
 from backtests.evidence import Trials
 from backtests.fingerprint import key_of
 from backtests.ledger import Ledger, default_ledger
+from backtests.markets import Market, market
 from backtests.progress import FoldProgress, Journal
 from backtests.results import FILES, Results, Settings, evaluate, summary, write_results
 from backtests.simulation import Account, Costs
@@ -39,10 +41,41 @@ class FoldTraining(TrainConfig):
 FoldTraining.__doc__ = f"{FoldTraining.__doc__}\n{(TrainConfig.__doc__ or '').partition('commands.')[2]}"
 
 
+@dataclass(frozen=True)
+class MarketOptions:
+    """A synthetic market in the place of data.
+
+    Parameters
+    ----------
+    market
+        A market on which the best possible forecast is known, in the place of data: echo, volrev, regime, latch, magecho,
+        walk or walkdrift, also with its settings, as in echo:strength=0.5.
+    market_bars
+        How many bars of it.
+    market_seed
+        Which of its histories.
+    """
+
+    market: str | None = None
+    market_bars: int = 12_000
+    market_seed: int = 1
+
+    @property
+    def name(self) -> str:
+        """The market's name as it stands in file names."""
+        return (self.market or "").partition(":")[0]
+
+    def sample(self) -> Market:
+        """Return the bars with the best probability at each."""
+        name, strengths = parse_market(self.market or "")
+        return market(name, self.market_bars, self.market_seed, **strengths)
+
+
 @app.default
 def walk(
     *,
     bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
+    market_options: Annotated[MarketOptions, Parameter(name="*")] = MarketOptions(),
     out: Path | None = None,
     plan: Annotated[FoldPlan, Parameter(name="*")] = FoldPlan(),
     jobs: int | None = None,
@@ -66,17 +99,24 @@ def walk(
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
     """
-    folder = out or Path("runs") / bars_options.instrument_name
+    if market_options.market and bars_options.data:
+        raise ValueError("`data` and `market` exclude each other: a market makes its own bars. Give one of them.")
+    folder = out or Path("runs") / (market_options.name or bars_options.instrument_name)
     settings = Settings(plan, plan.training(TrainConfig(**asdict(training))), account, costs)
     with held(folder):
-        bars = bars_options.read()
-        results = _walk(bars, folder, settings, Ledger(ledger or default_ledger(bars)), fresh=fresh, jobs=_jobs(jobs))
+        planted = market_options.sample() if market_options.market else None
+        bars = planted.bars if planted else bars_options.read()
+        book = Ledger(ledger or default_ledger(bars))
+        results = _walk(bars, folder, settings, book, fresh=fresh, jobs=_jobs(jobs), best=planted.probability if planted else None)
     console.print(tables(results))
+    if results.share_found is not None:
+        console.print(describe_best(results), soft_wrap=True)
     for line in (results.verdict.sentence, f"written to {folder}: {', '.join(FILES)}, checkpoints/"):
         console.print(line, soft_wrap=True)
 
 
-def _walk(bars: pd.DataFrame, folder: Path, settings: Settings, ledger: Ledger, *, fresh: bool, jobs: int) -> Results:
+def _walk(bars: pd.DataFrame, folder: Path, settings: Settings, ledger: Ledger, *, fresh: bool, jobs: int,
+          best: pd.Series | None) -> Results:
     """Do all the work in a folder that is held."""
     folds = lay_folds(bars, settings.plan, settings.config)
     _introduce(bars, folds, settings)
@@ -87,7 +127,7 @@ def _walk(bars: pd.DataFrame, folder: Path, settings: Settings, ledger: Ledger, 
     trials = Trials(tuple(state.frozen(key, ledger.others(key))))
     models = _train(bars, folds, settings, state, jobs)
     console.print("trading, and training the rivals")
-    results = evaluate(bars, models, state.checkpoints, settings, trials=trials, jobs=jobs)
+    results = evaluate(bars, models, state.checkpoints, settings, trials=trials, jobs=jobs, best=best)
     write_results(folder, results)
     state.sweep(models)
     ratio = results.evidence.sharpe.per_bar if results.evidence.sharpe else 0.0
@@ -121,6 +161,13 @@ def _train(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings, state:
             search = settings.plan.search(settings.account, settings.costs)
             return train_all(bars, folds, settings.config, search, state, jobs=jobs, on_epoch=journal,
                              on_fold=lambda model, found: progress.finish(model.fold.number, describe_model(model, found)))
+
+
+def describe_best(results: Results) -> str:
+    """Return one line on the best forecast that this market allows, beside ours."""
+    best, ours = results.best or {}, results.folds.iloc[-1]
+    return (f"the best forecast there is: AUC {best['auc']:.3f}, accuracy {best['accuracy']:.3f}, log loss {best['log_loss']:.3f}; "
+            f"ours: {ours['auc']:.3f}, {ours['accuracy']:.3f}, {ours['log_loss']:.3f}, {results.share_found:.0%} of the edge")
 
 
 def describe_model(model: FoldModel, found: bool = False) -> str:

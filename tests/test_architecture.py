@@ -40,7 +40,7 @@ RANKS = {
     19: ("backtests.verdict",),
     20: ("backtests.results",),
     21: ("backtests.tables",),
-    22: ("backtests.run",),
+    22: ("backtests.run", "backtests.verdicts"),
 }
 RANK_OF = {room: rank for rank, rooms in RANKS.items() for room in rooms}
 

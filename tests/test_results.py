@@ -15,7 +15,7 @@ from backtests.tables import tables
 from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
 from model.training import TrainConfig
 
-KEYS = ["version", "verdict", "data", "settings", "total", "folds", "evidence", "versions"]
+KEYS = ["version", "verdict", "data", "settings", "total", "best_possible", "folds", "evidence", "versions"]
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig())
 
@@ -92,6 +92,13 @@ def test_the_summary_holds_the_verdict_and_the_evidence(folder):
     assert found["verdict"]["sentence"].startswith(found["verdict"]["word"] + ": AUC 0.")
     assert list(found["evidence"]["rivals"]) == ["strategy", "buy and hold", "last return", "moving averages", "logistic",
                                                  "boosting", "ridge"]
+
+
+def test_beside_the_best_forecast_there_is_stands_our_share_of_its_edge(results, bars, models, tmp_path):
+    best = (bars["open"].shift(-2) > bars["open"].shift(-1)) * 0.5 + 0.25
+    known = evaluate(bars, models, save(models, tmp_path), results.settings, best=best)
+    assert known.best["auc"] == 1 and known.share_found == pytest.approx(2 * known.folds["auc"].iloc[-1] - 1)
+    assert results.best is None and results.share_found is None
 
 
 @pytest.fixture(scope="module")

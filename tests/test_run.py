@@ -79,12 +79,26 @@ def test_the_settings_are_in_the_summary(bars_file, tmp_path):
     (["--train", "0.5"], 2, "--train"),
     (["--folds", "80"], 3, "bars; at least"),
     (["--data", "missing.csv"], 3, "missing.csv"),
+    (["--market", "walk"], 2, "`data` and `market` exclude each other"),
     (["--out", "/proc/none"], 6, "/proc/none"),
 ])
 def test_a_fault_is_one_message_and_an_exit_code(bars_file, tmp_path, capfd, arguments, code, message):
     given = {"--data": bars_file, "--out": tmp_path, "--ledger": tmp_path / "trials"} | dict(zip(arguments[::2], arguments[1::2]))
     assert walk(*(word for pair in given.items() for word in pair)) == code
     assert message in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_market_s_best_forecast_stands_beside_ours(tmp_path, capsys):
+    where = ["--out", tmp_path, "--ledger", tmp_path / "trials"]
+    assert walk("--market", "echo:strength=0.8", "--market-bars", 500, *where, *QUICK) == 0
+    assert "the best forecast there is: AUC 0." in capsys.readouterr().out
+    best = json.loads((tmp_path / "summary.json").read_text())["best_possible"]
+    assert best["auc"] > 0.8 and best["accuracy"] > 0.7
+
+
+def test_an_unknown_market_is_named_with_the_nearest(tmp_path, capfd):
+    assert walk("--market", "ecko", "--out", tmp_path, *QUICK) == 2
+    assert "echo" in capfd.readouterr().err
 
 
 def test_the_help_says_what_the_costs_are(capsys):
