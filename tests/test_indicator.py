@@ -1,5 +1,6 @@
 """The indicator: its values are the checkpoint's, whatever the host does with its bars."""
 from pathlib import Path
+from typing import Any
 
 import backtrader as bt
 import numpy as np
@@ -69,6 +70,38 @@ def test_bars_of_another_interval_are_refused(checkpoint_path: str, runonce: boo
     hourly = host(feed(random_bars(200, freq="h"), name="hourly"), runonce=runonce)
     with pytest.raises(CheckpointError, match="data 'hourly' must have bars 1 days 00:00:00 apart .* got 0 days 01:00:00"):
         shown(hourly, checkpoint_path)
+
+
+class HoldsBack:
+    """A filter that delivers the last three bars together, when the feed has ended."""
+
+    def __init__(self, data: Any) -> None:
+        self.held: list[list[float]] = []
+        self.seen = 0
+
+    def __call__(self, data: Any) -> bool:
+        self.seen += 1
+        if self.seen <= 397:
+            return False
+        self.held.append([line[0] for line in data.itersize()])
+        data.backwards()
+        return True
+
+    def last(self, data: Any) -> int:
+        bars, self.held = self.held, []
+        for bar in bars:
+            data._add2stack(bar)
+        return len(bars)
+
+
+def test_bars_that_the_host_passes_without_a_call_are_not_missed(
+    bars: pd.DataFrame, checkpoint: Checkpoint, checkpoint_path: str,
+) -> None:
+    held_back = feed(bars)
+    held_back.addfilter(HoldsBack)
+    values = series(shown(host(held_back, runonce=False, preload=False), checkpoint_path).values, 400)
+    assert np.isnan(values[397:399]).all()
+    assert abs(values[399] - checkpoint.probabilities(bars).iloc[-1]) < 1e-6
 
 
 def test_what_is_no_feed_of_bars_is_refused(bars: pd.DataFrame, checkpoint_path: str) -> None:

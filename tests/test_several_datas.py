@@ -101,7 +101,7 @@ def told(
     cerebro = host(commission=0.0)
     for name, values in probabilities.items():
         columns = dict.fromkeys(("open", "high", "low", "close"), 100.0) | {"volume": volume, "probability": values}
-        bars = pd.DataFrame(columns, index=pd.date_range("2024-01-01", periods=len(values), freq="D"))
+        bars = pd.DataFrame(columns, index=pd.date_range(end="2024-01-31", periods=len(values), freq="D"))
         cerebro.adddata(ProbabilityFeed(dataname=bars, name=name))
     if filler is not None:
         cerebro.broker.set_filler(filler)
@@ -121,6 +121,11 @@ def test_the_cap_on_exposure_counts_orders_that_are_under_way() -> None:
         strategy = told({"a": [0.9] * 4, "b": [0.9] * 4, "c": [0.1] * 4}, sizer=60, allow_short=True)
     assert [fill.size for name in "abc" for fill in strategy.fills[name]] == [60.0, 40.0]
     assert strategy.refusals()["b"]["capped"] == 1 and strategy.refusals()["c"]["no order"] > 0
+
+
+def test_a_feed_that_has_not_begun_counts_as_no_exposure() -> None:
+    strategy = told({"early": [0.9] * 8, "late": [0.9] * 3}, sizer=60)
+    assert [fill.size for name in ("early", "late") for fill in strategy.fills[name]] == [60.0, 40.0]
 
 
 def test_a_partial_fill_is_waited_for_and_not_ordered_again() -> None:
