@@ -140,7 +140,7 @@ def summary(results: Results) -> dict[str, Any]:
     rows = [_plain(row) for row in table.to_dict("records")]
     return {
         "version": VERSION,
-        "verdict": asdict(results.verdict),
+        "verdict": {"word": results.verdict.word, "sentence": results.verdict.sentence},
         "data": describe_data(results.bars),
         "settings": describe_settings(results.settings),
         "total": rows[-1],

@@ -17,6 +17,7 @@ from backtests.fingerprint import key_of
 from backtests.ledger import Ledger, default_ledger
 from backtests.markets import Market, market
 from backtests.progress import FoldProgress, Journal
+from backtests.report import REPORT, write_report
 from backtests.results import FILES, Results, Settings, evaluate, summary, write_results
 from backtests.simulation import Account, Costs
 from backtests.state import RunState, held
@@ -111,7 +112,7 @@ def walk(
     console.print(tables(results))
     if results.share_found is not None:
         console.print(describe_best(results), soft_wrap=True)
-    for line in (results.verdict.sentence, f"written to {folder}: {', '.join(FILES)}, checkpoints/"):
+    for line in (results.verdict.sentence, f"written to {folder}: {', '.join((REPORT, *FILES))}, checkpoints/"):
         console.print(line, soft_wrap=True)
 
 
@@ -129,6 +130,7 @@ def _walk(bars: pd.DataFrame, folder: Path, settings: Settings, ledger: Ledger, 
     console.print("trading, and training the rivals")
     results = evaluate(bars, models, state.checkpoints, settings, trials=trials, jobs=jobs, best=best)
     write_results(folder, results)
+    write_report(folder, results)
     state.sweep(models)
     ratio = results.evidence.sharpe.per_bar if results.evidence.sharpe else 0.0
     ledger.enter(key, ratio, {"seed": settings.config.seed, **summary(results)["settings"]})

@@ -48,11 +48,11 @@ def _table(title: str, columns: Sequence[tuple[str, str, str]], rows: Sequence[M
     for row in rows:
         if row["fold"] == TOTAL:
             table.add_section()
-        table.add_row(row["fold"], *(_shown(row[column], form) for _, column, form in columns))
+        table.add_row(row["fold"], *(shown(row[column], form) for _, column, form in columns))
     return table
 
 
-def _shown(value: Any, form: str) -> str:
+def shown(value: Any, form: str) -> str:
     """Return a figure as text, a dash where it is undefined, and a date without the midnight that daily stamps have."""
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d}" if value == value.normalize() else f"{value:%Y-%m-%d %H:%M}"

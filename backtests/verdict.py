@@ -12,10 +12,15 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Verdict:
-    """The word and the sentence that explains it."""
+    """The word and the numbers that decided it."""
 
     word: str
-    sentence: str
+    reasons: str
+
+    @property
+    def sentence(self) -> str:
+        """Both in one."""
+        return f"{self.word}: {self.reasons}"
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -26,7 +31,7 @@ def judge(evidence: Evidence) -> Verdict:
     """
     auc, gain = evidence.intervals.get("auc"), evidence.intervals[f"less {HOLD}"]
     if auc is None:
-        return Verdict(CANNOT_TELL, f"{CANNOT_TELL}: no forecast could be judged.")
+        return Verdict(CANNOT_TELL, "no forecast could be judged.")
     p = evidence.superiority
     if auc.lowest > CHANCE and gain.lowest > 0 and p is not None and p < SIGNIFICANT:
         word = EDGE
@@ -34,6 +39,6 @@ def judge(evidence: Evidence) -> Verdict:
         word = NO_EDGE if auc.highest < NOTHING_LEFT else CANNOT_TELL
     found = "no series to test" if p is None else f"p = {p:.3f}"
     return Verdict(word, (
-        f"{word}: AUC {auc.value:.3f} with 99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}; net of costs "
+        f"AUC {auc.value:.3f} with 99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}; net of costs "
         f"{1e4 * gain.value:+.2f} bp per bar against buy-and-hold, 99 % lower bound {1e4 * gain.lowest:+.2f} bp; "
         f"test for superior predictive ability {found}; {evidence.decisions} decisions."))

@@ -39,8 +39,9 @@ RANKS = {
     18: ("backtests.audit", "backtests.controls", "backtests.evidence"),
     19: ("backtests.verdict",),
     20: ("backtests.results",),
-    21: ("backtests.tables",),
-    22: ("backtests.run", "backtests.verdicts"),
+    21: ("backtests.charts", "backtests.tables"),
+    22: ("backtests.report", "backtests.verdicts"),
+    23: ("backtests.run",),
 }
 RANK_OF = {room: rank for rank, rooms in RANKS.items() for room in rooms}
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from backtests.markets import market
+from backtests.report import REPORT
 from backtests.results import FILES
 from backtests.run import app
 from model.command import run
@@ -41,7 +42,7 @@ def finished(bars_file, tmp_path_factory):
 def test_the_script_writes_all_its_files(finished):
     process, folder = finished
     assert process.returncode == 0, process.stderr
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "checkpoints", ".state", ".lock"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, REPORT, "checkpoints", ".state", ".lock"])
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["fold-01.ckpt", "fold-02.ckpt"]
 
 
@@ -127,5 +128,5 @@ def test_after_a_kill_the_same_command_goes_on_to_the_same_bytes(killed, finishe
     assert not (folder / "summary.json").exists()
     again = subprocess.run(command, capture_output=True, text=True)
     assert "fold 1, found finished: trained until" in again.stdout
-    for name in [*FILES, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]:
+    for name in [*FILES, REPORT, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]:
         assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name

@@ -1,0 +1,142 @@
+"""The report: one self-contained HTML page, made by a template from the same figures that the files hold."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.offline
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from plotly import graph_objects as go
+
+from backtests.charts import CHARTS, calibration
+from backtests.results import Results, describe_data, describe_settings
+from backtests.tables import FORECASTS, MONEY, shown
+from model.checkpoint import library_versions
+from model.files import write_atomically
+
+REPORT = "report.html"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text: its headers and rows, the first column a name."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def write_report(folder: Path, results: Results) -> None:
+    """Write the page into the folder."""
+    write_atomically(folder / REPORT, render(results).encode())
+
+
+def render(results: Results) -> str:
+    """Return the page. It loads nothing: its charts' library and data are inside."""
+    pages = Environment(loader=PackageLoader("backtests"), autoescape=select_autoescape(), undefined=StrictUndefined,
+                        trim_blocks=True, lstrip_blocks=True)
+    return pages.get_template(REPORT).render(
+        title=results.title, verdict=results.verdict, library=Markup(plotly.offline.get_plotlyjs()),
+        charts={name: Markup(_chart(name, make(results))) for name, make in CHARTS.items()},
+        folds=_fold_grid(results), rivals=_rival_grid(results), costs=_cost_grid(results), months=_month_grid(results),
+        figures=_figures(results), calibration=_calibration_words(results), settings=_pairs(describe_settings(results.settings)),
+        data=_pairs(describe_data(results.bars)), versions=_pairs(library_versions()), costs_now=str(results.settings.costs),
+        cash=results.settings.account.cash)
+
+
+def _chart(name: str, figure: go.Figure) -> str:
+    page: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}",
+                               config={"responsive": True, "displayModeBar": False})
+    return page
+
+
+def _fold_grid(results: Results) -> Grid:
+    columns = (*FORECASTS, ("enter", "enter", ".3f"), ("exit", "exit", ".3f"), *MONEY)
+    rows = results.folds.to_dict("records")
+    return Grid(["fold", *(header.replace("\n", " ") for header, _, _ in columns)],
+                [[str(row["fold"]), *(shown(row[column], form) for _, column, form in columns)] for row in rows])
+
+
+def _rival_grid(results: Results) -> Grid:
+    rows = []
+    for name, figures in results.evidence.rivals.items():
+        less = results.evidence.intervals.get(f"less {name}")
+        rows.append([
+            name, f"{1e4 * figures['mean']:+.2f}", f"{figures['total']:+.1%}", f"{figures['sharpe']:.2f}",
+            f"{1e4 * less.value:+.2f}" if less else "-", f"{1e4 * less.low:+.2f} to {1e4 * less.high:+.2f}" if less else "-",
+            f"{1e4 * less.lowest:+.2f}" if less else "-", _loss_words(results.evidence.losses.get(name))])
+    return Grid(["", "net, bp per bar", "in all", "Sharpe", "strategy less it, bp", "95 % interval", "99 % lower bound",
+                 "our log loss"], rows)
+
+
+def _loss_words(test: tuple[float, float] | None) -> str:
+    """Return which way Diebold and Mariano's test points, with its p."""
+    return f"{'lower' if test[0] < 0 else 'higher'}, p {test[1]:.3f}" if test else "-"
+
+
+def _cost_grid(results: Results) -> Grid:
+    rows = [[f"{row.cost:g} bp", f"{1e4 * row.mean:+.2f}", f"{row.total:+.1%}", shown(row.sharpe, ".2f")]
+            for row in results.evidence.costs]
+    return Grid(["cost per side", "net, bp per bar", "in all", "Sharpe"], rows)
+
+
+def _month_grid(results: Results) -> Grid:
+    """Return by year and month what the strategy's equity gained."""
+    equity = results.strategy.equity
+    stamps = pd.DatetimeIndex(equity.index)
+    ends = equity.groupby([stamps.year, stamps.month]).last()
+    gains = ends / ends.shift(fill_value=float(equity.iloc[0])) - 1
+    rows = []
+    for year in stamps.year.unique():
+        months = gains.loc[year]
+        by_month = [shown(months.get(month), "+.1%") for month in range(1, len(MONTHS) + 1)]
+        rows.append([str(year), *by_month, f"{(1 + months).prod() - 1:+.1%}"])
+    return Grid(["", *MONTHS, "year"], rows)
+
+
+def _figures(results: Results) -> Grid:
+    """Return the figures on chance that are no comparison with a rival."""
+    evidence, rows = results.evidence, []
+    for name, words, form, scale in (("auc", "AUC", ".3f", 1), ("accuracy", "accuracy", ".3f", 1),
+                                     ("sharpe", "Sharpe ratio, annual", ".2f", 1), ("mean", "net return, bp per bar", "+.2f", 1e4)):
+        if found := evidence.intervals.get(name):
+            low, high, lowest, highest = (format(scale * end, form) for end in (found.low, found.high, found.lowest, found.highest))
+            rows.append([words, format(scale * found.value, form), f"{low} to {high}", f"{lowest} and {highest}"])
+    rows += [[words, value, "", ""] for words, value in _tests(results).items()]
+    return Grid(["", "found", "95 % interval", "99 % bounds"], rows)
+
+
+def _tests(results: Results) -> dict[str, str]:
+    evidence = results.evidence
+    independent = shown(evidence.direction and evidence.direction[1], ".3f")
+    found = {
+        "p: nothing tried beats buy-and-hold (superior predictive ability)": shown(evidence.superiority, ".3f"),
+        "p: nothing tried beats cash": shown(evidence.superiority_to_cash, ".3f"),
+        "p: directions are independent of the forecasts (Pesaran-Timmermann)": independent,
+        "p: the same positions, shifted in time, earn as much": f"{evidence.luck:.3f}",
+        "gross and net return, bp per bar": f"{1e4 * evidence.gross:+.2f} and {1e4 * evidence.net:+.2f}",
+        "break-even cost per side, bp": shown(evidence.break_even, ".2f"),
+    }
+    if sharpe := evidence.sharpe:
+        found |= {"probability that the Sharpe ratio is above 0": f"{sharpe.probable:.3f}",
+                  f"the same, deflated by {sharpe.trials} trial(s) on these data": f"{sharpe.deflated:.3f}",
+                  "bars that would show it above 0 with 95 % confidence": shown(sharpe.bars_needed, ",.0f")}
+    return found
+
+
+def _calibration_words(results: Results) -> str:
+    found = calibration(results)
+    if found is None:
+        return "Too few forecasts to judge their calibration."
+    return (f"Expected calibration error {found.error:.3f}; exact probabilities would show {found.error_by_chance:.3f} by chance, "
+            f"up to {found.error_limit:.3f} in 95 of 100 cases. {found.outside} of {len(found.bins)} bins lie outside the band.")
+
+
+def _pairs(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as pairs of text."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in content.items():
+        pairs += _pairs(value, f"{name}: ") if isinstance(value, Mapping) else [(f"{prefix}{name}".replace("_", " "), str(value))]
+    return pairs

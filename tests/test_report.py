@@ -1,0 +1,161 @@
+"""The report as text, and as a browser shows it; without Chromium the latter is skipped."""
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from folds import save
+from makers import random_bars, random_checkpoint
+from plotly.offline import get_plotlyjs
+
+from backtests.charts import CHARTS, MOST_POINTS, thinned
+from backtests.report import REPORT, render, write_report
+from backtests.results import Settings, evaluate
+from backtests.simulation import Account, Costs
+from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
+from model.training import TrainConfig
+
+PLAN = FoldPlan(folds=3, train_blocks=2)
+CONFIG = PLAN.training(TrainConfig())
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# What a page complains of comes on stderr; no name of any network can be resolved.
+HEADLESS = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--enable-logging=stderr",
+            "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=20000", "--dump-dom"]
+PROBE = """<body style="margin:0"><iframe src="report.html" width="WIDTH" height="4000" style="border:0"></iframe>
+<pre></pre><script>
+addEventListener("load", () => setTimeout(() => {
+  const page = document.querySelector("iframe").contentDocument, style = page.defaultView.getComputedStyle(page.body);
+  const charts = [...page.querySelectorAll(".plotly-graph-div")].map(chart => ({
+    name: chart.id, width: chart.getBoundingClientRect().right,
+    marks: chart.querySelectorAll(".trace path[d], .points path[d], .bars path[d]").length,
+    text: page.defaultView.getComputedStyle(chart.querySelector(".xtick text, .x2tick text")).fill}));
+  document.querySelector("pre").textContent = JSON.stringify(
+    {width: page.documentElement.scrollWidth, text: style.color, page: style.backgroundColor, charts});
+}, 3000));
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def market_bars():
+    bars = random_bars(700, seed=3)
+    bars.attrs = {"instrument": "<b>odd & name", "timezone": None, "stamp": "open"}
+    return bars
+
+
+@pytest.fixture(scope="module")
+def results(market_bars, tmp_path_factory):
+    models = [FoldModel(fold, random_checkpoint(market_bars, market_bars.index[fold.test], seed=fold.number, enter=0.55))
+              for fold in lay_folds(market_bars, PLAN, CONFIG)]
+    folder = save(models, tmp_path_factory.mktemp("checkpoints"))
+    return evaluate(market_bars, models, folder, Settings(PLAN, CONFIG, Account(), Costs()))
+
+
+@pytest.fixture(scope="module")
+def page(results):
+    return render(results)
+
+
+@pytest.fixture(scope="module")
+def text(page):
+    """What a reader sees, without scripts and tags."""
+    body = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_the_verdict_stands_on_top(text, results):
+    before, _, _ = text.partition("Equity")
+    assert results.verdict.word in before and results.verdict.reasons in before
+
+
+def test_the_page_loads_nothing(page):
+    ours = page.replace(get_plotlyjs(), "")
+    assert len(ours) < 1_000_000 and "<script>" in ours
+    assert not re.search(r"""<(script|img|iframe)[^>]*\ssrc=|<link[^>]*href="(?!data:)|@import|url\(""", ours)
+    assert len(page) < 6_000_000
+
+
+def test_names_cannot_become_markup(page):
+    assert "&lt;b&gt;odd &amp; name" in page and "<b>odd" not in page
+
+
+@pytest.mark.parametrize("words", [
+    "What chance leaves open", "Rivals on the same bars", "break-even cost per side", "moving averages", "boosting",
+    "superior predictive ability", "20 bp", "Expected calibration error", "validation share", "sha256", "torch", "fold-03.ckpt",
+    "2 basis points per side: commission 1, half spread 0.5, slippage 0.5",
+])
+def test_the_page_says(text, words):
+    assert words in text
+
+
+def test_the_months_multiply_to_the_whole(page, results):
+    table = re.search(r'<table id="table-months">.*?</table>', page, re.DOTALL).group()
+    years = [float(row.rpartition("<td>")[2].strip("%</td>")) for row in re.findall(r"<tr>(<td>.*?)</tr>", table)]
+    equity = results.strategy.equity
+    assert np.prod([1 + year / 100 for year in years]) == pytest.approx(equity.iloc[-1] / equity.iloc[0], abs=2e-3)
+
+
+def test_long_series_are_thinned_to_what_a_screen_shows():
+    long = pd.Series(np.arange(100_000))
+    assert len(thinned(long)) == MOST_POINTS and thinned(long).iloc[[0, -1]].tolist() == [0, 99_999]
+    assert thinned(long[:10]).equals(long[:10])
+
+
+def test_the_same_results_give_the_same_page(results, page):
+    assert render(results) == page
+
+
+@pytest.fixture(scope="module")
+def folder(results, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report")
+    write_report(path, results)
+    return path
+
+
+def shown(folder, width, scheme):
+    """What the browser made of the page, and what it complained of, without any network."""
+    (folder / "probe.html").write_text(PROBE.replace("WIDTH", str(width)))
+    command = [CHROMIUM, *HEADLESS, f"--blink-settings=preferredColorScheme={scheme}", f"--user-data-dir={folder / 'profile'}",
+               (folder / "probe.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    found = re.search(r"<pre>(.*?)</pre>", done.stdout, re.DOTALL).group(1)
+    return json.loads(html.unescape(found)), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def brightness(colour):
+    """The relative luminance of rgb(...), as the Web Content Accessibility Guidelines define it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    return sum(weight * (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4)
+               for weight, part in zip((0.2126, 0.7152, 0.0722), parts))
+
+
+def contrast(one, other):
+    low, high = sorted((brightness(one), brightness(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: the report is not looked at in a browser")
+@pytest.mark.parametrize("width, scheme, dark", [(1280, 1, False), (400, 0, True)])
+def test_a_browser_shows_every_chart_readably(folder, width, scheme, dark):
+    found, complaints = shown(folder, width, scheme)
+    assert complaints == []
+    assert found["width"] <= width and [chart["name"] for chart in found["charts"]] == [f"chart-{name}" for name in PLACES]
+    for chart in found["charts"]:
+        assert chart["marks"] > 0 and chart["width"] <= width, chart
+        assert contrast(chart["text"], found["page"]) > 4.5, chart
+    assert contrast(found["text"], found["page"]) > 7 and (brightness(found["page"]) < 0.1) == dark
+
+
+PLACES = ("equity", "drawdown", "rivals", "forecasts", "distribution", "rolling", "calibration")
+
+
+def test_every_chart_has_its_place_in_the_page(page):
+    assert sorted(PLACES) == sorted(CHARTS)
+    assert re.findall(r'id="chart-(\w+)"', page) == list(PLACES)
+
+
+def test_the_file_has_the_name_of_the_report(folder):
+    assert (folder / REPORT).stat().st_size < 6_000_000
