@@ -12,7 +12,7 @@ from model.bars import bar_interval
 from model.checkpoint import CheckpointError
 from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.cache import remembered
-from strategy_plugin.clock import nanoseconds, nanoseconds_of
+from strategy_plugin.clock import Clock, clock_of, nanoseconds, nanoseconds_of
 from strategy_plugin.guard import Gate, clean_bars
 from strategy_plugin.schedule import Schedule, newest_probability
 
@@ -28,13 +28,14 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     Params:
       - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
       - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
+      - stamp: whether the feed stamps a bar by its "open" or its "close"; "" as in training, "close" where it is resampled
 
     The line is NaN until 150 bars have been seen, before the first checkpoint of a folder, and on bars at fault (prices
     that are missing or contradict each other, stamps that do not increase), which no window ever contains.
     """
 
     lines: Any = ("probability",)
-    params = (("checkpoint", ""), ("max_gap", 0))
+    params = (("checkpoint", ""), ("max_gap", 0), ("stamp", ""))
     plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
     plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0))
 
@@ -43,7 +44,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         if not self.p.checkpoint:
             raise ValueError("`checkpoint` must name a file or a folder, got ''. Name one that model.train wrote.")
         self.schedule = Schedule(self.p.checkpoint)
-        self._whole_days = self.schedule.whole_days
+        self._host_clock = _clock(self.data, self.schedule, self.p.stamp)
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
         self._gate = Gate(self.data._name, remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.")
         self._batch: _Batch | None = None
@@ -59,7 +60,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     def stamp(self, ago: int = 0) -> int:
         """Return the stamp of a bar in nanoseconds since 1970."""
-        return nanoseconds(self.data.datetime[ago], self._whole_days)
+        return self._host_clock.served(self.data.datetime[ago])
 
     def _plotlabel(self) -> list[str]:
         return [self.schedule.path.name]
@@ -89,7 +90,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     def once(self, start: int, end: int) -> None:
         if self._batch is None:  # Backtrader calls twice: for the first bar of the minimum period and for the rest
-            self._batch = _Batch(self.data, self._gate, self._whole_days)
+            self._batch = _Batch(self.data, self._gate, self._host_clock)
             found = self._batch.probabilities(self.schedule, self.p.max_gap)
             self.lines.probability.array[:len(found)] = array("d", found.tobytes())
 
@@ -123,7 +124,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 class _Batch:
     """All bars of a preloaded feed at once."""
 
-    def __init__(self, data: bt.feed.AbstractDataBase, gate: Gate, whole_days: bool) -> None:
+    def __init__(self, data: bt.feed.AbstractDataBase, gate: Gate, clock: Clock) -> None:
         size = data.buflen()
         # Copies: a view of the host's arrays would forbid it to append the next bar.
         columns = [np.array(getattr(data, field).array[:size]) for field in FIELDS]
@@ -131,7 +132,7 @@ class _Batch:
         shown = nanoseconds_of(days)
         values, self._clean = clean_bars(gate, np.column_stack(columns), shown)
         self._data, self._shown = data, shown[self._clean]
-        self._values, self._stamps = values[self._clean], nanoseconds_of(days, whole_days)[self._clean]
+        self._values, self._stamps = values[self._clean], clock.served_of(days[self._clean])
         self._ranks = np.cumsum(self._clean)  # how many clean bars there are up to each bar
 
     def probabilities(self, schedule: Schedule, max_gap: int) -> NDArray[np.float64]:
@@ -153,6 +154,15 @@ def require_interval(schedule: Schedule, stamps: NDArray[np.int64], data: bt.fee
     if found != expected:
         raise CheckpointError(f"data {data._name!r} must have bars {expected} apart as {schedule.path} has, got {found}. "
                               "Give the feed the model was trained on, or train on bars of this one.")
+
+
+def _clock(data: bt.feed.AbstractDataBase, schedule: Schedule, shown: str) -> Clock:
+    if shown not in ("", "open", "close"):
+        raise ValueError(f"`stamp` must be 'open', 'close' or '', got {shown!r}. "
+                         "Say what a stamp of the feed marks; '' is as in training.")
+    checkpoint = schedule.checkpoints[0]
+    return clock_of(interval=checkpoint.bar_interval.as_unit("ns").value, whole_days=schedule.whole_days, trained=checkpoint.stamp,
+                    shown=shown, resampled=bool(data.resampling), replayed=bool(data.replaying))
 
 
 def _require_prices(data: bt.feed.AbstractDataBase) -> None:

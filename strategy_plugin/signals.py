@@ -33,7 +33,7 @@ class ModelSignal:
         seconds: float = checkpoint.bar_interval.total_seconds()
         if checkpoint.timezone is None or seconds >= 86_400:
             return None
-        return seconds if checkpoint.stamp == "open" else 0.0
+        return seconds if (self.indicator.p.stamp or checkpoint.stamp) == "open" else 0.0
 
     @property
     def faults(self) -> Counter[str]:

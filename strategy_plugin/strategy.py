@@ -34,6 +34,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade" does, and marks the result
       - max_model_age: bars after `trained_until` beyond which no position is opened; 0 for no limit
       - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
+      - stamp: whether the feeds stamp a bar by its "open" or "close"; "" as in training, "close" where they are resampled
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
       - max_exposure: cap on the sum of all positions over equity, shorts included, applied before an order is sent
       - retries, patience: orders refused in a row before an opening is given up; bars an order may stay unfilled
@@ -44,7 +45,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     params = (
         ("checkpoint", ""), ("enter", None), ("exit", None), ("allow_short", False), ("in_sample", "refuse"),
-        ("max_model_age", 0), ("max_gap", 0), ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
+        ("max_model_age", 0), ("max_gap", 0), ("stamp", ""), ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
         ("stop_loss", ""), ("take_profit", ""), ("trailing", ""), ("journal", ""),
     )
 
@@ -65,7 +66,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         if not self.p.checkpoint:
             return LineSignal(data, self.p.enter, self.p.exit)
         path = self.p.checkpoint.replace("{name}", name)
-        indicator = DirectionProbability(data, checkpoint=path, max_gap=self.p.max_gap)  # type: ignore[call-arg]
+        serving = {"checkpoint": path, "max_gap": self.p.max_gap, "stamp": self.p.stamp}
+        indicator = DirectionProbability(data, **serving)  # type: ignore[call-arg]
         return ModelSignal(indicator, self.p.enter, self.p.exit)
 
     def start(self) -> None:

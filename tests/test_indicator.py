@@ -115,6 +115,13 @@ def test_what_is_no_feed_of_bars_is_refused(bars: pd.DataFrame, checkpoint_path:
         cerebro.run()
 
 
+def test_a_stamp_that_is_neither_open_nor_close_is_refused(bars: pd.DataFrame, checkpoint_path: str) -> None:
+    cerebro = host(feed(bars))
+    cerebro.addstrategy(Shown, checkpoint=checkpoint_path, stamp="middle")
+    with pytest.raises(ValueError, match="`stamp` must be 'open', 'close' or '', got 'middle'"):
+        cerebro.run()
+
+
 def test_an_indicator_without_a_checkpoint_is_refused(bars: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="`checkpoint` must name a file or a folder, got ''"):
         shown(host(feed(bars)), "")

@@ -19,6 +19,7 @@ TOLERANCE = 1e-6
 COUNT = 230
 BARS = random_bars(COUNT)
 LIMITS = {"enter": 0.5, "exit": 0.5}
+RULES: dict[Any, Any] = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,7 @@ def weekly(cerebro: Any) -> None:
 
 
 def slower(cerebro: Any) -> None:
-    rules = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
-    cerebro.adddata(feed(BARS.resample("3D").agg(rules), "slower", timeframe=bt.TimeFrame.Weeks))
+    cerebro.adddata(feed(BARS.resample("3D").agg(RULES), "slower", timeframe=bt.TimeFrame.Weeks))
 
 
 def shorter(cerebro: Any) -> None:
@@ -98,8 +98,7 @@ def test_every_clock_computes_the_feature_rows_of_training_bit_for_bit(path: str
 
 def weeks(bars: pd.DataFrame) -> pd.DataFrame:
     """Whole weeks from Monday to Sunday, stamped by their last day."""
-    rules = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
-    return bars.resample("W-SUN").agg(rules)
+    return bars.resample("W-SUN").agg(RULES)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +142,28 @@ def test_a_resampled_feed_shows_the_probabilities_of_its_own_bars(
     expected = weekly_model.probabilities(weeks(days)).to_numpy()
     assert np.abs(series(strategy.values, 175)[149:] - expected).max() < TOLERANCE
     assert strategy.calls > 1_000  # many calls for each of the 175 bars
+
+
+@pytest.fixture(scope="module")
+def half_hours() -> pd.DataFrame:
+    """Stamped by their close, as Backtrader takes the bars that it resamples to be."""
+    return random_bars(4 * 175, seed=6, start="2024-01-01 00:30", freq="30min")
+
+
+@pytest.mark.parametrize("stamp, label", [("open", "left"), ("close", "right")])
+@pytest.mark.parametrize("compose", ["resampledata", "replaydata"])
+def test_bars_made_within_the_day_are_stamped_as_in_training(
+    half_hours: pd.DataFrame, tmp_path: Path, stamp: str, label: Any, compose: str,
+) -> None:
+    bars = half_hours.resample("2h", label=label, closed="right").agg(RULES)
+    checkpoint = random_checkpoint(bars, seed=3, stamp=stamp)
+    checkpoint.save(tmp_path / "a.ckpt")
+    cerebro = host()
+    source = feed(half_hours, timeframe=bt.TimeFrame.Minutes, compression=30)
+    getattr(cerebro, compose)(source, timeframe=bt.TimeFrame.Minutes, compression=120)
+    cerebro.addstrategy(Shown, checkpoint=str(tmp_path / "a.ckpt"), stamp="close" if compose == "replaydata" else "")
+    values = series(cerebro.run()[0].values, 175)
+    assert np.abs(values[149:] - checkpoint.probabilities(bars).to_numpy()).max() < TOLERANCE
 
 
 @pytest.mark.slow
