@@ -8,7 +8,6 @@ from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from backtests.bootstrap import Interval
-from backtests.reliability import Reliability, reliability
 from backtests.results import Results
 from backtests.rivals import HOLD
 from model.metrics import bar_returns, drawdown
@@ -17,7 +16,6 @@ OURS, THEIRS, GOOD, BAD = "#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f"
 GRID, BORDER, BAND = "rgba(128,128,128,.22)", "rgba(128,128,128,.55)", "rgba(128,128,128,.25)"
 Rows = TypeVar("Rows", pd.Series, pd.DataFrame)
 MOST_POINTS = 2_500  # of a line: more than a screen has, and the file stays small
-FEWEST_CALIBRATED = 100
 
 
 def equity_chart(results: Results) -> go.Figure:
@@ -101,7 +99,7 @@ def rolling_chart(results: Results) -> go.Figure:
 def calibration_chart(results: Results) -> go.Figure:
     """How often "up" came true where it was said, with the band in which exact probabilities would lie."""
     figure = _figure('"up" came true', height=380)
-    found = calibration(results)
+    found = results.calibration
     if found is None:
         return figure
     said = [part.probability for part in found.bins]
@@ -113,14 +111,6 @@ def calibration_chart(results: Results) -> go.Figure:
     figure.update_xaxes(title="said: probability of up, in bins of equal mass", tickformat=".1%")
     figure.update_yaxes(tickformat=".0%")
     return figure
-
-
-def calibration(results: Results) -> Reliability | None:
-    """Return the calibration over all folds; None for too few forecasts."""
-    said = np.isfinite(results.decisions.probability)
-    if said.sum() < FEWEST_CALIBRATED:
-        return None
-    return reliability(results.decisions.labels[said], results.decisions.probability[said])
 
 
 def rivals_chart(results: Results) -> go.Figure:
@@ -143,9 +133,23 @@ def _points(found: Sequence[Interval], figure_of: Callable[[Interval], float]) -
     return [1e4 * figure_of(each) for each in found]
 
 
+def importance_chart(results: Results) -> go.Figure:
+    """How much the log loss on validation grows without each group of features, the mean and each fold."""
+    table = results.importance
+    table = table.loc[table.mean(axis=1).sort_values().index]
+    order = list(table.index)
+    figure = _figure("", height=90 + 30 * len(order))
+    figure.add_bar(x=table.mean(axis=1), y=order, orientation="h", name="mean", marker_color=OURS, opacity=0.65)
+    for fold in table:
+        figure.add_scatter(x=table[fold], y=order, mode="markers", name=f"fold {fold}", showlegend=False,
+                           marker={"color": THEIRS, "size": 5})
+    figure.update_xaxes(title="growth of the log loss on validation; dots: folds")
+    return figure.update_layout(hovermode="closest", showlegend=False)
+
+
 CHARTS: dict[str, Callable[[Results], go.Figure]] = {
     "equity": equity_chart, "drawdown": drawdown_chart, "forecasts": forecast_chart, "rivals": rivals_chart,
-    "distribution": distribution_chart, "rolling": rolling_chart, "calibration": calibration_chart,
+    "distribution": distribution_chart, "rolling": rolling_chart, "calibration": calibration_chart, "importance": importance_chart,
 }
 
 

@@ -16,9 +16,10 @@ import strategy_plugin
 from model.bars import digest_bars
 from model.checkpoint import library_versions
 
-# The rooms of ours, beside all of model, that a fold's model and thresholds depend on.
-ROOMS = (Path(str(backtests.__file__)).with_name("walk_forward.py"), Path(str(backtests.__file__)).with_name("thresholds.py"),
-         Path(str(backtests.__file__)).with_name("positions.py"), Path(str(strategy_plugin.__file__)).with_name("decision.py"))
+# The rooms, beside all of model, that a fold's result depends on.
+NAMES = ("walk_forward", "thresholds", "positions", "importance")
+ROOMS = (*(Path(str(backtests.__file__)).with_name(f"{name}.py") for name in NAMES),
+         Path(str(strategy_plugin.__file__)).with_name("decision.py"))
 
 
 @cache

@@ -1,16 +1,16 @@
 """The report: one self-contained HTML page, made by a template from the same figures that the files hold."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import plotly.offline
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from plotly import graph_objects as go
 
-from backtests.charts import CHARTS, calibration
+from backtests.charts import CHARTS
 from backtests.results import Results, describe_data, describe_settings
 from backtests.tables import FORECASTS, MONEY, shown
 from model.checkpoint import library_versions
@@ -83,16 +83,11 @@ def _cost_grid(results: Results) -> Grid:
 
 
 def _month_grid(results: Results) -> Grid:
-    """Return by year and month what the strategy's equity gained."""
-    equity = results.strategy.equity
-    stamps = pd.DatetimeIndex(equity.index)
-    ends = equity.groupby([stamps.year, stamps.month]).last()
-    gains = ends / ends.shift(fill_value=float(equity.iloc[0])) - 1
     rows = []
-    for year in stamps.year.unique():
-        months = gains.loc[year]
-        by_month = [shown(months.get(month), "+.1%") for month in range(1, len(MONTHS) + 1)]
-        rows.append([str(year), *by_month, f"{(1 + months).prod() - 1:+.1%}"])
+    for year, months in results.months.groupby("year"):
+        gains = dict(zip(months["month"], months["return"]))
+        by_month = [shown(gains.get(month), "+.1%") for month in range(1, len(MONTHS) + 1)]
+        rows.append([str(year), *by_month, f"{prod(1 + gain for gain in gains.values()) - 1:+.1%}"])
     return Grid(["", *MONTHS, "year"], rows)
 
 
@@ -127,7 +122,7 @@ def _tests(results: Results) -> dict[str, str]:
 
 
 def _calibration_words(results: Results) -> str:
-    found = calibration(results)
+    found = results.calibration
     if found is None:
         return "Too few forecasts to judge their calibration."
     return (f"Expected calibration error {found.error:.3f}; exact probabilities would show {found.error_by_chance:.3f} by chance, "

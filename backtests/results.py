@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from backtests.decisions import Decisions, gather
 from backtests.evidence import Evidence, Trials, weigh
 from backtests.picture import draw
+from backtests.reliability import Reliability, reliability
 from backtests.rivals import learner_probabilities
 from backtests.scoring import fold_table, forecast_scores
 from backtests.simulation import Account, Costs, Simulation, simulate_hold
@@ -21,12 +23,13 @@ from backtests.walk_forward import FoldModel, FoldPlan, predictions, trade
 from model.bars import digest_bars
 from model.checkpoint import library_versions
 from model.files import write_atomically
-from model.intervals import bar_interval, bars_per_year
+from model.intervals import bar_interval, yearly_bars
 from model.metrics import drawdown
 from model.training import TrainConfig
 
 # The files that write_results leaves, and with them the checkpoints.
-FILES = ("summary.json", "folds.csv", "equity.csv", "trades.csv", "predictions.csv", "equity.png")
+FILES = ("summary.json", "folds.csv", "equity.csv", "months.csv", "trades.csv", "predictions.csv", "equity.png")
+FEWEST_CALIBRATED = 100  # forecasts
 VERSION = 1  # of summary.json: raised when an entry changes its name or meaning
 
 
@@ -80,7 +83,7 @@ class Results:
     @cached_property
     def folds(self) -> pd.DataFrame:
         """One row per fold and one in total."""
-        return fold_table(self.models, self.predictions, self.strategy, self.hold, bars_per_year(self._stamps))
+        return fold_table(self.models, self.predictions, self.strategy, self.hold, yearly_bars(self.bars))
 
     @property
     def equity(self) -> pd.DataFrame:
@@ -88,6 +91,27 @@ class Results:
         return pd.DataFrame({
             "equity": self.strategy.equity, "drawdown": drawdown(self.strategy.equity.to_numpy()),
             "buy_and_hold": self.hold.equity, "position": self.strategy.position, "probability": self.strategy.probability})
+
+    @property
+    def months(self) -> pd.DataFrame:
+        """What the strategy's equity gained in each month: columns year, month and return."""
+        equity = self.strategy.equity
+        stamps = pd.DatetimeIndex(equity.index)
+        ends = equity.groupby([stamps.year.rename("year"), stamps.month.rename("month")]).last()
+        return (ends / ends.shift(fill_value=float(equity.iloc[0])) - 1).rename("return").reset_index()
+
+    @property
+    def importance(self) -> pd.DataFrame:
+        """How much each fold's log loss on validation grows without a group of features: a row per group, a column per fold."""
+        return pd.DataFrame({str(model.fold.number): dict(model.importance) for model in self.models if model.importance})
+
+    @cached_property
+    def calibration(self) -> Reliability | None:
+        """The calibration over all folds; None for too few forecasts."""
+        said = np.isfinite(self.decisions.probability)
+        if said.sum() < FEWEST_CALIBRATED:
+            return None
+        return reliability(self.decisions.labels[said], self.decisions.probability[said])
 
     @property
     def _stamps(self) -> pd.DatetimeIndex:
@@ -122,10 +146,11 @@ def write_results(folder: Path, results: Results) -> None:
     """Write every file but the checkpoints; each appears whole or not at all."""
     write_atomically(folder / "folds.csv", _csv(results.folds))
     write_atomically(folder / "predictions.csv", _csv(results.predictions))
+    write_atomically(folder / "months.csv", _csv(results.months))
     write_atomically(folder / "trades.csv", _csv(results.strategy.trades))
     write_atomically(folder / "equity.csv", _csv(results.equity.reset_index()))
     write_atomically(folder / "equity.png", draw(results.equity, results.borders, results.title))
-    write_atomically(folder / "summary.json", (json.dumps(summary(results), indent=2) + "\n").encode())
+    write_atomically(folder / "summary.json", (json.dumps(summary(results), indent=2, allow_nan=False) + "\n").encode())
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
@@ -147,6 +172,8 @@ def summary(results: Results) -> dict[str, Any]:
         "best_possible": results.best,
         "folds": rows[:-1],
         "evidence": asdict(results.evidence),
+        "calibration": asdict(results.calibration) if results.calibration else None,
+        "importance": {str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()},
         "versions": library_versions(),
     }
 
@@ -161,7 +188,7 @@ def describe_data(bars: pd.DataFrame) -> dict[str, Any]:
     """Return what the bars are, with a digest that tells whether two runs had the same."""
     stamps = pd.DatetimeIndex(bars.index)
     return {"instrument": bars.attrs.get("instrument"), "bars": len(bars), "first": str(stamps[0]), "last": str(stamps[-1]),
-            "bar_interval": str(bar_interval(stamps)), "bars_per_year": bars_per_year(stamps), "sha256": digest_bars(bars)}
+            "bar_interval": str(bar_interval(stamps)), "bars_per_year": yearly_bars(bars), "sha256": digest_bars(bars)}
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

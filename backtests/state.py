@@ -2,7 +2,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +70,16 @@ class RunState:
         record = _read(self._record(fold))
         if not record or record["key"] != key:
             return None
-        choice = Choice(**record["choice"])
-        if record["digest"] is None:
-            return FoldModel(fold, None, choice, record["reason"])
-        return self._loaded(FoldModel(fold, None, choice).name, fold, choice, record["digest"])
+        model = FoldModel(fold, None, Choice(**record["choice"]), record["reason"], record["importance"])
+        return model if record["digest"] is None else self._with_checkpoint(model, record["digest"])
 
     def keep(self, model: FoldModel, key: str) -> None:
         """Save a fold's checkpoint, then the record that makes it count."""
         if model.checkpoint:
             model.checkpoint.save(self.checkpoints / model.name)
         digest = model.checkpoint.digest if model.checkpoint else None
-        _write(self._record(model.fold), {"key": key, "digest": digest, "reason": model.reason, "choice": asdict(model.choice)})
+        _write(self._record(model.fold), {"key": key, "digest": digest, "reason": model.reason, "choice": asdict(model.choice),
+                                          "importance": dict(model.importance)})
 
     def sweep(self, models: Sequence[FoldModel]) -> None:
         """Remove the checkpoints and records of folds that these models do not have."""
@@ -90,12 +89,12 @@ class RunState:
             if path.name not in kept | recorded:
                 path.unlink()
 
-    def _loaded(self, name: str, fold: Fold, choice: Choice, digest: str) -> FoldModel | None:
+    def _with_checkpoint(self, model: FoldModel, digest: str) -> FoldModel | None:
         try:
-            checkpoint = Checkpoint.load(self.checkpoints / name)
+            checkpoint = Checkpoint.load(self.checkpoints / model.name)
         except CheckpointError:
             return None
-        return FoldModel(fold, checkpoint, choice) if checkpoint.digest == digest else None
+        return replace(model, checkpoint=checkpoint) if checkpoint.digest == digest else None
 
     def _record(self, fold: Fold) -> Path:
         return self._records / f"fold-{fold.number:02d}.json"

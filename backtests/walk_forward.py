@@ -1,6 +1,6 @@
 """Walk-forward: lay the folds, train a model for each on its own past, and collect what each said in its test block."""
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
+from backtests.importance import importance
 from backtests.simulation import BASIS_POINT, Account, Costs, Simulation, simulate
 from backtests.thresholds import Choice, Search, with_thresholds
 from model.bars import require_bars
@@ -84,12 +85,13 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldModel:
-    """What a fold's training gave: a checkpoint and how its thresholds were chosen, or why there is none."""
+    """What a fold's training gave: a checkpoint, how its thresholds were chosen and what it looks at, or why there is none."""
 
     fold: Fold
     checkpoint: Checkpoint | None
     choice: Choice = Choice()
     reason: str = ""
+    importance: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -135,7 +137,8 @@ def train_fold(fold: Fold, past: pd.DataFrame, config: TrainConfig, search: Sear
         checkpoint = fit(past, config, partial(on_epoch, fold.number) if on_epoch else None)
     except OneClassError as error:
         return FoldModel(fold, None, reason=str(error))
-    return FoldModel(fold, *with_thresholds(checkpoint, past, search))
+    checkpoint, choice = with_thresholds(checkpoint, past, search)
+    return FoldModel(fold, checkpoint, choice, importance=importance(checkpoint, past))
 
 
 def predictions(bars: pd.DataFrame, models: Sequence[FoldModel], config: TrainConfig) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from makers import random_bars, random_checkpoint
 from plotly.offline import get_plotlyjs
 
 from backtests.charts import CHARTS, MOST_POINTS, thinned
+from backtests.importance import groups
 from backtests.report import REPORT, render, write_report
 from backtests.results import Settings, evaluate
 from backtests.simulation import Account, Costs
@@ -48,8 +49,9 @@ def market_bars():
 
 @pytest.fixture(scope="module")
 def results(market_bars, tmp_path_factory):
-    models = [FoldModel(fold, random_checkpoint(market_bars, market_bars.index[fold.test], seed=fold.number, enter=0.55))
-              for fold in lay_folds(market_bars, PLAN, CONFIG)]
+    looks = dict.fromkeys(groups(), 0.01)
+    models = [FoldModel(fold, random_checkpoint(market_bars, market_bars.index[fold.test], seed=fold.number, enter=0.55),
+                        importance=looks) for fold in lay_folds(market_bars, PLAN, CONFIG)]
     folder = save(models, tmp_path_factory.mktemp("checkpoints"))
     return evaluate(market_bars, models, folder, Settings(PLAN, CONFIG, Account(), Costs()))
 
@@ -149,7 +151,7 @@ def test_a_browser_shows_every_chart_readably(folder, width, scheme, dark):
     assert contrast(found["text"], found["page"]) > 7 and (brightness(found["page"]) < 0.1) == dark
 
 
-PLACES = ("equity", "drawdown", "rivals", "forecasts", "distribution", "rolling", "calibration")
+PLACES = ("equity", "drawdown", "rivals", "forecasts", "distribution", "rolling", "calibration", "importance")
 
 
 def test_every_chart_has_its_place_in_the_page(page):

@@ -15,7 +15,8 @@ from backtests.tables import tables
 from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
 from model.training import TrainConfig
 
-KEYS = ["version", "verdict", "data", "settings", "total", "best_possible", "folds", "evidence", "versions"]
+KEYS = ["version", "verdict", "data", "settings", "total", "best_possible", "folds", "evidence", "calibration", "importance",
+        "versions"]
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig())
 
@@ -54,6 +55,7 @@ def test_the_same_results_give_the_same_bytes(folder, results, tmp_path):
 @pytest.mark.parametrize("name, columns", [
     ("predictions.csv", ["decided_at", "opens_at", "known_at", "probability", "label", "checkpoint"]),
     ("equity.csv", ["date", "equity", "drawdown", "buy_and_hold", "position", "probability"]),
+    ("months.csv", ["year", "month", "return"]),
     ("trades.csv", ["direction", "decided_at", "opened_at", "closed_at", "bars", "size", "entry_price", "exit_price", "gross",
                     "costs", "net", "return"]),
 ])

@@ -21,13 +21,14 @@ def state(tmp_path):
 
 @pytest.fixture
 def model(bars):
-    return FoldModel(FOLD, random_checkpoint(bars, bars.index[200]), CHOICE)
+    return FoldModel(FOLD, random_checkpoint(bars, bars.index[200]), CHOICE, importance={"trend": 0.01})
 
 
 def test_a_kept_fold_is_found_by_its_key(state, model):
     state.keep(model, "key")
     found = state.finished(FOLD, "key")
     assert found.checkpoint.digest == model.checkpoint.digest and found.choice == CHOICE
+    assert found.importance == model.importance
 
 
 def test_a_fold_without_a_model_is_found_too(state):
