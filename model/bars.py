@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
-from model.columns import NamedCells, did_you_mean, name_columns
+from model.columns import NamedCells, did_you_mean, name_columns, without_empty_rows
 from model.dialects import table_of
 from model.faults import COLUMNS, PRICES, BarsError, BarsWarning, Findings, bar_faults, find_broken_bars
 from model.intervals import bar_interval, bars_per_year
@@ -101,9 +101,10 @@ def _check_arguments(timezone: str | None, stamp: str, decimal: str | None, on_m
 def _sound_rows(named: NamedCells, findings: Findings, *, timezone: str | None, date_format: str | None, decimal: str | None,
                 adjust: bool, on_missing: str) -> tuple[pd.DataFrame, str | None]:
     """Return rows in time order that break no rule, and their time zone; refuse all that is wrong together."""
+    named = without_empty_rows(named, findings)
     places = pd.Series(named.places)
     stamps = read_stamps(named.cells["date"], named.cells.get("time"), places, date_format, findings)
-    wall, zone = settled(stamps, timezone, findings)
+    wall, zone = settled(stamps, timezone, places, findings)
     columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
     numbers, unread = read_numbers(columns, places, decimal, findings)
     rows = pd.DataFrame({"stamp": wall, "place": places, "volume": np.nan} | numbers)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.faults import COLUMNS, PRICES, Findings
+from model.faults import COLUMNS, PRICES, Findings, count
 from model.numbers import is_missing, text
 
 # Names in order of preference: "close" beside "price" is the close. They are compared without case, signs and brackets.
@@ -219,6 +219,21 @@ def _one_symbol(table: Table, positions: Mapping[str, int], ticker: str | None, 
     name = table.names[positions["ticker"]][0]
     chosen = _choose(several, ticker, f"column {name!r}", findings)
     return (table.chosen((words == chosen).to_numpy(dtype=bool)) if len(several) > 1 else table), chosen
+
+
+def without_empty_rows(named: NamedCells, findings: Findings) -> NamedCells:
+    """Drop rows that hold nothing at all, as a frame has them of a file's empty lines."""
+    empty = is_missing(text(named.cells["date"]))
+    if not empty.any():
+        return named
+    for cells in named.cells.values():
+        empty[empty] = is_missing(text(cells[empty]))
+    if not empty.any() or empty.all():
+        return named
+    first = f"{findings.unit} {named.places[empty][0]}"
+    findings.note(f"dropped {count(int(empty.sum()), 'row')} without anything in them (first: {first}).")
+    kept = {meaning: column[~empty].reset_index(drop=True) for meaning, column in named.cells.items()}
+    return replace(named, cells=kept, places=named.places[~empty])
 
 
 def _require_columns(positions: Mapping[str, int], fields: Sequence[str | None], table: Table, findings: Findings) -> None:

@@ -45,7 +45,7 @@ def read_numbers(columns: Mapping[str, pd.Series], places: pd.Series, decimal: s
     words = {name: text(cells) for name, cells in columns.items() if name not in numbers}
     if words and (decimal or not all(_all_plain(cells) for cells in words.values())):
         words = {name: _without_ornament(cells, name) for name, cells in words.items()}
-        sign = decimal or _proven_decimal(words, findings)
+        sign = decimal or _proven_decimal(words, places, findings)
         words = {name: _with_point(cells, sign) for name, cells in words.items()}
     unread = np.zeros(len(places), dtype=bool)
     for name, cells in words.items():
@@ -83,23 +83,31 @@ def _written_out(words: pd.Series) -> pd.Series:
     return words
 
 
-def _proven_decimal(words: Mapping[str, pd.Series], findings: Findings) -> str:
+def _proven_decimal(words: Mapping[str, pd.Series], places: pd.Series, findings: Findings) -> str:
     """Return the decimal sign that the cells prove; refuse if they prove both or leave it open."""
     cells = pd.concat(list(words.values()), ignore_index=True)
     signed = cells[cells.str.contains(",", regex=False) | (cells.str.count(r"\.") > 1)]
     dotted = cells[cells.str.contains(".", regex=False)]
     proof = {sign: _first(pd.concat([signed, dotted]), _decimal_pattern(sign)) for sign in ".,"}
     if proof["."] and proof[","]:
-        findings.refuse(f"the decimal sign is a point in {proof['.']!r} and a comma in {proof[',']!r}. "
-                        "Export again with one number format.")
+        point, comma = (_cited(proof[sign], words, places, findings) for sign in ".,")
+        findings.refuse(f"the decimal sign is a point in {point} and a comma in {comma}. Export again with one number format.")
     for sign, example in proof.items():
         if example:
             return sign
     undecided = _first(signed, r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?")
     if undecided:
-        findings.refuse(f"numbers such as {undecided!r} are ambiguous: decimal comma or thousands? "
+        cited = _cited(undecided, words, places, findings)
+        findings.refuse(f"numbers such as {cited} are ambiguous: decimal comma or thousands? "
                         "Pass decimal=',' or decimal='.'.")
     return "."
+
+
+def _cited(word: str, words: Mapping[str, pd.Series], places: pd.Series, findings: Findings) -> str:
+    """Return the word with the line and the column where it first stands."""
+    rows = {name: np.flatnonzero(cells.eq(word).to_numpy(dtype=bool)) for name, cells in words.items()}
+    name = min((name for name in rows if len(rows[name])), key=lambda name: int(rows[name][0]))
+    return f"{word!r} ({findings.unit} {places.iloc[rows[name][0]]}, column {name!r})"
 
 
 def _decimal_pattern(sign: str) -> str:

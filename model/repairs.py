@@ -7,11 +7,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from numpy.typing import NDArray
+
 from model.faults import COLUMNS, PRICES, Findings, Mask, count, day, rounding_miss
 from model.intervals import DAY, Change, bar_interval, spacing_change, spoken
 
 LONGEST_GAP = pd.Timedelta(days=3 * 365)
 NOTED_GAP = pd.Timedelta(days=15)
+GRID = pd.Timedelta(hours=1)  # bars may shift by whole hours, as clocks do
 
 
 def drop_rows_without_prices(rows: pd.DataFrame, on_missing: str, unread: Mask, findings: Findings) -> pd.DataFrame:
@@ -133,7 +136,7 @@ def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     last, usual = steps[-1], bar_interval(pd.DatetimeIndex(stamps)).to_timedelta64()
     midnight = (stamps.dt.normalize() == stamps).to_numpy()
     early = bool(last > np.timedelta64(0) and last < 0.95 * usual and (steps[:-1] >= 0.95 * usual).all())
-    if early or (midnight[:-1].all() and not midnight[-1]):
+    if early or _is_off_grid(steps, usual) or (midnight[:-1].all() and not midnight[-1]):
         again = f" a second bar for {day(stamps.iloc[-1].normalize())}" if usual >= DAY and early else " off the grid of the others"
         findings.note(f"the last row, {day(stamps.iloc[-1])} ({findings.unit} {rows['place'].iloc[-1]}), is{again} "
                       "(an unfinished session?); dropped.")
@@ -141,11 +144,22 @@ def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     return rows
 
 
+def _is_off_grid(steps: NDArray[np.timedelta64], usual: np.timedelta64) -> bool:
+    """Return whether only the last step leaves the grid of bars, as the clock of an unfinished bar after a gap does."""
+    if usual <= np.timedelta64(0):
+        return False
+    odd = steps % min(usual, GRID.to_timedelta64()) != np.timedelta64(0)
+    return bool(odd[-1] and not odd[:-1].any())
+
+
 def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
     """Refuse two frequencies or days with two bars, and gaps of years; note gaps that no holiday explains."""
     index = pd.DatetimeIndex(rows["stamp"].dropna().drop_duplicates())
     if len(index) < 3:
         return
+    if index[0] > pd.Timestamp.now() + DAY:
+        first = findings.place(rows.dropna(subset="stamp").iloc[0])
+        findings.fault(f"all dates lie in the future (first {first}): another century, or another unit of epochs? Repair them.")
     change = spacing_change(index)
     if change:
         findings.fault(_change_text(change, index))

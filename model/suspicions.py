@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from model.faults import Findings, Floats, count, day, figure
 from model.intervals import unchanged_stretches
 
-SPLIT_RATIOS = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100], dtype=np.float64)
+SPLIT_RATIOS = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100, 200, 250, 500, 1000], dtype=np.float64)
 SPLIT_TOLERANCE = 0.06  # a day's own move beside the split
 FLAT_BARS = 20
 UNIT_FACTOR = 8.0  # a bar so many times its neighbours is in another unit, or a misprint
 NEIGHBOURS = 21
+JUMP_FACTOR = 4.0  # a close so many times the one before it, and no split, is said
 WICK_FACTOR = 5.0
+SPIKE_FACTOR = 1.5  # a price so far off both its neighbours, and so many usual ranges of a bar, comes back at once
+SPIKE_RANGES = 20
 
 
 class Split(NamedTuple):
@@ -30,7 +33,7 @@ def suspect(bars: pd.DataFrame, findings: Findings) -> None:
     if len(bars) > 1 and (bars["close"] == bars["close"].iloc[0]).all():
         findings.refuse(f"close never changes ({figure(bars['close'].iloc[0])} on all {count(len(bars), 'bar')}): one class, "
                         "nothing to learn. Is it the right column?")
-    for suspicion in (_flat_note, _unit_note, _split_note, _wick_note):
+    for suspicion in (_flat_note, _unit_note, _split_note, _jump_note, _spike_note):
         note = suspicion(bars)
         if note:
             findings.note(note)
@@ -95,7 +98,7 @@ def _isolated(close: Floats) -> NDArray[np.intp]:
 
 def find_splits(bars: pd.DataFrame) -> list[Split]:
     """Return the jumps from close to open and on to the close that are near a whole ratio, and that stay."""
-    keep = np.setdiff1d(np.arange(len(bars)), _isolated(bars["close"].to_numpy()))
+    keep = _lasting(bars)
     opens, closes = bars["open"].to_numpy()[keep], bars["close"].to_numpy()[keep]
     jump = closes[:-1] / opens[1:]
     size = np.maximum(jump, 1 / jump)
@@ -120,12 +123,45 @@ def _split_note(bars: pd.DataFrame) -> str | None:
             f"an unadjusted {kind}?{others} Adjust the data first; the model and the returns take it for a real move.")
 
 
-def _wick_note(bars: pd.DataFrame) -> str | None:
+def _lasting(bars: pd.DataFrame) -> NDArray[np.intp]:
+    """Return the bars whose prices are no passing misprint."""
+    return np.setdiff1d(np.arange(len(bars)), np.union1d(_isolated(bars["close"].to_numpy()), spikes(bars)))
+
+
+def _jump_note(bars: pd.DataFrame) -> str | None:
+    """Say a move to another level that no whole ratio explains: the next open, or the close, is many times the close before."""
+    lasting = _lasting(bars)
+    closes = bars["close"].to_numpy()[lasting]
+    known = [split.position for split in find_splits(bars)]
+    far = np.flatnonzero(np.maximum(closes[1:] / closes[:-1], closes[:-1] / closes[1:]) > JUMP_FACTOR)
+    far = far[~np.isin(lasting[far + 1], known)]
+    if not len(far):
+        return None
+    before, after = closes[far[0]], closes[far[0] + 1]
+    dates = " to ".join(day(bars.index[lasting[position]]) for position in (far[0], far[0] + 1))
+    others = f" ({len(far) - 1} more like it)" if len(far) > 1 else ""
+    return (f"close goes from {figure(before)} to {figure(after)}, {dates}, and stays there{others}: another unit, another "
+            "instrument, or a real move? The model and the returns take it for a real move.")
+
+
+def spikes(bars: pd.DataFrame) -> NDArray[np.intp]:
+    """Return the bars with a price far above, or far below, the closes on both sides: what goes and comes back in one bar."""
+    high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
+    before = pd.Series(close).rolling(5, min_periods=1).median().shift(1).to_numpy()
+    after = pd.Series(close[::-1]).rolling(5, min_periods=1).median().shift(1).to_numpy()[::-1]
+    with np.errstate(over="ignore"):
+        far = max(SPIKE_FACTOR, np.exp(SPIKE_RANGES * np.median(np.log(high) - np.log(low))))
+        return np.flatnonzero((high / far > np.maximum(before, after)) | (low * far < np.minimum(before, after)))
+
+
+def _spike_note(bars: pd.DataFrame) -> str | None:
     body = bars[["open", "close"]].to_numpy()
     high, low = bars["high"].to_numpy(), bars["low"].to_numpy()
-    wild = (high > WICK_FACTOR * body.max(axis=1)) | (low < body.min(axis=1) / WICK_FACTOR)
-    if not wild.any():
+    wicks = np.flatnonzero((high / WICK_FACTOR > body.max(axis=1)) | (low * WICK_FACTOR < body.min(axis=1)))
+    wild = np.setdiff1d(np.union1d(wicks, spikes(bars)), _isolated(bars["close"].to_numpy()))
+    if not len(wild):
         return None
-    first = bars.iloc[int(wild.argmax())]
-    return (f"{count(int(wild.sum()), 'bar')} with a high or low {WICK_FACTOR:g} times off open and close "
-            f"(first {day(first.name)}: high {figure(first['high'])}, low {figure(first['low'])}): a misprint?")
+    first = bars.iloc[wild[0]]
+    return (f"{count(len(wild), 'bar')} with a price far off its neighbours that comes back at once (first {day(first.name)}: open "
+            f"{figure(first['open'])}, high {figure(first['high'])}, low {figure(first['low'])}, close {figure(first['close'])}): "
+            "a misprint?")

@@ -55,8 +55,14 @@ def test_a_time_column_that_lost_its_zeros_is_joined() -> None:
     assert_bars(read_bars(table.assign(**{"<TIME>": HOURLY["date"].dt.strftime("%H%M%S").astype(int)})), HOURLY)
 
 
+def test_rows_without_anything_in_them_are_dropped_and_said() -> None:
+    table = pd.concat([DAILY[:3], DAILY[:2].map(lambda _: None), DAILY[3:]], ignore_index=True)
+    with pytest.warns(BarsWarning, match=r"dropped 2 rows without anything in them \(first: row 3\)"):
+        assert_bars(read_bars(table), DAILY)
+
+
 def test_a_time_column_that_is_no_time_of_day_is_refused() -> None:
-    assert "holds '1420156800', which is no time of day" in refusal(DAILY.assign(time=1420156800))
+    assert "holds '1420156800' (row 0), which is no time of day" in refusal(DAILY.assign(time=1420156800))
 
 
 def test_investing_exports_are_read_silently() -> None:

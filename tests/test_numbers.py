@@ -53,7 +53,7 @@ def test_suffixes_of_volume_are_written_out() -> None:
 def test_three_decimals_after_a_comma_are_ambiguous(tmp_path: Path) -> None:
     yen = spelt(HOURLY, lambda price: f"{price * 100:.3f}".replace(".", ","))
     path = saved(tmp_path, csv_text(yen, sep=";"))
-    assert "are ambiguous: decimal comma or thousands? Pass decimal=',' or decimal='.'" in refusal(path)
+    assert "(line 2, column 'open') are ambiguous: decimal comma or thousands? Pass decimal=',' or decimal='.'" in refusal(path)
     assert read_bars(path, decimal=",")["close"].iloc[0] == pytest.approx(HOURLY["close"].iloc[0] * 100, abs=1e-3)
     assert read_bars(path, decimal=".")["close"].iloc[0] == pytest.approx(HOURLY["close"].iloc[0] * 100_000, abs=1)
 
@@ -61,7 +61,9 @@ def test_three_decimals_after_a_comma_are_ambiguous(tmp_path: Path) -> None:
 def test_two_number_formats_in_one_file_are_refused(tmp_path: Path) -> None:
     mixed = spelt(DAILY, "{:.2f}".format)
     mixed["close"] = mixed["close"].str.replace(".", ",")
-    assert "the decimal sign is a point in" in refusal(saved(tmp_path, csv_text(mixed, sep=";")))
+    said = refusal(saved(tmp_path, csv_text(mixed, sep=";")))
+    assert "the decimal sign is a point in '4687.23' (line 2, column 'open')" in said
+    assert "and a comma in '4686,67' (line 2, column 'close')" in said
 
 
 @pytest.mark.parametrize("word", ["abc", "0x10", "4760 1/4", "12%", "1,2,3", "4_7", "١٢٣", "True", "1.2.3"])

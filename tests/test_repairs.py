@@ -44,6 +44,17 @@ def test_a_running_hour_is_dropped(tmp_path: Path) -> None:
         assert_bars(read_bars(appended(HOURLY, f"{HOURLY['date'].iloc[-1] + pd.Timedelta(minutes=17)}")), HOURLY)
 
 
+def test_a_running_bar_after_a_gap_is_dropped() -> None:
+    table = market(pd.date_range("2017-01-01", periods=300, freq="4h"), 100.0, 0.01, 2)
+    with pytest.warns(BarsWarning, match="the last row, 2017-02-20 01:23:11 .* is off the grid of the others"):
+        assert_bars(read_bars(appended(table, "2017-02-20 01:23:11")), table)
+
+
+def test_dates_that_all_lie_in_the_future_are_refused() -> None:
+    future = market(pd.bdate_range("2168-01-04", periods=300), 4700.0, 0.01, 2)
+    assert "all dates lie in the future (first 2168-01-04, row 0): another century" in refusal(future)
+
+
 def test_an_early_close_in_the_middle_is_no_running_session() -> None:
     table = HOURLY.drop(index=[250, 251, 252])
     assert_bars(read_bars(table), table)

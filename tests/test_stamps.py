@@ -1,4 +1,5 @@
 """Stamps: dates of any form, the order of day and month by proof, epochs by their size."""
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,23 @@ HOURS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M", "%Y-%m-%d 
 @pytest.mark.parametrize("form", DAYS)
 def test_days_of_any_form_are_read(form: str, tmp_path: Path) -> None:
     assert_bars(read_bars(saved(tmp_path, dated(DAILY, form))), DAILY)
+
+
+FOREIGN = {
+    ".NET ticks": lambda stamp: stamp.value // 100 + 621_355_968_000_000_000,
+    "Windows file time": lambda stamp: stamp.value // 100 + 116_444_736_000_000_000,
+}
+
+
+@pytest.mark.parametrize("write", FOREIGN.values(), ids=FOREIGN)
+def test_other_clocks_are_not_taken_for_nanoseconds(write: Callable[[pd.Timestamp], int]) -> None:
+    assert "it looks like .NET ticks or a Windows file time" in refusal(DAILY.assign(date=DAILY["date"].map(write)))
+
+
+def test_dates_turned_by_a_spreadsheet_are_refused(tmp_path: Path) -> None:
+    turned = DAILY["date"].dt.strftime("%Y-%d-%m").where(DAILY["date"].dt.day <= 12, DAILY["date"].dt.strftime("%d/%m/%Y"))
+    said = refusal(saved(tmp_path, DAILY.assign(date=turned)))
+    assert "look like '13/01/2015' (line 9), all others like '2015-02-01' (line 2): a spreadsheet took their day" in said
 
 
 @pytest.mark.parametrize("form", HOURS)

@@ -41,8 +41,14 @@ SUSPECTED = {
     "pounds and pence": (scaled(DAILY, slice(50, 51), 0.01), r"1 bar about 1/\d+(\.\d)? of their neighbours \(first 2015-03-13\)"),
     "a halt": (halted(DAILY, 100, 140), "price unchanged for 40 bars from 2015-05-22 to 2015-07-16"),
     "two halts": (halted(halted(DAILY, 100, 140), 200, 230), "price unchanged for 40 bars .* the longest of 2 constant stretches"),
+    "a split of a thousand": (scaled(DAILY, slice(150, None), 0.001), "an unadjusted 1000:1 split"),
+    "another level": (scaled(DAILY, slice(150, None), 37), r"close goes from [\d.]+ to [\d.]+, 2015-07-30 to 2015-07-31"),
     "a misprinted high": (wild(DAILY, 5, high=47000.0),
-                          "1 bar with a high or low 5 times off open and close .first 2015-01-09: high 47000"),
+                          r"1 bar with a price far off its neighbours .* \(first 2015-01-09: open [\d.]+, high 47000"),
+    "a misprinted first high": (wild(DAILY, 0, high=47000.0), r"1 bar with a price far off .* \(first 2015-01-02"),
+    "a misprinted low": (wild(DAILY, 5, low=2900.0), r"1 bar with a price far off its neighbours .* \(first 2015-01-09"),
+    "a misprinted open": (wild(DAILY, 5, open=47000.0, high=47000.0), r"1 bar with a price far off .*: open 47000"),
+    "a bar twice too high": (scaled(DAILY, slice(5, 6), 2), r"1 bar with a price far off its neighbours .* \(first 2015-01-09"),
 }
 
 
