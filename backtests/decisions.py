@@ -9,7 +9,7 @@ from backtests.positions import Array, directions, net_returns, open_returns
 from backtests.rivals import rule_directions
 from backtests.simulation import BASIS_POINT, Account, Costs, Simulation
 from backtests.walk_forward import FoldModel
-from model.intervals import bars_per_year
+from model.intervals import yearly_bars
 from model.training import TrainConfig
 
 STRATEGY = "strategy"
@@ -61,4 +61,4 @@ def gather(bars: pd.DataFrame, models: Sequence[FoldModel], predictions: pd.Data
         labels=predictions["label"].to_numpy(float)[known], probability=predictions["probability"].to_numpy(float)[known],
         moves=moves[known], strategy=held[known], rivals={name: wanted[known] for name, wanted in rivals.items()},
         forecasts={name: values[known] for name, values in said.items()}, cost=costs.per_side * BASIS_POINT,
-        bars_per_year=bars_per_year(pd.DatetimeIndex(bars.index)), horizon=config.horizon)
+        bars_per_year=yearly_bars(bars), horizon=config.horizon)

@@ -1,9 +1,10 @@
 """What all commands share: the options that choose the bars, one clean message at the end, distinct exit codes."""
+import math
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NoReturn
@@ -12,7 +13,8 @@ import pandas as pd
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
-from model.bars import bar_interval, bars_per_year, digest_bars, read_bars
+from model.bars import bar_interval, digest_bars, read_bars
+from model.intervals import session_bars, yearly_bars
 from model.intervals import spoken
 from model.sample import sample_bars
 
@@ -46,9 +48,12 @@ class BarsOptions:
         Scale open, high, low and close by Adj Close / Close.
     on_missing
         Rows that miss some of their prices: "error" refuses the file, "drop" leaves them out.
+    bars_per_year
+        How many bars a year of this market has, for annualised figures; default: as the stamps show.
     """
 
     data: Path | None = None
+    _: KW_ONLY
     instrument: str | None = None
     timezone: str | None = None
     stamp: Literal["open", "close"] = "open"
@@ -58,6 +63,11 @@ class BarsOptions:
     columns: dict[str, str] | None = None
     adjust: bool = False
     on_missing: Literal["error", "drop"] = "error"
+    bars_per_year: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.bars_per_year is not None and not 0 < self.bars_per_year < math.inf:
+            raise ValueError(f"`bars_per_year` must be a number above 0, got {self.bars_per_year:g}.")
 
     @property
     def instrument_name(self) -> str:
@@ -66,10 +76,15 @@ class BarsOptions:
 
     def read(self, minimum_bars: int | None = None) -> pd.DataFrame:
         """Return the bars; BarsError where they cannot be used."""
-        if self.data is None:
-            return sample_bars()
-        chosen = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "data"}
-        return read_bars(self.data, **(chosen | {"instrument": self.instrument_name}), minimum_bars=minimum_bars)
+        bars = sample_bars() if self.data is None else self._read_file(self.data, minimum_bars)
+        if self.bars_per_year:
+            bars.attrs["bars_per_year"] = self.bars_per_year
+        return bars
+
+    def _read_file(self, path: Path, minimum_bars: int | None) -> pd.DataFrame:
+        names = {field.name for field in fields(self)} - {"data", "bars_per_year"}
+        chosen = {name: getattr(self, name) for name in names} | {"instrument": self.instrument_name}
+        return read_bars(path, **chosen, minimum_bars=minimum_bars)
 
 
 def describe_bars(bars: pd.DataFrame) -> str:
@@ -77,7 +92,7 @@ def describe_bars(bars: pd.DataFrame) -> str:
     index = pd.DatetimeIndex(bars.index)
     first, last = (str(stamp).removesuffix(" 00:00:00") for stamp in (index[0], index[-1]))
     return (f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} from {first} to {last}, "
-            f"{bars_per_year(index):g} bars per year, sha256 {digest_bars(bars)[:12]}")
+            f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, sha256 {digest_bars(bars)[:12]}")
 
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)

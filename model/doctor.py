@@ -11,11 +11,11 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from model.bars import bar_interval, bars_per_year, digest_bars
+from model.bars import bar_interval, digest_bars
 from model.command import BarsOptions, run
 from model.faults import count, day
 from model.features import LOOKBACK
-from model.intervals import session_bars, spoken
+from model.intervals import session_bars, spoken, yearly_bars
 from model.settings import TrainConfig
 from model.suspicions import find_splits, flat_stretches
 from model.training import PARTS, TrainingData, prepare
@@ -62,7 +62,7 @@ def describe_file(bars: pd.DataFrame) -> Facts:
         ("span", f"{day(index[0])} to {day(index[-1])}, {spoken(index[-1] - index[0])}"),
         ("bar interval", spoken(interval)),
         ("bars in a usual session", f"{session_bars(index):g}"),
-        ("bars per year", f"{bars_per_year(index):g}"),
+        ("bars per year", f"{yearly_bars(bars):g}"),
         ("time zone, stamp", f"{attrs.get('timezone') or 'not stated'}, a bar's {attrs.get('stamp')}"),
         ("prices", f"{bars['low'].min():.10g} to {bars['high'].max():.10g}"),
         ("sha256", digest_bars(bars)),

@@ -38,6 +38,12 @@ def bars_per_year(index: pd.DatetimeIndex) -> float:
     return weekly * WEEKS_OF_A_YEAR if weekly else _usual_count(index.to_period("D")) * 252
 
 
+def yearly_bars(bars: pd.DataFrame) -> float:
+    """Return the bars of a year that the user states in `bars.attrs`, else those that the stamps show."""
+    stated = bars.attrs.get("bars_per_year")
+    return float(stated) if stated else bars_per_year(pd.DatetimeIndex(bars.index))
+
+
 def session_bars(index: pd.DatetimeIndex) -> float:
     """Return how many bars a usual day of trading has."""
     return _usual_count(index.to_period("D"))

@@ -17,6 +17,7 @@ from cyclopts import App, Parameter
 from model import BarsError, BarsWarning, CheckpointError, TrainingDiverged
 from model.command import BarsOptions, describe_bars, run
 from model.files import OutputError
+from model.intervals import yearly_bars
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,18 @@ def test_the_options_reach_the_reader_of_bars(tmp_path: Path, bars: pd.DataFrame
     pd.testing.assert_frame_equal(read, bars, check_freq=False, check_index_type=False)
 
 
+def test_a_stated_number_of_bars_per_year_goes_before_the_stamps() -> None:
+    bars = BarsOptions(bars_per_year=260).read()
+    assert (yearly_bars(bars), yearly_bars(bars[:500])) == (260.0, 260.0)
+    assert "260 bars per year" in describe_bars(bars)
+
+
+@pytest.mark.parametrize("number", [0, -1, float("inf"), float("nan")])
+def test_an_impossible_number_of_bars_per_year_is_refused(number: float) -> None:
+    with pytest.raises(ValueError, match="`bars_per_year` must be a number above 0, got"):
+        BarsOptions(bars_per_year=number)
+
+
 def test_bars_are_described_by_what_every_result_depends_on(bars: pd.DataFrame) -> None:
     span = "400 bars of 1 day from 2020-01-01 to 2021-02-03"
-    assert describe_bars(bars).startswith(f"bars: {span}, 365 bars per year, sha256 ")
+    assert describe_bars(bars).startswith(f"bars: {span}, 1 a session, 365 bars per year, sha256 ")

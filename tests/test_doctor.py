@@ -32,6 +32,16 @@ def test_a_sound_file_is_described_and_usable(tmp_path: Path, capsys: pytest.Cap
         assert words in printed.out
 
 
+def test_a_second_file_is_no_name_of_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(saved(tmp_path, DAILY), "other.csv") == 2
+    assert "other.csv" in capsys.readouterr().err
+
+
+def test_bars_per_year_can_be_stated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(saved(tmp_path, DAILY), "--bars-per-year", 1234) == 0
+    assert "1234" in capsys.readouterr().out
+
+
 def test_doubts_are_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = DAILY.copy()
     table.loc[150:, PRICES] /= 10
