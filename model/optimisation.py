@@ -3,13 +3,12 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from model.calibration import fit_temperature, log_loss
@@ -46,28 +45,49 @@ def optimise(network: BiLSTMClassifier, training: Loader, validation: Loader, co
 
     training: windows and targets in [0, 1]; validation: windows and labels 0 or 1.
     """
-    optimizer = AdamW(_parameter_groups(network, config), weight_decay=config.weight_decay)
-    scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=PLATEAU)
-    average, best = _Average(network, config.averaging), _Best(config.patience)
+    learner, best = _Learner(network, config), _Best(config.patience)
+    plateau = ReduceLROnPlateau(learner.optimizer, factor=0.5, patience=PLATEAU)
     history: list[Epoch] = []
     for number in range(1, config.max_epochs + 1):
-        rate = optimizer.param_groups[0]["lr"]
-        train_loss, norm = _run_epoch(network, average, training, optimizer, config, number)
-        validation_loss = _validation_loss(average.network, validation, config)
-        best.offer(number, validation_loss, average.network)
-        history.append(Epoch(number, config.max_epochs, train_loss, validation_loss, rate, norm, best.epoch))
+        train_loss, norm = _run_epoch(learner, training, number)
+        validation_loss = _validation_loss(learner.average.network, validation, config)
+        best.offer(number, validation_loss, learner.average.network)
+        history.append(Epoch(number, config.max_epochs, train_loss, validation_loss, learner.rate, norm, best.epoch))
         if on_epoch:
             on_epoch(history[-1])
         if best.exhausted(number):
             break
-        scheduler.step(validation_loss)
+        plateau.step(validation_loss)
     network.load_state_dict(best.weights)
     return history
 
 
-def _parameter_groups(network: BiLSTMClassifier, config: TrainConfig) -> list[dict[str, Any]]:
-    """Return AdamW's groups: the learning rate times what the network asks for a part of its weights."""
-    return [{"params": parameters, "lr": config.learning_rate * share} for share, parameters in network.learning_shares()]
+class _Learner:
+    """The network that learns, what moves its weights, and the average that follows them."""
+
+    def __init__(self, network: BiLSTMClassifier, config: TrainConfig) -> None:
+        self.network, self.config, self.average = network, config, _Average(network, config.averaging)
+        groups = [{"params": weights, "lr": config.learning_rate * share} for share, weights in network.learning_shares()]
+        self.optimizer = AdamW(groups, weight_decay=config.weight_decay)
+        steps = max(config.warm_up, 1)
+        self.warm_up = LinearLR(self.optimizer, 1 / steps, total_iters=steps - 1)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the weights that are not slowed down."""
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
+
+    def step(self, windows: Tensor, targets: Tensor) -> tuple[float, float]:
+        """Learn from one batch; return its loss and the norm of the gradient before clipping, finite or not."""
+        loss = _loss(self.network, windows, targets, self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip))
+        self.optimizer.step()
+        self.average.follow()
+        self.warm_up.step()
+        return loss.item(), norm
 
 
 class _Average:
@@ -101,24 +121,18 @@ class _Best:
         return epoch - self.epoch >= self.patience
 
 
-def _run_epoch(network: nn.Module, average: _Average, loader: Loader, optimizer: AdamW, config: TrainConfig,
-               epoch: int) -> tuple[float, float]:
+def _run_epoch(learner: _Learner, loader: Loader, epoch: int) -> tuple[float, float]:
     """Train on every batch once; return the mean loss and the largest gradient norm before clipping."""
-    network.train()
+    learner.network.train()
     total, largest = 0.0, 0.0
-    for step, (windows, targets) in enumerate(loader, 1):
-        loss = _loss(network, windows, targets, config)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = float(nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip))
+    for number, (windows, targets) in enumerate(loader, 1):
+        rate = learner.rate
+        loss, norm = learner.step(windows, targets)
         # One infinite input leaves the loss finite and turns every weight into NaN in a single step: the norm tells.
-        if not math.isfinite(loss.item()) or not math.isfinite(norm):
-            rate = optimizer.param_groups[0]["lr"]
-            raise TrainingDiverged(f"loss and gradient norm must stay finite, got {loss.item()} and {norm} in epoch {epoch}, "
-                                   f"step {step}, at learning rate {rate:g}. Lower learning_rate or gradient_clip.")
-        optimizer.step()
-        average.follow()
-        total, largest = total + loss.item() * len(targets), max(largest, norm)
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise TrainingDiverged(f"loss and gradient norm must stay finite, got {loss} and {norm} in epoch {epoch}, "
+                                   f"step {number}, at learning rate {rate:g}. Lower learning_rate or gradient_clip.")
+        total, largest = total + loss * len(targets), max(largest, norm)
     return total / len(loader.dataset), largest  # type: ignore[arg-type]
 
 

@@ -26,6 +26,8 @@ class TrainConfig:
         Windows per step, in time order.
     learning_rate
         AdamW's at the start; halved when the validation loss has not improved for 5 epochs.
+    warm_up
+        Steps over which the learning rate rises to its full size.
     weight_decay
         AdamW's decoupled weight decay.
     label_softness
@@ -55,6 +57,7 @@ class TrainConfig:
     validation: float = 0.15
     batch_size: int = 64
     learning_rate: float = 1e-3
+    warm_up: int = 128
     weight_decay: float = 1e-4
     label_softness: float = 1.0
     averaging: float = 0.99
@@ -84,7 +87,7 @@ class TrainConfig:
 
 _RULES: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
     "above 0": (("batch_size", "learning_rate", "max_epochs", "patience", "gradient_clip", "threads"), lambda value: value > 0),
-    "0 or more": (("weight_decay", "label_softness"), lambda value: value >= 0),
+    "0 or more": (("warm_up", "weight_decay", "label_softness"), lambda value: value >= 0),
     "from 0 up to but not including 1": (("averaging",), lambda value: 0 <= value < 1),
     "fp32 or bf16": (("precision",), lambda value: value in ("fp32", "bf16")),
 }

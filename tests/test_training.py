@@ -36,8 +36,8 @@ def losses(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     """Let the validation losses be these, whatever was learnt, and an epoch add 1 to the head's bias."""
     left = iter(values)
 
-    def step(_: Any, average: Any, *__: Any) -> tuple[float, float]:
-        average.network.head.bias += 1
+    def step(learner: Any, *_: Any) -> tuple[float, float]:
+        learner.average.network.head.bias += 1
         return 0.5, 0.0
 
     monkeypatch.setattr(optimisation, "_run_epoch", step)
@@ -99,9 +99,14 @@ def test_training_stops_when_patience_is_exhausted(bars: pd.DataFrame, monkeypat
     assert len(fit(bars, replace(SHORT, max_epochs=5, patience=2)).history) == 4
 
 
+def test_the_learning_rate_rises_step_by_step(bars: pd.DataFrame) -> None:
+    history = fit(bars, replace(SHORT, max_epochs=3, warm_up=12)).history  # 6 steps an epoch
+    assert [entry["learning_rate"] for entry in history] == pytest.approx([7 / 12 * 1e-3, 1e-3, 1e-3])
+
+
 def test_the_learning_rate_falls_when_the_validation_loss_does_not(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     losses(monkeypatch, [0.5] + [0.6] * 8)
-    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=9)).history]
+    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=9, warm_up=0)).history]
     assert rates == [1e-3] * 7 + [5e-4] * 2
 
 
@@ -155,7 +160,8 @@ def test_one_class_is_refused_with_the_counts() -> None:
 
 
 def test_divergence_is_told_with_epoch_step_and_what_to_do(bars: pd.DataFrame) -> None:
-    with pytest.raises(TrainingDiverged, match=r"must stay finite, got .* in epoch 1, step \d+, at learning rate 1e\+30. Lower"):
+    message = r"must stay finite, got nan and nan in epoch 1, step \d, at learning rate [0-9.]+e\+28. Lower learning_rate"
+    with pytest.raises(TrainingDiverged, match=message):
         fit(bars, replace(SHORT, learning_rate=1e30))
 
 
