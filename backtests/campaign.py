@@ -3,8 +3,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 import pandas as pd
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from backtests.cluster import WORKER_DEATHS
 from backtests.fingerprint import key_of
 from backtests.state import RunState
 from backtests.thresholds import Search
@@ -49,7 +49,7 @@ def _insist(train: Callable[[Sequence[Fold]], None], folds: Sequence[Fold], done
         try:
             if waiting := [fold for fold in batch if fold not in done]:
                 train(waiting)
-        except TerminatedWorkerError:
+        except WORKER_DEATHS:
             continue
     if lost := [fold for fold in folds if fold not in done]:
         numbers = ", ".join(str(fold.number) for fold in lost)

@@ -21,6 +21,8 @@ class Journal:
     patience: int
 
     def __call__(self, fold: int, epoch: Epoch) -> None:
+        if not self.path.parent.exists():  # another machine's worker: there is no terminal to show it on
+            return
         line = json.dumps({"fold": fold, "epoch": epoch.epoch, "expected": self._expected(epoch), "loss": epoch.validation_loss})
         with self.path.open("a", encoding="utf-8") as file:  # one short write in append mode: lines never mix
             file.write(line + "\n")

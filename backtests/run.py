@@ -11,6 +11,7 @@ from joblib import cpu_count
 from rich.console import Console
 
 from backtests.campaign import train_all
+from backtests.cluster import workers
 from backtests.control_table import parse_market
 from backtests.evidence import Trials
 from backtests.fingerprint import key_of
@@ -83,6 +84,7 @@ def walk(
     account: Annotated[Account, Parameter(name="*")] = Account(),
     costs: Annotated[Costs, Parameter(name="*")] = Costs(),
     training: Annotated[FoldTraining, Parameter(name="*")] = FoldTraining(),
+    dask: str | None = None,
     ledger: Path | None = None,
     fresh: bool = False,
 ) -> None:
@@ -94,6 +96,9 @@ def walk(
         The folder of the results; default: runs/ and the instrument's name.
     jobs
         Processes that train at the same time; default: one per core. The result does not depend on it.
+    dask
+        The address of a Dask scheduler, like tcp://host:8786, on whose workers the folds are trained with the same result.
+        Epochs are then not shown, and jobs should be the number of workers.
     ledger
         The file that counts the configurations tried on these bars, for the deflated Sharpe ratio; default: one per data
         digest in your user data folder.
@@ -108,7 +113,9 @@ def walk(
         planted = market_options.sample() if market_options.market else None
         bars = planted.bars if planted else bars_options.read()
         book = Ledger(ledger or default_ledger(bars))
-        results = _walk(bars, folder, settings, book, fresh=fresh, jobs=_jobs(jobs), best=planted.probability if planted else None)
+        best = planted.probability if planted else None
+        with workers(dask):
+            results = _walk(bars, folder, settings, book, fresh=fresh, jobs=_jobs(jobs), best=best)
     console.print(tables(results))
     if results.share_found is not None:
         console.print(describe_best(results), soft_wrap=True)

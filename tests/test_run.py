@@ -11,6 +11,7 @@ from backtests.markets import market
 from backtests.report import REPORT
 from backtests.results import FILES
 from backtests.run import app
+from backtests.state import held
 from model.command import run
 
 ROOT = Path(__file__).parents[1]
@@ -100,6 +101,12 @@ def test_a_market_s_best_forecast_stands_beside_ours(tmp_path, capsys):
 def test_an_unknown_market_is_named_with_the_nearest(tmp_path, capfd):
     assert walk("--market", "ecko", "--out", tmp_path, *QUICK) == 2
     assert "echo" in capfd.readouterr().err
+
+
+def test_a_second_run_in_the_folder_leaves_with_its_own_code(bars_file, tmp_path, capfd):
+    with held(tmp_path):
+        assert walk("--data", bars_file, "--out", tmp_path, *QUICK) == 7
+    assert "must not be used by two runs at once" in " ".join(capfd.readouterr().err.split())
 
 
 def test_the_help_says_what_the_costs_are(capsys):

@@ -1,0 +1,55 @@
+import pytest
+from distributed import LocalCluster
+from joblib import Parallel, delayed
+
+from backtests import cluster
+from backtests.cluster import workers
+from backtests.markets import market
+from backtests.simulation import Account, Costs
+from backtests.walk_forward import FoldPlan, lay_folds, train_folds
+from model.training import TrainConfig
+
+PLAN = FoldPlan(folds=2, train_blocks=2)
+CONFIG = PLAN.training(TrainConfig(max_epochs=1))
+SEARCH = PLAN.search(Account(), Costs())
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A cluster of two processes on this machine."""
+    folder = str(tmp_path_factory.mktemp("dask"))
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=folder,
+                      host="127.0.0.1") as found:
+        yield found.scheduler_address
+
+
+def test_a_cluster_trains_the_same_models(address):
+    bars = market("ar1", n_bars=400, seed=1).bars
+    folds = lay_folds(bars, PLAN, CONFIG)
+
+    def digests(jobs):
+        return {model.fold.number: model.checkpoint.digest for model in train_folds(bars, folds, CONFIG, SEARCH, jobs=jobs)}
+
+    here = digests(1)
+    with workers(address):
+        assert digests(2) == here
+
+
+def test_without_an_address_the_work_stays_here():
+    with workers(None):
+        assert Parallel(n_jobs=1)(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
+
+
+def test_without_dask_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(cluster, "distributed", None)
+    with pytest.raises(ValueError, match=r"pip install 'backtrader-bilstm\[dask\]'"):
+        with workers("tcp://127.0.0.1:1"):
+            pass
+
+
+def test_where_nothing_answers_it_says_so(monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_WITHIN", "500ms")
+    message = "`dask` must be the address of a Dask scheduler, like tcp://host:8786, got 'tcp://127.0.0.1:1'"
+    with pytest.raises(ValueError, match=message):
+        with workers("tcp://127.0.0.1:1"):
+            pass
