@@ -107,6 +107,8 @@ def walk(
     """
     if market_options.market and bars_options.data:
         raise ValueError("`data` and `market` exclude each other: a market makes its own bars. Give one of them.")
+    if market_options.market and training.horizon != 1:
+        raise ValueError(f"`horizon` must be 1 with `market`, got {training.horizon}: its best forecast is known for the next bar.")
     folder = out or Path("runs") / (market_options.name or bars_options.instrument_name)
     settings = Settings(plan, plan.training(TrainConfig(**asdict(training))), account, costs)
     with held(folder):
@@ -156,7 +158,8 @@ def _introduce(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings) ->
     for line in (
         describe_bars(bars),
         f"labels: {tied_share(bars, settings.config.label, settings.config.horizon):.2%} of the moves are 0 and count as not up",
-        f"{len(folds)} folds: each learns from {first.test - first.train} decisions and is judged on the next {length}, "
+        f"{len(folds)} fold{'s' if len(folds) > 1 else ''}: each learns from {first.test - first.train} decisions and is judged "
+        f"on the next {length}, "
         f"from {bars.index[first.test]} on",
         f"costs: {settings.costs}",
     ):

@@ -11,12 +11,13 @@ from joblib import Parallel, delayed
 from backtests.importance import importance
 from backtests.simulation import BASIS_POINT, Account, Costs, Simulation, simulate
 from backtests.thresholds import Choice, Search, with_thresholds
-from model.bars import require_bars
+from model.bars import BarsError, require_bars
 from model.checkpoint import Checkpoint
 from model.features import LOOKBACK
 from model.training import Epoch, OneClassError, TrainConfig, fit
 from model.windows import known_after, make_labels
 
+FEWEST_DECISIONS = 50
 OnEpoch = Callable[[int, Epoch], None]
 
 
@@ -112,6 +113,9 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
                  f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks; "
                  "lower `folds` or `batch_size` to need fewer")
     length = (len(bars) - warm_up) // blocks
+    if plan.folds * length < FEWEST_DECISIONS:
+        raise BarsError(f"the test blocks must hold at least {FEWEST_DECISIONS} decisions in all, got {plan.folds * length}: "
+                        "fewer show nothing. Give more bars, or lower `train_blocks`.")
     tests = [len(bars) - (plan.folds - number) * length for number in range(plan.folds)]
     return [Fold(number, warm_up if plan.anchored else test - plan.train_blocks * length, test, test + length, warm_up)
             for number, test in enumerate(tests, 1)]

@@ -81,6 +81,11 @@ def test_without_forecasts_nothing_can_be_told():
     assert evidence.sharpe is None and evidence.direction is None and evidence.break_even is None
 
 
+@pytest.mark.parametrize("n", [48, 49, 55, 70])
+def test_few_decisions_leave_everything_open(n):
+    assert judge(weigh(decisions(0.0, n=n))).word == "cannot tell"
+
+
 def test_the_break_even_cost_eats_all_of_the_gross_return(skilled):
     at_break_even = weigh(decisions(0.3, cost=skilled.break_even * 1e-4))
     assert at_break_even.net == pytest.approx(0, abs=1e-12)

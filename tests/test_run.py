@@ -82,6 +82,7 @@ def test_the_settings_are_in_the_summary(bars_file, tmp_path):
     (["--folds", "80"], 3, "bars; at least"),
     (["--data", "missing.csv"], 3, "missing.csv"),
     (["--market", "walk"], 2, "`data` and `market` exclude each other"),
+    (["--train-blocks", "34"], 3, "the test blocks must hold at least 50 decisions in all, got 40: fewer show nothing."),
     (["--out", "/proc/none"], 6, "/proc/none"),
 ])
 def test_a_fault_is_one_message_and_an_exit_code(bars_file, tmp_path, capfd, arguments, code, message):
@@ -96,6 +97,11 @@ def test_a_market_s_best_forecast_stands_beside_ours(tmp_path, capsys):
     assert "the best forecast there is: AUC 0." in capsys.readouterr().out
     best = json.loads((tmp_path / "summary.json").read_text())["best_possible"]
     assert best["auc"] > 0.8 and best["accuracy"] > 0.7
+
+
+def test_a_market_s_best_forecast_is_of_the_next_bar_only(tmp_path, capfd):
+    assert walk("--market", "echo", "--horizon", 3, "--out", tmp_path, *QUICK) == 2
+    assert "`horizon` must be 1 with `market`, got 3" in capfd.readouterr().err
 
 
 def test_an_unknown_market_is_named_with_the_nearest(tmp_path, capfd):
