@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ def code_digest() -> str:
 def machine() -> dict[str, str]:
     """Return what, beside the code, can change the bits of a result: libraries and the processor's instructions."""
     return {**library_versions(), "processor": torch.backends.cpu.get_cpu_capability()}
+
+
+def all_versions() -> dict[str, str]:
+    """Return what made a result: what can change a model's bits, and the libraries that judged it."""
+    return {**machine(), **{name: version(name) for name in ("arch", "backtrader", "plotly", "scipy")}}
 
 
 def key_of(bars: pd.DataFrame, *settings: Any) -> str:

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from plotly import graph_objects as go
 
 from backtests.charts import CHARTS
+from backtests.fingerprint import all_versions
 from backtests.results import Results, describe_data, describe_settings
 from backtests.tables import FORECASTS, MONEY, shown
-from model.checkpoint import library_versions
 from model.files import write_atomically
 
 REPORT = "report.html"
@@ -42,7 +42,7 @@ def render(results: Results) -> str:
         charts={name: Markup(_chart(name, make(results))) for name, make in CHARTS.items()},
         folds=_fold_grid(results), rivals=_rival_grid(results), costs=_cost_grid(results), months=_month_grid(results),
         figures=_figures(results), calibration=_calibration_words(results), settings=_pairs(describe_settings(results.settings)),
-        data=_pairs(describe_data(results.bars)), versions=_pairs(library_versions()), costs_now=str(results.settings.costs),
+        data=_pairs(describe_data(results.bars)), versions=_pairs(all_versions()), costs_now=str(results.settings.costs),
         cash=results.settings.account.cash)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from backtests.decisions import Decisions, gather
 from backtests.evidence import Evidence, Trials, weigh
+from backtests.fingerprint import all_versions
 from backtests.picture import draw
 from backtests.reliability import Reliability, reliability
 from backtests.rivals import learner_probabilities
@@ -21,7 +22,6 @@ from backtests.simulation import Account, Costs, Simulation, simulate_hold
 from backtests.verdict import Verdict, judge
 from backtests.walk_forward import FoldModel, FoldPlan, predictions, trade
 from model.bars import digest_bars
-from model.checkpoint import library_versions
 from model.files import write_atomically
 from model.intervals import bar_interval, yearly_bars
 from model.metrics import drawdown
@@ -174,7 +174,8 @@ def summary(results: Results) -> dict[str, Any]:
         "evidence": asdict(results.evidence),
         "calibration": asdict(results.calibration) if results.calibration else None,
         "importance": {str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()},
-        "versions": library_versions(),
+        "versions": all_versions(),
+        "mixed_machines": len({tuple(sorted(model.machine.items())) for model in results.models}) > 1,
     }
 
 

@@ -83,7 +83,8 @@ class FoldRow(Scores):
 class Summary(Record):
     """summary.json. version: raised when an entry changes its name or meaning. best_possible: scores of the best forecast
     there is, on a planted market. calibration: null for too few forecasts. importance: by group of features, how much the log
-    loss on validation grows without it, the mean over folds. versions: of the libraries."""
+    loss on validation grows without it, the mean over folds. versions: of the libraries, and the processor's instructions.
+    mixed_machines: whether the folds were trained with different ones; then the same command may give other bits elsewhere."""
 
     version: Literal[1]
     verdict: VerdictRecord
@@ -96,6 +97,7 @@ class Summary(Record):
     calibration: Reliability | None
     importance: dict[str, float]
     versions: dict[str, str]
+    mixed_machines: bool
 
 
 def summary_schema() -> dict[str, Any]:

@@ -70,7 +70,7 @@ class RunState:
         record = _read(self._record(fold))
         if not record or record["key"] != key:
             return None
-        model = FoldModel(fold, None, Choice(**record["choice"]), record["reason"], record["importance"])
+        model = FoldModel(fold, None, Choice(**record["choice"]), record["reason"], record["importance"], record["machine"])
         return model if record["digest"] is None else self._with_checkpoint(model, record["digest"])
 
     def keep(self, model: FoldModel, key: str) -> None:
@@ -79,7 +79,7 @@ class RunState:
             model.checkpoint.save(self.checkpoints / model.name)
         digest = model.checkpoint.digest if model.checkpoint else None
         _write(self._record(model.fold), {"key": key, "digest": digest, "reason": model.reason, "choice": asdict(model.choice),
-                                          "importance": dict(model.importance)})
+                                          "importance": dict(model.importance), "machine": dict(model.machine)})
 
     def sweep(self, models: Sequence[FoldModel]) -> None:
         """Remove the checkpoints and records of folds that these models do not have."""

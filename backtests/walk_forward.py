@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
+from backtests.fingerprint import machine
 from backtests.importance import importance
 from backtests.simulation import BASIS_POINT, Account, Costs, Simulation, simulate
 from backtests.thresholds import Choice, Search, with_thresholds
@@ -86,13 +87,17 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldModel:
-    """What a fold's training gave: a checkpoint, how its thresholds were chosen and what it looks at, or why there is none."""
+    """What a fold's training gave: a checkpoint, how its thresholds were chosen and what it looks at, or why there is none.
+
+    machine: the libraries and the processor that trained it.
+    """
 
     fold: Fold
     checkpoint: Checkpoint | None
     choice: Choice = Choice()
     reason: str = ""
     importance: Mapping[str, float] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -140,9 +145,9 @@ def train_fold(fold: Fold, past: pd.DataFrame, config: TrainConfig, search: Sear
     try:
         checkpoint = fit(past, config, partial(on_epoch, fold.number) if on_epoch else None)
     except OneClassError as error:
-        return FoldModel(fold, None, reason=str(error))
+        return FoldModel(fold, None, reason=str(error), machine=machine())
     checkpoint, choice = with_thresholds(checkpoint, past, search)
-    return FoldModel(fold, checkpoint, choice, importance=importance(checkpoint, past))
+    return FoldModel(fold, checkpoint, choice, importance=importance(checkpoint, past), machine=machine())
 
 
 def predictions(bars: pd.DataFrame, models: Sequence[FoldModel], config: TrainConfig) -> pd.DataFrame:

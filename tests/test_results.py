@@ -16,7 +16,7 @@ from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
 from model.training import TrainConfig
 
 KEYS = ["version", "verdict", "data", "settings", "total", "best_possible", "folds", "evidence", "calibration", "importance",
-        "versions"]
+        "versions", "mixed_machines"]
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig())
 
@@ -101,6 +101,12 @@ def test_beside_the_best_forecast_there_is_stands_our_share_of_its_edge(results,
     known = evaluate(bars, models, save(models, tmp_path), results.settings, best=best)
     assert known.best["auc"] == 1 and known.share_found == pytest.approx(2 * known.folds["auc"].iloc[-1] - 1)
     assert results.best is None and results.share_found is None
+
+
+def test_folds_of_different_machines_are_said_to_be(results, models):
+    elsewhere = [replace(models[0], machine={"processor": "another"}), *models[1:]]
+    assert not summary(results)["mixed_machines"]
+    assert summary(replace(results, models=elsewhere))["mixed_machines"]
 
 
 @pytest.fixture(scope="module")

@@ -21,14 +21,14 @@ def state(tmp_path):
 
 @pytest.fixture
 def model(bars):
-    return FoldModel(FOLD, random_checkpoint(bars, bars.index[200]), CHOICE, importance={"trend": 0.01})
+    return FoldModel(FOLD, random_checkpoint(bars, bars.index[200]), CHOICE, importance={"trend": 0.01}, machine={"torch": "2.13"})
 
 
 def test_a_kept_fold_is_found_by_its_key(state, model):
     state.keep(model, "key")
     found = state.finished(FOLD, "key")
     assert found.checkpoint.digest == model.checkpoint.digest and found.choice == CHOICE
-    assert found.importance == model.importance
+    assert (found.importance, found.machine) == (model.importance, model.machine)
 
 
 def test_a_fold_without_a_model_is_found_too(state):
