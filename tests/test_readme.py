@@ -1,0 +1,81 @@
+"""The README tells the truth: its code runs, its commands exist, its tree and tables are those of the project."""
+import ast
+import configparser
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def section(title: str) -> str:
+    return re.split(r"^## ", README.partition(f"## {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def command_lines() -> list[str]:
+    lines = "".join(blocks("sh")).splitlines()
+    return [line.partition("#")[0].strip() for line in lines if line.startswith("python ")]
+
+
+def options(command: str) -> set[str]:
+    """Return the options that a command's own help names."""
+    words = shlex.split(command)
+    program = words[:3] if words[1] == "-m" else words[:2]
+    printed = subprocess.run([sys.executable, *program[1:], "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"--[a-z][a-z-]*", printed))
+
+
+def phrase(path: Path) -> str:
+    """Return what the first sentence of a file's docstring says of it."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(docstring.split("\n\n")[0].split())
+
+
+def test_the_python_blocks_run_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "readme.py").write_text("\n".join(blocks("python")), encoding="utf-8")
+    done = subprocess.run([sys.executable, "readme.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "nasdaq.ckpt").exists()
+
+
+@pytest.mark.parametrize("command", command_lines())
+def test_every_option_of_a_command_exists(command: str) -> None:
+    used = {word for word in shlex.split(command) if word.startswith("--")}
+    assert used <= options(command)
+
+
+def test_the_set_up_commands_stand_there_once_and_whole() -> None:
+    lines = "".join(blocks("sh")).splitlines()
+    assert "pip install -c tests/constraints.txt -e . && python backtests/run.py" in lines
+    assert "pip install -c tests/constraints.txt -e '.[test]' && pytest" in lines
+
+
+def test_the_tree_shows_every_file_of_the_packages_with_its_phrase() -> None:
+    shown = dict(re.findall(r"^  (\S+\.py) +(.+)$", section("The tree"), re.MULTILINE))
+    files = [path for package in ("model", "strategy_plugin", "backtests") for path in sorted((ROOT / package).glob("*.py"))]
+    expected = {f"{path.parent.name}/{path.name}": phrase(path) for path in files if path.name != "__init__.py"}
+    assert {name: " ".join(text.split()) for name, text in shown.items()} == expected
+
+
+def test_the_table_of_dependencies_is_that_of_the_installation() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    required = [re.split(r"[><=~]", line)[0] for line in setup["options"]["install_requires"].split()]
+    assert re.findall(r"^\| ([a-z0-9-]+) \|", section("Dependencies"), re.MULTILINE)[1:] == required
+
+
+def test_every_required_package_has_its_tested_version() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = f"{setup['options']['install_requires']}\n{setup['options.extras_require']['test']}".split()
+    pinned = {line.partition("==")[0].lower() for line in (ROOT / "tests" / "constraints.txt").read_text().splitlines()}
+    assert {re.split(r"[><=~]", line)[0].lower() for line in lines} <= pinned
