@@ -136,11 +136,11 @@ def _walk(bars: pd.DataFrame, folder: Path, settings: Settings, ledger: Ledger, 
     key = key_of(bars, settings)
     trials = Trials(tuple(state.frozen(key, ledger.others(key))))
     models = _train(bars, folds, settings, state, jobs)
+    state.sweep(models)
     console.print("trading, and training the rivals")
     results = evaluate(bars, models, state.checkpoints, settings, trials=trials, jobs=jobs, best=best)
     write_results(folder, results)
     write_report(folder, results)
-    state.sweep(models)
     ratio = results.evidence.sharpe.per_bar if results.evidence.sharpe else 0.0
     ledger.enter(key, ratio, {"seed": settings.config.seed, **summary(results)["settings"]})
     return results
@@ -159,8 +159,7 @@ def _introduce(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings) ->
         describe_bars(bars),
         f"labels: {tied_share(bars, settings.config.label, settings.config.horizon):.2%} of the moves are 0 and count as not up",
         f"{len(folds)} fold{'s' if len(folds) > 1 else ''}: each learns from {first.test - first.train} decisions and is judged "
-        f"on the next {length}, "
-        f"from {bars.index[first.test]} on",
+        f"on the next {length}, from {bars.index[first.test]} on",
         f"costs: {settings.costs}",
     ):
         console.print(line, soft_wrap=True)

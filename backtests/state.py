@@ -82,12 +82,18 @@ class RunState:
                                           "importance": dict(model.importance), "machine": dict(model.machine)})
 
     def sweep(self, models: Sequence[FoldModel]) -> None:
-        """Remove the checkpoints and records of folds that these models do not have."""
+        """Remove the checkpoints and records of folds that these models do not have: whatever lies there would be traded.
+
+        Raises ValueError for a checkpoint that no walk-forward wrote.
+        """
         kept = {model.name for model in models if model.checkpoint}
         recorded = {self._record(model.fold).name for model in models} | {"start.json"}
         for path in [*self.checkpoints.glob("fold-*.ckpt"), *self._records.glob("*.json")]:
             if path.name not in kept | recorded:
                 path.unlink()
+        if foreign := [path.name for path in self.checkpoints.glob("*.ckpt") if path.name not in kept]:
+            raise ValueError(f"{self.checkpoints} must hold this run's checkpoints alone, got {', '.join(foreign)}. "
+                             "Move what is not of this run elsewhere, or choose another folder with --out.")
 
     def _with_checkpoint(self, model: FoldModel, digest: str) -> FoldModel | None:
         try:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -63,6 +64,14 @@ def test_it_says_a_line_for_each_fold(finished):
 def test_the_predictions_are_on_the_bars(finished, bars_file):
     decided = pd.read_csv(finished[1] / "predictions.csv")["decided_at"]
     assert decided.tolist() == pd.read_csv(bars_file)["date"].iloc[-124:].tolist()
+
+
+def test_checkpoints_of_an_earlier_run_are_not_traded(finished, bars_file, tmp_path):
+    """The leftover would be refused beside its twin, or trade in its stead."""
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copy(finished[1] / "checkpoints" / "fold-02.ckpt", tmp_path / "checkpoints" / "fold-07.ckpt")
+    assert walk("--data", bars_file, "--out", tmp_path, "--ledger", tmp_path / "trials", *QUICK) == 0
+    assert (tmp_path / "summary.json").read_bytes() == (finished[1] / "summary.json").read_bytes()
 
 
 def test_the_settings_are_in_the_summary(bars_file, tmp_path):

@@ -80,6 +80,14 @@ def test_sweeping_leaves_this_run_alone(state, model):
     assert state.finished(FOLD, "key")
 
 
+def test_a_checkpoint_of_somebody_else_is_not_traded_and_not_removed(state, model):
+    state.keep(model, "key")
+    model.checkpoint.save(state.checkpoints / "mine.ckpt")
+    with pytest.raises(ValueError, match="must hold this run's checkpoints alone, got mine.ckpt. Move"):
+        state.sweep([model])
+    assert (state.checkpoints / "mine.ckpt").exists()
+
+
 def test_a_second_run_in_the_folder_is_refused(tmp_path):
     code = "import sys; from pathlib import Path; from backtests.state import held\nwith held(Path(sys.argv[1])): print('in')"
     with held(tmp_path):
