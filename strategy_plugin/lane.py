@@ -1,4 +1,5 @@
 """One data's way through the strategy: its signal, its orders, its last decision, what was refused on it."""
+import math
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -51,7 +52,8 @@ class Lane:
     def act(self, decision: Decision) -> None:
         """Hand a decision to the desk and remember what came of it."""
         position, sent = self.desk.venue.size, self.desk.counts["sent"]
-        action = self.desk.move(decision.wanted)
+        heard = not decision.reason and not math.isnan(decision.reading.probability)
+        action = self.desk.move(decision.wanted, heard)
         aim = self.desk.aim if self.desk.counts["sent"] > sent else None
         self.decision = decision._replace(position=position, aim=aim, action=action)
 

@@ -8,6 +8,7 @@ from strategy_plugin.guard import TradingWarning
 from strategy_plugin.stops import Stops
 
 FAILED = ("margin", "rejected")
+DUST = 1e-9  # units: a tenth of the smallest part that any venue trades
 
 
 class Order(Protocol):
@@ -67,10 +68,13 @@ class Desk:
         """The direction of the position as it will be when the working order is filled."""
         return self.goal if self.working is not None else direction(self.venue.size)
 
-    def move(self, target: int) -> str:
-        """Work towards the target, once a bar; return what was done, for the journal."""
+    def move(self, target: int, heard: bool = True) -> str:
+        """Work towards the target, once a bar; return what was done, for the journal.
+
+        heard: whether a signal speaks in the target, or is it only what is held for want of one.
+        """
         self._sweep()
-        target = self._permitted(target)
+        target = self._permitted(target, heard)
         if self.working is not None and not self._let_go(target):
             return "waiting"
         if target == direction(self.venue.size):
@@ -88,9 +92,9 @@ class Desk:
         self.counts["unfilled at end"] += self.working is not None
         return self.working is not None
 
-    def _permitted(self, target: int) -> int:
+    def _permitted(self, target: int, heard: bool) -> int:
         """Return the target, but 0 for an opening that was stopped out or given up, until the signal has left it."""
-        if target != self._barred:
+        if heard and target != self._barred:
             self._barred = 0
         return 0 if target and target == self._barred != self.held else target
 
@@ -108,7 +112,7 @@ class Desk:
     def _send(self, target: int) -> str:
         self.aim = target * self._units(target)
         size = self.aim - self.venue.size
-        order = self.venue.market(size) if size else None
+        order = self.venue.market(size) if direction(size) else None
         if order is None:
             self.counts["no order"] += 1
             self._say("no order", f"the sizer gave no units for direction {target:+d} that the cap on exposure leaves room for")
@@ -130,7 +134,7 @@ class Desk:
 
     def _protect(self) -> str:
         """Place the protective pair of a position that lacks one."""
-        if not self.venue.size or self.protection or not any(self.rules.stops):
+        if not direction(self.venue.size) or self.protection or not any(self.rules.stops):
             return ""
         self.protection, self._guarded = self.venue.protect(self.rules.stops), direction(self.venue.size)
         return "protected"
@@ -184,5 +188,5 @@ class Desk:
 
 
 def direction(size: float) -> int:
-    """Return -1, 0 or 1."""
-    return (size > 0) - (size < 0)
+    """Return -1, 0 or 1; 0 also for what rounding left of a position that was filled in parts."""
+    return 0 if abs(size) < DUST else 1 if size > 0 else -1

@@ -184,6 +184,17 @@ def test_after_a_stop_the_direction_waits_for_a_new_signal(guarded: Desk, venue:
     assert guarded.move(1) == "+9.5"
 
 
+def test_after_a_stop_silence_is_no_new_signal(guarded: Desk, venue: PaperVenue) -> None:
+    ended(guarded, venue, "Completed")
+    assert [guarded.move(1), guarded.move(0, heard=False), guarded.move(1)] == ["", "", ""]
+    assert [guarded.move(0, heard=True), guarded.move(1)] == ["", "+9.5"]
+
+
+def test_what_rounding_leaves_of_a_position_is_no_position(desk: Desk, venue: PaperVenue) -> None:
+    venue.size = 1e-15
+    assert desk.held == 0 and desk.move(0) == "" and desk.move(1) == "+9.5"
+
+
 def test_after_a_stop_the_other_direction_is_free(guarded: Desk, venue: PaperVenue) -> None:
     ended(guarded, venue, "Completed")
     assert guarded.move(-1) == "-9.5"

@@ -170,6 +170,12 @@ def test_stops_end_a_position_and_the_direction_waits(params: dict[str, Any], ex
     assert strategy.position.size == 0 and strategy.refusals()["told"]["stopped out"] == 1
 
 
+def test_a_missing_probability_after_a_stop_is_no_new_signal() -> None:
+    probabilities = [0.9] * 4 + [float("nan")] + [0.9] * 3
+    strategy = told(probabilities, opens=[100.0, 100.0, 100.0, 96.0, 97.0, 97.0, 97.0, 97.0], stop_loss="3%")
+    assert strategy.position.size == 0 and strategy.refusals()["told"]["stopped out"] == 1
+
+
 def test_of_a_pair_the_one_filled_cancels_the_other() -> None:
     strategy = told([0.9] * 6, opens=[100.0, 100.0, 103.0, 90.0, 90.0, 90.0], stop_loss="3%", take_profit="2%")
     assert [(fill.bar, fill.price, fill.status) for fill in strategy.fills["told"]][1:] == [
