@@ -74,7 +74,7 @@ def feed(bars: pd.DataFrame, name: str = "data", **params: Any) -> Any:
 
 def host(*feeds: Any, cash: float = 10_000.0, commission: float = 0.001, **mode: Any) -> Any:
     """A Cerebro with feeds and a commission."""
-    cerebro = bt.Cerebro(stdstats=False, **mode)
+    cerebro = bt.Cerebro(**({"stdstats": False} | mode))
     for one in feeds:
         cerebro.adddata(one)
     cerebro.broker.setcash(cash)

@@ -1,5 +1,6 @@
 """The parity certificate: features, probabilities and orders are the same in every clock that Backtrader has."""
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,18 @@ def assert_same(found: list[Fill], expected: list[Fill]) -> None:
     assert len(expected) > 5
     assert [(fill.bar, fill.status) for fill in found] == [(fill.bar, fill.status) for fill in expected]
     np.testing.assert_allclose([fill[1:3] for fill in found], [fill[1:3] for fill in expected], rtol=1e-9)
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"quicknotify": True}, {"quicknotify": True, "runonce": False}, {"oldsync": True}, {"oldsync": True, "runonce": False},
+    {"objcache": True}, {"tradehistory": True}, {"lookahead": 5}, {"stdstats": True}, {"cheat_on_open": True},
+    {"cheat_on_open": True, "broker_coo": False},
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_no_other_option_of_the_host_changes_an_order(path: str, option: dict[str, Any]) -> None:
+    params = {"checkpoint": path, "allow_short": True, "stop_loss": "4%", **LIMITS}
+    cerebro = host(feed(BARS), **option)
+    cerebro.addwriter(bt.WriterFile, csv=True, out=StringIO())
+    assert traded(cerebro, **params).fills == traded(host(feed(BARS)), **params).fills
