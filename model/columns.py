@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.faults import COLUMNS, PRICES, Findings, count
-from model.numbers import is_missing, text
+from model.numbers import is_missing, is_number, missing_cells, text
 
 # Names in order of preference: "close" beside "price" is the close. They are compared without case, signs and brackets.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -204,6 +204,8 @@ def _preference(meaning: str, field: str | None) -> int:
 
 
 def _all_zero(cells: pd.Series) -> bool:
+    if is_number(cells):
+        return bool((cells.isna() | (cells == 0)).all())
     return bool(text(cells).str.fullmatch(r"0*\.?0*").all())
 
 
@@ -223,11 +225,11 @@ def _one_symbol(table: Table, positions: Mapping[str, int], ticker: str | None, 
 
 def without_empty_rows(named: NamedCells, findings: Findings) -> NamedCells:
     """Drop rows that hold nothing at all, as a frame has them of a file's empty lines."""
-    empty = is_missing(text(named.cells["date"]))
+    empty = missing_cells(named.cells["date"])
     if not empty.any():
         return named
     for cells in named.cells.values():
-        empty[empty] = is_missing(text(cells[empty]))
+        empty[empty] = missing_cells(cells[empty])
     if not empty.any() or empty.all():
         return named
     first = f"{findings.unit} {named.places[empty][0]}"

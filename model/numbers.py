@@ -38,10 +38,16 @@ def is_missing(words: pd.Series) -> Mask:
     return missing
 
 
+def missing_cells(cells: pd.Series) -> Mask:
+    """Return which cells hold no value; a column of numbers or dates need not be written out for it."""
+    words = is_string_dtype(cells.dtype) or cells.dtype == object
+    return is_missing(text(cells)) if words else np.asarray(cells.isna(), dtype=bool)
+
+
 def read_numbers(columns: Mapping[str, pd.Series], places: pd.Series, decimal: str | None,
                  findings: Findings) -> tuple[Numbers, Mask]:
     """Return the columns as floats, NaN where a cell is missing; and which rows hold what is no number, with a fault added."""
-    numbers = {name: cells.to_numpy(dtype=np.float64, na_value=np.nan) for name, cells in columns.items() if _is_number(cells)}
+    numbers = {name: cells.to_numpy(dtype=np.float64, na_value=np.nan) for name, cells in columns.items() if is_number(cells)}
     words = {name: text(cells) for name, cells in columns.items() if name not in numbers}
     if words and (decimal or not all(_all_plain(cells) for cells in words.values())):
         words = {name: _without_ornament(cells, name) for name, cells in words.items()}
@@ -54,7 +60,7 @@ def read_numbers(columns: Mapping[str, pd.Series], places: pd.Series, decimal: s
     return {name: numbers[name] for name in columns}, unread
 
 
-def _is_number(cells: pd.Series) -> bool:
+def is_number(cells: pd.Series) -> bool:
     return bool(is_numeric_dtype(cells.dtype) and not is_bool_dtype(cells.dtype) and not is_complex_dtype(cells.dtype))
 
 

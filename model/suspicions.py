@@ -1,6 +1,7 @@
 """Suspicions: what looks wrong in sound bars and is said, not repaired: splits, mixed units, halts, wild wicks."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,15 +29,28 @@ class Split(NamedTuple):
     ratio: float
 
 
+class Passing(NamedTuple):
+    """Bars whose prices leave the market's level and come back: in other units, or in a single bar."""
+
+    units: NDArray[np.intp]
+    spikes: NDArray[np.intp]
+
+    def lasting(self, n_bars: int) -> NDArray[np.intp]:
+        """Return all other bars."""
+        return np.delete(np.arange(n_bars), np.concatenate((self.units, self.spikes)))
+
+
 def suspect(bars: pd.DataFrame, findings: Findings) -> None:
     """Add a note for everything that looks wrong; refuse a price that never changes."""
     if len(bars) > 1 and (bars["close"] == bars["close"].iloc[0]).all():
         findings.refuse(f"close never changes ({figure(bars['close'].iloc[0])} on all {count(len(bars), 'bar')}): one class, "
                         "nothing to learn. Is it the right column?")
-    for suspicion in (_flat_note, _unit_note, _split_note, _jump_note, _spike_note):
-        note = suspicion(bars)
-        if note:
-            findings.note(note)
+    passing = Passing(_isolated(bars["close"].to_numpy()), spikes(bars))
+    splits = _splits(bars, passing)
+    notes = (_flat_note(bars), _unit_note(bars, passing.units), _split_note(bars, splits), _jump_note(bars, passing, splits),
+             _spike_note(bars, passing))
+    for note in filter(None, notes):
+        findings.note(note)
 
 
 def opens_and_closes_swapped(rows: pd.DataFrame) -> bool:
@@ -70,9 +84,8 @@ def misplaced_units(close: Floats) -> NDArray[np.intp]:
     return np.flatnonzero((ratio > UNIT_FACTOR) | (ratio < 1 / UNIT_FACTOR))
 
 
-def _unit_note(bars: pd.DataFrame) -> str | None:
+def _unit_note(bars: pd.DataFrame, wrong: NDArray[np.intp]) -> str | None:
     close = bars["close"].to_numpy()
-    wrong = _isolated(close)
     if not len(wrong):
         return None
     first = wrong[0]
@@ -98,7 +111,11 @@ def _isolated(close: Floats) -> NDArray[np.intp]:
 
 def find_splits(bars: pd.DataFrame) -> list[Split]:
     """Return the jumps from close to open and on to the close that are near a whole ratio, and that stay."""
-    keep = _lasting(bars)
+    return _splits(bars, Passing(_isolated(bars["close"].to_numpy()), spikes(bars)))
+
+
+def _splits(bars: pd.DataFrame, passing: Passing) -> list[Split]:
+    keep = passing.lasting(len(bars))
     opens, closes = bars["open"].to_numpy()[keep], bars["close"].to_numpy()[keep]
     jump = closes[:-1] / opens[1:]
     size = np.maximum(jump, 1 / jump)
@@ -110,8 +127,7 @@ def find_splits(bars: pd.DataFrame) -> list[Split]:
     return [Split(int(position), float(ratio)) for position, ratio in zip(keep[large[near] + 1], ratios[near])]
 
 
-def _split_note(bars: pd.DataFrame) -> str | None:
-    splits = find_splits(bars)
+def _split_note(bars: pd.DataFrame, splits: Sequence[Split]) -> str | None:
     if not splits:
         return None
     at, ratio = splits[0]
@@ -123,16 +139,11 @@ def _split_note(bars: pd.DataFrame) -> str | None:
             f"an unadjusted {kind}?{others} Adjust the data first; the model and the returns take it for a real move.")
 
 
-def _lasting(bars: pd.DataFrame) -> NDArray[np.intp]:
-    """Return the bars whose prices are no passing misprint."""
-    return np.setdiff1d(np.arange(len(bars)), np.union1d(_isolated(bars["close"].to_numpy()), spikes(bars)))
-
-
-def _jump_note(bars: pd.DataFrame) -> str | None:
+def _jump_note(bars: pd.DataFrame, passing: Passing, splits: Sequence[Split]) -> str | None:
     """Say a move to another level that no whole ratio explains: the next open, or the close, is many times the close before."""
-    lasting = _lasting(bars)
+    lasting = passing.lasting(len(bars))
     closes = bars["close"].to_numpy()[lasting]
-    known = [split.position for split in find_splits(bars)]
+    known = [split.position for split in splits]
     far = np.flatnonzero(np.maximum(closes[1:] / closes[:-1], closes[:-1] / closes[1:]) > JUMP_FACTOR)
     far = far[~np.isin(lasting[far + 1], known)]
     if not len(far):
@@ -154,11 +165,11 @@ def spikes(bars: pd.DataFrame) -> NDArray[np.intp]:
         return np.flatnonzero((high / far > np.maximum(before, after)) | (low * far < np.minimum(before, after)))
 
 
-def _spike_note(bars: pd.DataFrame) -> str | None:
+def _spike_note(bars: pd.DataFrame, passing: Passing) -> str | None:
     body = bars[["open", "close"]].to_numpy()
     high, low = bars["high"].to_numpy(), bars["low"].to_numpy()
     wicks = np.flatnonzero((high / WICK_FACTOR > body.max(axis=1)) | (low * WICK_FACTOR < body.min(axis=1)))
-    wild = np.setdiff1d(np.union1d(wicks, spikes(bars)), _isolated(bars["close"].to_numpy()))
+    wild = np.setdiff1d(np.union1d(wicks, passing.spikes), passing.units)
     if not len(wild):
         return None
     first = bars.iloc[wild[0]]
