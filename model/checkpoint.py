@@ -117,7 +117,8 @@ class Checkpoint:
     def require_interval(self, interval: pd.Timedelta) -> None:
         """Refuse bars of another interval than the network was trained on, with a CheckpointError."""
         if interval != self.bar_interval:
-            raise CheckpointError(f"the checkpoint was trained on bars of {spoken(self.bar_interval)}, got bars of {spoken(interval)}. "
+            raise CheckpointError(f"the checkpoint was trained on bars of {spoken(self.bar_interval)}, "
+                                  f"got bars of {spoken(interval)}. "
                                   "Give bars of that interval or train on these.")
 
     @cached_property

@@ -45,7 +45,8 @@ def test_another_instrument_is_said(checkpoint: Checkpoint, data: Path, tmp_path
     assert "trained on gold, these bars are random" in capsys.readouterr().err
 
 
-def test_another_interval_is_refused(checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_interval_is_refused(
+        checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     replace(checkpoint, bar_interval=pd.Timedelta(hours=1)).save(tmp_path / "hourly.ckpt")
     assert outcome("--checkpoint", tmp_path / "hourly.ckpt", "--data", data) == 4
     assert "bars of 1 hour, got bars of 1 day" in capsys.readouterr().err
