@@ -43,12 +43,12 @@ def forecast_chart(results: Results) -> go.Figure:
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.05)
     close = results.bars["close"].loc[results.equity.index]
     _line(figure, thinned(close), "close", THEIRS, row=1)
-    trades = results.strategy.trades
+    trades = thinned(results.strategy.trades)
     for name, stamps, prices, symbol, colour in (
             ("entry", trades["opened_at"], trades["entry_price"], "triangle-up", GOOD),
             ("exit", trades["closed_at"], trades["exit_price"], "triangle-down", BAD)):
         done = stamps.notna()
-        figure.add_scatter(x=stamps[done], y=prices[done], mode="markers", name=name,
+        figure.add_scatter(x=_written(stamps[done]), y=prices[done], mode="markers", name=name,
                            marker={"symbol": symbol, "size": 8, "color": colour}, row=1, col=1)
     _line(figure, thinned(results.equity["probability"]), "probability of up", OURS, row=2)
     for column, colour in (("enter", GOOD), ("exit", BAD)):
@@ -176,8 +176,14 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
 def _line(figure: go.Figure, values: pd.Series, name: str, colour: str, *, width: float = 1.3, row: int | None = None,
           shape: str = "linear") -> None:
     place = {} if row is None else {"row": row, "col": 1}
-    figure.add_scatter(x=values.index, y=values.to_numpy(), mode="lines", name=name, **place,
+    figure.add_scatter(x=_written(values.index), y=values.to_numpy(), mode="lines", name=name, **place,
                        line={"color": colour, "width": width, "shape": shape})
+
+
+def _written(stamps: pd.Index | pd.Series) -> list[str]:
+    """Return stamps as short as they can be: written out to the nanosecond they would be a large part of the page."""
+    moments = pd.DatetimeIndex(stamps)
+    return moments.strftime("%Y-%m-%d" if (moments == moments.normalize()).all() else "%Y-%m-%d %H:%M:%S").tolist()
 
 
 def _with_borders(figure: go.Figure, results: Results) -> go.Figure:

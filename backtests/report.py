@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from plotly import graph_objects as go
 
-from backtests.charts import CHARTS
+from backtests.charts import CHARTS, MOST_POINTS
 from backtests.fingerprint import all_versions
 from backtests.results import Results, describe_data, describe_settings
 from backtests.tables import FORECASTS, MONEY, shown
@@ -43,7 +43,7 @@ def render(results: Results) -> str:
         folds=_fold_grid(results), rivals=_rival_grid(results), costs=_cost_grid(results), months=_month_grid(results),
         figures=_figures(results), calibration=_calibration_words(results), settings=_pairs(describe_settings(results.settings)),
         data=_pairs(describe_data(results.bars)), versions=_pairs(all_versions()), costs_now=str(results.settings.costs),
-        cash=results.settings.account.cash)
+        cash=results.settings.account.cash, most_points=MOST_POINTS)
 
 
 def _chart(name: str, figure: go.Figure) -> str:

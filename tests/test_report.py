@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -104,6 +105,19 @@ def test_long_series_are_thinned_to_what_a_screen_shows():
     long = pd.Series(np.arange(100_000))
     assert len(thinned(long)) == MOST_POINTS and thinned(long).iloc[[0, -1]].tolist() == [0, 99_999]
     assert thinned(long[:10]).equals(long[:10])
+
+
+def test_a_long_and_busy_run_stays_a_small_file(results):
+    """Thirty thousand bars of a minute, with a trade on every other."""
+    stamps = pd.date_range("2020-01-01", periods=30_000, freq="min", name="date")
+    flat = pd.Series(np.linspace(1e5, 2e5, 30_000) / 3, index=stamps)
+    trades = pd.DataFrame({"decided_at": stamps[::2], "opened_at": stamps[::2], "closed_at": stamps[1::2],
+                           "entry_price": flat[::2].to_numpy(), "exit_price": flat[1::2].to_numpy()})
+    bars = pd.DataFrame({name: flat for name in ("open", "high", "low", "close", "volume")})
+    bars.attrs = results.bars.attrs
+    busy = replace(results.strategy, equity=flat, position=flat, probability=flat, trades=trades)
+    page = render(replace(results, bars=bars, strategy=busy, hold=replace(busy, trades=trades[:0])))
+    assert 5_000_000 < len(page) < 5_900_000
 
 
 def test_the_same_results_give_the_same_page(results, page):
