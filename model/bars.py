@@ -71,7 +71,7 @@ def read_bars(
     minimum_bars
         Refuse fewer; the default is what the default training needs, None is any number.
     """
-    _check_arguments(timezone, stamp, decimal, on_missing)
+    _check_arguments(timezone, stamp, decimal, on_missing, columns)
     table = table_of(source, tuple(columns or ()))
     findings = Findings(table.source, table.unit)
     named = name_columns(table, columns, ticker, findings)
@@ -88,7 +88,10 @@ def read_bars(
     return bars
 
 
-def _check_arguments(timezone: str | None, stamp: str, decimal: str | None, on_missing: str) -> None:
+def _check_arguments(timezone: str | None, stamp: str, decimal: str | None, on_missing: str,
+                     columns: Mapping[str, str] | None) -> None:
+    if not isinstance(columns, Mapping | None):
+        raise BarsError(f"`columns` must be a dict such as {{'Price': 'close'}}, got {columns!r}.")
     if timezone is not None and timezone not in available_timezones():
         raise BarsError(f"`timezone` must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
                         + did_you_mean(timezone, available_timezones()))

@@ -46,6 +46,7 @@ def test_warnings_point_at_the_caller_and_name_the_file(tmp_path: Path) -> None:
 
 
 ARGUMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"columns": "close"}, "`columns` must be a dict such as {'Price': 'close'}, got 'close'"),
     ({"stamp": "end"}, "`stamp` must be one of 'open', 'close', got 'end'"),
     ({"decimal": ";"}, "`decimal` must be one of None, '.', ',', got ';'"),
     ({"on_missing": "fill"}, "`on_missing` must be one of 'error', 'drop', got 'fill'"),
