@@ -109,7 +109,7 @@ def walk(
         raise ValueError("`data` and `market` exclude each other: a market makes its own bars. Give one of them.")
     if market_options.market and training.horizon != 1:
         raise ValueError(f"`horizon` must be 1 with `market`, got {training.horizon}: its best forecast is known for the next bar.")
-    folder = out or Path("runs") / (market_options.name or bars_options.instrument_name)
+    folder = out or Path("runs") / (market_options.name or bars_options.file_name)
     settings = Settings(plan, plan.training(TrainConfig(**asdict(training))), account, costs)
     with held(folder):
         planted = market_options.sample() if market_options.market else None

@@ -85,6 +85,10 @@ class Account:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.cash) and self.cash > 0):
             raise ValueError(f"`cash` must be above 0, got {self.cash}.")
+        if (self.enter is None) != (self.exit is None):
+            raise ValueError(f"`enter` and `exit` must be given together or not at all, got {self.enter} and {self.exit}.")
+        if self.enter is not None and self.exit is not None and not 0.5 <= self.exit <= self.enter < 1:
+            raise ValueError(f"`exit` must be at least .5 and `enter` at least that and below 1, got {self.exit} and {self.enter}.")
 
 
 @dataclass(frozen=True, eq=False)

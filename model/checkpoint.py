@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.bars import bar_interval, require_bars
+from model.bars import bar_interval, check_bars, require_bars
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.files import write_atomically
 from model.intervals import spoken
@@ -106,10 +106,14 @@ class Checkpoint:
     def probabilities(self, bars: pd.DataFrame) -> pd.Series:
         """Return the probability of "up" decided at each bar's close, from the first bar that has its whole window.
 
-        The index is `bars.index[149:]`. Raises BarsError for fewer bars, CheckpointError for another bar interval.
+        The index is `bars.index[149:]`. Raises BarsError for fewer bars or unsound ones, CheckpointError where interval,
+        time zone or stamp are others than in training.
         """
+        bars = check_bars(bars)
         require_bars(bars, self.bars_needed, f"{LOOKBACK} for the features and {self.sequence_length - 1} for the window")
         self.require_interval(bar_interval(pd.DatetimeIndex(bars.index)))
+        known = bars.attrs.get("timezone") if self.timezone else None  # nothing to compare with where training stated none
+        self.require_clock(known, bars.attrs.get("stamp"))
         features = FeatureEngineer().transform(bars)
         decided = features.index[self.sequence_length - 1:]
         return pd.Series(self.predict(features.to_numpy()), index=decided, name="probability")
@@ -120,6 +124,13 @@ class Checkpoint:
             raise CheckpointError(f"the checkpoint was trained on bars of {spoken(self.bar_interval)}, "
                                   f"got bars of {spoken(interval)}. "
                                   "Give bars of that interval or train on these.")
+
+    def require_clock(self, timezone: str | None, stamp: str | None) -> None:
+        """Refuse a stated time zone, or meaning of a stamp, that is not that of training, with a CheckpointError."""
+        for name, stated, trained in (("timezone", timezone, self.timezone), ("stamp", stamp, self.stamp)):
+            if stated is not None and stated != trained:
+                raise CheckpointError(f"`{name}` must be {trained!r} as in training, got {stated!r}. "
+                                      "Convert the bars, or train on bars such as these.")
 
     @cached_property
     def _network(self) -> BiLSTMClassifier:

@@ -1,5 +1,6 @@
 """What all commands share: the options that choose the bars, one clean message at the end, distinct exit codes."""
 import math
+import re
 import signal
 import sys
 import warnings
@@ -20,6 +21,8 @@ from model.sample import sample_bars
 
 OK, USAGE, CANNOT_WRITE = 0, 2, 6
 # Errors that carry an `exit_code`: BarsError 3, CheckpointError 4, TrainingDiverged 5, OutputError 6.
+
+ENDINGS = re.compile(r"(\.(csv|txt|tsv|dat|parquet|pq|gz|zip|bz2|xz|zst))+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,13 @@ class BarsOptions:
 
     @property
     def instrument_name(self) -> str:
-        """The market's name as it stands in file names."""
-        return self.instrument or (self.data.name.split(".")[0] if self.data else "nasdaq")
+        """The market's name: as given, else the ticker asked for, else the file's name without its endings."""
+        return self.instrument or self.ticker or (ENDINGS.sub("", self.data.name) if self.data else "nasdaq")
+
+    @property
+    def file_name(self) -> str:
+        """The market's name as it may stand in a file's name: EUR/USD as EUR-USD."""
+        return re.sub(r"[^\w.-]+", "-", self.instrument_name).strip("-.") or "bars"
 
     def read(self, minimum_bars: int | None = None) -> pd.DataFrame:
         """Return the bars; BarsError where they cannot be used."""

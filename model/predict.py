@@ -33,6 +33,8 @@ def predict(
     enter
         Probability from which the decision is to be long; default: the checkpoint's own, or .50.
     """
+    if enter is not None and not 0.5 <= enter < 1:
+        raise ValueError(f"`enter` must be at least .5 and below 1, got {enter}.")
     bars = bars_options.read(minimum_bars=None)
     path, model = in_force(load_schedule(checkpoint), pd.Timestamp(bars.index[-1]))
     _warn(model, bars)

@@ -203,6 +203,8 @@ def _require_sense(record: Record) -> None:
     until = pd.Timestamp(record.trained_until)
     if str(until) != record.trained_until or pd.isna(until) or until.tz is not None:
         raise CheckpointError(f"trained_until must be a stamp without zone, got {record.trained_until!r}. {REMEDY}")
+    if (record.enter is None) != (record.exit is None):
+        raise CheckpointError(f"enter and exit must both be chosen or neither, got {record.enter} and {record.exit}. {REMEDY}")
     if record.enter is not None and record.exit is not None and record.exit > record.enter:
         raise CheckpointError(f"exit must not be above enter, got {record.exit} and {record.enter}. {REMEDY}")
 

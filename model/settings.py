@@ -1,7 +1,10 @@
 """The settings of training: TrainConfig, whose fields are the flags of the commands."""
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import torch
 
 from model.windows import DataPreprocessor
 
@@ -73,6 +76,7 @@ class TrainConfig:
         wrong = [(name, rule) for rule, (names, holds) in _RULES.items() for name in names if not holds(getattr(self, name))]
         if wrong:
             raise ValueError(" ".join(f"`{name}` must be {rule}, got {getattr(self, name)!r}." for name, rule in wrong))
+        _require_device(self.device)
         self.preprocessor  # refuses wrong shares, labels and lengths
 
     @property
@@ -85,9 +89,23 @@ class TrainConfig:
         return replace(self, train=round(1 - self.validation, 12))
 
 
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 _RULES: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
-    "above 0": (("batch_size", "learning_rate", "max_epochs", "patience", "gradient_clip", "threads"), lambda value: value > 0),
-    "0 or more": (("warm_up", "weight_decay", "label_softness"), lambda value: value >= 0),
+    "a whole number above 0": (("batch_size", "max_epochs", "patience", "threads"), lambda value: _whole(value) and value > 0),
+    "a whole number from 0": (("warm_up",), lambda value: _whole(value) and value >= 0),
+    "a whole number from 0 to 2**63 - 1": (("seed",), lambda value: _whole(value) and 0 <= value < 2**63),
+    "a finite number above 0": (("learning_rate", "gradient_clip"), lambda value: 0 < value < math.inf),
+    "a finite number from 0": (("weight_decay", "label_softness"), lambda value: 0 <= value < math.inf),
     "from 0 up to but not including 1": (("averaging",), lambda value: 0 <= value < 1),
     "fp32 or bf16": (("precision",), lambda value: value in ("fp32", "bf16")),
 }
+
+
+def _require_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # a wrong name, no such device, a build without it
+        raise ValueError(f"`device` must be one that torch can use here, got {device!r}. Take cpu.") from error

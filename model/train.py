@@ -45,7 +45,7 @@ def train(
     """
     if out and deploy:
         raise ValueError("`out` and `deploy` exclude each other: deploy names the file itself. Give one of them.")
-    name = bars_options.instrument_name
+    name = bars_options.file_name
     require_writable(deploy / "checkpoint" if deploy else out or Path(f"{name}.ckpt"))
     bars = bars_options.read()
     if deploy:
@@ -100,7 +100,7 @@ def _scores_table(checkpoint: Checkpoint) -> Table:
 def _figure(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.0f}" if value > 1 else f"{value:.4f}"
+    return f"{value:.0f}" if value > 1 and value.is_integer() else f"{value:.4f}"
 
 
 def _deployed_name(name: str, checkpoint: Checkpoint) -> str:

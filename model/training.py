@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from model.bars import BarsError, bar_interval, require_bars
+from model.bars import COLUMNS, BarsError, bar_interval, check_bars, require_bars
 from model.baseline import logistic_probabilities
 from model.calibration import fit_temperature
 from model.checkpoint import Checkpoint, Golden, library_versions
@@ -92,6 +92,7 @@ def require_enough_bars(bars: pd.DataFrame, config: TrainConfig) -> None:
 
 def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
     """Return features, labels, the purged split and the scaler fitted on the training part."""
+    bars = check_bars(bars)
     require_enough_bars(bars, config)
     preprocessor = config.preprocessor
     features = FeatureEngineer().transform(bars)
@@ -161,7 +162,7 @@ def _scores(checkpoint: Checkpoint, data: TrainingData, part: slice) -> dict[str
 
 def golden_window(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
     """Return the whole way of the window that ends at the last of `bars`."""
-    last = bars.iloc[-checkpoint.bars_needed:]
+    last = bars.iloc[-checkpoint.bars_needed:][list(COLUMNS)]
     features = FeatureEngineer().transform(last).to_numpy()
     scores = checkpoint.scaler.transform(features[-1:])[0]
     stamps = last.index.to_numpy().astype("datetime64[ns]").astype(np.int64)

@@ -145,8 +145,12 @@ class DataPreprocessor:
         return Scaler(tuple(fitted.mean_.tolist()), tuple(scale.tolist()), kept)
 
     def _shares(self) -> tuple[Fraction, Fraction]:
-        """Return the shares as the fractions they were written as: 0.7 is 7/10, not the nearest binary number."""
-        return Fraction(str(self.train)), Fraction(str(self.validation))
+        """Return the shares as the fractions they were written as: 0.7 is 7/10, not the nearest binary number.
+
+        A sum within 1e-9 of 1 means 1, so that a third and its rounded rest leave no test part.
+        """
+        train, validation = Fraction(str(self.train)), Fraction(str(self.validation))
+        return train, 1 - train if abs(train + validation - 1) < Fraction(1, 10**9) else validation
 
 
 def calendar_mask(index: pd.Index) -> tuple[bool, ...]:

@@ -28,14 +28,16 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     Params:
       - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
       - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
-      - stamp: whether the feed stamps a bar by its "open" or its "close"; "" as in training, "close" where it is resampled
+      - timezone: the zone of the feed's stamps; None as in training, a zone that is another one is refused
+      - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training, which Backtrader's own
+        resampling is converted to; another one is refused, but on a replayed feed, where it is that of the bars replayed
 
     The line is NaN until 150 bars have been seen, before the first checkpoint of a folder, and on bars at fault (prices
     that are missing or contradict each other, stamps that do not increase), which no window ever contains.
     """
 
     lines: Any = ("probability",)
-    params = (("checkpoint", ""), ("max_gap", 0), ("stamp", ""))
+    params = (("checkpoint", ""), ("max_gap", 0), ("timezone", None), ("stamp", None))
     plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
     plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0))
 
@@ -44,7 +46,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         if not self.p.checkpoint:
             raise ValueError("`checkpoint` must name a file or a folder, got ''. Name one that model.train wrote.")
         self.schedule = Schedule(self.p.checkpoint)
-        self._host_clock = _clock(self.data, self.schedule, self.p.stamp)
+        self._host_clock = _clock(self.data, self.schedule, self.p.timezone, self.p.stamp)
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
         self._gate = Gate(self.data._name, remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.")
         self._batch: _Batch | None = None
@@ -156,13 +158,15 @@ def require_interval(schedule: Schedule, stamps: NDArray[np.int64], data: bt.fee
                               "Give the feed the model was trained on, or train on bars of this one.")
 
 
-def _clock(data: bt.feed.AbstractDataBase, schedule: Schedule, shown: str) -> Clock:
-    if shown not in ("", "open", "close"):
-        raise ValueError(f"`stamp` must be 'open', 'close' or '', got {shown!r}. "
-                         "Say what a stamp of the feed marks; '' is as in training.")
-    checkpoint = schedule.checkpoints[0]
+def _clock(data: bt.feed.AbstractDataBase, schedule: Schedule, timezone: str | None, stamp: str | None) -> Clock:
+    """Return how the feed's stamps become those of training; refuse what is stated and is not as in training."""
+    if stamp not in (None, "open", "close"):
+        raise ValueError(f"`stamp` must be 'open', 'close' or None, got {stamp!r}. "
+                         "Say what a stamp of the feed marks; None is as in training.")
+    checkpoint, rebuilt = schedule.checkpoints[0], bool(data.resampling or data.replaying)
+    checkpoint.require_clock(timezone, None if rebuilt else stamp)
     return clock_of(interval=checkpoint.bar_interval.as_unit("ns").value, whole_days=schedule.whole_days, trained=checkpoint.stamp,
-                    shown=shown, resampled=bool(data.resampling), replayed=bool(data.replaying))
+                    shown=stamp or "", resampled=bool(data.resampling), replayed=bool(data.replaying))
 
 
 def _require_prices(data: bt.feed.AbstractDataBase) -> None:

@@ -11,7 +11,7 @@ from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.journal import Journal
 from strategy_plugin.lane import Decision, Lane
 from strategy_plugin.orders import Desk, Order, Rules, direction
-from strategy_plugin.signals import LineSignal, ModelSignal, Reading
+from strategy_plugin.signals import NOTHING, LineSignal, ModelSignal, Reading
 from strategy_plugin.sizers import EquityShare
 from strategy_plugin.stops import ATR_BARS, Stops, stops
 
@@ -34,7 +34,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade" does, and marks the result
       - max_model_age: bars after `trained_until` beyond which no position is opened; 0 for no limit
       - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
-      - stamp: whether the feeds stamp a bar by its "open" or "close"; "" as in training, "close" where they are resampled
+      - timezone, stamp: what the feeds' stamps are in and mark; None as in training, anything else is refused
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
       - max_exposure: cap on the sum of all positions over equity, shorts included, applied before an order is sent
       - retries, patience: orders refused in a row before an opening is given up; bars an order may stay unfilled
@@ -45,7 +45,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     params = (
         ("checkpoint", ""), ("enter", None), ("exit", None), ("allow_short", False), ("in_sample", "refuse"),
-        ("max_model_age", 0), ("max_gap", 0), ("stamp", ""), ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
+        ("max_model_age", 0), ("max_gap", 0), ("timezone", None), ("stamp", None),
+        ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
         ("stop_loss", ""), ("take_profit", ""), ("trailing", ""), ("journal", ""),
     )
 
@@ -66,7 +67,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         if not self.p.checkpoint:
             return LineSignal(data, self.p.enter, self.p.exit)
         path = self.p.checkpoint.replace("{name}", name)
-        serving = {"checkpoint": path, "max_gap": self.p.max_gap, "stamp": self.p.stamp}
+        serving = {"checkpoint": path, "max_gap": self.p.max_gap, "timezone": self.p.timezone, "stamp": self.p.stamp}
         indicator = DirectionProbability(data, **serving)  # type: ignore[call-arg]
         return ModelSignal(indicator, self.p.enter, self.p.exit)
 
@@ -98,6 +99,9 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         held = lane.desk.held
         if not lane.live or (reading.in_sample and self.p.in_sample == "refuse"):
             lane.refuse("not live" if not lane.live else "in sample")
+            return held
+        if reading is NOTHING:
+            lane.refuse("no model in force")
             return held
         lane.decided += 1
         self.traded_in_sample |= reading.in_sample
@@ -132,6 +136,10 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             if lane.refused["not live"] and not lane.decided:
                 warnings.warn(f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused['not live']} bars "
                               "was traded", TradingWarning, stacklevel=2)
+            if lane.refused["no model in force"] and lane.decided <= 1:
+                warnings.warn(f"data {lane.name!r}: no model of {self.p.checkpoint} was in force before the last bar, so none of "
+                              f"its {lane.refused['no model in force']} bars was traded. Give later bars: a model may decide "
+                              "from the bar of its `trained_until` on", TradingWarning, stacklevel=2)
             if lane.refused["in sample"] and not lane.decided:
                 raise ValueError(f"data {lane.name!r}: all {lane.refused['in sample']} bars lie before the checkpoint's "
                                  "`trained_until`, so the model has seen them and none was traded. "

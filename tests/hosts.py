@@ -48,11 +48,12 @@ class Watched(BiLSTMStrategy):
 class Shown(bt.Strategy):  # type: ignore[misc]
     """Remembers an indicator's value at each bar number; the last one where a bar is shown several times."""
 
-    params = (("checkpoint", ""), ("data_number", 0), ("max_gap", 0), ("stamp", ""))
+    params = (("checkpoint", ""), ("data_number", 0), ("max_gap", 0), ("timezone", None), ("stamp", None))
 
     def __init__(self) -> None:
         data = self.datas[self.p.data_number]
-        self.indicator = DirectionProbability(data, checkpoint=self.p.checkpoint, max_gap=self.p.max_gap, stamp=self.p.stamp)
+        self.indicator = DirectionProbability(data, checkpoint=self.p.checkpoint, max_gap=self.p.max_gap,
+                                              timezone=self.p.timezone, stamp=self.p.stamp)
         self.values: dict[int, float] = {}
         self.stamps: dict[int, int] = {}
         self.calls = 0

@@ -80,7 +80,7 @@ def test_whole_numbers_are_saved_where_fractions_are_due(bars: pd.DataFrame, tmp
 
 
 @pytest.mark.parametrize("changes", [
-    {"temperature": 0.3}, {"horizon": 2}, {"instrument": "other"}, {"enter": None}, {"versions": {"torch": "1"}},
+    {"temperature": 0.3}, {"horizon": 2}, {"instrument": "other"}, {"enter": None, "exit": None}, {"versions": {"torch": "1"}},
     {"trained_until": pd.Timestamp("2021-01-01")},
 ])
 def test_the_digest_tells_checkpoints_apart(checkpoint: Checkpoint, changes: dict[str, Any]) -> None:
@@ -97,6 +97,7 @@ def test_the_digest_covers_every_weight(checkpoint: Checkpoint) -> None:
 @pytest.mark.parametrize(("changes", "message"), [
     ({"temperature": float("nan")}, "Expected `float`, got `null` - at `$.temperature`"),
     ({"label": "high"}, "Invalid enum value 'high' - at `$.label`"),
+    ({"enter": None, "exit": 0.6}, "enter and exit must both be chosen or neither, got None and 0.6"),
     ({"enter": 0.5, "exit": 0.6}, "exit must not be above enter, got 0.6 and 0.5"),
     ({"weights": {}}, "tensors are not those of its network"),
 ])
@@ -202,3 +203,12 @@ def test_bars_of_another_interval_are_refused(checkpoint: Checkpoint) -> None:
 def test_the_versions_that_can_change_bits_are_named() -> None:
     assert torch.__version__.startswith(library_versions()["torch"])
     assert set(library_versions()) == {"backtrader-bilstm", "numpy", "pandas", "scikit-learn", "torch"}
+
+
+@pytest.mark.parametrize("stated", [{"timezone": "UTC"}, {"stamp": "close"}])
+def test_bars_of_another_clock_are_refused(checkpoint: Checkpoint, bars: pd.DataFrame, stated: dict[str, str]) -> None:
+    other = bars.copy()
+    other.attrs = stated
+    model = dataclasses.replace(checkpoint, timezone="America/New_York")
+    with pytest.raises(CheckpointError, match=f"`{next(iter(stated))}` must be"):
+        model.probabilities(other)

@@ -143,6 +143,7 @@ SCRIPT = textwrap.dedent("""
         os.kill(os.getpid(), getattr(signal, act))
         signal.pause()
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process started in the background inherits that it is ignored
     run(app)
 """)
 
@@ -196,3 +197,11 @@ def test_an_impossible_number_of_bars_per_year_is_refused(number: float) -> None
 def test_bars_are_described_by_what_every_result_depends_on(bars: pd.DataFrame) -> None:
     span = "400 bars of 1 day from 2020-01-01 to 2021-02-03"
     assert describe_bars(bars).startswith(f"bars: {span}, 1 a session, 365 bars per year, sha256 ")
+
+
+@pytest.mark.parametrize("options, name", [
+    (BarsOptions(), "nasdaq"), (BarsOptions(Path("BRK.B.csv.gz")), "BRK.B"), (BarsOptions(instrument="EUR/USD"), "EUR-USD"),
+    (BarsOptions(instrument="../x"), "x"), (BarsOptions(Path("many.csv"), ticker="AAA"), "AAA"),
+])
+def test_a_market_s_name_is_fit_for_a_file(options: BarsOptions, name: str) -> None:
+    assert options.file_name == name

@@ -118,7 +118,20 @@ def test_what_is_no_feed_of_bars_is_refused(bars: pd.DataFrame, checkpoint_path:
 def test_a_stamp_that_is_neither_open_nor_close_is_refused(bars: pd.DataFrame, checkpoint_path: str) -> None:
     cerebro = host(feed(bars))
     cerebro.addstrategy(Shown, checkpoint=checkpoint_path, stamp="middle")
-    with pytest.raises(ValueError, match="`stamp` must be 'open', 'close' or '', got 'middle'"):
+    with pytest.raises(ValueError, match="`stamp` must be 'open', 'close' or None, got 'middle'"):
+        cerebro.run()
+
+
+@pytest.mark.parametrize("stated, refused", [
+    ({"stamp": "close"}, "`stamp` must be 'open' as in training, got 'close'"),
+    ({"timezone": "UTC"}, "`timezone` must be None as in training, got 'UTC'"),
+])
+def test_a_stated_clock_that_is_not_that_of_training_is_refused(
+    bars: pd.DataFrame, checkpoint_path: str, stated: dict[str, str], refused: str,
+) -> None:
+    cerebro = host(feed(bars))
+    cerebro.addstrategy(Shown, checkpoint=checkpoint_path, **stated)
+    with pytest.raises(CheckpointError, match=refused):
         cerebro.run()
 
 

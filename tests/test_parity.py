@@ -162,7 +162,7 @@ def test_bars_made_within_the_day_are_stamped_as_in_training(
     cerebro = host()
     source = feed(half_hours, timeframe=bt.TimeFrame.Minutes, compression=30)
     getattr(cerebro, compose)(source, timeframe=bt.TimeFrame.Minutes, compression=120)
-    cerebro.addstrategy(Shown, checkpoint=str(tmp_path / "a.ckpt"), stamp="close" if compose == "replaydata" else "")
+    cerebro.addstrategy(Shown, checkpoint=str(tmp_path / "a.ckpt"), stamp="close" if compose == "replaydata" else None)
     values = series(cerebro.run()[0].values, 175)
     assert np.abs(values[149:] - checkpoint.probabilities(bars).to_numpy()).max() < TOLERANCE
 

@@ -137,3 +137,13 @@ def test_impossible_settings_are_refused(faulty, message):
 
 def test_costs_say_what_they_are_made_of():
     assert str(Costs()) == "2 basis points per side: commission 1, half spread 0.5, slippage 0.5"
+
+
+@pytest.mark.parametrize("thresholds, message", [
+    ({"enter": 0.6}, "`enter` and `exit` must be given together"),
+    ({"enter": 2.0, "exit": 0.5}, "`enter` at least that and below 1"),
+    ({"enter": 0.6, "exit": float("nan")}, "`exit` must be at least .5"),
+])
+def test_thresholds_that_cannot_be_are_refused_before_any_training(thresholds: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Account(**thresholds)

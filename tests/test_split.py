@@ -150,3 +150,9 @@ def test_the_training_rows_decide_which_calendar_columns_are_kept(features: pd.D
     short, whole = (DataPreprocessor().fit_scaler(features, slice(0, stop)) for stop in (10, 900))
     assert short.kept.count(False) == 4 and whole.kept.count(False) == 0  # 59 and 949 days
     assert all(DataPreprocessor().fit_scaler(features.to_numpy(), slice(0, 10)).kept)
+
+
+@pytest.mark.parametrize("validation", [1 / 3, 2 / 3, 1 / 7])
+def test_a_share_and_its_rounded_rest_leave_no_test_part(validation: float) -> None:
+    parts = DataPreprocessor(train=round(1 - validation, 12), validation=validation).split(1_000)
+    assert parts[2] == slice(1_000, 1_000)

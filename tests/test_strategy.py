@@ -127,6 +127,13 @@ def test_a_run_within_the_models_own_past_is_refused(bars: pd.DataFrame, tmp_pat
         traded(host(feed(bars)), checkpoint=str(tmp_path / "a.ckpt"))
 
 
+def test_a_folder_whose_models_are_too_young_for_every_bar_is_said(bars: pd.DataFrame, tmp_path: Path) -> None:
+    random_checkpoint(bars, bars.index[-1]).save(tmp_path / "a.ckpt")
+    with pytest.warns(TradingWarning, match="no model of .* was in force before the last bar, so none of its 399 bars was traded"):
+        strategy = traded(host(feed(bars)), checkpoint=str(tmp_path), **ALWAYS)
+    assert not strategy.fills["data"]
+
+
 def test_in_sample_trade_permits_it_and_marks_the_result(bars: pd.DataFrame, tmp_path: Path) -> None:
     random_checkpoint(bars, "2030-01-01").save(tmp_path / "a.ckpt")
     strategy = traded(host(feed(bars)), checkpoint=str(tmp_path / "a.ckpt"), in_sample="trade", **ALWAYS)

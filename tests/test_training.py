@@ -188,10 +188,10 @@ def test_the_validation_loss_is_the_one_after_calibration(trained: Checkpoint) -
 
 
 @pytest.mark.parametrize(("field", "value", "message"), [
-    ("learning_rate", 0.0, "`learning_rate` must be above 0, got 0.0"),
-    ("max_epochs", -1, "`max_epochs` must be above 0, got -1"),
-    ("weight_decay", -0.1, "`weight_decay` must be 0 or more, got -0.1"),
-    ("label_softness", -1.0, "`label_softness` must be 0 or more, got -1.0"),
+    ("learning_rate", 0.0, "`learning_rate` must be a finite number above 0, got 0.0"),
+    ("max_epochs", -1, "`max_epochs` must be a whole number above 0, got -1"),
+    ("weight_decay", -0.1, "`weight_decay` must be a finite number from 0, got -0.1"),
+    ("label_softness", -1.0, "`label_softness` must be a finite number from 0, got -1.0"),
     ("averaging", 1.0, "`averaging` must be from 0 up to but not including 1, got 1.0"),
     ("precision", "fp16", "`precision` must be fp32 or bf16, got 'fp16'"),
     ("label", "high", "`label` must be one of open, close, got 'high'"),
@@ -203,7 +203,8 @@ def test_wrong_settings_are_refused(field: str, value: Any, message: str) -> Non
 
 
 def test_several_wrong_settings_are_told_together() -> None:
-    with pytest.raises(ValueError, match="`batch_size` must be above 0, got 0. `patience` must be above 0, got 0"):
+    rule = "must be a whole number above 0, got 0"
+    with pytest.raises(ValueError, match=f"`batch_size` {rule}. `patience` {rule}"):
         TrainConfig(batch_size=0, patience=0)
 
 
@@ -230,3 +231,25 @@ def test_from_shuffled_labels_it_learns_nothing(echoing: pd.DataFrame, monkeypat
     for name in ("make_labels", "soft_targets"):
         monkeypatch.setattr(training, name, shuffled(getattr(training, name)))
     assert (fit(echoing, LEARNING).metrics["test_auc"] or 1) == pytest.approx(0.5, abs=3 * 0.035)  # 277 windows
+
+
+def test_bars_out_of_order_or_in_a_zone_are_refused_before_any_training(bars: pd.DataFrame) -> None:
+    for faulty in (bars[::-1], bars.tz_localize("UTC")):
+        with pytest.raises(BarsError, match="read_bars"):
+            fit(faulty, SHORT)
+
+
+def test_further_columns_and_their_order_do_not_reach_the_checkpoint(bars: pd.DataFrame) -> None:
+    turned = bars.assign(adjusted=1.0)[["adjusted", "volume", "close", "low", "high", "open"]]
+    assert fit(turned, replace(SHORT, max_epochs=1)).digest == fit(bars, replace(SHORT, max_epochs=1)).digest
+
+
+@pytest.mark.parametrize("setting, message", [
+    ({"device": "bogus"}, "`device` must be one that torch can use here, got 'bogus'"),
+    ({"seed": -1}, "`seed` must be a whole number from 0"),
+    ({"learning_rate": float("inf")}, "`learning_rate` must be a finite number above 0"),
+    ({"batch_size": 1.5}, "`batch_size` must be a whole number above 0"),
+])
+def test_a_setting_that_cannot_be_is_refused_at_once(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**setting)
