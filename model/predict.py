@@ -59,6 +59,8 @@ def _table(path: Path, model: Checkpoint, bars: pd.DataFrame, probability: float
     move = "its open" if model.label == "open" else "the close before it"
     decision = "long" if probability >= enter else "no long position"
     table = Table(show_header=False, title=f"{bars.attrs.get('instrument') or 'bars'}: decided at the close of {bars.index[-1]}")
+    table.add_column()
+    table.add_column(overflow="fold")  # a path is whole or it is none
     table.add_row("probability of up", f"{probability:.4f}")
     table.add_row("decision", f"{decision} (long from {enter:.2f})")
     table.add_row("about", f"the move over {model.horizon} bar(s) from the next bar, measured from {move}")

@@ -44,7 +44,7 @@ def test_the_python_blocks_run_one_after_the_other(tmp_path: Path) -> None:
     (tmp_path / "readme.py").write_text("\n".join(blocks("python")), encoding="utf-8")
     done = subprocess.run([sys.executable, "readme.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "nasdaq.ckpt").exists()
+    assert (tmp_path / "short.ckpt").exists()
 
 
 @pytest.mark.parametrize("command", command_lines())
