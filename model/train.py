@@ -16,7 +16,7 @@ from model.checkpoint import Checkpoint
 from model.command import BarsOptions, describe_bars, run
 from model.files import require_writable
 from model.training import Epoch, TrainConfig, fit, require_enough_bars
-from model.windows import tied_share
+from model.windows import known_after, tied_share
 
 app = App(name="model.train", help="Train the network on bars and save one self-contained checkpoint.")
 console = Console(highlight=False)
@@ -52,7 +52,8 @@ def train(
         config = config.without_test()
     require_enough_bars(bars, config)
     console.print(describe_bars(bars), soft_wrap=True)
-    console.print(f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up")
+    console.print(f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up; "
+                  f"the last {known_after(config.label, config.horizon)} windows have none yet and are left out", soft_wrap=True)
     with _log(log_json) as log, _progress(config.max_epochs) as progress:
         checkpoint = fit(bars, config, _reporter(progress, log))
         log.info("trained", extra={"metrics": checkpoint.metrics, "parts": checkpoint.parts, "digest": checkpoint.digest})
