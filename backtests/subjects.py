@@ -1,5 +1,6 @@
 """What of the project goes through the detectors of leaks.py: the way from bars to training, and trained networks."""
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from model.features import LOOKBACK, FeatureEngineer
 from model.targets import soft_targets
 from model.training import TrainingData, prepare
 from model.windows import DataPreprocessor, Split, make_labels
+from strategy_plugin.guard import TradingWarning
 from strategy_plugin.schedule import Schedule
 
 TOLERANCE = 1e-6  # of a probability: torch sums in another order where a batch has another size
@@ -220,7 +222,8 @@ class Trained:
         if not self.schedule.folder:
             yield self.schedule.path
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore", TradingWarning)  # before its first model a schedule trades nothing, as it should
             for checkpoint in self.schedule.checkpoints:
                 if checkpoint.trained_until <= stamp:
                     name = self.schedule.name(checkpoint)

@@ -225,7 +225,7 @@ def _one_symbol(table: Table, positions: Mapping[str, int], ticker: str | None, 
 
 def without_empty_rows(named: NamedCells, findings: Findings) -> NamedCells:
     """Drop rows that hold nothing at all, as a frame has them of a file's empty lines."""
-    empty = missing_cells(named.cells["date"])
+    empty = missing_cells(named.cells["date"]).copy()  # pandas may hand out a read-only array
     if not empty.any():
         return named
     for cells in named.cells.values():
