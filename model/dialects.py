@@ -91,7 +91,7 @@ def _unzipped(data: bytes, findings: Findings) -> bytes:
             if len(names) == 1:
                 return _unwrapped(archive.read(names[0]), findings)
             findings.refuse(f"a zip archive of {count(len(names), 'file')} ({', '.join(names[:5])}). Unpack it and name one.")
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, zlib.error) as error:
         if isinstance(error, BarsError):
             raise
         findings.refuse(f"this is a damaged zip archive, or an Excel workbook (.xlsx), not CSV ({error}). {SAVE_AS_CSV}")
