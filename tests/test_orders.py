@@ -195,6 +195,24 @@ def test_what_rounding_leaves_of_a_position_is_no_position(desk: Desk, venue: Pa
     assert desk.held == 0 and desk.move(0) == "" and desk.move(1) == "+9.5"
 
 
+@pytest.mark.parametrize("size, held", [(0.5, 1), (-0.5, -1), (1e-8, 1), (-1e-8, -1), (0.0, 0), (-1e-12, 0)])
+def test_a_small_position_is_one(size: float, held: int) -> None:
+    assert direction(size) == held
+
+
+def test_every_order_sent_is_counted(desk: Desk, venue: PaperVenue) -> None:
+    for target in (1, 0, -1):
+        desk.move(target)
+        ended(desk, venue, "Completed")
+    assert desk.counts["sent"] == desk.counts["completed"] == 3
+
+
+def test_a_cancelled_pair_is_no_stop(guarded: Desk, venue: PaperVenue) -> None:
+    guarded.move(0)
+    ended(guarded, venue, "Completed")
+    assert guarded.counts["stopped out"] == 0 and guarded.move(1) == "+9.5"
+
+
 def test_after_a_stop_the_other_direction_is_free(guarded: Desk, venue: PaperVenue) -> None:
     ended(guarded, venue, "Completed")
     assert guarded.move(-1) == "-9.5"
