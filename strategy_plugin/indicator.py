@@ -8,15 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars import bar_interval
+from model.bars import COLUMNS, bar_interval
 from model.checkpoint import CheckpointError
 from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.cache import remembered
 from strategy_plugin.clock import Clock, clock_of, nanoseconds, nanoseconds_of
 from strategy_plugin.guard import Gate, clean_bars
 from strategy_plugin.schedule import Schedule, newest_probability
-
-FIELDS = ("open", "high", "low", "close", "volume")
 
 
 class DirectionProbability(bt.Indicator):  # type: ignore[misc]
@@ -129,7 +127,7 @@ class _Batch:
     def __init__(self, data: bt.feed.AbstractDataBase, gate: Gate, clock: Clock) -> None:
         size = data.buflen()
         # Copies: a view of the host's arrays would forbid it to append the next bar.
-        columns = [np.array(getattr(data, field).array[:size]) for field in FIELDS]
+        columns = [np.array(getattr(data, field).array[:size]) for field in COLUMNS]
         days = np.array(data.datetime.array[:size])
         shown = nanoseconds_of(days)
         values, self._clean = clean_bars(gate, np.column_stack(columns), shown)
@@ -170,7 +168,7 @@ def _clock(data: bt.feed.AbstractDataBase, schedule: Schedule, timezone: str | N
 
 
 def _require_prices(data: bt.feed.AbstractDataBase) -> None:
-    missing = [field for field in (*FIELDS, "datetime") if not hasattr(data, field)]
+    missing = [field for field in (*COLUMNS, "datetime") if not hasattr(data, field)]
     if missing:
         raise TypeError("DirectionProbability must be given a feed of bars, got "
                         f"{type(data).__name__} without {', '.join(missing)}. Give it self.data, not one of its lines.")

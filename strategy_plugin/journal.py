@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.bars import COLUMNS
 from strategy_plugin.lane import Lane
 
-FIELDS = ("open", "high", "low", "close", "volume")
 VERSION = 1
 Entry = dict[str, Any]
 
@@ -54,7 +54,7 @@ def entry(lane: Lane) -> Entry:
     data, decision, reading = lane.data, lane.decision, lane.decision.reading
     return {
         "data": lane.name, "number": decision.number, "bar": np.datetime_as_string(np.datetime64(decision.stamp, "ns")),
-        "values": [_plain(getattr(data, field)[lane.ago]) for field in FIELDS],
+        "values": [_plain(getattr(data, field)[lane.ago]) for field in COLUMNS],
         "input": digest(*lane.indicator.inputs(lane.ago)) if lane.indicator is not None else None,
         "model": reading.model, "probability": _plain(reading.probability),
         "enter": reading.thresholds.enter, "exit": reading.thresholds.exit,
