@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from model.files import write_atomically
 
 OPERATIONS = ("open", "write", "fsync", "close", "replace", "unlink")
-LONGEST = 0.02  # seconds: several saves
+SAVES = 8  # that a child has time for at the most
 
 Writer = Callable[[Path, bytes], None]
 
@@ -61,11 +61,20 @@ def child(act: Callable[[], object]) -> int:
     return number
 
 
+def pace(write: Writer, path: Path, contents: list[bytes]) -> float:
+    """Return the seconds that a save takes here and now."""
+    start = time.monotonic()
+    for content in contents:
+        write(path, content)
+    return (time.monotonic() - start) / len(contents)
+
+
 def main(count: int, writer: str, path: Path, contents: list[bytes]) -> None:
     write, draw = WRITERS[writer], random.Random(0)
-    for number in range(count):
+    for _ in range(count):
+        longest = SAVES * pace(write, path, contents)
         victim = child(lambda: save_for_ever(write, path, contents))
-        time.sleep(draw.uniform(0, LONGEST))
+        time.sleep(draw.uniform(0, longest))
         os.kill(victim, signal.SIGKILL)
         os.waitpid(victim, 0)
         report(path, contents)

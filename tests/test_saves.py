@@ -119,8 +119,8 @@ def test_a_save_killed_at_any_operation_leaves_the_old_or_the_new_file(contents:
 
 
 def test_no_kill_at_a_random_time_loses_a_file(contents: Contents, path: Path) -> None:
-    found = killed(60, "atomic", path, contents)
-    assert len(found) == 60 and set(found) == {"old", "new"}
+    found = killed(20, "atomic", path, contents)
+    assert len(found) == 20 and set(found) == {"old", "new"}
 
 
 @pytest.mark.slow
@@ -130,4 +130,4 @@ def test_none_of_a_thousand_kills_loses_a_file(contents: Contents, path: Path) -
 
 
 def test_the_kills_do_lose_a_file_that_is_written_in_place(contents: Contents, path: Path) -> None:
-    assert "damaged" in killed(60, "in place", path, contents)
+    assert "damaged" in killed(40, "in place", path, contents)
