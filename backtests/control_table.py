@@ -108,7 +108,9 @@ def judged(examples: Examples, sample: Market, said: Array) -> Row:
 
 
 def training_figures(checkpoint: Checkpoint) -> Row:
-    return {"temperature": checkpoint.temperature, "epochs": len(checkpoint.history)}
+    members = checkpoint.members
+    return {"temperature": float(np.mean([member.temperature for member in members])),
+            "epochs": sum(len(member.history) for member in members)}
 
 
 def _named_scores(labels: Array, forecasts: dict[str, Array]) -> Row:

@@ -1,4 +1,4 @@
-"""The command that asks whether learning works: python backtests/controls.py [--markets ...] [--seeds 1 2 3] [--jobs N] ..."""
+"""The command that asks whether learning works: python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ..."""
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ console = Console(highlight=False)
 def controls(
     *,
     markets: Annotated[list[str], Parameter(consume_multiple=True)] = list(MARKETS),
-    seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [1, 2, 3],
+    market_seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [1, 2, 3],
     bars: int | None = None,
     fresh: int = 4_000,
     silence: int | None = None,
@@ -46,8 +46,8 @@ def controls(
     ----------
     markets
         Names of markets, with settings like echo:strength=0.5,lag=35.
-    seeds
-        Seeds of the markets; `seed` is that of the network's weights.
+    market_seeds
+        Seeds of the markets; `seed` and `seeds` are about the networks' weights.
     bars
         Bars to train, validate and test on; default: 12,000, or 3,000 with `silence`.
     fresh
@@ -61,8 +61,8 @@ def controls(
     """
     require_from({"jobs": (jobs, 1), "fresh": (fresh, 0), "silence": (silence, 1)})
     if silence:
-        markets, seeds = list(SILENT_MARKETS), list(range(1, silence + 1))
-    wanted = plan(markets, seeds, bars or (SILENT_BARS if silence else BARS), fresh, config)
+        markets, market_seeds = list(SILENT_MARKETS), list(range(1, silence + 1))
+    wanted = plan(markets, market_seeds, bars or (SILENT_BARS if silence else BARS), fresh, config)
     store = Store(out)
     require_writable(out / "controls.json")
     require_writable(store.folder / "row")

@@ -33,7 +33,7 @@ def importance(checkpoint: Checkpoint, past: pd.DataFrame) -> dict[str, float]:
     labels = make_labels(past, checkpoint.label, checkpoint.horizon).shift(-1).to_numpy()[first:last + 1]
 
     def loss(features: NDArray[np.float64]) -> float:
-        return log_loss(checkpoint.logits(features) / checkpoint.temperature, labels)
+        return log_loss(checkpoint.logits(features), labels)
 
     found, whole = {}, loss(rows)
     for group, columns in groups().items():

@@ -185,10 +185,10 @@ def describe_model(model: FoldModel, found: bool = False) -> str:
     """Return one line on what a fold's training gave, now or, if found, in an earlier run."""
     if model.checkpoint is None:
         return f"fold {model.fold.number}: no model, {model.reason}"
-    history = model.checkpoint.history
-    best = min(history, key=lambda epoch: epoch["validation_loss"])
+    members = model.checkpoint.members
+    named = (f"{member.name}: {member.course}" if len(members) > 1 else member.course for member in members)
     return (f"fold {model.fold.number}{', found finished' if found else ''}: trained until {model.checkpoint.trained_until}, "
-            f"best epoch {best['epoch']} of {len(history)}, validation loss {best['validation_loss']:.4f}; {model.choice}")
+            f"{'; '.join(named)}; {model.choice}")
 
 
 if __name__ == "__main__":

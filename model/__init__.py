@@ -6,27 +6,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from model.architectures import register
     from model.bars import BarsError, BarsWarning, read_bars
     from model.checkpoint import Checkpoint, CheckpointError
     from model.features import FEATURE_NAMES, FeatureEngineer
-    from model.network import BiLSTMClassifier, NetworkConfig
+    from model.network import BiLSTMClassifier, DirectionNetwork, NetworkConfig
     from model.sample import sample_bars
-    from model.training import TrainConfig, TrainingDiverged, fit
+    from model.training import TrainConfig, TrainingDiverged, combine, fit, member_configs
+    from model.transformer import TransformerClassifier, TransformerConfig
     from model.windows import DataPreprocessor, TimeSeriesDataset, make_labels
 
 __all__ = [
-    "BarsError", "BarsWarning", "BiLSTMClassifier", "Checkpoint", "CheckpointError", "DataPreprocessor", "FEATURE_NAMES",
-    "FeatureEngineer", "NetworkConfig", "TimeSeriesDataset", "TrainConfig", "TrainingDiverged", "fit", "make_labels",
-    "read_bars", "sample_bars",
+    "BarsError", "BarsWarning", "BiLSTMClassifier", "Checkpoint", "CheckpointError", "DataPreprocessor", "DirectionNetwork",
+    "FEATURE_NAMES", "FeatureEngineer", "NetworkConfig", "TimeSeriesDataset", "TrainConfig", "TrainingDiverged",
+    "TransformerClassifier", "TransformerConfig", "combine", "fit", "make_labels", "member_configs", "read_bars", "register",
+    "sample_bars",
 ]
 
 _HOMES = {
+    "architectures": ("register",),
     "bars": ("BarsError", "BarsWarning", "read_bars"),
     "checkpoint": ("Checkpoint", "CheckpointError"),
     "features": ("FEATURE_NAMES", "FeatureEngineer"),
-    "network": ("BiLSTMClassifier", "NetworkConfig"),
+    "network": ("BiLSTMClassifier", "DirectionNetwork", "NetworkConfig"),
     "sample": ("sample_bars",),
-    "training": ("TrainConfig", "TrainingDiverged", "fit"),
+    "training": ("TrainConfig", "TrainingDiverged", "combine", "fit", "member_configs"),
+    "transformer": ("TransformerClassifier", "TransformerConfig"),
     "windows": ("DataPreprocessor", "TimeSeriesDataset", "make_labels"),
 }
 _HOME_OF = {name: f"model.{home}" for home, names in _HOMES.items() for name in names}

@@ -5,44 +5,46 @@ import importlib.metadata
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from model.bars import bar_interval, check_bars, require_bars
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.files import write_atomically
 from model.intervals import spoken
-from model.network import BiLSTMClassifier, NetworkConfig, unmade_network
-from model.process import torch_threads
-from model.record import FORMAT, NO_DIGEST, CheckpointError, Golden, Record, decode, encode, read_file
+from model.members import Member, cut_windows, probability_of
+from model.record import FORMAT, NO_DIGEST, CheckpointError, Golden, Record, decode, encode, read_file, words_of
 from model.scaling import Scaler
 
-__all__ = ["Checkpoint", "CheckpointError", "Golden", "library_versions"]
+__all__ = ["Checkpoint", "CheckpointError", "Forecast", "Golden", "Member", "library_versions"]
 
-BATCH = 256
+
+class Forecast(NamedTuple):
+    """What the members say of windows, (n,) each: the probability of "up", and how far they disagree about it, the standard
+    deviation of their own probabilities, 0 for a single one."""
+
+    probability: NDArray[np.float64]
+    disagreement: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Checkpoint:
-    """A trained network and all that is needed to serve it.
+    """One trained network, or several that are asked together, and all that is needed to serve them.
 
-    weights: the network's tensors by name. label, horizon: what a probability is about (`make_labels`). temperature:
-    logits are divided by it. enter, exit: thresholds chosen in training, None where none were. trained_until: the stamp
-    of the latest bar of which any price entered training or validation; a decision at an earlier close would look ahead.
-    bar_interval, timezone, stamp: the clock of the bars. parts: dates and shares of each part. history: one entry an epoch.
+    members: the networks; the probability is that of their mean calibrated logit. label, horizon: what a probability is
+    about (`make_labels`). enter, exit: thresholds chosen in training, None where none were. trained_until: the stamp of the
+    latest bar of which any price entered training or validation; a decision at an earlier close would look ahead.
+    bar_interval, timezone, stamp: the clock of the bars. parts: dates and shares of each part. metrics: of all together.
     """
 
-    network: NetworkConfig
-    weights: dict[str, Tensor]
+    members: tuple[Member, ...]
     scaler: Scaler
     label: str
     horizon: int
     sequence_length: int
-    temperature: float
     enter: float | None
     exit: float | None
     trained_until: pd.Timestamp
@@ -52,7 +54,6 @@ class Checkpoint:
     stamp: str
     parts: dict[str, dict[str, str | float | int | None]]
     metrics: dict[str, float | None]
-    history: list[dict[str, float | int]]
     config: dict[str, str | float | int | bool | None]
     versions: dict[str, str]
     golden: Golden | None = None
@@ -68,12 +69,12 @@ class Checkpoint:
         """Read a file that `save` wrote.
 
         No content can run code (safetensors holds numbers only). Raises CheckpointError, naming the file and the reason,
-        unless the digest, the features, the network's shapes and dtypes, and every number are in order.
+        unless the digest, the features, the networks' shapes and dtypes, and every number are in order.
         """
-        record, weights = decode(read_file(path), str(path))
-        own = {field.name: getattr(record, field.name) for field in fields(cls) if field.name != "weights"}
+        record, members = decode(read_file(path), str(path))
+        own = {field.name: getattr(record, field.name) for field in fields(cls)}
         own |= {"trained_until": pd.Timestamp(record.trained_until), "bar_interval": pd.Timedelta(seconds=record.bar_interval)}
-        return cls(weights=weights, **own)
+        return cls(**own | {"members": members})
 
     @cached_property
     def digest(self) -> str:
@@ -86,22 +87,28 @@ class Checkpoint:
         return LOOKBACK + self.sequence_length - 1
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability of "up" for each window of raw feature rows: (n, 86) -> (n - sequence_length + 1,).
+        """Return the probability of "up" for each window of raw feature rows: (n, 86) -> (n - sequence_length + 1,)."""
+        return self.forecast(features).probability
+
+    def forecast(self, features: NDArray[np.float64]) -> Forecast:
+        """Return what the members say of each window of raw feature rows: (n, 86) -> (n - sequence_length + 1,) each.
 
         The one way from features to probability: training's evaluation, backtest and live all take it.
         """
-        from_logits: NDArray[np.float64] = 0.5 * np.tanh(0.5 * self.logits(features) / self.temperature) + 0.5
-        return from_logits
+        logits = self._members_logits(features)
+        return Forecast(probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0))
 
     def logits(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the uncalibrated logits of the windows: (n, 86) -> (n - sequence_length + 1,)."""
+        """Return the logits that belong to the probabilities: (n, 86) -> (n - sequence_length + 1,)."""
+        logits: NDArray[np.float64] = self._members_logits(features).mean(axis=0)
+        return logits
+
+    def _members_logits(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the calibrated logits of each member: (n, 86) -> (members, n - sequence_length + 1)."""
         if len(features) < self.sequence_length:
             raise ValueError(f"`features` must have at least {self.sequence_length} rows, got {len(features)}.")
-        rows = torch.from_numpy(self.scaler.transform(features))
-        windows = rows.unfold(0, self.sequence_length, 1).transpose(1, 2)  # (m, 50, 86), a view
-        with torch_threads(1), torch.inference_mode():
-            parts = [self._network(batch) for batch in torch.split(windows, BATCH)]
-        return torch.cat(parts).double().numpy()
+        windows = cut_windows(self.scaler.transform(features), self.sequence_length)
+        return np.stack([member.logits(windows) for member in self.members])
 
     def probabilities(self, bars: pd.DataFrame) -> pd.Series:
         """Return the probability of "up" decided at each bar's close, from the first bar that has its whole window.
@@ -133,16 +140,11 @@ class Checkpoint:
                                       "Convert the bars, or train on bars such as these.")
 
     @cached_property
-    def _network(self) -> BiLSTMClassifier:
-        network = unmade_network(self.network).to_empty(device="cpu")  # no initial weights: the caller's random state stays
-        network.load_state_dict(self.weights)
-        return network.eval().requires_grad_(False)
-
-    @cached_property
     def _file(self) -> bytes:
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "weights"}
-        own |= {"trained_until": str(self.trained_until), "bar_interval": self.bar_interval.total_seconds()}
-        return encode(Record(format=FORMAT, digest=NO_DIGEST, feature_names=FEATURE_NAMES, **own), self.weights)
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        own |= {"trained_until": str(self.trained_until), "bar_interval": self.bar_interval.total_seconds(),
+                "members": tuple(words_of(member) for member in self.members)}
+        return encode(Record(format=FORMAT, digest=NO_DIGEST, feature_names=FEATURE_NAMES, **own), self.members)
 
 
 def library_versions() -> dict[str, str]:

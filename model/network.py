@@ -1,6 +1,8 @@
-"""The networks: windows of scaled features in, one logit out."""
-from collections.abc import Iterator, Sequence
+"""What a network is to the rest of the program, and the first of them: windows of scaled features in, one logit out."""
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +12,40 @@ from model.delay_lines import lay_delay_lines
 FIRST_LAYER_SHARE = 0.5  # of the learning rate: its delay lines are to be moved, not to be run over
 
 
+class DirectionNetwork(nn.Module, ABC):
+    """A network that says from a window whether the market rises; `model.architectures.register` makes one's own known.
+
+    A subclass takes its config as the only argument, hands it to super().__init__ and defines `forward`; the rest it may
+    leave as it is. Each window must be judged alone: what else is in the batch changes nothing.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def forward(self, windows: Tensor) -> Tensor:
+        """Return the logits of "up", known at each window's last row: (batch, rows, features) -> (batch,)."""
+
+    def training_logits(self, windows: Tensor) -> Tensor:
+        """Return the logits to learn from, of the last `positions` rows of each window: (batch, positions).
+
+        Each is held against its own row's label, so it may depend on no later row of the window.
+        """
+        logits: Tensor = self(windows)
+        return logits[:, None]
+
+    def start(self, columns: Sequence[str]) -> None:
+        """Give the network the weights to start learning from; columns: the names of a window's columns."""
+
+    def learning_shares(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
+        """Yield groups of all parameters, each with its share of the learning rate."""
+        yield 1.0, list(self.parameters())
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What is needed to rebuild a network; kept in every checkpoint.
+    """What is needed to rebuild a BiLSTM; kept in every checkpoint.
 
     features: columns of a window. hidden: cells per direction and layer. layers: stacked LSTM layers.
     dropout: share of activations dropped between layers and before the head, in training only.
@@ -24,20 +57,29 @@ class NetworkConfig:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        for name, highest in (("features", 1024), ("hidden", 2048), ("layers", 16)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= highest:
-                raise ValueError(f"`{name}` must be a whole number from 1 to {highest}, got {value!r}.")
-        if not isinstance(self.dropout, (int, float)) or not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"`dropout` must be a number from 0 up to but not including 1, got {self.dropout!r}.")
+        require_whole(self, {"features": 1024, "hidden": 2048, "layers": 16})
+        require_dropout(self.dropout)
 
 
-class BiLSTMClassifier(nn.Module):
+def require_whole(config: Any, limits: Mapping[str, int]) -> None:
+    """Refuse a field that is no whole number from 1 to its limit with a ValueError."""
+    for name, highest in limits.items():
+        value = getattr(config, name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= highest:
+            raise ValueError(f"`{name}` must be a whole number from 1 to {highest}, got {value!r}.")
+
+
+def require_dropout(dropout: Any) -> None:
+    """Refuse what is no share of activations to drop with a ValueError."""
+    if not isinstance(dropout, (int, float)) or not 0.0 <= dropout < 1.0:
+        raise ValueError(f"`dropout` must be a number from 0 up to but not including 1, got {dropout!r}.")
+
+
+class BiLSTMClassifier(DirectionNetwork):
     """A bidirectional LSTM over a window and a linear head on the final states of both directions."""
 
     def __init__(self, config: NetworkConfig = NetworkConfig()) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         between = config.dropout if config.layers > 1 else 0.0
         self.lstm = nn.LSTM(config.features, config.hidden, config.layers, batch_first=True, dropout=between, bidirectional=True)
         self.dropout = nn.Dropout(config.dropout)
@@ -53,18 +95,12 @@ class BiLSTMClassifier(nn.Module):
         return logits
 
     def start(self, columns: Sequence[str]) -> None:
-        """Give the network the weights to start learning from; columns: the names of a window's columns."""
+        """Lay the delay lines."""
         lay_delay_lines(self.lstm, columns)
 
     def learning_shares(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
-        """Yield groups of all parameters, each with its share of the learning rate."""
+        """Yield the parameters with their share of the learning rate, less for the first layer."""
         first = [weights for name, weights in self.lstm.named_parameters() if name.removesuffix("_reverse").endswith("_l0")]
         known = {id(weights) for weights in first}
         yield 1.0, [weights for weights in self.parameters() if id(weights) not in known]
         yield FIRST_LAYER_SHARE, first
-
-
-def unmade_network(config: NetworkConfig) -> BiLSTMClassifier:
-    """Return a network that has shapes but neither memory nor values for its weights."""
-    with torch.device("meta"):
-        return BiLSTMClassifier(config)

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from model.calibration import fit_temperature, log_loss
-from model.network import BiLSTMClassifier
+from model.network import DirectionNetwork
 from model.settings import TrainConfig
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
@@ -28,8 +28,9 @@ class TrainingDiverged(RuntimeError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known after an epoch: the entry of the history and the epoch with the best validation loss so far."""
+    """What is known after an epoch of a member: the entry of its history and the epoch with the best validation loss so far."""
 
+    member: str
     epoch: int
     max_epochs: int
     train_loss: float
@@ -39,11 +40,11 @@ class Epoch:
     best_epoch: int
 
 
-def optimise(network: BiLSTMClassifier, training: Loader, validation: Loader, config: TrainConfig,
+def optimise(network: DirectionNetwork, training: Loader, validation: Loader, config: TrainConfig,
              on_epoch: Callable[[Epoch], None] | None = None) -> list[Epoch]:
     """Train the network in place and return the history; it ends with the averaged weights of the best epoch on validation.
 
-    training: windows and targets in [0, 1]; validation: windows and labels 0 or 1.
+    training: windows with a target in [0, 1] for each of their rows; validation: windows and labels 0 or 1.
     """
     learner, best = _Learner(network, config), _Best(config.patience)
     plateau = ReduceLROnPlateau(learner.optimizer, factor=0.5, patience=PLATEAU)
@@ -52,7 +53,7 @@ def optimise(network: BiLSTMClassifier, training: Loader, validation: Loader, co
         train_loss, norm = _run_epoch(learner, training, number)
         validation_loss = _validation_loss(learner.average.network, validation, config)
         best.offer(number, validation_loss, learner.average.network)
-        history.append(Epoch(number, config.max_epochs, train_loss, validation_loss, learner.rate, norm, best.epoch))
+        history.append(Epoch(config.member, number, config.max_epochs, train_loss, validation_loss, learner.rate, norm, best.epoch))
         if on_epoch:
             on_epoch(history[-1])
         if best.exhausted(number):
@@ -65,7 +66,7 @@ def optimise(network: BiLSTMClassifier, training: Loader, validation: Loader, co
 class _Learner:
     """The network that learns, what moves its weights, and the average that follows them."""
 
-    def __init__(self, network: BiLSTMClassifier, config: TrainConfig) -> None:
+    def __init__(self, network: DirectionNetwork, config: TrainConfig) -> None:
         self.network, self.config, self.average = network, config, _Average(network, config.averaging)
         groups = [{"params": weights, "lr": config.learning_rate * share} for share, weights in network.learning_shares()]
         self.optimizer = AdamW(groups, weight_decay=config.weight_decay)
@@ -93,7 +94,7 @@ class _Learner:
 class _Average:
     """A network whose weights follow the trained ones as an exponential average: less noise, at no cost."""
 
-    def __init__(self, network: BiLSTMClassifier, keep: float) -> None:
+    def __init__(self, network: DirectionNetwork, keep: float) -> None:
         self.network, self.keep, self.steps = copy.deepcopy(network).requires_grad_(False), keep, 0
         self._averages = [weights.data for weights in self.network.parameters()]
         self._trained = [weights.data for weights in network.parameters()]  # the optimizer changes them in place
@@ -152,11 +153,12 @@ def _validation_loss(network: nn.Module, loader: Loader, config: TrainConfig) ->
     return log_loss(logits / fit_temperature(logits, labels), labels)
 
 
-def _loss(network: nn.Module, windows: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    return nn.functional.binary_cross_entropy_with_logits(_logits(network, windows, config), targets.to(config.device))
+def _loss(network: DirectionNetwork, windows: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    logits = _logits(network.training_logits, windows, config)  # (batch, positions), those of the last rows
+    return nn.functional.binary_cross_entropy_with_logits(logits, targets[:, -logits.shape[1]:].to(config.device))
 
 
-def _logits(network: nn.Module, windows: Tensor, config: TrainConfig) -> Tensor:
+def _logits(compute: Callable[[Tensor], Tensor], windows: Tensor, config: TrainConfig) -> Tensor:
     with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.precision == "bf16"):
-        logits: Tensor = network(windows.to(config.device))
+        logits = compute(windows.to(config.device))
     return logits.float()

@@ -4,8 +4,8 @@ from __future__ import annotations
 import hashlib
 import math
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,17 +16,19 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from model.architectures import UnknownArchitecture, architecture, unmade_network
 from model.features import FEATURE_NAMES
-from model.network import NetworkConfig, unmade_network
+from model.members import MOST_MEMBERS, Member
 from model.scaling import Scaler
 
-FORMAT = 1
+FORMAT = 2
 LARGEST_FILE = 256 << 20
 LARGEST_HEADER = 2 << 20
 NO_DIGEST = "0" * 64
 REMEDY = "Take an undamaged copy or train again."
 
 Read = TypeVar("Read")
+Tensors = dict[str, tuple[str, tuple[int, ...]]]  # name -> dtype, shape
 
 
 class CheckpointError(ValueError):
@@ -64,18 +66,28 @@ class Version(msgspec.Struct, frozen=True):
     format: int
 
 
+class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The words and numbers of a member: all but its weights, with the config of its network as it stands in the file."""
+
+    architecture: str
+    network: msgspec.Raw
+    seed: int
+    temperature: Annotated[float, msgspec.Meta(ge=0.01, le=100)]
+    metrics: dict[str, float | None]
+    history: list[dict[str, float | int]]
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The words and numbers of a checkpoint file: everything but the weights, as JSON."""
 
     format: int
     digest: str
     feature_names: tuple[str, ...]
-    network: NetworkConfig
+    members: Annotated[tuple[MemberRecord, ...], msgspec.Meta(min_length=1, max_length=MOST_MEMBERS)]
     scaler: Scaler
     label: Literal["open", "close"]
     horizon: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     sequence_length: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-    temperature: Annotated[float, msgspec.Meta(ge=0.01, le=100)]
     enter: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] | None
     exit: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] | None
     trained_until: str
@@ -85,20 +97,37 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     stamp: Literal["open", "close"]
     parts: dict[str, dict[str, str | float | int | None]]
     metrics: dict[str, float | None]
-    history: list[dict[str, float | int]]
     config: dict[str, str | float | int | bool | None]
     versions: dict[str, str]
     golden: Golden | None
 
 
-def encode(record: Record, weights: dict[str, Tensor]) -> bytes:
-    """Return the file's bytes for weights and a record, whose digest is filled in: one SHA-256 over all of it.
+def words_of(member: Member) -> MemberRecord:
+    """Return a member as the record has it; CheckpointError where it cannot stand there."""
+    return _named(_words, member, name="the checkpoint")
+
+
+def _words(member: Member) -> MemberRecord:
+    own = {name: getattr(member, name) for name in MemberRecord.__struct_fields__}
+    network = msgspec.json.decode(msgspec.json.encode(member.network), type=type(member.network))  # 1 as 1.0 where that is due
+    return MemberRecord(**own | {"network": msgspec.Raw(msgspec.json.encode(asdict(network)))})
+
+
+def encode(record: Record, members: Sequence[Member]) -> bytes:
+    """Return the file's bytes for a record, whose digest is filled in, and its members: one SHA-256 over all of it.
 
     One metadata entry holds the whole record: the order of several would be left open by safetensors.
     """
     record = _named(_respelt, record, name="the checkpoint")
+    weights = {prefix(number) + name: tensor.contiguous() for number, member in enumerate(members)
+               for name, tensor in member.weights.items()}
     plain = _bytes(msgspec.structs.replace(record, digest=NO_DIGEST), weights)
     return _bytes(msgspec.structs.replace(record, digest=hashlib.sha256(plain).hexdigest()), weights)
+
+
+def prefix(number: int) -> str:
+    """Return what the names of a member's tensors begin with."""
+    return f"{number}."
 
 
 def _respelt(record: Record) -> Record:
@@ -107,8 +136,7 @@ def _respelt(record: Record) -> Record:
 
 
 def _bytes(record: Record, weights: dict[str, Tensor]) -> bytes:
-    text = msgspec.json.encode(record).decode()
-    return save_tensors({name: tensor.contiguous() for name, tensor in weights.items()}, metadata={"checkpoint": text})
+    return save_tensors(weights, metadata={"checkpoint": msgspec.json.encode(record).decode()})
 
 
 def read_file(path: str | Path) -> bytes:
@@ -132,13 +160,13 @@ def read_file(path: str | Path) -> bytes:
 def _require_worth(start: bytes, size: int) -> None:
     """Refuse, from the start of a file alone, one whose rest cannot be the weights of its network."""
     record, entries = _record_in(start, size)
-    _require_tensors(entries, record.network)
+    _require_tensors(entries, record)
     end = 8 + int.from_bytes(start[:8], "little") + sum(4 * math.prod(entry.shape) for entry in entries.values())
     if size != end:
         raise CheckpointError(f"it must be {end} bytes long, got {size}; it is not whole, or more was written after it. {REMEDY}")
 
 
-def decode(data: bytes, name: str) -> tuple[Record, dict[str, Tensor]]:
+def decode(data: bytes, name: str) -> tuple[Record, tuple[Member, ...]]:
     """Return what a file's bytes hold, after every check; CheckpointError with `name` and the reason otherwise."""
     return _named(_checked, data, name=name)
 
@@ -153,15 +181,32 @@ def _named(read: Callable[..., Read], *arguments: Any, name: str) -> Read:
         raise CheckpointError(f"{name} cannot be used: it is damaged ({str(error).rstrip('.')}). {REMEDY}") from error
 
 
-def _checked(data: bytes) -> tuple[Record, dict[str, Tensor]]:
+def _checked(data: bytes) -> tuple[Record, tuple[Member, ...]]:
     record, entries = _record_in(data, len(data))
     _require_digest(data, record.digest)
     _require_features(record)
     _require_sense(record)
-    _require_tensors(entries, record.network)
+    _require_tensors(entries, record)
     weights = load_tensors(data)
     _require_finite(weights)
-    return record, weights
+    return record, tuple(_member(words, prefix(number), weights) for number, words in enumerate(record.members))
+
+
+def _member(words: MemberRecord, start: str, weights: dict[str, Tensor]) -> Member:
+    own = {name: getattr(words, name) for name in MemberRecord.__struct_fields__} | {"network": network_of(words)}
+    return Member(weights={name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}, **own)
+
+
+def network_of(words: MemberRecord) -> Any:
+    """Return the config of a member's network, of the class that its architecture has here."""
+    try:
+        known = architecture(words.architecture)
+    except UnknownArchitecture as error:
+        raise CheckpointError(f"a member's {error} Do so before loading, or train again.") from error
+    config = msgspec.json.decode(words.network, type=known.config)
+    if msgspec.json.encode(asdict(config)) != bytes(words.network):
+        raise CheckpointError(f"its record has missing, repeated or differently written entries. {REMEDY}")
+    return config
 
 
 def _record_in(data: bytes, size: int) -> tuple[Record, dict[str, Entry]]:
@@ -216,19 +261,35 @@ def _require_features(record: Record) -> None:
         moved = [f"{theirs} for {ours}" for theirs, ours in zip(names, FEATURE_NAMES) if theirs != ours]
         raise CheckpointError(f"its features are not the ones computed here (unknown: {foreign[:3]}, missing: {missing[:3]}, "
                               f"{len(moved)} out of place: {moved[:1]}). Use the version that wrote it, or train again.")
-    if not len(record.scaler.mean) == record.network.features == len(FEATURE_NAMES):
+    for words in record.members:
+        _require_shape(record, network_of(words))
+
+
+def _require_shape(record: Record, network: Any) -> None:
+    """Check that a network reads windows of the record's shape, as far as its config states one."""
+    features, length = getattr(network, "features", len(FEATURE_NAMES)), getattr(network, "sequence_length", record.sequence_length)
+    if not len(record.scaler.mean) == features == len(FEATURE_NAMES):
         raise CheckpointError(f"scaler and network must have {len(FEATURE_NAMES)} features, "
-                              f"got {len(record.scaler.mean)} and {record.network.features}. {REMEDY}")
+                              f"got {len(record.scaler.mean)} and {features}. {REMEDY}")
+    if length != record.sequence_length:
+        raise CheckpointError(f"sequence_length must be that of the network, got {record.sequence_length} and {length}. {REMEDY}")
 
 
-def _require_tensors(entries: dict[str, Entry], config: NetworkConfig) -> None:
-    """Compare names, dtypes and shapes with those of the network that the record describes, before any tensor is made."""
-    expected = {name: ("F32", tuple(tensor.shape)) for name, tensor in unmade_network(config).state_dict().items()}
-    found = {name: (entry.dtype, entry.shape) for name, entry in entries.items()}
+def _require_tensors(entries: dict[str, Entry], record: Record) -> None:
+    """Compare names, dtypes and shapes with those of the networks that the record describes, before any tensor is made."""
+    found: Tensors = {name: (entry.dtype, entry.shape) for name, entry in entries.items()}
+    for number, words in enumerate(record.members):  # one by one: no more networks are made than have their tensors
+        network = unmade_network(words.architecture, network_of(words))
+        expected = {prefix(number) + name: ("F32", tuple(tensor.shape)) for name, tensor in network.state_dict().items()}
+        _require_equal({name: found.pop(name) for name in [*found] if name.startswith(prefix(number))}, expected)
+    _require_equal(found, {})
+
+
+def _require_equal(found: Tensors, expected: Tensors) -> None:
     differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if differing:
         name = differing[0]
-        raise CheckpointError(f"{len(differing)} tensors are not those of its network; "
+        raise CheckpointError(f"{len(differing)} tensors are not those of its networks; "
                               f"{name} must be {expected.get(name)}, got {found.get(name)}. {REMEDY}")
 
 

@@ -6,7 +6,11 @@ from typing import Any, Literal
 
 import torch
 
+from model.architectures import BUILT_IN, members_of
+from model.members import MOST_MEMBERS
 from model.windows import DataPreprocessor
+
+MOST_SEEDS = MOST_MEMBERS // len(BUILT_IN)
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,10 @@ class TrainConfig:
 
     Parameters
     ----------
+    architecture
+        Which network: "bilstm", "transformer", or "ensemble", one of each, whose mean logit decides.
+    seeds
+        Networks of each architecture, trained with the seeds `seed`, `seed` + 1 and so on; their mean logit decides.
     label
         What is predicted: "open", the move from the next open, or "close", the move from this close.
     horizon
@@ -53,6 +61,8 @@ class TrainConfig:
         Arithmetic of training: "fp32", or "bf16" where the CPU has it in hardware. Trading is always fp32.
     """
 
+    architecture: str = "bilstm"
+    seeds: int = 1
     label: Literal["open", "close"] = "open"
     horizon: int = 1
     sequence_length: int = 50
@@ -76,6 +86,7 @@ class TrainConfig:
         wrong = [(name, rule) for rule, (names, holds) in _RULES.items() for name in names if not holds(getattr(self, name))]
         if wrong:
             raise ValueError(" ".join(f"`{name}` must be {rule}, got {getattr(self, name)!r}." for name, rule in wrong))
+        members_of(self.architecture)  # refuses what nobody registered
         _require_device(self.device)
         self.preprocessor  # refuses wrong shares, labels and lengths
 
@@ -84,9 +95,20 @@ class TrainConfig:
         """The cutting and splitting that these settings describe."""
         return DataPreprocessor(self.sequence_length, self.train, self.validation, self.label, self.horizon)
 
+    @property
+    def member(self) -> str:
+        """The name of the member that these settings, if they are those of a single one, train."""
+        return f"{self.architecture} {self.seed}"
+
     def without_test(self) -> "TrainConfig":
         """Return the same settings with the test part given to training: for a model that is to trade the next bar."""
         return replace(self, train=round(1 - self.validation, 12))
+
+
+def member_configs(config: TrainConfig) -> list[TrainConfig]:
+    """Return the settings of each member, in order: one of each architecture for each seed."""
+    return [replace(config, architecture=name, seed=config.seed + number, seeds=1)
+            for name in members_of(config.architecture) for number in range(config.seeds)]
 
 
 def _whole(value: Any) -> bool:
@@ -95,6 +117,7 @@ def _whole(value: Any) -> bool:
 
 _RULES: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
     "a whole number above 0": (("batch_size", "max_epochs", "patience", "threads"), lambda value: _whole(value) and value > 0),
+    f"a whole number from 1 to {MOST_SEEDS}": (("seeds",), lambda value: _whole(value) and 0 < value <= MOST_SEEDS),
     "a whole number from 0": (("warm_up",), lambda value: _whole(value) and value >= 0),
     "a whole number from 0 to 2**63 - 1": (("seed",), lambda value: _whole(value) and 0 <= value < 2**63),
     "a finite number above 0": (("learning_rate", "gradient_clip"), lambda value: 0 < value < math.inf),

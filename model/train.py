@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 from cyclopts import App, Parameter
 from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
@@ -65,11 +66,13 @@ def train(
 
 def show(checkpoint: Checkpoint) -> None:
     """Print the parts and the scores of a trained checkpoint."""
-    best = min(checkpoint.history, key=lambda epoch: epoch["validation_loss"])
     console.print(_parts_table(checkpoint))
-    console.print(f"best epoch: {best['epoch']:.0f} of {len(checkpoint.history)}, validation loss {best['validation_loss']:.4f}; "
-                  f"temperature {checkpoint.temperature:.2f}; trained until {checkpoint.trained_until}")
+    for member in checkpoint.members:
+        console.print(f"{member.name}: {member.course}; temperature {member.temperature:.2f}")
+    console.print(f"trained until {checkpoint.trained_until}")
     console.print(_scores_table(checkpoint))
+    if len(checkpoint.members) > 1:
+        console.print(_members_table(checkpoint))
     console.print(compare_with_logistic(checkpoint.metrics))
 
 
@@ -98,6 +101,20 @@ def _scores_table(checkpoint: Checkpoint) -> Table:
     return table
 
 
+def _members_table(checkpoint: Checkpoint) -> Table:
+    """Return the scores of each member, their mean and their deviation: how much luck there is in a single one."""
+    columns = [name for part in ("validation", "test") for score in ("auc", "log_loss")
+               if (name := f"{part}_{score}") in checkpoint.metrics]
+    table = Table("member", *(name.replace("_", " ") for name in columns), title="members, each alone")
+    for member in checkpoint.members:
+        table.add_row(member.name, *(_figure(member.metrics[name]) for name in columns))
+    found = pd.DataFrame([member.metrics for member in checkpoint.members], dtype=float)[columns]
+    table.add_section()
+    for name, row in (("mean", found.mean()), ("deviation", found.std())):
+        table.add_row(name, *(_figure(float(value)) for value in row))
+    return table
+
+
 def _figure(value: float | None) -> str:
     if value is None:
         return "-"
@@ -114,9 +131,9 @@ def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None
 
     def report(epoch: Epoch) -> None:
         mark = " *" if epoch.best_epoch == epoch.epoch else ""
-        progress.console.print(f"epoch {epoch.epoch:3d}  train {epoch.train_loss:.4f}  validation {epoch.validation_loss:.4f}  "
-                               f"learning rate {epoch.learning_rate:.1e}{mark}")
-        progress.update(task, total=epoch.max_epochs, completed=epoch.epoch)
+        progress.console.print(f"{epoch.member}  epoch {epoch.epoch:3d}  train {epoch.train_loss:.4f}  "
+                               f"validation {epoch.validation_loss:.4f}  learning rate {epoch.learning_rate:.1e}{mark}")
+        progress.update(task, description=epoch.member, total=epoch.max_epochs, completed=epoch.epoch)
         log.info("epoch", extra=asdict(epoch))
 
     return report

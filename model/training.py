@@ -1,33 +1,42 @@
 """Training: fit(bars, config) -> Checkpoint."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from model.architectures import configured, made_network
 from model.bars import COLUMNS, BarsError, bar_interval, check_bars, require_bars
 from model.baseline import logistic_probabilities
 from model.calibration import fit_temperature
-from model.checkpoint import Checkpoint, Golden, library_versions
+from model.checkpoint import Checkpoint, CheckpointError, Golden, library_versions
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.members import Member, cut_windows, probability_of
 from model.metrics import classification_scores
-from model.network import BiLSTMClassifier, NetworkConfig
+from model.network import DirectionNetwork
 from model.optimisation import Epoch, Loader, TrainingDiverged, optimise
 from model.process import keep_freed_memory, torch_threads
 from model.scaling import Scaler
-from model.settings import TrainConfig
+from model.settings import TrainConfig, member_configs
 from model.targets import soft_targets
 from model.windows import Split, TimeSeriesDataset, known_after, make_labels
 
-__all__ = ["Epoch", "OneClassError", "TrainConfig", "TrainingDiverged", "fit"]
+__all__ = ["Epoch", "OneClassError", "TrainConfig", "TrainingDiverged", "combine", "fit", "member_configs"]
 
 FEWEST_PER_CLASS = 5
 PARTS = ("train", "validation", "test")
 COMPARED = ("auc", "log_loss")  # with the cheap baseline's
+MEMBERS_OWN = {"architecture", "seed", "seeds"}  # the settings in which members may differ
+# What the members of one checkpoint have in common.
+COMMON = ("label", "horizon", "sequence_length", "bar_interval", "timezone", "stamp", "instrument", "trained_until", "parts",
+          "scaler")
+
+Scores = dict[str, float | None]
 
 
 class OneClassError(BarsError):
@@ -36,11 +45,14 @@ class OneClassError(BarsError):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Windows ready to train on: feature rows (n, 86) with their stamps, labels and targets (m,) by window, parts, scaler."""
+    """Windows ready to train on: feature rows (n, 86) with their stamps, labels (m,) by window, parts, scaler.
+
+    row_targets: the target of each row, (m + sequence_length - 1,): what is learned of a window that ends there.
+    """
 
     features: pd.DataFrame
     labels: NDArray[np.float64]
-    targets: NDArray[np.float64]
+    row_targets: NDArray[np.float64]
     parts: Split
     scaler: Scaler
     config: TrainConfig
@@ -49,6 +61,20 @@ class TrainingData:
         """Return the raw feature rows that the windows of a part reach."""
         values: NDArray[np.float64] = self.features.to_numpy()[part.start:part.stop + self.config.sequence_length - 1]
         return values
+
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """The target of each window, (m,): that of its last row."""
+        return self.row_targets[self.config.sequence_length - 1:]
+
+    @property
+    def window_targets(self) -> NDArray[np.float64]:
+        """The targets of each window's rows, (m, sequence_length): all are known when the last is."""
+        return sliding_window_view(self.row_targets, self.config.sequence_length)
+
+    def windows(self, part: slice) -> torch.Tensor:
+        """Return the scaled windows of a part."""
+        return cut_windows(self.scaler.transform(self.rows(part)), self.config.sequence_length)
 
     def last_rows(self, part: slice) -> NDArray[np.float32]:
         """Return the scaled newest row of each window of a part."""
@@ -66,22 +92,47 @@ class TrainingData:
 
 
 def fit(bars: pd.DataFrame, config: TrainConfig = TrainConfig(), on_epoch: Callable[[Epoch], None] | None = None) -> Checkpoint:
-    """Train on bars and return the checkpoint of the epoch with the best validation loss.
+    """Train on bars and return the checkpoint, each member as it was in the epoch with its best validation loss.
 
     bars: as `read_bars` gives them. on_epoch is called after each epoch. If train and validation sum to 1 there is no
     test part and the model has seen all bars. Same bars, settings and library versions: the same bits.
     Raises BarsError for too few bars, OneClassError where a part lacks a class, TrainingDiverged.
     """
-    keep_freed_memory()
-    with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        data = prepare(bars, config)
-        network = BiLSTMClassifier(NetworkConfig())
-        network.start(FEATURE_NAMES)
-        network.to(config.device)
-        training, validation = data.loader(data.parts[0], data.targets), data.loader(data.parts[1], data.labels)
-        history = optimise(network, training, validation, config, on_epoch)
-    return _evaluated(_uncalibrated(network, history, data, bars), data, bars)
+    data = prepare(bars, config)
+    members = [_learned(replace(data, config=single), on_epoch) for single in member_configs(config)]
+    return _checkpoint(members, data, bars)
+
+
+def combine(checkpoints: Sequence[Checkpoint], bars: pd.DataFrame, config: TrainConfig) -> Checkpoint:
+    """Return one checkpoint with all the members of several: of those that `fit` makes of each of `member_configs(config)`
+    what `fit` makes of `config`, to the last bit.
+
+    Raises CheckpointError where one was not trained on these bars with these settings.
+    """
+    data = prepare(bars, config)
+    whole = _checkpoint([member for checkpoint in checkpoints for member in checkpoint.members], data, bars)
+    for number, checkpoint in enumerate(checkpoints, 1):
+        _require_companion(checkpoint, whole, f"checkpoint {number} of {len(checkpoints)}")
+    return whole
+
+
+def _require_companion(checkpoint: Checkpoint, whole: Checkpoint, name: str) -> None:
+    """Refuse a checkpoint that answers another question than the whole, or was trained on something else."""
+    for field in COMMON:
+        theirs, ours = getattr(checkpoint, field), getattr(whole, field)
+        if theirs != ours:
+            values = f": {theirs} instead of {ours}" if len(str(ours)) < 40 else ""
+            raise CheckpointError(f"{name} must have the {field} of these bars and settings, it has another{values}. "
+                                  "Train all members on the same bars with the same settings.")
+    theirs, ours = (_shared(found.config) for found in (checkpoint, whole))
+    if theirs != ours:
+        differing = sorted(setting for setting in ours if theirs.get(setting) != ours[setting])
+        raise CheckpointError(f"{name} must have these settings, its own are others: {', '.join(differing)}. "
+                              "Train all members on the same bars with the same settings.")
+
+
+def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in MEMBERS_OWN}
 
 
 def require_enough_bars(bars: pd.DataFrame, config: TrainConfig) -> None:
@@ -101,7 +152,7 @@ def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
     parts = preprocessor.split(len(outcomes))
     _require_both_classes(outcomes, parts)
     soft = soft_targets(bars, config.label, config.horizon, config.label_softness).loc[features.index]
-    targets = soft.to_numpy()[config.sequence_length:][:len(outcomes)]
+    targets = soft.to_numpy()[1:][:len(outcomes) + config.sequence_length - 1]  # row r is judged by the bar that opens after it
     return TrainingData(features, outcomes, targets, parts, preprocessor.fit_scaler(features, parts[0]), config)
 
 
@@ -114,17 +165,60 @@ def _require_both_classes(labels: NDArray[np.float64], parts: Split) -> None:
                                 f"got {ups} up and {downs} not up. Give more bars, or bars that move.")
 
 
-def _uncalibrated(network: BiLSTMClassifier, history: list[Epoch], data: TrainingData, bars: pd.DataFrame) -> Checkpoint:
+def _learned(data: TrainingData, on_epoch: Callable[[Epoch], None] | None) -> Member:
+    """Train one network, from its own seed and leaving the caller's randomness alone."""
+    config = data.config
+    keep_freed_memory()
+    with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        shape = configured(config.architecture, features=len(FEATURE_NAMES), sequence_length=config.sequence_length)
+        network = made_network(config.architecture, shape)
+        network.start(FEATURE_NAMES)
+        network.to(config.device)
+        training, validation = data.loader(data.parts[0], data.window_targets), data.loader(data.parts[1], data.labels)
+        history = optimise(network, training, validation, config, on_epoch)
+    return _calibrated(_member(network, history, config), data)
+
+
+def _member(network: DirectionNetwork, history: Sequence[Epoch], config: TrainConfig) -> Member:
+    kept = [{name: value for name, value in asdict(epoch).items() if name != "member"} for epoch in history]
+    return Member(architecture=config.architecture, network=network.config, seed=config.seed, temperature=1.0, metrics={},
+                  weights={name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, history=kept)
+
+
+def _calibrated(member: Member, data: TrainingData) -> Member:
+    """Return the member with its temperature and its own scores."""
+    validation = data.parts[1]
+    calibrated = replace(member, temperature=fit_temperature(member.logits(data.windows(validation)), data.labels[validation]))
+    own = {name: classification_scores(data.labels[part], probability_of(calibrated.logits(data.windows(part))))
+           for name, part in _judged(data)}
+    return replace(calibrated, metrics=_flat(own))
+
+
+def _judged(data: TrainingData) -> Iterator[tuple[str, slice]]:
+    """Yield the parts after the first that hold windows."""
+    for name, part in zip(PARTS[1:], data.parts[1:]):
+        if part.stop > part.start:
+            yield name, part
+
+
+def _flat(scores: Mapping[str, Scores]) -> Scores:
+    return {f"{part}_{name}": value for part, own in scores.items() for name, value in own.items()}
+
+
+def _checkpoint(members: Sequence[Member], data: TrainingData, bars: pd.DataFrame) -> Checkpoint:
+    """Return the checkpoint of the members with the scores of each part after the first, and a golden window."""
     config = data.config
     attributes: dict[Any, Any] = {"instrument": None, "timezone": None, "stamp": "open"} | bars.attrs
-    return Checkpoint(
-        network=network.config, weights={name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
-        scaler=data.scaler, label=config.label, horizon=config.horizon, sequence_length=config.sequence_length,
-        temperature=1.0, enter=None, exit=None, trained_until=_trained_until(data, bars),
+    checkpoint = Checkpoint(
+        members=tuple(members), scaler=data.scaler, label=config.label, horizon=config.horizon,
+        sequence_length=config.sequence_length, enter=None, exit=None, trained_until=_trained_until(data, bars),
         bar_interval=bar_interval(pd.DatetimeIndex(bars.index)), instrument=attributes["instrument"],
         timezone=attributes["timezone"], stamp=attributes["stamp"],
         parts={name: _describe(data, part) for name, part in zip(PARTS, data.parts)}, metrics={},
-        history=[asdict(epoch) for epoch in history], config=asdict(config), versions=library_versions())
+        config=asdict(config), versions=library_versions())
+    scores = {name: _scores(checkpoint, data, part) for name, part in _judged(data)}
+    return replace(checkpoint, metrics=_flat(scores), golden=golden_window(checkpoint, bars.loc[:checkpoint.trained_until]))
 
 
 def _trained_until(data: TrainingData, bars: pd.DataFrame) -> pd.Timestamp:
@@ -141,18 +235,8 @@ def _describe(data: TrainingData, part: slice) -> dict[str, str | float | int | 
             "up_share": float(labels.mean())}
 
 
-def _evaluated(checkpoint: Checkpoint, data: TrainingData, bars: pd.DataFrame) -> Checkpoint:
-    """Return the checkpoint with its temperature, the scores of each part after the first, and a golden window."""
-    validation = data.parts[1]
-    temperature = fit_temperature(checkpoint.logits(data.rows(validation)), data.labels[validation])
-    calibrated = replace(checkpoint, temperature=temperature)
-    scores = {f"{name}_{score}": value for name, part in zip(PARTS[1:], data.parts[1:]) if part.stop > part.start
-              for score, value in _scores(calibrated, data, part).items()}
-    return replace(calibrated, metrics=scores, golden=golden_window(calibrated, bars.loc[:checkpoint.trained_until]))
-
-
-def _scores(checkpoint: Checkpoint, data: TrainingData, part: slice) -> dict[str, float | None]:
-    """Return a part's scores of the network and, beside them, those of logistic regression on each window's last row."""
+def _scores(checkpoint: Checkpoint, data: TrainingData, part: slice) -> Scores:
+    """Return a part's scores of all members together and, beside them, those of logistic regression on each window's last row."""
     labels, train = data.labels[part], data.parts[0]
     logistic = logistic_probabilities(data.last_rows(train), data.labels[train], data.last_rows(part))
     cheap = classification_scores(labels, logistic)

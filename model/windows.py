@@ -189,7 +189,7 @@ class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
     """Windows of scaled rows with their labels, in time order; each window is a view of the rows."""
 
     def __init__(self, rows: NDArray[np.float32], labels: NDArray[np.float64], sequence_length: int = 50) -> None:
-        """Take rows (n, columns) and labels (n - sequence_length + 1,): label j belongs to the window from row j on."""
+        """Take rows (n, columns) and labels (n - sequence_length + 1, ...): label j belongs to the window from row j on."""
         if len(labels) != len(rows) - sequence_length + 1:
             raise ValueError(f"{len(rows)} rows hold {len(rows) - sequence_length + 1} windows of {sequence_length}, "
                              f"got {len(labels)} labels.")

@@ -1,4 +1,4 @@
-"""Probabilities of whole feeds, computed once for all the runs of a sweep, in this process and in those of a pool."""
+"""Forecasts of whole feeds, computed once for all the runs of a sweep, in this process and in those of a pool."""
 import fcntl
 import hashlib
 import multiprocessing
@@ -18,14 +18,14 @@ import model
 from model.files import write_atomically
 from strategy_plugin.schedule import Schedule
 
-Probabilities = NDArray[np.float64]
+Forecasts = NDArray[np.float64]
 
 MOST_KEPT = 16  # arrays in memory, and files on disk
-_memory: OrderedDict[str, Probabilities] = OrderedDict()
+_memory: OrderedDict[str, Forecasts] = OrderedDict()
 
 
-def remembered(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int) -> Probabilities:
-    """Return `schedule.probabilities(values, stamps, max_gap)`, computed at most once for the same models and bars.
+def remembered(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int) -> Forecasts:
+    """Return `schedule.forecasts(values, stamps, max_gap)`, computed at most once for the same models and bars.
 
     The workers of a pool (`optstrategy`) share the result through a file in a folder of this user's own: the first
     computes, the others wait for it.
@@ -34,7 +34,7 @@ def remembered(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[
     found = _memory.pop(key, None)
     if found is None:
         pooled = multiprocessing.parent_process() is not None
-        found = _shared(key, schedule, values, stamps, max_gap) if pooled else schedule.probabilities(values, stamps, max_gap)
+        found = _shared(key, schedule, values, stamps, max_gap) if pooled else schedule.forecasts(values, stamps, max_gap)
     _memory[key] = found
     while len(_memory) > MOST_KEPT:
         _memory.popitem(last=False)
@@ -50,12 +50,12 @@ def folder() -> Path:
     return path
 
 
-def _shared(key: str, schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int) -> Probabilities:
+def _shared(key: str, schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int) -> Forecasts:
     path = folder() / f"{key}.f8"
     with _locked(path.with_suffix(".lock")):
-        if path.exists() and path.stat().st_size == 8 * len(values):
-            return np.frombuffer(path.read_bytes())
-        found = schedule.probabilities(values, stamps, max_gap)
+        if path.exists() and path.stat().st_size == 2 * 8 * len(values):
+            return np.frombuffer(path.read_bytes()).reshape(2, -1)
+        found = schedule.forecasts(values, stamps, max_gap)
         write_atomically(path, found.tobytes())
         _prune(path.parent)
         return found

@@ -1,4 +1,4 @@
-"""A model's probability as a Backtrader line, the same in all of Backtrader's clocks."""
+"""A model's probability, and how far its members disagree, as Backtrader lines, the same in all of Backtrader's clocks."""
 from array import array
 from collections import Counter
 from typing import Any
@@ -14,14 +14,17 @@ from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.cache import remembered
 from strategy_plugin.clock import Clock, clock_of, nanoseconds, nanoseconds_of
 from strategy_plugin.guard import Gate, clean_bars
-from strategy_plugin.schedule import Schedule, newest_probability
+from strategy_plugin.schedule import Schedule, newest_forecast
+
+NO_FORECAST = (np.nan, np.nan)
 
 
 class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     """The calibrated probability that the market rises over the checkpoint's horizon, decided at each bar's close.
 
     Formula:
-      - the 86 features of each of the last 50 bars, scaled as in training, through the checkpoint's network
+      - the 86 features of each of the last 50 bars, scaled as in training, through the checkpoint's networks
+      - probability: that of their mean logit; disagreement: the standard deviation of their own probabilities, 0 for one
 
     Params:
       - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
@@ -30,14 +33,15 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
       - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training, which Backtrader's own
         resampling is converted to; another one is refused, but on a replayed feed, where it is that of the bars replayed
 
-    The line is NaN until 150 bars have been seen, before the first checkpoint of a folder, and on bars at fault (prices
+    The lines are NaN until 150 bars have been seen, before the first checkpoint of a folder, and on bars at fault (prices
     that are missing or contradict each other, stamps that do not increase), which no window ever contains.
     """
 
-    lines: Any = ("probability",)
+    lines: Any = ("probability", "disagreement")
     params = (("checkpoint", ""), ("max_gap", 0), ("timezone", None), ("stamp", None))
     plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
-    plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0))
+    plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0),
+                     disagreement=dict(color="tab:gray", linewidth=1.0, ls="--"))
 
     def __init__(self) -> None:
         _require_prices(self.data)
@@ -49,7 +53,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         self._gate = Gate(self.data._name, remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.")
         self._batch: _Batch | None = None
         self._seen = 0
-        self._probability = np.nan
+        self._forecast = NO_FORECAST
         self._unchecked: dict[int, int] | None = {}  # the host's own stamps, until there are enough to tell the interval
         self.addminperiod(self._buffer.bars_needed)
 
@@ -85,14 +89,15 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             self._advance(number)
         changed = self._take(number, 0)
         if changed:
-            self._probability = self._predict()
-        self.lines.probability[0] = np.nan if changed is None else self._probability
+            self._forecast = self._predict()
+        self.lines.probability[0], self.lines.disagreement[0] = NO_FORECAST if changed is None else self._forecast
 
     def once(self, start: int, end: int) -> None:
         if self._batch is None:  # Backtrader calls twice: for the first bar of the minimum period and for the rest
             self._batch = _Batch(self.data, self._gate, self._host_clock)
-            found = self._batch.probabilities(self.schedule, self.p.max_gap)
-            self.lines.probability.array[:len(found)] = array("d", found.tobytes())
+            found = self._batch.forecasts(self.schedule, self.p.max_gap)
+            for line, values in zip((self.lines.probability, self.lines.disagreement), found):
+                line.array[:len(values)] = array("d", values.tobytes())
 
     def _advance(self, number: int) -> None:
         """Take the bars that the host passed without a call, and look for a new checkpoint where bars are live."""
@@ -114,11 +119,11 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             self._unchecked[number] = stamp
         return self._buffer.update(number, self.stamp(ago), *bar)
 
-    def _predict(self) -> float:
+    def _predict(self) -> tuple[float, float]:
         if self._unchecked is not None and self._buffer.ready:
             require_interval(self.schedule, np.array(list(self._unchecked.values())), self.data)
             self._unchecked = None
-        return newest_probability(self.schedule.at(self.stamp()), self._buffer, self.p.max_gap)
+        return newest_forecast(self.schedule.at(self.stamp()), self._buffer, self.p.max_gap)
 
 
 class _Batch:
@@ -135,11 +140,12 @@ class _Batch:
         self._values, self._stamps = values[self._clean], clock.served_of(days[self._clean])
         self._ranks = np.cumsum(self._clean)  # how many clean bars there are up to each bar
 
-    def probabilities(self, schedule: Schedule, max_gap: int) -> NDArray[np.float64]:
+    def forecasts(self, schedule: Schedule, max_gap: int) -> NDArray[np.float64]:
+        """Return probability and disagreement at each bar: (2, bars)."""
         if len(self._shown) > 1:
             require_interval(schedule, self._shown, self._data)
-        found = np.full(len(self._clean), np.nan)
-        found[self._clean] = remembered(schedule, self._values, self._stamps, max_gap)
+        found = np.full((2, len(self._clean)), np.nan)
+        found[:, self._clean] = remembered(schedule, self._values, self._stamps, max_gap)
         return found
 
     def inputs(self, number: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.bars import COLUMNS
 from strategy_plugin.lane import Lane
 
-VERSION = 1
+VERSION = 2
 Entry = dict[str, Any]
 
 
@@ -56,7 +56,7 @@ def entry(lane: Lane) -> Entry:
         "data": lane.name, "number": decision.number, "bar": np.datetime_as_string(np.datetime64(decision.stamp, "ns")),
         "values": [_plain(getattr(data, field)[lane.ago]) for field in COLUMNS],
         "input": digest(*lane.indicator.inputs(lane.ago)) if lane.indicator is not None else None,
-        "model": reading.model, "probability": _plain(reading.probability),
+        "model": reading.model, "probability": _plain(reading.probability), "disagreement": _plain(reading.disagreement),
         "enter": reading.thresholds.enter, "exit": reading.thresholds.exit,
         "held": decision.held, "reason": decision.reason, "target": decision.wanted,
         "position": decision.position, "aim": decision.aim, "order": decision.action,

@@ -1,7 +1,7 @@
 """Makes the decisions of a journal again, from the bars in it and the checkpoints it names: `replay(path)`."""
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +11,10 @@ from strategy_plugin.decision import target
 from strategy_plugin.guard import Gate
 from strategy_plugin.journal import VERSION, Entry, digest
 from strategy_plugin.orders import direction
-from strategy_plugin.schedule import Schedule, newest_probability
+from strategy_plugin.schedule import Schedule, newest_forecast
 
 Bars = list[tuple[int, tuple[float, ...] | None]]  # stamp, and the bar as the model may see it
+NO_FORECAST = (math.nan, math.nan)
 
 
 class Replay(NamedTuple):
@@ -62,14 +63,14 @@ def _at_once(schedule: Schedule, origin: Entry, bars: Bars) -> list[Entry]:
     schedule.keep(origin["models"])
     shown = [(stamp, bar) for stamp, bar in bars if bar is not None]
     values, stamps = np.array([bar for _, bar in shown]), np.array([stamp for stamp, _ in shown])
-    predicted = iter(schedule.probabilities(values, stamps, origin["max_gap"]).tolist())
+    predicted = iter(schedule.forecasts(values, stamps, origin["max_gap"]).T.tolist())
     found, count = [], 0
     for stamp, bar in bars:
         count += bar is not None
         reach = slice(max(0, count - schedule.bars_needed), count)
         checkpoint = schedule.at(stamp)
         found.append({"input": digest(values[reach], stamps[reach]), "model": checkpoint.digest if checkpoint else "",
-                      "probability": next(predicted) if bar is not None else math.nan})
+                      **_said(next(predicted) if bar is not None else NO_FORECAST)})
     return found
 
 
@@ -82,16 +83,19 @@ def _one_by_one(schedule: Schedule, origin: Entry, bars: Bars, entries: list[Ent
             buffer.update(entry["number"], stamp, *bar)
         checkpoint = models.get(entry["model"])
         found.append({"input": digest(*buffer.inputs()), "model": checkpoint.digest if checkpoint else "",
-                      "probability": newest_probability(checkpoint, buffer, origin["max_gap"]) if bar else math.nan})
+                      **_said(newest_forecast(checkpoint, buffer, origin["max_gap"]) if bar else NO_FORECAST)})
     return found
+
+
+def _said(forecast: Sequence[float]) -> Entry:
+    """Return a forecast as a line has it."""
+    return {name: None if math.isnan(value) else value for name, value in zip(("probability", "disagreement"), forecast)}
 
 
 def _differences(entry: Entry, found: Entry, params: Entry) -> Iterator[str]:
     """Yield what a line says otherwise than it comes out now."""
     probability = math.nan if entry["probability"] is None else entry["probability"]
-    again = {"input": entry["input"], "model": entry["model"], "probability": probability} | found
-    if math.isnan(again["probability"]):
-        again["probability"] = None
+    again = {name: entry[name] for name in ("input", "model", "probability", "disagreement")} | found
     again |= {"target": _target(entry, probability, params), "order": _order(entry)}
     for part, value in again.items():
         if entry[part] != value:

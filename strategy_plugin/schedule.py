@@ -90,15 +90,21 @@ class Schedule:
         """Return the probability of "up" decided at each bar's close, (n, 5) and (n,) -> (n,); NaN where none is in force,
         the window is not whole, or more than `max_gap` bars (0: any number) are missing in it. Each equals what a
         FeatureBuffer fed bar by bar makes of the checkpoint in force."""
-        found = np.full(len(values), np.nan)
+        probabilities: NDArray[np.float64] = self.forecasts(values, stamps, max_gap)[0]
+        return probabilities
+
+    def forecasts(self, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int = 0) -> NDArray[np.float64]:
+        """Return the probabilities and, below them, how far the members of the checkpoint in force disagree: (2, n)."""
+        found = np.full((2, len(values)), np.nan)
         for checkpoint, start, stop in self._segments(stamps):
             before = checkpoint.bars_needed - 1
             for low in range(max(start, before), stop, CHUNK):
                 high = min(stop, low + CHUNK)
                 reach = slice(low - before, high)
-                found[low:high] = checkpoint.predict(FeatureEngineer().rows(values[reach], stamps[reach].view("datetime64[ns]")))
+                features = FeatureEngineer().rows(values[reach], stamps[reach].view("datetime64[ns]"))
+                found[:, low:high] = checkpoint.forecast(features)
         for gap in (np.flatnonzero(torn(stamps, self._entries[0].checkpoint, max_gap)) + 1).tolist():
-            found[gap:gap + self.bars_needed - 1] = np.nan  # the first window without the gap begins after it
+            found[:, gap:gap + self.bars_needed - 1] = np.nan  # the first window without the gap begins after it
         return found
 
     def keep(self, digests: list[str]) -> None:
@@ -179,11 +185,13 @@ def load(found: Signature) -> Checkpoint:
     return checkpoint
 
 
-def newest_probability(checkpoint: Checkpoint | None, buffer: FeatureBuffer, max_gap: int) -> float:
-    """Return the probability of the buffer's window; NaN without a checkpoint, a whole window, or one without a long gap."""
+def newest_forecast(checkpoint: Checkpoint | None, buffer: FeatureBuffer, max_gap: int) -> tuple[float, float]:
+    """Return the probability of the buffer's window and the members' disagreement; NaN without a checkpoint, a whole window,
+    or one without a long gap."""
     if checkpoint is None or not buffer.ready or torn(buffer.inputs()[1], checkpoint, max_gap).any():
-        return np.nan
-    return float(checkpoint.predict(buffer.window)[-1])
+        return np.nan, np.nan
+    probability, disagreement = checkpoint.forecast(buffer.window)
+    return float(probability[-1]), float(disagreement[-1])
 
 
 def torn(stamps: NDArray[np.int64], checkpoint: Checkpoint, max_gap: int) -> NDArray[np.bool_]:

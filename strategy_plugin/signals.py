@@ -7,13 +7,15 @@ from strategy_plugin.decision import Thresholds, thresholds
 
 
 class Reading(NamedTuple):
-    """model: the digest of the checkpoint in force, "" for none. age: bars since the model last saw prices."""
+    """model: the digest of the checkpoint in force, "" for none. age: bars since the model last saw prices. disagreement: of its
+    members, NaN where nobody says."""
 
     probability: float
     thresholds: Thresholds
     model: str = ""
     age: int = 0
     in_sample: bool = False
+    disagreement: float = float("nan")
 
 
 class ModelSignal:
@@ -56,7 +58,8 @@ class ModelSignal:
             self._take(checkpoint, stamp)
         elif stamp > self._until:
             self._age += 1
-        return Reading(self.indicator.probability[ago], self._current, checkpoint.digest, self._age, stamp < self._until)
+        return Reading(self.indicator.probability[ago], self._current, checkpoint.digest, self._age, stamp < self._until,
+                       self.indicator.disagreement[ago])
 
     def _take(self, checkpoint: Any, stamp: int) -> None:
         self._checkpoint, self._current = checkpoint, self._thresholds(checkpoint, self._schedule.name(checkpoint))

@@ -33,6 +33,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - allow_short: False trades long or flat
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade" does, and marks the result
       - max_model_age: bars after `trained_until` beyond which no position is opened; 0 for no limit
+      - max_disagreement: disagreement of the checkpoint's members above which no position is opened; None for no limit
       - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
       - timezone, stamp: what the feeds' stamps are in and mark; None as in training, anything else is refused
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
@@ -45,7 +46,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     params = (
         ("checkpoint", ""), ("enter", None), ("exit", None), ("allow_short", False), ("in_sample", "refuse"),
-        ("max_model_age", 0), ("max_gap", 0), ("timezone", None), ("stamp", None),
+        ("max_model_age", 0), ("max_disagreement", None), ("max_gap", 0), ("timezone", None), ("stamp", None),
         ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
         ("stop_loss", ""), ("take_profit", ""), ("trailing", ""), ("journal", ""),
     )
@@ -106,7 +107,14 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         lane.decided += 1
         self.traded_in_sample |= reading.in_sample
         wanted = target(reading.probability, held, **reading.thresholds._asdict(), allow_short=self.p.allow_short)
-        return self._young(lane, reading, held, wanted)
+        return self._young(lane, reading, held, self._agreed(lane, reading, held, wanted))
+
+    def _agreed(self, lane: Lane, reading: Reading, held: int, wanted: int) -> int:
+        """Return what is wanted, but no opening where the members disagree by more than `max_disagreement`."""
+        if self.p.max_disagreement is None or reading.disagreement <= self.p.max_disagreement or wanted in (0, held):
+            return wanted
+        lane.refuse("members disagree")
+        return 0
 
     def _young(self, lane: Lane, reading: Reading, held: int, wanted: int) -> int:
         """Return what is wanted, but no opening by a model older than `max_model_age`."""
@@ -254,6 +262,9 @@ def _require_params(params: Any) -> None:
     rules = {
         f"`in_sample` must be 'refuse' or 'trade', got {params.in_sample!r}": params.in_sample in ("refuse", "trade"),
         f"`max_model_age` must be at least 0, got {params.max_model_age!r}": params.max_model_age >= 0,
+        f"`max_disagreement` must be at least 0 or None, got {params.max_disagreement!r}": (params.max_disagreement or 0) >= 0,
+        "`max_disagreement` must be None where `checkpoint` is empty: a feed of probabilities has no members":
+            params.checkpoint or params.max_disagreement is None,
         f"`max_gap` must be at least 0, got {params.max_gap!r}": params.max_gap >= 0,
         f"`max_exposure` must be above 0, got {params.max_exposure!r}": params.max_exposure > 0,
         f"`retries` must be at least 0, got {params.retries!r}": params.retries >= 0,

@@ -1,11 +1,10 @@
 """Fixtures that several test files share."""
 import pandas as pd
 import pytest
-import torch
-from makers import random_bars, random_checkpoint
+from makers import random_bars, random_checkpoint, random_member
 
 from model.checkpoint import Checkpoint
-from model.network import BiLSTMClassifier, NetworkConfig
+from model.network import NetworkConfig
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +30,7 @@ def checkpoint_path(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def small(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The file of a checkpoint of about 10 kB, small enough to try every bit of it."""
-    torch.manual_seed(0)
-    config = NetworkConfig(hidden=2, layers=1)
+    member = random_member(network=NetworkConfig(hidden=2, layers=1), temperature=0.2)
     path = tmp_path_factory.mktemp("small") / "small.ckpt"
-    random_checkpoint(bars, network=config, weights=BiLSTMClassifier(config).state_dict(), golden=False, temperature=0.2).save(path)
+    random_checkpoint(bars, members=(member,), golden=False).save(path)
     return path.read_bytes()

@@ -1,5 +1,5 @@
 """What the tests of the plugin are made of: random bars, and small networks with random weights that need no training."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from model.checkpoint import Checkpoint, Golden
+from model.architectures import made_network
+from model.checkpoint import Checkpoint, Golden, Member
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
-from model.network import BiLSTMClassifier, NetworkConfig
+from model.network import NetworkConfig
 from model.scaling import Scaler
+from model.transformer import TransformerConfig
 from strategy_plugin.buffer import FeatureBuffer
 
 COLUMNS = ["open", "high", "low", "close", "volume"]
 SMALL = NetworkConfig(hidden=6, layers=2)
+SMALLS: Mapping[str, Any] = {"bilstm": SMALL, "transformer": TransformerConfig(width=8, layers=2, heads=2, feed_forward=12)}
 
 
 def random_bars(count: int = 400, seed: int = 0, start: str = "2020-01-01", freq: str = "D") -> pd.DataFrame:
@@ -29,25 +32,46 @@ def random_bars(count: int = 400, seed: int = 0, start: str = "2020-01-01", freq
 
 
 def random_checkpoint(
-    bars: pd.DataFrame, trained_until: Any = None, *, seed: int = 0, golden: bool = True, **changes: Any,
+    bars: pd.DataFrame, trained_until: Any = None, *, seed: int = 0, members: Sequence[str | Member] = ("bilstm",),
+    golden: bool = True, **changes: Any,
 ) -> Checkpoint:
-    """A network of six cells with random weights, whose probabilities on these bars spread around one half."""
-    torch.manual_seed(seed)
+    """Networks with random weights: small ones of these architectures, whose probabilities on these bars spread around one
+    half, or members as they are."""
     features = FeatureEngineer().transform(bars).to_numpy()
     mean, scale = features.mean(axis=0).tolist(), np.maximum(features.std(axis=0), 1e-3).tolist()
     scaler = Scaler(tuple(mean), tuple(scale), (True,) * len(FEATURE_NAMES))
-    weights = BiLSTMClassifier(SMALL).state_dict()
     fields: dict[str, Any] = dict(
-        network=SMALL, weights=weights, scaler=scaler, label="open", horizon=1,
-        sequence_length=50, temperature=1.0, enter=0.5, exit=0.5, trained_until=pd.Timestamp(trained_until or bars.index[0]),
+        members=(), scaler=scaler, label="open", horizon=1,
+        sequence_length=50, enter=0.5, exit=0.5, trained_until=pd.Timestamp(trained_until or bars.index[0]),
         instrument="random",
-        bar_interval=bars.index[1] - bars.index[0], timezone=None, stamp="open", parts={}, metrics={}, history=[], config={},
+        bar_interval=bars.index[1] - bars.index[0], timezone=None, stamp="open", parts={}, metrics={}, config={},
         versions={})
-    logits = Checkpoint(**fields).logits(features)
-    weights["head.bias"] -= float(np.median(logits) + 0.01 * logits.std())  # no bar at exactly one half
-    fields["temperature"] = float(logits.std())
-    checkpoint = Checkpoint(**(fields | changes))
+
+    def centred(member: Member) -> Member:
+        logits = Checkpoint(**fields | {"members": (member,)}).logits(features)
+        member.weights["head.bias"] -= float(np.median(logits) + 0.01 * logits.std())  # no bar at exactly one half
+        return replace(member, temperature=float(logits.std()))
+
+    made = tuple(given if isinstance(given, Member) else centred(random_member(given, seed + number))
+                 for number, given in enumerate(members))
+    checkpoint = Checkpoint(**(fields | {"members": made} | changes))
     return replace(checkpoint, golden=golden_of(checkpoint, bars)) if golden else checkpoint
+
+
+def random_member(architecture: str = "bilstm", seed: int = 0, network: Any = None, **changes: Any) -> Member:
+    """A network of a few cells with random weights."""
+    torch.manual_seed(seed)
+    config = network or SMALLS[architecture]
+    fields: dict[str, Any] = dict(
+        architecture=architecture, network=config, weights=made_network(architecture, config).state_dict(), seed=seed,
+        temperature=1.0, metrics={}, history=[])
+    return Member(**fields | changes)
+
+
+def with_member(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
+    """The checkpoint with its first member changed."""
+    first, *others = checkpoint.members
+    return replace(checkpoint, members=(replace(first, **changes), *others))
 
 
 def golden_of(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:

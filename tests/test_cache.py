@@ -21,13 +21,13 @@ VALUES, STAMPS = BARS.to_numpy(), BARS.index.asi8
 def computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """The bar counts of every computation, from an empty memory and an empty folder on."""
     calls: list[int] = []
-    original = Schedule.probabilities
+    original = Schedule.forecasts
 
     def counted(self: Schedule, values: Any, *others: Any) -> Any:
         calls.append(len(values))
         return original(self, values, *others)
 
-    monkeypatch.setattr(Schedule, "probabilities", counted)
+    monkeypatch.setattr(Schedule, "forecasts", counted)
     monkeypatch.setattr(cache, "_memory", type(cache._memory)())
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return calls
@@ -109,12 +109,12 @@ import backtrader as bt
 import pandas as pd
 from strategy_plugin import BiLSTMStrategy, Schedule, SignalQuality
 
-original = Schedule.probabilities
+original = Schedule.forecasts
 def counted(self, values, *others):
     with open(sys.argv[3], "a") as log:
         print(len(values), file=log)
     return original(self, values, *others)
-Schedule.probabilities = counted
+Schedule.forecasts = counted
 
 if __name__ == "__main__":
     multiprocessing.set_start_method(sys.argv[4])

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from makers import random_bars, random_checkpoint
+from makers import SMALLS, random_bars, random_checkpoint, random_member, with_member
 
 from model.bars import BarsError
-from model.checkpoint import BATCH, Checkpoint, CheckpointError, library_versions
+from model.architectures import made_network
+from model.checkpoint import Checkpoint, CheckpointError, library_versions
 from model.features import FeatureEngineer
 from model.files import OutputError
-from model.network import BiLSTMClassifier
+from model.members import BATCH, Member
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +29,24 @@ def features(bars: pd.DataFrame) -> np.ndarray:
 @pytest.fixture(scope="module")
 def full(bars: pd.DataFrame) -> Checkpoint:
     """A checkpoint in which every entry holds something."""
-    return random_checkpoint(
+    checkpoint = random_checkpoint(
         bars, "2018-12-31 23:59:59.123456789", enter=0.6, exit=0.51, instrument="EUR/USD", bar_interval=pd.Timedelta(minutes=15),
-        timezone="UTC", stamp="close", label="close", horizon=3, temperature=1.7,
+        timezone="UTC", stamp="close", label="close", horizon=3, members=tuple(SMALLS),
         parts={"train": {"windows": 700, "first": "2001-01-01", "up_share": 0.5, "last": None}},
         metrics={"test_auc": 0.5, "test_mcc": None},
-        history=[{"epoch": 1, "train_loss": 0.7}, {"epoch": 2, "train_loss": 0.25}],
         config={"seed": 42, "learning_rate": 1e-3, "device": "cpu", "flag": True, "nothing": None}, versions=library_versions())
+    history = [{"epoch": 1, "train_loss": 0.7}, {"epoch": 2, "train_loss": 0.25}]
+    return with_member(checkpoint, temperature=1.7, seed=2**62, metrics={"test_auc": 0.5, "test_mcc": None}, history=history)
 
 
 def entries(checkpoint: Checkpoint) -> dict[str, Any]:
     own = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
-    return own | {"weights": {name: tensor.tolist() for name, tensor in sorted(checkpoint.weights.items())}}
+    return own | {"members": [member_entries(member) for member in checkpoint.members]}
+
+
+def member_entries(member: Member) -> dict[str, Any]:
+    own = {field.name: getattr(member, field.name) for field in dataclasses.fields(member)}
+    return own | {"weights": {name: tensor.tolist() for name, tensor in sorted(member.weights.items())}}
 
 
 def test_a_saved_checkpoint_comes_back_as_it_was(full: Checkpoint, tmp_path: Path) -> None:
@@ -62,7 +69,7 @@ def test_saving_again_gives_the_same_bytes(full: Checkpoint, tmp_path: Path) -> 
 
 SAVING = textwrap.dedent("""
     import sys
-    from makers import random_bars, random_checkpoint
+    from makers import SMALLS, random_bars, random_checkpoint, random_member, with_member
     random_checkpoint(random_bars(), golden=False, config={"b": 1, "a": 2}).save(sys.argv[1])
 """)
 
@@ -75,12 +82,12 @@ def test_every_process_saves_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_whole_numbers_are_saved_where_fractions_are_due(bars: pd.DataFrame, tmp_path: Path) -> None:
-    random_checkpoint(bars, golden=False, temperature=1, history=[{"train_loss": 1}]).save(tmp_path / "whole")
-    assert Checkpoint.load(tmp_path / "whole").temperature == 1.0
+    with_member(random_checkpoint(bars, golden=False), temperature=1, history=[{"train_loss": 1}]).save(tmp_path / "whole")
+    assert Checkpoint.load(tmp_path / "whole").members[0].history == [{"train_loss": 1.0}]
 
 
 @pytest.mark.parametrize("changes", [
-    {"temperature": 0.3}, {"horizon": 2}, {"instrument": "other"}, {"enter": None, "exit": None}, {"versions": {"torch": "1"}},
+    {"horizon": 2}, {"instrument": "other"}, {"enter": None, "exit": None}, {"versions": {"torch": "1"}},
     {"trained_until": pd.Timestamp("2021-01-01")},
 ])
 def test_the_digest_tells_checkpoints_apart(checkpoint: Checkpoint, changes: dict[str, Any]) -> None:
@@ -89,17 +96,24 @@ def test_the_digest_tells_checkpoints_apart(checkpoint: Checkpoint, changes: dic
 
 
 def test_the_digest_covers_every_weight(checkpoint: Checkpoint) -> None:
-    weights = {name: tensor.clone() for name, tensor in checkpoint.weights.items()}
+    weights = {name: tensor.clone() for name, tensor in checkpoint.members[0].weights.items()}
     weights["head.bias"] += 1e-6
-    assert dataclasses.replace(checkpoint, weights=weights).digest != checkpoint.digest
+    assert with_member(checkpoint, weights=weights).digest != checkpoint.digest
+
+
+@pytest.mark.parametrize("changes", [{"temperature": 0.3}, {"seed": 1}, {"metrics": {"auc": 0.6}}, {"history": [{"epoch": 1}]}])
+def test_the_digest_tells_members_apart(checkpoint: Checkpoint, changes: dict[str, Any]) -> None:
+    assert with_member(checkpoint, **changes).digest != checkpoint.digest
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"temperature": float("nan")}, "Expected `float`, got `null` - at `$.temperature`"),
+    ({"members": (random_member(temperature=float("nan")),)}, "Expected `float`, got `null` - at `$.members[0].temperature`"),
+    ({"members": ()}, "Expected `array` of length >= 1 - at `$.members`"),
+    ({"members": (random_member(),) * 17}, "Expected `array` of length <= 16 - at `$.members`"),
+    ({"members": (random_member(weights={}),)}, "tensors are not those of its networks"),
     ({"label": "high"}, "Invalid enum value 'high' - at `$.label`"),
     ({"enter": None, "exit": 0.6}, "enter and exit must both be chosen or neither, got None and 0.6"),
     ({"enter": 0.5, "exit": 0.6}, "exit must not be above enter, got 0.6 and 0.5"),
-    ({"weights": {}}, "tensors are not those of its network"),
 ])
 def test_what_could_not_be_loaded_is_never_written(
         checkpoint: Checkpoint, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -114,17 +128,18 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
     checkpoint.save(tmp_path / "model.ckpt")
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OutputError, match="cannot write .*model.ckpt: No space left on device"):
-        dataclasses.replace(checkpoint, temperature=9.0).save(tmp_path / "model.ckpt")
+        dataclasses.replace(checkpoint, horizon=9).save(tmp_path / "model.ckpt")
     assert Checkpoint.load(tmp_path / "model.ckpt").digest == checkpoint.digest
 
 
 def test_predict_is_a_plain_forward_pass_of_each_window(checkpoint: Checkpoint, features: np.ndarray) -> None:
-    network = BiLSTMClassifier(checkpoint.network)
-    network.load_state_dict(checkpoint.weights)
+    member = checkpoint.members[0]
+    network = made_network(member.architecture, member.network)
+    network.load_state_dict(member.weights)
     rows = torch.from_numpy(checkpoint.scaler.transform(features))
     with torch.no_grad():
         logits = network.eval()(torch.stack([rows[start:start + 50] for start in range(len(rows) - 49)]))
-    expected = torch.sigmoid(logits.double() / checkpoint.temperature).numpy()
+    expected = torch.sigmoid(logits.double() / member.temperature).numpy()
     assert expected.std() > 0.01
     np.testing.assert_allclose(checkpoint.predict(features), expected, atol=1e-6)
 
@@ -146,8 +161,8 @@ def test_more_windows_than_a_batch_come_out_in_order(checkpoint: Checkpoint, fea
 
 
 def test_extreme_logits_become_probabilities_without_overflow(bars: pd.DataFrame, features: np.ndarray) -> None:
-    checkpoint = random_checkpoint(bars, golden=False, temperature=0.01)
-    checkpoint.weights["head.bias"] += 1e6
+    checkpoint = with_member(random_checkpoint(bars, golden=False), temperature=0.01)
+    checkpoint.members[0].weights["head.bias"] += 1e6
     assert (checkpoint.predict(features) == 1.0).all()
 
 

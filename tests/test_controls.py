@@ -241,7 +241,7 @@ def outcome(*arguments: object) -> int:
 
 def test_rows_are_printed_and_written_in_the_order_asked_for(
         measured: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert outcome("--markets", "walk", "echo:strength=0.5", "--seeds", "2", "1", "--out", tmp_path) == 0
+    assert outcome("--markets", "walk", "echo:strength=0.5", "--market-seeds", "2", "1", "--out", tmp_path) == 0
     rows = json.loads((tmp_path / "controls.json").read_text())
     asked = [("walk", 2), ("walk", 1), ("echo:strength=0.5", 2), ("echo:strength=0.5", 1)]
     assert [(row["market"], row["seed"]) for row in rows] == asked == [(control.market, control.seed) for control in measured]
@@ -253,8 +253,8 @@ def test_rows_are_printed_and_written_in_the_order_asked_for(
 
 def test_a_second_run_measures_only_what_is_missing(
         measured: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert outcome("--markets", "echo", "--seeds", "1", "--out", tmp_path) == 0
-    assert outcome("--markets", "echo", "--seeds", "1", "2", "--out", tmp_path) == 0
+    assert outcome("--markets", "echo", "--market-seeds", "1", "--out", tmp_path) == 0
+    assert outcome("--markets", "echo", "--market-seeds", "1", "2", "--out", tmp_path) == 0
     assert [control.seed for control in measured] == [1, 2]
     assert "2 controls: 1 known, 1 to measure" in capsys.readouterr().out
 

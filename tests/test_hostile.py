@@ -8,8 +8,10 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +20,9 @@ from payloads import PAYLOADS, Payload
 from safetensors.torch import save as save_tensors
 
 from model.checkpoint import Checkpoint
+from model.members import MOST_MEMBERS
 from model.record import LARGEST_HEADER, CheckpointError
+from model.transformer import TransformerConfig
 
 
 def torch_zip(payload: Payload) -> bytes:
@@ -92,6 +96,23 @@ def inflated_zip(_: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def network_in(record: dict[str, Any]) -> dict[str, Any]:
+    network: dict[str, Any] = record["members"][0]["network"]
+    return network
+
+
+def many_large_networks(record: dict[str, Any]) -> None:
+    network_in(record).update(hidden=2048, layers=16)
+    record["members"] *= MOST_MEMBERS
+
+
+def many_large_transformers(record: dict[str, Any]) -> None:
+    config = TransformerConfig(width=2048, layers=16, heads=64, feed_forward=8192)
+    record["members"][0].update(architecture="transformer", network=asdict(config))
+    record["members"] *= MOST_MEMBERS
+    record["sequence_length"] = 10_000
+
+
 FULL = LARGEST_HEADER - 1000
 BOMBS: dict[str, Callable[[bytes], bytes]] = {
     "header of 2^63 bytes": lambda small: (1 << 63).to_bytes(8, "little") + small[8:],
@@ -106,7 +127,7 @@ BOMBS: dict[str, Callable[[bytes], bytes]] = {
     "empty lists in the header": lambda small: headed(b'{"a":[' + b"[]," * (FULL // 3) + b"[]]}"),
     "empty lists in the metadata": lambda small: headed(b'{"__metadata__":{"checkpoint":[' + b"[]," * (FULL // 3) + b"[]]}}"),
     "empty entries of the history": lambda small: forged(
-        small, lambda record: record.update(history=[], config={}), rewrite=lambda text: text.replace(
+        small, lambda record: record["members"][0].update(history=[]), rewrite=lambda text: text.replace(
             '"history":[]', '"history":[' + "{}," * (FULL // 3) + "{}]")),
     "many tensors": lambda small: save_tensors({f"{number}": torch.zeros(1) for number in range(20_000)}),
     "many entries": lambda small: headed(b"{" + b",".join(b'"%x":0' % number for number in range(FULL // 9)) + b"}"),
@@ -114,8 +135,11 @@ BOMBS: dict[str, Callable[[bytes], bytes]] = {
     "a shape of 2^200": lambda small: small.replace(b'"shape":[1,4]', b'"shape":[%d]' % 2**200),
     "a shape of many sides": lambda small: headed(
         b'{"a":{"dtype":"F32","shape":[' + b"1," * (FULL // 2) + b'1],"data_offsets":[0,4]}}'),
-    "a network of terabytes": lambda small: forged(small, lambda record: record["network"].update(hidden=10**7, layers=10**4)),
-    "the largest network": lambda small: forged(small, lambda record: record["network"].update(hidden=2048, layers=16)),
+    "a network of terabytes": lambda small: forged(small, lambda record: network_in(record).update(hidden=10**7, layers=10**4)),
+    "the largest network": lambda small: forged(small, lambda record: network_in(record).update(hidden=2048, layers=16)),
+    "as many of the largest networks as there may be": lambda small: forged(small, many_large_networks),
+    "the largest transformers": lambda small: forged(small, many_large_transformers),
+    "a million members": lambda small: forged(small, lambda record: record.update(members=[{}] * (FULL // 4))),
     "a window of 10^18 rows": lambda small: forged(small, lambda record: record.update(sequence_length=10**18)),
     "a number of a million digits": lambda small: forged(
         small, rewrite=lambda text: text.replace('"horizon":1', '"horizon":' + "9" * 10**6)),
@@ -131,7 +155,7 @@ SPARSE: dict[str, Callable[[bytes], tuple[bytes, int]]] = {  # the start of a fi
     "200 MB of one tensor": lambda small: (headed(b'{"a":{"dtype":"F32","shape":[50000000],"data_offsets":[0,200000000]}}'),
                                            200 << 20),
     "200 MB where the record allows them": lambda small: (forged(
-        small, lambda record: record["network"].update(hidden=1024, layers=4)), 200 << 20),
+        small, lambda record: network_in(record).update(hidden=1024, layers=4)), 200 << 20),
 }
 
 # A child of its own for each file: its peak of memory starts at what it has inherited.

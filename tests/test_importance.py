@@ -17,7 +17,7 @@ def trained(bars):
     columns = groups()["momentum"]
     network = random_checkpoint(bars, bars.index[380], golden=False, parts={
         "validation": {"windows": 80, "first": str(bars.index[298]), "last": str(bars.index[377]), "up_share": 0.5}})
-    for name, weights in network.weights.items():
+    for name, weights in network.members[0].weights.items():
         if name.startswith("lstm.weight_ih_l0"):
             weights[:, :columns.start] = weights[:, columns.stop:] = 0
     return network

@@ -136,5 +136,5 @@ def test_a_model_that_is_too_old_comes_out_again(path: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("content", ["", "{}", '{"journal": 99}'])
 def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "journal").write_text(content)
-    with pytest.raises(ValueError, match="must begin with a line of a journal of version 1, got .* Name a journal"):
+    with pytest.raises(ValueError, match="must begin with a line of a journal of version 2, got .* Name a journal"):
         replay(str(tmp_path / "journal"))

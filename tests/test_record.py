@@ -29,6 +29,11 @@ def test_the_digest_is_a_sha256_with_zeros_in_its_own_place(small: bytes) -> Non
     assert hashlib.sha256(small.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
 
 
+def network_in(record: dict[str, Any]) -> dict[str, Any]:
+    network: dict[str, Any] = record["members"][0]["network"]
+    return network
+
+
 def renamed(record: dict[str, Any]) -> None:
     record["feature_names"][3] = "bar_close_zz"
 
@@ -39,27 +44,36 @@ def swapped(record: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("edit", "reason"), [
-    (lambda record: record.update(format=2), "it has format 2, this program reads format 1. Use the version that wrote it, or "),
-    (lambda record: record.update(format=0), "it has format 0, this program reads format 1."),
+    (lambda record: record.update(format=3), "it has format 3, this program reads format 2. Use the version that wrote it, or "),
+    (lambda record: record.update(format=1), "it has format 1, this program reads format 2."),
     (renamed, "(unknown: ['bar_close_zz'], missing: ['bar_close_z'], 1 out of place: ['bar_close_zz for bar_close_z'])"),
     (swapped, f"(unknown: [], missing: [], 2 out of place: ['{FEATURE_NAMES[85]} for {FEATURE_NAMES[0]}'])"),
     (lambda record: record["feature_names"].pop(), f"(unknown: [], missing: ['{FEATURE_NAMES[85]}'], 0 out of place: [])"),
     (lambda record: record["feature_names"].append("new"), "(unknown: ['new'], missing: []"),
     (lambda record: record["feature_names"].append("ma_dist_5"), "features are not the ones computed here"),
-    (lambda record: record["network"].update(features=85), "must have 86 features, got 86 and 85"),
+    (lambda record: network_in(record).update(features=85), "must have 86 features, got 86 and 85"),
     (lambda record: record["scaler"].update(mean=[0.0] * 85, scale=[1.0] * 85, kept=[True] * 85), "got 85 and 86"),
     (lambda record: record["scaler"]["kept"].pop(), "mean, scale and kept must be equally long"),
     (lambda record: record["scaler"]["scale"].__setitem__(4, 0.0), "scale and clip above 0"),
-    (lambda record: record["network"].update(hidden=3), "head.weight must be ('F32', (1, 6)), got ('F32', (1, 4))"),
-    (lambda record: record["network"].update(layers=2), "lstm.bias_hh_l1 must be ('F32', (8,)), got None"),
-    (lambda record: record["network"].update(hidden=200_000), "`hidden` must be a whole number from 1 to 2048, got 200000"),
-    (lambda record: record["network"].update(dropout=1.0), "`dropout` must be a number"),
+    (lambda record: network_in(record).update(hidden=3), "0.head.weight must be ('F32', (1, 6)), got ('F32', (1, 4))"),
+    (lambda record: network_in(record).update(layers=2), "0.lstm.bias_hh_l1 must be ('F32', (8,)), got None"),
+    (lambda record: network_in(record).update(hidden=200_000), "`hidden` must be a whole number from 1 to 2048, got 200000"),
+    (lambda record: network_in(record).update(dropout=1.0), "`dropout` must be a number"),
+    (lambda record: network_in(record).update(colour=1), "missing, repeated or differently written entries"),
+    (lambda record: network_in(record).pop("hidden"), "missing, repeated or differently written entries"),
+    (lambda record: network_in(record).update(hidden="2"), "Expected `int`, got `str` - at `$.hidden`"),
+    (lambda record: record["members"][0].update(architecture="os.system"), "must be one of bilstm, transformer, ensemble, got"),
+    (lambda record: record["members"][0].update(architecture="ensemble"), "must be one of bilstm, transformer, ensemble, got"),
+    (lambda record: record["members"][0].update(architecture="transformer"), "missing, repeated or differently written entries"),
+    (lambda record: record.update(members=[]), "Expected `array` of length >= 1 - at `$.members`"),
+    (lambda record: record["members"].append(record["members"][0]), "10 tensors are not those of its networks; 1.head.bias must"),
+    (lambda record: record["members"][0].pop("seed"), "missing required field `seed` - at `$.members[0]`"),
     (lambda record: record.update(label="high"), "Invalid enum value 'high' - at `$.label`"),
     (lambda record: record.update(stamp="noon"), "at `$.stamp`"),
     (lambda record: record.update(horizon=0), "at `$.horizon`"),
     (lambda record: record.update(sequence_length=10**6), "at `$.sequence_length`"),
-    (lambda record: record.update(temperature=0.0), "at `$.temperature`"),
-    (lambda record: record.update(temperature="1"), "Expected `float`, got `str` - at `$.temperature`"),
+    (lambda record: record["members"][0].update(temperature=0.0), "at `$.members[0].temperature`"),
+    (lambda record: record["members"][0].update(temperature="1"), "Expected `float`, got `str` - at `$.members[0].temperature`"),
     (lambda record: record.update(enter=1.0), "at `$.enter`"),
     (lambda record: record.update(enter=0.5, exit=0.6), "exit must not be above enter, got 0.6 and 0.5."),
     (lambda record: record.update(bar_interval=0.0), "at `$.bar_interval`"),
@@ -67,7 +81,7 @@ def swapped(record: dict[str, Any]) -> None:
     (lambda record: record.update(trained_until="NaT"), "trained_until must be a stamp without zone, got 'NaT'."),
     (lambda record: record.update(trained_until="2020-01-01 00:00:00+01:00"), "trained_until must be a stamp without zone"),
     (lambda record: record.update(trained_until="soon"), "it is damaged ("),
-    (lambda record: record.update(history=[{"loss": "x"}]), "at `$.history[0][...]`"),
+    (lambda record: record["members"][0].update(history=[{"loss": "x"}]), "at `$.members[0].history[0][...]`"),
     (lambda record: record.update(code="print()"), "unknown field `code`"),
     (lambda record: record.pop("versions"), "missing required field `versions`"),
 ])
@@ -85,9 +99,9 @@ def test_a_record_that_does_not_fit_is_refused_with_the_difference(
     ('"temperature":0.2', '"temperature":2e-1', "missing, repeated or differently written entries"),
     ('"horizon":1', '"horizon":2,"horizon":1', "missing, repeated or differently written entries"),
     ('"horizon":1', '"horizon": 1', "missing, repeated or differently written entries"),
-    ('{"format":1', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
-    ('{"format":1', '{"fromat":1', "missing required field `format`"),
-    ('{"format":1', '[{"format":1', "it is damaged ("),
+    ('{"format":2', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
+    ('{"format":2', '{"fromat":1', "missing required field `format`"),
+    ('{"format":2', '[{"format":1', "it is damaged ("),
 ])
 def test_a_record_that_is_not_as_save_writes_it_is_refused(small: bytes, old: str, new: str, reason: str) -> None:
     assert reason in refusal(forged(small, rewrite=lambda text: text.replace(old, new, 1)))
@@ -95,24 +109,24 @@ def test_a_record_that_is_not_as_save_writes_it_is_refused(small: bytes, old: st
 
 def with_bias(value: Tensor | None) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     def change(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        rest = {name: tensor for name, tensor in weights.items() if name != "head.bias"}
-        return rest if value is None else rest | {"head.bias": value}
+        rest = {name: tensor for name, tensor in weights.items() if name != "0.head.bias"}
+        return rest if value is None else rest | {"0.head.bias": value}
     return change
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    (with_bias(torch.tensor([math.nan])), "1 tensors hold values that are not finite, the first is head.bias."),
-    (with_bias(torch.tensor([-math.inf])), "1 tensors hold values that are not finite, the first is head.bias."),
-    (with_bias(torch.zeros(1, dtype=torch.float64)), "head.bias must be ('F32', (1,)), got ('F64', (1,))."),
-    (with_bias(torch.zeros(1, dtype=torch.float16)), "head.bias must be ('F32', (1,)), got ('F16', (1,))."),
-    (with_bias(torch.zeros(1, dtype=torch.int32)), "head.bias must be ('F32', (1,)), got ('I32', (1,))."),
-    (with_bias(torch.zeros(1, dtype=torch.complex64)), "head.bias must be ('F32', (1,)), got ('C64', (1,))."),
-    (with_bias(torch.zeros(2)), "head.bias must be ('F32', (1,)), got ('F32', (2,))."),
-    (with_bias(torch.zeros(())), "head.bias must be ('F32', (1,)), got ('F32', ())."),
-    (with_bias(None), "head.bias must be ('F32', (1,)), got None."),
-    (lambda weights: weights | {"foreign": torch.zeros(1)}, "1 tensors are not those of its network; foreign must be None, got"),
+    (with_bias(torch.tensor([math.nan])), "1 tensors hold values that are not finite, the first is 0.head.bias."),
+    (with_bias(torch.tensor([-math.inf])), "1 tensors hold values that are not finite, the first is 0.head.bias."),
+    (with_bias(torch.zeros(1, dtype=torch.float64)), "0.head.bias must be ('F32', (1,)), got ('F64', (1,))."),
+    (with_bias(torch.zeros(1, dtype=torch.float16)), "0.head.bias must be ('F32', (1,)), got ('F16', (1,))."),
+    (with_bias(torch.zeros(1, dtype=torch.int32)), "0.head.bias must be ('F32', (1,)), got ('I32', (1,))."),
+    (with_bias(torch.zeros(1, dtype=torch.complex64)), "0.head.bias must be ('F32', (1,)), got ('C64', (1,))."),
+    (with_bias(torch.zeros(2)), "0.head.bias must be ('F32', (1,)), got ('F32', (2,))."),
+    (with_bias(torch.zeros(())), "0.head.bias must be ('F32', (1,)), got ('F32', ())."),
+    (with_bias(None), "0.head.bias must be ('F32', (1,)), got None."),
+    (lambda weights: weights | {"foreign": torch.zeros(1)}, "1 tensors are not those of its networks; foreign must be None, got"),
     (lambda weights: {name.replace("lstm", "gru"): tensor for name, tensor in weights.items()}, "16 tensors are not those"),
-    (lambda weights: {}, "10 tensors are not those of its network"),
+    (lambda weights: {}, "10 tensors are not those of its networks"),
 ])
 def test_weights_that_are_not_the_networks_are_refused_with_the_difference(
         small: bytes, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], reason: str) -> None:

@@ -57,7 +57,7 @@ def test_same_seed_gives_the_same_bits(bars: pd.DataFrame, trained: Checkpoint) 
 
 def test_another_seed_gives_another_network(bars: pd.DataFrame, trained: Checkpoint) -> None:
     other = fit(bars, replace(SHORT, seed=8))
-    assert not torch.equal(other.weights["head.weight"], trained.weights["head.weight"])
+    assert not torch.equal(other.members[0].weights["head.weight"], trained.members[0].weights["head.weight"])
 
 
 def test_the_callers_randomness_and_threads_are_left_alone(bars: pd.DataFrame) -> None:
@@ -67,13 +67,13 @@ def test_the_callers_randomness_and_threads_are_left_alone(bars: pd.DataFrame) -
 
 
 def test_the_network_has_616_705_weights(trained: Checkpoint) -> None:
-    assert sum(tensor.numel() for tensor in trained.weights.values()) == 616_705
+    assert sum(tensor.numel() for tensor in trained.members[0].weights.values()) == 616_705
 
 
 def test_each_epoch_is_told_and_kept(trained: Checkpoint, epochs: list[Epoch]) -> None:
     assert [epoch.epoch for epoch in epochs] == [1, 2]
-    assert [entry["validation_loss"] for entry in trained.history] == [epoch.validation_loss for epoch in epochs]
-    assert set(trained.history[0]) == {field.name for field in fields(Epoch)}
+    assert [entry["validation_loss"] for entry in trained.members[0].history] == [epoch.validation_loss for epoch in epochs]
+    assert {"member", *trained.members[0].history[0]} == {field.name for field in fields(Epoch)}
 
 
 def test_the_checkpoint_says_how_it_was_trained(trained: Checkpoint) -> None:
@@ -90,23 +90,23 @@ def test_a_saved_checkpoint_predicts_what_the_trained_one_does(trained: Checkpoi
 def test_the_weights_of_the_best_epoch_are_kept(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     losses(monkeypatch, [0.9, 0.6, 0.8, 0.7])
     checkpoint = fit(bars, replace(SHORT, max_epochs=4))
-    assert float(checkpoint.weights["head.bias"]) == pytest.approx(first_bias(SHORT) + 2, abs=1e-5)
-    assert [entry["best_epoch"] for entry in checkpoint.history] == [1, 2, 2, 2]
+    assert float(checkpoint.members[0].weights["head.bias"]) == pytest.approx(first_bias(SHORT) + 2, abs=1e-5)
+    assert [entry["best_epoch"] for entry in checkpoint.members[0].history] == [1, 2, 2, 2]
 
 
 def test_training_stops_when_patience_is_exhausted(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     losses(monkeypatch, [0.9, 0.6, 0.8, 0.7, 0.1])
-    assert len(fit(bars, replace(SHORT, max_epochs=5, patience=2)).history) == 4
+    assert len(fit(bars, replace(SHORT, max_epochs=5, patience=2)).members[0].history) == 4
 
 
 def test_the_learning_rate_rises_step_by_step(bars: pd.DataFrame) -> None:
-    history = fit(bars, replace(SHORT, max_epochs=3, warm_up=12)).history  # 6 steps an epoch
+    history = fit(bars, replace(SHORT, max_epochs=3, warm_up=12)).members[0].history  # 6 steps an epoch
     assert [entry["learning_rate"] for entry in history] == pytest.approx([7 / 12 * 1e-3, 1e-3, 1e-3])
 
 
 def test_the_learning_rate_falls_when_the_validation_loss_does_not(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     losses(monkeypatch, [0.5] + [0.6] * 8)
-    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=9, warm_up=0)).history]
+    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=9, warm_up=0)).members[0].history]
     assert rates == [1e-3] * 7 + [5e-4] * 2
 
 
@@ -123,8 +123,8 @@ def test_bars_after_trained_until_change_nothing(bars: pd.DataFrame, label: Any,
     changed = bars.copy()
     changed.loc[changed.index > before.trained_until] *= 1.5
     after = fit(changed, config)
-    assert after.trained_until == before.trained_until and after.temperature == before.temperature
-    assert all(torch.equal(after.weights[name], tensor) for name, tensor in before.weights.items())
+    assert after.trained_until == before.trained_until and after.members[0].temperature == before.members[0].temperature
+    assert all(torch.equal(after.members[0].weights[name], tensor) for name, tensor in before.members[0].weights.items())
 
 
 @LABELS
@@ -183,7 +183,7 @@ def test_a_validation_logit_that_is_not_a_number_ends_training(bars: pd.DataFram
 
 
 def test_the_validation_loss_is_the_one_after_calibration(trained: Checkpoint) -> None:
-    best = min(entry["validation_loss"] for entry in trained.history)
+    best = min(entry["validation_loss"] for entry in trained.members[0].history)
     assert best == pytest.approx(trained.metrics["validation_log_loss"] or 0, abs=1e-6)
 
 
@@ -194,6 +194,8 @@ def test_the_validation_loss_is_the_one_after_calibration(trained: Checkpoint) -
     ("label_softness", -1.0, "`label_softness` must be a finite number from 0, got -1.0"),
     ("averaging", 1.0, "`averaging` must be from 0 up to but not including 1, got 1.0"),
     ("precision", "fp16", "`precision` must be fp32 or bf16, got 'fp16'"),
+    ("seeds", 9, "`seeds` must be a whole number from 1 to 8, got 9"),
+    ("architecture", "lstm", "`architecture` must be one of bilstm, transformer, ensemble, got 'lstm'"),
     ("label", "high", "`label` must be one of open, close, got 'high'"),
     ("train", 0.9, "`train` and `validation` must be shares above 0 with a sum of at most 1"),
 ])

@@ -1,0 +1,79 @@
+"""The architectures by name: which network each of them is, and the door for a network of one's own."""
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from model.network import BiLSTMClassifier, DirectionNetwork, NetworkConfig
+from model.transformer import TransformerClassifier, TransformerConfig
+
+ENSEMBLE = "ensemble"  # one member of each of the built-in architectures
+
+
+class Architecture(NamedTuple):
+    """A network class and the dataclass of numbers that it is rebuilt from."""
+
+    network: type[DirectionNetwork]
+    config: type[Any]
+
+
+BUILT_IN = {
+    "bilstm": Architecture(BiLSTMClassifier, NetworkConfig),
+    "transformer": Architecture(TransformerClassifier, TransformerConfig),
+}
+_known = dict(BUILT_IN)
+
+
+class UnknownArchitecture(ValueError):
+    """No architecture of that name is registered."""
+
+
+def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> None:
+    """Make a network known by a name: from then on it can be trained, saved, loaded and traded like the others.
+
+    config: a frozen dataclass of numbers, all with defaults, the only argument of `network`. A field `features` or
+    `sequence_length` gets the columns or rows of the windows. Its __post_init__ should bound each number: a file with a
+    network of terabytes is then refused by its first words. Every process that loads such a checkpoint must register it.
+    """
+    if name == ENSEMBLE or not name.isidentifier():
+        raise ValueError(f"`name` must be a plain word and not {ENSEMBLE!r}, got {name!r}. Choose another.")
+    if not (isinstance(network, type) and issubclass(network, DirectionNetwork)):
+        raise ValueError(f"`network` must be a class made from DirectionNetwork, got {network!r}.")
+    if not (isinstance(config, type) and is_dataclass(config)):
+        raise ValueError(f"`config` must be a dataclass, got {config!r}.")
+    wanted = Architecture(network, config)
+    if _known.setdefault(name, wanted) != wanted:
+        raise ValueError(f"`name` must be free, got {name!r}, which is {_known[name].network.__name__}. Choose another.")
+
+
+def architecture(name: str) -> Architecture:
+    """Return what is registered under a name; UnknownArchitecture where nothing is."""
+    if name not in _known:
+        raise UnknownArchitecture(f"`architecture` must be one of {', '.join((*_known, ENSEMBLE))}, got {name!r}. "
+                                  "Register a network of your own with model.architectures.register.")
+    return _known[name]
+
+
+def members_of(name: str) -> tuple[str, ...]:
+    """Return the architectures that a name stands for: itself, or for "ensemble" each of the built-in ones."""
+    if name == ENSEMBLE:
+        return tuple(BUILT_IN)
+    architecture(name)  # refuses what nobody registered
+    return (name,)
+
+
+def configured(name: str, **shape: int) -> Any:
+    """Return the config with which an architecture reads windows of a shape; it may have no field for what it need not know."""
+    config = architecture(name).config
+    return config(**{field.name: shape[field.name] for field in fields(config) if field.name in shape})
+
+
+def made_network(name: str, config: Any) -> DirectionNetwork:
+    """Return a network with initial weights."""
+    return architecture(name).network(config)
+
+
+def unmade_network(name: str, config: Any) -> DirectionNetwork:
+    """Return a network that has shapes but neither memory nor values for its weights."""
+    with torch.device("meta"):
+        return made_network(name, config)

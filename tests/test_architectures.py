@@ -1,0 +1,147 @@
+"""The architectures: known by name, and a network of one's own goes all the way from training to trading."""
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hosts import feed, host, traded
+from makers import SMALLS, random_checkpoint, random_member
+from torch import Tensor, nn
+
+from model import architectures
+from model.architectures import BUILT_IN, architecture, configured, members_of, register, unmade_network
+from model.checkpoint import Checkpoint, CheckpointError
+from model.network import DirectionNetwork, NetworkConfig
+from model.training import TrainConfig, fit
+from model.transformer import TransformerConfig
+
+
+@dataclass(frozen=True)
+class LineConfig:
+    """What a line is rebuilt from."""
+
+    features: int = 86
+    sequence_length: int = 50
+    slope: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.features <= 1024:
+            raise ValueError(f"`features` must be from 1 to 1024, got {self.features}.")
+
+
+class LineClassifier(DirectionNetwork):
+    """The smallest network there is: a straight line through the window."""
+
+    def __init__(self, config: LineConfig = LineConfig()) -> None:
+        super().__init__(config)
+        self.head = nn.Linear(config.features * config.sequence_length, 1)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.config.slope * windows.flatten(1)).squeeze(1)
+        return logits
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    """Settings for the line, which is known as long as a test runs."""
+    monkeypatch.setattr(architectures, "_known", dict(BUILT_IN))
+    register("line", LineClassifier, LineConfig)
+    return TrainConfig(architecture="line", seeds=2, max_epochs=2, batch_size=32)
+
+
+def test_a_network_of_ones_own_is_trained_saved_loaded_and_traded(
+        training: TrainConfig, bars: pd.DataFrame, tmp_path: Path) -> None:
+    trained = fit(bars, training)
+    trained.save(tmp_path / "line.ckpt")
+    loaded = Checkpoint.load(tmp_path / "line.ckpt")
+    pd.testing.assert_series_equal(loaded.probabilities(bars), trained.probabilities(bars))
+    assert [member.name for member in loaded.members] == ["line 42", "line 43"]
+    for runonce in (True, False):
+        strategy = traded(host(feed(bars), runonce=runonce), checkpoint=str(tmp_path / "line.ckpt"), in_sample="trade",
+                          enter=.5, exit=.5)
+        shown = np.array([strategy.shown["data"][number] for number in range(150, 401)])
+        np.testing.assert_allclose(shown, trained.probabilities(bars).to_numpy(), atol=1e-6)
+
+
+def test_a_network_of_ones_own_learns(training: TrainConfig, bars: pd.DataFrame) -> None:
+    torch.manual_seed(training.seed)
+    before = LineClassifier().head.weight
+    assert not torch.equal(fit(bars, training).members[0].weights["head.weight"], before)
+
+
+def test_a_file_of_a_network_that_nobody_registered_is_refused(
+        training: TrainConfig, bars: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(bars, training).save(tmp_path / "line.ckpt")
+    monkeypatch.setattr(architectures, "_known", dict(BUILT_IN))
+    message = "line.ckpt cannot be used: a member's `architecture` must be one of bilstm, transformer, ensemble, got 'line'."
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint.load(tmp_path / "line.ckpt")
+
+
+@pytest.mark.parametrize(("config", "message"), [
+    (LineConfig(features=85), "must have 86 features, got 86 and 85"),
+    (LineConfig(sequence_length=49), "sequence_length must be that of the network, got 50 and 49"),
+    (LineConfig(slope=float("inf")), "`float`, got `null`"),
+    (NetworkConfig(), "missing, repeated or differently written entries"),
+])
+def test_a_network_of_ones_own_is_held_to_its_config(training: TrainConfig, bars: pd.DataFrame, config: Any, message: str) -> None:
+    member = random_member("line", network=LineConfig())
+    with pytest.raises(CheckpointError, match=message):
+        random_checkpoint(bars, members=(replace(member, network=config),), golden=False).digest
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("ensemble", LineClassifier, LineConfig), "`name` must be a plain word and not 'ensemble', got 'ensemble'. Choose another."),
+    (("my net", LineClassifier, LineConfig), "`name` must be a plain word and not 'ensemble', got 'my net'. Choose another."),
+    (("bilstm", LineClassifier, LineConfig), "`name` must be free, got 'bilstm', which is BiLSTMClassifier. Choose another."),
+    (("mine", nn.Linear, LineConfig), "`network` must be a class made from DirectionNetwork, got <class "),
+    (("mine", LineClassifier, dict), "`config` must be a dataclass, got <class 'dict'>."),
+])
+def test_what_cannot_be_registered_is_refused(training: TrainConfig, arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError) as refusal:
+        register(*arguments)
+    assert str(refusal.value).startswith(message)
+
+
+def test_registering_twice_is_no_mistake(training: TrainConfig) -> None:
+    register("line", LineClassifier, LineConfig)
+    assert architecture("line") == (LineClassifier, LineConfig)
+
+
+def test_an_unknown_architecture_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="`architecture` must be one of bilstm, transformer, ensemble, got 'gru'. Register"):
+        TrainConfig(architecture="gru")
+
+
+def test_an_ensemble_has_a_member_of_each_built_in_architecture(training: TrainConfig) -> None:
+    assert members_of("ensemble") == tuple(BUILT_IN) == ("bilstm", "transformer")
+    assert members_of("line") == ("line",)
+
+
+def test_a_config_gets_the_windows_shape_as_far_as_it_asks_for_it(training: TrainConfig) -> None:
+    assert configured("bilstm", features=4, sequence_length=7) == NetworkConfig(features=4)
+    assert configured("line", features=4, sequence_length=7) == LineConfig(features=4, sequence_length=7)
+
+
+LARGEST = {"bilstm": NetworkConfig(hidden=2048, layers=16), "transformer": TransformerConfig(
+    width=2048, layers=16, feed_forward=8192)}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_an_unmade_network_has_shapes_without_memory_and_draws_no_random_numbers(name: str) -> None:
+    state = torch.get_rng_state()
+    largest = unmade_network(name, LARGEST[name])
+    assert sum(weights.numel() for weights in largest.parameters()) > 5 * 10**8
+    assert all(weights.is_meta for weights in (*largest.parameters(), *largest.buffers()))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_architecture_can_be_asked_for_in_training(name: str) -> None:
+    network = architecture(name).network(SMALLS[name])
+    assert network(torch.zeros(3, 50, 86)).shape == (3,)
+    assert network.training_logits(torch.zeros(3, 50, 86)).shape[0] == 3
+    assert sum(len(weights) for _, weights in network.learning_shares()) == len(list(network.parameters()))
