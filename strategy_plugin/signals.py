@@ -2,8 +2,12 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from strategy_plugin.clock import nanoseconds
-from strategy_plugin.decision import Thresholds, thresholds
+from strategy_plugin.decision import Thresholds, target, thresholds
+
+NOT_LIVE, IN_SAMPLE, NO_MODEL, TOO_OLD = "not live", "in sample", "no model in force", "model too old"
 
 
 class Reading(NamedTuple):
@@ -34,6 +38,12 @@ class ModelSignal:
         if checkpoint.timezone is None or seconds >= 86_400:
             return None
         return seconds if (self.indicator.p.stamp or checkpoint.stamp) == "open" else 0.0
+
+    @property
+    def daily(self) -> bool:
+        """Whether stamps are dates."""
+        whole_days: bool = self._schedule.whole_days
+        return whole_days
 
     @property
     def faults(self) -> Counter[str]:
@@ -72,6 +82,7 @@ class LineSignal:
     """Reads probabilities that a feed brings along, from whatever model."""
 
     finished_after = None
+    daily = False
 
     def __init__(self, data: Any, enter: float | None, exit: float | None) -> None:
         if not hasattr(data, "probability"):
@@ -90,7 +101,28 @@ class LineSignal:
 
     def read(self, ago: int) -> Reading:
         """Return the reading of a bar that is complete."""
-        return Reading(self._line[ago], self._thresholds)
+        probability = self._line[ago]
+        if probability < 0 or probability > 1:
+            raise ValueError(f"data {self._data._name!r}: a probability must lie between 0 and 1 or be nan, got {probability} at "
+                             f"{pd.Timestamp(self.stamp(ago))}. Give shares of one.")
+        return Reading(probability, self._thresholds)
 
 
 NOTHING = Reading(float("nan"), Thresholds(0.5, 0.5))
+
+
+def decide(reading: Reading, held: int, params: Any, live: bool = True) -> tuple[int, str]:
+    """Return the direction wanted by the rules of a strategy's params, and why it is not the signal's, "" where it is.
+
+    What is held stays where nothing may be decided; a model that is too old opens nothing.
+    """
+    if not live:
+        return held, NOT_LIVE
+    if reading.in_sample and params.in_sample == "refuse":
+        return held, IN_SAMPLE
+    if reading is NOTHING:
+        return held, NO_MODEL
+    wanted = target(reading.probability, held, **reading.thresholds._asdict(), allow_short=params.allow_short)
+    if 0 < params.max_model_age < reading.age and wanted not in (0, held):
+        return 0, TOO_OLD
+    return wanted, ""
