@@ -23,7 +23,7 @@ from backtests.verdict import Verdict, judge
 from backtests.walk_forward import FoldModel, FoldPlan, predictions, trade
 from model.bars import digest_bars
 from model.files import write_atomically
-from model.intervals import bar_interval, yearly_bars
+from model.intervals import bar_interval, spoken, yearly_bars
 from model.metrics import drawdown
 from model.training import TrainConfig
 
@@ -60,7 +60,7 @@ class Results:
     @property
     def title(self) -> str:
         """One line that says what was run on what."""
-        name, interval = self.bars.attrs.get("instrument") or "bars", interval_words(bar_interval(self._stamps))
+        name, interval = self.bars.attrs.get("instrument") or "bars", spoken(bar_interval(self._stamps))
         costs = f"costs {self.settings.costs.per_side:g} bp per side"
         return f"{name}, bars of {interval}: walk-forward of {len(self.models)} folds, {costs}"
 
@@ -132,14 +132,6 @@ def evaluate(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, sett
     decisions = gather(bars, models, said, run, learners, config=settings.config, account=account, costs=costs)
     known = None if best is None else forecast_scores(said.assign(probability=best.loc[said["decided_at"]].to_numpy()))
     return Results(bars, settings, models, said, run, hold, decisions, weigh(decisions, trials), known)
-
-
-def interval_words(interval: pd.Timedelta) -> str:
-    """Return a bar's length as a reader says it: 1 day, 4 hours, 15 minutes."""
-    for name, unit in (("day", pd.Timedelta(days=1)), ("hour", pd.Timedelta(hours=1)), ("minute", pd.Timedelta(minutes=1))):
-        if interval >= unit and not interval % unit:
-            return f"{interval // unit} {name}{'s' if interval > unit else ''}"
-    return f"{interval.total_seconds():g} seconds"
 
 
 def write_results(folder: Path, results: Results) -> None:

@@ -13,6 +13,7 @@ from backtests.importance import importance
 from backtests.simulation import BASIS_POINT, Account, Costs, Simulation, simulate
 from backtests.thresholds import Choice, Search, with_thresholds
 from model.bars import BarsError, require_bars
+from model.faults import Setting
 from model.checkpoint import Checkpoint
 from model.features import LOOKBACK
 from model.training import Epoch, OneClassError, TrainConfig, fit
@@ -113,17 +114,22 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
     """
     warm_up = LOOKBACK + config.sequence_length - 2
     blocks = plan.folds + plan.train_blocks
-    past = plan.training(config).preprocessor.bars_needed(config.batch_size) - warm_up - 1
-    require_bars(bars, warm_up + blocks * max(1, -(-past // plan.train_blocks)),
-                 f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks; "
-                 "lower `folds` or `batch_size` to need fewer")
+    least = {"folds": _bars_needed(replace(plan, folds=1), config), "batch_size": _bars_needed(plan, replace(config, batch_size=1))}
+    require_bars(bars, _bars_needed(plan, config), f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks",
+                 [name for name, fewest in least.items() if fewest <= len(bars)])
     length = (len(bars) - warm_up) // blocks
     if plan.folds * length < FEWEST_DECISIONS:
         raise BarsError(f"the test blocks must hold at least {FEWEST_DECISIONS} decisions in all, got {plan.folds * length}: "
-                        "fewer show nothing. Give more bars, or lower `train_blocks`.")
+                        "fewer show nothing. Give more bars, or lower ", Setting("train_blocks"), ".")
     tests = [len(bars) - (plan.folds - number) * length for number in range(plan.folds)]
     return [Fold(number, warm_up if plan.anchored else test - plan.train_blocks * length, test, test + length, warm_up)
             for number, test in enumerate(tests, 1)]
+
+
+def _bars_needed(plan: FoldPlan, config: TrainConfig) -> int:
+    warm_up = LOOKBACK + config.sequence_length - 2
+    past = plan.training(config).preprocessor.bars_needed(config.batch_size) - warm_up - 1
+    return warm_up + (plan.folds + plan.train_blocks) * max(1, -(-past // plan.train_blocks))
 
 
 def train_folds(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, *, jobs: int = 1,

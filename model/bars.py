@@ -2,23 +2,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
 
-from model.columns import NamedCells, did_you_mean, name_columns, without_empty_rows
+from model.columns import NamedCells, Table, did_you_mean, name_columns, without_empty_rows
 from model.dialects import table_of
-from model.faults import COLUMNS, PRICES, BarsError, BarsWarning, Findings, bar_faults, find_broken_bars
+from model.faults import (
+    BAR_CHECKS, COLUMNS, NOT_THERE, PRICES, BarsError, BarsWarning, Findings, Part, Setting, bar_faults, count,
+    find_broken_bars, joined,
+)
 from model.intervals import bar_interval, bars_per_year
 from model.numbers import read_numbers
 from model.repairs import (
     accept_rounding, adjusted, drop_copies, drop_rows_without_prices, drop_unfinished, fill_volume, in_time_order,
     judge_repeated, judge_spacing,
 )
-from model.stamps import read_stamps
+from model.stamps import NOT_A_TIME, Times, read_stamps
 from model.suspicions import opens_and_closes_swapped, suspect
 from model.zones import settled
 
@@ -28,9 +32,11 @@ __all__ = [
 ]
 
 MINIMUM_BARS = 244
+FEWEST_BARS = {"batch_size": 225, "sequence_length": 195}  # what remains needed with 1 for each of the settings
 MINIMUM_REASON = ("100 to warm up, 50 for a window, then 70 % / 15 % / 15 % of the windows to train, validate and test, "
-                  "the first at least one batch of 64; lower batch_size or sequence_length to need fewer")
+                  "the first at least one batch of 64")
 STAMPS = ("open", "close")
+TEXTS = ("instrument", "timezone", "stamp", "ticker", "date_format", "decimal", "on_missing")
 
 
 def read_bars(
@@ -38,7 +44,7 @@ def read_bars(
     *,
     instrument: str | None = None,
     timezone: str | None = None,
-    stamp: str = "open",
+    stamp: str | None = None,
     columns: Mapping[str, str] | None = None,
     ticker: str | None = None,
     date_format: str | None = None,
@@ -56,6 +62,7 @@ def read_bars(
     ----------
     instrument, stamp
         What the bars are of, and whether a stamp is a bar's "open" or its "close"; kept in `bars.attrs`.
+        None is what a frame's own attrs say, else nothing and "open".
     timezone
         The zone of intraday stamps that state none: they become UTC. Daily stamps keep their date.
     columns
@@ -71,58 +78,90 @@ def read_bars(
     minimum_bars
         Refuse fewer; the default is what the default training needs, None is any number.
     """
-    _check_arguments(timezone, stamp, decimal, on_missing, columns)
-    table = table_of(source, tuple(columns or ()))
-    findings = Findings(table.source, table.unit)
+    stated = {"instrument": instrument, "timezone": timezone, "stamp": stamp, "ticker": ticker, "date_format": date_format,
+              "decimal": decimal, "on_missing": on_missing, "columns": columns, "adjust": adjust, "minimum_bars": minimum_bars}
+    _check_arguments(stated)
+    table, findings = table_of(source, tuple(columns or ()))
+    attrs = _attrs(table, stated)
     named = name_columns(table, columns, ticker, findings)
-    rows, zone = _sound_rows(named, findings, timezone=timezone, date_format=date_format, decimal=decimal,
-                             adjust=adjust, on_missing=on_missing)
-    if minimum_bars is not None:
-        _require(len(rows), minimum_bars, MINIMUM_REASON, findings)
+    rows, zone = _judged_rows(named, findings, timezone=attrs["timezone"], date_format=date_format, decimal=decimal,
+                              adjust=adjust, on_missing=on_missing)
+    if minimum_bars is not None and len(rows) + findings.n_lost < minimum_bars:
+        helping = [name for name, fewest in FEWEST_BARS.items() if fewest <= len(rows)]
+        findings.fault(*_too_few(len(rows), minimum_bars, MINIMUM_REASON, helping))
+    findings.raise_faults()
+    accept_rounding(rows, findings)
     bars = _bars_of(rows)
     suspect(bars, findings)
     findings.warn_notes()
-    known = source.attrs if isinstance(source, pd.DataFrame) else {}
-    bars.attrs = {"instrument": instrument or named.ticker or known.get("instrument"), "timezone": zone or known.get("timezone"),
-                  "stamp": known.get("stamp", stamp) if stamp == "open" else stamp}
+    bars.attrs.update(attrs, instrument=attrs["instrument"] or named.ticker, timezone=zone)
+    if not isinstance(source, pd.DataFrame):
+        bars.attrs["source"] = findings.source
     return bars
 
 
-def _check_arguments(timezone: str | None, stamp: str, decimal: str | None, on_missing: str,
-                     columns: Mapping[str, str] | None) -> None:
-    if not isinstance(columns, Mapping | None):
-        raise BarsError(f"`columns` must be a dict such as {{'Price': 'close'}}, got {columns!r}.")
+def _check_arguments(stated: Mapping[str, Any]) -> None:
+    """Refuse arguments that cannot be meant."""
+    allowed = {"stamp": (None, *STAMPS), "decimal": (None, ".", ","), "on_missing": ("error", "drop"), "adjust": (False, True)}
+    for name, choices in allowed.items():
+        if name in stated and stated[name] not in choices:
+            words = ", ".join(repr(choice) for choice in choices if choice is not None)
+            raise BarsError(Setting(name), f" must be one of {words}, got {stated[name]!r}.")
+    for name in TEXTS:
+        if not isinstance(stated.get(name), str | None) or stated.get(name) == "":
+            raise BarsError(Setting(name), f" must be text and not empty, got {stated[name]!r}.")
+    columns, minimum, timezone = (stated.get(name) for name in ("columns", "minimum_bars", "timezone"))
+    if not isinstance(columns, Mapping | None) or not all(isinstance(word, str) for pair in dict(columns or {}).items()
+                                                          for word in pair):
+        raise BarsError(Setting("columns"), f" must be a dict such as {{'Price': 'close'}}, got {columns!r}.")
+    if minimum is not None and not (isinstance(minimum, int | np.integer) and minimum >= 0):
+        raise BarsError(Setting("minimum_bars"), f" must be a whole number from 0, or None, got {minimum!r}.")
     if timezone is not None and timezone not in available_timezones():
-        raise BarsError(f"`timezone` must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
+        raise BarsError(Setting("timezone"), f" must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
                         + did_you_mean(timezone, available_timezones()))
-    allowances = {"stamp": (stamp, STAMPS), "decimal": (decimal, (None, ".", ",")), "on_missing": (on_missing, ("error", "drop"))}
-    for name, (value, allowed) in allowances.items():
-        if value not in allowed:
-            raise BarsError(f"`{name}` must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
 
 
-def _sound_rows(named: NamedCells, findings: Findings, *, timezone: str | None, date_format: str | None, decimal: str | None,
-                adjust: bool, on_missing: str) -> tuple[pd.DataFrame, str | None]:
-    """Return rows in time order that break no rule, and their time zone; refuse all that is wrong together."""
+def _attrs(table: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the bars are: as the caller says, else as the frame's own attrs say."""
+    own = {name: table.stated[name] for name in ("instrument", "timezone", "stamp", "source") if table.stated.get(name) is not None}
+    given = {name: stated[name] for name in ("instrument", "timezone", "stamp") if stated[name] is not None}
+    try:
+        _check_arguments(own)
+    except BarsError as error:
+        raise BarsError("the frame's attrs: ", *error.args) from None
+    if "timezone" in own.keys() & given.keys() and own["timezone"] != given["timezone"]:  # it would move the stamps once more
+        raise BarsError(Setting("timezone"), f" must be {own['timezone']!r} as the frame's attrs say, got {given['timezone']!r}. "
+                        "Leave it out.")
+    return {"instrument": None, "timezone": None, "stamp": "open"} | own | given
+
+
+def _judged_rows(named: NamedCells, findings: Findings, *, timezone: str | None, date_format: str | None, decimal: str | None,
+                 adjust: bool, on_missing: str) -> tuple[pd.DataFrame, str | None]:
+    """Return the rows in time order and their time zone; all that is wrong with them is a fault then."""
     named = without_empty_rows(named, findings)
     places = pd.Series(named.places)
-    stamps = read_stamps(named.cells["date"], named.cells.get("time"), places, date_format, findings)
-    wall, zone = settled(stamps, timezone, places, findings)
+    wall, zone = _stamps(named, timezone, date_format, findings)
     columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
     numbers, unread = read_numbers(columns, places, decimal, findings)
-    rows = pd.DataFrame({"stamp": wall, "place": places, "volume": np.nan} | numbers)
-    rows = drop_rows_without_prices(rows, on_missing, unread, findings)
+    rows = pd.DataFrame({"stamp": wall, "place": places} | dict.fromkeys(COLUMNS, np.nan) | numbers)
+    rows = drop_rows_without_prices(rows, on_missing, [name for name in PRICES if name in numbers], unread, findings)
     rows = adjusted(fill_volume(rows, "volume" in numbers, findings), adjust, findings)
-    find_broken_bars(rows, findings, rows[list(PRICES)].notna().all(axis=1).to_numpy())
+    find_broken_bars(rows, findings, [check for check in BAR_CHECKS if check is not NOT_THERE])  # missing prices are said
     rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)
     judge_spacing(rows, findings)
     if named.headerless and not findings.faults and opens_and_closes_swapped(rows):
         findings.fault("no header row, and the second column looks like the close, the fifth like the open. Add a header line.")
-    findings.raise_faults()
-    accept_rounding(rows, findings)
     return rows, zone
+
+
+def _stamps(named: NamedCells, timezone: str | None, date_format: str | None, findings: Findings) -> tuple[Times, str | None]:
+    if "date" not in named.cells:
+        return np.full(len(named.places), NOT_A_TIME), None
+    places = pd.Series(named.places)
+    stamps = read_stamps(named.cells["date"], named.cells.get("time"), places, date_format, findings)
+    return settled(stamps, timezone, places, findings)
 
 
 def _bars_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +178,7 @@ def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
     findings = Findings("bars")
     index = _checked_index(bars, findings)
     rows = pd.DataFrame({"stamp": index, "place": np.arange(len(bars)), **{name: bars[name].to_numpy() for name in COLUMNS}})
-    find_broken_bars(rows, findings, np.ones(len(rows), dtype=bool))
+    find_broken_bars(rows, findings)
     late = np.r_[False, np.diff(index.asi8) <= 0][:len(rows)]
     if late.any():
         findings.fault(f"stamps must increase and be unique; {int(late.sum())} do not "
@@ -163,14 +202,16 @@ def _checked_index(bars: pd.DataFrame, findings: Findings) -> pd.DatetimeIndex:
     return bars.index
 
 
-def require_bars(bars: pd.DataFrame, needed: int, why: str) -> None:
-    """Raise BarsError unless there are as many bars as needed; `why` names the parts and the setting that lowers them."""
-    _require(len(bars), needed, why, Findings(str(bars.attrs.get("instrument") or "the data")))
+def require_bars(bars: pd.DataFrame, needed: int, why: str, helping: Sequence[str] = ()) -> None:
+    """Raise BarsError unless there are as many bars as needed; `why` names the parts, `helping` the settings that lower them."""
+    if len(bars) < needed:
+        name = bars.attrs.get("source") or bars.attrs.get("instrument") or "the data"
+        raise BarsError(f"{name}: ", *_too_few(len(bars), needed, why, helping))
 
 
-def _require(number: int, needed: int, why: str, findings: Findings) -> None:
-    if number < needed:
-        raise BarsError(f"{findings.source} has {number} bars; at least {needed} are needed ({why}).")
+def _too_few(number: int, needed: int, why: str, helping: Sequence[str]) -> tuple[Part, ...]:
+    remedy = ("Lower ", *joined([Setting(name) for name in helping]), " to need fewer.") if helping else ("Give more bars.",)
+    return f"{count(number, 'bar')}; at least {needed} are needed ({why}). ", *remedy
 
 
 def digest_bars(bars: pd.DataFrame) -> str:

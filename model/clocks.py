@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from model.faults import Findings, count
+from model.faults import Findings, Mask, Setting, count
 from model.numbers import is_missing
 
 CLOCK_PARTS = (r"^(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?(?:\.(?P<part>[0-9]+))?"
@@ -21,20 +21,24 @@ NONE = np.timedelta64("NaT", "ns")
 Spans = NDArray[np.timedelta64]
 
 
-def with_clocks(dates: pd.Series, clocks: pd.Series, places: pd.Series, findings: Findings) -> pd.Series:
-    """Join a time column to its date column; times such as 93000, 930 or 9 get their lost zeros back."""
+def with_clocks(dates: pd.Series, clocks: pd.Series, places: pd.Series, findings: Findings) -> tuple[pd.Series, Mask]:
+    """Join a time column to its date column, and return which rows have no time of day, with a fault added.
+
+    Times such as 93000, 930 or 9 get their lost zeros back.
+    """
     missing, clocks = is_missing(clocks), _spelt(clocks)
     wrong = ~(clocks.str.fullmatch(rf"(?:{CLOCK})\s*{OFFSET}?").to_numpy(dtype=bool) | missing)
+    lost = missing & ~missing.all()
     if wrong.any():
         first = f"{clocks[wrong].iloc[0]!r} ({findings.unit} {places[wrong].iloc[0]})"
-        findings.refuse(f"the time column beside the date column holds {first}, which is no time of day. "
-                        "If it holds whole dates, pass columns={'its name': 'date'}.")
-    if missing.any() and not missing.all():
-        first = f"{findings.unit} {places[missing].iloc[0]}"
-        findings.fault(f"{count(int(missing.sum()), 'row')} without a time of day (first: {first}). "
+        findings.fault(f"the time column beside the date column holds {first}, which is no time of day. "
+                       "If it holds whole dates, pass ", Setting("columns", {"its name": "date"}), ".")
+    if lost.any():
+        first = f"{findings.unit} {places[lost].iloc[0]}"
+        findings.fault(f"{count(int(lost.sum()), 'row')} without a time of day (first: {first}). "
                        "Repair or remove them; midnight is not taken for it.")
     days = dates.str.replace(r"[\sT]+00:00(?::00(?:\.0+)?)?$", "", regex=True)
-    return days.str.cat(clocks.where(~missing, ""), sep=" ").str.strip()
+    return days.str.cat(clocks.where(~missing, ""), sep=" ").str.strip(), wrong | lost
 
 
 def _spelt(clocks: pd.Series) -> pd.Series:

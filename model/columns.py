@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.faults import COLUMNS, PRICES, Findings, count
+from model.faults import COLUMNS, PRICES, Findings, Part, Setting, count
 from model.numbers import is_missing, is_number, missing_cells, text
 
 # Names in order of preference: "close" beside "price" is the close. They are compared without case, signs and brackets.
@@ -41,12 +42,11 @@ Levels = tuple[str, ...]  # the names of one column, one for each header row
 class Table:
     """Cells as they came in: `names` of the columns, the `columns`, and the line or row each stands in."""
 
-    source: str
-    unit: str
     names: tuple[Levels, ...]
     columns: tuple[pd.Series, ...]
     places: NDArray[np.int64]
     headerless: str = ""  # the first line of a file without a header row
+    stated: Mapping[Any, Any] = field(default_factory=dict)  # a frame's own attrs
 
     def chosen(self, rows: NDArray[np.bool_]) -> Table:
         """Return the table with only these rows."""
@@ -62,7 +62,6 @@ class NamedCells:
     places: NDArray[np.int64]
     ticker: str | None
     newest_first: bool  # the layout writes the newest row first by custom
-    names: dict[str, str]  # meaning -> the name in the source
     headerless: bool  # the order of the columns is by custom, not by name
 
 
@@ -77,17 +76,21 @@ def recognised(names: Iterable[object]) -> int:
 
 
 def name_columns(table: Table, mapping: Mapping[str, str] | None, ticker: str | None, findings: Findings) -> NamedCells:
-    """Return the cells of one instrument by what they mean; refuse where that is missing or not decided."""
+    """Return the cells of one instrument by what they mean; add faults for what is missing or not decided."""
     fields, tickers = _fields_and_tickers(table.names)
-    fields, tickers, found = _one_ticker(fields, tickers, ticker, findings)
-    meanings = _mapped(fields, mapping or {}, findings)
-    positions = _positions(meanings, fields, table, findings)
+    fields, found = _one_ticker(fields, tickers, ticker, findings)
+    by_user = _known_names(mapping or {}, fields, findings)
+    positions = _positions(_meanings(fields, by_user), fields, table, findings)
     table, found = _one_symbol(table, positions, ticker, found, findings)
-    _require_columns(positions, fields, table, findings)
+    if ticker is not None and found is None:
+        findings.fault(f"no ticker {ticker!r}: neither a column nor a second header row names tickers. Leave ",
+                       Setting("ticker"), " out; ", Setting("instrument", ticker), " names what the bars are of.")
+    promised = set((mapping or {}).values())
+    _require_columns([name for name in ("date", *PRICES) if name not in positions.keys() | promised], fields, table, findings)
     cells = {meaning: table.columns[position] for meaning, position in positions.items() if meaning != "ticker"}
-    names = {meaning: str(fields[position]) for meaning, position in positions.items()}
-    investing = plain_name(names["close"]) == "price" and any(plain_name(field) == "change" for field in fields)
-    return NamedCells(cells, table.places, found, investing, names, bool(table.headerless))
+    price = fields[positions["close"]] if "close" in positions else None
+    investing = plain_name(price) == "price" and any(plain_name(field) == "change" for field in fields)
+    return NamedCells(cells, table.places, found, investing, bool(table.headerless))
 
 
 def _fields_and_tickers(names: Sequence[Levels]) -> tuple[list[str | None], list[str]]:
@@ -116,46 +119,48 @@ def _ticker_of(levels: Levels, field_row: int) -> str:
 
 
 def _one_ticker(fields: list[str | None], tickers: list[str], ticker: str | None,
-                findings: Findings) -> tuple[list[str | None], list[str], str | None]:
+                findings: Findings) -> tuple[list[str | None], str | None]:
     """Keep the columns of one ticker: the only one, or the one asked for."""
     several = sorted({name for name, field in zip(tickers, fields) if name and MEANINGS.get(plain_name(field)) in COLUMNS})
     chosen = _choose(several, ticker, "the header", findings) if several else None
-    kept = [field if name in ("", chosen) else None for field, name in zip(fields, tickers)]
-    return kept, tickers, chosen
+    return [field if name in ("", chosen) else None for field, name in zip(fields, tickers)], chosen
 
 
 def _choose(several: Sequence[str], ticker: str | None, where: str, findings: Findings) -> str:
+    """Return the ticker asked for, or the only one; if that is not decided, the first, whose faults follow."""
     if ticker in several:
         return str(ticker)
     listed = ", ".join(several[:8]) + (", ..." if len(several) > 8 else "")
     if ticker is not None:
-        findings.refuse(f"no ticker {ticker!r} in {where} (found: {listed}).{did_you_mean(ticker, several)}")
+        findings.fault(f"no ticker {ticker!r} in {where} (found: {listed}).{did_you_mean(ticker, several)}")
+    elif len(several) > 1:
+        findings.fault(f"{where} holds {len(several)} tickers ({listed}); choose one: ", Setting("ticker", several[0]), ".")
     if len(several) > 1:
-        findings.refuse(f"{where} holds {len(several)} tickers ({listed}); choose one: ticker={several[0]!r}.")
+        findings.about = f"{several[0]}: "
     return several[0]
 
 
-def _mapped(fields: Sequence[str | None], mapping: Mapping[str, str], findings: Findings) -> list[str | None]:
-    """Return each column's meaning; the user's mapping goes before the table of aliases."""
-    _check_mapping(mapping, fields, findings)
-    by_user = {plain_name(name): target for name, target in mapping.items()}
-    meanings: list[str | None] = []
-    for field in fields:
-        known = None if field is None else MEANINGS.get(plain_name(field))
-        taken = known in mapping.values() and plain_name(field) not in by_user
-        meanings.append(by_user.get(plain_name(field), None if taken else known) if field is not None else None)
-    return meanings
-
-
-def _check_mapping(mapping: Mapping[str, str], fields: Sequence[str | None], findings: Findings) -> None:
+def _known_names(mapping: Mapping[str, str], fields: Sequence[str | None], findings: Findings) -> dict[str, str]:
+    """Return the user's mapping by plain name, with a fault for names and targets that are none."""
     own = {plain_name(field) for field in fields if field is not None}
     for name, target in mapping.items():
         if plain_name(name) not in own:
-            findings.refuse(f"columns={{...}} names {name!r}, which is no column (found: {_listed(fields)})."
-                            f"{did_you_mean(name, fields)}")
+            findings.fault(Setting("columns"), f" names {name!r}, which is no column (found: {_listed(fields)})."
+                           f"{did_you_mean(name, fields)}")
         if target not in TARGETS:
-            findings.refuse(f"columns={{{name!r}: {target!r}}}: the target must be one of {', '.join(TARGETS)}."
-                            f"{did_you_mean(target, TARGETS)}")
+            findings.fault(Setting("columns", {name: target}), f": the target must be one of {', '.join(TARGETS)}."
+                           f"{did_you_mean(target, TARGETS)}")
+    return {plain_name(name): target for name, target in mapping.items() if plain_name(name) in own and target in TARGETS}
+
+
+def _meanings(fields: Sequence[str | None], by_user: Mapping[str, str]) -> list[str | None]:
+    """Return each column's meaning; the user's mapping goes before the table of aliases."""
+    meanings: list[str | None] = []
+    for field_ in fields:
+        known = None if field_ is None else MEANINGS.get(plain_name(field_))
+        taken = known in by_user.values() and plain_name(field_) not in by_user
+        meanings.append(by_user.get(plain_name(field_), None if taken else known) if field_ is not None else None)
+    return meanings
 
 
 def _positions(meanings: Sequence[str | None], fields: Sequence[str | None], table: Table, findings: Findings) -> dict[str, int]:
@@ -182,8 +187,9 @@ def _find_volume(candidates: dict[str, list[int]], fields: Sequence[str | None],
     if found:
         candidates["volume"] = found[:1]
     if len(found) > 1:
-        first, second = fields[found[0]], fields[found[1]]
-        findings.note(f"{len(found)} volume columns; taking {first!r}. For another pass columns={{{second!r}: 'volume'}}.")
+        first, second = str(fields[found[0]]), str(fields[found[1]])
+        findings.note(f"{len(found)} volume columns; taking {first!r}. For another pass ",
+                      Setting("columns", {second: "volume"}), ".")
 
 
 def _best(meaning: str, found: Sequence[int], fields: Sequence[str | None], table: Table, findings: Findings) -> int:
@@ -194,7 +200,7 @@ def _best(meaning: str, found: Sequence[int], fields: Sequence[str | None], tabl
     same = [position for position in ordered if _preference(meaning, fields[position]) == rank]
     if len(same) > 1 and any(not text(table.columns[first]).equals(text(table.columns[position])) for position in same):
         listed = _listed(fields[position] for position in same)
-        findings.refuse(f"{len(same)} columns mean {meaning!r} and differ ({listed}). Remove all but one, or rename it.")
+        findings.fault(f"{len(same)} columns mean {meaning!r} and differ ({listed}). Remove all but one, or rename it.")
     return first
 
 
@@ -225,10 +231,10 @@ def _one_symbol(table: Table, positions: Mapping[str, int], ticker: str | None, 
 
 def without_empty_rows(named: NamedCells, findings: Findings) -> NamedCells:
     """Drop rows that hold nothing at all, as a frame has them of a file's empty lines."""
-    empty = missing_cells(named.cells["date"]).copy()  # pandas may hand out a read-only array
-    if not empty.any():
-        return named
+    empty = np.ones(len(named.places), dtype=bool)
     for cells in named.cells.values():
+        if not empty.any():
+            return named
         empty[empty] = missing_cells(cells[empty])
     if not empty.any() or empty.all():
         return named
@@ -238,23 +244,26 @@ def without_empty_rows(named: NamedCells, findings: Findings) -> NamedCells:
     return replace(named, cells=kept, places=named.places[~empty])
 
 
-def _require_columns(positions: Mapping[str, int], fields: Sequence[str | None], table: Table, findings: Findings) -> None:
-    missing = [name for name in ("date", *PRICES) if name not in positions]
-    if not missing:
-        return
-    if table.headerless:
+def _require_columns(missing: Sequence[str], fields: Sequence[str | None], table: Table, findings: Findings) -> None:
+    if missing and table.headerless:
         findings.refuse(f"no header row (first line: {table.headerless[:80]}), and {len(fields)} columns are not date, open, high, "
                         "low, close and maybe a time and a volume. Add a header line date,open,high,low,close,volume.")
-    if len(fields) == 1:
+    if missing and len(fields) == 1:
         findings.refuse(f"only one column (found: {_listed(fields)}). Is the delimiter none of comma, semicolon, tab, | and blank, "
                         "or every line quoted as a whole? Export it as CSV again.")
-    words = ", ".join(repr(name) for name in missing)
+    if missing:
+        words = ", ".join(repr(name) for name in missing)
+        findings.fault(f"no {words} column{'s' * (len(missing) > 1)} (found: {_listed(fields)}).", *_remedy(missing, fields))
+
+
+def _remedy(missing: Sequence[str], fields: Sequence[str | None]) -> tuple[Part, ...]:
+    """Return what to do about missing columns: the name that is spelt nearly so, or the setting that maps names."""
     spelt = [plain_name(field) for field in fields if field and MEANINGS.get(plain_name(field)) != "adj close"]
-    similar = [match for name in missing for match in get_close_matches(name, spelt, 1, 0.6)]
-    unused = next((field for field in fields if plain_name(field) in similar), None)
-    guess = f" Did you mean {unused!r}?" if unused else ""
-    findings.refuse(f"no {words} column{'s' * (len(missing) > 1)} (found: {_listed(fields)}).{guess} "
-                    f"Map them: columns={{{unused or 'name in the file'!r}: {missing[-1]!r}}}.")
+    for name in missing:
+        for match in get_close_matches(name, spelt, 1, 0.6):
+            unused = next(str(field) for field in fields if plain_name(field) == match)
+            return f" Did you mean {unused!r}? Map them: ", Setting("columns", {unused: name}), "."
+    return " Map them: ", Setting("columns", {"name in the file": missing[-1]}), "."
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:

@@ -15,8 +15,8 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from model.bars import bar_interval, digest_bars, read_bars
-from model.intervals import session_bars, yearly_bars
-from model.intervals import spoken
+from model.faults import BarsError, BarsWarning, as_flags
+from model.intervals import session_bars, spoken, yearly_bars
 from model.sample import sample_bars
 
 OK, USAGE, CANNOT_WRITE = 0, 2, 6
@@ -38,7 +38,7 @@ class BarsOptions:
     timezone
         The zone of intraday stamps without one, for instance America/New_York.
     stamp
-        Whether a bar's stamp is its opening or its closing time.
+        Whether a bar's stamp is its opening or its closing time; default: as a Parquet file says, else its opening.
     ticker
         Which one to take from a file that holds several.
     date_format
@@ -59,7 +59,7 @@ class BarsOptions:
     _: KW_ONLY
     instrument: str | None = None
     timezone: str | None = None
-    stamp: Literal["open", "close"] = "open"
+    stamp: Literal["open", "close"] | None = None
     ticker: str | None = None
     date_format: str | None = None
     decimal: Literal[".", ","] | None = None
@@ -124,7 +124,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         _leave(128 + signal.SIGINT, "stopped by Ctrl-C.")
     except (OSError, ValueError, RuntimeError) as error:
-        _leave(_exit_code(error), str(error))
+        _leave(_exit_code(error), _worded(error))
     sys.exit(result if isinstance(result, int) else OK)
 
 
@@ -147,7 +147,12 @@ def _leave(code: int, message: str) -> NoReturn:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     errors.print("[yellow]note:[/] ", end="")
-    errors.print(str(message), markup=False)
+    errors.print(_worded(message), markup=False)
+
+
+def _worded(message: Exception | str) -> str:
+    """Return a message with the settings in it spelled as flags."""
+    return as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:

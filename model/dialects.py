@@ -36,19 +36,23 @@ MARKUP = {
 SAVE_AS_CSV = "Save it as 'CSV UTF-8'."
 
 
-def table_of(source: object, known: Collection[str] = ()) -> Table:
-    """Return the cells of a DataFrame, or of a CSV (plain, gzip, bz2, xz, zip) or Parquet file; `known` are names the user maps."""
+def table_of(source: object, known: Collection[str] = ()) -> tuple[Table, Findings]:
+    """Return the cells of a DataFrame, or of a CSV (plain, gzip, bz2, xz, zip) or Parquet file, and what is wrong with them.
+
+    known: names that the user maps.
+    """
     if not isinstance(source, pd.DataFrame) and hasattr(source, "to_pandas"):
         source = source.to_pandas()
     if isinstance(source, pd.DataFrame):
-        return _frame_table(source, "the DataFrame")
+        return _frame_table(source, findings := Findings("the DataFrame")), findings
     if not isinstance(source, str | Path):
         raise BarsError(f"`source` must be a path or a DataFrame, got {type(source).__name__}. Pass read_bars('bars.csv').")
-    findings = Findings(str(source), "line")
+    findings = Findings(str(source))
     data = _unwrapped(_bytes_of(Path(source).expanduser(), findings), findings)
     if data.startswith(b"PAR1"):
-        return _frame_table(_parquet(data, findings), str(source))
-    return csv_table(_text_of(data, findings), known, findings)
+        return _frame_table(_parquet(data, findings), findings), findings
+    findings.unit = "line"
+    return csv_table(_text_of(data, findings), known, findings), findings
 
 
 def _bytes_of(path: Path, findings: Findings) -> bytes:
@@ -105,17 +109,16 @@ def _parquet(data: bytes, findings: Findings) -> pd.DataFrame:
         findings.refuse(f"the Parquet file is damaged ({str(error).splitlines()[0]}). Write or download it again.")
 
 
-def _frame_table(frame: pd.DataFrame, source: str) -> Table:
+def _frame_table(frame: pd.DataFrame, findings: Findings) -> Table:
     """Return a DataFrame's index levels and columns as cells; a plain numbered index is no column."""
     levels = [] if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None else range(frame.index.nlevels)
     names: list[Levels] = [(str(frame.index.names[level] or ""),) for level in levels]
     columns = [pd.Series(frame.index.get_level_values(level)) for level in levels]
     names += [tuple(str(part) for part in (name if isinstance(name, tuple) else (name,))) for name in frame.columns]
     columns += [frame.iloc[:, position].reset_index(drop=True) for position in range(frame.shape[1])]
-    findings = Findings(source)
     if not len(frame):
         findings.refuse("no data rows (0 bars). Did the download fail?")
-    return Table(source, "row", tuple(names), tuple(columns), np.arange(len(frame)))
+    return Table(tuple(names), tuple(columns), np.arange(len(frame)), stated=dict(frame.attrs))
 
 
 def _text_of(data: bytes, findings: Findings) -> str:

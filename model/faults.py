@@ -1,6 +1,8 @@
 """What can be wrong with bars and how it is said: the errors, the table of checks on a bar, and the list of findings."""
 from __future__ import annotations
 
+import json
+import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +20,67 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Setting:
+    """A setting that a message names, with the value to give it or alone; whoever prints the message spells it.
+
+    As text it is Python: ticker='AAA'. As a flag it is what a command takes: --ticker AAA.
+    """
+
+    name: str
+    value: Any = None
+
+    def __str__(self) -> str:
+        return f"`{self.name}`" if self.value is None else f"{self.name}={self.value!r}"
+
+    @property
+    def flag(self) -> str:
+        flag = "--" + self.name.replace("_", "-")
+        if isinstance(self.value, dict):
+            return self._pairs(flag)
+        return flag if self.value in (None, True) else shlex.join((flag, str(self.value)))
+
+    def _pairs(self, flag: str) -> str:
+        """Return --columns.Price close; a name that would not come through whole stands in JSON."""
+        if any(set(key) & set(".=") for key in self.value):
+            return shlex.join((flag, json.dumps(self.value, ensure_ascii=False)))
+        return shlex.join(word for key, value in self.value.items() for word in (f"{flag}.{key}", value))
+
+
+Part = str | Setting
+Text = tuple[Part, ...]  # a message: what is said, and the settings named in it
+
+
+def as_python(text: Text) -> str:
+    return "".join(map(str, text))
+
+
+def as_flags(text: Text) -> str:
+    return "".join(part.flag if isinstance(part, Setting) else part for part in text)
+
+
+def joined(choices: Sequence[Part], word: str = " or ") -> Text:
+    """Return the choices with the word between them."""
+    return tuple(part for choice in choices for part in (word, choice))[1:]
+
+
 class BarsError(ValueError):
     """Bars that cannot be used; the message lists every kind of problem with its place and remedy."""
 
     exit_code = 3
+    args: Text
+
+    def __str__(self) -> str:
+        return as_python(self.args)
 
 
 class BarsWarning(UserWarning):
     """Bars that were repaired or that look wrong; the message says what was done."""
+
+    args: Text
+
+    def __str__(self) -> str:
+        return as_python(self.args)
 
 
 class Check(NamedTuple):
@@ -34,35 +89,35 @@ class Check(NamedTuple):
     breach: str
     broken: Callable[[Any, Any, Any, Any, Any], Any]
     shown: tuple[str, ...]
-    remedy: str
+    remedy: Text
 
 
+NOT_THERE = Check("a price that is not finite", lambda o, h, l, c, v: np.isnan(o) | np.isnan(h) | np.isnan(l) | np.isnan(c), PRICES,
+                  ("Remove or repair the row; prices are not filled in.",))
 # A bar is reported for the first rule of the prices that it breaks: a NaN price is not also "not above 0".
+# NaN breaks no other rule of the prices, so that what is known of a bar is judged where one of its prices is missing.
 BAR_CHECKS = (
-    Check("a price that is not finite", lambda o, h, l, c, v: ~_finite(o, h, l, c), PRICES,
-          "Remove or repair the row; prices are not filled in."),
-    Check("a price that is not above 0 (negative or zero)", lambda o, h, l, c, v: np.minimum.reduce((o, h, l, c)) <= 0, PRICES,
-          "The features use log returns: cut the series there, or use a back-adjusted series shifted above 0."),
+    NOT_THERE,
+    Check("a price that is not finite", lambda o, h, l, c, v: np.isinf(o) | np.isinf(h) | np.isinf(l) | np.isinf(c), PRICES,
+          ("Remove or repair the row; prices are not filled in.",)),
+    Check("a price that is not above 0 (negative or zero)", lambda o, h, l, c, v: np.fmin.reduce((o, h, l, c)) <= 0, PRICES,
+          ("The features use log returns: cut the series there, or use a back-adjusted series shifted above 0.",)),
     Check("high below low", lambda o, h, l, c, v: h < l * (1 - ROUNDING), ("high", "low"),
-          "Are the two columns swapped? Export again or map them with columns={...}."),
-    Check("open or close above the high", lambda o, h, l, c, v: np.maximum(o, c) > h * (1 + ROUNDING), ("open", "close", "high"),
-          "Are all four prices on one basis (raw or adjusted)? Repair the row."),
-    Check("open or close below the low", lambda o, h, l, c, v: np.minimum(o, c) < l * (1 - ROUNDING), ("open", "close", "low"),
-          "Are all four prices on one basis (raw or adjusted)? Repair the row."),
+          ("Are the two columns swapped? Export again or map them with ", Setting("columns"), ".")),
+    Check("open or close above the high", lambda o, h, l, c, v: np.fmax(o, c) > h * (1 + ROUNDING), ("open", "close", "high"),
+          ("Are all four prices on one basis (raw or adjusted)? Repair the row.",)),
+    Check("open or close below the low", lambda o, h, l, c, v: np.fmin(o, c) < l * (1 - ROUNDING), ("open", "close", "low"),
+          ("Are all four prices on one basis (raw or adjusted)? Repair the row.",)),
     Check("a volume that is negative or not finite", lambda o, h, l, c, v: ~((v >= 0) & (v < np.inf)), ("volume",),
-          "Volume must be 0 or more; leave it out where it is unknown."),
+          ("Volume must be 0 or more; leave it out where it is unknown.",)),
 )
-
-
-def _finite(*prices: Any) -> Any:
-    return np.logical_and.reduce([np.isfinite(price) for price in prices])
 
 
 def bar_faults(open: float, high: float, low: float, close: float, volume: float) -> tuple[str, ...]:
     """Return the breaches of one bar, in the words of the checks; a sound bar has none. NaN volume is a breach."""
     values = [np.float64(value) for value in (open, high, low, close, volume)]
     with np.errstate(all="ignore"):
-        return tuple(check.breach for check in BAR_CHECKS if check.broken(*values))
+        return tuple(dict.fromkeys(check.breach for check in BAR_CHECKS if check.broken(*values)))
 
 
 def rounding_miss(values: Floats) -> Floats:
@@ -77,33 +132,35 @@ class Findings:
 
     source: str
     unit: str = "row"
-    faults: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    faults: list[Text] = field(default_factory=list)
+    notes: list[Text] = field(default_factory=list)
+    n_lost: int = 0  # rows that could not be cut into cells
+    about: str = ""  # what the faults found from here on are of
 
-    def fault(self, text: str) -> None:
-        self.faults.append(text)
+    def fault(self, *text: Part) -> None:
+        self.faults.append((self.about, *text))
 
-    def note(self, text: str) -> None:
+    def note(self, *text: Part) -> None:
         self.notes.append(text)
 
-    def refuse(self, text: str) -> NoReturn:
-        """Raise at once: what follows would make no sense."""
-        self.fault(text)
+    def refuse(self, *text: Part) -> NoReturn:
+        """Raise at once, with all faults so far: after this one there is nothing left to look at."""
+        self.fault(*text)
         self.raise_faults()
         raise AssertionError("raise_faults returned in spite of a fault")
 
     def raise_faults(self) -> None:
         """Raise one BarsError that lists every fault so far, if there is one."""
         if len(self.faults) == 1:
-            raise BarsError(f"{self.source}: {self.faults[0]}")
+            raise BarsError(f"{self.source}: ", *self.faults[0])
         if self.faults:
-            lines = "".join(f"\n  {number}. {fault}" for number, fault in enumerate(self.faults, 1))
-            raise BarsError(f"{self.source}: {len(self.faults)} kinds of problem:{lines}")
+            lines = [part for number, fault in enumerate(self.faults, 1) for part in (f"\n  {number}. ", *fault)]
+            raise BarsError(f"{self.source}: {len(self.faults)} kinds of problem:", *lines)
 
     def warn_notes(self, stacklevel: int = 3) -> None:
         """Say each note once, as a BarsWarning."""
         for note in self.notes:
-            warnings.warn(f"{self.source}: {note}", BarsWarning, stacklevel=stacklevel)
+            warnings.warn(BarsWarning(f"{self.source}: ", *note), stacklevel=stacklevel)
 
     def place(self, row: pd.Series) -> str:
         """Return where a row of bars stands: its date if it is known, and its line."""
@@ -122,27 +179,26 @@ def count(number: int, noun: str) -> str:
 
 def figure(value: float) -> str:
     """Return a price as it stands in a file, without the last digits' binary noise."""
-    return f"{value:.10g}"
+    return "missing" if np.isnan(value) else f"{value:.10g}"
 
 
-def find_broken_bars(rows: pd.DataFrame, findings: Findings, sound: Mask) -> None:
-    """Add a fault for every check that some of the `sound` rows break; rows have stamp, place and the five columns."""
+def find_broken_bars(rows: pd.DataFrame, findings: Findings, checks: Sequence[Check] = BAR_CHECKS) -> None:
+    """Add a fault for every check that some of the rows break; rows have stamp, place and the five columns."""
     values = [rows[name].to_numpy(dtype=np.float64) for name in COLUMNS]
-    unbroken = {True: sound, False: sound}  # one bar is named once for its prices, and once for its volume
+    unbroken = {of_prices: np.ones(len(rows), dtype=bool) for of_prices in (True, False)}  # a bar is named once for each
     with np.errstate(all="ignore"):
-        for check in BAR_CHECKS:
+        for check in checks:
             of_prices = check.shown != ("volume",)
             broken = unbroken[of_prices] & check.broken(*values)
-            unbroken[of_prices] = unbroken[of_prices] & ~broken
+            unbroken[of_prices] &= ~broken
             if broken.any():
-                findings.fault(_breach_text(check, rows, broken, findings))
+                findings.fault(_breach_text(check, rows[broken], findings), *check.remedy)
 
 
-def _breach_text(check: Check, rows: pd.DataFrame, broken: Mask, findings: Findings) -> str:
-    chosen = rows[broken]
-    examples = "; ".join(_example(row, check.shown, findings) for _, row in chosen.iloc[:3].iterrows())
-    more = "; ..." if len(chosen) > 3 else ""
-    return f"{count(len(chosen), 'bar')} with {check.breach} ({examples}{more}). {check.remedy}"
+def _breach_text(check: Check, broken: pd.DataFrame, findings: Findings) -> str:
+    examples = "; ".join(_example(row, check.shown, findings) for _, row in broken.iloc[:3].iterrows())
+    more = "; ..." if len(broken) > 3 else ""
+    return f"{count(len(broken), 'bar')} with {check.breach} ({examples}{more}). "
 
 
 def _example(row: pd.Series, shown: Sequence[str], findings: Findings) -> str:

@@ -3,6 +3,7 @@
 A row is a function of its own trailing bars alone, bit for bit: training, backtest and live call the same `rows`.
 """
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from model import formulas as f
 from model.bars import COLUMNS
 from model.series import Array, Stamps
-from model.windowing import LOOKBACK, Trail
+from model.windowing import LOOKBACK, Fraction, Trail, divided
 
 __all__ = ["CALENDAR_CYCLES", "FEATURES", "FEATURE_NAMES", "LOOKBACK", "VOLUME_FEATURES", "Feature", "FeatureEngineer"]
 
@@ -19,17 +20,18 @@ CHUNK = 512  # rows computed together: the working set stays in the processor's 
 
 
 class Feature(NamedTuple):
-    """One column: its name, the bars it depends on (the current one included) and its formula."""
+    """One column: its name, the bars it depends on (the current one included), its formula, and a bound to its size."""
 
     name: str
     lookback: int
-    formula: Callable[[Trail], Array]
+    formula: Callable[[Trail], Fraction]
+    bound: float = inf
 
 
 FEATURES = (
-    Feature("bar_open_z", 21, lambda w: f.price_z(w, "gap")),
-    Feature("bar_high_z", 21, lambda w: f.price_z(w, "high_change")),
-    Feature("bar_low_z", 21, lambda w: f.price_z(w, "low_change")),
+    Feature("bar_open_z", 21, lambda w: f.price_z(w, "gap"), 10.0),
+    Feature("bar_high_z", 21, lambda w: f.price_z(w, "high_change"), 10.0),
+    Feature("bar_low_z", 21, lambda w: f.price_z(w, "low_change"), 10.0),
     Feature("bar_close_z", 21, f.close_z),
     Feature("bar_volume_rel", 20, f.volume_rel),
     Feature("ret_z_2", 21, lambda w: f.ret_z(w, 2, 20)),
@@ -44,9 +46,9 @@ FEATURES = (
     Feature("ma_dist_50", 51, f.ma_dist_50),
     Feature("macd_12_26", 51, f.macd),
     Feature("macd_hist_9", 51, f.macd_hist),
-    Feature("trend_r2_10", 10, lambda w: f.trend_r2(w, "log_close", 10)),
-    Feature("trend_r2_50", 50, lambda w: f.trend_r2(w, "log_close", 50)),
-    Feature("trend_r2_100", 100, lambda w: f.trend_r2(w, "log_close", 100)),
+    Feature("trend_r2_10", 10, lambda w: w.centred(10).trend("log_close"), 1.0),
+    Feature("trend_r2_50", 50, lambda w: w.centred(50).trend("log_close"), 1.0),
+    Feature("trend_r2_100", 100, lambda w: w.centred(100).trend("log_close"), 1.0),
     Feature("eff_ratio_20", 21, lambda w: f.eff_ratio(w, 20)),
     Feature("eff_ratio_50", 51, lambda w: f.eff_ratio(w, 50)),
     Feature("di_diff_14", 15, f.di_diff),
@@ -55,7 +57,7 @@ FEATURES = (
     Feature("rsi_14", 15, lambda w: f.rsi(w, 14)),
     Feature("stoch_14", 14, lambda w: f.stochastic(w, 14)),
     Feature("donchian_100", 100, lambda w: f.stochastic(w, 100)),
-    Feature("updown_10", 11, lambda w: w.mean("signs", 10)),
+    Feature("updown_10", 11, lambda w: w.whole(w.mean("signs", 10))),
     Feature("streak", 21, f.streak),
     Feature("drawdown_50", 51, f.drawdown),
     Feature("runup_50", 51, f.runup),
@@ -68,7 +70,7 @@ FEATURES = (
     Feature("overnight_share_20", 21, f.overnight_share),
     Feature("semivar_50", 51, f.semivariance),
     Feature("absret_cv_50", 51, f.absret_cv),
-    Feature("jump_20", 21, f.jump),
+    Feature("jump_20", 21, f.jump, 1.0),
     Feature("bandwidth_20", 21, lambda w: f.bandwidth(w, 20)),
     Feature("bandwidth_50", 51, lambda w: f.bandwidth(w, 50)),
     Feature("volu_ratio_5_20", 20, lambda w: f.volu_ratio(w, 5, 20)),
@@ -78,10 +80,10 @@ FEATURES = (
     Feature("mfi_14", 15, lambda w: f.flow_share(w, "signed_flow", 14, "moving_flow")),
     Feature("vwap_spread_20", 21, lambda w: f.vwap_spread(w, 20)),
     Feature("vwap_spread_50", 51, lambda w: f.vwap_spread(w, 50)),
-    Feature("ret_volu_corr_20", 21, lambda w: w.centred(20).correlations["returns", "volume"]),
-    Feature("absret_volu_corr_20", 21, lambda w: w.centred(20).correlations["moves", "volume"]),
+    Feature("ret_volu_corr_20", 21, lambda w: w.centred(20).correlations["returns", "volume"], 1.0),
+    Feature("absret_volu_corr_20", 21, lambda w: w.centred(20).correlations["moves", "volume"], 1.0),
     Feature("amihud_rel_5_50", 51, f.amihud_rel),
-    Feature("volu_trend_20", 20, f.volu_trend),
+    Feature("volu_trend_20", 20, f.volu_trend, 1.0),
     Feature("volu_cv_50", 50, f.volu_cv),
     Feature("vpin_50", 70, f.vpin),
     Feature("body_share", 1, f.body_share),
@@ -94,26 +96,27 @@ FEATURES = (
     Feature("bar_shift", 2, f.bar_shift),
     Feature("engulf", 2, f.engulf),
     Feature("stair_5", 6, f.stair),
-    Feature("tod_sin", 1, lambda w: w.calendar[0]),
-    Feature("tod_cos", 1, lambda w: w.calendar[4]),
-    Feature("dow_sin", 1, lambda w: w.calendar[1]),
-    Feature("dow_cos", 1, lambda w: w.calendar[5]),
-    Feature("dom_sin", 1, lambda w: w.calendar[2]),
-    Feature("dom_cos", 1, lambda w: w.calendar[6]),
-    Feature("moy_sin", 1, lambda w: w.calendar[3]),
-    Feature("moy_cos", 1, lambda w: w.calendar[7]),
-    Feature("bar_gap", 51, f.bar_gap),
-    Feature("acf1_20", 22, lambda w: w.centred(20).correlations["returns", "returns_1"]),
-    Feature("acf1_50", 52, lambda w: w.centred(50).correlations["returns", "returns_1"]),
-    Feature("acf5_50", 56, lambda w: w.centred(50).correlations["returns", "returns_5"]),
-    Feature("acf1_abs_50", 52, lambda w: w.centred(50).correlations["moves", "moves_1"]),
+    Feature("tod_sin", 1, lambda w: w.whole(w.calendar[0])),
+    Feature("tod_cos", 1, lambda w: w.whole(w.calendar[4])),
+    Feature("dow_sin", 1, lambda w: w.whole(w.calendar[1])),
+    Feature("dow_cos", 1, lambda w: w.whole(w.calendar[5])),
+    Feature("dom_sin", 1, lambda w: w.whole(w.calendar[2])),
+    Feature("dom_cos", 1, lambda w: w.whole(w.calendar[6])),
+    Feature("moy_sin", 1, lambda w: w.whole(w.calendar[3])),
+    Feature("moy_cos", 1, lambda w: w.whole(w.calendar[7])),
+    Feature("bar_gap", 51, f.bar_gap, 5.0),
+    Feature("acf1_20", 22, lambda w: w.centred(20).correlations["returns", "returns_1"], 1.0),
+    Feature("acf1_50", 52, lambda w: w.centred(50).correlations["returns", "returns_1"], 1.0),
+    Feature("acf5_50", 56, lambda w: w.centred(50).correlations["returns", "returns_5"], 1.0),
+    Feature("acf1_abs_50", 52, lambda w: w.centred(50).correlations["moves", "moves_1"], 1.0),
     Feature("var_ratio_5_95", 100, f.variance_ratio),
     Feature("skew_20", 21, f.skewness),
-    Feature("lever_corr_50", 52, lambda w: w.centred(50).correlations["moves", "returns_1"]),
-    Feature("spread_ar_20", 21, f.spread),
+    Feature("lever_corr_50", 52, lambda w: w.centred(50).correlations["moves", "returns_1"], 1.0),
+    Feature("spread_ar_20", 21, f.spread, 10.0),
     Feature("perm_entropy_50", 50, f.pattern_entropy),
     Feature("resid_20", 21, f.resid),
 )
+BOUNDS = np.array([[feature.bound] for feature in FEATURES])
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
 VOLUME_FEATURES = (
     "bar_volume_rel", "volu_ratio_5_20", "volu_ratio_20_100", "obv_30", "cmf_20", "mfi_14", "vwap_spread_20",
@@ -154,8 +157,12 @@ class FeatureEngineer:
 
 
 def fill(rows: Array, trail: Trail) -> None:
-    columns = np.concatenate([feature.formula(trail) for feature in FEATURES])
-    rows[:] = columns.reshape(len(FEATURES), -1).T
+    """Fill rows (n, 86): all divisions and bounds at once, as on a live bar the number of numpy's calls is the cost."""
+    fractions = [feature.formula(trail) for feature in FEATURES]
+    numerators, denominators, floors = zip(*fractions)
+    sides = np.concatenate((*numerators, *denominators)).reshape(2, len(FEATURES), -1)
+    values = divided(sides[0], sides[1], np.array(floors)[:, None])
+    rows[:] = np.minimum(np.maximum(values, -BOUNDS), BOUNDS).T
 
 
 def require_form(bars: pd.DataFrame) -> None:

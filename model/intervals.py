@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 DAY = pd.Timedelta(days=1)
 YEAR = pd.Timedelta(days=365.25)
+UNITS = {unit: pd.Timedelta(1, unit) for unit in ("day", "hour", "minute", "second")}
+LARGEST_COUNT = 100  # of a smaller unit than days, in words
 RECURRING = 20  # a spacing that occurs so often belongs to the file; a rarer one is an accident
 WEEKS_OF_A_YEAR = 52
 
@@ -102,9 +104,18 @@ def unchanged_stretches(closes: NDArray[np.float64], flat: NDArray[np.bool_], sh
 
 
 def spoken(span: pd.Timedelta) -> str:
-    """Return a spacing in words: "1 day", "5 minutes", "86 years"."""
-    for unit, length in (("year", YEAR), ("day", DAY), ("hour", pd.Timedelta(hours=1)), ("minute", pd.Timedelta(minutes=1))):
-        if span >= length and (unit != "year" or span >= 2 * YEAR):
-            number = round(span / length, 1)
-            return f"{number:g} {unit}" + "s" * (number != 1)
-    return f"{span.total_seconds():g} seconds"
+    """Return a span in words, bars' intervals exactly: "1 day", "90 minutes", "6 hours 30 minutes"; from two years on rounded."""
+    if span >= 2 * YEAR:
+        return f"{span / YEAR:.1f}".removesuffix(".0") + " years"
+    whole = next(((span // length, unit) for unit, length in UNITS.items() if not span % length), (LARGEST_COUNT, ""))
+    if whole[0] < LARGEST_COUNT or whole[1] == "day":
+        return _counted(*whole)
+    parts = []
+    for unit, length in UNITS.items():
+        number, span = divmod(span, length)
+        parts += [_counted(number, unit)] if number else []
+    return " ".join(parts[:2]) or f"{span.total_seconds():g} seconds"
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}" + "s" * (number != 1)

@@ -51,10 +51,14 @@ def csv_table(text: str, known: Collection[str], findings: Findings) -> Table:
     body, places = kept[layout.n_above:], np.array(numbers[layout.n_above:], dtype=np.int64)
     if not body:
         findings.refuse("a header but no data rows (0 bars). Did the download fail?")
-    body = _trimmed(body, layout)
-    _refuse_quotes(body, places, findings)
-    cells = _cells(body, places, layout, findings)
-    return Table(findings.source, "line", layout.names, cells, places, layout.headerless)
+    body, places = _without_open_quotes(_trimmed(body, layout), places, findings)
+    cells = _cells(body, layout)
+    if not cells:
+        body, places = _of_one_width(body, places, layout, findings)
+        cells = _cells(body, layout)
+    if not cells:
+        findings.refuse("not CSV text, or with line breaks inside quotes. Save it as 'CSV UTF-8', without them.")
+    return Table(layout.names, cells, places, layout.headerless)
 
 
 def _comment_above(lines: Sequence[str], numbers: Sequence[int]) -> str:
@@ -161,14 +165,38 @@ def _trimmed(body: list[str], layout: Layout) -> list[str]:
     return body
 
 
-def _refuse_quotes(body: Sequence[str], places: Lines, findings: Findings) -> None:
-    open_ = [place for place, line in zip(places, body) if line.count('"') % 2]
-    if open_:
-        findings.refuse(f"{count(len(open_), 'line')} with a quote that does not close (first line {open_[0]}). Repair the quotes.")
+def _without_open_quotes(body: list[str], places: Lines, findings: Findings) -> tuple[list[str], Lines]:
+    open_ = np.array([line.count('"') % 2 == 1 for line in body], dtype=bool)
+    if open_.any():
+        findings.fault(f"{count(int(open_.sum()), 'line')} with a quote that does not close (first line {places[open_][0]}). "
+                       "Repair the quotes.")
+    return _kept(~open_, body, places, findings)
 
 
-def _cells(body: Sequence[str], places: Lines, layout: Layout, findings: Findings) -> tuple[pd.Series, ...]:
-    """Cut the lines into cells of text, all lines into as many as there are names."""
+def _of_one_width(body: list[str], places: Lines, layout: Layout, findings: Findings) -> tuple[list[str], Lines]:
+    """Keep the lines of as many fields as there are names, and say which are not."""
+    widths = np.array([len(_fields(line, layout.delimiter)) for line in body], dtype=np.int64)
+    wrong = widths != len(layout.names)
+    if wrong.any():
+        first = int(wrong.argmax())
+        findings.fault(f"line {places[first]} has {widths[first]} fields but the header has {len(layout.names)} columns "
+                       f"({count(int(wrong.sum()), 'line')} of other width): {body[first][:60]!r}. "
+                       "Thousands separators without quotes, a cut or a joined line?")
+    return _kept(~wrong, body, places, findings)
+
+
+def _kept(rows: NDArray[np.bool_], body: list[str], places: Lines, findings: Findings) -> tuple[list[str], Lines]:
+    """Return the lines that can be read; refuse where most cannot, as the others may be read wrong too."""
+    if rows.all():
+        return body, places
+    findings.n_lost += int((~rows).sum())
+    if 2 * rows.sum() < len(rows):
+        findings.raise_faults()
+    return [line for line, keep in zip(body, rows) if keep], places[rows]
+
+
+def _cells(body: Sequence[str], layout: Layout) -> tuple[pd.Series, ...]:
+    """Cut the lines into cells of text, all lines into as many as there are names; nothing if that cannot be."""
     numbers = [str(number) for number in range(len(layout.names))]
     blocks = max(len(line) for line in body) * 4 + (1 << 20)
     try:
@@ -177,18 +205,8 @@ def _cells(body: Sequence[str], places: Lines, layout: Layout, findings: Finding
             read_options=pyarrow.csv.ReadOptions(column_names=numbers, block_size=blocks),
             parse_options=pyarrow.csv.ParseOptions(delimiter=layout.delimiter, ignore_empty_lines=False),
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(numbers, pyarrow.string())))
-    except (pyarrow.ArrowException, UnicodeError) as error:
-        _refuse_ragged(body, places, layout, findings)
-        findings.refuse(f"not CSV text ({str(error).splitlines()[0]}). Save it as 'CSV UTF-8'.")
+    except (pyarrow.ArrowException, UnicodeError):
+        return ()
     if read.num_rows != len(body):
-        findings.refuse(f"{len(body)} lines make {read.num_rows} rows: line breaks inside quotes. Export without them.")
+        return ()
     return tuple(read.column(position).to_pandas() for position in range(len(numbers)))
-
-
-def _refuse_ragged(body: Sequence[str], places: Lines, layout: Layout, findings: Findings) -> None:
-    wrong = [(place, line) for place, line in zip(places, body) if len(_fields(line, layout.delimiter)) != len(layout.names)]
-    if wrong:
-        place, line = wrong[0]
-        findings.refuse(f"line {place} has {len(_fields(line, layout.delimiter))} fields but the header has {len(layout.names)} "
-                        f"columns ({count(len(wrong), 'line')} of other width): {line[:60]!r}. "
-                        "Thousands separators without quotes, a cut or a joined line?")

@@ -1,13 +1,14 @@
 """Numbers as files write them: decimal and thousands signs proven from the data, never guessed."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype, is_string_dtype
 
-from model.faults import Findings, Floats, Mask, count
+from model.faults import Findings, Floats, Mask, Setting, count
 
 MISSING_WORDS = frozenset({"", "nan", "null", "none", "n/a", "#n/a", "na", "<na>", "nat", "-", "--", ".", "n.a.", "missing"})
 BLANK = r"[ \u00a0\u202f'\u2019_]"  # what groups digits, beside point and comma
@@ -15,8 +16,12 @@ MONEY = r"[$\u20ac\u00a3\u00a5]"
 PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|Inf|INF|infinity|Infinity)"
 SUFFIXES = {"K": 3, "M": 6, "B": 9, "T": 12}  # powers of ten
 OTHER = {".": ",", ",": "."}
+SIGNED = r"[+-]?[0-9]*[.,][0-9.,]*(?:[eE][+-]?[0-9]+)?"
+AMBIGUOUS = r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?"
+UNREAD = " undecided"  # may be a number, in a way that is not decided, with a fault added already; cells have no outer blanks
 
 Numbers = dict[str, Floats]
+Reading = Callable[[pd.Series], pd.Series]
 
 
 def text(cells: pd.Series) -> pd.Series:
@@ -46,13 +51,13 @@ def missing_cells(cells: pd.Series) -> Mask:
 
 def read_numbers(columns: Mapping[str, pd.Series], places: pd.Series, decimal: str | None,
                  findings: Findings) -> tuple[Numbers, Mask]:
-    """Return the columns as floats, NaN where a cell is missing; and which rows hold what is no number, with a fault added."""
+    """Return the columns as floats, NaN where a cell is missing, and which rows hold a cell that is not read, as a fault says."""
     numbers = {name: cells.to_numpy(dtype=np.float64, na_value=np.nan) for name, cells in columns.items() if is_number(cells)}
     words = {name: text(cells) for name, cells in columns.items() if name not in numbers}
     if words and (decimal or not all(_all_plain(cells) for cells in words.values())):
         words = {name: _without_ornament(cells, name) for name, cells in words.items()}
-        sign = decimal or _proven_decimal(words, places, findings)
-        words = {name: _with_point(cells, sign) for name, cells in words.items()}
+        read = _with_sign(decimal) if decimal else _proven_reading(words, places, findings)
+        words = {name: read(cells) for name, cells in words.items()}
     unread = np.zeros(len(places), dtype=bool)
     for name, cells in words.items():
         numbers[name], wrong = _floats(name, cells, columns[name], places, findings)
@@ -89,24 +94,44 @@ def _written_out(words: pd.Series) -> pd.Series:
     return words
 
 
-def _proven_decimal(words: Mapping[str, pd.Series], places: pd.Series, findings: Findings) -> str:
-    """Return the decimal sign that the cells prove; refuse if they prove both or leave it open."""
+def _proven_reading(words: Mapping[str, pd.Series], places: pd.Series, findings: Findings) -> Reading:
+    """Return the reading by the decimal sign that the cells prove; if they prove both or none, that is a fault.
+
+    Then what remains certain is read, so that it can be judged: the cells that prove their own sign, or, where all
+    digits behind a sign come in threes, these cells as thousands, which changes neither their order nor their sign.
+    """
     cells = pd.concat(list(words.values()), ignore_index=True)
     signed = cells[cells.str.contains(",", regex=False) | (cells.str.count(r"\.") > 1)]
     dotted = cells[cells.str.contains(".", regex=False)]
     proof = {sign: _first(pd.concat([signed, dotted]), _decimal_pattern(sign)) for sign in ".,"}
     if proof["."] and proof[","]:
         point, comma = (_cited(proof[sign], words, places, findings) for sign in ".,")
-        findings.refuse(f"the decimal sign is a point in {point} and a comma in {comma}. Export again with one number format.")
-    for sign, example in proof.items():
-        if example:
-            return sign
-    undecided = _first(signed, r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?")
+        findings.fault(f"the decimal sign is a point in {point} and a comma in {comma}. Export again with one number format.")
+        return _each_by_its_own
+    undecided = "" if any(proof.values()) else _first(signed, AMBIGUOUS)
     if undecided:
         cited = _cited(undecided, words, places, findings)
-        findings.refuse(f"numbers such as {cited} are ambiguous: decimal comma or thousands? "
-                        "Pass decimal=',' or decimal='.'.")
-    return "."
+        findings.fault(f"numbers such as {cited} are ambiguous: decimal comma or thousands? Pass ",
+                       Setting("decimal", ","), " or ", Setting("decimal", "."), ".")
+        return _thousands_alone
+    return _with_sign("," if proof[","] else ".")
+
+
+def _with_sign(sign: str) -> Reading:
+    return partial(_with_point, sign=sign)
+
+
+def _each_by_its_own(words: pd.Series) -> pd.Series:
+    """Return the numbers that prove their decimal sign, or have none, with a point; all others as not read."""
+    proven = {sign: words.str.fullmatch(_decimal_pattern(sign)) for sign in ".,"}
+    rest = words.where(~words.str.fullmatch(SIGNED), UNREAD)
+    return rest.where(~proven["."], _with_point(words, ".")).where(~proven[","], _with_point(words, ","))
+
+
+def _thousands_alone(words: pd.Series) -> pd.Series:
+    """Return numbers such as 1,234 without their sign; those above 0 that have none, of another scale, as not read."""
+    grouped = words.str.fullmatch(AMBIGUOUS)
+    return words.where(~words.str.fullmatch(r"\+?[0-9.]*[1-9][0-9.]*"), UNREAD).where(~grouped, _with_point(words, "."))
 
 
 def _cited(word: str, words: Mapping[str, pd.Series], places: pd.Series, findings: Findings) -> str:
@@ -143,9 +168,10 @@ def _with_point(words: pd.Series, sign: str) -> pd.Series:
 
 
 def _floats(name: str, words: pd.Series, cells: pd.Series, places: pd.Series, findings: Findings) -> tuple[Floats, Mask]:
-    """Return the words as floats, exactly as Python reads them, and which are neither a number nor missing."""
+    """Return the words as floats, exactly as Python reads them, and which are not read although they are not missing."""
     plain = words.str.fullmatch(PLAIN).to_numpy(dtype=bool)
-    wrong = ~plain & ~is_missing(words)
+    unread = ~plain & ~is_missing(words)
+    wrong = unread & words.ne(UNREAD).to_numpy(dtype=bool)
     if wrong.any():
         first = int(wrong.argmax())
         cell = f"{findings.unit} {places.iloc[first]}, {str(cells.iloc[first])!r}"
@@ -153,4 +179,4 @@ def _floats(name: str, words: pd.Series, cells: pd.Series, places: pd.Series, fi
                        "Repair the cells; a header or a note inside the data must go.")
     numbers = np.full(len(words), np.nan)
     numbers[plain] = words[plain].to_numpy(dtype=object).astype(np.float64)
-    return numbers, wrong
+    return numbers, unread

@@ -4,38 +4,47 @@ Rows are a DataFrame with the columns stamp, place (line or row number), open, h
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
-
 from numpy.typing import NDArray
 
-from model.faults import COLUMNS, PRICES, Findings, Mask, count, day, rounding_miss
+from model.faults import COLUMNS, PRICES, Findings, Mask, Setting, Text, count, day, rounding_miss
 from model.intervals import DAY, Change, bar_interval, spacing_change, spoken
 
 LONGEST_GAP = pd.Timedelta(days=3 * 365)
 NOTED_GAP = pd.Timedelta(days=15)
+LEAST_KNOWN = 0.9  # share of the rows
+ADJUST = Setting("adjust", True)
 GRID = pd.Timedelta(hours=1)  # bars may shift by whole hours, as clocks do
 
 
-def drop_rows_without_prices(rows: pd.DataFrame, on_missing: str, unread: Mask, findings: Findings) -> pd.DataFrame:
-    """Drop rows that hold no price at all; rows that miss some are a fault, or are dropped if the user says so."""
-    missing = rows[list(PRICES)].isna().to_numpy() & ~unread[:, None]
-    none, some = missing.all(axis=1), missing.any(axis=1) & ~missing.all(axis=1)
+def drop_rows_without_prices(rows: pd.DataFrame, on_missing: str, judged: Sequence[str], unread: Mask,
+                             findings: Findings) -> pd.DataFrame:
+    """Drop rows that hold no price at all; rows that miss some are a fault, or are dropped if the user says so.
+
+    judged: the prices that the source has. unread: rows that hold what is no number; they are a fault already.
+    """
+    missing = np.asarray(rows[list(judged)].isna(), dtype=bool) & ~unread[:, None]
+    none = missing.all(axis=1) & bool(judged)
+    some = missing.any(axis=1) & ~none
     nothing = none & rows["stamp"].isna().to_numpy() & rows["volume"].isna().to_numpy()
+    if judged and none.all():
+        findings.refuse("no data rows with prices (0 bars). Did the download fail?")
     if (none & ~nothing).any():
         findings.note(f"dropped {_counted(rows, none & ~nothing, 'row', 'without any price', findings)}: holidays?")
     if some.any():
         first = rows[some].iloc[0]
-        names = ", ".join(name for name in PRICES if np.isnan(first[name]))
-        where = f"{count(int(some.sum()), 'row')} with a missing price (first {findings.place(first)}: {names})"
+        names = ", ".join(name for name in judged if np.isnan(first[name]))
+        where, drop = (f"{count(int(some.sum()), 'row')} with a missing price (first {findings.place(first)}: {names})",
+                       Setting("on_missing", "drop"))
         if on_missing == "drop":
-            findings.note(f"dropped {where}, as on_missing='drop' says.")
+            findings.note(f"dropped {where}, as ", drop, " says.")
         else:
-            findings.fault(f"{where}. Remove the rows or pass on_missing='drop'; prices are not filled in.")
-    if none.all():
-        findings.refuse("no data rows with prices (0 bars). Did the download fail?")
+            findings.fault(f"{where}. Remove the rows or pass ", drop, "; prices are not filled in.")
     dropped = none | some if on_missing == "drop" else none
-    return rows[~np.asarray(dropped)]
+    return rows.loc[~np.asarray(dropped)]
 
 
 def _first(rows: pd.DataFrame, mask: Mask, findings: Findings) -> str:
@@ -65,20 +74,20 @@ def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFra
     """Scale all four prices by Adj Close / Close if the user says so; else keep the raw ones and say that they differ."""
     if "adj close" not in rows:
         if adjust:
-            findings.fault("adjust=True needs a column 'Adj Close' beside Close. Leave it out, or export with adjusted closes.")
+            findings.fault(ADJUST, " needs a column 'Adj Close' beside Close. Leave it out, or export with adjusted closes.")
         return rows
     with np.errstate(all="ignore"):
         factor = rows["adj close"].to_numpy() / rows["close"].to_numpy()
     wrong = ~((factor > 0) & np.isfinite(factor)) & rows["close"].notna().to_numpy()
     if adjust and wrong.any():
-        findings.fault(f"adjust=True, but {_counted(rows, wrong, 'row', 'without an Adj Close above 0', findings)}. Repair them.")
+        findings.fault(ADJUST, f", but {_counted(rows, wrong, 'row', 'without an Adj Close above 0', findings)}. Repair them.")
     if adjust:
         return rows.assign(**{name: rows[name] * factor for name in PRICES})
     differs = np.abs(factor - 1) > 1e-6
     if differs.any():
         most = np.abs(factor[differs] - 1).max()
         findings.note(f"Adj Close differs from Close: {_counted(rows, differs, 'row', f'by up to {most:.1%}', findings)}. "
-                      "Using the unadjusted open, high, low and close; pass adjust=True to scale all four by Adj Close / Close.")
+                      "Using the unadjusted open, high, low and close; pass ", ADJUST, " to scale all four by Adj Close / Close.")
     return rows
 
 
@@ -111,20 +120,21 @@ def judge_repeated(rows: pd.DataFrame, findings: Findings) -> None:
     stamps = rows["stamp"]
     twice = (stamps.duplicated(keep=False) & stamps.notna()).to_numpy()
     if twice.any():
-        findings.fault(_repeated_text(rows[twice], len(rows), findings))
+        findings.fault(*_repeated_text(rows[twice], len(rows), findings))
 
 
-def _repeated_text(twice: pd.DataFrame, n_rows: int, findings: Findings) -> str:
+def _repeated_text(twice: pd.DataFrame, n_rows: int, findings: Findings) -> Text:
     first = twice[twice["stamp"] == twice["stamp"].iloc[0]]
     lines = ", ".join(str(place) for place in first["place"].iloc[:4])
     times = {2: "twice"}.get(len(first), f"{len(first)} times")
     what = (f"{count(twice['stamp'].nunique(), 'duplicate date')}: {day(first['stamp'].iloc[0])} occurs {times} with different "
             f"values ({findings.unit}s {lines}).")
     if len(twice) > n_rows / 2:
-        return f"{what} Several tickers in one file, or times of day lost? Export one ticker with its full times."
+        return (f"{what} Several tickers in one file, or times of day lost? Export one ticker with its full times.",)
     if (twice["stamp"].dt.normalize() == twice["stamp"]).all():
-        return f"{what} Keep one row for each date."
-    return f"{what} Local time with daylight saving? Export in UTC, or pass the time zone, as timezone='America/New_York'."
+        return (f"{what} Keep one row for each date.",)
+    return (f"{what} Local time with daylight saving? Export in UTC, or pass the time zone, as ",
+            Setting("timezone", "America/New_York"), ".")
 
 
 def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
@@ -153,9 +163,12 @@ def _is_off_grid(steps: NDArray[np.timedelta64], usual: np.timedelta64) -> bool:
 
 
 def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
-    """Refuse two frequencies or days with two bars, and gaps of years; note gaps that no holiday explains."""
+    """Refuse two frequencies or days with two bars, and gaps of years; note gaps that no holiday explains.
+
+    Where many rows are not read, what is between the others says nothing.
+    """
     index = pd.DatetimeIndex(rows["stamp"].dropna().drop_duplicates())
-    if len(index) < 3:
+    if len(index) < max(3, LEAST_KNOWN * (len(rows) + findings.n_lost)):
         return
     if index[0] > pd.Timestamp.now() + DAY:
         first = findings.place(rows.dropna(subset="stamp").iloc[0])

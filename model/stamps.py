@@ -2,17 +2,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from model.clocks import CLOCK, NONE, OFFSET, Spans, clock_format, clock_spans, parts_of, whole, with_clocks
-from model.faults import Findings, Mask, count
+from model.faults import Findings, Mask, Part, Setting, count, joined
 from model.numbers import is_missing, text
 
-SHOWN = "expected e.g. 2015-01-31 or 2015-01-31 09:30:00; pass date_format='%d/%m/%Y %H:%M' for another form"
+SHOWN = ("; expected e.g. 2015-01-31 or 2015-01-31 09:30:00; pass ", Setting("date_format", "%d/%m/%Y %H:%M"), " for another form.")
 SHAPE = rf"^(?:[A-Za-z]{{3,9}},?\s+)?(?P<date>DATE)(?:(?:[T;,:]|\s+)\s*(?P<clock>{CLOCK}))?\s*(?P<offset>{OFFSET})?$"
 MONTH = r"[A-Za-z]{3,9}\.?"
 # How a date may look, and the orders of day, month and year it may be read in. Only one may fit the data.
@@ -30,6 +30,8 @@ DATE_SHAPES = (
 EPOCHS = (("s", 1e8), ("ms", 1e11), ("us", 1e14), ("ns", 1e17))
 LARGEST = 40
 FOREIGN_EPOCHS = ((1.16e17, 1.4e17), (6.2e17, 6.7e17))  # 1968 to 2045 in Windows file times, 1965 to 2123 in .NET ticks
+
+NOT_A_TIME = np.datetime64("NaT", "ns")
 
 Times = NDArray[np.datetime64]
 
@@ -57,11 +59,12 @@ def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, d
         _report(text(dates.astype(str)), np.isnat(stamps.wall), places, None, findings)
         return stamps
     words = text(dates).str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)
+    said = np.zeros(len(words), dtype=bool)  # rows whose stamps are not read for a reason that is a fault already
     if clocks is not None:
-        words = with_clocks(words, text(clocks), places, findings)
-    stamps = _with_format(words, date_format, findings) if date_format else _understood(words, places, findings)
-    _report(words, np.isnat(stamps.wall), places, date_format, findings)
-    return stamps
+        words, said = with_clocks(words, text(clocks), places, findings)
+    stamps = _with_format(words, date_format, findings) if date_format else _understood(words, said, places, findings)
+    _report(words, np.isnat(stamps.wall) & ~said, places, date_format, findings)
+    return replace(stamps, wall=np.where(said, NOT_A_TIME, stamps.wall))
 
 
 def _typed(index: pd.DatetimeIndex) -> Stamps:
@@ -87,7 +90,7 @@ def _with_format(words: pd.Series, date_format: str, findings: Findings) -> Stam
             days = nanoseconds(pd.to_datetime(parts["date"], format=date_format, errors="coerce"))
             parsed = pd.Series(days + clock_spans(parts["clock"]), index=parts.index).reindex(words.index)
     except ValueError as error:
-        findings.refuse(f"date_format={date_format!r} is no format: {error}. Write it like '%d/%m/%Y %H:%M'.")
+        findings.refuse(Setting("date_format", date_format), f" is no format: {error}. Write it like '%d/%m/%Y %H:%M'.")
     stamps = _typed(pd.DatetimeIndex(parsed))
     if "%z" not in date_format:
         return stamps
@@ -95,20 +98,21 @@ def _with_format(words: pd.Series, date_format: str, findings: Findings) -> Stam
     return Stamps(stamps.wall + offset, offset)  # the wall clock of its own zone, whose date is the session's
 
 
-def _understood(words: pd.Series, places: pd.Series, findings: Findings) -> Stamps:
-    """Read epochs by their size, then every shape of date that occurs; what remains is NaT."""
-    wall = np.full(len(words), np.datetime64("NaT", "ns"))
+def _understood(words: pd.Series, said: Mask, places: pd.Series, findings: Findings) -> Stamps:
+    """Read epochs by their size, then every shape of date that occurs; what remains is NaT, `said` where a fault says why."""
+    wall = np.full(len(words), NOT_A_TIME)
     offset = np.full(len(words), NONE)
     _read_epochs(words, wall, offset)
     _read_iso(words, wall)
     compact = words.str.fullmatch(r"[0-9]{12}(?:[0-9]{2})?")
     words = words.where(~compact, words.str.slice(0, 8) + " " + words.str.slice(8))
     for shape, formats in DATE_SHAPES:
-        rest = np.isnat(wall)
+        rest = np.isnat(wall) & ~said
         if not rest.any():
             break
-        _read_shape(words[rest], shape, formats, wall, offset, places, findings)
-    _refuse_turned(words, wall, places, findings)
+        _read_shape(words[rest], shape, formats, Stamps(wall, offset), said, places, findings)
+    if _are_turned(words, wall, places, findings):
+        said[:] = True
     return Stamps(wall, offset)
 
 
@@ -143,35 +147,39 @@ def _set_epochs(words: pd.Series, rows: NDArray[np.intp], unit: str, wall: Times
     offset[rows] = np.timedelta64(0, "ns")
 
 
-def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], wall: Times, offset: Spans, places: pd.Series,
+def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], stamps: Stamps, said: Mask, places: pd.Series,
                 findings: Findings) -> None:
-    """Read the words of one shape into wall and offset, in the only order of day, month and year that fits them all."""
+    """Read the words of one shape into the stamps, in the only order of day, month and year that fits them all."""
     parts = parts_of(words, SHAPE.replace("DATE", shape))
     if not len(parts):
         return
-    dates = _hyphenated(parts["date"])
-    clock, rows = clock_spans(parts["clock"]), parts.index.to_numpy()
+    dates, rows = _hyphenated(parts["date"]), parts.index.to_numpy()
     readings = {form: pd.to_datetime(dates, format=form, errors="coerce") for form in formats}
     fitting = {form: read for form, read in readings.items() if read.notna().all()}
     if len(fitting) > 1 and formats[0].endswith("y"):
         fitting = {form: read for form, read in fitting.items() if _is_ordered(read)} or fitting
     if len(fitting) > 1:
         line = f"{findings.unit} {places.iloc[rows[0]]}"
-        findings.refuse(_ambiguous(words.loc[rows[0]], line, tuple(fitting), parts["date"].iloc[0]))
-    read = next(iter(fitting.values())) if fitting else _likeliest(parts["date"], readings, places, findings)
-    wall[rows] = nanoseconds(read) + clock
-    offset[rows] = _offsets(parts["offset"])
+        findings.fault(*_ambiguous(words.loc[rows[0]], line, tuple(fitting), parts["date"].iloc[0]))
+    if len(fitting) > 1 or (not fitting and _has_two_orders(parts["date"], readings, places, findings)):
+        said[rows] = True
+        return
+    read = next(iter(fitting.values())) if fitting else readings[_likeliest(readings)]
+    stamps.wall[rows] = nanoseconds(read) + clock_spans(parts["clock"])
+    stamps.offset[rows] = _offsets(parts["offset"])
 
 
-def _refuse_turned(words: pd.Series, wall: Times, places: pd.Series, findings: Findings) -> None:
-    """Refuse what Excel leaves of foreign dates: turned ones where the day could be a month, text where it could not."""
+def _are_turned(words: pd.Series, wall: Times, places: pd.Series, findings: Findings) -> bool:
+    """Find what Excel leaves of foreign dates: turned ones where the day could be a month, text where it could not."""
     late = pd.DatetimeIndex(wall).day.to_numpy() > 12
     slashed = words.str.fullmatch(r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}.*").to_numpy(dtype=bool)
     known = ~np.isnat(wall)
-    if known.sum() >= 30 and slashed.any() and not slashed[known].all() and (late[known] == slashed[known]).all():
+    turned = known.sum() >= 30 and slashed.any() and not slashed[known].all() and (late[known] == slashed[known]).all()
+    if turned:
         first, other = (f"{words[rows].iloc[0]!r} ({findings.unit} {places[rows].iloc[0]})" for rows in (slashed, known & ~slashed))
-        findings.refuse(f"all dates with a day above 12 look like {first}, all others like {other}: a spreadsheet took their day "
-                        "for the month. Export again, and open the file in no spreadsheet.")
+        findings.fault(f"all dates with a day above 12 look like {first}, all others like {other}: a spreadsheet took their day "
+                       "for the month. Export again, and open the file in no spreadsheet.")
+    return bool(turned)
 
 
 def _hyphenated(dates: pd.Series) -> pd.Series:
@@ -185,23 +193,30 @@ def _is_ordered(stamps: pd.Series) -> bool:
     return stamps.is_monotonic_increasing or stamps.is_monotonic_decreasing
 
 
-def _ambiguous(word: str, line: str, forms: tuple[str, ...], date: str) -> str:
+def _ambiguous(word: str, line: str, forms: tuple[str, ...], date: str) -> tuple[Part, ...]:
     sign = next((sign for sign in "/.- " if sign in date), "-")
-    choices = " or ".join(f"date_format={form.replace('-', sign) + clock_format(word)!r}" for form in forms)
-    return f"dates such as {word!r} ({line}) are ambiguous: no day above 12 proves the order of day and month. Pass {choices}."
+    choices = [Setting("date_format", form.replace("-", sign) + clock_format(word)) for form in forms]
+    return (f"dates such as {word!r} ({line}) are ambiguous: no day above 12 proves the order of day and month. Pass ",
+            *joined(choices), ".")
 
 
-def _likeliest(dates: pd.Series, readings: dict[str, pd.Series], places: pd.Series, findings: Findings) -> pd.Series:
-    """Return the reading that fails least, its failures to be reported by line; refuse dates that prove two orders."""
+def _likeliest(readings: dict[str, pd.Series]) -> str:
+    """Return the form of the reading that fails least; its failures are reported by line."""
+    return min(readings, key=lambda form: int(readings[form].isna().sum()))
+
+
+def _has_two_orders(dates: pd.Series, readings: dict[str, pd.Series], places: pd.Series, findings: Findings) -> bool:
+    """Return whether some dates can only be read in one order of day and month and others only in another, with a fault added."""
     failing = {form: read.isna() for form, read in readings.items()}
-    best = min(failing, key=lambda form: int(failing[form].sum()))
+    best = _likeliest(readings)
     for other in failing:
         against, in_favour = dates[failing[best] & ~failing[other]], dates[failing[other] & ~failing[best]]
         if len(against) and len(in_favour):
             first, second = (f"{some.iloc[0]!r} ({findings.unit} {places.loc[some.index[0]]})" for some in (against, in_favour))
-            findings.refuse(f"the date {first} has another order of day and month than {second}: "
-                            "two formats in one file, or a mistyped date. Use one date format.")
-    return readings[best]
+            findings.fault(f"the date {first} has another order of day and month than {second}: "
+                           "two formats in one file, or a mistyped date. Use one date format.")
+            return True
+    return False
 
 
 def _offsets(words: pd.Series) -> Spans:
@@ -226,9 +241,9 @@ def _report(words: pd.Series, unread: Mask, places: pd.Series, date_format: str 
     elif re.fullmatch(r"[0-9]{18}", first):
         findings.fault(f"{place}: it looks like .NET ticks or a Windows file time, or nanoseconds of 1973 or 1990. Export dates.")
     elif re.search(r":[0-9]{2}\s*[A-Z]{2,5}$", first):
-        findings.fault(f"{place}: write the time zone as an offset such as -05:00, or leave it out and pass "
-                       "timezone='America/New_York'.")
+        findings.fault(f"{place}: write the time zone as an offset such as -05:00, or leave it out and pass ",
+                       Setting("timezone", "America/New_York"), ".")
     elif date_format:
-        findings.fault(f"{place} with date_format={date_format!r}.")
+        findings.fault(f"{place} with ", Setting("date_format", date_format), ".")
     else:
-        findings.fault(f"{place}; {SHOWN}.")
+        findings.fault(place, *SHOWN)

@@ -138,7 +138,10 @@ def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
 def require_enough_bars(bars: pd.DataFrame, config: TrainConfig) -> None:
     """Raise BarsError, with the number needed, unless the bars make at least one batch to train on and a validation part."""
     needed = config.preprocessor.bars_needed(config.batch_size)
-    require_bars(bars, needed, f"for a training part of one batch of {config.batch_size} windows; lower batch_size to need fewer")
+    least = {"batch_size": config.preprocessor.bars_needed(1),
+             "sequence_length": replace(config, sequence_length=1).preprocessor.bars_needed(config.batch_size)}
+    helping = [name for name, fewest in least.items() if fewest <= len(bars)]
+    require_bars(bars, needed, f"for a training part of one batch of {config.batch_size} windows", helping)
 
 
 def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:

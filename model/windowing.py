@@ -1,23 +1,26 @@
 """Trailing windows over one chunk of bars: window sums by doubling, extremes, and centred moments.
 
 A row's bits may not depend on the rows computed beside it, so every sum has one order of additions: a fixed tree of
-elementwise ones over time, or numpy's over the last axis of a contiguous block, one window at a time.
+elementwise ones over time, or numpy's over the last axis of a contiguous block, one window at a time. (einsum keeps that
+order, multiplies on the way and takes a third of reduce's time; a BLAS may take another order at another address.)
 """
 from functools import cached_property
 from math import erf, sqrt
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from model.series import CENTRED, Array, Stamps, base_series, calendar_waves, ratio
+from model.series import CENTRED, Array, Stamps, base_series, calendar_waves
 
 LOOKBACK = 101  # bars behind one row, the current one included
 NO_MOVEMENT = 1e-24  # a sum of squares up to this is rounding
 CONSTANT = 1e-20  # a centred sum of squares up to this share of the raw one is rounding
-
+TINY = 1e-12  # a denominator up to this is none
 
 EDGES = ("high", "close", "-low", "-close")  # whose maxima are taken
 SPANS = (2, 5, 10, 20, 50, 100)  # bars of the returns that are taken whole
+VOLATILITIES = (5, 10, 20, 50, 100)  # bars that a volatility is taken over
 
 # The products of two centred series that the formulas ask for, by window length.
 CROSSES: dict[int, tuple[tuple[str, str], ...]] = {
@@ -30,6 +33,21 @@ CROSSES: dict[int, tuple[tuple[str, str], ...]] = {
 }
 
 
+class Fraction(NamedTuple):
+    """A value whose division is still to be done, together with all others: 0 where |denominator| is no more than the floor.
+
+    With a floor of 0 that is an exact 0: prices and volumes carry no rounding.
+    """
+
+    numerator: Array
+    denominator: Array
+    floor: float = 0.0
+
+    @property
+    def value(self) -> Array:
+        return divided(self.numerator, self.denominator, self.floor)
+
+
 class Trail:
     """What the formulas see: for each of the chunk's rows, the trailing LOOKBACK bars and nothing else."""
 
@@ -37,6 +55,7 @@ class Trail:
         columns = np.ascontiguousarray(values.T)  # (5, rows + 100)
         series = base_series(columns, stamps)
         self.rows = len(values) - LOOKBACK + 1
+        self.ones = np.ones(self.rows)
         self.stamps = stamps[LOOKBACK - 1:]
         self.open, self.high, self.low, self.close, self.volume = columns[:, LOOKBACK - 1:]
         self.prices = columns[:4]
@@ -47,7 +66,6 @@ class Trail:
         self.windows = trailing_view(self.series, self.rows)
         self._sums: dict[int, Array] = {}
         self._centred: dict[int, Centred] = {}
-        self._volatility: dict[int, Array] = {}
         self._scale: dict[tuple[int, int], Array] = {}
         self._edges: dict[int, dict[str, Array]] = {}
 
@@ -75,11 +93,11 @@ class Trail:
         place = self.place[name]
         return window_sums([level[place] for level in self.levels], bars, self.rows + earlier)
 
-    def volatility(self, bars: int) -> Array:
-        """Return the root mean square of the returns, S in the definitions."""
-        if bars not in self._volatility:
-            self._volatility[bars] = root_mean(self.sum("squares", bars), bars)
-        return self._volatility[bars]
+    @cached_property
+    def volatility(self) -> dict[int, Array]:
+        """The root mean squares of the returns by bars, S in the definitions."""
+        sums = np.concatenate([self.sum("squares", bars) for bars in VOLATILITIES]).reshape(len(VOLATILITIES), -1)
+        return dict(zip(VOLATILITIES, root_mean(sums, np.array(VOLATILITIES)[:, None])))
 
     def centred(self, bars: int) -> "Centred":
         """Return the deviations from the window's mean, with their sums of products."""
@@ -88,12 +106,16 @@ class Trail:
             self._centred[bars] = Centred(self.windows[:depth, :, LOOKBACK - bars:], CROSSES[bars])
         return self._centred[bars]
 
-    def in_volatility(self, value: Array, volatility_bars: int, bars: int = 1) -> Array:
-        """Divide by the volatility of a walk of `bars` bars; 0 where that is no more than 1e-12."""
+    def whole(self, value: Array) -> Fraction:
+        """Return what is no fraction as one."""
+        return Fraction(value, self.ones)
+
+    def in_volatility(self, value: Array, volatility_bars: int, bars: int = 1) -> Fraction:
+        """Divide by the volatility of a walk of `bars` bars."""
         key = volatility_bars, bars
         if key not in self._scale:
-            self._scale[key] = guarded(self.volatility(volatility_bars) * sqrt(bars))
-        return value / self._scale[key]
+            self._scale[key] = self.volatility[volatility_bars] * sqrt(bars)
+        return Fraction(value, self._scale[key], TINY)
 
     def edge(self, price: str, bars: int) -> Array:
         """Return the greatest of one of EDGES over the last `bars` bars."""
@@ -122,21 +144,21 @@ class Centred:
     """The last `bars` values of the leading series less their mean, and the sums of the products asked for."""
 
     def __init__(self, windows: Array, crosses: tuple[tuple[str, str], ...]) -> None:
-        depth, rows, self.bars = windows.shape
+        self.bars = windows.shape[-1]
         self.crosses = crosses
         self.values = np.empty(windows.shape)  # (depth, rows, bars), contiguous
         np.subtract(windows, windows[..., :1], out=self.values)  # so that a level (ln C = 30) costs no digits
-        means = total(self.values) / self.bars
+        means = np.einsum("sib->si", self.values) / self.bars
         self.means = windows[..., 0] + means
         self.values -= means[..., None]
-        products = np.empty((depth + len(crosses), rows, self.bars))
-        np.multiply(self.values, self.values, out=products[:depth])
-        for product, (left, right) in zip(products[depth:], crosses):
-            np.multiply(self.values[CENTRED[left]], self.values[CENTRED[right]], out=product)
-        sums = total(products)
-        self.squares = sums[:depth]
+        self.squares = np.einsum("sib,sib->si", self.values, self.values)
         self.deviations = np.sqrt(self.squares / self.bars)
-        self.products = dict(zip(crosses, sums[depth:]))
+        lefts, rights = self._sides
+        self.products = dict(zip(crosses, np.einsum("sib,sib->si", self.values[lefts], self.values[rights])))
+
+    @property
+    def _sides(self) -> tuple[list[int], list[int]]:
+        return [CENTRED[left] for left, _ in self.crosses], [CENTRED[right] for _, right in self.crosses]
 
     @cached_property
     def varies(self) -> npt.NDArray[np.bool_]:
@@ -145,16 +167,18 @@ class Centred:
         return known
 
     @cached_property
-    def correlations(self) -> dict[tuple[str, str], Array]:
-        lefts, rights = ([CENTRED[pair[side]] for pair in self.crosses] for side in (0, 1))
-        products = np.concatenate(list(self.products.values())).reshape(len(lefts), -1)
-        scale = self.bars * self.deviations[lefts] * self.deviations[rights]
-        known = self.varies[lefts] & self.varies[rights]
-        return dict(zip(self.crosses, np.where(known, clip(products / scale, 1.0), 0.0)))
+    def correlations(self) -> dict[tuple[str, str], Fraction]:
+        """The correlations of the products asked for, 0 where a side is constant."""
+        lefts, rights = self._sides
+        spreads = np.where(self.varies, self.deviations, 0.0)
+        scales = self.bars * spreads[lefts] * spreads[rights]
+        return {pair: Fraction(self.products[pair], scale) for pair, scale in zip(self.crosses, scales)}
 
-    def trend(self, name: str) -> Array:
-        """Return the correlation with time, nan for a constant."""
-        return clip(self.products["time", name] / (self.bars * self.deviations[0] * self.deviation(name)), 1.0)
+    def trend(self, name: str, unit: Array | float = 1.0) -> Fraction:
+        """Return the R^2 of the least-squares line on time, with the sign of its slope; `unit` scales the series."""
+        product, squares = self.products["time", name], self.squares[CENTRED[name]]
+        moves = squares > NO_MOVEMENT * unit * unit
+        return Fraction(product * np.abs(product), np.where(moves, self.squares[0] * squares, 0.0))
 
     def last(self, name: str) -> Array:
         last: Array = self.values[CENTRED[name], :, -1]
@@ -173,7 +197,7 @@ class Centred:
         place = CENTRED[name]
         known = self.varies[place] & (self.squares[place] > NO_MOVEMENT)
         values, deviation = self.values[place], self.deviations[place]
-        third = total(values * values * values) / self.bars
+        third = np.einsum("ib,ib,ib->i", values, values, values) / self.bars
         return np.where(known, third / (deviation * deviation * deviation), 0.0)
 
 
@@ -222,19 +246,19 @@ def total(block: Array) -> Array:
     return sums
 
 
-def guarded(denominator: Array) -> Array:
-    """Return a denominator that turns a quotient to 0 where it is no more than 1e-12."""
-    return np.where(np.abs(denominator) > 1e-12, denominator, np.inf)
+def divided(numerator: Array, denominator: Array, floor: Array | float) -> Array:
+    """Return a / b, 0 where |b| is no more than the floor."""
+    return np.where(np.abs(denominator) > floor, numerator / denominator, 0.0)
 
 
-def quotient(numerator: Array, denominator: Array) -> Array:
+def quotient(numerator: Array, denominator: Array) -> Fraction:
     """Return a / b, 0 where |b| <= 1e-12: q in the definitions."""
-    return numerator / guarded(denominator)
+    return Fraction(numerator, denominator, TINY)
 
 
-def relative(left: Array, right: Array) -> Array:
+def relative(left: Array, right: Array) -> Fraction:
     """Return (a - b) / (a + b) of two non-negative values, 0 where both are 0."""
-    return ratio(left - right, left + right)
+    return Fraction(left - right, left + right)
 
 
 def movement(squares: Array) -> Array:
@@ -242,13 +266,9 @@ def movement(squares: Array) -> Array:
     return np.where(squares > NO_MOVEMENT, squares, 0.0)
 
 
-def root_mean(squares: Array, bars: int) -> Array:
+def root_mean(squares: Array, bars: int | npt.NDArray[np.int64]) -> Array:
     root: Array = np.sqrt(movement(squares) / bars)
     return root
-
-
-def clip(value: Array, bound: float) -> Array:
-    return np.minimum(np.maximum(value, -bound), bound)
 
 
 def bulk_share(score: Array) -> Array:

@@ -4,8 +4,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from model.faults import Findings, day
-from model.stamps import Stamps, Times, nanoseconds
+from model.faults import Findings, Setting, day
+from model.stamps import NOT_A_TIME, Stamps, Times, nanoseconds
 
 
 def settled(stamps: Stamps, timezone: str | None, places: pd.Series, findings: Findings) -> tuple[Times, str | None]:
@@ -13,8 +13,9 @@ def settled(stamps: Stamps, timezone: str | None, places: pd.Series, findings: F
     known, aware = ~np.isnat(stamps.wall), ~np.isnat(stamps.offset)
     if (known & aware).any() and (known & ~aware).any():
         lines = " and ".join(f"{findings.unit} {places[rows].iloc[0]}" for rows in (known & ~aware, known & aware))
-        findings.refuse(f"{int((known & ~aware).sum())} stamps state no offset from UTC and {int((known & aware).sum())} do "
-                        f"(first: {lines}). Export all in UTC.")
+        findings.fault(f"{int((known & ~aware).sum())} stamps state no offset from UTC and {int((known & aware).sum())} do "
+                       f"(first: {lines}). Export all in UTC.")
+        return np.full(len(known), NOT_A_TIME), None
     if _are_dates(stamps.wall):
         return stamps.wall, timezone or stamps.zone or ("UTC" if aware.any() and not stamps.offset[known].any() else None)
     if aware.any():
@@ -48,7 +49,8 @@ def _note_evenings(utc: pd.DatetimeIndex, findings: Findings) -> None:
     weekdays = utc.day_of_week
     if (weekdays == 6).mean() > 0.1 and not (weekdays == 4).any() and not (weekdays == 5).any():
         findings.note(f"daily stamps such as {utc[0]} UTC fall on Sundays and never on Fridays: the midnight of another time zone? "
-                      "They stay as they are; pass its name, as timezone='Europe/Berlin', for the dates of the sessions.")
+                      "They stay as they are; pass its name, as ", Setting("timezone", "Europe/Berlin"),
+                      ", for the dates of the sessions.")
 
 
 def _localised(wall: Times, timezone: str, places: pd.Series, findings: Findings) -> Times:

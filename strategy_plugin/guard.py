@@ -3,6 +3,8 @@ import math
 import time
 import warnings
 from collections import Counter
+from datetime import datetime
+from datetime import time as time_of_day
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ REVISED = "a bar that came before with other values"
 LATE = "a bar older than the last one"
 JUMP = "a close many times the last one, or a fraction of it"
 UNFINISHED = "a bar that is not finished"
+NEVER_FINISHED = "a bar that came only before its end by this machine's clock"
+UNSTATED = time_of_day(23, 59, 59, 999990)  # the host's end of a session where none was given
 EXPECTED = (REPEATED, LATE, UNFINISHED)  # what every reconnecting feed delivers: counted, not worth a warning
 HIGHEST_JUMP = 10.0  # a misplaced decimal point, not a market; if the next bar confirms the level, it is one
 
@@ -88,13 +92,16 @@ class BarGuard:
     """A filter for a feed: `data.addfilter(BarGuard)`. Bars at fault reach neither strategy nor broker; `counts` has them.
 
     The strategy puts one before every live feed itself. A feed that is to be resampled gets it before the resampling.
-    With `finished_after`, the seconds from a bar's stamp to its end, a bar that the clock says is still growing stays out.
+    With `finished_after`, the seconds from a bar's stamp to its end, a bar that the clock says is still growing stays out;
+    of daily bars the clock can say it where the feed was given its `sessionend` (and `tz`).
     """
 
     def __init__(self, data: Any, finished_after: float | None = None) -> None:
-        self._finished_after = finished_after
+        self.finished_after = finished_after
+        self.daily = False  # whether a stamp is a date
         self._gate = Gate(data._name, highest_jump=HIGHEST_JUMP)
         self._number = 0
+        self._growing: int | None = None  # stamp of an unfinished bar that has not come again yet
 
     @property
     def counts(self) -> Counter[str]:
@@ -105,16 +112,43 @@ class BarGuard:
         self._number += 1
         stamp = nanoseconds(data.datetime[0])
         bar = (data.open[0], data.high[0], data.low[0], data.close[0], data.volume[0])
-        if self._is_finished(stamp) and self._gate.admit(self._number, stamp, bar) is not None:
+        if self._is_finished(data, stamp) and self._gate.admit(self._number, stamp, bar) is not None:
             return False
         data.backwards()
         return True
 
-    def _is_finished(self, stamp: int) -> bool:
-        if self._finished_after is None or stamp / 1e9 + self._finished_after <= time.time():
-            return True
-        self._gate.refuse(self._number, stamp, UNFINISHED)
-        return False
+    def _is_finished(self, data: Any, stamp: int) -> bool:
+        if self._growing is not None and stamp > self._growing:
+            self._gate.refuse(-self._number, self._growing, NEVER_FINISHED)
+            self._growing = None
+        finished = self._end(data, stamp) <= time.time()
+        if not finished:
+            self._gate.refuse(self._number, stamp, UNFINISHED)
+            self._growing = stamp
+        elif stamp == self._growing:
+            self._growing = None
+        return finished
+
+    def _end(self, data: Any, stamp: int) -> float:
+        """Return when a bar ends, in seconds since 1970; for ever ago where no clock can tell."""
+        if self.finished_after is not None:
+            return stamp / 1e9 + self.finished_after
+        if not self.daily or data.p.sessionend == UNSTATED or stamp == EARLIEST:
+            return -math.inf
+        day = datetime.fromordinal(int(data.datetime[0]))
+        return nanoseconds(data.date2num(datetime.combine(day, data.p.sessionend))) / 1e9
+
+
+def source_of(data: Any) -> Any:
+    """Return the feed that delivers: the host clones one that is resampled beside itself, and a clone never says it is live."""
+    while data._clone:
+        data = data.data
+    return data
+
+
+def guard_of(data: Any) -> BarGuard | None:
+    """Return the guard that was put before a feed."""
+    return next((found for found, *_ in data._filters if isinstance(found, BarGuard)), None)
 
 
 def bar_fault(bar: Bar) -> str:

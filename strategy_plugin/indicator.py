@@ -13,7 +13,7 @@ from model.checkpoint import CheckpointError
 from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.cache import remembered
 from strategy_plugin.clock import Clock, clock_of, nanoseconds, nanoseconds_of
-from strategy_plugin.guard import Gate, clean_bars
+from strategy_plugin.guard import Gate, clean_bars, source_of
 from strategy_plugin.schedule import Schedule, newest_forecast
 
 NO_FORECAST = (np.nan, np.nan)
@@ -48,6 +48,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         if not self.p.checkpoint:
             raise ValueError("`checkpoint` must name a file or a folder, got ''. Name one that model.train wrote.")
         self.schedule = Schedule(self.p.checkpoint)
+        _require_dates(self.data, self.schedule)
+        self._live = source_of(self.data).islive()
         self._host_clock = _clock(self.data, self.schedule, self.p.timezone, self.p.stamp)
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
         self._gate = Gate(self.data._name, remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.")
@@ -104,7 +106,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         for missed in range(self._seen + 1, number):
             self._take(missed, missed - number)
         self._seen = number
-        if self.data.islive():
+        if self._live:
             self.schedule.refresh()
 
     def _take(self, number: int, ago: int) -> bool | None:
@@ -178,3 +180,17 @@ def _require_prices(data: bt.feed.AbstractDataBase) -> None:
     if missing:
         raise TypeError("DirectionProbability must be given a feed of bars, got "
                         f"{type(data).__name__} without {', '.join(missing)}. Give it self.data, not one of its lines.")
+
+
+def _require_dates(data: bt.feed.AbstractDataBase, schedule: Schedule) -> None:
+    """Refuse dates that the host would turn into those of the day before, with a CheckpointError."""
+    index = getattr(getattr(data.p, "dataname", None), "index", None)
+    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
+        return
+    if not schedule.whole_days or data.resampling or data.replaying:
+        return
+    dates, shown = index.tz_localize(None).normalize(), index.tz_convert(None).normalize()
+    if not dates.equals(shown):
+        first = int((dates != shown).argmax())
+        raise CheckpointError(f"data {data._name!r} has dates in {index.tz}, of which Backtrader makes those of UTC: "
+                              f"{dates[first].date()} becomes {shown[first].date()}. Give the DataFrame with tz_localize(None).")

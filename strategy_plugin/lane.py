@@ -3,15 +3,15 @@ import math
 from collections import Counter
 from typing import Any, NamedTuple
 
-from strategy_plugin.guard import BarGuard
-from strategy_plugin.orders import Desk
-from strategy_plugin.signals import NOTHING, LineSignal, ModelSignal, Reading
+from strategy_plugin.guard import BarGuard, source_of
+from strategy_plugin.orders import Desk, End
+from strategy_plugin.signals import NOT_LIVE, NOTHING, LineSignal, ModelSignal, Reading
 
 
 class Decision(NamedTuple):
     """What was decided on a bar. wanted: the direction, held: the one before. reason: why nothing may be decided or no
     position opened, "" where all is free. position: units held; aim: units an order was sent for, None without one;
-    action: what the desk did."""
+    action: what the desk did; ends: what became of orders since the decision before."""
 
     number: int = 0
     stamp: int = 0
@@ -22,6 +22,7 @@ class Decision(NamedTuple):
     position: float = 0.0
     aim: float | None = None
     action: str = ""
+    ends: tuple[End, ...] = ()
 
 
 class Lane:
@@ -29,7 +30,8 @@ class Lane:
 
     def __init__(self, data: Any, name: str, signal: ModelSignal | LineSignal, desk: Desk, guard: BarGuard) -> None:
         self.data, self.name, self.signal, self.desk, self.guard = data, name, signal, desk, guard
-        self.live = not data.islive()
+        self.source = source_of(data)
+        self.live = not self.source.islive()
         self.refused: Counter[str] = Counter()
         self.decided = 0
         self.reason = ""
@@ -53,9 +55,10 @@ class Lane:
         """Hand a decision to the desk and remember what came of it."""
         position, sent = self.desk.venue.size, self.desk.counts["sent"]
         heard = not decision.reason and not math.isnan(decision.reading.probability)
-        action = self.desk.move(decision.wanted, heard)
+        action = self.desk.rest() if decision.reason == NOT_LIVE else self.desk.move(decision.wanted, heard)
         aim = self.desk.aim if self.desk.counts["sent"] > sent else None
-        self.decision = decision._replace(position=position, aim=aim, action=action)
+        self.decision = decision._replace(position=position, aim=aim, action=action, ends=tuple(self.desk.ends))
+        self.desk.ends.clear()
 
     def refuse(self, reason: str) -> None:
         """Count a bar on which something was not allowed."""
@@ -64,6 +67,7 @@ class Lane:
 
     def read(self) -> Reading:
         self.reason = ""
+        self.desk.venue.observe(self.ago)
         return self.signal.read(self.ago)
 
     def counts(self) -> Counter[str]:

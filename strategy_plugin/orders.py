@@ -8,6 +8,7 @@ from strategy_plugin.guard import TradingWarning
 from strategy_plugin.stops import Stops
 
 FAILED = ("margin", "rejected")
+NOTICED, FOUND, ON_CANCEL = 0, 1, 2  # when an order's end was seen: before the decision, before acting on it, by cancelling
 DUST = 1e-9  # units: a tenth of the smallest part that any venue trades
 
 
@@ -27,6 +28,7 @@ class Venue(Protocol):
 
     @property
     def size(self) -> float: ...
+    def observe(self, ago: int) -> None: ...
     def units(self, direction: int) -> float: ...
     def room(self) -> float: ...
     def market(self, size: float) -> Order | None: ...
@@ -35,11 +37,21 @@ class Venue(Protocol):
 
 
 class Rules(NamedTuple):
-    """retries: orders refused in a row before an opening is given up. patience: bars an order may stay unfilled."""
+    """retries: orders refused in a row before an opening is given up. patience: bars an order may stay unfilled.
+    adopt: whether a position that was there at the start gets stops, though those of an earlier run may still work."""
 
     retries: int = 3
     patience: int = 5
     stops: Stops = Stops()
+    adopt: bool = False
+
+
+class End(NamedTuple):
+    """What became of an order: when it was seen, the order's number among those sent, counted from 1, and its status."""
+
+    when: int
+    number: int
+    status: str
 
 
 class Desk:
@@ -57,10 +69,15 @@ class Desk:
         self.protection: list[Order] = []
         self.goal = 0  # the direction that the working order leads to
         self.aim = 0.0  # the units that the last order was to lead to
+        self.ends: list[End] = []  # what ended, or was filled in part, since they were cleared last
+        self._when = NOTICED
+        self._numbers: dict[int, int] = {}  # of the orders sent, by ref
         self._age = 0
-        self._failures: Counter[int] = Counter()  # openings refused in a row, by direction
+        self._failures: Counter[int] = Counter()  # refused in a row, by the direction that they led to
         self._barred = 0  # the direction not to open until the signal has left it
-        self._guarded = 0  # the direction of the position that the protective pair belongs to
+        self._guarded = 0.0  # the units that the protective pair was placed for
+        self._placed = 0  # how many orders the pair is of
+        self._at_home = False  # whether the position is known to be this run's own
         self._said: set[str] = set()
 
     @property
@@ -73,16 +90,19 @@ class Desk:
 
         heard: whether a signal speaks in the target, or is it only what is held for want of one.
         """
+        self.rest()
+        return self._work(self._permitted(target, heard)) if self._is_own() else "not ours"
+
+    def rest(self) -> str:
+        """See what has ended and order nothing, where nothing may be ordered."""
+        self._when = FOUND
         self._sweep()
-        target = self._permitted(target, heard)
-        if self.working is not None and not self._let_go(target):
-            return "waiting"
-        if target == direction(self.venue.size):
-            return self._protect()
-        return self._send(target) if self._unprotected() else "waiting"
+        self._when = ON_CANCEL
+        return ""
 
     def notice(self, order: Order) -> None:
         """Take a notification of the host; orders of others and repeats are ignored."""
+        self._when = NOTICED
         if not order.alive():
             self._clear(order)
 
@@ -92,11 +112,39 @@ class Desk:
         self.counts["unfilled at end"] += self.working is not None
         return self.working is not None
 
+    def _is_own(self) -> bool:
+        """Return whether the position may be worked on: one that was there at the start may have an earlier run's stops."""
+        size = self.venue.size
+        if self._at_home or not direction(size):
+            self._at_home = True
+        elif not any(self.rules.stops) or self.rules.adopt:
+            self._at_home = True
+            self._say("found", f"a position of {size:+.8g} was there at the start and is taken over. Orders that an earlier run "
+                               "left at the broker are not seen from here: cancel them there")
+        else:
+            self.counts["not ours"] += 1
+            self._say("not ours", f"a position of {size:+.8g} was there at the start. Stops of an earlier run may still work at "
+                                  "the broker beside new ones, so nothing is ordered while it is held. Cancel them there and "
+                                  "start with adopt=True")
+        return self._at_home
+
+    def _work(self, target: int) -> str:
+        if self.working is not None and not self._let_go(target):
+            return "waiting"
+        if target == direction(self.venue.size):
+            return self._protect()
+        return self._send(target) if self._unprotected() else "waiting"
+
     def _permitted(self, target: int, heard: bool) -> int:
-        """Return the target, but 0 for an opening that was stopped out or given up, until the signal has left it."""
+        """Return the target, but 0 for an opening that was stopped out or given up, until the signal has left it; also 0
+        while a stop is filled in parts: the rest is closed at once, as hosts cancel a pair's other order by then."""
+        parts = [order for order in self.protection if order.getstatusname() == "Partial"]
+        for order in parts:
+            self._note(order)
+            self._stop_out()
         if heard and target != self._barred:
             self._barred = 0
-        return 0 if target and target == self._barred != self.held else target
+        return 0 if target and target == self._barred and (parts or target != self.held) else target
 
     def _let_go(self, target: int) -> bool:
         """Cancel a working order that is no longer wanted or has waited too long; True if there is none any more."""
@@ -118,6 +166,7 @@ class Desk:
             self._say("no order", f"the sizer gave no units for direction {target:+d} that the cap on exposure leaves room for")
             return "no order"
         self.working, self.goal, self._age = order, target, 0
+        self._number(order)
         self.counts["sent"] += 1
         return f"{size:+.8g}"
 
@@ -133,11 +182,24 @@ class Desk:
         return float(math.floor(room)) if units == math.floor(units) else room
 
     def _protect(self) -> str:
-        """Place the protective pair of a position that lacks one."""
-        if not direction(self.venue.size) or self.protection or not any(self.rules.stops):
+        """See to it that a position has a whole protective pair of its own size, and that none is left without a position."""
+        size = self.venue.size
+        intact = len(self.protection) == self._placed and abs(size - self._guarded) < DUST
+        if not any(self.rules.stops) or (self.protection and intact):
             return ""
-        self.protection, self._guarded = self.venue.protect(self.rules.stops), direction(self.venue.size)
-        return "protected"
+        if not self._unprotected():
+            return "waiting"
+        if not direction(size):
+            return ""
+        self.protection, self._guarded = self.venue.protect(self.rules.stops), size
+        self._placed = len(self.protection)
+        for order in self.protection:
+            self._number(order)
+        if self._placed < sum(part is not None for part in self.rules.stops):
+            self.counts["unprotected"] += 1
+            self._say("unprotected", "the broker gave no order, or there is no price for one; the position is without its stops, "
+                                     "which are placed again on the next bar")
+        return "protected" if self.protection else "unprotected"
 
     def _unprotected(self) -> bool:
         """Cancel the protective pair; True once it is gone, so that it cannot fill beside the order that follows."""
@@ -155,30 +217,51 @@ class Desk:
     def _clear(self, order: Order) -> None:
         status = order.getstatusname().lower()
         if self.working is not None and order.ref == self.working.ref:
+            self._note(order)
             self.working = None
             self._judge(status)
         elif order.ref in [known.ref for known in self.protection]:
+            self._note(order)
             self.protection = [known for known in self.protection if known.ref != order.ref]
-            if status == "completed":
-                self._barred = self._guarded
-                self.counts["stopped out"] += 1
+            self._judge_stop(status)
         else:
             return
         self.counts[status] += 1
+
+    def _number(self, order: Order) -> None:
+        self._numbers[order.ref] = len(self._numbers) + 1
+
+    def _note(self, order: Order) -> None:
+        self.ends.append(End(self._when, self._numbers[order.ref], order.getstatusname()))
 
     def _judge(self, status: str) -> None:
         """Bar an opening that was refused too often in a row; a close is tried again on every bar."""
         if status == "completed":
             self._failures.clear()
-        if status not in FAILED or not self.goal:
+        if status not in FAILED:
             return
         self._failures[self.goal] += 1
-        if self._failures[self.goal] > self.rules.retries:
-            self._barred = self.goal
-            self._failures.clear()
-            self.counts["given up"] += 1
-            self._say("given up", f"{self.rules.retries + 1} orders in a row were refused ({status}); "
-                                  f"the direction {self.goal:+d} waits for a new signal")
+        if self._failures[self.goal] <= self.rules.retries:
+            return
+        refused = f"{self.rules.retries + 1} orders in a row were refused ({status}); "
+        if not self.goal:
+            self._say("not closed", f"{refused}the position cannot be closed, and it is tried again on every bar")
+            return
+        self._barred = self.goal
+        self._failures.clear()
+        self.counts["given up"] += 1
+        self._say("given up", f"{refused}the direction {self.goal:+d} waits for a new signal")
+
+    def _judge_stop(self, status: str) -> None:
+        if status == "completed":
+            self._stop_out()
+        if status in FAILED:
+            self._say("stop refused", f"an order of the protective pair was refused ({status}); it is placed again")
+
+    def _stop_out(self) -> None:
+        """Bar the direction that was stopped out; an order that fills in parts is one stop."""
+        self.counts["stopped out"] += self._barred != direction(self._guarded)
+        self._barred = direction(self._guarded)
 
     def _say(self, kind: str, what: str) -> None:
         """Warn of each kind once; `counts` has them all."""

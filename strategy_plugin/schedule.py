@@ -121,6 +121,9 @@ class Schedule:
         if signatures == self._signatures:
             return False
         self._signatures = signatures
+        if not signatures:
+            warnings.warn(f"{self.path} holds no {SUFFIX} file any more, the old ones stay in force", TradingWarning, stacklevel=2)
+            return False
         before, self._entries = self._entries, self._sorted(self._entries)
         return [entry.signature for entry in before] != [entry.signature for entry in self._entries]
 

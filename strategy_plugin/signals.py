@@ -2,13 +2,19 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from strategy_plugin.clock import nanoseconds
-from strategy_plugin.decision import Thresholds, thresholds
+from strategy_plugin.decision import Thresholds, target, thresholds
+
+NOT_LIVE, IN_SAMPLE, NO_MODEL = "not live", "in sample", "no model in force"
+TOO_OLD, DISAGREED = "model too old", "members disagree"
+DECIDED = ("", TOO_OLD, DISAGREED)  # of these bars the probability counted
 
 
 class Reading(NamedTuple):
-    """model: the digest of the checkpoint in force, "" for none. age: bars since the model last saw prices. disagreement: of its
-    members, NaN where nobody says."""
+    """model: the digest of the checkpoint in force, "" for none. age: bars since the model last saw prices.
+    disagreement: that of its members, NaN where there are none."""
 
     probability: float
     thresholds: Thresholds
@@ -36,6 +42,12 @@ class ModelSignal:
         if checkpoint.timezone is None or seconds >= 86_400:
             return None
         return seconds if (self.indicator.p.stamp or checkpoint.stamp) == "open" else 0.0
+
+    @property
+    def daily(self) -> bool:
+        """Whether stamps are dates."""
+        whole_days: bool = self._schedule.whole_days
+        return whole_days
 
     @property
     def faults(self) -> Counter[str]:
@@ -75,6 +87,7 @@ class LineSignal:
     """Reads probabilities that a feed brings along, from whatever model."""
 
     finished_after = None
+    daily = False
 
     def __init__(self, data: Any, enter: float | None, exit: float | None) -> None:
         if not hasattr(data, "probability"):
@@ -93,7 +106,30 @@ class LineSignal:
 
     def read(self, ago: int) -> Reading:
         """Return the reading of a bar that is complete."""
-        return Reading(self._line[ago], self._thresholds)
+        probability = self._line[ago]
+        if probability < 0 or probability > 1:
+            raise ValueError(f"data {self._data._name!r}: a probability must lie between 0 and 1 or be nan, got {probability} at "
+                             f"{pd.Timestamp(self.stamp(ago))}. Give shares of one.")
+        return Reading(probability, self._thresholds)
 
 
 NOTHING = Reading(float("nan"), Thresholds(0.5, 0.5))
+
+
+def decide(reading: Reading, held: int, params: Any, live: bool = True) -> tuple[int, str]:
+    """Return the direction wanted by the rules of a strategy's params, and why it is not the signal's, "" where it is.
+
+    What is held stays where nothing may be decided; a model that is too old, or at odds with itself, opens nothing.
+    """
+    if not live:
+        return held, NOT_LIVE
+    if reading.in_sample and params.in_sample == "refuse":
+        return held, IN_SAMPLE
+    if reading is NOTHING:
+        return held, NO_MODEL
+    wanted = target(reading.probability, held, **reading.thresholds._asdict(), allow_short=params.allow_short)
+    if 0 < params.max_model_age < reading.age and wanted not in (0, held):
+        return 0, TOO_OLD
+    if params.max_disagreement is not None and reading.disagreement > params.max_disagreement and wanted not in (0, held):
+        return 0, DISAGREED
+    return wanted, ""

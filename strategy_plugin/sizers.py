@@ -1,8 +1,7 @@
 """How large a position is: the one owner of size, and commission for units that can be divided."""
-import math
-
 import backtrader as bt
-import numpy as np
+
+from strategy_plugin.sizing import units_of, varying_share
 
 
 class FractionalCommission(bt.CommissionInfo):  # type: ignore[misc]
@@ -37,10 +36,8 @@ class EquityShare(bt.Sizer):  # type: ignore[misc]
 
     def _units(self, comminfo: bt.CommInfoBase, data: bt.feed.AbstractDataBase, share: float) -> float:
         traded = len(getattr(self.strategy, "traded", self.strategy.datas))
-        units = share * self.broker.getvalue() / traded / (data.close[0] * comminfo.p.mult)
-        if not 0 < units < math.inf:
-            return 0.0
-        return units if self.p.fractional else float(math.floor(units))
+        worth = data.close[0] * comminfo.p.mult
+        return units_of(share, equity=self.broker.getvalue(), traded=traded, worth=worth, fractional=self.p.fractional)
 
 
 class VolatilityTarget(EquityShare):
@@ -63,6 +60,9 @@ class VolatilityTarget(EquityShare):
         """Return the units of a whole position, opened from nothing."""
         if len(data) <= self.p.window:
             return 0.0
-        closes = np.array(data.close.get(size=self.p.window + 1))
-        varies = float(np.std(np.diff(np.log(closes))))
-        return self._units(comminfo, data, min(self.p.share, self.p.volatility / varies) if varies > 0 else self.p.share)
+        kept = len(data.close.array)
+        if kept <= self.p.window:
+            raise ValueError(f"`window` must be below the bars that the host keeps, got {self.p.window} and {kept}. "
+                             "Leave exactbars=1 out, or give a shorter window.")
+        closes = data.close.get(size=self.p.window + 1)
+        return self._units(comminfo, data, varying_share(self.p.share, self.p.volatility, closes))

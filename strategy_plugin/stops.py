@@ -1,4 +1,6 @@
 """Stop loss, take profit and trailing stop: from the words of a parameter to a distance in price."""
+import math
+from collections import deque
 from typing import NamedTuple
 
 ATR_BARS = 14
@@ -23,9 +25,23 @@ class Stops(NamedTuple):
     take_profit: Distance | None = None
     trailing: Distance | None = None
 
+
+class AverageTrueRange:
+    """The mean of the last true ranges; nan until there are enough of them."""
+
+    def __init__(self) -> None:
+        self._ranges: deque[float] = deque(maxlen=ATR_BARS)
+        self._close = math.nan
+
     @property
-    def needs_atr(self) -> bool:
-        return any(part is not None and part.unit == "atr" for part in self)
+    def value(self) -> float:
+        return math.fsum(self._ranges) / ATR_BARS if len(self._ranges) == ATR_BARS else math.nan
+
+    def update(self, high: float, low: float, close: float) -> None:
+        """Take the next bar; the first one has no close before it and so no true range."""
+        if not math.isnan(self._close):
+            self._ranges.append(max(high, self._close) - min(low, self._close))
+        self._close = close
 
 
 def stops(stop_loss: str = "", take_profit: str = "", trailing: str = "") -> Stops:

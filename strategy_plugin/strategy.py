@@ -5,15 +5,15 @@ from typing import Any
 
 import backtrader as bt
 
-from strategy_plugin.decision import target
-from strategy_plugin.guard import BarGuard, TradingWarning
+from strategy_plugin.guard import BarGuard, TradingWarning, guard_of, source_of
 from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.journal import Journal
 from strategy_plugin.lane import Decision, Lane
-from strategy_plugin.orders import Desk, Order, Rules, direction
-from strategy_plugin.signals import NOTHING, LineSignal, ModelSignal, Reading
+from strategy_plugin.orders import Desk, Order, Rules
+from strategy_plugin.signals import DECIDED, IN_SAMPLE, NO_MODEL, NOT_LIVE, TOO_OLD, LineSignal, ModelSignal, Reading, decide
 from strategy_plugin.sizers import EquityShare
-from strategy_plugin.stops import ATR_BARS, Stops, stops
+from strategy_plugin.stops import stops
+from strategy_plugin.venue import BrokerVenue
 
 
 class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
@@ -26,6 +26,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     Order Execution Type:
       - Market, decided at a bar's close, filled at the next open; size by the Sizer (EquityShare by default)
+      - Stops are placed at the close of the bar that filled the position, and follow its size; one that fills in parts is
+        finished at the market
 
     Params:
       - checkpoint: a file or a folder; "{name}" in it stands for the data's name. "": the feeds have a line `probability`
@@ -37,18 +39,24 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
       - timezone, stamp: what the feeds' stamps are in and mark; None as in training, anything else is refused
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
-      - max_exposure: cap on the sum of all positions over equity, shorts included, applied before an order is sent
+      - max_exposure: cap on the sum of all positions over equity, shorts included, applied before an order is sent; orders
+        under way count as filled
       - retries, patience: orders refused in a row before an opening is given up; bars an order may stay unfilled
       - stop_loss, take_profit, trailing: "" or a distance like "3%" or "2atr" (true range averaged over 14 bars);
         after a stop the direction is opened again only once the signal has left it
+      - adopt: with stops, a position that is there at the start is left alone until it is closed, as stops of an earlier run
+        may still work at the broker; True takes it over and gives it new ones: cancel those that are there first
       - journal: a file to which every decision is appended as a line of JSON; `strategy_plugin.replay(file)` makes them again
+
+    Several feeds and exactbars=1: where one has no bar at a step of another, Backtrader itself fails with "deque index out of
+    range", whatever the strategy. Use exactbars=-1 or -2.
     """
 
     params = (
         ("checkpoint", ""), ("enter", None), ("exit", None), ("allow_short", False), ("in_sample", "refuse"),
         ("max_model_age", 0), ("max_disagreement", None), ("max_gap", 0), ("timezone", None), ("stamp", None),
         ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
-        ("stop_loss", ""), ("take_profit", ""), ("trailing", ""), ("journal", ""),
+        ("stop_loss", ""), ("take_profit", ""), ("trailing", ""), ("adopt", False), ("journal", ""),
     )
 
     def __init__(self) -> None:
@@ -57,12 +65,13 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         self.traded = _traded(self.datas, self.p.names)
         self.traded_in_sample = False
         self._journal: Journal | None = None
-        rules = Rules(self.p.retries, self.p.patience, stops(self.p.stop_loss, self.p.take_profit, self.p.trailing))
+        protection = stops(self.p.stop_loss, self.p.take_profit, self.p.trailing)
+        rules = Rules(self.p.retries, self.p.patience, protection, self.p.adopt)
         self.lanes = [self._lane(data, name, rules) for data, name in zip(self.traded, _lane_names(self.traded))]
 
     def _lane(self, data: Any, name: str, rules: Rules) -> Lane:
         signal = self._signal(data, name)
-        return Lane(data, name, signal, Desk(_Venue(self, data, name, rules.stops), rules), _guard(data, signal.finished_after))
+        return Lane(data, name, signal, Desk(BrokerVenue(self, data, name), rules), _guard(data, signal))
 
     def _signal(self, data: Any, name: str) -> ModelSignal | LineSignal:
         if not self.p.checkpoint:
@@ -77,7 +86,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             raise ValueError("cheat_on_close must be off: it fills at the close that the decision was made from. "
                              "Call cerebro.broker.set_coc(False).")
         if self.p.journal:
-            live = any(data.islive() for data in self.traded)
+            live = any(lane.source.islive() for lane in self.lanes)
             self._journal = Journal(self.p.journal, self.p._getkwargs(), self.lanes, live)
 
     def prenext(self) -> None:
@@ -97,35 +106,17 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     def _decide(self, lane: Lane, reading: Reading) -> int:
         """Return the direction wanted on a bar; what is held where nothing may be decided."""
-        held = lane.desk.held
-        if not lane.live or (reading.in_sample and self.p.in_sample == "refuse"):
-            lane.refuse("not live" if not lane.live else "in sample")
-            return held
-        if reading is NOTHING:
-            lane.refuse("no model in force")
-            return held
-        lane.decided += 1
-        self.traded_in_sample |= reading.in_sample
-        wanted = target(reading.probability, held, **reading.thresholds._asdict(), allow_short=self.p.allow_short)
-        return self._young(lane, reading, held, self._agreed(lane, reading, held, wanted))
-
-    def _agreed(self, lane: Lane, reading: Reading, held: int, wanted: int) -> int:
-        """Return what is wanted, but no opening where the members disagree by more than `max_disagreement`."""
-        if self.p.max_disagreement is None or reading.disagreement <= self.p.max_disagreement or wanted in (0, held):
-            return wanted
-        lane.refuse("members disagree")
-        return 0
-
-    def _young(self, lane: Lane, reading: Reading, held: int, wanted: int) -> int:
-        """Return what is wanted, but no opening by a model older than `max_model_age`."""
-        if not 0 < self.p.max_model_age < reading.age or wanted in (0, held):
-            return wanted
-        if not lane.refused["model too old"]:
+        wanted, reason = decide(reading, lane.desk.held, self.p, lane.live)
+        if reason == TOO_OLD and not lane.refused[TOO_OLD]:
             warnings.warn(f"data {lane.name!r}: the model is {reading.age} bars old, "
                           f"`max_model_age` is {self.p.max_model_age}; "
                           "no position is opened until a younger one is there", TradingWarning, stacklevel=2)
-        lane.refuse("model too old")
-        return 0
+        if reason:
+            lane.refuse(reason)
+        if reason in DECIDED:
+            lane.decided += 1
+            self.traded_in_sample |= reading.in_sample
+        return wanted
 
     def notify_order(self, order: Order) -> None:
         for lane in self.lanes:
@@ -133,7 +124,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     def notify_data(self, data: Any, status: int, *args: Any, **kwargs: Any) -> None:
         for lane in self.lanes:
-            if lane.data is data:
+            if lane.source is data:
                 lane.live = status == data.LIVE
 
     def stop(self) -> None:
@@ -141,15 +132,15 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             self._journal.close()
         for lane in self.lanes:
             lane.desk.close_books()
-            if lane.refused["not live"] and not lane.decided:
-                warnings.warn(f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused['not live']} bars "
+            if lane.refused[NOT_LIVE] and not lane.decided:
+                warnings.warn(f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused[NOT_LIVE]} bars "
                               "was traded", TradingWarning, stacklevel=2)
-            if lane.refused["no model in force"] and lane.decided <= 1:
+            if lane.refused[NO_MODEL] and lane.decided <= 1:
                 warnings.warn(f"data {lane.name!r}: no model of {self.p.checkpoint} was in force before the last bar, so none of "
-                              f"its {lane.refused['no model in force']} bars was traded. Give later bars: a model may decide "
+                              f"its {lane.refused[NO_MODEL]} bars was traded. Give later bars: a model may decide "
                               "from the bar of its `trained_until` on", TradingWarning, stacklevel=2)
-            if lane.refused["in sample"] and not lane.decided:
-                raise ValueError(f"data {lane.name!r}: all {lane.refused['in sample']} bars lie before the checkpoint's "
+            if lane.refused[IN_SAMPLE] and not lane.decided:
+                raise ValueError(f"data {lane.name!r}: all {lane.refused[IN_SAMPLE]} bars lie before the checkpoint's "
                                  "`trained_until`, so the model has seen them and none was traded. "
                                  "Give later bars, or in_sample=\"trade\" to trade them all the same.")
 
@@ -158,73 +149,19 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         return {lane.name: lane.counts() for lane in self.lanes}
 
 
-class _Venue:
-    """Backtrader's broker as a desk sees it: one data's position, the sizer's units, and orders."""
-
-    def __init__(self, strategy: BiLSTMStrategy, data: Any, name: str, protection: Stops) -> None:
-        self._strategy, self._data, self.name = strategy, data, name
-        self._atr = _average_true_range(data) if protection.needs_atr else None
-
-    @property
-    def size(self) -> float:
-        return float(self._strategy.getposition(self._data).size)
-
-    def units(self, direction: int) -> float:
-        return float(self._strategy.getsizing(self._data, isbuy=direction > 0))
-
-    def room(self) -> float:
-        """Return the units that the cap on exposure leaves for this data."""
-        strategy = self._strategy
-        cap: float = strategy.p.max_exposure * strategy.broker.getvalue()
-        others = sum(exposure(strategy, lane) for lane in strategy.lanes if lane.data is not self._data)
-        return max(0.0, (cap - others) / worth(strategy, self._data))
-
-    def market(self, size: float) -> Order | None:
-        return self._send(size)
-
-    def protect(self, protection: Stops) -> list[Order]:
-        """Send a stop and a limit order for the whole position, of which one filled cancels the other."""
-        position = self._strategy.getposition(self._data)
-        side, atr = direction(position.size), self._atr[0] if self._atr is not None else 0.0
-        sent: list[Order | None] = []
-        if protection.trailing is not None:
-            distance = protection.trailing.of(position.price, atr)
-            sent.append(self._send(-position.size, exectype=bt.Order.StopTrail, trailamount=distance))
-        if protection.stop_loss is not None:
-            stop = position.price - side * protection.stop_loss.of(position.price, atr)
-            sent.append(self._send(-position.size, exectype=bt.Order.Stop, price=stop))
-        if protection.take_profit is not None:
-            limit = position.price + side * protection.take_profit.of(position.price, atr)
-            sent.append(self._send(-position.size, exectype=bt.Order.Limit, price=limit, oco=sent[0] if sent else None))
-        return [order for order in sent if order is not None]
-
-    def cancel(self, order: Order) -> None:
-        self._strategy.cancel(order)
-
-    def _send(self, size: float, **kind: Any) -> Order | None:
-        send = self._strategy.buy if size > 0 else self._strategy.sell
-        order: Order | None = send(data=self._data, size=abs(size), **kind)
-        return order
-
-
-def worth(strategy: bt.Strategy, data: Any) -> float:
-    """Return the exposure of one unit."""
-    return float(data.close[0] * strategy.broker.getcommissioninfo(data).p.mult)
-
-
-def exposure(strategy: bt.Strategy, lane: Lane) -> float:
-    """Return the exposure of a lane once its working order is filled."""
-    if not len(lane.data):
-        return 0.0
-    pending = lane.desk.working.executed.remsize if lane.desk.working is not None else 0.0  # type: ignore[attr-defined]
-    return abs(float(strategy.getposition(lane.data).size) + pending) * worth(strategy, lane.data)
-
-
-def _guard(data: Any, finished_after: float | None) -> BarGuard:
-    """Put a guard before a live feed; bars that are resampled or replayed are made of others and guarded at their source."""
-    guard = BarGuard(data, finished_after)
-    if data.islive() and not data.resampling and not data.replaying:
-        data.addfilter(guard)
+def _guard(data: Any, signal: ModelSignal | LineSignal) -> BarGuard:
+    """Return the guard of a feed; a live one without a guard gets one, where what it delivers is not yet made into other bars."""
+    source = source_of(data)
+    guard, rebuilt = guard_of(source), bool(source.resampling or source.replaying)
+    if guard is None:
+        guard = BarGuard(source)
+        if source.islive() and not rebuilt:
+            source.addfilter(guard)
+        elif source.islive():
+            warnings.warn(f"data {source._name!r}: nothing guards the bars that it is made of, so one at fault goes into the next. "
+                          "Call feed.addfilter(BarGuard) before the feed is resampled or replayed", TradingWarning, stacklevel=2)
+    if data is source and not rebuilt:
+        guard.finished_after, guard.daily = signal.finished_after, signal.daily
     return guard
 
 
@@ -232,10 +169,6 @@ def _closes_first(choice: tuple[Lane, Decision]) -> bool:
     """Sort closes before openings: what a close sets free can then be used, and a refused opening harms no close."""
     decision = choice[1]
     return decision.wanted != 0 and decision.wanted != -decision.held
-
-
-def _average_true_range(data: Any) -> Any:
-    return bt.indicators.SMA(bt.indicators.TrueRange(data, plot=False), period=ATR_BARS, plot=False)
 
 
 def _traded(datas: list[Any], names: str) -> list[Any]:

@@ -1,9 +1,10 @@
 """A broker on paper: orders end as a test says."""
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
+from strategy_plugin.orders import Desk
 from strategy_plugin.stops import Stops
 
 ENDS = ["Completed", "Canceled", "Expired", "Margin", "Rejected"]
@@ -36,6 +37,7 @@ class PaperVenue:
     wanted_units: float = 9.5
     cap: float = 1.0
     cancels_at_once: bool = True
+    gives_stops: bool = True
     orders: list[PaperOrder] = field(default_factory=list)
     cancels: list[PaperOrder] = field(default_factory=list)
     refs: Iterator[int] = field(default_factory=count)
@@ -50,7 +52,7 @@ class PaperVenue:
         return self._send(size, protective=False)
 
     def protect(self, protection: Stops) -> list[PaperOrder]:
-        return [self._send(-self.size, protective=True) for part in protection if part]
+        return [self._send(-self.size, protective=True) for part in protection if part and self.gives_stops]
 
     def _send(self, size: float, protective: bool) -> PaperOrder:
         order = PaperOrder(next(self.refs), size, protective)
@@ -65,8 +67,8 @@ class PaperVenue:
     def end(self, order: PaperOrder, status: str, share: float = 0.0) -> None:
         """End an order; a share of its size is filled before."""
         filled = order.size * (1.0 if status == "Completed" else share)
-        self.size = 0.0 if abs(self.size + filled) < 1e-9 else self.size + filled
-        order.size -= filled
+        self.size = round(self.size + filled, 9)
+        order.size = round(order.size - filled, 9)
         order.status = status
         if status == "Completed" and order.protective:
             for other in self.alive(protective=True):
@@ -74,3 +76,9 @@ class PaperVenue:
 
     def alive(self, protective: bool | None = None) -> list[PaperOrder]:
         return [order for order in self.orders if order.alive() and protective in (None, order.protective)]
+
+
+def ended(desk: Desk, venue: PaperVenue, status: str, share: float = 0.0) -> None:
+    """End the newest order and notify, as Backtrader does, with a copy."""
+    venue.end(venue.orders[-1], status, share)
+    desk.notice(replace(venue.orders[-1]))

@@ -13,8 +13,8 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 RANKS = {
     0: ("model", "model.baseline", "model.calibration", "model.faults", "model.files", "model.delay_lines", "model.intervals",
         "model.metrics", "model.process", "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock",
-        "strategy_plugin.decision",
-        "strategy_plugin.quality", "strategy_plugin.stops", "backtests", "backtests.bootstrap", "backtests.cluster",
+        "strategy_plugin.decision", "strategy_plugin.quality", "strategy_plugin.sizing", "strategy_plugin.stops",
+        "backtests", "backtests.bootstrap", "backtests.cluster",
         "backtests.direction_tests",
         "backtests.filters",
         "backtests.reliability", "backtests.round_trips", "backtests.sharpe"),
@@ -26,7 +26,7 @@ RANKS = {
     5: ("model.bars",),
     6: ("model.features", "model.sample", "strategy_plugin.guard"),
     7: ("model.command", "model.record", "model.windows", "strategy_plugin.buffer", "strategy_plugin.orders"),
-    8: ("model.checkpoint", "model.settings", "model.targets", "strategy_plugin.lane"),
+    8: ("model.checkpoint", "model.settings", "model.targets", "strategy_plugin.lane", "strategy_plugin.venue"),
     9: ("model.optimisation", "model.schedule", "strategy_plugin.analyzers", "strategy_plugin.journal", "backtests.fingerprint",
         "backtests.importance", "backtests.ledger", "backtests.thresholds"),
     10: ("model.training", "strategy_plugin.schedule"),
@@ -108,7 +108,7 @@ def test_a_package_knows_only_itself_and_those_before_it(package: str, known: tu
 
 
 HOSTED = {"strategy_plugin.indicator", "strategy_plugin.strategy", "strategy_plugin.analyzers", "strategy_plugin.sizers",
-          "backtests.simulation", "backtests.benchmark"}
+          "strategy_plugin.venue", "backtests.simulation", "backtests.benchmark"}
 
 
 def test_backtrader_is_imported_only_where_it_is_the_host() -> None:

@@ -93,15 +93,21 @@ def test_a_mistyped_ticker_is_answered_with_the_nearest(table: pd.DataFrame) -> 
     assert "no ticker 'AAB'" in said and "Did you mean" in said
 
 
+def test_a_ticker_is_refused_where_none_is_named() -> None:
+    assert "no ticker 'Z': neither a column nor a second header row names tickers. Leave `ticker` out" in refusal(DAILY, ticker="Z")
+
+
 REFUSED: list[tuple[pd.DataFrame, dict[str, Any], str]] = [
     (DAILY.drop(columns="close"), {}, "no 'close' column (found: date, open, high, low, volume)"),
     (DAILY[["date", "close"]], {}, "no 'open', 'high', 'low' columns (found: date, close)"),
     (DAILY.rename(columns={"close": "cloze"}), {}, "Did you mean 'cloze'? Map them: columns={'cloze': 'close'}"),
     (DAILY.rename(columns={"close": "Adj Close"}), {}, "Map them: columns={'name in the file': 'close'}"),
     (DAILY.drop(columns="date"), {}, "no 'date' column"),
+    (DAILY[["date", "volume"]], {}, "no 'open', 'high', 'low', 'close' columns (found: date, volume)"),
     (DAILY.assign(Close=1.0), {}, "2 columns mean 'close' and differ (close, Close)"),
-    (DAILY, {"columns": {"clsoe": "close"}}, "names 'clsoe', which is no column"),
+    (DAILY, {"columns": {"clsoe": "close"}}, "the DataFrame: `columns` names 'clsoe', which is no column"),
     (DAILY, {"columns": {"clsoe": "close"}}, "Did you mean 'close'?"),
+    (DAILY.rename(columns={"close": "settle"}), {"columns": {"setle": "close"}}, "the DataFrame: `columns` names 'setle'"),
     (DAILY, {"columns": {"close": "clsoe"}}, "the target must be one of date, time, open, high, low, close, volume"),
 ]
 

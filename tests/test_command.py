@@ -1,5 +1,6 @@
 """What all commands share: one clean message, distinct exit codes, one line a warning."""
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 import pytest
+from bar_files import DAILY, changed, csv_text, dated, market, saved, spelt
 from cyclopts import App, Parameter
 
 from model import BarsError, BarsWarning, CheckpointError, TrainingDiverged
@@ -180,6 +182,37 @@ def test_the_options_reach_the_reader_of_bars(tmp_path: Path, bars: pd.DataFrame
     assert read.attrs["instrument"] == "mine"
     assert read.attrs["stamp"] == "close"
     pd.testing.assert_frame_equal(read, bars, check_freq=False, check_index_type=False)
+
+
+TWO = pd.concat([DAILY.assign(symbol="AAA"), DAILY.assign(symbol="BBB")])
+REMEDIES = {
+    "ticker": (csv_text(TWO), "--ticker AAA"),
+    "columns": (csv_text(DAILY.rename(columns={"close": "Clos Value"})), "'--columns.Clos Value' close"),
+    "columns with a point": (csv_text(DAILY.rename(columns={"close": "cl.ose"})), """--columns '{"cl.ose": "close"}'"""),
+    "date_format": (csv_text(dated(market(pd.date_range("2015-01-01", periods=288, freq="h"), 100.0, 0.01, 2), "%m/%d/%Y %H:%M")),
+                    "--date-format '%d/%m/%Y %H:%M'"),
+    "decimal": (csv_text(spelt(DAILY, lambda price: f"{price:.3f}"[-7:].replace(".", ",")), sep=";"), "--decimal ,"),
+    "on_missing": (csv_text(changed(DAILY, 5, close="")), "--on-missing drop"),
+    "adjust": (csv_text(DAILY.assign(adj_close=DAILY["close"] / 2)), "--adjust"),
+}
+
+
+@pytest.mark.parametrize("text, flag", REMEDIES.values(), ids=REMEDIES)
+def test_the_remedy_that_a_command_prints_is_a_flag_that_works(
+        text: str, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = f"--data={saved(tmp_path, text)}"
+    app = App(name="command")
+
+    @app.default
+    def command(*, options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions()) -> None:
+        options.read()
+
+    with pytest.raises(SystemExit):
+        run(app, [path])
+    assert flag in capsys.readouterr().err
+    with pytest.raises(SystemExit) as left:
+        run(app, [path, *shlex.split(flag)])
+    assert left.value.code == 0
 
 
 def test_a_stated_number_of_bars_per_year_goes_before_the_stamps() -> None:

@@ -65,6 +65,21 @@ def test_the_hosts_time_of_day_on_daily_bars_means_nothing(
     assert np.abs(values[149:] - checkpoint.probabilities(bars)).max() < 1e-6
 
 
+@pytest.mark.parametrize("zone, shifts", [
+    ("Asia/Tokyo", True), ("Europe/Berlin", True), ("America/New_York", False), ("UTC", False)])
+def test_dates_that_the_host_would_move_to_the_day_before_are_refused(
+    bars: pd.DataFrame, checkpoint: Checkpoint, checkpoint_path: str, zone: str, shifts: bool,
+) -> None:
+    aware = feed(bars.tz_localize(zone))
+    if shifts:
+        words = f"data 'data' has dates in {zone}, of which .*: 2020-01-01 becomes 2019-12-31. Give the DataFrame with tz_localize"
+        with pytest.raises(CheckpointError, match=words):
+            shown(host(aware), checkpoint_path)
+    else:
+        values = series(shown(host(aware), checkpoint_path).values, 400)
+        assert np.abs(values[149:] - checkpoint.probabilities(bars)).max() < 1e-6
+
+
 @pytest.mark.parametrize("runonce", [True, False])
 def test_bars_of_another_interval_are_refused(checkpoint_path: str, runonce: bool) -> None:
     hourly = host(feed(random_bars(200, freq="h"), name="hourly"), runonce=runonce)

@@ -59,8 +59,11 @@ def test_a_change_of_spacing_is_found_at_its_bar() -> None:
     assert change is not None and (change.position, change.before, change.after) == (500, pd.Timedelta("1D"), pd.Timedelta("1h"))
 
 
-@pytest.mark.parametrize("span, words", [("1D", "1 day"), ("7D", "7 days"), ("5min", "5 minutes"), ("1h", "1 hour"),
-                                         ("30s", "30 seconds"),
-                                         ("31411D", "86 years"), ("36h", "1.5 days")])
+@pytest.mark.parametrize("span, words", [
+    ("1D", "1 day"), ("7D", "7 days"), ("364D", "364 days"), ("31411D", "86 years"), ("36h", "36 hours"), ("1h", "1 hour"),
+    ("240min", "4 hours"), ("90min", "90 minutes"), ("100min", "1 hour 40 minutes"), ("101min", "1 hour 41 minutes"),
+    ("195min", "3 hours 15 minutes"), ("1441min", "1 day 1 minute"), ("1049h", "43 days 17 hours"), ("1min", "1 minute"),
+    ("5min", "5 minutes"), ("5s", "5 seconds"), ("30s", "30 seconds"), ("125s", "2 minutes 5 seconds"), ("250ms", "0.25 seconds"),
+])
 def test_spans_are_spoken(span: str, words: str) -> None:
     assert spoken(pd.Timedelta(span)) == words

@@ -1,6 +1,5 @@
 """Live: whatever the feed does, decisions on clean bars are those of the backtest, and none becomes an order too early."""
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -190,59 +189,3 @@ def test_a_backtest_does_not_look_at_the_folder_again(tmp_path: Path) -> None:
     strategy = traded(host(feed(BARS), live=True), checkpoint=str(tmp_path), **RULES)
     (tmp_path / "b.ckpt").write_bytes(b"x")
     assert len(strategy.lanes[0].indicator.schedule.checkpoints) == 1
-
-
-class ToldLive(type(live([]))):  # type: ignore[misc]
-    """A live feed that brings its probabilities along: many runs in little time."""
-
-    lines = ("probability",)
-
-    def _show(self, tick: Tick) -> bool:
-        self.lines.probability[0] = 0.5 + 0.4 * np.sin(tick.stamp.day_of_year) if tick.stamp is not pd.NaT else 0.9
-        return super()._show(tick)
-
-
-FEW = TICKS[:40]
-SPOILT: dict[str, Callable[[int], list[Event]]] = {kind: noise for kind, (_, noise) in NOISE.items() if kind != "a reconnection"}
-SPOILT |= {
-    "a negative price": lambda at: [changed(TICKS[at + 1], open=-1.0)],
-    "a low above the close": lambda at: [changed(TICKS[at + 1], low=TICKS[at + 1].high, open=TICKS[at + 1].high)],
-    "a hundredth of the price": lambda at: [Tick(TICKS[at + 1].stamp, *(price / 100 for price in TICKS[at + 1][1:]))],
-    "a shuffled past": lambda at: TICKS[at::-2],
-}
-
-
-def account(events: list[Event]) -> Watched:
-    return traded(host(ToldLive(dataname=["LIVE", *events], name="live")), enter=0.55, exit=0.5, allow_short=True, stop_loss="4%")
-
-
-@cache
-def clean_account() -> Watched:
-    return account(list(FEW))
-
-
-def accounts_agree(places: list[tuple[int, str]]) -> None:
-    clean = clean_account()
-    events: list[Event] = []
-    for at, tick in enumerate(FEW):
-        events += [tick, *(event for place, kind in places if place == at for event in SPOILT[kind](at))]
-    strategy = account(events)
-    assert strategy.fills == clean.fills and len(clean.fills["live"]) > 5
-    assert strategy.broker.getvalue() == clean.broker.getvalue() and strategy.broker.getcash() == clean.broker.getcash()
-    kept_out = sum(event is not None for at, kind in places for event in SPOILT[kind](at))
-    assert sum(strategy.lanes[0].guard.counts.values()) == kept_out
-
-
-@pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(6, 38), st.sampled_from(sorted(SPOILT))), min_size=1, max_size=30))
-def test_no_spoilt_bar_reaches_the_account_and_each_is_counted(places: list[tuple[int, str]]) -> None:
-    accounts_agree(sorted(places))
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
-@settings(max_examples=10_000, deadline=None)
-@given(st.lists(st.tuples(st.integers(6, 38), st.sampled_from(sorted(SPOILT))), min_size=1, max_size=30))
-def test_no_spoilt_bar_of_ten_thousand_sequences_reaches_the_account(places: list[tuple[int, str]]) -> None:
-    accounts_agree(sorted(places))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from paper import ENDS, EQUITY, PaperOrder, PaperVenue
+from paper import ENDS, EQUITY, PaperOrder, PaperVenue, ended
 
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.orders import Desk, Rules, direction
@@ -22,13 +22,10 @@ def venue() -> PaperVenue:
 
 @pytest.fixture
 def desk(venue: PaperVenue) -> Desk:
-    return Desk(venue, Rules(retries=2, patience=3))  # type: ignore[arg-type]
-
-
-def ended(desk: Desk, venue: PaperVenue, status: str, share: float = 0.0) -> None:
-    """End the newest order and notify, as Backtrader does, with a copy."""
-    venue.end(venue.orders[-1], status, share)
-    desk.notice(replace(venue.orders[-1]))
+    """A desk that began without a position."""
+    begun = Desk(venue, Rules(retries=2, patience=3))  # type: ignore[arg-type]
+    begun.move(0)
+    return begun
 
 
 def test_a_target_becomes_one_order_and_waits_for_its_fill(desk: Desk, venue: PaperVenue) -> None:
@@ -104,7 +101,7 @@ def test_an_opening_refused_too_often_waits_for_a_new_signal(desk: Desk, venue: 
 
 def test_refusals_of_a_close_do_not_count_against_the_opening_after_it(desk: Desk, venue: PaperVenue) -> None:
     venue.size = 9.5
-    for _ in range(5):
+    for _ in range(2):
         desk.move(0)
         ended(desk, venue, "Margin")
     venue.size = 0.0
@@ -113,11 +110,13 @@ def test_refusals_of_a_close_do_not_count_against_the_opening_after_it(desk: Des
     assert desk.move(1) == "+9.5" and not desk.counts["given up"]
 
 
-def test_a_close_is_tried_again_on_every_bar(desk: Desk, venue: PaperVenue) -> None:
+def test_a_close_is_tried_again_on_every_bar_and_said_when_it_keeps_being_refused(desk: Desk, venue: PaperVenue) -> None:
     venue.size = 9.5
-    for _ in range(10):
-        assert desk.move(0) == "-9.5"
-        ended(desk, venue, "Rejected")
+    with pytest.warns(TradingWarning, match=r"3 orders in a row were refused \(rejected\); the position cannot be closed") as said:
+        for _ in range(10):
+            assert desk.move(0) == "-9.5"
+            ended(desk, venue, "Rejected")
+    assert len(said) == 1 and desk.counts["rejected"] == 10
 
 
 @pytest.mark.parametrize("units, sent", [(20.0, "+10"), (20.5, "+10.5"), (9.0, "+9")])
@@ -149,47 +148,6 @@ def test_an_order_left_at_the_end_is_counted(desk: Desk, venue: PaperVenue) -> N
     assert desk.close_books() is False
 
 
-@pytest.fixture
-def guarded(venue: PaperVenue) -> Desk:
-    """A desk whose long position has been filled and protected."""
-    desk = Desk(venue, Rules(stops=PROTECTED))  # type: ignore[arg-type]
-    desk.move(1)
-    ended(desk, venue, "Completed")
-    assert desk.move(1) == "protected"
-    return desk
-
-
-def test_a_position_is_protected_by_a_pair(guarded: Desk, venue: PaperVenue) -> None:
-    assert [order.size for order in venue.alive()] == [-9.5, -9.5]
-    assert guarded.move(1) == ""
-
-
-def test_a_signal_exit_cancels_the_pair_first(guarded: Desk, venue: PaperVenue) -> None:
-    assert guarded.move(0) == "-9.5"
-    assert len(venue.alive()) == 1 and guarded.counts["canceled"] == 2
-
-
-def test_a_signal_exit_waits_until_the_pair_is_gone(guarded: Desk, venue: PaperVenue) -> None:
-    venue.cancels_at_once = False
-    assert guarded.move(0) == "waiting"
-    for order in venue.alive():
-        venue.end(order, "Canceled", share=0.0)
-    assert guarded.move(0) == "-9.5"
-
-
-def test_after_a_stop_the_direction_waits_for_a_new_signal(guarded: Desk, venue: PaperVenue) -> None:
-    ended(guarded, venue, "Completed")
-    assert [guarded.move(1), guarded.move(1)] == ["", ""] and guarded.counts["stopped out"] == 1
-    guarded.move(0)
-    assert guarded.move(1) == "+9.5"
-
-
-def test_after_a_stop_silence_is_no_new_signal(guarded: Desk, venue: PaperVenue) -> None:
-    ended(guarded, venue, "Completed")
-    assert [guarded.move(1), guarded.move(0, heard=False), guarded.move(1)] == ["", "", ""]
-    assert [guarded.move(0, heard=True), guarded.move(1)] == ["", "+9.5"]
-
-
 def test_what_rounding_leaves_of_a_position_is_no_position(desk: Desk, venue: PaperVenue) -> None:
     venue.size = 1e-15
     assert desk.held == 0 and desk.move(0) == "" and desk.move(1) == "+9.5"
@@ -207,23 +165,6 @@ def test_every_order_sent_is_counted(desk: Desk, venue: PaperVenue) -> None:
     assert desk.counts["sent"] == desk.counts["completed"] == 3
 
 
-def test_a_cancelled_pair_is_no_stop(guarded: Desk, venue: PaperVenue) -> None:
-    guarded.move(0)
-    ended(guarded, venue, "Completed")
-    assert guarded.counts["stopped out"] == 0 and guarded.move(1) == "+9.5"
-
-
-def test_after_a_stop_the_other_direction_is_free(guarded: Desk, venue: PaperVenue) -> None:
-    ended(guarded, venue, "Completed")
-    assert guarded.move(-1) == "-9.5"
-
-
-def test_a_pair_that_was_refused_is_placed_again(guarded: Desk, venue: PaperVenue) -> None:
-    for order in venue.alive():
-        order.status = "Rejected"
-    assert guarded.move(1) == "protected"
-
-
 class Broker(RuleBasedStateMachine):
     """A broker that fills in parts, refuses, cancels late, forgets to notify and notifies twice, while prices jump."""
 
@@ -231,6 +172,7 @@ class Broker(RuleBasedStateMachine):
         super().__init__()
         self.venue = PaperVenue()
         self.desk = Desk(self.venue, Rules(retries=2, patience=3, stops=PROTECTED))  # type: ignore[arg-type]
+        self.desk.move(0)
         self.sent = 0
 
     @rule(signal=st.sampled_from([-1, 0, 1]), price=st.floats(20, 500), units=st.sampled_from([0.0, 0.3, 9.5, 1e6, float("nan")]))
@@ -243,6 +185,12 @@ class Broker(RuleBasedStateMachine):
         for order in opened:
             after = abs(self.venue.size + order.size)
             assert after <= abs(self.venue.size) or after * price <= self.venue.cap * EQUITY * (1 + 1e-9)
+        for order in self.venue.alive(protective=True):
+            assert order in self.venue.cancels or order.size == -self.venue.size
+
+    @rule(size=st.sampled_from([0.0, 4.0, -4.0]))
+    def somebody_else_trades(self, size: float) -> None:
+        self.venue.size = size
 
     @precondition(lambda self: self.venue.alive())
     @rule(data=st.data(), status=st.sampled_from([*ENDS, "Partial"]), share=st.sampled_from([0.0, 0.4]), notices=st.integers(0, 2))

@@ -9,7 +9,7 @@ from folds import save
 from makers import random_checkpoint
 from rich.console import Console
 
-from backtests.results import FILES, Settings, evaluate, interval_words, summary, write_results
+from backtests.results import FILES, Settings, evaluate, summary, write_results
 from backtests.simulation import Account, Costs
 from backtests.tables import tables
 from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
@@ -127,14 +127,6 @@ def test_the_tables_fit_eighty_columns(gap):
     text = console.file.getvalue()
     assert "no model" in text and "…" not in text
     assert max(map(len, text.splitlines())) <= 80
-
-
-@pytest.mark.parametrize("interval, words", [
-    ("1D", "1 day"), ("7D", "7 days"), ("1h", "1 hour"), ("240min", "4 hours"), ("90min", "90 minutes"), ("1min", "1 minute"),
-    ("5s", "5 seconds"),
-])
-def test_intervals_are_said_in_words(interval, words):
-    assert interval_words(pd.Timedelta(interval)) == words
 
 
 def test_the_picture_is_a_png(folder):

@@ -133,6 +133,15 @@ def test_a_file_taken_away_leaves_the_schedule(folder: Path) -> None:
     assert schedule.refresh() is True and len(schedule.checkpoints) == 2
 
 
+def test_a_folder_that_is_emptied_leaves_the_old_ones_in_force(folder: Path) -> None:
+    schedule = Schedule(str(folder))
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.warns(TradingWarning, match="holds no .ckpt file any more, the old ones stay in force"):
+        assert schedule.refresh() is False
+    assert len(schedule.checkpoints) == 3 and schedule.refresh() is False
+
+
 def test_hidden_files_are_nobodys_checkpoint(folder: Path) -> None:
     (folder / ".half-written.ckpt").write_bytes(b"nothing")
     assert len(Schedule(str(folder)).checkpoints) == 3

@@ -36,7 +36,7 @@ def bought(price: float, *, sizer: Any = EquityShare, feeds: int = 1, **params: 
     (60_000.0, {}, 9_500 / 60_000),
     (60_000.0, {"fractional": False}, 0.0),
     (3_000.0, {"fractional": False}, 3.0),
-    (float("nan"), {}, 0.0),
+    (float("nan"), {}, 0.0), (0.0, {}, 0.0), (-20.0, {}, 0.0),
 ])
 def test_equity_share_buys_its_share_of_the_equity(price: float, params: dict[str, Any], units: float) -> None:
     assert bought(price, **params) == pytest.approx(units)
@@ -110,3 +110,21 @@ def test_volatility_target_holds_less_of_what_varies_more(move: float, params: d
 def test_a_volatility_target_without_meaning_is_refused(params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="`volatility` must be above 0 and `window` at least 2, got volatility="):
         bought(100.0, sizer=VolatilityTarget, **params)
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan")])
+def test_a_volatility_that_cannot_be_told_is_no_size(price: float) -> None:
+    bars = varying(0.02)
+    bars.iloc[25] = price
+    cerebro = host(feed(bars))
+    cerebro.addsizer(VolatilityTarget)
+    cerebro.addstrategy(BuysLater)
+    assert cerebro.run()[0].asked == [0.0, 0.0]
+
+
+def test_a_window_longer_than_what_the_host_keeps_is_refused() -> None:
+    cerebro = host(feed(varying(0.02)), exactbars=1)
+    cerebro.addsizer(VolatilityTarget)
+    cerebro.addstrategy(BuysLater)
+    with pytest.raises(ValueError, match="`window` must be below the bars that the host keeps, got 20 and 1. Leave exactbars=1"):
+        cerebro.run()

@@ -1,7 +1,9 @@
 """The words of a stop, and the distance they mean."""
+import math
+
 import pytest
 
-from strategy_plugin.stops import Distance, stops
+from strategy_plugin.stops import AverageTrueRange, Distance, stops
 
 
 @pytest.mark.parametrize("words, distance", [("3%", 3.0), ("0.5 %", 0.5), ("2atr", 8.0), ("1.5 atr", 6.0)])
@@ -22,5 +24,14 @@ def test_a_trailing_stop_beside_a_stop_loss_is_refused() -> None:
 
 
 def test_nothing_asked_for_is_no_protection() -> None:
-    assert not any(stops()) and not stops().needs_atr
-    assert stops(trailing="2atr").needs_atr and stops(trailing="2atr").trailing == Distance(2.0, "atr")
+    assert not any(stops()) and stops(trailing="2atr").trailing == Distance(2.0, "atr")
+
+
+def test_the_average_true_range_is_that_of_fourteen_bars_with_a_close_before_them() -> None:
+    ranges = AverageTrueRange()
+    for number in range(14):
+        ranges.update(high=103.0 + number, low=101.0, close=100.0)
+    assert math.isnan(ranges.value)
+    for _ in range(14):
+        ranges.update(high=104.0, low=101.0, close=100.0)
+    assert ranges.value == 4.0

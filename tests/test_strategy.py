@@ -196,6 +196,41 @@ def test_a_stop_in_true_ranges_uses_the_mean_of_fourteen_bars() -> None:
     assert [(fill.bar, fill.price) for fill in strategy.fills["told"]] == [(17, 100.0), (22, 95.0)]
 
 
+def test_a_stop_in_true_ranges_waits_for_fourteen_of_them_and_that_is_said() -> None:
+    with pytest.warns(TradingWarning, match="there is no price for one; the position is without its stops"):
+        strategy = told([0.9] * 20, opens=[100.0, 102.0] * 8 + [95.0] * 4, stop_loss="2atr")
+    assert [fill.bar for fill in strategy.fills["told"]] == [2, 17] and strategy.refusals()["told"]["unprotected"] == 13
+
+
+def test_a_bar_at_fault_leaves_no_position_without_its_stop() -> None:
+    opens = [100.0, 102.0] * 8 + [float("nan"), 100.0, 102.0, 95.0, 95.0]
+    strategy = told([0.5] * 17 + [0.9] * 4, opens=opens, stop_loss="2atr")
+    assert [(fill.bar, fill.price) for fill in strategy.fills["told"]] == [(19, 102.0), (20, 95.0)]
+
+
+def test_of_a_pair_that_fills_in_parts_nothing_stays_unprotected() -> None:
+    prices, times = [100.0] * 4 + [104.0] * 2 + [90.0] * 6, pd.date_range("2024-01-01", periods=12, freq="D")
+    columns = dict.fromkeys(("open", "high", "low", "close"), prices) | {"volume": 1e6, "probability": 0.9}
+    cerebro = host(ProbabilityFeed(dataname=pd.DataFrame(columns, index=times), name="told"), commission=0.0)
+    cerebro.broker.set_filler(bt.fillers.FixedSize(size=30))
+    strategy = traded(cerebro, enter=0.6, exit=0.5, stop_loss="3%", take_profit="3%")
+    assert strategy.position.size == 0 and strategy.fills["told"][-1].bar == 9
+    assert strategy.refusals()["told"]["stopped out"] == 1
+
+
+@pytest.mark.parametrize("probability", [55.0, -0.1, float("inf")])
+def test_a_probability_that_is_none_is_refused(probability: float) -> None:
+    with pytest.raises(ValueError, match=f"between 0 and 1 or be nan, got {probability} at 2024-01-02 00:00:00. Give shares"):
+        told([0.5, probability, 0.5])
+
+
+@pytest.mark.parametrize("price", [0.0, -20.0, float("nan")])
+def test_a_bar_whose_close_is_no_price_orders_nothing(price: float) -> None:
+    with pytest.warns(TradingWarning, match=r"the sizer gave no units for direction \+1"):
+        strategy = told([0.5, 0.9, 0.9, 0.9], opens=[100.0, price, 100.0, 100.0])
+    assert [(fill.bar, fill.size) for fill in strategy.fills["told"]] == [(4, 95.0)]
+
+
 def test_params_are_scalars_and_strings() -> None:
     params = told([0.5]).p._getkwargs()
     assert len(params) > 10 and all(isinstance(value, (str, int, float, type(None))) for value in params.values())

@@ -144,7 +144,7 @@ def labels_up(bars: pd.DataFrame, checkpoint: Checkpoint, last: int) -> bool:
 
 
 def test_too_few_bars_are_refused_with_the_number_needed(bars: pd.DataFrame) -> None:
-    with pytest.raises(BarsError, match=r"has 200 bars; at least 244 are needed \(for a training part of one batch of 64 windows"):
+    with pytest.raises(BarsError, match=r"200 bars; at least 244 are needed \(for a training part of one batch of 64 windows"):
         fit(bars.iloc[:200], TrainConfig())
 
 

@@ -1,0 +1,29 @@
+"""The arithmetic of size: units for a share of the account, and the room under a cap on exposure. Pure functions."""
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def units_of(share: float, *, equity: float, traded: int, worth: float, fractional: bool) -> float:
+    """Return the units that an even part of a share of the equity buys; 0 where a figure is missing or makes no sense."""
+    if not worth > 0:
+        return 0.0
+    units = share * equity / traded / worth
+    if not 0 < units < math.inf:
+        return 0.0
+    return units if fractional else float(math.floor(units))
+
+
+def varying_share(share: float, volatility: float, closes: Sequence[float]) -> float:
+    """Return at most `share`, less where the closes vary by more than `volatility` a bar; 0 where that cannot be told."""
+    prices = np.array(closes, dtype=np.float64)
+    if not ((prices > 0) & np.isfinite(prices)).all():
+        return 0.0
+    varies = float(np.std(np.diff(np.log(prices))))
+    return min(share, volatility / varies) if varies > 0 else share
+
+
+def room_of(cap: float, *, equity: float, others: float, worth: float) -> float:
+    """Return the units that a cap on exposure over equity leaves, where other positions have theirs."""
+    return max(0.0, (cap * equity - others) / worth) if worth > 0 else 0.0
