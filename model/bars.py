@@ -23,7 +23,7 @@ from model.repairs import (
     judge_repeated, judge_spacing,
 )
 from model.stamps import NOT_A_TIME, Times, read_stamps
-from model.suspicions import opens_and_closes_swapped, suspect
+from model.suspicions import highs_and_lows_elsewhere, opens_and_closes_swapped, suspect
 from model.zones import settled
 
 __all__ = [
@@ -151,9 +151,18 @@ def _judged_rows(named: NamedCells, findings: Findings, *, timezone: str | None,
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)
     judge_spacing(rows, findings)
-    if named.headerless and not findings.faults and opens_and_closes_swapped(rows):
-        findings.fault("no header row, and the second column looks like the close, the fifth like the open. Add a header line.")
+    if named.headerless:
+        _judge_order(rows, findings)
     return rows, zone
+
+
+def _judge_order(rows: pd.DataFrame, findings: Findings) -> None:
+    """Refuse columns that have no names and do not look like open, high, low and close, in this order."""
+    if highs_and_lows_elsewhere(rows):
+        findings.fault("no header row, and most highs are not the highest of their row, or lows the lowest: the order is not date, "
+                       "open, high, low, close. Add a header line.")
+    elif not findings.faults and opens_and_closes_swapped(rows):
+        findings.fault("no header row, and the second column looks like the close, the fifth like the open. Add a header line.")
 
 
 def _stamps(named: NamedCells, timezone: str | None, date_format: str | None, findings: Findings) -> tuple[Times, str | None]:

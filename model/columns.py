@@ -87,7 +87,8 @@ def name_columns(table: Table, mapping: Mapping[str, str] | None, ticker: str | 
                        Setting("ticker"), " out; ", Setting("instrument", ticker), " names what the bars are of.")
     promised = set((mapping or {}).values())
     _require_columns([name for name in ("date", *PRICES) if name not in positions.keys() | promised], fields, table, findings)
-    cells = {meaning: table.columns[position] for meaning, position in positions.items() if meaning != "ticker"}
+    cells = {meaning: table.columns[position].rename(fields[position])
+             for meaning, position in positions.items() if meaning != "ticker"}
     price = fields[positions["close"]] if "close" in positions else None
     investing = plain_name(price) == "price" and any(plain_name(field) == "change" for field in fields)
     return NamedCells(cells, table.places, found, investing, bool(table.headerless))
@@ -106,7 +107,7 @@ def _fields_and_tickers(names: Sequence[Levels]) -> tuple[list[str | None], list
 
 def _field_of(levels: Levels, field_row: int) -> str:
     """Return the level that names the field; the index column carries the names of the header rows instead."""
-    dates = [name for name in levels if MEANINGS.get(plain_name(name)) == "date" and name]
+    dates = [name for name in levels if MEANINGS.get(plain_name(name)) == "date" and plain_name(name)]
     if len(levels) > 1 and (dates or {plain_name(name) for name in levels} <= {"price", "ticker", "attributes", "symbols", ""}):
         return dates[0] if dates else "date"
     return levels[field_row] or next((name for name in levels if name), "")
@@ -120,8 +121,12 @@ def _ticker_of(levels: Levels, field_row: int) -> str:
 
 def _one_ticker(fields: list[str | None], tickers: list[str], ticker: str | None,
                 findings: Findings) -> tuple[list[str | None], str | None]:
-    """Keep the columns of one ticker: the only one, or the one asked for."""
-    several = sorted({name for name, field in zip(tickers, fields) if name and MEANINGS.get(plain_name(field)) in COLUMNS})
+    """Keep the columns of one ticker: the only one, or the one asked for; names that stand over no price are units."""
+    named = {meaning: {name for name, field in zip(tickers, fields) if name and MEANINGS.get(plain_name(field)) == meaning}
+             for meaning in COLUMNS}
+    several = sorted(set().union(*(named[meaning] for meaning in PRICES)))
+    if named["volume"] - set(several):
+        return fields, None
     chosen = _choose(several, ticker, "the header", findings) if several else None
     return [field if name in ("", chosen) else None for field, name in zip(fields, tickers)], chosen
 

@@ -24,7 +24,7 @@ BINARIES = {
     b"PK": "a damaged zip archive, or an Excel workbook", b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls)", b"%PDF": "a PDF",
     b"\x89HDF": "an HDF5 file", b"SQLite": "an SQLite database", b"ARROW1": "an Arrow (Feather) file",
     b"\x80\x03": "a Python pickle", b"\x80\x04": "a Python pickle", b"\x80\x05": "a Python pickle",
-    b"\x89PNG": "a picture", b"{\\rtf": "a rich text document",
+    b"\x89PNG": "a picture", b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive", b"{\\rtf": "a rich text document",
 }
 BOMS = {
     b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32",
@@ -33,11 +33,12 @@ BOMS = {
 MARKUP = {
     "a web page (HTML)": r"(?i)<!doctype|<html|<head|<body|<table|<div", "XML": r"<\?xml", "JSON": r"[{\[]\s*([\"{\[\]}]|-?[0-9])",
 }
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
 SAVE_AS_CSV = "Save it as 'CSV UTF-8'."
 
 
 def table_of(source: object, known: Collection[str] = ()) -> tuple[Table, Findings]:
-    """Return the cells of a DataFrame, or of a CSV (plain, gzip, bz2, xz, zip) or Parquet file, and what is wrong with them.
+    """Return the cells of a DataFrame, or of a CSV (plain, gzip, bz2, xz, zstd, zip) or Parquet file, and what is wrong with them.
 
     known: names that the user maps.
     """
@@ -47,7 +48,9 @@ def table_of(source: object, known: Collection[str] = ()) -> tuple[Table, Findin
         return _frame_table(source, findings := Findings("the DataFrame")), findings
     if not isinstance(source, str | Path):
         raise BarsError(f"`source` must be a path or a DataFrame, got {type(source).__name__}. Pass read_bars('bars.csv').")
-    findings = Findings(str(source))
+    findings = Findings(str(source) or "''")
+    if re.match(r"[a-z][a-z0-9+.-]+://", findings.source):
+        findings.refuse("this is an address, not a file. Download it and name the file.")
     data = _unwrapped(_bytes_of(Path(source).expanduser(), findings), findings)
     if data.startswith(b"PAR1"):
         return _frame_table(_parquet(data, findings), findings), findings
@@ -71,8 +74,8 @@ def _similar_file(path: Path) -> str:
 
 
 def _unwrapped(data: bytes, findings: Findings) -> bytes:
-    """Return the bytes inside gzip, bz2, xz or a zip of one file; refuse what is empty."""
-    openers = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
+    """Return the bytes inside gzip, bz2, xz, zstd or a zip of one file; refuse what is empty."""
+    openers = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress, ZSTANDARD: _decompress_zstd}
     opener = next((opener for magic, opener in openers.items() if data.startswith(magic)), None)
     try:
         if opener:
@@ -86,12 +89,16 @@ def _unwrapped(data: bytes, findings: Findings) -> bytes:
     return data
 
 
+def _decompress_zstd(data: bytes) -> bytes:
+    return bytes(pyarrow.CompressedInputStream(pyarrow.BufferReader(data), "zstd").read())
+
+
 def _unzipped(data: bytes, findings: Findings) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
-            if any(name == "[Content_Types].xml" or name.startswith(("xl/", "_rels/")) for name in names):
-                findings.refuse(f"this is an Excel workbook (.xlsx), not CSV. {SAVE_AS_CSV}")
+            names = [name for name in archive.namelist() if not re.search(r"/$|^__MACOSX|(^|/)\.", name)]
+            if any(name in ("[Content_Types].xml", "mimetype") or name.startswith(("xl/", "_rels/")) for name in names):
+                findings.refuse(f"this is an Excel workbook (.xlsx) or another office document, not CSV. {SAVE_AS_CSV}")
             if len(names) == 1:
                 return _unwrapped(archive.read(names[0]), findings)
             findings.refuse(f"a zip archive of {count(len(names), 'file')} ({', '.join(names[:5])}). Unpack it and name one.")

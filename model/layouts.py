@@ -19,7 +19,7 @@ from model.faults import Findings, count
 
 DELIMITERS = "\t;|, "  # the commoner a comma's other uses, the later it is tried
 HEAD_LINES = 200
-BLANKS = ' \t,;|"\u00a0'  # a line of nothing else is a blank one
+BLANKS = ' \t,;|"\u00a0-+='  # a line of nothing else is a blank one, or a rule
 Lines = NDArray[np.int64]  # the physical line of each row
 NUMBER = r"[+-]?[$\u20ac\u00a3\u00a5]?\s*[+-]?[0-9][0-9.,' \u00a0]*(?:[eE][+-]?[0-9]+)?[KMBTkmbt%]?|[+-]?\.[0-9]+"
 DATE = r"(?=.*[0-9]{2})[0-9A-Za-z]{1,9}[-/., ]+[0-9A-Za-z]{1,9}[-/.,: ]+[0-9].*"
@@ -46,7 +46,7 @@ def csv_table(text: str, known: Collection[str], findings: Findings) -> Table:
     numbers = [number for number, line in enumerate(lines, 1) if line.strip(BLANKS) and not _is_comment(line)]
     if numbers and re.fullmatch(r'(?i)"?sep=.?"?', lines[numbers[0] - 1].strip()):
         numbers = numbers[1:]
-    kept = [lines[number - 1] for number in numbers]
+    kept = _unframed([lines[number - 1] for number in numbers])
     layout = _layout(kept, _comment_above(lines, numbers), known, findings)
     body, places = kept[layout.n_above:], np.array(numbers[layout.n_above:], dtype=np.int64)
     if not body:
@@ -65,6 +65,13 @@ def _comment_above(lines: Sequence[str], numbers: Sequence[int]) -> str:
     """Return the comment right above the data: it may be the header."""
     above = lines[numbers[0] - 2] if numbers and numbers[0] > 1 else ""
     return above.lstrip("#/ ") if _is_comment(above) else ""
+
+
+def _unframed(lines: list[str]) -> list[str]:
+    """Return the lines of a table drawn with bars, "| date | open |", without the outer ones."""
+    bare = [line.strip() for line in lines]
+    framed = all(len(line) > 2 and line[0] == line[-1] == "|" for line in bare)
+    return [line[1:-1] for line in bare] if framed else lines
 
 
 def _is_comment(line: str) -> bool:
@@ -175,7 +182,7 @@ def _without_open_quotes(body: list[str], places: Lines, findings: Findings) -> 
 
 def _of_one_width(body: list[str], places: Lines, layout: Layout, findings: Findings) -> tuple[list[str], Lines]:
     """Keep the lines of as many fields as there are names, and say which are not."""
-    widths = np.array([len(_fields(line, layout.delimiter)) for line in body], dtype=np.int64)
+    widths = np.array([_width(line, layout.delimiter) for line in body], dtype=np.int64)
     wrong = widths != len(layout.names)
     if wrong.any():
         first = int(wrong.argmax())
@@ -183,6 +190,13 @@ def _of_one_width(body: list[str], places: Lines, layout: Layout, findings: Find
                        f"({count(int(wrong.sum()), 'line')} of other width): {body[first][:60]!r}. "
                        "Thousands separators without quotes, a cut or a joined line?")
     return _kept(~wrong, body, places, findings)
+
+
+def _width(line: str, delimiter: str) -> int:
+    try:
+        return len(_fields(line, delimiter))
+    except csv.Error:  # a field longer than 128 KiB
+        return line.count(delimiter) + 1
 
 
 def _kept(rows: NDArray[np.bool_], body: list[str], places: Lines, findings: Findings) -> tuple[list[str], Lines]:

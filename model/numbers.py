@@ -27,7 +27,7 @@ Reading = Callable[[pd.Series], pd.Series]
 def text(cells: pd.Series) -> pd.Series:
     """Return the cells as text without outer blanks and quotes; a missing cell is the empty text."""
     if not (is_string_dtype(cells.dtype) and cells.dtype != object):
-        cells = pd.Series([_word(cell) for cell in cells], index=cells.index, dtype="str")
+        cells = pd.Series([_word(cell) for cell in cells], index=cells.index, dtype="str", name=cells.name)
     return cells.fillna("").str.strip(" \t\u00a0\u202f\ufeff'\"")
 
 

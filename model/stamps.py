@@ -31,6 +31,7 @@ EPOCHS = (("s", 1e8), ("ms", 1e11), ("us", 1e14), ("ns", 1e17))
 LARGEST = 40
 FOREIGN_EPOCHS = ((1.16e17, 1.4e17), (6.2e17, 6.7e17))  # 1968 to 2045 in Windows file times, 1965 to 2123 in .NET ticks
 
+ZONE_NAME = r":[0-9]{2}\S*\s*\[?(?![AP]M$)[A-Z][A-Za-z]+(?:/[A-Za-z_]+)*\]?$"  # 10:00 EST, 10:00 US/Eastern
 NOT_A_TIME = np.datetime64("NaT", "ns")
 
 Times = NDArray[np.datetime64]
@@ -58,13 +59,20 @@ def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, d
         stamps = _typed(pd.DatetimeIndex(dates))
         _report(text(dates.astype(str)), np.isnat(stamps.wall), places, None, findings)
         return stamps
-    words = text(dates).str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)
+    words = text(_as_whole(dates)).str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)
     said = np.zeros(len(words), dtype=bool)  # rows whose stamps are not read for a reason that is a fault already
     if clocks is not None:
         words, said = with_clocks(words, text(clocks), places, findings)
     stamps = _with_format(words, date_format, findings) if date_format else _understood(words, said, places, findings)
     _report(words, np.isnat(stamps.wall) & ~said, places, date_format, findings)
     return replace(stamps, wall=np.where(said, NOT_A_TIME, stamps.wall))
+
+
+def _as_whole(dates: pd.Series) -> pd.Series:
+    """Return a column of floats that are whole, as epochs become beside a missing one, as whole numbers."""
+    if pd.api.types.is_float_dtype(dates.dtype) and (dates.isna() | ((dates % 1 == 0) & (dates.abs() < 2**63))).all():
+        return dates.astype("Int64")
+    return dates
 
 
 def _typed(index: pd.DatetimeIndex) -> Stamps:
@@ -233,14 +241,14 @@ def _report(words: pd.Series, unread: Mask, places: pd.Series, date_format: str 
     if not unread.any():
         return
     first, line, number = words[unread].iloc[0], f"{findings.unit} {places[unread].iloc[0]}", int(unread.sum())
-    place = f"{count(number, 'date')} not understood (first: {line}, {first!r})"
+    place = f"{count(number, 'date')} in column {words.name!r} not understood (first: {line}, {first!r})"
     if is_missing(words[unread]).all():
         findings.fault(f"{count(number, 'row')} without a date (first: {line}). Remove or repair them.")
     elif re.fullmatch(r"[0-9]{5}(\.[0-9]+)?", first):
         findings.fault(f"{place}: it looks like an Excel serial number. Format the column as a date and export again.")
     elif re.fullmatch(r"[0-9]{18}", first):
         findings.fault(f"{place}: it looks like .NET ticks or a Windows file time, or nanoseconds of 1973 or 1990. Export dates.")
-    elif re.search(r":[0-9]{2}\s*[A-Z]{2,5}$", first):
+    elif re.search(ZONE_NAME, first):
         findings.fault(f"{place}: write the time zone as an offset such as -05:00, or leave it out and pass ",
                        Setting("timezone", "America/New_York"), ".")
     elif date_format:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.faults import Findings, Floats, count, day, figure
+from model.faults import PRICES, Findings, Floats, count, day, figure
 from model.intervals import unchanged_stretches
 
 SPLIT_RATIOS = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100, 200, 250, 500, 1000], dtype=np.float64)
@@ -58,6 +58,12 @@ def opens_and_closes_swapped(rows: pd.DataFrame) -> bool:
     open, close = rows["open"].to_numpy(), rows["close"].to_numpy()
     as_named, swapped = np.abs(open[1:] - close[:-1]), np.abs(close[1:] - open[:-1])
     return bool(len(rows) > 2 and np.nanmedian(swapped) < np.nanmedian(as_named))
+
+
+def highs_and_lows_elsewhere(rows: pd.DataFrame) -> bool:
+    """Return whether in most rows another price lies above the high, or below the low."""
+    prices = rows[list(PRICES)]
+    return bool(((prices.max(axis=1) > prices["high"]) | (prices.min(axis=1) < prices["low"])).mean() > 0.5)
 
 
 def flat_stretches(bars: pd.DataFrame, shortest: int = FLAT_BARS) -> list[tuple[int, int]]:

@@ -1,14 +1,18 @@
-"""The decision journal: one JSON line a bar with all that a decision was made from."""
+"""The decision journal: one JSON line a bar with all that a decision and its order were made from."""
+import fcntl
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Iterable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.bars import COLUMNS
+from strategy_plugin.guard import TradingWarning
 from strategy_plugin.lane import Lane
 
 VERSION = 2
@@ -16,28 +20,64 @@ Entry = dict[str, Any]
 
 
 class Journal:
-    """Appends to a file. A run begins with a line of its params and where each data's probabilities come from; then each
-    bar has a line, written when its decision is made. With `live`, a line leaves the process at once."""
+    """Appends to a file. A run begins with a line of its params, its sizer where replay knows its formula, and where each
+    data's probabilities come from; then each bar has a line, written when its decision is made. With `live`, a line leaves the
+    process at once. A file that can no longer be written is given up with a warning: trading goes on."""
 
-    def __init__(self, path: str, params: Entry, lanes: Iterable[Lane], live: bool) -> None:
-        self._file = open(path, "a", buffering=1 if live else -1, encoding="utf-8")
-        self._params = params
+    def __init__(self, path: str, params: Entry, sizer: Entry | None, lanes: Iterable[Lane], live: bool) -> None:
+        self._path = path
+        self._gap = "\n" if _ends_within_a_line(path) else ""  # the last run may have died within a line
+        self._file: TextIO | None = _opened(path, live)
         self._lanes = list(lanes)
+        self._header = {"journal": VERSION, "params": params, "sizer": sizer, "traded": len(self._lanes)}
         self._begun = False
 
     def note(self, lane: Lane) -> None:
         """Write a line for the decision that a lane has just made."""
         if not self._begun:  # not earlier: only with the first bar is it known in which clock the host runs
-            datas = {each.name: origin(each) for each in self._lanes}
-            self._write({"journal": VERSION, "params": self._params, "datas": datas})
+            self._write(self._header | {"datas": {each.name: origin(each) for each in self._lanes}})
             self._begun = True
         self._write(entry(lane))
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError as error:
+                self._give_up(self._file, error)
 
     def _write(self, line: Entry) -> None:
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        if self._file is not None:
+            try:
+                self._file.write(self._gap + json.dumps(line, allow_nan=False) + "\n")
+                self._gap = ""
+            except OSError as error:
+                self._give_up(self._file, error)
+
+    def _give_up(self, file: TextIO, error: OSError) -> None:
+        self._file = None
+        with suppress(OSError):
+            file.close()
+        warnings.warn(f"the journal {self._path} cannot be written any more ({error}); trading goes on without it",
+                      TradingWarning, stacklevel=2)
+
+
+def _opened(path: str, live: bool) -> TextIO:
+    """Return the file, open for this run alone."""
+    file = open(path, "a", buffering=1 if live else -1, encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(f"`journal` must be a file that no other run writes to, got {path}. Give each run its own.") from None
+    return file
+
+
+def _ends_within_a_line(path: str) -> bool:
+    with suppress(OSError), open(path, "rb") as file:  # a file that is not there or too short has no last byte
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"
+    return False
 
 
 def origin(lane: Lane) -> Entry | None:
@@ -54,12 +94,17 @@ def entry(lane: Lane) -> Entry:
     data, decision, reading = lane.data, lane.decision, lane.decision.reading
     return {
         "data": lane.name, "number": decision.number, "bar": np.datetime_as_string(np.datetime64(decision.stamp, "ns")),
-        "values": [_plain(getattr(data, field)[lane.ago]) for field in COLUMNS],
+        "values": [plain(getattr(data, field)[lane.ago]) for field in COLUMNS],
         "input": digest(*lane.indicator.inputs(lane.ago)) if lane.indicator is not None else None,
+<<<<<<< HEAD
         "model": reading.model, "probability": _plain(reading.probability), "disagreement": _plain(reading.disagreement),
+=======
+        "model": reading.model, "probability": plain(reading.probability),
+>>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
         "enter": reading.thresholds.enter, "exit": reading.thresholds.exit,
         "held": decision.held, "reason": decision.reason, "target": decision.wanted,
-        "position": decision.position, "aim": decision.aim, "order": decision.action,
+        "position": decision.position, "aim": decision.aim, "order": decision.action, "ends": decision.ends,
+        "facts": {name: plain(value) for name, value in lane.desk.venue.facts.items()},
     }
 
 
@@ -68,5 +113,6 @@ def digest(values: NDArray[np.float64], stamps: NDArray[np.int64]) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes() + np.ascontiguousarray(stamps).tobytes()).hexdigest()
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
+    """Return a number as JSON has it, None for one that is missing."""
     return float(value) if math.isfinite(value) else None

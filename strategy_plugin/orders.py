@@ -25,6 +25,7 @@ class Venue(Protocol):
     """Where the orders of one data go, and what is held of it."""
 
     name: str
+    facts: dict[str, float]
 
     @property
     def size(self) -> float: ...
@@ -140,7 +141,7 @@ class Desk:
         while a stop is filled in parts: the rest is closed at once, as hosts cancel a pair's other order by then."""
         parts = [order for order in self.protection if order.getstatusname() == "Partial"]
         for order in parts:
-            self._note(order)
+            self.ends.append(End(FOUND, self._numbers[order.ref], "Partial"))
             self._stop_out()
         if heard and target != self._barred:
             self._barred = 0

@@ -1,17 +1,36 @@
 """Makes the decisions of a journal again, from the bars in it and the checkpoints it names: `replay(path)`."""
 import json
 import math
+<<<<<<< HEAD
 from collections.abc import Iterator, Sequence
+=======
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+>>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
 from typing import NamedTuple
 
 import numpy as np
 
+from model.checkpoint import Checkpoint
 from strategy_plugin.buffer import FeatureBuffer
+<<<<<<< HEAD
 from strategy_plugin.decision import target
 from strategy_plugin.guard import Gate
 from strategy_plugin.journal import VERSION, Entry, digest
 from strategy_plugin.orders import direction
 from strategy_plugin.schedule import Schedule, newest_forecast
+=======
+from strategy_plugin.decision import thresholds
+from strategy_plugin.guard import Gate, TradingWarning
+from strategy_plugin.journal import VERSION, Entry, digest, plain
+from strategy_plugin.orders import FOUND, NOTICED, ON_CANCEL, Desk, Order, Rules
+from strategy_plugin.schedule import Schedule, newest_probability
+from strategy_plugin.signals import NOT_LIVE, ModelSignal, Reading, decide
+from strategy_plugin.sizing import room_of, units_of
+from strategy_plugin.stops import Stops, stops
+>>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
 
 Bars = list[tuple[int, tuple[float, ...] | None]]  # stamp, and the bar as the model may see it
 NO_FORECAST = (math.nan, math.nan)
@@ -25,19 +44,35 @@ class Replay(NamedTuple):
 
 
 def replay(path: str) -> Replay:
-    """Decide every bar of a journal again. Raises ValueError for a file that is none, CheckpointError for models gone."""
-    with open(path, encoding="utf-8") as file:
-        lines: list[Entry] = [json.loads(line) for line in file]
-    if not lines or lines[0].get("journal") != VERSION:
-        raise ValueError(f"{path} must begin with a line of a journal of version {VERSION}, got {str(lines[:1])[:60]}. "
-                         "Name a journal.")
-    differences = []
+    """Decide every bar of a journal again, and order again what its lines say of broker and account.
+
+    Probability, thresholds, target and order are computed anew, by the code that trades. Bars, positions, what became of orders
+    and the units of a sizer other than EquityShare are taken from the journal. Raises ValueError for a file that is none,
+    CheckpointError for models gone.
+    """
+    lines, differences = _read(path)
     for header, entries in _runs(lines):
         for name, origin in header["datas"].items():
             own = [entry for entry in entries if entry["data"] == name]
-            served = _served(origin, own) if origin else [{} for _ in own]
-            differences += [text for entry, found in zip(own, served) for text in _differences(entry, found, header["params"])]
+            served = _served(origin, own) if origin else [_Served(None, entry["probability"], entry["input"]) for entry in own]
+            differences += _Again(header, name, served).differences(own)
     return Replay(sum("data" in line for line in lines), differences)
+
+
+def _read(path: str) -> tuple[list[Entry], list[str]]:
+    """Return the lines, and in words those that were cut off when a process died."""
+    lines: list[Entry] = []
+    torn: list[str] = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(file, start=1):
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                torn.append(f"line {number} is not whole: {text[:40].rstrip()}...")
+    if not lines or not isinstance(lines[0], dict) or lines[0].get("journal") != VERSION:
+        raise ValueError(f"{path} must begin with a line of a journal of version {VERSION}, got {str(lines[:1])[:60]}. "
+                         "Name a journal.")
+    return lines, torn
 
 
 def _runs(lines: list[Entry]) -> Iterator[tuple[Entry, list[Entry]]]:
@@ -47,19 +82,26 @@ def _runs(lines: list[Entry]) -> Iterator[tuple[Entry, list[Entry]]]:
         yield lines[start], lines[start + 1:stop]
 
 
-def _served(origin: Entry, entries: list[Entry]) -> list[Entry]:
-    """Return the inputs, models and probabilities of one data, computed in the clock in which they were computed first."""
+class _Served(NamedTuple):
+    """What the model said again: the checkpoint in force, the probability, the digest of the bars that it depends on."""
+
+    checkpoint: Checkpoint | None
+    probability: float | None
+    input: str | None
+
+
+def _served(origin: Entry, entries: list[Entry]) -> list[_Served]:
+    """Return what the model of one data says, computed in the clock in which it was computed first."""
     schedule = Schedule(origin["checkpoint"])
     gate = Gate("journal")
     bars: Bars = []
     for entry in entries:
-        stamp = int(np.datetime64(entry["bar"], "ns").astype(np.int64))
         values = tuple(math.nan if value is None else value for value in entry["values"])
-        bars.append((stamp, gate.admit(entry["number"], stamp, values)))  # type: ignore[arg-type]
+        bars.append((_stamp(entry), gate.admit(entry["number"], _stamp(entry), values)))  # type: ignore[arg-type]
     return _at_once(schedule, origin, bars) if origin["clock"] == "once" else _one_by_one(schedule, origin, bars, entries)
 
 
-def _at_once(schedule: Schedule, origin: Entry, bars: Bars) -> list[Entry]:
+def _at_once(schedule: Schedule, origin: Entry, bars: Bars) -> list[_Served]:
     schedule.keep(origin["models"])
     shown = [(stamp, bar) for stamp, bar in bars if bar is not None]
     values, stamps = np.array([bar for _, bar in shown]), np.array([stamp for stamp, _ in shown])
@@ -68,13 +110,18 @@ def _at_once(schedule: Schedule, origin: Entry, bars: Bars) -> list[Entry]:
     for stamp, bar in bars:
         count += bar is not None
         reach = slice(max(0, count - schedule.bars_needed), count)
+<<<<<<< HEAD
         checkpoint = schedule.at(stamp)
         found.append({"input": digest(values[reach], stamps[reach]), "model": checkpoint.digest if checkpoint else "",
                       **_said(next(predicted) if bar is not None else NO_FORECAST)})
+=======
+        probability = next(predicted) if bar is not None else math.nan
+        found.append(_Served(schedule.at(stamp), probability, digest(values[reach], stamps[reach])))
+>>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
     return found
 
 
-def _one_by_one(schedule: Schedule, origin: Entry, bars: Bars, entries: list[Entry]) -> list[Entry]:
+def _one_by_one(schedule: Schedule, origin: Entry, bars: Bars, entries: list[Entry]) -> list[_Served]:
     models = {checkpoint.digest: checkpoint for checkpoint in schedule.checkpoints}
     buffer = FeatureBuffer(schedule.sequence_length)
     found = []
@@ -82,6 +129,7 @@ def _one_by_one(schedule: Schedule, origin: Entry, bars: Bars, entries: list[Ent
         if bar is not None:
             buffer.update(entry["number"], stamp, *bar)
         checkpoint = models.get(entry["model"])
+<<<<<<< HEAD
         found.append({"input": digest(*buffer.inputs()), "model": checkpoint.digest if checkpoint else "",
                       **_said(newest_forecast(checkpoint, buffer, origin["max_gap"]) if bar else NO_FORECAST)})
     return found
@@ -100,20 +148,148 @@ def _differences(entry: Entry, found: Entry, params: Entry) -> Iterator[str]:
     for part, value in again.items():
         if entry[part] != value:
             yield f"data {entry['data']}, bar {entry['bar']}: {part} was {entry[part]}, is {value}"
+=======
+        probability = newest_probability(checkpoint, buffer, origin["max_gap"]) if bar else math.nan
+        found.append(_Served(checkpoint, probability, digest(*buffer.inputs())))
+    return found
 
 
-def _target(entry: Entry, probability: float, params: Entry) -> int:
-    held: int = entry["held"]
-    if entry["reason"] in ("not live", "in sample"):
-        return held
-    wanted = target(probability, held, enter=entry["enter"], exit=entry["exit"], allow_short=params["allow_short"])
-    return 0 if entry["reason"] and wanted not in (0, held) else wanted
+class _Again:
+    """One data of one run: reads, decides and orders once more, by the code that did it first."""
+
+    def __init__(self, header: Entry, name: str, served: list[_Served]) -> None:
+        self.name, self._served = name, served
+        self._params = SimpleNamespace(**header["params"])
+        self._told = _Told()
+        self._signal = ModelSignal(self._told, self._params.enter, self._params.exit) if header["datas"][name] else None
+        self._broker = _Broker(name, self._params.max_exposure, header["sizer"], header["traded"])
+        rules = Rules(self._params.retries, self._params.patience,
+                      stops(self._params.stop_loss, self._params.take_profit, self._params.trailing), self._params.adopt)
+        self._desk = Desk(self._broker, rules)
+
+    def differences(self, entries: list[Entry]) -> list[str]:
+        with warnings.catch_warnings(action="ignore", category=TradingWarning):  # they were said when it happened
+            again = [self._line(entry, served) for entry, served in zip(entries, self._served)]
+        return [f"data {self.name}, bar {entry['bar']}: {part} was {entry[part]}, is {value}"
+                for entry, line in zip(entries, again) for part, value in line.items() if entry[part] != value]
+
+    def _line(self, entry: Entry, served: _Served) -> Entry:
+        """Return what a line says when it is made again."""
+        self._told.served, self._told.now = served, _stamp(entry)
+        self._broker.turn_to(entry, self._desk)
+        reading, held, sent = self._read(), self._desk.held, self._desk.counts["sent"]
+        target, reason = decide(reading, held, self._params, entry["reason"] != NOT_LIVE)
+        heard = not reason and not math.isnan(reading.probability)
+        self._broker.go_on(entry)
+        order = self._desk.rest() if reason == NOT_LIVE else self._desk.move(target, heard)
+        return {"input": served.input, "model": reading.model, "probability": plain(reading.probability),
+                **reading.thresholds._asdict(), "held": held, "reason": reason, "target": target,
+                "aim": self._desk.aim if self._desk.counts["sent"] > sent else None, "order": order}
+
+    def _read(self) -> Reading:
+        if self._signal is not None:
+            return self._signal.read(0)
+        probability = math.nan if self._told.served.probability is None else self._told.served.probability
+        return Reading(probability, thresholds(self._params.enter, self._params.exit))
+>>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
 
 
-def _order(entry: Entry) -> str:
-    """Return the order that leads from the units held to those aimed at, where one was sent."""
-    if entry["aim"] is None:
-        return str(entry["order"])
-    if direction(entry["aim"]) not in (0, entry["target"]):
-        return "none in that direction"
-    return f"{entry['aim'] - entry['position']:+.8g}"
+class _Told:
+    """What a ModelSignal asks of an indicator and of its schedule, as the journal tells of one line after the other."""
+
+    def __init__(self) -> None:
+        self.schedule, self.served, self.now = self, _Served(None, None, None), 0
+
+    @property
+    def probability(self) -> list[float | None]:
+        return [self.served.probability]
+
+    def stamp(self, ago: int) -> int:
+        return self.now
+
+    def at(self, stamp: int) -> Checkpoint | None:
+        return self.served.checkpoint
+
+    def name(self, checkpoint: Checkpoint) -> str:
+        return checkpoint.digest
+
+    def require(self, demand: object) -> None:
+        """Every checkpoint here has met it."""
+
+
+class _Broker:
+    """The broker of one data as the journal tells of it."""
+
+    def __init__(self, name: str, cap: float, formula: Entry | None, traded: int) -> None:
+        self.name, self._cap, self._formula, self._traded = name, cap, formula, traded
+        self.size = 0.0
+        self.facts: dict[str, float] = {}
+        self._gives = True
+        self._orders: list[_Order] = []
+        self._on_cancel: dict[int, str] = {}
+
+    def turn_to(self, entry: Entry, desk: Desk) -> None:
+        """Take the position and the account of a line, and tell of the orders whose end the host had told of."""
+        self.size, self._gives = entry["position"], entry["order"] != "no order"
+        self.facts = {name: math.nan if value is None else value for name, value in entry["facts"].items()}
+        for order in self._ended(entry, NOTICED):
+            desk.notice(order)
+
+    def go_on(self, entry: Entry) -> None:
+        """End what was found to have ended; what ended when it was cancelled waits for that."""
+        self._ended(entry, FOUND)
+        self._on_cancel = {number: status for when, number, status in entry["ends"] if when == ON_CANCEL}
+
+    def observe(self, ago: int) -> None:
+        """The bars are in the facts."""
+
+    def units(self, direction: int) -> float:
+        if self._formula is None:
+            return self._fact("units")
+        return units_of(**self._formula, equity=self._fact("equity"), traded=self._traded, worth=self._fact("worth"))
+
+    def room(self) -> float:
+        return room_of(self._cap, equity=self._fact("equity"), others=self._fact("others"), worth=self._fact("worth"))
+
+    def market(self, size: float) -> "_Order | None":
+        return self._sent() if self._gives else None
+
+    def protect(self, stops: Stops) -> list[Order]:
+        return [self._sent() for _ in range(int(self.facts.get("placed", 0)))]
+
+    def cancel(self, order: Order) -> None:
+        known = self._orders[order.ref - 1]
+        known.status = self._on_cancel.get(order.ref, known.status)
+
+    def _fact(self, name: str) -> float:
+        return self.facts.get(name, math.nan)
+
+    def _sent(self) -> "_Order":
+        self._orders.append(_Order(len(self._orders) + 1))
+        return self._orders[-1]
+
+    def _ended(self, entry: Entry, when: int) -> list["_Order"]:
+        ended = []
+        for seen, number, status in entry["ends"]:
+            if seen == when and number <= len(self._orders):
+                self._orders[number - 1].status = status
+                ended.append(self._orders[number - 1])
+        return ended
+
+
+@dataclass
+class _Order:
+    """An order with the status that the journal tells; ref is its number among those sent."""
+
+    ref: int
+    status: str = "Accepted"
+
+    def alive(self) -> bool:
+        return self.status in ("Accepted", "Partial")
+
+    def getstatusname(self) -> str:
+        return self.status
+
+
+def _stamp(entry: Entry) -> int:
+    return int(np.datetime64(entry["bar"], "ns").astype(np.int64))

@@ -66,3 +66,8 @@ class VolatilityTarget(EquityShare):
                              "Leave exactbars=1 out, or give a shorter window.")
         closes = data.close.get(size=self.p.window + 1)
         return self._units(comminfo, data, varying_share(self.p.share, self.p.volatility, closes))
+
+
+def formula(sizer: bt.Sizer) -> dict[str, float] | None:
+    """Return what the units are computed from beside the account, where that is all there is: of EquityShare alone."""
+    return {"share": sizer.p.share, "fractional": sizer.p.fractional} if type(sizer) is EquityShare else None

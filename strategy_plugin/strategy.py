@@ -10,8 +10,13 @@ from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.journal import Journal
 from strategy_plugin.lane import Decision, Lane
 from strategy_plugin.orders import Desk, Order, Rules
+<<<<<<< HEAD
 from strategy_plugin.signals import DECIDED, IN_SAMPLE, NO_MODEL, NOT_LIVE, TOO_OLD, LineSignal, ModelSignal, Reading, decide
 from strategy_plugin.sizers import EquityShare
+=======
+from strategy_plugin.signals import IN_SAMPLE, NO_MODEL, NOT_LIVE, TOO_OLD, LineSignal, ModelSignal, Reading, decide
+from strategy_plugin.sizers import EquityShare, formula
+>>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
 from strategy_plugin.stops import stops
 from strategy_plugin.venue import BrokerVenue
 
@@ -87,7 +92,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
                              "Call cerebro.broker.set_coc(False).")
         if self.p.journal:
             live = any(lane.source.islive() for lane in self.lanes)
-            self._journal = Journal(self.p.journal, self.p._getkwargs(), self.lanes, live)
+            self._journal = Journal(self.p.journal, self.p._getkwargs(), formula(self.getsizer()), self.lanes, live)
 
     def prenext(self) -> None:
         self.next()  # with several datas the host waits for the last one's warm-up; each lane knows its own

@@ -11,7 +11,7 @@ from strategy_plugin.stops import AverageTrueRange, Stops
 
 
 class BrokerVenue:
-    """One data of a BiLSTMStrategy at its broker. facts: what the last size was computed from."""
+    """One data of a BiLSTMStrategy at its broker. facts: what this bar's orders were computed from."""
 
     def __init__(self, strategy: Any, data: Any, name: str) -> None:
         self._strategy, self._data, self.name = strategy, data, name
@@ -61,7 +61,9 @@ class BrokerVenue:
         if protection.take_profit is not None:
             oco = sent[0] if sent else None
             sent.append(self._send(-position.size, exectype=bt.Order.Limit, price=price + side * profit, oco=oco))
-        return [order for order in sent if order is not None]
+        placed = [order for order in sent if order is not None]
+        self.facts["placed"] = len(placed)
+        return placed
 
     def cancel(self, order: Order) -> None:
         self._strategy.cancel(order)

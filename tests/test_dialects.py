@@ -28,6 +28,13 @@ def zipped(*names: str) -> bytes:
     return buffer.getvalue()
 
 
+def zstandard(data: bytes) -> bytes:
+    buffer = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(buffer, "zstd") as stream:
+        stream.write(data)
+    return bytes(buffer.getvalue().to_pybytes())
+
+
 def parquet(table: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     table.to_parquet(buffer)
@@ -39,6 +46,8 @@ ACCEPTED = {
     "bz2": bz2.compress(TEXT.encode()),
     "xz": lzma.compress(TEXT.encode()),
     "zip of one file": zipped("DAT_ASCII.csv"),
+    "zstd": zstandard(TEXT.encode()),
+    "zip of one file and a finder's": zipped("DAT_ASCII.csv", "__MACOSX/._DAT_ASCII.csv", ".DS_Store"),
     "parquet with an index": parquet(DAILY.set_index("date")),
     "parquet with a date column": parquet(DAILY.rename(columns=str.title)),
     "parquet in gzip": gzip.compress(parquet(DAILY)),
@@ -62,6 +71,9 @@ REFUSED = {
     "nothing": (b"", r"empty \(0 bytes\)"),
     "blanks": (b"\n \n\n", r"empty \(4 bytes\)"),
     "cut gzip": (gzip.compress(TEXT.encode())[:-500], "damaged or cut off"),
+    "cut zstd": (zstandard(TEXT.encode())[:-200], "damaged or cut off"),
+    "7z": (b"7z\xbc\xaf" + bytes(100), "this is a 7z archive"),
+    "ods": (zipped("mimetype", "content.xml"), "another office document"),
     "cut parquet": (parquet(DAILY)[:-50], "Parquet file is damaged"),
     "zip of two files": (zipped("a.csv", "b.csv"), r"zip archive of 2 files \(a.csv, b.csv\)"),
     "damaged zip": (zipped("a.csv")[:60], "damaged zip archive, or an Excel workbook"),
@@ -99,6 +111,15 @@ def test_a_missing_file_offers_the_nearest_name(tmp_path: Path) -> None:
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert "this is a folder. Name a file in it." in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("address", ["https://example.com/bars.csv", "s3://bucket/bars.parquet"])
+def test_an_address_is_refused(address: str) -> None:
+    assert refusal(address) == f"{address}: this is an address, not a file. Download it and name the file."
+
+
+def test_an_empty_path_is_refused() -> None:
+    assert refusal("").startswith("'': this is a folder")
 
 
 def test_an_unreadable_path_is_refused() -> None:

@@ -63,7 +63,7 @@ def test_every_kind_of_problem_is_listed_at_once(tmp_path: Path) -> None:
         table.loc[row, name] = value
     said = refusal(saved(tmp_path, table))
     assert "7 kinds of problem" in said
-    for words in ("date not understood", "not a number", "missing price", "not above 0", "high below low", "volume",
+    for words in ("column 'date' not understood", "not a number", "missing price", "not above 0", "high below low", "volume",
                   "duplicate date"):
         assert words in said
 

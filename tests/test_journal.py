@@ -1,9 +1,11 @@
 """The journal says what every decision was made from, and its replay makes the same ones, to the last bit."""
+import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from hosts import feed, host, traded
 from live import live, ticks
 from makers import random_bars, random_checkpoint
 
-from strategy_plugin import TradingWarning
+from strategy_plugin import TradingWarning, VolatilityTarget
 from strategy_plugin.playback import replay
 
 BARS = random_bars(230)
@@ -102,7 +104,12 @@ SPOIL: dict[str, tuple[Callable[[Entry], Any], str]] = {
     "the probability": (lambda entry: entry.update(probability=entry["probability"] + 1e-12), "probability was"),
     "the model": (lambda entry: entry.update(model="f" * 64), "model was ffff"),
     "the target": (lambda entry: entry.update(target=-entry["target"]), "target was"),
-    "the order": (lambda entry: entry.update(aim=7.0, order="+1"), "order was +1, is"),
+    "the order": (lambda entry: entry.update(order="+1"), "order was +1, is -173.1654"),
+    "the aim": (lambda entry: entry.update(aim=7.0), "aim was 7.0, is -88.35"),
+    "a threshold": (lambda entry: entry.update(enter=0.6), "enter was 0.6, is 0.5"),
+    "the equity": (lambda entry: entry["facts"].update(equity=entry["facts"]["equity"] / 2), "aim was -88.35"),
+    "the position": (lambda entry: entry.update(position=entry["position"] / 2), "order was -173.1654, is -130.7"),
+    "the reason": (lambda entry: entry.update(reason="in sample"), "reason was in sample, is "),
 }
 
 
@@ -118,12 +125,7 @@ def test_what_was_changed_afterwards_is_named_with_its_bar(path: str, tmp_path: 
 
 
 def test_given_probabilities_are_decided_on_again(tmp_path: Path) -> None:
-    class Told(type(feed(BARS))):  # type: ignore[misc]
-        lines = ("probability",)
-        params = (("probability", -1),)
-
-    told = Told(dataname=BARS.assign(probability=np.random.default_rng(0).random(230)), name="told")
-    traded(host(told), journal=str(tmp_path / "journal"), **RULES)
+    traded(host(told("told", 0)), journal=str(tmp_path / "journal"), **RULES)
     assert replay(str(tmp_path / "journal")) == (230, [])
 
 
@@ -133,7 +135,78 @@ def test_a_model_that_is_too_old_comes_out_again(path: str, tmp_path: Path) -> N
     assert replay(str(tmp_path / "journal")) == (230, [])
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"journal": 99}'])
+def test_an_order_whose_end_was_taken_out_is_named(path: str, tmp_path: Path) -> None:
+    header, *entries = journal_of("once", path, tmp_path / "journal")
+    entries[214].update(ends=[])
+    (tmp_path / "journal").write_text("\n".join(json.dumps(line) for line in (header, *entries)))
+    assert "2020-08-02T00:00:00.000000000: order was , is waiting" in replay(str(tmp_path / "journal")).differences[0]
+
+
+class Told(type(feed(BARS))):  # type: ignore[misc]
+    """A feed that brings its probabilities along."""
+
+    lines = ("probability",)
+    params = (("probability", -1),)
+
+
+def told(name: str, seed: int, **columns: Any) -> Any:
+    probability = np.random.default_rng(seed).random(230).round(1)
+    return Told(dataname=random_bars(230, seed=seed).assign(probability=probability, **columns), name=name)
+
+
+def storm(cerebro: Any) -> None:
+    """Orders fill in parts and are refused for want of cash."""
+    cerebro.broker.set_filler(bt.fillers.FixedBarPerc(perc=0.5))
+    cerebro.broker.set_cash(4_000.0)
+
+
+@pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
+@pytest.mark.parametrize("params", [
+    {"stop_loss": "1%", "take_profit": "1.5%"}, {"trailing": "1atr", "take_profit": "2%"}, {"stop_loss": "1%", "retries": 0},
+    {"patience": 1, "max_exposure": 0.4}, {"max_exposure": 3.0},
+], ids=str)
+@pytest.mark.parametrize("sizer", [None, (bt.sizers.FixedSize, {"stake": 60}), (VolatilityTarget, {"volatility": 0.005})])
+def test_whatever_the_broker_did_every_order_comes_out_again(tmp_path: Path, params: dict[str, Any], sizer: Any) -> None:
+    cerebro = host(told("a", 1), told("b", 2))
+    storm(cerebro)
+    if sizer is not None:
+        cerebro.addsizer(sizer[0], **sizer[1])
+    strategy = traded(cerebro, journal=str(tmp_path / "journal"), enter=0.6, exit=0.5, allow_short=True, **params)
+    assert replay(str(tmp_path / "journal")) == (460, [])
+    assert sum(counts["sent"] for counts in strategy.refusals().values()) > 5
+
+
+@pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
+def test_a_live_run_that_was_cut_off_comes_out_again(path: str, tmp_path: Path) -> None:
+    events = ["LIVE", *ticks(BARS)[:190], "DISCONNECTED", *ticks(BARS)[190:200], "LIVE", *ticks(BARS)[200:]]
+    traded(host(live(events, "data")), checkpoint=path, journal=str(tmp_path / "journal"), stop_loss="0.5%", **RULES)
+    assert replay(str(tmp_path / "journal")) == (230, [])
+
+
+def test_a_line_that_a_dying_process_cut_off_is_named_and_the_next_run_begins_a_new_one(path: str, tmp_path: Path) -> None:
+    journal_of("once", path, tmp_path / "journal")
+    text = (tmp_path / "journal").read_text()
+    (tmp_path / "journal").write_text(text[:-60])
+    traded(CLOCKS["once"](), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
+    bars, (difference,) = replay(str(tmp_path / "journal"))
+    assert bars == 459 and difference.startswith('line 231 is not whole: {"data": "data"')
+
+
+def test_two_runs_do_not_write_to_one_journal_at_once(path: str, tmp_path: Path) -> None:
+    with open(tmp_path / "journal", "a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="`journal` must be a file that no other run writes to, got .*journal. Give each"):
+            traded(CLOCKS["once"](), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
+
+
+@pytest.mark.parametrize("clock", ["once", "live"])
+def test_where_the_journal_cannot_be_written_trading_goes_on(path: str, clock: str) -> None:
+    with pytest.warns(TradingWarning, match="the journal /dev/full cannot be written any more .*trading goes on") as said:
+        strategy = traded(CLOCKS[clock](), checkpoint=path, journal="/dev/full", **RULES)
+    assert len(said) == 1 and len(strategy.fills["data"]) > 2
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"journal": 99}', "3", "\\0\\xff"])
 def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "journal").write_text(content)
     with pytest.raises(ValueError, match="must begin with a line of a journal of version 2, got .* Name a journal"):

@@ -36,6 +36,11 @@ DAYS = {
     "notes above": "Symbol: X\nExported 2019-01-01, 12:00\n" + TEXT,
     "padded note above": "Symbol,X,,,,\n" + TEXT,
     "two equal header rows": "date,open,high,low,close,volume\n" + TEXT,
+    "units below the names": TEXT.replace("\n", "\n-,USD,USD,USD,USD,shares\n", 1),
+    "units in brackets": TEXT.replace("\n", "\n,(USD),(USD),(USD),(USD),(shares)\n", 1),
+    "types below the names": TEXT.replace("\n", "\ndate,float,float,float,float,int\n", 1),
+    "a rule below the names": TEXT.replace("\n", "\n----------,-----,-----\n", 1) + "----------\n",
+    "a drawn table": re.sub("(?m)^(.+)$", r"| \1 |", TEXT.replace("\n", "\n:--,--:,--:,--:,--:,--:\n", 1).replace(",", " | ")),
     "three header rows": MULTI.to_csv(),
     "three header rows, ticker first": MULTI.swaplevel(axis=1).to_csv(),
 }
@@ -79,6 +84,10 @@ REFUSED = {
     "a header within": (csv_text(DAILY[:150]) + csv_text(DAILY[150:]), "line 152, 'open'"),
     "no header, closes first": (csv_text(DAILY[["date", "close", "high", "low", "open", "volume"]], header=False),
                                 "no header row, and the second column looks like the close"),
+    "no header, lows and highs first": (csv_text(DAILY[["date", "low", "high", "open", "close", "volume"]], header=False),
+                                        "no header row, and most highs are not the highest of their row"),
+    "an endless field": (TEXT + "x" * 200_000, r"line 302 has 1 fields .*: 'x{60}'"),
+    "an endless field in quotes": (TEXT + '"' + "x," * 100_000 + '"', "line 302 has .* fields"),
     "no header, nine columns": ("\n".join(line + ",1,2,3" for line in BODY.splitlines()), "no header row .first line: 2015-01-02"),
 }
 

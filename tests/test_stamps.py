@@ -54,6 +54,18 @@ def test_epochs_are_read_by_their_size(unit: str, table: pd.DataFrame, tmp_path:
     assert_bars(read_bars(epochs), table)
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_epochs_that_have_become_floats_are_read(unit: str) -> None:
+    epochs = HOURLY.assign(date=HOURLY["date"].astype(f"datetime64[{unit}]").astype("int64").astype("float64"))
+    assert_bars(read_bars(epochs), HOURLY)
+    assert "1 row without a date (first: row 5)" in refusal(epochs.assign(date=epochs["date"].where(epochs.index != 5)))
+
+
+def test_a_fault_of_dates_names_the_column_of_the_file() -> None:
+    parts = DAILY.assign(day=DAILY["date"].dt.day, month=DAILY["date"].dt.month, year=DAILY["date"].dt.year).drop(columns="date")
+    assert "300 dates in column 'day' not understood (first: row 0, '2')" in refusal(parts)
+
+
 def test_days_before_1973_are_read_in_the_unit_that_the_others_prove() -> None:
     old = market(pd.bdate_range("1969-06-02", periods=2500), 100.0, 0.01, 2)
     assert_bars(read_bars(old.assign(date=old["date"].astype("datetime64[s]").astype("int64"))), old)
@@ -76,11 +88,16 @@ def test_two_orders_of_day_and_month_in_one_file_are_refused() -> None:
 
 
 UNREAD = [
-    ("Q1 2015", "1 date not understood (first: line 7, 'Q1 2015')"), ("42006", "looks like an Excel serial number"),
+    ("Q1 2015", "1 date in column 'date' not understood (first: line 7, 'Q1 2015')"),
+    ("42006", "looks like an Excel serial number"),
     ("", "1 row without a date"),
-    ("NaT", "1 row without a date (first: line 7)"), ("2015-02-30", "1 date not understood (first: line 7, '2015-02-30')"),
+    ("NaT", "1 row without a date (first: line 7)"),
+    ("2015-02-30", "1 date in column 'date' not understood (first: line 7, '2015-02-30')"),
     ("9999-12-31", "'9999-12-31'"), ("1015-01-09", "'1015-01-09'"), ("2015-01-09 25:00", "'2015-01-09 25:00'"),
     ("22:00", "'22:00'"),
+    ("2015-01-09 10:00 US/Eastern", "'2015-01-09 10:00 US/Eastern'): write the time zone as an offset"),
+    ("2015-01-09T10:00-05:00[America/New_York]", "write the time zone as an offset"),
+    ("2015-01-09 13:00 PM", "'2015-01-09 13:00 PM'); expected"),
     ("2015-01-09 10:00 EST", "'2015-01-09 10:00 EST'): write the time zone as an offset such as -05:00"),
 ]
 
@@ -92,11 +109,11 @@ def test_a_date_that_is_none_is_refused_with_its_line(word: str, message: str, t
 
 @pytest.mark.parametrize("word", ["Q1 2015", "42006", "22:00"])
 def test_a_column_of_them_is_refused(word: str, tmp_path: Path) -> None:
-    assert "300 dates not understood (first: line 2" in refusal(saved(tmp_path, DAILY.assign(date=word)))
+    assert "300 dates in column 'date' not understood (first: line 2" in refusal(saved(tmp_path, DAILY.assign(date=word)))
 
 
 def test_a_stated_form_that_does_not_fit_is_refused() -> None:
-    assert "300 dates not understood (first: row 0, '2015-01-02') with date_format='%d/%m/%Y'" in refusal(
+    assert "300 dates in column 'date' not understood (first: row 0, '2015-01-02') with date_format='%d/%m/%Y'" in refusal(
         dated(DAILY, "%Y-%m-%d"), date_format="%d/%m/%Y")
 
 

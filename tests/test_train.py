@@ -80,7 +80,7 @@ def test_the_summary_says_whether_logistic_regression_does_better(network: float
 def test_too_few_bars_are_refused_with_the_number_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random_bars(1).to_csv(tmp_path / "one.csv")
     assert outcome("--data", tmp_path / "one.csv", "--out", tmp_path / "a.ckpt") == 3
-    assert "has 1 bars; at least 244 are needed" in capsys.readouterr().err
+    assert "1 bar; at least 244 are needed" in capsys.readouterr().err
 
 
 def test_a_column_is_named_and_a_missing_price_dropped_by_flags(data: Path, tmp_path: Path) -> None:
