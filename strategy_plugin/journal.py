@@ -96,11 +96,7 @@ def entry(lane: Lane) -> Entry:
         "data": lane.name, "number": decision.number, "bar": np.datetime_as_string(np.datetime64(decision.stamp, "ns")),
         "values": [plain(getattr(data, field)[lane.ago]) for field in COLUMNS],
         "input": digest(*lane.indicator.inputs(lane.ago)) if lane.indicator is not None else None,
-<<<<<<< HEAD
-        "model": reading.model, "probability": _plain(reading.probability), "disagreement": _plain(reading.disagreement),
-=======
-        "model": reading.model, "probability": plain(reading.probability),
->>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
+        "model": reading.model, "probability": plain(reading.probability), "disagreement": plain(reading.disagreement),
         "enter": reading.thresholds.enter, "exit": reading.thresholds.exit,
         "held": decision.held, "reason": decision.reason, "target": decision.wanted,
         "position": decision.position, "aim": decision.aim, "order": decision.action, "ends": decision.ends,

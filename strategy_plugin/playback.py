@@ -1,36 +1,24 @@
 """Makes the decisions of a journal again, from the bars in it and the checkpoints it names: `replay(path)`."""
 import json
 import math
-<<<<<<< HEAD
-from collections.abc import Iterator, Sequence
-=======
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
->>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
 from typing import NamedTuple
 
 import numpy as np
 
 from model.checkpoint import Checkpoint
 from strategy_plugin.buffer import FeatureBuffer
-<<<<<<< HEAD
-from strategy_plugin.decision import target
-from strategy_plugin.guard import Gate
-from strategy_plugin.journal import VERSION, Entry, digest
-from strategy_plugin.orders import direction
-from strategy_plugin.schedule import Schedule, newest_forecast
-=======
 from strategy_plugin.decision import thresholds
 from strategy_plugin.guard import Gate, TradingWarning
 from strategy_plugin.journal import VERSION, Entry, digest, plain
 from strategy_plugin.orders import FOUND, NOTICED, ON_CANCEL, Desk, Order, Rules
-from strategy_plugin.schedule import Schedule, newest_probability
+from strategy_plugin.schedule import Schedule, newest_forecast
 from strategy_plugin.signals import NOT_LIVE, ModelSignal, Reading, decide
 from strategy_plugin.sizing import room_of, units_of
 from strategy_plugin.stops import Stops, stops
->>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
 
 Bars = list[tuple[int, tuple[float, ...] | None]]  # stamp, and the bar as the model may see it
 NO_FORECAST = (math.nan, math.nan)
@@ -54,7 +42,7 @@ def replay(path: str) -> Replay:
     for header, entries in _runs(lines):
         for name, origin in header["datas"].items():
             own = [entry for entry in entries if entry["data"] == name]
-            served = _served(origin, own) if origin else [_Served(None, entry["probability"], entry["input"]) for entry in own]
+            served = _served(origin, own) if origin else [_Served(None, each["probability"], input=each["input"]) for each in own]
             differences += _Again(header, name, served).differences(own)
     return Replay(sum("data" in line for line in lines), differences)
 
@@ -83,11 +71,12 @@ def _runs(lines: list[Entry]) -> Iterator[tuple[Entry, list[Entry]]]:
 
 
 class _Served(NamedTuple):
-    """What the model said again: the checkpoint in force, the probability, the digest of the bars that it depends on."""
+    """What the model said again: the checkpoint in force, the forecast, the digest of the bars that it depends on."""
 
-    checkpoint: Checkpoint | None
-    probability: float | None
-    input: str | None
+    checkpoint: Checkpoint | None = None
+    probability: float | None = None
+    disagreement: float = math.nan
+    input: str | None = None
 
 
 def _served(origin: Entry, entries: list[Entry]) -> list[_Served]:
@@ -110,14 +99,8 @@ def _at_once(schedule: Schedule, origin: Entry, bars: Bars) -> list[_Served]:
     for stamp, bar in bars:
         count += bar is not None
         reach = slice(max(0, count - schedule.bars_needed), count)
-<<<<<<< HEAD
-        checkpoint = schedule.at(stamp)
-        found.append({"input": digest(values[reach], stamps[reach]), "model": checkpoint.digest if checkpoint else "",
-                      **_said(next(predicted) if bar is not None else NO_FORECAST)})
-=======
-        probability = next(predicted) if bar is not None else math.nan
-        found.append(_Served(schedule.at(stamp), probability, digest(values[reach], stamps[reach])))
->>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
+        probability, disagreement = next(predicted) if bar is not None else NO_FORECAST
+        found.append(_Served(schedule.at(stamp), probability, disagreement, digest(values[reach], stamps[reach])))
     return found
 
 
@@ -129,28 +112,8 @@ def _one_by_one(schedule: Schedule, origin: Entry, bars: Bars, entries: list[Ent
         if bar is not None:
             buffer.update(entry["number"], stamp, *bar)
         checkpoint = models.get(entry["model"])
-<<<<<<< HEAD
-        found.append({"input": digest(*buffer.inputs()), "model": checkpoint.digest if checkpoint else "",
-                      **_said(newest_forecast(checkpoint, buffer, origin["max_gap"]) if bar else NO_FORECAST)})
-    return found
-
-
-def _said(forecast: Sequence[float]) -> Entry:
-    """Return a forecast as a line has it."""
-    return {name: None if math.isnan(value) else value for name, value in zip(("probability", "disagreement"), forecast)}
-
-
-def _differences(entry: Entry, found: Entry, params: Entry) -> Iterator[str]:
-    """Yield what a line says otherwise than it comes out now."""
-    probability = math.nan if entry["probability"] is None else entry["probability"]
-    again = {name: entry[name] for name in ("input", "model", "probability", "disagreement")} | found
-    again |= {"target": _target(entry, probability, params), "order": _order(entry)}
-    for part, value in again.items():
-        if entry[part] != value:
-            yield f"data {entry['data']}, bar {entry['bar']}: {part} was {entry[part]}, is {value}"
-=======
-        probability = newest_probability(checkpoint, buffer, origin["max_gap"]) if bar else math.nan
-        found.append(_Served(checkpoint, probability, digest(*buffer.inputs())))
+        probability, disagreement = newest_forecast(checkpoint, buffer, origin["max_gap"]) if bar else NO_FORECAST
+        found.append(_Served(checkpoint, probability, disagreement, digest(*buffer.inputs())))
     return found
 
 
@@ -183,26 +146,29 @@ class _Again:
         self._broker.go_on(entry)
         order = self._desk.rest() if reason == NOT_LIVE else self._desk.move(target, heard)
         return {"input": served.input, "model": reading.model, "probability": plain(reading.probability),
-                **reading.thresholds._asdict(), "held": held, "reason": reason, "target": target,
-                "aim": self._desk.aim if self._desk.counts["sent"] > sent else None, "order": order}
+                "disagreement": plain(reading.disagreement), **reading.thresholds._asdict(), "held": held, "reason": reason,
+                "target": target, "aim": self._desk.aim if self._desk.counts["sent"] > sent else None, "order": order}
 
     def _read(self) -> Reading:
         if self._signal is not None:
             return self._signal.read(0)
         probability = math.nan if self._told.served.probability is None else self._told.served.probability
         return Reading(probability, thresholds(self._params.enter, self._params.exit))
->>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
 
 
 class _Told:
     """What a ModelSignal asks of an indicator and of its schedule, as the journal tells of one line after the other."""
 
     def __init__(self) -> None:
-        self.schedule, self.served, self.now = self, _Served(None, None, None), 0
+        self.schedule, self.served, self.now = self, _Served(), 0
 
     @property
     def probability(self) -> list[float | None]:
         return [self.served.probability]
+
+    @property
+    def disagreement(self) -> list[float]:
+        return [self.served.disagreement]
 
     def stamp(self, ago: int) -> int:
         return self.now

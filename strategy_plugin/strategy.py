@@ -10,13 +10,8 @@ from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.journal import Journal
 from strategy_plugin.lane import Decision, Lane
 from strategy_plugin.orders import Desk, Order, Rules
-<<<<<<< HEAD
 from strategy_plugin.signals import DECIDED, IN_SAMPLE, NO_MODEL, NOT_LIVE, TOO_OLD, LineSignal, ModelSignal, Reading, decide
-from strategy_plugin.sizers import EquityShare
-=======
-from strategy_plugin.signals import IN_SAMPLE, NO_MODEL, NOT_LIVE, TOO_OLD, LineSignal, ModelSignal, Reading, decide
 from strategy_plugin.sizers import EquityShare, formula
->>>>>>> 1d4c2895a573734e47424b33cd8ec2b843000c61
 from strategy_plugin.stops import stops
 from strategy_plugin.venue import BrokerVenue
 
