@@ -8,7 +8,7 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
-from hosts import MODES, Fill, Shown, feed, host, series, shown, traded
+from hosts import MODES, Fill, Shown, Watched, feed, host, series, shown, traded
 from makers import random_bars, random_checkpoint
 
 from model.checkpoint import Checkpoint
@@ -58,43 +58,44 @@ CLOCKS = [pytest.param(mode, beside, id=f"{beside}-{mode}") for beside in BESIDE
           if not (beside in ("slower", "shorter") and mode.get("exactbars") == 1)]
 
 
+ROWS = FeatureEngineer().transform(BARS).to_numpy()
+VALUES, STAMPS = BARS.to_numpy(), BARS.index.asi8
+
+
+class Certified(Watched):
+    """Compares, bit for bit, the bars behind every value and the feature rows made of them with those of training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compared: set[int] = set()
+
+    def next(self) -> None:
+        super().next()
+        number, indicator = len(self.data), self.lanes[0].indicator
+        if not 150 <= number <= len(self.shown["data"]) + 149:
+            return
+        values, stamps = indicator.inputs()
+        assert (values == VALUES[number - 150:number]).all() and (stamps == STAMPS[number - 150:number]).all()
+        if indicator.clock == "next":
+            assert (indicator._buffer.window == ROWS[number - 150:number - 100]).all()
+        elif number % 20 == 10:
+            rows = FeatureEngineer().rows(values, stamps.view("datetime64[ns]"))
+            assert (rows == ROWS[number - 150:number - 100]).all()
+        self.compared.add(number)
+
+
 @pytest.mark.parametrize("mode, beside", CLOCKS)
 def test_every_clock_shows_the_checkpoints_probabilities_and_sends_the_same_orders(
     model: Checkpoint, path: str, mode: dict[str, Any], beside: str,
 ) -> None:
     cerebro = host(feed(BARS), **mode)
     BESIDES[beside](cerebro)
-    strategy = traded(cerebro, checkpoint=path, allow_short=True, **LIMITS)
+    cerebro.addstrategy(Certified, checkpoint=path, allow_short=True, **LIMITS)
+    strategy = cerebro.run()[0]
     expected = model.probabilities(BARS).to_numpy()
+    assert len(strategy.compared) == len(expected)
     assert np.abs(series(strategy.shown["data"], COUNT)[149:] - expected).max() < TOLERANCE
     assert_same(strategy.fills["data"], reference(BARS, expected))
-
-
-class Compared(Shown):
-    """Compares the inputs of every value with those of training."""
-
-    params = (("rows", 0),)
-
-    def next(self) -> None:
-        super().next()
-        number = len(self.data)
-        if number < 150:
-            return
-        values, stamps = self.indicator.inputs()
-        rows = FeatureEngineer().rows(values, stamps.view("datetime64[ns]"))
-        assert (rows == ROWS[number - 150:number - 100]).all()
-        assert self.indicator._batch or (self.indicator._buffer.window == rows).all()
-        self.p.rows += 1
-
-
-ROWS = FeatureEngineer().transform(BARS).to_numpy()
-
-
-@pytest.mark.parametrize("mode", MODES, ids=str)
-def test_every_clock_computes_the_feature_rows_of_training_bit_for_bit(path: str, mode: dict[str, Any]) -> None:
-    cerebro = host(feed(BARS), **mode)
-    cerebro.addstrategy(Compared, checkpoint=path)
-    assert cerebro.run()[0].p.rows == COUNT - 149
 
 
 def weeks(bars: pd.DataFrame) -> pd.DataFrame:
@@ -112,22 +113,27 @@ def weekly_model(days: pd.DataFrame) -> Checkpoint:
     return random_checkpoint(weeks(days), seed=3)
 
 
+REPLAYS: list[dict[str, Any]] = [{}, {"preload": False}, {"exactbars": 1}, {"exactbars": -2}, {"live": True}]
+
+
+@pytest.mark.parametrize("mode", REPLAYS, ids=str)
 def test_a_replayed_feed_ends_each_bar_with_the_probability_of_the_whole_bar(
-    days: pd.DataFrame, weekly_model: Checkpoint, tmp_path: Path,
+    days: pd.DataFrame, weekly_model: Checkpoint, tmp_path: Path, mode: dict[str, Any],
 ) -> None:
     weekly_model.save(tmp_path / "weekly.ckpt")
-    cerebro = host()
+    cerebro = host(**mode)
     cerebro.replaydata(feed(days, "days"), timeframe=bt.TimeFrame.Weeks)
     strategy = shown(cerebro, str(tmp_path / "weekly.ckpt"))
     assert strategy.calls >= len(days) and len(strategy.values) == 175
     assert np.abs(series(strategy.values, 175)[149:] - weekly_model.probabilities(weeks(days)).to_numpy()).max() < TOLERANCE
 
 
+@pytest.mark.parametrize("mode", REPLAYS, ids=str)
 def test_on_a_replayed_feed_the_strategy_decides_on_whole_bars_when_the_next_one_begins(
-    days: pd.DataFrame, weekly_model: Checkpoint, tmp_path: Path,
+    days: pd.DataFrame, weekly_model: Checkpoint, tmp_path: Path, mode: dict[str, Any],
 ) -> None:
     weekly_model.save(tmp_path / "weekly.ckpt")
-    cerebro = host()
+    cerebro = host(**mode)
     cerebro.replaydata(feed(days, "days"), timeframe=bt.TimeFrame.Weeks)
     strategy = traded(cerebro, checkpoint=str(tmp_path / "weekly.ckpt"), allow_short=True, **LIMITS)
     assert_same(strategy.fills["days"], replay_reference(days, weekly_model.probabilities(weeks(days)).to_numpy()))
