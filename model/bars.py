@@ -13,7 +13,7 @@ import pandas as pd
 from model.columns import NamedCells, Table, did_you_mean, name_columns, without_empty_rows
 from model.dialects import table_of
 from model.faults import (
-    BAR_CHECKS, COLUMNS, NOT_THERE, PRICES, BarsError, BarsWarning, Findings, Part, Setting, bar_faults, count,
+    BAR_CHECKS, COLUMNS, NOT_THERE, PRICES, BarsError, BarsWarning, Findings, Part, ReadingError, Setting, bar_faults, count,
     find_broken_bars, joined,
 )
 from model.intervals import bar_interval, bars_per_year
@@ -106,19 +106,19 @@ def _check_arguments(stated: Mapping[str, Any]) -> None:
     for name, choices in allowed.items():
         if name in stated and stated[name] not in choices:
             words = ", ".join(repr(choice) for choice in choices if choice is not None)
-            raise BarsError(Setting(name), f" must be one of {words}, got {stated[name]!r}.")
+            raise ReadingError(Setting(name), f" must be one of {words}, got {stated[name]!r}.")
     for name in TEXTS:
         if not isinstance(stated.get(name), str | None) or stated.get(name) == "":
-            raise BarsError(Setting(name), f" must be text and not empty, got {stated[name]!r}.")
+            raise ReadingError(Setting(name), f" must be text and not empty, got {stated[name]!r}.")
     columns, minimum, timezone = (stated.get(name) for name in ("columns", "minimum_bars", "timezone"))
     if not isinstance(columns, Mapping | None) or not all(isinstance(word, str) for pair in dict(columns or {}).items()
                                                           for word in pair):
-        raise BarsError(Setting("columns"), f" must be a dict such as {{'Price': 'close'}}, got {columns!r}.")
+        raise ReadingError(Setting("columns"), f" must be a dict such as {{'Price': 'close'}}, got {columns!r}.")
     if minimum is not None and not (isinstance(minimum, int | np.integer) and minimum >= 0):
-        raise BarsError(Setting("minimum_bars"), f" must be a whole number from 0, or None, got {minimum!r}.")
+        raise ReadingError(Setting("minimum_bars"), f" must be a whole number from 0, or None, got {minimum!r}.")
     if timezone is not None and timezone not in available_timezones():
-        raise BarsError(Setting("timezone"), f" must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
-                        + did_you_mean(timezone, available_timezones()))
+        raise ReadingError(Setting("timezone"), f" must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
+                           f"{did_you_mean(timezone, available_timezones())}")
 
 
 def _attrs(table: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _attrs(table: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: stated[name] for name in ("instrument", "timezone", "stamp") if stated[name] is not None}
     try:
         _check_arguments(own)
-    except BarsError as error:
+    except ReadingError as error:
         raise BarsError("the frame's attrs: ", *error.args) from None
     if "timezone" in own.keys() & given.keys() and own["timezone"] != given["timezone"]:  # it would move the stamps once more
         raise BarsError(Setting("timezone"), f" must be {own['timezone']!r} as the frame's attrs say, got {given['timezone']!r}. "

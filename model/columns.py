@@ -125,7 +125,7 @@ def _one_ticker(fields: list[str | None], tickers: list[str], ticker: str | None
     named = {meaning: {name for name, field in zip(tickers, fields) if name and MEANINGS.get(plain_name(field)) == meaning}
              for meaning in COLUMNS}
     several = sorted(set().union(*(named[meaning] for meaning in PRICES)))
-    if named["volume"] - set(several):
+    if named["volume"] - set(several) and ticker not in several:
         return fields, None
     chosen = _choose(several, ticker, "the header", findings) if several else None
     return [field if name in ("", chosen) else None for field, name in zip(fields, tickers)], chosen

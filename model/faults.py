@@ -74,6 +74,12 @@ class BarsError(ValueError):
         return as_python(self.args)
 
 
+class ReadingError(BarsError):
+    """A setting of reading that cannot be meant, whatever the file."""
+
+    exit_code = 2
+
+
 class BarsWarning(UserWarning):
     """Bars that were repaired or that look wrong; the message says what was done."""
 

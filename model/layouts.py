@@ -175,8 +175,9 @@ def _trimmed(body: list[str], layout: Layout) -> list[str]:
 def _without_open_quotes(body: list[str], places: Lines, findings: Findings) -> tuple[list[str], Lines]:
     open_ = np.array([line.count('"') % 2 == 1 for line in body], dtype=bool)
     if open_.any():
-        findings.fault(f"{count(int(open_.sum()), 'line')} with a quote that does not close (first line {places[open_][0]}). "
-                       "Repair the quotes.")
+        first = int(open_.argmax())
+        findings.fault(f"{count(int(open_.sum()), 'line')} with a quote that does not close (first line {places[first]}: "
+                       f"{body[first][:60]!r}). Repair the quotes.")
     return _kept(~open_, body, places, findings)
 
 

@@ -167,8 +167,9 @@ def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
 
     Where many rows are not read, what is between the others says nothing.
     """
-    index = pd.DatetimeIndex(rows["stamp"].dropna().drop_duplicates())
-    if len(index) < max(3, LEAST_KNOWN * (len(rows) + findings.n_lost)):
+    known = rows["stamp"].dropna()
+    index = pd.DatetimeIndex(known.drop_duplicates())
+    if len(index) < 3 or len(known) < LEAST_KNOWN * (len(rows) + findings.n_lost):
         return
     if index[0] > pd.Timestamp.now() + DAY:
         first = findings.place(rows.dropna(subset="stamp").iloc[0])

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.clocks import CLOCK, NONE, OFFSET, Spans, clock_format, clock_spans, parts_of, whole, with_clocks
-from model.faults import Findings, Mask, Part, Setting, count, joined
+from model.faults import Findings, Mask, Part, ReadingError, Setting, count, joined
 from model.numbers import is_missing, text
 
 SHOWN = ("; expected e.g. 2015-01-31 or 2015-01-31 09:30:00; pass ", Setting("date_format", "%d/%m/%Y %H:%M"), " for another form.")
@@ -63,7 +63,7 @@ def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, d
     said = np.zeros(len(words), dtype=bool)  # rows whose stamps are not read for a reason that is a fault already
     if clocks is not None:
         words, said = with_clocks(words, text(clocks), places, findings)
-    stamps = _with_format(words, date_format, findings) if date_format else _understood(words, said, places, findings)
+    stamps = _with_format(words, date_format) if date_format else _understood(words, said, places, findings)
     _report(words, np.isnat(stamps.wall) & ~said, places, date_format, findings)
     return replace(stamps, wall=np.where(said, NOT_A_TIME, stamps.wall))
 
@@ -89,7 +89,7 @@ def nanoseconds(stamps: pd.DatetimeIndex | pd.Series) -> Times:
     return np.asarray(series.where(fits).dt.as_unit("ns"), dtype="datetime64[ns]")
 
 
-def _with_format(words: pd.Series, date_format: str, findings: Findings) -> Stamps:
+def _with_format(words: pd.Series, date_format: str) -> Stamps:
     """Read the words by the format given; a time column that was joined may stand outside of it."""
     try:
         parsed = pd.to_datetime(words, format=date_format, errors="coerce", utc="%z" in date_format)
@@ -98,7 +98,8 @@ def _with_format(words: pd.Series, date_format: str, findings: Findings) -> Stam
             days = nanoseconds(pd.to_datetime(parts["date"], format=date_format, errors="coerce"))
             parsed = pd.Series(days + clock_spans(parts["clock"]), index=parts.index).reindex(words.index)
     except ValueError as error:
-        findings.refuse(Setting("date_format", date_format), f" is no format: {error}. Write it like '%d/%m/%Y %H:%M'.")
+        stated = Setting("date_format", date_format)
+        raise ReadingError(stated, f" is no format: {error}. Write it like '%d/%m/%Y %H:%M'.") from None
     stamps = _typed(pd.DatetimeIndex(parsed))
     if "%z" not in date_format:
         return stamps

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 import pytest
-from bar_files import DAILY, HOURLY, PRICES, saved
+from bar_files import DAILY, HOURLY, PRICES, dated, saved
 
 from model.bars import digest_bars, read_bars
 from model.command import run
@@ -86,6 +86,17 @@ def test_a_broken_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_settings_of_training_are_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome(saved(tmp_path, DAILY), "--sequence-length", 20, "--label", "close") == 0
     assert "20 for a window" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag, value, message", [
+    ("--timezone", "America/NewYork", "--timezone must be a name such as 'America/New_York' or 'UTC', got 'America/NewYork'. "
+                                      "Did you mean 'America/New_York'?"),
+    ("--date-format", "%Q", "--date-format %Q is no format"), ("--stamp", "clos", 'Did you mean "close"?'),
+])
+def test_a_setting_that_cannot_be_meant_is_wrong_use(
+        flag: str, value: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(saved(tmp_path, dated(DAILY, "%Y/%m/%d")), flag, value) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_without_a_file_the_sample_is_examined(capsys: pytest.CaptureFixture[str]) -> None:

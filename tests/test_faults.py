@@ -86,7 +86,7 @@ TOGETHER = {
     "two number formats": (csv_text(DOTTED.assign(open=DOTTED["open"].str.replace(".", ",")), sep=";"), "the decimal sign is"),
     "ragged lines": (TEXT.replace("\n2015-01-20,", "\n1,2015-01-20,"), "line 14 has 7 fields but the header has 6 columns"),
     "a note below": (TEXT + "Data provided by X\n", "line 302 has 1 fields"),
-    "an open quote": (TEXT.replace("2015-01-20", '"2015-01-20'), "1 line with a quote that does not close (first line 14)"),
+    "an open quote": (TEXT.replace("2015-01-20", '"2015-01-20'), "a quote that does not close (first line 14: '\"2015-01-20"),
     "no opens": (csv_text(BROKEN_ROWS.drop(columns="open")), "no 'open' column"),
     "two closes": (csv_text(BROKEN_ROWS.assign(Close=1.0)), "2 columns mean 'close' and differ"),
     "two tickers": (csv_text(pd.concat([BROKEN_ROWS.assign(symbol="A"), DAILY.assign(symbol="B")])), "choose one: ticker='A'"),
