@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from strategy_plugin.indicator import DirectionProbability
     from strategy_plugin.playback import replay
     from strategy_plugin.schedule import Schedule
-    from strategy_plugin.sizers import EquityShare, FractionalCommission, VolatilityTarget
+    from strategy_plugin.sizers import CappedKelly, EquityShare, FractionalCommission, VolatilityTarget
     from strategy_plugin.strategy import BiLSTMStrategy
 
 __all__ = [
-    "BarGuard", "BiLSTMStrategy", "DirectionProbability", "EquityShare", "FeatureBuffer", "FractionalCommission", "Schedule",
-    "SignalQuality", "TradingWarning", "VolatilityTarget", "replay", "target",
+    "BarGuard", "BiLSTMStrategy", "CappedKelly", "DirectionProbability", "EquityShare", "FeatureBuffer", "FractionalCommission",
+    "Schedule", "SignalQuality", "TradingWarning", "VolatilityTarget", "replay", "target",
 ]
 
 _HOMES = {
@@ -29,7 +29,7 @@ _HOMES = {
     "indicator": ("DirectionProbability",),
     "playback": ("replay",),
     "schedule": ("Schedule",),
-    "sizers": ("EquityShare", "FractionalCommission", "VolatilityTarget"),
+    "sizers": ("CappedKelly", "EquityShare", "FractionalCommission", "VolatilityTarget"),
     "strategy": ("BiLSTMStrategy",),
 }
 _HOME_OF = {name: f"strategy_plugin.{home}" for home, names in _HOMES.items() for name in names}

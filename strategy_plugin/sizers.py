@@ -1,7 +1,9 @@
 """How large a position is: the one owner of size, and commission for units that can be divided."""
+from collections.abc import Sequence
+
 import backtrader as bt
 
-from strategy_plugin.sizing import units_of, varying_share
+from strategy_plugin.sizing import kelly_share, units_of, varying_share
 
 
 class FractionalCommission(bt.CommissionInfo):  # type: ignore[misc]
@@ -60,12 +62,71 @@ class VolatilityTarget(EquityShare):
         """Return the units of a whole position, opened from nothing."""
         if len(data) <= self.p.window:
             return 0.0
-        kept = len(data.close.array)
-        if kept <= self.p.window:
-            raise ValueError(f"`window` must be below the bars that the host keeps, got {self.p.window} and {kept}. "
-                             "Leave exactbars=1 out, or give a shorter window.")
-        closes = data.close.get(size=self.p.window + 1)
-        return self._units(comminfo, data, varying_share(self.p.share, self.p.volatility, closes))
+        return self._units(comminfo, data, varying_share(self.p.share, self.p.volatility, last_closes(data, self.p.window)))
+
+
+class CappedKelly(EquityShare):
+    """As much of the equity as the probability is worth after costs, a fraction of Kelly's share and at most `share`.
+
+    Formula:
+      - f = fraction * ((2 p - 1) m - 2 c / holding) / v, where p is the probability that the direction is right, m the mean
+        size and v the mean square of the last `window` close-to-close returns, and c what a side of a trade costs
+      - below 0 nothing: a position that is not expected to earn its costs is not opened
+      - Kelly (1956); mean over variance: Thorp, The Kelly criterion in blackjack, sports betting and the stock market (2006)
+
+    Without leverage Kelly's share is nearly always above 1, so that `share` decides how large and the costs decide whether.
+
+    Params:
+      - fraction: of Kelly's share; a half gives up a quarter of the growth for half of the swings
+      - window: bars whose returns tell how much the market moves; no size before there are so many
+      - holding: bars for which a position is kept, so that it pays its costs but once in so many; 1: at once
+      - cost: what a side costs beside commission, as a fraction of its value; None takes the broker's slippage
+    """
+
+    params = (("fraction", 0.5), ("window", 20), ("holding", 5), ("cost", None))  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not (0 < self.p.fraction and 2 <= self.p.window and 1 <= self.p.holding and (self.p.cost or 0) >= 0):
+            raise ValueError("`fraction` must be above 0, `window` at least 2, `holding` at least 1 and `cost` at least 0 or None, "
+                             f"got fraction={self.p.fraction}, window={self.p.window}, holding={self.p.holding} and "
+                             f"cost={self.p.cost}.")
+
+    def _getsizing(self, comminfo: bt.CommInfoBase, cash: float, data: bt.feed.AbstractDataBase, isbuy: bool) -> float:
+        """Return the units of a whole position, opened from nothing."""
+        if len(data) <= self.p.window:
+            return 0.0
+        up = self._probability(data)
+        cost = 2 * self._side_cost(comminfo, data) / self.p.holding
+        wanted = kelly_share(up if isbuy else 1 - up, cost, last_closes(data, self.p.window))
+        return self._units(comminfo, data, min(self.p.share, self.p.fraction * wanted))
+
+    def _side_cost(self, comminfo: bt.CommInfoBase, data: bt.feed.AbstractDataBase) -> float:
+        """Return what a side of a trade costs, as a fraction of its value."""
+        price = data.close[0]
+        other = getattr(self.broker.p, "slip_perc", 0.0) if self.p.cost is None else self.p.cost
+        return float(comminfo.getcommission(1.0, price) / (price * comminfo.p.mult) + other)
+
+    def _probability(self, data: bt.feed.AbstractDataBase) -> float:
+        """Return the probability of "up" that the strategy reads on this data."""
+        for lane in getattr(self.strategy, "lanes", ()):
+            if lane.data is data:
+                return float((lane.indicator or data).probability[lane.ago])
+        source = getattr(self.strategy, "probability", None) or data
+        if not hasattr(source, "probability"):
+            raise ValueError(f"CappedKelly must know a probability, got none from {type(self.strategy).__name__}. Let it have an "
+                             "attribute `probability`, a DirectionProbability, or its data a line of that name.")
+        return float(source.probability[0])
+
+
+def last_closes(data: bt.feed.AbstractDataBase, window: int) -> Sequence[float]:
+    """Return the closes of the last `window` moves; ValueError where the host does not keep so many."""
+    kept = len(data.close.array)
+    if kept <= window:
+        raise ValueError(f"`window` must be below the bars that the host keeps, got {window} and {kept}. "
+                         "Leave exactbars=1 out, or give a shorter window.")
+    closes: Sequence[float] = data.close.get(size=window + 1)
+    return closes
 
 
 def formula(sizer: bt.Sizer) -> dict[str, float] | None:

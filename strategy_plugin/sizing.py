@@ -24,6 +24,21 @@ def varying_share(share: float, volatility: float, closes: Sequence[float]) -> f
     return min(share, volatility / varies) if varies > 0 else share
 
 
+def kelly_share(probability: float, cost: float, closes: Sequence[float]) -> float:
+    """Return Kelly's share of the equity, the mean net return a bar over its mean square; 0 where it is not above 0.
+
+    probability: that the direction is right. cost: a fraction a bar. The mean size and the mean square of a move are those
+    of the closes. Sources: Kelly (1956); Thorp, The Kelly criterion in blackjack, sports betting and the stock market (2006).
+    """
+    prices = np.array(closes, dtype=np.float64)
+    if not ((prices > 0) & np.isfinite(prices)).all():
+        return 0.0
+    moves = np.diff(np.log(prices))
+    square = float(np.mean(moves**2))
+    earned = (2 * probability - 1) * float(np.mean(np.abs(moves))) - cost
+    return earned / square if earned > 0 and square > 0 else 0.0  # NaN too: what is not known is not worth a position
+
+
 def room_of(cap: float, *, equity: float, others: float, worth: float) -> float:
     """Return the units that a cap on exposure over equity leaves, where other positions have theirs."""
     return max(0.0, (cap * equity - others) / worth) if worth > 0 else 0.0

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from hosts import feed, host
 
-from strategy_plugin import EquityShare, FractionalCommission, VolatilityTarget
+from backtests.markets import market
+from backtests.simulation import ProbabilityFeed
+from strategy_plugin import BiLSTMStrategy, CappedKelly, EquityShare, FractionalCommission, TradingWarning, VolatilityTarget
 
 
 def flat_bars(price: float, count: int = 10) -> pd.DataFrame:
@@ -128,3 +130,75 @@ def test_a_window_longer_than_what_the_host_keeps_is_refused() -> None:
     cerebro.addstrategy(BuysLater)
     with pytest.raises(ValueError, match="`window` must be below the bars that the host keeps, got 20 and 1. Leave exactbars=1"):
         cerebro.run()
+
+
+class Asks(bt.Strategy):  # type: ignore[misc]
+    """Asks the sizer at the 31st bar, where the close is 100, for a long position and for a short one."""
+
+    def next(self) -> None:
+        if len(self) == 31:
+            self.asked = [self.getsizing(self.data, isbuy=long) for long in (True, False)]
+
+
+def kelly(probability: float, *, move: float = 0.02, commission: float = 0.0, slippage: float = 0.0, **params: Any) -> list[float]:
+    """The shares of the equity that it takes, long and short."""
+    cerebro = host(ProbabilityFeed(dataname=varying(move).assign(probability=probability)), commission=commission)
+    cerebro.broker.set_slippage_perc(slippage)
+    cerebro.addsizer(CappedKelly, **params)
+    cerebro.addstrategy(Asks)
+    return [units / 100 for units in cerebro.run()[0].asked]
+
+
+@pytest.mark.parametrize("probability, params, shares", [
+    (0.505, {}, [0.25, 0.0]),                                        # half of .01 * .02 / .02 ** 2
+    (0.495, {}, [0.0, 0.25]),
+    (0.505, {"fraction": 0.1}, [0.05, 0.0]),
+    (0.6, {}, [0.95, 0.0]),                                          # the cap
+    (0.6, {"share": 0.3}, [0.3, 0.0]),
+    (0.51, {"commission": 1e-4, "holding": 1}, [0.25, 0.0]),         # .02 * .02 less two sides
+    (0.51, {"slippage": 1e-4, "holding": 1}, [0.25, 0.0]),
+    (0.51, {"slippage": 1e-4, "cost": 0.0}, [0.5, 0.0]),
+    (0.51, {"commission": 1e-4}, [0.45, 0.0]),                       # paid once in five bars
+    (0.504, {"commission": 5e-4}, [0.0, 0.0]),                       # not worth its costs
+    (float("nan"), {}, [0.0, 0.0]), (0.6, {"move": 0.0}, [0.0, 0.0]), (0.6, {"window": 31}, [0.0, 0.0]),
+])
+def test_kelly_takes_what_the_probability_is_worth_after_costs(
+    probability: float, params: dict[str, Any], shares: list[float],
+) -> None:
+    assert kelly(probability, **params) == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("params", [{"fraction": 0.0}, {"window": 1}, {"holding": 0}, {"cost": -1e-4}])
+def test_a_kelly_without_meaning_is_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="`fraction` must be above 0, `window` at least 2, `holding` at least 1 and `cost` at"):
+        bought(100.0, sizer=CappedKelly, **params)
+
+
+def test_kelly_without_a_probability_says_what_is_missing() -> None:
+    cerebro = host(feed(varying(0.02)))
+    cerebro.addsizer(CappedKelly)
+    cerebro.addstrategy(Asks)
+    with pytest.raises(ValueError, match="must know a probability, got none from Asks. Let it have an attribute `probability`"):
+        cerebro.run()
+
+
+def growth(name: str, sizer: Any, *, bars: int = 1_500, cost: float = 5e-4, **params: Any) -> float:
+    """The log growth of an account that trades the best probability there is, at 5 basis points a side."""
+    planted = market(name, bars, 1)
+    cerebro = host(ProbabilityFeed(dataname=planted.bars.assign(probability=planted.probability)), commission=cost)
+    cerebro.addsizer(sizer, **params)
+    cerebro.addstrategy(BiLSTMStrategy, enter=0.5, exit=0.5, allow_short=True)
+    cerebro.run()
+    return float(np.log(cerebro.broker.getvalue() / 10_000.0))
+
+
+@pytest.mark.parametrize("name, least", [("volrev", 1.03), ("echo", 1.01), ("latch", 1.03), ("regime", 0.9)])
+def test_on_a_planted_edge_kelly_passes_over_what_is_not_worth_its_costs(name: str, least: float) -> None:
+    """More than a fixed share where the edge changes from bar to bar, little less where it lasts long."""
+    with pytest.warns(TradingWarning, match="the sizer gave no units"):
+        assert growth(name, CappedKelly) > least * growth(name, EquityShare) > 0
+
+
+def test_where_nothing_is_to_be_known_kelly_stays_out() -> None:
+    with pytest.warns(TradingWarning, match="the sizer gave no units"):
+        assert growth("walk", CappedKelly) == 0.0
