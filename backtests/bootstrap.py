@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from arch.bootstrap import SPA, StationaryBootstrap, optimal_block_length
+from arch.bootstrap import SPA, StationaryBootstrap, StepM, optimal_block_length
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -15,6 +15,7 @@ RESAMPLES = 2_000
 SEED = 20
 WIDE = 0.98  # both ends of this interval are one-sided bounds of 99 %
 USUAL = 0.95
+FAMILY_ERROR = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def forecast_intervals(labels: Array, probability: Array, block: int) -> dict[st
     def figures(rows: Array) -> Array:
         return np.array([auc(rows[:, 0], rows[:, 1]), np.mean((rows[:, 1] > 0.5) == (rows[:, 0] > 0.5))])
 
-    return _intervals(("auc", "accuracy"), figures, np.column_stack((labels, probability)), block)
+    return intervals_of(("auc", "accuracy"), figures, np.column_stack((labels, probability)), block)
 
 
 def money_intervals(earned: Mapping[str, Array], bars_per_year: float, block: int) -> dict[str, Interval]:
@@ -65,10 +66,11 @@ def money_intervals(earned: Mapping[str, Array], bars_per_year: float, block: in
         return np.array([means[0], ratio, *(means[0] - means[1:])])
 
     names = ("mean", "sharpe", *(f"less {other}" for other in others))
-    return _intervals(names, figures, np.column_stack(list(earned.values())), block)
+    return intervals_of(names, figures, np.column_stack(list(earned.values())), block)
 
 
-def _intervals(names: tuple[str, ...], figures: Callable[[Array], Array], rows: Array, block: int) -> dict[str, Interval]:
+def intervals_of(names: tuple[str, ...], figures: Callable[[Array], Array], rows: Array, block: int) -> dict[str, Interval]:
+    """Return the intervals of figures of rows (n, ...), which are resampled in blocks."""
     resampling = StationaryBootstrap(block, rows, seed=SEED)
     low, high = resampling.conf_int(figures, RESAMPLES, method="percentile", size=USUAL)
     lowest, highest = resampling.conf_int(figures, RESAMPLES, method="percentile", size=WIDE, reuse=True)
@@ -87,3 +89,16 @@ def superiority(benchmark: Array, earned: Mapping[str, Array], block: int) -> fl
     test = SPA(-benchmark, others, block_size=block, reps=RESAMPLES, seed=SEED)
     test.compute()
     return float(test.pvalues["consistent"])
+
+
+def outstanding(benchmark: Array, earned: Mapping[str, Array], block: int) -> list[str]:
+    """Return the names of those that earn more than the benchmark, at a chance of 5 % that any of them is named wrongly.
+
+    Source: Romano and Wolf, Stepwise multiple testing as formalized data snooping, Econometrica 73 (2005), by arch.
+    """
+    others = pd.DataFrame({name: -values for name, values in earned.items() if np.ptp(values - benchmark) > 1e-15})
+    if others.empty:
+        return []
+    test = StepM(-benchmark, others, size=FAMILY_ERROR, block_size=block, reps=RESAMPLES, seed=SEED)
+    test.compute()
+    return [str(name) for name in test.superior_models]

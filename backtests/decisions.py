@@ -1,6 +1,6 @@
 """The decisions that are judged: what was known, said and held at each, beside the rivals on the same bars."""
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ class Decisions:
 
     labels: 0/1. probability: of up, nan where there was no model. moves: the market from the next open to the one after.
     strategy: the direction held. rivals: the direction of each rule or learner. forecasts: the learners' probabilities.
-    cost: fraction per side. horizon: of the label, in bars.
+    cost: fraction per side. horizon: of the label, in bars. decided_at: the stamps, where several markets are to be held together.
     """
 
     labels: Array
@@ -34,6 +34,7 @@ class Decisions:
     cost: float
     bars_per_year: float
     horizon: int = 1
+    decided_at: pd.DatetimeIndex = field(default_factory=lambda: pd.DatetimeIndex([]))
 
     @property
     def earned(self) -> dict[str, Array]:
@@ -61,4 +62,4 @@ def gather(bars: pd.DataFrame, models: Sequence[FoldModel], predictions: pd.Data
         labels=predictions["label"].to_numpy(float)[known], probability=predictions["probability"].to_numpy(float)[known],
         moves=moves[known], strategy=held[known], rivals={name: wanted[known] for name, wanted in rivals.items()},
         forecasts={name: values[known] for name, values in said.items()}, cost=costs.per_side * BASIS_POINT,
-        bars_per_year=yearly_bars(bars), horizon=config.horizon)
+        bars_per_year=yearly_bars(bars), horizon=config.horizon, decided_at=pd.DatetimeIndex(bars.index[test][known]))

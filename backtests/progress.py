@@ -20,7 +20,7 @@ class Journal:
     path: Path
     patience: int
 
-    def __call__(self, fold: int, epoch: Epoch) -> None:
+    def __call__(self, fold: str, epoch: Epoch) -> None:
         if not self.path.parent.exists():  # another machine's worker: there is no terminal to show it on
             return
         line = json.dumps({"fold": fold, "epoch": epoch.epoch, "expected": self._expected(epoch), "loss": epoch.validation_loss})
@@ -41,8 +41,8 @@ class FoldProgress:
                               TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
         self._total = self._bars.add_task(f"{n_folds} folds", total=n_folds, detail="")
         self._journal, self._offset = journal, 0
-        self._shares = dict.fromkeys(range(1, n_folds + 1), 0.0)
-        self._tasks: dict[int, TaskID] = {}
+        self._shares: dict[str, float] = {}  # by label: how much of a fold is done
+        self._tasks: dict[str, TaskID] = {}
         self._over = Event()
         self._follower = Thread(target=self._follow, daemon=True)
 
@@ -56,7 +56,7 @@ class FoldProgress:
         self._follower.join()
         self._bars.stop()
 
-    def finish(self, fold: int, line: str) -> None:
+    def finish(self, fold: str, line: str) -> None:
         """Print a line about a finished fold and take its bar away."""
         self._shares[fold] = 1.0
         if fold in self._tasks:
@@ -79,11 +79,11 @@ class FoldProgress:
         for line in whole.splitlines():
             self._show(**json.loads(line))
 
-    def _show(self, fold: int, epoch: int, expected: int, loss: float) -> None:
-        if self._shares[fold] == 1.0:
+    def _show(self, fold: str, epoch: int, expected: int, loss: float) -> None:
+        if self._shares.get(fold) == 1.0:
             return
         if fold not in self._tasks:
-            self._tasks[fold] = self._bars.add_task(f"fold {fold}", detail="")
+            self._tasks[fold] = self._bars.add_task(fold, detail="")
         self._shares[fold] = min(epoch / expected, 0.99)
         detail = f"epoch {epoch} of about {expected}, validation loss {loss:.4f}"
         self._bars.update(self._tasks[fold], total=expected, completed=epoch, detail=detail)

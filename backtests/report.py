@@ -1,17 +1,11 @@
 """The report: one self-contained HTML page, made by a template from the same figures that the files hold."""
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
-import plotly.offline
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
-from plotly import graph_objects as go
-
-from backtests.charts import CHARTS, MOST_POINTS
+from backtests.charts import CHARTS
+from backtests.drawing import MOST_POINTS
 from backtests.fingerprint import all_versions
+from backtests.pages import Grid, pairs_of, render_page
 from backtests.results import Results, describe_data, describe_settings
 from backtests.tables import FORECASTS, MONEY, shown
 from model.files import write_atomically
@@ -20,36 +14,20 @@ REPORT = "report.html"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table as text: its headers and rows, the first column a name."""
-
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def write_report(folder: Path, results: Results) -> None:
     """Write the page into the folder."""
     write_atomically(folder / REPORT, render(results).encode())
 
 
 def render(results: Results) -> str:
-    """Return the page. It loads nothing: its charts' library and data are inside."""
-    pages = Environment(loader=PackageLoader("backtests"), autoescape=select_autoescape(), undefined=StrictUndefined,
-                        trim_blocks=True, lstrip_blocks=True)
-    return pages.get_template(REPORT).render(
-        title=results.title, verdict=results.verdict, library=Markup(plotly.offline.get_plotlyjs()),
-        charts={name: Markup(_chart(name, make(results))) for name, make in CHARTS.items()},
+    """Return the page."""
+    return render_page(
+        REPORT, {name: make(results) for name, make in CHARTS.items()},
+        title=results.title, verdict=results.verdict,
         folds=_fold_grid(results), rivals=_rival_grid(results), costs=_cost_grid(results), months=_month_grid(results),
-        figures=_figures(results), calibration=_calibration_words(results), settings=_pairs(describe_settings(results.settings)),
-        data=_pairs(describe_data(results.bars)), versions=_pairs(all_versions()), costs_now=str(results.settings.costs),
+        figures=_figures(results), calibration=_calibration_words(results), settings=pairs_of(describe_settings(results.settings)),
+        data=pairs_of(describe_data(results.bars)), versions=pairs_of(all_versions()), costs_now=str(results.settings.costs),
         cash=results.settings.account.cash, most_points=MOST_POINTS)
-
-
-def _chart(name: str, figure: go.Figure) -> str:
-    page: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}",
-                               config={"responsive": True, "displayModeBar": False})
-    return page
 
 
 def _fold_grid(results: Results) -> Grid:
@@ -127,11 +105,3 @@ def _calibration_words(results: Results) -> str:
         return "Too few forecasts to judge their calibration."
     return (f"Expected calibration error {found.error:.3f}; exact probabilities would show {found.error_by_chance:.3f} by chance, "
             f"up to {found.error_limit:.3f} in 95 of 100 cases. {found.outside} of {len(found.bins)} bins lie outside the band.")
-
-
-def _pairs(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as pairs of text."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in content.items():
-        pairs += _pairs(value, f"{name}: ") if isinstance(value, Mapping) else [(f"{prefix}{name}".replace("_", " "), str(value))]
-    return pairs

@@ -136,16 +136,17 @@ def evaluate(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, sett
 
 def write_results(folder: Path, results: Results) -> None:
     """Write every file but the checkpoints; each appears whole or not at all."""
-    write_atomically(folder / "folds.csv", _csv(results.folds))
-    write_atomically(folder / "predictions.csv", _csv(results.predictions))
-    write_atomically(folder / "months.csv", _csv(results.months))
-    write_atomically(folder / "trades.csv", _csv(results.strategy.trades))
-    write_atomically(folder / "equity.csv", _csv(results.equity.reset_index()))
+    write_atomically(folder / "folds.csv", csv_of(results.folds))
+    write_atomically(folder / "predictions.csv", csv_of(results.predictions))
+    write_atomically(folder / "months.csv", csv_of(results.months))
+    write_atomically(folder / "trades.csv", csv_of(results.strategy.trades))
+    write_atomically(folder / "equity.csv", csv_of(results.equity.reset_index()))
     write_atomically(folder / "equity.png", draw(results.equity, results.borders, results.title))
     write_atomically(folder / "summary.json", (json.dumps(summary(results), indent=2, allow_nan=False) + "\n").encode())
 
 
-def _csv(frame: pd.DataFrame) -> bytes:
+def csv_of(frame: pd.DataFrame) -> bytes:
+    """Return a table as the bytes of its file."""
     buffer = io.StringIO()
     frame.to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue().encode()
@@ -154,7 +155,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
 def summary(results: Results) -> dict[str, Any]:
     """Return the settings and the figures that matter, as JSON has them: an undefined figure is null."""
     table = results.folds
-    rows = [_plain(row) for row in table.to_dict("records")]
+    rows = [plain_row(row) for row in table.to_dict("records")]
     return {
         "version": VERSION,
         "verdict": {"word": results.verdict.word, "sentence": results.verdict.sentence},
@@ -167,8 +168,13 @@ def summary(results: Results) -> dict[str, Any]:
         "calibration": asdict(results.calibration) if results.calibration else None,
         "importance": {str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()},
         "versions": all_versions(),
-        "mixed_machines": len({tuple(sorted(model.machine.items())) for model in results.models}) > 1,
+        "mixed_machines": len(machines_of(results.models)) > 1,
     }
+
+
+def machines_of(models: Sequence[FoldModel]) -> set[tuple[tuple[str, str], ...]]:
+    """Return the different libraries and processors that trained the models."""
+    return {tuple(sorted(model.machine.items())) for model in models}
 
 
 def describe_settings(settings: Settings) -> dict[str, Any]:
@@ -184,7 +190,7 @@ def describe_data(bars: pd.DataFrame) -> dict[str, Any]:
             "bar_interval": str(bar_interval(stamps)), "bars_per_year": yearly_bars(bars), "sha256": digest_bars(bars)}
 
 
-def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a row as JSON has it."""
     return {str(name): _value(value) for name, value in row.items()}
 

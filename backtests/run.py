@@ -1,7 +1,9 @@
-"""The command that walks forward: python backtests/run.py [--data FILE] [--out FOLDER] [--folds 8] [--jobs N] ..."""
+"""The command that walks forward: python backtests/run.py [--data FILE ... | FOLDER] [--out FOLDER] [--folds 8] [--jobs N] ..."""
+import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,20 +12,22 @@ from cyclopts import App, Parameter
 from joblib import cpu_count
 from rich.console import Console
 
-from backtests.campaign import train_all
+from backtests.campaign import FoldsFailed, Lost, train_all
 from backtests.cluster import workers
 from backtests.control_table import parse_market
-from backtests.evidence import Trials
-from backtests.fingerprint import key_of
 from backtests.ledger import Ledger, default_ledger
 from backtests.markets import Market, market
 from backtests.progress import FoldProgress, Journal
-from backtests.report import REPORT, write_report
-from backtests.results import FILES, Results, Settings, evaluate, summary, write_results
+from backtests.report import REPORT
+from backtests.results import FILES, Results, Settings
 from backtests.simulation import Account, Costs
-from backtests.state import RunState, held
-from backtests.tables import tables
-from backtests.walk_forward import Fold, FoldModel, FoldPlan, lay_folds
+from backtests.state import held
+from backtests.tables import tables, universe_table
+from backtests.universe import bar_files, is_universe, read_universe
+from backtests.universe_report import write_universe_report
+from backtests.universe_results import UNIVERSE_FILES, UniverseResults, gather_universe, write_universe
+from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
+from backtests.walks import Walk, begin, finish
 from model.command import BarsOptions, describe_bars, run
 from model.training import TrainConfig
 from model.windows import tied_share
@@ -31,16 +35,8 @@ from model.windows import tied_share
 app = App(name="backtests/run.py", help="Walk forward over bars: train a model per fold, trade all folds in one run, and judge.")
 console = Console(highlight=False)
 
-
-@dataclass(frozen=True)
-class FoldTraining(TrainConfig):
-    """The settings of training whose shares are the fold plan's: validation_share decides both."""
-
-    train: Annotated[float, Parameter(parse=False)] = 0.8
-    validation: Annotated[float, Parameter(parse=False)] = 0.2
-
-
-FoldTraining.__doc__ = f"{FoldTraining.__doc__}\n{(TrainConfig.__doc__ or '').partition('commands.')[2]}"
+ALL_BUT_DATA = re.compile("^(?!data$)")  # here several files may be given
+ALL_BUT_SHARES = re.compile("^(?!(train|validation)$)")  # the fold plan's validation_share decides both
 
 
 @dataclass(frozen=True)
@@ -73,17 +69,34 @@ class MarketOptions:
         return market(name, self.market_bars, self.market_seed, **strengths)
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, beside the bars."""
+
+    settings: Settings
+    jobs: int
+    dask: str | None
+    ledger: Path | None
+    fresh: bool
+
+    def begin(self, bars: pd.DataFrame, folder: Path, *, best: pd.Series | None = None, name: str = "") -> Walk:
+        """Return the walk over these bars."""
+        book = Ledger(self.ledger or default_ledger(bars))
+        return begin(bars, folder, self.settings, book, fresh=self.fresh, best=best, name=name)
+
+
 @app.default
 def walk(
     *,
-    bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
+    data: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative=())] = None,
+    bars_options: Annotated[BarsOptions, Parameter(name="*", parse=ALL_BUT_DATA)] = BarsOptions(),
     market_options: Annotated[MarketOptions, Parameter(name="*")] = MarketOptions(),
     out: Path | None = None,
     plan: Annotated[FoldPlan, Parameter(name="*")] = FoldPlan(),
     jobs: int | None = None,
     account: Annotated[Account, Parameter(name="*")] = Account(),
     costs: Annotated[Costs, Parameter(name="*")] = Costs(),
-    training: Annotated[FoldTraining, Parameter(name="*")] = FoldTraining(),
+    training: Annotated[TrainConfig, Parameter(name="*", parse=ALL_BUT_SHARES)] = TrainConfig(),
     dask: str | None = None,
     ledger: Path | None = None,
     fresh: bool = False,
@@ -92,6 +105,9 @@ def walk(
 
     Parameters
     ----------
+    data
+        A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018. Several files, or a folder of them,
+        are walked over as a universe: each market in a folder of its own, and one verdict over all.
     out
         The folder of the results; default: runs/ and the instrument's name.
     jobs
@@ -105,45 +121,21 @@ def walk(
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
     """
-    if market_options.market and bars_options.data:
+    paths = data or []
+    _require_possible(paths, market_options, training)
+    request = Request(Settings(plan, plan.training(training), account, costs), _jobs(jobs), dask, ledger, fresh)
+    if is_universe(paths):
+        _walk_universe(paths, bars_options, out or Path("runs/universe"), request)
+    else:
+        options = replace(bars_options, data=paths[0] if paths else None)
+        _walk_one(options, market_options, out or Path("runs") / (market_options.name or options.file_name), request)
+
+
+def _require_possible(paths: Sequence[Path], market_options: MarketOptions, training: TrainConfig) -> None:
+    if market_options.market and paths:
         raise ValueError("`data` and `market` exclude each other: a market makes its own bars. Give one of them.")
     if market_options.market and training.horizon != 1:
         raise ValueError(f"`horizon` must be 1 with `market`, got {training.horizon}: its best forecast is known for the next bar.")
-    folder = out or Path("runs") / (market_options.name or bars_options.file_name)
-    settings = Settings(plan, plan.training(TrainConfig(**asdict(training))), account, costs)
-    with held(folder):
-        planted = market_options.sample() if market_options.market else None
-        bars = planted.bars if planted else bars_options.read()
-        book = Ledger(ledger or default_ledger(bars))
-        best = planted.probability if planted else None
-        with workers(dask):
-            results = _walk(bars, folder, settings, book, fresh=fresh, jobs=_jobs(jobs), best=best)
-    console.print(tables(results))
-    if results.share_found is not None:
-        console.print(describe_best(results), soft_wrap=True)
-    for line in (results.verdict.sentence, f"written to {folder}: {', '.join((REPORT, *FILES))}, checkpoints/"):
-        console.print(line, soft_wrap=True)
-
-
-def _walk(bars: pd.DataFrame, folder: Path, settings: Settings, ledger: Ledger, *, fresh: bool, jobs: int,
-          best: pd.Series | None) -> Results:
-    """Do all the work in a folder that is held."""
-    folds = lay_folds(bars, settings.plan, settings.config)
-    _introduce(bars, folds, settings)
-    state = RunState(folder)
-    if fresh:
-        state.forget()
-    key = key_of(bars, settings)
-    trials = Trials(tuple(state.frozen(key, ledger.others(key))))
-    models = _train(bars, folds, settings, state, jobs)
-    state.sweep(models)
-    console.print("trading, and training the rivals")
-    results = evaluate(bars, models, state.checkpoints, settings, trials=trials, jobs=jobs, best=best)
-    write_results(folder, results)
-    write_report(folder, results)
-    ratio = results.evidence.sharpe.per_bar if results.evidence.sharpe else 0.0
-    ledger.enter(key, ratio, {"seed": settings.config.seed, **summary(results)["settings"]})
-    return results
 
 
 def _jobs(jobs: int | None) -> int:
@@ -152,26 +144,76 @@ def _jobs(jobs: int | None) -> int:
     return jobs or int(cpu_count())
 
 
-def _introduce(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings) -> None:
-    """Say on what the run rests before it takes its time."""
-    first, length = folds[0], folds[0].stop - folds[0].test
-    for line in (
-        describe_bars(bars),
-        f"labels: {tied_share(bars, settings.config.label, settings.config.horizon):.2%} of the moves are 0 and count as not up",
-        f"{len(folds)} fold{'s' if len(folds) > 1 else ''}: each learns from {first.test - first.train} decisions and is judged "
-        f"on the next {length}, from {bars.index[first.test]} on",
-        f"costs: {settings.costs}",
-    ):
+def _walk_one(options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request) -> None:
+    """Walk over one market and print what was found."""
+    with held(folder):
+        planted = market_options.sample() if market_options.market else None
+        walk = request.begin(planted.bars if planted else options.read(), folder, best=planted.probability if planted else None)
+        _introduce([walk])
+        with workers(request.dask):
+            models, lost = _train([walk], request.jobs)
+            if models[0] is None:
+                raise FoldsFailed.of(lost, len(walk.folds))
+            console.print("trading, and training the rivals")
+            results = finish(walk, models[0], request.jobs)
+    console.print(tables(results))
+    if results.share_found is not None:
+        console.print(describe_best(results), soft_wrap=True)
+    for line in (results.verdict.sentence, f"written to {folder}: {', '.join((REPORT, *FILES))}, checkpoints/"):
         console.print(line, soft_wrap=True)
 
 
-def _train(bars: pd.DataFrame, folds: Sequence[Fold], settings: Settings, state: RunState, jobs: int) -> list[FoldModel]:
+def _walk_universe(paths: Sequence[Path], options: BarsOptions, folder: Path, request: Request) -> None:
+    """Walk over all markets, whichever fail, and print what was found on them together."""
+    settings = request.settings
+    with ExitStack() as holding:
+        holding.enter_context(held(folder))
+        markets = read_universe(options, bar_files(paths), lambda bars: lay_folds(bars, settings.plan, settings.config))
+        for name in markets:
+            holding.enter_context(held(folder / name))
+        walks = [request.begin(bars, folder / name, name=name) for name, bars in markets.items()]
+        _introduce(walks)
+        with workers(request.dask):
+            models, lost = _train(walks, request.jobs)
+            console.print("trading, and training the rivals")
+            found = {walk.name: finish(walk, of, request.jobs) for walk, of in zip(walks, models) if of is not None}
+        if found:
+            _conclude(folder, gather_universe(found, lost, settings))
+    if lost:
+        raise FoldsFailed.of(lost, sum(len(walk.folds) for walk in walks))
+
+
+def _conclude(folder: Path, universe: UniverseResults) -> None:
+    """Write what concerns all markets, and print it."""
+    write_universe(folder, universe)
+    write_universe_report(folder, universe)
+    console.print(universe_table(universe))
+    names = ", ".join((REPORT, *UNIVERSE_FILES))
+    for line in (universe.verdict.sentence, f"written to {folder}: {names}, and a folder for each market"):
+        console.print(line, soft_wrap=True)
+
+
+def _introduce(walks: Sequence[Walk]) -> None:
+    """Say on what the run rests before it takes its time."""
+    config = walks[0].settings.config
+    for walk in walks:
+        count, first = len(walk.folds), walk.folds[0]
+        for line in (
+            describe_bars(walk.bars),
+            f"labels: {tied_share(walk.bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up",
+            f"{count} fold{'s' if count > 1 else ''}: each learns from {first.test - first.train} decisions and is judged "
+            f"on the next {first.stop - first.test}, from {walk.bars.index[first.test]} on",
+        ):
+            console.print(line, soft_wrap=True)
+    console.print(f"costs: {walks[0].settings.costs}", soft_wrap=True)
+
+
+def _train(walks: Sequence[Walk], jobs: int) -> tuple[list[list[FoldModel] | None], list[Lost]]:
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "journal", settings.config.patience)
-        with FoldProgress(journal, len(folds), console) as progress:
-            search = settings.plan.search(settings.account, settings.costs)
-            return train_all(bars, folds, settings.config, search, state, jobs=jobs, on_epoch=journal,
-                             on_fold=lambda model, found: progress.finish(model.fold.number, describe_model(model, found)))
+        journal = Journal(Path(folder) / "journal", walks[0].settings.config.patience)
+        with FoldProgress(journal, sum(len(walk.folds) for walk in walks), console) as progress:
+            return train_all([walk.course for walk in walks], jobs=jobs, on_epoch=journal, on_fold=lambda label, model, found:
+                             progress.finish(label, describe_model(label, model, found)))
 
 
 def describe_best(results: Results) -> str:
@@ -181,13 +223,13 @@ def describe_best(results: Results) -> str:
             f"ours: {ours['auc']:.3f}, {ours['accuracy']:.3f}, {ours['log_loss']:.3f}, {results.share_found:.0%} of the edge")
 
 
-def describe_model(model: FoldModel, found: bool = False) -> str:
+def describe_model(label: str, model: FoldModel, found: bool = False) -> str:
     """Return one line on what a fold's training gave, now or, if found, in an earlier run."""
     if model.checkpoint is None:
-        return f"fold {model.fold.number}: no model, {model.reason}"
+        return f"{label}: no model, {model.reason}"
     members = model.checkpoint.members
     named = (f"{member.name}: {member.course}" if len(members) > 1 else member.course for member in members)
-    return (f"fold {model.fold.number}{', found finished' if found else ''}: trained until {model.checkpoint.trained_until}, "
+    return (f"{label}{', found finished' if found else ''}: trained until {model.checkpoint.trained_until}, "
             f"{'; '.join(named)}; {model.choice}")
 
 

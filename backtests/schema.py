@@ -1,9 +1,10 @@
-"""What summary.json holds, as types: the document of the format, and what a test checks every file against."""
+"""What summary.json and universe.json hold, as types: the document of the formats, and what a test checks every file against."""
 from typing import Any, Literal
 
 import msgspec
 
 from backtests.evidence import Evidence
+from backtests.pooled import Pool
 from backtests.reliability import Reliability
 from backtests.simulation import Account, Costs
 from backtests.walk_forward import FoldPlan
@@ -98,6 +99,65 @@ class Summary(Record):
     importance: dict[str, float]
     versions: dict[str, str]
     mixed_machines: bool
+
+
+class MarketRow(Record):
+    """One market of a universe: also a row of markets.csv. Figures by decision, net of costs, null where undefined.
+
+    auc, gain (net less hold): with _low to _high, the 95 % interval, and _lowest, _highest, the one-sided 99 % bounds. net,
+    hold: mean per bar, a fraction. sharpe: annual. superiority: p of "nothing tried here earns more than holding". verdict:
+    that of the market by itself. outstanding: whether it stands out though so many were tried.
+    """
+
+    market: str
+    first_decision: str
+    last_decision: str
+    decisions: int
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    auc_lowest: float | None
+    auc_highest: float | None
+    accuracy: float | None
+    base_rate: float | None
+    net: float
+    hold: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    gain_lowest: float
+    gain_highest: float
+    sharpe: float
+    hold_sharpe: float
+    trades: int
+    superiority: float | None
+    verdict: Literal["edge", "no edge", "cannot tell"]
+    outstanding: bool
+
+
+class FailedRecord(Record):
+    """A fold that could not be trained, and why; its market is in no table and no test."""
+
+    fold: str
+    reason: str
+
+
+class Universe(Record):
+    """universe.json. version: raised when an entry changes its name or meaning. settings: of every market's walk."""
+
+    version: Literal[1]
+    verdict: VerdictRecord
+    settings: SettingsRecord
+    markets: list[MarketRow]
+    failed: list[FailedRecord]
+    evidence: Pool
+    versions: dict[str, str]
+    mixed_machines: bool
+
+
+def universe_schema() -> dict[str, Any]:
+    """Return the JSON Schema of universe.json."""
+    return msgspec.json.schema(Universe)
 
 
 def summary_schema() -> dict[str, Any]:

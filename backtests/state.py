@@ -14,6 +14,7 @@ from model.checkpoint import Checkpoint, CheckpointError
 from model.files import require_writable, write_atomically
 
 CHECKPOINTS, STATE, LOCK = "checkpoints", ".state", ".lock"
+START = "start.json"
 
 
 class FolderInUse(RuntimeError):
@@ -58,7 +59,7 @@ class RunState:
 
     def frozen(self, key: str, facts: Any) -> Any:
         """Return the facts that the run with this key began with: those given, or those kept when it was interrupted."""
-        path = self._records / "start.json"
+        path = self._records / START
         known = _read(path)
         if known and known["key"] == key:
             return known["facts"]
@@ -81,19 +82,22 @@ class RunState:
         _write(self._record(model.fold), {"key": key, "digest": digest, "reason": model.reason, "choice": asdict(model.choice),
                                           "importance": dict(model.importance), "machine": dict(model.machine)})
 
-    def sweep(self, models: Sequence[FoldModel]) -> None:
-        """Remove the checkpoints and records of folds that these models do not have: whatever lies there would be traded.
-
-        Raises ValueError for a checkpoint that no walk-forward wrote.
-        """
-        kept = {model.name for model in models if model.checkpoint}
-        recorded = {self._record(model.fold).name for model in models} | {"start.json"}
-        for path in [*self.checkpoints.glob("fold-*.ckpt"), *self._records.glob("*.json")]:
-            if path.name not in kept | recorded:
-                path.unlink()
-        if foreign := [path.name for path in self.checkpoints.glob("*.ckpt") if path.name not in kept]:
+    def require_own(self) -> None:
+        """Raise ValueError for a checkpoint that no walk-forward wrote: whatever lies there would be traded."""
+        if foreign := sorted({path.name for path in self.checkpoints.glob("*.ckpt")} - {path.name for path in self._own()}):
             raise ValueError(f"{self.checkpoints} must hold this run's checkpoints alone, got {', '.join(foreign)}. "
                              "Move what is not of this run elsewhere, or choose another folder with --out.")
+
+    def sweep(self, models: Sequence[FoldModel]) -> None:
+        """Remove the checkpoints and records of folds that these models do not have, left by an earlier run."""
+        kept = {model.name for model in models if model.checkpoint}
+        recorded = {self._record(model.fold).name for model in models} | {START}
+        for path in [*self._own(), *self._records.glob("*.json")]:
+            if path.name not in kept | recorded:
+                path.unlink()
+
+    def _own(self) -> list[Path]:
+        return list(self.checkpoints.glob("fold-*.ckpt"))
 
     def _with_checkpoint(self, model: FoldModel, digest: str) -> FoldModel | None:
         try:

@@ -1,4 +1,4 @@
-"""The tables of a walk-forward on the terminal: forecasts, money, rivals."""
+"""The tables on the terminal: forecasts, money and rivals of a walk-forward, and the markets of a universe."""
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +11,7 @@ from rich.table import Table
 from backtests.evidence import Evidence
 from backtests.results import Results
 from backtests.scoring import TOTAL
+from backtests.universe_results import UniverseResults
 
 # What the terminal's tables show: (header, column of the fold table, format).
 FORECASTS = (("first decision", "first_decision", ""), ("windows", "windows", ".0f"), ("AUC", "auc", ".3f"),
@@ -38,6 +39,26 @@ def _rival_table(evidence: Evidence) -> Table:
         difference = f"{1e4 * less.value:+.2f} [{1e4 * less.low:+.2f}, {1e4 * less.high:+.2f}]" if less else ""
         table.add_row(name, f"{1e4 * figures['mean']:+.2f}", f"{figures['sharpe']:.2f}", difference)
     return table
+
+
+def universe_table(universe: UniverseResults) -> Table:
+    """Return a row for each market: its forecasts, what it earned, its own verdict, and whether it stands out."""
+    title = "markets, net of costs by decision, with 95 % intervals"
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
+    for header in ("market", "AUC", "bp per bar\nless holding", "Sharpe", "verdict"):
+        table.add_column(header, justify="right" if header not in ("market", "verdict") else "left", no_wrap=header != "market")
+    for row in universe.markets.to_dict("records"):
+        table.add_row(row["market"], ranged(row, "auc", ".3f"), ranged(row, "gain", "+.2f", 1e4), shown(row["sharpe"], ".2f"),
+                      row["verdict"] + (", stands out" if row["outstanding"] else ""))
+    return table
+
+
+def ranged(row: Mapping[Any, Any], name: str, form: str, scale: float = 1.0) -> str:
+    """Return a figure of a row with its interval; a dash where it is undefined."""
+    if shown(row[name], form) == "-":
+        return "-"
+    value, low, high = (format(scale * row[f"{name}{end}"], form) for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"
 
 
 def _table(title: str, columns: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[Any, Any]]) -> Table:

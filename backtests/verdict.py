@@ -1,13 +1,16 @@
 """The verdict: one of three words, by a fixed rule, with the numbers that decided it."""
 from dataclasses import dataclass
 
+from backtests.bootstrap import Interval
 from backtests.evidence import Evidence
+from backtests.pooled import Pool
 from backtests.rivals import HOLD
 
 EDGE, NO_EDGE, CANNOT_TELL = "edge", "no edge", "cannot tell"
 CHANCE = 0.5
 NOTHING_LEFT = 0.52  # an AUC below this is worth nothing after costs
 SIGNIFICANT = 0.05
+MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,9 @@ class Verdict:
         return f"{self.word}: {self.reasons}"
 
 
+NOTHING_JUDGED = Verdict(CANNOT_TELL, "no forecast could be judged.")
+
+
 def judge(evidence: Evidence) -> Verdict:
     """Return "edge", "no edge" or "cannot tell".
 
@@ -31,14 +37,48 @@ def judge(evidence: Evidence) -> Verdict:
     """
     auc, gain = evidence.intervals.get("auc"), evidence.intervals[f"less {HOLD}"]
     if auc is None:
-        return Verdict(CANNOT_TELL, "no forecast could be judged.")
-    p = evidence.superiority
-    if auc.lowest > CHANCE and gain.lowest > 0 and p is not None and p < SIGNIFICANT:
-        word = EDGE
-    else:
-        word = NO_EDGE if auc.highest < NOTHING_LEFT else CANNOT_TELL
-    found = "no series to test" if p is None else f"p = {p:.3f}"
+        return NOTHING_JUDGED
+    return Verdict(_word(auc, gain, evidence.superiority), (
+        f"{_auc_words('AUC', auc)}; net of costs {_gain_words(gain, 'buy-and-hold')}; "
+        f"test for superior predictive ability {_p_words(evidence.superiority)}; {evidence.decisions} decisions."))
+
+
+def judge_pool(pool: Pool) -> Verdict:
+    """Return the one verdict over a universe, by the same rule: the mean AUC, the net return in equal parts, and a test for
+    superior predictive ability over everything tried on any market. "no edge" only if no single market stands out."""
+    auc, gain = pool.intervals.get("auc"), pool.intervals[f"less {HOLD}"]
+    if auc is None:
+        return NOTHING_JUDGED
+    word = _word(auc, gain, pool.superiority)
+    word = CANNOT_TELL if word == NO_EDGE and pool.outstanding else word
     return Verdict(word, (
-        f"AUC {auc.value:.3f} with 99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}; net of costs "
-        f"{1e4 * gain.value:+.2f} bp per bar against buy-and-hold, 99 % lower bound {1e4 * gain.lowest:+.2f} bp; "
-        f"test for superior predictive ability {found}; {evidence.decisions} decisions."))
+        f"{_auc_words('mean AUC', auc)}; net of costs, in equal parts, {_gain_words(gain, 'holding all')}; test for superior "
+        f"predictive ability over all {pool.series} series {_p_words(pool.superiority)}; {_names(pool)}; "
+        f"{pool.decisions} decisions on {pool.markets} market{'s' if pool.markets > 1 else ''}."))
+
+
+def _word(auc: Interval, gain: Interval, p: float | None) -> str:
+    if auc.lowest > CHANCE and gain.lowest > 0 and p is not None and p < SIGNIFICANT:
+        return EDGE
+    return NO_EDGE if auc.highest < NOTHING_LEFT else CANNOT_TELL
+
+
+def _auc_words(name: str, auc: Interval) -> str:
+    return f"{name} {auc.value:.3f} with 99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}"
+
+
+def _gain_words(gain: Interval, other: str) -> str:
+    return f"{1e4 * gain.value:+.2f} bp per bar against {other}, 99 % lower bound {1e4 * gain.lowest:+.2f} bp"
+
+
+def _p_words(p: float | None) -> str:
+    return "no series to test" if p is None else f"p = {p:.3f}"
+
+
+def _names(pool: Pool) -> str:
+    """Say which markets stand out, corrected for their number."""
+    if not pool.outstanding:
+        return "no single market stands out"
+    first = ", ".join(pool.outstanding[:MOST_NAMES])
+    more = len(pool.outstanding) - MOST_NAMES
+    return f"standing out: {first}{f' and {more} more' if more > 0 else ''}"

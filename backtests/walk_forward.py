@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,11 @@ from model.bars import BarsError, require_bars
 from model.faults import Setting
 from model.checkpoint import Checkpoint
 from model.features import LOOKBACK
-from model.training import Epoch, OneClassError, TrainConfig, fit
+from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
 from model.windows import known_after, make_labels
 
 FEWEST_DECISIONS = 50
-OnEpoch = Callable[[int, Epoch], None]
+OnEpoch = Callable[[str, Epoch], None]
 
 
 @dataclass(frozen=True)
@@ -132,24 +133,57 @@ def _bars_needed(plan: FoldPlan, config: TrainConfig) -> int:
     return warm_up + (plan.folds + plan.train_blocks) * max(1, -(-past // plan.train_blocks))
 
 
-def train_folds(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, *, jobs: int = 1,
-                on_epoch: OnEpoch | None = None) -> Iterator[FoldModel]:
-    """Train each fold's model and yield it as soon as it is there, in any order.
+@dataclass(frozen=True, eq=False)
+class FoldTask:
+    """A fold to be trained. config: with the shares of the plan (`FoldPlan.training`). search: how thresholds are chosen.
+    label: how progress and messages call it."""
 
-    config: with the shares of the plan (`FoldPlan.training`). search: how thresholds are chosen. jobs: processes; each
-    computes on its own, so the models do not depend on it. on_epoch: called in the process that trains.
+    bars: pd.DataFrame
+    fold: Fold
+    config: TrainConfig
+    search: Search
+    label: str
+
+
+class FoldFailure(NamedTuple):
+    """A fold whose training came to nothing, and why."""
+
+    reason: str
+
+
+def train_folds(tasks: Sequence[FoldTask], *, jobs: int = 1, on_epoch: OnEpoch | None = None,
+                on_start: Callable[[FoldTask], object] = bool) -> Iterator[tuple[FoldTask, FoldModel | FoldFailure]]:
+    """Train each fold's model and yield it with its task as soon as it is there, in any order.
+
+    jobs: processes; each computes on its own, so the models do not depend on it. on_epoch: called with the task's label in
+    the process that trains. on_start: called here when a task is handed on.
     """
+    def calls() -> Iterator[Any]:
+        for number, task in enumerate(tasks):
+            on_start(task)
+            told = partial(on_epoch, task.label) if on_epoch else None
+            yield delayed(_outcome)(number, task.fold, task.fold.past(task.bars), task.config, task.search, told)
+
     # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that joblib makes of them.
     # A single fold still gets a process of its own, unless one process is all there may be.
-    processes = min(jobs, max(2, len(folds)))
-    parallel = Parallel(n_jobs=processes, return_as="generator_unordered", max_nbytes=None)
-    yield from parallel(delayed(train_fold)(fold, fold.past(bars), config, search, on_epoch) for fold in folds)
+    parallel = Parallel(n_jobs=min(jobs, max(2, len(tasks))), return_as="generator_unordered", max_nbytes=None)
+    for number, outcome in parallel(calls()):
+        yield tasks[number], outcome
 
 
-def train_fold(fold: Fold, past: pd.DataFrame, config: TrainConfig, search: Search, on_epoch: OnEpoch | None = None) -> FoldModel:
+def _outcome(number: int, *task: Any) -> tuple[int, FoldModel | FoldFailure]:
+    """Train in a process that may be another, and return what came of it beside the task's number."""
+    try:
+        return number, train_fold(*task)
+    except TrainingDiverged as error:
+        return number, FoldFailure(str(error))
+
+
+def train_fold(fold: Fold, past: pd.DataFrame, config: TrainConfig, search: Search,
+               on_epoch: Callable[[Epoch], None] | None = None) -> FoldModel:
     """Train on a fold's past and choose thresholds there; a past in which a part lacks a class gives no model."""
     try:
-        checkpoint = fit(past, config, partial(on_epoch, fold.number) if on_epoch else None)
+        checkpoint = fit(past, config, on_epoch)
     except OneClassError as error:
         return FoldModel(fold, None, reason=str(error), machine=machine())
     checkpoint, choice = with_thresholds(checkpoint, past, search)

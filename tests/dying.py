@@ -4,9 +4,9 @@ import signal
 from pathlib import Path
 
 
-def die_if_told(number: int, marker: str) -> int:
-    """Kill this process if the number is 2: once if there is a marker to leave, else always."""
-    if number == 2 and not (marker and os.path.exists(marker)):
+def die_if_told(number: int, told: bool, marker: str) -> int:
+    """Kill this process if told: once if there is a marker to leave, else always."""
+    if told and not (marker and os.path.exists(marker)):
         if marker:
             Path(marker).touch()
         os.kill(os.getpid(), signal.SIGKILL)

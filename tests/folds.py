@@ -2,7 +2,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from backtests.walk_forward import FoldModel
+import pandas as pd
+
+from backtests.thresholds import Search
+from backtests.walk_forward import Fold, FoldModel, FoldTask, train_folds
+from model.training import TrainConfig
 
 
 def save(models: Sequence[FoldModel], folder: Path) -> Path:
@@ -11,3 +15,12 @@ def save(models: Sequence[FoldModel], folder: Path) -> Path:
         if model.checkpoint:
             model.checkpoint.save(folder / model.name)
     return folder
+
+
+def trained(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, jobs: int = 1) -> list[FoldModel]:
+    """The folds' models in order."""
+    tasks = [FoldTask(bars, fold, config, search, f"fold {fold.number}") for fold in folds]
+    outcomes = dict(train_folds(tasks, jobs=jobs))
+    models = [outcomes[task] for task in tasks]
+    assert all(isinstance(model, FoldModel) for model in models)
+    return models  # type: ignore[return-value]

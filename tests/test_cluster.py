@@ -1,12 +1,13 @@
 import pytest
 from distributed import LocalCluster
+from folds import trained
 from joblib import Parallel, delayed
 
 from backtests import cluster
 from backtests.cluster import workers
 from backtests.markets import market
 from backtests.simulation import Account, Costs
-from backtests.walk_forward import FoldPlan, lay_folds, train_folds
+from backtests.walk_forward import FoldPlan, lay_folds
 from model.training import TrainConfig
 
 PLAN = FoldPlan(folds=2, train_blocks=2)
@@ -28,7 +29,7 @@ def test_a_cluster_trains_the_same_models(address):
     folds = lay_folds(bars, PLAN, CONFIG)
 
     def digests(jobs):
-        return {model.fold.number: model.checkpoint.digest for model in train_folds(bars, folds, CONFIG, SEARCH, jobs=jobs)}
+        return [model.checkpoint.digest for model in trained(bars, folds, CONFIG, SEARCH, jobs)]
 
     here = digests(1)
     with workers(address):

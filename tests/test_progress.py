@@ -32,19 +32,19 @@ def shown(progress):
 
 
 def test_an_epoch_moves_the_bar_of_its_fold_and_that_of_all(journal, progress):
-    journal(2, epoch(3, best=2))
+    journal("fold 2", epoch(3, best=2))
     progress._read()
     assert shown(progress) == [0.25 / 3, 3 / 12]
 
 
 def test_no_more_epochs_are_expected_than_are_allowed(journal, progress):
-    journal(1, epoch(4, best=4, max_epochs=5))
+    journal("fold 1", epoch(4, best=4, max_epochs=5))
     progress._read()
     assert shown(progress)[1] == 4 / 5
 
 
 def test_half_a_line_waits_for_its_other_half(journal, progress):
-    journal.path.write_text('{"fold": 1, "epoch": 2, "exp')
+    journal.path.write_text('{"fold": "fold 1", "epoch": 2, "exp')
     progress._read()
     assert len(shown(progress)) == 1
     with journal.path.open("a") as file:
@@ -55,8 +55,8 @@ def test_half_a_line_waits_for_its_other_half(journal, progress):
 
 def test_a_finished_fold_is_said_and_counts_as_one(journal, progress, screen):
     with progress:
-        journal(1, epoch(1, best=1))
-        progress.finish(1, "fold 1: done")
+        journal("fold 1", epoch(1, best=1))
+        progress.finish("fold 1", "fold 1: done")
     progress._read()
     assert shown(progress)[0] == 1 / 3
     assert "fold 1: done" in screen.getvalue()

@@ -13,7 +13,8 @@ from folds import save
 from makers import random_bars, random_checkpoint
 from plotly.offline import get_plotlyjs
 
-from backtests.charts import CHARTS, MOST_POINTS, thinned
+from backtests.charts import CHARTS
+from backtests.drawing import MOST_POINTS, thinned
 from backtests.importance import groups
 from backtests.report import REPORT, render, write_report
 from backtests.results import Settings, evaluate

@@ -8,12 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from backtests import walk_forward
 from backtests.markets import market
 from backtests.report import REPORT
 from backtests.results import FILES
 from backtests.run import app
 from backtests.state import held
 from model.command import run
+from model.training import TrainingDiverged
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--folds", "2", "--train-blocks", "2", "--max-epochs", "1", "--jobs", "1"]
@@ -128,6 +130,46 @@ def test_the_help_says_what_the_costs_are(capsys):
     assert walk("--help") == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "--commission" in text and "basis points" in text and "--validation-share" in text and "--learning-rate" in text
+
+
+@pytest.fixture(scope="module")
+def universe(bars_file, tmp_path_factory):
+    """Two markets, of which the folds of one always fail, walked over from a folder of files."""
+    folder, out = tmp_path_factory.mktemp("universe"), tmp_path_factory.mktemp("out")
+    shutil.copy(bars_file, folder / "sound.csv")
+    market("ar1", n_bars=400, seed=4).bars.to_csv(folder / "bad.csv")
+    honest = walk_forward.fit
+
+    def fit(past, *others):
+        if past.attrs["instrument"] == "bad":
+            raise TrainingDiverged("the loss is nan")
+        return honest(past, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk_forward, "fit", fit)
+        return walk("--data", folder, "--out", out, "--ledger", out / "trials", *QUICK), out
+
+
+def test_a_universe_is_finished_but_for_what_failed(universe):
+    code, out = universe
+    assert code == 8
+    found = json.loads((out / "universe.json").read_text())
+    assert [row["market"] for row in found["markets"]] == ["sound"]
+    assert found["failed"] == [{"fold": f"bad fold {number}", "reason": "the loss is nan"} for number in (1, 2)]
+    assert not (out / "bad" / "summary.json").exists() and (out / "report.html").exists()
+
+
+def test_a_market_of_a_universe_has_the_files_that_it_has_alone(universe, finished):
+    """But for its name."""
+    for name in ("equity.csv", "trades.csv", "predictions.csv", "months.csv"):
+        assert (universe[1] / "sound" / name).read_bytes() == (finished[1] / name).read_bytes(), name
+
+
+def test_a_universe_with_bad_files_is_refused_before_any_training(bars_file, tmp_path, capfd):
+    (tmp_path / "short.csv").write_text("".join(bars_file.read_text().splitlines(keepends=True)[:100]))
+    assert walk("--data", bars_file, tmp_path / "short.csv", tmp_path / "none.csv", "--out", tmp_path / "out", *QUICK) == 3
+    said = capfd.readouterr()
+    assert "nothing was trained" in said.err and "short" in said.err and "none.csv" in said.err and "fold 1" not in said.out
 
 
 @pytest.fixture(scope="module")

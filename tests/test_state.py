@@ -84,7 +84,7 @@ def test_a_checkpoint_of_somebody_else_is_not_traded_and_not_removed(state, mode
     state.keep(model, "key")
     model.checkpoint.save(state.checkpoints / "mine.ckpt")
     with pytest.raises(ValueError, match="must hold this run's checkpoints alone, got mine.ckpt. Move"):
-        state.sweep([model])
+        state.require_own()
     assert (state.checkpoints / "mine.ckpt").exists()
 
 

@@ -4,15 +4,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from folds import save
+from folds import save, trained
 from makers import random_checkpoint
 
+from backtests import walk_forward
 from backtests.markets import market
 from backtests.simulation import Account, Costs
-from backtests.walk_forward import FoldModel, FoldPlan, lay_folds, predictions, trade, train_fold, train_folds
+from backtests.walk_forward import (
+    FoldFailure, FoldModel, FoldPlan, FoldTask, lay_folds, predictions, trade, train_fold, train_folds,
+)
 from backtests.thresholds import Search
 from model.bars import BarsError
-from model.training import TrainConfig
+from model.training import TrainConfig, TrainingDiverged
 
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig(max_epochs=1))
@@ -32,7 +35,7 @@ def folds(bars):
 
 @pytest.fixture(scope="module")
 def models(bars, folds):
-    return sorted(train_folds(bars, folds, CONFIG, SEARCH), key=lambda model: model.fold.number)
+    return trained(bars, folds, CONFIG, SEARCH)
 
 
 def test_the_test_blocks_adjoin_and_end_on_the_last_bar(bars, folds):
@@ -113,8 +116,8 @@ def test_a_model_is_blind_to_every_bar_after_its_first_test_decision(bars, folds
 
 
 def test_the_models_do_not_depend_on_the_number_of_processes(bars, folds, models):
-    parallel = {model.fold.number: model for model in train_folds(bars, folds, CONFIG, SEARCH, jobs=2)}
-    assert [parallel[model.fold.number].checkpoint.digest for model in models] == [model.checkpoint.digest for model in models]
+    parallel = trained(bars, folds, CONFIG, SEARCH, jobs=2)
+    assert [model.checkpoint.digest for model in parallel] == [model.checkpoint.digest for model in models]
 
 
 def test_a_past_without_one_of_the_classes_gives_no_model(bars, folds):
@@ -134,9 +137,19 @@ def test_the_thresholds_are_chosen_on_validation_with_all_costs(bars, folds):
 
 
 def test_epochs_are_reported_with_their_fold(bars, folds):
-    seen = []
-    train_fold(folds[1], folds[1].past(bars), CONFIG, SEARCH, lambda fold, epoch: seen.append((fold, epoch.epoch)))
-    assert seen == [(2, 1)]
+    seen, started = [], []
+    task = FoldTask(bars, folds[1], CONFIG, SEARCH, "fold 2")
+    list(train_folds([task], on_epoch=lambda label, epoch: seen.append((label, epoch.epoch)), on_start=started.append))
+    assert seen == [("fold 2", 1)] and started == [task]
+
+
+def test_a_training_that_diverges_is_a_failure_of_its_fold(monkeypatch, bars, folds):
+    def diverge(*_):
+        raise TrainingDiverged("the loss is nan")
+
+    monkeypatch.setattr(walk_forward, "fit", diverge)
+    [(_, outcome)] = train_folds([FoldTask(bars, folds[0], CONFIG, SEARCH, "fold 1")])
+    assert outcome == FoldFailure("the loss is nan")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,84 @@
+"""The report of a universe: one self-contained HTML page over all markets, which leads to the report of each."""
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+from plotly import graph_objects as go
+
+from backtests.bootstrap import Interval
+from backtests.drawing import OURS, THEIRS, add_line, empty_figure, interval_figure, thinned
+from backtests.fingerprint import all_versions
+from backtests.pages import Grid, pairs_of, render_page
+from backtests.report import REPORT
+from backtests.results import describe_settings
+from backtests.rivals import HOLD
+from backtests.tables import ranged, shown
+from backtests.universe_results import UniverseResults
+from model.files import write_atomically
+
+MOST_MARKETS = 60  # that a chart draws: the best half and the worst half
+
+
+def write_universe_report(folder: Path, universe: UniverseResults) -> None:
+    """Write the page into the folder."""
+    write_atomically(folder / REPORT, render_universe(universe).encode())
+
+
+def render_universe(universe: UniverseResults) -> str:
+    """Return the page."""
+    gains, auc = strongest(universe.markets, "gain"), strongest(universe.markets, "auc")
+    charts = {
+        "equity": _equity(universe),
+        "gains": interval_figure(gains, scale=1e4, title="basis points per bar, net, less holding the market"),
+        "auc": interval_figure(auc, neutral=0.5, title="AUC"),
+    }
+    return render_page(
+        "universe.html", charts, title=universe.title, verdict=universe.verdict, markets=_grid(universe),
+        figures=_figures(universe), lost=universe.lost, most_markets=MOST_MARKETS,
+        settings=pairs_of(describe_settings(universe.settings)), versions=pairs_of(all_versions()),
+        costs_now=str(universe.settings.costs))
+
+
+def _equity(universe: UniverseResults) -> go.Figure:
+    """What 1 becomes in equal parts, on a log scale."""
+    figure, equity = empty_figure("what 1 becomes, log scale", height=420), thinned(universe.equity)
+    add_line(figure, equity["buy_and_hold"], f"{HOLD} all", THEIRS)
+    add_line(figure, equity["strategy"], "strategy on all", OURS, width=2)
+    return figure.update_yaxes(type="log")
+
+
+def strongest(markets: pd.DataFrame, name: str) -> Mapping[str, Interval]:
+    """Return the figure of each market with its interval, the best first; of many markets the best and the worst."""
+    known = markets.dropna(subset=[name]).sort_values(name, ascending=False)
+    if len(known) > MOST_MARKETS:
+        known = pd.concat([known[:MOST_MARKETS // 2], known[-MOST_MARKETS // 2:]])
+    return {row["market"]: Interval(*(row[f"{name}{end}"] for end in ("", "_low", "_high", "_lowest", "_highest")))
+            for row in known.to_dict("records")}
+
+
+def _grid(universe: UniverseResults) -> Grid:
+    rows = universe.markets.to_dict("records")
+    return Grid(
+        ["market", "first decision", "decisions", "AUC [95 %]", "accuracy", "base rate", "net, bp per bar", "hold, bp per bar",
+         "less holding, bp [95 %]", "Sharpe", "hold: Sharpe", "trades", "p", "verdict by itself", "stands out"],
+        [[row["market"], shown(row["first_decision"], ""), str(row["decisions"]), ranged(row, "auc", ".3f"),
+          shown(row["accuracy"], ".3f"), shown(row["base_rate"], ".3f"), f"{1e4 * row['net']:+.2f}", f"{1e4 * row['hold']:+.2f}",
+          ranged(row, "gain", "+.2f", 1e4), f"{row['sharpe']:.2f}", f"{row['hold_sharpe']:.2f}", str(row["trades"]),
+          shown(row["superiority"], ".3f"), row["verdict"], "yes" if row["outstanding"] else "no"] for row in rows],
+        [f"{quote(row['market'])}/{REPORT}" for row in rows])
+
+
+def _figures(universe: UniverseResults) -> Grid:
+    """Return the figures on chance over all markets."""
+    rows = []
+    for name, words, form, scale in (
+            ("auc", "AUC, mean of the markets", ".3f", 1), ("mean", "net return in equal parts, bp per bar", "+.2f", 1e4),
+            (f"less {HOLD}", "the same, less holding all", "+.2f", 1e4)):
+        if found := universe.pool.intervals.get(name):
+            low, high, lowest, highest = (format(scale * end, form) for end in (found.low, found.high, found.lowest, found.highest))
+            rows.append([words, format(scale * found.value, form), f"{low} to {high}", f"{lowest} and {highest}"])
+    words = f"p: none of the {universe.pool.series} series on any market beats holding it (superior predictive ability)"
+    rows.append([words, shown(universe.pool.superiority, ".3f"), "", ""])
+    rows.append(["markets that stand out", str(len(universe.pool.outstanding)), "", ""])
+    return Grid(["", "found", "95 % interval", "99 % bounds"], rows)
