@@ -70,6 +70,7 @@ class Desk:
         self.protection: list[Order] = []
         self.goal = 0  # the direction that the working order leads to
         self.aim = 0.0  # the units that the last order was to lead to
+        self.fresh = False  # whether the working order was sent in this round: whoever opens a round says when it begins
         self.ends: list[End] = []  # what ended, or was filled in part, since they were cleared last
         self._when = NOTICED
         self._numbers: dict[int, int] = {}  # of the orders sent, by ref
@@ -166,7 +167,7 @@ class Desk:
             self.counts["no order"] += 1
             self._say("no order", f"the sizer gave no units for direction {target:+d} that the cap on exposure leaves room for")
             return "no order"
-        self.working, self.goal, self._age = order, target, 0
+        self.working, self.goal, self._age, self.fresh = order, target, 0, True
         self._number(order)
         self.counts["sent"] += 1
         return f"{size:+.8g}"

@@ -39,8 +39,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
       - timezone, stamp: what the feeds' stamps are in and mark; None as in training, anything else is refused
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
-      - max_exposure: cap on the sum of all positions over equity, shorts included, applied before an order is sent; orders
-        under way count as filled
+      - max_exposure: cap on the sum of all positions over equity, shorts included, applied before an order is sent; a close
+        sent on the same bar counts as done
       - retries, patience: orders refused in a row before an opening is given up; bars an order may stay unfilled
       - stop_loss, take_profit, trailing: "" or a distance like "3%" or "2atr" (true range averaged over 14 bars);
         after a stop the direction is opened again only once the signal has left it
@@ -93,6 +93,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         self.next()  # with several datas the host waits for the last one's warm-up; each lane knows its own
 
     def next(self) -> None:
+        for lane in self.lanes:
+            lane.desk.fresh = False
         choices = [(lane, self._choice(lane)) for lane in self.lanes if lane.moved()]
         for lane, decision in sorted(choices, key=_closes_first):
             lane.act(decision)

@@ -80,8 +80,10 @@ def worth(strategy: Any, data: Any) -> float:
 
 
 def exposure(strategy: Any, lane: Any) -> float:
-    """Return the exposure of a lane once its working order is filled."""
+    """Return the exposure of a lane: once its order is filled where that was sent just now, else the greater one, with or
+    without the fill. A close that goes out beside an opening makes room for it; one that hangs does not."""
     if not len(lane.data):
         return 0.0
-    pending = lane.desk.working.executed.remsize if lane.desk.working is not None else 0.0
-    return abs((float(strategy.getposition(lane.data).size) + pending) * worth(strategy, lane.data))
+    held, desk = float(strategy.getposition(lane.data).size), lane.desk
+    filled = held + (desk.working.executed.remsize if desk.working is not None else 0.0)
+    return (abs(filled) if desk.fresh else max(abs(held), abs(filled))) * abs(worth(strategy, lane.data))
