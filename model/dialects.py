@@ -77,11 +77,12 @@ def _unwrapped(data: bytes, findings: Findings) -> bytes:
     """Return the bytes inside gzip, bz2, xz, zstd or a zip of one file; refuse what is empty."""
     openers = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress, ZSTANDARD: _decompress_zstd}
     opener = next((opener for magic, opener in openers.items() if data.startswith(magic)), None)
-    try:
-        if opener:
-            return _unwrapped(opener(data), findings)
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-        findings.refuse(f"the compressed file is damaged or cut off ({error}). Download it again.")
+    if opener:
+        try:
+            inside = opener(data)
+        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+            findings.refuse(f"the compressed file is damaged or cut off ({error}). Download it again.")
+        return _unwrapped(inside, findings)
     if data.startswith(b"PK"):
         return _unzipped(data, findings)
     if not data.strip():

@@ -81,7 +81,7 @@ def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFra
     wrong = ~((factor > 0) & np.isfinite(factor)) & rows["close"].notna().to_numpy()
     if adjust and wrong.any():
         findings.fault(ADJUST, f", but {_counted(rows, wrong, 'row', 'without an Adj Close above 0', findings)}. Repair them.")
-    if adjust:
+    if adjust and not wrong.any():
         return rows.assign(**{name: rows[name] * factor for name in PRICES})
     differs = np.abs(factor - 1) > 1e-6
     if differs.any():

@@ -71,6 +71,7 @@ REFUSED = {
     "nothing": (b"", r"empty \(0 bytes\)"),
     "blanks": (b"\n \n\n", r"empty \(4 bytes\)"),
     "cut gzip": (gzip.compress(TEXT.encode())[:-500], "damaged or cut off"),
+    "nothing in gzip": (gzip.compress(b""), r"^[^:]*: the file is empty \(0 bytes\). Did the download fail\?$"),
     "cut zstd": (zstandard(TEXT.encode())[:-200], "damaged or cut off"),
     "7z": (b"7z\xbc\xaf" + bytes(100), "this is a 7z archive"),
     "ods": (zipped("mimetype", "content.xml"), "another office document"),
