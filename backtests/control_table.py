@@ -108,9 +108,12 @@ def judged(examples: Examples, sample: Market, said: Array) -> Row:
 
 
 def training_figures(checkpoint: Checkpoint) -> Row:
-    members = checkpoint.members
+    """Return what training knew: by the validation figures settings may be chosen, by the scores of a row they may not."""
+    members, metrics = checkpoint.members, checkpoint.metrics
     return {"temperature": float(np.mean([member.temperature for member in members])),
-            "epochs": sum(len(member.history) for member in members)}
+            "epochs": sum(len(member.history) for member in members),
+            "validation_log_loss": metrics["validation_log_loss"],
+            "validation_logistic_log_loss": metrics["validation_logistic_log_loss"]}
 
 
 def _named_scores(labels: Array, forecasts: dict[str, Array]) -> Row:

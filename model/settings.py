@@ -70,7 +70,7 @@ class TrainConfig:
     validation: float = 0.15
     batch_size: int = 64
     learning_rate: float = 1e-3
-    warm_up: int = 128
+    warm_up: int = 0
     weight_decay: float = 1e-4
     label_softness: float = 1.0
     averaging: float = 0.99

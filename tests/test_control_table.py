@@ -137,10 +137,12 @@ def test_a_row_names_the_control_and_scores_the_network_and_every_baseline(
 
     def untrained(bars: Any, config: TrainConfig) -> Checkpoint:
         learned.append(len(bars))
-        return random_checkpoint(bars)
+        known = {"validation_log_loss": .68, "validation_logistic_log_loss": .69}
+        return replace(random_checkpoint(bars), metrics=known)
 
     monkeypatch.setattr(control_table, "fit", untrained)
     row = measure(control)
+    assert (row["validation_log_loss"], row["validation_logistic_log_loss"]) == (.68, .69)
     assert learned == [1_000] and (row["market"], row["seed"], row["bars"], row["fresh"]) == ("echo:strength=0.5", 3, 1_000, 500)
     assert {f"{name}{score}" for name in ("", *(f"{name}_" for name in BASELINES)) for score in SCORES} <= set(row)
     assert not any("second" in name or "time" in name for name in row)

@@ -27,7 +27,7 @@ from model.windows import DataPreprocessor, make_labels
 
 FRESH = 2_000
 # Market, bars and epochs that a learning network needs at least. The echo comes from the middle of the window or its far end.
-ECHO, FAR_ECHO, REGIME = ("echo", 4_000, 2), ("echo:lag=45", 4_000, 2), ("regime", 4_000, 2)
+ECHO, FAR_ECHO, REGIME = ("echo", 4_000, 1), ("echo:lag=45", 4_000, 1), ("regime", 4_000, 2)
 CUTS = (200, 251, 320)
 
 

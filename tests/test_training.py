@@ -106,7 +106,7 @@ def test_the_learning_rate_rises_step_by_step(bars: pd.DataFrame) -> None:
 
 def test_the_learning_rate_falls_when_the_validation_loss_does_not(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     losses(monkeypatch, [0.5] + [0.6] * 8)
-    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=9, warm_up=0)).members[0].history]
+    rates = [entry["learning_rate"] for entry in fit(bars, replace(SHORT, max_epochs=9)).members[0].history]
     assert rates == [1e-3] * 7 + [5e-4] * 2
 
 
