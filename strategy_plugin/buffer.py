@@ -73,8 +73,8 @@ class FeatureBuffer:
 
     def inputs(self, ago: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the raw bars that the window depends on, values (150, 5) and stamps (150,); with ago=-1 one bar earlier."""
-        count = self.bars_needed - ago
-        return self._values.last(count)[:self.bars_needed], self._stamps.last(count)[:self.bars_needed]
+        values, stamps = self._values.last(self.bars_needed - ago), self._stamps.last(self.bars_needed - ago)
+        return values[:len(values) + ago], stamps[:len(stamps) + ago]
 
     def update(self, number: int, stamp: int, open: float, high: float, low: float, close: float, volume: float) -> bool:
         """Take bar `number`, stamped in nanoseconds since 1970; True if this changed the window.

@@ -81,7 +81,8 @@ class _Served(NamedTuple):
 
 def _served(origin: Entry, entries: list[Entry]) -> list[_Served]:
     """Return what the model of one data says, computed in the clock in which it was computed first."""
-    schedule = Schedule(origin["checkpoint"])
+    later = {entry["model"] for entry in entries if entry["model"]} if origin["clock"] == "next" else set()
+    schedule = Schedule(origin["checkpoint"], among={*origin["models"], *later})
     gate = Gate("journal")
     bars: Bars = []
     for entry in entries:
@@ -91,7 +92,6 @@ def _served(origin: Entry, entries: list[Entry]) -> list[_Served]:
 
 
 def _at_once(schedule: Schedule, origin: Entry, bars: Bars) -> list[_Served]:
-    schedule.keep(origin["models"])
     shown = [(stamp, bar) for stamp, bar in bars if bar is not None]
     values, stamps = np.array([bar for _, bar in shown]), np.array([stamp for stamp, _ in shown])
     predicted = iter(schedule.forecasts(values, stamps, origin["max_gap"]).T.tolist())

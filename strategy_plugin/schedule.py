@@ -1,7 +1,7 @@
 """A file or a folder of checkpoints: which one is in force at a bar."""
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -40,10 +40,11 @@ class Schedule:
     """The checkpoints of a file or a folder. A single file is in force at every bar; of a folder's, at each bar the one with
     the greatest `trained_until` not after the bar's stamp, so that none has seen what it decides on."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, among: Collection[str] | None = None) -> None:
+        """among: digests; where they are given, all other files are passed over, damaged ones too."""
         self.path = Path(path)
         self.folder = self.path.is_dir()
-        self._signatures = self._look()
+        self._signatures = self._look() if among is None else self._named(among)
         self._refused: set[Signature] = set()
         self._demands: list[Callable[[Checkpoint, str], object]] = []
         self._entries = self._sorted([])
@@ -107,11 +108,6 @@ class Schedule:
             found[:, gap:gap + self.bars_needed - 1] = np.nan  # the first window without the gap begins after it
         return found
 
-    def keep(self, digests: list[str]) -> None:
-        """Leave only these checkpoints, as if the others had never been there."""
-        self._entries = [entry for entry in self._entries if entry.checkpoint.digest in digests]
-        self._starts = [entry.since for entry in self._entries]
-
     def refresh(self) -> bool:
         """Look at the folder again; True if another set of checkpoints is now in force.
 
@@ -131,6 +127,18 @@ class Schedule:
         if not self.folder:
             return [signature(self.path)]
         return [signature(path) for path in checkpoint_files(self.path)]
+
+    def _named(self, digests: Collection[str]) -> list[Signature]:
+        found, faults = [], []
+        for one in self._look():
+            try:
+                found += [one] if load(one).digest in digests else []
+            except CheckpointError as error:
+                faults.append(str(error))
+        if not found:
+            wanted = ", ".join(sorted(digest[:12] for digest in digests))
+            raise CheckpointError(" ".join((f"{self.path} must hold a checkpoint with the digest {wanted}, got none.", *faults)))
+        return found
 
     def _sorted(self, known: list[Entry]) -> list[Entry]:
         """Return the entries of the files seen last, in order; with entries `known`, a faulty file is refused, not fatal."""

@@ -48,6 +48,10 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         may still work at the broker; True takes it over and gives it new ones: cancel those that are there first
       - journal: a file to which every decision is appended as a line of JSON; `strategy_plugin.replay(file)` makes them again
 
+    Live: nothing is ordered before the feed reports LIVE. A bar that still grows is kept out where the clock can tell it: within
+    the day with stamps in UTC, of daily bars where the feed has its `sessionend` and `tz`. What an earlier run ordered is not
+    seen.
+
     Several feeds and exactbars=1: where one has no bar at a step of another, Backtrader itself fails with "deque index out of
     range", whatever the strategy. Use exactbars=-1 or -2.
     """

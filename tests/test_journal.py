@@ -13,6 +13,7 @@ from hosts import feed, host, traded
 from live import live, ticks
 from makers import random_bars, random_checkpoint
 
+from model.checkpoint import CheckpointError
 from strategy_plugin import TradingWarning, VolatilityTarget
 from strategy_plugin.playback import replay
 
@@ -181,6 +182,36 @@ def test_a_live_run_that_was_cut_off_comes_out_again(path: str, tmp_path: Path) 
     events = ["LIVE", *ticks(BARS)[:190], "DISCONNECTED", *ticks(BARS)[190:200], "LIVE", *ticks(BARS)[200:]]
     traded(host(live(events, "data")), checkpoint=path, journal=str(tmp_path / "journal"), stop_loss="0.5%", **RULES)
     assert replay(str(tmp_path / "journal")) == (230, [])
+
+
+@pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
+def test_a_live_run_whose_folder_got_a_new_model_and_a_damaged_one_comes_out_again(path: str, tmp_path: Path) -> None:
+    young, folder = random_checkpoint(BARS, BARS.index[198], seed=5, enter=0.55, exit=0.52), Path(path).parent
+    events = ["LIVE", *ticks(BARS)[:200], lambda: young.save(folder / "b.ckpt"), *ticks(BARS)[200:210],
+              lambda: (folder / "c.ckpt").write_bytes(b"x") and None, *ticks(BARS)[210:]]
+    traded(host(live(events, "data")), checkpoint=str(folder), journal=str(tmp_path / "journal"), max_model_age=20)
+    assert replay(str(tmp_path / "journal")) == (230, [])
+
+
+@pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
+def test_a_replayed_feed_comes_out_again(tmp_path: Path) -> None:
+    days = random_bars(7 * 156, seed=1, start="2018-01-01")
+    weeks = days.resample("W-SUN").agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
+    random_checkpoint(weeks, seed=3).save(tmp_path / "weeks.ckpt")
+    cerebro = host()
+    cerebro.replaydata(feed(days), timeframe=bt.TimeFrame.Weeks)
+    traded(cerebro, checkpoint=str(tmp_path / "weeks.ckpt"), journal=str(tmp_path / "journal"), stop_loss="2%", **RULES)
+    assert replay(str(tmp_path / "journal")) == (155, [])
+
+
+def test_models_that_are_gone_are_said(path: str, tmp_path: Path) -> None:
+    journal_of("once", path, tmp_path / "journal")
+    random_checkpoint(BARS, seed=9).save(path)
+    with pytest.raises(CheckpointError, match="a.ckpt must hold a checkpoint with the digest [0-9a-f]{12}, got none"):
+        replay(str(tmp_path / "journal"))
+    Path(path).write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="got none. .*a.ckpt cannot be used"):
+        replay(str(tmp_path / "journal"))
 
 
 def test_a_line_that_a_dying_process_cut_off_is_named_and_the_next_run_begins_a_new_one(path: str, tmp_path: Path) -> None:
