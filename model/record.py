@@ -12,11 +12,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 import pandas as pd
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from model.architectures import UnknownArchitecture, architecture, unmade_network
+from model.container import pack, tensors_in
 from model.features import FEATURE_NAMES
 from model.members import MOST_MEMBERS, Member
 from model.scaling import Scaler
@@ -119,7 +118,7 @@ def encode(record: Record, members: Sequence[Member]) -> bytes:
     One metadata entry holds the whole record: the order of several would be left open by safetensors.
     """
     record = _named(_respelt, record, name="the checkpoint")
-    weights = {prefix(number) + name: tensor.contiguous() for number, member in enumerate(members)
+    weights = {prefix(number) + name: tensor for number, member in enumerate(members)
                for name, tensor in member.weights.items()}
     plain = _bytes(msgspec.structs.replace(record, digest=NO_DIGEST), weights)
     return _bytes(msgspec.structs.replace(record, digest=hashlib.sha256(plain).hexdigest()), weights)
@@ -136,7 +135,7 @@ def _respelt(record: Record) -> Record:
 
 
 def _bytes(record: Record, weights: dict[str, Tensor]) -> bytes:
-    return save_tensors(weights, metadata={"checkpoint": msgspec.json.encode(record).decode()})
+    return pack(weights, checkpoint=msgspec.json.encode(record).decode())
 
 
 def read_file(path: str | Path) -> bytes:
@@ -187,7 +186,7 @@ def _checked(data: bytes) -> tuple[Record, tuple[Member, ...]]:
     _require_features(record)
     _require_sense(record)
     _require_tensors(entries, record)
-    weights = load_tensors(data)
+    weights = tensors_in(data)
     _require_finite(weights)
     return record, tuple(_member(words, prefix(number), weights) for number, words in enumerate(record.members))
 

@@ -16,7 +16,8 @@ from rich.table import Table
 from model.checkpoint import Checkpoint
 from model.command import BarsOptions, describe_bars, run
 from model.files import require_writable
-from model.training import Epoch, TrainConfig, fit, require_enough_bars
+from model.resume import resumption
+from model.training import Epoch, TrainConfig, TrainingDiverged, fit, require_enough_bars
 from model.windows import known_after, tied_share
 
 app = App(name="model.train", help="Train the network on bars and save one self-contained checkpoint.")
@@ -30,6 +31,7 @@ def train(
     out: Path | None = None,
     deploy: Path | None = None,
     log_json: Path | None = None,
+    fresh: bool = False,
     config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),
 ) -> None:
     """Train the network on bars and save one self-contained checkpoint.
@@ -43,11 +45,14 @@ def train(
         instrument and date.
     log_json
         A file that gets one JSON line per event.
+    fresh
+        Start over, even if this training was interrupted and could go on.
     """
     if out and deploy:
         raise ValueError("`out` and `deploy` exclude each other: deploy names the file itself. Give one of them.")
     name = bars_options.file_name
-    require_writable(deploy / "checkpoint" if deploy else out or Path(f"{name}.ckpt"))
+    result = deploy / name if deploy else out or Path(f"{name}.ckpt")
+    require_writable(result)
     bars = bars_options.read()
     if deploy:
         config = config.without_test()
@@ -55,13 +60,26 @@ def train(
     console.print(describe_bars(bars), soft_wrap=True)
     console.print(f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up; "
                   f"the last {known_after(config.label, config.horizon)} windows have none yet and are left out", soft_wrap=True)
-    with _log(log_json) as log, _progress(config.max_epochs) as progress:
-        checkpoint = fit(bars, config, _reporter(progress, log))
+    with _log(log_json) as log, _progress(config.max_epochs) as progress, resumption(result, bars, fresh=fresh) as kept:
+        try:
+            checkpoint = fit(bars, config, _reporter(progress, log), kept)
+        except TrainingDiverged as error:
+            kept.finish()
+            raise _with_rest(error, None if deploy else result) from error
         log.info("trained", extra={"metrics": checkpoint.metrics, "parts": checkpoint.parts, "digest": checkpoint.digest})
-    path = deploy / _deployed_name(name, checkpoint) if deploy else out or Path(f"{name}.ckpt")
-    checkpoint.save(path)
+        path = deploy / _deployed_name(name, checkpoint) if deploy else result
+        checkpoint.save(path)
+        kept.finish()
     show(checkpoint)
     console.print(f"checkpoint: {path}\nsha256: {checkpoint.digest}", soft_wrap=True)
+
+
+def _with_rest(error: TrainingDiverged, path: Path | None) -> TrainingDiverged:
+    """Save what was learnt before training diverged, and return the error with that said; nothing of it is deployed."""
+    if error.checkpoint is None or path is None:
+        return error
+    error.checkpoint.save(path)
+    return TrainingDiverged(f"{error} The best epoch before that is kept in {path}.")
 
 
 def show(checkpoint: Checkpoint) -> None:

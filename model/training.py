@@ -15,12 +15,14 @@ from model.bars import COLUMNS, BarsError, bar_interval, check_bars, require_bar
 from model.baseline import logistic_probabilities
 from model.calibration import fit_temperature
 from model.checkpoint import Checkpoint, CheckpointError, Golden, library_versions
+from model.course import Epoch
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.members import Member, cut_windows, probability_of
 from model.metrics import classification_scores
 from model.network import DirectionNetwork
-from model.optimisation import Epoch, Loader, TrainingDiverged, optimise
+from model.optimisation import Forgetful, Keeper, Loader, TrainingDiverged, optimise
 from model.process import keep_freed_memory, torch_threads
+from model.resume import Resumption
 from model.scaling import Scaler
 from model.settings import TrainConfig, member_configs
 from model.targets import soft_targets
@@ -91,15 +93,25 @@ class TrainingData:
         return pd.Timestamp(self.features.index[window + self.config.sequence_length - 1])
 
 
-def fit(bars: pd.DataFrame, config: TrainConfig = TrainConfig(), on_epoch: Callable[[Epoch], None] | None = None) -> Checkpoint:
+def fit(bars: pd.DataFrame, config: TrainConfig = TrainConfig(), on_epoch: Callable[[Epoch], None] | None = None,
+        resumption: Resumption | None = None) -> Checkpoint:
     """Train on bars and return the checkpoint, each member as it was in the epoch with its best validation loss.
 
     bars: as `read_bars` gives them. on_epoch is called after each epoch. If train and validation sum to 1 there is no
-    test part and the model has seen all bars. Same bars, settings and library versions: the same bits.
-    Raises BarsError for too few bars, OneClassError where a part lacks a class, TrainingDiverged.
+    test part and the model has seen all bars. Same bars, settings and library versions: the same bits. With a `resumption`
+    an interrupted training goes on, to the same bits again. Raises BarsError for too few bars, OneClassError where a part
+    lacks a class, TrainingDiverged with the checkpoint of the epochs before.
     """
     data = prepare(bars, config)
-    members = [_learned(replace(data, config=single), on_epoch) for single in member_configs(config)]
+    members: list[Member] = []
+    try:
+        for single in member_configs(config):
+            keeper = resumption.keeper(single) if resumption else Forgetful()
+            members.append(_learned(replace(data, config=single), on_epoch, keeper))
+    except TrainingDiverged as error:
+        members += [error.member] if error.member else []
+        error.checkpoint = _checkpoint(members, data, bars) if members else None
+        raise
     return _checkpoint(members, data, bars)
 
 
@@ -168,7 +180,7 @@ def _require_both_classes(labels: NDArray[np.float64], parts: Split) -> None:
                                 f"got {ups} up and {downs} not up. Give more bars, or bars that move.")
 
 
-def _learned(data: TrainingData, on_epoch: Callable[[Epoch], None] | None) -> Member:
+def _learned(data: TrainingData, on_epoch: Callable[[Epoch], None] | None, keeper: Keeper) -> Member:
     """Train one network, from its own seed and leaving the caller's randomness alone."""
     config = data.config
     keep_freed_memory()
@@ -179,7 +191,11 @@ def _learned(data: TrainingData, on_epoch: Callable[[Epoch], None] | None) -> Me
         network.start(FEATURE_NAMES)
         network.to(config.device)
         training, validation = data.loader(data.parts[0], data.window_targets), data.loader(data.parts[1], data.labels)
-        history = optimise(network, training, validation, config, on_epoch)
+        try:
+            history = optimise(network, training, validation, config, on_epoch, keeper)
+        except TrainingDiverged as error:
+            error.member = _calibrated(_member(network, error.history, config), data) if error.history else None
+            raise
     return _calibrated(_member(network, history, config), data)
 
 

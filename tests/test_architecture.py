@@ -11,7 +11,8 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 
 # A room may import the rooms of lower ranks only. A new room joins the lowest rank above those that it imports.
 RANKS = {
-    0: ("model", "model.baseline", "model.calibration", "model.faults", "model.files", "model.delay_lines", "model.intervals",
+    0: ("model", "model.baseline", "model.calibration", "model.container", "model.faults", "model.files", "model.delay_lines",
+        "model.interruption", "model.intervals",
         "model.metrics", "model.process", "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock",
         "strategy_plugin.decision", "strategy_plugin.quality", "strategy_plugin.sizing", "strategy_plugin.stops",
         "backtests", "backtests.bootstrap", "backtests.cluster",
@@ -27,11 +28,11 @@ RANKS = {
     6: ("model.features", "model.sample", "strategy_plugin.guard"),
     7: ("model.command", "model.record", "model.windows", "strategy_plugin.buffer", "strategy_plugin.orders"),
     8: ("model.checkpoint", "model.settings", "model.targets", "strategy_plugin.lane", "strategy_plugin.venue"),
-    9: ("model.optimisation", "model.schedule", "strategy_plugin.analyzers", "strategy_plugin.journal", "backtests.fingerprint",
+    9: ("model.course", "model.schedule", "strategy_plugin.analyzers", "strategy_plugin.journal", "backtests.fingerprint",
         "backtests.importance", "backtests.ledger", "backtests.thresholds"),
-    10: ("model.training", "strategy_plugin.schedule"),
-    11: ("backtests.universe", "model.doctor", "model.predict", "model.train", "strategy_plugin.cache", "strategy_plugin.playback"),
-    12: ("strategy_plugin.indicator",),
+    10: ("model.optimisation", "model.resume", "strategy_plugin.schedule"),
+    11: ("model.training", "strategy_plugin.cache", "strategy_plugin.playback"),
+    12: ("backtests.universe", "model.doctor", "model.predict", "model.train", "strategy_plugin.indicator"),
     13: ("strategy_plugin.strategy",),
     14: ("backtests.simulation",),
     15: ("backtests.baselines", "backtests.leaks", "backtests.picture", "backtests.progress", "backtests.walk_forward"),
@@ -117,7 +118,8 @@ def test_backtrader_is_imported_only_where_it_is_the_host() -> None:
     assert not [found for found in IMPORTS if found.target.split(".")[0] == "backtrader" and found.room not in HOSTED]
 
 
-TRAINING = {"model.training", "model.train", "model.windows", "model.metrics", "model.calibration", "model.sample", "model.command"}
+TRAINING = {"model.training", "model.train", "model.course", "model.optimisation", "model.resume", "model.windows", "model.metrics",
+            "model.calibration", "model.sample", "model.command"}
 
 
 def test_the_plugin_never_imports_training() -> None:
@@ -141,7 +143,7 @@ def test_nothing_in_the_house_reads_or_writes_pickles_or_runs_text(room: str) ->
 
 
 def test_there_is_one_loader_of_weights() -> None:
-    assert {found.room for found in IMPORTS if found.target.split(".")[0] == "safetensors"} == {"model.record"}
+    assert {found.room for found in IMPORTS if found.target.split(".")[0] == "safetensors"} == {"model.container"}
 
 
 def test_torchs_threads_have_one_home() -> None:

@@ -12,6 +12,7 @@ from backtests.markets import market
 from model import optimisation, training
 from model.bars import BarsError
 from model.checkpoint import Checkpoint
+from model.course import Course
 from model.network import BiLSTMClassifier
 from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
 
@@ -36,9 +37,9 @@ def losses(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     """Let the validation losses be these, whatever was learnt, and an epoch add 1 to the head's bias."""
     left = iter(values)
 
-    def step(learner: Any, *_: Any) -> tuple[float, float]:
-        learner.average.network.head.bias += 1
-        return 0.5, 0.0
+    def step(course: Course, *_: Any) -> None:
+        course.average.network.head.bias += 1
+        course.note(0.5, 0.0, 1)
 
     monkeypatch.setattr(optimisation, "_run_epoch", step)
     monkeypatch.setattr(optimisation, "_validation_loss", lambda *_: next(left))
@@ -177,7 +178,7 @@ def test_a_gradient_that_is_not_a_number_ends_training_before_the_step(bars: pd.
 
 def test_a_validation_logit_that_is_not_a_number_ends_training(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimisation, "_logits", lambda _, windows, __: torch.full((len(windows),), float("nan")))
-    monkeypatch.setattr(optimisation, "_run_epoch", lambda *_: (0.5, 0.0))
+    monkeypatch.setattr(optimisation, "_run_epoch", lambda *_: None)
     with pytest.raises(TrainingDiverged, match="the validation logits must stay finite, got 36 of 36 that are not"):
         fit(bars, SHORT)
 
