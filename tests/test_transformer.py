@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.transformer import TransformerClassifier, TransformerConfig, sinusoids
+from model.transformer import SequenceDropout, TransformerClassifier, TransformerConfig, sinusoids
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +42,26 @@ def test_a_second_call_says_the_same(network: TransformerClassifier, windows: Te
     assert torch.equal(network(windows), network(windows))
 
 
-def test_the_newest_row_is_trained_as_it_serves(network: TransformerClassifier, windows: Tensor) -> None:
-    assert torch.allclose(network.training_logits(windows[:9])[:, -1], network(windows[:9]), atol=1e-5)
-
-
 @pytest.mark.parametrize("changed", [1, 25, 49])
-def test_a_row_knows_itself_and_those_before_it_only(network: TransformerClassifier, windows: Tensor, changed: int) -> None:
-    other = windows[:3].clone()
-    other[:, changed] += 1
-    moved = (network.training_logits(other) - network.training_logits(windows[:3])).abs()
+def test_in_a_layer_a_row_knows_itself_and_those_before_it_only(network: TransformerClassifier, changed: int) -> None:
+    states = torch.randn(3, 50, 128, generator=torch.Generator().manual_seed(2))
+    other = states.clone()
+    other[:, changed] += torch.randn(128, generator=torch.Generator().manual_seed(3))
+    moved = (network.layers[0](other, other) - network.layers[0](states, states)).abs().amax(dim=2)
     assert bool((moved[:, :changed] == 0).all()) and bool((moved[:, changed:] > 1e-4).all())
+
+
+def test_in_a_layer_the_last_row_reads_alone_what_it_reads_among_all(network: TransformerClassifier) -> None:
+    states = torch.randn(3, 50, 128, generator=torch.Generator().manual_seed(2))
+    layer = network.layers[1]
+    assert torch.allclose(layer(states[:, -1:], states)[:, 0], layer(states, states)[:, -1], atol=1e-5)
+
+
+def test_dropout_drops_the_same_numbers_of_all_rows() -> None:
+    torch.manual_seed(0)
+    kept = SequenceDropout(0.4).train()(torch.ones(200, 5, 30))
+    assert torch.equal(kept, kept[:, :1].expand_as(kept)) and float(kept.mean()) == pytest.approx(1.0, abs=0.05)
+    assert kept.unique().tolist() == pytest.approx([0.0, 1 / 0.6])
 
 
 def test_the_first_row_of_the_window_reaches_the_answer(network: TransformerClassifier, windows: Tensor) -> None:
