@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from model.calibration import fit_temperature, log_loss
 from model.features import FeatureEngineer
-from model.windows import DataPreprocessor, Split, known_after, make_labels
+from model.labels import known_after, make_labels
+from model.windows import DataPreprocessor, Split
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from model.calibration import log_loss
 from model.checkpoint import Checkpoint
 from model.features import FEATURE_NAMES, FeatureEngineer
-from model.windows import make_labels
+from model.labels import make_labels
 
 # The groups of FEATURE_NAMES, by the first name of each.
 FIRST_NAMES = {

@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 from backtests.baselines import BASELINES, cut
 from backtests.positions import Array, net_returns
 from backtests.walk_forward import Fold
+from model.labels import known_after
 from model.training import TrainConfig
-from model.windows import known_after
 
 FAST, SLOW = 20, 50  # bars of the moving averages; the slow one spans the model's own window
 SHIFTS = 200

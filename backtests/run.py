@@ -29,8 +29,8 @@ from backtests.universe_results import UNIVERSE_FILES, UniverseResults, gather_u
 from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
 from backtests.walks import Walk, begin, finish
 from model.command import BarsOptions, describe_bars, run
+from model.labels import tied_share
 from model.training import TrainConfig
-from model.windows import tied_share
 
 app = App(name="backtests/run.py", help="Walk forward over bars: train a model per fold, trade all folds in one run, and judge.")
 console = Console(highlight=False)

@@ -18,9 +18,10 @@ from backtests.leaks import SCALER_FIGURES, Check, Tally, Track, scaler_figures
 from backtests.simulation import simulate
 from model.checkpoint import Checkpoint
 from model.features import LOOKBACK, FeatureEngineer
+from model.labels import make_labels
 from model.targets import soft_targets
 from model.training import TrainingData, prepare
-from model.windows import DataPreprocessor, Split, make_labels
+from model.windows import DataPreprocessor, Split
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.schedule import Schedule
 

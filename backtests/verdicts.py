@@ -20,8 +20,8 @@ from backtests.verdict import CANNOT_TELL, EDGE, NO_EDGE, Verdict, judge
 from backtests.walk_forward import FoldPlan, lay_folds
 from model.command import run
 from model.intervals import bars_per_year
+from model.labels import make_labels
 from model.training import TrainConfig
-from model.windows import make_labels
 
 # In the network's place, which would take a day: on the last row where nothing is to be found, on the whole window where
 # echo hides its edge in the middle of it.

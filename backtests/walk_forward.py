@@ -17,8 +17,8 @@ from model.bars import BarsError, require_bars
 from model.faults import Setting
 from model.checkpoint import Checkpoint
 from model.features import LOOKBACK
+from model.labels import known_after, make_labels
 from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
-from model.windows import known_after, make_labels
 
 FEWEST_DECISIONS = 50
 OnEpoch = Callable[[str, Epoch], None]

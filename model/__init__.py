@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from model.bars import BarsError, BarsWarning, read_bars
     from model.checkpoint import Checkpoint, CheckpointError
     from model.features import FEATURE_NAMES, FeatureEngineer
+    from model.labels import make_labels
     from model.network import BiLSTMClassifier, DirectionNetwork, NetworkConfig
     from model.sample import sample_bars
     from model.training import TrainConfig, TrainingDiverged, combine, fit, member_configs
     from model.transformer import TransformerClassifier, TransformerConfig
-    from model.windows import DataPreprocessor, TimeSeriesDataset, make_labels
+    from model.windows import DataPreprocessor, TimeSeriesDataset
 
 __all__ = [
     "BarsError", "BarsWarning", "BiLSTMClassifier", "Checkpoint", "CheckpointError", "DataPreprocessor", "DirectionNetwork",
@@ -28,11 +29,12 @@ _HOMES = {
     "bars": ("BarsError", "BarsWarning", "read_bars"),
     "checkpoint": ("Checkpoint", "CheckpointError"),
     "features": ("FEATURE_NAMES", "FeatureEngineer"),
+    "labels": ("make_labels",),
     "network": ("BiLSTMClassifier", "DirectionNetwork", "NetworkConfig"),
     "sample": ("sample_bars",),
     "training": ("TrainConfig", "TrainingDiverged", "combine", "fit", "member_configs"),
     "transformer": ("TransformerClassifier", "TransformerConfig"),
-    "windows": ("DataPreprocessor", "TimeSeriesDataset", "make_labels"),
+    "windows": ("DataPreprocessor", "TimeSeriesDataset"),
 }
 _HOME_OF = {name: f"model.{home}" for home, names in _HOMES.items() for name in names}
 

@@ -23,6 +23,12 @@ def keep_freed_memory() -> bool:
     return all(mallopt(key, value) == 1 for key, value in settings)
 
 
+def has_bf16() -> bool:
+    """Return whether the processor multiplies bf16 in hardware; elsewhere torch emulates it, slower than fp32."""
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # from torch 2.11 on
+    return any("bf16" in name and bool(there) for name, there in known.items())
+
+
 @contextmanager
 def torch_threads(count: int = 1) -> Iterator[None]:
     """Run the body with `count` torch threads and put the caller's number back afterwards.

@@ -5,7 +5,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from model.windows import label_prices, make_labels
+from model.labels import label_prices, make_labels
 
 VOLATILITY_BARS = 20
 

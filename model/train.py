@@ -16,9 +16,9 @@ from rich.table import Table
 from model.checkpoint import Checkpoint
 from model.command import BarsOptions, describe_bars, run
 from model.files import require_writable
+from model.labels import known_after, tied_share
 from model.resume import resumption
 from model.training import Epoch, TrainConfig, TrainingDiverged, fit, require_enough_bars
-from model.windows import known_after, tied_share
 
 app = App(name="model.train", help="Train the network on bars and save one self-contained checkpoint.")
 console = Console(highlight=False)

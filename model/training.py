@@ -17,6 +17,7 @@ from model.calibration import fit_temperature
 from model.checkpoint import Checkpoint, CheckpointError, Golden, library_versions
 from model.course import Epoch
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.labels import known_after, make_labels
 from model.members import Member, cut_windows, probability_of
 from model.metrics import classification_scores
 from model.network import DirectionNetwork
@@ -26,7 +27,7 @@ from model.resume import Resumption
 from model.scaling import Scaler
 from model.settings import TrainConfig, member_configs
 from model.targets import soft_targets
-from model.windows import Split, TimeSeriesDataset, known_after, make_labels
+from model.windows import Split, TimeSeriesDataset
 
 __all__ = ["Epoch", "OneClassError", "TrainConfig", "TrainingDiverged", "combine", "fit", "member_configs"]
 

@@ -11,23 +11,27 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 
 # A room may import the rooms of lower ranks only. A new room joins the lowest rank above those that it imports.
 RANKS = {
-    0: ("model", "model.baseline", "model.calibration", "model.container", "model.faults", "model.files", "model.delay_lines",
-        "model.interruption", "model.intervals",
-        "model.metrics", "model.process", "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock",
+    0: ("backtests.benchmark_rounds",
+        "model", "model.baseline", "model.calibration", "model.container", "model.faults", "model.files", "model.delay_lines",
+        "model.interruption", "model.intervals", "model.labels", "model.metrics", "model.process",
+        "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock",
         "strategy_plugin.decision", "strategy_plugin.quality", "strategy_plugin.sizing", "strategy_plugin.stops",
         "backtests", "backtests.bootstrap", "backtests.cluster",
         "backtests.direction_tests",
         "backtests.filters", "backtests.pages",
         "backtests.reliability", "backtests.round_trips", "backtests.sharpe"),
-    1: ("backtests.drawing", "model.network", "model.numbers", "model.repairs", "model.suspicions", "model.windowing",
+    1: ("backtests.benchmark_first_bar",
+        "backtests.drawing", "model.network", "model.numbers", "model.repairs", "model.suspicions", "model.targets",
+        "model.windowing",
         "strategy_plugin.signals", "strategy_plugin.sizers", "backtests.markets", "backtests.positions"),
     2: ("model.clocks", "model.columns", "model.formulas", "model.transformer"),
     3: ("model.architectures", "model.layouts", "model.stamps"),
     4: ("model.dialects", "model.members", "model.zones"),
     5: ("model.bars",),
     6: ("model.features", "model.sample", "strategy_plugin.guard"),
-    7: ("model.command", "model.record", "model.windows", "strategy_plugin.buffer", "strategy_plugin.orders"),
-    8: ("model.checkpoint", "model.settings", "model.targets", "strategy_plugin.lane", "strategy_plugin.venue"),
+    7: ("backtests.benchmark_plain", "backtests.benchmark_features",
+        "model.command", "model.record", "model.windows", "strategy_plugin.buffer", "strategy_plugin.orders"),
+    8: ("backtests.benchmark_pybroker", "model.checkpoint", "model.settings", "strategy_plugin.lane", "strategy_plugin.venue"),
     9: ("model.course", "model.schedule", "strategy_plugin.analyzers", "strategy_plugin.journal", "backtests.fingerprint",
         "backtests.importance", "backtests.ledger", "backtests.thresholds"),
     10: ("model.optimisation", "model.resume", "strategy_plugin.schedule"),
@@ -35,10 +39,12 @@ RANKS = {
     12: ("backtests.universe", "model.doctor", "model.predict", "model.train", "strategy_plugin.indicator"),
     13: ("strategy_plugin.strategy",),
     14: ("backtests.simulation",),
-    15: ("backtests.baselines", "backtests.leaks", "backtests.picture", "backtests.progress", "backtests.walk_forward"),
-    16: ("backtests.control_table", "backtests.rivals", "backtests.scoring", "backtests.state", "backtests.subjects"),
-    17: ("backtests.campaign", "backtests.decisions"),
-    18: ("backtests.audit", "backtests.controls", "backtests.evidence", "backtests.pooled"),
+    15: ("backtests.benchmark_trading",
+         "backtests.baselines", "backtests.leaks", "backtests.picture", "backtests.progress", "backtests.walk_forward"),
+    16: ("backtests.benchmark_training", "backtests.benchmark_live",
+         "backtests.control_table", "backtests.rivals", "backtests.scoring", "backtests.state", "backtests.subjects"),
+    17: ("backtests.benchmark_contests", "backtests.campaign", "backtests.decisions"),
+    18: ("backtests.benchmark", "backtests.audit", "backtests.controls", "backtests.evidence", "backtests.pooled"),
     19: ("backtests.verdict",),
     20: ("backtests.results", "backtests.schema"),
     21: ("backtests.charts", "backtests.universe_results"),
@@ -111,7 +117,7 @@ def test_a_package_knows_only_itself_and_those_before_it(package: str, known: tu
 
 
 HOSTED = {"strategy_plugin.indicator", "strategy_plugin.strategy", "strategy_plugin.analyzers", "strategy_plugin.sizers",
-          "strategy_plugin.venue", "backtests.simulation", "backtests.benchmark"}
+          "strategy_plugin.venue", "backtests.simulation", "backtests.benchmark_trading", "backtests.benchmark_live"}
 
 
 def test_backtrader_is_imported_only_where_it_is_the_host() -> None:

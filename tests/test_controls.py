@@ -19,11 +19,12 @@ from backtests.markets import Market, market
 from backtests.simulation import Account, Costs, Simulation, simulate
 from model.command import run
 from model.features import FeatureEngineer
+from model.labels import make_labels
 from model.metrics import bar_returns
 from model.network import BiLSTMClassifier
 from model.scaling import Scaler
 from model.training import TrainConfig, fit
-from model.windows import DataPreprocessor, make_labels
+from model.windows import DataPreprocessor
 
 FRESH = 2_000
 # Market, bars and epochs that a learning network needs at least. The echo comes from the middle of the window or its far end.

@@ -13,10 +13,11 @@ from backtests import leaks
 from backtests.leaks import Check, Table, Tally
 from backtests.markets import market
 from model.features import FEATURE_NAMES, FeatureEngineer
+from model.labels import make_labels
 from model.sample import sample_bars
 from model.scaling import Scaler
 from model.training import TrainConfig, TrainingData, prepare
-from model.windows import DataPreprocessor, make_labels
+from model.windows import DataPreprocessor
 
 LABELS = [("open", 1), ("open", 3), ("close", 1), ("close", 3)]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.process import keep_freed_memory, torch_threads
+from model.process import has_bf16, keep_freed_memory, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +55,18 @@ def test_glibc_is_told_to_keep_freed_memory() -> None:
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert keep_freed_memory.__wrapped__() is False
+
+
+@pytest.mark.parametrize(("known", "there"), [
+    ({"avx512_bf16": True, "amx_tile": True}, True), ({"avx512_bf16": False, "avx2": True}, False), ({}, False),
+])
+def test_bf16_is_in_hardware_where_the_processor_says_so(
+    known: dict[str, bool], there: bool, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert has_bf16() is there
+
+
+def test_bf16_is_not_expected_where_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert has_bf16() is False

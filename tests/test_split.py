@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.features import FEATURE_NAMES, LOOKBACK
-from model.windows import LABELS, DataPreprocessor, calendar_mask, known_after, make_labels
+from model.labels import LABELS, known_after, make_labels
+from model.windows import DataPreprocessor, calendar_mask
 
 NAN = np.nan
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from model.labels import make_labels
 from model.targets import recent_volatility, soft_targets
-from model.windows import make_labels
 
 LABELS = pytest.mark.parametrize(("label", "horizon"), [("open", 1), ("open", 5), ("close", 1), ("close", 3)])
 

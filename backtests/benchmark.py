@@ -1,0 +1,128 @@
+"""The command that measures this project against what one would write otherwise: python backtests/benchmark.py [--only NAME...]"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from json import dumps
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Column, Table
+
+from backtests.benchmark_contests import CONTESTS, Contest, Goal
+from backtests.benchmark_rounds import Samples, difference, spread
+from backtests.fingerprint import machine
+from backtests.markets import require_known
+from model.command import run
+from model.files import require_writable, write_atomically
+
+app = App(name="backtests/benchmark.py", help="Measure this project against what one would write otherwise, both in turn.")
+console = Console(highlight=False, markup=False)
+
+
+class Disagreement(RuntimeError):
+    """The two sides of a contest did not compute the same."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a contest gave."""
+
+    contest: Contest
+    ours: Samples
+    theirs: Samples
+
+    def figure(self, goal: Goal, clock: str) -> float:
+        return goal.figure.of(self.ours, self.theirs, clock)
+
+
+@app.default
+def benchmark(
+    *,
+    only: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    json: Path | None = None,
+    quick: bool = False,
+) -> None:
+    """Measure this project against what one would write otherwise, both in turn.
+
+    Parameters
+    ----------
+    only
+        The names of the contests to run; default: all of them, which takes some twenty minutes.
+    json
+        A file for all that was measured.
+    quick
+        Tiny sizes, to see that everything runs: the figures then mean nothing.
+    """
+    require_known("contest", only or [], [contest.name for contest in CONTESTS])
+    if json:
+        require_writable(json)
+    chosen = [contest for contest in CONTESTS if not only or contest.name in only]
+    results = [held for contest in chosen if (held := hold(contest, quick))]
+    console.print(table(results))
+    if json:
+        write_atomically(json, encoded(results, quick))
+
+
+def hold(contest: Contest, quick: bool) -> Result | None:
+    """Let both sides of a contest work and see that they agree; None, with a word, where it cannot be run."""
+    if contest.lack:
+        console.print(f"{contest.name}: left out, {contest.lack}", soft_wrap=True)
+        return None
+    console.print(f"{contest.name}: {contest.work} against {contest.against}", soft_wrap=True)
+    ours, theirs = contest.meet(contest.quick if quick else contest.full)
+    require_agreement(contest, ours, theirs)
+    return Result(contest, ours, theirs)
+
+
+def require_agreement(contest: Contest, ours: Samples, theirs: Samples) -> None:
+    allowed = spread(theirs) if contest.tolerance is None else contest.tolerance
+    found = difference(ours, theirs)
+    if not found <= allowed:
+        raise Disagreement(f"both sides of {contest.name!r} must come to the same within {allowed:.2g}, got {found:.2g} apart: "
+                           "their times cannot be compared. Look for what only one of them does.")
+
+
+def table(results: Sequence[Result]) -> Table:
+    """Return a row per goal: the processor's milliseconds per unit on both sides, and how they compare on both clocks."""
+    drawn = Table(Column("contest", no_wrap=True), "unit", "ours, ms", "theirs, ms", "goal", "cpu", "wall", "met",
+                  title="medians of rounds in turn; a goal is meant for the clock with the star")
+    for result in results:
+        for goal in result.contest.goals:
+            drawn.add_row(*row(result, goal))
+    return drawn
+
+
+def row(result: Result, goal: Goal) -> tuple[str, ...]:
+    contest = result.contest
+    costs = (written(1000 * side.cost("cpu")) for side in (result.ours, result.theirs))
+    figures = (written(result.figure(goal, clock)) + "*" * (clock == goal.clock) for clock in ("cpu", "wall"))
+    met = "yes" if goal.met(result.figure(goal, goal.clock)) else "no"
+    return f"{contest.name}{goal.name and ', '}{goal.name}", contest.unit, *costs, str(goal), *figures, met
+
+
+def written(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def encoded(results: Sequence[Result], quick: bool) -> bytes:
+    """Return all that was measured as JSON."""
+    content = {"machine": machine(), "quick": quick, "contests": [entry(result) for result in results]}
+    return (dumps(content, indent=2) + "\n").encode()
+
+
+def entry(result: Result) -> dict[str, Any]:
+    contest = result.contest
+    sides = {name: {clock: samples.cost(clock) for clock in ("cpu", "wall")} | {"memory": samples.memory,
+             "rounds": [[sample.units, sample.cpu, sample.wall] for sample in samples.rounds]}
+             for name, samples in (("ours", result.ours), ("theirs", result.theirs))}
+    goals = [{"name": goal.name, "goal": str(goal), "clock": goal.clock, "met": goal.met(result.figure(goal, goal.clock)),
+              **{clock: result.figure(goal, clock) for clock in ("cpu", "wall")}} for goal in contest.goals]
+    return {"name": contest.name, "work": contest.work, "against": contest.against, "unit": contest.unit,
+            "difference": difference(result.ours, result.theirs), **sides, "goals": goals}
+
+
+if __name__ == "__main__":
+    run(app)
