@@ -5,6 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from backtests.markets import market
+from model.training import TrainConfig, fit
 from model.transformer import SequenceDropout, TransformerClassifier, TransformerConfig, sinusoids
 
 
@@ -116,3 +118,9 @@ def test_a_network_that_cannot_be_is_refused(changes: dict[str, Any], message: s
     with pytest.raises(ValueError) as refusal:
         TransformerConfig(**changes)
     assert str(refusal.value) == message
+
+
+def test_it_finds_a_single_bar_far_back_that_a_model_without_memory_does_not() -> None:
+    config = TrainConfig(architecture="transformer", batch_size=32, max_epochs=3)
+    scores = fit(market("echo", 3_000, 1).bars, config).metrics
+    assert (scores["test_auc"] or 0) > (scores["test_logistic_auc"] or 1) + 0.08
