@@ -11,9 +11,9 @@ from backtests.simulation import BASIS_POINT, Account, Costs, Simulation
 from backtests.walk_forward import FoldModel
 from model.intervals import yearly_bars
 from model.training import TrainConfig
+from strategy_plugin.decision import NEUTRAL
 
 STRATEGY = "strategy"
-NEUTRAL = 0.5
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from backtests.round_trips import Fill, round_trips
 from model.bars import COLUMNS
+from strategy_plugin.decision import NEUTRAL
 from strategy_plugin.lane import Lane
 from strategy_plugin.signals import Reading
 from strategy_plugin.sizers import FractionalCommission
@@ -128,7 +129,7 @@ def simulate(bars: pd.DataFrame, source: str | Path | pd.Series, start: int = 0,
 def simulate_hold(bars: pd.DataFrame, start: int, *, account: Account = Account(), costs: Costs = Costs()) -> Simulation:
     """Buy at the first decision and hold to the end, with the size and the costs of everything else."""
     always = pd.Series(1.0, index=bars.index)
-    return simulate(bars, always, start, account=Account(cash=account.cash, enter=0.5, exit=0.5), costs=costs)
+    return simulate(bars, always, start, account=Account(cash=account.cash), costs=costs)
 
 
 class WalkForwardStrategy(BiLSTMStrategy):
@@ -196,7 +197,7 @@ def _set_broker(broker: bt.BrokerBase, account: Account, costs: Costs) -> None:
 
 def _rule(source: str | Path | pd.Series, account: Account) -> dict[str, Any]:
     """Return the strategy's params; probabilities without a model have no thresholds of their own."""
-    own = 0.5 if isinstance(source, pd.Series) else None
+    own = NEUTRAL if isinstance(source, pd.Series) else None
     return {"checkpoint": "" if isinstance(source, pd.Series) else str(source), "allow_short": account.allow_short,
             "enter": own if account.enter is None else account.enter, "exit": own if account.exit is None else account.exit}
 

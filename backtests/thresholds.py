@@ -7,8 +7,8 @@ import pandas as pd
 
 from backtests.positions import Array, directions, n_entries, net_returns, open_returns
 from model.checkpoint import Checkpoint
+from strategy_plugin.decision import NEUTRAL
 
-NEUTRAL = 0.5
 HIGHEST = 0.999
 # A small grid on purpose: the best of many pairs on a few hundred bars would be the luckiest.
 QUANTILES = (0.25, 0.5, 0.75, 0.9)

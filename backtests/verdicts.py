@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from backtests.decisions import NEUTRAL, Decisions
+from backtests.decisions import Decisions
 from backtests.evidence import weigh
 from backtests.markets import market
 from backtests.positions import directions, open_returns
@@ -22,6 +22,7 @@ from model.command import run
 from model.intervals import bars_per_year
 from model.labels import make_labels
 from model.training import TrainConfig
+from strategy_plugin.decision import NEUTRAL
 
 # In the network's place, which would take a day: on the last row where nothing is to be found, on the whole window where
 # echo hides its edge in the middle of it.

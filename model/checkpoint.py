@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.bars import bar_interval, check_bars, require_bars
+from model.drift import Usual
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.files import write_atomically
 from model.intervals import spoken
@@ -23,11 +24,13 @@ __all__ = ["Checkpoint", "CheckpointError", "Forecast", "Golden", "Member", "lib
 
 
 class Forecast(NamedTuple):
-    """What the members say of windows, (n,) each: the probability of "up", and how far they disagree about it, the standard
-    deviation of their own probabilities, 0 for a single one."""
+    """What is said of windows, (n,) each: the probability of "up"; how far the members disagree about it, the standard
+    deviation of their own probabilities, 0 for a single one; and the share of a window's values outside of their usual range
+    in training, 0 where that is not known."""
 
     probability: NDArray[np.float64]
     disagreement: NDArray[np.float64]
+    strangeness: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,6 +60,7 @@ class Checkpoint:
     config: dict[str, str | float | int | bool | None]
     versions: dict[str, str]
     golden: Golden | None = None
+    usual: Usual | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the file in one step that survives a crash; OutputError where that is impossible."""
@@ -96,7 +100,8 @@ class Checkpoint:
         The one way from features to probability: training's evaluation, backtest and live all take it.
         """
         logits = self._members_logits(features)
-        return Forecast(probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0))
+        strange = self.usual.strangeness(features, self.sequence_length) if self.usual else np.zeros(logits.shape[1])
+        return Forecast(probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0), strange)
 
     def logits(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the logits that belong to the probabilities: (n, 86) -> (n - sequence_length + 1,)."""

@@ -1,14 +1,16 @@
 """What all commands share: the options that choose the bars, one clean message at the end, distinct exit codes."""
 import math
+import os
 import re
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TextIO, cast
 
 import pandas as pd
 from cyclopts import App, CycloptsError
@@ -106,6 +108,46 @@ def describe_bars(bars: pd.DataFrame) -> str:
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+class _Outlet:
+    """A stream that outlives its reader: once nobody reads the pipe behind it, what is written goes nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._without_reader():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._without_reader():
+            self._stream.flush()
+
+    @contextmanager
+    def _without_reader(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            with open(os.devnull, "wb") as nowhere:  # under the stream, so that what its buffer still holds goes there too
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """Let the work go on where the pipe behind stdout or stderr is closed, as `| head` does: hours of it are worth more."""
+    out, err = (cast(TextIO, _Outlet(stream)) if stream else None for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            yield
+        finally:
+            for outlet in filter(None, (out, err)):  # what is left for the end of the process would fail there
+                outlet.flush()
+
+
+@_readers_may_leave()
 def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     """Parse `arguments` (default: the command line), run the command and leave with its exit code.
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from model.architectures import UnknownArchitecture, architecture, unmade_network
 from model.container import pack, tensors_in
+from model.drift import Usual
 from model.features import FEATURE_NAMES
 from model.members import MOST_MEMBERS, Member
 from model.scaling import Scaler
@@ -99,6 +100,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     config: dict[str, str | float | int | bool | None]
     versions: dict[str, str]
     golden: Golden | None
+    usual: Usual | None
 
 
 def words_of(member: Member) -> MemberRecord:
@@ -270,6 +272,8 @@ def _require_shape(record: Record, network: Any) -> None:
     if not len(record.scaler.mean) == features == len(FEATURE_NAMES):
         raise CheckpointError(f"scaler and network must have {len(FEATURE_NAMES)} features, "
                               f"got {len(record.scaler.mean)} and {features}. {REMEDY}")
+    if record.usual is not None and len(record.usual.low) != len(FEATURE_NAMES):
+        raise CheckpointError(f"usual ranges must be those of {len(FEATURE_NAMES)} features, got {len(record.usual.low)}. {REMEDY}")
     if length != record.sequence_length:
         raise CheckpointError(f"sequence_length must be that of the network, got {record.sequence_length} and {length}. {REMEDY}")
 

@@ -16,6 +16,7 @@ from model.baseline import logistic_probabilities
 from model.calibration import fit_temperature
 from model.checkpoint import Checkpoint, CheckpointError, Golden, library_versions
 from model.course import Epoch
+from model.drift import usual_ranges
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.labels import known_after, make_labels
 from model.members import Member, cut_windows, probability_of
@@ -236,7 +237,7 @@ def _checkpoint(members: Sequence[Member], data: TrainingData, bars: pd.DataFram
         bar_interval=bar_interval(pd.DatetimeIndex(bars.index)), instrument=attributes["instrument"],
         timezone=attributes["timezone"], stamp=attributes["stamp"],
         parts={name: _describe(data, part) for name, part in zip(PARTS, data.parts)}, metrics={},
-        config=asdict(config), versions=library_versions())
+        config=asdict(config), versions=library_versions(), usual=usual_ranges(data.rows(data.parts[0])))
     scores = {name: _scores(checkpoint, data, part) for name, part in _judged(data)}
     return replace(checkpoint, metrics=_flat(scores), golden=golden_window(checkpoint, bars.loc[:checkpoint.trained_until]))
 

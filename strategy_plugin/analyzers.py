@@ -3,9 +3,12 @@ from typing import Any
 
 import backtrader as bt
 import numpy as np
+import pandas as pd
 
+from model.labels import check_label, make_labels
 from strategy_plugin.lane import Lane
-from strategy_plugin.quality import auc, brier, calibration, hit_rate, outcomes
+from strategy_plugin.quality import auc, brier, calibration, hit_rate
+from strategy_plugin.signals import IN_SAMPLE, NOT_LIVE
 
 
 class SignalQuality(bt.Analyzer):  # type: ignore[misc]
@@ -48,6 +51,7 @@ class _Record:
         self.lane = lane
         self._label = label or (model.label if model is not None else "open")
         self._horizon = horizon or (model.horizon if model is not None else 1)
+        check_label(self._label, self._horizon)
         self._rows: list[tuple[float, float, float, float, float]] = []
         self._number = 0
 
@@ -58,12 +62,13 @@ class _Record:
             return
         self._number = decision.number
         open, close = lane.data.open[lane.ago], lane.data.close[lane.ago]
-        decided = np.nan if decision.reason in ("not live", "in sample") else decision.reading.probability
+        decided = np.nan if decision.reason in (NOT_LIVE, IN_SAMPLE) else decision.reading.probability
         self._rows.append((open, close, decided, decision.wanted, decision.reading.in_sample))
 
     def figures(self) -> dict[str, Any]:
-        opens, closes, probabilities, wanted, in_sample = np.array(self._rows, dtype=float).reshape(-1, 5).T
-        labels = outcomes(opens, closes, self._label, self._horizon)
+        rows = pd.DataFrame(self._rows, columns=["open", "close", "probability", "wanted", "in_sample"], dtype=float)
+        labels = make_labels(rows, self._label, self._horizon).shift(-1).to_numpy()  # at the decision
+        probabilities, wanted, in_sample = (rows[name].to_numpy() for name in ("probability", "wanted", "in_sample"))
         known = np.isfinite(labels) & np.isfinite(probabilities)
         labels, probabilities = labels[known], probabilities[known]
         return {

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from torch import __version__ as torch_version
 
 import model
+from model.checkpoint import Forecast
 from model.files import write_atomically
 from strategy_plugin.schedule import Schedule
 
 Forecasts = NDArray[np.float64]
 
+ROWS = len(Forecast._fields)
 MOST_KEPT = 16  # arrays in memory, and files on disk
 _memory: OrderedDict[str, Forecasts] = OrderedDict()
 
@@ -53,8 +55,8 @@ def folder() -> Path:
 def _shared(key: str, schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int) -> Forecasts:
     path = folder() / f"{key}.f8"
     with _locked(path.with_suffix(".lock")):
-        if path.exists() and path.stat().st_size == 2 * 8 * len(values):
-            return np.frombuffer(path.read_bytes()).reshape(2, -1)
+        if path.exists() and path.stat().st_size == ROWS * 8 * len(values):
+            return np.frombuffer(path.read_bytes()).reshape(ROWS, -1)
         found = schedule.forecasts(values, stamps, max_gap)
         write_atomically(path, found.tobytes())
         _prune(path.parent)

@@ -14,9 +14,7 @@ from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.cache import remembered
 from strategy_plugin.clock import Clock, clock_of, nanoseconds, nanoseconds_of
 from strategy_plugin.guard import Gate, clean_bars, source_of
-from strategy_plugin.schedule import Schedule, newest_forecast
-
-NO_FORECAST = (np.nan, np.nan)
+from strategy_plugin.schedule import NO_FORECAST, Schedule, newest_forecast
 
 
 class DirectionProbability(bt.Indicator):  # type: ignore[misc]
@@ -24,7 +22,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     Formula:
       - the 86 features of each of the last 50 bars, scaled as in training, through the checkpoint's networks
-      - probability: that of their mean logit; disagreement: the standard deviation of their own probabilities, 0 for one
+      - probability: that of their mean logit; disagreement: the standard deviation of their own probabilities, 0 for one;
+        strangeness: the share of the window's values outside of their usual range in training
 
     Params:
       - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
@@ -37,11 +36,11 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     that are missing or contradict each other, stamps that do not increase), which no window ever contains.
     """
 
-    lines: Any = ("probability", "disagreement")
+    lines: Any = ("probability", "disagreement", "strangeness")
     params = (("checkpoint", ""), ("max_gap", 0), ("timezone", None), ("stamp", None))
     plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
     plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0),
-                     disagreement=dict(color="tab:gray", linewidth=1.0, ls="--"))
+                     disagreement=dict(color="tab:gray", linewidth=1.0, ls="--"), strangeness=dict(_plotskip=True))
 
     def __init__(self) -> None:
         _require_prices(self.data)
@@ -92,13 +91,14 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         changed = self._take(number, 0)
         if changed:
             self._forecast = self._predict()
-        self.lines.probability[0], self.lines.disagreement[0] = NO_FORECAST if changed is None else self._forecast
+        for line, value in zip(self.lines, NO_FORECAST if changed is None else self._forecast):
+            line[0] = value
 
     def once(self, start: int, end: int) -> None:
         if self._batch is None:  # Backtrader calls twice: for the first bar of the minimum period and for the rest
             self._batch = _Batch(self.data, self._gate, self._host_clock)
             found = self._batch.forecasts(self.schedule, self.p.max_gap)
-            for line, values in zip((self.lines.probability, self.lines.disagreement), found):
+            for line, values in zip(self.lines, found):
                 line.array[:len(values)] = array("d", values.tobytes())
 
     def _advance(self, number: int) -> None:
@@ -121,7 +121,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             self._unchecked[number] = stamp
         return self._buffer.update(number, self.stamp(ago), *bar)
 
-    def _predict(self) -> tuple[float, float]:
+    def _predict(self) -> tuple[float, ...]:
         if self._unchecked is not None and self._buffer.ready:
             require_interval(self.schedule, np.array(list(self._unchecked.values())), self.data)
             self._unchecked = None
@@ -143,10 +143,10 @@ class _Batch:
         self._ranks = np.cumsum(self._clean)  # how many clean bars there are up to each bar
 
     def forecasts(self, schedule: Schedule, max_gap: int) -> NDArray[np.float64]:
-        """Return probability and disagreement at each bar: (2, bars)."""
+        """Return the rows of a Forecast at each bar: (3, bars)."""
         if len(self._shown) > 1:
             require_interval(schedule, self._shown, self._data)
-        found = np.full((2, len(self._clean)), np.nan)
+        found = np.full((len(NO_FORECAST), len(self._clean)), np.nan)
         found[:, self._clean] = remembered(schedule, self._values, self._stamps, max_gap)
         return found
 

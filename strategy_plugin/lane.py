@@ -1,11 +1,15 @@
 """One data's way through the strategy: its signal, its orders, its last decision, what was refused on it."""
 import math
+import warnings
 from collections import Counter
 from typing import Any, NamedTuple
 
-from strategy_plugin.guard import BarGuard, source_of
+from model.drift import LIMIT
+from strategy_plugin.guard import BarGuard, TradingWarning, source_of
 from strategy_plugin.orders import Desk, End
 from strategy_plugin.signals import NOT_LIVE, NOTHING, LineSignal, ModelSignal, Reading
+
+STRANGE = "inputs unlike those of training"
 
 
 class Decision(NamedTuple):
@@ -68,7 +72,18 @@ class Lane:
     def read(self) -> Reading:
         self.reason = ""
         self.desk.venue.observe(self.ago)
+        self._watch_inputs()
         return self.signal.read(self.ago)
+
+    def _watch_inputs(self) -> None:
+        """Count the bars whose window is not like those of training, and say it once."""
+        if self.indicator is None or not self.indicator.strangeness[self.ago] > LIMIT:  # NaN: no window
+            return
+        if not self.refused[STRANGE]:
+            warnings.warn(f"data {self.name!r}: {self.indicator.strangeness[self.ago]:.0%} of what the model sees lies outside of "
+                          f"its usual range in training, more than {LIMIT:.0%}. Train again, or find out what has become of the "
+                          "bars. Further bars are counted", TradingWarning, stacklevel=2)
+        self.refused[STRANGE] += 1
 
     def counts(self) -> Counter[str]:
         """Return what was refused, not filled or kept out, with why."""

@@ -15,13 +15,12 @@ from strategy_plugin.decision import thresholds
 from strategy_plugin.guard import Gate, TradingWarning
 from strategy_plugin.journal import VERSION, Entry, digest, plain
 from strategy_plugin.orders import FOUND, NOTICED, ON_CANCEL, Desk, Order, Rules
-from strategy_plugin.schedule import Schedule, newest_forecast
+from strategy_plugin.schedule import NO_FORECAST, Schedule, newest_forecast
 from strategy_plugin.signals import NOT_LIVE, ModelSignal, Reading, decide
 from strategy_plugin.sizing import room_of, units_of
 from strategy_plugin.stops import Stops, stops
 
 Bars = list[tuple[int, tuple[float, ...] | None]]  # stamp, and the bar as the model may see it
-NO_FORECAST = (math.nan, math.nan)
 
 
 class Replay(NamedTuple):
@@ -99,7 +98,7 @@ def _at_once(schedule: Schedule, origin: Entry, bars: Bars) -> list[_Served]:
     for stamp, bar in bars:
         count += bar is not None
         reach = slice(max(0, count - schedule.bars_needed), count)
-        probability, disagreement = next(predicted) if bar is not None else NO_FORECAST
+        probability, disagreement, _ = next(predicted) if bar is not None else NO_FORECAST
         found.append(_Served(schedule.at(stamp), probability, disagreement, digest(values[reach], stamps[reach])))
     return found
 
@@ -112,7 +111,7 @@ def _one_by_one(schedule: Schedule, origin: Entry, bars: Bars, entries: list[Ent
         if bar is not None:
             buffer.update(entry["number"], stamp, *bar)
         checkpoint = models.get(entry["model"])
-        probability, disagreement = newest_forecast(checkpoint, buffer, origin["max_gap"]) if bar else NO_FORECAST
+        probability, disagreement, _ = newest_forecast(checkpoint, buffer, origin["max_gap"]) if bar else NO_FORECAST
         found.append(_Served(checkpoint, probability, disagreement, digest(*buffer.inputs())))
     return found
 

@@ -6,20 +6,6 @@ Array = NDArray[np.float64]
 BINS = 10
 
 
-def outcomes(opens: Array, closes: Array, label: str, horizon: int) -> Array:
-    """Return 1 or 0 for what came of a decision at each bar's close, (n,); NaN where it is not known yet.
-
-    "open": whether the open `horizon` bars after the next one lies above the next one. "close": the same of closes, from
-    the bar's own.
-    """
-    found = np.full(len(opens), np.nan)
-    first, prices = (1, opens) if label == "open" else (0, closes)
-    known = len(opens) - horizon - first
-    if known > 0:
-        found[:known] = prices[first + horizon:] > prices[first:len(prices) - horizon]
-    return found
-
-
 def auc(labels: Array, probabilities: Array) -> float | None:
     """Return the chance that a bar that rose had the higher probability than one that did not; ties count half."""
     rose = labels == 1

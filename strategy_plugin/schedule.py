@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.checkpoint import Checkpoint, CheckpointError
+from model.checkpoint import Checkpoint, CheckpointError, Forecast
 from model.features import FeatureEngineer
 from model.schedule import SUFFIX, checkpoint_files, require_companions
 from strategy_plugin.buffer import FeatureBuffer
@@ -19,6 +19,8 @@ from strategy_plugin.guard import TradingWarning
 
 CHUNK = 16_384  # bars whose feature rows are held at once: 11 MB, however long the history
 TOLERANCE = 1e-5  # between a golden vector and what this machine computes: torch sums differently on another processor
+
+NO_FORECAST = (np.nan,) * len(Forecast._fields)
 
 Signature = tuple[str, int, int]  # path, time of the last change, size
 _loaded: WeakValueDictionary[Signature, Checkpoint] = WeakValueDictionary()
@@ -95,8 +97,8 @@ class Schedule:
         return probabilities
 
     def forecasts(self, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int = 0) -> NDArray[np.float64]:
-        """Return the probabilities and, below them, how far the members of the checkpoint in force disagree: (2, n)."""
-        found = np.full((2, len(values)), np.nan)
+        """Return the rows of a Forecast by the checkpoint in force at each bar: (3, n)."""
+        found = np.full((len(Forecast._fields), len(values)), np.nan)
         for checkpoint, start, stop in self._segments(stamps):
             before = checkpoint.bars_needed - 1
             for low in range(max(start, before), stop, CHUNK):
@@ -196,13 +198,11 @@ def load(found: Signature) -> Checkpoint:
     return checkpoint
 
 
-def newest_forecast(checkpoint: Checkpoint | None, buffer: FeatureBuffer, max_gap: int) -> tuple[float, float]:
-    """Return the probability of the buffer's window and the members' disagreement; NaN without a checkpoint, a whole window,
-    or one without a long gap."""
+def newest_forecast(checkpoint: Checkpoint | None, buffer: FeatureBuffer, max_gap: int) -> tuple[float, ...]:
+    """Return the Forecast of the buffer's window; NaN without a checkpoint, a whole window, or one without a long gap."""
     if checkpoint is None or not buffer.ready or torn(buffer.inputs()[1], checkpoint, max_gap).any():
-        return np.nan, np.nan
-    probability, disagreement = checkpoint.forecast(buffer.window)
-    return float(probability[-1]), float(disagreement[-1])
+        return NO_FORECAST
+    return tuple(float(values[-1]) for values in checkpoint.forecast(buffer.window))
 
 
 def torn(stamps: NDArray[np.int64], checkpoint: Checkpoint, max_gap: int) -> NDArray[np.bool_]:

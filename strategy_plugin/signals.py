@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from strategy_plugin.clock import nanoseconds
-from strategy_plugin.decision import Thresholds, target, thresholds
+from strategy_plugin.decision import NEUTRAL, Thresholds, target, thresholds
 
 NOT_LIVE, IN_SAMPLE, NO_MODEL = "not live", "in sample", "no model in force"
 TOO_OLD, DISAGREED = "model too old", "members disagree"
@@ -113,7 +113,7 @@ class LineSignal:
         return Reading(probability, self._thresholds)
 
 
-NOTHING = Reading(float("nan"), Thresholds(0.5, 0.5))
+NOTHING = Reading(float("nan"), Thresholds(NEUTRAL, NEUTRAL))
 
 
 def decide(reading: Reading, held: int, params: Any, live: bool = True) -> tuple[int, str]:

@@ -71,6 +71,11 @@ def test_it_can_be_printed_by_the_host(bars: pd.DataFrame, checkpoint_path: str,
     assert "hit_rate" in capsys.readouterr().out
 
 
+def test_a_label_that_does_not_exist_is_refused(bars: pd.DataFrame, checkpoint_path: str) -> None:
+    with pytest.raises(ValueError, match="`label` must be one of open, close, got 'high'."):
+        quality(feed(bars), checkpoint=checkpoint_path, analyzer={"label": "high"})
+
+
 def test_another_strategy_is_refused(bars: pd.DataFrame) -> None:
     cerebro = host(feed(bars))
     cerebro.addstrategy(bt.Strategy)

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from bar_files import DAILY, changed, csv_text, dated, market, saved, spelt
 from cyclopts import App, Parameter
+from rich.console import Console
 
 from model import BarsError, BarsWarning, CheckpointError, TrainingDiverged
 from model.command import BarsOptions, describe_bars, run
@@ -162,6 +163,35 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None
     command = f"{sys.executable} -m model.predict --help | true"
     finished = subprocess.run(command, shell=True, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "default"})
     assert finished.stderr == ""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("code", [0, 8])
+def test_work_goes_on_where_nobody_reads_what_it_says(
+        stream: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    monkeypatch.setattr(sys, stream, os.fdopen(writer, "w"))
+    app = App(name="command")
+
+    @app.default
+    def command() -> int:
+        print("the first line", file=getattr(sys, stream), flush=True)
+        os.close(reader)
+        for _ in range(2):
+            Console(stderr=stream == "stderr").print("a line for nobody")
+        print("left in the buffer", file=getattr(sys, stream))
+        (tmp_path / "result").touch()
+        return code
+
+    with pytest.raises(SystemExit) as left:
+        run(app, [])
+    assert (left.value.code, (tmp_path / "result").exists()) == (code, True)
+    getattr(sys, stream).close()
+
+
+def test_a_closed_stdout_harms_no_command(said: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert said(lambda settings: Console().print("a line for nobody")) == (0, "")
 
 
 @pytest.mark.parametrize(("options", "name"), [

@@ -5,19 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from strategy_plugin.quality import auc, brier, calibration, hit_rate, outcomes
+from strategy_plugin.quality import auc, brier, calibration, hit_rate
 
-NAN = float("nan")
-OPENS, CLOSES = np.array([1.0, 2.0, 1.0, 4.0, 4.0]), np.array([5.0, 6.0, 7.0, 3.0, 9.0])
 NOTHING = np.array([])
-
-
-@pytest.mark.parametrize("label, horizon, expected", [
-    ("open", 1, [0, 1, 0, NAN, NAN]), ("open", 2, [1, 1, NAN, NAN, NAN]), ("open", 9, [NAN] * 5),
-    ("close", 1, [1, 1, 0, 1, NAN]), ("close", 4, [1, NAN, NAN, NAN, NAN]),
-])
-def test_an_outcome_is_what_a_position_opened_after_the_decision_made(label: str, horizon: int, expected: list[float]) -> None:
-    np.testing.assert_array_equal(outcomes(OPENS, CLOSES, label, horizon), expected)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9])), min_size=2, max_size=50))
