@@ -1,5 +1,6 @@
 """The architectures by name: which network each of them is, and the door for a network of one's own."""
 from dataclasses import fields, is_dataclass
+from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from model.network import BiLSTMClassifier, DirectionNetwork, NetworkConfig
 from model.transformer import TransformerClassifier, TransformerConfig
 
 ENSEMBLE = "ensemble"  # one member of each of the built-in architectures
+GROUP = "backtrader_bilstm.architectures"  # of entry points: `name = package.module:ARCHITECTURE` in an installed package
 
 
 class Architecture(NamedTuple):
@@ -33,7 +35,8 @@ def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> N
 
     config: a frozen dataclass of numbers, all with defaults, the only argument of `network`. A field `features` or
     `sequence_length` gets the columns or rows of the windows. Its __post_init__ should bound each number: a file with a
-    network of terabytes is then refused by its first words. Every process that loads such a checkpoint must register it.
+    network of terabytes is then refused by its first words. This holds for this process; an installed package makes its
+    networks known to all processes and commands by entry points of the group `backtrader_bilstm.architectures`.
     """
     if name == ENSEMBLE or not name.isidentifier():
         raise ValueError(f"`name` must be a plain word and not {ENSEMBLE!r}, got {name!r}. Choose another.")
@@ -47,10 +50,13 @@ def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> N
 
 
 def architecture(name: str) -> Architecture:
-    """Return what is registered under a name; UnknownArchitecture where nothing is."""
+    """Return what is registered under a name, here or by an installed package; UnknownArchitecture where nothing is."""
+    if name not in _known:
+        for point in entry_points(group=GROUP, name=name):
+            register(name, *point.load())
     if name not in _known:
         raise UnknownArchitecture(f"`architecture` must be one of {', '.join((*_known, ENSEMBLE))}, got {name!r}. "
-                                  "Register a network of your own with model.architectures.register.")
+                                  "Register a network of your own with model.register.")
     return _known[name]
 
 

@@ -13,7 +13,7 @@ FIRST_LAYER_SHARE = 0.5  # of the learning rate: its delay lines are to be moved
 
 
 class DirectionNetwork(nn.Module, ABC):
-    """A network that says from a window whether the market rises; `model.architectures.register` makes one's own known.
+    """A network that says from a window whether the market rises; `model.register` makes one's own known.
 
     A subclass takes its config as the only argument, hands it to super().__init__ and defines `forward`; the rest it may
     leave as it is. Each window must be judged alone: what else is in the batch changes nothing.

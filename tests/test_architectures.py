@@ -1,5 +1,6 @@
 """The architectures: known by name, and a network of one's own goes all the way from training to trading."""
 from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,9 @@ class LineClassifier(DirectionNetwork):
     def forward(self, windows: Tensor) -> Tensor:
         logits: Tensor = self.head(self.config.slope * windows.flatten(1)).squeeze(1)
         return logits
+
+
+LINE = architectures.Architecture(LineClassifier, LineConfig)
 
 
 @pytest.fixture
@@ -91,6 +95,17 @@ def test_a_network_of_ones_own_is_held_to_its_config(training: TrainConfig, bars
     member = random_member("line", network=LineConfig())
     with pytest.raises(CheckpointError, match=message):
         random_checkpoint(bars, members=(replace(member, network=config),), golden=False).digest
+
+
+def test_an_installed_package_makes_its_networks_known(training: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(group: str, name: str) -> list[EntryPoint]:
+        points = [EntryPoint("mine", f"{__name__}:LINE", architectures.GROUP)]
+        return [point for point in points if (point.group, point.name) == (group, name)]
+
+    monkeypatch.setattr(architectures, "entry_points", installed)
+    assert replace(training, architecture="mine").member == "mine 42" and architecture("mine") == LINE
+    with pytest.raises(ValueError, match="got 'other'"):
+        replace(training, architecture="other")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
