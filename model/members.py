@@ -55,7 +55,8 @@ class Member:
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn and thrown away: the caller's random state stays
             network = made_network(self.architecture, self.network)
         network.load_state_dict(self.weights)
-        return network.eval().requires_grad_(False)
+        network.eval().requires_grad_(False).serve()
+        return network
 
 
 def cut_windows(rows: NDArray[np.float32], sequence_length: int) -> Tensor:
