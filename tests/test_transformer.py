@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from backtests.control_table import Control, measure
 from backtests.markets import market
 from model.training import TrainConfig, fit
 from model.transformer import SequenceDropout, TransformerClassifier, TransformerConfig, sinusoids
@@ -124,3 +125,14 @@ def test_it_finds_a_single_bar_far_back_that_a_model_without_memory_does_not() -
     config = TrainConfig(architecture="transformer", batch_size=32, max_epochs=3)
     scores = fit(market("echo", 3_000, 1).bars, config).metrics
     assert (scores["test_auc"] or 0) > (scores["test_logistic_auc"] or 1) + 0.08
+
+
+REQUIRED = {"echo": 0.90, "echo:strength=0.5": 0.75, "magecho": 0.85, "volrev": 0.80, "regime": 0.80, "latch": 0.80}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REQUIRED)
+def test_it_finds_most_of_what_there_is_in_12_000_bars(name: str) -> None:
+    config = TrainConfig(architecture="transformer", precision="bf16", max_epochs=15, patience=4)
+    found = measure(Control(name, 1, 12_000, 4_000, config))["share"]
+    assert isinstance(found, float) and found >= REQUIRED[name]
