@@ -127,7 +127,7 @@ def test_registering_twice_is_no_mistake(training: TrainConfig) -> None:
 
 
 def test_an_unknown_architecture_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="`architecture` must be one of bilstm, transformer, ensemble, got 'gru'. Register"):
+    with pytest.raises(ValueError, match="`architecture` must be one of bilstm, transformer, (small, )?ensemble, got 'gru'. Register"):
         TrainConfig(architecture="gru")
 
 
