@@ -127,7 +127,8 @@ def test_registering_twice_is_no_mistake(training: TrainConfig) -> None:
 
 
 def test_an_unknown_architecture_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="`architecture` must be one of bilstm, transformer, (small, )?ensemble, got 'gru'. Register"):
+    message = "`architecture` must be one of bilstm, transformer, (small, )?ensemble, got 'gru'. Register a network of your own"
+    with pytest.raises(ValueError, match=message):
         TrainConfig(architecture="gru")
 
 
