@@ -1,5 +1,6 @@
 """The command python -m model.train."""
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,14 @@ def test_an_unwritable_place_is_said_before_any_training(data: Path, capsys: pyt
     assert outcome("--data", data, "--out", data / "inside a file.ckpt", *QUICK) == 6
     captured = capsys.readouterr()
     assert "random.csv" in captured.err and "epoch" not in captured.out
+
+
+def test_an_unwritable_place_is_said_before_the_bars_are_read_and_within_a_second(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    start = time.process_time()
+    assert outcome("--data", tmp_path / "missing.csv", "--out", tmp_path / "file" / "a.ckpt") == 6
+    assert time.process_time() - start < 1 and "missing.csv" not in capsys.readouterr().err
 
 
 def test_out_and_deploy_exclude_each_other(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
