@@ -59,11 +59,14 @@ def benchmark(
     require_known("contest", only or [], [contest.name for contest in CONTESTS])
     if json:
         require_writable(json)
-    chosen = [contest for contest in CONTESTS if not only or contest.name in only]
-    results = [held for contest in chosen if (held := hold(contest, quick))]
+    results: list[Result] = []
+    for contest in CONTESTS:
+        if (not only or contest.name in only) and (result := hold(contest, quick)):
+            console.print("  ", ", ".join(sentence(result, goal) for goal in contest.goals), soft_wrap=True)
+            results.append(result)
+            if json:
+                write_atomically(json, encoded(results, quick))  # what was measured is kept, should the rest be stopped
     console.print(table(results))
-    if json:
-        write_atomically(json, encoded(results, quick))
 
 
 def hold(contest: Contest, quick: bool) -> Result | None:
@@ -101,6 +104,12 @@ def row(result: Result, goal: Goal) -> tuple[str, ...]:
     figures = (written(result.figure(goal, clock)) + "*" * (clock == goal.clock) for clock in ("cpu", "wall"))
     met = "yes" if goal.met(result.figure(goal, goal.clock)) else "no"
     return f"{contest.name}{goal.name and ', '}{goal.name}", contest.unit, *costs, str(goal), *figures, met
+
+
+def sentence(result: Result, goal: Goal) -> str:
+    """Return a figure with its goal, in words."""
+    found = result.figure(goal, goal.clock)
+    return f"{goal.name or 'found'} {written(found)} {goal.figure.unit}, the goal is {goal}"
 
 
 def written(number: float) -> str:

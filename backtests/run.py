@@ -30,6 +30,7 @@ from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
 from backtests.walks import Walk, begin, finish
 from model.command import BarsOptions, describe_bars, run
 from model.labels import tied_share
+from model.process import faster_way
 from model.training import TrainConfig
 
 app = App(name="backtests/run.py", help="Walk forward over bars: train a model per fold, trade all folds in one run, and judge.")
@@ -206,6 +207,8 @@ def _introduce(walks: Sequence[Walk]) -> None:
         ):
             console.print(line, soft_wrap=True)
     console.print(f"costs: {walks[0].settings.costs}", soft_wrap=True)
+    if hint := faster_way(config.precision):
+        console.print(hint, soft_wrap=True)
 
 
 def _train(walks: Sequence[Walk], jobs: int) -> tuple[list[list[FoldModel] | None], list[Lost]]:

@@ -147,10 +147,10 @@ class WalkForwardStrategy(BiLSTMStrategy):
         self._idle = {position for first, stop in spans for position in range(first, stop)}
         self.said: dict[int, float] = {}
 
-    def _decide(self, lane: Lane, reading: Reading) -> int:
+    def _decide(self, lane: Lane, reading: Reading) -> tuple[int, str]:
         position = len(lane.data) - 1
         if position in self._idle:
-            return 0
+            return 0, ""
         self.said[position] = reading.probability
         return super()._decide(lane, reading)
 

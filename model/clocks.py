@@ -69,6 +69,7 @@ def clock_spans(clocks: pd.Series) -> Spans:
 
 
 def clock_format(word: str) -> str:
+    """Return the format of the time of day that a stamp ends with, "" without one: " %H:%M" of "31/01/2015 09:30"."""
     found = re.search(r"(\s+|T)[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?(\.[0-9]+)?(\s*[AaPp][Mm])?$", word)
     if not found:
         return ""
@@ -88,4 +89,5 @@ def parts_of(words: pd.Series, pattern: str) -> pd.DataFrame:
 
 
 def whole(words: pd.Series) -> NDArray[np.int64]:
+    """Return words of digits as numbers, 0 for the empty text."""
     return np.asarray(words.where(words != "", "0").astype("int64"))

@@ -21,8 +21,9 @@ from model.faults import BarsError, BarsWarning, as_flags
 from model.intervals import session_bars, spoken, yearly_bars
 from model.sample import sample_bars
 
-OK, USAGE, CANNOT_WRITE = 0, 2, 6
+OK, USAGE, CANNOT_WRITE, OUT_OF_MEMORY = 0, 2, 6, 9
 # Errors that carry an `exit_code`: BarsError 3, CheckpointError 4, TrainingDiverged 5, OutputError 6.
+NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller batch_size, or more memory."
 
 ENDINGS = re.compile(r"(\.(csv|txt|tsv|dat|parquet|pq|gz|zip|bz2|xz|zst))+$", re.IGNORECASE)
 
@@ -154,7 +155,9 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     Warnings of ours become one line each on stderr. A fault that the program knows becomes one message; anything else
     is a fault of the program and keeps its traceback.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup it is
+            signal.signal(number, _stop)
     app.suppress_keyboard_interrupt = False  # cyclopts would leave without a word
     try:
         with warnings.catch_warnings():
@@ -165,7 +168,11 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         _leave(USAGE, f"{error} See --help.")
     except KeyboardInterrupt:
         _leave(128 + signal.SIGINT, "stopped by Ctrl-C.")
+    except MemoryError:
+        _leave(OUT_OF_MEMORY, NO_MEMORY)
     except (OSError, ValueError, RuntimeError) as error:
+        if type(error) is RuntimeError and "allocate memory" in str(error):  # what torch raises in place of a MemoryError
+            _leave(OUT_OF_MEMORY, NO_MEMORY)
         _leave(_exit_code(error), _worded(error))
     sys.exit(result if isinstance(result, int) else OK)
 

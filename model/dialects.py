@@ -45,7 +45,8 @@ def table_of(source: object, known: Collection[str] = ()) -> tuple[Table, Findin
     if not isinstance(source, pd.DataFrame) and hasattr(source, "to_pandas"):
         source = source.to_pandas()
     if isinstance(source, pd.DataFrame):
-        return _frame_table(source, findings := Findings("the DataFrame")), findings
+        findings = Findings("the DataFrame")
+        return _frame_table(source, findings), findings
     if not isinstance(source, str | Path):
         raise BarsError(f"`source` must be a path or a DataFrame, got {type(source).__name__}. Pass read_bars('bars.csv').")
     findings = Findings(str(source) or "''")

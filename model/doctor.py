@@ -19,8 +19,9 @@ from model.intervals import session_bars, spoken, yearly_bars
 from model.settings import TrainConfig
 from model.suspicions import find_splits, flat_stretches
 from model.training import PARTS, TrainingData, prepare
+from model.windows import SMALLEST_SCALE
 
-SMALLEST_DEVIATION = 1e-8
+SHORTEST_STRETCH = 5
 N_LARGEST = 3
 
 app = App(name="model.doctor", help="Examine a file of bars: what it is, what looks wrong, whether it can be trained on.")
@@ -77,14 +78,14 @@ def describe_doubts(bars: pd.DataFrame) -> Facts:
         ("gaps", _gaps(pd.DatetimeIndex(bars.index))),
         ("volume 0", count(int((bars["volume"] == 0).sum()), "bar")),
         ("opens equal to the close before", f"{stale:.1%}"),
-        ("stretches of 5 bars and more without a move", _stretches(bars)),
+        (f"stretches of {SHORTEST_STRETCH} bars and more without a move", _stretches(bars)),
         ("splits suspected", ", ".join(splits[:N_LARGEST]) or "none"),
         ("largest moves from close to close", _largest_moves(bars["close"])),
     ]
 
 
 def _stretches(bars: pd.DataFrame) -> str:
-    stretches = flat_stretches(bars, shortest=5)
+    stretches = flat_stretches(bars, shortest=SHORTEST_STRETCH)
     if not stretches:
         return "none"
     first, stop = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
@@ -115,7 +116,7 @@ def describe_training(data: TrainingData) -> Facts:
                       f"{settings.batch_size} windows in the training part")]
     facts += [(f"{name} part", _part(data, part)) for name, part in zip(PARTS, data.parts) if part.stop > part.start]
     deviation = data.features.std()
-    constant = [str(name) for name in data.features.columns[deviation < SMALLEST_DEVIATION]]
+    constant = [str(name) for name in data.features.columns[deviation < SMALLEST_SCALE]]
     return [*facts, ("constant features", f"{len(constant)}: {', '.join(constant)}" if constant else "none")]
 
 

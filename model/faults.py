@@ -35,6 +35,7 @@ class Setting:
 
     @property
     def flag(self) -> str:
+        """The setting as a command takes it."""
         flag = "--" + self.name.replace("_", "-")
         if isinstance(self.value, dict):
             return self._pairs(flag)
@@ -52,10 +53,12 @@ Text = tuple[Part, ...]  # a message: what is said, and the settings named in it
 
 
 def as_python(text: Text) -> str:
+    """Return a message with its settings as a caller in Python writes them."""
     return "".join(map(str, text))
 
 
 def as_flags(text: Text) -> str:
+    """Return a message with its settings as a command takes them."""
     return "".join(part.flag if isinstance(part, Setting) else part for part in text)
 
 
@@ -144,9 +147,11 @@ class Findings:
     about: str = ""  # what the faults found from here on are of
 
     def fault(self, *text: Part) -> None:
+        """Add what makes the bars unusable."""
         self.faults.append((self.about, *text))
 
     def note(self, *text: Part) -> None:
+        """Add what was done, or looks wrong, and does not make them unusable."""
         self.notes.append(text)
 
     def refuse(self, *text: Part) -> NoReturn:

@@ -42,6 +42,10 @@ class Layout(NamedTuple):
 
 
 def csv_table(text: str, known: Collection[str], findings: Findings) -> Table:
+    """Return the table of a text; what cannot be cut into cells is a fault, with the lines that it stands in.
+
+    known: names that the user maps, and so may stand in a header.
+    """
     lines = re.split("\r\n|\n|\r", text.removeprefix("\ufeff"))
     numbers = [number for number, line in enumerate(lines, 1) if line.strip(BLANKS) and not _is_comment(line)]
     if numbers and re.fullmatch(r'(?i)"?sep=.?"?', lines[numbers[0] - 1].strip()):

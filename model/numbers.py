@@ -66,6 +66,7 @@ def read_numbers(columns: Mapping[str, pd.Series], places: pd.Series, decimal: s
 
 
 def is_number(cells: pd.Series) -> bool:
+    """Return whether a column holds numbers already, and not words that are to be read as such."""
     return bool(is_numeric_dtype(cells.dtype) and not is_bool_dtype(cells.dtype) and not is_complex_dtype(cells.dtype))
 
 

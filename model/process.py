@@ -29,6 +29,14 @@ def has_bf16() -> bool:
     return any("bf16" in name and bool(there) for name, there in known.items())
 
 
+def faster_way(precision: str) -> str:
+    """Return a line on the arithmetic that this processor has, and training in `precision` does not use; "" for none."""
+    if precision == "bf16" or not has_bf16():
+        return ""
+    return ("this processor multiplies bf16 in hardware: --precision bf16 trains faster; "
+            "python backtests/benchmark.py --only training-bf16 says by how much")
+
+
 @contextmanager
 def torch_threads(count: int = 1) -> Iterator[None]:
     """Run the body with `count` torch threads and put the caller's number back afterwards.

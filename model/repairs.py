@@ -27,24 +27,28 @@ def drop_rows_without_prices(rows: pd.DataFrame, on_missing: str, judged: Sequen
     judged: the prices that the source has. unread: rows that hold what is no number; they are a fault already.
     """
     missing = np.asarray(rows[list(judged)].isna(), dtype=bool) & ~unread[:, None]
-    none = missing.all(axis=1) & bool(judged)
-    some = missing.any(axis=1) & ~none
+    none = np.asarray(missing.all(axis=1)) & bool(judged)
+    some = np.asarray(missing.any(axis=1)) & ~none
     nothing = none & rows["stamp"].isna().to_numpy() & rows["volume"].isna().to_numpy()
     if judged and none.all():
         findings.refuse("no data rows with prices (0 bars). Did the download fail?")
     if (none & ~nothing).any():
         findings.note(f"dropped {_counted(rows, none & ~nothing, 'row', 'without any price', findings)}: holidays?")
+    dropping = on_missing == "drop"
     if some.any():
-        first = rows[some].iloc[0]
-        names = ", ".join(name for name in judged if np.isnan(first[name]))
-        where, drop = (f"{count(int(some.sum()), 'row')} with a missing price (first {findings.place(first)}: {names})",
-                       Setting("on_missing", "drop"))
-        if on_missing == "drop":
-            findings.note(f"dropped {where}, as ", drop, " says.")
-        else:
-            findings.fault(f"{where}. Remove the rows or pass ", drop, "; prices are not filled in.")
-    dropped = none | some if on_missing == "drop" else none
-    return rows.loc[~np.asarray(dropped)]
+        _say_missing(rows.loc[some], judged, dropping, findings)
+    return rows.loc[~(none | some if dropping else none)]
+
+
+def _say_missing(some: pd.DataFrame, judged: Sequence[str], dropping: bool, findings: Findings) -> None:
+    """Say which rows miss some of their prices: they are dropped as the user says, or a fault."""
+    first, drop = some.iloc[0], Setting("on_missing", "drop")
+    names = ", ".join(name for name in judged if np.isnan(first[name]))
+    where = f"{count(len(some), 'row')} with a missing price (first {findings.place(first)}: {names})"
+    if dropping:
+        findings.note(f"dropped {where}, as ", drop, " says.")
+    else:
+        findings.fault(f"{where}. Remove the rows or pass ", drop, "; prices are not filled in.")
 
 
 def _first(rows: pd.DataFrame, mask: Mask, findings: Findings) -> str:

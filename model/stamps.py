@@ -151,8 +151,8 @@ def _read_epochs(words: pd.Series, wall: Times, offset: Spans) -> None:
 
 
 def _set_epochs(words: pd.Series, rows: NDArray[np.intp], unit: str, wall: Times, offset: Spans) -> None:
-    whole = words.iloc[rows].str.replace(r"\..*$", "", regex=True).astype("int64").to_numpy()
-    wall[rows] = whole.astype(f"datetime64[{unit}]").astype("datetime64[ns]")
+    counts = words.iloc[rows].str.replace(r"\..*$", "", regex=True).astype("int64").to_numpy()
+    wall[rows] = counts.astype(f"datetime64[{unit}]").astype("datetime64[ns]")
     offset[rows] = np.timedelta64(0, "ns")
 
 

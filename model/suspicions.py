@@ -13,11 +13,13 @@ from model.intervals import unchanged_stretches
 
 SPLIT_RATIOS = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100, 200, 250, 500, 1000], dtype=np.float64)
 SPLIT_TOLERANCE = 0.06  # a day's own move beside the split
+STAYING = 0.25  # log distance of the day's close from its open within which a split stays
 FLAT_BARS = 20
 UNIT_FACTOR = 8.0  # a bar so many times its neighbours is in another unit, or a misprint
 NEIGHBOURS = 21
+RETURNED = 2.0  # a close within this factor of the one before a misplaced bar has come back
 JUMP_FACTOR = 4.0  # a close so many times the one before it, and no split, is said
-WICK_FACTOR = 5.0
+WICK_FACTOR = 5.0  # a high or low so many times beyond open and close is a misprint
 SPIKE_FACTOR = 1.5  # a price so far off both its neighbours, and so many usual ranges of a bar, comes back at once
 SPIKE_RANGES = 20
 
@@ -112,7 +114,7 @@ def _isolated(close: Floats) -> NDArray[np.intp]:
     inside = (before >= 0) & (after < len(left))
     level = np.full(len(wrong), np.inf)
     level[inside] = close[left[before[inside]]] / close[left[after[inside]]]
-    return wrong[(level < 2) & (level > 0.5)]
+    return wrong[(level < RETURNED) & (level > 1 / RETURNED)]
 
 
 def find_splits(bars: pd.DataFrame) -> list[Split]:
@@ -125,7 +127,7 @@ def _splits(bars: pd.DataFrame, passing: Passing) -> list[Split]:
     opens, closes = bars["open"].to_numpy()[keep], bars["close"].to_numpy()[keep]
     jump = closes[:-1] / opens[1:]
     size = np.maximum(jump, 1 / jump)
-    held = np.abs(np.log(closes[:-1] / closes[1:] / jump)) < 0.25
+    held = np.abs(np.log(closes[:-1] / closes[1:] / jump)) < STAYING
     large = np.flatnonzero((size > SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) & held)
     nearest = SPLIT_RATIOS[np.abs(np.log(size[large, None] / SPLIT_RATIOS)).argmin(axis=1)]
     near = np.abs(size[large] / nearest - 1) < SPLIT_TOLERANCE

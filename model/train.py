@@ -17,6 +17,7 @@ from model.checkpoint import Checkpoint
 from model.command import BarsOptions, describe_bars, run
 from model.files import require_writable
 from model.labels import known_after, tied_share
+from model.process import faster_way
 from model.resume import resumption
 from model.training import Epoch, TrainConfig, TrainingDiverged, fit, require_enough_bars
 
@@ -60,6 +61,8 @@ def train(
     console.print(describe_bars(bars), soft_wrap=True)
     console.print(f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up; "
                   f"the last {known_after(config.label, config.horizon)} windows have none yet and are left out", soft_wrap=True)
+    if hint := faster_way(config.precision):
+        console.print(hint, soft_wrap=True)
     with _log(log_json) as log, _progress(config.max_epochs) as progress, resumption(result, bars, fresh=fresh) as kept:
         try:
             checkpoint = fit(bars, config, _reporter(progress, log), kept)

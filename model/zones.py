@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from model.faults import Findings, Setting, day
+from model.intervals import DAY
 from model.stamps import NOT_A_TIME, Stamps, Times, nanoseconds
 
 
@@ -35,8 +36,8 @@ def _settled_aware(stamps: Stamps, timezone: str | None, findings: Findings) -> 
         if _are_dates(local):
             return local, timezone
     days = stamps.wall.astype("datetime64[D]")
-    spacing = np.abs(np.diff(np.sort(stamps.wall[~np.isnat(stamps.wall)])))
-    daily = len(spacing) and np.median(spacing.astype(np.int64)) >= 0.8 * 86_400e9
+    spacing = np.diff(np.sort(stamps.wall[~np.isnat(stamps.wall)])).astype(np.int64)
+    daily = len(spacing) and pd.Timedelta(int(np.median(spacing)), unit="ns") >= 0.8 * DAY
     if daily and stamps.offset.astype(np.int64).any():
         return days.astype("datetime64[ns]"), timezone or stamps.zone
     if daily:

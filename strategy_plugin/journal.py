@@ -3,6 +3,7 @@ import fcntl
 import hashlib
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -75,7 +76,7 @@ def _opened(path: str, live: bool) -> TextIO:
 
 def _ends_within_a_line(path: str) -> bool:
     with suppress(OSError), open(path, "rb") as file:  # a file that is not there or too short has no last byte
-        file.seek(-1, 2)
+        file.seek(-1, os.SEEK_END)
         return file.read(1) != b"\n"
     return False
 

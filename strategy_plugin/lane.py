@@ -30,7 +30,11 @@ class Decision(NamedTuple):
 
 
 class Lane:
-    """live: whether decisions may become orders; a live feed says when. A feed that does not move is not acted on."""
+    """One data with its signal, its desk and its guard; a feed that does not move is not acted on.
+
+    live: whether decisions may become orders; a live feed says when. refused: bars by the reason why they were not traded freely.
+    decided: bars of which the probability counted.
+    """
 
     def __init__(self, data: Any, name: str, signal: ModelSignal | LineSignal, desk: Desk, guard: BarGuard) -> None:
         self.data, self.name, self.signal, self.desk, self.guard = data, name, signal, desk, guard
@@ -38,7 +42,6 @@ class Lane:
         self.live = not self.source.islive()
         self.refused: Counter[str] = Counter()
         self.decided = 0
-        self.reason = ""
         self.decision = Decision()
         # A replayed feed grows its newest bar: the last complete one is the one before.
         self.ago = -1 if data.replaying else 0
@@ -64,13 +67,8 @@ class Lane:
         self.decision = decision._replace(position=position, aim=aim, action=action, ends=tuple(self.desk.ends))
         self.desk.ends.clear()
 
-    def refuse(self, reason: str) -> None:
-        """Count a bar on which something was not allowed."""
-        self.reason = reason
-        self.refused[reason] += 1
-
     def read(self) -> Reading:
-        self.reason = ""
+        """Take the newest complete bar; to be called once for each."""
         self.desk.venue.observe(self.ago)
         self._watch_inputs()
         return self.signal.read(self.ago)

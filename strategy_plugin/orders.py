@@ -10,6 +10,7 @@ from strategy_plugin.stops import Stops
 FAILED = ("margin", "rejected")
 NOTICED, FOUND, ON_CANCEL = 0, 1, 2  # when an order's end was seen: before the decision, before acting on it, by cancelling
 DUST = 1e-9  # units: a tenth of the smallest part that any venue trades
+ROUNDING = 1e-9  # relative: a share that is just the cap is not cut
 
 
 class Order(Protocol):
@@ -38,8 +39,8 @@ class Venue(Protocol):
 
 
 class Rules(NamedTuple):
-    """retries: orders refused in a row before an opening is given up. patience: bars an order may stay unfilled.
-    adopt: whether a position that was there at the start gets stops, though those of an earlier run may still work."""
+    """What a desk goes by. retries: orders refused in a row before an opening is given up. patience: bars an order may stay
+    unfilled. adopt: whether a position that was there at the start gets stops, though those of an earlier run may still work."""
 
     retries: int = 3
     patience: int = 5
@@ -108,11 +109,10 @@ class Desk:
         if not order.alive():
             self._clear(order)
 
-    def close_books(self) -> bool:
-        """Count an order that the end of the run left unfilled; True if there is one."""
+    def close_books(self) -> None:
+        """Count an order that the end of the run left unfilled."""
         self._sweep()
         self.counts["unfilled at end"] += self.working is not None
-        return self.working is not None
 
     def _is_own(self) -> bool:
         """Return whether the position may be worked on: one that was there at the start may have an earlier run's stops."""
@@ -165,7 +165,8 @@ class Desk:
         order = self.venue.market(size) if direction(size) else None
         if order is None:
             self.counts["no order"] += 1
-            self._say("no order", f"the sizer gave no units for direction {target:+d} that the cap on exposure leaves room for")
+            self._say("no order", f"the sizer gave no units for direction {target:+d} that the cap on exposure leaves room for. "
+                                  "Give more cash, a larger share or a higher `max_exposure`")
             return "no order"
         self.working, self.goal, self._age, self.fresh = order, target, 0, True
         self._number(order)
@@ -178,7 +179,7 @@ class Desk:
         if not math.isfinite(units):
             return 0.0
         room = self.venue.room()
-        if units <= room * (1 + 1e-9):
+        if units <= room * (1 + ROUNDING):
             return units
         self.counts["capped"] += 1
         return float(math.floor(room)) if units == math.floor(units) else room

@@ -13,8 +13,8 @@ DECIDED = ("", TOO_OLD, DISAGREED)  # of these bars the probability counted
 
 
 class Reading(NamedTuple):
-    """model: the digest of the checkpoint in force, "" for none. age: bars since the model last saw prices.
-    disagreement: that of its members, NaN where there are none."""
+    """What is known at a bar. model: the digest of the checkpoint in force, "" for none. age: bars since the model last saw
+    prices. in_sample: whether it has seen this one. disagreement: that of its members, NaN where there are none."""
 
     probability: float
     thresholds: Thresholds

@@ -107,22 +107,22 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     def _choice(self, lane: Lane) -> Decision:
         reading, held = lane.read(), lane.desk.held
-        wanted = self._decide(lane, reading)
-        return Decision(len(lane.data) + lane.ago, lane.signal.stamp(lane.ago), reading, held, wanted, lane.reason)
+        wanted, reason = self._decide(lane, reading)
+        return Decision(len(lane.data) + lane.ago, lane.signal.stamp(lane.ago), reading, held, wanted, reason)
 
-    def _decide(self, lane: Lane, reading: Reading) -> int:
-        """Return the direction wanted on a bar; what is held where nothing may be decided."""
+    def _decide(self, lane: Lane, reading: Reading) -> tuple[int, str]:
+        """Return the direction wanted on a bar, what is held where nothing may be decided, and why it is not the signal's."""
         wanted, reason = decide(reading, lane.desk.held, self.p, lane.live)
         if reason == TOO_OLD and not lane.refused[TOO_OLD]:
             warnings.warn(f"data {lane.name!r}: the model is {reading.age} bars old, "
                           f"`max_model_age` is {self.p.max_model_age}; "
                           "no position is opened until a younger one is there", TradingWarning, stacklevel=2)
         if reason:
-            lane.refuse(reason)
+            lane.refused[reason] += 1
         if reason in DECIDED:
             lane.decided += 1
             self.traded_in_sample |= reading.in_sample
-        return wanted
+        return wanted, reason
 
     def notify_order(self, order: Order) -> None:
         for lane in self.lanes:
@@ -138,17 +138,22 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             self._journal.close()
         for lane in self.lanes:
             lane.desk.close_books()
-            if lane.refused[NOT_LIVE] and not lane.decided:
-                warnings.warn(f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused[NOT_LIVE]} bars "
-                              "was traded", TradingWarning, stacklevel=2)
-            if lane.refused[NO_MODEL] and lane.decided <= 1:
-                warnings.warn(f"data {lane.name!r}: no model of {self.p.checkpoint} was in force before the last bar, so none of "
-                              f"its {lane.refused[NO_MODEL]} bars was traded. Give later bars: a model may decide "
-                              "from the bar of its `trained_until` on", TradingWarning, stacklevel=2)
-            if lane.refused[IN_SAMPLE] and not lane.decided:
-                raise ValueError(f"data {lane.name!r}: all {lane.refused[IN_SAMPLE]} bars lie before the checkpoint's "
-                                 "`trained_until`, so the model has seen them and none was traded. "
-                                 "Give later bars, or in_sample=\"trade\" to trade them all the same.")
+        for lane in self.lanes:
+            self._say_if_untraded(lane)
+
+    def _say_if_untraded(self, lane: Lane) -> None:
+        """Warn of a data of which no bar could be traded, and why; ValueError where the model has seen all of them."""
+        if lane.refused[NOT_LIVE] and not lane.decided:
+            warnings.warn(f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused[NOT_LIVE]} bars "
+                          "was traded", TradingWarning, stacklevel=2)
+        if lane.refused[NO_MODEL] and lane.decided <= 1:
+            warnings.warn(f"data {lane.name!r}: no model of {self.p.checkpoint} was in force before the last bar, so none of "
+                          f"its {lane.refused[NO_MODEL]} bars was traded. Give later bars: a model may decide "
+                          "from the bar of its `trained_until` on", TradingWarning, stacklevel=2)
+        if lane.refused[IN_SAMPLE] and not lane.decided:
+            raise ValueError(f"data {lane.name!r}: all {lane.refused[IN_SAMPLE]} bars lie before the checkpoint's "
+                             "`trained_until`, so the model has seen them and none was traded. "
+                             "Give later bars, or in_sample=\"trade\" to trade them all the same.")
 
     def refusals(self) -> dict[str, Counter[str]]:
         """Return by data what was not predicted, not decided, not ordered or not filled, and why, with counts."""

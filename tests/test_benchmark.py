@@ -17,7 +17,7 @@ from backtests.benchmark_plain import next_opens_rise
 from backtests.benchmark_rounds import Sample, Samples, Size
 from backtests.benchmark_training import plan_of, steps_ours, steps_plain
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
-from model.windows import make_labels
+from model.labels import make_labels
 
 QUICK = ("backtest-forward", "next", "live", "sweep", "growth")  # those without processes and trainings
 
@@ -60,7 +60,9 @@ def test_the_benchmark_runs_from_end_to_end(small_model: None, tmp_path: Path, c
 def test_the_table_has_a_row_for_each_goal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     goals = (Goal(FASTER, 2.0, "wall"), Goal(LONGER, 1.0, name="again"))
     run(monkeypatch, contest([1.0], [1.0], goals=goals))
-    rows = [" ".join(line.replace("│", " ").split()) for line in capsys.readouterr().out.splitlines() if "│" in line]
+    printed = capsys.readouterr().out
+    assert "found 1 x, the goal is >= 2 x, again 1 x, the goal is <= 1 x" in printed
+    rows = [" ".join(line.replace("│", " ").split()) for line in printed.splitlines() if "│" in line]
     assert rows == ["one bar 1000 1000 >= 2 x 1 1* no", "one, again bar 1000 1000 <= 1 x 1* 1 yes"]
 
 

@@ -18,7 +18,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from model import BarsError, BarsWarning, CheckpointError, TrainingDiverged
-from model.command import BarsOptions, describe_bars, run
+from model.command import NO_MEMORY, BarsOptions, describe_bars, run
 from model.files import OutputError
 from model.intervals import yearly_bars
 
@@ -39,10 +39,11 @@ class Settings:
 @pytest.fixture(autouse=True)
 def callers_handlers() -> Iterator[None]:
     """Whatever `run` sets for a whole process is put back."""
-    shown, handler = warnings.showwarning, signal.getsignal(signal.SIGTERM)
+    shown, handlers = warnings.showwarning, {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     warnings.showwarning = shown
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -82,6 +83,8 @@ def test_a_command_leaves_with_the_code_it_returns(said: Callable[..., tuple[int
     (OutputError(28, "cannot write x: No space left on device."), 6, "cannot write x: No space left on device."),
     (PermissionError(13, "Permission denied", "log.json"), 6, "[Errno 13] Permission denied: 'log.json'"),
     (KeyboardInterrupt(), 130, "stopped by Ctrl-C."),
+    (MemoryError(), 9, NO_MEMORY),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), 9, NO_MEMORY),
     (BarsError("a [bold]name[/] with brackets [x]"), 3, "a [bold]name[/] with brackets [x]"),
 ])
 def test_a_known_fault_is_one_message_and_its_code(
@@ -152,11 +155,19 @@ SCRIPT = textwrap.dedent("""
 
 
 @pytest.mark.parametrize(("act", "code", "message"), [
-    ("refuse", 3, "bars.csv has 3 bars."), ("SIGTERM", 143, "stopped by SIGTERM."), ("SIGINT", 130, "stopped by Ctrl-C."),
+    ("refuse", 3, "bars.csv has 3 bars."), ("SIGTERM", 143, "stopped by SIGTERM."), ("SIGHUP", 129, "stopped by SIGHUP."),
+    ("SIGINT", 130, "stopped by Ctrl-C."),
 ])
 def test_a_process_ends_without_a_traceback(act: str, code: int, message: str) -> None:
     finished = subprocess.run([sys.executable, "-c", SCRIPT, "--act", act], capture_output=True, text=True)
     assert (finished.returncode, finished.stderr) == (code, f"note: 2 bars were repaired.\nerror: {message}\n")
+
+
+def test_under_nohup_a_hangup_changes_nothing() -> None:
+    text = SCRIPT.replace("signal.pause()", "print('after')")
+    text = text.replace("run(app)", "signal.signal(signal.SIGHUP, signal.SIG_IGN)\nrun(app)")
+    finished = subprocess.run([sys.executable, "-c", text, "--act", "SIGHUP"], capture_output=True, text=True)
+    assert (finished.returncode, finished.stdout) == (0, "before\nafter\n")
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None:

@@ -131,7 +131,7 @@ def test_exposure_is_cut_to_the_cap_in_whole_units_where_the_sizers_were(
 @pytest.mark.parametrize("units", [0.0, float("nan"), float("inf")])
 def test_no_units_is_no_order_and_said_once(desk: Desk, venue: PaperVenue, units: float) -> None:
     venue.wanted_units = units
-    with pytest.warns(TradingWarning, match=r"data 'paper': the sizer gave no units for direction \+1"):
+    with pytest.warns(TradingWarning, match=r"data 'paper': the sizer gave no units for direction \+1 .* Give more cash"):
         assert desk.move(1) == "no order"
     assert desk.move(1) == "no order" and desk.counts["no order"] == 2
 
@@ -143,9 +143,15 @@ def test_without_units_for_the_other_side_a_reversal_closes(desk: Desk, venue: P
 
 def test_an_order_left_at_the_end_is_counted(desk: Desk, venue: PaperVenue) -> None:
     desk.move(1)
-    assert desk.close_books() is True and desk.counts["unfilled at end"] == 1
+    desk.close_books()
+    assert desk.counts["unfilled at end"] == 1
+
+
+def test_an_order_that_ended_unheard_is_not_left_at_the_end(desk: Desk, venue: PaperVenue) -> None:
+    desk.move(1)
     venue.end(venue.orders[-1], "Completed")
-    assert desk.close_books() is False
+    desk.close_books()
+    assert desk.counts["unfilled at end"] == 0 and desk.counts["completed"] == 1
 
 
 def test_what_rounding_leaves_of_a_position_is_no_position(desk: Desk, venue: PaperVenue) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.process import has_bf16, keep_freed_memory, torch_threads
+from model.process import faster_way, has_bf16, keep_freed_memory, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +70,15 @@ def test_bf16_is_in_hardware_where_the_processor_says_so(
 def test_bf16_is_not_expected_where_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert has_bf16() is False
+
+
+@pytest.mark.parametrize(("precision", "there", "said"), [
+    ("fp32", True, "this processor multiplies bf16 in hardware: --precision bf16 trains faster; python backtests/benchmark.py "
+                   "--only training-bf16 says by how much"),
+    ("bf16", True, ""), ("fp32", False, ""),
+])
+def test_training_in_fp32_hears_what_bf16_would_gain(
+    precision: str, there: bool, said: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": there}, raising=False)
+    assert faster_way(precision) == said

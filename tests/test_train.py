@@ -1,5 +1,6 @@
 """The command python -m model.train."""
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from makers import random_bars
 
 from model.checkpoint import Checkpoint
 from model.command import run
+from model.process import faster_way
 from model.train import app, compare_with_logistic
 
 QUICK = ("--max-epochs", "1", "--sequence-length", "5", "--batch-size", "32")
@@ -34,6 +36,7 @@ def test_a_checkpoint_is_saved_and_its_place_and_scores_are_printed(
     assert outcome("--data", data, "--out", out, *QUICK) == 0
     printed = capsys.readouterr().out
     assert str(out) in printed and Checkpoint.load(out).digest in printed
+    assert faster_way("fp32") in printed
     for word in ("the last 2 windows have none yet", "up-share", "best epoch", "auc", "base rate", "mcc", "learning rate"):
         assert word in printed
 
@@ -56,6 +59,14 @@ def test_an_unwritable_place_is_said_before_any_training(data: Path, capsys: pyt
     assert outcome("--data", data, "--out", data / "inside a file.ckpt", *QUICK) == 6
     captured = capsys.readouterr()
     assert "random.csv" in captured.err and "epoch" not in captured.out
+
+
+def test_an_unwritable_place_is_said_before_the_bars_are_read_and_within_a_second(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    start = time.process_time()
+    assert outcome("--data", tmp_path / "missing.csv", "--out", tmp_path / "file" / "a.ckpt") == 6
+    assert time.process_time() - start < 1 and "missing.csv" not in capsys.readouterr().err
 
 
 def test_out_and_deploy_exclude_each_other(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,40 @@
+"""Memory: it does not grow with the bars of a live run."""
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")))}
+
+GROWTH = textwrap.dedent("""
+    import gc, resource, sys
+    from hosts import host, traded
+    from live import live, ticks
+    from makers import random_bars, random_checkpoint
+
+    def resident():
+        gc.collect()
+        return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+
+    bars = random_bars(int(sys.argv[1]), freq="h")
+    random_checkpoint(bars.iloc[:400]).save(sys.argv[2])
+    seen = []
+    events = ["LIVE"]
+    for number, tick in enumerate(ticks(bars)):
+        events += [tick, lambda: seen.append(resident())] if number % (len(bars) // 4) == len(bars) // 4 - 1 else [tick]
+    traded(host(live(events), exactbars=1), checkpoint=sys.argv[2], enter=0.999, exit=0.999)
+    print(seen[1], seen[3])
+""")
+
+
+@pytest.mark.parametrize("count", [800, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_a_live_run_does_not_grow(tmp_path: Path, count: int) -> None:
+    command = [sys.executable, "-c", GROWTH, str(count), str(tmp_path / "a.ckpt")]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    half, whole = map(float, finished.stdout.split())
+    assert whole < half + 10  # mebibytes
