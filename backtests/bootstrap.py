@@ -53,6 +53,16 @@ def forecast_intervals(labels: Array, probability: Array, block: int) -> dict[st
     return intervals_of(("auc", "accuracy"), figures, np.column_stack((labels, probability)), block)
 
 
+def auc_differences(labels: Array, probability: Array, others: Mapping[str, Array], block: int) -> dict[str, Interval]:
+    """Return the intervals of the AUC less that of each other forecast, of decisions that have all of them; paired."""
+    def figures(rows: Array) -> Array:
+        ours, *theirs = (auc(rows[:, 0], said) for said in rows[:, 1:].T)
+        return ours - np.array(theirs)
+
+    rows = np.column_stack((labels, probability, *others.values()))
+    return intervals_of(tuple(f"auc less {name}" for name in others), figures, rows, block)
+
+
 def money_intervals(earned: Mapping[str, Array], bars_per_year: float, block: int) -> dict[str, Interval]:
     """Return the intervals of the first series' mean and Sharpe ratio, and of its mean less that of each other.
 

@@ -1,22 +1,27 @@
-"""The training of all folds, whatever happens on the way: finished folds are reused, lost ones are trained again."""
+"""The training of all folds, whatever happens on the way: what is finished is reused, what was lost is trained again."""
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
 from backtests.cluster import WORKER_DEATHS
 from backtests.fingerprint import key_of
-from backtests.state import RunState
+from backtests.state import MemberStore, RunState
 from backtests.thresholds import Search
-from backtests.walk_forward import Fold, FoldFailure, FoldModel, FoldTask, OnEpoch, train_folds
-from model.training import TrainConfig
+from backtests.walk_forward import Failure, Fold, FoldModel, FoldTask, MemberTask, OnEpoch, Task, train_tasks
+from model.checkpoint import Checkpoint
+from model.training import TrainConfig, member_configs
 
-# A process that dies takes along what others do at that moment: who was at work at two deaths is from then on trained alone.
+# A process that dies takes along what others do at that moment: what was at work at two deaths is from then on trained alone.
 TOGETHER, TRIES = 2, 4
 DIED = "the process that trained it died in every try (memory?)"
 
-OnFold = Callable[[str, FoldModel, bool], None]
+# Told of a task's label, its outcome (None: a member whose past lacks a class), and whether that was found finished.
+OnDone = Callable[[str, FoldModel | Checkpoint | None, bool], None]
+Keep = Callable[[Any], object]
 
 
 class FoldsFailed(RuntimeError):
@@ -31,26 +36,6 @@ class FoldsFailed(RuntimeError):
         return cls(f"{said}. {folds - len(lost)} of {folds} folds are kept; the same command tries the rest again.")
 
 
-@dataclass(frozen=True, eq=False)
-class Course:
-    """The folds of one market under one set of settings, and where what is finished is kept.
-
-    name: what messages call it by, "" where there is but one. config: with the shares of the plan.
-    """
-
-    bars: pd.DataFrame
-    folds: Sequence[Fold]
-    config: TrainConfig
-    search: Search
-    state: RunState
-    name: str = ""
-
-    def tasks(self) -> list[FoldTask]:
-        """Return what there is to train."""
-        return [FoldTask(self.bars, fold, self.config, self.search, f"{self.name} fold {fold.number}".strip())
-                for fold in self.folds]
-
-
 @dataclass(frozen=True)
 class Lost:
     """A fold without an end, by the label of its task."""
@@ -59,70 +44,167 @@ class Lost:
     reason: str
 
 
-@dataclass
-class _Work:
-    """What is done and what is not, while it goes on."""
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The folds of one market under one set of settings, and where what is finished is kept.
 
-    tasks: Sequence[FoldTask]
-    done: dict[FoldTask, FoldModel] = field(default_factory=dict)
-    failed: dict[FoldTask, str] = field(default_factory=dict)
-    deaths: Counter[FoldTask] = field(default_factory=Counter)
-
-    def next_batch(self) -> list[FoldTask]:
-        """Return what to train next: all that saw the fewest deaths, the innocent first; else one suspect alone."""
-        waiting = [task for task in self.tasks if task not in self.done and task not in self.failed]
-        together = [task for task in waiting if self.deaths[task] < TOGETHER]
-        return sorted(together, key=lambda task: self.deaths[task]) or waiting[:1]
-
-    def blame(self, suspects: Sequence[FoldTask]) -> None:
-        """Count a death against the tasks that were at work."""
-        self.deaths.update(suspects)
-        self.failed |= {task: DIED for task in suspects if self.deaths[task] >= TRIES}
-
-
-def train_all(courses: Sequence[Course], *, jobs: int = 1, on_epoch: OnEpoch | None = None,
-              on_fold: OnFold) -> tuple[list[list[FoldModel] | None], list[Lost]]:
-    """Return the models of each course in the order of its folds, None where one was lost, and what was lost.
-
-    All missing folds of all courses are trained at the same time, and each is kept as soon as it is there. on_fold: called
-    with a task's label, its model, and whether that was found finished. A fold that fails costs no other.
+    config: with the shares of the plan. members: where the members of folds that have several are kept, for all courses over
+    this market. market, variant: what messages call it by, "" where there is but one.
     """
-    tasks = {course: course.tasks() for course in courses}
-    keep = {task: _Place(course.state, key_of(task.fold.past(course.bars), course.config, course.search))
-            for course, those in tasks.items() for task in those}
-    work = _Work(list(keep))
-    for task, place in keep.items():
-        if model := place.state.finished(task.fold, place.key):
-            work.done[task] = model
-            on_fold(task.label, model, True)
 
-    def train(batch: Sequence[FoldTask], started: list[FoldTask]) -> None:
-        for task, outcome in train_folds(batch, jobs=jobs, on_epoch=on_epoch, on_start=started.append):
-            if isinstance(outcome, FoldFailure):
-                work.failed[task] = outcome.reason
-                continue
-            keep[task].state.keep(outcome, keep[task].key)
-            work.done[task] = outcome
-            on_fold(task.label, outcome, False)
-
-    _insist(train, work)
-    models = [[work.done[task] for task in those] if all(task in work.done for task in those) else None for those in tasks.values()]
-    return models, [Lost(task.label, reason) for task, reason in work.failed.items()]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a finished fold is kept, and under which key."""
-
+    bars: pd.DataFrame
+    folds: Sequence[Fold]
+    config: TrainConfig
+    search: Search
     state: RunState
+    members: MemberStore
+    market: str = ""
+    variant: str = ""
+
+    def models(self) -> list[FoldModel] | None:
+        """Return the finished models in the order of the folds; None where one is missing."""
+        found = [job.finished() for job in self.jobs()]
+        models = [model for model in found if model is not None]
+        return models if len(models) == len(found) else None
+
+    def jobs(self) -> list["Job"]:
+        """Return what there is to do, finished or not."""
+        return [Job(self, fold, key_of(fold.past(self.bars), self.config, self.search)) for fold in self.folds]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A fold of a course with the key of its model."""
+
+    course: Course
+    fold: Fold
     key: str
 
+    @property
+    def label(self) -> str:
+        """What messages call it by."""
+        return self._called(self.course.market, self.course.variant, f"fold {self.fold.number}")
 
-def _insist(train: Callable[[Sequence[FoldTask], list[FoldTask]], None], work: _Work) -> None:
-    """Train until each fold is done or has failed, whatever dies on the way."""
-    while batch := work.next_batch():
-        started: list[FoldTask] = []
-        try:
-            train(batch, started)
-        except WORKER_DEATHS:
-            work.blame([task for task in started if task not in work.done and task not in work.failed] or batch)
+    def finished(self) -> FoldModel | None:
+        """Return its model, if it is there."""
+        return self.course.state.finished(self.fold, self.key)
+
+    def keep(self, model: FoldModel) -> None:
+        """Keep its model."""
+        self.course.state.keep(model, self.key)
+
+    def members(self) -> dict[str, MemberTask]:
+        """Return the task of each member by the key of all that decides it."""
+        past, bars = self.fold.past(self.course.bars), self.course.bars
+        return {key_of(past, single): MemberTask(bars, self.fold, single, self._called(
+            self.course.market, f"fold {self.fold.number}", single.member)) for single in member_configs(self.course.config)}
+
+    def task(self, members: Sequence[str]) -> FoldTask:
+        """Return the task, which takes the members with these keys if all of them are there when its turn comes."""
+        course = self.course
+        return FoldTask(course.bars, self.fold, course.config, course.search, self.label, partial(course.members.all_of, members))
+
+    @staticmethod
+    def _called(*names: str) -> str:
+        return " ".join(name for name in names if name)
+
+
+def train_all(courses: Sequence[Course], *, jobs: int = 1, on_epoch: OnEpoch | None = None, on_done: OnDone,
+              on_more: Callable[[int], object] = bool) -> list[Lost]:
+    """Train what is missing of all courses, each kept as soon as it is there, and return the folds that were lost.
+
+    First the members of folds that have several, each once for all courses, then the folds. A fold that fails costs no other.
+    on_more: told once how many members there are to train beside the folds.
+    """
+    crew = _Crew(jobs, on_epoch, on_done)
+    missing = list(_unfinished(courses, on_done))
+    members = {job: job.members() for job in missing if len(member_configs(job.course.config)) > 1}
+    shared = {key for those in members.values() for key in those}
+    members |= {job: those for job in missing if job not in members and (those := job.members()).keys() & shared}
+    on_more(len({key for those in members.values() for key in those}))
+    failed = crew.train_members(members)
+    lost = {job: reason for job, those in members.items() for key in those if (reason := failed.get(key))}
+    tasks: dict[Task, Job] = {job.task(tuple(members.get(job, ()))): job for job in missing if job not in lost}
+    reasons = crew.train({task: job.keep for task, job in tasks.items()})
+    lost |= {tasks[task]: reason for task, reason in reasons.items()}
+    return [Lost(job.label, lost[job]) for job in missing if job in lost]
+
+
+def _unfinished(courses: Sequence[Course], on_done: OnDone) -> Iterator[Job]:
+    """Yield the jobs that are not finished, and lay the member of each finished fold that has one where others find it."""
+    together = any(len(member_configs(course.config)) > 1 for course in courses)
+    for course in courses:
+        for job in course.jobs():
+            model = job.finished()
+            if model is None:
+                yield job
+                continue
+            if together and model.checkpoint and len(model.checkpoint.members) == 1:
+                [key] = job.members()
+                course.members.keep_once(key, model.checkpoint)
+            on_done(job.label, model, True)
+
+
+@dataclass
+class _Crew:
+    """Does tasks, whatever dies on the way."""
+
+    jobs: int
+    on_epoch: OnEpoch | None
+    on_done: OnDone
+
+    def train_members(self, members: Mapping[Job, Mapping[str, MemberTask]]) -> dict[str, str]:
+        """Train each member once; return by key why some could not be."""
+        wanted: dict[str, tuple[MemberTask, MemberStore]] = {}
+        for job, those in members.items():
+            for key, task in those.items():
+                wanted.setdefault(key, (task, job.course.members))
+        found = {key for key, (_, store) in wanted.items() if store.has(key)}
+        for key in found:
+            self.on_done(wanted[key][0].label, wanted[key][1].find(key), True)
+        keys = {task: key for key, (task, _) in wanted.items() if key not in found}
+        keeps: dict[Task, Keep] = {task: partial(wanted[key][1].keep_once, key) for task, key in keys.items()}
+        return {keys[task]: f"{task.label}: {reason}" for task, reason in self.train(keeps).items()}  # type: ignore[index]
+
+    def train(self, keeps: Mapping[Task, Keep]) -> dict[Task, str]:
+        """Do the tasks and keep what comes of each; return why some came to nothing."""
+        work = _Work(list(keeps))
+        while batch := work.next_batch():
+            started: list[Task] = []
+            try:
+                for task, outcome in train_tasks(batch, jobs=self.jobs, on_epoch=self.on_epoch, on_start=started.append):
+                    self._take(task, outcome, work, keeps[task])
+            except WORKER_DEATHS:
+                work.blame([task for task in started if task in work.waiting] or batch)
+        return work.failed
+
+    def _take(self, task: Task, outcome: FoldModel | Checkpoint | Failure | None, work: "_Work", keep: Keep) -> None:
+        del work.waiting[task]
+        if isinstance(outcome, Failure):
+            work.failed[task] = outcome.reason
+            return
+        if outcome is not None:
+            keep(outcome)
+        self.on_done(task.label, outcome, False)
+
+
+class _Work:
+    """What is neither done nor failed, in order, and the deaths that each task has seen."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.waiting: dict[Task, None] = dict.fromkeys(tasks)
+        self.failed: dict[Task, str] = {}
+        self.deaths: Counter[Task] = Counter()
+
+    def next_batch(self) -> list[Task]:
+        """Return what to do next: all that saw few deaths, the innocent first; else one suspect alone."""
+        together = [task for task in self.waiting if self.deaths[task] < TOGETHER]
+        return sorted(together, key=lambda task: self.deaths[task]) or list(self.waiting)[:1]
+
+    def blame(self, suspects: Sequence[Task]) -> None:
+        """Count a death against the tasks that were at work."""
+        self.deaths.update(suspects)
+        for task in suspects:
+            if self.deaths[task] >= TRIES:
+                self.failed[task] = DIED
+                del self.waiting[task]

@@ -13,6 +13,8 @@ from backtests.results import Results
 from backtests.rivals import HOLD
 from model.metrics import bar_returns, drawdown
 
+MANY_TRADES = 200  # drawn smaller
+
 
 def equity_chart(results: Results) -> go.Figure:
     """Equity on a log scale beside buy-and-hold, with the borders of the folds."""
@@ -40,15 +42,17 @@ def forecast_chart(results: Results) -> go.Figure:
     close = results.bars["close"].loc[results.equity.index]
     add_line(figure, thinned(close), "close", THEIRS, row=1)
     trades = thinned(results.strategy.trades)
+    size = 8 if len(trades) <= MANY_TRADES else 4
     for name, stamps, prices, symbol, colour in (
             ("entry", trades["opened_at"], trades["entry_price"], "triangle-up", GOOD),
             ("exit", trades["closed_at"], trades["exit_price"], "triangle-down", BAD)):
         done = stamps.notna()
         figure.add_scatter(x=written(stamps[done]), y=prices[done], mode="markers", name=name,
-                           marker={"symbol": symbol, "size": 8, "color": colour}, row=1, col=1)
+                           marker={"symbol": symbol, "size": size, "color": colour}, row=1, col=1)
     add_line(figure, thinned(results.equity["probability"]), "probability of up", OURS, row=2)
     for column, colour in (("enter", GOOD), ("exit", BAD)):
         add_line(figure, _in_force(results, column), f"{column} threshold", colour, row=2, shape="hv")
+    figure.update_xaxes(range=written(results.equity.index[[0, -1]]))  # as wide as the other charts: markers would add a margin
     figure.update_yaxes(title="price", row=1)
     figure.update_yaxes(title="probability", row=2)
     return _with_borders(styled(figure, height=520), results)

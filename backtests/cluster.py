@@ -1,10 +1,14 @@
 """Where the parallel work of a run is done: in processes of this machine, or on a Dask cluster."""
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
+from threading import Thread
 from typing import Any
 
-from joblib import parallel_config
+from joblib import delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 distributed: Any
@@ -18,6 +22,7 @@ WORKER_DEATHS: tuple[type[Exception], ...] = (TerminatedWorkerError,)
 if distributed is not None:
     WORKER_DEATHS += (distributed.KilledWorker,)
 CONNECT_WITHIN = "10s"
+LOOK_EVERY = 1.0  # seconds
 MISSING = ("`dask` needs the packages dask and distributed, on this machine and on the cluster's: "
            "pip install 'backtrader-bilstm[dask]'.")
 
@@ -34,6 +39,28 @@ def workers(address: str | None) -> Iterator[None]:
         return
     with _client(address), parallel_config(backend="dask"):
         yield
+
+
+def tethered(function: Callable[..., Any], *given: Any) -> Any:
+    """Return the call as a joblib task whose process ends when this one does: left alone, joblib's would wait for ever."""
+    return delayed(_call)(os.getpid(), function, *given)
+
+
+def _call(owner: int, function: Callable[..., Any], *given: Any) -> Any:
+    if os.getppid() == owner:  # a process of joblib's, neither this one itself nor a cluster's
+        _watch(owner)
+    return function(*given)
+
+
+@cache
+def _watch(owner: int) -> None:
+    """Let this process end when its parent has, once."""
+    def look() -> None:
+        while os.getppid() == owner:
+            time.sleep(LOOK_EVERY)
+        os._exit(1)
+
+    Thread(target=look, daemon=True).start()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The decisions that are judged: what was known, said and held at each, beside the rivals on the same bars."""
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ class Decisions:
     labels: 0/1. probability: of up, nan where there was no model. moves: the market from the next open to the one after.
     strategy: the direction held. rivals: the direction of each rule or learner. forecasts: the learners' probabilities.
     cost: fraction per side. horizon: of the label, in bars. decided_at: the stamps, where several markets are to be held together.
+    variants: the names of other configurations on the same folds, which stand among rivals and forecasts.
     """
 
     labels: Array
@@ -35,6 +36,13 @@ class Decisions:
     bars_per_year: float
     horizon: int = 1
     decided_at: pd.DatetimeIndex = field(default_factory=lambda: pd.DatetimeIndex([]))
+    variants: tuple[str, ...] = ()
+
+    def beside(self, others: Mapping[str, "Decisions"]) -> "Decisions":
+        """Return the same with other configurations on the same folds as rivals."""
+        return replace(
+            self, rivals={**self.rivals, **{name: other.strategy for name, other in others.items()}},
+            forecasts={**self.forecasts, **{name: other.probability for name, other in others.items()}}, variants=tuple(others))
 
     @property
     def earned(self) -> dict[str, Array]:

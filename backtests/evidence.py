@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from backtests.bootstrap import Interval, block_length, forecast_intervals, money_intervals, superiority
+from backtests.bootstrap import Interval, auc_differences, block_length, forecast_intervals, money_intervals, superiority
 from backtests.decisions import STRATEGY, Decisions
 from backtests.direction_tests import diebold_mariano, log_losses, pesaran_timmermann
 from backtests.positions import Array, n_entries, net_returns
@@ -51,7 +51,8 @@ class CostRow:
 class Evidence:
     """All figures on chance. Means are net returns per bar (a fraction, 1 = 100 %), Sharpe ratios are annual.
 
-    intervals: by name; rivals: by name, the mean net return with its interval of each, and the strategy's mean less it.
+    intervals: by name, "less NAME" of the strategy's mean less a rival's, "auc less NAME" of the AUC less that of another
+    configuration; rivals: by name, the mean net return of each.
     superiority, superiority_to_cash: p of "nothing tried earns more than buy-and-hold, than nothing". direction: Pesaran
     and Timmermann's statistic and p. losses: Diebold and Mariano's against each forecast. luck: share of shifted positions
     that earn as much. gross, net: mean return per bar; turnover: position changed per bar; break_even: the cost per side in
@@ -99,7 +100,18 @@ def _forecasts(decisions: Decisions, block: int) -> dict[str, Interval]:
     labels = decisions.labels[said]
     if not 0 < labels.sum() < len(labels):
         return {}
-    return forecast_intervals(labels, decisions.probability[said], block)
+    return forecast_intervals(labels, decisions.probability[said], block) | _differences(decisions, block)
+
+
+def _differences(decisions: Decisions, block: int) -> dict[str, Interval]:
+    """Return the intervals of the AUC less that of every other configuration."""
+    others = {name: decisions.forecasts[name] for name in decisions.variants}
+    both = np.isfinite(np.column_stack((decisions.probability, *others.values()))).all(axis=1)
+    labels = decisions.labels[both]
+    if not others or not 0 < labels.sum() < len(labels):
+        return {}
+    ours, theirs = decisions.probability[both], {name: said[both] for name, said in others.items()}
+    return auc_differences(labels, ours, theirs, block)
 
 
 def _rival(values: Array, bars_per_year: float) -> dict[str, float]:
@@ -139,6 +151,12 @@ def _at_cost(decisions: Decisions, cost: float) -> CostRow:
     values = net_returns(decisions.strategy, decisions.moves, cost * 1e-4)
     row = _rival(values, decisions.bars_per_year)
     return CostRow(cost, row["mean"], row["total"], row["sharpe"] if n_entries(decisions.strategy) else None)
+
+
+def sharpe_per_bar(earned: Array) -> float:
+    """Return the Sharpe ratio per bar by which trials are compared, 0 where nothing was earned or lost."""
+    record = Record.of(earned)
+    return record.ratio if record else 0.0
 
 
 def _sharpe(earned: Array, trials: Trials) -> SharpeFigures | None:

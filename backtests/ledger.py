@@ -18,9 +18,9 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def others(self, key: str) -> list[float]:
-        """Return the Sharpe ratios per bar of all trials but the one with this key."""
-        return [entry["sharpe"] for entry in self._entries() if entry["key"] != key]
+    def others(self, *keys: str) -> list[float]:
+        """Return the Sharpe ratios per bar of all trials but those with these keys."""
+        return [entry["sharpe"] for entry in self._entries() if entry["key"] not in keys]
 
     def enter(self, key: str, sharpe: float, what: Mapping[str, Any]) -> None:
         """Add a trial, unless it is there; safe against other runs that do the same."""

@@ -56,6 +56,10 @@ class FoldProgress:
         self._follower.join()
         self._bars.stop()
 
+    def more(self, count: int) -> None:
+        """Expect so many trainings more."""
+        self._bars.update(self._total, total=(self._bars.tasks[0].total or 0) + count)
+
     def finish(self, fold: str, line: str) -> None:
         """Print a line about a finished fold and take its bar away."""
         self._shares[fold] = 1.0

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from backtests.decisions import Decisions, gather
-from backtests.evidence import Evidence, Trials, weigh
+from backtests.decisions import STRATEGY, Decisions, gather
+from backtests.evidence import Evidence, Trials, sharpe_per_bar, weigh
 from backtests.fingerprint import all_versions
 from backtests.picture import draw
 from backtests.reliability import Reliability, reliability
 from backtests.rivals import learner_probabilities
-from backtests.scoring import fold_table, forecast_scores
+from backtests.scoring import fold_table, forecast_scores, member_table, spread_table
 from backtests.simulation import Account, Costs, Simulation, simulate_hold
 from backtests.verdict import Verdict, judge
 from backtests.walk_forward import FoldModel, FoldPlan, predictions, trade
@@ -28,7 +28,8 @@ from model.metrics import drawdown
 from model.training import TrainConfig
 
 # The files that write_results leaves, and with them the checkpoints.
-FILES = ("summary.json", "folds.csv", "equity.csv", "months.csv", "trades.csv", "predictions.csv", "equity.png")
+FILES = ("summary.json", "folds.csv", "equity.csv", "months.csv", "trades.csv", "predictions.csv", "members.csv",
+         "importance.csv", "equity.png")
 FEWEST_CALIBRATED = 100  # forecasts
 VERSION = 1  # of summary.json: raised when an entry changes its name or meaning
 
@@ -106,6 +107,17 @@ class Results:
         return pd.DataFrame({str(model.fold.number): dict(model.importance) for model in self.models if model.importance})
 
     @cached_property
+    def members(self) -> pd.DataFrame:
+        """How each member of each fold's model forecast by itself: one row per fold and member."""
+        return member_table(self.bars, self.models, self.predictions)
+
+    @property
+    def spread(self) -> pd.DataFrame:
+        """How far the members of each fold's model lie apart in AUC; no rows where each has but one."""
+        several = len(self.members) > self.members["fold"].nunique()
+        return spread_table(self.members if several else self.members[:0], self.folds)
+
+    @cached_property
     def calibration(self) -> Reliability | None:
         """The calibration over all folds; None for too few forecasts."""
         said = np.isfinite(self.decisions.probability)
@@ -118,20 +130,59 @@ class Results:
         return pd.DatetimeIndex(self.bars.index)
 
 
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A configuration to be judged: its models, the folder of their checkpoints, its settings, and other trials known of."""
+
+    models: Sequence[FoldModel]
+    folder: Path
+    settings: Settings
+    trials: Trials = Trials()
+
+
 def evaluate(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, settings: Settings, *, trials: Trials = Trials(),
              jobs: int = 1, best: pd.Series | None = None) -> Results:
-    """Trade the models' folder in one run and weigh what came of it against rivals and luck.
+    """Judge a single configuration; see `evaluate_all`."""
+    return evaluate_all(bars, {"": Candidate(models, folder, settings, trials)}, jobs=jobs, best=best)[""]
 
-    best: the probability that the best possible forecast gives at each bar, on a planted market.
+
+def evaluate_all(bars: pd.DataFrame, candidates: Mapping[str, Candidate], *, jobs: int = 1,
+                 best: pd.Series | None = None) -> dict[str, Results]:
+    """Trade each candidate's folder in one run, and weigh what came of it against rivals, luck and the other candidates.
+
+    All have the same folds, account and costs. best: the probability that the best possible forecast gives at each bar, on a
+    planted market.
     """
-    account, costs = settings.account, settings.costs
-    said = predictions(bars, models, settings.config)
-    run = trade(bars, models, folder, account=account, costs=costs)
-    hold = simulate_hold(bars, models[0].fold.test, account=account, costs=costs)
-    learners = learner_probabilities(bars, [model.fold for model in models], settings.config, jobs)
-    decisions = gather(bars, models, said, run, learners, config=settings.config, account=account, costs=costs)
-    known = None if best is None else forecast_scores(said.assign(probability=best.loc[said["decided_at"]].to_numpy()))
-    return Results(bars, settings, models, said, run, hold, decisions, weigh(decisions, trials), known)
+    first = next(iter(candidates.values()))
+    account, costs, folds = first.settings.account, first.settings.costs, [model.fold for model in first.models]
+    hold = simulate_hold(bars, folds[0].test, account=account, costs=costs)
+    learners = learner_probabilities(bars, folds, first.settings.config, jobs)
+    runs = {name: _run(bars, candidate, learners) for name, candidate in candidates.items()}
+    found = {}
+    for name, run in runs.items():
+        others = {other: beside.decisions for other, beside in runs.items() if other != name}
+        trials = Trials((*candidates[name].trials.others, *(sharpe_per_bar(other.earned[STRATEGY]) for other in others.values())))
+        decisions = run.decisions.beside(others)
+        known = None if best is None else forecast_scores(run.said.assign(probability=best.loc[run.said["decided_at"]].to_numpy()))
+        found[name] = Results(bars, candidates[name].settings, candidates[name].models, run.said, run.strategy, hold, decisions,
+                              weigh(decisions, trials), known)
+    return found
+
+
+class _Run(NamedTuple):
+    """What a candidate said and did."""
+
+    said: pd.DataFrame
+    strategy: Simulation
+    decisions: Decisions
+
+
+def _run(bars: pd.DataFrame, candidate: Candidate, learners: pd.DataFrame) -> _Run:
+    account, costs, config = candidate.settings.account, candidate.settings.costs, candidate.settings.config
+    said = predictions(bars, candidate.models, config)
+    strategy = trade(bars, candidate.models, candidate.folder, account=account, costs=costs)
+    decisions = gather(bars, candidate.models, said, strategy, learners, config=config, account=account, costs=costs)
+    return _Run(said, strategy, decisions)
 
 
 def write_results(folder: Path, results: Results) -> None:
@@ -139,6 +190,8 @@ def write_results(folder: Path, results: Results) -> None:
     write_atomically(folder / "folds.csv", csv_of(results.folds))
     write_atomically(folder / "predictions.csv", csv_of(results.predictions))
     write_atomically(folder / "months.csv", csv_of(results.months))
+    write_atomically(folder / "members.csv", csv_of(results.members))
+    write_atomically(folder / "importance.csv", csv_of(results.importance.rename_axis("group").reset_index()))
     write_atomically(folder / "trades.csv", csv_of(results.strategy.trades))
     write_atomically(folder / "equity.csv", csv_of(results.equity.reset_index()))
     write_atomically(folder / "equity.png", draw(results.equity, results.borders, results.title))

@@ -3,10 +3,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel
 from threadpoolctl import threadpool_limits
 
 from backtests.baselines import BASELINES, cut
+from backtests.cluster import tethered
 from backtests.positions import Array, net_returns
 from backtests.walk_forward import Fold
 from model.labels import known_after
@@ -37,7 +38,7 @@ def learner_probabilities(bars: pd.DataFrame, folds: Sequence[Fold], config: Tra
     """
     parallel = Parallel(n_jobs=min(jobs, len(folds)), max_nbytes=None)
     known = known_after(config.label, config.horizon)
-    tasks = (delayed(_learn_fold)(bars.iloc[fold.train - fold.warm_up:fold.stop + known], fold, config, learners)
+    tasks = (tethered(_learn_fold, bars.iloc[fold.train - fold.warm_up:fold.stop + known], fold, config, learners)
              for fold in folds)
     said: pd.DataFrame = pd.concat(parallel(tasks))
     return said.reindex(bars.index[folds[0].test:folds[-1].stop])

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from backtests.campaign import FoldsFailed, Lost, train_all
 from backtests.cluster import workers
+from backtests.comparison import COMPARISON, comparison_table
 from backtests.control_table import parse_market
 from backtests.ledger import Ledger, default_ledger
 from backtests.markets import Market, market
@@ -22,12 +23,13 @@ from backtests.report import REPORT
 from backtests.results import FILES, Results, Settings
 from backtests.simulation import Account, Costs
 from backtests.state import held
-from backtests.tables import tables, universe_table
+from backtests.tables import architecture_table, tables, universe_table
 from backtests.universe import bar_files, is_universe, read_universe
 from backtests.universe_report import write_universe_report
 from backtests.universe_results import UNIVERSE_FILES, UniverseResults, gather_universe, write_universe
 from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
-from backtests.walks import Walk, begin, finish
+from backtests.walks import Walk, begin, finish, trained
+from model.checkpoint import Checkpoint
 from model.command import BarsOptions, describe_bars, run
 from model.labels import tied_share
 from model.process import faster_way
@@ -37,7 +39,8 @@ app = App(name="backtests/run.py", help="Walk forward over bars: train a model p
 console = Console(highlight=False)
 
 ALL_BUT_DATA = re.compile("^(?!data$)")  # here several files may be given
-ALL_BUT_SHARES = re.compile("^(?!(train|validation)$)")  # the fold plan's validation_share decides both
+# The fold plan's validation_share decides both shares, and here several architectures may be given.
+ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Request:
     """What is asked for, beside the bars."""
 
     settings: Settings
+    architectures: Sequence[str]
     jobs: int
     dask: str | None
     ledger: Path | None
@@ -83,7 +87,7 @@ class Request:
     def begin(self, bars: pd.DataFrame, folder: Path, *, best: pd.Series | None = None, name: str = "") -> Walk:
         """Return the walk over these bars."""
         book = Ledger(self.ledger or default_ledger(bars))
-        return begin(bars, folder, self.settings, book, fresh=self.fresh, best=best, name=name)
+        return begin(bars, folder, self.settings, self.architectures, book, fresh=self.fresh, best=best, name=name)
 
 
 @app.default
@@ -97,7 +101,8 @@ def walk(
     jobs: int | None = None,
     account: Annotated[Account, Parameter(name="*")] = Account(),
     costs: Annotated[Costs, Parameter(name="*")] = Costs(),
-    training: Annotated[TrainConfig, Parameter(name="*", parse=ALL_BUT_SHARES)] = TrainConfig(),
+    training: Annotated[TrainConfig, Parameter(name="*", parse=ALL_BUT_OWN)] = TrainConfig(),
+    architecture: str = TrainConfig.architecture,
     dask: str | None = None,
     ledger: Path | None = None,
     fresh: bool = False,
@@ -113,6 +118,9 @@ def walk(
         The folder of the results; default: runs/ and the instrument's name.
     jobs
         Processes that train at the same time; default: one per core. The result does not depend on it.
+    architecture
+        Which network: "bilstm", "transformer", "ensemble" for one of each, or one that is registered. Several, separated by
+        commas, are compared on the same folds; the files and the verdict are those of the first, each other one has a folder.
     dask
         The address of a Dask scheduler, like tcp://host:8786, on whose workers the folds are trained with the same result.
         Epochs are then not shown, and jobs should be the number of workers.
@@ -124,7 +132,9 @@ def walk(
     """
     paths = data or []
     _require_possible(paths, market_options, training)
-    request = Request(Settings(plan, plan.training(training), account, costs), _jobs(jobs), dask, ledger, fresh)
+    names = _architectures(architecture)
+    settings = Settings(plan, plan.training(replace(training, architecture=names[0])), account, costs)
+    request = Request(settings, names, _jobs(jobs), dask, ledger, fresh)
     if is_universe(paths):
         _walk_universe(paths, bars_options, out or Path("runs/universe"), request)
     else:
@@ -137,6 +147,13 @@ def _require_possible(paths: Sequence[Path], market_options: MarketOptions, trai
         raise ValueError("`data` and `market` exclude each other: a market makes its own bars. Give one of them.")
     if market_options.market and training.horizon != 1:
         raise ValueError(f"`horizon` must be 1 with `market`, got {training.horizon}: its best forecast is known for the next bar.")
+
+
+def _architectures(given: str) -> list[str]:
+    names = [name.strip() for name in given.split(",")]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`architecture` must name each but once, got {given}.")
+    return names
 
 
 def _jobs(jobs: int | None) -> int:
@@ -152,15 +169,20 @@ def _walk_one(options: BarsOptions, market_options: MarketOptions, folder: Path,
         walk = request.begin(planted.bars if planted else options.read(), folder, best=planted.probability if planted else None)
         _introduce([walk])
         with workers(request.dask):
-            models, lost = _train([walk], request.jobs)
-            if models[0] is None:
-                raise FoldsFailed.of(lost, len(walk.folds))
+            lost = _train([walk], request.jobs)
+            models = trained(walk)
+            if models is None:
+                raise FoldsFailed.of(lost, _n_folds([walk]))
             console.print("trading, and training the rivals")
-            results = finish(walk, models[0], request.jobs)
+            compared = finish(walk, models, request.jobs)
+    results = compared[request.architectures[0]]
     console.print(tables(results))
+    if len(compared) > 1:
+        console.print(architecture_table(comparison_table(compared)))
     if results.share_found is not None:
         console.print(describe_best(results), soft_wrap=True)
-    for line in (results.verdict.sentence, f"written to {folder}: {', '.join((REPORT, *FILES))}, checkpoints/"):
+    more = (COMPARISON,) if len(compared) > 1 else ()
+    for line in (results.verdict.sentence, f"written to {folder}: {', '.join((REPORT, *FILES, *more))}, checkpoints/"):
         console.print(line, soft_wrap=True)
 
 
@@ -175,13 +197,14 @@ def _walk_universe(paths: Sequence[Path], options: BarsOptions, folder: Path, re
         walks = [request.begin(bars, folder / name, name=name) for name, bars in markets.items()]
         _introduce(walks)
         with workers(request.dask):
-            models, lost = _train(walks, request.jobs)
+            lost = _train(walks, request.jobs)
             console.print("trading, and training the rivals")
-            found = {walk.name: finish(walk, of, request.jobs) for walk, of in zip(walks, models) if of is not None}
+            found = {walk.name: finish(walk, models, request.jobs)[request.architectures[0]]
+                     for walk in walks if (models := trained(walk))}
         if found:
             _conclude(folder, gather_universe(found, lost, settings))
     if lost:
-        raise FoldsFailed.of(lost, sum(len(walk.folds) for walk in walks))
+        raise FoldsFailed.of(lost, _n_folds(walks))
 
 
 def _conclude(folder: Path, universe: UniverseResults) -> None:
@@ -196,7 +219,7 @@ def _conclude(folder: Path, universe: UniverseResults) -> None:
 
 def _introduce(walks: Sequence[Walk]) -> None:
     """Say on what the run rests before it takes its time."""
-    config = walks[0].settings.config
+    config = walks[0].variants[0].settings.config
     for walk in walks:
         count, first = len(walk.folds), walk.folds[0]
         for line in (
@@ -206,17 +229,24 @@ def _introduce(walks: Sequence[Walk]) -> None:
             f"on the next {first.stop - first.test}, from {walk.bars.index[first.test]} on",
         ):
             console.print(line, soft_wrap=True)
-    console.print(f"costs: {walks[0].settings.costs}", soft_wrap=True)
+    console.print(f"costs: {walks[0].variants[0].settings.costs}", soft_wrap=True)
     if hint := faster_way(config.precision):
         console.print(hint, soft_wrap=True)
 
 
-def _train(walks: Sequence[Walk], jobs: int) -> tuple[list[list[FoldModel] | None], list[Lost]]:
+def _n_folds(walks: Sequence[Walk]) -> int:
+    return sum(len(walk.folds) * len(walk.variants) for walk in walks)
+
+
+def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "journal", walks[0].settings.config.patience)
-        with FoldProgress(journal, sum(len(walk.folds) for walk in walks), console) as progress:
-            return train_all([walk.course for walk in walks], jobs=jobs, on_epoch=journal, on_fold=lambda label, model, found:
-                             progress.finish(label, describe_model(label, model, found)))
+        journal = Journal(Path(folder) / "journal", walks[0].variants[0].settings.config.patience)
+        with FoldProgress(journal, _n_folds(walks), console) as progress:
+            def done(label: str, outcome: FoldModel | Checkpoint | None, found: bool) -> None:
+                progress.finish(label, describe(label, outcome, found))
+
+            courses = [course for walk in walks for course in walk.courses]
+            return train_all(courses, jobs=jobs, on_epoch=journal, on_more=progress.more, on_done=done)
 
 
 def describe_best(results: Results) -> str:
@@ -226,14 +256,18 @@ def describe_best(results: Results) -> str:
             f"ours: {ours['auc']:.3f}, {ours['accuracy']:.3f}, {ours['log_loss']:.3f}, {results.share_found:.0%} of the edge")
 
 
-def describe_model(label: str, model: FoldModel, found: bool = False) -> str:
-    """Return one line on what a fold's training gave, now or, if found, in an earlier run."""
-    if model.checkpoint is None:
-        return f"{label}: no model, {model.reason}"
-    members = model.checkpoint.members
-    named = (f"{member.name}: {member.course}" if len(members) > 1 else member.course for member in members)
-    return (f"{label}{', found finished' if found else ''}: trained until {model.checkpoint.trained_until}, "
-            f"{'; '.join(named)}; {model.choice}")
+def describe(label: str, outcome: FoldModel | Checkpoint | None, found: bool = False) -> str:
+    """Return one line on what the training of a fold or of one of its members gave, now or, if found, in an earlier run."""
+    label = f"{label}{', found finished' if found else ''}"
+    if outcome is None:
+        return f"{label}: no model"
+    if isinstance(outcome, Checkpoint):
+        return f"{label}: {outcome.members[0].course}"
+    if outcome.checkpoint is None:
+        return f"{label}: no model, {outcome.reason}"
+    members = outcome.checkpoint.members
+    course = members[0].course if len(members) == 1 else f"{len(members)} members"
+    return f"{label}: trained until {outcome.checkpoint.trained_until}, {course}; {outcome.choice}"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """How well the folds forecast and what they earned: one row per fold and one in total, beside buy-and-hold."""
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from backtests.simulation import Simulation
 from backtests.walk_forward import Fold, FoldModel
+from model.members import Member
 from model.metrics import bar_returns, classification_scores, max_drawdown, sharpe, total_return
 
 TOTAL = "total"
@@ -46,6 +48,30 @@ def _row(part: slice, predictions: pd.DataFrame, strategy: Simulation, hold: Sim
     return {"first_decision": decided.iloc[0], "last_decision": decided.iloc[-1], **forecast_scores(predictions.iloc[part]),
             "trades": int(opened.sum()), **_money(strategy, reached, bars_per_year),
             **{f"hold_{name}": value for name, value in _money(hold, reached, bars_per_year).items()}}
+
+
+def member_table(bars: pd.DataFrame, models: Sequence[FoldModel], predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return how each member of each fold's model forecast the fold's decisions by itself: one row per fold and member."""
+    columns = ("fold", "member", *SCORES)
+    return pd.DataFrame([
+        {"fold": str(model.fold.number), "member": member.name, **_member_scores(bars, model, member, predictions, models)}
+        for model in models if model.checkpoint for member in model.checkpoint.members], columns=columns)
+
+
+def spread_table(members: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
+    """Return how far the members of each fold's model lie apart in AUC, beside that of their mean logit: a row per fold."""
+    by_fold = members.groupby("fold", sort=False)["auc"]
+    rows = by_fold.agg(["count", "mean", "std", "min", "max"]).reset_index()
+    return rows.assign(together=rows["fold"].map(folds.set_index("fold")["auc"]))
+
+
+def _member_scores(bars: pd.DataFrame, model: FoldModel, member: Member, predictions: pd.DataFrame,
+                   models: Sequence[FoldModel]) -> dict[str, float | None]:
+    decided = predictions.iloc[_decisions(model.fold, models, predictions)]
+    if model.checkpoint is None or len(model.checkpoint.members) == 1:
+        return forecast_scores(decided)
+    said = replace(model.checkpoint, members=(member,)).probabilities(model.fold.test_bars(bars))
+    return forecast_scores(decided.assign(probability=said.to_numpy()))
 
 
 def forecast_scores(predictions: pd.DataFrame) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from backtests.walk_forward import Fold, FoldModel
 from model.checkpoint import Checkpoint, CheckpointError
 from model.files import require_writable, write_atomically
 
-CHECKPOINTS, STATE, LOCK = "checkpoints", ".state", ".lock"
+CHECKPOINTS, STATE, MEMBERS, LOCK = "checkpoints", ".state", "members", ".lock"
 START = "start.json"
 
 
@@ -34,9 +34,17 @@ def held(folder: Path) -> Iterator[None]:
         raise FolderInUse(f"{folder} must not be used by two runs at once, and another one is at work there. "
                           "Wait for it, or give another folder with --out.") from error
     try:
+        _clear(folder)
         yield
     finally:
         lock.release()
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a run that was killed while it wrote left half written: nobody else writes here now."""
+    for place in (folder, folder / CHECKPOINTS, folder / STATE, folder / STATE / MEMBERS):
+        for path in place.glob(".*.tmp"):
+            path.unlink()
 
 
 class RunState:
@@ -108,6 +116,44 @@ class RunState:
 
     def _record(self, fold: Fold) -> Path:
         return self._records / f"fold-{fold.number:02d}.json"
+
+
+class MemberStore:
+    """The members trained for folds that have several, each found again by the digest of all that decides it: an ensemble
+    takes those that a comparison trained before, and one more seed trains but one more."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / STATE / MEMBERS
+
+    def find(self, key: str) -> Checkpoint | None:
+        """Return a member; None where it was not trained, or its file is damaged."""
+        try:
+            return Checkpoint.load(self._path(key))
+        except CheckpointError:
+            return None
+
+    def has(self, key: str) -> bool:
+        """Return whether there is a sound file of it."""
+        return self._path(key).exists() and self.find(key) is not None
+
+    def all_of(self, keys: Sequence[str]) -> list[Checkpoint]:
+        """Return the members with these keys if all are there, else none."""
+        found = [checkpoint for key in keys if (checkpoint := self.find(key))]
+        return found if len(found) == len(keys) else []
+
+    def keep_once(self, key: str, checkpoint: Checkpoint) -> None:
+        """Save a member, unless it is there."""
+        if not self.has(key):
+            require_writable(self._path(key))
+            checkpoint.save(self._path(key))
+
+    def forget(self) -> None:
+        """Drop all members."""
+        for path in self._folder.glob("*.ckpt"):
+            path.unlink()
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.ckpt"
 
 
 def _read(path: Path) -> Any:

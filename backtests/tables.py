@@ -21,11 +21,15 @@ MONEY = (("trades", "trades", ""), ("return", "return", "+.1%"), ("Sharpe", "sha
          ("hold:\nreturn", "hold_return", "+.1%"), ("hold:\nSharpe", "hold_sharpe", ".2f"),
          ("hold:\ndrawdown", "hold_max_drawdown", ".1%"))
 
+SPREAD = (("members", "count", ""), ("lowest", "min", ".3f"), ("mean", "mean", ".3f"), ("highest", "max", ".3f"),
+          ("standard\ndeviation", "std", ".3f"), ("together", "together", ".3f"))
+
 
 def tables(results: Results) -> Group:
     """Return the tables that the terminal shows."""
-    rows = results.folds.to_dict("records")
-    return Group(_table("forecasts", FORECASTS, rows), _table("money, after costs, beside buy-and-hold", MONEY, rows),
+    rows, spread = results.folds.to_dict("records"), results.spread.to_dict("records")
+    members = [_table("AUC of the members, each by itself, and of their mean logit", SPREAD, spread)] if spread else []
+    return Group(_table("forecasts", FORECASTS, rows), *members, _table("money, after costs, beside buy-and-hold", MONEY, rows),
                  _rival_table(results.evidence))
 
 
@@ -38,6 +42,19 @@ def _rival_table(evidence: Evidence) -> Table:
         less = evidence.intervals.get(f"less {name}")
         difference = f"{1e4 * less.value:+.2f} [{1e4 * less.low:+.2f}, {1e4 * less.high:+.2f}]" if less else ""
         table.add_row(name, f"{1e4 * figures['mean']:+.2f}", f"{figures['sharpe']:.2f}", difference)
+    return table
+
+
+def architecture_table(compared: pd.DataFrame) -> Table:
+    """Return a row for each architecture with the paired differences of the first to it."""
+    first = compared["architecture"].iloc[0]
+    table = Table(title=f"architectures on the same folds, with 95 % intervals of {first} less each", box=SIMPLE_HEAD,
+                  title_justify="left", collapse_padding=True)
+    for header in ("", "AUC", "AUC less it", "bp per bar less it", "log\nloss, p"):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for row in compared.to_dict("records"):
+        table.add_row(row["architecture"], shown(row["auc"], ".3f"), ranged(row, "auc_less", "+.3f"),
+                      ranged(row, "gain_less", "+.2f", 1e4), shown(row["loss_p"], ".3f"))
     return table
 
 

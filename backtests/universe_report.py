@@ -10,7 +10,7 @@ from backtests.bootstrap import Interval
 from backtests.drawing import OURS, THEIRS, add_line, empty_figure, interval_figure, thinned
 from backtests.fingerprint import all_versions
 from backtests.pages import Grid, pairs_of, render_page
-from backtests.report import REPORT
+from backtests.report import REPORT, p_shown
 from backtests.results import describe_settings
 from backtests.rivals import HOLD
 from backtests.tables import ranged, shown
@@ -65,7 +65,8 @@ def _grid(universe: UniverseResults) -> Grid:
         [[row["market"], shown(row["first_decision"], ""), str(row["decisions"]), ranged(row, "auc", ".3f"),
           shown(row["accuracy"], ".3f"), shown(row["base_rate"], ".3f"), f"{1e4 * row['net']:+.2f}", f"{1e4 * row['hold']:+.2f}",
           ranged(row, "gain", "+.2f", 1e4), f"{row['sharpe']:.2f}", f"{row['hold_sharpe']:.2f}", str(row["trades"]),
-          shown(row["superiority"], ".3f"), row["verdict"], "yes" if row["outstanding"] else "no"] for row in rows],
+          p_shown(universe.results[row["market"]].evidence.superiority), row["verdict"],
+          "yes" if row["outstanding"] else "no"] for row in rows],
         [f"{quote(row['market'])}/{REPORT}" for row in rows])
 
 
@@ -79,6 +80,6 @@ def _figures(universe: UniverseResults) -> Grid:
             low, high, lowest, highest = (format(scale * end, form) for end in (found.low, found.high, found.lowest, found.highest))
             rows.append([words, format(scale * found.value, form), f"{low} to {high}", f"{lowest} and {highest}"])
     words = f"p: none of the {universe.pool.series} series on any market beats holding it (superior predictive ability)"
-    rows.append([words, shown(universe.pool.superiority, ".3f"), "", ""])
+    rows.append([words, p_shown(universe.pool.superiority), "", ""])
     rows.append(["markets that stand out", str(len(universe.pool.outstanding)), "", ""])
     return Grid(["", "found", "95 % interval", "99 % bounds"], rows)

@@ -40,7 +40,7 @@ def judge(evidence: Evidence) -> Verdict:
         return NOTHING_JUDGED
     return Verdict(_word(auc, gain, evidence.superiority), (
         f"{_auc_words('AUC', auc)}; net of costs {_gain_words(gain, 'buy-and-hold')}; "
-        f"test for superior predictive ability {_p_words(evidence.superiority)}; {evidence.decisions} decisions."))
+        f"test for superior predictive ability {_p_said(evidence.superiority)}; {evidence.decisions} decisions."))
 
 
 def judge_pool(pool: Pool) -> Verdict:
@@ -53,7 +53,7 @@ def judge_pool(pool: Pool) -> Verdict:
     word = CANNOT_TELL if word == NO_EDGE and pool.outstanding else word
     return Verdict(word, (
         f"{_auc_words('mean AUC', auc)}; net of costs, in equal parts, {_gain_words(gain, 'holding all')}; test for superior "
-        f"predictive ability over all {pool.series} series {_p_words(pool.superiority)}; {_names(pool)}; "
+        f"predictive ability over all {pool.series} series {_p_said(pool.superiority)}; {_names(pool)}; "
         f"{pool.decisions} decisions on {pool.markets} market{'s' if pool.markets > 1 else ''}."))
 
 
@@ -71,8 +71,13 @@ def _gain_words(gain: Interval, other: str) -> str:
     return f"{1e4 * gain.value:+.2f} bp per bar against {other}, 99 % lower bound {1e4 * gain.lowest:+.2f} bp"
 
 
-def _p_words(p: float | None) -> str:
-    return "no series to test" if p is None else f"p = {p:.3f}"
+def _p_said(p: float | None) -> str:
+    return "no series to test" if p is None else f"p {p_words(p)}"
+
+
+def p_words(p: float) -> str:
+    """Return a p-value as a reader is not misled by it: none is 0."""
+    return f"= {p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def _names(pool: Pool) -> str:

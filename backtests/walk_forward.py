@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel
 
+from backtests.cluster import tethered
 from backtests.fingerprint import machine
 from backtests.importance import importance
 from backtests.simulation import BASIS_POINT, Account, Costs, Simulation, simulate
@@ -18,7 +19,7 @@ from model.faults import Setting
 from model.checkpoint import Checkpoint
 from model.features import LOOKBACK
 from model.labels import known_after, make_labels
-from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
+from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, combine, fit
 
 FEWEST_DECISIONS = 50
 OnEpoch = Callable[[str, Epoch], None]
@@ -134,26 +135,49 @@ def _bars_needed(plan: FoldPlan, config: TrainConfig) -> int:
 
 
 @dataclass(frozen=True, eq=False)
+class MemberTask:
+    """A member of a fold's model to be trained by itself. config: of this one, with the shares of the plan
+    (`FoldPlan.training`). label: how progress and messages call it."""
+
+    bars: pd.DataFrame
+    fold: Fold
+    config: TrainConfig
+    label: str
+
+    def call(self) -> tuple[Callable[..., Checkpoint | None], tuple[Any, ...]]:
+        """Return what is to be done, wherever that is, and with what."""
+        return train_member, (self.fold.past(self.bars), self.config)
+
+
+@dataclass(frozen=True, eq=False)
 class FoldTask:
-    """A fold to be trained. config: with the shares of the plan (`FoldPlan.training`). search: how thresholds are chosen.
-    label: how progress and messages call it."""
+    """A fold's model to be made. search: how thresholds are chosen. members: gives the members' checkpoints when its turn
+    comes; () to train them with it."""
 
     bars: pd.DataFrame
     fold: Fold
     config: TrainConfig
     search: Search
     label: str
+    members: Callable[[], Sequence[Checkpoint]] = tuple
+
+    def call(self) -> tuple[Callable[..., FoldModel], tuple[Any, ...]]:
+        """Return what is to be done, wherever that is, and with what."""
+        return train_fold, (self.fold.past(self.bars), self.fold, self.config, self.search, tuple(self.members()))
 
 
-class FoldFailure(NamedTuple):
-    """A fold whose training came to nothing, and why."""
+Task = MemberTask | FoldTask
+
+
+class Failure(NamedTuple):
+    """A training that came to nothing, and why."""
 
     reason: str
 
 
-def train_folds(tasks: Sequence[FoldTask], *, jobs: int = 1, on_epoch: OnEpoch | None = None,
-                on_start: Callable[[FoldTask], object] = bool) -> Iterator[tuple[FoldTask, FoldModel | FoldFailure]]:
-    """Train each fold's model and yield it with its task as soon as it is there, in any order.
+def train_tasks(tasks: Sequence[Task], *, jobs: int = 1, on_epoch: OnEpoch | None = None,
+                on_start: Callable[[Task], object] = bool) -> Iterator[tuple[Task, FoldModel | Checkpoint | Failure | None]]:
+    """Do each task and yield it with what came of it as soon as that is there, in any order.
 
     jobs: processes; each computes on its own, so the models do not depend on it. on_epoch: called with the task's label in
     the process that trains. on_start: called here when a task is handed on.
@@ -161,29 +185,37 @@ def train_folds(tasks: Sequence[FoldTask], *, jobs: int = 1, on_epoch: OnEpoch |
     def calls() -> Iterator[Any]:
         for number, task in enumerate(tasks):
             on_start(task)
-            told = partial(on_epoch, task.label) if on_epoch else None
-            yield delayed(_outcome)(number, task.fold, task.fold.past(task.bars), task.config, task.search, told)
+            yield tethered(_outcome, number, *task.call(), partial(on_epoch, task.label) if on_epoch else None)
 
     # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that joblib makes of them.
-    # A single fold still gets a process of its own, unless one process is all there may be.
+    # A single task still gets a process of its own, unless one process is all there may be.
     parallel = Parallel(n_jobs=min(jobs, max(2, len(tasks))), return_as="generator_unordered", max_nbytes=None)
     for number, outcome in parallel(calls()):
         yield tasks[number], outcome
 
 
-def _outcome(number: int, *task: Any) -> tuple[int, FoldModel | FoldFailure]:
+def _outcome(number: int, train: Callable[..., Any], given: tuple[Any, ...], on_epoch: Any) -> tuple[int, Any]:
     """Train in a process that may be another, and return what came of it beside the task's number."""
     try:
-        return number, train_fold(*task)
+        return number, train(*given, on_epoch=on_epoch)
     except TrainingDiverged as error:
-        return number, FoldFailure(str(error))
+        return number, Failure(str(error))
 
 
-def train_fold(fold: Fold, past: pd.DataFrame, config: TrainConfig, search: Search,
-               on_epoch: Callable[[Epoch], None] | None = None) -> FoldModel:
-    """Train on a fold's past and choose thresholds there; a past in which a part lacks a class gives no model."""
+def train_member(past: pd.DataFrame, config: TrainConfig, on_epoch: Callable[[Epoch], None] | None = None) -> Checkpoint | None:
+    """Train one member on a fold's past; None where a part of it lacks a class."""
     try:
-        checkpoint = fit(past, config, on_epoch)
+        return fit(past, config, on_epoch)
+    except OneClassError:
+        return None
+
+
+def train_fold(past: pd.DataFrame, fold: Fold, config: TrainConfig, search: Search, members: Sequence[Checkpoint] = (), *,
+               on_epoch: Callable[[Epoch], None] | None = None) -> FoldModel:
+    """Train on a fold's past, or put its trained members together, and choose thresholds there; a past in which a part lacks
+    a class gives no model."""
+    try:
+        checkpoint = combine(members, past, config) if members else fit(past, config, on_epoch)
     except OneClassError as error:
         return FoldModel(fold, None, reason=str(error), machine=machine())
     checkpoint, choice = with_thresholds(checkpoint, past, search)

@@ -1,68 +1,107 @@
 """A walk: the walk-forward over one market, from its bars to its files, before and after the training that all walks share."""
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from backtests.campaign import Course
-from backtests.evidence import Trials
+from backtests.comparison import write_comparison
+from backtests.evidence import Trials, sharpe_per_bar
 from backtests.fingerprint import key_of
+from backtests.decisions import STRATEGY
 from backtests.ledger import Ledger
 from backtests.report import write_report
-from backtests.results import Results, Settings, evaluate, summary, write_results
-from backtests.state import RunState
+from backtests.results import Candidate, Results, Settings, evaluate_all, summary, write_results
+from backtests.state import MemberStore, RunState
 from backtests.walk_forward import Fold, FoldModel, lay_folds
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
-    """All that is known of a walk before it is trained.
+class Variant:
+    """One of the settings that are tried on a market, and where its results go.
 
-    name: the market's in a universe, "" where there is but one. key: the digest of all that decides the results. trials: the
-    others that the ledger held at the start. best: what the best possible forecast says at each bar, on a planted market.
+    key: the digest of all that decides them. trials: the others that the ledger held at the start.
+    """
+
+    name: str
+    settings: Settings
+    folder: Path
+    state: RunState
+    key: str
+    trials: Trials
+    course: Course
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """All that is known of a walk before it is trained: the first variant is the one whose files lead.
+
+    name: the market's in a universe, "" where there is but one. best: what the best possible forecast says at each bar, on a
+    planted market.
     """
 
     bars: pd.DataFrame
-    settings: Settings
     folder: Path
     folds: Sequence[Fold]
-    state: RunState
+    variants: Sequence[Variant]
     ledger: Ledger
-    key: str
-    trials: Trials
     best: pd.Series | None = None
     name: str = ""
 
     @property
-    def course(self) -> Course:
+    def courses(self) -> list[Course]:
         """What is to be trained."""
-        search = self.settings.plan.search(self.settings.account, self.settings.costs)
-        return Course(self.bars, self.folds, self.settings.config, search, self.state, self.name)
+        return [variant.course for variant in self.variants]
 
 
-def begin(bars: pd.DataFrame, folder: Path, settings: Settings, ledger: Ledger, *, fresh: bool = False,
-          best: pd.Series | None = None, name: str = "") -> Walk:
-    """Lay the folds and open the folder; what cannot be walked over is refused before any training.
+def begin(bars: pd.DataFrame, folder: Path, settings: Settings, architectures: Sequence[str], ledger: Ledger, *,
+          fresh: bool = False, best: pd.Series | None = None, name: str = "") -> Walk:
+    """Lay the folds and open the folders; what cannot be walked over is refused before any training.
 
-    fresh: forget what an earlier run finished there.
+    Each architecture but the first has a folder of its own in that of the first. fresh: forget what an earlier run finished.
     """
     folds = lay_folds(bars, settings.plan, settings.config)
-    state = RunState(folder)
-    state.require_own()
+    store = MemberStore(folder)
     if fresh:
-        state.forget()
-    key = key_of(bars, settings)
-    trials = Trials(tuple(state.frozen(key, ledger.others(key))))
-    return Walk(bars, settings, folder, folds, state, ledger, key, trials, best, name)
+        store.forget()
+    tried = {one: replace(settings, config=replace(settings.config, architecture=one)) for one in architectures}
+    keys = {one: key_of(bars, own) for one, own in tried.items()}
+    search = settings.plan.search(settings.account, settings.costs)
+    variants = []
+    for one, own in tried.items():
+        place = folder if one == architectures[0] else folder / one
+        state = RunState(place)
+        state.require_own()
+        if fresh:
+            state.forget()
+        trials = Trials(tuple(state.frozen(keys[one], ledger.others(*keys.values()))))
+        course = Course(bars, folds, own.config, search, state, store, name, one if len(tried) > 1 else "")
+        variants.append(Variant(one, own, place, state, keys[one], trials, course))
+    return Walk(bars, folder, folds, variants, ledger, best, name)
 
 
-def finish(walk: Walk, models: Sequence[FoldModel], jobs: int) -> Results:
-    """Trade the trained models, judge, write all files, and enter the trial in the ledger."""
-    walk.state.sweep(models)
-    results = evaluate(walk.bars, models, walk.state.checkpoints, walk.settings, trials=walk.trials, jobs=jobs, best=walk.best)
-    write_results(walk.folder, results)
-    write_report(walk.folder, results)
-    ratio = results.evidence.sharpe.per_bar if results.evidence.sharpe else 0.0
-    walk.ledger.enter(walk.key, ratio, {"seed": walk.settings.config.seed, **summary(results)["settings"]})
+def trained(walk: Walk) -> dict[str, list[FoldModel]] | None:
+    """Return the models of each variant; None where a fold of any is missing."""
+    found = {variant.name: variant.course.models() for variant in walk.variants}
+    whole = {name: models for name, models in found.items() if models is not None}
+    return whole if len(whole) == len(found) else None
+
+
+def finish(walk: Walk, models: dict[str, list[FoldModel]], jobs: int) -> dict[str, Results]:
+    """Trade the trained models, judge, write all files, and enter the trials in the ledger; return the first variant's first."""
+    candidates = {}
+    for variant in walk.variants:
+        variant.state.sweep(models[variant.name])
+        candidates[variant.name] = Candidate(models[variant.name], variant.state.checkpoints, variant.settings, variant.trials)
+    results = evaluate_all(walk.bars, candidates, jobs=jobs, best=walk.best)
+    compared = results if len(results) > 1 else {}
+    if compared:
+        write_comparison(walk.folder, compared)
+    for variant in walk.variants:
+        found = results[variant.name]
+        write_results(variant.folder, found)
+        write_report(variant.folder, found, compared if variant is walk.variants[0] else {})
+        what = {"seed": variant.settings.config.seed, **summary(found)["settings"]}
+        walk.ledger.enter(variant.key, sharpe_per_bar(found.decisions.earned[STRATEGY]), what)
     return results

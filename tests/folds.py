@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from backtests.thresholds import Search
-from backtests.walk_forward import Fold, FoldModel, FoldTask, train_folds
+from backtests.walk_forward import Fold, FoldModel, FoldTask, train_tasks
 from model.training import TrainConfig
 
 
@@ -20,7 +20,7 @@ def save(models: Sequence[FoldModel], folder: Path) -> Path:
 def trained(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, jobs: int = 1) -> list[FoldModel]:
     """The folds' models in order."""
     tasks = [FoldTask(bars, fold, config, search, f"fold {fold.number}") for fold in folds]
-    outcomes = dict(train_folds(tasks, jobs=jobs))
+    outcomes = dict(train_tasks(tasks, jobs=jobs))
     models = [outcomes[task] for task in tasks]
     assert all(isinstance(model, FoldModel) for model in models)
     return models  # type: ignore[return-value]

@@ -48,7 +48,7 @@ RANKS = {
     18: ("backtests.benchmark", "backtests.audit", "backtests.controls", "backtests.evidence", "backtests.pooled"),
     19: ("backtests.verdict",),
     20: ("backtests.results", "backtests.schema"),
-    21: ("backtests.charts", "backtests.universe_results"),
+    21: ("backtests.charts", "backtests.comparison", "backtests.universe_results"),
     22: ("backtests.tables", "backtests.verdicts"),
     23: ("backtests.report",),
     24: ("backtests.universe_report", "backtests.walks"),

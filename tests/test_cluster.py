@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from distributed import LocalCluster
 from folds import trained
@@ -34,6 +37,14 @@ def test_a_cluster_trains_the_same_models(address):
     here = digests(1)
     with workers(address):
         assert digests(2) == here
+
+
+def test_a_process_that_works_ends_with_the_one_it_works_for(tmp_path):
+    """It would wait for ever, and hold open what that one had opened: here the pipe that this test reads to its end."""
+    code = ("import os, signal, time; from joblib import Parallel; from backtests.cluster import tethered\n"
+            "done = Parallel(n_jobs=2, return_as='generator_unordered')(tethered(time.sleep, 0) for _ in range(4)); list(done)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode == -9
 
 
 def test_without_an_address_the_work_stays_here():

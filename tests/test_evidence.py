@@ -7,7 +7,7 @@ from backtests import bootstrap
 from backtests.decisions import STRATEGY, Decisions
 from backtests.evidence import Trials, weigh
 from backtests.positions import directions
-from backtests.verdict import judge
+from backtests.verdict import judge, p_words
 
 N = 2000
 
@@ -47,6 +47,11 @@ def test_skill_is_an_edge(skilled):
     verdict = judge(skilled)
     assert verdict.word == "edge"
     assert verdict.sentence.startswith("edge: AUC 0.6") and "2000 decisions." in verdict.sentence
+
+
+@pytest.mark.parametrize("p, words", [(0.0, "< 0.001"), (0.0004, "< 0.001"), (0.0005, "= 0.001"), (0.05, "= 0.050")])
+def test_no_p_is_said_to_be_zero(p, words):
+    assert p_words(p) == words
 
 
 def test_luck_is_not(lucky):

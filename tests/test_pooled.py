@@ -73,7 +73,7 @@ def test_luck_on_many_markets_is_none():
 
 def test_the_one_market_with_skill_stands_out(mixed):
     assert mixed.outstanding == ["m0"]
-    assert "test for superior predictive ability over all 8 series p = 0.0" in judge_pool(mixed).reasons
+    assert "test for superior predictive ability over all 8 series p < 0.001;" in judge_pool(mixed).reasons
     assert "standing out: m0; 4000 decisions on 4 markets." in judge_pool(mixed).reasons
 
 

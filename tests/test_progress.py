@@ -13,7 +13,7 @@ def journal(tmp_path):
 
 
 def epoch(number, best, max_epochs=100):
-    return Epoch(number, max_epochs, 0.69, 0.68, 1e-3, 1.0, best)
+    return Epoch("bilstm 42", number, max_epochs, 0.69, 0.68, 1e-3, 1.0, best)
 
 
 @pytest.fixture

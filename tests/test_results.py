@@ -56,6 +56,9 @@ def test_the_same_results_give_the_same_bytes(folder, results, tmp_path):
     ("predictions.csv", ["decided_at", "opens_at", "known_at", "probability", "label", "checkpoint"]),
     ("equity.csv", ["date", "equity", "drawdown", "buy_and_hold", "position", "probability"]),
     ("months.csv", ["year", "month", "return"]),
+    ("members.csv", ["fold", "member", "windows", "up_share", "auc", "log_loss", "brier", "accuracy", "base_rate",
+                     "balanced_accuracy", "mcc"]),
+    ("importance.csv", ["group"]),  # and a column per fold, of models that are trained
     ("trades.csv", ["direction", "decided_at", "opened_at", "closed_at", "bars", "size", "entry_price", "exit_price", "gross",
                     "costs", "net", "return"]),
 ])

@@ -174,6 +174,28 @@ def test_a_universe_with_bad_files_is_refused_before_any_training(bars_file, tmp
     assert "nothing was trained" in said.err and "short" in said.err and "none.csv" in said.err and "fold 1" not in said.out
 
 
+def test_architectures_are_compared_on_the_same_folds(bars_file, tmp_path, capsys):
+    """With their members trained once, and again none."""
+    given = ["--data", bars_file, "--out", tmp_path, "--ledger", tmp_path / "trials", "--architecture", "bilstm,ensemble", *QUICK]
+    assert walk(*given) == 0
+    said = capsys.readouterr().out
+    assert said.count("fold 1 bilstm 42: best epoch 1 of 1") == said.count("fold 1 transformer 42: best epoch 1 of 1") == 1
+    assert "architectures on the same folds" in said and "ensemble fold 2: trained until" in said
+    assert [json.loads(line)["training"]["architecture"] for line in (tmp_path / "trials").read_text().splitlines()] == [
+        "bilstm", "ensemble"]
+    assert (tmp_path / "architectures.csv").exists() and (tmp_path / "ensemble" / "report.html").exists()
+    assert json.loads((tmp_path / "summary.json").read_text())["settings"]["training"]["architecture"] == "bilstm"
+
+
+@pytest.mark.parametrize("names, message", [
+    ("bilstm,bilstm", "`architecture` must name each but once, got bilstm,bilstm."),
+    ("bilstm,lstm", "`architecture` must be one of bilstm, transformer, ensemble, got 'lstm'."),
+])
+def test_architectures_that_cannot_be_compared_are_refused(tmp_path, capfd, names, message):
+    assert walk("--out", tmp_path, "--architecture", names, *QUICK) == 2
+    assert message in " ".join(capfd.readouterr().err.split())
+
+
 @pytest.fixture(scope="module")
 def killed(bars_file, tmp_path_factory):
     """A run that was killed as soon as its first fold was finished, and the command that started it."""

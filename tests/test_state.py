@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from makers import random_checkpoint
 
-from backtests.state import FolderInUse, RunState, held
+from backtests.state import FolderInUse, MemberStore, RunState, held
 from backtests.thresholds import Choice
 from backtests.walk_forward import Fold, FoldModel
 
@@ -94,6 +94,25 @@ def test_a_second_run_in_the_folder_is_refused(tmp_path):
         second = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     assert "FolderInUse" in second.stderr and "must not be used by two runs at once" in second.stderr
     assert FolderInUse.exit_code == 7
+
+
+def test_what_was_half_written_when_a_run_was_killed_is_removed(state, tmp_path):
+    halves = [place / ".fold-01.ckpt.7.1.tmp" for place in (tmp_path, state.checkpoints, tmp_path / ".state")]
+    for half in halves:
+        half.touch()
+    with held(tmp_path):
+        assert not any(half.exists() for half in halves)
+
+
+def test_a_member_is_found_by_its_key(tmp_path, model):
+    store = MemberStore(tmp_path)
+    store.keep_once("key", model.checkpoint)
+    assert store.has("key") and not store.has("other")
+    assert [found.digest for found in store.all_of(["key"])] == [model.checkpoint.digest] and store.all_of(["key", "other"]) == []
+    (tmp_path / ".state" / "members" / "key.ckpt").write_bytes(b"half")
+    assert not store.has("key")
+    store.forget()
+    assert list((tmp_path / ".state" / "members").iterdir()) == []
 
 
 def test_the_folder_is_free_after_a_kill(tmp_path):

@@ -11,11 +11,11 @@ from backtests import walk_forward
 from backtests.markets import market
 from backtests.simulation import Account, Costs
 from backtests.walk_forward import (
-    FoldFailure, FoldModel, FoldPlan, FoldTask, lay_folds, predictions, trade, train_fold, train_folds,
+    Failure, FoldModel, FoldPlan, FoldTask, MemberTask, lay_folds, predictions, trade, train_fold, train_tasks,
 )
 from backtests.thresholds import Search
 from model.bars import BarsError
-from model.training import TrainConfig, TrainingDiverged
+from model.training import TrainConfig, TrainingDiverged, member_configs
 
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig(max_epochs=1))
@@ -76,7 +76,7 @@ def test_too_few_bars_are_refused_with_the_number_needed(bars, n_bars, remedy):
 def test_the_number_needed_is_enough(bars):
     fewest = bars.iloc[:359]
     fold = lay_folds(fewest, PLAN, CONFIG)[0]
-    assert train_fold(fold, fold.past(fewest), CONFIG, SEARCH).checkpoint
+    assert train_fold(fold.past(fewest), fold, CONFIG, SEARCH).checkpoint
 
 
 @pytest.mark.parametrize("settings, message", [
@@ -111,7 +111,7 @@ def test_all_of_the_past_is_training_or_validation(models):
 def test_a_model_is_blind_to_every_bar_after_its_first_test_decision(bars, folds, models):
     poisoned = bars.copy()
     poisoned.iloc[folds[0].test + 1:, :4] *= 10
-    again = train_fold(folds[0], folds[0].past(poisoned), CONFIG, SEARCH)
+    again = train_fold(folds[0].past(poisoned), folds[0], CONFIG, SEARCH)
     assert again.checkpoint.digest == models[0].checkpoint.digest
 
 
@@ -124,14 +124,14 @@ def test_a_past_without_one_of_the_classes_gives_no_model(bars, folds):
     rising = bars.copy()
     rising["open"] = rising["low"] = np.linspace(100, 200, len(bars))
     rising["close"] = rising["high"] = rising["open"] + 0.1
-    model = train_fold(folds[0], folds[0].past(rising), CONFIG, SEARCH)
+    model = train_fold(folds[0].past(rising), folds[0], CONFIG, SEARCH)
     assert model.checkpoint is None
     assert "must hold at least 5 windows of each class" in model.reason
 
 
 def test_the_thresholds_are_chosen_on_validation_with_all_costs(bars, folds):
     assert SEARCH == Search(cost=2e-4, allow_short=False, fewest_trades=10)
-    model = train_fold(folds[0], folds[0].past(bars), CONFIG, replace(SEARCH, fewest_trades=1))
+    model = train_fold(folds[0].past(bars), folds[0], CONFIG, replace(SEARCH, fewest_trades=1))
     assert model.choice.chosen
     assert (model.checkpoint.enter, model.checkpoint.exit) == (model.choice.enter, model.choice.exit)
 
@@ -139,8 +139,22 @@ def test_the_thresholds_are_chosen_on_validation_with_all_costs(bars, folds):
 def test_epochs_are_reported_with_their_fold(bars, folds):
     seen, started = [], []
     task = FoldTask(bars, folds[1], CONFIG, SEARCH, "fold 2")
-    list(train_folds([task], on_epoch=lambda label, epoch: seen.append((label, epoch.epoch)), on_start=started.append))
+    list(train_tasks([task], on_epoch=lambda label, epoch: seen.append((label, epoch.epoch)), on_start=started.append))
     assert seen == [("fold 2", 1)] and started == [task]
+
+
+def test_members_trained_by_themselves_make_the_same_model(bars, folds):
+    config = replace(CONFIG, seeds=2)
+    alone = [dict(train_tasks([MemberTask(bars, folds[0], single, "")])).popitem()[1] for single in member_configs(config)]
+    together, apart = (train_fold(folds[0].past(bars), folds[0], config, SEARCH, members) for members in ((), alone))
+    assert apart.checkpoint.digest == together.checkpoint.digest and len(apart.checkpoint.members) == 2
+
+
+def test_a_member_whose_past_lacks_a_class_is_none(bars, folds):
+    rising = bars.copy()
+    rising["open"] = rising["low"] = np.linspace(100, 200, len(bars))
+    rising["close"] = rising["high"] = rising["open"] + 0.1
+    assert [outcome for _, outcome in train_tasks([MemberTask(rising, folds[0], CONFIG, "")])] == [None]
 
 
 def test_a_training_that_diverges_is_a_failure_of_its_fold(monkeypatch, bars, folds):
@@ -148,8 +162,8 @@ def test_a_training_that_diverges_is_a_failure_of_its_fold(monkeypatch, bars, fo
         raise TrainingDiverged("the loss is nan")
 
     monkeypatch.setattr(walk_forward, "fit", diverge)
-    [(_, outcome)] = train_folds([FoldTask(bars, folds[0], CONFIG, SEARCH, "fold 1")])
-    assert outcome == FoldFailure("the loss is nan")
+    [(_, outcome)] = train_tasks([FoldTask(bars, folds[0], CONFIG, SEARCH, "fold 1")])
+    assert outcome == Failure("the loss is nan")
 
 
 @pytest.fixture(scope="module")
