@@ -10,7 +10,7 @@ from backtests.benchmark_pybroker import CUTS, EPOCHS
 from backtests.benchmark_rounds import Round, Work, scratch
 from backtests.markets import market
 from backtests.simulation import Account, Costs
-from backtests.walk_forward import Fold, FoldModel, FoldPlan, FoldTask, lay_folds, trade, train_folds
+from backtests.walk_forward import Fold, FoldModel, FoldPlan, FoldTask, lay_folds, trade, train_tasks
 from model.features import FEATURE_NAMES, FeatureEngineer
 from model.network import BiLSTMClassifier, NetworkConfig
 from model.optimisation import optimise
@@ -93,7 +93,7 @@ def trained(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs
     """Return the models of the folds, in order."""
     search = FoldPlan().search(Account(), Costs())
     tasks = [FoldTask(bars, fold, config, search, str(fold.number)) for fold in folds]
-    models = [model for _, model in train_folds(tasks, jobs=jobs) if isinstance(model, FoldModel)]
+    models = [model for _, model in train_tasks(tasks, jobs=jobs) if isinstance(model, FoldModel)]
     return sorted(models, key=lambda model: model.fold.number)
 
 
