@@ -29,6 +29,7 @@ from backtests.universe_report import write_universe_report
 from backtests.universe_results import UNIVERSE_FILES, UniverseResults, gather_universe, write_universe
 from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
 from backtests.walks import Walk, begin, finish, trained
+from model.architectures import members_of
 from model.checkpoint import Checkpoint
 from model.command import BarsOptions, describe_bars, run
 from model.labels import tied_share
@@ -153,6 +154,8 @@ def _architectures(given: str) -> list[str]:
     names = [name.strip() for name in given.split(",")]
     if len(set(names)) < len(names):
         raise ValueError(f"`architecture` must name each but once, got {given}.")
+    for name in names:
+        members_of(name)  # refuses what nobody registered
     return names
 
 

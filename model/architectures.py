@@ -29,6 +29,8 @@ _known = dict(BUILT_IN)
 class UnknownArchitecture(ValueError):
     """No architecture of that name is registered."""
 
+    exit_code = 2
+
 
 def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> None:
     """Make a network known by a name: from then on it can be trained, saved, loaded and traded like the others.
