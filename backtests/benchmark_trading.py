@@ -70,7 +70,7 @@ def backtest_ours(bars: int) -> Round:
     path = model_file()
 
     def play(number: int) -> Work:
-        return Work(bars, simulate(bars_of(number, bars), path).probability.tolist())
+        return Work(bars - LOOKBACK + 1, simulate(bars_of(number, bars), path).probability.tolist())
 
     return play
 
@@ -111,7 +111,7 @@ def usual_backtest(bars: int, rows_of: Callable[[pd.DataFrame], Row]) -> Round:
         sample = bars_of(number, bars)
         with np.errstate(all="ignore"), torch_threads(1):
             strategy = run(feed_of(sample), UsualStrategy, row=rows_of(sample), decide=decide)
-        return Work(bars, strategy.said)
+        return Work(bars - LOOKBACK + 1, strategy.said)
 
     return play
 

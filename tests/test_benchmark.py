@@ -93,6 +93,12 @@ def test_an_unknown_contest_is_refused_with_the_nearest() -> None:
         app(["--only", "trainin"], exit_on_error=False, print_error=False, result_action="return_value")
 
 
+def test_no_backtest_finds_what_another_left() -> None:
+    for sizes in ([contest.full.ours for contest in CONTESTS if contest.name.startswith("backtest-")],
+                  [contest.quick.ours for contest in CONTESTS if contest.name.startswith("backtest-")]):
+        assert len(set(sizes)) == len(sizes) == 3
+
+
 def test_contests_have_names_of_their_own_and_goals() -> None:
     assert len({contest.name for contest in CONTESTS}) == len(CONTESTS)
     assert all(contest.goals and contest.quick <= contest.full for contest in CONTESTS)
