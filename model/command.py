@@ -1,4 +1,5 @@
 """What all commands share: the options that choose the bars, one clean message at the end, distinct exit codes."""
+import errno
 import math
 import os
 import re
@@ -6,7 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from types import FrameType
@@ -109,8 +110,11 @@ def describe_bars(bars: pd.DataFrame) -> str:
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
+
+
 class _Outlet:
-    """A stream that outlives its reader: once nobody reads the pipe behind it, what is written goes nowhere."""
+    """A stream that outlives its reader: once the pipe or terminal behind it is closed, what is written goes nowhere."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -131,21 +135,24 @@ class _Outlet:
     def _without_reader(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in NO_READER:
+                raise
             with open(os.devnull, "wb") as nowhere:  # under the stream, so that what its buffer still holds goes there too
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 @contextmanager
 def _readers_may_leave() -> Iterator[None]:
-    """Let the work go on where the pipe behind stdout or stderr is closed, as `| head` does: hours of it are worth more."""
+    """Let the work go on where what reads stdout or stderr has gone, as `| head` does: hours of it are worth more."""
     out, err = (cast(TextIO, _Outlet(stream)) if stream else None for stream in (sys.stdout, sys.stderr))
     with redirect_stdout(out), redirect_stderr(err):
         try:
             yield
         finally:
             for outlet in filter(None, (out, err)):  # what is left for the end of the process would fail there
-                outlet.flush()
+                with suppress(OSError):  # a full disk: said already, or else by the interpreter when it ends
+                    outlet.flush()
 
 
 @_readers_may_leave()

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -177,10 +178,10 @@ def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-@pytest.mark.parametrize("code", [0, 8])
+@pytest.mark.parametrize("opened, code", [(os.pipe, 0), (os.pipe, 8), (os.openpty, 0)])
 def test_work_goes_on_where_nobody_reads_what_it_says(
-        stream: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, writer = os.pipe()
+        stream: str, opened: Callable[[], tuple[int, int]], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = opened()
     monkeypatch.setattr(sys, stream, os.fdopen(writer, "w"))
     app = App(name="command")
 
@@ -198,6 +199,12 @@ def test_work_goes_on_where_nobody_reads_what_it_says(
         run(app, [])
     assert (left.value.code, (tmp_path / "result").exists()) == (code, True)
     getattr(sys, stream).close()
+
+
+def test_a_full_disk_under_stdout_is_said(said: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    with suppress(OSError), open("/dev/full", "w", buffering=1) as full:  # closing it fails once more
+        monkeypatch.setattr(sys, "stdout", full)
+        assert said(lambda settings: print("a line")) == (6, "error: [Errno 28] No space left on device\n")
 
 
 def test_a_closed_stdout_harms_no_command(said: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
