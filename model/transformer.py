@@ -39,14 +39,14 @@ class TransformerClassifier(DirectionNetwork):
     def __init__(self, config: TransformerConfig = TransformerConfig()) -> None:
         super().__init__(config)
         self.embedding = nn.Linear(config.features, config.width)
-        self.dropout = SequenceDropout(config.dropout)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
         self.head = nn.Linear(config.width, 1)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Return the logits of "up": (batch, 50, features) -> (batch,)."""
         embedded = self.embedding(windows)
-        states = self.dropout(embedded + sinusoids(*embedded.shape[1:]).to(embedded.device))  # (batch, 50, width)
+        # No dropout here: what a single bar says must arrive whole.
+        states = embedded + sinusoids(*embedded.shape[1:]).to(embedded.device)  # (batch, 50, width)
         for layer in self.layers[:-1]:
             states = layer(states, states)
         last = self.layers[-1](states[:, -1:], states)  # its other rows would be read by nobody
