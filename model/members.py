@@ -55,8 +55,7 @@ class Member:
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn and thrown away: the caller's random state stays
             network = made_network(self.architecture, self.network)
         network.load_state_dict(self.weights)
-        network.eval().requires_grad_(False).serve()
-        return network
+        return network.eval().requires_grad_(False)
 
 
 def cut_windows(rows: NDArray[np.float32], sequence_length: int) -> Tensor:

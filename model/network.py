@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from model.delay_lines import lay_delay_lines
-from model.packed import PackedLSTM
 
 FIRST_LAYER_SHARE = 0.5  # of the learning rate: its delay lines are to be moved, not to be run over
 
@@ -38,9 +37,6 @@ class DirectionNetwork(nn.Module, ABC):
 
     def start(self, columns: Sequence[str]) -> None:
         """Give the network the weights to start learning from; columns: the names of a window's columns."""
-
-    def serve(self) -> None:
-        """Get ready to be asked for windows one by one: the weights change no more."""
 
     def learning_shares(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
         """Yield groups of all parameters, each with its share of the learning rate."""
@@ -88,20 +84,15 @@ class BiLSTMClassifier(DirectionNetwork):
         self.lstm = nn.LSTM(config.features, config.hidden, config.layers, batch_first=True, dropout=between, bidirectional=True)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(2 * config.hidden, 1)
-        self._packed: PackedLSTM | None = None
 
     def forward(self, windows: Tensor) -> Tensor:
         """Return the logits of "up": (batch, 50, features) -> (batch,)."""
-        states = self._packed(windows) if self._packed and len(windows) == 1 else self.lstm(windows)[1][0]
-        # (2 * layers, batch, hidden): both directions have read the whole window in their final states. The last step of
-        # the output would hold a backward half that has read one bar only: as many parameters, most of the memory lost.
+        _, (states, _) = self.lstm(windows)  # (2 * layers, batch, hidden)
+        # Both directions have read the whole window in their final states. The last step of the output would hold a
+        # backward half that has read one bar only: the same number of parameters, most of the memory lost.
         final = torch.cat((states[-2], states[-1]), dim=1)  # (batch, 2 * hidden)
         logits: Tensor = self.head(self.dropout(final)).squeeze(1)
         return logits
-
-    def serve(self) -> None:
-        """Lay the weights out for single windows, where torch can."""
-        self._packed = PackedLSTM(self.lstm) if PackedLSTM.is_possible() else None
 
     def start(self, columns: Sequence[str]) -> None:
         """Lay the delay lines."""

@@ -13,7 +13,7 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 RANKS = {
     0: ("backtests.benchmark_rounds",
         "model", "model.baseline", "model.calibration", "model.container", "model.faults", "model.files", "model.delay_lines",
-        "model.drift", "model.packed",
+        "model.drift",
         "model.interruption", "model.intervals", "model.labels", "model.metrics", "model.process",
         "model.scaling", "model.series", "strategy_plugin", "strategy_plugin.clock",
         "strategy_plugin.decision", "strategy_plugin.quality", "strategy_plugin.sizing", "strategy_plugin.stops",
