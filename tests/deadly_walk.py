@@ -42,12 +42,19 @@ class Death:
 
 
 class DeadlyJournal(Journal):
-    """Kills the process that trains a fold, once. It is sent to the processes that train, where this module is known."""
+    """Kills the process that trains a fold, once. It is sent to the processes that train, where this module is known.
+
+    What it is told lies in a file beside it: a cluster's processes have an environment of their own.
+    """
+
+    def __init__(self, path: Path, patience: int) -> None:
+        super().__init__(path, patience)
+        path.with_name("told").write_text(json.dumps([os.environ["FOLD_TO_DIE"], os.environ["MARKER"]]))
 
     def __call__(self, fold: str, epoch: Any) -> None:
-        told, marker = os.environ["FOLD_TO_DIE"], Path(os.environ["MARKER"])
-        if fold == told and not marker.exists():
-            marker.touch()
+        told, marker = json.loads(self.path.with_name("told").read_text())
+        if fold == told and not Path(marker).exists():
+            Path(marker).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         super().__call__(fold, epoch)
 

@@ -180,7 +180,7 @@ def test_a_fold_whose_worker_always_dies_costs_no_other(monkeypatch, bars, folds
     one, other = course(bars, folds, tmp_path / "a", market="a"), course(bars, folds, tmp_path / "b", market="b")
     assert run(one, other) == [Lost("a fold 2", "the process that trained it died in every try (memory?)")]
     assert one.models() is None and numbers(other) == [1, 2, 3]
-    assert asked.count(["a fold 2"]) == 2  # in the end alone
+    assert asked.count(["a fold 2"]) >= 2  # in the end alone
     assert sorted(path.name for path in (tmp_path / "a" / ".state").glob("*.json")) == ["fold-01.json", "fold-03.json"]
 
 
