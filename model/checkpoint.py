@@ -16,8 +16,9 @@ from model.drift import Usual
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.files import write_atomically
 from model.intervals import spoken
+from model.loading import decode, read_file
 from model.members import Member, cut_windows, probability_of
-from model.record import FORMAT, NO_DIGEST, CheckpointError, Golden, Record, decode, encode, read_file, words_of
+from model.record import FORMAT, NO_DIGEST, CheckpointError, Golden, Record, encode, words_of
 from model.scaling import Scaler
 
 __all__ = ["Checkpoint", "CheckpointError", "Forecast", "Golden", "Member", "library_versions"]

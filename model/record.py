@@ -1,23 +1,17 @@
-"""The file format of checkpoints: one record as JSON and the weights, in a safetensors file, read without running code."""
+"""The record of a checkpoint file: its words and numbers as types, with one spelling as JSON in a safetensors header."""
 from __future__ import annotations
 
 import hashlib
-import math
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-import pandas as pd
-import torch
 from torch import Tensor
 
-from model.architectures import UnknownArchitecture, architecture, unmade_network
-from model.container import pack, tensors_in
+from model.architectures import UnknownArchitecture, architecture
+from model.container import pack
 from model.drift import Usual
-from model.features import FEATURE_NAMES
 from model.members import MOST_MEMBERS, Member
 from model.scaling import Scaler
 
@@ -28,7 +22,6 @@ NO_DIGEST = "0" * 64
 REMEDY = "Take an undamaged copy or train again."
 
 Read = TypeVar("Read")
-Tensors = dict[str, tuple[str, tuple[int, ...]]]  # name -> dtype, shape
 
 
 class CheckpointError(ValueError):
@@ -105,7 +98,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def words_of(member: Member) -> MemberRecord:
     """Return a member as the record has it; CheckpointError where it cannot stand there."""
-    return _named(_words, member, name="the checkpoint")
+    return named(_words, member, name="the checkpoint")
 
 
 def _words(member: Member) -> MemberRecord:
@@ -119,7 +112,7 @@ def encode(record: Record, members: Sequence[Member]) -> bytes:
 
     One metadata entry holds the whole record: the order of several would be left open by safetensors.
     """
-    record = _named(_respelt, record, name="the checkpoint")
+    record = named(_respelt, record, name="the checkpoint")
     weights = {prefix(number) + name: tensor for number, member in enumerate(members)
                for name, tensor in member.weights.items()}
     plain = _bytes(msgspec.structs.replace(record, digest=NO_DIGEST), weights)
@@ -140,39 +133,7 @@ def _bytes(record: Record, weights: dict[str, Tensor]) -> bytes:
     return pack(weights, checkpoint=msgspec.json.encode(record).decode())
 
 
-def read_file(path: str | Path) -> bytes:
-    """Return the file's bytes; CheckpointError where it cannot be one of ours.
-
-    Its header is judged before the rest is read: a large file of another kind does not fill the memory.
-    """
-    path = Path(path)
-    try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):  # a pipe would wait, a device would never end
-            raise CheckpointError(f"{path} cannot be read: it is not a file. Name a file that model.train wrote.")
-        with path.open("rb") as file:
-            start = file.read(8 + LARGEST_HEADER)
-            _named(_require_worth, start, about.st_size, name=str(path))
-            return start + file.read(LARGEST_FILE)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Name a file that model.train wrote.") from error
-
-
-def _require_worth(start: bytes, size: int) -> None:
-    """Refuse, from the start of a file alone, one whose rest cannot be the weights of its network."""
-    record, entries = _record_in(start, size)
-    _require_tensors(entries, record)
-    end = 8 + int.from_bytes(start[:8], "little") + sum(4 * math.prod(entry.shape) for entry in entries.values())
-    if size != end:
-        raise CheckpointError(f"it must be {end} bytes long, got {size}; it is not whole, or more was written after it. {REMEDY}")
-
-
-def decode(data: bytes, name: str) -> tuple[Record, tuple[Member, ...]]:
-    """Return what a file's bytes hold, after every check; CheckpointError with `name` and the reason otherwise."""
-    return _named(_checked, data, name=name)
-
-
-def _named(read: Callable[..., Read], *arguments: Any, name: str) -> Read:
+def named(read: Callable[..., Read], *arguments: Any, name: str) -> Read:
     """Return what `read` returns; whatever a damaged file provokes in it, the caller sees one type with the file's name."""
     try:
         return read(*arguments)
@@ -180,22 +141,6 @@ def _named(read: Callable[..., Read], *arguments: Any, name: str) -> Read:
         raise CheckpointError(f"{name} cannot be used: {error}") from error
     except Exception as error:
         raise CheckpointError(f"{name} cannot be used: it is damaged ({str(error).rstrip('.')}). {REMEDY}") from error
-
-
-def _checked(data: bytes) -> tuple[Record, tuple[Member, ...]]:
-    record, entries = _record_in(data, len(data))
-    _require_digest(data, record.digest)
-    _require_features(record)
-    _require_sense(record)
-    _require_tensors(entries, record)
-    weights = tensors_in(data)
-    _require_finite(weights)
-    return record, tuple(_member(words, prefix(number), weights) for number, words in enumerate(record.members))
-
-
-def _member(words: MemberRecord, start: str, weights: dict[str, Tensor]) -> Member:
-    own = {name: getattr(words, name) for name in MemberRecord.__struct_fields__} | {"network": network_of(words)}
-    return Member(weights={name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}, **own)
 
 
 def network_of(words: MemberRecord) -> Any:
@@ -210,7 +155,7 @@ def network_of(words: MemberRecord) -> Any:
     return config
 
 
-def _record_in(data: bytes, size: int) -> tuple[Record, dict[str, Entry]]:
+def record_in(data: bytes, size: int) -> tuple[Record, dict[str, Entry]]:
     """Return the record and the tensors' entries from the start of a file of `size` bytes: its header at least."""
     length = int.from_bytes(data[:8], "little")
     if not 0 < length <= min(LARGEST_HEADER, size - 8) or size > LARGEST_FILE:
@@ -231,72 +176,3 @@ def _record_of(text: str) -> Record:
     if msgspec.json.encode(record).decode() != text:
         raise CheckpointError(f"its record has missing, repeated or differently written entries. {REMEDY}")
     return record
-
-
-def _require_digest(data: bytes, stated: str) -> None:
-    """Compare the digest over the whole file, taken with zeros in its own place, with the one the file states."""
-    place = data.find(stated.encode())
-    content = memoryview(data)  # slices without copying the weights
-    found = hashlib.sha256(content[:place])
-    found.update(NO_DIGEST.encode())
-    found.update(content[place + len(NO_DIGEST):])
-    if found.hexdigest() != stated:
-        raise CheckpointError(f"its content does not have the digest it states; it is damaged or was changed. {REMEDY}")
-
-
-def _require_sense(record: Record) -> None:
-    """Check what the types of the entries leave open."""
-    until = pd.Timestamp(record.trained_until)
-    if str(until) != record.trained_until or pd.isna(until) or until.tz is not None:
-        raise CheckpointError(f"trained_until must be a stamp without zone, got {record.trained_until!r}. {REMEDY}")
-    if (record.enter is None) != (record.exit is None):
-        raise CheckpointError(f"enter and exit must both be chosen or neither, got {record.enter} and {record.exit}. {REMEDY}")
-    if record.enter is not None and record.exit is not None and record.exit > record.enter:
-        raise CheckpointError(f"exit must not be above enter, got {record.exit} and {record.enter}. {REMEDY}")
-
-
-def _require_features(record: Record) -> None:
-    names = record.feature_names
-    if names != FEATURE_NAMES:
-        foreign, missing = sorted(set(names) - set(FEATURE_NAMES)), sorted(set(FEATURE_NAMES) - set(names))
-        moved = [f"{theirs} for {ours}" for theirs, ours in zip(names, FEATURE_NAMES) if theirs != ours]
-        raise CheckpointError(f"its features are not the ones computed here (unknown: {foreign[:3]}, missing: {missing[:3]}, "
-                              f"{len(moved)} out of place: {moved[:1]}). Use the version that wrote it, or train again.")
-    for words in record.members:
-        _require_shape(record, network_of(words))
-
-
-def _require_shape(record: Record, network: Any) -> None:
-    """Check that a network reads windows of the record's shape, as far as its config states one."""
-    features, length = getattr(network, "features", len(FEATURE_NAMES)), getattr(network, "sequence_length", record.sequence_length)
-    if not len(record.scaler.mean) == features == len(FEATURE_NAMES):
-        raise CheckpointError(f"scaler and network must have {len(FEATURE_NAMES)} features, "
-                              f"got {len(record.scaler.mean)} and {features}. {REMEDY}")
-    if record.usual is not None and len(record.usual.low) != len(FEATURE_NAMES):
-        raise CheckpointError(f"usual ranges must be those of {len(FEATURE_NAMES)} features, got {len(record.usual.low)}. {REMEDY}")
-    if length != record.sequence_length:
-        raise CheckpointError(f"sequence_length must be that of the network, got {record.sequence_length} and {length}. {REMEDY}")
-
-
-def _require_tensors(entries: dict[str, Entry], record: Record) -> None:
-    """Compare names, dtypes and shapes with those of the networks that the record describes, before any tensor is made."""
-    found: Tensors = {name: (entry.dtype, entry.shape) for name, entry in entries.items()}
-    for number, words in enumerate(record.members):  # one by one: no more networks are made than have their tensors
-        network = unmade_network(words.architecture, network_of(words))
-        expected = {prefix(number) + name: ("F32", tuple(tensor.shape)) for name, tensor in network.state_dict().items()}
-        _require_equal({name: found.pop(name) for name in [*found] if name.startswith(prefix(number))}, expected)
-    _require_equal(found, {})
-
-
-def _require_equal(found: Tensors, expected: Tensors) -> None:
-    differing = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    if differing:
-        name = differing[0]
-        raise CheckpointError(f"{len(differing)} tensors are not those of its networks; "
-                              f"{name} must be {expected.get(name)}, got {found.get(name)}. {REMEDY}")
-
-
-def _require_finite(weights: dict[str, Tensor]) -> None:
-    faulty = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
-    if faulty:
-        raise CheckpointError(f"{len(faulty)} tensors hold values that are not finite, the first is {faulty[0]}. {REMEDY}")

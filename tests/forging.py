@@ -9,7 +9,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from model.record import NO_DIGEST, CheckpointError, decode
+from model.loading import decode
+from model.record import NO_DIGEST, CheckpointError
 
 REMEDIES = ("Take an undamaged copy or train again.", "Name a file that model.train wrote.", "or train again.", "or upgrade.")
 
