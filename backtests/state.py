@@ -6,12 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from backtests.thresholds import Choice
 from backtests.walk_forward import Fold, FoldModel
 from model.checkpoint import Checkpoint, CheckpointError
-from model.files import require_writable, write_atomically
+from model.files import locked, require_writable, write_atomically
 
 CHECKPOINTS, STATE, MEMBERS, LOCK = "checkpoints", ".state", "members", ".lock"
 START = "start.json"
@@ -27,24 +25,10 @@ class FolderInUse(RuntimeError):
 def held(folder: Path) -> Iterator[None]:
     """Hold the folder against other runs; FolderInUse at once where one holds it. The lock ends with its process."""
     require_writable(folder / "summary.json")
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise FolderInUse(f"{folder} must not be used by two runs at once, and another one is at work there. "
-                          "Wait for it, or give another folder with --out.") from error
-    try:
-        _clear(folder)
+    refusal = FolderInUse(f"{folder} must not be used by two runs at once, and another one is at work there. "
+                          "Wait for it, or give another folder with --out.")
+    with locked(folder / LOCK, refusal, folder, folder / CHECKPOINTS, folder / STATE, folder / STATE / MEMBERS):
         yield
-    finally:
-        lock.release()
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a run that was killed while it wrote left half written: nobody else writes here now."""
-    for place in (folder, folder / CHECKPOINTS, folder / STATE, folder / STATE / MEMBERS):
-        for path in place.glob(".*.tmp"):
-            path.unlink()
 
 
 class RunState:

@@ -1,9 +1,13 @@
 """Writing files so that a reader finds the old content or the new one, never a part."""
+import glob
 import os
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 class OutputError(OSError):
@@ -22,7 +26,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     the new file is in place but the system would not say that it is on the disk.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+    temporary = _temporary(path)
     try:
         _write_synced(temporary, data)
         os.replace(temporary, path)
@@ -45,7 +49,7 @@ def require_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder. Name a file in it.")
-    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
+    probe = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(probe, b"probe")  # not empty: a full disk still makes empty files
@@ -54,6 +58,39 @@ def require_writable(path: str | Path) -> None:
     finally:
         with suppress(OSError):
             os.unlink(probe)
+
+
+@contextmanager
+def locked(path: Path, refusal: Exception, *folders: Path) -> Iterator[None]:
+    """Hold the lock file `path` against other processes; `refusal` at once where one holds it. The lock ends with its process.
+
+    The folders, in which whoever holds the lock writes alone, are swept.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise refusal from error
+    try:
+        for folder in folders:
+            sweep(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Remove what a process that was killed while it wrote left half written in a folder, of one file or of any.
+
+    Only for who holds a lock against all others that write there.
+    """
+    for path in folder.glob(f".{glob.escape(name) or '*'}.[0-9]*.[0-9]*.tmp"):
+        path.unlink(missing_ok=True)  # another process tries the place, and has removed its own
+
+
+def _temporary(path: Path) -> Path:
+    """Return a name beside `path` that nobody else has, and `sweep` knows."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
 
 
 def _refusal(path: Path, error: OSError) -> OutputError:

@@ -1,8 +1,10 @@
 """Signals during work that can be kept: the first one asks to stop, a second one is obeyed at once."""
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -27,9 +29,12 @@ class Wish:
 
 @contextmanager
 def wish_to_stop() -> Iterator[Wish]:
-    """Note the first signal instead of obeying it; nothing is done inside the handler. A signal that was ignored stays so."""
+    """Note the first signal instead of obeying it; nothing is done inside the handler. A signal that was ignored stays so.
+
+    Signals come to the main thread alone: in any other one nothing is changed, and no wish is heard.
+    """
     wish = Wish()
-    before = {number: handler for number in SIGNALS if (handler := signal.getsignal(number)) is not signal.SIG_IGN}
+    before = _handlers() if threading.current_thread() is threading.main_thread() else {}
 
     def note(number: int, _: FrameType | None) -> None:
         wish.number = number
@@ -45,3 +50,9 @@ def wish_to_stop() -> Iterator[Wish]:
         yield wish
     finally:
         put_back()
+
+
+def _handlers() -> dict[signal.Signals, Any]:
+    """Return the handlers in place, without those of ignored signals and those that only C knows and nobody could put back."""
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    return {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}

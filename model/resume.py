@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 
 from model.bars import digest_bars
 from model.checkpoint import library_versions
 from model.container import pack, tensors_in, text_in
 from model.course import Course, State
-from model.files import OutputError, require_writable, write_atomically
+from model.files import OutputError, locked, require_writable, sweep, write_atomically
 from model.interruption import Interrupted, Wish, wish_to_stop
 from model.settings import TrainConfig
 
@@ -62,18 +61,13 @@ def resumption(result: Path, bars: pd.DataFrame, *, fresh: bool = False) -> Iter
     """
     folder = result.with_name(result.name + SUFFIX)
     require_writable(folder / "state")
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise OutputInUse(f"{result} must not be written by two trainings at once, and another one is at work on it. "
-                          "Wait for it, or give another file with --out.") from error
-    try:
-        for path in [*folder.glob(".*.tmp"), *(folder.glob(f"*{ENDING}") if fresh else ())]:
+    refusal = OutputInUse(f"{result} must not be written by two trainings at once, and another one is at work on it. "
+                          "Wait for it, or give another file with --out.")
+    with locked(folder / LOCK, refusal, folder):
+        sweep(result.parent, result.name)
+        for path in folder.glob(f"*{ENDING}") if fresh else ():
             path.unlink()
         yield Resumption(folder, bars)
-    finally:
-        lock.release()
 
 
 class StateFile:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from model.files import OutputError, require_writable, write_atomically
+from model.files import OutputError, locked, require_writable, sweep, write_atomically
 
 OLD, NEW = b"old" * 1000, b"new" * 2000
 REMEDY = r"Choose another place or make room there\."
@@ -132,6 +132,45 @@ def test_a_killed_process_leaves_the_old_or_the_new_file(path: Path, operation: 
     assert path.read_bytes() == content
     write_atomically(path, NEW)  # what the killed one left behind is in nobody's way
     assert path.read_bytes() == NEW
+    sweep(path.parent, path.name)
+    assert os.listdir(path.parent) == ["result.ckpt"]
+
+
+def test_what_a_killed_trial_of_a_place_left_is_swept(path: Path) -> None:
+    probing = KILLED.replace("import write_atomically", "import require_writable").replace(
+        'write_atomically(sys.argv[1], b"new" * 2000)', "require_writable(sys.argv[1])")
+    assert subprocess.run([sys.executable, "-c", probing, str(path), "fsync", "1"]).returncode == -9
+    assert len(os.listdir(path.parent)) == 2
+    sweep(path.parent)
+    assert os.listdir(path.parent) == ["result.ckpt"]
+
+
+@pytest.mark.parametrize(("name", "swept"), [("", {".result.ckpt.7.12.tmp", ".[a].8.1.tmp"}), ("[a]", {".[a].8.1.tmp"})])
+def test_only_what_was_half_written_is_swept(path: Path, name: str, swept: set[str]) -> None:
+    names = {".result.ckpt.7.12.tmp", ".[a].8.1.tmp", ".mine.tmp", "result.7.12.tmp", ".result.ckpt.7.12"}
+    for stray in names:
+        path.with_name(stray).touch()
+    sweep(path.parent, name)
+    assert names - set(os.listdir(path.parent)) == swept
+
+
+class Taken(RuntimeError):
+    """Somebody else holds it."""
+
+
+def test_one_holds_a_lock_and_the_next_one_is_refused(path: Path) -> None:
+    lock, stray = path.with_name("lock"), path.with_name(".result.ckpt.7.12.tmp")
+    stray.touch()
+    with locked(lock, Taken()):
+        assert stray.exists()
+        with pytest.raises(Taken), locked(lock, Taken(), path.parent):
+            pass
+        assert stray.exists()  # it may be under way
+    with pytest.raises(ZeroDivisionError), locked(lock, Taken(), path.parent):
+        assert not stray.exists()
+        raise ZeroDivisionError
+    with locked(lock, Taken()):
+        pass
 
 
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:

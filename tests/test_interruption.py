@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,25 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
         assert wish.number == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_another_thread_works_and_leaves_signals_alone() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    def work() -> tuple[int, bool]:
+        with wish_to_stop() as wish:
+            return wish.number, [signal.getsignal(number) for number in SIGNALS] == before
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(work).result() == (0, True)
+
+
+def test_a_handler_that_only_c_knows_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with wish_to_stop() as wish:
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN and wish.number == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -229,11 +229,13 @@ def test_fresh_starts_over_without_a_word(
 
 
 def test_what_a_killed_save_left_is_swept(bars: pd.DataFrame, result: Path) -> None:
-    stray = result.with_name("small.ckpt.part") / ".small-3.state.1.2.tmp"
-    stray.parent.mkdir()
-    stray.touch()
+    result.with_name("small.ckpt.part").mkdir()
+    names = ("small.ckpt.part/.small-3.state.1.2.tmp", ".small.ckpt.1.2.tmp", ".other.1.2.tmp")
+    strays = [result.parent / name for name in names]
+    for stray in strays:
+        stray.touch()
     with resumption(result, bars):
-        assert not stray.exists()
+        assert [stray.exists() for stray in strays] == [False, False, True]
 
 
 def test_two_trainings_of_one_result_are_refused(bars: pd.DataFrame, result: Path) -> None:
