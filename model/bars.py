@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
@@ -35,8 +35,20 @@ MINIMUM_BARS = 244
 FEWEST_BARS = {"batch_size": 225, "sequence_length": 195}  # what remains needed with 1 for each of the settings
 MINIMUM_REASON = ("100 to warm up, 50 for a window, then 70 % / 15 % / 15 % of the windows to train, validate and test, "
                   "the first at least one batch of 64")
-STAMPS = ("open", "close")
-TEXTS = ("instrument", "timezone", "stamp", "ticker", "date_format", "decimal", "on_missing")
+
+TEXT = ("text and not empty", lambda value: value is None or (isinstance(value, str) and value != ""))
+# What each argument of read_bars must be, and whether a value is that.
+ARGUMENTS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "instrument": TEXT, "timezone": TEXT, "ticker": TEXT, "date_format": TEXT,
+    "stamp": ("one of 'open', 'close'", lambda value: value in (None, "open", "close")),
+    "decimal": ("one of '.', ','", lambda value: value in (None, ".", ",")),
+    "on_missing": ("one of 'error', 'drop'", lambda value: value in ("error", "drop")),
+    "adjust": ("one of False, True", lambda value: value in (False, True)),
+    "columns": ("a dict such as {'Price': 'close'}", lambda value: value is None or (
+        isinstance(value, Mapping) and all(isinstance(word, str) for pair in value.items() for word in pair))),
+    "minimum_bars": ("a whole number from 0, or None",
+                     lambda value: value is None or (isinstance(value, int | np.integer) and bool(value >= 0))),
+}
 
 
 def read_bars(
@@ -84,8 +96,7 @@ def read_bars(
     table, findings = table_of(source, tuple(columns or ()))
     attrs = _attrs(table, stated)
     named = name_columns(table, columns, ticker, findings)
-    rows, zone = _judged_rows(named, findings, timezone=attrs["timezone"], date_format=date_format, decimal=decimal,
-                              adjust=adjust, on_missing=on_missing)
+    rows, zone = _judged_rows(named, stated | attrs, findings)
     if minimum_bars is not None and len(rows) + findings.n_lost < minimum_bars:
         helping = [name for name, fewest in FEWEST_BARS.items() if fewest <= len(rows)]
         findings.fault(*_too_few(len(rows), minimum_bars, MINIMUM_REASON, helping))
@@ -102,20 +113,10 @@ def read_bars(
 
 def _check_arguments(stated: Mapping[str, Any]) -> None:
     """Refuse arguments that cannot be meant."""
-    allowed = {"stamp": (None, *STAMPS), "decimal": (None, ".", ","), "on_missing": ("error", "drop"), "adjust": (False, True)}
-    for name, choices in allowed.items():
-        if name in stated and stated[name] not in choices:
-            words = ", ".join(repr(choice) for choice in choices if choice is not None)
-            raise ReadingError(Setting(name), f" must be one of {words}, got {stated[name]!r}.")
-    for name in TEXTS:
-        if not isinstance(stated.get(name), str | None) or stated.get(name) == "":
-            raise ReadingError(Setting(name), f" must be text and not empty, got {stated[name]!r}.")
-    columns, minimum, timezone = (stated.get(name) for name in ("columns", "minimum_bars", "timezone"))
-    if not isinstance(columns, Mapping | None) or not all(isinstance(word, str) for pair in dict(columns or {}).items()
-                                                          for word in pair):
-        raise ReadingError(Setting("columns"), f" must be a dict such as {{'Price': 'close'}}, got {columns!r}.")
-    if minimum is not None and not (isinstance(minimum, int | np.integer) and minimum >= 0):
-        raise ReadingError(Setting("minimum_bars"), f" must be a whole number from 0, or None, got {minimum!r}.")
+    for name, (words, is_meant) in ARGUMENTS.items():
+        if name in stated and not is_meant(stated[name]):
+            raise ReadingError(Setting(name), f" must be {words}, got {stated[name]!r}.")
+    timezone = stated.get("timezone")
     if timezone is not None and timezone not in available_timezones():
         raise ReadingError(Setting("timezone"), f" must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
                            f"{did_you_mean(timezone, available_timezones())}")
@@ -135,17 +136,16 @@ def _attrs(table: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
     return {"instrument": None, "timezone": None, "stamp": "open"} | own | given
 
 
-def _judged_rows(named: NamedCells, findings: Findings, *, timezone: str | None, date_format: str | None, decimal: str | None,
-                 adjust: bool, on_missing: str) -> tuple[pd.DataFrame, str | None]:
+def _judged_rows(named: NamedCells, stated: Mapping[str, Any], findings: Findings) -> tuple[pd.DataFrame, str | None]:
     """Return the rows in time order and their time zone; all that is wrong with them is a fault then."""
     named = without_empty_rows(named, findings)
     places = pd.Series(named.places)
-    wall, zone = _stamps(named, timezone, date_format, findings)
+    wall, zone = _stamps(named, stated, findings)
     columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
-    numbers, unread = read_numbers(columns, places, decimal, findings)
+    numbers, unread = read_numbers(columns, places, stated["decimal"], findings)
     rows = pd.DataFrame({"stamp": wall, "place": places} | dict.fromkeys(COLUMNS, np.nan) | numbers)
-    rows = drop_rows_without_prices(rows, on_missing, [name for name in PRICES if name in numbers], unread, findings)
-    rows = adjusted(fill_volume(rows, "volume" in numbers, findings), adjust, findings)
+    rows = drop_rows_without_prices(rows, stated["on_missing"], [name for name in PRICES if name in numbers], unread, findings)
+    rows = adjusted(fill_volume(rows, "volume" in numbers, findings), stated["adjust"], findings)
     find_broken_bars(rows, findings, [check for check in BAR_CHECKS if check is not NOT_THERE])  # missing prices are said
     rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
@@ -165,12 +165,12 @@ def _judge_order(rows: pd.DataFrame, findings: Findings) -> None:
         findings.fault("no header row, and the second column looks like the close, the fifth like the open. Add a header line.")
 
 
-def _stamps(named: NamedCells, timezone: str | None, date_format: str | None, findings: Findings) -> tuple[Times, str | None]:
+def _stamps(named: NamedCells, stated: Mapping[str, Any], findings: Findings) -> tuple[Times, str | None]:
     if "date" not in named.cells:
         return np.full(len(named.places), NOT_A_TIME), None
     places = pd.Series(named.places)
-    stamps = read_stamps(named.cells["date"], named.cells.get("time"), places, date_format, findings)
-    return settled(stamps, timezone, places, findings)
+    stamps = read_stamps(named.cells["date"], named.cells.get("time"), places, stated["date_format"], findings)
+    return settled(stamps, stated["timezone"], places, findings)
 
 
 def _bars_of(rows: pd.DataFrame) -> pd.DataFrame:

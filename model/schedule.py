@@ -9,7 +9,7 @@ from model.checkpoint import Checkpoint, CheckpointError
 SUFFIX = ".ckpt"
 SHARED = ("label", "horizon", "bar_interval", "sequence_length", "timezone", "stamp")  # what all of a folder must have in common
 
-Entry = tuple[Path, Checkpoint]
+CheckpointFile = tuple[Path, Checkpoint]
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
@@ -17,7 +17,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
 
 
-def load_schedule(path: str | Path) -> list[Entry]:
+def load_schedule(path: str | Path) -> list[CheckpointFile]:
     """Return the checkpoints of a file or a folder by `trained_until`, the earliest first.
 
     Raises CheckpointError for a file that cannot be used, an empty folder, or two that cannot follow each other.
@@ -26,23 +26,23 @@ def load_schedule(path: str | Path) -> list[Entry]:
     files = checkpoint_files(path) if path.is_dir() else [path]
     if not files:
         raise CheckpointError(f"{path} must hold at least one {SUFFIX} file, got none. Train one with model.train --deploy {path}")
-    entries = sorted(((file, Checkpoint.load(file)) for file in files), key=lambda entry: entry[1].trained_until)
-    for one, other in pairwise(entries):
+    found = sorted(((file, Checkpoint.load(file)) for file in files), key=lambda file: file[1].trained_until)
+    for one, other in pairwise(found):
         require_companions(one, other)
-    return entries
+    return found
 
 
-def in_force(entries: list[Entry], stamp: pd.Timestamp) -> Entry:
-    """Return the entry with the greatest `trained_until` not after the stamp; a single one is in force everywhere."""
-    due = [entry for entry in entries if entry[1].trained_until <= stamp]
-    if due or len(entries) == 1:
-        return due[-1] if due else entries[0]
-    first = entries[0]
+def in_force(files: list[CheckpointFile], stamp: pd.Timestamp) -> CheckpointFile:
+    """Return the one with the greatest `trained_until` not after the stamp; a single one is in force everywhere."""
+    due = [file for file in files if file[1].trained_until <= stamp]
+    if due or len(files) == 1:
+        return due[-1] if due else files[0]
+    first = files[0]
     raise CheckpointError(f"no checkpoint may decide at {stamp}: the earliest, {first[0]}, has seen prices until "
                           f"{first[1].trained_until}. Give newer bars or an older checkpoint.")
 
 
-def require_companions(one: Entry, other: Entry) -> None:
+def require_companions(one: CheckpointFile, other: CheckpointFile) -> None:
     """Refuse two checkpoints that cannot follow each other, with a CheckpointError that names both files."""
     for name in SHARED:
         ours, theirs = getattr(one[1], name), getattr(other[1], name)

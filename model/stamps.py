@@ -50,6 +50,21 @@ class Stamps:
         return self.wall - self.offset
 
 
+@dataclass(frozen=True)
+class _Column:
+    """A date column while it is read: what is NaT in `wall` is not understood yet; of what is `said` a fault says why it is not."""
+
+    wall: Times
+    offset: Spans
+    said: Mask
+    places: pd.Series
+    findings: Findings
+
+    def line(self, row: int) -> str:
+        """Return where a row stands in its source."""
+        return f"{self.findings.unit} {self.places.iloc[row]}"
+
+
 def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, date_format: str | None,
                 findings: Findings) -> Stamps:
     """Return what the cells of the date column, and of a time column beside it, say; add faults for what they do not."""
@@ -109,20 +124,19 @@ def _with_format(words: pd.Series, date_format: str) -> Stamps:
 
 def _understood(words: pd.Series, said: Mask, places: pd.Series, findings: Findings) -> Stamps:
     """Read epochs by their size, then every shape of date that occurs; what remains is NaT, `said` where a fault says why."""
-    wall = np.full(len(words), NOT_A_TIME)
-    offset = np.full(len(words), NONE)
-    _read_epochs(words, wall, offset)
-    _read_iso(words, wall)
+    column = _Column(np.full(len(words), NOT_A_TIME), np.full(len(words), NONE), said, places, findings)
+    _read_epochs(words, column.wall, column.offset)
+    _read_iso(words, column.wall)
     compact = words.str.fullmatch(r"[0-9]{12}(?:[0-9]{2})?")
     words = words.where(~compact, words.str.slice(0, 8) + " " + words.str.slice(8))
     for shape, formats in DATE_SHAPES:
-        rest = np.isnat(wall) & ~said
+        rest = np.isnat(column.wall) & ~said
         if not rest.any():
             break
-        _read_shape(words[rest], shape, formats, Stamps(wall, offset), said, places, findings)
-    if _are_turned(words, wall, places, findings):
+        _read_shape(words[rest], shape, formats, column)
+    if _are_turned(words, column):
         said[:] = True
-    return Stamps(wall, offset)
+    return Stamps(column.wall, column.offset)
 
 
 def _read_iso(words: pd.Series, wall: Times) -> None:
@@ -156,9 +170,8 @@ def _set_epochs(words: pd.Series, rows: NDArray[np.intp], unit: str, wall: Times
     offset[rows] = np.timedelta64(0, "ns")
 
 
-def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], stamps: Stamps, said: Mask, places: pd.Series,
-                findings: Findings) -> None:
-    """Read the words of one shape into the stamps, in the only order of day, month and year that fits them all."""
+def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: _Column) -> None:
+    """Read the words of one shape into the column, in the only order of day, month and year that fits them all."""
     parts = parts_of(words, SHAPE.replace("DATE", shape))
     if not len(parts):
         return
@@ -168,26 +181,26 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], stamps: 
     if len(fitting) > 1 and formats[0].endswith("y"):
         fitting = {form: read for form, read in fitting.items() if _is_ordered(read)} or fitting
     if len(fitting) > 1:
-        line = f"{findings.unit} {places.iloc[rows[0]]}"
-        findings.fault(*_ambiguous(words.loc[rows[0]], line, tuple(fitting), parts["date"].iloc[0]))
-    if len(fitting) > 1 or (not fitting and _has_two_orders(parts["date"], readings, places, findings)):
-        said[rows] = True
+        column.findings.fault(*_ambiguous(words.loc[rows[0]], column.line(rows[0]), tuple(fitting), parts["date"].iloc[0]))
+    if len(fitting) > 1 or (not fitting and _has_two_orders(parts["date"], readings, column)):
+        column.said[rows] = True
         return
     read = next(iter(fitting.values())) if fitting else readings[_likeliest(readings)]
-    stamps.wall[rows] = nanoseconds(read) + clock_spans(parts["clock"])
-    stamps.offset[rows] = _offsets(parts["offset"])
+    column.wall[rows] = nanoseconds(read) + clock_spans(parts["clock"])
+    column.offset[rows] = _offsets(parts["offset"])
 
 
-def _are_turned(words: pd.Series, wall: Times, places: pd.Series, findings: Findings) -> bool:
+def _are_turned(words: pd.Series, column: _Column) -> bool:
     """Find what Excel leaves of foreign dates: turned ones where the day could be a month, text where it could not."""
-    late = pd.DatetimeIndex(wall).day.to_numpy() > 12
+    late = pd.DatetimeIndex(column.wall).day.to_numpy() > 12
     slashed = words.str.fullmatch(r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}.*").to_numpy(dtype=bool)
-    known = ~np.isnat(wall)
+    known = ~np.isnat(column.wall)
     turned = known.sum() >= 30 and slashed.any() and not slashed[known].all() and (late[known] == slashed[known]).all()
     if turned:
-        first, other = (f"{words[rows].iloc[0]!r} ({findings.unit} {places[rows].iloc[0]})" for rows in (slashed, known & ~slashed))
-        findings.fault(f"all dates with a day above 12 look like {first}, all others like {other}: a spreadsheet took their day "
-                       "for the month. Export again, and open the file in no spreadsheet.")
+        examples = (int(rows.argmax()) for rows in (slashed, known & ~slashed))
+        first, other = (f"{words.iloc[row]!r} ({column.line(row)})" for row in examples)
+        column.findings.fault(f"all dates with a day above 12 look like {first}, all others like {other}: a spreadsheet took their "
+                              "day for the month. Export again, and open the file in no spreadsheet.")
     return bool(turned)
 
 
@@ -214,16 +227,16 @@ def _likeliest(readings: dict[str, pd.Series]) -> str:
     return min(readings, key=lambda form: int(readings[form].isna().sum()))
 
 
-def _has_two_orders(dates: pd.Series, readings: dict[str, pd.Series], places: pd.Series, findings: Findings) -> bool:
+def _has_two_orders(dates: pd.Series, readings: dict[str, pd.Series], column: _Column) -> bool:
     """Return whether some dates can only be read in one order of day and month and others only in another, with a fault added."""
     failing = {form: read.isna() for form, read in readings.items()}
     best = _likeliest(readings)
     for other in failing:
         against, in_favour = dates[failing[best] & ~failing[other]], dates[failing[other] & ~failing[best]]
         if len(against) and len(in_favour):
-            first, second = (f"{some.iloc[0]!r} ({findings.unit} {places.loc[some.index[0]]})" for some in (against, in_favour))
-            findings.fault(f"the date {first} has another order of day and month than {second}: "
-                           "two formats in one file, or a mistyped date. Use one date format.")
+            first, second = (f"{some.iloc[0]!r} ({column.line(some.index[0])})" for some in (against, in_favour))
+            column.findings.fault(f"the date {first} has another order of day and month than {second}: "
+                                  "two formats in one file, or a mistyped date. Use one date format.")
             return True
     return False
 

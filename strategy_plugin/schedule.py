@@ -26,7 +26,7 @@ Signature = tuple[str, int, int]  # path, time of the last change, size
 _loaded: WeakValueDictionary[Signature, Checkpoint] = WeakValueDictionary()
 
 
-class Entry(NamedTuple):
+class Scheduled(NamedTuple):
     """A checkpoint, where it came from, and the first stamp at which it may decide."""
 
     signature: Signature
@@ -49,45 +49,45 @@ class Schedule:
         self._signatures = self._look() if among is None else self._named(among)
         self._refused: set[Signature] = set()
         self._demands: list[Callable[[Checkpoint, str], object]] = []
-        self._entries = self._sorted([])
-        if not self._entries:
+        self._scheduled = self._sorted([])
+        if not self._scheduled:
             raise CheckpointError(f"{path} must hold at least one {SUFFIX} file, got none. "
                                   f"Train one with model.train --deploy {path}.")
 
     @property
     def sequence_length(self) -> int:
-        return self._entries[0].checkpoint.sequence_length
+        return self._scheduled[0].checkpoint.sequence_length
 
     @property
     def bars_needed(self) -> int:
         """How many bars make the first probability."""
-        return self._entries[0].checkpoint.bars_needed
+        return self._scheduled[0].checkpoint.bars_needed
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
         """All checkpoints, in the order in which they come into force."""
-        return [entry.checkpoint for entry in self._entries]
+        return [one.checkpoint for one in self._scheduled]
 
     @property
     def whole_days(self) -> bool:
         """True where stamps are dates: the time of day that a host gives to daily bars then means nothing."""
-        until = self._entries[-1].checkpoint.trained_until
-        return self._entries[-1].checkpoint.bar_interval >= pd.Timedelta(days=1) and until == until.normalize()
+        until = self._scheduled[-1].checkpoint.trained_until
+        return self._scheduled[-1].checkpoint.bar_interval >= pd.Timedelta(days=1) and until == until.normalize()
 
     def at(self, stamp: int) -> Checkpoint | None:
         """Return the checkpoint in force at a stamp in nanoseconds; None before the first of a folder."""
         index = bisect_right(self._starts, stamp) - 1
-        return self._entries[index].checkpoint if index >= 0 else None
+        return self._scheduled[index].checkpoint if index >= 0 else None
 
     def require(self, demand: Callable[[Checkpoint, str], object]) -> None:
         """Show each checkpoint, now and when it comes, with its file's name to a function that raises ValueError to refuse."""
         self._demands.append(demand)
-        for entry in self._entries:
-            demand(entry.checkpoint, Path(entry.path).name)
+        for one in self._scheduled:
+            demand(one.checkpoint, Path(one.path).name)
 
     def name(self, checkpoint: Checkpoint) -> str:
         """Return the file name of one of the checkpoints."""
-        return next(Path(entry.path).name for entry in self._entries if entry.checkpoint is checkpoint)
+        return next(Path(one.path).name for one in self._scheduled if one.checkpoint is checkpoint)
 
     def probabilities(self, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int = 0) -> NDArray[np.float64]:
         """Return the probability of "up" decided at each bar's close, (n, 5) and (n,) -> (n,); NaN where none is in force,
@@ -106,7 +106,7 @@ class Schedule:
                 reach = slice(low - before, high)
                 features = FeatureEngineer().rows(values[reach], stamps[reach].view("datetime64[ns]"))
                 found[:, low:high] = checkpoint.forecast(features)
-        for gap in (np.flatnonzero(torn(stamps, self._entries[0].checkpoint, max_gap)) + 1).tolist():
+        for gap in (np.flatnonzero(torn(stamps, self._scheduled[0].checkpoint, max_gap)) + 1).tolist():
             found[:, gap:gap + self.bars_needed - 1] = np.nan  # the first window without the gap begins after it
         return found
 
@@ -122,8 +122,8 @@ class Schedule:
         if not signatures:
             warnings.warn(f"{self.path} holds no {SUFFIX} file any more, the old ones stay in force", TradingWarning, stacklevel=2)
             return False
-        before, self._entries = self._entries, self._sorted(self._entries)
-        return [entry.signature for entry in before] != [entry.signature for entry in self._entries]
+        before, self._scheduled = self._scheduled, self._sorted(self._scheduled)
+        return [one.signature for one in before] != [one.signature for one in self._scheduled]
 
     def _look(self) -> list[Signature]:
         if not self.folder:
@@ -142,41 +142,41 @@ class Schedule:
             raise CheckpointError(" ".join((f"{self.path} must hold a checkpoint with the digest {wanted}, got none.", *faults)))
         return found
 
-    def _sorted(self, known: list[Entry]) -> list[Entry]:
-        """Return the entries of the files seen last, in order; with entries `known`, a faulty file is refused, not fatal."""
+    def _sorted(self, known: list[Scheduled]) -> list[Scheduled]:
+        """Return what the files seen last hold, in order; with some `known`, a faulty file is refused, not fatal."""
         current = {found[0]: found for found in self._signatures}
-        kept = [entry for entry in known if entry.path in current]
+        kept = [one for one in known if one.path in current]
         for found in self._signatures:
-            if found in self._refused or any(entry.signature == found for entry in kept):
+            if found in self._refused or any(one.signature == found for one in kept):
                 continue
             try:
-                others = [entry for entry in kept if entry.path != found[0]]
+                others = [one for one in kept if one.path != found[0]]
                 kept = [*others, self._admitted(found, others)]
             except ValueError as error:  # a CheckpointError, or what somebody demands
                 if not known:
                     raise
                 self._refused.add(found)
                 warnings.warn(f"a new checkpoint is refused, the old ones stay in force: {error}", TradingWarning, stacklevel=2)
-        kept.sort(key=lambda entry: entry.since)
-        self._starts = [entry.since for entry in kept]
+        kept.sort(key=lambda one: one.since)
+        self._starts = [one.since for one in kept]
         return kept
 
-    def _admitted(self, found: Signature, others: list[Entry]) -> Entry:
+    def _admitted(self, found: Signature, others: list[Scheduled]) -> Scheduled:
         checkpoint = load(found)
         since = checkpoint.trained_until.as_unit("ns").value if self.folder else EARLIEST
-        entry = Entry(found, checkpoint, since)
+        scheduled = Scheduled(found, checkpoint, since)
         for demand in self._demands:
-            demand(checkpoint, Path(entry.path).name)
+            demand(checkpoint, Path(scheduled.path).name)
         for other in others:
-            require_companions((Path(other.path), other.checkpoint), (Path(entry.path), checkpoint))
-        return entry
+            require_companions((Path(other.path), other.checkpoint), (Path(scheduled.path), checkpoint))
+        return scheduled
 
     def _segments(self, stamps: NDArray[np.int64]) -> Iterator[tuple[Checkpoint, int, int]]:
         """Yield the checkpoints with the bars, start to stop, at which each is in force."""
         borders = [*np.searchsorted(stamps, self._starts, side="left").tolist(), len(stamps)]
-        for entry, start, stop in zip(self._entries, borders, borders[1:]):
+        for one, start, stop in zip(self._scheduled, borders, borders[1:]):
             if stop > start:
-                yield entry.checkpoint, start, stop
+                yield one.checkpoint, start, stop
 
 
 def signature(path: Path) -> Signature:
