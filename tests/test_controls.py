@@ -7,19 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from backtests import control_table, controls
 from backtests.baselines import Array, Examples, cut, logistic
 from backtests.control_table import Control, Row, area, gross_sharpe, next_returns, share
 from backtests.controls import app
-from backtests.leaks import history_leaks, scaler_leaks, shuffled_label_leaks
+from backtests.leaks import history_leaks, scaler_leaks
 from backtests.markets import Market, market
 from backtests.simulation import Account, Costs, Simulation, simulate
 from model.command import run
 from model.features import FeatureEngineer
-from model.labels import make_labels
 from model.metrics import bar_returns
 from model.network import BiLSTMClassifier
 from model.scaling import Scaler
@@ -98,19 +96,6 @@ def test_what_is_learned_is_calibrated(found: tuple[str, int, int], above: float
 
 def log_loss(labels: Array, said: Array) -> float:
     return float(-np.mean(np.where(labels == 1, np.log(said), np.log1p(-said))))
-
-
-def test_nothing_is_learned_from_shuffled_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    bars, config = market("echo", 1_500).bars, TrainConfig(max_epochs=2)
-    examples = cut(bars, config.preprocessor, len(bars))
-
-    def auc(shuffled: Array) -> float:
-        labels = make_labels(bars)
-        labels.loc[examples.features.index[50:-1]] = shuffled
-        monkeypatch.setattr("model.training.make_labels", lambda *_: labels)
-        return float(roc_auc_score(shuffled[examples.parts[2]], fit(bars, config).predict(examples.raw_rows)))
-
-    assert not shuffled_label_leaks(auc, examples.labels, examples.parts[2], seeds=[1]).findings
 
 
 # An exact forecast earns what it must: this tests the strategy without any training

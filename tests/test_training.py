@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from makers import random_bars
+from small_network import SmallClassifier, SmallConfig
 
 from backtests.markets import market
 from model import optimisation, training
@@ -17,8 +18,7 @@ from model.network import BiLSTMClassifier, NetworkConfig
 from model.targets import soft_targets
 from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
 
-LEARNING = TrainConfig(max_epochs=3)
-SHORT = TrainConfig(max_epochs=2, batch_size=32, seed=7)
+SHORT = TrainConfig(architecture="small", max_epochs=2, batch_size=32, seed=7)
 LABELS = pytest.mark.parametrize(("label", "horizon"), [("open", 1), ("open", 5), ("close", 1), ("close", 3)])
 
 
@@ -49,7 +49,7 @@ def losses(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
 def first_bias(config: TrainConfig) -> float:
     """The head's bias before the first epoch, which counts from there."""
     torch.manual_seed(config.seed)
-    return BiLSTMClassifier().head.bias.item()
+    return SmallClassifier(SmallConfig()).head.bias.item()
 
 
 def test_same_seed_gives_the_same_bits(bars: pd.DataFrame, trained: Checkpoint) -> None:
@@ -66,10 +66,6 @@ def test_the_callers_randomness_and_threads_are_left_alone(bars: pd.DataFrame) -
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
     fit(bars, replace(SHORT, max_epochs=1))
     assert torch.equal(torch.random.get_rng_state(), before) and torch.get_num_threads() == threads
-
-
-def test_the_network_has_616_705_weights(trained: Checkpoint) -> None:
-    assert sum(tensor.numel() for tensor in trained.members[0].weights.values()) == 616_705
 
 
 def test_each_epoch_is_told_and_kept(trained: Checkpoint, epochs: list[Epoch]) -> None:
@@ -167,8 +163,10 @@ def test_too_few_bars_are_refused_with_the_number_needed(bars: pd.DataFrame) -> 
         fit(bars.iloc[:200], TrainConfig())
 
 
-def test_as_many_bars_as_needed_are_enough(bars: pd.DataFrame) -> None:
-    assert fit(bars.iloc[-244:], TrainConfig(max_epochs=1)).parts["train"]["windows"] == 64
+def test_as_many_bars_as_needed_are_enough_for_the_network_of_616_705_weights(bars: pd.DataFrame) -> None:
+    checkpoint = fit(bars.iloc[-244:], TrainConfig(max_epochs=1))
+    assert checkpoint.parts["train"]["windows"] == 64
+    assert sum(tensor.numel() for tensor in checkpoint.members[0].weights.values()) == 616_705
 
 
 def test_one_class_is_refused_with_the_counts() -> None:
@@ -229,18 +227,9 @@ def test_several_wrong_settings_are_told_together() -> None:
         TrainConfig(batch_size=0, patience=0)
 
 
-@pytest.fixture(scope="module")
-def echoing() -> pd.DataFrame:
-    """Bars whose moves come back 25 bars later: in reach of a memory, out of the newest feature row's."""
-    return market("echo", 2_000, 1).bars
-
-
-def test_it_learns_what_a_model_without_memory_does_not(echoing: pd.DataFrame) -> None:
-    scores = fit(echoing, LEARNING).metrics
-    assert (scores["test_auc"] or 0) > (scores["test_logistic_auc"] or 1) + 0.05
-
-
-def test_from_shuffled_labels_it_learns_nothing(echoing: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_shuffled_labels_it_learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many steps on the same market as tests/test_controls.py needs to find its echo."""
+    echoing = market("echo", 4_000, 1).bars
     order = np.random.default_rng(0).permutation(len(echoing) - 1)  # the last label is not known
 
     def shuffled(make: Any) -> Any:
@@ -251,7 +240,7 @@ def test_from_shuffled_labels_it_learns_nothing(echoing: pd.DataFrame, monkeypat
 
     for name in ("make_labels", "soft_targets"):
         monkeypatch.setattr(training, name, shuffled(getattr(training, name)))
-    assert (fit(echoing, LEARNING).metrics["test_auc"] or 1) == pytest.approx(0.5, abs=3 * 0.035)  # 277 windows
+    assert (fit(echoing, TrainConfig(max_epochs=1)).metrics["test_auc"] or 1) == pytest.approx(0.5, abs=3 * 0.024)  # 577 windows
 
 
 def test_bars_out_of_order_or_in_a_zone_are_refused_before_any_training(bars: pd.DataFrame) -> None:
