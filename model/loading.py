@@ -13,8 +13,10 @@ from model.architectures import unmade_network
 from model.container import tensors_in
 from model.features import FEATURE_NAMES
 from model.members import Member
-from model.record import (LARGEST_FILE, LARGEST_HEADER, NO_DIGEST, REMEDY, CheckpointError, Entry, MemberRecord, Record, named,
-                          network_of, prefix, record_in)
+from model.record import (
+    LARGEST_FILE, LARGEST_HEADER, NO_DIGEST, REMEDY, CheckpointError, MemberRecord, Record, TensorEntry, named, network_of, prefix,
+    record_in,
+)
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]  # name -> dtype, shape
 
@@ -112,7 +114,7 @@ def _require_shape(record: Record, network: Any) -> None:
         raise CheckpointError(f"sequence_length must be that of the network, got {record.sequence_length} and {length}. {REMEDY}")
 
 
-def _require_tensors(entries: dict[str, Entry], record: Record) -> None:
+def _require_tensors(entries: dict[str, TensorEntry], record: Record) -> None:
     """Compare names, dtypes and shapes with those of the networks that the record describes, before any tensor is made."""
     found: Tensors = {name: (entry.dtype, entry.shape) for name, entry in entries.items()}
     for number, words in enumerate(record.members):  # one by one: no more networks are made than have their tensors

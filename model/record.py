@@ -45,7 +45,7 @@ class Golden:
     probability: float
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TensorEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a safetensors header says about one tensor."""
 
     dtype: str
@@ -155,7 +155,7 @@ def network_of(words: MemberRecord) -> Any:
     return config
 
 
-def record_in(data: bytes, size: int) -> tuple[Record, dict[str, Entry]]:
+def record_in(data: bytes, size: int) -> tuple[Record, dict[str, TensorEntry]]:
     """Return the record and the tensors' entries from the start of a file of `size` bytes: its header at least."""
     length = int.from_bytes(data[:8], "little")
     if not 0 < length <= min(LARGEST_HEADER, size - 8) or size > LARGEST_FILE:
@@ -164,7 +164,7 @@ def record_in(data: bytes, size: int) -> tuple[Record, dict[str, Entry]]:
     text = msgspec.json.decode(header.pop("__metadata__", b"{}"), type=dict[str, str]).get("checkpoint")
     if text is None:
         raise CheckpointError("it is a safetensors file of another program. Name a file that model.train wrote.")
-    return _record_of(text), {name: msgspec.json.decode(entry, type=Entry) for name, entry in header.items()}
+    return _record_of(text), {name: msgspec.json.decode(entry, type=TensorEntry) for name, entry in header.items()}
 
 
 def _record_of(text: str) -> Record:
