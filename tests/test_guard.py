@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live import Event, Tick, live, ticks
 from makers import random_bars
 
 from strategy_plugin.clock import EARLIEST
-from strategy_plugin.guard import JUMP, LATE, REPEATED, REVISED, Bar, BarGuard, Gate, TradingWarning, bar_fault, clean_bars
+from strategy_plugin.guard import (
+    JUMP, LATE, NEVER_FINISHED, REPEATED, REVISED, UNFINISHED, Bar, BarGuard, Gate, TradingWarning, bar_fault, clean_bars,
+    guard_of,
+)
 
 GOOD = (10.0, 12.0, 9.0, 11.0, 100.0)
 NAN, INF = float("nan"), float("inf")
@@ -113,6 +117,25 @@ def test_all_bars_at_once_are_judged_as_one_by_one(shown: list[tuple[Bar, int]])
     assert at_once.counts == one_by_one.counts
 
 
+@pytest.mark.parametrize("again, counts", [(True, {UNFINISHED: 1}), (False, {UNFINISHED: 1, NEVER_FINISHED: 1})])
+def test_a_bar_that_came_before_its_end_may_come_again(
+        monkeypatch: pytest.MonkeyPatch, again: bool, counts: dict[str, int]) -> None:
+    now = [0.0]
+    monkeypatch.setattr("strategy_plugin.guard.time.time", lambda: now[0])
+    bars = random_bars(3, freq="h")
+
+    def at(tick: Tick, seconds: int) -> list[Event]:
+        return [lambda: now.__setitem__(0, tick.stamp.timestamp() + seconds), tick]
+
+    first, second, third = ticks(bars)
+    shown = live([*at(first, 3_600), *at(second, 3_599), *(at(second, 3_600) if again else ()), *at(third, 3_600)])
+    shown.addfilter(BarGuard, finished_after=3_600.0)
+    expected = bars["close"] if again else bars["close"].iloc[[0, 2]]
+    with warnings.catch_warnings(action="ignore", category=TradingWarning):
+        assert closes(shown) == expected.tolist()
+    assert guard_of(shown).counts == counts  # type: ignore[union-attr]
+
+
 class Closes(bt.Strategy):  # type: ignore[misc]
     """Remembers the closes it was shown."""
 
@@ -123,15 +146,20 @@ class Closes(bt.Strategy):  # type: ignore[misc]
         self.closes.append(self.data.close[0])
 
 
+def closes(feed: bt.feed.DataBase, **mode: int) -> list[float]:
+    cerebro = bt.Cerebro(**mode)
+    cerebro.adddata(feed)
+    cerebro.addstrategy(Closes)
+    seen: list[float] = cerebro.run()[0].closes
+    return seen
+
+
 @pytest.mark.parametrize("mode", [{}, {"preload": False}, {"runonce": False}, {"exactbars": 1}])
 def test_a_guarded_feed_shows_the_clean_bars_only(mode: dict[str, int]) -> None:
     bars = random_bars(50)
     bars.iloc[[0, 7, 8, 49], 1] = NAN
-    cerebro = bt.Cerebro(**mode)
     feed = bt.feeds.PandasData(dataname=bars)
     feed.addfilter(BarGuard)
-    cerebro.adddata(feed)
-    cerebro.addstrategy(Closes)
     with pytest.warns(TradingWarning, match="a price that is not finite"):
-        closes = cerebro.run()[0].closes
-    assert closes == bars["close"].drop(bars.index[[0, 7, 8, 49]]).tolist()
+        shown = closes(feed, **mode)
+    assert shown == bars["close"].drop(bars.index[[0, 7, 8, 49]]).tolist()
