@@ -57,14 +57,19 @@ class Contest:
     quick: Size
     goals: tuple[Goal, ...]
     tolerance: float | None = 1e-5
-    needs: str = ""  # a package that is an extra, or "bf16"
+    needs: tuple[str, ...] = ()  # packages that are extras, and "bf16"
 
     @property
     def lack(self) -> str:
         """Why it cannot be run here; the empty string where it can."""
-        if self.needs == "bf16":
-            return "" if has_bf16() else "this processor has no bf16"
-        return "" if not self.needs or find_spec(self.needs) else f"{self.needs} is not installed: pip install '.[benchmark]'"
+        return " and ".join(reason for need in self.needs if (reason := lack_of(need)))
+
+
+def lack_of(need: str) -> str:
+    """Return why something needed is not there; the empty string where it is."""
+    if need == "bf16":
+        return "" if has_bf16() else "this processor has no bf16"
+    return "" if find_spec(need) else f"{need} is not installed: pip install '.[benchmark]'"
 
 
 STEPS, STEPS_QUICK = Size(1_280, 1_280, 5), Size(128, 128, 1)
@@ -75,35 +80,44 @@ CONTESTS = (
     Contest(name="training", work="training, fp32", against=PLAIN, unit="window",
             meet=in_turn("apart", training.steps_ours, training.steps_plain), full=STEPS, quick=STEPS_QUICK,
             goals=(Goal(FASTER, 1.2),), tolerance=1e-4),
-    Contest(name="training-bf16", work="training, bf16", against=PLAIN, unit="window", needs="bf16",
+    Contest(name="training-bf16", work="training, bf16", against=PLAIN, unit="window", needs=("bf16",),
             meet=in_turn("apart", training.steps_ours_bf16, training.steps_plain), full=STEPS, quick=STEPS_QUICK,
             goals=(Goal(FASTER, 2.6),), tolerance=1e-2),
     Contest(name="seeds-bf16", work="training to its end, bf16",
-            against="the same in fp32; the losses as close as three seeds'", unit="training", needs="bf16",
+            against="the same in fp32; the losses as close as three seeds'", unit="training", needs=("bf16",),
             meet=in_turn("apart", training.ends_bf16, training.ends), full=Size(2_500, 2_500, 1), quick=Size(700, 700, 1),
             goals=(Goal(FASTER, 1.5),), tolerance=None),
     Contest(name="folds", work="folds of a walk-forward, fp32, two processes", against=f"{PLAIN}, one process, torch's threads",
             unit="fold", meet=in_turn("whole", training.folds_ours, training.folds_plain), full=FOLDS, quick=FOLDS_QUICK,
             goals=(Goal(FASTER, 1.8, "wall"),), tolerance=1e-3),
-    Contest(name="folds-bf16", work="folds of a walk-forward, bf16, two processes", needs="bf16",
+    Contest(name="folds-bf16", work="folds of a walk-forward, bf16, two processes", needs=("bf16",),
             against=f"{PLAIN}, one process, torch's threads", unit="fold",
             meet=in_turn("whole", training.folds_ours_bf16, training.folds_plain), full=FOLDS, quick=FOLDS_QUICK,
             goals=(Goal(FASTER, 3.5, "wall"),), tolerance=2e-2),
     Contest(name="pybroker", work="a walk-forward with its trades, fp32", against="PyBroker with a plain train_fn", unit="run",
-            needs="pybroker", meet=in_turn("whole", training.walk_ours, pybroker.walk_pybroker), full=FOLDS, quick=FOLDS_QUICK,
+            needs=("pybroker",), meet=in_turn("whole", training.walk_ours, pybroker.walk_pybroker), full=FOLDS, quick=FOLDS_QUICK,
             goals=(Goal(LONGER, 0.85),), tolerance=1e-3),
     Contest(name="pybroker-bf16", work="a walk-forward with its trades, bf16", against="PyBroker with a plain train_fn",
-            unit="run", needs="pybroker", meet=in_turn("whole", training.walk_ours_bf16, pybroker.walk_pybroker), full=FOLDS,
-            quick=FOLDS_QUICK, goals=(Goal(LONGER, 0.45),), tolerance=2e-2),
+            unit="run", needs=("pybroker", "bf16"), meet=in_turn("whole", training.walk_ours_bf16, pybroker.walk_pybroker),
+            full=FOLDS, quick=FOLDS_QUICK, goals=(Goal(LONGER, 0.45),), tolerance=2e-2),
     Contest(name="backtest-pandas", work="a backtest", against="features bar by bar in pandas", unit="bar",
             meet=in_turn("here", trading.backtest_ours, trading.backtest_pandas), full=Size(4_000, 350, 3),
             quick=Size(200, 155, 1), goals=(Goal(FASTER, 100),)),
-    Contest(name="backtest-talib", work="a backtest", against="features bar by bar with TA-Lib", unit="bar", needs="talib",
+    Contest(name="backtest-talib", work="a backtest", against="features bar by bar with TA-Lib", unit="bar", needs=("talib",),
             meet=in_turn("here", trading.backtest_ours, trading.backtest_talib), full=Size(4_001, 800, 3),
             quick=Size(201, 155, 1), goals=(Goal(FASTER, 9),)),
     Contest(name="backtest-forward", work="a backtest", against="features precomputed, a forward a bar", unit="bar",
             meet=in_turn("here", trading.backtest_ours, trading.backtest_precomputed), full=Size(4_002, 2_000, 3),
             quick=Size(202, 155, 1), goals=(Goal(FASTER, 3),)),
+    Contest(name="backtest-pandas-bf16", work="a backtest in bf16", against="features bar by bar in pandas", unit="bar",
+            needs=("bf16",), meet=in_turn("here", trading.backtest_ours_bf16, trading.backtest_pandas), full=Size(4_003, 351, 3),
+            quick=Size(203, 155, 1), goals=(Goal(FASTER, 200),), tolerance=1e-2),
+    Contest(name="backtest-talib-bf16", work="a backtest in bf16", against="features bar by bar with TA-Lib", unit="bar",
+            needs=("talib", "bf16"), meet=in_turn("here", trading.backtest_ours_bf16, trading.backtest_talib),
+            full=Size(4_004, 801, 3), quick=Size(204, 155, 1), goals=(Goal(FASTER, 18),), tolerance=1e-2),
+    Contest(name="backtest-forward-bf16", work="a backtest in bf16", against="features precomputed, a forward a bar", unit="bar",
+            needs=("bf16",), meet=in_turn("here", trading.backtest_ours_bf16, trading.backtest_precomputed),
+            full=Size(4_005, 2_001, 3), quick=Size(205, 155, 1), goals=(Goal(FASTER, 6),), tolerance=1e-2),
     Contest(name="next", work="a backtest in `next` mode (a resampled feed)", against="batch mode of the same strategy",
             unit="bar", meet=in_turn("here", trading.next_mode, trading.batch_mode), full=Size(1_000, 1_000, 3),
             quick=Size(200, 200, 1), goals=(Goal(LONGER, 4),)),

@@ -75,6 +75,18 @@ def backtest_ours(bars: int) -> Round:
     return play
 
 
+def backtest_ours_bf16(bars: int) -> Round:
+    """The same with the network's arithmetic in bf16."""
+    path = model_file()
+
+    def play(number: int) -> Work:
+        sample = bars_of(number, bars)
+        strategy = run(feed_of(sample), WalkForwardStrategy, checkpoint=path, precision="bf16", **TRADING)
+        return Work(bars - LOOKBACK + 1, [strategy.said.get(position, np.nan) for position in range(bars)])
+
+    return play
+
+
 def backtest_small(bars: int) -> Round:
     """The same with a small model."""
     path = small_model_file()

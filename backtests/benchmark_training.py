@@ -34,7 +34,7 @@ def steps_ours(windows: int, precision: Precision = "fp32") -> Round:
 
     def play(number: int) -> Work:
         network = fresh_network(number)
-        loaders = data.loader(data.parts[0], data.window_targets), data.loader(data.parts[1], data.labels)
+        loaders = data.loader(data.parts[0], data.targets), data.loader(data.parts[1], data.labels)
         with torch_threads(1):
             history = optimise(network, *loaders, data.config)
         return Work(data.parts[0].stop, [history[0].train_loss])

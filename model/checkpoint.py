@@ -18,6 +18,7 @@ from model.files import write_atomically
 from model.intervals import spoken
 from model.loading import decode, read_file
 from model.members import Member, cut_windows, probability_of
+from model.process import Precision
 from model.record import FORMAT, NO_DIGEST, CheckpointError, Golden, Record, encode, words_of
 from model.scaling import Scaler
 
@@ -95,26 +96,27 @@ class Checkpoint:
         """Return the probability of "up" for each window of raw feature rows: (n, 86) -> (n - sequence_length + 1,)."""
         return self.forecast(features).probability
 
-    def forecast(self, features: NDArray[np.float64]) -> Forecast:
+    def forecast(self, features: NDArray[np.float64], precision: Precision = "fp32") -> Forecast:
         """Return what the members say of each window of raw feature rows: (n, 86) -> (n - sequence_length + 1,) each.
 
-        The one way from features to probability: training's evaluation, backtest and live all take it.
+        The one way from features to probability: training's evaluation, backtest and live all take it. In bf16 it is faster
+        where the processor has it, and a window's bits depend on how many are asked for at once.
         """
-        logits = self._members_logits(features)
+        logits = self._members_logits(features, precision)
         strange = self.usual.strangeness(features, self.sequence_length) if self.usual else np.zeros(logits.shape[1])
         return Forecast(probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0), strange)
 
     def logits(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the logits that belong to the probabilities: (n, 86) -> (n - sequence_length + 1,)."""
-        logits: NDArray[np.float64] = self._members_logits(features).mean(axis=0)
+        logits: NDArray[np.float64] = self._members_logits(features, "fp32").mean(axis=0)
         return logits
 
-    def _members_logits(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _members_logits(self, features: NDArray[np.float64], precision: Precision) -> NDArray[np.float64]:
         """Return the calibrated logits of each member: (n, 86) -> (members, n - sequence_length + 1)."""
         if len(features) < self.sequence_length:
             raise ValueError(f"`features` must have at least {self.sequence_length} rows, got {len(features)}.")
         windows = cut_windows(self.scaler.transform(features), self.sequence_length)
-        return np.stack([member.logits(windows) for member in self.members])
+        return np.stack([member.logits(windows, precision) for member in self.members])
 
     def probabilities(self, bars: pd.DataFrame) -> pd.Series:
         """Return the probability of "up" decided at each bar's close, from the first bar that has its whole window.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.architectures import made_network
 from model.network import DirectionNetwork
-from model.process import torch_threads
+from model.process import Precision, arithmetic, torch_threads
 
 BATCH = 256
 MOST_MEMBERS = 16
@@ -43,9 +43,9 @@ class Member:
         best = min(self.history, key=lambda epoch: epoch["validation_loss"])
         return f"best epoch {best['epoch']:.0f} of {len(self.history)}, validation loss {best['validation_loss']:.4f}"
 
-    def logits(self, windows: Tensor) -> NDArray[np.float64]:
+    def logits(self, windows: Tensor, precision: Precision = "fp32") -> NDArray[np.float64]:
         """Return the calibrated logits of "up": (n, rows, features) -> (n,)."""
-        with torch_threads(1), torch.inference_mode():
+        with torch_threads(1), torch.inference_mode(), arithmetic(precision):
             parts = [self._network(batch) for batch in torch.split(windows, BATCH)]
         calibrated: NDArray[np.float64] = torch.cat(parts).double().numpy() / self.temperature
         return calibrated

@@ -27,14 +27,6 @@ class DirectionNetwork(nn.Module, ABC):
     def forward(self, windows: Tensor) -> Tensor:
         """Return the logits of "up", known at each window's last row: (batch, rows, features) -> (batch,)."""
 
-    def training_logits(self, windows: Tensor) -> Tensor:
-        """Return the logits to learn from, of the last `positions` rows of each window: (batch, positions).
-
-        Each is held against its own row's label, so it may depend on no later row of the window.
-        """
-        logits: Tensor = self(windows)
-        return logits[:, None]
-
     def start(self, columns: Sequence[str]) -> None:
         """Give the network the weights to start learning from; columns: the names of a window's columns."""
 

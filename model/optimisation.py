@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from model.calibration import fit_temperature, log_loss
 from model.course import Course, Epoch, State
 from model.network import DirectionNetwork
+from model.process import arithmetic
 from model.settings import TrainConfig
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
@@ -65,7 +66,7 @@ def optimise(network: DirectionNetwork, training: Loader, validation: Loader, co
              on_epoch: Callable[[Epoch], None] | None = None, keeper: Keeper = Forgetful()) -> list[Epoch]:
     """Train the network in place and return the history; it ends with the averaged weights of the best epoch on validation.
 
-    training: windows with a target in [0, 1] for each of their rows; validation: windows and labels 0 or 1. What the keeper
+    training: windows with a target in [0, 1] each; validation: windows and labels 0 or 1. What the keeper
     kept is gone on with, and its epochs are told of again. Raises TrainingDiverged, with the best epoch's weights in place.
     """
     report = on_epoch or (lambda epoch: None)
@@ -136,11 +137,11 @@ def _validation_loss(course: Course, loader: Loader, keeper: Keeper) -> float:
 
 
 def _loss(network: DirectionNetwork, windows: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
-    logits = _logits(network.training_logits, windows, config)  # (batch, positions), those of the last rows
-    return nn.functional.binary_cross_entropy_with_logits(logits, targets[:, -logits.shape[1]:].to(config.device))
+    logits = _logits(network, windows, config)
+    return nn.functional.binary_cross_entropy_with_logits(logits, targets.to(config.device))
 
 
-def _logits(compute: Callable[[Tensor], Tensor], windows: Tensor, config: TrainConfig) -> Tensor:
-    with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.precision == "bf16"):
-        logits = compute(windows.to(config.device))
+def _logits(network: DirectionNetwork, windows: Tensor, config: TrainConfig) -> Tensor:
+    with arithmetic(config.precision, config.device):
+        logits: Tensor = network(windows.to(config.device))
     return logits.float()

@@ -1,11 +1,14 @@
-"""The one home of what holds for a whole process: torch's threads and the C allocator."""
+"""The one home of how torch computes here: its threads, the C allocator, and the precision of its arithmetic."""
 import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Literal
 
 import torch
+
+Precision = Literal["fp32", "bf16"]
 
 # glibc's mallopt keys (malloc.h). torch allocates and frees megabytes at every step; by default glibc gives them back to
 # the kernel each time and fetches them again, which costs a fifth to a third of the training time.
@@ -35,6 +38,17 @@ def faster_way(precision: str) -> str:
         return ""
     return ("this processor multiplies bf16 in hardware: --precision bf16 trains faster; "
             "python backtests/benchmark.py --only training-bf16 says by how much")
+
+
+def arithmetic(precision: Precision, device: str = "cpu") -> torch.autocast:
+    """Return the context in which a network computes in a precision: with bf16, products of matrices, not sums of losses."""
+    return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16")
+
+
+def require_precision(precision: object) -> None:
+    """Refuse what is no precision with a ValueError."""
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"`precision` must be 'fp32' or 'bf16', got {precision!r}.")
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class TrainConfig:
     device
         Where torch computes; only "cpu" gives the same bits on every run.
     precision
-        Arithmetic of training: "fp32", or "bf16" where the CPU has it in hardware. Trading is always fp32.
+        Arithmetic of training: "fp32", or "bf16" where the CPU has it in hardware. Trading has a precision of its own.
     """
 
     architecture: str = "bilstm"

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -49,14 +48,11 @@ class OneClassError(BarsError):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Windows ready to train on: feature rows (n, 86) with their stamps, labels (m,) by window, parts, scaler.
-
-    row_targets: the target of each row, (m + sequence_length - 1,): what is learned of a window that ends there.
-    """
+    """Windows ready to train on: feature rows (n, 86) with their stamps, labels and targets (m,) by window, parts, scaler."""
 
     features: pd.DataFrame
     labels: NDArray[np.float64]
-    row_targets: NDArray[np.float64]
+    targets: NDArray[np.float64]
     parts: Split
     scaler: Scaler
     config: TrainConfig
@@ -65,16 +61,6 @@ class TrainingData:
         """Return the raw feature rows that the windows of a part reach."""
         values: NDArray[np.float64] = self.features.to_numpy()[part.start:part.stop + self.config.sequence_length - 1]
         return values
-
-    @property
-    def targets(self) -> NDArray[np.float64]:
-        """The target of each window, (m,): that of its last row."""
-        return self.row_targets[self.config.sequence_length - 1:]
-
-    @property
-    def window_targets(self) -> NDArray[np.float64]:
-        """The targets of each window's rows, (m, sequence_length): all are known when the last is."""
-        return sliding_window_view(self.row_targets, self.config.sequence_length)
 
     def windows(self, part: slice) -> torch.Tensor:
         """Return the scaled windows of a part."""
@@ -169,7 +155,7 @@ def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
     parts = preprocessor.split(len(outcomes))
     _require_both_classes(outcomes, parts)
     soft = soft_targets(bars, config.label, config.horizon, config.label_softness).loc[features.index]
-    targets = soft.to_numpy()[1:][:len(outcomes) + config.sequence_length - 1]  # row r is judged by the bar that opens after it
+    targets = soft.to_numpy()[config.sequence_length:][:len(outcomes)]  # a window is judged by the bar that opens after it
     return TrainingData(features, outcomes, targets, parts, preprocessor.fit_scaler(features, parts[0]), config)
 
 
@@ -192,7 +178,7 @@ def _learned(data: TrainingData, on_epoch: Callable[[Epoch], None] | None, keepe
         network = made_network(config.architecture, shape)
         network.start(FEATURE_NAMES)
         network.to(config.device)
-        training, validation = data.loader(data.parts[0], data.window_targets), data.loader(data.parts[1], data.labels)
+        training, validation = data.loader(data.parts[0], data.targets), data.loader(data.parts[1], data.labels)
         try:
             history = optimise(network, training, validation, config, on_epoch, keeper)
         except TrainingDiverged as error:
@@ -209,11 +195,11 @@ def _member(network: DirectionNetwork, history: Sequence[Epoch], config: TrainCo
 
 def _calibrated(member: Member, data: TrainingData) -> Member:
     """Return the member with its temperature and its own scores."""
-    validation = data.parts[1]
-    calibrated = replace(member, temperature=fit_temperature(member.logits(data.windows(validation)), data.labels[validation]))
-    own = {name: classification_scores(data.labels[part], probability_of(calibrated.logits(data.windows(part))))
+    logits = {name: member.logits(data.windows(part)) for name, part in _judged(data)}
+    temperature = fit_temperature(logits["validation"], data.labels[data.parts[1]])
+    own = {name: classification_scores(data.labels[part], probability_of(logits[name] / temperature))
            for name, part in _judged(data)}
-    return replace(calibrated, metrics=_flat(own))
+    return replace(member, temperature=temperature, metrics=_flat(own))
 
 
 def _judged(data: TrainingData) -> Iterator[tuple[str, slice]]:

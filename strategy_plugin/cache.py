@@ -26,17 +26,17 @@ MOST_KEPT = 16  # arrays in memory, and files on disk
 _memory: OrderedDict[str, Forecasts] = OrderedDict()
 
 
-def remembered(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int) -> Forecasts:
-    """Return `schedule.forecasts(values, stamps, max_gap)`, computed at most once for the same models and bars.
+def remembered(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> Forecasts:
+    """Return `schedule.forecasts(values, stamps)`, computed at most once for the same models and bars.
 
     The workers of a pool (`optstrategy`) share the result through a file in a folder of this user's own: the first
     computes, the others wait for it.
     """
-    key = _key(schedule, values, stamps, max_gap)
+    key = _key(schedule, values, stamps)
     found = _memory.pop(key, None)
     if found is None:
         pooled = multiprocessing.parent_process() is not None
-        found = _shared(key, schedule, values, stamps, max_gap) if pooled else schedule.forecasts(values, stamps, max_gap)
+        found = _shared(key, schedule, values, stamps) if pooled else schedule.forecasts(values, stamps)
     _memory[key] = found
     while len(_memory) > MOST_KEPT:
         _memory.popitem(last=False)
@@ -52,12 +52,12 @@ def folder() -> Path:
     return path
 
 
-def _shared(key: str, schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int) -> Forecasts:
+def _shared(key: str, schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> Forecasts:
     path = folder() / f"{key}.f8"
     with _locked(path.with_suffix(".lock")):
         if path.exists() and path.stat().st_size == ROWS * 8 * len(values):
             return np.frombuffer(path.read_bytes()).reshape(ROWS, -1)
-        found = schedule.forecasts(values, stamps, max_gap)
+        found = schedule.forecasts(values, stamps)
         write_atomically(path, found.tobytes())
         _prune(path.parent)
         return found
@@ -78,11 +78,11 @@ def _prune(path: Path) -> None:
         old.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def _key(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int) -> str:
+def _key(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> str:
     digest = hashlib.sha256(_code_digest().encode())
     for checkpoint in schedule.checkpoints:
         digest.update(checkpoint.digest.encode())
-    digest.update(f"{schedule.folder} {max_gap} {len(values)}".encode())
+    digest.update(f"{schedule.folder} {schedule.precision} {schedule.max_gap} {len(values)}".encode())
     digest.update(np.ascontiguousarray(values).tobytes())
     digest.update(np.ascontiguousarray(stamps).tobytes())
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.cache import remembered
 from strategy_plugin.clock import Clock, clock_of, nanoseconds, nanoseconds_of
 from strategy_plugin.guard import Gate, clean_bars, source_of
-from strategy_plugin.schedule import NO_FORECAST, Schedule, newest_forecast
+from strategy_plugin.schedule import NO_FORECAST, Schedule
 
 
 class DirectionProbability(bt.Indicator):  # type: ignore[misc]
@@ -27,17 +27,19 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     Params:
       - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
-      - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
+      - max_gap: bars missing between two others beyond which no window that contains them is predicted; None for no limit
       - timezone: the zone of the feed's stamps; None as in training, a zone that is another one is refused
       - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training, which Backtrader's own
         resampling is converted to; another one is refused, but on a replayed feed, where it is that of the bars replayed
+      - precision: "fp32", in which all clocks agree to 1e-6; "bf16" is faster on processors that have it, and probabilities
+        then differ by some 1e-3 from one clock to the next
 
     The lines are NaN until 150 bars have been seen, before the first checkpoint of a folder, and on bars at fault (prices
     that are missing or contradict each other, stamps that do not increase), which no window ever contains.
     """
 
     lines: Any = ("probability", "disagreement", "strangeness")
-    params = (("checkpoint", ""), ("max_gap", 0), ("timezone", None), ("stamp", None))
+    params = (("checkpoint", ""), ("max_gap", None), ("timezone", None), ("stamp", None), ("precision", "fp32"))
     plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
     plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0),
                      disagreement=dict(color="tab:gray", linewidth=1.0, ls="--"), strangeness=dict(_plotskip=True))
@@ -46,7 +48,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         _require_prices(self.data)
         if not self.p.checkpoint:
             raise ValueError("`checkpoint` must name a file or a folder, got ''. Name one that model.train wrote.")
-        self.schedule = Schedule(self.p.checkpoint)
+        self.schedule = Schedule(self.p.checkpoint, max_gap=self.p.max_gap, precision=self.p.precision)
         _require_dates(self.data, self.schedule)
         self._live = source_of(self.data).islive()
         self._host_clock = _clock(self.data, self.schedule, self.p.timezone, self.p.stamp)
@@ -97,7 +99,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     def once(self, start: int, end: int) -> None:
         if self._batch is None:  # Backtrader calls twice: for the first bar of the minimum period and for the rest
             self._batch = _Batch(self.data, self._gate, self._host_clock)
-            found = self._batch.forecasts(self.schedule, self.p.max_gap)
+            found = self._batch.forecasts(self.schedule)
             for line, values in zip(self.lines, found):
                 line.array[:len(values)] = array("d", values.tobytes())
 
@@ -125,7 +127,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         if self._unchecked is not None and self._buffer.ready:
             require_interval(self.schedule, np.array(list(self._unchecked.values())), self.data)
             self._unchecked = None
-        return newest_forecast(self.schedule.at(self.stamp()), self._buffer, self.p.max_gap)
+        return self.schedule.newest(self.schedule.at(self.stamp()), self._buffer)
 
 
 class _Batch:
@@ -142,12 +144,12 @@ class _Batch:
         self._values, self._stamps = values[self._clean], clock.served_of(days[self._clean])
         self._ranks = np.cumsum(self._clean)  # how many clean bars there are up to each bar
 
-    def forecasts(self, schedule: Schedule, max_gap: int) -> NDArray[np.float64]:
+    def forecasts(self, schedule: Schedule) -> NDArray[np.float64]:
         """Return the rows of a Forecast at each bar: (3, bars)."""
         if len(self._shown) > 1:
             require_interval(schedule, self._shown, self._data)
         found = np.full((len(NO_FORECAST), len(self._clean)), np.nan)
-        found[:, self._clean] = remembered(schedule, self._values, self._stamps, max_gap)
+        found[:, self._clean] = remembered(schedule, self._values, self._stamps)
         return found
 
     def inputs(self, number: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

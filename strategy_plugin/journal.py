@@ -16,7 +16,7 @@ from model.bars import COLUMNS
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.lane import Lane
 
-VERSION = 2
+VERSION = 3
 Entry = dict[str, Any]
 
 
@@ -87,7 +87,7 @@ def origin(lane: Lane) -> Entry | None:
         return None
     schedule = lane.indicator.schedule
     return {"checkpoint": str(schedule.path), "models": [checkpoint.digest for checkpoint in schedule.checkpoints],
-            "max_gap": lane.indicator.p.max_gap, "clock": lane.indicator.clock}
+            "max_gap": schedule.max_gap, "precision": schedule.precision, "clock": lane.indicator.clock}
 
 
 def entry(lane: Lane) -> Entry:

@@ -15,7 +15,7 @@ from strategy_plugin.decision import thresholds
 from strategy_plugin.guard import Gate, TradingWarning
 from strategy_plugin.journal import VERSION, Entry, digest, plain
 from strategy_plugin.orders import FOUND, NOTICED, ON_CANCEL, Desk, Order, Rules
-from strategy_plugin.schedule import NO_FORECAST, Schedule, newest_forecast
+from strategy_plugin.schedule import NO_FORECAST, Schedule
 from strategy_plugin.signals import NOT_LIVE, ModelSignal, Reading, decide
 from strategy_plugin.sizing import room_of, units_of
 from strategy_plugin.stops import Stops, stops
@@ -81,19 +81,20 @@ class _Served(NamedTuple):
 def _served(origin: Entry, entries: list[Entry]) -> list[_Served]:
     """Return what the model of one data says, computed in the clock in which it was computed first."""
     later = {entry["model"] for entry in entries if entry["model"]} if origin["clock"] == "next" else set()
-    schedule = Schedule(origin["checkpoint"], among={*origin["models"], *later})
+    schedule = Schedule(origin["checkpoint"], max_gap=origin["max_gap"], precision=origin["precision"],
+                        among={*origin["models"], *later})
     gate = Gate("journal")
     bars: Bars = []
     for entry in entries:
         values = tuple(math.nan if value is None else value for value in entry["values"])
         bars.append((_stamp(entry), gate.admit(entry["number"], _stamp(entry), values)))  # type: ignore[arg-type]
-    return _at_once(schedule, origin, bars) if origin["clock"] == "once" else _one_by_one(schedule, origin, bars, entries)
+    return _at_once(schedule, bars) if origin["clock"] == "once" else _one_by_one(schedule, bars, entries)
 
 
-def _at_once(schedule: Schedule, origin: Entry, bars: Bars) -> list[_Served]:
+def _at_once(schedule: Schedule, bars: Bars) -> list[_Served]:
     shown = [(stamp, bar) for stamp, bar in bars if bar is not None]
     values, stamps = np.array([bar for _, bar in shown]), np.array([stamp for stamp, _ in shown])
-    predicted = iter(schedule.forecasts(values, stamps, origin["max_gap"]).T.tolist())
+    predicted = iter(schedule.forecasts(values, stamps).T.tolist())
     found, count = [], 0
     for stamp, bar in bars:
         count += bar is not None
@@ -103,7 +104,7 @@ def _at_once(schedule: Schedule, origin: Entry, bars: Bars) -> list[_Served]:
     return found
 
 
-def _one_by_one(schedule: Schedule, origin: Entry, bars: Bars, entries: list[Entry]) -> list[_Served]:
+def _one_by_one(schedule: Schedule, bars: Bars, entries: list[Entry]) -> list[_Served]:
     models = {checkpoint.digest: checkpoint for checkpoint in schedule.checkpoints}
     buffer = FeatureBuffer(schedule.sequence_length)
     found = []
@@ -111,7 +112,7 @@ def _one_by_one(schedule: Schedule, origin: Entry, bars: Bars, entries: list[Ent
         if bar is not None:
             buffer.update(entry["number"], stamp, *bar)
         checkpoint = models.get(entry["model"])
-        probability, disagreement, _ = newest_forecast(checkpoint, buffer, origin["max_gap"]) if bar else NO_FORECAST
+        probability, disagreement, _ = schedule.newest(checkpoint, buffer) if bar else NO_FORECAST
         found.append(_Served(checkpoint, probability, disagreement, digest(*buffer.inputs())))
     return found
 

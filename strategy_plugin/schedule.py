@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.checkpoint import Checkpoint, CheckpointError, Forecast
 from model.features import FeatureEngineer
+from model.process import Precision, require_precision
 from model.schedule import SUFFIX, checkpoint_files, require_companions
 from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.clock import EARLIEST
@@ -42,8 +43,13 @@ class Schedule:
     """The checkpoints of a file or a folder. A single file is in force at every bar; of a folder's, at each bar the one with
     the greatest `trained_until` not after the bar's stamp, so that none has seen what it decides on."""
 
-    def __init__(self, path: str, among: Collection[str] | None = None) -> None:
-        """among: digests; where they are given, all other files are passed over, damaged ones too."""
+    def __init__(self, path: str, *, max_gap: int | None = None, precision: Precision = "fp32",
+                 among: Collection[str] | None = None) -> None:
+        """max_gap: bars missing between two others beyond which no window that contains them is predicted; None for no limit.
+        precision: of the networks' arithmetic. among: digests; where they are given, all other files are passed over,
+        damaged ones too."""
+        require_precision(precision)
+        self.max_gap, self.precision = max_gap, precision
         self.path = Path(path)
         self.folder = self.path.is_dir()
         self._signatures = self._look() if among is None else self._named(among)
@@ -89,14 +95,14 @@ class Schedule:
         """Return the file name of one of the checkpoints."""
         return next(Path(one.path).name for one in self._scheduled if one.checkpoint is checkpoint)
 
-    def probabilities(self, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int = 0) -> NDArray[np.float64]:
+    def probabilities(self, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the probability of "up" decided at each bar's close, (n, 5) and (n,) -> (n,); NaN where none is in force,
-        the window is not whole, or more than `max_gap` bars (0: any number) are missing in it. Each equals what a
+        the window is not whole, or more than `max_gap` bars are missing in it. Each equals what a
         FeatureBuffer fed bar by bar makes of the checkpoint in force."""
-        probabilities: NDArray[np.float64] = self.forecasts(values, stamps, max_gap)[0]
+        probabilities: NDArray[np.float64] = self.forecasts(values, stamps)[0]
         return probabilities
 
-    def forecasts(self, values: NDArray[np.float64], stamps: NDArray[np.int64], max_gap: int = 0) -> NDArray[np.float64]:
+    def forecasts(self, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the rows of a Forecast by the checkpoint in force at each bar: (3, n)."""
         found = np.full((len(Forecast._fields), len(values)), np.nan)
         for checkpoint, start, stop in self._segments(stamps):
@@ -105,10 +111,16 @@ class Schedule:
                 high = min(stop, low + CHUNK)
                 reach = slice(low - before, high)
                 features = FeatureEngineer().rows(values[reach], stamps[reach].view("datetime64[ns]"))
-                found[:, low:high] = checkpoint.forecast(features)
-        for gap in (np.flatnonzero(torn(stamps, self._scheduled[0].checkpoint, max_gap)) + 1).tolist():
+                found[:, low:high] = checkpoint.forecast(features, self.precision)
+        for gap in (np.flatnonzero(self._torn(stamps)) + 1).tolist():
             found[:, gap:gap + self.bars_needed - 1] = np.nan  # the first window without the gap begins after it
         return found
+
+    def newest(self, checkpoint: Checkpoint | None, buffer: FeatureBuffer) -> tuple[float, ...]:
+        """Return the Forecast of the buffer's window; NaN without a checkpoint, a whole window, or one without a long gap."""
+        if checkpoint is None or not buffer.ready or self._torn(buffer.inputs()[1]).any():
+            return NO_FORECAST
+        return tuple(float(values[-1]) for values in checkpoint.forecast(buffer.window, self.precision))
 
     def refresh(self) -> bool:
         """Look at the folder again; True if another set of checkpoints is now in force.
@@ -124,6 +136,12 @@ class Schedule:
             return False
         before, self._scheduled = self._scheduled, self._sorted(self._scheduled)
         return [one.signature for one in before] != [one.signature for one in self._scheduled]
+
+    def _torn(self, stamps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return after which bars more than `max_gap` others are missing, (n - 1,)."""
+        if self.max_gap is None:
+            return np.zeros(max(0, len(stamps) - 1), np.bool_)
+        return np.diff(stamps) > (self.max_gap + 1) * self.checkpoints[0].bar_interval.as_unit("ns").value
 
     def _look(self) -> list[Signature]:
         if not self.folder:
@@ -196,20 +214,6 @@ def load(found: Signature) -> Checkpoint:
         require_golden(checkpoint, found[0])
         _loaded[found] = checkpoint
     return checkpoint
-
-
-def newest_forecast(checkpoint: Checkpoint | None, buffer: FeatureBuffer, max_gap: int) -> tuple[float, ...]:
-    """Return the Forecast of the buffer's window; NaN without a checkpoint, a whole window, or one without a long gap."""
-    if checkpoint is None or not buffer.ready or torn(buffer.inputs()[1], checkpoint, max_gap).any():
-        return NO_FORECAST
-    return tuple(float(values[-1]) for values in checkpoint.forecast(buffer.window))
-
-
-def torn(stamps: NDArray[np.int64], checkpoint: Checkpoint, max_gap: int) -> NDArray[np.bool_]:
-    """Return after which bars more than `max_gap` others are missing, (n - 1,); after none where max_gap is 0."""
-    if not max_gap:
-        return np.zeros(max(0, len(stamps) - 1), np.bool_)
-    return np.diff(stamps) > (max_gap + 1) * checkpoint.bar_interval.as_unit("ns").value
 
 
 def require_golden(checkpoint: Checkpoint, name: str) -> None:

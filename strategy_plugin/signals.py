@@ -128,7 +128,7 @@ def decide(reading: Reading, held: int, params: Any, live: bool = True) -> tuple
     if reading is NOTHING:
         return held, NO_MODEL
     wanted = target(reading.probability, held, **reading.thresholds._asdict(), allow_short=params.allow_short)
-    if 0 < params.max_model_age < reading.age and wanted not in (0, held):
+    if params.max_model_age is not None and reading.age > params.max_model_age and wanted not in (0, held):
         return 0, TOO_OLD
     if params.max_disagreement is not None and reading.disagreement > params.max_disagreement and wanted not in (0, held):
         return 0, DISAGREED

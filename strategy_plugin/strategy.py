@@ -34,10 +34,11 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - enter, exit: .5 <= exit <= enter < 1; None takes the checkpoint's own
       - allow_short: False trades long or flat
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade" does, and marks the result
-      - max_model_age: bars after `trained_until` beyond which no position is opened; 0 for no limit
+      - max_model_age: bars after `trained_until` beyond which no position is opened; None for no limit
       - max_disagreement: disagreement of the checkpoint's members above which no position is opened; None for no limit
-      - max_gap: bars missing between two others beyond which no window that contains them is predicted; 0 for no limit
+      - max_gap: bars missing between two others beyond which no window that contains them is predicted; None for no limit
       - timezone, stamp: what the feeds' stamps are in and mark; None as in training, anything else is refused
+      - precision: "fp32", or "bf16", which is faster on processors that have it: backtest and live then agree to some 1e-3 only
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
       - max_exposure: cap on the sum of all positions over equity, shorts included, applied before an order is sent; a close
         sent on the same bar counts as done
@@ -58,7 +59,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     params = (
         ("checkpoint", ""), ("enter", None), ("exit", None), ("allow_short", False), ("in_sample", "refuse"),
-        ("max_model_age", 0), ("max_disagreement", None), ("max_gap", 0), ("timezone", None), ("stamp", None),
+        ("max_model_age", None), ("max_disagreement", None), ("max_gap", None), ("timezone", None), ("stamp", None),
+        ("precision", "fp32"),
         ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
         ("stop_loss", ""), ("take_profit", ""), ("trailing", ""), ("adopt", False), ("journal", ""),
     )
@@ -81,7 +83,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         if not self.p.checkpoint:
             return LineSignal(data, self.p.enter, self.p.exit)
         path = self.p.checkpoint.replace("{name}", name)
-        serving = {"checkpoint": path, "max_gap": self.p.max_gap, "timezone": self.p.timezone, "stamp": self.p.stamp}
+        serving = {"checkpoint": path, "max_gap": self.p.max_gap, "timezone": self.p.timezone, "stamp": self.p.stamp,
+                   "precision": self.p.precision}
         indicator = DirectionProbability(data, **serving)  # type: ignore[call-arg]
         return ModelSignal(indicator, self.p.enter, self.p.exit)
 
@@ -205,11 +208,11 @@ def _require_params(params: Any) -> None:
     """Check what no other room checks, all faults at once."""
     rules = {
         f"`in_sample` must be 'refuse' or 'trade', got {params.in_sample!r}": params.in_sample in ("refuse", "trade"),
-        f"`max_model_age` must be at least 0, got {params.max_model_age!r}": params.max_model_age >= 0,
+        f"`max_model_age` must be at least 0 or None, got {params.max_model_age!r}": (params.max_model_age or 0) >= 0,
         f"`max_disagreement` must be at least 0 or None, got {params.max_disagreement!r}": (params.max_disagreement or 0) >= 0,
         "`max_disagreement` must be None where `checkpoint` is empty: a feed of probabilities has no members":
             params.checkpoint or params.max_disagreement is None,
-        f"`max_gap` must be at least 0, got {params.max_gap!r}": params.max_gap >= 0,
+        f"`max_gap` must be at least 0 or None, got {params.max_gap!r}": (params.max_gap or 0) >= 0,
         f"`max_exposure` must be above 0, got {params.max_exposure!r}": params.max_exposure > 0,
         f"`retries` must be at least 0, got {params.retries!r}": params.retries >= 0,
         f"`patience` must be at least 1, got {params.patience!r}": params.patience >= 1,

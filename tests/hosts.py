@@ -48,7 +48,7 @@ class Watched(BiLSTMStrategy):
 class Shown(bt.Strategy):  # type: ignore[misc]
     """Remembers an indicator's value at each bar number; the last one where a bar is shown several times."""
 
-    params = (("checkpoint", ""), ("data_number", 0), ("max_gap", 0), ("timezone", None), ("stamp", None))
+    params = (("checkpoint", ""), ("data_number", 0), ("max_gap", None), ("timezone", None), ("stamp", None))
 
     def __init__(self) -> None:
         data = self.datas[self.p.data_number]

@@ -170,7 +170,7 @@ def test_every_label_and_horizon_is_clean(bars: pd.DataFrame, label: Any, horizo
     assert all(check.compared and not check.differences for check in checks)
 
 
-@pytest.mark.parametrize("name, field", [("labels of windows", "labels"), ("targets of windows", "row_targets")])
+@pytest.mark.parametrize("name, field", [("labels of windows", "labels"), ("targets of windows", "targets")])
 def test_windows_paired_with_the_label_before_are_caught(bars: pd.DataFrame, data: TrainingData, name: str, field: str) -> None:
     shifted = replace(data, **{field: np.roll(getattr(data, field), 1)})
     check = Pipeline(bars, shifted, Cuts()).steps[name](iter)

@@ -185,9 +185,9 @@ def test_two_indicators_on_one_feed_do_not_disturb_each_other(bars: pd.DataFrame
 
 
 @pytest.mark.parametrize("runonce", [True, False])
-@pytest.mark.parametrize("missing, max_gap, silent", [(3, 0, 0), (3, 3, 0), (3, 2, 149), (20, 3, 149)])
+@pytest.mark.parametrize("missing, max_gap, silent", [(3, None, 0), (3, 3, 0), (3, 2, 149), (20, 3, 149), (1, 0, 149)])
 def test_a_window_across_a_long_gap_is_not_predicted(
-    bars: pd.DataFrame, checkpoint_path: str, runonce: bool, missing: int, max_gap: int, silent: int,
+    bars: pd.DataFrame, checkpoint_path: str, runonce: bool, missing: int, max_gap: int | None, silent: int,
 ) -> None:
     torn = bars.drop(bars.index[200:200 + missing])
     cerebro = host(feed(torn), runonce=runonce)

@@ -94,6 +94,12 @@ def test_a_journal_with_bars_at_fault_gaps_and_several_models_comes_out_again(tm
     assert replay(str(tmp_path / "journal")) == (404, [])
 
 
+@pytest.mark.parametrize("runonce", [True, False])
+def test_a_journal_made_in_bf16_comes_out_again(path: str, tmp_path: Path, runonce: bool) -> None:
+    traded(host(feed(BARS), runonce=runonce), checkpoint=path, journal=str(tmp_path / "journal"), precision="bf16", **RULES)
+    assert replay(str(tmp_path / "journal")) == (230, [])
+
+
 def test_stamps_that_the_host_made_of_dates_come_out_again(path: str, tmp_path: Path) -> None:
     late = BARS.set_axis(BARS.index + pd.Timedelta("23:59:59.999989"))
     traded(host(feed(late)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
@@ -240,5 +246,5 @@ def test_where_the_journal_cannot_be_written_trading_goes_on(path: str, clock: s
 @pytest.mark.parametrize("content", ["", "{}", '{"journal": 99}', "3", "\\0\\xff"])
 def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "journal").write_text(content)
-    with pytest.raises(ValueError, match="must begin with a line of a journal of version 2, got .* Name a journal"):
+    with pytest.raises(ValueError, match="must begin with a line of a journal of version 3, got .* Name a journal"):
         replay(str(tmp_path / "journal"))

@@ -103,6 +103,12 @@ def test_one_window_says_what_it_says_among_others(together: Checkpoint, feature
     np.testing.assert_allclose(alone, whole, atol=1e-6)
 
 
+def test_bf16_says_nearly_the_same(together: Checkpoint, features: np.ndarray) -> None:
+    exact, fast = together.forecast(features), together.forecast(features, "bf16")
+    assert not np.array_equal(exact.probability, fast.probability)
+    np.testing.assert_allclose(exact.probability, fast.probability, atol=5e-3)
+
+
 def test_members_come_back_from_a_file_as_they_were(together: Checkpoint, features: np.ndarray, tmp_path: Path) -> None:
     together.save(tmp_path / "three.ckpt")
     loaded = Checkpoint.load(tmp_path / "three.ckpt")

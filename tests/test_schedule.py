@@ -173,3 +173,17 @@ def test_a_golden_vector_that_comes_out_otherwise_is_refused(tmp_path: Path, par
 def test_a_checkpoint_without_golden_vector_serves(tmp_path: Path) -> None:
     random_checkpoint(BARS, golden=False).save(tmp_path / "a.ckpt")
     assert len(Schedule(str(tmp_path / "a.ckpt")).checkpoints) == 1
+
+
+def test_a_schedule_serves_in_the_precision_asked_for(checkpoint_path: str) -> None:
+    served = {precision: Schedule(checkpoint_path, precision=precision) for precision in ("fp32", "bf16")}
+    at_once = {precision: schedule.probabilities(VALUES, STAMPS)[-1] for precision, schedule in served.items()}
+    buffer = fed(BARS)
+    live = {precision: schedule.newest(schedule.checkpoints[0], buffer)[0] for precision, schedule in served.items()}
+    assert live["fp32"] == pytest.approx(at_once["fp32"], abs=1e-6) and live["bf16"] == pytest.approx(at_once["bf16"], abs=5e-3)
+    assert live["bf16"] != live["fp32"] and at_once["bf16"] != at_once["fp32"]
+
+
+def test_an_unknown_precision_is_refused(checkpoint_path: str) -> None:
+    with pytest.raises(ValueError, match="`precision` must be 'fp32' or 'bf16', got 'fp64'"):
+        Schedule(checkpoint_path, precision="fp64")  # type: ignore[arg-type]

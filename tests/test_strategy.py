@@ -82,7 +82,7 @@ def test_exposure_is_capped_before_the_order_is_sent_shorts_included(max_exposur
 
 @pytest.mark.parametrize("params, words", [
     ({"in_sample": "maybe"}, "`in_sample` must be 'refuse' or 'trade', got 'maybe'"),
-    ({"max_model_age": -1, "retries": -1}, "`max_model_age` must be at least 0, got -1; `retries` must be at least 0"),
+    ({"max_model_age": -1, "retries": -1}, "`max_model_age` must be at least 0 or None, got -1; `retries` must be at least 0"),
     ({"max_exposure": 0.0}, "`max_exposure` must be above 0, got 0.0"),
     ({"patience": 0}, "`patience` must be at least 1, got 0"),
     ({"enter": None}, "`enter` and `exit` must be given where `checkpoint` is empty, got enter=None and exit=0.5"),

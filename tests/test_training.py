@@ -14,7 +14,7 @@ from model import optimisation, training
 from model.bars import BarsError
 from model.checkpoint import Checkpoint
 from model.course import Course
-from model.network import BiLSTMClassifier, NetworkConfig
+from model.network import BiLSTMClassifier
 from model.targets import soft_targets
 from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
 
@@ -97,21 +97,11 @@ def test_training_stops_when_patience_is_exhausted(bars: pd.DataFrame, monkeypat
     assert len(fit(bars, replace(SHORT, max_epochs=5, patience=2)).members[0].history) == 4
 
 
-def test_each_row_of_a_window_has_the_target_of_the_move_after_it(bars: pd.DataFrame) -> None:
+def test_each_window_has_the_target_of_the_move_after_its_last_row(bars: pd.DataFrame) -> None:
     data = training.prepare(bars, SHORT)
     after = soft_targets(bars).shift(-1).loc[data.features.index].to_numpy()
-    expected = np.stack([after[start:start + 50] for start in range(len(data.labels))])
-    np.testing.assert_array_equal(data.window_targets, expected)
-    np.testing.assert_array_equal(data.targets, expected[:, -1])
+    np.testing.assert_array_equal(data.targets, after[49:][:len(data.labels)])
     np.testing.assert_array_equal(data.targets > 0.5, data.labels == 1)
-
-
-def test_logits_of_several_rows_are_held_against_their_own_targets(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits, targets = torch.randn(4, 3), torch.rand(4, 50)
-    network = BiLSTMClassifier(NetworkConfig(hidden=2))
-    monkeypatch.setattr(network, "training_logits", lambda windows: logits)
-    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets[:, 47:])
-    assert torch.equal(optimisation._loss(network, torch.zeros(4, 50, 86), targets, SHORT), expected)
 
 
 def test_the_learning_rate_rises_step_by_step(bars: pd.DataFrame) -> None:
