@@ -14,7 +14,6 @@ from model import optimisation, training
 from model.bars import BarsError
 from model.checkpoint import Checkpoint
 from model.course import Course
-from model.network import BiLSTMClassifier
 from model.targets import soft_targets
 from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, fit
 
