@@ -48,7 +48,7 @@ def block_length(*series: Array) -> int:
 def forecast_intervals(labels: Array, probability: Array, block: int) -> dict[str, Interval]:
     """Return the intervals of AUC and accuracy over decisions that have both a label and a probability, (n,)."""
     def figures(rows: Array) -> Array:
-        return np.array([auc(rows[:, 0], rows[:, 1]), np.mean((rows[:, 1] > 0.5) == (rows[:, 0] > 0.5))])
+        return np.array([auc(rows[:, 0], rows[:, 1]), np.mean((rows[:, 1] >= 0.5) == (rows[:, 0] > 0.5))])
 
     return intervals_of(("auc", "accuracy"), figures, np.column_stack((labels, probability)), block)
 

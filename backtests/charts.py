@@ -1,7 +1,6 @@
 """The charts of the report: each a plotly figure made of plain results."""
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
@@ -11,9 +10,8 @@ from backtests.drawing import (
 )
 from backtests.results import Results
 from backtests.rivals import HOLD
-from model.metrics import bar_returns, drawdown
 
-MANY_TRADES = 200  # drawn smaller
+MANY_TRADES = 80  # drawn smaller
 
 
 def equity_chart(results: Results) -> go.Figure:
@@ -29,9 +27,8 @@ def equity_chart(results: Results) -> go.Figure:
 def drawdown_chart(results: Results) -> go.Figure:
     """How far both lie below their highest value."""
     figure = empty_figure("drawdown", height=260)
-    for name, column, colour in ((HOLD, "buy_and_hold", THEIRS), ("strategy", "equity", OURS)):
-        falls = pd.Series(drawdown(results.equity[column].to_numpy()), index=results.equity.index)
-        add_line(figure, thinned(falls), name, colour)
+    for name, column, colour in ((HOLD, "hold_drawdown", THEIRS), ("strategy", "drawdown", OURS)):
+        add_line(figure, thinned(results.equity[column]), name, colour)
     figure.update_yaxes(tickformat=".0%")
     return _with_borders(figure, results)
 
@@ -42,7 +39,7 @@ def forecast_chart(results: Results) -> go.Figure:
     close = results.bars["close"].loc[results.equity.index]
     add_line(figure, thinned(close), "close", THEIRS, row=1)
     trades = thinned(results.strategy.trades)
-    size = 8 if len(trades) <= MANY_TRADES else 4
+    size = 8 if len(trades) <= MANY_TRADES else 5
     for name, stamps, prices, symbol, colour in (
             ("entry", trades["opened_at"], trades["entry_price"], "triangle-up", GOOD),
             ("exit", trades["closed_at"], trades["exit_price"], "triangle-down", BAD)):
@@ -60,39 +57,26 @@ def forecast_chart(results: Results) -> go.Figure:
 
 def _in_force(results: Results, column: str) -> pd.Series:
     """Return the threshold from each fold's first decision to the last of all."""
-    folds = results.folds.iloc[:-1]
-    own = getattr(results.settings.account, column)
-    levels = folds[column].astype(float) if own is None else pd.Series(own, index=folds.index)
+    levels = results.folds[column].iloc[:-1].astype(float)
     return pd.Series([*levels, levels.iloc[-1]], index=[*results.borders, results.bars.index[-1]])
 
 
 def distribution_chart(results: Results) -> go.Figure:
     """How often which return per bar came."""
-    figure = empty_figure("share of bars", height=300)
-    for name, column, colour in ((HOLD, "buy_and_hold", THEIRS), ("strategy", "equity", OURS)):
-        returns = bar_returns(results.equity[column].to_numpy())
-        shares, edges = np.histogram(returns, bins=61, range=_middle(bar_returns(results.equity["buy_and_hold"].to_numpy())))
-        figure.add_bar(x=(edges[1:] + edges[:-1]) / 2, y=shares / len(returns), name=name, marker_color=colour, opacity=0.65)
+    figure, table = empty_figure("share", height=300), results.distribution
+    for name, column, colour in ((HOLD, "buy_and_hold", THEIRS), ("strategy, while it holds", "strategy", OURS)):
+        figure.add_bar(x=(table["from"] + table["to"]) / 2, y=table[column], name=name, marker_color=colour, opacity=0.65)
     figure.update_layout(barmode="overlay", bargap=0, hovermode="x")
-    figure.update_xaxes(tickformat=".2%", title="return per bar; what lies outside the middle 99.8 % is not drawn")
+    figure.update_xaxes(tickformat=".2~%", title="return per bar")
     figure.update_yaxes(tickformat=".0%")
     return figure
 
 
-def _middle(returns: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(returns, (0.001, 0.999))
-    return (float(low), float(high)) if high > low else (-0.01, 0.01)
-
-
 def rolling_chart(results: Results) -> go.Figure:
     """The annual Sharpe ratio of the last bars, as it would have been known at each."""
-    per_year = results.decisions.bars_per_year
-    window = max(20, min(round(per_year / 2), len(results.equity) // 4))
-    figure = empty_figure(f"Sharpe ratio of the last {window} bars", height=300)
-    for name, column, colour in ((HOLD, "buy_and_hold", THEIRS), ("strategy", "equity", OURS)):
-        returns = results.equity[column].pct_change().rolling(window)
-        ratio = (returns.mean() / returns.std().replace(0.0, np.nan) * np.sqrt(per_year)).iloc[window:]
-        add_line(figure, thinned(ratio), name, colour)
+    figure, equity = empty_figure(f"Sharpe ratio of {results.rolling_bars} bars", height=300), results.equity
+    for name, column, colour in ((HOLD, "hold_rolling_sharpe", THEIRS), ("strategy", "rolling_sharpe", OURS)):
+        add_line(figure, thinned(equity[column].iloc[results.rolling_bars:]), name, colour)
     return _with_borders(figure, results)
 
 
@@ -108,7 +92,7 @@ def calibration_chart(results: Results) -> go.Figure:
     figure.add_scatter(x=said, y=said, mode="lines", name="exact", line={"color": THEIRS, "dash": "dot"})
     figure.add_scatter(x=said, y=[part.frequency for part in found.bins], mode="lines+markers", name="found", line={"color": OURS},
                        customdata=[part.windows for part in found.bins], hovertemplate="%{y:.1%} of %{customdata} decisions")
-    figure.update_xaxes(title="said: probability of up, in bins of equal mass", tickformat=".1%")
+    figure.update_xaxes(title="said: probability of up", tickformat=".1~%")
     figure.update_yaxes(tickformat=".0%")
     return figure
 
@@ -117,7 +101,7 @@ def rivals_chart(results: Results) -> go.Figure:
     """What the strategy earns more than each rival, with its interval."""
     intervals = {name.removeprefix("less "): found for name, found in results.evidence.intervals.items()
                  if name.startswith("less ")}
-    return interval_figure(intervals, scale=1e4, title="basis points per bar, net, with the 95 % interval")
+    return interval_figure(intervals, scale=1e4, title="basis points per bar, net")
 
 
 def importance_chart(results: Results) -> go.Figure:
@@ -130,7 +114,7 @@ def importance_chart(results: Results) -> go.Figure:
     for fold in table:
         figure.add_scatter(x=table[fold], y=order, mode="markers", name=f"fold {fold}", showlegend=False,
                            marker={"color": THEIRS, "size": 5})
-    figure.update_xaxes(title="growth of the log loss on validation; dots: folds")
+    figure.update_xaxes(title="growth of the log loss")
     return figure.update_layout(hovermode="closest", showlegend=False)
 
 

@@ -1,5 +1,5 @@
 """The decisions that are judged: what was known, said and held at each, beside the rivals on the same bars."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -7,10 +7,9 @@ import pandas as pd
 
 from backtests.positions import Array, directions, net_returns, open_returns
 from backtests.rivals import rule_directions
-from backtests.simulation import BASIS_POINT, Account, Costs, Simulation
-from backtests.walk_forward import FoldModel
+from backtests.simulation import BASIS_POINT
+from backtests.walk_forward import Settings
 from model.intervals import yearly_bars
-from model.training import TrainConfig
 from strategy_plugin.decision import NEUTRAL
 
 STRATEGY = "strategy"
@@ -51,14 +50,15 @@ class Decisions:
         return {name: net_returns(direction, self.moves, self.cost) for name, direction in wanted.items()}
 
 
-def gather(bars: pd.DataFrame, models: Sequence[FoldModel], predictions: pd.DataFrame, run: Simulation, learners: pd.DataFrame, *,
-           config: TrainConfig, account: Account, costs: Costs) -> Decisions:
+def gather(bars: pd.DataFrame, predictions: pd.DataFrame, position: pd.Series, learners: pd.DataFrame,
+           settings: Settings) -> Decisions:
     """Return the test decisions whose outcome and market move are known, with what every rival does on the same bars.
 
-    The strategy's direction is the one that Backtrader held after the next open. Learners trade at one half.
+    position: units that Backtrader held after each open; the strategy's direction is that after the next one. Learners trade
+    at one half.
     """
-    test = slice(models[0].fold.test, len(bars))
-    held = np.sign(run.position.shift(-1).to_numpy())
+    test, account = slice(len(bars) - len(predictions), len(bars)), settings.account
+    held = np.sign(position.shift(-1).to_numpy())
     moves = open_returns(bars)[test]
     known = np.isfinite(moves) & predictions["label"].notna().to_numpy()
     rules = rule_directions(bars, allow_short=account.allow_short)
@@ -69,5 +69,5 @@ def gather(bars: pd.DataFrame, models: Sequence[FoldModel], predictions: pd.Data
     return Decisions(
         labels=predictions["label"].to_numpy(float)[known], probability=predictions["probability"].to_numpy(float)[known],
         moves=moves[known], strategy=held[known], rivals={name: wanted[known] for name, wanted in rivals.items()},
-        forecasts={name: values[known] for name, values in said.items()}, cost=costs.per_side * BASIS_POINT,
-        bars_per_year=yearly_bars(bars), horizon=config.horizon, decided_at=pd.DatetimeIndex(bars.index[test][known]))
+        forecasts={name: values[known] for name, values in said.items()}, cost=settings.costs.per_side * BASIS_POINT,
+        bars_per_year=yearly_bars(bars), horizon=settings.config.horizon, decided_at=pd.DatetimeIndex(bars.index[test][known]))

@@ -80,7 +80,7 @@ def weigh(decisions: Decisions, trials: Trials = Trials()) -> Evidence:
     """Return the evidence of a walk-forward's decisions."""
     earned = decisions.earned
     ours, hold = earned[STRATEGY], earned[HOLD]
-    block = block_length(ours, ours - hold)
+    block = max(block_length(ours, ours - hold), decisions.horizon)  # outcomes overlap for as long
     gross, turnover = float(net_returns(decisions.strategy, decisions.moves).mean()), _turnover(decisions.strategy)
     intervals = money_intervals(earned, decisions.bars_per_year, block) | _forecasts(decisions, block)
     return Evidence(
@@ -122,7 +122,7 @@ def _rival(values: Array, bars_per_year: float) -> dict[str, float]:
 
 def _direction(decisions: Decisions) -> tuple[float, float] | None:
     said = np.isfinite(decisions.probability)
-    return pesaran_timmermann(decisions.labels[said], (decisions.probability[said] > 0.5).astype(float))
+    return pesaran_timmermann(decisions.labels[said], (decisions.probability[said] >= 0.5).astype(float))
 
 
 def _losses(decisions: Decisions) -> dict[str, tuple[float, float] | None]:

@@ -13,34 +13,43 @@ from model.files import require_writable, write_atomically
 
 
 class Ledger:
-    """One line of JSON per trial, found by its key; what was tried before is counted once."""
+    """One line of JSON per trial, found by its key; what was tried before is counted once.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Trials on other bars may stand in the same file and do not count. data: the digest of the bars.
+    """
+
+    def __init__(self, path: Path, data: str) -> None:
+        self.path, self.data = path, data
 
     def others(self, *keys: str) -> list[float]:
-        """Return the Sharpe ratios per bar of all trials but those with these keys."""
-        return [entry["sharpe"] for entry in self._entries() if entry["key"] not in keys]
+        """Return the Sharpe ratios per bar of all trials on these bars but those with these keys."""
+        return [entry["sharpe"] for entry in self._entries() if entry["data"] == self.data and entry["key"] not in keys]
 
     def enter(self, key: str, sharpe: float, what: Mapping[str, Any]) -> None:
-        """Add a trial, unless it is there; safe against other runs that do the same."""
+        """Add a trial, unless it is there; safe against other runs that do the same. what: is kept with it, for readers."""
         require_writable(self.path)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             entries = self._entries()
             if all(entry["key"] != key for entry in entries):
-                lines = [json.dumps(entry) for entry in [*entries, {"key": key, "sharpe": sharpe, **what}]]
+                lines = [json.dumps(entry) for entry in [*entries, {"key": key, "data": self.data, "sharpe": sharpe, **what}]]
                 write_atomically(self.path, ("\n".join(lines) + "\n").encode())
 
     def _entries(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         try:
-            return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
-        except ValueError as error:
-            raise ValueError(f"the ledger {self.path} must hold one line of JSON per trial, got {error}. "
+            return [self._entry(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"the ledger {self.path} must hold one line of JSON per trial, with its key and sharpe, got {error}. "
                              "Repair it, or name another with --ledger.") from error
 
+    def _entry(self, line: str) -> dict[str, Any]:
+        entry: dict[str, Any] = json.loads(line)
+        data = entry.get("data", self.data)  # older ledgers had one file for each data
+        return entry | {"key": entry["key"], "data": data, "sharpe": float(entry["sharpe"])}
 
-def default_ledger(bars: pd.DataFrame) -> Path:
-    """Return where the trials on these bars are kept: in the user's data folder, by the bars' digest."""
-    return user_data_path("backtrader-bilstm") / "trials" / f"{digest_bars(bars)[:16]}.jsonl"
+
+def ledger_of(bars: pd.DataFrame, path: Path | None = None) -> Ledger:
+    """Return the ledger of the trials on these bars; by default one per digest of bars, in the user's data folder."""
+    digest = digest_bars(bars)
+    return Ledger(path or user_data_path("backtrader-bilstm") / "trials" / f"{digest[:16]}.jsonl", digest)

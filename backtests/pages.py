@@ -22,9 +22,15 @@ def render_page(template: str, charts: Mapping[str, go.Figure], **content: Any) 
     """Return the page. It loads nothing: its charts' library and data are inside."""
     pages = Environment(loader=PackageLoader("backtests"), autoescape=select_autoescape(), undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)
+    pages.filters["sign"] = sign_of
     return pages.get_template(template).render(
         library=Markup(plotly.offline.get_plotlyjs()), charts={name: Markup(_chart(name, chart)) for name, chart in charts.items()},
         **content)
+
+
+def sign_of(text: str) -> str:
+    """Return "gain" or "loss" for a figure written with its sign, "" for nought and what is no figure."""
+    return "" if not text.strip("+-0.%") else {"+": "gain", "-": "loss"}.get(text[:1], "")
 
 
 def _chart(name: str, figure: go.Figure) -> str:

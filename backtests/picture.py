@@ -24,6 +24,7 @@ def draw(equity: pd.DataFrame, borders: Sequence[pd.Timestamp], title: str) -> b
     for axes in (money, falls, forecasts):
         for border in borders:
             axes.axvline(border, color=QUIET, linewidth=0.7, zorder=0)
+        axes.margins(x=0)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
@@ -35,7 +36,7 @@ def _draw_money(axes: Axes, equity: pd.DataFrame) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter("{x:,.0f}")
-    axes.tick_params(axis="y", which="minor", labelsize=7)
+    axes.tick_params(axis="y", which="both", labelsize=8)
     axes.set_ylabel("equity, log scale")
     axes.legend(loc="upper left", frameon=False)
 
@@ -43,7 +44,8 @@ def _draw_money(axes: Axes, equity: pd.DataFrame) -> None:
 def _draw_falls(axes: Axes, equity: pd.DataFrame) -> None:
     for name, colour in (("buy_and_hold", THEIRS), ("equity", OURS)):
         axes.plot(equity.index, 100 * drawdown(equity[name].to_numpy()), color=colour, linewidth=0.9)
-    axes.set_ylabel("drawdown, %")
+    axes.set_ylabel("drawdown")
+    axes.yaxis.set_major_formatter("{x:.0f} %")
 
 
 def _draw_forecasts(axes: Axes, probability: pd.Series) -> None:

@@ -16,32 +16,21 @@ from backtests.evidence import Evidence, Trials, sharpe_per_bar, weigh
 from backtests.fingerprint import all_versions
 from backtests.picture import draw
 from backtests.reliability import Reliability, reliability
+from backtests.returns import distribution_table, equity_table, month_table, rolled_bars, year_table
 from backtests.rivals import learner_probabilities
-from backtests.scoring import fold_table, forecast_scores, member_table, spread_table
-from backtests.simulation import Account, Costs, Simulation, simulate_hold
+from backtests.scoring import GIVEN, fold_table, forecast_scores, member_table, spread_table
+from backtests.simulation import Simulation, simulate_hold
 from backtests.verdict import Verdict, judge
-from backtests.walk_forward import FoldModel, FoldPlan, predictions, trade
+from backtests.walk_forward import FoldModel, Settings, predictions, trade
 from model.bars import digest_bars
 from model.files import write_atomically
 from model.intervals import bar_interval, spoken, yearly_bars
-from model.metrics import drawdown
-from model.training import TrainConfig
 
 # The files that write_results leaves, and with them the checkpoints.
-FILES = ("summary.json", "folds.csv", "equity.csv", "months.csv", "trades.csv", "predictions.csv", "members.csv",
-         "importance.csv", "equity.png")
+FILES = ("summary.json", "folds.csv", "equity.csv", "months.csv", "years.csv", "distribution.csv", "trades.csv",
+         "predictions.csv", "members.csv", "importance.csv", "equity.png")
 FEWEST_CALIBRATED = 100  # forecasts
 VERSION = 1  # of summary.json: raised when an entry changes its name or meaning
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides a walk-forward over given bars."""
-
-    plan: FoldPlan = FoldPlan()
-    config: TrainConfig = FoldPlan().training(TrainConfig())
-    account: Account = Account()
-    costs: Costs = Costs()
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,22 +73,37 @@ class Results:
     @cached_property
     def folds(self) -> pd.DataFrame:
         """One row per fold and one in total."""
-        return fold_table(self.models, self.predictions, self.strategy, self.hold, yearly_bars(self.bars))
+        table = fold_table(self.models, self.predictions, self.strategy, self.hold, yearly_bars(self.bars))
+        own = self.settings.account
+        if own.enter is not None:  # in force in the place of the checkpoints' own
+            trading = table["enter"].notna()
+            table.loc[trading, ["enter", "exit", "thresholds"]] = [own.enter, own.exit, GIVEN]
+        return table
 
-    @property
+    @cached_property
     def equity(self) -> pd.DataFrame:
         """The account and buy-and-hold at every close from the first decision on."""
-        return pd.DataFrame({
-            "equity": self.strategy.equity, "drawdown": drawdown(self.strategy.equity.to_numpy()),
-            "buy_and_hold": self.hold.equity, "position": self.strategy.position, "probability": self.strategy.probability})
+        return equity_table(self.strategy, self.hold, yearly_bars(self.bars))
+
+    @property
+    def rolling_bars(self) -> int:
+        """Over how many bars the rolling Sharpe ratio is taken."""
+        return rolled_bars(len(self.equity), yearly_bars(self.bars))
 
     @property
     def months(self) -> pd.DataFrame:
-        """What the strategy's equity gained in each month: columns year, month and return."""
-        equity = self.strategy.equity
-        stamps = pd.DatetimeIndex(equity.index)
-        ends = equity.groupby([stamps.year.rename("year"), stamps.month.rename("month")]).last()
-        return (ends / ends.shift(fill_value=float(equity.iloc[0])) - 1).rename("return").reset_index()
+        """What the account and buy-and-hold gained in each month."""
+        return month_table(self.equity)
+
+    @property
+    def years(self) -> pd.DataFrame:
+        """What the account and buy-and-hold gained in each year."""
+        return year_table(self.equity)
+
+    @property
+    def distribution(self) -> pd.DataFrame:
+        """How often which return per bar came."""
+        return distribution_table(self.equity)
 
     @property
     def importance(self) -> pd.DataFrame:
@@ -140,12 +144,6 @@ class Candidate:
     trials: Trials = Trials()
 
 
-def evaluate(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, settings: Settings, *, trials: Trials = Trials(),
-             jobs: int = 1, best: pd.Series | None = None) -> Results:
-    """Judge a single configuration; see `evaluate_all`."""
-    return evaluate_all(bars, {"": Candidate(models, folder, settings, trials)}, jobs=jobs, best=best)[""]
-
-
 def evaluate_all(bars: pd.DataFrame, candidates: Mapping[str, Candidate], *, jobs: int = 1,
                  best: pd.Series | None = None) -> dict[str, Results]:
     """Trade each candidate's folder in one run, and weigh what came of it against rivals, luck and the other candidates.
@@ -154,9 +152,9 @@ def evaluate_all(bars: pd.DataFrame, candidates: Mapping[str, Candidate], *, job
     planted market.
     """
     first = next(iter(candidates.values()))
-    account, costs, folds = first.settings.account, first.settings.costs, [model.fold for model in first.models]
-    hold = simulate_hold(bars, folds[0].test, account=account, costs=costs)
-    learners = learner_probabilities(bars, folds, first.settings.config, jobs)
+    settings, folds = first.settings, [model.fold for model in first.models]
+    hold = simulate_hold(bars, folds[0].test, account=settings.account, costs=settings.costs)
+    learners = learner_probabilities(bars, folds, settings.config, jobs)
     runs = {name: _run(bars, candidate, learners) for name, candidate in candidates.items()}
     found = {}
     for name, run in runs.items():
@@ -178,22 +176,21 @@ class _Run(NamedTuple):
 
 
 def _run(bars: pd.DataFrame, candidate: Candidate, learners: pd.DataFrame) -> _Run:
-    account, costs, config = candidate.settings.account, candidate.settings.costs, candidate.settings.config
-    said = predictions(bars, candidate.models, config)
-    strategy = trade(bars, candidate.models, candidate.folder, account=account, costs=costs)
-    decisions = gather(bars, candidate.models, said, strategy, learners, config=config, account=account, costs=costs)
-    return _Run(said, strategy, decisions)
+    settings = candidate.settings
+    said = predictions(bars, candidate.models, settings.config)
+    strategy = trade(bars, candidate.models, candidate.folder, account=settings.account, costs=settings.costs)
+    return _Run(said, strategy, gather(bars, said, strategy.position, learners, settings))
 
 
 def write_results(folder: Path, results: Results) -> None:
     """Write every file but the checkpoints; each appears whole or not at all."""
-    write_atomically(folder / "folds.csv", csv_of(results.folds))
-    write_atomically(folder / "predictions.csv", csv_of(results.predictions))
-    write_atomically(folder / "months.csv", csv_of(results.months))
-    write_atomically(folder / "members.csv", csv_of(results.members))
-    write_atomically(folder / "importance.csv", csv_of(results.importance.rename_axis("group").reset_index()))
-    write_atomically(folder / "trades.csv", csv_of(results.strategy.trades))
-    write_atomically(folder / "equity.csv", csv_of(results.equity.reset_index()))
+    tables = {
+        "folds": results.folds, "predictions": results.predictions, "months": results.months, "years": results.years,
+        "distribution": results.distribution, "members": results.members,
+        "importance": results.importance.rename_axis("group").reset_index(), "trades": results.strategy.trades,
+        "equity": results.equity.reset_index()}
+    for name, table in tables.items():
+        write_atomically(folder / f"{name}.csv", csv_of(table))
     write_atomically(folder / "equity.png", draw(results.equity, results.borders, results.title))
     write_atomically(folder / "summary.json", (json.dumps(summary(results), indent=2, allow_nan=False) + "\n").encode())
 
@@ -215,6 +212,7 @@ def summary(results: Results) -> dict[str, Any]:
         "data": describe_data(results.bars),
         "settings": describe_settings(results.settings),
         "total": rows[-1],
+        "refused": results.strategy.refused,
         "best_possible": results.best,
         "folds": rows[:-1],
         "evidence": asdict(results.evidence),

@@ -16,18 +16,18 @@ from backtests.campaign import FoldsFailed, Lost, train_all
 from backtests.cluster import workers
 from backtests.comparison import COMPARISON, comparison_table
 from backtests.control_table import parse_market
-from backtests.ledger import Ledger, default_ledger
+from backtests.ledger import ledger_of
 from backtests.markets import Market, market
 from backtests.progress import FoldProgress, Journal
 from backtests.report import REPORT
-from backtests.results import FILES, Results, Settings
+from backtests.results import FILES, Results
 from backtests.simulation import Account, Costs
 from backtests.state import held
 from backtests.tables import architecture_table, tables, universe_table
 from backtests.universe import bar_files, is_universe, read_universe
 from backtests.universe_report import write_universe_report
 from backtests.universe_results import UNIVERSE_FILES, UniverseResults, gather_universe, write_universe
-from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
+from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from backtests.walks import Walk, begin, finish, trained
 from model.architectures import members_of
 from model.checkpoint import Checkpoint
@@ -87,7 +87,7 @@ class Request:
 
     def begin(self, bars: pd.DataFrame, folder: Path, *, best: pd.Series | None = None, name: str = "") -> Walk:
         """Return the walk over these bars."""
-        book = Ledger(self.ledger or default_ledger(bars))
+        book = ledger_of(bars, self.ledger)
         return begin(bars, folder, self.settings, self.architectures, book, fresh=self.fresh, best=best, name=name)
 
 

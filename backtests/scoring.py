@@ -12,6 +12,8 @@ from model.metrics import bar_returns, classification_scores, max_drawdown, shar
 
 TOTAL = "total"
 NO_MODEL = "no model"
+# Where the thresholds in force are from.
+CHOSEN, NONE_QUALIFIED, GIVEN = "validation", "too few trades", "given"
 SCORES = ("windows", "up_share", "auc", "log_loss", "brier", "accuracy", "base_rate", "balanced_accuracy", "mcc")
 
 
@@ -25,14 +27,15 @@ def fold_table(models: Sequence[FoldModel], predictions: pd.DataFrame, strategy:
     rows = [{"fold": str(model.fold.number), **_model(model)}
             | _row(_decisions(model.fold, models, predictions), predictions, strategy, hold, bars_per_year) for model in models]
     everything = slice(0, len(predictions))
-    total = {"fold": TOTAL, "model": "", "enter": None, "exit": None}
+    total = {"fold": TOTAL, "model": "", "enter": None, "exit": None, "thresholds": None}
     return pd.DataFrame([*rows, total | _row(everything, predictions, strategy, hold, bars_per_year)])
 
 
 def _model(model: FoldModel) -> dict[str, object]:
     if model.checkpoint is None:
-        return {"model": NO_MODEL, "enter": None, "exit": None}
-    return {"model": model.name, "enter": model.checkpoint.enter, "exit": model.checkpoint.exit}
+        return {"model": NO_MODEL, "enter": None, "exit": None, "thresholds": None}
+    return {"model": model.name, "enter": model.checkpoint.enter, "exit": model.checkpoint.exit,
+            "thresholds": CHOSEN if model.choice.chosen else NONE_QUALIFIED}
 
 
 def _decisions(fold: Fold, models: Sequence[FoldModel], predictions: pd.DataFrame) -> slice:

@@ -59,9 +59,6 @@ class Costs:
                 f"slippage {self.slippage:g}")
 
 
-FREE = Costs(0.0, 0.0, 0.0)
-
-
 @dataclass(frozen=True)
 class Account:
     """With what and by which rule it trades; every field is a flag of the command.

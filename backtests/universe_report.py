@@ -10,7 +10,7 @@ from backtests.bootstrap import Interval
 from backtests.drawing import OURS, THEIRS, add_line, empty_figure, interval_figure, thinned
 from backtests.fingerprint import all_versions
 from backtests.pages import Grid, pairs_of, render_page
-from backtests.report import REPORT, p_shown
+from backtests.report import REPORT, interval_grid, p_shown
 from backtests.results import describe_settings
 from backtests.rivals import HOLD
 from backtests.tables import ranged, shown
@@ -35,8 +35,8 @@ def render_universe(universe: UniverseResults) -> str:
     }
     return render_page(
         "universe.html", charts, title=universe.title, verdict=universe.verdict, markets=_grid(universe),
-        figures=_figures(universe), lost=universe.lost, most_markets=MOST_MARKETS,
-        settings=pairs_of(describe_settings(universe.settings)), versions=pairs_of(all_versions()),
+        figures=_figures(universe), tests=_tests(universe), lost=universe.lost, architectures=universe.architectures,
+        most_markets=MOST_MARKETS, settings=pairs_of(describe_settings(universe.settings)), versions=pairs_of(all_versions()),
         costs_now=str(universe.settings.costs))
 
 
@@ -72,14 +72,12 @@ def _grid(universe: UniverseResults) -> Grid:
 
 def _figures(universe: UniverseResults) -> Grid:
     """Return the figures on chance over all markets."""
-    rows = []
-    for name, words, form, scale in (
-            ("auc", "AUC, mean of the markets", ".3f", 1), ("mean", "net return in equal parts, bp per bar", "+.2f", 1e4),
-            (f"less {HOLD}", "the same, less holding all", "+.2f", 1e4)):
-        if found := universe.pool.intervals.get(name):
-            low, high, lowest, highest = (format(scale * end, form) for end in (found.low, found.high, found.lowest, found.highest))
-            rows.append([words, format(scale * found.value, form), f"{low} to {high}", f"{lowest} and {highest}"])
+    return interval_grid(universe.pool.intervals, (
+        ("auc", "mean AUC", ".3f", 1), ("mean", "net, bp per bar", "+.2f", 1e4),
+        (f"less {HOLD}", "less holding all, bp", "+.2f", 1e4)))
+
+
+def _tests(universe: UniverseResults) -> Grid:
     words = f"p: none of the {universe.pool.series} series on any market beats holding it (superior predictive ability)"
-    rows.append([words, p_shown(universe.pool.superiority), "", ""])
-    rows.append(["markets that stand out", str(len(universe.pool.outstanding)), "", ""])
-    return Grid(["", "found", "95 % interval", "99 % bounds"], rows)
+    return Grid(["", "found"], [[words, p_shown(universe.pool.superiority)],
+                                ["markets that stand out", str(len(universe.pool.outstanding))]])

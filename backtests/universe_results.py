@@ -13,9 +13,10 @@ from backtests.campaign import Lost
 from backtests.decisions import STRATEGY
 from backtests.fingerprint import all_versions
 from backtests.pooled import Pool, in_equal_parts, pool
-from backtests.results import Results, Settings, csv_of, describe_settings, machines_of, plain_row
+from backtests.results import Results, csv_of, describe_settings, machines_of, plain_row
 from backtests.rivals import HOLD
 from backtests.verdict import Verdict, judge_pool
+from backtests.walk_forward import Settings
 from model.files import write_atomically
 
 # The files that write_universe leaves beside the report and the folder of each market.
@@ -32,6 +33,12 @@ class UniverseResults:
     lost: Sequence[Lost]
     settings: Settings
     pool: Pool
+
+    @property
+    def architectures(self) -> list[str]:
+        """All that were trained on each market, the one first whose figures stand here."""
+        found = next(iter(self.results.values()))
+        return [found.settings.config.architecture, *found.decisions.variants]
 
     @property
     def title(self) -> str:
@@ -77,6 +84,7 @@ def universe_summary(universe: UniverseResults) -> dict[str, Any]:
         "version": UNIVERSE_VERSION,
         "verdict": {"word": universe.verdict.word, "sentence": universe.verdict.sentence},
         "settings": describe_settings(universe.settings),
+        "architectures": universe.architectures,
         "markets": [plain_row(row) for row in universe.markets.to_dict("records")],
         "failed": [{"fold": one.label, "reason": one.reason} for one in universe.lost],
         "evidence": asdict(universe.pool),

@@ -11,6 +11,15 @@ CHANCE = 0.5
 NOTHING_LEFT = 0.52  # an AUC below this is worth nothing after costs
 SIGNIFICANT = 0.05
 MOST_NAMES = 5
+RULE = (
+    f'"{EDGE}" if and only if the 99 % lower bounds of AUC - .5 and of the mean net return less buy-and-hold\'s lie above 0 and '
+    f'the test for superior predictive ability has p < {SIGNIFICANT}; "{NO_EDGE}" if the 99 % upper bound of AUC lies below '
+    f'{NOTHING_LEFT}, which pays no costs; else "{CANNOT_TELL}". AUC is the chance that a bar that went up was given a higher '
+    "probability than one that did not: .5 is a coin toss. The test (Hansen 2005) asks whether anything tried here beats "
+    "buy-and-hold by more than the luck of having tried several. The bounds are one-sided, by the stationary bootstrap.")
+POOL_RULE = (
+    f"{RULE} Here AUC is the mean over the markets, the net return that of all of them in equal parts, and the test takes in "
+    f'everything tried on any market; it is not "{NO_EDGE}" where a single market stands out.')
 
 
 @dataclass(frozen=True)
@@ -19,6 +28,7 @@ class Verdict:
 
     word: str
     reasons: str
+    rule: str = RULE
 
     @property
     def sentence(self) -> str:
@@ -54,7 +64,7 @@ def judge_pool(pool: Pool) -> Verdict:
     return Verdict(word, (
         f"{_auc_words('mean AUC', auc)}; net of costs, in equal parts, {_gain_words(gain, 'holding all')}; test for superior "
         f"predictive ability over all {pool.series} series {_p_said(pool.superiority)}; {_names(pool)}; "
-        f"{pool.decisions} decisions on {pool.markets} market{'s' if pool.markets > 1 else ''}."))
+        f"{pool.decisions} decisions on {pool.markets} market{'s' if pool.markets > 1 else ''}."), POOL_RULE)
 
 
 def _word(auc: Interval, gain: Interval, p: float | None) -> str:

@@ -67,6 +67,16 @@ class FoldPlan:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """All that decides a walk-forward over given bars. config: with the shares of the plan (`FoldPlan.training`)."""
+
+    plan: FoldPlan = FoldPlan()
+    config: TrainConfig = FoldPlan().training(TrainConfig())
+    account: Account = Account()
+    costs: Costs = Costs()
+
+
+@dataclass(frozen=True)
 class Fold:
     """One fold, in bar positions: learns from the decisions train .. test - 1 and is judged on test .. stop - 1.
 

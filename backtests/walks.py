@@ -6,15 +6,15 @@ from pathlib import Path
 import pandas as pd
 
 from backtests.campaign import Course
-from backtests.comparison import write_comparison
-from backtests.evidence import Trials, sharpe_per_bar
-from backtests.fingerprint import key_of
+from backtests.comparison import COMPARISON, write_comparison
 from backtests.decisions import STRATEGY
+from backtests.evidence import Trials, sharpe_per_bar
+from backtests.fingerprint import code_digest, key_of
 from backtests.ledger import Ledger
 from backtests.report import write_report
-from backtests.results import Candidate, Results, Settings, evaluate_all, summary, write_results
+from backtests.results import Candidate, Results, describe_settings, evaluate_all, write_results
 from backtests.state import MemberStore, RunState
-from backtests.walk_forward import Fold, FoldModel, lay_folds
+from backtests.walk_forward import Fold, FoldModel, Settings, lay_folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +98,12 @@ def finish(walk: Walk, models: dict[str, list[FoldModel]], jobs: int) -> dict[st
     compared = results if len(results) > 1 else {}
     if compared:
         write_comparison(walk.folder, compared)
+    else:  # of an earlier run
+        (walk.folder / COMPARISON).unlink(missing_ok=True)
     for variant in walk.variants:
         found = results[variant.name]
         write_results(variant.folder, found)
         write_report(variant.folder, found, compared if variant is walk.variants[0] else {})
-        what = {"seed": variant.settings.config.seed, **summary(found)["settings"]}
+        what = {"seed": variant.settings.config.seed, "code": code_digest(), **describe_settings(variant.settings)}
         walk.ledger.enter(variant.key, sharpe_per_bar(found.decisions.earned[STRATEGY]), what)
     return results

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from backtests.evidence import Trials
+from backtests.results import Candidate, Results, evaluate_all
 from backtests.thresholds import Search
-from backtests.walk_forward import Fold, FoldModel, FoldTask, train_tasks
+from backtests.walk_forward import Fold, FoldModel, FoldTask, Settings, train_tasks
 from model.training import TrainConfig
 
 
@@ -24,3 +26,9 @@ def trained(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, sear
     models = [outcomes[task] for task in tasks]
     assert all(isinstance(model, FoldModel) for model in models)
     return models  # type: ignore[return-value]
+
+
+def evaluate(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, settings: Settings, *,
+             best: pd.Series | None = None) -> Results:
+    """The results of a single configuration."""
+    return evaluate_all(bars, {"": Candidate(models, folder, settings, Trials())}, best=best)[""]

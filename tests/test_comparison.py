@@ -11,10 +11,10 @@ from rich.console import Console
 from backtests.comparison import COMPARISON, comparison_table, write_comparison
 from backtests.evidence import Trials
 from backtests.report import render
-from backtests.results import Candidate, Settings, evaluate_all
+from backtests.results import Candidate, evaluate_all
 from backtests.simulation import Account, Costs
 from backtests.tables import architecture_table, tables
-from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
+from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from model.training import TrainConfig
 
 PLAN = FoldPlan(folds=2, train_blocks=2)

@@ -4,7 +4,7 @@ import pytest
 
 from backtests.decisions import gather
 from backtests.simulation import Account, Costs, simulate
-from backtests.walk_forward import FoldModel, FoldPlan, lay_folds, predictions
+from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds, predictions
 from model.training import TrainConfig
 
 PLAN = FoldPlan(folds=2, train_blocks=2)
@@ -25,9 +25,9 @@ def start(bars):
 def gathered(bars, said, start):
     models = [FoldModel(fold, None) for fold in lay_folds(bars, PLAN, CONFIG)]
     learners = pd.DataFrame({"a learner": said.iloc[start:]})
-    account = Account(allow_short=True)
-    run = simulate(bars, said, start, account=account, costs=Costs())
-    return gather(bars, models, predictions(bars, models, CONFIG), run, learners, config=CONFIG, account=account, costs=Costs())
+    settings = Settings(PLAN, CONFIG, Account(allow_short=True), Costs())
+    position = simulate(bars, said, start, account=settings.account, costs=settings.costs).position
+    return gather(bars, predictions(bars, models, CONFIG), position, learners, settings)
 
 
 def test_decisions_are_judged_where_their_outcome_is_known(bars, start, gathered):

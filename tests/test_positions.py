@@ -3,7 +3,7 @@ import pytest
 
 from backtests.markets import market
 from backtests.positions import directions, n_entries, net_returns, open_returns
-from backtests.simulation import FREE, Account, Costs, simulate
+from backtests.simulation import Account, Costs, simulate
 
 
 @pytest.mark.parametrize("probability, allow_short, expected", [
@@ -27,7 +27,7 @@ def test_every_change_of_position_costs():
     assert n_entries(wanted) == 2
 
 
-@pytest.mark.parametrize("costs", [FREE, Costs(5, 0, 0)])
+@pytest.mark.parametrize("costs", [Costs(0, 0, 0), Costs(5, 0, 0)])
 def test_it_earns_what_backtrader_earns_by_the_same_probabilities(costs):
     """Their difference: Backtrader invests 95 %, with a size fixed at the opening of a trade."""
     planted = market("ar1", n_bars=1500, seed=2)

@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from folds import save
+from folds import evaluate, save
 from makers import random_checkpoint
 from rich.console import Console
 
-from backtests.results import FILES, Settings, evaluate, summary, write_results
+from backtests.results import FILES, summary, write_results
 from backtests.simulation import Account, Costs
 from backtests.tables import tables
-from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
+from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from model.training import TrainConfig
 
-KEYS = ["version", "verdict", "data", "settings", "total", "best_possible", "folds", "evidence", "calibration", "importance",
-        "versions", "mixed_machines"]
+KEYS = ["version", "verdict", "data", "settings", "total", "refused", "best_possible", "folds", "evidence", "calibration",
+        "importance", "versions", "mixed_machines"]
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig())
 
@@ -54,8 +54,11 @@ def test_the_same_results_give_the_same_bytes(folder, results, tmp_path):
 
 @pytest.mark.parametrize("name, columns", [
     ("predictions.csv", ["decided_at", "opens_at", "known_at", "probability", "label", "checkpoint"]),
-    ("equity.csv", ["date", "equity", "drawdown", "buy_and_hold", "position", "probability"]),
-    ("months.csv", ["year", "month", "return"]),
+    ("equity.csv", ["date", "equity", "drawdown", "buy_and_hold", "position", "probability", "hold_drawdown", "rolling_sharpe",
+                    "hold_rolling_sharpe"]),
+    ("months.csv", ["year", "month", "return", "hold_return"]),
+    ("years.csv", ["year", "return", "hold_return"]),
+    ("distribution.csv", ["from", "to", "buy_and_hold", "strategy"]),
     ("members.csv", ["fold", "member", "windows", "up_share", "auc", "log_loss", "brier", "accuracy", "base_rate",
                      "balanced_accuracy", "mcc"]),
     ("importance.csv", ["group"]),  # and a column per fold, of models that are trained

@@ -1,16 +1,18 @@
-"""The format of summary.json: what is written fits it, and it changes only with its version."""
+"""The format of summary.json and of the tables: what is written fits it, and the summary's changes only with its version."""
+import csv
 import json
 from pathlib import Path
 
 import msgspec
 import pytest
-from folds import save
+from folds import evaluate, save
 from makers import random_bars, random_checkpoint
 
-from backtests.results import VERSION, Settings, evaluate, write_results
-from backtests.schema import Summary, summary_schema
+from backtests.comparison import COMPARISON
+from backtests.results import FILES, VERSION, write_results
+from backtests.schema import TABLES, Summary
 from backtests.simulation import Account, Costs
-from backtests.walk_forward import FoldModel, FoldPlan, lay_folds
+from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from model.training import TrainConfig
 
 FROZEN = Path(__file__).parent / "summary.schema.json"
@@ -35,9 +37,32 @@ def folds(long_bars):
 
 
 @pytest.fixture(scope="module")
-def summary(long_bars, folds, tmp_path_factory):
+def folder(long_bars, folds, tmp_path_factory):
     models = [FoldModel(fold, random_checkpoint(long_bars, long_bars.index[fold.test])) for fold in folds]
-    return written(tmp_path_factory.mktemp("full"), models, long_bars, best=long_bars["close"] * 0 + 0.5)
+    place = tmp_path_factory.mktemp("full")
+    written(place, models, long_bars, best=long_bars["close"] * 0 + 0.5)
+    return place
+
+
+@pytest.fixture(scope="module")
+def summary(folder):
+    return (folder / "summary.json").read_bytes()
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name != COMPARISON])
+def test_every_row_of_a_table_fits_its_type(folder, name):
+    """As text, where a missing figure is empty: a type that is not a number keeps what it must be."""
+    with (folder / name).open(newline="") as file:
+        rows = [{column: value or None for column, value in row.items()} for row in csv.DictReader(file)]
+    assert rows
+    for row in rows:
+        if name == "folds.csv" and row["fold"] == "total":
+            row["model"] = ""
+        msgspec.convert(row, TABLES[name], strict=False)
+
+
+def test_every_table_has_a_type():
+    assert {name for name in FILES if name.endswith(".csv")} - set(TABLES) == {"importance.csv"}
 
 
 def test_what_is_written_fits_the_format(summary):
@@ -63,4 +88,4 @@ def test_what_does_not_fit_is_refused(summary, change):
 
 def test_the_format_changes_only_with_its_version():
     """Write tests/summary.schema.json anew with a higher version when an entry changes its name or meaning."""
-    assert json.loads(FROZEN.read_text()) == json.loads(json.dumps(summary_schema()))
+    assert json.loads(FROZEN.read_text()) == json.loads(json.dumps(msgspec.json.schema(Summary)))

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from makers import random_bars, random_checkpoint
 
-from backtests.simulation import FREE, Account, Costs, simulate, simulate_hold
+from backtests.simulation import Account, Costs, simulate, simulate_hold
 
 START = 200
 
@@ -16,7 +16,7 @@ def probability(bars):
 @pytest.fixture(scope="module")
 def busy(bars, probability):
     """Long, short and flat in turn, without costs."""
-    return simulate(bars, probability, START, account=Account(allow_short=True, enter=0.6, exit=0.5), costs=FREE)
+    return simulate(bars, probability, START, account=Account(allow_short=True, enter=0.6, exit=0.5), costs=Costs(0, 0, 0))
 
 
 def value_by_position(bars, position, cash):
