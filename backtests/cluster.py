@@ -1,5 +1,6 @@
 """Where the parallel work of a run is done: in processes of this machine, or on a Dask cluster."""
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 from joblib import delayed, parallel_config
+from joblib.externals.loky.backend.reduction import dumps
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 distributed: Any
@@ -39,6 +41,26 @@ def workers(address: str | None) -> Iterator[None]:
         return
     with _client(address), parallel_config(backend="dask"):
         yield
+
+
+class Unsendable(RuntimeError):
+    """What a task gave cannot be sent to the process that asked for it."""
+
+
+def here() -> tuple[str, int]:
+    """Return what tells this process from those of all machines."""
+    return platform.node(), os.getpid()
+
+
+def require_sendable(result: Any, owner: tuple[str, int]) -> None:
+    """Raise Unsendable for what cannot be sent to its owner; left to itself, joblib on Dask would wait for it for ever."""
+    if owner == here():
+        return
+    try:
+        dumps(result)
+    except Exception as error:  # whatever an object of somebody else's raises when it is pickled
+        raise Unsendable(f"what it gave must be possible to pickle, so that another process can send it: {error}. "
+                         "Mend that, or train with --jobs 1 and without --dask.") from error
 
 
 def tethered(function: Callable[..., Any], *given: Any) -> Any:

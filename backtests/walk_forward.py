@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel
 
-from backtests.cluster import tethered
+from backtests.cluster import Unsendable, here, require_sendable, tethered
 from backtests.fingerprint import machine
 from backtests.importance import importance
 from backtests.simulation import BASIS_POINT, Account, Costs, Simulation, simulate
@@ -195,7 +195,7 @@ def train_tasks(tasks: Sequence[Task], *, jobs: int = 1, on_epoch: OnEpoch | Non
     def calls() -> Iterator[Any]:
         for number, task in enumerate(tasks):
             on_start(task)
-            yield tethered(_outcome, number, *task.call(), partial(on_epoch, task.label) if on_epoch else None)
+            yield tethered(_outcome, number, here(), *task.call(), partial(on_epoch, task.label) if on_epoch else None)
 
     # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that joblib makes of them.
     # A single task still gets a process of its own, unless one process is all there may be.
@@ -204,11 +204,14 @@ def train_tasks(tasks: Sequence[Task], *, jobs: int = 1, on_epoch: OnEpoch | Non
         yield tasks[number], outcome
 
 
-def _outcome(number: int, train: Callable[..., Any], given: tuple[Any, ...], on_epoch: Any) -> tuple[int, Any]:
+def _outcome(number: int, owner: tuple[str, int], train: Callable[..., Any], given: tuple[Any, ...],
+             on_epoch: Any) -> tuple[int, Any]:
     """Train in a process that may be another, and return what came of it beside the task's number."""
     try:
-        return number, train(*given, on_epoch=on_epoch)
-    except TrainingDiverged as error:
+        outcome = train(*given, on_epoch=on_epoch)
+        require_sendable(outcome, owner)
+        return number, outcome
+    except (TrainingDiverged, Unsendable) as error:
         return number, Failure(str(error))
 
 

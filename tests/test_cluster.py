@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from threading import Lock
 
 import pytest
 from distributed import LocalCluster
@@ -10,7 +11,7 @@ from backtests import cluster
 from backtests.cluster import workers
 from backtests.markets import market
 from backtests.simulation import Account, Costs
-from backtests.walk_forward import FoldPlan, lay_folds
+from backtests.walk_forward import Failure, FoldPlan, lay_folds, train_tasks
 from model.training import TrainConfig
 
 PLAN = FoldPlan(folds=2, train_blocks=2)
@@ -37,6 +38,32 @@ def test_a_cluster_trains_the_same_models(address):
     here = digests(1)
     with workers(address):
         assert digests(2) == here
+
+
+class Keyless:
+    """A task whose result cannot be pickled."""
+
+    label = "fold 1"
+
+    def call(self):
+        return locked, ()
+
+
+def locked(on_epoch):
+    return Lock()
+
+
+def test_a_result_that_cannot_be_sent_fails_its_task_alone(address):
+    """joblib would wait for it on Dask for ever."""
+    with workers(address):
+        [(_, outcome)] = train_tasks([Keyless()], jobs=2)
+    assert isinstance(outcome, Failure)
+    assert "must be possible to pickle, so that another process can send it: cannot pickle '_thread.lock' object" in outcome.reason
+
+
+def test_what_is_not_sent_need_not_be_sendable():
+    [(_, outcome)] = train_tasks([Keyless()], jobs=1)
+    assert not isinstance(outcome, Failure)
 
 
 def test_a_process_that_works_ends_with_the_one_it_works_for(tmp_path):
