@@ -32,12 +32,14 @@ class Scaler:
 
     def transform(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the z-scores of feature rows: (n, features) float64 -> (n, features) float32."""
-        return np.clip(self._scores(features), -self.clip, self.clip).astype(np.float32)
+        scores = self._scores(features)
+        return np.clip(scores, -self.clip, self.clip, out=scores).astype(np.float32)
 
     def clipped(self, features: NDArray[np.float64]) -> int:
         """Count the values that `transform` clips."""
         return int(np.count_nonzero(np.abs(self._scores(features)) > self.clip))
 
     def _scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = (features - self._mean) * self._factor  # type: ignore[attr-defined]
+        scores: NDArray[np.float64] = features - self._mean  # type: ignore[attr-defined]
+        scores *= self._factor  # type: ignore[attr-defined]  # in place: of a million rows each copy is 700 MB
         return scores
