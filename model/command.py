@@ -180,7 +180,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     except (OSError, ValueError, RuntimeError) as error:
         if type(error) is RuntimeError and "allocate memory" in str(error):  # what torch raises in place of a MemoryError
             _leave(OUT_OF_MEMORY, NO_MEMORY)
-        _leave(_exit_code(error), _worded(error))
+        _leave(_exit_code(error), _with_flags(_worded(error), app))
     sys.exit(result if isinstance(result, int) else OK)
 
 
@@ -209,6 +209,17 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 def _worded(message: Exception | str) -> str:
     """Return a message with the settings in it spelled as flags."""
     return as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
+
+
+def _with_flags(message: str, app: App) -> str:
+    """Return a message with what the command has a flag for spelled as that: `max_epochs` as --max-epochs."""
+    flags = {name for argument in app.assemble_argument_collection() for name in argument.names}
+
+    def spelled(name: re.Match[str]) -> str:
+        flag = "--" + name[1].replace("_", "-")
+        return flag if flag in flags else name[0]
+
+    return re.sub(r"`(\w+)`", spelled, message)
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:

@@ -143,7 +143,7 @@ def test_wrong_settings_are_refused(wrong: list[Any], code: int, message: str, c
 def test_what_a_checkpoint_states_cannot_be_stated_again(
         flag: tuple[str, Any], file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome("--checkpoint", file, *flag) == 2
-    assert "`label` and `horizon` are stated by the checkpoint. Leave them out." in capsys.readouterr().err
+    assert "--label and --horizon are stated by the checkpoint. Leave them out." in capsys.readouterr().err
 
 
 # The cuts

@@ -110,7 +110,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     (("--label", "opn"), 'Invalid value "opn" for --label. Choose from: "open", "close". Did you mean "open"? See --help.'),
     (("--max-epochs", "many"), 'Invalid value for --max-epochs: unable to convert "many" into int. See --help.'),
     (("--max-epochs",), "Parameter --max-epochs requires an argument. See --help."),
-    (("--max-epochs", "0"), "`max_epochs` must be above 0, got 0."),
+    (("--max-epochs", "0"), "--max-epochs must be above 0, got 0."),
     (("file.csv",), "Unused Tokens: ['file.csv']. See --help."),
 ])
 def test_wrong_use_is_said_in_one_line_with_the_likely_meaning(

@@ -88,13 +88,13 @@ def test_the_settings_are_in_the_summary(bars_file, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, code, message", [
-    (["--folds", "0"], 2, "`folds` must be at least 1, got 0."),
-    (["--jobs", "0"], 2, "`jobs` must be at least 1, got 0."),
-    (["--commission", "-1"], 2, "`commission` must be a number of basis points from 0"),
+    (["--folds", "0"], 2, "--folds must be at least 1, got 0."),
+    (["--jobs", "0"], 2, "--jobs must be at least 1, got 0."),
+    (["--commission", "-1"], 2, "--commission must be a number of basis points from 0"),
     (["--train", "0.5"], 2, "--train"),
     (["--folds", "80"], 3, "bars; at least"),
     (["--data", "missing.csv"], 3, "missing.csv"),
-    (["--market", "walk"], 2, "`data` and `market` exclude each other"),
+    (["--market", "walk"], 2, "--data and --market exclude each other"),
     (["--train-blocks", "34"], 3, "the test blocks must hold at least 50 decisions in all, got 40: fewer show nothing."),
     (["--out", "/proc/none"], 6, "/proc/none"),
 ])
@@ -114,7 +114,7 @@ def test_a_market_s_best_forecast_stands_beside_ours(tmp_path, capsys):
 
 def test_a_market_s_best_forecast_is_of_the_next_bar_only(tmp_path, capfd):
     assert walk("--market", "echo", "--horizon", 3, "--out", tmp_path, *QUICK) == 2
-    assert "`horizon` must be 1 with `market`, got 3" in capfd.readouterr().err
+    assert "--horizon must be 1 with --market, got 3" in capfd.readouterr().err
 
 
 def test_an_unknown_market_is_named_with_the_nearest(tmp_path, capfd):
@@ -188,8 +188,8 @@ def test_architectures_are_compared_on_the_same_folds(bars_file, tmp_path, capsy
 
 
 @pytest.mark.parametrize("names, message", [
-    ("bilstm,bilstm", "`architecture` must name each but once, got bilstm,bilstm."),
-    ("bilstm,lstm", "`architecture` must be one of bilstm, transformer, "),
+    ("bilstm,bilstm", "--architecture must name each but once, got bilstm,bilstm."),
+    ("bilstm,lstm", "--architecture must be one of bilstm, transformer, "),
 ])
 def test_architectures_that_cannot_be_compared_are_refused(tmp_path, capfd, names, message):
     assert walk("--out", tmp_path, "--architecture", names, *QUICK) == 2
