@@ -48,15 +48,21 @@ def block_length(*series: Array) -> int:
 def forecast_intervals(labels: Array, probability: Array, block: int) -> dict[str, Interval]:
     """Return the intervals of AUC and accuracy over decisions that have both a label and a probability, (n,)."""
     def figures(rows: Array) -> Array:
-        return np.array([auc(rows[:, 0], rows[:, 1]), np.mean((rows[:, 1] >= 0.5) == (rows[:, 0] > 0.5))])
+        return np.array([_resampled_auc(rows[:, 0], rows[:, 1]), np.mean((rows[:, 1] >= 0.5) == (rows[:, 0] > 0.5))])
 
     return intervals_of(("auc", "accuracy"), figures, np.column_stack((labels, probability)), block)
+
+
+def _resampled_auc(labels: Array, scores: Array) -> float:
+    """Return the AUC; one half where a resample of rare labels holds one class only, and so says nothing."""
+    found = auc(labels, scores)
+    return 0.5 if math.isnan(found) else found
 
 
 def auc_differences(labels: Array, probability: Array, others: Mapping[str, Array], block: int) -> dict[str, Interval]:
     """Return the intervals of the AUC less that of each other forecast, of decisions that have all of them; paired."""
     def figures(rows: Array) -> Array:
-        ours, *theirs = (auc(rows[:, 0], said) for said in rows[:, 1:].T)
+        ours, *theirs = (_resampled_auc(rows[:, 0], said) for said in rows[:, 1:].T)
         return ours - np.array(theirs)
 
     rows = np.column_stack((labels, probability, *others.values()))

@@ -6,7 +6,7 @@ from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from backtests.drawing import (
-    BAD, BAND, BORDER, GOOD, OURS, THEIRS, add_line, empty_figure, interval_figure, styled, thinned, written,
+    BAD, SHADE, BORDER, GOOD, OURS, THEIRS, add_line, empty_figure, interval_figure, styled, thinned, written,
 )
 from backtests.results import Results
 from backtests.rivals import HOLD
@@ -88,7 +88,7 @@ def calibration_chart(results: Results) -> go.Figure:
         return figure
     said = [part.probability for part in found.bins]
     figure.add_scatter(x=said + said[::-1], y=[part.high for part in found.bins] + [part.low for part in found.bins][::-1],
-                       fill="toself", mode="none", fillcolor=BAND, name="95 % band of exact probabilities", hoverinfo="skip")
+                       fill="toself", mode="none", fillcolor=SHADE, name="95 % band of exact probabilities", hoverinfo="skip")
     figure.add_scatter(x=said, y=said, mode="lines", name="exact", line={"color": THEIRS, "dash": "dot"})
     figure.add_scatter(x=said, y=[part.frequency for part in found.bins], mode="lines+markers", name="found", line={"color": OURS},
                        customdata=[part.windows for part in found.bins], hovertemplate="%{y:.1%} of %{customdata} decisions")

@@ -9,7 +9,7 @@ from plotly import graph_objects as go
 from backtests.bootstrap import Interval
 
 OURS, THEIRS, GOOD, BAD = "#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f"
-GRID, BORDER, BAND = "rgba(128,128,128,.22)", "rgba(128,128,128,.55)", "rgba(128,128,128,.25)"
+GRID, BORDER, SHADE = "rgba(128,128,128,.22)", "rgba(128,128,128,.55)", "rgba(128,128,128,.25)"
 Rows = TypeVar("Rows", pd.Series, pd.DataFrame)
 MOST_POINTS = 2_500  # of a line: more than a screen has, and the file stays small
 

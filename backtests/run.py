@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 from cyclopts import App, Parameter
 from joblib import cpu_count
 from rich.console import Console
@@ -16,7 +15,6 @@ from backtests.campaign import FoldsFailed, Lost, train_all
 from backtests.cluster import workers
 from backtests.comparison import COMPARISON, comparison_table
 from backtests.control_table import parse_market
-from backtests.ledger import ledger_of
 from backtests.markets import Market, market
 from backtests.progress import FoldProgress, Journal
 from backtests.report import REPORT
@@ -28,7 +26,7 @@ from backtests.universe import bar_files, is_universe, read_universe
 from backtests.universe_report import write_universe_report
 from backtests.universe_results import UNIVERSE_FILES, UniverseResults, gather_universe, write_universe
 from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
-from backtests.walks import Walk, begin, finish, trained
+from backtests.walks import Request, Walk, begin, finish, trained
 from model.architectures import members_of
 from model.checkpoint import Checkpoint
 from model.command import BarsOptions, describe_bars, run
@@ -72,23 +70,6 @@ class MarketOptions:
         """Return the bars with the best probability at each."""
         name, strengths = parse_market(self.market or "")
         return market(name, self.market_bars, self.market_seed, **strengths)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for, beside the bars."""
-
-    settings: Settings
-    architectures: Sequence[str]
-    jobs: int
-    dask: str | None
-    ledger: Path | None
-    fresh: bool
-
-    def begin(self, bars: pd.DataFrame, folder: Path, *, best: pd.Series | None = None, name: str = "") -> Walk:
-        """Return the walk over these bars."""
-        book = ledger_of(bars, self.ledger)
-        return begin(bars, folder, self.settings, self.architectures, book, fresh=self.fresh, best=best, name=name)
 
 
 @app.default
@@ -169,7 +150,7 @@ def _walk_one(options: BarsOptions, market_options: MarketOptions, folder: Path,
     """Walk over one market and print what was found."""
     with held(folder):
         planted = market_options.sample() if market_options.market else None
-        walk = request.begin(planted.bars if planted else options.read(), folder, best=planted.probability if planted else None)
+        walk = begin(planted.bars if planted else options.read(), folder, request, best=planted.probability if planted else None)
         _introduce([walk])
         with workers(request.dask):
             lost = _train([walk], request.jobs)
@@ -197,7 +178,7 @@ def _walk_universe(paths: Sequence[Path], options: BarsOptions, folder: Path, re
         markets = read_universe(options, bar_files(paths), lambda bars: lay_folds(bars, settings.plan, settings.config))
         for name in markets:
             holding.enter_context(held(folder / name))
-        walks = [request.begin(bars, folder / name, name=name) for name, bars in markets.items()]
+        walks = [begin(bars, folder / name, request, name=name) for name, bars in markets.items()]
         _introduce(walks)
         with workers(request.dask):
             lost = _train(walks, request.jobs)

@@ -195,10 +195,23 @@ TABLES: dict[str, type[Entry]] = {
 }
 
 
+class SpreadRow(Entry):
+    """How far the members of a fold's model lie apart in AUC: of each by itself; together: of their mean logit."""
+
+    fold: str
+    count: int
+    mean: float | None
+    std: float | None
+    min: float | None
+    max: float | None
+    together: float | None
+
+
 class Summary(Entry):
     """summary.json. version: raised when an entry changes its name or meaning. refused: what the strategy did not decide, order
     or get filled, by reason, with counts. best_possible: scores of the best forecast
-    there is, on a planted market. calibration: null for too few forecasts. importance: by group of features, how much the log
+    there is, on a planted market; share_found: (AUC - .5) / (its AUC - .5). spread: of the members of each fold's model, empty
+    where it has but one. calibration: null for too few forecasts. importance: by group of features, how much the log
     loss on validation grows without it, the mean over folds. versions: of the libraries, and the processor's instructions.
     mixed_machines: whether the folds were trained with different ones; then the same command may give other bits elsewhere."""
 
@@ -209,7 +222,9 @@ class Summary(Entry):
     total: FoldRow
     refused: dict[str, int]
     best_possible: Scores | None
+    share_found: float | None
     folds: list[FoldRow]
+    spread: list[SpreadRow]
     evidence: Evidence
     calibration: Reliability | None
     importance: dict[str, float]

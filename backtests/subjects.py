@@ -27,7 +27,7 @@ from strategy_plugin.schedule import Schedule
 
 TOLERANCE = 1e-6  # of a probability: torch sums in another order where a batch has another size
 TRADED = (TOLERANCE, 0.0, 0.0, 0.0, 0.0, 0.0)  # of probability, equity, position; size, price, commission of an order
-AHEAD = 5  # poisoned bars behind a window: each is another window to compute
+FEW_AHEAD = 5  # poisoned bars behind a window: each is another window to compute
 NUDGE = 1.01  # a poison for orders: a gap so small that what was ordered can still be paid
 
 Step = Callable[[Track], Check]
@@ -151,7 +151,7 @@ class Trained:
                 "scaler in checkpoints": self.scaler, "orders": self.orders, "orders at the cut": self.last_orders}
 
     def probabilities(self, track: Track) -> Check:
-        return leaks.window_leaks("probabilities", self._say, self.bars, self._memory, ahead=AHEAD, tolerance=TOLERANCE,
+        return leaks.window_leaks("probabilities", self._say, self.bars, self._memory, ahead=FEW_AHEAD, tolerance=TOLERANCE,
                                   track=track)
 
     def in_force(self, _: Track) -> Check:
@@ -234,7 +234,7 @@ class Trained:
 
 def soon_other(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the bars up to position `last` and a few slightly other ones."""
-    yield "with other bars", leaks.poisoned(bars.iloc[:last + 1 + AHEAD], last, NUDGE)
+    yield "with other bars", leaks.poisoned(bars.iloc[:last + 1 + FEW_AHEAD], last, NUDGE)
 
 
 def trained_on(checkpoint: Checkpoint, bars: pd.DataFrame) -> bool:

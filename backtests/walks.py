@@ -10,11 +10,27 @@ from backtests.comparison import COMPARISON, write_comparison
 from backtests.decisions import STRATEGY
 from backtests.evidence import Trials, sharpe_per_bar
 from backtests.fingerprint import code_digest, key_of
-from backtests.ledger import Ledger
+from backtests.ledger import Ledger, ledger_of
 from backtests.report import write_report
 from backtests.results import Candidate, Results, describe_settings, evaluate_all, write_results
 from backtests.state import MemberStore, RunState
 from backtests.walk_forward import Fold, FoldModel, Settings, lay_folds
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, beside the bars.
+
+    architectures: of the settings, each to be tried on the same folds, the first the one that leads. dask: a scheduler's
+    address. ledger: its file; None for the default. fresh: forget what an earlier run finished.
+    """
+
+    settings: Settings
+    architectures: Sequence[str]
+    jobs: int
+    dask: str | None
+    ledger: Path | None
+    fresh: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,25 +71,24 @@ class Walk:
         return [variant.course for variant in self.variants]
 
 
-def begin(bars: pd.DataFrame, folder: Path, settings: Settings, architectures: Sequence[str], ledger: Ledger, *,
-          fresh: bool = False, best: pd.Series | None = None, name: str = "") -> Walk:
+def begin(bars: pd.DataFrame, folder: Path, request: Request, *, best: pd.Series | None = None, name: str = "") -> Walk:
     """Lay the folds and open the folders; what cannot be walked over is refused before any training.
 
-    Each architecture but the first has a folder of its own in that of the first. fresh: forget what an earlier run finished.
+    Each architecture but the first has a folder of its own in that of the first.
     """
+    settings, ledger, store = request.settings, ledger_of(bars, request.ledger), MemberStore(folder)
     folds = lay_folds(bars, settings.plan, settings.config)
-    store = MemberStore(folder)
-    if fresh:
+    if request.fresh:
         store.forget()
-    tried = {one: replace(settings, config=replace(settings.config, architecture=one)) for one in architectures}
+    tried = {one: replace(settings, config=replace(settings.config, architecture=one)) for one in request.architectures}
     keys = {one: key_of(bars, own) for one, own in tried.items()}
     search = settings.plan.search(settings.account, settings.costs)
     variants = []
     for one, own in tried.items():
-        place = folder if one == architectures[0] else folder / one
+        place = folder if one == request.architectures[0] else folder / one
         state = RunState(place)
         state.require_own()
-        if fresh:
+        if request.fresh:
             state.forget()
         trials = Trials(tuple(state.frozen(keys[one], ledger.others(*keys.values()))))
         course = Course(bars, folds, own.config, search, state, store, name, one if len(tried) > 1 else "")

@@ -54,6 +54,13 @@ def test_the_interval_of_an_auc_covers_it(draw):
     assert found["auc"].high - found["auc"].low == pytest.approx(2 * 1.96 / np.sqrt(3 * 2000), rel=0.1)
 
 
+def test_rare_labels_have_an_interval_though_some_resamples_miss_them(draw):
+    labels = np.zeros(60)
+    labels[7] = 1
+    found = forecast_intervals(labels, draw.random(60), block=1)["auc"]
+    assert np.isfinite([found.low, found.high, found.lowest, found.highest]).all()
+
+
 def test_one_clear_winner_among_many_is_superior(draw):
     benchmark = draw.normal(0, 0.01, 1000)
     losers = {str(number): draw.normal(0, 0.01, 1000) for number in range(5)}

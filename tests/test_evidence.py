@@ -49,6 +49,10 @@ def test_skill_is_an_edge(skilled):
     assert verdict.sentence.startswith("edge: AUC 0.6") and "2000 decisions." in verdict.sentence
 
 
+def test_outcomes_that_overlap_are_resampled_in_blocks_as_long():
+    assert weigh(replace(decisions(0.0), horizon=30)).block == 30
+
+
 @pytest.mark.parametrize("p, words", [(0.0, "< 0.001"), (0.0004, "< 0.001"), (0.0005, "= 0.001"), (0.05, "= 0.050")])
 def test_no_p_is_said_to_be_zero(p, words):
     assert p_words(p) == words

@@ -12,11 +12,12 @@ from rich.console import Console
 from backtests.results import FILES, summary, write_results
 from backtests.simulation import Account, Costs
 from backtests.tables import tables
+from backtests.thresholds import Choice
 from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from model.training import TrainConfig
 
-KEYS = ["version", "verdict", "data", "settings", "total", "refused", "best_possible", "folds", "evidence", "calibration",
-        "importance", "versions", "mixed_machines"]
+KEYS = ["version", "verdict", "data", "settings", "total", "refused", "best_possible", "share_found", "folds", "spread",
+        "evidence", "calibration", "importance", "versions", "mixed_machines"]
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig())
 
@@ -73,6 +74,18 @@ def test_the_folds_multiply_to_the_total(results):
     table = results.folds
     for column in ("return", "hold_return"):
         assert (1 + table[column].iloc[:-1]).prod() == pytest.approx(1 + table[column].iloc[-1])
+
+
+def test_thresholds_that_were_given_stand_in_the_place_of_the_checkpoints_own(results):
+    assert results.settings.account.enter == 0.5
+    assert results.folds[["enter", "exit", "thresholds"]].iloc[:-1].drop_duplicates().to_numpy().tolist() == [[0.5, 0.5, "given"]]
+
+
+@pytest.mark.parametrize("chosen, word", [(True, "validation"), (False, "too few trades")])
+def test_it_is_said_whether_validation_chose_the_thresholds(results, models, chosen, word):
+    own = replace(results.settings, account=Account())
+    folds = replace(results, settings=own, models=[replace(model, choice=Choice(chosen=chosen)) for model in models]).folds
+    assert set(folds["thresholds"].iloc[:-1]) == {word}
 
 
 def test_the_trades_of_the_folds_sum_to_the_total(results):

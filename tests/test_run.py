@@ -185,6 +185,8 @@ def test_architectures_are_compared_on_the_same_folds(bars_file, tmp_path, capsy
         "bilstm", "ensemble"]
     assert (tmp_path / "architectures.csv").exists() and (tmp_path / "ensemble" / "report.html").exists()
     assert json.loads((tmp_path / "summary.json").read_text())["settings"]["training"]["architecture"] == "bilstm"
+    assert walk(*[word for word in given if word not in ("--architecture", "bilstm,ensemble")]) == 0
+    assert "found finished" in capsys.readouterr().out and not (tmp_path / "architectures.csv").exists()
 
 
 @pytest.mark.parametrize("names, message", [

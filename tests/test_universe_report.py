@@ -2,6 +2,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -98,6 +99,14 @@ def test_the_page_says_verdict_markets_and_what_is_missing(page, universe):
     assert '<a href="a/report.html">a</a>' in page and '<a href="b%20%26%20c/report.html">b &amp; c</a>' in page
     assert re.findall(r'id="chart-(\w+)"', page) == ["equity", "gains", "auc"]
     assert len(page) < 6_000_000
+
+
+def test_of_several_architectures_it_says_whose_figures_these_are(universe, page):
+    first = next(iter(universe.results.values()))
+    tried = replace(first, decisions=first.decisions.beside({"transformer": first.decisions}))
+    both = render_universe(replace(universe, results=dict.fromkeys(universe.results, tried)))
+    assert "All figures here are those of <strong>bilstm</strong>" in both and "(transformer)" in both
+    assert "All figures here are those" not in page
 
 
 def test_the_terminal_shows_a_row_for_each_market(universe):
