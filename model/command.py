@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import KW_ONLY, dataclass, fields
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NoReturn, TextIO, cast
@@ -18,14 +19,15 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from model.bars import bar_interval, digest_bars, read_bars
-from model.faults import BarsError, BarsWarning, as_flags
+from model.faults import BarsError, BarsWarning, Setting, as_flags
 from model.intervals import session_bars, spoken, yearly_bars
 from model.sample import sample_bars
 
 OK, USAGE, CANNOT_WRITE, OUT_OF_MEMORY = 0, 2, 6, 9
 # Errors that carry an `exit_code`: BarsError 3, CheckpointError 4, TrainingDiverged 5, OutputError 6.
-NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller batch_size, or more memory."
+NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
+SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
 ENDINGS = re.compile(r"(\.(csv|txt|tsv|dat|parquet|pq|gz|zip|bz2|xz|zst))+$", re.IGNORECASE)
 
 
@@ -169,18 +171,18 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = _show_warning
+            warnings.showwarning = partial(_show_warning, app)
             result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        _leave(USAGE, f"{error} See --help.")
+        _leave(USAGE, f"{_worded(error, app)} See --help.")
     except KeyboardInterrupt:
         _leave(128 + signal.SIGINT, "stopped by Ctrl-C.")
     except MemoryError:
-        _leave(OUT_OF_MEMORY, NO_MEMORY)
+        _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
     except (OSError, ValueError, RuntimeError) as error:
         if type(error) is RuntimeError and "allocate memory" in str(error):  # what torch raises in place of a MemoryError
-            _leave(OUT_OF_MEMORY, NO_MEMORY)
-        _leave(_exit_code(error), _with_flags(_worded(error), app))
+            _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
+        _leave(_exit_code(error), _worded(error, app))
     sys.exit(result if isinstance(result, int) else OK)
 
 
@@ -201,25 +203,16 @@ def _leave(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+def _show_warning(app: App, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     errors.print("[yellow]note:[/] ", end="")
-    errors.print(_worded(message), markup=False)
+    errors.print(_worded(message, app), markup=False)
 
 
-def _worded(message: Exception | str) -> str:
-    """Return a message with the settings in it spelled as flags."""
-    return as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
-
-
-def _with_flags(message: str, app: App) -> str:
-    """Return a message with what the command has a flag for spelled as that: `max_epochs` as --max-epochs."""
-    flags = {name for argument in app.assemble_argument_collection() for name in argument.names}
-
-    def spelled(name: re.Match[str]) -> str:
-        flag = "--" + name[1].replace("_", "-")
-        return flag if flag in flags else name[0]
-
-    return re.sub(r"`(\w+)`", spelled, message)
+def _worded(message: Exception | str, app: App) -> str:
+    """Return a message with the settings in it that are the command's spelled as its flags: `max_epochs` as --max-epochs."""
+    text = as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
+    flags = {flag for argument in app.assemble_argument_collection() for flag in argument.names}
+    return SETTING.sub(lambda found: flag if (flag := Setting(found[1]).flag) in flags else found[0], text)
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:

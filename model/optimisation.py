@@ -100,7 +100,8 @@ def _run_epoch(course: Course, loader: Loader, keeper: Keeper) -> None:
         # One infinite input leaves the loss finite and turns every weight into NaN in a single step: the norm tells.
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise TrainingDiverged(f"loss and gradient norm must stay finite, got {loss} and {norm} in epoch {course.epoch}, "
-                                   f"step {course.batches + 1}, at learning rate {rate:g}. Lower learning_rate or gradient_clip.")
+                                   f"step {course.batches + 1}, at learning rate {rate:g}. "
+                                   "Lower `learning_rate` or `gradient_clip`.")
         course.note(loss, norm, len(targets))
         keeper.pause(course)
 
@@ -132,7 +133,7 @@ def _validation_loss(course: Course, loader: Loader, keeper: Keeper) -> float:
     logits, labels = (torch.cat(column).double().cpu().numpy() for column in zip(*pairs))
     if not np.isfinite(logits).all():
         raise TrainingDiverged(f"the validation logits must stay finite, got {np.count_nonzero(~np.isfinite(logits))} of "
-                               f"{len(logits)} that are not. Lower learning_rate.")
+                               f"{len(logits)} that are not. Lower `learning_rate`.")
     return log_loss(logits / fit_temperature(logits, labels), labels)
 
 

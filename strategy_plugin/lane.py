@@ -33,7 +33,7 @@ class Lane:
     """One data with its signal, its desk and its guard; a feed that does not move is not acted on.
 
     live: whether decisions may become orders; a live feed says when. refused: bars by the reason why they were not traded freely.
-    decided: bars of which the probability counted.
+    decided: bars of which the probability counted. strange: bars whose window is unlike those of training, traded all the same.
     """
 
     def __init__(self, data: Any, name: str, signal: ModelSignal | LineSignal, desk: Desk, guard: BarGuard) -> None:
@@ -41,7 +41,7 @@ class Lane:
         self.source = source_of(data)
         self.live = not self.source.islive()
         self.refused: Counter[str] = Counter()
-        self.decided = 0
+        self.decided = self.strange = 0
         self.decision = Decision()
         # A replayed feed grows its newest bar: the last complete one is the one before.
         self.ago = -1 if data.replaying else 0
@@ -77,12 +77,12 @@ class Lane:
         """Count the bars whose window is not like those of training, and say it once."""
         if self.indicator is None or not self.indicator.strangeness[self.ago] > LIMIT:  # NaN: no window
             return
-        if not self.refused[STRANGE]:
+        if not self.strange:
             warnings.warn(f"data {self.name!r}: {self.indicator.strangeness[self.ago]:.0%} of what the model sees lies outside of "
                           f"its usual range in training, more than {LIMIT:.0%}. Train again, or find out what has become of the "
                           "bars. Further bars are counted", TradingWarning, stacklevel=2)
-        self.refused[STRANGE] += 1
+        self.strange += 1
 
     def counts(self) -> Counter[str]:
-        """Return what was refused, not filled or kept out, with why."""
-        return self.refused + self.desk.counts + self.signal.faults + self.guard.counts
+        """Return what was refused, not filled, kept out or strange, by why."""
+        return Counter({STRANGE: self.strange}) + self.refused + self.desk.counts + self.signal.faults + self.guard.counts

@@ -148,7 +148,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         """Warn of a data of which no bar could be traded, and why; ValueError where the model has seen all of them."""
         if lane.refused[NOT_LIVE] and not lane.decided:
             warnings.warn(f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused[NOT_LIVE]} bars "
-                          "was traded", TradingWarning, stacklevel=2)
+                          "was traded. See that it connects and that its backfill ends; a feed that sends no such report must "
+                          "say False in islive()", TradingWarning, stacklevel=2)
         if lane.refused[NO_MODEL] and lane.decided <= 1:
             warnings.warn(f"data {lane.name!r}: no model of {self.p.checkpoint} was in force before the last bar, so none of "
                           f"its {lane.refused[NO_MODEL]} bars was traded. Give later bars: a model may decide "

@@ -19,7 +19,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from model import BarsError, BarsWarning, CheckpointError, TrainingDiverged
-from model.command import NO_MEMORY, BarsOptions, describe_bars, run
+from model.command import BarsOptions, describe_bars, run
 from model.files import OutputError
 from model.intervals import yearly_bars
 
@@ -31,6 +31,7 @@ class Settings:
     max_epochs: int = 3
     label: Literal["open", "close"] = "open"
     shuffle: bool = False
+    batch_size: int = 64
 
     def __post_init__(self) -> None:
         if self.max_epochs < 1:
@@ -76,16 +77,20 @@ def test_a_command_leaves_with_the_code_it_returns(said: Callable[..., tuple[int
     assert said(lambda settings: result) == (code, "")
 
 
+FULL = "the memory is used up. Give fewer bars, or a smaller --batch-size, or more memory."
+
+
 @pytest.mark.parametrize(("error", "code", "message"), [
     (ValueError("`enter` must be below 1, got 2."), 2, "`enter` must be below 1, got 2."),
+    (ValueError("`max_epochs` must be 1 with `market`."), 2, "--max-epochs must be 1 with `market`."),
     (BarsError("bars.csv has 3 bars"), 3, "bars.csv has 3 bars"),
     (CheckpointError("x.ckpt cannot be used"), 4, "x.ckpt cannot be used"),
     (TrainingDiverged("loss must stay finite"), 5, "loss must stay finite"),
     (OutputError(28, "cannot write x: No space left on device."), 6, "cannot write x: No space left on device."),
     (PermissionError(13, "Permission denied", "log.json"), 6, "[Errno 13] Permission denied: 'log.json'"),
     (KeyboardInterrupt(), 130, "stopped by Ctrl-C."),
-    (MemoryError(), 9, NO_MEMORY),
-    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), 9, NO_MEMORY),
+    (MemoryError(), 9, FULL),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), 9, FULL),
     (BarsError("a [bold]name[/] with brackets [x]"), 3, "a [bold]name[/] with brackets [x]"),
 ])
 def test_a_known_fault_is_one_message_and_its_code(
@@ -172,7 +177,7 @@ def test_under_nohup_a_hangup_changes_nothing() -> None:
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None:
-    command = f"{sys.executable} -m model.predict --help | true"
+    command = f"{sys.executable} -c {shlex.quote(SCRIPT)} --help | true"
     finished = subprocess.run(command, shell=True, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "default"})
     assert finished.stderr == ""
 
