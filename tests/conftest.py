@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 import pandas as pd
 import pytest
+from hosts import BARS
 from makers import random_bars, random_checkpoint, random_member
 
 from model.checkpoint import Checkpoint
@@ -24,6 +25,20 @@ def checkpoint_path(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFac
     """The file of `checkpoint`."""
     path = tmp_path_factory.mktemp("checkpoint") / "random.ckpt"
     checkpoint.save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def model() -> Checkpoint:
+    """A small network with random weights for `hosts.BARS`."""
+    return random_checkpoint(BARS, seed=3)
+
+
+@pytest.fixture(scope="session")
+def model_path(model: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The file of `model`."""
+    path = tmp_path_factory.mktemp("model") / "random.ckpt"
+    model.save(path)
     return str(path)
 
 

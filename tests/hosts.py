@@ -4,10 +4,12 @@ from typing import Any, NamedTuple
 import backtrader as bt
 import numpy as np
 import pandas as pd
+from makers import random_bars
 
 from strategy_plugin import BiLSTMStrategy, DirectionProbability
 from strategy_plugin.clock import nanoseconds
 
+BARS = random_bars(230)  # what most runs are over: the last 81 have a whole window
 MODES = [
     {"preload": preload, "runonce": runonce, "exactbars": exactbars}
     for preload in (True, False) for runonce in (True, False) for exactbars in (False, 1, -1, -2)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import backtrader as bt
 import pandas as pd
+from hosts import BARS
 
 Bt = bt.feed.DataBase
 STATUS = {name: number for number, name in enumerate(Bt._NOTIFNAMES)}
@@ -55,6 +56,10 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
 def ticks(bars: pd.DataFrame) -> list[Tick]:
     return [Tick(*row) for row in bars.itertuples()]
+
+
+START = 180  # bars that are backfilled before the feed is live
+TICKS = ticks(BARS)
 
 
 def live(events: Sequence[Event], name: str = "live", **params: Any) -> LiveFeed:

@@ -30,9 +30,24 @@ def test_it_is_ready_when_150_bars_have_been_seen(count: int, ready: bool) -> No
     assert fed(BARS.iloc[:count]).ready is ready
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=160, max_size=200))
+SHOWS = st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=160, max_size=200)
+
+
+@settings(max_examples=10, deadline=None)
+@given(SHOWS)
 def test_what_was_shown_how_often_leaves_no_trace(shows: list[tuple[int, bool]]) -> None:
+    require_no_trace(shows)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None)
+@given(SHOWS)
+def test_what_was_shown_how_often_leaves_no_trace_in_five_hundred_runs(shows: list[tuple[int, bool]]) -> None:
+    require_no_trace(shows)
+
+
+def require_no_trace(shows: list[tuple[int, bool]]) -> None:
+    """Show each bar, unfinished, as often as said, and read the window in between where that is said."""
     buffer = FeatureBuffer()
     for number, (repeats, reads) in enumerate(shows, start=1):
         for unfinished in range(repeats):  # a bar that grows, as a replayed one does

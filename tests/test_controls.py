@@ -26,7 +26,7 @@ from model.windows import DataPreprocessor
 
 FRESH = 2_000
 # Market, bars and epochs that a learning network needs at least. The echo comes from the middle of the window or its far end.
-ECHO, FAR_ECHO, REGIME = ("echo", 4_000, 1), ("echo:lag=45", 4_000, 1), ("regime", 4_000, 2)
+ECHO, FAR_ECHO, REGIME = ("echo", 3_000, 1), ("echo:lag=45", 3_000, 1), ("regime", 4_000, 1)
 CUTS = (200, 251, 320)
 
 
@@ -266,10 +266,10 @@ def test_silence_judges_small_markets_without_an_edge(
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (("--markets", "eccho"), "unknown market: 'eccho', did you mean 'echo'?"),
-    (("--horizon", "3"), "`horizon` must be 1, got 3"),
-    (("--fresh", "-1"), "`fresh` must be at least 0, got -1."),
-    (("--jobs", "0"), "`jobs` must be at least 1, got 0."),
-    (("--silence", "0"), "`silence` must be at least 1, got 0."),
+    (("--horizon", "3"), "--horizon must be 1, got 3"),
+    (("--fresh", "-1"), "--fresh must be at least 0, got -1."),
+    (("--jobs", "0"), "--jobs must be at least 1, got 0."),
+    (("--silence", "0"), "--silence must be at least 1, got 0."),
 ])
 def test_a_control_that_cannot_be_is_refused_before_any_work(
         measured: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...],

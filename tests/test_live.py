@@ -6,48 +6,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hosts import Watched, feed, host, series, traded
-from hypothesis import HealthCheck, given, settings
+from hosts import BARS, Watched, feed, host, series, traded
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from live import Event, Tick, live, ticks
+from live import START, TICKS, Event, Tick, live, ticks
 from makers import random_bars, random_checkpoint
 
 from model.checkpoint import Checkpoint
 from strategy_plugin import TradingWarning
 from strategy_plugin.guard import JUMP, LATE, REPEATED, REVISED, UNFINISHED
 
-COUNT = 230
-START = 180  # bars that are backfilled before the feed is live
-BARS = random_bars(COUNT)
-TICKS = ticks(BARS)
+COUNT = len(BARS)
 RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 NAN = float("nan")
 
 
 @pytest.fixture(scope="module")
-def model() -> Checkpoint:
-    return random_checkpoint(BARS, seed=3)
-
-
-@pytest.fixture(scope="module")
-def path(model: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("live") / "random.ckpt"
-    model.save(path)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def clean(path: str) -> Watched:
+def clean(model_path: str) -> Watched:
     """The run over the clean bars in which every bar after the backfill is live."""
-    return run(path, ["DELAYED", *TICKS[:START], "LIVE", *TICKS[START:]])
+    return run(model_path, ["DELAYED", *TICKS[:START], "LIVE", *TICKS[START:]])
 
 
 def run(path: str, events: list[Event], **params: Any) -> Watched:
     return traded(host(live(events)), checkpoint=path, **(RULES | params))
 
 
-def test_no_order_is_sent_before_the_feed_is_live(clean: Watched, path: str) -> None:
-    always = traded(host(feed(BARS)), checkpoint=path, **RULES)
+def test_no_order_is_sent_before_the_feed_is_live(clean: Watched, model_path: str) -> None:
+    always = traded(host(feed(BARS)), checkpoint=model_path, **RULES)
     assert always.fills["data"][0].bar < START < clean.fills["live"][0].bar
     assert clean.refusals()["live"]["not live"] == START
 
@@ -57,7 +42,7 @@ def test_backfilled_bars_warm_the_window_up(clean: Watched, model: Checkpoint) -
     assert np.abs(found[149:] - model.probabilities(BARS).to_numpy()).max() < 1e-6
 
 
-def test_once_live_the_orders_are_those_of_a_backtest_that_starts_there(clean: Watched, path: str, tmp_path: Path) -> None:
+def test_once_live_the_orders_are_those_of_a_backtest_that_starts_there(clean: Watched, tmp_path: Path) -> None:
     random_checkpoint(BARS, BARS.index[START], seed=3).save(tmp_path / "a.ckpt")  # the same weights, not to be used before
     backtest = traded(host(feed(BARS)), checkpoint=str(tmp_path / "a.ckpt"), **RULES)
     assert backtest.fills["data"] == clean.fills["live"] and len(clean.fills["live"]) > 3
@@ -98,19 +83,30 @@ def noisy(places: list[tuple[int, str]]) -> list[Event]:
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
 @pytest.mark.parametrize("kind", NOISE)
 @pytest.mark.parametrize("exactbars", [False, 1])
-def test_noise_changes_no_decision_and_is_counted(clean: Watched, path: str, kind: str, exactbars: int) -> None:
+def test_noise_changes_no_decision_and_is_counted(clean: Watched, model_path: str, kind: str, exactbars: int) -> None:
     cerebro = host(live(noisy([(at, kind) for at in (10, 170, START + 5, START + 6, COUNT - 2)])), exactbars=exactbars)
-    strategy = traded(cerebro, checkpoint=path, **RULES)
+    strategy = traded(cerebro, checkpoint=model_path, **RULES)
     assert_same(strategy, clean)
     fault = NOISE[kind][0]
     assert not fault or strategy.refusals()["live"][fault] >= 5
 
 
+PLACES = st.lists(st.tuples(st.integers(6, COUNT - 2), st.sampled_from(sorted(NOISE))), min_size=1, max_size=40)
+
+
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.integers(6, COUNT - 2), st.sampled_from(sorted(NOISE))), min_size=1, max_size=40))
-def test_any_mixture_of_noise_changes_no_decision(clean: Watched, path: str, places: list[tuple[int, str]]) -> None:
-    assert_same(run(path, noisy(sorted(places))), clean)
+@settings(max_examples=8, deadline=None)
+@given(places=PLACES)
+def test_any_mixture_of_noise_changes_no_decision(clean: Watched, model_path: str, places: list[tuple[int, str]]) -> None:
+    assert_same(run(model_path, noisy(sorted(places))), clean)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
+@settings(max_examples=300, deadline=None)
+@given(places=PLACES)
+def test_no_mixture_of_three_hundred_changes_a_decision(clean: Watched, model_path: str, places: list[tuple[int, str]]) -> None:
+    assert_same(run(model_path, noisy(sorted(places))), clean)
 
 
 def assert_same(strategy: Watched, clean: Watched) -> None:
@@ -120,17 +116,17 @@ def assert_same(strategy: Watched, clean: Watched) -> None:
     assert np.isfinite(strategy.broker.getvalue()) and np.isfinite(strategy.broker.getcash())
 
 
-def test_bars_that_arrive_while_the_feed_is_away_are_seen_but_not_traded(path: str, clean: Watched) -> None:
+def test_bars_that_arrive_while_the_feed_is_away_are_seen_but_not_traded(model_path: str, clean: Watched) -> None:
     away = ["DISCONNECTED", None, "DELAYED", *TICKS[200:220]]
-    strategy = run(path, ["DELAYED", *TICKS[:START], "LIVE", *TICKS[START:200], *away, "LIVE", *TICKS[220:]])
+    strategy = run(model_path, ["DELAYED", *TICKS[:START], "LIVE", *TICKS[START:200], *away, "LIVE", *TICKS[220:]])
     assert strategy.shown["live"] == clean.shown["live"]
     assert strategy.refusals()["live"]["not live"] == START + 20
     assert not [fill for fill in strategy.fills["live"] if 202 <= fill.bar <= 220]
 
 
-def test_a_restart_continues_with_the_same_probabilities(path: str, clean: Watched) -> None:
+def test_a_restart_continues_with_the_same_probabilities(model_path: str, clean: Watched) -> None:
     for cut in (START, 200):
-        strategy = run(path, ["DELAYED", *TICKS[cut - 160:cut], "LIVE", *TICKS[cut:]])
+        strategy = run(model_path, ["DELAYED", *TICKS[cut - 160:cut], "LIVE", *TICKS[cut:]])
         after = {number + cut - 160: value for number, value in strategy.shown["live"].items() if number > 160}
         assert after == {number: clean.shown["live"][number] for number in after} and len(after) == COUNT - cut
 
@@ -179,9 +175,9 @@ def test_a_new_checkpoint_whose_thresholds_do_not_fit_is_refused_like_a_damaged_
     assert len(strategy.lanes[0].indicator.schedule.checkpoints) == 1
 
 
-def test_a_feed_that_never_reports_live_is_said_at_the_end(path: str) -> None:
+def test_a_feed_that_never_reports_live_is_said_at_the_end(model_path: str) -> None:
     with pytest.warns(TradingWarning, match="data 'live': the feed never reported LIVE, so none of its 230 bars was traded"):
-        run(path, ["DELAYED", *TICKS])
+        run(model_path, ["DELAYED", *TICKS])
 
 
 def test_a_backtest_does_not_look_at_the_folder_again(tmp_path: Path) -> None:

@@ -7,25 +7,14 @@ import backtrader as bt
 import pandas as pd
 import pytest
 from hosts import Watched, host, traded
-from live import Event, live, ticks
+from live import START, TICKS, Event, live, ticks
 from makers import random_bars, random_checkpoint
 
 from strategy_plugin import BarGuard, TradingWarning
 from strategy_plugin.guard import NEVER_FINISHED, REPEATED, UNFINISHED
 
-COUNT = 230
-START = 180  # bars that are backfilled before the feed is live
-BARS = random_bars(COUNT)
-TICKS = ticks(BARS)
+COUNT = len(TICKS)
 RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The file of a checkpoint for BARS."""
-    path = tmp_path_factory.mktemp("live") / "random.ckpt"
-    random_checkpoint(BARS, seed=3).save(path)
-    return str(path)
 
 
 def test_bars_that_always_come_before_their_end_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,12 +42,12 @@ class Eastern(tzinfo):
 
 @pytest.mark.parametrize("hour, finished", [(20, False), (22, True)])
 def test_a_daily_bar_is_finished_when_its_session_is(
-    path: str, monkeypatch: pytest.MonkeyPatch, hour: int, finished: bool,
+    model_path: str, monkeypatch: pytest.MonkeyPatch, hour: int, finished: bool,
 ) -> None:
     monkeypatch.setattr("strategy_plugin.guard.time.time", lambda: (TICKS[9].stamp + pd.Timedelta(hours=hour)).timestamp())
     session = {"sessionend": time(16), "tz": Eastern()}  # 21:00 UTC
     with pytest.warns(TradingWarning, match="never reported LIVE"):
-        strategy = traded(host(live(TICKS[:10], **session)), checkpoint=path, **RULES)
+        strategy = traded(host(live(TICKS[:10], **session)), checkpoint=model_path, **RULES)
     assert len(strategy) == 9 + finished and strategy.refusals()["live"][UNFINISHED] == 1 - finished
 
 
@@ -116,22 +105,24 @@ def restarted(path: str, **params: Any) -> AtABroker:
     return strategy
 
 
-def test_a_restart_takes_a_position_over_and_says_so(path: str) -> None:
+def test_a_restart_takes_a_position_over_and_says_so(model_path: str) -> None:
     with pytest.warns(TradingWarning, match=r"a position of \+90 was there at the start and is taken over"):
-        strategy = restarted(path)
+        strategy = restarted(model_path)
     assert strategy.fills["live"][0].bar > START and len(strategy.fills["live"]) > 2
 
 
 @pytest.mark.parametrize("adopt, orders", [(False, False), (True, True)])
-def test_a_restart_orders_nothing_beside_the_stops_of_the_run_before_unless_told_to(path: str, adopt: bool, orders: bool) -> None:
+def test_a_restart_orders_nothing_beside_the_stops_of_the_run_before_unless_told_to(
+    model_path: str, adopt: bool, orders: bool,
+) -> None:
     with pytest.warns(TradingWarning, match="was there at the start"):
-        strategy = restarted(path, stop_loss="3%", adopt=adopt)
+        strategy = restarted(model_path, stop_loss="3%", adopt=adopt)
     assert bool(strategy.fills["live"]) is orders
     assert strategy.refusals()["live"]["not ours"] == (0 if adopt else COUNT - START)
 
 
-def test_while_a_feed_is_away_no_stop_is_placed_and_no_order_sent_again(path: str) -> None:
+def test_while_a_feed_is_away_no_stop_is_placed_and_no_order_sent_again(model_path: str) -> None:
     events = ["LIVE", *TICKS[:START], "DISCONNECTED", *TICKS[START:]]
-    strategy = traded(host(live(events)), checkpoint=path, stop_loss="0.01%", **RULES)
+    strategy = traded(host(live(events)), checkpoint=model_path, stop_loss="0.01%", **RULES)
     assert max(fill.bar for fill in strategy.fills["live"]) <= START + 2
     assert strategy.lanes[0].decision.action == ""

@@ -8,7 +8,7 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
-from hosts import MODES, Fill, Shown, Watched, feed, host, series, shown, traded
+from hosts import BARS, MODES, Fill, Shown, Watched, feed, host, series, shown, traded
 from makers import random_bars, random_checkpoint
 
 from model.checkpoint import Checkpoint
@@ -17,22 +17,9 @@ from model.sample import sample_bars
 from strategy_plugin.decision import target
 
 TOLERANCE = 1e-6
-COUNT = 230
-BARS = random_bars(COUNT)
+COUNT = len(BARS)
 LIMITS = {"enter": 0.5, "exit": 0.5}
 RULES: dict[Any, Any] = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
-
-
-@pytest.fixture(scope="module")
-def model() -> Checkpoint:
-    return random_checkpoint(BARS, seed=3)
-
-
-@pytest.fixture(scope="module")
-def path(model: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("parity") / "random.ckpt"
-    model.save(path)
-    return str(path)
 
 
 def weekly(cerebro: Any) -> None:
@@ -86,11 +73,11 @@ class Certified(Watched):
 
 @pytest.mark.parametrize("mode, beside", CLOCKS)
 def test_every_clock_shows_the_checkpoints_probabilities_and_sends_the_same_orders(
-    model: Checkpoint, path: str, mode: dict[str, Any], beside: str,
+    model: Checkpoint, model_path: str, mode: dict[str, Any], beside: str,
 ) -> None:
     cerebro = host(feed(BARS), **mode)
     BESIDES[beside](cerebro)
-    cerebro.addstrategy(Certified, checkpoint=path, allow_short=True, **LIMITS)
+    cerebro.addstrategy(Certified, checkpoint=model_path, allow_short=True, **LIMITS)
     strategy = cerebro.run()[0]
     expected = model.probabilities(BARS).to_numpy()
     assert len(strategy.compared) == len(expected)
@@ -232,8 +219,8 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=str)
-def test_no_other_option_of_the_host_changes_an_order(path: str, option: dict[str, Any]) -> None:
-    params = {"checkpoint": path, "allow_short": True, "stop_loss": "4%", **LIMITS}
+def test_no_other_option_of_the_host_changes_an_order(model_path: str, option: dict[str, Any]) -> None:
+    params = {"checkpoint": model_path, "allow_short": True, "stop_loss": "4%", **LIMITS}
     cerebro = host(feed(BARS), **option)
     cerebro.addwriter(bt.WriterFile, csv=True, out=StringIO())
     assert traded(cerebro, **params).fills == traded(host(feed(BARS)), **params).fills

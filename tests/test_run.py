@@ -3,6 +3,8 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -70,21 +72,21 @@ def test_the_predictions_are_on_the_bars(finished, bars_file):
     assert decided.tolist() == pd.read_csv(bars_file)["date"].iloc[-124:].tolist()
 
 
-def test_checkpoints_of_an_earlier_run_are_not_traded(finished, bars_file, tmp_path):
-    """The leftover would be refused beside its twin, or trade in its stead."""
-    (tmp_path / "checkpoints").mkdir()
-    shutil.copy(finished[1] / "checkpoints" / "fold-02.ckpt", tmp_path / "checkpoints" / "fold-07.ckpt")
-    assert walk("--data", bars_file, "--out", tmp_path, "--ledger", tmp_path / "trials", *QUICK) == 0
-    assert (tmp_path / "summary.json").read_bytes() == (finished[1] / "summary.json").read_bytes()
-
-
-def test_the_settings_are_in_the_summary(bars_file, tmp_path):
-    changes = ["--commission", 7, "--seed", 5, "--validation-share", 0.3, "--cash", 5]
-    assert walk("--data", bars_file, "--out", tmp_path, "--ledger", tmp_path / "trials", *QUICK, *changes) == 0
-    settings = json.loads((tmp_path / "summary.json").read_text())["settings"]
+def test_the_settings_are_in_the_summary(known):
+    settings = known["settings"]
     assert settings["costs_in_basis_points_per_side"]["commission"] == 7
     assert (settings["training"]["seed"], settings["training"]["train"], settings["training"]["validation"]) == (5, 0.7, 0.3)
     assert settings["account"]["cash"] == 5
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """The summary of a walk over a market whose best forecast is known, by settings of our own, and what it said."""
+    folder = tmp_path_factory.mktemp("known")
+    given = ["--market", "echo:strength=0.8", "--market-bars", 500, "--out", folder, "--ledger", folder / "trials"]
+    with redirect_stdout(StringIO()) as printed:
+        assert walk(*given, *QUICK, "--commission", 7, "--seed", 5, "--validation-share", 0.3, "--cash", 5) == 0
+    return json.loads((folder / "summary.json").read_text()) | {"said": printed.getvalue()}
 
 
 @pytest.mark.parametrize("arguments, code, message", [
@@ -104,12 +106,9 @@ def test_a_fault_is_one_message_and_an_exit_code(bars_file, tmp_path, capfd, arg
     assert message in " ".join(capfd.readouterr().err.split())
 
 
-def test_a_market_s_best_forecast_stands_beside_ours(tmp_path, capsys):
-    where = ["--out", tmp_path, "--ledger", tmp_path / "trials"]
-    assert walk("--market", "echo:strength=0.8", "--market-bars", 500, *where, *QUICK) == 0
-    assert "the best forecast there is: AUC 0." in capsys.readouterr().out
-    best = json.loads((tmp_path / "summary.json").read_text())["best_possible"]
-    assert best["auc"] > 0.8 and best["accuracy"] > 0.7
+def test_a_market_s_best_forecast_stands_beside_ours(known):
+    assert "the best forecast there is: AUC 0." in known["said"]
+    assert known["best_possible"]["auc"] > 0.8 and known["best_possible"]["accuracy"] > 0.7
 
 
 def test_a_market_s_best_forecast_is_of_the_next_bar_only(tmp_path, capfd):
@@ -200,23 +199,24 @@ def test_architectures_that_cannot_be_compared_are_refused(tmp_path, capfd, name
 
 @pytest.fixture(scope="module")
 def killed(bars_file, tmp_path_factory):
-    """A run that was killed as soon as its first fold was finished, and the command that started it."""
+    """A run that was killed as soon as its first fold was finished, and the arguments that started it."""
     folder = tmp_path_factory.mktemp("killed")
-    where = ["--data", bars_file, "--out", folder, "--ledger", folder / "trials"]
-    command = [sys.executable, ROOT / "backtests" / "run.py", *where, *QUICK]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    arguments = ["--data", bars_file, "--out", folder, "--ledger", folder / "trials", *QUICK]
+    process = subprocess.Popen([sys.executable, ROOT / "backtests" / "run.py", *arguments], stdout=subprocess.DEVNULL)
     while not (folder / ".state" / "fold-01.json").exists():
         assert process.poll() is None
         time.sleep(0.02)
     process.kill()
     process.wait()
-    return command, folder
+    return arguments, folder
 
 
-def test_after_a_kill_the_same_command_goes_on_to_the_same_bytes(killed, finished):
-    command, folder = killed
+def test_after_a_kill_the_same_command_goes_on_to_the_same_bytes(killed, finished, capsys):
+    """Not even a checkpoint left of another run does harm: it would be refused beside its twin, or trade in its stead."""
+    arguments, folder = killed
     assert not (folder / "summary.json").exists()
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert "fold 1, found finished: trained until" in again.stdout
+    shutil.copy(finished[1] / "checkpoints" / "fold-02.ckpt", folder / "checkpoints" / "fold-07.ckpt")
+    assert walk(*arguments) == 0
+    assert "fold 1, found finished: trained until" in capsys.readouterr().out
     for name in [*FILES, REPORT, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]:
         assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name

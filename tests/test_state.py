@@ -1,12 +1,13 @@
 import os
-import subprocess
+import re
 import sys
 from dataclasses import replace
+from subprocess import PIPE, Popen
 
 import pytest
 from makers import random_checkpoint
 
-from backtests.state import FolderInUse, MemberStore, RunState, held
+from backtests.state import MemberStore, RunState, held
 from backtests.thresholds import Choice
 from backtests.walk_forward import Fold, FoldModel
 
@@ -88,12 +89,30 @@ def test_a_checkpoint_of_somebody_else_is_not_traded_and_not_removed(state, mode
     assert (state.checkpoints / "mine.ckpt").exists()
 
 
-def test_a_second_run_in_the_folder_is_refused(tmp_path):
-    code = "import sys; from pathlib import Path; from backtests.state import held\nwith held(Path(sys.argv[1])): print('in')"
+SECOND = """
+import os, sys
+from pathlib import Path
+from backtests.state import FolderInUse, held
+try:
+    with held(Path(sys.argv[1])):
+        print("in")
+except FolderInUse as error:
+    print(error.exit_code, error, flush=True)
+input()
+with held(Path(sys.argv[1])):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_second_run_in_the_folder_is_refused_and_the_folder_is_free_after_a_kill(tmp_path):
+    """Another process is refused while this one holds the folder, and then killed as it holds it itself."""
+    with Popen([sys.executable, "-c", SECOND, tmp_path], stdin=PIPE, stdout=PIPE, text=True) as second:
+        with held(tmp_path):
+            assert re.match("7 .* must not be used by two runs at once", second.stdout.readline())
+        second.communicate("\n")
+    assert second.returncode == -9
     with held(tmp_path):
-        second = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
-    assert "FolderInUse" in second.stderr and "must not be used by two runs at once" in second.stderr
-    assert FolderInUse.exit_code == 7
+        assert os.path.exists(tmp_path / ".lock")
 
 
 def test_what_was_half_written_when_a_run_was_killed_is_removed(state, tmp_path):
@@ -113,11 +132,3 @@ def test_a_member_is_found_by_its_key(tmp_path, model):
     assert not store.has("key")
     store.forget()
     assert list((tmp_path / ".state" / "members").iterdir()) == []
-
-
-def test_the_folder_is_free_after_a_kill(tmp_path):
-    code = ("import os, sys; from pathlib import Path; from backtests.state import held\n"
-            "with held(Path(sys.argv[1])): os.kill(os.getpid(), 9)")
-    assert subprocess.run([sys.executable, "-c", code, tmp_path]).returncode == -9
-    with held(tmp_path):
-        assert os.path.exists(tmp_path / ".lock")

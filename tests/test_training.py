@@ -166,7 +166,7 @@ def test_one_class_is_refused_with_the_counts() -> None:
 
 
 def test_divergence_is_told_with_epoch_step_and_what_to_do(bars: pd.DataFrame) -> None:
-    message = r"must stay finite, got nan and nan in epoch 1, step \d, at learning rate 1e\+30. Lower learning_rate"
+    message = r"must stay finite, got nan and nan in epoch 1, step \d, at learning rate 1e\+30. Lower `learning_rate`"
     with pytest.raises(TrainingDiverged, match=message):
         fit(bars, replace(SHORT, learning_rate=1e30))
 
@@ -218,7 +218,7 @@ def test_several_wrong_settings_are_told_together() -> None:
 
 def test_from_shuffled_labels_it_learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many steps on the same market as tests/test_controls.py needs to find its echo."""
-    echoing = market("echo", 4_000, 1).bars
+    echoing = market("echo", 3_000, 1).bars
     order = np.random.default_rng(0).permutation(len(echoing) - 1)  # the last label is not known
 
     def shuffled(make: Any) -> Any:
@@ -229,7 +229,7 @@ def test_from_shuffled_labels_it_learns_nothing(monkeypatch: pytest.MonkeyPatch)
 
     for name in ("make_labels", "soft_targets"):
         monkeypatch.setattr(training, name, shuffled(getattr(training, name)))
-    assert (fit(echoing, TrainConfig(max_epochs=1)).metrics["test_auc"] or 1) == pytest.approx(0.5, abs=3 * 0.024)  # 577 windows
+    assert (fit(echoing, TrainConfig(max_epochs=1)).metrics["test_auc"] or 1) == pytest.approx(0.5, abs=3 * 0.028)  # 427 windows
 
 
 def test_bars_out_of_order_or_in_a_zone_are_refused_before_any_training(bars: pd.DataFrame) -> None:
