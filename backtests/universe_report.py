@@ -30,7 +30,7 @@ def render_universe(universe: UniverseResults) -> str:
     gains, auc = strongest(universe.markets, "gain"), strongest(universe.markets, "auc")
     charts = {
         "equity": _equity(universe),
-        "gains": interval_figure(gains, scale=1e4, title="basis points per bar, net, less holding the market"),
+        "gains": interval_figure(gains, scale=1e4, title="basis points per bar, net"),
         "auc": interval_figure(auc, neutral=0.5, title="AUC"),
     }
     return render_page(
