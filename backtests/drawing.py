@@ -11,6 +11,7 @@ from backtests.bootstrap import Interval
 OURS, THEIRS, GOOD, BAD = "#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f"
 GRID, BORDER, SHADE = "rgba(128,128,128,.22)", "rgba(128,128,128,.55)", "rgba(128,128,128,.25)"
 Rows = TypeVar("Rows", pd.Series, pd.DataFrame)
+LONGEST_NAME = 17  # of a row, in letters
 MOST_POINTS = 2_500  # of a line: more than a screen has, and the file stays small
 
 
@@ -50,6 +51,11 @@ def written(stamps: pd.Index | pd.Series) -> list[str]:
     return moments.strftime("%Y-%m-%d" if (moments == moments.normalize()).all() else "%Y-%m-%d %H:%M:%S").tolist()
 
 
+def _shortened(name: str) -> str:
+    """Return a name that leaves room for the chart on a narrow screen."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME - 1]}…"
+
+
 def interval_figure(found: Mapping[str, Interval], *, scale: float = 1.0, neutral: float = 0.0, title: str) -> go.Figure:
     """Return a figure with a dot and its 95 % interval for each name, the first on top, and a line where nothing is."""
     figure = empty_figure("", height=90 + 42 * len(found))
@@ -60,5 +66,5 @@ def interval_figure(found: Mapping[str, Interval], *, scale: float = 1.0, neutra
                                 "array": [scale * (end.high - end.value) for end in ends],
                                 "arrayminus": [scale * (end.value - end.low) for end in ends]})
     figure.add_vline(x=neutral, line={"color": BORDER})
-    figure.update_xaxes(title=title)
+    figure.update_xaxes(title=title).update_yaxes(tickvals=names, ticktext=[_shortened(name) for name in names])
     return figure.update_layout(hovermode="closest", showlegend=False)

@@ -34,7 +34,8 @@ def render_universe(universe: UniverseResults) -> str:
         "auc": interval_figure(auc, neutral=0.5, title="AUC"),
     }
     return render_page(
-        "universe.html", charts, title=universe.title, verdict=universe.verdict, markets=_grid(universe),
+        "universe.html", charts, title=universe.title, verdict=universe.verdict, verdicts=_verdict_grid(universe),
+        markets=_market_grid(universe),
         figures=_figures(universe), tests=_tests(universe), lost=universe.lost, architectures=universe.architectures,
         most_markets=MOST_MARKETS, settings=pairs_of(describe_settings(universe.settings)), versions=pairs_of(all_versions()),
         costs_now=str(universe.settings.costs))
@@ -57,17 +58,25 @@ def strongest(markets: pd.DataFrame, name: str) -> Mapping[str, Interval]:
             for row in known.to_dict("records")}
 
 
-def _grid(universe: UniverseResults) -> Grid:
+def _verdict_grid(universe: UniverseResults) -> Grid:
+    """Return what decides on each market, whose name leads to its own report."""
     rows = universe.markets.to_dict("records")
     return Grid(
-        ["market", "first decision", "decisions", "AUC [95 %]", "accuracy", "base rate", "net, bp per bar", "hold, bp per bar",
-         "less holding, bp [95 %]", "Sharpe", "hold: Sharpe", "trades", "p", "verdict by itself", "stands out"],
-        [[row["market"], shown(row["first_decision"], ""), str(row["decisions"]), ranged(row, "auc", ".3f"),
-          shown(row["accuracy"], ".3f"), shown(row["base_rate"], ".3f"), f"{1e4 * row['net']:+.2f}", f"{1e4 * row['hold']:+.2f}",
-          ranged(row, "gain", "+.2f", 1e4), f"{row['sharpe']:.2f}", f"{row['hold_sharpe']:.2f}", str(row["trades"]),
+        ["market", "AUC [95 %]", "less holding,\nbp per bar [95 %]", "p", "verdict\nby itself", "stands\nout"],
+        [[row["market"], ranged(row, "auc", ".3f"), ranged(row, "gain", "+.2f", 1e4),
           p_shown(universe.results[row["market"]].evidence.superiority), row["verdict"],
           "yes" if row["outstanding"] else "no"] for row in rows],
         [f"{quote(row['market'])}/{REPORT}" for row in rows])
+
+
+def _market_grid(universe: UniverseResults) -> Grid:
+    """Return what else is known of each market."""
+    return Grid(
+        ["market", "first\ndecision", "decisions", "accuracy", "base\nrate", "net,\nbp per bar", "hold,\nbp per bar", "Sharpe",
+         "hold:\nSharpe", "trades"],
+        [[row["market"], shown(row["first_decision"], ""), str(row["decisions"]), shown(row["accuracy"], ".3f"),
+          shown(row["base_rate"], ".3f"), f"{1e4 * row['net']:+.2f}", f"{1e4 * row['hold']:+.2f}", f"{row['sharpe']:.2f}",
+          f"{row['hold_sharpe']:.2f}", str(row["trades"])] for row in universe.markets.to_dict("records")])
 
 
 def _figures(universe: UniverseResults) -> Grid:
