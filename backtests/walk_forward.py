@@ -232,7 +232,7 @@ def train_fold(past: pd.DataFrame, fold: Fold, config: TrainConfig, search: Sear
     except OneClassError as error:
         return FoldModel(fold, None, reason=str(error), machine=machine())
     checkpoint, choice = with_thresholds(checkpoint, past, search)
-    return FoldModel(fold, checkpoint, choice, importance=importance(checkpoint, past), machine=machine())
+    return FoldModel(fold, checkpoint, choice, importance=importance(checkpoint, past, config.precision), machine=machine())
 
 
 def predictions(bars: pd.DataFrame, models: Sequence[FoldModel], config: TrainConfig) -> pd.DataFrame:

@@ -106,9 +106,9 @@ class Checkpoint:
         strange = self.usual.strangeness(features, self.sequence_length) if self.usual else np.zeros(logits.shape[1])
         return Forecast(probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0), strange)
 
-    def logits(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def logits(self, features: NDArray[np.float64], precision: Precision = "fp32") -> NDArray[np.float64]:
         """Return the logits that belong to the probabilities: (n, 86) -> (n - sequence_length + 1,)."""
-        logits: NDArray[np.float64] = self._members_logits(features, "fp32").mean(axis=0)
+        logits: NDArray[np.float64] = self._members_logits(features, precision).mean(axis=0)
         return logits
 
     def _members_logits(self, features: NDArray[np.float64], precision: Precision) -> NDArray[np.float64]:

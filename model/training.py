@@ -1,7 +1,7 @@
 """Training: fit(bars, config) -> Checkpoint."""
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,7 @@ COMMON = ("label", "horizon", "sequence_length", "bar_interval", "timezone", "st
           "scaler")
 
 Scores = dict[str, float | None]
+Logits = dict[str, NDArray[np.float64]]  # by the name of a part, of its windows
 
 
 class OneClassError(BarsError):
@@ -91,16 +92,16 @@ def fit(bars: pd.DataFrame, config: TrainConfig = TrainConfig(), on_epoch: Calla
     lacks a class, TrainingDiverged with the checkpoint of the epochs before.
     """
     data = prepare(bars, config)
-    members: list[Member] = []
+    learned: list[Learned] = []
     try:
         for single in member_configs(config):
             keeper = resumption.keeper(single) if resumption else Forgetful()
-            members.append(_learned(replace(data, config=single), on_epoch, keeper))
+            learned.append(_learned(replace(data, config=single), on_epoch, keeper))
     except TrainingDiverged as error:
-        members += [error.member] if error.member else []
-        error.checkpoint = _checkpoint(members, data, bars) if members else None
+        learned += [_learned_by(error.member, data)] if error.member else []
+        error.checkpoint = _checkpoint(learned, data, bars) if learned else None
         raise
-    return _checkpoint(members, data, bars)
+    return _checkpoint(learned, data, bars)
 
 
 def combine(checkpoints: Sequence[Checkpoint], bars: pd.DataFrame, config: TrainConfig) -> Checkpoint:
@@ -110,7 +111,7 @@ def combine(checkpoints: Sequence[Checkpoint], bars: pd.DataFrame, config: Train
     Raises CheckpointError where one was not trained on these bars with these settings.
     """
     data = prepare(bars, config)
-    whole = _checkpoint([member for checkpoint in checkpoints for member in checkpoint.members], data, bars)
+    whole = _checkpoint([_learned_by(member, data) for checkpoint in checkpoints for member in checkpoint.members], data, bars)
     for number, checkpoint in enumerate(checkpoints, 1):
         _require_companion(checkpoint, whole, f"checkpoint {number} of {len(checkpoints)}")
     return whole
@@ -168,7 +169,18 @@ def _require_both_classes(labels: NDArray[np.float64], parts: Split) -> None:
                                 f"got {ups} up and {downs} not up. Give more bars, or bars that move.")
 
 
-def _learned(data: TrainingData, on_epoch: Callable[[Epoch], None] | None, keeper: Keeper) -> Member:
+class Learned(NamedTuple):
+    """A member, and its calibrated logits of the parts after the first."""
+
+    member: Member
+    logits: Logits
+
+
+def _learned_by(member: Member, data: TrainingData) -> Learned:
+    return Learned(member, {name: member.logits(data.windows(part)) for name, part in _judged(data)})
+
+
+def _learned(data: TrainingData, on_epoch: Callable[[Epoch], None] | None, keeper: Keeper) -> Learned:
     """Train one network, from its own seed and leaving the caller's randomness alone."""
     config = data.config
     keep_freed_memory()
@@ -182,7 +194,7 @@ def _learned(data: TrainingData, on_epoch: Callable[[Epoch], None] | None, keepe
         try:
             history = optimise(network, training, validation, config, on_epoch, keeper)
         except TrainingDiverged as error:
-            error.member = _calibrated(_member(network, error.history, config), data) if error.history else None
+            error.member = _calibrated(_member(network, error.history, config), data).member if error.history else None
             raise
     return _calibrated(_member(network, history, config), data)
 
@@ -193,13 +205,13 @@ def _member(network: DirectionNetwork, history: Sequence[Epoch], config: TrainCo
                   weights={name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, history=kept)
 
 
-def _calibrated(member: Member, data: TrainingData) -> Member:
-    """Return the member with its temperature and its own scores."""
-    logits = {name: member.logits(data.windows(part)) for name, part in _judged(data)}
-    temperature = fit_temperature(logits["validation"], data.labels[data.parts[1]])
-    own = {name: classification_scores(data.labels[part], probability_of(logits[name] / temperature))
-           for name, part in _judged(data)}
-    return replace(member, temperature=temperature, metrics=_flat(own))
+def _calibrated(member: Member, data: TrainingData) -> Learned:
+    """Give a member with a temperature of 1 its own, and its own scores."""
+    raw = _learned_by(member, data).logits
+    temperature = fit_temperature(raw["validation"], data.labels[data.parts[1]])
+    logits = {name: values / temperature for name, values in raw.items()}
+    own = {name: classification_scores(data.labels[part], probability_of(logits[name])) for name, part in _judged(data)}
+    return Learned(replace(member, temperature=temperature, metrics=_flat(own)), logits)
 
 
 def _judged(data: TrainingData) -> Iterator[tuple[str, slice]]:
@@ -213,18 +225,18 @@ def _flat(scores: Mapping[str, Scores]) -> Scores:
     return {f"{part}_{name}": value for part, own in scores.items() for name, value in own.items()}
 
 
-def _checkpoint(members: Sequence[Member], data: TrainingData, bars: pd.DataFrame) -> Checkpoint:
+def _checkpoint(learned: Sequence[Learned], data: TrainingData, bars: pd.DataFrame) -> Checkpoint:
     """Return the checkpoint of the members with the scores of each part after the first, and a golden window."""
     config = data.config
     attributes: dict[Any, Any] = {"instrument": None, "timezone": None, "stamp": "open"} | bars.attrs
     checkpoint = Checkpoint(
-        members=tuple(members), scaler=data.scaler, label=config.label, horizon=config.horizon,
+        members=tuple(each.member for each in learned), scaler=data.scaler, label=config.label, horizon=config.horizon,
         sequence_length=config.sequence_length, enter=None, exit=None, trained_until=_trained_until(data, bars),
         bar_interval=bar_interval(pd.DatetimeIndex(bars.index)), instrument=attributes["instrument"],
         timezone=attributes["timezone"], stamp=attributes["stamp"],
         parts={name: _describe(data, part) for name, part in zip(PARTS, data.parts)}, metrics={},
         config=asdict(config), versions=library_versions(), usual=usual_ranges(data.rows(data.parts[0])))
-    scores = {name: _scores(checkpoint, data, part) for name, part in _judged(data)}
+    scores = {name: _scores(np.mean([each.logits[name] for each in learned], axis=0), data, part) for name, part in _judged(data)}
     return replace(checkpoint, metrics=_flat(scores), golden=golden_window(checkpoint, bars.loc[:checkpoint.trained_until]))
 
 
@@ -242,12 +254,12 @@ def _describe(data: TrainingData, part: slice) -> dict[str, str | float | int | 
             "up_share": float(labels.mean())}
 
 
-def _scores(checkpoint: Checkpoint, data: TrainingData, part: slice) -> Scores:
-    """Return a part's scores of all members together and, beside them, those of logistic regression on each window's last row."""
+def _scores(logits: NDArray[np.float64], data: TrainingData, part: slice) -> Scores:
+    """Return the scores of a part's logits and, beside them, those of logistic regression on each window's last row."""
     labels, train = data.labels[part], data.parts[0]
     logistic = logistic_probabilities(data.last_rows(train), data.labels[train], data.last_rows(part))
     cheap = classification_scores(labels, logistic)
-    scores = classification_scores(labels, checkpoint.predict(data.rows(part)))
+    scores = classification_scores(labels, probability_of(logits))
     return scores | {f"logistic_{name}": cheap[name] for name in COMPARED}
 
 
