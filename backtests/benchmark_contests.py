@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from backtests import benchmark_engine as engine
 from backtests import benchmark_first_bar as first_bar
 from backtests import benchmark_pybroker as pybroker
 from backtests import benchmark_trading as trading
@@ -125,10 +126,10 @@ CONTESTS = (
             meet=live, full=Size(1_000, 1_000, 1), quick=Size(180, 180, 1),
             goals=(Goal(LONGER, 1.5), Goal(SLOWEST, 3, name="p99"))),
     Contest(name="features", work="86 features, 100,000 bars", against="the same in pandas", unit="bar",
-            meet=in_turn("apart", trading.features_ours, trading.features_pandas), full=Size(100_000, 100_000, 3),
+            meet=in_turn("apart", engine.features_ours, engine.features_pandas), full=Size(100_000, 100_000, 3),
             quick=Size(500, 500, 1), goals=(Goal(FASTER, 2.5),)),
     Contest(name="features-million", work="86 features, 1,000,000 bars", against="the same in pandas", unit="bar",
-            meet=in_turn("fresh", trading.features_ours, trading.features_pandas), full=Size(1_000_000, 1_000_000, 1),
+            meet=in_turn("fresh", engine.features_ours, engine.features_pandas), full=Size(1_000_000, 1_000_000, 1),
             quick=Size(500, 500, 1), goals=(Goal(FASTER, 2.5), Goal(MEMORY, 1_000, name="peak")), tolerance=1e-3),
     Contest(name="sweep", work="a sweep of 50 thresholds", against="50 crossings of moving averages", unit="run",
             meet=in_turn("here", trading.sweep_ours, trading.sweep_averages), full=Size(2_000, 2_000, 2),

@@ -6,9 +6,10 @@ import backtrader as bt
 import numpy as np
 import torch
 
+from backtests.benchmark_engine import bars_of
 from backtests.benchmark_plain import LENGTH
 from backtests.benchmark_rounds import Sample, Samples, Size
-from backtests.benchmark_trading import TRADING, WINDOW, bars_of, calibrated, eager, feed_of, model, model_file, run
+from backtests.benchmark_trading import TRADING, WINDOW, calibrated, eager, feed_of, model, model_file, run
 from backtests.simulation import WalkForwardStrategy
 from model.features import FeatureEngineer
 from model.process import torch_threads

@@ -1,4 +1,4 @@
-"""Backtests and sweeps in Backtrader, and features, our way and as they are usually written: sides of the benchmark."""
+"""Backtests and sweeps in Backtrader, our way and as they are usually written: sides of the benchmark."""
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from backtests.benchmark_engine import bars_of
 from backtests.benchmark_features import PandasTools, TalibTools, Tools, usual_features
 from backtests.benchmark_plain import LENGTH, PlainLSTM
 from backtests.benchmark_rounds import Round, Work, scratch
@@ -23,7 +24,6 @@ from model.network import BiLSTMClassifier, NetworkConfig
 from model.process import torch_threads
 from model.training import TrainConfig, fit
 
-LATER = pd.Timedelta(days=365)  # the bars traded come after those that the model has seen
 RUNS = 50
 SMALL = NetworkConfig(hidden=4, layers=1)
 TRADING: dict[str, Any] = {"enter": 0.5, "exit": 0.5}
@@ -52,17 +52,6 @@ def small_model_file() -> str:
     member = replace(model().members[0], network=SMALL, weights=BiLSTMClassifier(SMALL).state_dict())
     replace(model(), members=(member,), golden=None).save(path)
     return str(path)
-
-
-@cache
-def walk(bars: int) -> pd.DataFrame:
-    sample = market("walk", bars).bars
-    return sample.set_axis(sample.index + LATER)
-
-
-def bars_of(number: int, bars: int) -> pd.DataFrame:
-    """Return the bars of a round: each has its own level, so that nothing remembered from the last one helps."""
-    return walk(bars) * (1 + number / 1_000)
 
 
 def backtest_ours(bars: int) -> Round:
@@ -234,23 +223,5 @@ def sweep(bars: int, strategy: type[bt.Strategy], **params: Any) -> Round:
         cerebro.adddata(feed_of(bars_of(number, bars)))
         cerebro.optstrategy(strategy, **params)
         return Work(len(cerebro.run()))
-
-    return play
-
-
-def features_ours(bars: int) -> Round:
-    """All feature rows of a market."""
-    def play(number: int) -> Work:
-        found = FeatureEngineer().transform(bars_of(number, bars)).to_numpy()
-        return Work(bars, found[::max(1, bars // 50)].ravel().tolist())
-
-    return play
-
-
-def features_pandas(bars: int) -> Round:
-    """The same in pandas."""
-    def play(number: int) -> Work:
-        found = usual_features(bars_of(number, bars), PandasTools()).to_numpy()[LOOKBACK - 1:]
-        return Work(bars, found[::max(1, bars // 50)].ravel().tolist())
 
     return play
