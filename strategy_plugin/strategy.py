@@ -36,7 +36,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade" does, and marks the result
       - max_model_age: bars after `trained_until` beyond which no position is opened; None for no limit
       - max_disagreement: disagreement of the checkpoint's members above which no position is opened; None for no limit
-      - max_gap: bars missing between two others beyond which no window that contains them is predicted; None for no limit
+      - max_gap: bars missing between two others beyond which no window that contains them is predicted, a weekend of daily
+        bars being two; None for no limit
       - timezone, stamp: what the feeds' stamps are in and mark; None as in training, anything else is refused
       - precision: "fp32", or "bf16", which is faster on processors that have it: backtest and live then agree to some 1e-3 only
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe

@@ -10,6 +10,7 @@ from makers import random_bars, random_checkpoint
 
 from model.checkpoint import Checkpoint, CheckpointError
 from model.features import FeatureEngineer
+from model.members import Member
 from model.training import TrainConfig, combine, fit, member_configs
 
 CONFIG = TrainConfig(architecture="ensemble", max_epochs=1, batch_size=32, seed=7)
@@ -91,6 +92,14 @@ def test_the_disagreement_is_the_deviation_of_the_members_probabilities(together
     alone = np.stack([replace(together, members=(member,)).predict(features) for member in together.members])
     np.testing.assert_allclose(together.forecast(features).disagreement, alone.std(axis=0), atol=1e-12)
     assert together.forecast(features).disagreement.min() > 0
+
+
+def test_a_forecast_asks_every_member_once(together: Checkpoint, features: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    logits = Member.logits
+    monkeypatch.setattr(Member, "logits", lambda self, *given: asked.append(self.name) or logits(self, *given))
+    together.forecast(features)
+    assert asked == [member.name for member in together.members]
 
 
 def test_a_single_member_agrees_with_itself(checkpoint: Checkpoint, features: np.ndarray) -> None:
