@@ -42,6 +42,15 @@ def test_a_file_is_made_or_replaced(path: Path) -> None:
     assert sorted(os.listdir(path.parent)) == ["other", "result.ckpt"]
 
 
+def test_a_file_can_be_read_by_all_and_written_by_its_owner(path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        write_atomically(path, NEW)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 def test_a_system_that_writes_in_small_pieces_is_asked_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
@@ -95,8 +104,9 @@ def test_an_interruption_leaves_the_old_file_and_nothing_else(
 def test_after_the_rename_the_new_file_stands_and_only_its_durability_is_in_doubt(
         path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, fault: OSError) -> None:
     monkeypatch.setattr(os, operation, failing(2, fault, getattr(os, operation)))
-    with pytest.warns(UserWarning, match=f"{path} is written, but a loss of power may still undo it: {fault.strerror}"):
+    with pytest.warns(UserWarning, match=f"{path} is written, but a loss of power may still undo it: {fault.strerror}") as said:
         write_atomically(path, NEW)
+    assert said[0].filename == __file__  # who asked for it
     assert path.read_bytes() == NEW
     assert os.listdir(path.parent) == ["result.ckpt"]
 

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import math
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from model.checkpoint import Checkpoint
 from model.features import FEATURE_NAMES
-from model.record import CheckpointError
+from model.record import LARGEST_FILE, LARGEST_HEADER, CheckpointError
 
 
 def test_the_forger_writes_files_that_load(small: bytes) -> None:
@@ -107,6 +108,32 @@ def test_a_record_that_is_not_as_save_writes_it_is_refused(small: bytes, old: st
     assert reason in refusal(forged(small, rewrite=lambda text: text.replace(old, new, 1)))
 
 
+def changed(name: str, value: float) -> Callable[[dict[str, Any]], None]:
+    """Return an edit of an entry, of the record or else of its member; exit goes with enter."""
+    def edit(record: dict[str, Any]) -> None:
+        (record if name in record else record["members"][0]).update({name: value})
+        record.update(exit=min(record["enter"], 0.5) if name == "enter" else record["exit"])
+    return edit
+
+
+@pytest.mark.parametrize(("name", "accepted", "refused"), [
+    ("horizon", (1, 10_000), (0, 10_001)), ("sequence_length", (1, 10_000), (0, 10_001)),
+    ("temperature", (0.01, 100.0), (0.009, 100.5)), ("enter", (0.5, 0.999), (0.499, 1.0)), ("exit", (0.5,), (0.499, 1.0)),
+    ("bar_interval", (1e-9,), (0.0, -1.0)),
+])
+def test_numbers_up_to_their_bounds_are_taken(
+        small: bytes, name: str, accepted: tuple[float, ...], refused: tuple[float, ...]) -> None:
+    assert [refusal(forged(small, changed(name, value))) for value in accepted] == [""] * len(accepted)
+    for value in refused:
+        assert f"{name}`" in refusal(forged(small, changed(name, value)))
+
+
+def test_of_many_foreign_features_the_first_are_named(small: bytes) -> None:
+    said = refusal(forged(small, lambda record: record.update(feature_names=["a", "b", "c", "d", *FEATURE_NAMES[4:]])))
+    missing = sorted(FEATURE_NAMES[:4])[:3]
+    assert f"(unknown: ['a', 'b', 'c'], missing: {missing}, 4 out of place: ['a for {FEATURE_NAMES[0]}'])" in said
+
+
 def with_bias(value: Tensor | None) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     def change(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         rest = {name: tensor for name, tensor in weights.items() if name != "0.head.bias"}
@@ -167,6 +194,22 @@ def test_a_file_that_something_was_written_after_is_refused_unread(small: bytes,
     message = f"it must be {len(small)} bytes long, got {len(small) + 4}; it is not whole, or more was written after it."
     with pytest.raises(CheckpointError, match=message):
         Checkpoint.load(tmp_path / "long.ckpt")
+
+
+@pytest.mark.parametrize(("size", "reason"), [
+    (LARGEST_FILE, f"bytes long, got {LARGEST_FILE}; it is not whole"), (LARGEST_FILE + 1, "it is not a safetensors file, or"),
+])
+def test_a_file_larger_than_any_checkpoint_is_no_safetensors_file(small: bytes, tmp_path: Path, size: int, reason: str) -> None:
+    (tmp_path / "large.ckpt").write_bytes(small)
+    os.truncate(tmp_path / "large.ckpt", size)  # a hole: it takes no room
+    with pytest.raises(CheckpointError, match=reason):
+        Checkpoint.load(tmp_path / "large.ckpt")
+
+
+@pytest.mark.parametrize(("more", "reason"), [(0, "it is damaged"), (1, "it is not a safetensors file, or not a whole one")])
+def test_a_header_up_to_the_largest_is_read(more: int, reason: str) -> None:
+    header = b" " * (LARGEST_HEADER + more)
+    assert reason in refusal(len(header).to_bytes(8, "little") + header)
 
 
 def test_a_device_that_never_ends_is_refused() -> None:
