@@ -13,7 +13,7 @@ from model.features import FeatureEngineer
 from model.members import Member
 from model.training import TrainConfig, combine, fit, member_configs
 
-CONFIG = TrainConfig(architecture="ensemble", max_epochs=1, batch_size=32, seed=7)
+CONFIG = TrainConfig(architecture="ensemble", max_epochs=1, batch_size=32, sequence_length=10, seed=7)
 SEEDS = replace(CONFIG, architecture="transformer", seeds=2)
 
 
