@@ -123,7 +123,7 @@ def test_a_network_that_cannot_be_is_refused(changes: dict[str, Any], message: s
 
 def test_it_finds_a_single_bar_far_back_that_a_model_without_memory_does_not() -> None:
     config = TrainConfig(architecture="transformer", batch_size=32, max_epochs=3)
-    scores = fit(market("echo", 3_000, 1).bars, config).metrics
+    scores = fit(market("echo", 2_000, 1).bars, config).metrics
     assert (scores["test_auc"] or 0) > (scores["test_logistic_auc"] or 1) + 0.08
 
 
