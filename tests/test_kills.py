@@ -60,7 +60,7 @@ def options_of(tmp_path_factory):
         if engine == "dask" and not clusters:
             place = str(tmp_path_factory.mktemp("dask"))
             os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent)])  # for the workers
-            clusters.append(LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0",
+            clusters.append(LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0",
                                          local_directory=place, host="127.0.0.1"))
         there = ["--dask", clusters[0].scheduler_address] if engine == "dask" else []
         return ["--jobs", "1" if engine == "serial" else "2", *there]
