@@ -131,7 +131,7 @@ CONTESTS = (
     Contest(name="features-million", work="86 features, 1,000,000 bars", against="the same in pandas", unit="bar",
             meet=in_turn("fresh", engine.features_ours, engine.features_pandas), full=Size(1_000_000, 1_000_000, 1),
             quick=Size(500, 500, 1), goals=(Goal(FASTER, 2.5), Goal(MEMORY, 1_000, name="peak")), tolerance=1e-3),
-    Contest(name="sweep", work="a sweep of 50 thresholds", against="50 crossings of moving averages", unit="run",
+    Contest(name="sweep", work="a sweep of 50 thresholds", against="50 crossings of moving averages, about as many orders", unit="run",
             meet=in_turn("here", trading.sweep_ours, trading.sweep_averages), full=Size(2_000, 2_000, 2),
             quick=Size(160, 160, 1), goals=(Goal(LONGER, 1.5),)),
     Contest(name="growth", work="a backtest of 500,000 bars, small network", against="one of 5,000", unit="bar",
