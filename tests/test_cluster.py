@@ -21,9 +21,9 @@ SEARCH = PLAN.search(Account(), Costs())
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """A cluster of one process on this machine."""
+    """A cluster of two processes on this machine: with one joblib would work here."""
     folder = str(tmp_path_factory.mktemp("dask"))
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0", local_directory=folder,
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", local_directory=folder,
                       host="127.0.0.1") as found:
         yield found.scheduler_address
 
