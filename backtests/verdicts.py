@@ -46,6 +46,8 @@ def verdicts(*, histories: int = 20, bars: int = 6_000, jobs: int | None = None)
     jobs
         Processes at the same time; default: one per core.
     """
+    if histories < 1:
+        raise ValueError(f"`histories` must be at least 1, got {histories}.")
     tasks = [(name, seed) for name in EMPTY for seed in range(1, histories + 1)] + [(name, 1) for name in PLANTED]
     found = Parallel(n_jobs=jobs or cpu_count())(delayed(verdict_on)(name, seed, bars) for name, seed in tasks)
     words = pd.Series([verdict.word for verdict in found], index=pd.MultiIndex.from_tuples(tasks))

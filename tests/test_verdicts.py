@@ -26,6 +26,12 @@ def test_the_command_counts_its_verdicts(capsys):
     assert text.count("\n  walk") == 2 and "echo" in text and "volrev" in text
 
 
+def test_no_history_at_all_is_wrong_use(capsys):
+    with pytest.raises(SystemExit) as left:
+        run(app, ["--histories", "0"])
+    assert left.value.code == 2 and "--histories must be at least 1, got 0." in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_forty_walks_raise_at_most_two_false_alarms(capsys):
     with pytest.raises(SystemExit):
