@@ -61,6 +61,12 @@ class MarketOptions:
     market_bars: int = 12_000
     market_seed: int = 1
 
+    def __post_init__(self) -> None:
+        least = {"market_bars": (self.market_bars, 1), "market_seed": (self.market_seed, 0)}
+        faults = [f"`{name}` must be at least {fewest}, got {given}." for name, (given, fewest) in least.items() if given < fewest]
+        if faults:
+            raise ValueError(" ".join(faults))
+
     @property
     def name(self) -> str:
         """The market's name as it stands in file names."""
