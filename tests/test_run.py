@@ -91,7 +91,7 @@ def known(tmp_path_factory):
 
 @pytest.mark.parametrize("arguments, code, message", [
     (["--folds", "0"], 2, "--folds must be at least 1, got 0."),
-    (["--market-bars", "0", "--market-seed", "-1"], 2, "--market-bars must be at least 1, got 0. --market-seed must be at least 0,"),
+    (["--market-bars", "0", "--market-seed", "-1"], 2, "--market-bars must be at least 1, got 0. --market-seed must be at least"),
     (["--jobs", "0"], 2, "--jobs must be at least 1, got 0."),
     (["--commission", "-1"], 2, "--commission must be a number of basis points from 0"),
     (["--train", "0.5"], 2, "--train"),
