@@ -20,7 +20,7 @@ RANKS = {
         "backtests", "backtests.bootstrap", "backtests.cluster",
         "backtests.direction_tests",
         "backtests.filters", "backtests.pages",
-        "backtests.reliability", "backtests.round_trips", "backtests.sharpe"),
+        "backtests.reliability", "backtests.round_trips", "backtests.rows", "backtests.sharpe"),
     1: ("backtests.benchmark_first_bar",
         "backtests.drawing", "model.network", "model.numbers", "model.repairs", "model.suspicions", "model.targets",
         "model.windowing",

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from formats import columns_of
 from makers import random_bars, random_checkpoint
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from backtests.comparison import COMPARISON, comparison_table, write_comparison
 from backtests.evidence import Trials
 from backtests.report import render
 from backtests.results import Candidate, evaluate_all
+from backtests.rows import TABLES
 from backtests.simulation import Account, Costs
 from backtests.tables import architecture_table, tables
 from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
@@ -59,7 +61,7 @@ def test_the_paired_difference_of_auc_is_that_of_the_folds(compared):
 def test_the_table_is_a_file(compared, tmp_path):
     write_comparison(tmp_path, compared)
     table = pd.read_csv(tmp_path / COMPARISON)
-    assert table["architecture"].tolist() == ["bilstm", "ensemble"] and list(table) == list(comparison_table(compared))
+    assert table["architecture"].tolist() == ["bilstm", "ensemble"] and list(table) == columns_of(TABLES[COMPARISON])
     assert np.isnan(table["auc_less"][0]) and 0 <= table["loss_p"][1] <= 1
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from folds import evaluate, save
-from formats import format_of
+from formats import columns_of, format_of
 from makers import random_bars, random_checkpoint
 
 from backtests.comparison import COMPARISON
 from backtests.results import FILES, VERSION, write_results
-from backtests.schema import TABLES, Summary
+from backtests.rows import TABLES
+from backtests.schema import Summary
 from backtests.simulation import Account, Costs
 from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from model.training import TrainConfig
@@ -55,7 +56,7 @@ def test_every_row_of_a_table_fits_its_type(folder, name):
     """As text, where a missing figure is empty: a type that is not a number keeps what it must be."""
     with (folder / name).open(newline="") as file:
         rows = [{column: value or None for column, value in row.items()} for row in csv.DictReader(file)]
-    assert rows
+    assert rows and sorted(rows[0]) == sorted(columns_of(TABLES[name]))
     for row in rows:
         if name == "folds.csv" and row["fold"] == "total":
             row["model"] = ""

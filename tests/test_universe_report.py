@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from folds import evaluate, save
-from formats import format_of
+from formats import columns_of, format_of
 from makers import random_bars, random_checkpoint
 from rich.console import Console
 
 from backtests.campaign import Lost
+from backtests.rows import UNIVERSE_TABLES
 from backtests.schema import Universe
 from backtests.simulation import Account, Costs
 from backtests.tables import universe_table
@@ -82,14 +83,13 @@ def test_the_format_changes_only_with_its_version():
 
 def test_the_table_of_markets_is_a_file(folder, universe):
     table = pd.read_csv(folder / "markets.csv")
-    assert list(table) == list(universe.markets) == list(msgspec.structs.asdict(
-        msgspec.json.decode((folder / "universe.json").read_bytes(), type=Universe).markets[0]))
+    assert list(table) == list(universe.markets) == columns_of(UNIVERSE_TABLES["markets.csv"])
     assert table["gain"][0] == pytest.approx(table["net"][0] - table["hold"][0])
 
 
 def test_the_equity_is_that_of_equal_parts(folder, universe):
     equity = pd.read_csv(folder / "equity.csv")
-    assert list(equity) == ["date", "strategy", "buy_and_hold"]
+    assert list(equity) == ["date", "strategy", "buy_and_hold"] == columns_of(UNIVERSE_TABLES["equity.csv"])
     means = np.mean([results.decisions.earned["buy and hold"] for results in universe.results.values()], axis=0)
     assert equity["buy_and_hold"].iloc[-1] == pytest.approx(np.prod(1 + means))
 
