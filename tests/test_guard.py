@@ -10,10 +10,7 @@ from live import Event, Tick, live, ticks
 from makers import random_bars
 
 from strategy_plugin.clock import EARLIEST
-from strategy_plugin.guard import (
-    JUMP, LATE, NEVER_FINISHED, REPEATED, REVISED, UNFINISHED, Bar, BarGuard, Gate, TradingWarning, bar_fault, clean_bars,
-    guard_of,
-)
+from strategy_plugin.guard import REVISED, Bar, BarGuard, Gate, TradingWarning, bar_fault, clean_bars, guard_of
 
 GOOD = (10.0, 12.0, 9.0, 11.0, 100.0)
 NAN, INF = float("nan"), float("inf")
@@ -47,7 +44,8 @@ def test_a_gate_admits_only_later_bars_and_counts_the_others() -> None:
     stamps = [5, 7, 7, 7, 6, EARLIEST, 8]
     bars = [GOOD, GOOD, GOOD, OTHER, GOOD, GOOD, GOOD]
     assert admitted(gate, *zip(range(1, 8), stamps, bars)) == [True, True, False, False, False, False, True]
-    assert gate.counts == {REPEATED: 1, REVISED: 1, LATE: 2}
+    assert gate.counts == {"a bar that came before": 1, "a bar that came before with other values": 1,
+                           "a bar older than the last one": 2}
 
 
 def test_a_gate_takes_a_growing_bar_again_and_counts_it_once() -> None:
@@ -80,7 +78,7 @@ def times(factor: float) -> Bar:
 def test_a_jump_is_a_fault_unless_the_next_bar_confirms_it(factors: list[float], expected: list[bool]) -> None:
     gate = Gate("data", highest_jump=10.0)
     assert admitted(gate, *[(number, number, times(factor)) for number, factor in enumerate(factors, start=1)]) == expected
-    assert gate.counts[JUMP] == expected.count(False)
+    assert gate.counts["a close many times the last one, or a fraction of it"] == expected.count(False)
 
 
 def test_a_jump_that_is_shown_twice_does_not_confirm_itself() -> None:
@@ -92,10 +90,15 @@ def test_without_a_limit_every_jump_is_a_market() -> None:
     assert admitted(Gate("data"), (1, 1, GOOD), (2, 2, times(1e6)), (3, 3, times(1e-6))) == [True] * 3
 
 
+def test_without_a_remedy_nothing_follows() -> None:
+    with pytest.warns(TradingWarning, match=r"Further ones are counted\.$"):
+        Gate("data").admit(1, 1, (NAN, *GOOD[1:]))
+
+
 @pytest.mark.parametrize("fault, bars", [(PRICES, [(NAN, *GOOD[1:])]), (REVISED, [GOOD, OTHER, OTHER])])
 def test_a_fault_is_said_once_with_its_stamp_and_the_remedy(fault: str, bars: list[Bar]) -> None:
     gate = Gate("EURUSD", remedy=" Mend it.")
-    with pytest.warns(TradingWarning, match=f"data 'EURUSD': {fault}, 1970-01-01 00:00:00, is kept.* Mend it.") as said:
+    with pytest.warns(TradingWarning, match=f"data 'EURUSD': {fault}, 1970-01-01 00:00:00, is kept.* counted. Mend it.$") as said:
         for number, bar in enumerate(bars, start=1):
             gate.admit(number, 0, bar)
     assert len(said) == 1
@@ -117,7 +120,9 @@ def test_all_bars_at_once_are_judged_as_one_by_one(shown: list[tuple[Bar, int]])
     assert at_once.counts == one_by_one.counts
 
 
-@pytest.mark.parametrize("again, counts", [(True, {UNFINISHED: 1}), (False, {UNFINISHED: 1, NEVER_FINISHED: 1})])
+@pytest.mark.parametrize("again, counts", [
+    (True, {"a bar that is not finished": 1}),
+    (False, {"a bar that is not finished": 1, "a bar that came only before its end by this machine's clock": 1})])
 def test_a_bar_that_came_before_its_end_may_come_again(
         monkeypatch: pytest.MonkeyPatch, again: bool, counts: dict[str, int]) -> None:
     now = [0.0]
@@ -134,6 +139,25 @@ def test_a_bar_that_came_before_its_end_may_come_again(
     with warnings.catch_warnings(action="ignore", category=TradingWarning):
         assert closes(shown) == expected.tolist()
     assert guard_of(shown).counts == counts  # type: ignore[union-attr]
+
+
+def test_a_day_without_a_stated_end_is_finished_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = random_bars(2)
+    monkeypatch.setattr("strategy_plugin.guard.time.time", lambda: bars.index[1].timestamp())
+    shown = live(ticks(bars))
+    shown.addfilter(BarGuard)
+    guard_of(shown).daily = True  # type: ignore[union-attr]
+    assert closes(shown) == bars["close"].tolist()
+
+
+@pytest.mark.parametrize("factor, shown", [(9.0, 3), (10.6, 2)])
+def test_a_guard_keeps_out_a_close_ten_times_the_last(factor: float, shown: int) -> None:
+    bars = random_bars(3)
+    bars.iloc[1:2, :4] *= factor
+    feed = live(ticks(bars))
+    feed.addfilter(BarGuard)
+    with warnings.catch_warnings(action="ignore", category=TradingWarning):
+        assert len(closes(feed)) == shown
 
 
 class Closes(bt.Strategy):  # type: ignore[misc]

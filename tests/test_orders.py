@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from paper import ENDS, EQUITY, PaperOrder, PaperVenue, ended
 
 from strategy_plugin.guard import TradingWarning
-from strategy_plugin.orders import Desk, Rules, direction
+from strategy_plugin.orders import Desk, End, Rules, direction
 from strategy_plugin.stops import stops
 
 PROTECTED = stops(stop_loss="3%", take_profit="2%")
@@ -56,6 +56,23 @@ def test_an_order_under_way_stays(desk: Desk, venue: PaperVenue, status: str) ->
     assert desk.working is venue.orders[-1]
 
 
+def test_what_ended_is_told_with_its_number_and_when_it_was_seen(desk: Desk, venue: PaperVenue) -> None:
+    desk.move(1)
+    ended(desk, venue, "Completed")  # noticed
+    desk.move(-1)
+    venue.end(venue.orders[-1], "Completed")  # found at the next bar
+    desk.move(1)
+    desk.move(0)  # cancels the third
+    ended(desk, venue, "Expired")
+    assert desk.ends == [End(0, 1, "Completed"), End(1, 2, "Completed"), End(2, 3, "Canceled"), End(0, 4, "Expired")]
+
+
+def test_the_newest_order_is_fresh_and_has_an_aim(desk: Desk, venue: PaperVenue) -> None:
+    assert (desk.goal, desk.aim, desk.fresh) == (0, 0.0, False)
+    desk.move(-1)
+    assert (desk.goal, desk.aim, desk.fresh) == (-1, -9.5, True)
+
+
 def test_an_end_without_notification_is_seen_at_the_next_bar(desk: Desk, venue: PaperVenue) -> None:
     desk.move(1)
     venue.end(venue.orders[-1], "Margin", share=0.0)
@@ -99,6 +116,32 @@ def test_an_opening_refused_too_often_waits_for_a_new_signal(desk: Desk, venue: 
     assert desk.move(1) == "+9.5"
 
 
+def test_what_went_through_ends_a_row_of_refusals(desk: Desk, venue: PaperVenue) -> None:
+    for target, statuses in ((1, ("Margin", "Margin", "Completed")), (0, ("Completed",)), (1, ("Margin", "Margin"))):
+        for status in statuses:
+            desk.move(target)
+            ended(desk, venue, status)
+    assert desk.move(1) == "+9.5" and not desk.counts["given up"]
+
+
+def test_after_giving_up_a_new_signal_has_all_its_tries(desk: Desk, venue: PaperVenue) -> None:
+    with pytest.warns(TradingWarning, match="waits for a new signal"):
+        for target in (1, 1, 1, 0, 1, 1):
+            desk.move(target)
+            ended(desk, venue, "Rejected")
+    assert desk.move(1) == "+9.5" and desk.counts["given up"] == 1
+
+
+def test_by_default_an_opening_has_four_tries_and_an_order_five_bars(venue: PaperVenue) -> None:
+    desk = Desk(venue, Rules())  # type: ignore[arg-type]
+    with pytest.warns(TradingWarning, match="4 orders in a row were refused"):
+        for _ in range(4):
+            desk.move(1)
+            ended(desk, venue, "Rejected")
+    desk.move(0)
+    assert [desk.move(1) for _ in range(7)] == ["+9.5", *["waiting"] * 5, "+9.5"]
+
+
 def test_refusals_of_a_close_do_not_count_against_the_opening_after_it(desk: Desk, venue: PaperVenue) -> None:
     venue.size = 9.5
     for _ in range(2):
@@ -126,6 +169,13 @@ def test_exposure_is_cut_to_the_cap_in_whole_units_where_the_sizers_were(
     venue.wanted_units, venue.cap = units, 1.05
     assert desk.move(1) == sent
     assert desk.counts["capped"] == (units > 10)
+
+
+@pytest.mark.parametrize("units", [10.0, 10.000000001])
+def test_what_is_just_the_cap_is_not_cut(desk: Desk, venue: PaperVenue, units: float) -> None:
+    venue.wanted_units = units
+    desk.move(1)
+    assert venue.orders[-1].size == units and not desk.counts["capped"]
 
 
 @pytest.mark.parametrize("units", [0.0, float("nan"), float("inf")])
@@ -159,7 +209,7 @@ def test_what_rounding_leaves_of_a_position_is_no_position(desk: Desk, venue: Pa
     assert desk.held == 0 and desk.move(0) == "" and desk.move(1) == "+9.5"
 
 
-@pytest.mark.parametrize("size, held", [(0.5, 1), (-0.5, -1), (1e-8, 1), (-1e-8, -1), (0.0, 0), (-1e-12, 0)])
+@pytest.mark.parametrize("size, held", [(0.5, 1), (-0.5, -1), (1e-8, 1), (-1e-8, -1), (1e-9, 1), (0.0, 0), (-1e-12, 0)])
 def test_a_small_position_is_one(size: float, held: int) -> None:
     assert direction(size) == held
 

@@ -1,11 +1,12 @@
 """The desk and stops: a position has its whole pair or that is said, and a pair never outlives its position."""
+import warnings
 from typing import Any
 
 import pytest
 from paper import PaperVenue, ended
 
 from strategy_plugin.guard import TradingWarning
-from strategy_plugin.orders import Desk, Rules
+from strategy_plugin.orders import Desk, End, Rules
 from strategy_plugin.stops import stops
 
 PROTECTED = stops(stop_loss="3%", take_profit="2%")
@@ -83,7 +84,9 @@ def test_of_a_stop_that_fills_in_parts_the_rest_is_closed_at_once(guarded: Desk,
     stop, limit = venue.alive()
     venue.end(stop, "Partial", share=0.4)
     venue.end(limit, "Canceled")  # hosts do so at the first part
+    guarded.ends.clear()
     assert guarded.move(1) == "-5.7" and sizes(venue) == [-5.7]
+    assert guarded.ends == [End(1, 3, "Canceled"), End(1, 2, "Partial"), End(2, 2, "Canceled")]
     ended(guarded, venue, "Completed")
     assert [guarded.move(1), guarded.move(1)] == ["", ""] and guarded.counts["stopped out"] == 1
 
@@ -103,6 +106,11 @@ def test_a_pair_follows_a_position_that_was_changed_elsewhere(guarded: Desk, ven
     assert guarded.move(1) == "protected" and sizes(venue) == [-4.0, -4.0]
 
 
+def test_a_pair_that_follows_waits_until_the_old_one_is_gone(guarded: Desk, venue: PaperVenue) -> None:
+    venue.size, venue.cancels_at_once = 4.0, False
+    assert guarded.move(1) == "waiting" and sizes(venue) == [-9.5, -9.5]
+
+
 def test_a_pair_is_cancelled_where_the_position_was_closed_elsewhere(guarded: Desk, venue: PaperVenue) -> None:
     venue.size = 0.0
     assert guarded.move(0) == "" and sizes(venue) == []
@@ -116,6 +124,18 @@ def test_a_position_whose_stops_cannot_be_placed_is_said_and_tried_again(guarded
         assert guarded.move(1) == "unprotected"
     venue.gives_stops = True
     assert guarded.move(1) == "protected" and guarded.counts["unprotected"] == 1
+
+
+@pytest.mark.parametrize("wanted, missing", [({"stop_loss": "3%"}, 0), ({"stop_loss": "3%", "take_profit": "2%"}, 1)])
+def test_fewer_orders_than_asked_for_are_said(
+        venue: PaperVenue, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], missing: int) -> None:
+    monkeypatch.setattr(venue, "protect", lambda protection: [venue._send(-venue.size, protective=True)])
+    desk = Desk(venue, Rules(stops=stops(**wanted)))  # type: ignore[arg-type]
+    desk.move(1)
+    ended(desk, venue, "Completed")
+    with warnings.catch_warnings(record=True, action="always") as said:
+        assert desk.move(1) == "protected"
+    assert len(said) == desk.counts["unprotected"] == missing
 
 
 def test_at_rest_nothing_is_ordered_and_ends_are_seen(guarded: Desk, venue: PaperVenue) -> None:
