@@ -5,7 +5,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import ending
 import pandas as pd
 import pytest
 from bar_files import DAILY, changed, csv_text, dated, market, saved, spelt
@@ -140,44 +140,6 @@ def test_a_warning_is_one_line_and_the_command_goes_on(said: Callable[..., tuple
     assert said(body) == (0, "note: 3 bars were [dropped].\n")
 
 
-SCRIPT = textwrap.dedent("""
-    import json, os, signal, sys, tempfile, warnings
-    from cyclopts import App
-    from model.command import run
-    from model.bars import BarsError, BarsWarning
-    app = App(name="command")
-
-    @app.default
-    def command(*, act: str) -> None:
-        warnings.warn(BarsWarning("2 bars were repaired."), stacklevel=2)
-        if act == "refuse":
-            raise BarsError("bars.csv has 3 bars.")
-        print("before", flush=True)
-        os.kill(os.getpid(), getattr(signal, act))
-        if signal.getsignal(getattr(signal, act)) is not signal.SIG_IGN:
-            signal.pause()
-        print("after")
-
-    def child(words, files):  # a process for each, forked: what takes time is to load the libraries
-        number = os.fork()
-        if not number:
-            for stream, file in enumerate(files, start=1):
-                os.dup2(file.fileno(), stream)
-            if words[0] == "nohup":
-                signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            run(app, ["--act", words[-1]])
-        return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
-
-    if sys.argv[1] == "--help":
-        run(app)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process started in the background inherits that it is ignored
-    ends = {}
-    for case in sys.argv[1:]:
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            code = child(case.split(), (out, err))
-            ends[case] = [code, *(os.pread(file.fileno(), 9999, 0).decode() for file in (out, err))]
-    print(json.dumps(ends))
-""")
 NOTE = "note: 2 bars were repaired.\n"
 ENDS = {
     "refuse": (3, "", f"{NOTE}error: bars.csv has 3 bars.\n"),
@@ -191,7 +153,7 @@ ENDS = {
 @pytest.fixture(scope="module")
 def ends() -> dict[str, list[Any]]:
     """The exit code of a process in each case, and what it said on stdout and stderr."""
-    finished = subprocess.run([sys.executable, "-c", SCRIPT, *ENDS], capture_output=True, text=True, check=True)
+    finished = subprocess.run([sys.executable, ending.__file__, *ENDS], capture_output=True, text=True, check=True)
     found: dict[str, list[Any]] = json.loads(finished.stdout)
     return found
 
@@ -203,7 +165,7 @@ def test_a_process_ends_without_a_traceback(ends: dict[str, list[Any]], case: st
 
 
 def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None:
-    command = f"{sys.executable} -c {shlex.quote(SCRIPT)} --help | true"
+    command = f"{sys.executable} {ending.__file__} --help | true"
     finished = subprocess.run(command, shell=True, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "default"})
     assert finished.stderr == ""
 
