@@ -46,5 +46,13 @@ def pairs_of(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
         if isinstance(value, Mapping):
             pairs += pairs_of(value, f"{name}: ")
         else:
-            pairs.append((f"{prefix}{name}".replace("_", " "), str(value)))
+            pairs.append((f"{prefix}{name}".replace("_", " "), _said(value)))
     return pairs
+
+
+def _said(value: Any) -> str:
+    """Return a setting as a reader who knows no Python has it."""
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    short = f"{value:,g}" if isinstance(value, float) else str(value).removesuffix(" 00:00:00")
+    return short if not isinstance(value, float) or float(short.replace(",", "")) == value else str(value)
