@@ -10,6 +10,7 @@ from strategy_plugin import BiLSTMStrategy, DirectionProbability
 from strategy_plugin.clock import nanoseconds
 
 BARS = random_bars(230)  # what most runs are over: the last 81 have a whole window
+RULES: dict[str, Any] = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 MODES = [
     {"preload": preload, "runonce": runonce, "exactbars": exactbars}
     for preload in (True, False) for runonce in (True, False) for exactbars in (False, 1, -1, -2)

@@ -15,6 +15,7 @@ from model.scaling import Scaler
 from model.transformer import TransformerConfig
 from strategy_plugin.buffer import FeatureBuffer
 
+MERGED: dict[Any, Any] = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}  # several bars as one
 COLUMNS = ["open", "high", "low", "close", "volume"]
 SMALL = NetworkConfig(hidden=6, layers=2)
 SMALLS: Mapping[str, Any] = {"bilstm": SMALL, "transformer": TransformerConfig(width=8, layers=2, heads=2, feed_forward=12)}

@@ -6,14 +6,12 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
-from hosts import feed, host
+from hosts import RULES, feed, host
 from makers import random_bars, random_checkpoint
 from sklearn.metrics import roc_auc_score
 
 from model.checkpoint import Checkpoint
 from strategy_plugin import BiLSTMStrategy, SignalQuality
-
-RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 
 
 def quality(*feeds: Any, mode: dict[str, Any] | None = None, analyzer: dict[str, Any] | None = None, **params: Any) -> Any:

@@ -9,16 +9,14 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
-from hosts import feed, host, traded
+from hosts import BARS, RULES, feed, host, traded
 from live import live, ticks
-from makers import random_bars, random_checkpoint
+from makers import MERGED, random_bars, random_checkpoint
 
 from model.checkpoint import CheckpointError
 from strategy_plugin import TradingWarning, VolatilityTarget
 from strategy_plugin.playback import replay
 
-BARS = random_bars(230)
-RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 Entry = dict[str, Any]
 
 
@@ -202,7 +200,7 @@ def test_a_live_run_whose_folder_got_a_new_model_and_a_damaged_one_comes_out_aga
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
 def test_a_replayed_feed_comes_out_again(tmp_path: Path) -> None:
     days = random_bars(7 * 156, seed=1, start="2018-01-01")
-    weeks = days.resample("W-SUN").agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
+    weeks = days.resample("W-SUN").agg(MERGED)
     random_checkpoint(weeks, seed=3).save(tmp_path / "weeks.ckpt")
     cerebro = host()
     cerebro.replaydata(feed(days), timeframe=bt.TimeFrame.Weeks)

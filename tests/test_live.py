@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hosts import BARS, Watched, feed, host, series, traded
+from hosts import BARS, RULES, Watched, feed, host, series, traded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live import START, TICKS, Event, Tick, live, ticks
@@ -17,7 +17,6 @@ from strategy_plugin import TradingWarning
 from strategy_plugin.guard import JUMP, LATE, REPEATED, REVISED, UNFINISHED
 
 COUNT = len(BARS)
-RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 NAN = float("nan")
 
 

@@ -6,15 +6,14 @@ from typing import Any
 import backtrader as bt
 import pandas as pd
 import pytest
-from hosts import Watched, host, traded
+from hosts import RULES, Watched, host, traded
 from live import START, TICKS, Event, live, ticks
-from makers import random_bars, random_checkpoint
+from makers import MERGED, random_bars, random_checkpoint
 
 from strategy_plugin import BarGuard, TradingWarning
 from strategy_plugin.guard import NEVER_FINISHED, REPEATED, UNFINISHED
 
 COUNT = len(TICKS)
-RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 
 
 def test_bars_that_always_come_before_their_end_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +53,7 @@ def test_a_daily_bar_is_finished_when_its_session_is(
 @pytest.fixture
 def daily_path(tmp_path: Path) -> str:
     """A checkpoint for the days of HOURS."""
-    days = HOURS.resample("D").agg({"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"})
+    days = HOURS.resample("D").agg(MERGED)
     random_checkpoint(days, seed=3).save(tmp_path / "days.ckpt")
     return str(tmp_path / "days.ckpt")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hosts import BARS, MODES, Fill, Shown, Watched, feed, host, series, shown, traded
-from makers import random_bars, random_checkpoint
+from makers import MERGED, random_bars, random_checkpoint
 
 from model.checkpoint import Checkpoint
 from model.features import FeatureEngineer
@@ -19,7 +19,6 @@ from strategy_plugin.decision import target
 TOLERANCE = 1e-6
 COUNT = len(BARS)
 LIMITS = {"enter": 0.5, "exit": 0.5}
-RULES: dict[Any, Any] = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
 
 
 def weekly(cerebro: Any) -> None:
@@ -27,7 +26,7 @@ def weekly(cerebro: Any) -> None:
 
 
 def slower(cerebro: Any) -> None:
-    cerebro.adddata(feed(BARS.resample("3D").agg(RULES), "slower", timeframe=bt.TimeFrame.Weeks))
+    cerebro.adddata(feed(BARS.resample("3D").agg(MERGED), "slower", timeframe=bt.TimeFrame.Weeks))
 
 
 def shorter(cerebro: Any) -> None:
@@ -87,7 +86,7 @@ def test_every_clock_shows_the_checkpoints_probabilities_and_sends_the_same_orde
 
 def weeks(bars: pd.DataFrame) -> pd.DataFrame:
     """Whole weeks from Monday to Sunday, stamped by their last day."""
-    return bars.resample("W-SUN").agg(RULES)
+    return bars.resample("W-SUN").agg(MERGED)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +148,7 @@ def half_hours() -> pd.DataFrame:
 def test_bars_made_within_the_day_are_stamped_as_in_training(
     half_hours: pd.DataFrame, tmp_path: Path, stamp: str, label: Any, compose: str,
 ) -> None:
-    bars = half_hours.resample("2h", label=label, closed="right").agg(RULES)
+    bars = half_hours.resample("2h", label=label, closed="right").agg(MERGED)
     checkpoint = random_checkpoint(bars, seed=3, stamp=stamp)
     checkpoint.save(tmp_path / "a.ckpt")
     cerebro = host()

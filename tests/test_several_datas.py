@@ -5,13 +5,12 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 import pytest
-from hosts import Fill, Watched, feed, host, series, traded
+from hosts import RULES, Fill, Watched, feed, host, series, traded
 from live import live, ticks
 from makers import random_bars, random_checkpoint
 
 from strategy_plugin import BiLSTMStrategy, TradingWarning
 
-RULES = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 LONG = random_bars(240, seed=1)
 SHORT = random_bars(240, seed=2).iloc[30:215]  # begins later and ends sooner
 MODES: list[dict[str, Any]] = [{}, {"runonce": False}, {"preload": False}, {"live": True}, {"exactbars": -1}]
