@@ -1,5 +1,7 @@
 """Bars at fault: which they are, that one by one and all at once agree, and that a guarded feed is a clean one."""
 import warnings
+from datetime import time as time_of_day
+from typing import Any
 
 import backtrader as bt
 import numpy as np
@@ -20,7 +22,7 @@ VOLUME = "a volume that is negative or not finite"
 
 
 @pytest.mark.parametrize("bar, fault", [
-    (GOOD, ""), ((10.0, 10.0, 10.0, 10.0, 0.0), ""),
+    (GOOD, ""), ((10.0, 12.0, 9.0, 12.000001, 1.0), ""), ((10.0, 10.0, 10.0, 10.0, 0.0), ""),
     ((NAN, 12.0, 9.0, 11.0, 1.0), PRICES), ((10.0, INF, 9.0, 11.0, 1.0), PRICES), ((10.0, 12.0, 0.0, 11.0, 1.0), POSITIVE),
     ((10.0, 12.0, 9.0, -11.0, 1.0), POSITIVE), ((10.0, 8.0, 9.0, 8.5, 1.0), "high below low"),
     ((10.0, 10.5, 9.0, 11.0, 1.0), "open or close above the high"),
@@ -69,7 +71,7 @@ def times(factor: float) -> Bar:
 
 
 @pytest.mark.parametrize("factors, expected", [
-    ([1, 9, 1], [True, True, True]),
+    ([1, 9, 1], [True, True, True]), ([1, 10, 1], [True, True, True]), ([1, 110, 1100], [True, False, True]),
     ([1, 100, 1, 1.1], [True, False, True, True]),
     ([1, 0.01, 0.01, 1, 0.01], [True, False, True, False, True]),
     ([1, 100, 0.01, 1], [True, False, False, True]),
@@ -108,9 +110,8 @@ SPOILT = st.sampled_from([
     GOOD, OTHER, GOOD, (NAN, *GOOD[1:]), (*GOOD[:4], NAN), (10.0, 9.0, 12.0, 11.0, 1.0), (10.0, INF, 9.0, 11.0, 1.0)])
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(SPOILT, st.integers(0, 12) | st.just(EARLIEST)), min_size=1, max_size=30))
-def test_all_bars_at_once_are_judged_as_one_by_one(shown: list[tuple[Bar, int]]) -> None:
+def require_one_judgement(shown: list[tuple[Bar, int]]) -> list[bool]:
+    """See that all bars at once are judged as one by one; return which are admitted."""
     one_by_one, at_once = Gate("data"), Gate("data")
     with warnings.catch_warnings(action="ignore", category=TradingWarning):
         expected = [one_by_one.admit(number, stamp, bar) for number, (bar, stamp) in enumerate(shown, start=1)]
@@ -118,6 +119,24 @@ def test_all_bars_at_once_are_judged_as_one_by_one(shown: list[tuple[Bar, int]])
     assert clean.tolist() == [bar is not None for bar in expected]
     assert values[clean].tolist() == [list(bar) for bar in expected if bar is not None]
     assert at_once.counts == one_by_one.counts
+    return [bar is not None for bar in expected]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(SPOILT, st.integers(0, 12) | st.just(EARLIEST)), min_size=1, max_size=30))
+def test_all_bars_at_once_are_judged_as_one_by_one(shown: list[tuple[Bar, int]]) -> None:
+    require_one_judgement(shown)
+
+
+@pytest.mark.parametrize("bar, stamp", [
+    ((10.0, 12.0, 0.0, 11.0, 1.0), 3), ((8.9, 12.0, 9.0, 11.0, 1.0), 3), ((12.1, 12.0, 9.0, 11.0, 1.0), 3),
+    ((10.0, 12.0, 9.0, 8.9, 1.0), 3), ((10.0, 12.0, 9.0, 12.1, 1.0), 3), ((10.0, INF, 9.0, 11.0, 1.0), 3),
+    ((-9.0, 12.0, -9.5, 11.0, 1.0), 3), ((*GOOD[:4], -1.0), 3), ((*GOOD[:4], INF), 3), ((*GOOD[:4], NAN), 3),
+    (GOOD, 2), (GOOD, 1), (GOOD, EARLIEST),
+])
+def test_a_single_fault_among_sound_bars_is_seen_at_once(bar: Bar, stamp: int) -> None:
+    shown = [(GOOD, 1), (GOOD, 2), (bar, stamp), (GOOD, 4), (GOOD, 5)]
+    assert require_one_judgement(shown) == [True, True, False, True, True]
 
 
 @pytest.mark.parametrize("again, counts", [
@@ -127,27 +146,36 @@ def test_a_bar_that_came_before_its_end_may_come_again(
         monkeypatch: pytest.MonkeyPatch, again: bool, counts: dict[str, int]) -> None:
     now = [0.0]
     monkeypatch.setattr("strategy_plugin.guard.time.time", lambda: now[0])
-    bars = random_bars(3, freq="h")
+    bars = random_bars(4, freq="h")
 
     def at(tick: Tick, seconds: int) -> list[Event]:
         return [lambda: now.__setitem__(0, tick.stamp.timestamp() + seconds), tick]
 
-    first, second, third = ticks(bars)
-    shown = live([*at(first, 3_600), *at(second, 3_599), *(at(second, 3_600) if again else ()), *at(third, 3_600)])
+    first, second, third, fourth = ticks(bars)
+    later = [*at(third, 3_600), *at(fourth, 3_600)]
+    shown = live([*at(first, 3_600), *at(second, 3_599), *(at(second, 3_600) if again else ()), *later])
     shown.addfilter(BarGuard, finished_after=3_600.0)
-    expected = bars["close"] if again else bars["close"].iloc[[0, 2]]
+    expected = bars["close"] if again else bars["close"].iloc[[0, 2, 3]]
     with warnings.catch_warnings(action="ignore", category=TradingWarning):
         assert closes(shown) == expected.tolist()
     assert guard_of(shown).counts == counts  # type: ignore[union-attr]
 
 
-def test_a_day_without_a_stated_end_is_finished_when_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+AFTERNOON = {"sessionend": time_of_day(16)}
+
+
+@pytest.mark.parametrize("daily, session, hours, shown", [
+    (True, AFTERNOON, 16.0, 2), (True, AFTERNOON, 15.9999, 1), (True, {}, 0.0, 2), (False, AFTERNOON, 0.0, 2),
+])
+def test_a_day_is_finished_with_its_session_where_that_is_known(
+        monkeypatch: pytest.MonkeyPatch, daily: bool, session: dict[str, Any], hours: float, shown: int) -> None:
     bars = random_bars(2)
-    monkeypatch.setattr("strategy_plugin.guard.time.time", lambda: bars.index[1].timestamp())
-    shown = live(ticks(bars))
-    shown.addfilter(BarGuard)
-    guard_of(shown).daily = True  # type: ignore[union-attr]
-    assert closes(shown) == bars["close"].tolist()
+    monkeypatch.setattr("strategy_plugin.guard.time.time", lambda: bars.index[1].timestamp() + 3_600 * hours)
+    feed = live(ticks(bars), **session)
+    feed.addfilter(BarGuard)
+    if daily:
+        guard_of(feed).daily = True  # type: ignore[union-attr]
+    assert closes(feed) == bars["close"].iloc[:shown].tolist()
 
 
 @pytest.mark.parametrize("factor, shown", [(9.0, 3), (10.6, 2)])
