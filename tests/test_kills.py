@@ -12,7 +12,7 @@ from backtests.markets import market
 
 HERE = Path(__file__).parent
 ENGINES = ("serial", "loky", "dask")
-FEW = {"serial": (3, 9), "loky": (6,), "dask": (8,)}
+FEW = {"serial": (3, 9), "loky": (6,)}
 EVERY = tuple(range(1, 21))
 
 
@@ -78,7 +78,7 @@ def require_same(walk, undisturbed, folder, events, options):
         assert contents(folder / str(event)) == undisturbed, event
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FEW)
 def test_a_run_that_is_killed_goes_on_to_the_same_bytes(walk, undisturbed, options_of, engine, tmp_path):
     require_same(walk, undisturbed, tmp_path, FEW[engine], options_of(engine))
 
