@@ -94,6 +94,11 @@ def test_the_digest_tells_checkpoints_apart(checkpoint: Checkpoint, changes: dic
     assert dataclasses.replace(checkpoint, **changes).digest != checkpoint.digest
 
 
+def test_what_could_not_be_loaded_has_no_digest(checkpoint: Checkpoint) -> None:
+    with pytest.raises(CheckpointError, match="^the checkpoint cannot be used: exit must not be above enter"):
+        dataclasses.replace(checkpoint, enter=0.5, exit=0.6).digest
+
+
 def test_the_digest_covers_every_weight(checkpoint: Checkpoint) -> None:
     weights = {name: tensor.clone() for name, tensor in checkpoint.members[0].weights.items()}
     weights["head.bias"] += 1e-6
@@ -107,11 +112,12 @@ def test_the_digest_tells_members_apart(checkpoint: Checkpoint, changes: dict[st
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"members": (random_member(temperature=float("nan")),)}, "Expected `float`, got `null` - at `$.members[0].temperature`"),
+    ({"members": (dataclasses.replace(random_member(), network=5),)}, "the checkpoint cannot be used: "),
     ({"members": ()}, "Expected `array` of length >= 1 - at `$.members`"),
     ({"members": (random_member(),) * 17}, "Expected `array` of length <= 16 - at `$.members`"),
     ({"members": (random_member(weights={}),)}, "tensors are not those of its networks"),
-    ({"label": "high"}, "Invalid enum value 'high' - at `$.label`"),
-    ({"enter": None, "exit": 0.6}, "enter and exit must both be chosen or neither, got None and 0.6"),
+    ({"label": "high"}, "the checkpoint cannot be used: it is damaged (Invalid enum value 'high' - at `$.label`"),
+    ({"enter": None, "exit": 0.6}, "the checkpoint to be saved cannot be used: enter and exit must both be chosen"),
     ({"enter": 0.5, "exit": 0.6}, "exit must not be above enter, got 0.6 and 0.5"),
 ])
 def test_what_could_not_be_loaded_is_never_written(

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from model.checkpoint import Checkpoint
 from model.features import FEATURE_NAMES
-from model.record import LARGEST_FILE, LARGEST_HEADER, CheckpointError
+from model.loading import decode
+from model.record import CheckpointError, Golden
 
 
 def test_the_forger_writes_files_that_load(small: bytes) -> None:
@@ -68,6 +69,7 @@ def swapped(record: dict[str, Any]) -> None:
     (lambda record: record["members"][0].update(architecture="transformer"), "missing, repeated or differently written entries"),
     (lambda record: record.update(members=[]), "Expected `array` of length >= 1 - at `$.members`"),
     (lambda record: record["members"].append(record["members"][0]), "10 tensors are not those of its networks; 1.head.bias must"),
+    (lambda record: record["members"][0].update(colour=1), "unknown field `colour` - at `$.members[0]`"),
     (lambda record: record["members"][0].pop("seed"), "missing required field `seed` - at `$.members[0]`"),
     (lambda record: record.update(label="high"), "Invalid enum value 'high' - at `$.label`"),
     (lambda record: record.update(stamp="noon"), "at `$.stamp`"),
@@ -197,7 +199,7 @@ def test_a_file_that_something_was_written_after_is_refused_unread(small: bytes,
 
 
 @pytest.mark.parametrize(("size", "reason"), [
-    (LARGEST_FILE, f"bytes long, got {LARGEST_FILE}; it is not whole"), (LARGEST_FILE + 1, "it is not a safetensors file, or"),
+    (256 << 20, "bytes long, got 268435456; it is not whole"), ((256 << 20) + 1, "it is not a safetensors file, or not a whole"),
 ])
 def test_a_file_larger_than_any_checkpoint_is_no_safetensors_file(small: bytes, tmp_path: Path, size: int, reason: str) -> None:
     (tmp_path / "large.ckpt").write_bytes(small)
@@ -206,10 +208,32 @@ def test_a_file_larger_than_any_checkpoint_is_no_safetensors_file(small: bytes, 
         Checkpoint.load(tmp_path / "large.ckpt")
 
 
-@pytest.mark.parametrize(("more", "reason"), [(0, "it is damaged"), (1, "it is not a safetensors file, or not a whole one")])
-def test_a_header_up_to_the_largest_is_read(more: int, reason: str) -> None:
-    header = b" " * (LARGEST_HEADER + more)
-    assert reason in refusal(len(header).to_bytes(8, "little") + header)
+NO_FILE_OF_THE_KIND = "it is not a safetensors file, or not a whole one"
+
+
+@pytest.mark.parametrize(("length", "content", "reason"), [
+    (2 << 20, b" " * (2 << 20), "it is damaged"), ((2 << 20) + 1, b" " * ((2 << 20) + 1), NO_FILE_OF_THE_KIND),
+    (0, b"{}", NO_FILE_OF_THE_KIND), (1, b"{}", "it is damaged"), (2, b"{}", "of another program"),
+    (3, b"{}", NO_FILE_OF_THE_KIND),
+])
+def test_a_header_is_read_from_one_byte_to_two_mebibytes(length: int, content: bytes, reason: str) -> None:
+    assert reason in refusal(length.to_bytes(8, "little") + content)
+
+
+def test_a_header_that_says_more_of_a_tensor_is_refused(small: bytes) -> None:
+    header = small[8:8 + int.from_bytes(small[:8], "little")].rstrip().replace(b'"dtype"', b'"colour":1,"dtype"', 1)
+    assert "unknown field `colour`" in refusal(len(header).to_bytes(8, "little") + header + bytes(len(small)))
+
+
+def test_what_a_file_says_cannot_be_changed_once_it_is_read(small: bytes) -> None:
+    record, [member] = decode(small, "FILE")
+    for part, name in ((record, "horizon"), (record.members[0], "seed"), (member, "seed"), (Golden((), (), (), (), 0.5), "probability")):
+        with pytest.raises(AttributeError):
+            setattr(part, name, 1)
+
+
+def test_a_refusal_ends_a_command_with_its_own_code() -> None:
+    assert CheckpointError("").exit_code == 4
 
 
 def test_a_device_that_never_ends_is_refused() -> None:
