@@ -227,7 +227,8 @@ def test_a_header_that_says_more_of_a_tensor_is_refused(small: bytes) -> None:
 
 def test_what_a_file_says_cannot_be_changed_once_it_is_read(small: bytes) -> None:
     record, [member] = decode(small, "FILE")
-    for part, name in ((record, "horizon"), (record.members[0], "seed"), (member, "seed"), (Golden((), (), (), (), 0.5), "probability")):
+    golden = Golden((), (), (), (), 0.5)
+    for part, name in ((record, "horizon"), (record.members[0], "seed"), (member, "seed"), (golden, "probability")):
         with pytest.raises(AttributeError):
             setattr(part, name, 1)
 
