@@ -164,6 +164,11 @@ def test_only_what_was_half_written_is_swept(path: Path, name: str, swept: set[s
     assert names - set(os.listdir(path.parent)) == swept
 
 
+def test_what_is_gone_before_it_is_swept_is_no_fault(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "glob", lambda *_: [path.with_name("gone")])
+    sweep(path.parent)
+
+
 class Taken(RuntimeError):
     """Somebody else holds it."""
 
