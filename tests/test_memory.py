@@ -1,4 +1,4 @@
-"""Memory: it does not grow with the bars of a live run."""
+"""Memory: it does not grow with the bars of a live run, and a million bars are trained on and traded in little of it."""
 import os
 import subprocess
 import sys
@@ -38,3 +38,33 @@ def test_a_live_run_does_not_grow(tmp_path: Path, count: int) -> None:
     finished = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
     half, whole = map(float, finished.stdout.split())
     assert whole < half + 10  # mebibytes
+
+
+EPOCH = textwrap.dedent("""
+    import small_network  # its size adds next to nothing: that of the data is what grows
+    from model.training import TrainConfig, fit
+
+    fit(bars, TrainConfig(architecture="small", max_epochs=1, batch_size=256))
+""")
+BACKTEST = textwrap.dedent("""
+    from backtests.simulation import Account, simulate
+    from makers import random_checkpoint
+
+    random_checkpoint(bars.iloc[:5_000], bars.index[200]).save("a.ckpt")
+    assert len(simulate(bars, "a.ckpt", 300, account=Account(enter=0.6, exit=0.5)).fills) > len(bars) / 1_000
+""")
+WORK = """
+import resource, sys
+from makers import random_bars
+bars = random_bars(int(sys.argv[1]), freq="5min")
+{}
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [EPOCH, BACKTEST], ids=["epoch", "backtest"])
+def test_a_million_bars_need_less_than_three_gigabytes(tmp_path: Path, work: str) -> None:
+    command = [sys.executable, "-c", WORK.format(work), "1000000"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT, cwd=tmp_path)
+    assert int(finished.stdout) < 3e9
