@@ -70,7 +70,7 @@ def lack_of(need: str) -> str:
     """Return why something needed is not there; the empty string where it is."""
     if need == "bf16":
         return "" if has_bf16() else "this processor has no bf16"
-    return "" if find_spec(need) else f"{need} is not installed: pip install '.[benchmark]'"
+    return "" if find_spec(need) else f"{need} is not installed: pip install -c tests/constraints.txt -e '.[benchmark]'"
 
 
 STEPS, STEPS_QUICK = Size(1_280, 1_280, 5), Size(128, 128, 1)

@@ -9,8 +9,8 @@ from backtests import benchmark_plain as plain
 from backtests.benchmark_pybroker import CUTS, EPOCHS
 from backtests.benchmark_rounds import Round, Work, scratch
 from backtests.markets import market
-from backtests.simulation import Account, Costs
-from backtests.walk_forward import Fold, FoldModel, FoldPlan, FoldTask, lay_folds, trade, train_tasks
+from backtests.walk_forward import Fold, FoldModel, FoldPlan, MemberTask, lay_folds, trade, train_tasks
+from model.checkpoint import Checkpoint
 from model.features import FEATURE_NAMES, FeatureEngineer
 from model.network import BiLSTMClassifier, NetworkConfig
 from model.optimisation import optimise
@@ -90,10 +90,9 @@ def folds_ours_bf16(bars: int) -> Round:
 
 
 def trained(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int = 1) -> list[FoldModel]:
-    """Return the models of the folds, in order."""
-    search = FoldPlan().search(Account(), Costs())
-    tasks = [FoldTask(bars, fold, config, search, str(fold.number)) for fold in folds]
-    models = [model for _, model in train_tasks(tasks, jobs=jobs) if isinstance(model, FoldModel)]
+    """Return the models of the folds, in order, without thresholds and importances: the rivals have none."""
+    tasks = [MemberTask(bars, fold, config, str(fold.number)) for fold in folds]
+    models = [FoldModel(task.fold, found) for task, found in train_tasks(tasks, jobs=jobs) if isinstance(found, Checkpoint)]
     return sorted(models, key=lambda model: model.fold.number)
 
 

@@ -77,9 +77,11 @@ def test_losses_may_differ_as_those_of_seeds_do(monkeypatch: pytest.MonkeyPatch)
         run(monkeypatch, contest([3.5, 2.0, 3.0], [1.0, 2.0, 3.0], tolerance=None))
 
 
+NOT_INSTALLED = "no_such_package is not installed: pip install -c tests/constraints.txt -e '.[benchmark]'"
+
+
 @pytest.mark.parametrize(("needs", "reason"), [
-    (("no_such_package",), "no_such_package is not installed: pip install '.[benchmark]'"),
-    (("no_such_package", "bf16"), "no_such_package is not installed: pip install '.[benchmark]' and this processor has no bf16"),
+    (("no_such_package",), NOT_INSTALLED), (("no_such_package", "bf16"), f"{NOT_INSTALLED} and this processor has no bf16"),
 ])
 def test_what_cannot_be_run_is_left_out_with_a_word(
     needs: tuple[str, ...], reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
