@@ -99,10 +99,10 @@ def superiority(benchmark: Array, earned: Mapping[str, Array], block: int) -> fl
 
     Source: Hansen, A test for superior predictive ability, JBES 23 (2005), by arch. None where none differs from it.
     """
-    others = pd.DataFrame({name: -values for name, values in earned.items() if np.ptp(values - benchmark) > 1e-15})
-    if others.empty:
+    losses = _losses(benchmark, earned)
+    if losses.empty:
         return None
-    test = SPA(-benchmark, others, block_size=block, reps=RESAMPLES, seed=SEED)
+    test = SPA(np.zeros(len(losses)), losses, block_size=block, reps=RESAMPLES, seed=SEED)
     test.compute()
     return float(test.pvalues["consistent"])
 
@@ -112,9 +112,19 @@ def outstanding(benchmark: Array, earned: Mapping[str, Array], block: int) -> li
 
     Source: Romano and Wolf, Stepwise multiple testing as formalized data snooping, Econometrica 73 (2005), by arch.
     """
-    others = pd.DataFrame({name: -values for name, values in earned.items() if np.ptp(values - benchmark) > 1e-15})
-    if others.empty:
+    losses = _losses(benchmark, earned)
+    if losses.empty:
         return []
-    test = StepM(-benchmark, others, size=FAMILY_ERROR, block_size=block, reps=RESAMPLES, seed=SEED)
+    test = StepM(np.zeros(len(losses)), losses, size=FAMILY_ERROR, block_size=block, reps=RESAMPLES, seed=SEED)
     test.compute()
     return [str(name) for name in test.superior_models]
+
+
+def _losses(benchmark: Array, earned: Mapping[str, Array]) -> pd.DataFrame:
+    """Return what each that differs from the benchmark loses against it, in units of its own deviation.
+
+    Hansen's statistic is studentised, arch's (8.0) is the largest of the means as they are: there the most volatile series
+    would decide alone, and an edge on a quiet market would be lost among wild ones.
+    """
+    gains = {name: values - benchmark for name, values in earned.items()}
+    return pd.DataFrame({name: -gain / gain.std() for name, gain in gains.items() if np.ptp(gain) > 1e-15})

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from backtests.bootstrap import auc, block_length, forecast_intervals, money_intervals, superiority
+from backtests.bootstrap import auc, block_length, forecast_intervals, money_intervals, outstanding, superiority
 
 
 @pytest.fixture
@@ -66,6 +66,13 @@ def test_one_clear_winner_among_many_is_superior(draw):
     losers = {str(number): draw.normal(0, 0.01, 1000) for number in range(5)}
     assert superiority(benchmark, losers, block=2) > 0.05
     assert superiority(benchmark, losers | {"winner": benchmark + draw.normal(0.003, 0.01, 1000)}, block=2) < 0.01
+
+
+def test_an_edge_on_a_quiet_market_is_not_lost_among_wild_ones(draw):
+    wild = {str(number): draw.normal(0, 0.2, 1000) for number in range(5)}
+    series = wild | {"quiet": draw.normal(0.0002, 0.001, 1000)}
+    assert superiority(np.zeros(1000), series, block=2) < 0.01
+    assert outstanding(np.zeros(1000), series, block=2) == ["quiet"]
 
 
 def test_what_equals_the_benchmark_cannot_be_superior(draw):
