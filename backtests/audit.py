@@ -10,7 +10,7 @@ from rich.table import Table
 
 from backtests.leaks import Check, Track
 from backtests.subjects import Cuts, Pipeline, Step, Trained
-from model.command import BarsOptions, describe_bars, run
+from model.command import VERSION, BarsOptions, describe_bars, run
 from model.training import TrainConfig, prepare
 from strategy_plugin.schedule import Schedule
 
@@ -20,7 +20,7 @@ HELP = """Look for look-ahead: compute all again with another future, and count 
 
 Leaves with exit code 0 if nothing differs, with 1 if anything does."""
 
-app = App(name="backtests/audit.py", help=HELP)
+app = App(version=VERSION, name="backtests/audit.py", help=HELP)
 console = Console(highlight=False)
 
 

@@ -13,10 +13,11 @@ from backtests.benchmark_contests import CONTESTS, Contest, Goal
 from backtests.benchmark_rounds import Samples, difference, spread
 from backtests.fingerprint import machine
 from backtests.markets import require_known
-from model.command import run
+from model.command import VERSION, run
 from model.files import require_writable, write_atomically
 
-app = App(name="backtests/benchmark.py", help="Measure this project against what one would write otherwise, both in turn.")
+app = App(version=VERSION, name="backtests/benchmark.py",
+          help="Measure this project against what one would write otherwise, both in turn.")
 console = Console(highlight=False, markup=False)
 
 

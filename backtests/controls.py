@@ -14,7 +14,7 @@ from rich.table import Table
 from backtests.baselines import BASELINES
 from backtests.control_table import Control, Row, Store, measure, parse_market, silence, write_table
 from backtests.reliability import BINS
-from model.command import run
+from model.command import VERSION, run
 from model.files import require_writable, write_atomically
 from model.training import TrainConfig
 
@@ -24,7 +24,8 @@ SILENT_MARKETS = ("walk", "walkdrift")
 BARS, SILENT_BARS = 12_000, 3_000
 CALIBRATION = ("log_loss", "optimum_log_loss", "temperature", "calibration_error", "calibration_error_limit")
 
-app = App(name="backtests/controls.py", help="Train on markets whose best forecast is known, and say how much of it is found.")
+app = App(version=VERSION, name="backtests/controls.py",
+          help="Train on markets whose best forecast is known, and say how much of it is found.")
 console = Console(highlight=False)
 
 

@@ -1,5 +1,6 @@
 """The ledger of trials: every configuration that was judged on these bars, so that luck can be told from skill."""
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ from model.files import require_writable, write_atomically
 class Ledger:
     """One line of JSON per trial, found by its key; what was tried before is counted once.
 
-    Trials on other bars may stand in the same file and do not count. data: the digest of the bars.
+    Trials on other bars may stand in the same file and do not count; one that does not say on which bars it was counts on
+    all. data: the digest of the bars.
     """
 
     def __init__(self, path: Path, data: str) -> None:
+        require_writable(path)  # not only when all is trained
         self.path, self.data = path, data
 
     def others(self, *keys: str) -> list[float]:
         """Return the Sharpe ratios per bar of all trials on these bars but those with these keys."""
-        return [entry["sharpe"] for entry in self._entries() if entry["data"] == self.data and entry["key"] not in keys]
+        return [entry["sharpe"] for entry in self._entries()
+                if entry.get("data", self.data) == self.data and entry["key"] not in keys]
 
     def enter(self, key: str, sharpe: float, what: Mapping[str, Any]) -> None:
         """Add a trial, unless it is there; safe against other runs that do the same. what: is kept with it, for readers."""
@@ -45,8 +49,9 @@ class Ledger:
 
     def _entry(self, line: str) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(line)
-        data = entry.get("data", self.data)  # older ledgers had one file for each data
-        return entry | {"key": entry["key"], "data": data, "sharpe": float(entry["sharpe"])}
+        if not math.isfinite(sharpe := float(entry["sharpe"])):
+            raise ValueError(f"a sharpe of {sharpe}")
+        return entry | {"key": entry["key"], "sharpe": sharpe}
 
 
 def ledger_of(bars: pd.DataFrame, path: Path | None = None) -> Ledger:

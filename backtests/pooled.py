@@ -39,7 +39,7 @@ def in_equal_parts(markets: Mapping[str, Decisions], rule: str) -> pd.Series:
 def pool(markets: Mapping[str, Decisions]) -> Pool:
     """Return the evidence of all markets' decisions together."""
     ours, hold = in_equal_parts(markets, STRATEGY).to_numpy(), in_equal_parts(markets, HOLD).to_numpy()
-    block = block_length(ours, ours - hold)
+    block = max(block_length(ours, ours - hold), *(found.horizon for found in markets.values()))  # outcomes overlap for as long
     gains = {f"{name}: {rule}": gain for name, found in markets.items() for rule, gain in _gains(found).items()}
     # Where a market does not decide it gains nothing: that changes neither the sums nor the tests' ratios.
     aligned = {name: gain.reindex(_stamps(markets), fill_value=0.0).to_numpy() for name, gain in gains.items()}

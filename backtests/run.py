@@ -29,12 +29,13 @@ from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from backtests.walks import Request, Walk, begin, finish, trained
 from model.architectures import members_of
 from model.checkpoint import Checkpoint
-from model.command import BarsOptions, describe_bars, run
+from model.command import VERSION, BarsOptions, describe_bars, run
 from model.labels import tied_share
 from model.process import faster_way
 from model.training import TrainConfig
 
-app = App(name="backtests/run.py", help="Walk forward over bars: train a model per fold, trade all folds in one run, and judge.")
+app = App(version=VERSION, name="backtests/run.py",
+          help="Walk forward over bars: train a model per fold, trade all folds in one run, and judge.")
 console = Console(highlight=False)
 
 ALL_BUT_DATA = re.compile("^(?!data$)")  # here several files may be given

@@ -18,7 +18,7 @@ from backtests.rivals import learner_probabilities, rule_directions
 from backtests.simulation import BASIS_POINT, Costs
 from backtests.verdict import CANNOT_TELL, EDGE, NO_EDGE, Verdict, judge
 from backtests.walk_forward import FoldPlan, lay_folds
-from model.command import run
+from model.command import VERSION, run
 from model.intervals import bars_per_year
 from model.labels import make_labels
 from model.training import TrainConfig
@@ -29,7 +29,7 @@ from strategy_plugin.decision import NEUTRAL
 LAST_ROW, WHOLE_WINDOW = "logistic", "ridge"
 EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
 
-app = App(name="backtests/verdicts.py", help="Put the verdict to the test on markets on which the truth is known.")
+app = App(version=VERSION, name="backtests/verdicts.py", help="Put the verdict to the test on markets on which the truth is known.")
 console = Console(highlight=False)
 
 

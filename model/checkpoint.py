@@ -99,7 +99,7 @@ class Checkpoint:
     def forecast(self, features: NDArray[np.float64], precision: Precision = "fp32") -> Forecast:
         """Return what the members say of each window of raw feature rows: (n, 86) -> (n - sequence_length + 1,) each.
 
-        The one way from features to probability: training's evaluation, backtest and live all take it. In bf16 it is faster
+        The one way from features to probability in backtest and live; training asks the same members. In bf16 it is faster
         where the processor has it, and a window's bits depend on how many are asked for at once.
         """
         logits = self._members_logits(features, precision)

@@ -1,5 +1,6 @@
 """What all commands share: the options that choose the bars, one clean message at the end, distinct exit codes."""
 import errno
+import importlib.metadata
 import math
 import os
 import re
@@ -24,6 +25,7 @@ from model.intervals import session_bars, spoken, yearly_bars
 from model.sample import sample_bars
 
 OK, USAGE, CANNOT_WRITE, OUT_OF_MEMORY = 0, 2, 6, 9
+VERSION = importlib.metadata.version("backtrader-bilstm")
 # Errors that carry an `exit_code`: BarsError 3, CheckpointError 4, TrainingDiverged 5, OutputError 6.
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from model.bars import bar_interval, digest_bars
-from model.command import BarsOptions, run
+from model.command import VERSION, BarsOptions, run
 from model.faults import count, day
 from model.features import LOOKBACK
 from model.intervals import session_bars, spoken, yearly_bars
@@ -24,7 +24,8 @@ from model.windows import SMALLEST_SCALE
 SHORTEST_STRETCH = 5
 N_LARGEST = 3
 
-app = App(name="model.doctor", help="Examine a file of bars: what it is, what looks wrong, whether it can be trained on.")
+app = App(version=VERSION, name="model.doctor",
+          help="Examine a file of bars: what it is, what looks wrong, whether it can be trained on.")
 console = Console(highlight=False, soft_wrap=True)
 
 Facts = list[tuple[str, str]]

@@ -25,7 +25,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     Raises OutputError where the folder is missing, full or not writable; the old file then stands as it was. Warns where
     the new file is in place but the system would not say that it is on the disk.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays one, and its file is replaced
     temporary = _temporary(path)
     try:
         _write_synced(temporary, data)
@@ -49,6 +49,8 @@ def require_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder. Name a file in it.")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"cannot write {path}: it is a device or a pipe, and would be replaced by a file. Name a file.")
     probe = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from model.bars import BarsWarning
 from model.checkpoint import Checkpoint
-from model.command import BarsOptions, run
+from model.command import VERSION, BarsOptions, run
 from model.schedule import in_force, load_schedule
 
-app = App(name="model.predict", help="Print the probability that the bar to come goes up, and the decision.")
+app = App(version=VERSION, name="model.predict", help="Print the probability that the bar to come goes up, and the decision.")
 console = Console(highlight=False)
 
 

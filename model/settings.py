@@ -129,6 +129,6 @@ _RULES: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
 
 def _require_device(device: str) -> None:
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=str(device)).item()  # "meta" makes tensors, but none that holds a number
     except (RuntimeError, AssertionError) as error:  # a wrong name, no such device, a build without it
         raise ValueError(f"`device` must be one that torch can use here, got {device!r}. Take cpu.") from error

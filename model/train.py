@@ -14,14 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from model.checkpoint import Checkpoint
-from model.command import BarsOptions, describe_bars, run
+from model.command import VERSION, BarsOptions, describe_bars, run
 from model.files import require_writable
 from model.labels import known_after, tied_share
 from model.process import faster_way
 from model.resume import resumption
 from model.training import Epoch, TrainConfig, TrainingDiverged, fit, require_enough_bars
 
-app = App(name="model.train", help="Train the network on bars and save one self-contained checkpoint.")
+app = App(version=VERSION, name="model.train", help="Train the network on bars and save one self-contained checkpoint.")
 console = Console(highlight=False)
 
 

@@ -34,6 +34,7 @@ __all__ = ["Epoch", "OneClassError", "TrainConfig", "TrainingDiverged", "combine
 FEWEST_PER_CLASS = 5
 PARTS = ("train", "validation", "test")
 COMPARED = ("auc", "log_loss")  # with the cheap baseline's
+ALONE = 1e-3  # relative: sums of another order differ by less
 MEMBERS_OWN = {"architecture", "seed", "seeds"}  # the settings in which members may differ
 # What the members of one checkpoint have in common.
 COMMON = ("label", "horizon", "sequence_length", "bar_interval", "timezone", "stamp", "instrument", "trained_until", "parts",
@@ -110,6 +111,10 @@ def combine(checkpoints: Sequence[Checkpoint], bars: pd.DataFrame, config: Train
 
     Raises CheckpointError where one was not trained on these bars with these settings.
     """
+    wanted = [single.member for single in member_configs(config)]
+    if (found := [member.name for checkpoint in checkpoints for member in checkpoint.members]) != wanted:
+        raise CheckpointError(f"the members must be {', '.join(wanted)}, in that order, got {', '.join(found) or 'none'}. "
+                              "Train one for each of member_configs(config).")
     data = prepare(bars, config)
     whole = _checkpoint([_learned_by(member, data) for checkpoint in checkpoints for member in checkpoint.members], data, bars)
     for number, checkpoint in enumerate(checkpoints, 1):
@@ -177,7 +182,19 @@ class Learned(NamedTuple):
 
 
 def _learned_by(member: Member, data: TrainingData) -> Learned:
-    return Learned(member, {name: member.logits(data.windows(part)) for name, part in _judged(data)})
+    logits = {name: member.logits(data.windows(part)) for name, part in _judged(data)}
+    _require_alone(member, data.windows(data.parts[1]), logits["validation"])
+    return Learned(member, logits)
+
+
+def _require_alone(member: Member, windows: torch.Tensor, logits: NDArray[np.float64]) -> None:
+    """Refuse a network that reads other windows of a batch beside its own: those that come later are the future."""
+    for place in (0, len(windows) // 2, len(windows) - 1):
+        alone, among = float(member.logits(windows[place:place + 1])[0]), float(logits[place])
+        if not abs(alone - among) <= ALONE * (1 + abs(among)):
+            raise ValueError(f"the network of {member.name} must judge each window by itself, but says {among:.4f} of one among "
+                             f"others and {alone:.4f} of the same alone: it sees other windows of its batch, later ones too. "
+                             "Mend its forward (batch_first=True, no statistics over the batch).")
 
 
 def _learned(data: TrainingData, on_epoch: Callable[[Epoch], None] | None, keeper: Keeper) -> Learned:

@@ -17,6 +17,7 @@ from torch import __version__ as torch_version
 import model
 from model.checkpoint import Forecast
 from model.files import write_atomically
+from strategy_plugin import schedule as scheduling
 from strategy_plugin.schedule import Schedule
 
 Forecasts = NDArray[np.float64]
@@ -92,6 +93,6 @@ def _key(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int
 def _code_digest() -> str:
     """Return what tells one version of the arithmetic from the next: a result must not outlive the code that made it."""
     digest = hashlib.sha256(torch_version.encode())
-    for path in sorted(Path(str(model.__file__)).parent.glob("*.py")):
+    for path in (*sorted(Path(str(model.__file__)).parent.glob("*.py")), Path(str(scheduling.__file__))):
         digest.update(path.read_bytes())
     return digest.hexdigest()

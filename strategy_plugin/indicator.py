@@ -27,8 +27,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     Params:
       - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
-      - max_gap: bars missing between two others beyond which no window that contains them is predicted, a weekend of daily
-        bars being two; None for no limit
+      - max_gap: bars missing between two others beyond which no window that contains them is predicted, of daily bars a
+        weekend is two and a long one three or four; None for no limit
       - timezone: the zone of the feed's stamps; None as in training, a zone that is another one is refused
       - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training, which Backtrader's own
         resampling is converted to; another one is refused, but on a replayed feed, where it is that of the bars replayed

@@ -27,6 +27,7 @@ class Journal:
 
     def __init__(self, path: str, params: Entry, sizer: Entry | None, lanes: Iterable[Lane], live: bool) -> None:
         self._path = path
+        _require_version(path)
         self._gap = "\n" if _ends_within_a_line(path) else ""  # the last run may have died within a line
         self._file: TextIO | None = _opened(path, live)
         self._lanes = list(lanes)
@@ -50,7 +51,7 @@ class Journal:
     def _write(self, line: Entry) -> None:
         if self._file is not None:
             try:
-                self._file.write(self._gap + json.dumps(line, allow_nan=False) + "\n")
+                self._file.write(self._gap + json.dumps(line, allow_nan=False, default=_spelt) + "\n")
                 self._gap = ""
             except OSError as error:
                 self._give_up(self._file, error)
@@ -61,6 +62,28 @@ class Journal:
             file.close()
         warnings.warn(f"the journal {self._path} cannot be written any more ({error}); trading goes on without it",
                       TradingWarning, stacklevel=2)
+
+
+def _require_version(path: str) -> None:
+    """Refuse to append to a journal of another version: nobody could replay it."""
+    if (found := _version_in(path)) != VERSION:
+        raise ValueError(f"`journal` must be a new file or a journal of version {VERSION}, got version {found} in {path}. "
+                         "Give another file.")
+
+
+def _version_in(path: str) -> Any:
+    """Return the version of the journal that a file begins with; for a file that begins with none the one written here."""
+    if not os.path.isfile(path):  # a device may never end
+        return VERSION
+    with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+        line = json.loads(file.readline())
+        return line.get("journal", VERSION) if isinstance(line, dict) else VERSION
+    return VERSION
+
+
+def _spelt(value: Any) -> Any:
+    """Return a param of another kind as JSON has it: a number of numpy's, a path."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _opened(path: str, live: bool) -> TextIO:

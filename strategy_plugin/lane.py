@@ -33,7 +33,8 @@ class Lane:
     """One data with its signal, its desk and its guard; a feed that does not move is not acted on.
 
     live: whether decisions may become orders; a live feed says when. refused: bars by the reason why they were not traded freely.
-    decided: bars of which the probability counted. strange: bars whose window is unlike those of training, traded all the same.
+    decided: bars of which the probability counted; heard: those that had one. strange: bars whose window is unlike those of
+    training, traded all the same.
     """
 
     def __init__(self, data: Any, name: str, signal: ModelSignal | LineSignal, desk: Desk, guard: BarGuard) -> None:
@@ -41,7 +42,7 @@ class Lane:
         self.source = source_of(data)
         self.live = not self.source.islive()
         self.refused: Counter[str] = Counter()
-        self.decided = self.strange = 0
+        self.decided = self.heard = self.strange = 0
         self.decision = Decision()
         # A replayed feed grows its newest bar: the last complete one is the one before.
         self.ago = -1 if data.replaying else 0
@@ -62,6 +63,7 @@ class Lane:
         """Hand a decision to the desk and remember what came of it."""
         position, sent = self.desk.venue.size, self.desk.counts["sent"]
         heard = not decision.reason and not math.isnan(decision.reading.probability)
+        self.heard += not math.isnan(decision.reading.probability)
         action = self.desk.rest() if decision.reason == NOT_LIVE else self.desk.move(decision.wanted, heard)
         aim = self.desk.aim if self.desk.counts["sent"] > sent else None
         self.decision = decision._replace(position=position, aim=aim, action=action, ends=tuple(self.desk.ends))

@@ -38,12 +38,24 @@ def replay(path: str) -> Replay:
     CheckpointError for models gone.
     """
     lines, differences = _read(path)
+    try:
+        differences += _all_differences(lines)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} must hold the lines of a journal, got one that is none ({error!r}). Name a journal.") from error
+    return Replay(sum("data" in line for line in lines), differences)
+
+
+def _all_differences(lines: list[Entry]) -> list[str]:
+    """Make all runs again."""
+    differences = []
     for header, entries in _runs(lines):
+        differences += [f"a line is of data {each['data']}, which its run did not trade" for each in entries
+                        if each["data"] not in header["datas"]]
         for name, origin in header["datas"].items():
             own = [entry for entry in entries if entry["data"] == name]
             served = _served(origin, own) if origin else [_Served(None, each["probability"], input=each["input"]) for each in own]
             differences += _Again(header, name, served).differences(own)
-    return Replay(sum("data" in line for line in lines), differences)
+    return differences
 
 
 def _read(path: str) -> tuple[list[Entry], list[str]]:
@@ -56,9 +68,12 @@ def _read(path: str) -> tuple[list[Entry], list[str]]:
                 lines.append(json.loads(text))
             except ValueError:
                 torn.append(f"line {number} is not whole: {text[:40].rstrip()}...")
-    if not lines or not isinstance(lines[0], dict) or lines[0].get("journal") != VERSION:
+    if not lines or not all(isinstance(line, dict) for line in lines) or "journal" not in lines[0]:
         raise ValueError(f"{path} must begin with a line of a journal of version {VERSION}, got {str(lines[:1])[:60]}. "
                          "Name a journal.")
+    if others := {line["journal"] for line in lines if "journal" in line} - {VERSION}:
+        raise ValueError(f"{path} must hold runs of a journal of version {VERSION} alone, got version "
+                         f"{', '.join(map(str, sorted(others, key=str)))}. Replay it with the program that wrote it.")
     return lines, torn
 
 

@@ -2,6 +2,7 @@
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -49,7 +50,9 @@ class Schedule:
         precision: of the networks' arithmetic. among: digests; where they are given, all other files are passed over,
         damaged ones too."""
         require_precision(precision)
-        self.max_gap, self.precision = max_gap, precision
+        if max_gap is not None and (not isinstance(max_gap, Integral) or isinstance(max_gap, bool) or max_gap < 0):
+            raise ValueError(f"`max_gap` must be a whole number from 0 or None, got {max_gap!r}.")
+        self.max_gap, self.precision = None if max_gap is None else int(max_gap), precision
         self.path = Path(path)
         self.folder = self.path.is_dir()
         self._signatures = self._look() if among is None else self._named(among)

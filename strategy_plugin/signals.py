@@ -13,8 +13,9 @@ DECIDED = ("", TOO_OLD, DISAGREED)  # of these bars the probability counted
 
 
 class Reading(NamedTuple):
-    """What is known at a bar. model: the digest of the checkpoint in force, "" for none. age: bars since the model last saw
-    prices. in_sample: whether it has seen this one. disagreement: that of its members, NaN where there are none."""
+    """What is known at a bar. model: the digest of the checkpoint in force, "" for none. age: bar intervals since
+    the model last saw prices, closed hours included. in_sample: whether it has seen this one. disagreement: that of its
+    members, NaN where there are none."""
 
     probability: float
     thresholds: Thresholds
@@ -67,17 +68,15 @@ class ModelSignal:
         if checkpoint is None:
             return NOTHING
         if checkpoint is not self._checkpoint:
-            self._take(checkpoint, stamp)
-        elif stamp > self._until:
-            self._age += 1
-        return Reading(self.indicator.probability[ago], self._current, checkpoint.digest, self._age, stamp < self._until,
+            self._take(checkpoint)
+        # By the clock, not by bars counted: a run that starts later must find the same.
+        age = max(0, (stamp - self._until) // checkpoint.bar_interval.as_unit("ns").value)
+        return Reading(self.indicator.probability[ago], self._current, checkpoint.digest, age, stamp < self._until,
                        self.indicator.disagreement[ago])
 
-    def _take(self, checkpoint: Any, stamp: int) -> None:
+    def _take(self, checkpoint: Any) -> None:
         self._checkpoint, self._current = checkpoint, self._thresholds(checkpoint, self._schedule.name(checkpoint))
         self._until = checkpoint.trained_until.as_unit("ns").value
-        # Bars before the first one shown here were not counted; their number follows from the time that passed.
-        self._age = max(0, (stamp - self._until) // checkpoint.bar_interval.as_unit("ns").value)
 
     def _thresholds(self, checkpoint: Any, name: str) -> Thresholds:
         return thresholds(*self._given, own=(checkpoint.enter, checkpoint.exit), source=name)

@@ -49,6 +49,9 @@ def stops(stop_loss: str = "", take_profit: str = "", trailing: str = "") -> Sto
     if stop_loss and trailing:
         raise ValueError(f"`stop_loss` and `trailing` must not both be given, got {stop_loss!r} and {trailing!r}. "
                          "A trailing stop starts as a stop loss of the same distance.")
+    for name, text in (("stop_loss", stop_loss), ("trailing", trailing)):
+        if (found := _distance(name, text)) and found.unit == "%" and found.amount >= 100:
+            raise ValueError(f"`{name}` must be less than 100%, got {text!r}: no price lies below 0.")
     return Stops(_distance("stop_loss", stop_loss), _distance("take_profit", take_profit), _distance("trailing", trailing))
 
 

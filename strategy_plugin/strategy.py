@@ -1,9 +1,12 @@
 """Trades a model's probabilities in Backtrader: reads a signal per data, decides by `target`, hands orders to a desk."""
+import math
 import warnings
 from collections import Counter
+from numbers import Integral, Real
 from typing import Any
 
 import backtrader as bt
+import numpy as np
 
 from strategy_plugin.guard import BarGuard, TradingWarning, guard_of, source_of
 from strategy_plugin.indicator import DirectionProbability
@@ -14,6 +17,10 @@ from strategy_plugin.signals import DECIDED, IN_SAMPLE, NO_MODEL, NOT_LIVE, TOO_
 from strategy_plugin.sizers import EquityShare, formula
 from strategy_plugin.stops import stops
 from strategy_plugin.venue import BrokerVenue
+
+
+# Params that a wrong type would only harm in the midst of trading.
+TEXTS = ("checkpoint", "journal", "names", "stop_loss", "take_profit", "trailing")
 
 
 class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
@@ -34,10 +41,11 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - enter, exit: .5 <= exit <= enter < 1; None takes the checkpoint's own
       - allow_short: False trades long or flat
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade" does, and marks the result
-      - max_model_age: bars after `trained_until` beyond which no position is opened; None for no limit
+      - max_model_age: bar intervals after `trained_until`, nights and weekends included, beyond which no position is opened;
+        None for no limit
       - max_disagreement: disagreement of the checkpoint's members above which no position is opened; None for no limit
-      - max_gap: bars missing between two others beyond which no window that contains them is predicted, a weekend of daily
-        bars being two; None for no limit
+      - max_gap: bars missing between two others beyond which no window that contains them is predicted, of daily bars a
+        weekend is two and a long one three or four; None for no limit
       - timezone, stamp: what the feeds' stamps are in and mark; None as in training, anything else is refused
       - precision: "fp32", or "bf16", which is faster on processors that have it: backtest and live then agree to some 1e-3 only
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
@@ -118,7 +126,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         """Return the direction wanted on a bar, what is held where nothing may be decided, and why it is not the signal's."""
         wanted, reason = decide(reading, lane.desk.held, self.p, lane.live)
         if reason == TOO_OLD and not lane.refused[TOO_OLD]:
-            warnings.warn(f"data {lane.name!r}: the model is {reading.age} bars old, "
+            warnings.warn(f"data {lane.name!r}: the model is {reading.age} bar intervals old, "
                           f"`max_model_age` is {self.p.max_model_age}; "
                           "no position is opened until a younger one is there", TradingWarning, stacklevel=2)
         if reason:
@@ -147,6 +155,11 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     def _say_if_untraded(self, lane: Lane) -> None:
         """Warn of a data of which no bar could be traded, and why; ValueError where the model has seen all of them."""
+        if lane.indicator is not None and lane.decided and not lane.heard:
+            warnings.warn(f"data {lane.name!r}: none of its {lane.decided} bars had a forecast, so none was traded: it has fewer "
+                          f"than {lane.indicator.schedule.bars_needed} sound bars, or `max_gap`={self.p.max_gap} finds a gap in "
+                          "every window, where a weekend of daily bars is two missing bars and a long one three",
+                          TradingWarning, stacklevel=2)
         if lane.refused[NOT_LIVE] and not lane.decided:
             warnings.warn(f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused[NOT_LIVE]} bars "
                           "was traded. See that it connects and that its backfill ends; a feed that sends no such report must "
@@ -197,6 +210,8 @@ def _traded(datas: list[Any], names: str) -> list[Any]:
     if missing:
         raise ValueError(f"`names` must be among the datas {', '.join(known)}, got {', '.join(missing)}. "
                          "Name a feed with adddata(feed, name=...).")
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"`names` must name each data once, got {names!r}: two lanes would trade one position.")
     return [known[name] for name in wanted]
 
 
@@ -208,17 +223,32 @@ def _lane_names(datas: list[Any]) -> list[str]:
 
 def _require_params(params: Any) -> None:
     """Check what no other room checks, all faults at once."""
+    optional = {"max_model_age": 0, "max_gap": 0}
+    faults = [f"`{name}` must be a whole number from {least}{' or None' * (name in optional)}, got {getattr(params, name)!r}"
+              for name, least in {**optional, "retries": 0, "patience": 1}.items()
+              if not (_whole(getattr(params, name), least) or name in optional and getattr(params, name) is None)]
+    faults += [f"`{name}` must be True or False, got {getattr(params, name)!r}" for name in ("allow_short", "adopt")
+               if not isinstance(getattr(params, name), (bool, np.bool_))]
+    faults += [f"`{name}` must be text, got {getattr(params, name)!r}" for name in TEXTS
+               if not isinstance(getattr(params, name), str)]
     rules = {
         f"`in_sample` must be 'refuse' or 'trade', got {params.in_sample!r}": params.in_sample in ("refuse", "trade"),
-        f"`max_model_age` must be at least 0 or None, got {params.max_model_age!r}": (params.max_model_age or 0) >= 0,
-        f"`max_disagreement` must be at least 0 or None, got {params.max_disagreement!r}": (params.max_disagreement or 0) >= 0,
+        f"`max_disagreement` must be a number from 0 or None, got {params.max_disagreement!r}":
+            params.max_disagreement is None or _finite(params.max_disagreement) and params.max_disagreement >= 0,
         "`max_disagreement` must be None where `checkpoint` is empty: a feed of probabilities has no members":
             params.checkpoint or params.max_disagreement is None,
-        f"`max_gap` must be at least 0 or None, got {params.max_gap!r}": (params.max_gap or 0) >= 0,
-        f"`max_exposure` must be above 0, got {params.max_exposure!r}": params.max_exposure > 0,
-        f"`retries` must be at least 0, got {params.retries!r}": params.retries >= 0,
-        f"`patience` must be at least 1, got {params.patience!r}": params.patience >= 1,
-    }
-    faults = [fault for fault, holds in rules.items() if not holds]
+        f"`max_exposure` must be a finite number above 0, got {params.max_exposure!r}":
+            _finite(params.max_exposure) and params.max_exposure > 0,
+    } | {f"`{name}` must be a number or None, got {value!r}": value is None or _finite(value)
+         for name, value in (("enter", params.enter), ("exit", params.exit))}
+    faults += [fault for fault, holds in rules.items() if not holds]
     if faults:
         raise ValueError("; ".join(faults) + ".")
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

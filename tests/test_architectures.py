@@ -160,3 +160,23 @@ def test_every_architecture_can_be_asked_for_in_training(name: str) -> None:
     network = architecture(name).network(SMALLS[name])
     assert network(torch.zeros(3, 50, 86)).shape == (3,)
     assert sum(len(weights) for _, weights in network.learning_shares()) == len(list(network.parameters()))
+
+
+class Future(DirectionNetwork):
+    """Forgets that the first axis is the batch."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.lstm = torch.nn.LSTM(86, 2, bidirectional=True)
+        self.head = torch.nn.Linear(4, 1)
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(self.lstm(windows)[0][:, -1]).squeeze(1)
+        return logits
+
+
+def test_a_network_that_sees_other_windows_of_its_batch_is_refused(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.training.made_network", lambda name, config: Future(config))
+    monkeypatch.setattr("model.members.made_network", lambda name, config: Future(config))
+    with pytest.raises(ValueError, match="the network of bilstm 42 must judge each window by itself, but says"):
+        fit(bars, TrainConfig(max_epochs=1, batch_size=32))

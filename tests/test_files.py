@@ -224,3 +224,16 @@ def test_a_place_that_cannot_be_written_is_said_before_the_work(
     with pytest.raises(OutputError, match=f"^cannot write {path}: {fault.strerror}. {REMEDY}$"):
         require_writable(path)
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="pipe: it is a device or a pipe, and would be replaced by a file. Name a file"):
+        require_writable(tmp_path / "pipe")

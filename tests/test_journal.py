@@ -135,7 +135,7 @@ def test_given_probabilities_are_decided_on_again(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_too_old_comes_out_again(path: str, tmp_path: Path) -> None:
-    with pytest.warns(TradingWarning, match="bars old"):
+    with pytest.warns(TradingWarning, match="bar intervals old"):
         traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), max_model_age=20, **RULES)
     assert replay(str(tmp_path / "journal")) == (230, [])
 
@@ -244,5 +244,33 @@ def test_where_the_journal_cannot_be_written_trading_goes_on(path: str, clock: s
 @pytest.mark.parametrize("content", ["", "{}", '{"journal": 99}', "3", "\\0\\xff"])
 def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "journal").write_text(content)
-    with pytest.raises(ValueError, match="must begin with a line of a journal of version 3, got .* Name a journal"):
+    with pytest.raises(ValueError, match="must (begin with a line|hold runs) of a journal of version 3"):
         replay(str(tmp_path / "journal"))
+
+
+@pytest.mark.parametrize("line", [{"data": "data"}, {"data": "data", "number": 1}])
+def test_a_line_that_lacks_what_a_journal_has_is_refused(path: str, tmp_path: Path, line: Entry) -> None:
+    traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
+    with (tmp_path / "journal").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match="must hold the lines of a journal, got one that is none"):
+        replay(str(tmp_path / "journal"))
+
+
+def test_lines_of_a_data_that_was_not_traded_are_named(path: str, tmp_path: Path) -> None:
+    traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
+    journal = tmp_path / "journal"
+    journal.write_text(journal.read_text().replace('"data": "data", "number": 155', '"data": "other", "number": 155'))
+    assert "a line is of data other, which its run did not trade" in replay(str(journal)).differences
+
+
+def test_a_run_is_not_appended_to_a_journal_of_another_version(path: str, tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text('{"journal": 2}\n')
+    with pytest.raises(ValueError, match="a journal of version 3, got version 2 in .*journal. Give another file"):
+        traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
+
+
+def test_params_of_numpy_stand_in_the_journal_as_numbers(path: str, tmp_path: Path) -> None:
+    given = {"max_gap": np.int64(4), "patience": np.int64(3), "enter": np.float32(0.5), "exit": np.float32(0.5)}
+    traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **given)
+    assert replay(str(tmp_path / "journal")) == (230, [])

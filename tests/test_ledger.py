@@ -31,7 +31,6 @@ def test_trials_on_other_bars_do_not_count(ledger):
 
 
 def test_an_older_ledger_is_of_these_bars(ledger):
-    ledger.path.parent.mkdir()
     ledger.path.write_text('{"key": "a", "sharpe": 0.2}\n')
     assert ledger.others() == [0.2]
 
@@ -40,7 +39,8 @@ def test_before_the_first_trial_there_are_no_others(ledger):
     assert ledger.others("a") == []
 
 
-@pytest.mark.parametrize("content", ["not json", "[1]", "{}", '{"key": "a"}', '{"key": "a", "sharpe": null}'])
+@pytest.mark.parametrize("content", ["not json", "[1]", "{}", '{"key": "a"}', '{"key": "a", "sharpe": null}',
+                                     '{"key": "a", "sharpe": NaN}', '{"key": "a", "sharpe": Infinity}'])
 def test_a_damaged_ledger_is_refused_not_overwritten(ledger, content):
     ledger.enter("a", 0.1, {})
     ledger.path.write_text(f"{content}\n")

@@ -131,3 +131,11 @@ def test_a_file_grows_by_its_members_weights(bars: pd.DataFrame, tmp_path: Path)
         random_checkpoint(bars, members=("bilstm",) * count).save(tmp_path / f"{count}")
     sizes = [(tmp_path / f"{count}").stat().st_size for count in (1, 2, 3)]
     assert sizes[2] - sizes[1] == pytest.approx(sizes[1] - sizes[0], rel=0.01)
+
+
+@pytest.mark.parametrize("chosen", [[], [0], [0, 0], [1, 0]])
+def test_members_other_than_those_of_the_settings_are_not_put_together(
+    singles: list[Checkpoint], bars: pd.DataFrame, chosen: list[int],
+) -> None:
+    with pytest.raises(CheckpointError, match="the members must be bilstm 7, transformer 7, in that order, got"):
+        combine([singles[number] for number in chosen], bars, CONFIG)

@@ -82,9 +82,10 @@ def test_exposure_is_capped_before_the_order_is_sent_shorts_included(max_exposur
 
 @pytest.mark.parametrize("params, words", [
     ({"in_sample": "maybe"}, "`in_sample` must be 'refuse' or 'trade', got 'maybe'"),
-    ({"max_model_age": -1, "retries": -1}, "`max_model_age` must be at least 0 or None, got -1; `retries` must be at least 0"),
-    ({"max_exposure": 0.0}, "`max_exposure` must be above 0, got 0.0"),
-    ({"patience": 0}, "`patience` must be at least 1, got 0"),
+    ({"max_model_age": -1, "retries": -1},
+     "`max_model_age` must be a whole number from 0 or None, got -1; `retries` must be a whole number from 0"),
+    ({"max_exposure": 0.0}, "`max_exposure` must be a finite number above 0, got 0.0"),
+    ({"patience": 0}, "`patience` must be a whole number from 1, got 0"),
     ({"enter": None}, "`enter` and `exit` must be given where `checkpoint` is empty, got enter=None and exit=0.5"),
     ({"enter": 0.4}, "must satisfy 0.5 <= exit <= enter < 1, got enter=0.4"),
     ({"names": "told, other"}, "`names` must be among the datas told, got other"),
@@ -155,7 +156,7 @@ def test_thresholds_that_do_not_fit_a_checkpoint_are_refused_at_the_start(bars: 
 
 def test_a_model_that_is_too_old_opens_no_position_and_says_so_once(bars: pd.DataFrame, tmp_path: Path) -> None:
     random_checkpoint(bars, bars.index[200]).save(tmp_path / "a.ckpt")
-    with pytest.warns(TradingWarning, match="data 'data': the model is [5-9]. bars old, `max_model_age` is 50") as said:
+    with pytest.warns(TradingWarning, match="data 'data': the model is [5-9]. bar intervals old, `max_model_age` is 50") as said:
         strategy = traded(host(feed(bars)), checkpoint=str(tmp_path / "a.ckpt"), max_model_age=50, **ALWAYS)
     assert strategy.fills["data"][-1].bar <= 202 + 50 + 100 and strategy.position.size == 0
     assert len(said) == 1 and strategy.refusals()["data"]["model too old"] > 10
@@ -163,7 +164,7 @@ def test_a_model_that_is_too_old_opens_no_position_and_says_so_once(bars: pd.Dat
 
 def test_the_age_of_a_model_from_before_the_feed_follows_from_the_time_that_passed(bars: pd.DataFrame, tmp_path: Path) -> None:
     random_checkpoint(bars, "2019-01-01").save(tmp_path / "a.ckpt")
-    with pytest.warns(TradingWarning, match="the model is 514 bars old"):
+    with pytest.warns(TradingWarning, match="the model is 514 bar intervals old"):
         strategy = traded(host(feed(bars)), checkpoint=str(tmp_path / "a.ckpt"), max_model_age=500, **ALWAYS)
     assert not strategy.fills["data"]
 
@@ -234,3 +235,32 @@ def test_a_bar_whose_close_is_no_price_orders_nothing(price: float) -> None:
 def test_params_are_scalars_and_strings() -> None:
     params = told([0.5]).p._getkwargs()
     assert len(params) > 10 and all(isinstance(value, (str, int, float, type(None))) for value in params.values())
+
+
+def test_a_data_named_twice_is_refused(bars: pd.DataFrame, checkpoint_path: str) -> None:
+    with pytest.raises(ValueError, match="`names` must name each data once, got 'data, data'"):
+        traded(host(feed(bars)), checkpoint=checkpoint_path, names="data, data")
+
+
+@pytest.mark.parametrize("params", [
+    {"allow_short": "False"}, {"max_gap": "3"}, {"max_model_age": float("inf")}, {"max_exposure": float("inf")},
+    {"max_exposure": "1"}, {"retries": None}, {"patience": 2.5}, {"enter": "0.6"}, {"names": ["data"]}, {"stop_loss": 0.03},
+    {"journal": 5},
+    {"max_disagreement": float("nan")}, {"max_gap": True}, {"stop_loss": "100%"}, {"trailing": "150%"},
+])
+def test_a_param_of_a_wrong_kind_is_refused_by_its_name(bars: pd.DataFrame, checkpoint_path: str, params: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(params))}` must be"):
+        traded(host(feed(bars)), checkpoint=checkpoint_path, **params)
+
+
+def test_a_model_is_as_old_in_a_run_that_starts_later(bars: pd.DataFrame, tmp_path: Path) -> None:
+    random_checkpoint(bars, bars.index[180]).save(tmp_path / "a.ckpt")
+    runs = [traded(host(feed(part)), checkpoint=str(tmp_path / "a.ckpt"), **ALWAYS) for part in (bars, bars[240:])]
+    ages = [run.lanes[0].decision.reading.age for run in runs]
+    assert ages[0] == ages[1] == (bars.index[-1] - bars.index[180]).days
+
+
+def test_a_gap_in_every_window_is_said(bars: pd.DataFrame, checkpoint_path: str) -> None:
+    weekdays = bars.set_axis(pd.bdate_range("2020-01-01", periods=len(bars)))
+    with pytest.warns(TradingWarning, match="none of its 400 bars had a forecast, .* `max_gap`=1 finds a gap in every window"):
+        traded(host(feed(weekdays)), checkpoint=checkpoint_path, max_gap=1, **ALWAYS)
