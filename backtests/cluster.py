@@ -91,7 +91,7 @@ def _client(address: str) -> Iterator[None]:
         raise ValueError(MISSING)
     try:
         client = distributed.Client(address, timeout=CONNECT_WITHIN)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # nobody there, or no address
         raise ValueError(f"`dask` must be the address of a Dask scheduler, like tcp://host:8786, got {address!r}: "
                          f"{error}.") from error
     with client:

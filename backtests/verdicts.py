@@ -48,6 +48,8 @@ def verdicts(*, histories: int = 20, bars: int = 6_000, jobs: int | None = None)
     """
     if histories < 1:
         raise ValueError(f"`histories` must be at least 1, got {histories}.")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"`jobs` must be at least 1, got {jobs}.")
     tasks = [(name, seed) for name in EMPTY for seed in range(1, histories + 1)] + [(name, 1) for name in PLANTED]
     found = Parallel(n_jobs=jobs or cpu_count())(delayed(verdict_on)(name, seed, bars) for name, seed in tasks)
     words = pd.Series([verdict.word for verdict in found], index=pd.MultiIndex.from_tuples(tasks))

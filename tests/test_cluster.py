@@ -86,9 +86,9 @@ def test_without_dask_it_says_what_to_install(monkeypatch):
             pass
 
 
-def test_where_nothing_answers_it_says_so(monkeypatch):
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
+def test_where_nothing_answers_it_says_so(monkeypatch, address):
     monkeypatch.setattr(cluster, "CONNECT_WITHIN", "500ms")
-    message = "`dask` must be the address of a Dask scheduler, like tcp://host:8786, got 'tcp://127.0.0.1:1'"
-    with pytest.raises(ValueError, match=message):
-        with workers("tcp://127.0.0.1:1"):
+    with pytest.raises(ValueError, match=f"`dask` must be the address of a Dask scheduler, like tcp://host:8786, got '{address}'"):
+        with workers(address):
             pass

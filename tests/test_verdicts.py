@@ -26,10 +26,11 @@ def test_the_command_counts_its_verdicts(capsys):
     assert text.count("\n  walk") == 2 and "echo" in text and "volrev" in text
 
 
-def test_no_history_at_all_is_wrong_use(capsys):
+@pytest.mark.parametrize("flag", ["--histories", "--jobs"])
+def test_no_history_or_process_at_all_is_wrong_use(flag, capsys):
     with pytest.raises(SystemExit) as left:
-        run(app, ["--histories", "0"])
-    assert left.value.code == 2 and "--histories must be at least 1, got 0." in capsys.readouterr().err
+        run(app, [flag, "0"])
+    assert left.value.code == 2 and f"{flag} must be at least 1, got 0." in capsys.readouterr().err
 
 
 @pytest.mark.slow
