@@ -82,8 +82,8 @@ def test_without_a_limit_nothing_is_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize(("params", "message"), [
-    ({"max_disagreement": -0.1}, "`max_disagreement` must be at least 0 or None, got -0.1"),
-    ({"max_disagreement": float("nan")}, "`max_disagreement` must be at least 0 or None, got nan"),
+    ({"max_disagreement": -0.1}, "`max_disagreement` must be a number from 0 or None, got -0.1"),
+    ({"max_disagreement": float("nan")}, "`max_disagreement` must be a number from 0 or None, got nan"),
     ({"max_disagreement": 0.1, "checkpoint": ""}, "`max_disagreement` must be None where `checkpoint` is empty"),
 ])
 def test_a_limit_that_cannot_be_is_refused(path: str, params: dict[str, Any], message: str) -> None:
