@@ -156,8 +156,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     def _say_if_untraded(self, lane: Lane) -> None:
         """Warn of a data of which no bar could be traded, and why; ValueError where the model has seen all of them."""
         if lane.indicator is not None and lane.decided and not lane.heard:
-            gaps = "" if self.p.max_gap is None else (f", or `max_gap`={self.p.max_gap} finds a gap in every window: of daily bars a "
-                                                      "weekend is two missing ones and a long one three")
+            gaps = "" if self.p.max_gap is None else (f", or `max_gap`={self.p.max_gap} finds a gap in every window: of daily bars "
+                                                      "a weekend is two missing ones and a long one three")
             warnings.warn(f"data {lane.name!r}: none of its {lane.decided} bars had a forecast, so none was traded: fewer than "
                           f"{lane.indicator.schedule.bars_needed} were sound{gaps}", TradingWarning, stacklevel=2)
         if lane.refused[NOT_LIVE] and not lane.decided:
