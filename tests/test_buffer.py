@@ -33,7 +33,7 @@ def test_it_is_ready_when_150_bars_have_been_seen(count: int, ready: bool) -> No
 SHOWS = st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=160, max_size=200)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SHOWS)
 def test_what_was_shown_how_often_leaves_no_trace(shows: list[tuple[int, bool]]) -> None:
     require_no_trace(shows)

@@ -118,8 +118,8 @@ SPOIL: dict[str, tuple[Callable[[Entry], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("clock, part", [*(("once", part) for part in SPOIL),
-                                         *(("next", part) for part in ("a price", "the probability", "the model"))])
+@pytest.mark.parametrize("part", SPOIL)
+@pytest.mark.parametrize("clock", ["once", "next"])
 def test_what_was_changed_afterwards_is_named_with_its_bar(path: str, tmp_path: Path, clock: str, part: str) -> None:
     header, *entries = journal_of(clock, path, tmp_path / "journal")
     change, words = SPOIL[part]

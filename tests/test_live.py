@@ -94,7 +94,7 @@ PLACES = st.lists(st.tuples(st.integers(6, COUNT - 2), st.sampled_from(sorted(NO
 
 
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(places=PLACES)
 def test_any_mixture_of_noise_changes_no_decision(clean: Watched, model_path: str, places: list[tuple[int, str]]) -> None:
     assert_same(run(model_path, noisy(sorted(places))), clean)

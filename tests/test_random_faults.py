@@ -100,7 +100,7 @@ def damaged(data: some.DataObject) -> pd.DataFrame:
 RANDOM = dict(deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
 
 
-@settings(max_examples=40, **RANDOM)
+@settings(max_examples=200, **RANDOM)
 @given(some.data())
 def test_a_damaged_frame_is_read_right_or_refused(data: some.DataObject) -> None:
     survive(damaged(data))
