@@ -1,4 +1,5 @@
 """The command that looks for look-ahead: python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER]."""
+
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -64,7 +65,9 @@ def audit(
     return int(any(check.differences for check in checks))
 
 
-def _config(schedule: Schedule | None, label: Literal["open", "close"] | None, horizon: int | None) -> TrainConfig:
+def _config(
+    schedule: Schedule | None, label: Literal["open", "close"] | None, horizon: int | None
+) -> TrainConfig:
     if schedule is None:
         return TrainConfig(label=label or "open", horizon=1 if horizon is None else horizon)
     if label is not None or horizon is not None:
@@ -76,7 +79,12 @@ def _config(schedule: Schedule | None, label: Literal["open", "close"] | None, h
 
 def _run(steps: dict[str, Step]) -> Iterator[Check]:
     """Run the checks one after the other, with a progress bar for each that takes a while."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         for name, step in steps.items():
             yield step(_tracker(progress, name))
@@ -85,6 +93,7 @@ def _run(steps: dict[str, Step]) -> Iterator[Check]:
 def _tracker(progress: Progress, name: str) -> Track:
     def track(steps: Sequence[int]) -> Iterable[int]:
         return progress.track(steps, description=name)
+
     return track
 
 
@@ -94,7 +103,11 @@ def show(checks: Sequence[Check]) -> None:
     table.columns[1].justify = table.columns[2].justify = "right"
     for check in checks:
         mark = "[bold red]" if check.differences else ""
-        table.add_row(check.name, f"{check.compared:,}" if check.compared else "-", f"{mark}{check.differences:,}")
+        table.add_row(
+            check.name,
+            f"{check.compared:,}" if check.compared else "-",
+            f"{mark}{check.differences:,}",
+        )
     console.print(table)
     for check in checks:
         if check.note:

@@ -1,4 +1,5 @@
 """Cheap forecasts that a network must beat: on the last feature row alone, and a straight line through the whole window."""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -21,9 +22,9 @@ from model.windows import DataPreprocessor, Split
 Array = NDArray[np.float64]
 
 # Validation chooses among the penalties, and the number of boosting steps.
-LOGISTIC_PENALTIES = (1., 10., 100., 1_000.)
+LOGISTIC_PENALTIES = (1.0, 10.0, 100.0, 1_000.0)
 RIDGE_PENALTIES = (1e2, 1e3, 1e4, 1e5)
-BOOSTING_STEPS, BOOSTING_RATE = 100, .1
+BOOSTING_STEPS, BOOSTING_RATE = 100, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class Examples:
     def raw_rows(self) -> Array:
         """The raw rows that the windows to be judged reach."""
         judged = self.parts[2]
-        return self.features.to_numpy()[judged.start:judged.stop + self.length - 1]
+        return self.features.to_numpy()[judged.start : judged.stop + self.length - 1]
 
     @property
     def decided_at(self) -> pd.Index:
@@ -80,29 +81,54 @@ def cut(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int) -> Exa
     _, outcomes = preprocessor.create_sequences(features, labels)
     train, validation, _ = preprocessor.split(len(outcomes) - (len(bars) - learned))
     scaler = preprocessor.fit_scaler(features, train)
-    judged = slice(validation.stop + known_after(preprocessor.label, preprocessor.horizon) - 1, len(outcomes))
+    judged = slice(
+        validation.stop + known_after(preprocessor.label, preprocessor.horizon) - 1, len(outcomes)
+    )
     if judged.start >= judged.stop:
-        raise ValueError(f"a window must be left to judge after the {learned} bars that are learned from, "
-                         f"got {len(bars)} bars in all. Give more bars, or leave a test part.")
+        raise ValueError(
+            f"a window must be left to judge after the {learned} bars that are learned from, "
+            f"got {len(bars)} bars in all. Give more bars, or leave a test part."
+        )
     rows = scaler.transform(features.to_numpy())
-    return Examples(features, rows, outcomes, (train, validation, judged), preprocessor.sequence_length)
+    return Examples(
+        features, rows, outcomes, (train, validation, judged), preprocessor.sequence_length
+    )
 
 
 def logistic(examples: Examples) -> Array:
     """Return the probabilities of logistic regression on the last row."""
-    models = [LogisticRegression(C=1 / penalty, max_iter=2_000).fit(examples.last_rows(0), examples.labels_of(0))
-              for penalty in LOGISTIC_PENALTIES]
-    losses = [log_loss(model.decision_function(examples.last_rows(1)), examples.labels_of(1)) for model in models]
+    models = [
+        LogisticRegression(C=1 / penalty, max_iter=2_000).fit(
+            examples.last_rows(0), examples.labels_of(0)
+        )
+        for penalty in LOGISTIC_PENALTIES
+    ]
+    losses = [
+        log_loss(model.decision_function(examples.last_rows(1)), examples.labels_of(1))
+        for model in models
+    ]
     said: Array = models[int(np.argmin(losses))].predict_proba(examples.last_rows(2))[:, 1]
     return said
 
 
 def boosting(examples: Examples) -> Array:
     """Return the probabilities of boosted trees on the last row, with the number of trees that validation chose."""
-    settings = {"learning_rate": BOOSTING_RATE, "max_iter": BOOSTING_STEPS, "early_stopping": False, "random_state": 0}
-    trees = HistGradientBoostingClassifier(**settings).fit(examples.last_rows(0), examples.labels_of(0))
-    losses = [log_loss(_logit(said[:, 1]), examples.labels_of(1)) for said in trees.staged_predict_proba(examples.last_rows(1))]
-    best: Array = next(islice(trees.staged_predict_proba(examples.last_rows(2)), int(np.argmin(losses)), None))[:, 1]
+    settings = {
+        "learning_rate": BOOSTING_RATE,
+        "max_iter": BOOSTING_STEPS,
+        "early_stopping": False,
+        "random_state": 0,
+    }
+    trees = HistGradientBoostingClassifier(**settings).fit(
+        examples.last_rows(0), examples.labels_of(0)
+    )
+    losses = [
+        log_loss(_logit(said[:, 1]), examples.labels_of(1))
+        for said in trees.staged_predict_proba(examples.last_rows(1))
+    ]
+    best: Array = next(
+        islice(trees.staged_predict_proba(examples.last_rows(2)), int(np.argmin(losses)), None)
+    )[:, 1]
     return best
 
 
@@ -117,11 +143,15 @@ def ridge(examples: Examples) -> Array:
         temperatures.append(fit_temperature(scores, examples.labels_of(1)))
         losses.append(log_loss(scores / temperatures[-1], examples.labels_of(1)))
     best = int(np.argmin(losses))
-    said: Array = expit(_scores(examples.flat_windows(2), solutions[best], shift) / temperatures[best])
+    said: Array = expit(
+        _scores(examples.flat_windows(2), solutions[best], shift) / temperatures[best]
+    )
     return said
 
 
-BASELINES: dict[str, Callable[[Examples], Array]] = {make.__name__: make for make in (logistic, boosting, ridge)}
+BASELINES: dict[str, Callable[[Examples], Array]] = {
+    make.__name__: make for make in (logistic, boosting, ridge)
+}
 
 
 def baseline_probabilities(examples: Examples) -> dict[str, Array]:
@@ -136,7 +166,9 @@ def ridge_solutions(windows: NDArray[np.float32], signs: Array) -> list[Array]:
     gram = np.asarray(windows @ windows.T if wide else windows.T @ windows, dtype=np.float64)
     target = signs if wide else windows.T.astype(np.float64) @ signs
     ridges = (gram + penalty * np.eye(len(gram)) for penalty in RIDGE_PENALTIES)
-    solutions = [np.asarray(solve(matrix, target, assume_a="pos", overwrite_a=True)) for matrix in ridges]
+    solutions = [
+        np.asarray(solve(matrix, target, assume_a="pos", overwrite_a=True)) for matrix in ridges
+    ]
     return [windows.T @ solution for solution in solutions] if wide else solutions
 
 

@@ -1,4 +1,5 @@
 """The command that measures this project against what one would write otherwise: python backtests/benchmark.py [--only NAME...]"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from json import dumps
@@ -16,8 +17,11 @@ from backtests.markets import require_known
 from model.command import VERSION, run
 from model.files import require_writable, write_atomically
 
-app = App(version=VERSION, name="backtests/benchmark.py",
-          help="Measure this project against what one would write otherwise, both in turn.")
+app = App(
+    version=VERSION,
+    name="backtests/benchmark.py",
+    help="Measure this project against what one would write otherwise, both in turn.",
+)
 console = Console(highlight=False, markup=False)
 
 
@@ -63,10 +67,14 @@ def benchmark(
     results: list[Result] = []
     for contest in CONTESTS:
         if (not only or contest.name in only) and (result := hold(contest, quick)):
-            console.print("  ", ", ".join(sentence(result, goal) for goal in contest.goals), soft_wrap=True)
+            console.print(
+                "  ", ", ".join(sentence(result, goal) for goal in contest.goals), soft_wrap=True
+            )
             results.append(result)
             if json:
-                write_atomically(json, encoded(results, quick))  # what was measured is kept, should the rest be stopped
+                write_atomically(
+                    json, encoded(results, quick)
+                )  # what was measured is kept, should the rest be stopped
     console.print(table(results))
 
 
@@ -85,14 +93,25 @@ def require_agreement(contest: Contest, ours: Samples, theirs: Samples) -> None:
     allowed = spread(theirs) if contest.tolerance is None else contest.tolerance
     found = difference(ours, theirs)
     if not found <= allowed:
-        raise Disagreement(f"both sides of {contest.name!r} must come to the same within {allowed:.2g}, got {found:.2g} apart: "
-                           "their times cannot be compared. Look for what only one of them does.")
+        raise Disagreement(
+            f"both sides of {contest.name!r} must come to the same within {allowed:.2g}, got {found:.2g} apart: "
+            "their times cannot be compared. Look for what only one of them does."
+        )
 
 
 def table(results: Sequence[Result]) -> Table:
     """Return a row per goal: the processor's milliseconds per unit on both sides, and how they compare on both clocks."""
-    drawn = Table(Column("contest", no_wrap=True), "unit", "ours, ms", "theirs, ms", "goal", "cpu", "wall", "met",
-                  title="medians of rounds in turn; a goal is meant for the clock with the star")
+    drawn = Table(
+        Column("contest", no_wrap=True),
+        "unit",
+        "ours, ms",
+        "theirs, ms",
+        "goal",
+        "cpu",
+        "wall",
+        "met",
+        title="medians of rounds in turn; a goal is meant for the clock with the star",
+    )
     for result in results:
         for goal in result.contest.goals:
             drawn.add_row(*row(result, goal))
@@ -102,9 +121,19 @@ def table(results: Sequence[Result]) -> Table:
 def row(result: Result, goal: Goal) -> tuple[str, ...]:
     contest = result.contest
     costs = (written(1000 * side.cost("cpu")) for side in (result.ours, result.theirs))
-    figures = (written(result.figure(goal, clock)) + "*" * (clock == goal.clock) for clock in ("cpu", "wall"))
+    figures = (
+        written(result.figure(goal, clock)) + "*" * (clock == goal.clock)
+        for clock in ("cpu", "wall")
+    )
     met = "yes" if goal.met(result.figure(goal, goal.clock)) else "no"
-    return f"{contest.name}{goal.name and ', '}{goal.name}", contest.unit, *costs, str(goal), *figures, met
+    return (
+        f"{contest.name}{goal.name and ', '}{goal.name}",
+        contest.unit,
+        *costs,
+        str(goal),
+        *figures,
+        met,
+    )
 
 
 def sentence(result: Result, goal: Goal) -> str:
@@ -119,19 +148,43 @@ def written(number: float) -> str:
 
 def encoded(results: Sequence[Result], quick: bool) -> bytes:
     """Return all that was measured as JSON."""
-    content = {"machine": machine(), "quick": quick, "contests": [entry(result) for result in results]}
+    content = {
+        "machine": machine(),
+        "quick": quick,
+        "contests": [entry(result) for result in results],
+    }
     return (dumps(content, indent=2) + "\n").encode()
 
 
 def entry(result: Result) -> dict[str, Any]:
     contest = result.contest
-    sides = {name: {clock: samples.cost(clock) for clock in ("cpu", "wall")} | {"memory": samples.memory,
-             "rounds": [[sample.units, sample.cpu, sample.wall] for sample in samples.rounds]}
-             for name, samples in (("ours", result.ours), ("theirs", result.theirs))}
-    goals = [{"name": goal.name, "goal": str(goal), "clock": goal.clock, "met": goal.met(result.figure(goal, goal.clock)),
-              **{clock: result.figure(goal, clock) for clock in ("cpu", "wall")}} for goal in contest.goals]
-    return {"name": contest.name, "work": contest.work, "against": contest.against, "unit": contest.unit,
-            "difference": difference(result.ours, result.theirs), **sides, "goals": goals}
+    sides = {
+        name: {clock: samples.cost(clock) for clock in ("cpu", "wall")}
+        | {
+            "memory": samples.memory,
+            "rounds": [[sample.units, sample.cpu, sample.wall] for sample in samples.rounds],
+        }
+        for name, samples in (("ours", result.ours), ("theirs", result.theirs))
+    }
+    goals = [
+        {
+            "name": goal.name,
+            "goal": str(goal),
+            "clock": goal.clock,
+            "met": goal.met(result.figure(goal, goal.clock)),
+            **{clock: result.figure(goal, clock) for clock in ("cpu", "wall")},
+        }
+        for goal in contest.goals
+    ]
+    return {
+        "name": contest.name,
+        "work": contest.work,
+        "against": contest.against,
+        "unit": contest.unit,
+        "difference": difference(result.ours, result.theirs),
+        **sides,
+        "goals": goals,
+    }
 
 
 if __name__ == "__main__":

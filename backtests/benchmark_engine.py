@@ -1,4 +1,5 @@
 """The features of a whole market, our engine and pandas: sides of the benchmark. No torch here: its memory would be counted."""
+
 from functools import cache
 
 import pandas as pd
@@ -24,17 +25,19 @@ def bars_of(number: int, bars: int) -> pd.DataFrame:
 
 def features_ours(bars: int) -> Round:
     """All feature rows of a market."""
+
     def play(number: int) -> Work:
         found = FeatureEngineer().transform(bars_of(number, bars)).to_numpy()
-        return Work(bars, found[::max(1, bars // 50)].ravel().tolist())
+        return Work(bars, found[:: max(1, bars // 50)].ravel().tolist())
 
     return play
 
 
 def features_pandas(bars: int) -> Round:
     """The same in pandas."""
+
     def play(number: int) -> Work:
-        found = usual_features(bars_of(number, bars), PandasTools()).to_numpy()[LOOKBACK - 1:]
-        return Work(bars, found[::max(1, bars // 50)].ravel().tolist())
+        found = usual_features(bars_of(number, bars), PandasTools()).to_numpy()[LOOKBACK - 1 :]
+        return Work(bars, found[:: max(1, bars // 50)].ravel().tolist())
 
     return play

@@ -2,6 +2,7 @@
 
 Nothing that costs time is imported above.
 """
+
 import subprocess
 import sys
 from importlib import import_module
@@ -13,6 +14,7 @@ MAKE = "from backtests.benchmark_trading import model_file; model_file()"
 
 def torch_alone(size: int) -> Round:
     """The import of torch."""
+
     def play(number: int) -> Work:
         import_module("torch")
         return Work(1)

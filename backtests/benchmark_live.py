@@ -1,4 +1,5 @@
 """A live bar's way through Backtrader, and the network's forward alone, bar by bar in turn: sides of the benchmark."""
+
 import time
 from itertools import count
 
@@ -9,7 +10,16 @@ import torch
 from backtests.benchmark_engine import bars_of
 from backtests.benchmark_plain import LENGTH
 from backtests.benchmark_rounds import Sample, Samples, Size
-from backtests.benchmark_trading import TRADING, WINDOW, calibrated, eager, feed_of, model, model_file, run
+from backtests.benchmark_trading import (
+    TRADING,
+    WINDOW,
+    calibrated,
+    eager,
+    feed_of,
+    model,
+    model_file,
+    run,
+)
 from backtests.simulation import WalkForwardStrategy
 from model.features import FeatureEngineer
 from model.process import torch_threads
@@ -52,7 +62,10 @@ class LiveDuel:
         self.path, self.checkpoint, self.network = model_file(), model(), eager(model())
         self.sample = bars_of(0, bars)
         rows = self.checkpoint.scaler.transform(FeatureEngineer().transform(self.sample).to_numpy())
-        self.windows = [torch.from_numpy(rows[start:start + LENGTH])[None] for start in range(len(rows) - LENGTH + 1)]
+        self.windows = [
+            torch.from_numpy(rows[start : start + LENGTH])[None]
+            for start in range(len(rows) - LENGTH + 1)
+        ]
         self.ours: list[Sample] = []
         self.theirs: list[Sample] = []
         self._turns = count(-WINDOW)  # the first window is whole after so many bars
@@ -60,7 +73,13 @@ class LiveDuel:
 
     def play(self) -> list[Samples]:
         with torch_threads(1):
-            run(feed_of(self.sample, LiveFeed, duel=self), LiveStrategy, checkpoint=self.path, duel=self, **TRADING)
+            run(
+                feed_of(self.sample, LiveFeed, duel=self),
+                LiveStrategy,
+                checkpoint=self.path,
+                duel=self,
+                **TRADING,
+            )
         return [Samples(side[WARM_UP:]) for side in (self.ours, self.theirs)]
 
     def begin(self) -> None:

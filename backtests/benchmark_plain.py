@@ -1,4 +1,5 @@
 """A plain PyTorch training loop, as it is usually written: a rival of the benchmark. Of ours it has the starting weights only."""
+
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -16,15 +17,21 @@ LENGTH, BATCH, RATE, DECAY, CLIP = 50, 64, 1e-3, 1e-4, 1.0
 class PlainLSTM(nn.Module):
     """The network of the checkpoints: its weights have the same names."""
 
-    def __init__(self, features: int = 86, hidden: int = 128, layers: int = 2, dropout: float = 0.2) -> None:
+    def __init__(
+        self, features: int = 86, hidden: int = 128, layers: int = 2, dropout: float = 0.2
+    ) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(features, hidden, layers, batch_first=True, dropout=dropout, bidirectional=True)
+        self.lstm = nn.LSTM(
+            features, hidden, layers, batch_first=True, dropout=dropout, bidirectional=True
+        )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(2 * hidden, 1)
 
     def forward(self, windows: Tensor) -> Tensor:
         _, (states, _) = self.lstm(windows)
-        logits: Tensor = self.head(self.dropout(torch.cat((states[-2], states[-1]), dim=1))).squeeze(1)
+        logits: Tensor = self.head(
+            self.dropout(torch.cat((states[-2], states[-1]), dim=1))
+        ).squeeze(1)
         return logits
 
 
@@ -38,13 +45,17 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
         return len(self.targets)
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        return self.rows[number:number + LENGTH], self.targets[number]
+        return self.rows[number : number + LENGTH], self.targets[number]
 
 
-Part = tuple[NDArray[np.float32], NDArray[np.float64]]  # scaled feature rows and the targets of their windows
+Part = tuple[
+    NDArray[np.float32], NDArray[np.float64]
+]  # scaled feature rows and the targets of their windows
 
 
-def train(weights: Mapping[str, Tensor], training: Part, validation: Part, epochs: int) -> tuple[PlainLSTM, list[float]]:
+def train(
+    weights: Mapping[str, Tensor], training: Part, validation: Part, epochs: int
+) -> tuple[PlainLSTM, list[float]]:
     """Train from the given weights; return the network and the mean training loss of each epoch."""
     state = torch.get_rng_state()
     network = PlainLSTM()
@@ -59,8 +70,12 @@ def train(weights: Mapping[str, Tensor], training: Part, validation: Part, epoch
     return network, list(epochs_of(network, optimizer, loaders, epochs))
 
 
-def epochs_of(network: PlainLSTM, optimizer: torch.optim.Optimizer, loaders: list[DataLoader[tuple[Tensor, Tensor]]],
-              epochs: int) -> Iterator[float]:
+def epochs_of(
+    network: PlainLSTM,
+    optimizer: torch.optim.Optimizer,
+    loaders: list[DataLoader[tuple[Tensor, Tensor]]],
+    epochs: int,
+) -> Iterator[float]:
     loss_of = nn.BCEWithLogitsLoss()
     for _ in range(epochs):
         network.train()
@@ -86,16 +101,20 @@ def start_weights(seed: int = 42) -> dict[str, Tensor]:
     return dict(network.state_dict())
 
 
-def parts_of(features: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[Part, Part, NDArray[np.float64]]:
+def parts_of(
+    features: NDArray[np.float64], labels: NDArray[np.float64]
+) -> tuple[Part, Part, NDArray[np.float64]]:
     """Return four fifths of the windows to train on, the rest to validate on, and the rows that the scaler is fitted on.
 
     One window between them is left out: its label is not known yet where validation begins.
     """
     first = int(0.8 * len(labels))
-    fitted = features[:first - 1 + LENGTH - 1]
+    fitted = features[: first - 1 + LENGTH - 1]
     rows = standardised(features, fitted)
-    training, validation = ((rows[part.start:part.stop + LENGTH - 1], labels[part])
-                            for part in (slice(0, first - 1), slice(first, len(labels))))
+    training, validation = (
+        (rows[part.start : part.stop + LENGTH - 1], labels[part])
+        for part in (slice(0, first - 1), slice(first, len(labels)))
+    )
     return training, validation, fitted
 
 
@@ -118,6 +137,9 @@ def predict(network: PlainLSTM, rows: NDArray[np.float32]) -> NDArray[np.float64
     """Return the probability of each window of scaled rows, one forward a window."""
     network.eval()
     with torch.no_grad():
-        logits = [float(network(torch.from_numpy(rows[start:start + LENGTH])[None])) for start in range(len(rows) - LENGTH + 1)]
+        logits = [
+            float(network(torch.from_numpy(rows[start : start + LENGTH])[None]))
+            for start in range(len(rows) - LENGTH + 1)
+        ]
     probabilities: NDArray[np.float64] = 1 / (1 + np.exp(-np.array(logits)))
     return probabilities

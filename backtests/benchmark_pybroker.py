@@ -1,4 +1,5 @@
 """A walk-forward in PyBroker with a plain training function: a rival of the benchmark."""
+
 import importlib
 from typing import Any
 
@@ -22,6 +23,7 @@ CUTS = {5_031: (4, 1_815, 776), 1_200: (2, 592, 252)}
 
 def walk_pybroker(bars: int) -> Round:
     """Features in pandas, training by the plain loop, and trades by PyBroker's engine."""
+
     def play(number: int) -> Work:
         pybroker = importlib.import_module("pybroker")  # an optional extra
         pybroker.disable_logging()
@@ -40,7 +42,7 @@ def walk_pybroker(bars: int) -> Round:
 
 
 def with_features(bars: pd.DataFrame) -> pd.DataFrame:
-    known = pd.concat([bars, usual_features(bars, PandasTools())], axis=1).iloc[LOOKBACK - 1:]
+    known = pd.concat([bars, usual_features(bars, PandasTools())], axis=1).iloc[LOOKBACK - 1 :]
     return known.reset_index().assign(symbol="bars")
 
 
@@ -51,9 +53,11 @@ class Learner:
         self.losses: list[float] = []
         self._fitted = np.empty((0, len(FEATURES)))
 
-    def train(self, symbol: str, train_data: pd.DataFrame, test_data: pd.DataFrame) -> plain.PlainLSTM:
+    def train(
+        self, symbol: str, train_data: pd.DataFrame, test_data: pd.DataFrame
+    ) -> plain.PlainLSTM:
         features = train_data[FEATURES].to_numpy()
-        labels = plain.next_opens_rise(train_data["open"].to_numpy())[plain.LENGTH - 1:-2]
+        labels = plain.next_opens_rise(train_data["open"].to_numpy())[plain.LENGTH - 1 : -2]
         training, validation, self._fitted = plain.parts_of(features, labels)
         network, losses = plain.train(plain.start_weights(), training, validation, EPOCHS)
         self.losses.append(losses[-1])

@@ -1,4 +1,5 @@
 """What the benchmark measures with: two sides that work in turn, A B A B, here or in processes of their own."""
+
 import importlib
 import json
 import os
@@ -47,7 +48,11 @@ class Samples:
 
     def cost(self, clock: str, percentile: float = 50) -> float:
         """Return the median, or another percentile, of the seconds that a unit takes on a clock: "cpu" or "wall"."""
-        return float(np.percentile([getattr(sample, clock) / sample.units for sample in self.rounds], percentile))
+        return float(
+            np.percentile(
+                [getattr(sample, clock) / sample.units for sample in self.rounds], percentile
+            )
+        )
 
     @property
     def memory(self) -> float:
@@ -67,7 +72,9 @@ class Size(NamedTuple):
 
 
 Round = Callable[[int], Work]
-Side = Callable[[int], Round]  # gets ready for a size and returns what does a round; the round's number seeds its data
+Side = Callable[
+    [int], Round
+]  # gets ready for a size and returns what does a round; the round's number seeds its data
 Where = Literal["here", "apart", "fresh", "whole"]
 
 
@@ -103,14 +110,18 @@ class Apart:
         code = "from backtests.benchmark_rounds import serve; serve()"
         command = [sys.executable, "-c", code, side.__module__, side.__qualname__, str(size)]
         scratch()  # before the child looks for it
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def play(self, number: int) -> Sample:
         self.process.stdin.write(f"{number}\n")  # type: ignore[union-attr]
         self.process.stdin.flush()  # type: ignore[union-attr]
         answer = self.process.stdout.readline()  # type: ignore[union-attr]
         if not answer:
-            raise RuntimeError(f"a side of the benchmark ended with exit code {self.process.wait()}; its message stands above.")
+            raise RuntimeError(
+                f"a side of the benchmark ended with exit code {self.process.wait()}; its message stands above."
+            )
         return Sample(**json.loads(answer))
 
     def close(self) -> None:
@@ -144,14 +155,23 @@ class Whole(Fresh):
         return replace(sample, cpu=cpu, wall=time.perf_counter() - wall)
 
 
-PLAYERS: dict[Where, Callable[[Side, int], Here | Apart | Fresh]] = {"here": Here, "apart": Apart, "fresh": Fresh, "whole": Whole}
+PLAYERS: dict[Where, Callable[[Side, int], Here | Apart | Fresh]] = {
+    "here": Here,
+    "apart": Apart,
+    "fresh": Fresh,
+    "whole": Whole,
+}
 
 
 def in_turn(where: Where, ours: Side, theirs: Side) -> Callable[[Size], Sequence[Samples]]:
     """Return what has both sides work in turn; a first round warms up, unless every round has a new process."""
+
     def meet(size: Size) -> Sequence[Samples]:
         with ExitStack() as stack:
-            players = [PLAYERS[where](side, amount) for side, amount in ((ours, size.ours), (theirs, size.theirs))]
+            players = [
+                PLAYERS[where](side, amount)
+                for side, amount in ((ours, size.ours), (theirs, size.theirs))
+            ]
             for player in players:
                 stack.callback(player.close)
             if where in ("here", "apart"):
@@ -191,7 +211,10 @@ def difference(ours: Samples, theirs: Samples) -> float:
 
     It is NaN where one side has a number and the other none.
     """
-    return max((apart(one, other) for one, other in zip(ours.outputs, theirs.outputs)), key=lambda gap: (gap != gap, gap))
+    return max(
+        (apart(one, other) for one, other in zip(ours.outputs, theirs.outputs)),
+        key=lambda gap: (gap != gap, gap),
+    )
 
 
 def apart(one: Sequence[float], other: Sequence[float]) -> float:

@@ -1,4 +1,5 @@
 """Backtests and sweeps in Backtrader, our way and as they are usually written: sides of the benchmark."""
+
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,7 +50,9 @@ def small_model_file() -> str:
     """Return the path of a network too small to hide what features, strategy and host cost."""
     path = scratch() / "small.ckpt"
     torch.manual_seed(0)
-    member = replace(model().members[0], network=SMALL, weights=BiLSTMClassifier(SMALL).state_dict())
+    member = replace(
+        model().members[0], network=SMALL, weights=BiLSTMClassifier(SMALL).state_dict()
+    )
     replace(model(), members=(member,), golden=None).save(path)
     return str(path)
 
@@ -70,8 +73,12 @@ def backtest_ours_bf16(bars: int) -> Round:
 
     def play(number: int) -> Work:
         sample = bars_of(number, bars)
-        strategy = run(feed_of(sample), WalkForwardStrategy, checkpoint=path, precision="bf16", **TRADING)
-        return Work(bars - LOOKBACK + 1, [strategy.said.get(position, np.nan) for position in range(bars)])
+        strategy = run(
+            feed_of(sample), WalkForwardStrategy, checkpoint=path, precision="bf16", **TRADING
+        )
+        return Work(
+            bars - LOOKBACK + 1, [strategy.said.get(position, np.nan) for position in range(bars)]
+        )
 
     return play
 
@@ -98,6 +105,7 @@ def backtest_talib(bars: int) -> Round:
 
 def backtest_precomputed(bars: int) -> Round:
     """A strategy that looks its features up and asks the network at each bar."""
+
     def rows_of(sample: pd.DataFrame) -> Row:
         features = FeatureEngineer().transform(sample).to_numpy()
         return lambda strategy: features[len(strategy.data) - LOOKBACK]
@@ -119,10 +127,15 @@ def usual_backtest(bars: int, rows_of: Callable[[pd.DataFrame], Row]) -> Round:
 
 def row_of(tools: Tools) -> Row:
     """Return what makes the newest row of features from the last bars, as a frame."""
+
     def row(strategy: bt.Strategy) -> NDArray[np.float64]:
         columns = {name: getattr(strategy.data, name).get(size=LOOKBACK) for name in COLUMNS}
-        index = pd.DatetimeIndex([bt.num2date(stamp) for stamp in strategy.data.datetime.get(size=LOOKBACK)])
-        newest: NDArray[np.float64] = usual_features(pd.DataFrame(columns, index=index), tools).to_numpy()[-1]
+        index = pd.DatetimeIndex(
+            [bt.num2date(stamp) for stamp in strategy.data.datetime.get(size=LOOKBACK)]
+        )
+        newest: NDArray[np.float64] = usual_features(
+            pd.DataFrame(columns, index=index), tools
+        ).to_numpy()[-1]
         return newest
 
     return row
@@ -182,7 +195,13 @@ def our_run(bars: int, resampled: bool) -> Round:
     path = model_file()
 
     def play(number: int) -> Work:
-        strategy = run(feed_of(bars_of(number, bars)), WalkForwardStrategy, resampled, checkpoint=path, **TRADING)
+        strategy = run(
+            feed_of(bars_of(number, bars)),
+            WalkForwardStrategy,
+            resampled,
+            checkpoint=path,
+            **TRADING,
+        )
         return Work(bars, [strategy.said.get(position, np.nan) for position in range(WINDOW, bars)])
 
     return play
@@ -191,11 +210,17 @@ def our_run(bars: int, resampled: bool) -> Round:
 WINDOW = LOOKBACK + LENGTH - 2  # bars before the first decision
 
 
-def feed_of(sample: pd.DataFrame, kind: type[bt.feeds.PandasData] = bt.feeds.PandasData, **params: Any) -> bt.feeds.PandasData:
-    return kind(dataname=sample, timeframe=bt.TimeFrame.Minutes, compression=60, openinterest=None, **params)
+def feed_of(
+    sample: pd.DataFrame, kind: type[bt.feeds.PandasData] = bt.feeds.PandasData, **params: Any
+) -> bt.feeds.PandasData:
+    return kind(
+        dataname=sample, timeframe=bt.TimeFrame.Minutes, compression=60, openinterest=None, **params
+    )
 
 
-def run(feed: bt.feeds.PandasData, strategy: type[bt.Strategy], resampled: bool = False, **params: Any) -> Any:
+def run(
+    feed: bt.feeds.PandasData, strategy: type[bt.Strategy], resampled: bool = False, **params: Any
+) -> Any:
     """Run one strategy over a feed, and over days made from it where that is asked for."""
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.adddata(feed)
@@ -207,7 +232,9 @@ def run(feed: bt.feeds.PandasData, strategy: type[bt.Strategy], resampled: bool 
 
 def sweep_ours(bars: int) -> Round:
     """As many thresholds of our strategy."""
-    levels = np.linspace(0.77, 0.85, RUNS).tolist()  # about as many orders as the crossings send: to Backtrader they are dear
+    levels = np.linspace(
+        0.77, 0.85, RUNS
+    ).tolist()  # about as many orders as the crossings send: to Backtrader they are dear
     path = model_file()
     return sweep(bars, WalkForwardStrategy, checkpoint=path, enter=levels, exit=0.5)
 

@@ -1,4 +1,5 @@
 """Training, our way and the plain way, on the same data with the same arithmetic: sides of the benchmark."""
+
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -9,7 +10,15 @@ from backtests import benchmark_plain as plain
 from backtests.benchmark_pybroker import CUTS, EPOCHS
 from backtests.benchmark_rounds import Round, Work, scratch
 from backtests.markets import market
-from backtests.walk_forward import Fold, FoldModel, FoldPlan, MemberTask, lay_folds, trade, train_tasks
+from backtests.walk_forward import (
+    Fold,
+    FoldModel,
+    FoldPlan,
+    MemberTask,
+    lay_folds,
+    trade,
+    train_tasks,
+)
 from model.checkpoint import Checkpoint
 from model.features import FEATURE_NAMES, FeatureEngineer
 from model.network import BiLSTMClassifier, NetworkConfig
@@ -21,8 +30,17 @@ from model.training import TrainingData, fit, prepare
 
 Precision = Literal["fp32", "bf16"]
 CONFIG = TrainConfig(  # what the plain loop does
-    train=0.9, validation=0.1, max_epochs=1, label_softness=0.0, warm_up=0, sequence_length=plain.LENGTH, batch_size=plain.BATCH,
-    learning_rate=plain.RATE, weight_decay=plain.DECAY, gradient_clip=plain.CLIP)
+    train=0.9,
+    validation=0.1,
+    max_epochs=1,
+    label_softness=0.0,
+    warm_up=0,
+    sequence_length=plain.LENGTH,
+    batch_size=plain.BATCH,
+    learning_rate=plain.RATE,
+    weight_decay=plain.DECAY,
+    gradient_clip=plain.CLIP,
+)
 WINDOW = 150  # bars before the first decision, that bar included
 SEEDS = (1, 2, 3)
 
@@ -50,7 +68,10 @@ def steps_plain(windows: int) -> Round:
     """An epoch of the plain loop over as many windows, in a process that is as torch made it, but for the one thread."""
     data = training_data(windows)
     rows = data.scaler.transform(data.rows(slice(0, data.parts[1].stop)))
-    parts = [(rows[part.start:part.stop + plain.LENGTH - 1], data.labels[part]) for part in data.parts[:2]]
+    parts = [
+        (rows[part.start : part.stop + plain.LENGTH - 1], data.labels[part])
+        for part in data.parts[:2]
+    ]
 
     def play(number: int) -> Work:
         weights = plain.start_weights(number)
@@ -89,16 +110,26 @@ def folds_ours_bf16(bars: int) -> Round:
     return folds_ours(bars, "bf16")
 
 
-def trained(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int = 1) -> list[FoldModel]:
+def trained(
+    bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int = 1
+) -> list[FoldModel]:
     """Return the models of the folds, in order, without thresholds and importances: the rivals have none."""
     tasks = [MemberTask(bars, fold, config, str(fold.number)) for fold in folds]
-    models = [FoldModel(task.fold, found) for task, found in train_tasks(tasks, jobs=jobs) if isinstance(found, Checkpoint)]
+    models = [
+        FoldModel(task.fold, found)
+        for task, found in train_tasks(tasks, jobs=jobs)
+        if isinstance(found, Checkpoint)
+    ]
     return sorted(models, key=lambda model: model.fold.number)
 
 
 def last_losses(models: Sequence[FoldModel]) -> list[float]:
     """Return the training loss of each model's last epoch."""
-    return [model.checkpoint.members[0].history[-1]["train_loss"] for model in models if model.checkpoint]
+    return [
+        model.checkpoint.members[0].history[-1]["train_loss"]
+        for model in models
+        if model.checkpoint
+    ]
 
 
 def folds_plain(bars: int) -> Round:
@@ -115,7 +146,7 @@ def folds_plain(bars: int) -> Round:
 def plain_fold(fold: Fold, past: pd.DataFrame) -> float:
     """Return the training loss of the last epoch on a fold's past."""
     features = FeatureEngineer().transform(past).to_numpy()
-    labels = plain.next_opens_rise(past["open"].to_numpy())[WINDOW - 1:-2]
+    labels = plain.next_opens_rise(past["open"].to_numpy())[WINDOW - 1 : -2]
     training, validation, _ = plain.parts_of(features, labels)
     _, losses = plain.train(plain.start_weights(CONFIG.seed), training, validation, EPOCHS)
     return losses[-1]
@@ -132,8 +163,14 @@ def ends(bars: int, precision: Precision = "fp32") -> Round:
     epochs = 12 if bars > 1_000 else 1
 
     def play(number: int) -> Work:
-        configs = [TrainConfig(seed=seed, max_epochs=epochs, patience=3, precision=precision) for seed in SEEDS]
-        losses = [min(epoch["validation_loss"] for epoch in fit(sample, config).members[0].history) for config in configs]
+        configs = [
+            TrainConfig(seed=seed, max_epochs=epochs, patience=3, precision=precision)
+            for seed in SEEDS
+        ]
+        losses = [
+            min(epoch["validation_loss"] for epoch in fit(sample, config).members[0].history)
+            for config in configs
+        ]
         return Work(len(SEEDS), losses)
 
     return play
@@ -170,5 +207,7 @@ def folds_of(bars: int) -> list[Fold]:
     windows, train, test = CUTS[bars]
     starts = [bars - test * (windows - number) for number in range(windows)]
     # A past ends with the bar of its first decision. PyBroker's ends one bar earlier, so ours may decide there already.
-    return [Fold(number, start - train + plain.LENGTH - 1, start - 1, start + test - 1, WINDOW - 1)
-            for number, start in enumerate(starts, 1)]
+    return [
+        Fold(number, start - train + plain.LENGTH - 1, start - 1, start + test - 1, WINDOW - 1)
+        for number, start in enumerate(starts, 1)
+    ]

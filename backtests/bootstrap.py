@@ -1,4 +1,5 @@
 """What chance leaves open: intervals by the stationary bootstrap and the test for superior predictive ability."""
+
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,8 +48,14 @@ def block_length(*series: Array) -> int:
 
 def forecast_intervals(labels: Array, probability: Array, block: int) -> dict[str, Interval]:
     """Return the intervals of AUC and accuracy over decisions that have both a label and a probability, (n,)."""
+
     def figures(rows: Array) -> Array:
-        return np.array([_resampled_auc(rows[:, 0], rows[:, 1]), np.mean((rows[:, 1] >= 0.5) == (rows[:, 0] > 0.5))])
+        return np.array(
+            [
+                _resampled_auc(rows[:, 0], rows[:, 1]),
+                np.mean((rows[:, 1] >= 0.5) == (rows[:, 0] > 0.5)),
+            ]
+        )
 
     return intervals_of(("auc", "accuracy"), figures, np.column_stack((labels, probability)), block)
 
@@ -59,8 +66,11 @@ def _resampled_auc(labels: Array, scores: Array) -> float:
     return 0.5 if math.isnan(found) else found
 
 
-def auc_differences(labels: Array, probability: Array, others: Mapping[str, Array], block: int) -> dict[str, Interval]:
+def auc_differences(
+    labels: Array, probability: Array, others: Mapping[str, Array], block: int
+) -> dict[str, Interval]:
     """Return the intervals of the AUC less that of each other forecast, of decisions that have all of them; paired."""
+
     def figures(rows: Array) -> Array:
         ours, *theirs = (_resampled_auc(rows[:, 0], said) for said in rows[:, 1:].T)
         return ours - np.array(theirs)
@@ -69,7 +79,9 @@ def auc_differences(labels: Array, probability: Array, others: Mapping[str, Arra
     return intervals_of(tuple(f"auc less {name}" for name in others), figures, rows, block)
 
 
-def money_intervals(earned: Mapping[str, Array], bars_per_year: float, block: int) -> dict[str, Interval]:
+def money_intervals(
+    earned: Mapping[str, Array], bars_per_year: float, block: int
+) -> dict[str, Interval]:
     """Return the intervals of the first series' mean and Sharpe ratio, and of its mean less that of each other.
 
     earned: net return per decision, (n,) each; all are resampled together, so the differences are paired.
@@ -85,12 +97,18 @@ def money_intervals(earned: Mapping[str, Array], bars_per_year: float, block: in
     return intervals_of(names, figures, np.column_stack(list(earned.values())), block)
 
 
-def intervals_of(names: tuple[str, ...], figures: Callable[[Array], Array], rows: Array, block: int) -> dict[str, Interval]:
+def intervals_of(
+    names: tuple[str, ...], figures: Callable[[Array], Array], rows: Array, block: int
+) -> dict[str, Interval]:
     """Return the intervals of figures of rows (n, ...), which are resampled in blocks."""
     resampling = StationaryBootstrap(block, rows, seed=SEED)
     low, high = resampling.conf_int(figures, RESAMPLES, method="percentile", size=USUAL)
-    lowest, highest = resampling.conf_int(figures, RESAMPLES, method="percentile", size=WIDE, reuse=True)
-    ends = zip(figures(rows).tolist(), low.tolist(), high.tolist(), lowest.tolist(), highest.tolist())
+    lowest, highest = resampling.conf_int(
+        figures, RESAMPLES, method="percentile", size=WIDE, reuse=True
+    )
+    ends = zip(
+        figures(rows).tolist(), low.tolist(), high.tolist(), lowest.tolist(), highest.tolist()
+    )
     return {name: Interval(*end) for name, end in zip(names, ends)}
 
 
@@ -115,7 +133,14 @@ def outstanding(benchmark: Array, earned: Mapping[str, Array], block: int) -> li
     losses = _losses(benchmark, earned)
     if losses.empty:
         return []
-    test = StepM(np.zeros(len(losses)), losses, size=FAMILY_ERROR, block_size=block, reps=RESAMPLES, seed=SEED)
+    test = StepM(
+        np.zeros(len(losses)),
+        losses,
+        size=FAMILY_ERROR,
+        block_size=block,
+        reps=RESAMPLES,
+        seed=SEED,
+    )
     test.compute()
     return [str(name) for name in test.superior_models]
 
@@ -127,4 +152,6 @@ def _losses(benchmark: Array, earned: Mapping[str, Array]) -> pd.DataFrame:
     would decide alone, and an edge on a quiet market would be lost among wild ones.
     """
     gains = {name: values - benchmark for name, values in earned.items()}
-    return pd.DataFrame({name: -gain / gain.std() for name, gain in gains.items() if np.ptp(gain) > 1e-15})
+    return pd.DataFrame(
+        {name: -gain / gain.std() for name, gain in gains.items() if np.ptp(gain) > 1e-15}
+    )

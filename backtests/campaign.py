@@ -1,4 +1,5 @@
 """The training of all folds, whatever happens on the way: what is finished is reused, what was lost is trained again."""
+
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,16 @@ from backtests.cluster import WORKER_DEATHS
 from backtests.fingerprint import key_of
 from backtests.state import MemberStore, RunState
 from backtests.thresholds import Search
-from backtests.walk_forward import Failure, Fold, FoldModel, FoldTask, MemberTask, OnEpoch, Task, train_tasks
+from backtests.walk_forward import (
+    Failure,
+    Fold,
+    FoldModel,
+    FoldTask,
+    MemberTask,
+    OnEpoch,
+    Task,
+    train_tasks,
+)
 from model.checkpoint import Checkpoint
 from model.training import TrainConfig, member_configs
 
@@ -33,7 +43,9 @@ class FoldsFailed(RuntimeError):
     def of(cls, lost: Sequence["Lost"], folds: int) -> "FoldsFailed":
         """Return the error that names what was lost of so many folds."""
         said = "; ".join(f"{one.label}: {one.reason}" for one in lost)
-        return cls(f"{said}. {folds - len(lost)} of {folds} folds are kept; the same command tries the rest again.")
+        return cls(
+            f"{said}. {folds - len(lost)} of {folds} folds are kept; the same command tries the rest again."
+        )
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,10 @@ class Course:
 
     def jobs(self) -> list["Job"]:
         """Return what there is to do, finished or not."""
-        return [Job(self, fold, key_of(fold.past(self.bars), self.config, self.search)) for fold in self.folds]
+        return [
+            Job(self, fold, key_of(fold.past(self.bars), self.config, self.search))
+            for fold in self.folds
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,21 +111,41 @@ class Job:
     def members(self) -> dict[str, MemberTask]:
         """Return the task of each member by the key of all that decides it."""
         past, bars = self.fold.past(self.course.bars), self.course.bars
-        return {key_of(past, single): MemberTask(bars, self.fold, single, self._called(
-            self.course.market, f"fold {self.fold.number}", single.member)) for single in member_configs(self.course.config)}
+        return {
+            key_of(past, single): MemberTask(
+                bars,
+                self.fold,
+                single,
+                self._called(self.course.market, f"fold {self.fold.number}", single.member),
+            )
+            for single in member_configs(self.course.config)
+        }
 
     def task(self, members: Sequence[str]) -> FoldTask:
         """Return the task, which takes the members with these keys if all of them are there when its turn comes."""
         course = self.course
-        return FoldTask(course.bars, self.fold, course.config, course.search, self.label, partial(course.members.all_of, members))
+        return FoldTask(
+            course.bars,
+            self.fold,
+            course.config,
+            course.search,
+            self.label,
+            partial(course.members.all_of, members),
+        )
 
     @staticmethod
     def _called(*names: str) -> str:
         return " ".join(name for name in names if name)
 
 
-def train_all(courses: Sequence[Course], *, jobs: int = 1, on_epoch: OnEpoch | None = None, on_done: OnDone,
-              on_more: Callable[[int], object] = bool) -> list[Lost]:
+def train_all(
+    courses: Sequence[Course],
+    *,
+    jobs: int = 1,
+    on_epoch: OnEpoch | None = None,
+    on_done: OnDone,
+    on_more: Callable[[int], object] = bool,
+) -> list[Lost]:
     """Train what is missing of all courses, each kept as soon as it is there, and return the folds that were lost.
 
     First the members of folds that have several, each once for all courses, then the folds. A fold that fails costs no other.
@@ -120,11 +155,22 @@ def train_all(courses: Sequence[Course], *, jobs: int = 1, on_epoch: OnEpoch | N
     missing = list(_unfinished(courses, on_done))
     members = {job: job.members() for job in missing if len(member_configs(job.course.config)) > 1}
     shared = {key for those in members.values() for key in those}
-    members |= {job: those for job in missing if job not in members and (those := job.members()).keys() & shared}
+    members |= {
+        job: those
+        for job in missing
+        if job not in members and (those := job.members()).keys() & shared
+    }
     on_more(len({key for those in members.values() for key in those}))
     failed = crew.train_members(members)
-    lost = {job: reason for job, those in members.items() for key in those if (reason := failed.get(key))}
-    tasks: dict[Task, Job] = {job.task(tuple(members.get(job, ()))): job for job in missing if job not in lost}
+    lost = {
+        job: reason
+        for job, those in members.items()
+        for key in those
+        if (reason := failed.get(key))
+    }
+    tasks: dict[Task, Job] = {
+        job.task(tuple(members.get(job, ()))): job for job in missing if job not in lost
+    }
     reasons = crew.train({task: job.keep for task, job in tasks.items()})
     lost |= {tasks[task]: reason for task, reason in reasons.items()}
     return [Lost(job.label, lost[job]) for job in missing if job in lost]
@@ -163,7 +209,9 @@ class _Crew:
         for key in found:
             self.on_done(wanted[key][0].label, wanted[key][1].find(key), True)
         keys = {task: key for key, (task, _) in wanted.items() if key not in found}
-        keeps: dict[Task, Keep] = {task: partial(wanted[key][1].keep_once, key) for task, key in keys.items()}
+        keeps: dict[Task, Keep] = {
+            task: partial(wanted[key][1].keep_once, key) for task, key in keys.items()
+        }
         return {keys[task]: f"{task.label}: {reason}" for task, reason in self.train(keeps).items()}  # type: ignore[index]
 
     def train(self, keeps: Mapping[Task, Keep]) -> dict[Task, str]:
@@ -172,13 +220,21 @@ class _Crew:
         while batch := work.next_batch():
             started: list[Task] = []
             try:
-                for task, outcome in train_tasks(batch, jobs=self.jobs, on_epoch=self.on_epoch, on_start=started.append):
+                for task, outcome in train_tasks(
+                    batch, jobs=self.jobs, on_epoch=self.on_epoch, on_start=started.append
+                ):
                     self._take(task, outcome, work, keeps[task])
             except WORKER_DEATHS:
                 work.blame([task for task in started if task in work.waiting] or batch)
         return work.failed
 
-    def _take(self, task: Task, outcome: FoldModel | Checkpoint | Failure | None, work: "_Work", keep: Keep) -> None:
+    def _take(
+        self,
+        task: Task,
+        outcome: FoldModel | Checkpoint | Failure | None,
+        work: "_Work",
+        keep: Keep,
+    ) -> None:
         del work.waiting[task]
         if isinstance(outcome, Failure):
             work.failed[task] = outcome.reason

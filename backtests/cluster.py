@@ -1,4 +1,5 @@
 """Where the parallel work of a run is done: in processes of this machine, or on a Dask cluster."""
+
 import os
 import platform
 import time
@@ -25,8 +26,10 @@ if distributed is not None:
     WORKER_DEATHS += (distributed.KilledWorker,)
 CONNECT_WITHIN = "10s"
 LOOK_EVERY = 1.0  # seconds
-MISSING = ("`dask` needs the packages dask and distributed, on this machine and on the cluster's: "
-           "pip install 'backtrader-bilstm[dask]'.")
+MISSING = (
+    "`dask` needs the packages dask and distributed, on this machine and on the cluster's: "
+    "pip install 'backtrader-bilstm[dask]'."
+)
 
 
 @contextmanager
@@ -59,8 +62,10 @@ def require_sendable(result: Any, owner: tuple[str, int]) -> None:
     try:
         dumps(result)
     except Exception as error:  # whatever an object of somebody else's raises when it is pickled
-        raise Unsendable(f"what it gave must be possible to pickle, so that another process can send it: {error}. "
-                         "Mend that, or train with --jobs 1 and without --dask.") from error
+        raise Unsendable(
+            f"what it gave must be possible to pickle, so that another process can send it: {error}. "
+            "Mend that, or train with --jobs 1 and without --dask."
+        ) from error
 
 
 def tethered(function: Callable[..., Any], *given: Any) -> Any:
@@ -77,6 +82,7 @@ def _call(owner: int, function: Callable[..., Any], *given: Any) -> Any:
 @cache
 def _watch(owner: int) -> None:
     """Let this process end when its parent has, once."""
+
     def look() -> None:
         while os.getppid() == owner:
             time.sleep(LOOK_EVERY)
@@ -92,7 +98,9 @@ def _client(address: str) -> Iterator[None]:
     try:
         client = distributed.Client(address, timeout=CONNECT_WITHIN)
     except (OSError, ValueError) as error:  # nobody there, or no address
-        raise ValueError(f"`dask` must be the address of a Dask scheduler, like tcp://host:8786, got {address!r}: "
-                         f"{error}.") from error
+        raise ValueError(
+            f"`dask` must be the address of a Dask scheduler, like tcp://host:8786, got {address!r}: "
+            f"{error}."
+        ) from error
     with client:
         yield

@@ -1,4 +1,5 @@
 """Architectures side by side on the same folds: a table with the paired tests of the first against each other."""
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,16 @@ def _row(name: str, found: Results, first: Results) -> dict[str, Any]:
     total, evidence = found.folds.iloc[-1], first.evidence
     statistic, p = evidence.losses.get(name) or (None, None)
     return {
-        "architecture": name, **{score: total[score] for score in ("windows", "auc", "log_loss", "accuracy")},
-        "net": found.evidence.net, "sharpe": found.evidence.rivals[STRATEGY]["sharpe"], "verdict": found.verdict.word,
+        "architecture": name,
+        **{score: total[score] for score in ("windows", "auc", "log_loss", "accuracy")},
+        "net": found.evidence.net,
+        "sharpe": found.evidence.rivals[STRATEGY]["sharpe"],
+        "verdict": found.verdict.word,
         **_ends("auc_less", evidence.intervals.get(f"auc less {name}")),
         **_ends("gain_less", evidence.intervals.get(f"less {name}")),
-        "loss_statistic": statistic, "loss_p": p}
+        "loss_statistic": statistic,
+        "loss_p": p,
+    }
 
 
 def _ends(name: str, found: Interval | None) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 A row is kept in a file named by all that decides it, so a run that was stopped goes on where it was.
 """
+
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -28,9 +29,14 @@ Row = dict[str, object]
 
 SCORES = ("auc", "log_loss", "accuracy", "balanced_accuracy", "mcc")
 RESAMPLES = 300
-BAND = (.025, .975)
-CODE = (*Path(model.__file__).parent.glob("*.py"), *(Path(__file__).with_name(f"{name}.py") for name in (
-    "baselines", "control_table", "filters", "leaks", "markets", "reliability")))
+BAND = (0.025, 0.975)
+CODE = (
+    *Path(model.__file__).parent.glob("*.py"),
+    *(
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("baselines", "control_table", "filters", "leaks", "markets", "reliability")
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,9 @@ class Control:
 
     def __post_init__(self) -> None:
         if self.config.horizon != 1:
-            raise ValueError(f"`horizon` must be 1, got {self.config.horizon}: the best forecast is known for the next bar only.")
+            raise ValueError(
+                f"`horizon` must be 1, got {self.config.horizon}: the best forecast is known for the next bar only."
+            )
 
     def sample(self) -> Market:
         """Return the bars to learn from and the fresh ones after them."""
@@ -66,8 +74,10 @@ def parse_market(text: str) -> tuple[str, dict[str, float]]:
         pairs = [part.partition("=") for part in settings.split(",") if settings]
         strengths = {key: _number(value) for key, _, value in pairs}
     except ValueError:
-        raise ValueError(f"a market must be NAME or NAME:SETTING=NUMBER,..., got {text!r}. "
-                         "Write it like echo:strength=0.5.") from None
+        raise ValueError(
+            f"a market must be NAME or NAME:SETTING=NUMBER,..., got {text!r}. "
+            "Write it like echo:strength=0.5."
+        ) from None
     market(name, 2, 1, **strengths)  # refuses what it does not know, with the nearest name
     return name, strengths
 
@@ -79,17 +89,25 @@ def _number(text: str) -> float:
 @cache
 def code_digest() -> str:
     """Return a digest of the code that decides a row."""
-    return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in sorted(CODE))).hexdigest()
+    return hashlib.sha256(
+        b"".join(path.name.encode() + path.read_bytes() for path in sorted(CODE))
+    ).hexdigest()
 
 
 def measure(control: Control) -> Row:
     """Train on a control's market and score the network, the baselines and the best forecast on the same windows."""
     sample = control.sample()
     examples = cut(sample.bars, control.config.preprocessor, control.bars)
-    checkpoint = fit(sample.bars.iloc[:control.bars], control.config)
-    return {"market": control.market, "seed": control.seed, "bars": control.bars, "fresh": control.fresh,
-            **judged(examples, sample, checkpoint.predict(examples.raw_rows)), **training_figures(checkpoint),
-            **_named_scores(examples.labels_of(2), baseline_probabilities(examples))}
+    checkpoint = fit(sample.bars.iloc[: control.bars], control.config)
+    return {
+        "market": control.market,
+        "seed": control.seed,
+        "bars": control.bars,
+        "fresh": control.fresh,
+        **judged(examples, sample, checkpoint.predict(examples.raw_rows)),
+        **training_figures(checkpoint),
+        **_named_scores(examples.labels_of(2), baseline_probabilities(examples)),
+    }
 
 
 def judged(examples: Examples, sample: Market, said: Array) -> Row:
@@ -98,22 +116,32 @@ def judged(examples: Examples, sample: Market, said: Array) -> Row:
     returns = next_returns(sample).loc[examples.decided_at].to_numpy()
     scores, optimum = classification_scores(labels, said), classification_scores(labels, best)
     low, high = share_interval(labels, said, best)
-    return {"windows": len(labels), "up_share": scores["up_share"], "base_rate": scores["base_rate"],
-            "standard_error": standard_error(labels),
-            **{f"optimum_{name}": optimum[name] for name in ("auc", "log_loss", "accuracy")},
-            "optimum_sharpe": gross_sharpe(best, returns),
-            **{name: scores[name] for name in SCORES}, "sharpe": gross_sharpe(said, returns),
-            "share": share(labels, said, best), "share_low": low, "share_high": high,
-            "mean_probability": float(said.mean()), **_calibration(labels, said)}
+    return {
+        "windows": len(labels),
+        "up_share": scores["up_share"],
+        "base_rate": scores["base_rate"],
+        "standard_error": standard_error(labels),
+        **{f"optimum_{name}": optimum[name] for name in ("auc", "log_loss", "accuracy")},
+        "optimum_sharpe": gross_sharpe(best, returns),
+        **{name: scores[name] for name in SCORES},
+        "sharpe": gross_sharpe(said, returns),
+        "share": share(labels, said, best),
+        "share_low": low,
+        "share_high": high,
+        "mean_probability": float(said.mean()),
+        **_calibration(labels, said),
+    }
 
 
 def training_figures(checkpoint: Checkpoint) -> Row:
     """Return what training knew: by the validation figures settings may be chosen, by the scores of a row they may not."""
     members, metrics = checkpoint.members, checkpoint.metrics
-    return {"temperature": float(np.mean([member.temperature for member in members])),
-            "epochs": sum(len(member.history) for member in members),
-            "validation_log_loss": metrics["validation_log_loss"],
-            "validation_logistic_log_loss": metrics["validation_logistic_log_loss"]}
+    return {
+        "temperature": float(np.mean([member.temperature for member in members])),
+        "epochs": sum(len(member.history) for member in members),
+        "validation_log_loss": metrics["validation_log_loss"],
+        "validation_logistic_log_loss": metrics["validation_logistic_log_loss"],
+    }
 
 
 def _named_scores(labels: Array, forecasts: dict[str, Array]) -> Row:
@@ -123,9 +151,13 @@ def _named_scores(labels: Array, forecasts: dict[str, Array]) -> Row:
 
 def _calibration(labels: Array, said: Array) -> Row:
     found = reliability(labels, said)
-    return {"calibration_error": found.error, "calibration_error_by_chance": found.error_by_chance,
-            "calibration_error_limit": found.error_limit, "bins_outside": found.outside,
-            "reliability": [asdict(bin) for bin in found.bins]}
+    return {
+        "calibration_error": found.error,
+        "calibration_error_by_chance": found.error_by_chance,
+        "calibration_error_limit": found.error_limit,
+        "bins_outside": found.outside,
+        "reliability": [asdict(bin) for bin in found.bins],
+    }
 
 
 def next_returns(sample: Market) -> pd.Series:
@@ -135,7 +167,7 @@ def next_returns(sample: Market) -> pd.Series:
 
 def gross_sharpe(said: Array, returns: Array) -> float | None:
     """Return mean over deviation, per bar and before costs, of going with every forecast; None where none says anything."""
-    earned = np.sign(said - .5) * returns
+    earned = np.sign(said - 0.5) * returns
     return float(earned.mean() / earned.std()) if earned.any() else None
 
 
@@ -143,7 +175,7 @@ def share(labels: Array, said: Array, best: Array) -> float | None:
     """Return the share of the attainable edge, (AUC - .5) / (best AUC - .5); None where nothing is attainable."""
     if np.ptp(best) == 0:
         return None
-    return (area(labels, said) - .5) / (area(labels, best) - .5)
+    return (area(labels, said) - 0.5) / (area(labels, best) - 0.5)
 
 
 def area(labels: Array, said: Array) -> float:
@@ -193,7 +225,9 @@ def as_json(value: object) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
-def silence(rows: Iterable[Row], forecasters: Sequence[str] = ("", "logistic_", "boosting_", "ridge_")) -> pd.DataFrame:
+def silence(
+    rows: Iterable[Row], forecasters: Sequence[str] = ("", "logistic_", "boosting_", "ridge_")
+) -> pd.DataFrame:
     """Judge whether forecasts of markets without an edge show none: one row per market and forecaster.
 
     On such a market labels are independent of every forecast, so each row's standard error of an AUC of one half is exact
@@ -201,14 +235,29 @@ def silence(rows: Iterable[Row], forecasters: Sequence[str] = ("", "logistic_", 
     many of the seeds are themselves more than two of theirs away.
     """
     frame = pd.DataFrame(list(rows))
-    return pd.DataFrame([_silent(name, part, forecaster) for name, part in frame.groupby("market", sort=False)
-                         for forecaster in forecasters])
+    return pd.DataFrame(
+        [
+            _silent(name, part, forecaster)
+            for name, part in frame.groupby("market", sort=False)
+            for forecaster in forecasters
+        ]
+    )
 
 
 def _silent(name: object, rows: pd.DataFrame, forecaster: str) -> Row:
-    away = (rows[f"{forecaster}auc"] - .5) / rows["standard_error"]
-    means = {score: float(rows[f"{forecaster}{score}"].mean()) for score in ("auc", "balanced_accuracy", "mcc", "accuracy")}
+    away = (rows[f"{forecaster}auc"] - 0.5) / rows["standard_error"]
+    means = {
+        score: float(rows[f"{forecaster}{score}"].mean())
+        for score in ("auc", "balanced_accuracy", "mcc", "accuracy")
+    }
     error = sqrt(float((rows["standard_error"] ** 2).sum())) / len(rows)
-    return {"market": name, "forecaster": forecaster.rstrip("_") or "network", "seeds": len(rows), **means,
-            "base_rate": float(rows["base_rate"].mean()), "standard_error": error,
-            "surprise": (means["auc"] - .5) / error, "beyond_two": int((away.abs() > 2).sum())}
+    return {
+        "market": name,
+        "forecaster": forecaster.rstrip("_") or "network",
+        "seeds": len(rows),
+        **means,
+        "base_rate": float(rows["base_rate"].mean()),
+        "standard_error": error,
+        "surprise": (means["auc"] - 0.5) / error,
+        "beyond_two": int((away.abs() > 2).sum()),
+    }

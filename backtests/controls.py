@@ -1,4 +1,5 @@
 """The command that asks whether learning works: python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ..."""
+
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,14 +19,33 @@ from model.command import VERSION, run
 from model.files import require_writable, write_atomically
 from model.training import TrainConfig
 
-MARKETS = ("regime", "volrev", "echo", "latch", "echo:strength=0.5", "volrev:strength=0.45", "latch:strength=0.4", "magecho",
-           "walk", "walkdrift")
+MARKETS = (
+    "regime",
+    "volrev",
+    "echo",
+    "latch",
+    "echo:strength=0.5",
+    "volrev:strength=0.45",
+    "latch:strength=0.4",
+    "magecho",
+    "walk",
+    "walkdrift",
+)
 SILENT_MARKETS = ("walk", "walkdrift")
 BARS, SILENT_BARS = 12_000, 3_000
-CALIBRATION = ("log_loss", "optimum_log_loss", "temperature", "calibration_error", "calibration_error_limit")
+CALIBRATION = (
+    "log_loss",
+    "optimum_log_loss",
+    "temperature",
+    "calibration_error",
+    "calibration_error_limit",
+)
 
-app = App(version=VERSION, name="backtests/controls.py",
-          help="Train on markets whose best forecast is known, and say how much of it is found.")
+app = App(
+    version=VERSION,
+    name="backtests/controls.py",
+    help="Train on markets whose best forecast is known, and say how much of it is found.",
+)
 console = Console(highlight=False)
 
 
@@ -76,17 +96,26 @@ def controls(
         console.print(f"written to {out}: controls.json, controls.csv", soft_wrap=True)
 
 
-def plan(markets: Sequence[str], seeds: Sequence[int], bars: int, fresh: int, config: TrainConfig) -> list[Control]:
+def plan(
+    markets: Sequence[str], seeds: Sequence[int], bars: int, fresh: int, config: TrainConfig
+) -> list[Control]:
     """Return the controls in the order of the table; ValueError before any work where one cannot be."""
     for name in markets:
         parse_market(name)
-    return [Control(name, seed, bars, fresh, config) for name in dict.fromkeys(markets) for seed in dict.fromkeys(seeds)]
+    return [
+        Control(name, seed, bars, fresh, config)
+        for name in dict.fromkeys(markets)
+        for seed in dict.fromkeys(seeds)
+    ]
 
 
 def require_from(limits: Mapping[str, tuple[int | None, int]]) -> None:
     """Raise where a number is below its least; None is none."""
-    faults = [f"`{name}` must be at least {least}, got {value}." for name, (value, least) in limits.items()
-              if value is not None and value < least]
+    faults = [
+        f"`{name}` must be at least {least}, got {value}."
+        for name, (value, least) in limits.items()
+        if value is not None and value < least
+    ]
     if faults:
         raise ValueError(" ".join(faults))
 
@@ -99,7 +128,9 @@ def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:
     for control, row, seconds in measured(missing, jobs):
         store.save(control, row)
         known[control] = row
-        console.print(f"{len(known):3d}/{len(wanted)}  {line(row)}  {seconds:.0f} s", soft_wrap=True)
+        console.print(
+            f"{len(known):3d}/{len(wanted)}  {line(row)}  {seconds:.0f} s", soft_wrap=True
+        )
     return [known[control] for control in wanted]
 
 
@@ -116,33 +147,58 @@ def timed(control: Control) -> tuple[Control, Row, float]:
 
 def line(row: Row) -> str:
     """Return one line on a control: what there is, what was found, and by whom."""
-    return (f"{row['market']} {row['seed']}: AUC {_figure(row['auc'])} of {_figure(row['optimum_auc'])}, share {_share(row)}, "
-            f"log loss {_figure(row['log_loss'])} of {_figure(row['optimum_log_loss'])}, "
-            f"temperature {_figure(row['temperature'], 2)}; "
-            f"logistic {_figure(row['logistic_auc'])}, boosting {_figure(row['boosting_auc'])}, "
-            f"ridge {_figure(row['ridge_auc'])}; "
-            f"calibration error {_figure(row['calibration_error'])} (chance {_figure(row['calibration_error_limit'])}); "
-            f"epochs {row['epochs']}")
+    return (
+        f"{row['market']} {row['seed']}: AUC {_figure(row['auc'])} of {_figure(row['optimum_auc'])}, share {_share(row)}, "
+        f"log loss {_figure(row['log_loss'])} of {_figure(row['optimum_log_loss'])}, "
+        f"temperature {_figure(row['temperature'], 2)}; "
+        f"logistic {_figure(row['logistic_auc'])}, boosting {_figure(row['boosting_auc'])}, "
+        f"ridge {_figure(row['ridge_auc'])}; "
+        f"calibration error {_figure(row['calibration_error'])} (chance {_figure(row['calibration_error_limit'])}); "
+        f"epochs {row['epochs']}"
+    )
 
 
 def found(rows: Sequence[Row]) -> Table:
     """Return the table of what was found: means over the seeds, the worst share beside the mean."""
-    table = compact("how much of what is there was found",
-                    "market", "optimum", "AUC", "share", "worst", *BASELINES)
-    table.caption = "AUC, means over the seeds; share = (AUC - .5) / (optimum - .5), worst: its least"
+    table = compact(
+        "how much of what is there was found",
+        "market",
+        "optimum",
+        "AUC",
+        "share",
+        "worst",
+        *BASELINES,
+    )
+    table.caption = (
+        "AUC, means over the seeds; share = (AUC - .5) / (optimum - .5), worst: its least"
+    )
     for name, part in by_market(rows):
         shares = part["share"].astype(float)
         columns = (part["optimum_auc"], part["auc"], shares)
         baselines = [_figure(part[f"{baseline}_auc"].mean()) for baseline in BASELINES]
-        table.add_row(name, *(_figure(column.mean()) for column in columns), _figure(shares.min()), *baselines)
+        table.add_row(
+            name, *(_figure(column.mean()) for column in columns), _figure(shares.min()), *baselines
+        )
     return table
 
 
 def calibration(rows: Sequence[Row]) -> Table:
     """Return the table of how sure the network was, and how sure it may be: means over the seeds."""
-    table = compact("how sure it was", "market", "log loss", "optimum", "heat", "error", "chance", "bins outside", "epochs")
-    table.caption = ("means over the seeds; heat: the temperature; error: of calibration, in 19 of 20 cases up to the next "
-                     "figure by chance alone; bins outside the band that chance gives: 1 in 20")
+    table = compact(
+        "how sure it was",
+        "market",
+        "log loss",
+        "optimum",
+        "heat",
+        "error",
+        "chance",
+        "bins outside",
+        "epochs",
+    )
+    table.caption = (
+        "means over the seeds; heat: the temperature; error: of calibration, in 19 of 20 cases up to the next "
+        "figure by chance alone; bins outside the band that chance gives: 1 in 20"
+    )
     for name, part in by_market(rows):
         figures = [_figure(part[column].mean()) for column in CALIBRATION]
         outside = f"{part['bins_outside'].sum()} of {BINS * len(part)}"
@@ -167,13 +223,28 @@ def show_silence(rows: Sequence[Row], out: Path) -> None:
     """Write silence.csv and print it: what is found where nothing is."""
     silent = silence(rows)
     write_atomically(out / "silence.csv", silent.to_csv(index=False).encode())
-    table = compact(f"what was found where nothing is, means over {silent['seeds'].iloc[0]} seeds",
-                    "market", "forecast", "AUC", "balanced", "MCC", "accuracy", "base", "error", "surprise", "far")
-    table.caption = ("balanced: the balanced accuracy; base: the accuracy of the more frequent class; error: standard error of "
-                     "the mean AUC; surprise: its distance from .5 in these; far: seeds more than two of theirs away, "
-                     "1 in 22 by chance")
+    table = compact(
+        f"what was found where nothing is, means over {silent['seeds'].iloc[0]} seeds",
+        "market",
+        "forecast",
+        "AUC",
+        "balanced",
+        "MCC",
+        "accuracy",
+        "base",
+        "error",
+        "surprise",
+        "far",
+    )
+    table.caption = (
+        "balanced: the balanced accuracy; base: the accuracy of the more frequent class; error: standard error of "
+        "the mean AUC; surprise: its distance from .5 in these; far: seeds more than two of theirs away, "
+        "1 in 22 by chance"
+    )
     for values in silent.drop(columns="seeds").itertuples(index=False):
-        table.add_row(*(_figure(value) if isinstance(value, float) else str(value) for value in values))
+        table.add_row(
+            *(_figure(value) if isinstance(value, float) else str(value) for value in values)
+        )
     console.print(table)
     console.print(f"written to {out}: silence.csv", soft_wrap=True)
 

@@ -1,4 +1,5 @@
 """The decisions that are judged: what was known, said and held at each, beside the rivals on the same bars."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -40,18 +41,32 @@ class Decisions:
     def beside(self, others: Mapping[str, "Decisions"]) -> "Decisions":
         """Return the same with other configurations on the same folds as rivals."""
         return replace(
-            self, rivals={**self.rivals, **{name: other.strategy for name, other in others.items()}},
-            forecasts={**self.forecasts, **{name: other.probability for name, other in others.items()}}, variants=tuple(others))
+            self,
+            rivals={**self.rivals, **{name: other.strategy for name, other in others.items()}},
+            forecasts={
+                **self.forecasts,
+                **{name: other.probability for name, other in others.items()},
+            },
+            variants=tuple(others),
+        )
 
     @property
     def earned(self) -> dict[str, Array]:
         """The net return of each decision, of the strategy and of every rival."""
         wanted = {STRATEGY: self.strategy, **self.rivals}
-        return {name: net_returns(direction, self.moves, self.cost) for name, direction in wanted.items()}
+        return {
+            name: net_returns(direction, self.moves, self.cost)
+            for name, direction in wanted.items()
+        }
 
 
-def gather(bars: pd.DataFrame, predictions: pd.DataFrame, position: pd.Series, learners: pd.DataFrame,
-           settings: Settings) -> Decisions:
+def gather(
+    bars: pd.DataFrame,
+    predictions: pd.DataFrame,
+    position: pd.Series,
+    learners: pd.DataFrame,
+    settings: Settings,
+) -> Decisions:
     """Return the test decisions whose outcome and market move are known, with what every rival does on the same bars.
 
     position: units that Backtrader held after each open; the strategy's direction is that after the next one. Learners trade
@@ -65,9 +80,19 @@ def gather(bars: pd.DataFrame, predictions: pd.DataFrame, position: pd.Series, l
     said = {str(name): learners[name].to_numpy() for name in learners}
     by_half = {"enter": NEUTRAL, "exit": NEUTRAL}
     rivals = {name: wanted[test] for name, wanted in rules.items()}
-    rivals |= {name: directions(values, **by_half, allow_short=account.allow_short) for name, values in said.items()}
+    rivals |= {
+        name: directions(values, **by_half, allow_short=account.allow_short)
+        for name, values in said.items()
+    }
     return Decisions(
-        labels=predictions["label"].to_numpy(float)[known], probability=predictions["probability"].to_numpy(float)[known],
-        moves=moves[known], strategy=held[known], rivals={name: wanted[known] for name, wanted in rivals.items()},
-        forecasts={name: values[known] for name, values in said.items()}, cost=settings.costs.per_side * BASIS_POINT,
-        bars_per_year=yearly_bars(bars), horizon=settings.config.horizon, decided_at=pd.DatetimeIndex(bars.index[test][known]))
+        labels=predictions["label"].to_numpy(float)[known],
+        probability=predictions["probability"].to_numpy(float)[known],
+        moves=moves[known],
+        strategy=held[known],
+        rivals={name: wanted[known] for name, wanted in rivals.items()},
+        forecasts={name: values[known] for name, values in said.items()},
+        cost=settings.costs.per_side * BASIS_POINT,
+        bars_per_year=yearly_bars(bars),
+        horizon=settings.config.horizon,
+        decided_at=pd.DatetimeIndex(bars.index[test][known]),
+    )

@@ -1,4 +1,5 @@
 """Two classical tests of forecasts: of direction, and of one forecast's loss against another's."""
+
 import math
 
 import numpy as np
@@ -21,8 +22,11 @@ def pesaran_timmermann(labels: Array, said: Array) -> tuple[float, float] | None
     hit = float(np.mean(labels == said))
     expected = came * forecast + (1 - came) * (1 - forecast)
     variance_hit = expected * (1 - expected) / n
-    variance_expected = ((2 * came - 1) ** 2 * forecast * (1 - forecast) + (2 * forecast - 1) ** 2 * came * (1 - came)
-                         + 4 * came * forecast * (1 - came) * (1 - forecast) / n) / n
+    variance_expected = (
+        (2 * came - 1) ** 2 * forecast * (1 - forecast)
+        + (2 * forecast - 1) ** 2 * came * (1 - came)
+        + 4 * came * forecast * (1 - came) * (1 - forecast) / n
+    ) / n
     if variance_hit <= variance_expected:
         return None
     statistic = (hit - expected) / math.sqrt(variance_hit - variance_expected)
@@ -37,7 +41,7 @@ def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> tuple[float,
     """
     difference = loss - other
     n, centred = len(difference), difference - difference.mean()
-    covariances = [float(centred[lag:] @ centred[:n - lag]) / n for lag in range(horizon)]
+    covariances = [float(centred[lag:] @ centred[: n - lag]) / n for lag in range(horizon)]
     variance = (covariances[0] + 2 * sum(covariances[1:])) / n
     if variance <= 1e-30:
         return None

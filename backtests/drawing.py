@@ -1,4 +1,5 @@
 """Drawing: what all charts of the reports share, a plotly figure with colours that read on light and dark alike."""
+
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -30,41 +31,76 @@ def empty_figure(title: str, height: int) -> go.Figure:
 def styled(figure: go.Figure, height: int) -> go.Figure:
     """Return the figure in the look of all."""
     figure.update_layout(
-        height=height, margin={"l": 8, "r": 8, "t": 28, "b": 8}, hovermode="x unified", template="none",
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font={"family": "system-ui, sans-serif", "size": 12},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0})
+        height=height,
+        margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        hovermode="x unified",
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 12},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+    )
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": BORDER, "automargin": True}
     return figure.update_xaxes(**axis).update_yaxes(**axis)
 
 
-def add_line(figure: go.Figure, values: pd.Series, name: str, colour: str, *, width: float = 1.3, row: int | None = None,
-             shape: str = "linear") -> None:
+def add_line(
+    figure: go.Figure,
+    values: pd.Series,
+    name: str,
+    colour: str,
+    *,
+    width: float = 1.3,
+    row: int | None = None,
+    shape: str = "linear",
+) -> None:
     """Add a line over dates."""
     place = {} if row is None else {"row": row, "col": 1}
-    figure.add_scatter(x=written(values.index), y=values.to_numpy(), mode="lines", name=name, **place,
-                       line={"color": colour, "width": width, "shape": shape})
+    figure.add_scatter(
+        x=written(values.index),
+        y=values.to_numpy(),
+        mode="lines",
+        name=name,
+        **place,
+        line={"color": colour, "width": width, "shape": shape},
+    )
 
 
 def written(stamps: pd.Index | pd.Series) -> list[str]:
     """Return stamps as short as they can be: written out to the nanosecond they would be a large part of the page."""
     moments = pd.DatetimeIndex(stamps)
-    return moments.strftime("%Y-%m-%d" if (moments == moments.normalize()).all() else "%Y-%m-%d %H:%M:%S").tolist()
+    return moments.strftime(
+        "%Y-%m-%d" if (moments == moments.normalize()).all() else "%Y-%m-%d %H:%M:%S"
+    ).tolist()
 
 
 def _shortened(name: str) -> str:
     """Return a name that leaves room for the chart on a narrow screen."""
-    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME - 1]}…"
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def interval_figure(found: Mapping[str, Interval], *, scale: float = 1.0, neutral: float = 0.0, title: str) -> go.Figure:
+def interval_figure(
+    found: Mapping[str, Interval], *, scale: float = 1.0, neutral: float = 0.0, title: str
+) -> go.Figure:
     """Return a figure with a dot and its 95 % interval for each name, the first on top, and a line where nothing is."""
     figure = empty_figure("", height=90 + 42 * len(found))
     names, ends = list(found)[::-1], list(found.values())[::-1]
-    figure.add_scatter(x=[scale * end.value for end in ends], y=names, mode="markers", marker={"color": OURS, "size": 10},
-                       hovertemplate="%{y}: %{x:.3g}<extra></extra>",
-                       error_x={"type": "data", "symmetric": False, "color": OURS,
-                                "array": [scale * (end.high - end.value) for end in ends],
-                                "arrayminus": [scale * (end.value - end.low) for end in ends]})
+    figure.add_scatter(
+        x=[scale * end.value for end in ends],
+        y=names,
+        mode="markers",
+        marker={"color": OURS, "size": 10},
+        hovertemplate="%{y}: %{x:.3g}<extra></extra>",
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "color": OURS,
+            "array": [scale * (end.high - end.value) for end in ends],
+            "arrayminus": [scale * (end.value - end.low) for end in ends],
+        },
+    )
     figure.add_vline(x=neutral, line={"color": BORDER})
-    figure.update_xaxes(title=title).update_yaxes(tickvals=names, ticktext=[_shortened(name) for name in names])
+    figure.update_xaxes(title=title).update_yaxes(
+        tickvals=names, ticktext=[_shortened(name) for name in names]
+    )
     return figure.update_layout(hovermode="closest", showlegend=False)

@@ -1,9 +1,17 @@
 """What a walk-forward shows and what it leaves to chance: every figure with its interval, every claim with its test."""
+
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from backtests.bootstrap import Interval, auc_differences, block_length, forecast_intervals, money_intervals, superiority
+from backtests.bootstrap import (
+    Interval,
+    auc_differences,
+    block_length,
+    forecast_intervals,
+    money_intervals,
+    superiority,
+)
 from backtests.decisions import STRATEGY, Decisions
 from backtests.direction_tests import diebold_mariano, log_losses, pesaran_timmermann
 from backtests.positions import Array, n_entries, net_returns
@@ -81,17 +89,32 @@ def weigh(decisions: Decisions, trials: Trials = Trials()) -> Evidence:
     earned = decisions.earned
     ours, hold = earned[STRATEGY], earned[HOLD]
     block = max(block_length(ours, ours - hold), decisions.horizon)  # outcomes overlap for as long
-    gross, turnover = float(net_returns(decisions.strategy, decisions.moves).mean()), _turnover(decisions.strategy)
-    intervals = money_intervals(earned, decisions.bars_per_year, block) | _forecasts(decisions, block)
+    gross, turnover = (
+        float(net_returns(decisions.strategy, decisions.moves).mean()),
+        _turnover(decisions.strategy),
+    )
+    intervals = money_intervals(earned, decisions.bars_per_year, block) | _forecasts(
+        decisions, block
+    )
     return Evidence(
-        decisions=len(ours), block=block, intervals=intervals,
+        decisions=len(ours),
+        block=block,
+        intervals=intervals,
         rivals={name: _rival(values, decisions.bars_per_year) for name, values in earned.items()},
-        superiority=superiority(hold, {name: values for name, values in earned.items() if name != HOLD}, block),
+        superiority=superiority(
+            hold, {name: values for name, values in earned.items() if name != HOLD}, block
+        ),
         superiority_to_cash=superiority(np.zeros(len(ours)), earned, block),
-        direction=_direction(decisions), losses=_losses(decisions), luck=_luck(decisions, float(ours.mean())),
+        direction=_direction(decisions),
+        losses=_losses(decisions),
+        luck=_luck(decisions, float(ours.mean())),
         sharpe=_sharpe(ours, trials),
-        gross=gross, net=float(ours.mean()), turnover=turnover, break_even=1e4 * gross / turnover if turnover else None,
-        costs=[_at_cost(decisions, cost) for cost in COST_GRID])
+        gross=gross,
+        net=float(ours.mean()),
+        turnover=turnover,
+        break_even=1e4 * gross / turnover if turnover else None,
+        costs=[_at_cost(decisions, cost) for cost in COST_GRID],
+    )
 
 
 def _forecasts(decisions: Decisions, block: int) -> dict[str, Interval]:
@@ -100,7 +123,9 @@ def _forecasts(decisions: Decisions, block: int) -> dict[str, Interval]:
     labels = decisions.labels[said]
     if not 0 < labels.sum() < len(labels):
         return {}
-    return forecast_intervals(labels, decisions.probability[said], block) | _differences(decisions, block)
+    return forecast_intervals(labels, decisions.probability[said], block) | _differences(
+        decisions, block
+    )
 
 
 def _differences(decisions: Decisions, block: int) -> dict[str, Interval]:
@@ -116,13 +141,20 @@ def _differences(decisions: Decisions, block: int) -> dict[str, Interval]:
 
 def _rival(values: Array, bars_per_year: float) -> dict[str, float]:
     deviation = float(values.std(ddof=1))
-    return {"mean": float(values.mean()), "total": float(np.prod(1 + values) - 1),
-            "sharpe": float(values.mean() / deviation * np.sqrt(bars_per_year)) if deviation > 1e-15 else 0.0}
+    return {
+        "mean": float(values.mean()),
+        "total": float(np.prod(1 + values) - 1),
+        "sharpe": float(values.mean() / deviation * np.sqrt(bars_per_year))
+        if deviation > 1e-15
+        else 0.0,
+    }
 
 
 def _direction(decisions: Decisions) -> tuple[float, float] | None:
     said = np.isfinite(decisions.probability)
-    return pesaran_timmermann(decisions.labels[said], (decisions.probability[said] >= 0.5).astype(float))
+    return pesaran_timmermann(
+        decisions.labels[said], (decisions.probability[said] >= 0.5).astype(float)
+    )
 
 
 def _losses(decisions: Decisions) -> dict[str, tuple[float, float] | None]:
@@ -131,8 +163,15 @@ def _losses(decisions: Decisions) -> dict[str, tuple[float, float] | None]:
     found = {}
     for name, other in forecasts.items():
         both = np.isfinite(decisions.probability) & np.isfinite(other)
-        ours, theirs = (log_losses(decisions.labels[both], said[both]) for said in (decisions.probability, other))
-        found[name] = diebold_mariano(ours, theirs, decisions.horizon) if both.sum() > 10 * decisions.horizon else None
+        ours, theirs = (
+            log_losses(decisions.labels[both], said[both])
+            for said in (decisions.probability, other)
+        )
+        found[name] = (
+            diebold_mariano(ours, theirs, decisions.horizon)
+            if both.sum() > 10 * decisions.horizon
+            else None
+        )
     return found
 
 
@@ -150,7 +189,9 @@ def _turnover(wanted: Array) -> float:
 def _at_cost(decisions: Decisions, cost: float) -> CostRow:
     values = net_returns(decisions.strategy, decisions.moves, cost * 1e-4)
     row = _rival(values, decisions.bars_per_year)
-    return CostRow(cost, row["mean"], row["total"], row["sharpe"] if n_entries(decisions.strategy) else None)
+    return CostRow(
+        cost, row["mean"], row["total"], row["sharpe"] if n_entries(decisions.strategy) else None
+    )
 
 
 def sharpe_per_bar(earned: Array) -> float:
@@ -165,5 +206,10 @@ def _sharpe(earned: Array, trials: Trials) -> SharpeFigures | None:
     if record is None:
         return None
     needed = record.bars_needed()
-    return SharpeFigures(record.ratio, record.probability_above(), record.probability_above(trials.luck(record.ratio)),
-                         len(trials.others) + 1, needed if np.isfinite(needed) else None)
+    return SharpeFigures(
+        record.ratio,
+        record.probability_above(),
+        record.probability_above(trials.luck(record.ratio)),
+        len(trials.others) + 1,
+        needed if np.isfinite(needed) else None,
+    )

@@ -4,6 +4,7 @@ z[t] is the log return of bar t in units of SIGMA. Every filter reads bars 0..t 
 law the market was drawn from, so no forecast can do better. High and low are drawn from the bar's return and a bridge
 volatility s alone: they tell something only where s is hidden (volrev) or where they are the message (latch).
 """
+
 from math import sqrt
 
 import numpy as np
@@ -13,8 +14,8 @@ from scipy.special import ndtr, stdtr
 
 Array = npt.NDArray[np.float64]
 
-SIGMA = .002
-SURE_WICK = .98     # share of a key's wick; an ordinary bar gets there with probability exp(-2 (.98 wick)^2) at most
+SIGMA = 0.002
+SURE_WICK = 0.98  # share of a key's wick; an ordinary bar gets there with probability exp(-2 (.98 wick)^2) at most
 
 
 def moves(bars: pd.DataFrame) -> Array:
@@ -24,8 +25,8 @@ def moves(bars: pd.DataFrame) -> Array:
 
 def echo_probability(bars: pd.DataFrame, *, strength: float, lag: int) -> Array:
     """z[t + 1] | past ~ N(strength z[t + 1 - lag], 1 - strength^2); what lies before the first bar has mean 0."""
-    heard = delayed(moves(bars), lag - 1, 0.)
-    return np.asarray(ndtr(strength * heard / sqrt(1 - strength ** 2)))
+    heard = delayed(moves(bars), lag - 1, 0.0)
+    return np.asarray(ndtr(strength * heard / sqrt(1 - strength**2)))
 
 
 def magecho_probability(bars: pd.DataFrame, *, m: float, lag: int) -> Array:
@@ -37,32 +38,32 @@ def magecho_probability(bars: pd.DataFrame, *, m: float, lag: int) -> Array:
 
 def large_share(m: float) -> float:
     """P(|m b + e| > m) = P(e > 0) + P(e < -2 m), the same for b = 1 and b = -1."""
-    return float(.5 + ndtr(-2 * m))
+    return float(0.5 + ndtr(-2 * m))
 
 
 def regime_probability(bars: pd.DataFrame, *, delta: float, flip: float) -> Array:
     """Hamilton's filter over the drift's sign; the factor of N(z; +-delta, 1) that both signs share is left out."""
     chain, drift = two_states(1 - flip), np.array([delta, -delta])
-    likelihood = exp_scaled(np.outer(moves(bars), drift), axis=1)   # (N, 2)
-    rising = forward(.5 * likelihood[0], chain * likelihood[1:, None, :])
+    likelihood = exp_scaled(np.outer(moves(bars), drift), axis=1)  # (N, 2)
+    rising = forward(0.5 * likelihood[0], chain * likelihood[1:, None, :])
     return mixed(rising, chain @ ndtr(drift))
 
 
 def volrev_probability(bars: pd.DataFrame, *, strength: float, ratio: float, stay: float) -> Array:
     """Filter the volatility state from close, high and low; today's state says how the next bar follows."""
-    volatility, rest = volatilities(ratio), sqrt(1 - strength ** 2)
-    z = moves(bars)[:, None] / volatility                           # (N, 2): as either state would see it
+    volatility, rest = volatilities(ratio), sqrt(1 - strength**2)
+    z = moves(bars)[:, None] / volatility  # (N, 2): as either state would see it
     expected = z * np.array([strength, -strength])
-    surprise = (z[1:, None, :] - expected[:-1, :, None]) / rest     # (N - 1, from, to)
+    surprise = (z[1:, None, :] - expected[:-1, :, None]) / rest  # (N - 1, from, to)
     range_fit = extreme_log_density(bars, volatility) - np.log(volatility)
     first = exp_scaled(range_fit[0] - z[0] ** 2 / 2, axis=0)
-    steps = exp_scaled(range_fit[1:, None, :] - surprise ** 2 / 2, axis=(1, 2))
+    steps = exp_scaled(range_fit[1:, None, :] - surprise**2 / 2, axis=(1, 2))
     return mixed(forward(first, two_states(stay) * steps), ndtr(expected / rest))
 
 
 def volatilities(ratio: float) -> Array:
     """Return the low and the high volatility in units of SIGMA: equally frequent, of mean square 1."""
-    return np.array([1., ratio]) * sqrt(2 / (1 + ratio ** 2))
+    return np.array([1.0, ratio]) * sqrt(2 / (1 + ratio**2))
 
 
 def extreme_log_density(bars: pd.DataFrame, s: Array) -> Array:
@@ -71,17 +72,23 @@ def extreme_log_density(bars: pd.DataFrame, s: Array) -> Array:
     A bridge from 0 to x has P(max > h) = exp(-2 h (h - x) / s^2), so max has the density (4 h - 2 x) / s^2 times that;
     the minimum is its mirror image and was drawn independently. Factors without s are left out.
     """
-    x, high, low = moves(bars), log_ratio(bars["high"], bars["open"]), log_ratio(bars["low"], bars["open"])
+    x, high, low = (
+        moves(bars),
+        log_ratio(bars["high"], bars["open"]),
+        log_ratio(bars["low"], bars["open"]),
+    )
     energy = 2 * (high * (high - x) + low * (low - x))
-    return np.asarray(-energy[:, None] / s ** 2 - 4 * np.log(s))
+    return np.asarray(-energy[:, None] / s**2 - 4 * np.log(s))
 
 
-def latch_probability(bars: pd.DataFrame, *, strength: float, wick: float, shortest: int, longest: int) -> Array:
+def latch_probability(
+    bars: pd.DataFrame, *, strength: float, wick: float, shortest: int, longest: int
+) -> Array:
     """z[t + 1] | past ~ N(strength d z[t], 1 - strength^2), d from the latest key; but the next key is a fair coin."""
     direction, age = latest_key(bars, wick)
     # The gap is uniform on shortest..longest and known to exceed age.
-    next_is_key = np.where(age + 1 < shortest, 0., 1 / np.maximum(longest - age, 1))
-    follows = ndtr(strength * direction * moves(bars) / sqrt(1 - strength ** 2))
+    next_is_key = np.where(age + 1 < shortest, 0.0, 1 / np.maximum(longest - age, 1))
+    follows = ndtr(strength * direction * moves(bars) / sqrt(1 - strength**2))
     return np.asarray((1 - next_is_key) * follows + next_is_key / 2)
 
 
@@ -134,7 +141,7 @@ def exp_scaled(logs: Array, axis: int | tuple[int, ...]) -> Array:
 
 def delayed(values: Array, by: int, before: float) -> Array:
     """Return the values `by` bars later, `before` standing in for what lies before the first."""
-    return np.concatenate([np.full(by, before), values])[:len(values)]
+    return np.concatenate([np.full(by, before), values])[: len(values)]
 
 
 def log_ratio(upper: pd.Series, lower: pd.Series) -> Array:

@@ -1,4 +1,5 @@
 """What decides a result: digests of code, libraries, bars and settings, by which finished work is found again."""
+
 import hashlib
 import json
 from collections.abc import Mapping
@@ -19,14 +20,18 @@ from model.checkpoint import library_versions
 
 # The rooms, beside all of model, that a fold's result depends on.
 NAMES = ("walk_forward", "thresholds", "positions", "importance")
-ROOMS = (*(Path(str(backtests.__file__)).with_name(f"{name}.py") for name in NAMES),
-         Path(str(strategy_plugin.__file__)).with_name("decision.py"))
+ROOMS = (
+    *(Path(str(backtests.__file__)).with_name(f"{name}.py") for name in NAMES),
+    Path(str(strategy_plugin.__file__)).with_name("decision.py"),
+)
 
 
 @cache
 def code_digest() -> str:
     """Return the digest of the source that trains a fold and chooses its thresholds."""
-    paths = sorted([*Path(str(model.__file__)).parent.glob("*.py"), *ROOMS], key=lambda path: path.name)
+    paths = sorted(
+        [*Path(str(model.__file__)).parent.glob("*.py"), *ROOMS], key=lambda path: path.name
+    )
     return _digest({path.name: path.read_text(encoding="utf-8") for path in paths})
 
 
@@ -37,18 +42,32 @@ def machine() -> dict[str, str]:
 
 def all_versions() -> dict[str, str]:
     """Return what made a result: what can change a model's bits, and the libraries that judged it."""
-    return {**machine(), **{name: version(name) for name in ("arch", "backtrader", "plotly", "scipy")}}
+    return {
+        **machine(),
+        **{name: version(name) for name in ("arch", "backtrader", "plotly", "scipy")},
+    }
 
 
 def key_of(bars: pd.DataFrame, *settings: Any) -> str:
     """Return the digest of bars, settings (dataclasses), code, libraries and processor: equal keys, equal results."""
     attributes = {name: bars.attrs.get(name) for name in ("instrument", "timezone", "stamp")}
-    return _digest({"bars": digest_bars(bars), "attributes": attributes,
-                    "settings": [_plain(part) for part in settings], "code": code_digest(), "machine": machine()})
+    return _digest(
+        {
+            "bars": digest_bars(bars),
+            "attributes": attributes,
+            "settings": [_plain(part) for part in settings],
+            "code": code_digest(),
+            "machine": machine(),
+        }
+    )
 
 
 def _plain(part: Any) -> Any:
-    return {type(part).__name__: asdict(part)} if is_dataclass(part) and not isinstance(part, type) else part
+    return (
+        {type(part).__name__: asdict(part)}
+        if is_dataclass(part) and not isinstance(part, type)
+        else part
+    )
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
 """What a model looks at: how much its log loss on validation grows when a group of features is moved in time."""
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -11,18 +12,30 @@ from model.process import Precision
 
 # The groups of FEATURE_NAMES, by the first name of each.
 FIRST_NAMES = {
-    "bar": "bar_open_z", "returns": "ret_z_2", "trend": "ma_dist_5", "momentum": "rsi_7", "volatility": "vol_ratio_5_20",
-    "volume": "volu_ratio_5_20", "candle": "body_share", "calendar": "tod_sin", "statistical": "acf1_20",
+    "bar": "bar_open_z",
+    "returns": "ret_z_2",
+    "trend": "ma_dist_5",
+    "momentum": "rsi_7",
+    "volatility": "vol_ratio_5_20",
+    "volume": "volu_ratio_5_20",
+    "candle": "body_share",
+    "calendar": "tod_sin",
+    "statistical": "acf1_20",
 }
 
 
 def groups() -> dict[str, slice]:
     """Return the columns of each group."""
     firsts = [FEATURE_NAMES.index(name) for name in FIRST_NAMES.values()]
-    return {group: slice(first, last) for group, first, last in zip(FIRST_NAMES, firsts, [*firsts[1:], len(FEATURE_NAMES)])}
+    return {
+        group: slice(first, last)
+        for group, first, last in zip(FIRST_NAMES, firsts, [*firsts[1:], len(FEATURE_NAMES)])
+    }
 
 
-def importance(checkpoint: Checkpoint, past: pd.DataFrame, precision: Precision = "fp32") -> dict[str, float]:
+def importance(
+    checkpoint: Checkpoint, past: pd.DataFrame, precision: Precision = "fp32"
+) -> dict[str, float]:
     """Return by group how much the log loss on the validation part grows when the group's columns are moved by half the part.
 
     past: the bars that the checkpoint was trained on. precision: of the arithmetic; ten forecasts of the whole part are no
@@ -30,9 +43,19 @@ def importance(checkpoint: Checkpoint, past: pd.DataFrame, precision: Precision 
     course and loses only its relation to the rest and to what comes.
     """
     part = checkpoint.parts["validation"]
-    first, last = (int(past.index.searchsorted(pd.Timestamp(str(part[side])))) for side in ("first", "last"))
-    rows = FeatureEngineer().transform(past.iloc[first - checkpoint.bars_needed + 1:last + 1]).to_numpy()
-    labels = make_labels(past, checkpoint.label, checkpoint.horizon).shift(-1).to_numpy()[first:last + 1]
+    first, last = (
+        int(past.index.searchsorted(pd.Timestamp(str(part[side])))) for side in ("first", "last")
+    )
+    rows = (
+        FeatureEngineer()
+        .transform(past.iloc[first - checkpoint.bars_needed + 1 : last + 1])
+        .to_numpy()
+    )
+    labels = (
+        make_labels(past, checkpoint.label, checkpoint.horizon)
+        .shift(-1)
+        .to_numpy()[first : last + 1]
+    )
 
     def loss(features: NDArray[np.float64]) -> float:
         return log_loss(checkpoint.logits(features, precision), labels)

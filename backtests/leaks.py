@@ -3,6 +3,7 @@
 A planted leak and the real pipeline go through the same detector. Bars that follow a cut are taken away or poisoned; what
 was computed at or before the cut must not notice.
 """
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
@@ -17,14 +18,18 @@ from model.scaling import Scaler
 from model.windows import Split
 
 Compute = Callable[[pd.DataFrame], pd.DataFrame | pd.Series]
-SCALER_FIGURES = [f"{figure} of {name}" for name in FEATURE_NAMES for figure in ("mean", "scale", "mask")]
+SCALER_FIGURES = [
+    f"{figure} of {name}" for name in FEATURE_NAMES for figure in ("mean", "scale", "mask")
+]
 Table = NDArray[Any]  # (bars, items)
 Mask = NDArray[np.bool_]
 Stamps = pd.Index | Sequence[None]
 Tolerance: TypeAlias = float | tuple[float, ...]  # of all items, or of each
 # the bars with another future behind a position, each with its description
 Futures: TypeAlias = Callable[[pd.DataFrame, int], Iterator[tuple[str, pd.DataFrame]]]
-Track = Callable[[Sequence[int]], Iterable[int]]  # shows progress over what it passes on; `iter` shows none
+Track = Callable[
+    [Sequence[int]], Iterable[int]
+]  # shows progress over what it passes on; `iter` shows none
 
 AHEAD = 20  # poisoned bars where not the whole future is
 POISON = 10.0
@@ -70,14 +75,31 @@ class Tally:
     differences: int = 0
     findings: dict[str, Difference] = field(default_factory=dict)
 
-    def compare(self, items: Sequence[str], bars: Stamps, values: Table, others: Table, change: str,
-                tolerance: Tolerance = 0.0) -> None:
+    def compare(
+        self,
+        items: Sequence[str],
+        bars: Stamps,
+        values: Table,
+        others: Table,
+        change: str,
+        tolerance: Tolerance = 0.0,
+    ) -> None:
         """Compare two tables (bars, items), value by value; two missing values are no comparison."""
         missing = pd.isna(values) & pd.isna(others)
         self.compared -= int(missing.sum())
-        self.count(items, bars, values, others, ~(alike(values, others, tolerance) | missing), change)
+        self.count(
+            items, bars, values, others, ~(alike(values, others, tolerance) | missing), change
+        )
 
-    def count(self, items: Sequence[str], bars: Stamps, values: Table, others: Table, differ: Mask, change: str) -> None:
+    def count(
+        self,
+        items: Sequence[str],
+        bars: Stamps,
+        values: Table,
+        others: Table,
+        differ: Mask,
+        change: str,
+    ) -> None:
         """Count what was compared and what differs, and keep the first bar at which an item does."""
         self.compared += differ.size
         self.differences += int(differ.sum())
@@ -88,7 +110,12 @@ class Tally:
 
     def _keep(self, found: Difference) -> None:
         known = self.findings.get(found.item)
-        if known is None or found.bar is not None and known.bar is not None and found.bar < known.bar:
+        if (
+            known is None
+            or found.bar is not None
+            and known.bar is not None
+            and found.bar < known.bar
+        ):
             self.findings[found.item] = found
 
     @property
@@ -103,12 +130,22 @@ def alike(values: Table, others: Table, tolerance: Tolerance) -> Mask:
     elif np.any(tolerance):
         same = np.abs(values - others) <= tolerance
     else:
-        same = np.ascontiguousarray(values).view(np.int64) == np.ascontiguousarray(others).view(np.int64)
+        same = np.ascontiguousarray(values).view(np.int64) == np.ascontiguousarray(others).view(
+            np.int64
+        )
     return same
 
 
-def window_leaks(name: str, compute: Compute, bars: pd.DataFrame, memory: int = LOOKBACK, *, ahead: int = AHEAD,
-                 tolerance: Tolerance = 0.0, track: Track = iter) -> Check:
+def window_leaks(
+    name: str,
+    compute: Compute,
+    bars: pd.DataFrame,
+    memory: int = LOOKBACK,
+    *,
+    ahead: int = AHEAD,
+    tolerance: Tolerance = 0.0,
+    track: Track = iter,
+) -> Check:
     """Recompute the row of every bar from its own last `memory` bars, with nothing and with `ahead` poisoned ones behind them.
 
     `compute` turns bars into rows on their stamps, of every bar with `memory` - 1 bars before it. The rows of one call with
@@ -117,15 +154,32 @@ def window_leaks(name: str, compute: Compute, bars: pd.DataFrame, memory: int = 
     full = pd.DataFrame(compute(bars))
     items, tally = [str(column) for column in full.columns], Tally(name)
     for last in track(range(memory - 1, len(bars))):
-        stamp = bars.index[last:last + 1]
-        for change, other in futures(bars.iloc[last - memory + 1:last + 1 + ahead], memory - 1):
-            values, others = (rows.reindex(stamp).to_numpy() for rows in (full, pd.DataFrame(compute(other))))
-            tally.compare(items, stamp, values, others, f"from its own {memory} bars {change} that follow", tolerance)
+        stamp = bars.index[last : last + 1]
+        for change, other in futures(bars.iloc[last - memory + 1 : last + 1 + ahead], memory - 1):
+            values, others = (
+                rows.reindex(stamp).to_numpy() for rows in (full, pd.DataFrame(compute(other)))
+            )
+            tally.compare(
+                items,
+                stamp,
+                values,
+                others,
+                f"from its own {memory} bars {change} that follow",
+                tolerance,
+            )
     return tally.check
 
 
-def history_leaks(name: str, compute: Compute, bars: pd.DataFrame, cuts: Sequence[int], *, other_futures: Futures | None = None,
-                  tolerance: Tolerance = 0.0, track: Track = iter) -> Check:
+def history_leaks(
+    name: str,
+    compute: Compute,
+    bars: pd.DataFrame,
+    cuts: Sequence[int],
+    *,
+    other_futures: Futures | None = None,
+    tolerance: Tolerance = 0.0,
+    track: Track = iter,
+) -> Check:
     """Compute again with another future behind each cut (default: none, and poison); compare all rows at or before the cut.
 
     cuts: positions of the last bar that is left as it was. `compute` may return several rows with one stamp, or none.
@@ -134,27 +188,58 @@ def history_leaks(name: str, compute: Compute, bars: pd.DataFrame, cuts: Sequenc
     items, tally = [str(column) for column in full.columns], Tally(name)
     for cut in track(cuts):
         for change, other in (other_futures or futures)(bars, cut):
-            before, after = (_up_to(rows, bars.index[cut]) for rows in (full, _numbered(compute(other))))
+            before, after = (
+                _up_to(rows, bars.index[cut]) for rows in (full, _numbered(compute(other)))
+            )
             rows = before.index.union(after.index)
-            values, others = (table.reindex(rows).to_numpy() for table in (before, after[full.columns]))
-            tally.compare(items, rows.get_level_values(0), values, others, f"{change} after {bars.index[cut]}", tolerance)
+            values, others = (
+                table.reindex(rows).to_numpy() for table in (before, after[full.columns])
+            )
+            tally.compare(
+                items,
+                rows.get_level_values(0),
+                values,
+                others,
+                f"{change} after {bars.index[cut]}",
+                tolerance,
+            )
     return tally.check
 
 
-def scaler_leaks(fit: Callable[[pd.DataFrame], Scaler], features: pd.DataFrame, reached: int, *, track: Track = iter) -> Check:
+def scaler_leaks(
+    fit: Callable[[pd.DataFrame], Scaler],
+    features: pd.DataFrame,
+    reached: int,
+    *,
+    track: Track = iter,
+) -> Check:
     """Fit again with the feature rows from every cut behind training on taken away and poisoned: the scaler stays, bit for bit.
 
     fit: with the borders of the split frozen. reached: how many rows, from the first, the training windows reach.
     """
     full, tally = scaler_figures(fit(features)), Tally("scaler")
     for cut in track(range(reached, len(features))):
-        for change, other in (("without the rows", features.iloc[:cut]), ("with other rows", _poisoned_rows(features, cut))):
-            tally.compare(SCALER_FIGURES, features.index[cut:cut + 1], full, scaler_figures(fit(other)), f"{change} from there on")
+        for change, other in (
+            ("without the rows", features.iloc[:cut]),
+            ("with other rows", _poisoned_rows(features, cut)),
+        ):
+            tally.compare(
+                SCALER_FIGURES,
+                features.index[cut : cut + 1],
+                full,
+                scaler_figures(fit(other)),
+                f"{change} from there on",
+            )
     return tally.check
 
 
-def preparation_leaks(fit: Callable[[pd.DataFrame], Scaler], bars: pd.DataFrame, cuts: Sequence[int], *,
-                      track: Track = iter) -> Check:
+def preparation_leaks(
+    fit: Callable[[pd.DataFrame], Scaler],
+    bars: pd.DataFrame,
+    cuts: Sequence[int],
+    *,
+    track: Track = iter,
+) -> Check:
     """Go the whole way from bars to the scaler again with the bars behind each cut poisoned: it stays, bit for bit.
 
     As many bars are given as before, so the split has its old borders. cuts: positions from the last training decision on.
@@ -162,11 +247,15 @@ def preparation_leaks(fit: Callable[[pd.DataFrame], Scaler], bars: pd.DataFrame,
     full, tally = scaler_figures(fit(bars)), Tally("scaler of training")
     for cut in track(cuts):
         again = scaler_figures(fit(poisoned(bars, cut)))
-        tally.compare(SCALER_FIGURES, bars.index[cut:cut + 1], full, again, "with other bars after it")
+        tally.compare(
+            SCALER_FIGURES, bars.index[cut : cut + 1], full, again, "with other bars after it"
+        )
     return tally.check
 
 
-def label_leaks(labels: pd.Series, bars: pd.DataFrame, label: str, horizon: int, name: str = "labels") -> Check:
+def label_leaks(
+    labels: pd.Series, bars: pd.DataFrame, label: str, horizon: int, name: str = "labels"
+) -> Check:
     """Recompute the outcome of every decision from the prices: the label must be that of a position opened after it.
 
     labels: on the stamps of the decision bars, missing where the outcome is not known yet.
@@ -179,7 +268,9 @@ def label_leaks(labels: pd.Series, bars: pd.DataFrame, label: str, horizon: int,
     outcomes = np.full(len(labels), np.nan)
     outcomes[known] = prices[last[known]] > prices[first[known]]
     change = f"by the {column} {start} and {start + horizon} bars after it"
-    tally.compare(["label"], labels.index, labels.to_numpy(np.float64)[:, None], outcomes[:, None], change)
+    tally.compare(
+        ["label"], labels.index, labels.to_numpy(np.float64)[:, None], outcomes[:, None], change
+    )
     return tally.check
 
 
@@ -193,14 +284,29 @@ def overlap_leaks(parts: Split, decided: pd.DatetimeIndex, label: str, horizon: 
         if later.start == later.stop:
             continue
         known = np.arange(part.start, part.stop) + wait
-        values, others = decided.to_numpy()[known][:, None], np.full((len(known), 1), decided[later.start])
-        tally.count([f"outcome of a {name} window"], decided[part], values, others, (known > later.start)[:, None],
-                    "is the first decision of the next part")
+        values, others = (
+            decided.to_numpy()[known][:, None],
+            np.full((len(known), 1), decided[later.start]),
+        )
+        tally.count(
+            [f"outcome of a {name} window"],
+            decided[part],
+            values,
+            others,
+            (known > later.start)[:, None],
+            "is the first decision of the next part",
+        )
     return tally.check
 
 
-def shuffled_label_leaks(score: Callable[[NDArray[np.float64]], float], labels: NDArray[np.float64], judged: slice,
-                         seeds: Sequence[int] = range(5), *, track: Track = iter) -> Check:
+def shuffled_label_leaks(
+    score: Callable[[NDArray[np.float64]], float],
+    labels: NDArray[np.float64],
+    judged: slice,
+    seeds: Sequence[int] = range(5),
+    *,
+    track: Track = iter,
+) -> Check:
     """Shuffle the labels and score again: an AUC away from one half says that what is judged was learnt from.
 
     score: trains on labels (m,) and returns the AUC on the windows `judged`, against the same labels.
@@ -210,8 +316,14 @@ def shuffled_label_leaks(score: Callable[[NDArray[np.float64]], float], labels: 
         shuffled = np.random.default_rng(seed).permutation(labels)
         bound = LARGEST_Z * standard_error(shuffled[judged])
         auc = score(shuffled)
-        other = auc if abs(auc - .5) <= bound else .5
-        tally.compare([f"AUC with seed {seed}"], [None], np.array([[auc]]), np.array([[other]]), f"+-{bound:.3f} without a leak")
+        other = auc if abs(auc - 0.5) <= bound else 0.5
+        tally.compare(
+            [f"AUC with seed {seed}"],
+            [None],
+            np.array([[auc]]),
+            np.array([[other]]),
+            f"+-{bound:.3f} without a leak",
+        )
     return tally.check
 
 
@@ -230,14 +342,14 @@ def futures(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]
 
 def cut_off(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the bars up to position `last`."""
-    yield "without the bars", bars.iloc[:last + 1]
+    yield "without the bars", bars.iloc[: last + 1]
 
 
 def poisoned(bars: pd.DataFrame, last: int, factor: float = POISON) -> pd.DataFrame:
     """Return the bars with other ones after position `last`: prices move the other way at once, more volume, later stamps."""
     closes, values = bars["close"].to_numpy(), bars.to_numpy(copy=True)
-    values[last + 1:, :4] *= 1 / factor if closes[last + 1] > closes[last] else factor
-    values[last + 1:, 4:] = POISON * values[last + 1:, 4:] + 1
+    values[last + 1 :, :4] *= 1 / factor if closes[last + 1] > closes[last] else factor
+    values[last + 1 :, 4:] = POISON * values[last + 1 :, 4:] + 1
     other = pd.DataFrame(values, index=_later(bars.index, last + 1), columns=bars.columns)
     other.attrs = bars.attrs
     return other
@@ -252,7 +364,9 @@ def _later(index: pd.Index, start: int) -> pd.DatetimeIndex:
 def _poisoned_rows(features: pd.DataFrame, cut: int) -> pd.DataFrame:
     values = features.to_numpy(copy=True)
     values[cut:] = POISON * values[cut:] + 1
-    return pd.DataFrame(values, index=_later(features.index, cut), columns=features.columns, copy=False)
+    return pd.DataFrame(
+        values, index=_later(features.index, cut), columns=features.columns, copy=False
+    )
 
 
 def _numbered(rows: pd.DataFrame | pd.Series) -> pd.DataFrame:

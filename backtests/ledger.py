@@ -1,4 +1,5 @@
 """The ledger of trials: every configuration that was judged on these bars, so that luck can be told from skill."""
+
 import json
 import math
 from collections.abc import Mapping
@@ -26,8 +27,11 @@ class Ledger:
 
     def others(self, *keys: str) -> list[float]:
         """Return the Sharpe ratios per bar of all trials on these bars but those with these keys."""
-        return [entry["sharpe"] for entry in self._entries()
-                if entry.get("data", self.data) == self.data and entry["key"] not in keys]
+        return [
+            entry["sharpe"]
+            for entry in self._entries()
+            if entry.get("data", self.data) == self.data and entry["key"] not in keys
+        ]
 
     def enter(self, key: str, sharpe: float, what: Mapping[str, Any]) -> None:
         """Add a trial, unless it is there; safe against other runs that do the same. what: is kept with it, for readers."""
@@ -35,17 +39,27 @@ class Ledger:
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             entries = self._entries()
             if all(entry["key"] != key for entry in entries):
-                lines = [json.dumps(entry) for entry in [*entries, {"key": key, "data": self.data, "sharpe": sharpe, **what}]]
+                lines = [
+                    json.dumps(entry)
+                    for entry in [
+                        *entries,
+                        {"key": key, "data": self.data, "sharpe": sharpe, **what},
+                    ]
+                ]
                 write_atomically(self.path, ("\n".join(lines) + "\n").encode())
 
     def _entries(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         try:
-            return [self._entry(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+            return [
+                self._entry(line) for line in self.path.read_text(encoding="utf-8").splitlines()
+            ]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"the ledger {self.path} must hold one line of JSON per trial, with its key and sharpe, got {error}. "
-                             "Repair it, or name another with --ledger.") from error
+            raise ValueError(
+                f"the ledger {self.path} must hold one line of JSON per trial, with its key and sharpe, got {error}. "
+                "Repair it, or name another with --ledger."
+            ) from error
 
     def _entry(self, line: str) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(line)
@@ -57,4 +71,6 @@ class Ledger:
 def ledger_of(bars: pd.DataFrame, path: Path | None = None) -> Ledger:
     """Return the ledger of the trials on these bars; by default one per digest of bars, in the user's data folder."""
     digest = digest_bars(bars)
-    return Ledger(path or user_data_path("backtrader-bilstm") / "trials" / f"{digest[:16]}.jsonl", digest)
+    return Ledger(
+        path or user_data_path("backtrader-bilstm") / "trials" / f"{digest[:16]}.jsonl", digest
+    )

@@ -1,4 +1,5 @@
 """Pages: what the reports share, from a template and its parts to one self-contained HTML page."""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +21,19 @@ class Grid:
 
 def render_page(template: str, charts: Mapping[str, go.Figure], **content: Any) -> str:
     """Return the page. It loads nothing: its charts' library and data are inside."""
-    pages = Environment(loader=PackageLoader("backtests"), autoescape=select_autoescape(), undefined=StrictUndefined,
-                        trim_blocks=True, lstrip_blocks=True)
+    pages = Environment(
+        loader=PackageLoader("backtests"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     pages.filters["sign"] = sign_of
     return pages.get_template(template).render(
-        library=Markup(plotly.offline.get_plotlyjs()), charts={name: Markup(_chart(name, chart)) for name, chart in charts.items()},
-        **content)
+        library=Markup(plotly.offline.get_plotlyjs()),
+        charts={name: Markup(_chart(name, chart)) for name, chart in charts.items()},
+        **content,
+    )
 
 
 def sign_of(text: str) -> str:
@@ -34,8 +42,12 @@ def sign_of(text: str) -> str:
 
 
 def _chart(name: str, figure: go.Figure) -> str:
-    page: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}",
-                               config={"responsive": True, "displayModeBar": False})
+    page: str = figure.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=f"chart-{name}",
+        config={"responsive": True, "displayModeBar": False},
+    )
     return page
 
 
@@ -55,4 +67,8 @@ def _said(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "-", True: "yes", False: "no"}[value]
     short = f"{value:,g}" if isinstance(value, float) else str(value).removesuffix(" 00:00:00")
-    return short if not isinstance(value, float) or float(short.replace(",", "")) == value else str(value)
+    return (
+        short
+        if not isinstance(value, float) or float(short.replace(",", "")) == value
+        else str(value)
+    )

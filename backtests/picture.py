@@ -1,4 +1,5 @@
 """The picture of a walk-forward: equity, drawdown and probability over time, with the borders of the folds."""
+
 import io
 from collections.abc import Sequence
 
@@ -14,7 +15,9 @@ OURS, THEIRS, QUIET = "#1f5fa8", "#8a8a8a", "#c8c8c8"
 
 def draw(equity: pd.DataFrame, borders: Sequence[pd.Timestamp], title: str) -> bytes:
     """Return a PNG of the columns equity, buy_and_hold and probability over the index."""
-    figure = Figure(figsize=(11, 8), dpi=110, layout="constrained")  # no pyplot: nothing global, no window
+    figure = Figure(
+        figsize=(11, 8), dpi=110, layout="constrained"
+    )  # no pyplot: nothing global, no window
     FigureCanvasAgg(figure)
     money, falls, forecasts = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1.4))
     figure.suptitle(title, fontsize=11)
@@ -32,7 +35,9 @@ def draw(equity: pd.DataFrame, borders: Sequence[pd.Timestamp], title: str) -> b
 
 def _draw_money(axes: Axes, equity: pd.DataFrame) -> None:
     axes.plot(equity.index, equity["equity"], color=OURS, linewidth=1.3, label="strategy")
-    axes.plot(equity.index, equity["buy_and_hold"], color=THEIRS, linewidth=1.0, label="buy and hold")
+    axes.plot(
+        equity.index, equity["buy_and_hold"], color=THEIRS, linewidth=1.0, label="buy and hold"
+    )
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter("{x:,.0f}")
@@ -43,7 +48,9 @@ def _draw_money(axes: Axes, equity: pd.DataFrame) -> None:
 
 def _draw_falls(axes: Axes, equity: pd.DataFrame) -> None:
     for name, colour in (("buy_and_hold", THEIRS), ("equity", OURS)):
-        axes.plot(equity.index, 100 * drawdown(equity[name].to_numpy()), color=colour, linewidth=0.9)
+        axes.plot(
+            equity.index, 100 * drawdown(equity[name].to_numpy()), color=colour, linewidth=0.9
+        )
     axes.set_ylabel("drawdown")
     axes.yaxis.set_major_formatter("{x:.0f} %")
 

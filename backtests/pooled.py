@@ -1,4 +1,5 @@
 """What a universe shows as a whole: its markets held in equal parts, and which of them stand out though so many were tried."""
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -38,36 +39,71 @@ def in_equal_parts(markets: Mapping[str, Decisions], rule: str) -> pd.Series:
 
 def pool(markets: Mapping[str, Decisions]) -> Pool:
     """Return the evidence of all markets' decisions together."""
-    ours, hold = in_equal_parts(markets, STRATEGY).to_numpy(), in_equal_parts(markets, HOLD).to_numpy()
-    block = max(block_length(ours, ours - hold), *(found.horizon for found in markets.values()))  # outcomes overlap for as long
-    gains = {f"{name}: {rule}": gain for name, found in markets.items() for rule, gain in _gains(found).items()}
+    ours, hold = (
+        in_equal_parts(markets, STRATEGY).to_numpy(),
+        in_equal_parts(markets, HOLD).to_numpy(),
+    )
+    block = max(
+        block_length(ours, ours - hold), *(found.horizon for found in markets.values())
+    )  # outcomes overlap for as long
+    gains = {
+        f"{name}: {rule}": gain
+        for name, found in markets.items()
+        for rule, gain in _gains(found).items()
+    }
     # Where a market does not decide it gains nothing: that changes neither the sums nor the tests' ratios.
-    aligned = {name: gain.reindex(_stamps(markets), fill_value=0.0).to_numpy() for name, gain in gains.items()}
+    aligned = {
+        name: gain.reindex(_stamps(markets), fill_value=0.0).to_numpy()
+        for name, gain in gains.items()
+    }
     strategies = {name: aligned[f"{name}: {STRATEGY}"] for name in markets}
     nothing = np.zeros(len(ours))
     return Pool(
-        markets=len(markets), decisions=sum(len(found.labels) for found in markets.values()), bars=len(ours), block=block,
-        intervals=_intervals(markets, ours, hold, block), superiority=superiority(nothing, aligned, block), series=len(aligned),
-        outstanding=outstanding(nothing, strategies, block))
+        markets=len(markets),
+        decisions=sum(len(found.labels) for found in markets.values()),
+        bars=len(ours),
+        block=block,
+        intervals=_intervals(markets, ours, hold, block),
+        superiority=superiority(nothing, aligned, block),
+        series=len(aligned),
+        outstanding=outstanding(nothing, strategies, block),
+    )
 
 
 def _gains(found: Decisions) -> dict[str, pd.Series]:
     """Return what each rule on a market earns more than holding it."""
     earned = found.earned
-    return {rule: pd.Series(values - earned[HOLD], index=found.decided_at) for rule, values in earned.items() if rule != HOLD}
+    return {
+        rule: pd.Series(values - earned[HOLD], index=found.decided_at)
+        for rule, values in earned.items()
+        if rule != HOLD
+    }
 
 
 def _stamps(markets: Mapping[str, Decisions]) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(np.unique(np.concatenate([found.decided_at.as_unit("ns").to_numpy() for found in markets.values()])))
+    return pd.DatetimeIndex(
+        np.unique(
+            np.concatenate(
+                [found.decided_at.as_unit("ns").to_numpy() for found in markets.values()]
+            )
+        )
+    )
 
 
-def _side_by_side(markets: Mapping[str, Decisions], figure: Callable[[Decisions], Array]) -> pd.DataFrame:
+def _side_by_side(
+    markets: Mapping[str, Decisions], figure: Callable[[Decisions], Array]
+) -> pd.DataFrame:
     """Return a figure of every decision, a column per market, NaN where it does not decide."""
-    columns = {name: pd.Series(figure(found), index=found.decided_at.as_unit("ns")) for name, found in markets.items()}
+    columns = {
+        name: pd.Series(figure(found), index=found.decided_at.as_unit("ns"))
+        for name, found in markets.items()
+    }
     return pd.DataFrame(columns, index=_stamps(markets))
 
 
-def _intervals(markets: Mapping[str, Decisions], ours: Array, hold: Array, block: int) -> dict[str, Interval]:
+def _intervals(
+    markets: Mapping[str, Decisions], ours: Array, hold: Array, block: int
+) -> dict[str, Interval]:
     """Return the intervals; whole bars are resampled, so that what markets have in common stays common."""
     labels = _side_by_side(markets, lambda found: found.labels).to_numpy()
     said = _side_by_side(markets, lambda found: found.probability).to_numpy()
@@ -76,7 +112,13 @@ def _intervals(markets: Mapping[str, Decisions], ours: Array, hold: Array, block
 
     def figures(rows: Array) -> Array:
         ours, hold = rows[:, 0], rows[:, 1]
-        return np.array([ours.mean(), (ours - hold).mean(), _mean_auc(rows[:, 2:2 + n], rows[:, 2 + n:], judged)])
+        return np.array(
+            [
+                ours.mean(),
+                (ours - hold).mean(),
+                _mean_auc(rows[:, 2 : 2 + n], rows[:, 2 + n :], judged),
+            ]
+        )
 
     names = ("mean", f"less {HOLD}", "auc")
     found = intervals_of(names, figures, np.column_stack((ours, hold, labels, said)), block)

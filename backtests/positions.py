@@ -1,4 +1,5 @@
 """Positions as plain arrays: from probabilities to directions, and from directions to what they earn, without a broker."""
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -8,7 +9,9 @@ from strategy_plugin.decision import target
 Array = NDArray[np.float64]
 
 
-def directions(probability: Array, *, enter: float, exit: float, allow_short: bool = False) -> Array:
+def directions(
+    probability: Array, *, enter: float, exit: float, allow_short: bool = False
+) -> Array:
     """Return -1, 0 or 1 for each decision, by the rule that the strategy trades by, starting from no position."""
     held, wanted = 0, []
     for said in probability.tolist():

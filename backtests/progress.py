@@ -1,4 +1,5 @@
 """Progress over folds and epochs: the processes that train append lines to a file, the command follows it."""
+
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +7,14 @@ from threading import Event, Thread
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from model.training import Epoch
 
@@ -21,10 +29,21 @@ class Journal:
     patience: int
 
     def __call__(self, fold: str, epoch: Epoch) -> None:
-        if not self.path.parent.exists():  # another machine's worker: there is no terminal to show it on
+        if (
+            not self.path.parent.exists()
+        ):  # another machine's worker: there is no terminal to show it on
             return
-        line = json.dumps({"fold": fold, "epoch": epoch.epoch, "expected": self._expected(epoch), "loss": epoch.validation_loss})
-        with self.path.open("a", encoding="utf-8") as file:  # one short write in append mode: lines never mix
+        line = json.dumps(
+            {
+                "fold": fold,
+                "epoch": epoch.epoch,
+                "expected": self._expected(epoch),
+                "loss": epoch.validation_loss,
+            }
+        )
+        with self.path.open(
+            "a", encoding="utf-8"
+        ) as file:  # one short write in append mode: lines never mix
             file.write(line + "\n")
 
     def _expected(self, epoch: Epoch) -> int:
@@ -37,8 +56,15 @@ class FoldProgress:
 
     def __init__(self, journal: Journal, n_folds: int, console: Console) -> None:
         self.console = console
-        self._bars = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"),
-                              TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
         self._total = self._bars.add_task(f"{n_folds} folds", total=n_folds, detail="")
         self._journal, self._offset = journal, 0
         self._shares: dict[str, float] = {}  # by label: how much of a fold is done
@@ -51,7 +77,12 @@ class FoldProgress:
         self._follower.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._over.set()
         self._follower.join()
         self._bars.stop()

@@ -3,6 +3,7 @@
 A forecast that is exact still misses in every bin by chance: an expected calibration error of .04 means nothing on
 1,000 windows. So every figure stands beside its null, simulated from y ~ Bernoulli(p).
 """
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ Array = NDArray[np.float64]
 
 BINS = 10
 SIMULATIONS = 1_000
-BAND = (.025, .975)
+BAND = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,14 @@ class Reliability:
         return sum(bin.outside for bin in self.bins)
 
 
-def reliability(labels: Array, probabilities: Array, *, bins: int = BINS, simulations: int = SIMULATIONS,
-                seed: int = 0) -> Reliability:
+def reliability(
+    labels: Array,
+    probabilities: Array,
+    *,
+    bins: int = BINS,
+    simulations: int = SIMULATIONS,
+    seed: int = 0,
+) -> Reliability:
     """Judge the calibration of probabilities of "up" against labels 0/1, both (n,), in bins of equal mass.
 
     Source: Brocker and Smith, Increasing the reliability of reliability diagrams, Weather and Forecasting 22 (2007).
@@ -60,9 +67,15 @@ def reliability(labels: Array, probabilities: Array, *, bins: int = BINS, simula
     low, high = np.quantile(chance, BAND, axis=0)
     mass = np.array([len(group) for group in groups]) / len(probabilities)
     errors = np.abs(chance - said) @ mass
-    rows = zip((len(group) for group in groups), said.tolist(), came.tolist(), low.tolist(), high.tolist())
-    return Reliability(tuple(Bin(*row) for row in rows), float(np.abs(came - said) @ mass), float(errors.mean()),
-                       float(np.quantile(errors, .95)))
+    rows = zip(
+        (len(group) for group in groups), said.tolist(), came.tolist(), low.tolist(), high.tolist()
+    )
+    return Reliability(
+        tuple(Bin(*row) for row in rows),
+        float(np.abs(came - said) @ mass),
+        float(errors.mean()),
+        float(np.quantile(errors, 0.95)),
+    )
 
 
 def equal_mass(probabilities: Array, bins: int) -> list[NDArray[np.int64]]:
@@ -71,14 +84,20 @@ def equal_mass(probabilities: Array, bins: int) -> list[NDArray[np.int64]]:
     Raises ValueError for more bins than probabilities.
     """
     if not 1 <= bins <= len(probabilities):
-        raise ValueError(f"`bins` must be from 1 to the {len(probabilities)} probabilities there are, got {bins}. Ask for fewer.")
+        raise ValueError(
+            f"`bins` must be from 1 to the {len(probabilities)} probabilities there are, got {bins}. Ask for fewer."
+        )
     return np.array_split(np.argsort(probabilities, kind="stable"), bins)
 
 
-def _by_chance(probabilities: Array, groups: Sequence[NDArray[np.int64]], simulations: int, seed: int) -> Array:
+def _by_chance(
+    probabilities: Array, groups: Sequence[NDArray[np.int64]], simulations: int, seed: int
+) -> Array:
     """Return how often "up" comes true in each bin where the probabilities are exact: (simulations, bins)."""
     random = np.random.default_rng(seed)
-    draws = np.stack([random.random(len(probabilities)) < probabilities for _ in range(simulations)])
+    draws = np.stack(
+        [random.random(len(probabilities)) < probabilities for _ in range(simulations)]
+    )
     return _means(draws, groups)
 
 

@@ -1,4 +1,5 @@
 """The results of a walk-forward: everything found, as objects, and as files of JSON and CSV."""
+
 import io
 import json
 import math
@@ -27,8 +28,19 @@ from model.files import write_atomically
 from model.intervals import bar_interval, spoken, yearly_bars
 
 # The files that write_results leaves, and with them the checkpoints.
-FILES = ("summary.json", "folds.csv", "equity.csv", "months.csv", "years.csv", "distribution.csv", "trades.csv",
-         "predictions.csv", "members.csv", "importance.csv", "equity.png")
+FILES = (
+    "summary.json",
+    "folds.csv",
+    "equity.csv",
+    "months.csv",
+    "years.csv",
+    "distribution.csv",
+    "trades.csv",
+    "predictions.csv",
+    "members.csv",
+    "importance.csv",
+    "equity.png",
+)
 FEWEST_CALIBRATED = 100  # forecasts
 VERSION = 1  # of summary.json: raised when an entry changes its name or meaning
 
@@ -45,12 +57,17 @@ class Results:
     hold: Simulation
     decisions: Decisions
     evidence: Evidence
-    best: dict[str, float | None] | None = None  # scores of the best forecast there is, where the market is a planted one
+    best: dict[str, float | None] | None = (
+        None  # scores of the best forecast there is, where the market is a planted one
+    )
 
     @property
     def title(self) -> str:
         """One line that says what was run on what."""
-        name, interval = self.bars.attrs.get("instrument") or "bars", spoken(bar_interval(self._stamps))
+        name, interval = (
+            self.bars.attrs.get("instrument") or "bars",
+            spoken(bar_interval(self._stamps)),
+        )
         costs = f"costs {self.settings.costs.per_side:g} bp per side"
         return f"{name}, bars of {interval}: walk-forward of {len(self.models)} folds, {costs}"
 
@@ -73,7 +90,9 @@ class Results:
     @cached_property
     def folds(self) -> pd.DataFrame:
         """One row per fold and one in total."""
-        table = fold_table(self.models, self.predictions, self.strategy, self.hold, yearly_bars(self.bars))
+        table = fold_table(
+            self.models, self.predictions, self.strategy, self.hold, yearly_bars(self.bars)
+        )
         own = self.settings.account
         if own.enter is not None:  # in force in the place of the checkpoints' own
             trading = table["enter"].notna()
@@ -108,7 +127,13 @@ class Results:
     @property
     def importance(self) -> pd.DataFrame:
         """How much each fold's log loss on validation grows without a group of features: a row per group, a column per fold."""
-        return pd.DataFrame({str(model.fold.number): dict(model.importance) for model in self.models if model.importance})
+        return pd.DataFrame(
+            {
+                str(model.fold.number): dict(model.importance)
+                for model in self.models
+                if model.importance
+            }
+        )
 
     @cached_property
     def members(self) -> pd.DataFrame:
@@ -144,8 +169,13 @@ class Candidate:
     trials: Trials = Trials()
 
 
-def evaluate_all(bars: pd.DataFrame, candidates: Mapping[str, Candidate], *, jobs: int = 1,
-                 best: pd.Series | None = None) -> dict[str, Results]:
+def evaluate_all(
+    bars: pd.DataFrame,
+    candidates: Mapping[str, Candidate],
+    *,
+    jobs: int = 1,
+    best: pd.Series | None = None,
+) -> dict[str, Results]:
     """Trade each candidate's folder in one run, and weigh what came of it against rivals, luck and the other candidates.
 
     All have the same folds, account and costs. best: the probability that the best possible forecast gives at each bar, on a
@@ -159,11 +189,31 @@ def evaluate_all(bars: pd.DataFrame, candidates: Mapping[str, Candidate], *, job
     found = {}
     for name, run in runs.items():
         others = {other: beside.decisions for other, beside in runs.items() if other != name}
-        trials = Trials((*candidates[name].trials.others, *(sharpe_per_bar(other.earned[STRATEGY]) for other in others.values())))
+        trials = Trials(
+            (
+                *candidates[name].trials.others,
+                *(sharpe_per_bar(other.earned[STRATEGY]) for other in others.values()),
+            )
+        )
         decisions = run.decisions.beside(others)
-        known = None if best is None else forecast_scores(run.said.assign(probability=best.loc[run.said["decided_at"]].to_numpy()))
-        found[name] = Results(bars, candidates[name].settings, candidates[name].models, run.said, run.strategy, hold, decisions,
-                              weigh(decisions, trials), known)
+        known = (
+            None
+            if best is None
+            else forecast_scores(
+                run.said.assign(probability=best.loc[run.said["decided_at"]].to_numpy())
+            )
+        )
+        found[name] = Results(
+            bars,
+            candidates[name].settings,
+            candidates[name].models,
+            run.said,
+            run.strategy,
+            hold,
+            decisions,
+            weigh(decisions, trials),
+            known,
+        )
     return found
 
 
@@ -178,21 +228,32 @@ class _Run(NamedTuple):
 def _run(bars: pd.DataFrame, candidate: Candidate, learners: pd.DataFrame) -> _Run:
     settings = candidate.settings
     said = predictions(bars, candidate.models, settings.config)
-    strategy = trade(bars, candidate.models, candidate.folder, account=settings.account, costs=settings.costs)
+    strategy = trade(
+        bars, candidate.models, candidate.folder, account=settings.account, costs=settings.costs
+    )
     return _Run(said, strategy, gather(bars, said, strategy.position, learners, settings))
 
 
 def write_results(folder: Path, results: Results) -> None:
     """Write every file but the checkpoints; each appears whole or not at all."""
     tables = {
-        "folds": results.folds, "predictions": results.predictions, "months": results.months, "years": results.years,
-        "distribution": results.distribution, "members": results.members,
-        "importance": results.importance.rename_axis("group").reset_index(), "trades": results.strategy.trades,
-        "equity": results.equity.reset_index()}
+        "folds": results.folds,
+        "predictions": results.predictions,
+        "months": results.months,
+        "years": results.years,
+        "distribution": results.distribution,
+        "members": results.members,
+        "importance": results.importance.rename_axis("group").reset_index(),
+        "trades": results.strategy.trades,
+        "equity": results.equity.reset_index(),
+    }
     for name, table in tables.items():
         write_atomically(folder / f"{name}.csv", csv_of(table))
     write_atomically(folder / "equity.png", draw(results.equity, results.borders, results.title))
-    write_atomically(folder / "summary.json", (json.dumps(summary(results), indent=2, allow_nan=False) + "\n").encode())
+    write_atomically(
+        folder / "summary.json",
+        (json.dumps(summary(results), indent=2, allow_nan=False) + "\n").encode(),
+    )
 
 
 def csv_of(frame: pd.DataFrame) -> bytes:
@@ -219,7 +280,9 @@ def summary(results: Results) -> dict[str, Any]:
         "spread": [plain_row(row) for row in results.spread.to_dict("records")],
         "evidence": asdict(results.evidence),
         "calibration": asdict(results.calibration) if results.calibration else None,
-        "importance": {str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()},
+        "importance": {
+            str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()
+        },
         "versions": all_versions(),
         "mixed_machines": len(machines_of(results.models)) > 1,
     }
@@ -232,15 +295,26 @@ def machines_of(models: Sequence[FoldModel]) -> set[tuple[tuple[str, str], ...]]
 
 def describe_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings by the name of what they set."""
-    return {"folds": asdict(settings.plan), "training": asdict(settings.config), "account": asdict(settings.account),
-            "costs_in_basis_points_per_side": asdict(settings.costs)}
+    return {
+        "folds": asdict(settings.plan),
+        "training": asdict(settings.config),
+        "account": asdict(settings.account),
+        "costs_in_basis_points_per_side": asdict(settings.costs),
+    }
 
 
 def describe_data(bars: pd.DataFrame) -> dict[str, Any]:
     """Return what the bars are, with a digest that tells whether two runs had the same."""
     stamps = pd.DatetimeIndex(bars.index)
-    return {"instrument": bars.attrs.get("instrument"), "bars": len(bars), "first": str(stamps[0]), "last": str(stamps[-1]),
-            "bar_interval": str(bar_interval(stamps)), "bars_per_year": yearly_bars(bars), "sha256": digest_bars(bars)}
+    return {
+        "instrument": bars.attrs.get("instrument"),
+        "bars": len(bars),
+        "first": str(stamps[0]),
+        "last": str(stamps[-1]),
+        "bar_interval": str(bar_interval(stamps)),
+        "bars_per_year": yearly_bars(bars),
+        "sha256": digest_bars(bars),
+    }
 
 
 def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:

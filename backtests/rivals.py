@@ -1,4 +1,5 @@
 """What the model must beat: simple rules and cheap learners on the same bars, folds and costs, and luck with its own positions."""
+
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,24 +28,42 @@ def rule_directions(bars: pd.DataFrame, *, allow_short: bool = False) -> dict[st
         "moving averages": close.rolling(FAST).mean() - close.rolling(SLOW).mean(),
     }
     down = -1.0 if allow_short else 0.0
-    return {name: np.select([lean > 0, lean < 0], [1.0, down], 0.0) for name, lean in leanings.items()}
+    return {
+        name: np.select([lean > 0, lean < 0], [1.0, down], 0.0) for name, lean in leanings.items()
+    }
 
 
-def learner_probabilities(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int = 1, *,
-                          learners: Sequence[str] = tuple(BASELINES)) -> pd.DataFrame:
+def learner_probabilities(
+    bars: pd.DataFrame,
+    folds: Sequence[Fold],
+    config: TrainConfig,
+    jobs: int = 1,
+    *,
+    learners: Sequence[str] = tuple(BASELINES),
+) -> pd.DataFrame:
     """Return what cheap learners, trained on each fold's past like the model, say of its test decisions: a column for each.
 
     A fold whose past lacks a class has no forecasts, and neither have the last decisions, whose outcome is not known.
     """
     parallel = Parallel(n_jobs=min(jobs, len(folds)), max_nbytes=None)
     known = known_after(config.label, config.horizon)
-    tasks = (tethered(_learn_fold, bars.iloc[fold.train - fold.warm_up:fold.stop + known], fold, config, learners)
-             for fold in folds)
+    tasks = (
+        tethered(
+            _learn_fold,
+            bars.iloc[fold.train - fold.warm_up : fold.stop + known],
+            fold,
+            config,
+            learners,
+        )
+        for fold in folds
+    )
     said: pd.DataFrame = pd.concat(parallel(tasks))
-    return said.reindex(bars.index[folds[0].test:folds[-1].stop])
+    return said.reindex(bars.index[folds[0].test : folds[-1].stop])
 
 
-def _learn_fold(bars: pd.DataFrame, fold: Fold, config: TrainConfig, learners: Sequence[str]) -> pd.DataFrame:
+def _learn_fold(
+    bars: pd.DataFrame, fold: Fold, config: TrainConfig, learners: Sequence[str]
+) -> pd.DataFrame:
     """Return the learners' probabilities of one fold, whose bars are its past and what its test labels wait for."""
     examples = cut(bars, config.preprocessor, learned=fold.test - fold.train + fold.warm_up + 1)
     if len(np.unique(examples.labels_of(0))) < 2:

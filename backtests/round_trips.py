@@ -1,11 +1,24 @@
 """From single fills to round trips: what was opened, closed and earned."""
+
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
-COLUMNS = ("direction", "decided_at", "opened_at", "closed_at", "bars", "size", "entry_price", "exit_price", "gross", "costs",
-           "net", "return")
+COLUMNS = (
+    "direction",
+    "decided_at",
+    "opened_at",
+    "closed_at",
+    "bars",
+    "size",
+    "entry_price",
+    "exit_price",
+    "gross",
+    "costs",
+    "net",
+    "return",
+)
 
 
 class Fill(NamedTuple):
@@ -52,7 +65,9 @@ def _part(fill: Fill, size: float) -> Fill:
     return fill._replace(size=size, commission=fill.commission * size / fill.size)
 
 
-def _row(trip: Sequence[Fill], left: float, stamps: pd.DatetimeIndex, last_price: float) -> dict[str, object]:
+def _row(
+    trip: Sequence[Fill], left: float, stamps: pd.DatetimeIndex, last_price: float
+) -> dict[str, object]:
     entries = [fill for fill in trip if (fill.size > 0) == (trip[0].size > 0)]
     exits = [fill for fill in trip if (fill.size > 0) != (trip[0].size > 0)]
     size = sum(fill.size for fill in entries)
@@ -61,13 +76,25 @@ def _row(trip: Sequence[Fill], left: float, stamps: pd.DatetimeIndex, last_price
     entry_price = sum(fill.size * fill.price for fill in entries) / size
     last = len(stamps) - 1 if left else exits[-1].bar
     return {
-        "direction": "long" if size > 0 else "short", "decided_at": stamps[trip[0].bar - 1], "opened_at": stamps[trip[0].bar],
-        "closed_at": pd.NaT if left else stamps[last], "bars": last - trip[0].bar, "size": abs(size),
-        "entry_price": entry_price, "exit_price": _average(exits), "gross": gross, "costs": costs,
-        "net": gross - costs, "return": (gross - costs) / abs(size * entry_price),
+        "direction": "long" if size > 0 else "short",
+        "decided_at": stamps[trip[0].bar - 1],
+        "opened_at": stamps[trip[0].bar],
+        "closed_at": pd.NaT if left else stamps[last],
+        "bars": last - trip[0].bar,
+        "size": abs(size),
+        "entry_price": entry_price,
+        "exit_price": _average(exits),
+        "gross": gross,
+        "costs": costs,
+        "net": gross - costs,
+        "return": (gross - costs) / abs(size * entry_price),
     }
 
 
 def _average(fills: Sequence[Fill]) -> float:
     """Return the mean price of fills by size, NaN for none."""
-    return sum(fill.size * fill.price for fill in fills) / sum(fill.size for fill in fills) if fills else float("nan")
+    return (
+        sum(fill.size * fill.price for fill in fills) / sum(fill.size for fill in fills)
+        if fills
+        else float("nan")
+    )

@@ -1,4 +1,5 @@
 """What a row of each table of CSV holds, as types: the document of these formats, and what a test checks every file against."""
+
 from typing import Literal
 
 import msgspec
@@ -196,8 +197,14 @@ class PooledEquityRow(Entry):
 # The rows of each table in a market's folder. importance.csv has a row for each group of features and a column for each fold:
 # how much the log loss on validation grows without the group.
 TABLES: dict[str, type[Entry]] = {
-    "folds.csv": FoldRow, "equity.csv": EquityRow, "months.csv": MonthRow, "years.csv": YearRow,
-    "distribution.csv": DistributionRow, "trades.csv": TradeRow, "predictions.csv": PredictionRow, "members.csv": MemberRow,
+    "folds.csv": FoldRow,
+    "equity.csv": EquityRow,
+    "months.csv": MonthRow,
+    "years.csv": YearRow,
+    "distribution.csv": DistributionRow,
+    "trades.csv": TradeRow,
+    "predictions.csv": PredictionRow,
+    "members.csv": MemberRow,
     "architectures.csv": ArchitectureRow,
 }
 # The rows of each table of a universe.

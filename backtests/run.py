@@ -1,4 +1,5 @@
 """The command that walks forward: python backtests/run.py [--data FILE ... | FOLDER] [--out FOLDER] [--folds 8] [--jobs N] ..."""
+
 import re
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +25,12 @@ from backtests.state import held
 from backtests.tables import architecture_table, tables, universe_table
 from backtests.universe import bar_files, is_universe, read_universe
 from backtests.universe_report import write_universe_report
-from backtests.universe_results import UNIVERSE_FILES, UniverseResults, gather_universe, write_universe
+from backtests.universe_results import (
+    UNIVERSE_FILES,
+    UniverseResults,
+    gather_universe,
+    write_universe,
+)
 from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from backtests.walks import Request, Walk, begin, finish, trained
 from model.architectures import members_of
@@ -34,8 +40,11 @@ from model.labels import tied_share
 from model.process import faster_way
 from model.training import TrainConfig
 
-app = App(version=VERSION, name="backtests/run.py",
-          help="Walk forward over bars: train a model per fold, trade all folds in one run, and judge.")
+app = App(
+    version=VERSION,
+    name="backtests/run.py",
+    help="Walk forward over bars: train a model per fold, trade all folds in one run, and judge.",
+)
 console = Console(highlight=False)
 
 ALL_BUT_DATA = re.compile("^(?!data$)")  # here several files may be given
@@ -64,7 +73,11 @@ class MarketOptions:
 
     def __post_init__(self) -> None:
         least = {"market_bars": (self.market_bars, 1), "market_seed": (self.market_seed, 0)}
-        faults = [f"`{name}` must be at least {fewest}, got {given}." for name, (given, fewest) in least.items() if given < fewest]
+        faults = [
+            f"`{name}` must be at least {fewest}, got {given}."
+            for name, (given, fewest) in least.items()
+            if given < fewest
+        ]
         if faults:
             raise ValueError(" ".join(faults))
 
@@ -122,20 +135,33 @@ def walk(
     paths = data or []
     _require_possible(paths, market_options, training)
     names = _architectures(architecture)
-    settings = Settings(plan, plan.training(replace(training, architecture=names[0])), account, costs)
+    settings = Settings(
+        plan, plan.training(replace(training, architecture=names[0])), account, costs
+    )
     request = Request(settings, names, _jobs(jobs), dask, ledger, fresh)
     if is_universe(paths):
         _walk_universe(paths, bars_options, out or Path("runs/universe"), request)
     else:
         options = replace(bars_options, data=paths[0] if paths else None)
-        _walk_one(options, market_options, out or Path("runs") / (market_options.name or options.file_name), request)
+        _walk_one(
+            options,
+            market_options,
+            out or Path("runs") / (market_options.name or options.file_name),
+            request,
+        )
 
 
-def _require_possible(paths: Sequence[Path], market_options: MarketOptions, training: TrainConfig) -> None:
+def _require_possible(
+    paths: Sequence[Path], market_options: MarketOptions, training: TrainConfig
+) -> None:
     if market_options.market and paths:
-        raise ValueError("`data` and `market` exclude each other: a market makes its own bars. Give one of them.")
+        raise ValueError(
+            "`data` and `market` exclude each other: a market makes its own bars. Give one of them."
+        )
     if market_options.market and training.horizon != 1:
-        raise ValueError(f"`horizon` must be 1 with `market`, got {training.horizon}: its best forecast is known for the next bar.")
+        raise ValueError(
+            f"`horizon` must be 1 with `market`, got {training.horizon}: its best forecast is known for the next bar."
+        )
 
 
 def _architectures(given: str) -> list[str]:
@@ -153,11 +179,18 @@ def _jobs(jobs: int | None) -> int:
     return jobs or int(cpu_count())
 
 
-def _walk_one(options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request) -> None:
+def _walk_one(
+    options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request
+) -> None:
     """Walk over one market and print what was found."""
     with held(folder):
         planted = market_options.sample() if market_options.market else None
-        walk = begin(planted.bars if planted else options.read(), folder, request, best=planted.probability if planted else None)
+        walk = begin(
+            planted.bars if planted else options.read(),
+            folder,
+            request,
+            best=planted.probability if planted else None,
+        )
         _introduce([walk])
         with workers(request.dask):
             lost = _train([walk], request.jobs)
@@ -173,16 +206,23 @@ def _walk_one(options: BarsOptions, market_options: MarketOptions, folder: Path,
     if results.share_found is not None:
         console.print(describe_best(results), soft_wrap=True)
     more = (COMPARISON,) if len(compared) > 1 else ()
-    for line in (results.verdict.sentence, f"written to {folder}: {', '.join((REPORT, *FILES, *more))}, checkpoints/"):
+    for line in (
+        results.verdict.sentence,
+        f"written to {folder}: {', '.join((REPORT, *FILES, *more))}, checkpoints/",
+    ):
         console.print(line, soft_wrap=True)
 
 
-def _walk_universe(paths: Sequence[Path], options: BarsOptions, folder: Path, request: Request) -> None:
+def _walk_universe(
+    paths: Sequence[Path], options: BarsOptions, folder: Path, request: Request
+) -> None:
     """Walk over all markets, whichever fail, and print what was found on them together."""
     settings = request.settings
     with ExitStack() as holding:
         holding.enter_context(held(folder))
-        markets = read_universe(options, bar_files(paths), lambda bars: lay_folds(bars, settings.plan, settings.config))
+        markets = read_universe(
+            options, bar_files(paths), lambda bars: lay_folds(bars, settings.plan, settings.config)
+        )
         for name in markets:
             holding.enter_context(held(folder / name))
         walks = [begin(bars, folder / name, request, name=name) for name, bars in markets.items()]
@@ -190,8 +230,11 @@ def _walk_universe(paths: Sequence[Path], options: BarsOptions, folder: Path, re
         with workers(request.dask):
             lost = _train(walks, request.jobs)
             console.print("trading, and training the rivals")
-            found = {walk.name: finish(walk, models, request.jobs)[request.architectures[0]]
-                     for walk in walks if (models := trained(walk))}
+            found = {
+                walk.name: finish(walk, models, request.jobs)[request.architectures[0]]
+                for walk in walks
+                if (models := trained(walk))
+            }
         if found:
             _conclude(folder, gather_universe(found, lost, settings))
     if lost:
@@ -204,7 +247,10 @@ def _conclude(folder: Path, universe: UniverseResults) -> None:
     write_universe_report(folder, universe)
     console.print(universe_table(universe))
     names = ", ".join((REPORT, *UNIVERSE_FILES))
-    for line in (universe.verdict.sentence, f"written to {folder}: {names}, and a folder for each market"):
+    for line in (
+        universe.verdict.sentence,
+        f"written to {folder}: {names}, and a folder for each market",
+    ):
         console.print(line, soft_wrap=True)
 
 
@@ -233,18 +279,23 @@ def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal", walks[0].variants[0].settings.config.patience)
         with FoldProgress(journal, _n_folds(walks), console) as progress:
+
             def done(label: str, outcome: FoldModel | Checkpoint | None, found: bool) -> None:
                 progress.finish(label, describe(label, outcome, found))
 
             courses = [course for walk in walks for course in walk.courses]
-            return train_all(courses, jobs=jobs, on_epoch=journal, on_more=progress.more, on_done=done)
+            return train_all(
+                courses, jobs=jobs, on_epoch=journal, on_more=progress.more, on_done=done
+            )
 
 
 def describe_best(results: Results) -> str:
     """Return one line on the best forecast that this market allows, beside ours."""
     best, ours = results.best or {}, results.folds.iloc[-1]
-    return (f"the best forecast there is: AUC {best['auc']:.3f}, accuracy {best['accuracy']:.3f}, log loss {best['log_loss']:.3f}; "
-            f"ours: {ours['auc']:.3f}, {ours['accuracy']:.3f}, {ours['log_loss']:.3f}, {results.share_found:.0%} of the edge")
+    return (
+        f"the best forecast there is: AUC {best['auc']:.3f}, accuracy {best['accuracy']:.3f}, log loss {best['log_loss']:.3f}; "
+        f"ours: {ours['auc']:.3f}, {ours['accuracy']:.3f}, {ours['log_loss']:.3f}, {results.share_found:.0%} of the edge"
+    )
 
 
 def describe(label: str, outcome: FoldModel | Checkpoint | None, found: bool = False) -> str:

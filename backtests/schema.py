@@ -1,4 +1,5 @@
 """What summary.json and universe.json hold, as types: the document of the formats, and what a test checks every file against."""
+
 from typing import Literal
 
 from backtests.evidence import Evidence

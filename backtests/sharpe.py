@@ -3,6 +3,7 @@
 All ratios here are per bar, not annualised. Sources: Bailey and Lopez de Prado, The Sharpe ratio efficient frontier (2012)
 and The deflated Sharpe ratio (2014).
 """
+
 import math
 from dataclasses import dataclass
 
@@ -28,7 +29,12 @@ class Record:
         deviation = float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0
         if deviation < 1e-15:
             return None
-        return cls(float(np.mean(returns)) / deviation, len(returns), float(skew(returns)), float(kurtosis(returns, fisher=False)))
+        return cls(
+            float(np.mean(returns)) / deviation,
+            len(returns),
+            float(skew(returns)),
+            float(kurtosis(returns, fisher=False)),
+        )
 
     @property
     def spread(self) -> float:

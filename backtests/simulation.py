@@ -1,4 +1,5 @@
 """The broker's view: bars and a model, or any probabilities, through Backtrader to equity, fills and trades."""
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,8 +40,11 @@ class Costs:
     slippage: float = 0.5
 
     def __post_init__(self) -> None:
-        faults = [f"`{name}` must be a number of basis points from 0, got {value}." for name, value in vars(self).items()
-                  if not (math.isfinite(value) and value >= 0)]
+        faults = [
+            f"`{name}` must be a number of basis points from 0, got {value}."
+            for name, value in vars(self).items()
+            if not (math.isfinite(value) and value >= 0)
+        ]
         if faults:
             raise ValueError(" ".join(faults))
 
@@ -55,8 +59,10 @@ class Costs:
         return self.commission + self.half_spread + self.slippage
 
     def __str__(self) -> str:
-        return (f"{self.per_side:g} basis points per side: commission {self.commission:g}, half spread {self.half_spread:g}, "
-                f"slippage {self.slippage:g}")
+        return (
+            f"{self.per_side:g} basis points per side: commission {self.commission:g}, half spread {self.half_spread:g}, "
+            f"slippage {self.slippage:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,17 @@ class Account:
         if not (math.isfinite(self.cash) and self.cash > 0):
             raise ValueError(f"`cash` must be above 0, got {self.cash}.")
         if (self.enter is None) != (self.exit is None):
-            raise ValueError(f"`enter` and `exit` must be given together or not at all, got {self.enter} and {self.exit}.")
-        if self.enter is not None and self.exit is not None and not 0.5 <= self.exit <= self.enter < 1:
-            raise ValueError(f"`exit` must be at least .5 and `enter` at least that and below 1, got {self.exit} and {self.enter}.")
+            raise ValueError(
+                f"`enter` and `exit` must be given together or not at all, got {self.enter} and {self.exit}."
+            )
+        if (
+            self.enter is not None
+            and self.exit is not None
+            and not 0.5 <= self.exit <= self.enter < 1
+        ):
+            raise ValueError(
+                f"`exit` must be at least .5 and `enter` at least that and below 1, got {self.exit} and {self.enter}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +119,15 @@ class Simulation:
     refused: dict[str, int]
 
 
-def simulate(bars: pd.DataFrame, source: str | Path | pd.Series, start: int = 0, *, account: Account = Account(),
-             costs: Costs = Costs(), vacant: Sequence[range] = ()) -> Simulation:
+def simulate(
+    bars: pd.DataFrame,
+    source: str | Path | pd.Series,
+    start: int = 0,
+    *,
+    account: Account = Account(),
+    costs: Costs = Costs(),
+    vacant: Sequence[range] = (),
+) -> Simulation:
     """Trade the bars in one continuous run; the first decision falls at the close of the bar at position `start`.
 
     source: a checkpoint, a folder of them, or probabilities on the bars' stamps (any model's; NaN keeps what is held).
@@ -117,13 +138,19 @@ def simulate(bars: pd.DataFrame, source: str | Path | pd.Series, start: int = 0,
     cerebro.adddata(_feed(bars, source), name=str(bars.attrs.get("instrument") or "bars"))
     _set_broker(cerebro.broker, account, costs)
     idle = (range(start), *vacant)
-    cerebro.addstrategy(WalkForwardStrategy, idle=",".join(f"{part.start}-{part.stop}" for part in idle), **_rule(source, account))
+    cerebro.addstrategy(
+        WalkForwardStrategy,
+        idle=",".join(f"{part.start}-{part.stop}" for part in idle),
+        **_rule(source, account),
+    )
     cerebro.addanalyzer(Recorder, _name="recorder")
     strategy = cerebro.run()[0]
     return _simulation(bars, start, strategy)
 
 
-def simulate_hold(bars: pd.DataFrame, start: int, *, account: Account = Account(), costs: Costs = Costs()) -> Simulation:
+def simulate_hold(
+    bars: pd.DataFrame, start: int, *, account: Account = Account(), costs: Costs = Costs()
+) -> Simulation:
     """Buy at the first decision and hold to the end, with the size and the costs of everything else."""
     always = pd.Series(1.0, index=bars.index)
     return simulate(bars, always, start, account=Account(cash=account.cash), costs=costs)
@@ -168,7 +195,15 @@ class Recorder(bt.Analyzer):  # type: ignore[misc]
         data, done = self.strategy.data, order.executed
         # A reversal that the cash does not cover ends as Margin, with its closing half executed.
         if not order.alive() and done.size:
-            self.fills.append(Fill(bar=len(data) - 1, size=done.size, price=done.price, quote=data.open[0], commission=done.comm))
+            self.fills.append(
+                Fill(
+                    bar=len(data) - 1,
+                    size=done.size,
+                    price=done.price,
+                    quote=data.open[0],
+                    commission=done.comm,
+                )
+            )
 
 
 class ProbabilityFeed(bt.feeds.PandasData):  # type: ignore[misc]
@@ -195,20 +230,37 @@ def _set_broker(broker: bt.BrokerBase, account: Account, costs: Costs) -> None:
 def _rule(source: str | Path | pd.Series, account: Account) -> dict[str, Any]:
     """Return the strategy's params; probabilities without a model have no thresholds of their own."""
     own = NEUTRAL if isinstance(source, pd.Series) else None
-    return {"checkpoint": "" if isinstance(source, pd.Series) else str(source), "allow_short": account.allow_short,
-            "enter": own if account.enter is None else account.enter, "exit": own if account.exit is None else account.exit}
+    return {
+        "checkpoint": "" if isinstance(source, pd.Series) else str(source),
+        "allow_short": account.allow_short,
+        "enter": own if account.enter is None else account.enter,
+        "exit": own if account.exit is None else account.exit,
+    }
 
 
 def _simulation(bars: pd.DataFrame, start: int, strategy: WalkForwardStrategy) -> Simulation:
     recorder, stamps = strategy.analyzers.recorder, pd.DatetimeIndex(bars.index)
     said = np.full(len(bars), np.nan)
     said[list(strategy.said)] = list(strategy.said.values())
-    rows = [{"decided_at": stamps[fill.bar - 1], "filled_at": stamps[fill.bar], **fill._asdict()} for fill in recorder.fills]
+    rows = [
+        {"decided_at": stamps[fill.bar - 1], "filled_at": stamps[fill.bar], **fill._asdict()}
+        for fill in recorder.fills
+    ]
     fills = pd.DataFrame(rows, columns=["decided_at", "filled_at", *Fill._fields])
-    refused = {reason: count for counts in strategy.refusals().values() for reason, count in sorted(counts.items())}
+    refused = {
+        reason: count
+        for counts in strategy.refusals().values()
+        for reason, count in sorted(counts.items())
+    }
 
     def series(values: Any, name: str) -> pd.Series:
         return pd.Series(values, index=stamps, name=name).iloc[start:]
 
-    return Simulation(series(recorder.values, "equity"), series(recorder.sizes, "position"), series(said, "probability"), fills,
-                      round_trips(recorder.fills, stamps, float(bars["close"].iloc[-1])), refused)
+    return Simulation(
+        series(recorder.values, "equity"),
+        series(recorder.sizes, "position"),
+        series(said, "probability"),
+        fills,
+        round_trips(recorder.fills, stamps, float(bars["close"].iloc[-1])),
+        refused,
+    )

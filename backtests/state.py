@@ -1,4 +1,5 @@
 """A run's folder while it works: who holds it, which folds are finished, and what was known when it began."""
+
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,9 +26,18 @@ class FolderInUse(RuntimeError):
 def held(folder: Path) -> Iterator[None]:
     """Hold the folder against other runs; FolderInUse at once where one holds it. The lock ends with its process."""
     require_writable(folder / "summary.json")
-    refusal = FolderInUse(f"{folder} must not be used by two runs at once, and another one is at work there. "
-                          "Wait for it, or give another folder with --out.")
-    with locked(folder / LOCK, refusal, folder, folder / CHECKPOINTS, folder / STATE, folder / STATE / MEMBERS):
+    refusal = FolderInUse(
+        f"{folder} must not be used by two runs at once, and another one is at work there. "
+        "Wait for it, or give another folder with --out."
+    )
+    with locked(
+        folder / LOCK,
+        refusal,
+        folder,
+        folder / CHECKPOINTS,
+        folder / STATE,
+        folder / STATE / MEMBERS,
+    ):
         yield
 
 
@@ -63,7 +73,14 @@ class RunState:
         record = _read(self._record(fold))
         if not record or record["key"] != key:
             return None
-        model = FoldModel(fold, None, Choice(**record["choice"]), record["reason"], record["importance"], record["machine"])
+        model = FoldModel(
+            fold,
+            None,
+            Choice(**record["choice"]),
+            record["reason"],
+            record["importance"],
+            record["machine"],
+        )
         return model if record["digest"] is None else self._with_checkpoint(model, record["digest"])
 
     def keep(self, model: FoldModel, key: str) -> None:
@@ -71,14 +88,28 @@ class RunState:
         if model.checkpoint:
             model.checkpoint.save(self.checkpoints / model.name)
         digest = model.checkpoint.digest if model.checkpoint else None
-        _write(self._record(model.fold), {"key": key, "digest": digest, "reason": model.reason, "choice": asdict(model.choice),
-                                          "importance": dict(model.importance), "machine": dict(model.machine)})
+        _write(
+            self._record(model.fold),
+            {
+                "key": key,
+                "digest": digest,
+                "reason": model.reason,
+                "choice": asdict(model.choice),
+                "importance": dict(model.importance),
+                "machine": dict(model.machine),
+            },
+        )
 
     def require_own(self) -> None:
         """Raise ValueError for a checkpoint that no walk-forward wrote: whatever lies there would be traded."""
-        if foreign := sorted({path.name for path in self.checkpoints.glob("*.ckpt")} - {path.name for path in self._own()}):
-            raise ValueError(f"{self.checkpoints} must hold this run's checkpoints alone, got {', '.join(foreign)}. "
-                             "Move what is not of this run elsewhere, or choose another folder with --out.")
+        if foreign := sorted(
+            {path.name for path in self.checkpoints.glob("*.ckpt")}
+            - {path.name for path in self._own()}
+        ):
+            raise ValueError(
+                f"{self.checkpoints} must hold this run's checkpoints alone, got {', '.join(foreign)}. "
+                "Move what is not of this run elsewhere, or choose another folder with --out."
+            )
 
     def sweep(self, models: Sequence[FoldModel]) -> None:
         """Remove the checkpoints and records of folds that these models do not have, left by an earlier run."""

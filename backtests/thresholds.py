@@ -1,4 +1,5 @@
 """Thresholds chosen on validation: the pair that would have earned most there after costs."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -41,30 +42,43 @@ class Choice:
         return f"thresholds {self.enter:.3f}/{self.exit:.3f}: {earned}"
 
 
-def with_thresholds(checkpoint: Checkpoint, past: pd.DataFrame, search: Search) -> tuple[Checkpoint, Choice]:
+def with_thresholds(
+    checkpoint: Checkpoint, past: pd.DataFrame, search: Search
+) -> tuple[Checkpoint, Choice]:
     """Return the checkpoint with the thresholds that its validation part chose, and the choice.
 
     past: the bars the checkpoint was trained on; nothing after `trained_until` is looked at.
     """
-    past = past.loc[:checkpoint.trained_until]
+    past = past.loc[: checkpoint.trained_until]
     part = checkpoint.parts["validation"]
-    first, last = (int(past.index.searchsorted(pd.Timestamp(str(part[side])))) for side in ("first", "last"))
-    probability = checkpoint.probabilities(past.iloc[first - checkpoint.bars_needed + 1:last + 1])
-    choice = choose(probability.to_numpy(), open_returns(past)[first:last + 1], search)
+    first, last = (
+        int(past.index.searchsorted(pd.Timestamp(str(part[side])))) for side in ("first", "last")
+    )
+    probability = checkpoint.probabilities(past.iloc[first - checkpoint.bars_needed + 1 : last + 1])
+    choice = choose(probability.to_numpy(), open_returns(past)[first : last + 1], search)
     return replace(checkpoint, enter=choice.enter, exit=choice.exit), choice
 
 
 def choose(probability: Array, moves: Array, search: Search) -> Choice:
     """Return the pair of thresholds with the best mean net return among those that trade often enough; ties: the lowest."""
-    judged = [_judged(pair, probability, moves, search) for pair in candidates(probability, search.allow_short)]
+    judged = [
+        _judged(pair, probability, moves, search)
+        for pair in candidates(probability, search.allow_short)
+    ]
     fit = [choice for choice in judged if choice.trades >= search.fewest_trades]
-    return max(fit, key=lambda choice: choice.net, default=Choice(trades=max(choice.trades for choice in judged)))
+    return max(
+        fit,
+        key=lambda choice: choice.net,
+        default=Choice(trades=max(choice.trades for choice in judged)),
+    )
 
 
 def _judged(pair: tuple[float, float], probability: Array, moves: Array, search: Search) -> Choice:
     enter, exit = pair
     wanted = directions(probability, enter=enter, exit=exit, allow_short=search.allow_short)
-    return Choice(enter, exit, n_entries(wanted), float(net_returns(wanted, moves, search.cost).mean()), True)
+    return Choice(
+        enter, exit, n_entries(wanted), float(net_returns(wanted, moves, search.cost).mean()), True
+    )
 
 
 def candidates(probability: Array, allow_short: bool) -> Iterator[tuple[float, float]]:

@@ -1,4 +1,5 @@
 """The report of a universe: one self-contained HTML page over all markets, which leads to the report of each."""
+
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -34,11 +35,21 @@ def render_universe(universe: UniverseResults) -> str:
         "auc": interval_figure(auc, neutral=0.5, title="AUC"),
     }
     return render_page(
-        "universe.html", charts, title=universe.title, verdict=universe.verdict, verdicts=_verdict_grid(universe),
+        "universe.html",
+        charts,
+        title=universe.title,
+        verdict=universe.verdict,
+        verdicts=_verdict_grid(universe),
         markets=_market_grid(universe),
-        figures=_figures(universe), tests=_tests(universe), lost=universe.lost, architectures=universe.architectures,
-        most_markets=MOST_MARKETS, settings=pairs_of(describe_settings(universe.settings)), versions=pairs_of(all_versions()),
-        costs_now=str(universe.settings.costs))
+        figures=_figures(universe),
+        tests=_tests(universe),
+        lost=universe.lost,
+        architectures=universe.architectures,
+        most_markets=MOST_MARKETS,
+        settings=pairs_of(describe_settings(universe.settings)),
+        versions=pairs_of(all_versions()),
+        costs_now=str(universe.settings.costs),
+    )
 
 
 def _equity(universe: UniverseResults) -> go.Figure:
@@ -53,40 +64,93 @@ def strongest(markets: pd.DataFrame, name: str) -> Mapping[str, Interval]:
     """Return the figure of each market with its interval, the best first; of many markets the best and the worst."""
     known = markets.dropna(subset=[name]).sort_values(name, ascending=False)
     if len(known) > MOST_MARKETS:
-        known = pd.concat([known[:MOST_MARKETS // 2], known[-MOST_MARKETS // 2:]])
-    return {row["market"]: Interval(*(row[f"{name}{end}"] for end in ("", "_low", "_high", "_lowest", "_highest")))
-            for row in known.to_dict("records")}
+        known = pd.concat([known[: MOST_MARKETS // 2], known[-MOST_MARKETS // 2 :]])
+    return {
+        row["market"]: Interval(
+            *(row[f"{name}{end}"] for end in ("", "_low", "_high", "_lowest", "_highest"))
+        )
+        for row in known.to_dict("records")
+    }
 
 
 def _verdict_grid(universe: UniverseResults) -> Grid:
     """Return what decides on each market, whose name leads to its own report."""
     rows = universe.markets.to_dict("records")
     return Grid(
-        ["market", "AUC [95 %]", "less holding,\nbp per bar [95 %]", "p", "verdict\nby itself", "stands\nout"],
-        [[row["market"], ranged(row, "auc", ".3f"), ranged(row, "gain", "+.2f", 1e4),
-          p_shown(universe.results[row["market"]].evidence.superiority), row["verdict"],
-          "yes" if row["outstanding"] else "no"] for row in rows],
-        [f"{quote(row['market'])}/{REPORT}" for row in rows])
+        [
+            "market",
+            "AUC [95 %]",
+            "less holding,\nbp per bar [95 %]",
+            "p",
+            "verdict\nby itself",
+            "stands\nout",
+        ],
+        [
+            [
+                row["market"],
+                ranged(row, "auc", ".3f"),
+                ranged(row, "gain", "+.2f", 1e4),
+                p_shown(universe.results[row["market"]].evidence.superiority),
+                row["verdict"],
+                "yes" if row["outstanding"] else "no",
+            ]
+            for row in rows
+        ],
+        [f"{quote(row['market'])}/{REPORT}" for row in rows],
+    )
 
 
 def _market_grid(universe: UniverseResults) -> Grid:
     """Return what else is known of each market."""
     return Grid(
-        ["market", "first\ndecision", "decisions", "accuracy", "base\nrate", "net,\nbp per bar", "hold,\nbp per bar", "Sharpe",
-         "hold:\nSharpe", "trades"],
-        [[row["market"], shown(row["first_decision"], ""), str(row["decisions"]), shown(row["accuracy"], ".3f"),
-          shown(row["base_rate"], ".3f"), f"{1e4 * row['net']:+.2f}", f"{1e4 * row['hold']:+.2f}", f"{row['sharpe']:.2f}",
-          f"{row['hold_sharpe']:.2f}", str(row["trades"])] for row in universe.markets.to_dict("records")])
+        [
+            "market",
+            "first\ndecision",
+            "decisions",
+            "accuracy",
+            "base\nrate",
+            "net,\nbp per bar",
+            "hold,\nbp per bar",
+            "Sharpe",
+            "hold:\nSharpe",
+            "trades",
+        ],
+        [
+            [
+                row["market"],
+                shown(row["first_decision"], ""),
+                str(row["decisions"]),
+                shown(row["accuracy"], ".3f"),
+                shown(row["base_rate"], ".3f"),
+                f"{1e4 * row['net']:+.2f}",
+                f"{1e4 * row['hold']:+.2f}",
+                f"{row['sharpe']:.2f}",
+                f"{row['hold_sharpe']:.2f}",
+                str(row["trades"]),
+            ]
+            for row in universe.markets.to_dict("records")
+        ],
+    )
 
 
 def _figures(universe: UniverseResults) -> Grid:
     """Return the figures on chance over all markets."""
-    return interval_grid(universe.pool.intervals, (
-        ("auc", "mean AUC", ".3f", 1), ("mean", "net, bp per bar", "+.2f", 1e4),
-        (f"less {HOLD}", "less holding all, bp", "+.2f", 1e4)))
+    return interval_grid(
+        universe.pool.intervals,
+        (
+            ("auc", "mean AUC", ".3f", 1),
+            ("mean", "net, bp per bar", "+.2f", 1e4),
+            (f"less {HOLD}", "less holding all, bp", "+.2f", 1e4),
+        ),
+    )
 
 
 def _tests(universe: UniverseResults) -> Grid:
     words = f"p: none of the {universe.pool.series} series on any market beats holding it (superior predictive ability)"
-    return Grid(["", "found"], [[words, p_shown(universe.pool.superiority)],
-                                ["markets that stand out", str(len(universe.pool.outstanding))]])
+    return Grid(
+        ["", "found"],
+        [
+            [words, p_shown(universe.pool.superiority)],
+            ["markets that stand out", str(len(universe.pool.outstanding))],
+        ],
+    )

@@ -1,4 +1,5 @@
 """The results of a universe: a table over its markets and one verdict, as objects, and as files of JSON and CSV."""
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -43,8 +44,10 @@ class UniverseResults:
     @property
     def title(self) -> str:
         """One line that says what was run on what."""
-        return (f"universe of {len(self.results)} market{'s' if len(self.results) > 1 else ''}: walk-forward of "
-                f"{self.settings.plan.folds} folds, costs {self.settings.costs.per_side:g} bp per side")
+        return (
+            f"universe of {len(self.results)} market{'s' if len(self.results) > 1 else ''}: walk-forward of "
+            f"{self.settings.plan.folds} folds, costs {self.settings.costs.per_side:g} bp per side"
+        )
 
     @property
     def verdict(self) -> Verdict:
@@ -54,25 +57,41 @@ class UniverseResults:
     @cached_property
     def markets(self) -> pd.DataFrame:
         """One row per market; a figure that is undefined is missing."""
-        return pd.DataFrame([_row(name, results, name in self.pool.outstanding) for name, results in self.results.items()])
+        return pd.DataFrame(
+            [
+                _row(name, results, name in self.pool.outstanding)
+                for name, results in self.results.items()
+            ]
+        )
 
     @cached_property
     def equity(self) -> pd.DataFrame:
         """What 1 becomes in equal parts, bar by bar: the strategy on all markets, and all of them held."""
         decisions = {name: results.decisions for name, results in self.results.items()}
         columns = {"strategy": STRATEGY, "buy_and_hold": HOLD}
-        return pd.DataFrame({column: (1 + in_equal_parts(decisions, rule)).cumprod() for column, rule in columns.items()})
+        return pd.DataFrame(
+            {
+                column: (1 + in_equal_parts(decisions, rule)).cumprod()
+                for column, rule in columns.items()
+            }
+        )
 
 
-def gather_universe(results: Mapping[str, Results], lost: Sequence[Lost], settings: Settings) -> UniverseResults:
+def gather_universe(
+    results: Mapping[str, Results], lost: Sequence[Lost], settings: Settings
+) -> UniverseResults:
     """Weigh the markets' decisions together."""
-    return UniverseResults(results, lost, settings, pool({name: found.decisions for name, found in results.items()}))
+    return UniverseResults(
+        results, lost, settings, pool({name: found.decisions for name, found in results.items()})
+    )
 
 
 def write_universe(folder: Path, universe: UniverseResults) -> None:
     """Write every file but the report and the markets' own; each appears whole or not at all."""
     write_atomically(folder / "markets.csv", csv_of(universe.markets))
-    write_atomically(folder / "equity.csv", csv_of(universe.equity.rename_axis("date").reset_index()))
+    write_atomically(
+        folder / "equity.csv", csv_of(universe.equity.rename_axis("date").reset_index())
+    )
     text = json.dumps(universe_summary(universe), indent=2, allow_nan=False)
     write_atomically(folder / "universe.json", (text + "\n").encode())
 
@@ -97,14 +116,30 @@ def _row(name: str, results: Results, outstanding: bool) -> dict[str, Any]:
     evidence, total = results.evidence, results.folds.iloc[-1]
     gain, hold = evidence.intervals[f"less {HOLD}"], evidence.rivals[HOLD]
     return {
-        "market": name, "first_decision": total["first_decision"], "last_decision": total["last_decision"],
-        "decisions": evidence.decisions, **_ends("auc", evidence.intervals.get("auc")), "accuracy": total["accuracy"],
-        "base_rate": total["base_rate"], "net": evidence.net, "hold": hold["mean"], **_ends("gain", gain),
-        "sharpe": evidence.rivals[STRATEGY]["sharpe"], "hold_sharpe": hold["sharpe"], "trades": int(total["trades"]),
-        "superiority": evidence.superiority, "verdict": results.verdict.word, "outstanding": outstanding}
+        "market": name,
+        "first_decision": total["first_decision"],
+        "last_decision": total["last_decision"],
+        "decisions": evidence.decisions,
+        **_ends("auc", evidence.intervals.get("auc")),
+        "accuracy": total["accuracy"],
+        "base_rate": total["base_rate"],
+        "net": evidence.net,
+        "hold": hold["mean"],
+        **_ends("gain", gain),
+        "sharpe": evidence.rivals[STRATEGY]["sharpe"],
+        "hold_sharpe": hold["sharpe"],
+        "trades": int(total["trades"]),
+        "superiority": evidence.superiority,
+        "verdict": results.verdict.word,
+        "outstanding": outstanding,
+    }
 
 
 def _ends(name: str, found: Interval | None) -> dict[str, float | None]:
     """Return a figure with the ends of its intervals."""
-    values = (None,) * len(ENDS) if found is None else (found.value, found.low, found.high, found.lowest, found.highest)
+    values = (
+        (None,) * len(ENDS)
+        if found is None
+        else (found.value, found.low, found.high, found.lowest, found.highest)
+    )
     return {f"{name}{end}": value for end, value in zip(ENDS, values)}

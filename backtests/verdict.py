@@ -1,4 +1,5 @@
 """The verdict: one of three words, by a fixed rule, with the numbers that decided it."""
+
 from dataclasses import dataclass
 
 from backtests.bootstrap import Interval
@@ -16,10 +17,12 @@ RULE = (
     f'the test for superior predictive ability has p < {SIGNIFICANT}; "{NO_EDGE}" if the 99 % upper bound of AUC lies below '
     f'{NOTHING_LEFT}, which pays no costs; else "{CANNOT_TELL}". AUC is the chance that a bar that went up was given a higher '
     "probability than one that did not: .5 is a coin toss. The test (Hansen 2005) asks whether anything tried here beats "
-    "buy-and-hold by more than the luck of having tried several. The bounds are one-sided, by the stationary bootstrap.")
+    "buy-and-hold by more than the luck of having tried several. The bounds are one-sided, by the stationary bootstrap."
+)
 POOL_RULE = (
     f"{RULE} Here AUC is the mean over the markets, the net return that of all of them in equal parts, and the test takes in "
-    f'everything tried on any market; it is not "{NO_EDGE}" where a single market stands out.')
+    f'everything tried on any market; it is not "{NO_EDGE}" where a single market stands out.'
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,13 @@ def judge(evidence: Evidence) -> Verdict:
     auc, gain = evidence.intervals.get("auc"), evidence.intervals[f"less {HOLD}"]
     if auc is None:
         return NOTHING_JUDGED
-    return Verdict(_word(auc, gain, evidence.superiority), (
-        f"{_auc_words('AUC', auc)}; net of costs {_gain_words(gain, 'buy-and-hold')}; "
-        f"test for superior predictive ability {_p_said(evidence.superiority)}; {evidence.decisions} decisions."))
+    return Verdict(
+        _word(auc, gain, evidence.superiority),
+        (
+            f"{_auc_words('AUC', auc)}; net of costs {_gain_words(gain, 'buy-and-hold')}; "
+            f"test for superior predictive ability {_p_said(evidence.superiority)}; {evidence.decisions} decisions."
+        ),
+    )
 
 
 def judge_pool(pool: Pool) -> Verdict:
@@ -61,10 +68,15 @@ def judge_pool(pool: Pool) -> Verdict:
         return NOTHING_JUDGED
     word = _word(auc, gain, pool.superiority)
     word = CANNOT_TELL if word == NO_EDGE and pool.outstanding else word
-    return Verdict(word, (
-        f"{_auc_words('mean AUC', auc)}; net of costs, in equal parts, {_gain_words(gain, 'holding all')}; test for superior "
-        f"predictive ability over all {pool.series} series {_p_said(pool.superiority)}; {_names(pool)}; "
-        f"{pool.decisions} decisions on {pool.markets} market{'s' if pool.markets > 1 else ''}."), POOL_RULE)
+    return Verdict(
+        word,
+        (
+            f"{_auc_words('mean AUC', auc)}; net of costs, in equal parts, {_gain_words(gain, 'holding all')}; test for superior "
+            f"predictive ability over all {pool.series} series {_p_said(pool.superiority)}; {_names(pool)}; "
+            f"{pool.decisions} decisions on {pool.markets} market{'s' if pool.markets > 1 else ''}."
+        ),
+        POOL_RULE,
+    )
 
 
 def _word(auc: Interval, gain: Interval, p: float | None) -> str:

@@ -2,6 +2,7 @@
 
 python backtests/verdicts.py [--histories 20] [--bars 6000] [--jobs N]
 """
+
 import numpy as np
 import pandas as pd
 from cyclopts import App
@@ -29,7 +30,11 @@ from strategy_plugin.decision import NEUTRAL
 LAST_ROW, WHOLE_WINDOW = "logistic", "ridge"
 EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
 
-app = App(version=VERSION, name="backtests/verdicts.py", help="Put the verdict to the test on markets on which the truth is known.")
+app = App(
+    version=VERSION,
+    name="backtests/verdicts.py",
+    help="Put the verdict to the test on markets on which the truth is known.",
+)
 console = Console(highlight=False)
 
 
@@ -50,23 +55,33 @@ def verdicts(*, histories: int = 20, bars: int = 6_000, jobs: int | None = None)
         raise ValueError(f"`histories` must be at least 1, got {histories}.")
     if jobs is not None and jobs < 1:
         raise ValueError(f"`jobs` must be at least 1, got {jobs}.")
-    tasks = [(name, seed) for name in EMPTY for seed in range(1, histories + 1)] + [(name, 1) for name in PLANTED]
-    found = Parallel(n_jobs=jobs or cpu_count())(delayed(verdict_on)(name, seed, bars) for name, seed in tasks)
+    tasks = [(name, seed) for name in EMPTY for seed in range(1, histories + 1)] + [
+        (name, 1) for name in PLANTED
+    ]
+    found = Parallel(n_jobs=jobs or cpu_count())(
+        delayed(verdict_on)(name, seed, bars) for name, seed in tasks
+    )
     words = pd.Series([verdict.word for verdict in found], index=pd.MultiIndex.from_tuples(tasks))
     console.print(_table(words))
     alarms = int((words.loc[list(EMPTY)] == EDGE).sum())
-    console.print(f"{alarms} false alarms on {len(EMPTY) * histories} walks without an edge", soft_wrap=True)
+    console.print(
+        f"{alarms} false alarms on {len(EMPTY) * histories} walks without an edge", soft_wrap=True
+    )
 
 
 def _table(words: pd.Series) -> Table:
-    table = Table("market", *(f'"{word}"' for word in (EDGE, NO_EDGE, CANNOT_TELL)), box=SIMPLE_HEAD)
+    table = Table(
+        "market", *(f'"{word}"' for word in (EDGE, NO_EDGE, CANNOT_TELL)), box=SIMPLE_HEAD
+    )
     for name in (*EMPTY, *PLANTED):
         counts = words.loc[name].value_counts()
         table.add_row(name, *(str(counts.get(word, 0)) for word in (EDGE, NO_EDGE, CANNOT_TELL)))
     return table
 
 
-def verdict_on(name: str, seed: int, n_bars: int, *, plan: FoldPlan = FoldPlan(), costs: Costs = Costs()) -> Verdict:
+def verdict_on(
+    name: str, seed: int, n_bars: int, *, plan: FoldPlan = FoldPlan(), costs: Costs = Costs()
+) -> Verdict:
     """Return the verdict on a walk-forward of a cheap learner over one history of a market."""
     bars = market(name, n_bars, seed).bars
     config = plan.training(TrainConfig())
@@ -84,9 +99,15 @@ def _decisions(bars: pd.DataFrame, said: pd.Series, costs: Costs) -> Decisions:
     probability = said.to_numpy()[known]
     rules = {rule: wanted[positions][known] for rule, wanted in rule_directions(bars).items()}
     return Decisions(
-        labels=make_labels(bars).shift(-1).to_numpy()[positions][known], probability=probability, moves=moves[known],
-        strategy=directions(probability, enter=NEUTRAL, exit=NEUTRAL), rivals=rules, forecasts={},
-        cost=costs.per_side * BASIS_POINT, bars_per_year=bars_per_year(pd.DatetimeIndex(bars.index)))
+        labels=make_labels(bars).shift(-1).to_numpy()[positions][known],
+        probability=probability,
+        moves=moves[known],
+        strategy=directions(probability, enter=NEUTRAL, exit=NEUTRAL),
+        rivals=rules,
+        forecasts={},
+        cost=costs.per_side * BASIS_POINT,
+        bars_per_year=bars_per_year(pd.DatetimeIndex(bars.index)),
+    )
 
 
 if __name__ == "__main__":

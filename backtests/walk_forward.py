@@ -1,4 +1,5 @@
 """Walk-forward: lay the folds, train a model for each on its own past, and collect what each said in its test block."""
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -50,10 +51,20 @@ class FoldPlan:
     anchored: bool = False
 
     def __post_init__(self) -> None:
-        counts = {"folds": self.folds, "train_blocks": self.train_blocks, "fewest_trades": self.fewest_trades}
-        faults = [f"`{name}` must be at least 1, got {count}." for name, count in counts.items() if count < 1]
+        counts = {
+            "folds": self.folds,
+            "train_blocks": self.train_blocks,
+            "fewest_trades": self.fewest_trades,
+        }
+        faults = [
+            f"`{name}` must be at least 1, got {count}."
+            for name, count in counts.items()
+            if count < 1
+        ]
         if not 0 < self.validation_share < 1:
-            faults.append(f"`validation_share` must lie between 0 and 1, got {self.validation_share}.")
+            faults.append(
+                f"`validation_share` must lie between 0 and 1, got {self.validation_share}."
+            )
         if faults:
             raise ValueError(" ".join(faults))
 
@@ -63,7 +74,9 @@ class FoldPlan:
 
     def training(self, config: TrainConfig) -> TrainConfig:
         """Return the settings with this plan's shares: all of a fold's past is training or validation."""
-        return replace(config, train=round(1 - self.validation_share, 12), validation=self.validation_share)
+        return replace(
+            config, train=round(1 - self.validation_share, 12), validation=self.validation_share
+        )
 
 
 @dataclass(frozen=True)
@@ -91,11 +104,11 @@ class Fold:
 
     def past(self, bars: pd.DataFrame) -> pd.DataFrame:
         """Return all that the fold's model may see: from the warm-up of its first window to its first test decision."""
-        return bars.iloc[self.train - self.warm_up:self.test + 1]
+        return bars.iloc[self.train - self.warm_up : self.test + 1]
 
     def test_bars(self, bars: pd.DataFrame) -> pd.DataFrame:
         """Return the bars of the test decisions with the warm-up of the first."""
-        return bars.iloc[self.test - self.warm_up:self.stop]
+        return bars.iloc[self.test - self.warm_up : self.stop]
 
 
 @dataclass(frozen=True)
@@ -126,16 +139,35 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
     """
     warm_up = LOOKBACK + config.sequence_length - 2
     blocks = plan.folds + plan.train_blocks
-    least = {"folds": _bars_needed(replace(plan, folds=1), config), "batch_size": _bars_needed(plan, replace(config, batch_size=1))}
-    require_bars(bars, _bars_needed(plan, config), f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks",
-                 [name for name, fewest in least.items() if fewest <= len(bars)])
+    least = {
+        "folds": _bars_needed(replace(plan, folds=1), config),
+        "batch_size": _bars_needed(plan, replace(config, batch_size=1)),
+    }
+    require_bars(
+        bars,
+        _bars_needed(plan, config),
+        f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks",
+        [name for name, fewest in least.items() if fewest <= len(bars)],
+    )
     length = (len(bars) - warm_up) // blocks
     if plan.folds * length < FEWEST_DECISIONS:
-        raise BarsError(f"the test blocks must hold at least {FEWEST_DECISIONS} decisions in all, got {plan.folds * length}: "
-                        "fewer show nothing. Give more bars, or lower ", Setting("train_blocks"), ".")
+        raise BarsError(
+            f"the test blocks must hold at least {FEWEST_DECISIONS} decisions in all, got {plan.folds * length}: "
+            "fewer show nothing. Give more bars, or lower ",
+            Setting("train_blocks"),
+            ".",
+        )
     tests = [len(bars) - (plan.folds - number) * length for number in range(plan.folds)]
-    return [Fold(number, warm_up if plan.anchored else test - plan.train_blocks * length, test, test + length, warm_up)
-            for number, test in enumerate(tests, 1)]
+    return [
+        Fold(
+            number,
+            warm_up if plan.anchored else test - plan.train_blocks * length,
+            test,
+            test + length,
+            warm_up,
+        )
+        for number, test in enumerate(tests, 1)
+    ]
 
 
 def _bars_needed(plan: FoldPlan, config: TrainConfig) -> int:
@@ -173,7 +205,13 @@ class FoldTask:
 
     def call(self) -> tuple[Callable[..., FoldModel], tuple[Any, ...]]:
         """Return what is to be done, wherever that is, and with what."""
-        return train_fold, (self.fold.past(self.bars), self.fold, self.config, self.search, tuple(self.members()))
+        return train_fold, (
+            self.fold.past(self.bars),
+            self.fold,
+            self.config,
+            self.search,
+            tuple(self.members()),
+        )
 
 
 Task = MemberTask | FoldTask
@@ -185,27 +223,46 @@ class Failure(NamedTuple):
     reason: str
 
 
-def train_tasks(tasks: Sequence[Task], *, jobs: int = 1, on_epoch: OnEpoch | None = None,
-                on_start: Callable[[Task], object] = bool) -> Iterator[tuple[Task, FoldModel | Checkpoint | Failure | None]]:
+def train_tasks(
+    tasks: Sequence[Task],
+    *,
+    jobs: int = 1,
+    on_epoch: OnEpoch | None = None,
+    on_start: Callable[[Task], object] = bool,
+) -> Iterator[tuple[Task, FoldModel | Checkpoint | Failure | None]]:
     """Do each task and yield it with what came of it as soon as that is there, in any order.
 
     jobs: processes; each computes on its own, so the models do not depend on it. on_epoch: called with the task's label in
     the process that trains. on_start: called here when a task is handed on.
     """
+
     def calls() -> Iterator[Any]:
         for number, task in enumerate(tasks):
             on_start(task)
-            yield tethered(_outcome, number, here(), *task.call(), partial(on_epoch, task.label) if on_epoch else None)
+            yield tethered(
+                _outcome,
+                number,
+                here(),
+                *task.call(),
+                partial(on_epoch, task.label) if on_epoch else None,
+            )
 
     # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that joblib makes of them.
     # A single task still gets a process of its own, unless one process is all there may be.
-    parallel = Parallel(n_jobs=min(jobs, max(2, len(tasks))), return_as="generator_unordered", max_nbytes=None)
+    parallel = Parallel(
+        n_jobs=min(jobs, max(2, len(tasks))), return_as="generator_unordered", max_nbytes=None
+    )
     for number, outcome in parallel(calls()):
         yield tasks[number], outcome
 
 
-def _outcome(number: int, owner: tuple[str, int], train: Callable[..., Any], given: tuple[Any, ...],
-             on_epoch: Any) -> tuple[int, Any]:
+def _outcome(
+    number: int,
+    owner: tuple[str, int],
+    train: Callable[..., Any],
+    given: tuple[Any, ...],
+    on_epoch: Any,
+) -> tuple[int, Any]:
     """Train in a process that may be another, and return what came of it beside the task's number."""
     try:
         outcome = train(*given, on_epoch=on_epoch)
@@ -215,7 +272,9 @@ def _outcome(number: int, owner: tuple[str, int], train: Callable[..., Any], giv
         return number, Failure(str(error))
 
 
-def train_member(past: pd.DataFrame, config: TrainConfig, on_epoch: Callable[[Epoch], None] | None = None) -> Checkpoint | None:
+def train_member(
+    past: pd.DataFrame, config: TrainConfig, on_epoch: Callable[[Epoch], None] | None = None
+) -> Checkpoint | None:
     """Train one member on a fold's past; None where a part of it lacks a class."""
     try:
         return fit(past, config, on_epoch)
@@ -223,8 +282,15 @@ def train_member(past: pd.DataFrame, config: TrainConfig, on_epoch: Callable[[Ep
         return None
 
 
-def train_fold(past: pd.DataFrame, fold: Fold, config: TrainConfig, search: Search, members: Sequence[Checkpoint] = (), *,
-               on_epoch: Callable[[Epoch], None] | None = None) -> FoldModel:
+def train_fold(
+    past: pd.DataFrame,
+    fold: Fold,
+    config: TrainConfig,
+    search: Search,
+    members: Sequence[Checkpoint] = (),
+    *,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> FoldModel:
     """Train on a fold's past, or put its trained members together, and choose thresholds there; a past in which a part lacks
     a class gives no model."""
     try:
@@ -232,37 +298,53 @@ def train_fold(past: pd.DataFrame, fold: Fold, config: TrainConfig, search: Sear
     except OneClassError as error:
         return FoldModel(fold, None, reason=str(error), machine=machine())
     checkpoint, choice = with_thresholds(checkpoint, past, search)
-    return FoldModel(fold, checkpoint, choice, importance=importance(checkpoint, past, config.precision), machine=machine())
+    return FoldModel(
+        fold,
+        checkpoint,
+        choice,
+        importance=importance(checkpoint, past, config.precision),
+        machine=machine(),
+    )
 
 
-def predictions(bars: pd.DataFrame, models: Sequence[FoldModel], config: TrainConfig) -> pd.DataFrame:
+def predictions(
+    bars: pd.DataFrame, models: Sequence[FoldModel], config: TrainConfig
+) -> pd.DataFrame:
     """Return every test decision: when it is made, when its trade opens and its outcome is known, what was said by which model.
 
     One row per decision of all test blocks, in order; what is not known (no model, after the last bar) is missing.
     """
     stamps = pd.Series(bars.index)
     said = pd.concat([_said(bars, model) for model in models])
-    frame = pd.DataFrame({
-        "decided_at": stamps,
-        "opens_at": stamps.shift(-1),
-        "known_at": stamps.shift(-known_after(config.label, config.horizon)),
-        "probability": said["probability"].reindex(bars.index).to_numpy(),
-        "label": make_labels(bars, config.label, config.horizon).shift(-1).to_numpy(),
-        "checkpoint": said["checkpoint"].reindex(bars.index).to_numpy(),
-    })
-    return frame.iloc[models[0].fold.test:].reset_index(drop=True)
+    frame = pd.DataFrame(
+        {
+            "decided_at": stamps,
+            "opens_at": stamps.shift(-1),
+            "known_at": stamps.shift(-known_after(config.label, config.horizon)),
+            "probability": said["probability"].reindex(bars.index).to_numpy(),
+            "label": make_labels(bars, config.label, config.horizon).shift(-1).to_numpy(),
+            "checkpoint": said["checkpoint"].reindex(bars.index).to_numpy(),
+        }
+    )
+    return frame.iloc[models[0].fold.test :].reset_index(drop=True)
 
 
 def _said(bars: pd.DataFrame, model: FoldModel) -> pd.DataFrame:
-    decided = bars.index[model.fold.test:model.fold.stop]
+    decided = bars.index[model.fold.test : model.fold.stop]
     if model.checkpoint is None:
         return pd.DataFrame({"probability": np.nan, "checkpoint": None}, index=decided)
     probability = model.checkpoint.probabilities(model.fold.test_bars(bars))
     return pd.DataFrame({"probability": probability, "checkpoint": model.name}, index=decided)
 
 
-def trade(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, *, account: Account = Account(),
-          costs: Costs = Costs()) -> Simulation:
+def trade(
+    bars: pd.DataFrame,
+    models: Sequence[FoldModel],
+    folder: Path,
+    *,
+    account: Account = Account(),
+    costs: Costs = Costs(),
+) -> Simulation:
     """Trade all test blocks in one continuous run over the folder of checkpoints; a fold without a model stays out."""
     vacant = [range(model.fold.test, model.fold.stop) for model in models if not model.checkpoint]
     nothing = len(vacant) == len(models)

@@ -1,4 +1,5 @@
 """A walk: the walk-forward over one market, from its bars to its files, before and after the training that all walks share."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,14 @@ class Walk:
         return [variant.course for variant in self.variants]
 
 
-def begin(bars: pd.DataFrame, folder: Path, request: Request, *, best: pd.Series | None = None, name: str = "") -> Walk:
+def begin(
+    bars: pd.DataFrame,
+    folder: Path,
+    request: Request,
+    *,
+    best: pd.Series | None = None,
+    name: str = "",
+) -> Walk:
     """Lay the folds and open the folders; what cannot be walked over is refused before any training.
 
     Each architecture but the first has a folder of its own in that of the first.
@@ -80,7 +88,10 @@ def begin(bars: pd.DataFrame, folder: Path, request: Request, *, best: pd.Series
     folds = lay_folds(bars, settings.plan, settings.config)
     if request.fresh:
         store.forget()
-    tried = {one: replace(settings, config=replace(settings.config, architecture=one)) for one in request.architectures}
+    tried = {
+        one: replace(settings, config=replace(settings.config, architecture=one))
+        for one in request.architectures
+    }
     keys = {one: key_of(bars, own) for one, own in tried.items()}
     search = settings.plan.search(settings.account, settings.costs)
     variants = []
@@ -91,7 +102,9 @@ def begin(bars: pd.DataFrame, folder: Path, request: Request, *, best: pd.Series
         if request.fresh:
             state.forget()
         trials = Trials(tuple(state.frozen(keys[one], ledger.others(*keys.values()))))
-        course = Course(bars, folds, own.config, search, state, store, name, one if len(tried) > 1 else "")
+        course = Course(
+            bars, folds, own.config, search, state, store, name, one if len(tried) > 1 else ""
+        )
         variants.append(Variant(one, own, place, state, keys[one], trials, course))
     return Walk(bars, folder, folds, variants, ledger, best, name)
 
@@ -108,7 +121,9 @@ def finish(walk: Walk, models: dict[str, list[FoldModel]], jobs: int) -> dict[st
     candidates = {}
     for variant in walk.variants:
         variant.state.sweep(models[variant.name])
-        candidates[variant.name] = Candidate(models[variant.name], variant.state.checkpoints, variant.settings, variant.trials)
+        candidates[variant.name] = Candidate(
+            models[variant.name], variant.state.checkpoints, variant.settings, variant.trials
+        )
     results = evaluate_all(walk.bars, candidates, jobs=jobs, best=walk.best)
     compared = results if len(results) > 1 else {}
     if compared:
@@ -119,6 +134,10 @@ def finish(walk: Walk, models: dict[str, list[FoldModel]], jobs: int) -> dict[st
         found = results[variant.name]
         write_results(variant.folder, found)
         write_report(variant.folder, found, compared if variant is walk.variants[0] else {})
-        what = {"seed": variant.settings.config.seed, "code": code_digest(), **describe_settings(variant.settings)}
+        what = {
+            "seed": variant.settings.config.seed,
+            "code": code_digest(),
+            **describe_settings(variant.settings),
+        }
         walk.ledger.enter(variant.key, sharpe_per_bar(found.decisions.earned[STRATEGY]), what)
     return results

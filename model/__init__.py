@@ -2,6 +2,7 @@
 
 Names are resolved when they are first used, so that serving a model loads neither the training code nor scikit-learn.
 """
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,27 @@ if TYPE_CHECKING:
     from model.windows import DataPreprocessor, TimeSeriesDataset
 
 __all__ = [
-    "BarsError", "BarsWarning", "BiLSTMClassifier", "Checkpoint", "CheckpointError", "DataPreprocessor", "DirectionNetwork",
-    "FEATURE_NAMES", "FeatureEngineer", "NetworkConfig", "TimeSeriesDataset", "TrainConfig", "TrainingDiverged",
-    "TransformerClassifier", "TransformerConfig", "combine", "fit", "make_labels", "member_configs", "read_bars", "register",
+    "BarsError",
+    "BarsWarning",
+    "BiLSTMClassifier",
+    "Checkpoint",
+    "CheckpointError",
+    "DataPreprocessor",
+    "DirectionNetwork",
+    "FEATURE_NAMES",
+    "FeatureEngineer",
+    "NetworkConfig",
+    "TimeSeriesDataset",
+    "TrainConfig",
+    "TrainingDiverged",
+    "TransformerClassifier",
+    "TransformerConfig",
+    "combine",
+    "fit",
+    "make_labels",
+    "member_configs",
+    "read_bars",
+    "register",
     "sample_bars",
 ]
 

@@ -1,4 +1,5 @@
 """The architectures by name: which network each of them is, and the door for a network of one's own."""
+
 from dataclasses import fields, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
@@ -41,14 +42,18 @@ def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> N
     networks known to all processes and commands by entry points of the group `backtrader_bilstm.architectures`.
     """
     if name == ENSEMBLE or not name.isidentifier():
-        raise ValueError(f"`name` must be a plain word and not {ENSEMBLE!r}, got {name!r}. Choose another.")
+        raise ValueError(
+            f"`name` must be a plain word and not {ENSEMBLE!r}, got {name!r}. Choose another."
+        )
     if not (isinstance(network, type) and issubclass(network, DirectionNetwork)):
         raise ValueError(f"`network` must be a class made from DirectionNetwork, got {network!r}.")
     if not (isinstance(config, type) and is_dataclass(config)):
         raise ValueError(f"`config` must be a dataclass, got {config!r}.")
     wanted = Architecture(network, config)
     if _known.setdefault(name, wanted) != wanted:
-        raise ValueError(f"`name` must be free, got {name!r}, which is {_known[name].network.__name__}. Choose another.")
+        raise ValueError(
+            f"`name` must be free, got {name!r}, which is {_known[name].network.__name__}. Choose another."
+        )
 
 
 def architecture(name: str) -> Architecture:
@@ -57,8 +62,10 @@ def architecture(name: str) -> Architecture:
         for point in entry_points(group=GROUP, name=name):
             register(name, *point.load())
     if name not in _known:
-        raise UnknownArchitecture(f"`architecture` must be one of {', '.join((*_known, ENSEMBLE))}, got {name!r}. "
-                                  "Register a network of your own with model.register.")
+        raise UnknownArchitecture(
+            f"`architecture` must be one of {', '.join((*_known, ENSEMBLE))}, got {name!r}. "
+            "Register a network of your own with model.register."
+        )
     return _known[name]
 
 
@@ -73,7 +80,9 @@ def members_of(name: str) -> tuple[str, ...]:
 def configured(name: str, **shape: int) -> Any:
     """Return the config with which an architecture reads windows of a shape; it may have no field for what it need not know."""
     config = architecture(name).config
-    return config(**{field.name: shape[field.name] for field in fields(config) if field.name in shape})
+    return config(
+        **{field.name: shape[field.name] for field in fields(config) if field.name in shape}
+    )
 
 
 def made_network(name: str, config: Any) -> DirectionNetwork:

@@ -1,4 +1,5 @@
 """What a bar is: read_bars, the one door for files and DataFrames, and the invariants every bar satisfies."""
+
 from __future__ import annotations
 
 import hashlib
@@ -13,41 +14,91 @@ import pandas as pd
 from model.columns import NamedCells, Table, did_you_mean, name_columns, without_empty_rows
 from model.dialects import table_of
 from model.faults import (
-    BAR_CHECKS, COLUMNS, NOT_THERE, PRICES, BarsError, BarsWarning, Findings, Part, ReadingError, Setting, bar_faults, count,
-    find_broken_bars, joined,
+    BAR_CHECKS,
+    COLUMNS,
+    NOT_THERE,
+    PRICES,
+    BarsError,
+    BarsWarning,
+    Findings,
+    Part,
+    ReadingError,
+    Setting,
+    bar_faults,
+    count,
+    find_broken_bars,
+    joined,
 )
 from model.intervals import bar_interval, bars_per_year
 from model.numbers import read_numbers
 from model.repairs import (
-    accept_rounding, adjusted, drop_copies, drop_rows_without_prices, drop_unfinished, fill_volume, in_time_order,
-    judge_repeated, judge_spacing,
+    accept_rounding,
+    adjusted,
+    drop_copies,
+    drop_rows_without_prices,
+    drop_unfinished,
+    fill_volume,
+    in_time_order,
+    judge_repeated,
+    judge_spacing,
 )
 from model.stamps import NOT_A_TIME, Times, read_stamps
 from model.suspicions import highs_and_lows_elsewhere, opens_and_closes_swapped, suspect
 from model.zones import settled
 
 __all__ = [
-    "COLUMNS", "MINIMUM_BARS", "PRICES", "BarsError", "BarsWarning", "bar_faults", "bar_interval", "bars_per_year", "check_bars",
-    "digest_bars", "read_bars", "require_bars",
+    "COLUMNS",
+    "MINIMUM_BARS",
+    "PRICES",
+    "BarsError",
+    "BarsWarning",
+    "bar_faults",
+    "bar_interval",
+    "bars_per_year",
+    "check_bars",
+    "digest_bars",
+    "read_bars",
+    "require_bars",
 ]
 
 MINIMUM_BARS = 244
-FEWEST_BARS = {"batch_size": 225, "sequence_length": 195}  # what remains needed with 1 for each of the settings
-MINIMUM_REASON = ("100 to warm up, 50 for a window, then 70 % / 15 % / 15 % of the windows to train, validate and test, "
-                  "the first at least one batch of 64")
+FEWEST_BARS = {
+    "batch_size": 225,
+    "sequence_length": 195,
+}  # what remains needed with 1 for each of the settings
+MINIMUM_REASON = (
+    "100 to warm up, 50 for a window, then 70 % / 15 % / 15 % of the windows to train, validate and test, "
+    "the first at least one batch of 64"
+)
 
-TEXT = ("text and not empty", lambda value: value is None or (isinstance(value, str) and value != ""))
+TEXT = (
+    "text and not empty",
+    lambda value: value is None or (isinstance(value, str) and value != ""),
+)
 # What each argument of read_bars must be, and whether a value is that.
 ARGUMENTS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "instrument": TEXT, "timezone": TEXT, "ticker": TEXT, "date_format": TEXT,
+    "instrument": TEXT,
+    "timezone": TEXT,
+    "ticker": TEXT,
+    "date_format": TEXT,
     "stamp": ("one of 'open', 'close'", lambda value: value in (None, "open", "close")),
     "decimal": ("one of '.', ','", lambda value: value in (None, ".", ",")),
     "on_missing": ("one of 'error', 'drop'", lambda value: value in ("error", "drop")),
     "adjust": ("one of False, True", lambda value: value in (False, True)),
-    "columns": ("a dict such as {'Price': 'close'}", lambda value: value is None or (
-        isinstance(value, Mapping) and all(isinstance(word, str) for pair in value.items() for word in pair))),
-    "minimum_bars": ("a whole number from 0, or None",
-                     lambda value: value is None or (isinstance(value, int | np.integer) and bool(value >= 0))),
+    "columns": (
+        "a dict such as {'Price': 'close'}",
+        lambda value: (
+            value is None
+            or (
+                isinstance(value, Mapping)
+                and all(isinstance(word, str) for pair in value.items() for word in pair)
+            )
+        ),
+    ),
+    "minimum_bars": (
+        "a whole number from 0, or None",
+        lambda value: value is None or (isinstance(value, int | np.integer) and bool(value >= 0)),
+    ),
 }
 
 
@@ -90,8 +141,18 @@ def read_bars(
     minimum_bars
         Refuse fewer; the default is what the default training needs, None is any number.
     """
-    stated = {"instrument": instrument, "timezone": timezone, "stamp": stamp, "ticker": ticker, "date_format": date_format,
-              "decimal": decimal, "on_missing": on_missing, "columns": columns, "adjust": adjust, "minimum_bars": minimum_bars}
+    stated = {
+        "instrument": instrument,
+        "timezone": timezone,
+        "stamp": stamp,
+        "ticker": ticker,
+        "date_format": date_format,
+        "decimal": decimal,
+        "on_missing": on_missing,
+        "columns": columns,
+        "adjust": adjust,
+        "minimum_bars": minimum_bars,
+    }
     _check_arguments(stated)
     table, findings = table_of(source, tuple(columns or ()))
     attrs = _attrs(table, stated)
@@ -118,25 +179,43 @@ def _check_arguments(stated: Mapping[str, Any]) -> None:
             raise ReadingError(Setting(name), f" must be {words}, got {stated[name]!r}.")
     timezone = stated.get("timezone")
     if timezone is not None and timezone not in available_timezones():
-        raise ReadingError(Setting("timezone"), f" must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
-                           f"{did_you_mean(timezone, available_timezones())}")
+        raise ReadingError(
+            Setting("timezone"),
+            f" must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
+            f"{did_you_mean(timezone, available_timezones())}",
+        )
 
 
 def _attrs(table: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the bars are: as the caller says, else as the frame's own attrs say."""
-    own = {name: table.stated[name] for name in ("instrument", "timezone", "stamp", "source") if table.stated.get(name) is not None}
-    given = {name: stated[name] for name in ("instrument", "timezone", "stamp") if stated[name] is not None}
+    own = {
+        name: table.stated[name]
+        for name in ("instrument", "timezone", "stamp", "source")
+        if table.stated.get(name) is not None
+    }
+    given = {
+        name: stated[name]
+        for name in ("instrument", "timezone", "stamp")
+        if stated[name] is not None
+    }
     try:
         _check_arguments(own)
     except ReadingError as error:
         raise BarsError("the frame's attrs: ", *error.args) from None
-    if "timezone" in own.keys() & given.keys() and own["timezone"] != given["timezone"]:  # it would move the stamps once more
-        raise BarsError(Setting("timezone"), f" must be {own['timezone']!r} as the frame's attrs say, got {given['timezone']!r}. "
-                        "Leave it out.")
+    if (
+        "timezone" in own.keys() & given.keys() and own["timezone"] != given["timezone"]
+    ):  # it would move the stamps once more
+        raise BarsError(
+            Setting("timezone"),
+            f" must be {own['timezone']!r} as the frame's attrs say, got {given['timezone']!r}. "
+            "Leave it out.",
+        )
     return {"instrument": None, "timezone": None, "stamp": "open"} | own | given
 
 
-def _judged_rows(named: NamedCells, stated: Mapping[str, Any], findings: Findings) -> tuple[pd.DataFrame, str | None]:
+def _judged_rows(
+    named: NamedCells, stated: Mapping[str, Any], findings: Findings
+) -> tuple[pd.DataFrame, str | None]:
     """Return the rows in time order and their time zone; all that is wrong with them is a fault then."""
     named = without_empty_rows(named, findings)
     places = pd.Series(named.places)
@@ -144,9 +223,13 @@ def _judged_rows(named: NamedCells, stated: Mapping[str, Any], findings: Finding
     columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
     numbers, unread = read_numbers(columns, places, stated["decimal"], findings)
     rows = pd.DataFrame({"stamp": wall, "place": places} | dict.fromkeys(COLUMNS, np.nan) | numbers)
-    rows = drop_rows_without_prices(rows, stated["on_missing"], [name for name in PRICES if name in numbers], unread, findings)
+    rows = drop_rows_without_prices(
+        rows, stated["on_missing"], [name for name in PRICES if name in numbers], unread, findings
+    )
     rows = adjusted(fill_volume(rows, "volume" in numbers, findings), stated["adjust"], findings)
-    find_broken_bars(rows, findings, [check for check in BAR_CHECKS if check is not NOT_THERE])  # missing prices are said
+    find_broken_bars(
+        rows, findings, [check for check in BAR_CHECKS if check is not NOT_THERE]
+    )  # missing prices are said
     rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)
@@ -159,23 +242,33 @@ def _judged_rows(named: NamedCells, stated: Mapping[str, Any], findings: Finding
 def _judge_order(rows: pd.DataFrame, findings: Findings) -> None:
     """Refuse columns that have no names and do not look like open, high, low and close, in this order."""
     if highs_and_lows_elsewhere(rows):
-        findings.fault("no header row, and most highs are not the highest of their row, or lows the lowest: the order is not date, "
-                       "open, high, low, close. Add a header line.")
+        findings.fault(
+            "no header row, and most highs are not the highest of their row, or lows the lowest: the order is not date, "
+            "open, high, low, close. Add a header line."
+        )
     elif not findings.faults and opens_and_closes_swapped(rows):
-        findings.fault("no header row, and the second column looks like the close, the fifth like the open. Add a header line.")
+        findings.fault(
+            "no header row, and the second column looks like the close, the fifth like the open. Add a header line."
+        )
 
 
-def _stamps(named: NamedCells, stated: Mapping[str, Any], findings: Findings) -> tuple[Times, str | None]:
+def _stamps(
+    named: NamedCells, stated: Mapping[str, Any], findings: Findings
+) -> tuple[Times, str | None]:
     if "date" not in named.cells:
         return np.full(len(named.places), NOT_A_TIME), None
     places = pd.Series(named.places)
-    stamps = read_stamps(named.cells["date"], named.cells.get("time"), places, stated["date_format"], findings)
+    stamps = read_stamps(
+        named.cells["date"], named.cells.get("time"), places, stated["date_format"], findings
+    )
     return settled(stamps, stated["timezone"], places, findings)
 
 
 def _bars_of(rows: pd.DataFrame) -> pd.DataFrame:
     values = rows[list(COLUMNS)].to_numpy(dtype=np.float64)
-    return pd.DataFrame(values, index=pd.DatetimeIndex(rows["stamp"], name="date"), columns=list(COLUMNS))
+    return pd.DataFrame(
+        values, index=pd.DatetimeIndex(rows["stamp"], name="date"), columns=list(COLUMNS)
+    )
 
 
 def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
@@ -186,28 +279,42 @@ def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
     """
     findings = Findings("bars")
     index = _checked_index(bars, findings)
-    rows = pd.DataFrame({"stamp": index, "place": np.arange(len(bars)), **{name: bars[name].to_numpy() for name in COLUMNS}})
+    rows = pd.DataFrame(
+        {
+            "stamp": index,
+            "place": np.arange(len(bars)),
+            **{name: bars[name].to_numpy() for name in COLUMNS},
+        }
+    )
     find_broken_bars(rows, findings)
-    late = np.r_[False, np.diff(index.asi8) <= 0][:len(rows)]
+    late = np.r_[False, np.diff(index.asi8) <= 0][: len(rows)]
     if late.any():
-        findings.fault(f"stamps must increase and be unique; {int(late.sum())} do not "
-                       f"(first {findings.place(rows[late].iloc[0])}). Use read_bars(frame).")
+        findings.fault(
+            f"stamps must increase and be unique; {int(late.sum())} do not "
+            f"(first {findings.place(rows[late].iloc[0])}). Use read_bars(frame)."
+        )
     findings.raise_faults()
     return bars
 
 
 def _checked_index(bars: pd.DataFrame, findings: Findings) -> pd.DatetimeIndex:
     if not isinstance(bars, pd.DataFrame) or not isinstance(bars.index, pd.DatetimeIndex):
-        findings.refuse(f"must be a DataFrame with a DatetimeIndex, got {type(bars).__name__}. Use read_bars(frame).")
+        findings.refuse(
+            f"must be a DataFrame with a DatetimeIndex, got {type(bars).__name__}. Use read_bars(frame)."
+        )
     if bars.index.tz is not None or bars.index.hasnans:
         findings.refuse("the index must have no time zone and no NaT. Use read_bars(frame).")
     missing = [name for name in COLUMNS if name not in bars.columns]
     if missing:
-        findings.refuse(f"no {', '.join(map(repr, missing))} column (found: {', '.join(map(str, bars.columns))}). "
-                        "Use read_bars(frame).")
+        findings.refuse(
+            f"no {', '.join(map(repr, missing))} column (found: {', '.join(map(str, bars.columns))}). "
+            "Use read_bars(frame)."
+        )
     wrong = [name for name in COLUMNS if bars[name].dtype != np.float64]
     if wrong:
-        findings.refuse(f"column {wrong[0]!r} must be float64, got {bars[wrong[0]].dtype}. Use read_bars(frame).")
+        findings.refuse(
+            f"column {wrong[0]!r} must be float64, got {bars[wrong[0]].dtype}. Use read_bars(frame)."
+        )
     return bars.index
 
 
@@ -219,12 +326,18 @@ def require_bars(bars: pd.DataFrame, needed: int, why: str, helping: Sequence[st
 
 
 def _too_few(number: int, needed: int, why: str, helping: Sequence[str]) -> tuple[Part, ...]:
-    remedy = ("Lower ", *joined([Setting(name) for name in helping]), " to need fewer.") if helping else ("Give more bars.",)
+    remedy = (
+        ("Lower ", *joined([Setting(name) for name in helping]), " to need fewer.")
+        if helping
+        else ("Give more bars.",)
+    )
     return f"{count(number, 'bar')}; at least {needed} are needed ({why}). ", *remedy
 
 
 def digest_bars(bars: pd.DataFrame) -> str:
     """Return the sha256 over stamps (int64 nanoseconds) and the five columns (float64, row by row), in hex."""
-    digest = hashlib.sha256(np.ascontiguousarray(pd.DatetimeIndex(bars.index).as_unit("ns").asi8).tobytes())
+    digest = hashlib.sha256(
+        np.ascontiguousarray(pd.DatetimeIndex(bars.index).as_unit("ns").asi8).tobytes()
+    )
     digest.update(np.ascontiguousarray(bars[list(COLUMNS)].to_numpy(dtype=np.float64)).tobytes())
     return digest.hexdigest()

@@ -1,4 +1,5 @@
 """The cheap baseline beside every training: logistic regression on the newest feature row, without memory."""
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
@@ -9,7 +10,8 @@ MOST_STEPS = 1_000
 
 
 def logistic_probabilities(
-        rows: NDArray[np.float32], labels: NDArray[np.float64], judged: NDArray[np.float32]) -> NDArray[np.float64]:
+    rows: NDArray[np.float32], labels: NDArray[np.float64], judged: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """Learn labels (n,) from scaled feature rows (n, columns) and return the probabilities of "up" for other rows.
 
     On one thread: the same bits on every run.

@@ -1,4 +1,5 @@
 """Calibration on the validation part: the temperature that the logits are divided by."""
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar

@@ -1,4 +1,5 @@
 """A trained network with all that serving it needs: saved in one step, loaded without running code, the way to a probability."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -79,7 +80,10 @@ class Checkpoint:
         """
         record, members = decode(read_file(path), str(path))
         own = {field.name: getattr(record, field.name) for field in fields(cls)}
-        own |= {"trained_until": pd.Timestamp(record.trained_until), "bar_interval": pd.Timedelta(seconds=record.bar_interval)}
+        own |= {
+            "trained_until": pd.Timestamp(record.trained_until),
+            "bar_interval": pd.Timedelta(seconds=record.bar_interval),
+        }
         return cls(**own | {"members": members})
 
     @cached_property
@@ -103,18 +107,30 @@ class Checkpoint:
         where the processor has it, and a window's bits depend on how many are asked for at once.
         """
         logits = self._members_logits(features, precision)
-        strange = self.usual.strangeness(features, self.sequence_length) if self.usual else np.zeros(logits.shape[1])
-        return Forecast(probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0), strange)
+        strange = (
+            self.usual.strangeness(features, self.sequence_length)
+            if self.usual
+            else np.zeros(logits.shape[1])
+        )
+        return Forecast(
+            probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0), strange
+        )
 
-    def logits(self, features: NDArray[np.float64], precision: Precision = "fp32") -> NDArray[np.float64]:
+    def logits(
+        self, features: NDArray[np.float64], precision: Precision = "fp32"
+    ) -> NDArray[np.float64]:
         """Return the logits that belong to the probabilities: (n, 86) -> (n - sequence_length + 1,)."""
         logits: NDArray[np.float64] = self._members_logits(features, precision).mean(axis=0)
         return logits
 
-    def _members_logits(self, features: NDArray[np.float64], precision: Precision) -> NDArray[np.float64]:
+    def _members_logits(
+        self, features: NDArray[np.float64], precision: Precision
+    ) -> NDArray[np.float64]:
         """Return the calibrated logits of each member: (n, 86) -> (members, n - sequence_length + 1)."""
         if len(features) < self.sequence_length:
-            raise ValueError(f"`features` must have at least {self.sequence_length} rows, got {len(features)}.")
+            raise ValueError(
+                f"`features` must have at least {self.sequence_length} rows, got {len(features)}."
+            )
         windows = cut_windows(self.scaler.transform(features), self.sequence_length)
         return np.stack([member.logits(windows, precision) for member in self.members])
 
@@ -125,36 +141,58 @@ class Checkpoint:
         time zone or stamp are others than in training.
         """
         bars = check_bars(bars)
-        require_bars(bars, self.bars_needed, f"{LOOKBACK} for the features and {self.sequence_length - 1} for the window")
+        require_bars(
+            bars,
+            self.bars_needed,
+            f"{LOOKBACK} for the features and {self.sequence_length - 1} for the window",
+        )
         self.require_interval(bar_interval(pd.DatetimeIndex(bars.index)))
-        known = bars.attrs.get("timezone") if self.timezone else None  # nothing to compare with where training stated none
+        known = (
+            bars.attrs.get("timezone") if self.timezone else None
+        )  # nothing to compare with where training stated none
         self.require_clock(known, bars.attrs.get("stamp"))
         features = FeatureEngineer().transform(bars)
-        decided = features.index[self.sequence_length - 1:]
+        decided = features.index[self.sequence_length - 1 :]
         return pd.Series(self.predict(features.to_numpy()), index=decided, name="probability")
 
     def require_interval(self, interval: pd.Timedelta) -> None:
         """Refuse bars of another interval than the network was trained on, with a CheckpointError."""
         if interval != self.bar_interval:
-            raise CheckpointError(f"the checkpoint was trained on bars of {spoken(self.bar_interval)}, "
-                                  f"got bars of {spoken(interval)}. "
-                                  "Give bars of that interval or train on these.")
+            raise CheckpointError(
+                f"the checkpoint was trained on bars of {spoken(self.bar_interval)}, "
+                f"got bars of {spoken(interval)}. "
+                "Give bars of that interval or train on these."
+            )
 
     def require_clock(self, timezone: str | None, stamp: str | None) -> None:
         """Refuse a stated time zone, or meaning of a stamp, that is not that of training, with a CheckpointError."""
-        for name, stated, trained in (("timezone", timezone, self.timezone), ("stamp", stamp, self.stamp)):
+        for name, stated, trained in (
+            ("timezone", timezone, self.timezone),
+            ("stamp", stamp, self.stamp),
+        ):
             if stated is not None and stated != trained:
-                raise CheckpointError(f"`{name}` must be {trained!r} as in training, got {stated!r}. "
-                                      "Convert the bars, or train on bars such as these.")
+                raise CheckpointError(
+                    f"`{name}` must be {trained!r} as in training, got {stated!r}. "
+                    "Convert the bars, or train on bars such as these."
+                )
 
     @cached_property
     def _file(self) -> bytes:
         own = {field.name: getattr(self, field.name) for field in fields(self)}
-        own |= {"trained_until": str(self.trained_until), "bar_interval": self.bar_interval.total_seconds(),
-                "members": tuple(words_of(member) for member in self.members)}
-        return encode(Record(format=FORMAT, digest=NO_DIGEST, feature_names=FEATURE_NAMES, **own), self.members)
+        own |= {
+            "trained_until": str(self.trained_until),
+            "bar_interval": self.bar_interval.total_seconds(),
+            "members": tuple(words_of(member) for member in self.members),
+        }
+        return encode(
+            Record(format=FORMAT, digest=NO_DIGEST, feature_names=FEATURE_NAMES, **own),
+            self.members,
+        )
 
 
 def library_versions() -> dict[str, str]:
     """Return the versions that can change a result's bits."""
-    return {name: importlib.metadata.version(name) for name in ("backtrader-bilstm", "numpy", "pandas", "scikit-learn", "torch")}
+    return {
+        name: importlib.metadata.version(name)
+        for name in ("backtrader-bilstm", "numpy", "pandas", "scikit-learn", "torch")
+    }

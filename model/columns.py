@@ -1,4 +1,5 @@
 """Columns: a table of named cells as it came in, and which of its columns means what."""
+
 from __future__ import annotations
 
 import re
@@ -16,22 +17,103 @@ from model.numbers import is_missing, is_number, missing_cells, text
 
 # Names in order of preference: "close" beside "price" is the close. They are compared without case, signs and brackets.
 ALIASES: dict[str, tuple[str, ...]] = {
-    "date": ("date", "datetime", "date time", "timestamp", "gmt time", "local time", "open time", "opentime", "timeopen",
-             "bar time", "trade date", "trading day", "day", "datum", "dt", "ts", "ts event", "time", "times", "t", "date utc",
-             "datetime utc", "timestamp utc", "time utc", "utc", "utc time", "unix", "unix time", "unix timestamp", "unixtime",
-             "epoch", "close time", "closetime", "index", "unnamed 0", ""),
+    "date": (
+        "date",
+        "datetime",
+        "date time",
+        "timestamp",
+        "gmt time",
+        "local time",
+        "open time",
+        "opentime",
+        "timeopen",
+        "bar time",
+        "trade date",
+        "trading day",
+        "day",
+        "datum",
+        "dt",
+        "ts",
+        "ts event",
+        "time",
+        "times",
+        "t",
+        "date utc",
+        "datetime utc",
+        "timestamp utc",
+        "time utc",
+        "utc",
+        "utc time",
+        "unix",
+        "unix time",
+        "unix timestamp",
+        "unixtime",
+        "epoch",
+        "close time",
+        "closetime",
+        "index",
+        "unnamed 0",
+        "",
+    ),
     "time": ("time", "hour", "time of day", "tod", "zeit", "uhrzeit"),
     "open": ("open", "o", "open price", "opening price", "price open", "1 open", "opening"),
     "high": ("high", "h", "high price", "price high", "2 high", "highest"),
     "low": ("low", "l", "low price", "price low", "3 low", "lowest"),
-    "close": ("close", "c", "close price", "closing price", "price close", "4 close", "close last", "closing", "last", "last price",
-              "price"),
-    "volume": ("volume", "v", "vol", "total volume", "5 volume", "6 volume", "volume traded", "tick volume", "tickvolume",
-               "tickvol", "trade volume", "base volume", "shares traded", "no of shares"),
-    "adj close": ("adj close", "adjclose", "adjusted close", "adj closing price", "adj price", "5 adjusted close", "close adj",
-                  "close adjusted", "adjusted close price"),
-    "ticker": ("ticker", "symbol", "tic", "instrument", "ric", "security", "asset", "pair", "isin", "code", "sid", "name",
-               "permno"),
+    "close": (
+        "close",
+        "c",
+        "close price",
+        "closing price",
+        "price close",
+        "4 close",
+        "close last",
+        "closing",
+        "last",
+        "last price",
+        "price",
+    ),
+    "volume": (
+        "volume",
+        "v",
+        "vol",
+        "total volume",
+        "5 volume",
+        "6 volume",
+        "volume traded",
+        "tick volume",
+        "tickvolume",
+        "tickvol",
+        "trade volume",
+        "base volume",
+        "shares traded",
+        "no of shares",
+    ),
+    "adj close": (
+        "adj close",
+        "adjclose",
+        "adjusted close",
+        "adj closing price",
+        "adj price",
+        "5 adjusted close",
+        "close adj",
+        "close adjusted",
+        "adjusted close price",
+    ),
+    "ticker": (
+        "ticker",
+        "symbol",
+        "tic",
+        "instrument",
+        "ric",
+        "security",
+        "asset",
+        "pair",
+        "isin",
+        "code",
+        "sid",
+        "name",
+        "permno",
+    ),
 }
 MEANINGS = {alias: meaning for meaning, aliases in reversed(ALIASES.items()) for alias in aliases}
 TARGETS = ("date", "time", *COLUMNS, "adj close", "ticker")
@@ -75,7 +157,9 @@ def recognised(names: Iterable[object]) -> int:
     return sum(plain_name(name) in MEANINGS and plain_name(name) != "" for name in names)
 
 
-def name_columns(table: Table, mapping: Mapping[str, str] | None, ticker: str | None, findings: Findings) -> NamedCells:
+def name_columns(
+    table: Table, mapping: Mapping[str, str] | None, ticker: str | None, findings: Findings
+) -> NamedCells:
     """Return the cells of one instrument by what they mean; add faults for what is missing or not decided."""
     fields, tickers = _fields_and_tickers(table.names)
     fields, found = _one_ticker(fields, tickers, ticker, findings)
@@ -83,14 +167,29 @@ def name_columns(table: Table, mapping: Mapping[str, str] | None, ticker: str | 
     positions = _positions(_meanings(fields, by_user), fields, table, findings)
     table, found = _one_symbol(table, positions, ticker, found, findings)
     if ticker is not None and found is None:
-        findings.fault(f"no ticker {ticker!r}: neither a column nor a second header row names tickers. Leave ",
-                       Setting("ticker"), " out; ", Setting("instrument", ticker), " names what the bars are of.")
+        findings.fault(
+            f"no ticker {ticker!r}: neither a column nor a second header row names tickers. Leave ",
+            Setting("ticker"),
+            " out; ",
+            Setting("instrument", ticker),
+            " names what the bars are of.",
+        )
     promised = set((mapping or {}).values())
-    _require_columns([name for name in ("date", *PRICES) if name not in positions.keys() | promised], fields, table, findings)
-    cells = {meaning: table.columns[position].rename(fields[position])
-             for meaning, position in positions.items() if meaning != "ticker"}
+    _require_columns(
+        [name for name in ("date", *PRICES) if name not in positions.keys() | promised],
+        fields,
+        table,
+        findings,
+    )
+    cells = {
+        meaning: table.columns[position].rename(fields[position])
+        for meaning, position in positions.items()
+        if meaning != "ticker"
+    }
     price = fields[positions["close"]] if "close" in positions else None
-    investing = plain_name(price) == "price" and any(plain_name(field) == "change" for field in fields)
+    investing = plain_name(price) == "price" and any(
+        plain_name(field) == "change" for field in fields
+    )
     return NamedCells(cells, table.places, found, investing, bool(table.headerless))
 
 
@@ -102,28 +201,47 @@ def _fields_and_tickers(names: Sequence[Levels]) -> tuple[list[str | None], list
     field_row = scores.index(max(scores))
     fields: list[str | None] = [_field_of(levels, field_row) for levels in padded]
     tickers = [_ticker_of(levels, field_row) for levels in padded]
-    return fields, ["" if MEANINGS.get(plain_name(field)) == "date" else name for field, name in zip(fields, tickers)]
+    return fields, [
+        "" if MEANINGS.get(plain_name(field)) == "date" else name
+        for field, name in zip(fields, tickers)
+    ]
 
 
 def _field_of(levels: Levels, field_row: int) -> str:
     """Return the level that names the field; the index column carries the names of the header rows instead."""
-    dates = [name for name in levels if MEANINGS.get(plain_name(name)) == "date" and plain_name(name)]
-    if len(levels) > 1 and (dates or {plain_name(name) for name in levels} <= {"price", "ticker", "attributes", "symbols", ""}):
+    dates = [
+        name for name in levels if MEANINGS.get(plain_name(name)) == "date" and plain_name(name)
+    ]
+    if len(levels) > 1 and (
+        dates
+        or {plain_name(name) for name in levels} <= {"price", "ticker", "attributes", "symbols", ""}
+    ):
         return dates[0] if dates else "date"
     return levels[field_row] or next((name for name in levels if name), "")
 
 
 def _ticker_of(levels: Levels, field_row: int) -> str:
     own = {"", plain_name(levels[field_row])}  # a header that stands twice holds no tickers
-    others = [name for row, name in enumerate(levels) if row != field_row and not name.startswith("Unnamed")]
+    others = [
+        name
+        for row, name in enumerate(levels)
+        if row != field_row and not name.startswith("Unnamed")
+    ]
     return next((name for name in others if plain_name(name) not in own), "")
 
 
-def _one_ticker(fields: list[str | None], tickers: list[str], ticker: str | None,
-                findings: Findings) -> tuple[list[str | None], str | None]:
+def _one_ticker(
+    fields: list[str | None], tickers: list[str], ticker: str | None, findings: Findings
+) -> tuple[list[str | None], str | None]:
     """Keep the columns of one ticker: the only one, or the one asked for; names that stand over no price are units."""
-    named = {meaning: {name for name, field in zip(tickers, fields) if name and MEANINGS.get(plain_name(field)) == meaning}
-             for meaning in COLUMNS}
+    named = {
+        meaning: {
+            name
+            for name, field in zip(tickers, fields)
+            if name and MEANINGS.get(plain_name(field)) == meaning
+        }
+        for meaning in COLUMNS
+    }
     several = sorted(set().union(*(named[meaning] for meaning in PRICES)))
     if named["volume"] - set(several) and ticker not in several:
         return fields, None
@@ -137,25 +255,42 @@ def _choose(several: Sequence[str], ticker: str | None, where: str, findings: Fi
         return str(ticker)
     listed = ", ".join(several[:8]) + (", ..." if len(several) > 8 else "")
     if ticker is not None:
-        findings.fault(f"no ticker {ticker!r} in {where} (found: {listed}).{did_you_mean(ticker, several)}")
+        findings.fault(
+            f"no ticker {ticker!r} in {where} (found: {listed}).{did_you_mean(ticker, several)}"
+        )
     elif len(several) > 1:
-        findings.fault(f"{where} holds {len(several)} tickers ({listed}); choose one: ", Setting("ticker", several[0]), ".")
+        findings.fault(
+            f"{where} holds {len(several)} tickers ({listed}); choose one: ",
+            Setting("ticker", several[0]),
+            ".",
+        )
     if len(several) > 1:
         findings.about = f"{several[0]}: "
     return several[0]
 
 
-def _known_names(mapping: Mapping[str, str], fields: Sequence[str | None], findings: Findings) -> dict[str, str]:
+def _known_names(
+    mapping: Mapping[str, str], fields: Sequence[str | None], findings: Findings
+) -> dict[str, str]:
     """Return the user's mapping by plain name, with a fault for names and targets that are none."""
     own = {plain_name(field) for field in fields if field is not None}
     for name, target in mapping.items():
         if plain_name(name) not in own:
-            findings.fault(Setting("columns"), f" names {name!r}, which is no column (found: {_listed(fields)})."
-                           f"{did_you_mean(name, fields)}")
+            findings.fault(
+                Setting("columns"),
+                f" names {name!r}, which is no column (found: {_listed(fields)})."
+                f"{did_you_mean(name, fields)}",
+            )
         if target not in TARGETS:
-            findings.fault(Setting("columns", {name: target}), f": the target must be one of {', '.join(TARGETS)}."
-                           f"{did_you_mean(target, TARGETS)}")
-    return {plain_name(name): target for name, target in mapping.items() if plain_name(name) in own and target in TARGETS}
+            findings.fault(
+                Setting("columns", {name: target}),
+                f": the target must be one of {', '.join(TARGETS)}.{did_you_mean(target, TARGETS)}",
+            )
+    return {
+        plain_name(name): target
+        for name, target in mapping.items()
+        if plain_name(name) in own and target in TARGETS
+    }
 
 
 def _meanings(fields: Sequence[str | None], by_user: Mapping[str, str]) -> list[str | None]:
@@ -164,48 +299,86 @@ def _meanings(fields: Sequence[str | None], by_user: Mapping[str, str]) -> list[
     for field_ in fields:
         known = None if field_ is None else MEANINGS.get(plain_name(field_))
         taken = known in by_user.values() and plain_name(field_) not in by_user
-        meanings.append(by_user.get(plain_name(field_), None if taken else known) if field_ is not None else None)
+        meanings.append(
+            by_user.get(plain_name(field_), None if taken else known)
+            if field_ is not None
+            else None
+        )
     return meanings
 
 
-def _positions(meanings: Sequence[str | None], fields: Sequence[str | None], table: Table, findings: Findings) -> dict[str, int]:
+def _positions(
+    meanings: Sequence[str | None], fields: Sequence[str | None], table: Table, findings: Findings
+) -> dict[str, int]:
     """Return the best column for each meaning."""
     candidates: dict[str, list[int]] = {}
     for position, meaning in enumerate(meanings):
         if meaning:
             candidates.setdefault(meaning, []).append(position)
     _find_volume(candidates, fields, findings)
-    best = {meaning: _best(meaning, found, fields, table, findings) for meaning, found in candidates.items()}
-    clock = [position for position in candidates.get("date", ()) if plain_name(fields[position]) in ALIASES["time"]]
-    if clock and clock[0] != best["date"]:  # a time of day beside the date is joined to it, never dropped
+    best = {
+        meaning: _best(meaning, found, fields, table, findings)
+        for meaning, found in candidates.items()
+    }
+    clock = [
+        position
+        for position in candidates.get("date", ())
+        if plain_name(fields[position]) in ALIASES["time"]
+    ]
+    if (
+        clock and clock[0] != best["date"]
+    ):  # a time of day beside the date is joined to it, never dropped
         best.setdefault("time", clock[0])
     if "time" in best and "date" not in best:
         best["date"] = best.pop("time")
     return best
 
 
-def _find_volume(candidates: dict[str, list[int]], fields: Sequence[str | None], findings: Findings) -> None:
+def _find_volume(
+    candidates: dict[str, list[int]], fields: Sequence[str | None], findings: Findings
+) -> None:
     """Take "Volume BTC" for the volume where no column is called just so, and say it if there are several."""
     if "volume" in candidates:
         return
-    found = [position for position, field in enumerate(fields) if field and plain_name(field).startswith(("volume ", "vol "))]
+    found = [
+        position
+        for position, field in enumerate(fields)
+        if field and plain_name(field).startswith(("volume ", "vol "))
+    ]
     if found:
         candidates["volume"] = found[:1]
     if len(found) > 1:
         first, second = str(fields[found[0]]), str(fields[found[1]])
-        findings.note(f"{len(found)} volume columns; taking {first!r}. For another pass ",
-                      Setting("columns", {second: "volume"}), ".")
+        findings.note(
+            f"{len(found)} volume columns; taking {first!r}. For another pass ",
+            Setting("columns", {second: "volume"}),
+            ".",
+        )
 
 
-def _best(meaning: str, found: Sequence[int], fields: Sequence[str | None], table: Table, findings: Findings) -> int:
+def _best(
+    meaning: str,
+    found: Sequence[int],
+    fields: Sequence[str | None],
+    table: Table,
+    findings: Findings,
+) -> int:
     ordered = sorted(found, key=lambda position: _preference(meaning, fields[position]))
-    if meaning == "volume":  # the real volume of a currency pair is often all 0 beside a count of ticks
-        ordered = [position for position in ordered if not _all_zero(table.columns[position])] or ordered
+    if (
+        meaning == "volume"
+    ):  # the real volume of a currency pair is often all 0 beside a count of ticks
+        ordered = [
+            position for position in ordered if not _all_zero(table.columns[position])
+        ] or ordered
     first, rank = ordered[0], _preference(meaning, fields[ordered[0]])
     same = [position for position in ordered if _preference(meaning, fields[position]) == rank]
-    if len(same) > 1 and any(not text(table.columns[first]).equals(text(table.columns[position])) for position in same):
+    if len(same) > 1 and any(
+        not text(table.columns[first]).equals(text(table.columns[position])) for position in same
+    ):
         listed = _listed(fields[position] for position in same)
-        findings.fault(f"{len(same)} columns mean {meaning!r} and differ ({listed}). Remove all but one, or rename it.")
+        findings.fault(
+            f"{len(same)} columns mean {meaning!r} and differ ({listed}). Remove all but one, or rename it."
+        )
     return first
 
 
@@ -220,8 +393,13 @@ def _all_zero(cells: pd.Series) -> bool:
     return bool(text(cells).str.fullmatch(r"0*\.?0*").all())
 
 
-def _one_symbol(table: Table, positions: Mapping[str, int], ticker: str | None, found: str | None,
-                findings: Findings) -> tuple[Table, str | None]:
+def _one_symbol(
+    table: Table,
+    positions: Mapping[str, int],
+    ticker: str | None,
+    found: str | None,
+    findings: Findings,
+) -> tuple[Table, str | None]:
     """Keep the rows of one ticker where a column names it."""
     if "ticker" not in positions:
         return table, found
@@ -231,7 +409,9 @@ def _one_symbol(table: Table, positions: Mapping[str, int], ticker: str | None, 
         return table, found
     name = table.names[positions["ticker"]][0]
     chosen = _choose(several, ticker, f"column {name!r}", findings)
-    return (table.chosen((words == chosen).to_numpy(dtype=bool)) if len(several) > 1 else table), chosen
+    return (
+        table.chosen((words == chosen).to_numpy(dtype=bool)) if len(several) > 1 else table
+    ), chosen
 
 
 def without_empty_rows(named: NamedCells, findings: Findings) -> NamedCells:
@@ -244,26 +424,43 @@ def without_empty_rows(named: NamedCells, findings: Findings) -> NamedCells:
     if not empty.any() or empty.all():
         return named
     first = f"{findings.unit} {named.places[empty][0]}"
-    findings.note(f"dropped {count(int(empty.sum()), 'row')} without anything in them (first: {first}).")
-    kept = {meaning: column[~empty].reset_index(drop=True) for meaning, column in named.cells.items()}
+    findings.note(
+        f"dropped {count(int(empty.sum()), 'row')} without anything in them (first: {first})."
+    )
+    kept = {
+        meaning: column[~empty].reset_index(drop=True) for meaning, column in named.cells.items()
+    }
     return replace(named, cells=kept, places=named.places[~empty])
 
 
-def _require_columns(missing: Sequence[str], fields: Sequence[str | None], table: Table, findings: Findings) -> None:
+def _require_columns(
+    missing: Sequence[str], fields: Sequence[str | None], table: Table, findings: Findings
+) -> None:
     if missing and table.headerless:
-        findings.refuse(f"no header row (first line: {table.headerless[:80]}), and {len(fields)} columns are not date, open, high, "
-                        "low, close and maybe a time and a volume. Add a header line date,open,high,low,close,volume.")
+        findings.refuse(
+            f"no header row (first line: {table.headerless[:80]}), and {len(fields)} columns are not date, open, high, "
+            "low, close and maybe a time and a volume. Add a header line date,open,high,low,close,volume."
+        )
     if missing and len(fields) == 1:
-        findings.refuse(f"only one column (found: {_listed(fields)}). Is the delimiter none of comma, semicolon, tab, | and blank, "
-                        "or every line quoted as a whole? Export it as CSV again.")
+        findings.refuse(
+            f"only one column (found: {_listed(fields)}). Is the delimiter none of comma, semicolon, tab, | and blank, "
+            "or every line quoted as a whole? Export it as CSV again."
+        )
     if missing:
         words = ", ".join(repr(name) for name in missing)
-        findings.fault(f"no {words} column{'s' * (len(missing) > 1)} (found: {_listed(fields)}).", *_remedy(missing, fields))
+        findings.fault(
+            f"no {words} column{'s' * (len(missing) > 1)} (found: {_listed(fields)}).",
+            *_remedy(missing, fields),
+        )
 
 
 def _remedy(missing: Sequence[str], fields: Sequence[str | None]) -> tuple[Part, ...]:
     """Return what to do about missing columns: the name that is spelt nearly so, or the setting that maps names."""
-    spelt = [plain_name(field) for field in fields if field and MEANINGS.get(plain_name(field)) != "adj close"]
+    spelt = [
+        plain_name(field)
+        for field in fields
+        if field and MEANINGS.get(plain_name(field)) != "adj close"
+    ]
     for name in missing:
         for match in get_close_matches(name, spelt, 1, 0.6):
             unused = next(str(field) for field in fields if plain_name(field) == match)

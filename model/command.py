@@ -1,4 +1,5 @@
 """What all commands share: the options that choose the bars, one clean message at the end, distinct exit codes."""
+
 import errno
 import importlib.metadata
 import math
@@ -78,12 +79,18 @@ class BarsOptions:
 
     def __post_init__(self) -> None:
         if self.bars_per_year is not None and not 0 < self.bars_per_year < math.inf:
-            raise ValueError(f"`bars_per_year` must be a number above 0, got {self.bars_per_year:g}.")
+            raise ValueError(
+                f"`bars_per_year` must be a number above 0, got {self.bars_per_year:g}."
+            )
 
     @property
     def instrument_name(self) -> str:
         """The market's name: as given, else the ticker asked for, else the file's name without its endings."""
-        return self.instrument or self.ticker or (ENDINGS.sub("", self.data.name) if self.data else "nasdaq")
+        return (
+            self.instrument
+            or self.ticker
+            or (ENDINGS.sub("", self.data.name) if self.data else "nasdaq")
+        )
 
     @property
     def file_name(self) -> str:
@@ -99,7 +106,9 @@ class BarsOptions:
 
     def _read_file(self, path: Path, minimum_bars: int | None) -> pd.DataFrame:
         names = {field.name for field in fields(self)} - {"data", "bars_per_year"}
-        chosen = {name: getattr(self, name) for name in names} | {"instrument": self.instrument_name}
+        chosen = {name: getattr(self, name) for name in names} | {
+            "instrument": self.instrument_name
+        }
         return read_bars(path, **chosen, minimum_bars=minimum_bars)
 
 
@@ -107,8 +116,10 @@ def describe_bars(bars: pd.DataFrame) -> str:
     """Return one line on the bars: what annualised figures and every result depend on."""
     index = pd.DatetimeIndex(bars.index)
     first, last = (str(stamp).removesuffix(" 00:00:00") for stamp in (index[0], index[-1]))
-    return (f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} from {first} to {last}, "
-            f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, sha256 {digest_bars(bars)[:12]}")
+    return (
+        f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} from {first} to {last}, "
+        f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, sha256 {digest_bars(bars)[:12]}"
+    )
 
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -142,20 +153,28 @@ class _Outlet:
         except OSError as error:
             if error.errno not in NO_READER:
                 raise
-            with open(os.devnull, "wb") as nowhere:  # under the stream, so that what its buffer still holds goes there too
+            with open(
+                os.devnull, "wb"
+            ) as nowhere:  # under the stream, so that what its buffer still holds goes there too
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 @contextmanager
 def _readers_may_leave() -> Iterator[None]:
     """Let the work go on where what reads stdout or stderr has gone, as `| head` does: hours of it are worth more."""
-    out, err = (cast(TextIO, _Outlet(stream)) if stream else None for stream in (sys.stdout, sys.stderr))
+    out, err = (
+        cast(TextIO, _Outlet(stream)) if stream else None for stream in (sys.stdout, sys.stderr)
+    )
     with redirect_stdout(out), redirect_stderr(err):
         try:
             yield
         finally:
-            for outlet in filter(None, (out, err)):  # what is left for the end of the process would fail there
-                with suppress(OSError):  # a full disk: said already, or else by the interpreter when it ends
+            for outlet in filter(
+                None, (out, err)
+            ):  # what is left for the end of the process would fail there
+                with suppress(
+                    OSError
+                ):  # a full disk: said already, or else by the interpreter when it ends
                     outlet.flush()
 
 
@@ -174,7 +193,9 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = partial(_show_warning, app)
-            result = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+            result = app(
+                arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            )
     except CycloptsError as error:
         _leave(USAGE, f"{_worded(error, app)} See --help.")
     except KeyboardInterrupt:
@@ -182,7 +203,9 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     except MemoryError:
         _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
     except (OSError, ValueError, RuntimeError) as error:
-        if type(error) is RuntimeError and "allocate memory" in str(error):  # what torch raises in place of a MemoryError
+        if type(error) is RuntimeError and "allocate memory" in str(
+            error
+        ):  # what torch raises in place of a MemoryError
             _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
         _leave(_exit_code(error), _worded(error, app))
     sys.exit(result if isinstance(result, int) else OK)
@@ -205,7 +228,9 @@ def _leave(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
-def _show_warning(app: App, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+def _show_warning(
+    app: App, message: Warning | str, category: type[Warning], *_: Any, **__: Any
+) -> None:
     errors.print("[yellow]note:[/] ", end="")
     errors.print(_worded(message, app), markup=False)
 
@@ -214,7 +239,9 @@ def _worded(message: Exception | str, app: App) -> str:
     """Return a message with the settings in it that are the command's spelled as its flags: `max_epochs` as --max-epochs."""
     text = as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
     flags = {flag for argument in app.assemble_argument_collection() for flag in argument.names}
-    return SETTING.sub(lambda found: flag if (flag := Setting(found[1]).flag) in flags else found[0], text)
+    return SETTING.sub(
+        lambda found: flag if (flag := Setting(found[1]).flag) in flags else found[0], text
+    )
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:

@@ -1,4 +1,5 @@
 """Tensors and texts in the bytes of a safetensors file: the one place where such bytes are made and read."""
+
 import json
 from collections.abc import Mapping
 
@@ -18,5 +19,5 @@ def tensors_in(data: bytes) -> dict[str, Tensor]:
 
 def text_in(data: bytes, name: str) -> str:
     """Return one of the texts of a file's bytes that are known to be whole."""
-    text: str = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])["__metadata__"][name]
+    text: str = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"][name]
     return text

@@ -1,4 +1,5 @@
 """The course of a network's training: all that changes from step to step, to be kept and taken up again bit for bit."""
+
 import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,7 +50,10 @@ class Course:
     def __init__(self, network: DirectionNetwork, config: TrainConfig) -> None:
         self.network, self.config = network, config
         self.average, self.best = Average(network, config.averaging), Best()
-        groups = [{"params": weights, "lr": config.learning_rate * share} for share, weights in network.learning_shares()]
+        groups = [
+            {"params": weights, "lr": config.learning_rate * share}
+            for share, weights in network.learning_shares()
+        ]
         self.optimizer = AdamW(groups, weight_decay=config.weight_decay)
         steps = max(config.warm_up, 1)
         self.warm_up = LinearLR(self.optimizer, 1 / steps, total_iters=steps - 1)
@@ -74,7 +78,9 @@ class Course:
     @property
     def over(self) -> bool:
         done = len(self.history)
-        return done >= self.config.max_epochs or (done > 0 and done - self.best.epoch >= self.config.patience)
+        return done >= self.config.max_epochs or (
+            done > 0 and done - self.best.epoch >= self.config.patience
+        )
 
     def batches_left(self, loader: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches that the epoch has not had yet, with torch's random state as it was after those that it had."""
@@ -95,24 +101,56 @@ class Course:
     def close(self, validation_loss: float) -> None:
         """End the epoch under way, of whose averaged weights validation made this loss."""
         self.best.offer(self.epoch, validation_loss, self.average.network)
-        self.history.append(Epoch(self.config.member, self.epoch, self.config.max_epochs, self.loss / self.windows,
-                                  validation_loss, self.rate, self.norm, self.best.epoch))
+        self.history.append(
+            Epoch(
+                self.config.member,
+                self.epoch,
+                self.config.max_epochs,
+                self.loss / self.windows,
+                validation_loss,
+                self.rate,
+                self.norm,
+                self.best.epoch,
+            )
+        )
         self.plateau.step(validation_loss)
         self._begin_epoch()
 
     def state(self) -> State:
         """Return all that the rest of the course depends on; the tensors are those in use, not copies."""
         optimizer = self.optimizer.state_dict()
-        moments = {f"{number}.{name}": tensor for number, own in optimizer["state"].items() for name, tensor in own.items()}
+        moments = {
+            f"{number}.{name}": tensor
+            for number, own in optimizer["state"].items()
+            for name, tensor in own.items()
+        }
         values = {
-            "optimizer": [{name: group[name] for name in ("lr", "initial_lr")} for group in optimizer["param_groups"]],
-            "warm_up": _plain(self.warm_up), "plateau": _plain(self.plateau), "average": self.average.steps,
-            "best": [self.best.epoch, self.best.loss], "history": [asdict(epoch) for epoch in self.history],
+            "optimizer": [
+                {name: group[name] for name in ("lr", "initial_lr")}
+                for group in optimizer["param_groups"]
+            ],
+            "warm_up": _plain(self.warm_up),
+            "plateau": _plain(self.plateau),
+            "average": self.average.steps,
+            "best": [self.best.epoch, self.best.loss],
+            "history": [asdict(epoch) for epoch in self.history],
             "batches": [self.batches, self.windows, self.loss, self.norm],
         }
-        parts = {"network": self.network.state_dict(), "average": self.average.network.state_dict(), "optimizer": moments,
-                 "best": self.best.weights, "random": {"state": self.random}}
-        return State(values, {f"{part}.{name}": tensor for part, own in parts.items() for name, tensor in own.items()})
+        parts = {
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "optimizer": moments,
+            "best": self.best.weights,
+            "random": {"state": self.random},
+        }
+        return State(
+            values,
+            {
+                f"{part}.{name}": tensor
+                for part, own in parts.items()
+                for name, tensor in own.items()
+            },
+        )
 
     def restore(self, state: State) -> None:
         """Go on from a state of an equal course; the random state is put back where the next batch is learnt."""
@@ -133,7 +171,9 @@ class Course:
         for name, tensor in _part(state, "optimizer").items():
             number, moment = name.split(".")
             moments.setdefault(int(number), {})[moment] = tensor
-        groups = zip(self.optimizer.state_dict()["param_groups"], state.values["optimizer"], strict=True)
+        groups = zip(
+            self.optimizer.state_dict()["param_groups"], state.values["optimizer"], strict=True
+        )
         return {"state": moments, "param_groups": [group | rates for group, rates in groups]}
 
 
@@ -143,7 +183,9 @@ class Average:
     def __init__(self, network: DirectionNetwork, keep: float) -> None:
         self.network, self.keep, self.steps = copy.deepcopy(network).requires_grad_(False), keep, 0
         self._averages = [weights.data for weights in self.network.parameters()]
-        self._trained = [weights.data for weights in network.parameters()]  # the optimizer changes them in place
+        self._trained = [
+            weights.data for weights in network.parameters()
+        ]  # the optimizer changes them in place
 
     def follow(self) -> None:
         self.steps += 1
@@ -167,9 +209,17 @@ class Best:
 
 def _plain(scheduler: LinearLR | ReduceLROnPlateau) -> dict[str, Any]:
     """Return what a scheduler remembers, as plain values."""
-    return {name: value for name, value in scheduler.state_dict().items() if isinstance(value, (int, float, str, list))}
+    return {
+        name: value
+        for name, value in scheduler.state_dict().items()
+        if isinstance(value, (int, float, str, list))
+    }
 
 
 def _part(state: State, name: str) -> dict[str, Tensor]:
     """Return the tensors of one part by their own names."""
-    return {key.removeprefix(f"{name}."): tensor for key, tensor in state.tensors.items() if key.startswith(f"{name}.")}
+    return {
+        key.removeprefix(f"{name}."): tensor
+        for key, tensor in state.tensors.items()
+        if key.startswith(f"{name}.")
+    }

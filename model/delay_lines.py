@@ -3,6 +3,7 @@
 The first layer hands each bar on from cell to cell; half of the last layer reads only what the lines hold at the end.
 Learning then moves the weights as it likes: architecture and number of parameters are those of the plain network.
 """
+
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,11 +15,21 @@ LINES: tuple[Mapping[str, float], ...] = (
     {"bar_high_z": 0.5, "bar_low_z": 0.5},
     {"bar_high_z": 0.5, "bar_low_z": -0.5},
 )
-CANDIDATE = 2                 # torch's order of gates: input, forget, candidate, output
-LINE = (5.0, -6.0, 0.0, 5.0)  # biases of a line's gates: take up all of the cell before, keep nothing, show all
+CANDIDATE = 2  # torch's order of gates: input, forget, candidate, output
+LINE = (
+    5.0,
+    -6.0,
+    0.0,
+    5.0,
+)  # biases of a line's gates: take up all of the cell before, keep nothing, show all
 READER = (2.0, -4.0, 0.0, 2.0)
-ORDINARY = (0.0, 1.0, 0.0, 0.0)  # a forget gate that starts open; source: Jozefowicz et al., ICML 2015
-HAND_ON = 1.04                # makes up for what a line's gates take from small values
+ORDINARY = (
+    0.0,
+    1.0,
+    0.0,
+    0.0,
+)  # a forget gate that starts open; source: Jozefowicz et al., ICML 2015
+HAND_ON = 1.04  # makes up for what a line's gates take from small values
 
 
 @torch.no_grad()
@@ -41,7 +52,7 @@ def _lay_lines(cells: "_Cells", length: int, columns: Sequence[str]) -> None:
         start = number * length
         cells.make_line(slice(start, start + length))
         for column, weight in line.items():
-            cells.inputs[CANDIDATE][start:start + length][:1, columns.index(column)] = weight
+            cells.inputs[CANDIDATE][start : start + length][:1, columns.index(column)] = weight
 
 
 class _Cells:
@@ -52,7 +63,9 @@ class _Cells:
             tensor: Tensor = getattr(lstm, f"{kind}_{layer}")
             return tensor.chunk(4)
 
-        self.inputs, self.states, self.biases, self.second_biases = map(gates, ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        self.inputs, self.states, self.biases, self.second_biases = map(
+            gates, ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
 
     def make_orthogonal(self) -> None:
         for states, second in zip(self.states, self.second_biases):

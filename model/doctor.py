@@ -2,6 +2,7 @@
 
 python -m model.doctor FILE
 """
+
 from dataclasses import replace
 from typing import Annotated
 
@@ -24,8 +25,11 @@ from model.windows import SMALLEST_SCALE
 SHORTEST_STRETCH = 5
 N_LARGEST = 3
 
-app = App(version=VERSION, name="model.doctor",
-          help="Examine a file of bars: what it is, what looks wrong, whether it can be trained on.")
+app = App(
+    version=VERSION,
+    name="model.doctor",
+    help="Examine a file of bars: what it is, what looks wrong, whether it can be trained on.",
+)
 console = Console(highlight=False, soft_wrap=True)
 
 Facts = list[tuple[str, str]]
@@ -49,7 +53,11 @@ def doctor(
 def trainable(bars: pd.DataFrame, config: TrainConfig) -> tuple[TrainConfig, TrainingData]:
     """Return what training would start from, with a smaller batch if the bars are too few for the one asked for."""
     preprocessor = config.preprocessor
-    fitting = [size for size in (config.batch_size, 32, 16, 8) if preprocessor.bars_needed(size) <= len(bars)]
+    fitting = [
+        size
+        for size in (config.batch_size, 32, 16, 8)
+        if preprocessor.bars_needed(size) <= len(bars)
+    ]
     settings = replace(config, batch_size=fitting[0]) if fitting else config
     return settings, prepare(bars, settings)
 
@@ -65,7 +73,10 @@ def describe_file(bars: pd.DataFrame) -> Facts:
         ("bar interval", spoken(interval)),
         ("bars in a usual session", f"{session_bars(index):g}"),
         ("bars per year", f"{yearly_bars(bars):g}"),
-        ("time zone, stamp", f"{attrs.get('timezone') or 'not stated'}, a bar's {attrs.get('stamp')}"),
+        (
+            "time zone, stamp",
+            f"{attrs.get('timezone') or 'not stated'}, a bar's {attrs.get('stamp')}",
+        ),
         ("prices", f"{bars['low'].min():.10g} to {bars['high'].max():.10g}"),
         ("sha256", digest_bars(bars)),
     ]
@@ -74,7 +85,9 @@ def describe_file(bars: pd.DataFrame) -> Facts:
 def describe_doubts(bars: pd.DataFrame) -> Facts:
     """Return what may be wrong although it breaks no rule."""
     stale = (bars["open"].to_numpy()[1:] == bars["close"].to_numpy()[:-1]).mean()
-    splits = [f"{split.ratio:g}:1 at {day(bars.index[split.position])}" for split in find_splits(bars)]
+    splits = [
+        f"{split.ratio:g}:1 at {day(bars.index[split.position])}" for split in find_splits(bars)
+    ]
     return [
         ("gaps", _gaps(pd.DatetimeIndex(bars.index))),
         ("volume 0", count(int((bars["volume"] == 0).sum()), "bar")),
@@ -113,12 +126,24 @@ def describe_training(data: TrainingData) -> Facts:
     """Return how many windows each part would have, how many of them go up, and the features that carry nothing."""
     settings, n_bars = data.config, len(data.features) + LOOKBACK - 1
     needed = settings.preprocessor.bars_needed(settings.batch_size)
-    facts = [("bars", f"{n_bars}; {needed} are needed: {LOOKBACK - 1} to warm up, {settings.sequence_length} for a window, "
-                      f"{settings.batch_size} windows in the training part")]
-    facts += [(f"{name} part", _part(data, part)) for name, part in zip(PARTS, data.parts) if part.stop > part.start]
+    facts = [
+        (
+            "bars",
+            f"{n_bars}; {needed} are needed: {LOOKBACK - 1} to warm up, {settings.sequence_length} for a window, "
+            f"{settings.batch_size} windows in the training part",
+        )
+    ]
+    facts += [
+        (f"{name} part", _part(data, part))
+        for name, part in zip(PARTS, data.parts)
+        if part.stop > part.start
+    ]
     deviation = data.features.std()
     constant = [str(name) for name in data.features.columns[deviation < SMALLEST_SCALE]]
-    return [*facts, ("constant features", f"{len(constant)}: {', '.join(constant)}" if constant else "none")]
+    return [
+        *facts,
+        ("constant features", f"{len(constant)}: {', '.join(constant)}" if constant else "none"),
+    ]
 
 
 def _part(data: TrainingData, part: slice) -> str:

@@ -1,4 +1,5 @@
 """What can be wrong with bars and how it is said: the errors, the table of checks on a bar, and the list of findings."""
+
 from __future__ import annotations
 
 import json
@@ -45,7 +46,9 @@ class Setting:
         """Return --columns.Price close; a name that would not come through whole stands in JSON."""
         if any(set(key) & set(".=") for key in self.value):
             return shlex.join((flag, json.dumps(self.value, ensure_ascii=False)))
-        return shlex.join(word for key, value in self.value.items() for word in (f"{flag}.{key}", value))
+        return shlex.join(
+            word for key, value in self.value.items() for word in (f"{flag}.{key}", value)
+        )
 
 
 Part = str | Setting
@@ -101,28 +104,60 @@ class Check(NamedTuple):
     remedy: Text
 
 
-NOT_THERE = Check("a price that is not finite", lambda o, h, l, c, v: np.isnan(o) | np.isnan(h) | np.isnan(l) | np.isnan(c), PRICES,
-                  ("Remove or repair the row; prices are not filled in.",))
+NOT_THERE = Check(
+    "a price that is not finite",
+    lambda o, h, l, c, v: np.isnan(o) | np.isnan(h) | np.isnan(l) | np.isnan(c),
+    PRICES,
+    ("Remove or repair the row; prices are not filled in.",),
+)
 # A bar is reported for the first rule of the prices that it breaks: a NaN price is not also "not above 0".
 # NaN breaks no other rule of the prices, so that what is known of a bar is judged where one of its prices is missing.
 BAR_CHECKS = (
     NOT_THERE,
-    Check("a price that is not finite", lambda o, h, l, c, v: np.isinf(o) | np.isinf(h) | np.isinf(l) | np.isinf(c), PRICES,
-          ("Remove or repair the row; prices are not filled in.",)),
-    Check("a price that is not above 0 (negative or zero)", lambda o, h, l, c, v: np.fmin.reduce((o, h, l, c)) <= 0, PRICES,
-          ("The features use log returns: cut the series there, or use a back-adjusted series shifted above 0.",)),
-    Check("high below low", lambda o, h, l, c, v: h < l * (1 - ROUNDING), ("high", "low"),
-          ("Are the two columns swapped? Export again or map them with ", Setting("columns"), ".")),
-    Check("open or close above the high", lambda o, h, l, c, v: np.fmax(o, c) > h * (1 + ROUNDING), ("open", "close", "high"),
-          ("Are all four prices on one basis (raw or adjusted)? Repair the row.",)),
-    Check("open or close below the low", lambda o, h, l, c, v: np.fmin(o, c) < l * (1 - ROUNDING), ("open", "close", "low"),
-          ("Are all four prices on one basis (raw or adjusted)? Repair the row.",)),
-    Check("a volume that is negative or not finite", lambda o, h, l, c, v: ~((v >= 0) & (v < np.inf)), ("volume",),
-          ("Volume must be 0 or more; leave it out where it is unknown.",)),
+    Check(
+        "a price that is not finite",
+        lambda o, h, l, c, v: np.isinf(o) | np.isinf(h) | np.isinf(l) | np.isinf(c),
+        PRICES,
+        ("Remove or repair the row; prices are not filled in.",),
+    ),
+    Check(
+        "a price that is not above 0 (negative or zero)",
+        lambda o, h, l, c, v: np.fmin.reduce((o, h, l, c)) <= 0,
+        PRICES,
+        (
+            "The features use log returns: cut the series there, or use a back-adjusted series shifted above 0.",
+        ),
+    ),
+    Check(
+        "high below low",
+        lambda o, h, l, c, v: h < l * (1 - ROUNDING),
+        ("high", "low"),
+        ("Are the two columns swapped? Export again or map them with ", Setting("columns"), "."),
+    ),
+    Check(
+        "open or close above the high",
+        lambda o, h, l, c, v: np.fmax(o, c) > h * (1 + ROUNDING),
+        ("open", "close", "high"),
+        ("Are all four prices on one basis (raw or adjusted)? Repair the row.",),
+    ),
+    Check(
+        "open or close below the low",
+        lambda o, h, l, c, v: np.fmin(o, c) < l * (1 - ROUNDING),
+        ("open", "close", "low"),
+        ("Are all four prices on one basis (raw or adjusted)? Repair the row.",),
+    ),
+    Check(
+        "a volume that is negative or not finite",
+        lambda o, h, l, c, v: ~((v >= 0) & (v < np.inf)),
+        ("volume",),
+        ("Volume must be 0 or more; leave it out where it is unknown.",),
+    ),
 )
 
 
-def bar_faults(open: float, high: float, low: float, close: float, volume: float) -> tuple[str, ...]:
+def bar_faults(
+    open: float, high: float, low: float, close: float, volume: float
+) -> tuple[str, ...]:
     """Return the breaches of one bar, in the words of the checks; a sound bar has none. NaN volume is a breach."""
     values = [np.float64(value) for value in (open, high, low, close, volume)]
     with np.errstate(all="ignore"):
@@ -165,7 +200,11 @@ class Findings:
         if len(self.faults) == 1:
             raise BarsError(f"{self.source}: ", *self.faults[0])
         if self.faults:
-            lines = [part for number, fault in enumerate(self.faults, 1) for part in (f"\n  {number}. ", *fault)]
+            lines = [
+                part
+                for number, fault in enumerate(self.faults, 1)
+                for part in (f"\n  {number}. ", *fault)
+            ]
             raise BarsError(f"{self.source}: {len(self.faults)} kinds of problem:", *lines)
 
     def warn_notes(self, stacklevel: int = 3) -> None:
@@ -175,7 +214,11 @@ class Findings:
 
     def place(self, row: pd.Series) -> str:
         """Return where a row of bars stands: its date if it is known, and its line."""
-        return f"{day(row['stamp'])}, {self.unit} {row['place']}" if pd.notna(row["stamp"]) else f"{self.unit} {row['place']}"
+        return (
+            f"{day(row['stamp'])}, {self.unit} {row['place']}"
+            if pd.notna(row["stamp"])
+            else f"{self.unit} {row['place']}"
+        )
 
 
 def day(stamp: Any) -> str:
@@ -193,10 +236,14 @@ def figure(value: float) -> str:
     return "missing" if np.isnan(value) else f"{value:.10g}"
 
 
-def find_broken_bars(rows: pd.DataFrame, findings: Findings, checks: Sequence[Check] = BAR_CHECKS) -> None:
+def find_broken_bars(
+    rows: pd.DataFrame, findings: Findings, checks: Sequence[Check] = BAR_CHECKS
+) -> None:
     """Add a fault for every check that some of the rows break; rows have stamp, place and the five columns."""
     values = [rows[name].to_numpy(dtype=np.float64) for name in COLUMNS]
-    unbroken = {of_prices: np.ones(len(rows), dtype=bool) for of_prices in (True, False)}  # a bar is named once for each
+    unbroken = {
+        of_prices: np.ones(len(rows), dtype=bool) for of_prices in (True, False)
+    }  # a bar is named once for each
     with np.errstate(all="ignore"):
         for check in checks:
             of_prices = check.shown != ("volume",)
@@ -207,7 +254,9 @@ def find_broken_bars(rows: pd.DataFrame, findings: Findings, checks: Sequence[Ch
 
 
 def _breach_text(check: Check, broken: pd.DataFrame, findings: Findings) -> str:
-    examples = "; ".join(_example(row, check.shown, findings) for _, row in broken.iloc[:3].iterrows())
+    examples = "; ".join(
+        _example(row, check.shown, findings) for _, row in broken.iloc[:3].iterrows()
+    )
     more = "; ..." if len(broken) > 3 else ""
     return f"{count(len(broken), 'bar')} with {check.breach} ({examples}{more}). "
 

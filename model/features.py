@@ -2,6 +2,7 @@
 
 A row is a function of its own trailing bars alone, bit for bit: training, backtest and live call the same `rows`.
 """
+
 from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
@@ -14,7 +15,15 @@ from model.bars import COLUMNS
 from model.series import Array, Stamps
 from model.windowing import LOOKBACK, Fraction, Trail, divided
 
-__all__ = ["CALENDAR_CYCLES", "FEATURES", "FEATURE_NAMES", "LOOKBACK", "VOLUME_FEATURES", "Feature", "FeatureEngineer"]
+__all__ = [
+    "CALENDAR_CYCLES",
+    "FEATURES",
+    "FEATURE_NAMES",
+    "LOOKBACK",
+    "VOLUME_FEATURES",
+    "Feature",
+    "FeatureEngineer",
+]
 
 CHUNK = 512  # rows computed together: the working set stays in the processor's cache
 
@@ -81,7 +90,9 @@ FEATURES = (
     Feature("vwap_spread_20", 21, lambda w: f.vwap_spread(w, 20)),
     Feature("vwap_spread_50", 51, lambda w: f.vwap_spread(w, 50)),
     Feature("ret_volu_corr_20", 21, lambda w: w.centred(20).correlations["returns", "volume"], 1.0),
-    Feature("absret_volu_corr_20", 21, lambda w: w.centred(20).correlations["moves", "volume"], 1.0),
+    Feature(
+        "absret_volu_corr_20", 21, lambda w: w.centred(20).correlations["moves", "volume"], 1.0
+    ),
     Feature("amihud_rel_5_50", 51, f.amihud_rel),
     Feature("volu_trend_20", 20, f.volu_trend, 1.0),
     Feature("volu_cv_50", 50, f.volu_cv),
@@ -119,16 +130,33 @@ FEATURES = (
 BOUNDS = np.array([[feature.bound] for feature in FEATURES])
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
 VOLUME_FEATURES = (
-    "bar_volume_rel", "volu_ratio_5_20", "volu_ratio_20_100", "obv_30", "cmf_20", "mfi_14", "vwap_spread_20",
-    "vwap_spread_50", "ret_volu_corr_20", "absret_volu_corr_20", "amihud_rel_5_50", "volu_trend_20", "volu_cv_50",
-    "vpin_50")
+    "bar_volume_rel",
+    "volu_ratio_5_20",
+    "volu_ratio_20_100",
+    "obv_30",
+    "cmf_20",
+    "mfi_14",
+    "vwap_spread_20",
+    "vwap_spread_50",
+    "ret_volu_corr_20",
+    "absret_volu_corr_20",
+    "amihud_rel_5_50",
+    "volu_trend_20",
+    "volu_cv_50",
+    "vpin_50",
+)
 
 # What a training span must cover before a calendar pair is more than a disguised time trend: two of its cycles.
 CALENDAR_CYCLES = {
     name: span
-    for cycle, span in {"tod": pd.Timedelta(days=2), "dow": pd.Timedelta(weeks=2), "dom": pd.Timedelta(days=61),
-                        "moy": pd.Timedelta(days=730)}.items()
-    for name in (f"{cycle}_sin", f"{cycle}_cos")}
+    for cycle, span in {
+        "tod": pd.Timedelta(days=2),
+        "dow": pd.Timedelta(weeks=2),
+        "dom": pd.Timedelta(days=61),
+        "moy": pd.Timedelta(days=730),
+    }.items()
+    for name in (f"{cycle}_sin", f"{cycle}_cos")
+}
 
 
 class FeatureEngineer:
@@ -139,20 +167,24 @@ class FeatureEngineer:
         require_form(bars)
         values = bars[list(COLUMNS)].to_numpy(np.float64)
         rows = self.rows(values, utc_stamps(bars.index))
-        return pd.DataFrame(rows, index=bars.index[LOOKBACK - 1:], columns=list(FEATURE_NAMES), copy=False)
+        return pd.DataFrame(
+            rows, index=bars.index[LOOKBACK - 1 :], columns=list(FEATURE_NAMES), copy=False
+        )
 
     def rows(self, values: Array, stamps: Stamps) -> Array:
         """Return (n - 100, 86) for values (n, 5), open to volume, and their stamps in nanoseconds."""
         n_rows = len(values) - LOOKBACK + 1
         if n_rows < 1:
-            raise ValueError(f"bars must be at least {LOOKBACK} (a feature row looks back {LOOKBACK - 1} bars), "
-                             f"got {len(values)}. Pass a longer history.")
+            raise ValueError(
+                f"bars must be at least {LOOKBACK} (a feature row looks back {LOOKBACK - 1} bars), "
+                f"got {len(values)}. Pass a longer history."
+            )
         stamps = stamps.astype("datetime64[ns]", copy=False)
         rows = np.empty((n_rows, len(FEATURES)))
         with np.errstate(all="ignore"):  # a quotient that its denominator forbids is replaced by 0
             for start in range(0, n_rows, CHUNK):
                 bars = slice(start, start + CHUNK + LOOKBACK - 1)
-                fill(rows[start:start + CHUNK], Trail(values[bars], stamps[bars]))
+                fill(rows[start : start + CHUNK], Trail(values[bars], stamps[bars]))
         return rows
 
 
@@ -168,11 +200,15 @@ def fill(rows: Array, trail: Trail) -> None:
 def require_form(bars: pd.DataFrame) -> None:
     missing = [name for name in COLUMNS if name not in bars.columns]
     if missing:
-        raise ValueError(f"bars must have the columns {', '.join(COLUMNS)}, got none named {', '.join(missing)} among "
-                         f"{list(bars.columns)}. Rename them, or load the file with read_bars.")
+        raise ValueError(
+            f"bars must have the columns {', '.join(COLUMNS)}, got none named {', '.join(missing)} among "
+            f"{list(bars.columns)}. Rename them, or load the file with read_bars."
+        )
     if not isinstance(bars.index, pd.DatetimeIndex):
-        raise ValueError(f"bars must be indexed by a DatetimeIndex, got {type(bars.index).__name__}. "
-                         "Set the index to the bars' stamps, or load the file with read_bars.")
+        raise ValueError(
+            f"bars must be indexed by a DatetimeIndex, got {type(bars.index).__name__}. "
+            "Set the index to the bars' stamps, or load the file with read_bars."
+        )
 
 
 def utc_stamps(index: pd.Index) -> Stamps:

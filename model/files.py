@@ -1,4 +1,5 @@
 """Writing files so that a reader finds the old content or the new one, never a part."""
+
 import glob
 import os
 import time
@@ -16,7 +17,9 @@ class OutputError(OSError):
     exit_code = 6
 
     def __str__(self) -> str:
-        return self.strerror or super().__str__()  # without the "[Errno 28]" that OSError puts in front
+        return (
+            self.strerror or super().__str__()
+        )  # without the "[Errno 28]" that OSError puts in front
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -33,12 +36,17 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     except OSError as error:
         raise _refusal(path, error) from error
     finally:
-        with suppress(OSError):  # gone after the rename; and a failing clean-up must not hide the first fault
+        with suppress(
+            OSError
+        ):  # gone after the rename; and a failing clean-up must not hide the first fault
             os.unlink(temporary)
     try:
         _sync_folder(path.parent)
     except OSError as error:
-        warnings.warn(f"{path} is written, but a loss of power may still undo it: {error.strerror}.", stacklevel=2)
+        warnings.warn(
+            f"{path} is written, but a loss of power may still undo it: {error.strerror}.",
+            stacklevel=2,
+        )
 
 
 def require_writable(path: str | Path) -> None:
@@ -50,7 +58,9 @@ def require_writable(path: str | Path) -> None:
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder. Name a file in it.")
     if path.exists() and not path.is_file():
-        raise OutputError(f"cannot write {path}: it is a device or a pipe, and would be replaced by a file. Name a file.")
+        raise OutputError(
+            f"cannot write {path}: it is a device or a pipe, and would be replaced by a file. Name a file."
+        )
     probe = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +106,10 @@ def _temporary(path: Path) -> Path:
 
 
 def _refusal(path: Path, error: OSError) -> OutputError:
-    return OutputError(error.errno, f"cannot write {path}: {error.strerror}. Choose another place or make room there.")
+    return OutputError(
+        error.errno,
+        f"cannot write {path}: {error.strerror}. Choose another place or make room there.",
+    )
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -104,7 +117,7 @@ def _write_synced(path: Path, data: bytes) -> None:
     try:
         view = memoryview(data)
         while view:  # os.write may take less than it is given
-            view = view[os.write(descriptor, view):]
+            view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,16 +1,30 @@
 """The formulas behind the feature table: each a few lines on a Trail, one fraction per row."""
+
 from math import e, log, pi, sqrt
 
 import numpy as np
 
 from model.series import DEAD_ZONE, Array, sign
-from model.windowing import (Fraction, Trail, bulk_share, doublings, movement, quotient, relative, root_mean, total,
-                             window_sums)
+from model.windowing import (
+    Fraction,
+    Trail,
+    bulk_share,
+    doublings,
+    movement,
+    quotient,
+    relative,
+    root_mean,
+    total,
+    window_sums,
+)
 
-ENTROPY_TERMS = np.array([0.0] + [-k / 48 * log(k / 48) / log(6) for k in range(1, 49)])  # of k among 48 triples
+ENTROPY_TERMS = np.array(
+    [0.0] + [-k / 48 * log(k / 48) / log(6) for k in range(1, 49)]
+)  # of k among 48 triples
 
 
 # --- bar and returns ---------------------------------------------------------------------------------------------
+
 
 def price_z(w: Trail, change: str) -> Fraction:
     """Place a price of this bar against the previous close, in units of recent volatility."""
@@ -34,6 +48,7 @@ def drift_t(w: Trail, name: str) -> Fraction:
 
 
 # --- trend -------------------------------------------------------------------------------------------------------
+
 
 def ma_dist_5(w: Trail) -> Fraction:
     return w.in_volatility(w.now("log_close") - w.mean("log_close", 5), 20, 5)
@@ -65,12 +80,15 @@ def balance(up: Array, down: Array) -> Fraction:
 
 
 def aroon_osc(w: Trail) -> Fraction:
-    since_high = w.window("high", 26)[:, ::-1].argmax(axis=1)  # the first of equals is the most recent
+    since_high = w.window("high", 26)[:, ::-1].argmax(
+        axis=1
+    )  # the first of equals is the most recent
     since_low = w.window("low", 26)[:, ::-1].argmin(axis=1)
     return w.whole((since_low - since_high) / 25)
 
 
 # --- momentum ----------------------------------------------------------------------------------------------------
+
 
 def rsi(w: Trail, bars: int) -> Fraction:
     return balance(w.sum("rises", bars), w.sum("falls", bars))
@@ -100,6 +118,7 @@ def runup(w: Trail) -> Fraction:
 
 
 # --- volatility --------------------------------------------------------------------------------------------------
+
 
 def vol_ratio(w: Trail, short: int, long: int) -> Fraction:
     return relative(w.volatility[short], w.volatility[long])
@@ -145,6 +164,7 @@ def bandwidth(w: Trail, bars: int) -> Fraction:
 
 # --- volume ------------------------------------------------------------------------------------------------------
 
+
 def volu_ratio(w: Trail, short: int, long: int) -> Fraction:
     return relative(w.mean("volume", short), w.mean("volume", long))
 
@@ -160,7 +180,9 @@ def vwap_spread(w: Trail, bars: int) -> Fraction:
 
 
 def amihud_rel(w: Trail) -> Fraction:
-    return relative(flow_share(w, "moves", 5, "value").value, flow_share(w, "moves", 50, "value").value)
+    return relative(
+        flow_share(w, "moves", 5, "value").value, flow_share(w, "moves", 50, "value").value
+    )
 
 
 def volu_trend(w: Trail) -> Fraction:
@@ -173,12 +195,13 @@ def volu_cv(w: Trail) -> Fraction:
 
 def vpin(w: Trail) -> Fraction:
     volatility = root_mean(w.sums_before("squares", 20, 49), 20)
-    sided = bulk_share(quotient(w.series[w.place["returns"], -w.rows - 49:], volatility).value)
-    flow = sided * w.series[w.place["volume"], -w.rows - 49:]
+    sided = bulk_share(quotient(w.series[w.place["returns"], -w.rows - 49 :], volatility).value)
+    flow = sided * w.series[w.place["volume"], -w.rows - 49 :]
     return Fraction(window_sums(doublings(flow, 50, np.add), 50, w.rows), w.sum("volume", 50))
 
 
 # --- candle ------------------------------------------------------------------------------------------------------
+
 
 def body_share(w: Trail) -> Fraction:
     return Fraction(w.close - w.open, w.high - w.low)
@@ -193,7 +216,7 @@ def lower_wick(w: Trail) -> Fraction:
 
 
 def bar_overlap(w: Trail) -> Fraction:
-    _, high, low, _ = w.prices[:, -w.rows - 1:-1]
+    _, high, low, _ = w.prices[:, -w.rows - 1 : -1]
     both = np.maximum(w.high, high) - np.minimum(w.low, low)
     common = np.minimum(w.high, high) - np.maximum(w.low, low)
     alike = both == 0.0
@@ -201,13 +224,13 @@ def bar_overlap(w: Trail) -> Fraction:
 
 
 def bar_shift(w: Trail) -> Fraction:
-    _, high, low, _ = w.prices[:, -w.rows - 1:-1]
+    _, high, low, _ = w.prices[:, -w.rows - 1 : -1]
     both = np.maximum(w.high, high) - np.minimum(w.low, low)
     return Fraction((w.high + w.low) - (high + low), 2 * both)
 
 
 def engulf(w: Trail) -> Fraction:
-    open_, _, _, close = w.prices[:, -w.rows - 1:-1]
+    open_, _, _, close = w.prices[:, -w.rows - 1 : -1]
     zone = DEAD_ZONE * w.close
     body, previous = w.close - w.open, close - open_
     direction = sign(body, zone)
@@ -221,6 +244,7 @@ def stair(w: Trail) -> Fraction:
 
 # --- calendar and statistical -----------------------------------------------------------------------------------
 
+
 def bar_gap(w: Trail) -> Fraction:
     ordered = np.partition(w.window("interval", 50), (24, 25), axis=1)
     relative_gap = w.now("interval") / ((ordered[:, 24] + ordered[:, 25]) / 2)
@@ -228,7 +252,9 @@ def bar_gap(w: Trail) -> Fraction:
 
 
 def variance_ratio(w: Trail) -> Fraction:
-    return relative(movement(w.sum("five_bar_squares", 95)) / 95 / 5, movement(w.sum("squares", 95)) / 95)
+    return relative(
+        movement(w.sum("five_bar_squares", 95)) / 95 / 5, movement(w.sum("squares", 95)) / 95
+    )
 
 
 def skewness(w: Trail) -> Fraction:

@@ -1,4 +1,5 @@
 """Signals during work that can be kept: the first one asks to stop, a second one is obeyed at once."""
+
 import signal
 import threading
 from collections.abc import Iterator
@@ -55,4 +56,8 @@ def wish_to_stop() -> Iterator[Wish]:
 def _handlers() -> dict[signal.Signals, Any]:
     """Return the handlers in place, without those of ignored signals and those that only C knows and nobody could put back."""
     found = {number: signal.getsignal(number) for number in SIGNALS}
-    return {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+    return {
+        number: handler
+        for number, handler in found.items()
+        if handler not in (signal.SIG_IGN, None)
+    }

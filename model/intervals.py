@@ -1,4 +1,5 @@
 """Intervals: the usual spacing of stamps, how many bars a year of the market has, and spacings that cannot be one market's."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -18,7 +19,9 @@ WEEKS_OF_A_YEAR = 52
 def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
     """Return the usual spacing: the commonest one, so that nights, weekends and missing bars do not count."""
     if len(index) < 2:
-        raise ValueError(f"the bar interval needs at least 2 bars, got {len(index)}. Give more bars.")
+        raise ValueError(
+            f"the bar interval needs at least 2 bars, got {len(index)}. Give more bars."
+        )
     spacings, counts = np.unique(np.diff(index.as_unit("ns").asi8), return_counts=True)
     return pd.Timedelta(int(spacings[counts.argmax()]), unit="ns")
 
@@ -86,7 +89,10 @@ def spacing_change(index: pd.DatetimeIndex) -> Change | None:
     for start, stop in _runs(spacings >= 1.9 * finest):
         length, common = stop - start, np.unique(spacings[start:stop], return_counts=True)
         if length >= RECURRING and common[1].max() >= 0.6 * length:
-            coarse, fine = pd.Timedelta(int(common[0][common[1].argmax()]), unit="ns"), pd.Timedelta(int(finest), unit="ns")
+            coarse, fine = (
+                pd.Timedelta(int(common[0][common[1].argmax()]), unit="ns"),
+                pd.Timedelta(int(finest), unit="ns"),
+            )
             return Change(start, fine, coarse) if start else Change(stop, coarse, fine)
     return None
 
@@ -97,7 +103,9 @@ def _runs(wrong: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2])]
 
 
-def unchanged_stretches(closes: NDArray[np.float64], flat: NDArray[np.bool_], shortest: int) -> list[tuple[int, int]]:
+def unchanged_stretches(
+    closes: NDArray[np.float64], flat: NDArray[np.bool_], shortest: int
+) -> list[tuple[int, int]]:
     """Return stretches [first, stop) of at least `shortest` flat bars with one and the same close."""
     same = np.r_[False, (closes[1:] == closes[:-1]) & flat[1:] & flat[:-1]]
     return [(start - 1, stop) for start, stop in _runs(same) if stop - start + 1 >= shortest]
@@ -107,7 +115,10 @@ def spoken(span: pd.Timedelta) -> str:
     """Return a span in words, bars' intervals exactly: "1 day", "90 minutes", "6 hours 30 minutes"; from two years on rounded."""
     if span >= 2 * YEAR:
         return f"{span / YEAR:.1f}".removesuffix(".0") + " years"
-    whole = next(((span // length, unit) for unit, length in UNITS.items() if not span % length), (LARGEST_COUNT, ""))
+    whole = next(
+        ((span // length, unit) for unit, length in UNITS.items() if not span % length),
+        (LARGEST_COUNT, ""),
+    )
     if whole[0] < LARGEST_COUNT or whole[1] == "day":
         return _counted(*whole)
     parts = []

@@ -1,4 +1,5 @@
 """Labels: whether a position opened at a bar wins, and when that is known."""
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -38,7 +39,9 @@ def known_after(label: str, horizon: int) -> int:
     return horizon + 1 if label == "open" else horizon
 
 
-def label_prices(bars: pd.DataFrame, label: str, horizon: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def label_prices(
+    bars: pd.DataFrame, label: str, horizon: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the prices before and after the move that each bar's label is about, NaN where not known: (n,), (n,)."""
     if label == "open":
         prices = bars["open"]

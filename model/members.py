@@ -1,4 +1,5 @@
 """A member: one trained network of a checkpoint, with its weights and its temperature."""
+
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -52,7 +53,9 @@ class Member:
 
     @cached_property
     def _network(self) -> DirectionNetwork:
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn and thrown away: the caller's random state stays
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # initial weights are drawn and thrown away: the caller's random state stays
             network = made_network(self.architecture, self.network)
         network.load_state_dict(self.weights)
         return network.eval().requires_grad_(False)

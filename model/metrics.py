@@ -1,4 +1,5 @@
 """Figures that judge forecasts and equity: pure functions of arrays, each says what an undefined figure becomes."""
+
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,11 @@ def classification_scores(labels: Array, probabilities: Array) -> dict[str, floa
     if not len(labels):
         return dict.fromkeys(("windows", *_SCORES), None) | {"windows": 0.0}
     both = 0 < labels.mean() < 1
-    scores = {name: float(score(labels, probabilities)) for name, score in _SCORES.items() if both or name not in _NEED_BOTH}
+    scores = {
+        name: float(score(labels, probabilities))
+        for name, score in _SCORES.items()
+        if both or name not in _NEED_BOTH
+    }
     return {"windows": float(len(labels)), **dict.fromkeys(_SCORES), **scores}
 
 
@@ -34,7 +39,9 @@ def _decided(score: Any) -> Any:
 _SCORES: dict[str, Any] = {
     "up_share": lambda labels, _: labels.mean(),
     "auc": metrics.roc_auc_score,
-    "log_loss": lambda labels, probabilities: metrics.log_loss(labels, probabilities, labels=[0.0, 1.0]),
+    "log_loss": lambda labels, probabilities: metrics.log_loss(
+        labels, probabilities, labels=[0.0, 1.0]
+    ),
     "brier": lambda labels, probabilities: np.mean((probabilities - labels) ** 2),
     "accuracy": _decided(metrics.accuracy_score),
     "base_rate": _base_rate,

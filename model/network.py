@@ -1,4 +1,5 @@
 """What a network is to the rest of the program, and the first of them: windows of scaled features in, one logit out."""
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,9 @@ def require_whole(config: Any, limits: Mapping[str, int]) -> None:
 def require_dropout(dropout: Any) -> None:
     """Refuse what is no share of activations to drop with a ValueError."""
     if not isinstance(dropout, (int, float)) or not 0.0 <= dropout < 1.0:
-        raise ValueError(f"`dropout` must be a number from 0 up to but not including 1, got {dropout!r}.")
+        raise ValueError(
+            f"`dropout` must be a number from 0 up to but not including 1, got {dropout!r}."
+        )
 
 
 class BiLSTMClassifier(DirectionNetwork):
@@ -73,7 +76,14 @@ class BiLSTMClassifier(DirectionNetwork):
     def __init__(self, config: NetworkConfig = NetworkConfig()) -> None:
         super().__init__(config)
         between = config.dropout if config.layers > 1 else 0.0
-        self.lstm = nn.LSTM(config.features, config.hidden, config.layers, batch_first=True, dropout=between, bidirectional=True)
+        self.lstm = nn.LSTM(
+            config.features,
+            config.hidden,
+            config.layers,
+            batch_first=True,
+            dropout=between,
+            bidirectional=True,
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(2 * config.hidden, 1)
 
@@ -92,7 +102,11 @@ class BiLSTMClassifier(DirectionNetwork):
 
     def learning_shares(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
         """Yield the parameters with their share of the learning rate, less for the first layer."""
-        first = [weights for name, weights in self.lstm.named_parameters() if name.removesuffix("_reverse").endswith("_l0")]
+        first = [
+            weights
+            for name, weights in self.lstm.named_parameters()
+            if name.removesuffix("_reverse").endswith("_l0")
+        ]
         known = {id(weights) for weights in first}
         yield 1.0, [weights for weights in self.parameters() if id(weights) not in known]
         yield FIRST_LAYER_SHARE, first

@@ -1,4 +1,5 @@
 """Optimisation: the epochs, early stopping, and how training ends when numbers stop being numbers or somebody asks it to."""
+
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -62,8 +63,14 @@ class Forgetful:
         pass
 
 
-def optimise(network: DirectionNetwork, training: Loader, validation: Loader, config: TrainConfig,
-             on_epoch: Callable[[Epoch], None] | None = None, keeper: Keeper = Forgetful()) -> list[Epoch]:
+def optimise(
+    network: DirectionNetwork,
+    training: Loader,
+    validation: Loader,
+    config: TrainConfig,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    keeper: Keeper = Forgetful(),
+) -> list[Epoch]:
     """Train the network in place and return the history; it ends with the averaged weights of the best epoch on validation.
 
     training: windows with a target in [0, 1] each; validation: windows and labels 0 or 1. What the keeper
@@ -99,9 +106,11 @@ def _run_epoch(course: Course, loader: Loader, keeper: Keeper) -> None:
         loss, norm = _learn(course, windows, targets)
         # One infinite input leaves the loss finite and turns every weight into NaN in a single step: the norm tells.
         if not math.isfinite(loss) or not math.isfinite(norm):
-            raise TrainingDiverged(f"loss and gradient norm must stay finite, got {loss} and {norm} in epoch {course.epoch}, "
-                                   f"step {course.batches + 1}, at learning rate {rate:g}. "
-                                   "Lower `learning_rate` or `gradient_clip`.")
+            raise TrainingDiverged(
+                f"loss and gradient norm must stay finite, got {loss} and {norm} in epoch {course.epoch}, "
+                f"step {course.batches + 1}, at learning rate {rate:g}. "
+                "Lower `learning_rate` or `gradient_clip`."
+            )
         course.note(loss, norm, len(targets))
         keeper.pause(course)
 
@@ -132,12 +141,16 @@ def _validation_loss(course: Course, loader: Loader, keeper: Keeper) -> float:
         keeper.pause(course)
     logits, labels = (torch.cat(column).double().cpu().numpy() for column in zip(*pairs))
     if not np.isfinite(logits).all():
-        raise TrainingDiverged(f"the validation logits must stay finite, got {np.count_nonzero(~np.isfinite(logits))} of "
-                               f"{len(logits)} that are not. Lower `learning_rate`.")
+        raise TrainingDiverged(
+            f"the validation logits must stay finite, got {np.count_nonzero(~np.isfinite(logits))} of "
+            f"{len(logits)} that are not. Lower `learning_rate`."
+        )
     return log_loss(logits / fit_temperature(logits, labels), labels)
 
 
-def _loss(network: DirectionNetwork, windows: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+def _loss(
+    network: DirectionNetwork, windows: Tensor, targets: Tensor, config: TrainConfig
+) -> Tensor:
     logits = _logits(network, windows, config)
     return nn.functional.binary_cross_entropy_with_logits(logits, targets.to(config.device))
 

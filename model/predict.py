@@ -1,4 +1,5 @@
 """The command that predicts: python -m model.predict --checkpoint FILE_OR_FOLDER --data FILE."""
+
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,11 @@ from model.checkpoint import Checkpoint
 from model.command import VERSION, BarsOptions, run
 from model.schedule import in_force, load_schedule
 
-app = App(version=VERSION, name="model.predict", help="Print the probability that the bar to come goes up, and the decision.")
+app = App(
+    version=VERSION,
+    name="model.predict",
+    help="Print the probability that the bar to come goes up, and the decision.",
+)
 console = Console(highlight=False)
 
 
@@ -38,7 +43,7 @@ def predict(
     bars = bars_options.read(minimum_bars=None)
     path, model = in_force(load_schedule(checkpoint), pd.Timestamp(bars.index[-1]))
     _warn(model, bars)
-    probability = float(model.probabilities(bars.iloc[-model.bars_needed:]).iloc[-1])
+    probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
     console.print(_table(path, model, bars, probability, enter or model.enter or 0.5))
 
 
@@ -47,23 +52,32 @@ def _warn(model: Checkpoint, bars: pd.DataFrame) -> None:
     if model.instrument and instrument and model.instrument != instrument:
         _note(f"the checkpoint was trained on {model.instrument}, these bars are {instrument}.")
     if last < model.trained_until:
-        _note(f"the last bar, {last}, lies before {model.trained_until}, until which the model has seen prices: "
-              "this is no forecast. Give newer bars.")
+        _note(
+            f"the last bar, {last}, lies before {model.trained_until}, until which the model has seen prices: "
+            "this is no forecast. Give newer bars."
+        )
 
 
 def _note(message: str) -> None:
     warnings.warn(BarsWarning(message), stacklevel=3)
 
 
-def _table(path: Path, model: Checkpoint, bars: pd.DataFrame, probability: float, enter: float) -> Table:
+def _table(
+    path: Path, model: Checkpoint, bars: pd.DataFrame, probability: float, enter: float
+) -> Table:
     move = "its open" if model.label == "open" else "the close before it"
     decision = "long" if probability >= enter else "no long position"
-    table = Table(show_header=False, title=f"{bars.attrs.get('instrument') or 'bars'}: decided at the close of {bars.index[-1]}")
+    table = Table(
+        show_header=False,
+        title=f"{bars.attrs.get('instrument') or 'bars'}: decided at the close of {bars.index[-1]}",
+    )
     table.add_column()
     table.add_column(overflow="fold")  # a path is whole or it is none
     table.add_row("probability of up", f"{probability:.4f}")
     table.add_row("decision", f"{decision} (long from {enter:.2f})")
-    table.add_row("about", f"the move over {model.horizon} bar(s) from the next bar, measured from {move}")
+    table.add_row(
+        "about", f"the move over {model.horizon} bar(s) from the next bar, measured from {move}"
+    )
     table.add_row("model", str(path))
     table.add_row("trained until", str(model.trained_until))
     return table

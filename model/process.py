@@ -1,4 +1,5 @@
 """The one home of how torch computes here: its threads, the C allocator, and the precision of its arithmetic."""
+
 import ctypes
 import platform
 from collections.abc import Iterator
@@ -22,7 +23,11 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    settings = ((M_MMAP_THRESHOLD, 1024 * MEBIBYTE), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 256 * MEBIBYTE))
+    settings = (
+        (M_MMAP_THRESHOLD, 1024 * MEBIBYTE),
+        (M_TRIM_THRESHOLD, 2**31 - 1),
+        (M_TOP_PAD, 256 * MEBIBYTE),
+    )
     return all(mallopt(key, value) == 1 for key, value in settings)
 
 
@@ -36,8 +41,10 @@ def faster_way(precision: str) -> str:
     """Return a line on the arithmetic that this processor has, and training in `precision` does not use; "" for none."""
     if precision == "bf16" or not has_bf16():
         return ""
-    return ("this processor multiplies bf16 in hardware: --precision bf16 trains about twice as fast; "
-            "python backtests/benchmark.py --only training-bf16 says by how much")
+    return (
+        "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as fast; "
+        "python backtests/benchmark.py --only training-bf16 says by how much"
+    )
 
 
 def arithmetic(precision: Precision, device: str = "cpu") -> torch.autocast:

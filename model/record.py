@@ -1,4 +1,5 @@
 """The record of a checkpoint file: its words and numbers as types, with one spelling as JSON in a safetensors header."""
+
 from __future__ import annotations
 
 import hashlib
@@ -76,7 +77,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     format: int
     digest: str
     feature_names: tuple[str, ...]
-    members: Annotated[tuple[MemberRecord, ...], msgspec.Meta(min_length=1, max_length=MOST_MEMBERS)]
+    members: Annotated[
+        tuple[MemberRecord, ...], msgspec.Meta(min_length=1, max_length=MOST_MEMBERS)
+    ]
     scaler: Scaler
     label: Literal["open", "close"]
     horizon: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -103,7 +106,9 @@ def words_of(member: Member) -> MemberRecord:
 
 def _words(member: Member) -> MemberRecord:
     own = {name: getattr(member, name) for name in MemberRecord.__struct_fields__}
-    network = msgspec.json.decode(msgspec.json.encode(member.network), type=type(member.network))  # 1 as 1.0 where that is due
+    network = msgspec.json.decode(
+        msgspec.json.encode(member.network), type=type(member.network)
+    )  # 1 as 1.0 where that is due
     return MemberRecord(**own | {"network": msgspec.Raw(msgspec.json.encode(asdict(network)))})
 
 
@@ -113,10 +118,15 @@ def encode(record: Record, members: Sequence[Member]) -> bytes:
     One metadata entry holds the whole record: the order of several would be left open by safetensors.
     """
     record = named(_respelt, record, name="the checkpoint")
-    weights = {prefix(number) + name: tensor for number, member in enumerate(members)
-               for name, tensor in member.weights.items()}
+    weights = {
+        prefix(number) + name: tensor
+        for number, member in enumerate(members)
+        for name, tensor in member.weights.items()
+    }
     plain = _bytes(msgspec.structs.replace(record, digest=NO_DIGEST), weights)
-    return _bytes(msgspec.structs.replace(record, digest=hashlib.sha256(plain).hexdigest()), weights)
+    return _bytes(
+        msgspec.structs.replace(record, digest=hashlib.sha256(plain).hexdigest()), weights
+    )
 
 
 def prefix(number: int) -> str:
@@ -140,7 +150,9 @@ def named(read: Callable[..., Read], *arguments: Any, name: str) -> Read:
     except CheckpointError as error:
         raise CheckpointError(f"{name} cannot be used: {error}") from error
     except Exception as error:
-        raise CheckpointError(f"{name} cannot be used: it is damaged ({str(error).rstrip('.')}). {REMEDY}") from error
+        raise CheckpointError(
+            f"{name} cannot be used: it is damaged ({str(error).rstrip('.')}). {REMEDY}"
+        ) from error
 
 
 def network_of(words: MemberRecord) -> Any:
@@ -148,10 +160,14 @@ def network_of(words: MemberRecord) -> Any:
     try:
         known = architecture(words.architecture)
     except UnknownArchitecture as error:
-        raise CheckpointError(f"a member's {error} Do so before loading, or train again.") from error
+        raise CheckpointError(
+            f"a member's {error} Do so before loading, or train again."
+        ) from error
     config = msgspec.json.decode(words.network, type=known.config)
     if msgspec.json.encode(asdict(config)) != bytes(words.network):
-        raise CheckpointError(f"its record has missing, repeated or differently written entries. {REMEDY}")
+        raise CheckpointError(
+            f"its record has missing, repeated or differently written entries. {REMEDY}"
+        )
     return config
 
 
@@ -159,20 +175,32 @@ def record_in(data: bytes, size: int) -> tuple[Record, dict[str, TensorEntry]]:
     """Return the record and the tensors' entries from the start of a file of `size` bytes: its header at least."""
     length = int.from_bytes(data[:8], "little")
     if not 0 < length <= min(LARGEST_HEADER, size - 8) or size > LARGEST_FILE:
-        raise CheckpointError(f"it is not a safetensors file, or not a whole one ({size} bytes). {REMEDY}")
-    header = msgspec.json.decode(data[8:8 + length], type=dict[str, msgspec.Raw])
-    text = msgspec.json.decode(header.pop("__metadata__", b"{}"), type=dict[str, str]).get("checkpoint")
+        raise CheckpointError(
+            f"it is not a safetensors file, or not a whole one ({size} bytes). {REMEDY}"
+        )
+    header = msgspec.json.decode(data[8 : 8 + length], type=dict[str, msgspec.Raw])
+    text = msgspec.json.decode(header.pop("__metadata__", b"{}"), type=dict[str, str]).get(
+        "checkpoint"
+    )
     if text is None:
-        raise CheckpointError("it is a safetensors file of another program. Name a file that model.train wrote.")
-    return _record_of(text), {name: msgspec.json.decode(entry, type=TensorEntry) for name, entry in header.items()}
+        raise CheckpointError(
+            "it is a safetensors file of another program. Name a file that model.train wrote."
+        )
+    return _record_of(text), {
+        name: msgspec.json.decode(entry, type=TensorEntry) for name, entry in header.items()
+    }
 
 
 def _record_of(text: str) -> Record:
     version = msgspec.json.decode(text, type=Version).format
     if version != FORMAT:
-        raise CheckpointError(f"it has format {version}, this program reads format {FORMAT}. "
-                              "Use the version that wrote it, or upgrade.")
+        raise CheckpointError(
+            f"it has format {version}, this program reads format {FORMAT}. "
+            "Use the version that wrote it, or upgrade."
+        )
     record = msgspec.json.decode(text, type=Record)
     if msgspec.json.encode(record).decode() != text:
-        raise CheckpointError(f"its record has missing, repeated or differently written entries. {REMEDY}")
+        raise CheckpointError(
+            f"its record has missing, repeated or differently written entries. {REMEDY}"
+        )
     return record

@@ -1,4 +1,5 @@
 """Training that goes on where it was interrupted: the state of each network's course, in a folder beside the result."""
+
 import hashlib
 import json
 import shutil
@@ -40,16 +41,25 @@ class Resumption:
 
     def keeper(self, config: TrainConfig) -> "StateFile":
         """Return where the course of the one network that these settings train is kept."""
-        return StateFile(self.folder / f"{config.member.replace(' ', '-')}{ENDING}", self._key(config))
+        return StateFile(
+            self.folder / f"{config.member.replace(' ', '-')}{ENDING}", self._key(config)
+        )
 
     def finish(self) -> None:
         """Remove the states: the result is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)  # another training may begin there at this moment
+        shutil.rmtree(
+            self.folder, ignore_errors=True
+        )  # another training may begin there at this moment
 
     def _key(self, config: TrainConfig) -> str:
         """Return the digest of all that decides a course."""
-        content = {"bars": self._bars, "config": asdict(config), "versions": library_versions(), "code": _code_digest(),
-                   "processor": torch.backends.cpu.get_cpu_capability()}
+        content = {
+            "bars": self._bars,
+            "config": asdict(config),
+            "versions": library_versions(),
+            "code": _code_digest(),
+            "processor": torch.backends.cpu.get_cpu_capability(),
+        }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -61,8 +71,10 @@ def resumption(result: Path, bars: pd.DataFrame, *, fresh: bool = False) -> Iter
     """
     folder = result.with_name(result.name + SUFFIX)
     require_writable(folder / "state")
-    refusal = OutputInUse(f"{result} must not be written by two trainings at once, and another one is at work on it. "
-                          "Wait for it, or give another file with --out.")
+    refusal = OutputInUse(
+        f"{result} must not be written by two trainings at once, and another one is at work on it. "
+        "Wait for it, or give another file with --out."
+    )
     with locked(folder / LOCK, refusal, folder):
         sweep(result.parent, result.name)
         for path in folder.glob(f"*{ENDING}") if fresh else ():
@@ -102,8 +114,11 @@ class StateFile:
         if record["key"] != self._key:
             self._start_over("is of other bars, settings, versions or code")
             return None
-        warnings.warn(f"training goes on from {self._path}, after epoch {len(record['values']['history'])}. "
-                      "--fresh starts over.", stacklevel=2)
+        warnings.warn(
+            f"training goes on from {self._path}, after epoch {len(record['values']['history'])}. "
+            "--fresh starts over.",
+            stacklevel=2,
+        )
         return State(record["values"], tensors_in(content))
 
     def keep(self, course: Course) -> None:
@@ -114,7 +129,11 @@ class StateFile:
         write_atomically(self._path, _digest(content) + content)
         self._written = time.monotonic()
         if self._wish.number:
-            best = f"epoch {course.best.epoch} is the best so far" if course.best.epoch else "no epoch is finished yet"
+            best = (
+                f"epoch {course.best.epoch} is the best so far"
+                if course.best.epoch
+                else "no epoch is finished yet"
+            )
             raise self._interrupted(f"in epoch {course.epoch}; {best}")
 
     def pause(self, course: Course) -> None:
@@ -123,11 +142,17 @@ class StateFile:
             self.keep(course)
 
     def _start_over(self, why: str) -> None:
-        warnings.warn(f"the state of an interrupted training, {self._path}, {why}: training starts over.", stacklevel=3)
+        warnings.warn(
+            f"the state of an interrupted training, {self._path}, {why}: training starts over.",
+            stacklevel=3,
+        )
 
     def _interrupted(self, where: str) -> Interrupted:
-        return Interrupted(f"stopped by {self._wish.name} {where}. The same command goes on from there, with what is kept in "
-                           f"{self._path.parent}.", self._wish.number)
+        return Interrupted(
+            f"stopped by {self._wish.name} {where}. The same command goes on from there, with what is kept in "
+            f"{self._path.parent}.",
+            self._wish.number,
+        )
 
 
 def _digest(content: bytes) -> bytes:

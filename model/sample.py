@@ -1,4 +1,5 @@
 """The bars that everything runs on when no file is given."""
+
 import arch.data.nasdaq
 import pandas as pd
 

@@ -1,4 +1,5 @@
 """The scaler as plain numbers: what training fitted, applied alike in training, backtest and live."""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +24,15 @@ class Scaler:
             lengths = len(self.mean), len(self.scale), len(self.kept)
             raise ValueError(f"mean, scale and kept must be equally long, got {lengths}.")
         mean, scale = np.array(self.mean), np.array(self.scale)
-        if not np.isfinite(mean).all() or not (np.isfinite(scale) & (scale > 0)).all() or not self.clip > 0:
-            raise ValueError("mean must be finite, scale and clip above 0, "
-                             f"got {mean.tolist()[:3]}.., {scale.tolist()[:3]}.. and {self.clip}.")
+        if (
+            not np.isfinite(mean).all()
+            or not (np.isfinite(scale) & (scale > 0)).all()
+            or not self.clip > 0
+        ):
+            raise ValueError(
+                "mean must be finite, scale and clip above 0, "
+                f"got {mean.tolist()[:3]}.., {scale.tolist()[:3]}.. and {self.clip}."
+            )
         # Arrays are built once: a live bar scales one row, and building them would cost more than the arithmetic.
         object.__setattr__(self, "_mean", mean)
         object.__setattr__(self, "_factor", np.array(self.kept) / scale)

@@ -1,4 +1,5 @@
 """A folder of checkpoints as a schedule: which files belong together, and which one decides at a stamp."""
+
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,7 +8,14 @@ import pandas as pd
 from model.checkpoint import Checkpoint, CheckpointError
 
 SUFFIX = ".ckpt"
-SHARED = ("label", "horizon", "bar_interval", "sequence_length", "timezone", "stamp")  # what all of a folder must have in common
+SHARED = (
+    "label",
+    "horizon",
+    "bar_interval",
+    "sequence_length",
+    "timezone",
+    "stamp",
+)  # what all of a folder must have in common
 
 CheckpointFile = tuple[Path, Checkpoint]
 
@@ -25,8 +33,12 @@ def load_schedule(path: str | Path) -> list[CheckpointFile]:
     path = Path(path)
     files = checkpoint_files(path) if path.is_dir() else [path]
     if not files:
-        raise CheckpointError(f"{path} must hold at least one {SUFFIX} file, got none. Train one with model.train --deploy {path}")
-    found = sorted(((file, Checkpoint.load(file)) for file in files), key=lambda file: file[1].trained_until)
+        raise CheckpointError(
+            f"{path} must hold at least one {SUFFIX} file, got none. Train one with model.train --deploy {path}"
+        )
+    found = sorted(
+        ((file, Checkpoint.load(file)) for file in files), key=lambda file: file[1].trained_until
+    )
     for one, other in pairwise(found):
         require_companions(one, other)
     return found
@@ -38,8 +50,10 @@ def in_force(files: list[CheckpointFile], stamp: pd.Timestamp) -> CheckpointFile
     if due or len(files) == 1:
         return due[-1] if due else files[0]
     first = files[0]
-    raise CheckpointError(f"no checkpoint may decide at {stamp}: the earliest, {first[0]}, has seen prices until "
-                          f"{first[1].trained_until}. Give newer bars or an older checkpoint.")
+    raise CheckpointError(
+        f"no checkpoint may decide at {stamp}: the earliest, {first[0]}, has seen prices until "
+        f"{first[1].trained_until}. Give newer bars or an older checkpoint."
+    )
 
 
 def require_companions(one: CheckpointFile, other: CheckpointFile) -> None:
@@ -47,8 +61,12 @@ def require_companions(one: CheckpointFile, other: CheckpointFile) -> None:
     for name in SHARED:
         ours, theirs = getattr(one[1], name), getattr(other[1], name)
         if ours != theirs:
-            raise CheckpointError(f"{one[0]} and {other[0]} must have the same {name}, got {ours} and {theirs}. "
-                                  "Give each its own folder.")
+            raise CheckpointError(
+                f"{one[0]} and {other[0]} must have the same {name}, got {ours} and {theirs}. "
+                "Give each its own folder."
+            )
     if one[1].trained_until == other[1].trained_until:
-        raise CheckpointError(f"{one[0]} and {other[0]} must not both have trained_until {one[1].trained_until}: "
-                              "which is in force would be left to chance. Remove one.")
+        raise CheckpointError(
+            f"{one[0]} and {other[0]} must not both have trained_until {one[1].trained_until}: "
+            "which is in force would be left to chance. Remove one."
+        )

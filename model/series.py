@@ -3,6 +3,7 @@
 Each value is a function of its bar and a stated few before it; the bars of a chunk's start that lack them hold a
 filler, which no window reaches.
 """
+
 from math import pi
 from typing import TypeVar
 
@@ -17,8 +18,22 @@ Stamps = npt.NDArray[np.datetime64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 # The series that are centred over windows; they lead the others, so that a window takes the first few of them.
-CENTRED = {name: place for place, name in enumerate((
-    "time", "log_close", "volume", "log_typical", "returns", "moves", "returns_1", "moves_1", "returns_5"))}
+CENTRED = {
+    name: place
+    for place, name in enumerate(
+        (
+            "time",
+            "log_close",
+            "volume",
+            "log_typical",
+            "returns",
+            "moves",
+            "returns_1",
+            "moves_1",
+            "returns_5",
+        )
+    )
+}
 
 
 def base_series(columns: Array, stamps: Stamps) -> dict[str, Array]:
@@ -81,11 +96,19 @@ def log_series(columns: Array, before: Array, typical: Array) -> dict[str, Array
     """Return the logarithms, in one call over contiguous memory (elsewhere numpy may use another kernel)."""
     open_, high, low, close, _ = columns
     arguments = {
-        "log_close": close, "log_typical": typical, "returns": close / before[3],
-        "five_bar_returns": close / lag(close, 5), "body": close / open_, "gap": open_ / before[3],
-        "high_change": high / before[3], "low_change": low / before[3], "range": high / low,
-        "lower_wick": np.minimum(open_, close) / low, "upper_wick": high / np.maximum(open_, close),
-        "over_high": close / high, "over_low": close / low,
+        "log_close": close,
+        "log_typical": typical,
+        "returns": close / before[3],
+        "five_bar_returns": close / lag(close, 5),
+        "body": close / open_,
+        "gap": open_ / before[3],
+        "high_change": high / before[3],
+        "low_change": low / before[3],
+        "range": high / low,
+        "lower_wick": np.minimum(open_, close) / low,
+        "upper_wick": high / np.maximum(open_, close),
+        "over_high": close / high,
+        "over_low": close / low,
     }
     logs = np.log(np.concatenate(list(arguments.values()))).reshape(len(arguments), -1)
     return dict(zip(arguments, logs))
@@ -132,10 +155,14 @@ def ordinal_patterns(close: Array) -> Array:
     """Return for each bar 64 ** (number of its order-3 pattern): one sum of at most 63 of them then counts all six
     patterns in base 64. Ties rank by time, so an equal later close is the higher one."""
     first, second = lag(close, 2), lag(close, 1)
-    return np.take(PATTERN_WEIGHTS, 4 * (first <= second) + 2 * (second <= close) + (first <= close))
+    return np.take(
+        PATTERN_WEIGHTS, 4 * (first <= second) + 2 * (second <= close) + (first <= close)
+    )
 
 
-PATTERN_WEIGHTS = np.array([64.0**0, np.nan, 64.0**1, 64.0**2, 64.0**3, 64.0**4, np.nan, 64.0**5])  # two are impossible
+PATTERN_WEIGHTS = np.array(
+    [64.0**0, np.nan, 64.0**1, 64.0**2, 64.0**3, 64.0**4, np.nan, 64.0**5]
+)  # two are impossible
 
 
 def calendar_waves(stamps: Stamps) -> Array:
@@ -149,7 +176,9 @@ def calendar_phases(stamps: Stamps) -> Array:
     clock = stamps.astype(np.int64)
     month = stamps.astype("datetime64[M]")
     first = month.astype("datetime64[D]")
-    month_share = (stamps.astype("datetime64[D]") - first) / ((month + 1).astype("datetime64[D]") - first)
+    month_share = (stamps.astype("datetime64[D]") - first) / (
+        (month + 1).astype("datetime64[D]") - first
+    )
     weekday = (clock // DAY + 3) % 7  # 1970-01-01 was a Thursday
     year_share = (month.astype(np.int64) % 12 + month_share) / 12
     return np.concatenate((clock % DAY / DAY, weekday / 7, month_share, year_share)).reshape(4, -1)

@@ -1,4 +1,5 @@
 """The settings of training: TrainConfig, whose fields are the flags of the commands."""
+
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -83,9 +84,18 @@ class TrainConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        wrong = [(name, rule) for rule, (names, holds) in _RULES.items() for name in names if not holds(getattr(self, name))]
+        wrong = [
+            (name, rule)
+            for rule, (names, holds) in _RULES.items()
+            for name in names
+            if not holds(getattr(self, name))
+        ]
         if wrong:
-            raise ValueError(" ".join(f"`{name}` must be {rule}, got {getattr(self, name)!r}." for name, rule in wrong))
+            raise ValueError(
+                " ".join(
+                    f"`{name}` must be {rule}, got {getattr(self, name)!r}." for name, rule in wrong
+                )
+            )
         members_of(self.architecture)  # refuses what nobody registered
         _require_device(self.device)
         self.preprocessor  # refuses wrong shares, labels and lengths
@@ -93,7 +103,9 @@ class TrainConfig:
     @property
     def preprocessor(self) -> DataPreprocessor:
         """The cutting and splitting that these settings describe."""
-        return DataPreprocessor(self.sequence_length, self.train, self.validation, self.label, self.horizon)
+        return DataPreprocessor(
+            self.sequence_length, self.train, self.validation, self.label, self.horizon
+        )
 
     @property
     def member(self) -> str:
@@ -107,8 +119,11 @@ class TrainConfig:
 
 def member_configs(config: TrainConfig) -> list[TrainConfig]:
     """Return the settings of each member, in order: one of each architecture for each seed."""
-    return [replace(config, architecture=name, seed=config.seed + number, seeds=1)
-            for name in members_of(config.architecture) for number in range(config.seeds)]
+    return [
+        replace(config, architecture=name, seed=config.seed + number, seeds=1)
+        for name in members_of(config.architecture)
+        for number in range(config.seeds)
+    ]
 
 
 def _whole(value: Any) -> bool:
@@ -116,12 +131,27 @@ def _whole(value: Any) -> bool:
 
 
 _RULES: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
-    "a whole number above 0": (("batch_size", "max_epochs", "patience", "threads"), lambda value: _whole(value) and value > 0),
-    f"a whole number from 1 to {MOST_SEEDS}": (("seeds",), lambda value: _whole(value) and 0 < value <= MOST_SEEDS),
+    "a whole number above 0": (
+        ("batch_size", "max_epochs", "patience", "threads"),
+        lambda value: _whole(value) and value > 0,
+    ),
+    f"a whole number from 1 to {MOST_SEEDS}": (
+        ("seeds",),
+        lambda value: _whole(value) and 0 < value <= MOST_SEEDS,
+    ),
     "a whole number from 0": (("warm_up",), lambda value: _whole(value) and value >= 0),
-    "a whole number from 0 to 2**63 - 1": (("seed",), lambda value: _whole(value) and 0 <= value < 2**63),
-    "a finite number above 0": (("learning_rate", "gradient_clip"), lambda value: 0 < value < math.inf),
-    "a finite number from 0": (("weight_decay", "label_softness"), lambda value: 0 <= value < math.inf),
+    "a whole number from 0 to 2**63 - 1": (
+        ("seed",),
+        lambda value: _whole(value) and 0 <= value < 2**63,
+    ),
+    "a finite number above 0": (
+        ("learning_rate", "gradient_clip"),
+        lambda value: 0 < value < math.inf,
+    ),
+    "a finite number from 0": (
+        ("weight_decay", "label_softness"),
+        lambda value: 0 <= value < math.inf,
+    ),
     "from 0 up to but not including 1": (("averaging",), lambda value: 0 <= value < 1),
     "fp32 or bf16": (("precision",), lambda value: value in ("fp32", "bf16")),
 }
@@ -129,6 +159,13 @@ _RULES: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
 
 def _require_device(device: str) -> None:
     try:
-        torch.zeros(1, device=str(device)).item()  # "meta" makes tensors, but none that holds a number
-    except (RuntimeError, AssertionError) as error:  # a wrong name, no such device, a build without it
-        raise ValueError(f"`device` must be one that torch can use here, got {device!r}. Take cpu.") from error
+        torch.zeros(
+            1, device=str(device)
+        ).item()  # "meta" makes tensors, but none that holds a number
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # a wrong name, no such device, a build without it
+        raise ValueError(
+            f"`device` must be one that torch can use here, got {device!r}. Take cpu."
+        ) from error

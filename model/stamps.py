@@ -1,4 +1,5 @@
 """Stamps: dates and times as files write them, read by proof: the order of day and month, the epoch's unit, the time zone."""
+
 from __future__ import annotations
 
 import re
@@ -8,11 +9,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.clocks import CLOCK, NONE, OFFSET, Spans, clock_format, clock_spans, parts_of, whole, with_clocks
+from model.clocks import (
+    CLOCK,
+    NONE,
+    OFFSET,
+    Spans,
+    clock_format,
+    clock_spans,
+    parts_of,
+    whole,
+    with_clocks,
+)
 from model.faults import Findings, Mask, Part, ReadingError, Setting, count, joined
 from model.numbers import is_missing, text
 
-SHOWN = ("; expected e.g. 2015-01-31 or 2015-01-31 09:30:00; pass ", Setting("date_format", "%d/%m/%Y %H:%M"), " for another form.")
+SHOWN = (
+    "; expected e.g. 2015-01-31 or 2015-01-31 09:30:00; pass ",
+    Setting("date_format", "%d/%m/%Y %H:%M"),
+    " for another form.",
+)
 SHAPE = rf"^(?:[A-Za-z]{{3,9}},?\s+)?(?P<date>DATE)(?:(?:[T;,:]|\s+)\s*(?P<clock>{CLOCK}))?\s*(?P<offset>{OFFSET})?$"
 MONTH = r"[A-Za-z]{3,9}\.?"
 # How a date may look, and the orders of day, month and year it may be read in. Only one may fit the data.
@@ -29,9 +44,14 @@ DATE_SHAPES = (
 # Seconds, milliseconds, microseconds and nanoseconds from 1973 to 2096 do not overlap: the size is the proof.
 EPOCHS = (("s", 1e8), ("ms", 1e11), ("us", 1e14), ("ns", 1e17))
 LARGEST = 40
-FOREIGN_EPOCHS = ((1.16e17, 1.4e17), (6.2e17, 6.7e17))  # 1968 to 2045 in Windows file times, 1965 to 2123 in .NET ticks
+FOREIGN_EPOCHS = (
+    (1.16e17, 1.4e17),
+    (6.2e17, 6.7e17),
+)  # 1968 to 2045 in Windows file times, 1965 to 2123 in .NET ticks
 
-ZONE_NAME = r":[0-9]{2}\S*\s*\[?(?![AP]M$)[A-Z][A-Za-z]+(?:/[A-Za-z_]+)*\]?$"  # 10:00 EST, 10:00 US/Eastern
+ZONE_NAME = (
+    r":[0-9]{2}\S*\s*\[?(?![AP]M$)[A-Z][A-Za-z]+(?:/[A-Za-z_]+)*\]?$"  # 10:00 EST, 10:00 US/Eastern
+)
 NOT_A_TIME = np.datetime64("NaT", "ns")
 
 Times = NDArray[np.datetime64]
@@ -65,8 +85,13 @@ class _Column:
         return f"{self.findings.unit} {self.places.iloc[row]}"
 
 
-def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, date_format: str | None,
-                findings: Findings) -> Stamps:
+def read_stamps(
+    dates: pd.Series,
+    clocks: pd.Series | None,
+    places: pd.Series,
+    date_format: str | None,
+    findings: Findings,
+) -> Stamps:
     """Return what the cells of the date column, and of a time column beside it, say; add faults for what they do not."""
     if isinstance(dates.dtype, pd.PeriodDtype):
         dates = dates.dt.to_timestamp()
@@ -75,17 +100,26 @@ def read_stamps(dates: pd.Series, clocks: pd.Series | None, places: pd.Series, d
         _report(text(dates.astype(str)), np.isnat(stamps.wall), places, None, findings)
         return stamps
     words = text(_as_whole(dates)).str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)
-    said = np.zeros(len(words), dtype=bool)  # rows whose stamps are not read for a reason that is a fault already
+    said = np.zeros(
+        len(words), dtype=bool
+    )  # rows whose stamps are not read for a reason that is a fault already
     if clocks is not None:
         words, said = with_clocks(words, text(clocks), places, findings)
-    stamps = _with_format(words, date_format) if date_format else _understood(words, said, places, findings)
+    stamps = (
+        _with_format(words, date_format)
+        if date_format
+        else _understood(words, said, places, findings)
+    )
     _report(words, np.isnat(stamps.wall) & ~said, places, date_format, findings)
     return replace(stamps, wall=np.where(said, NOT_A_TIME, stamps.wall))
 
 
 def _as_whole(dates: pd.Series) -> pd.Series:
     """Return a column of floats that are whole, as epochs become beside a missing one, as whole numbers."""
-    if pd.api.types.is_float_dtype(dates.dtype) and (dates.isna() | ((dates % 1 == 0) & (dates.abs() < 2**63))).all():
+    if (
+        pd.api.types.is_float_dtype(dates.dtype)
+        and (dates.isna() | ((dates % 1 == 0) & (dates.abs() < 2**63))).all()
+    ):
         return dates.astype("Int64")
     return dates
 
@@ -111,20 +145,28 @@ def _with_format(words: pd.Series, date_format: str) -> Stamps:
         if parsed.isna().all():
             parts = parts_of(words, rf"^(?P<date>.*?)\s+(?P<clock>{CLOCK})$")
             days = nanoseconds(pd.to_datetime(parts["date"], format=date_format, errors="coerce"))
-            parsed = pd.Series(days + clock_spans(parts["clock"]), index=parts.index).reindex(words.index)
+            parsed = pd.Series(days + clock_spans(parts["clock"]), index=parts.index).reindex(
+                words.index
+            )
     except ValueError as error:
         stated = Setting("date_format", date_format)
-        raise ReadingError(stated, f" is no format: {error}. Write it like '%d/%m/%Y %H:%M'.") from None
+        raise ReadingError(
+            stated, f" is no format: {error}. Write it like '%d/%m/%Y %H:%M'."
+        ) from None
     stamps = _typed(pd.DatetimeIndex(parsed))
     if "%z" not in date_format:
         return stamps
     offset = _offsets(words.str.replace(rf"^.*?({OFFSET})$", r"\1", regex=True))
-    return Stamps(stamps.wall + offset, offset)  # the wall clock of its own zone, whose date is the session's
+    return Stamps(
+        stamps.wall + offset, offset
+    )  # the wall clock of its own zone, whose date is the session's
 
 
 def _understood(words: pd.Series, said: Mask, places: pd.Series, findings: Findings) -> Stamps:
     """Read epochs by their size, then every shape of date that occurs; what remains is NaT, `said` where a fault says why."""
-    column = _Column(np.full(len(words), NOT_A_TIME), np.full(len(words), NONE), said, places, findings)
+    column = _Column(
+        np.full(len(words), NOT_A_TIME), np.full(len(words), NONE), said, places, findings
+    )
     _read_epochs(words, column.wall, column.offset)
     _read_iso(words, column.wall)
     compact = words.str.fullmatch(r"[0-9]{12}(?:[0-9]{2})?")
@@ -151,20 +193,29 @@ def _read_epochs(words: pd.Series, wall: Times, offset: Spans) -> None:
     """Read whole numbers of the size of an epoch; smaller or negative ones in the unit that all the others prove."""
     units = set()
     rows = np.flatnonzero(words.str.fullmatch(r"[0-9]{9,19}(?:\.[0-9]+)?").to_numpy(dtype=bool))
-    rows = rows[~words.iloc[rows].str.fullmatch(r"(?:19|20)[0-9]{10}(?:[0-9]{2})?").to_numpy(dtype=bool)]  # 201501020930[00]
+    rows = rows[
+        ~words.iloc[rows].str.fullmatch(r"(?:19|20)[0-9]{10}(?:[0-9]{2})?").to_numpy(dtype=bool)
+    ]  # 201501020930[00]
     numbers = words.iloc[rows].astype("float64").to_numpy()
-    if any(len(numbers) and first <= numbers.min() <= numbers.max() < last for first, last in FOREIGN_EPOCHS):
+    if any(
+        len(numbers) and first <= numbers.min() <= numbers.max() < last
+        for first, last in FOREIGN_EPOCHS
+    ):
         return
     for unit, smallest in EPOCHS:
         fits = (numbers >= smallest) & (numbers < smallest * LARGEST)
         _set_epochs(words, rows[fits], unit, wall, offset)
         units |= {unit} if fits.any() else set()
     if len(units) == 1 and 2 * len(rows) > len(words):
-        early = np.flatnonzero(words.str.fullmatch(r"-?[0-9]{1,12}").to_numpy(dtype=bool) & np.isnat(wall))
+        early = np.flatnonzero(
+            words.str.fullmatch(r"-?[0-9]{1,12}").to_numpy(dtype=bool) & np.isnat(wall)
+        )
         _set_epochs(words, early, units.pop(), wall, offset)
 
 
-def _set_epochs(words: pd.Series, rows: NDArray[np.intp], unit: str, wall: Times, offset: Spans) -> None:
+def _set_epochs(
+    words: pd.Series, rows: NDArray[np.intp], unit: str, wall: Times, offset: Spans
+) -> None:
     counts = words.iloc[rows].str.replace(r"\..*$", "", regex=True).astype("int64").to_numpy()
     wall[rows] = counts.astype(f"datetime64[{unit}]").astype("datetime64[ns]")
     offset[rows] = np.timedelta64(0, "ns")
@@ -181,7 +232,11 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: 
     if len(fitting) > 1 and formats[0].endswith("y"):
         fitting = {form: read for form, read in fitting.items() if _is_ordered(read)} or fitting
     if len(fitting) > 1:
-        column.findings.fault(*_ambiguous(words.loc[rows[0]], column.line(rows[0]), tuple(fitting), parts["date"].iloc[0]))
+        column.findings.fault(
+            *_ambiguous(
+                words.loc[rows[0]], column.line(rows[0]), tuple(fitting), parts["date"].iloc[0]
+            )
+        )
     if len(fitting) > 1 or (not fitting and _has_two_orders(parts["date"], readings, column)):
         column.said[rows] = True
         return
@@ -195,12 +250,19 @@ def _are_turned(words: pd.Series, column: _Column) -> bool:
     late = pd.DatetimeIndex(column.wall).day.to_numpy() > 12
     slashed = words.str.fullmatch(r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}.*").to_numpy(dtype=bool)
     known = ~np.isnat(column.wall)
-    turned = known.sum() >= 30 and slashed.any() and not slashed[known].all() and (late[known] == slashed[known]).all()
+    turned = (
+        known.sum() >= 30
+        and slashed.any()
+        and not slashed[known].all()
+        and (late[known] == slashed[known]).all()
+    )
     if turned:
         examples = (int(rows.argmax()) for rows in (slashed, known & ~slashed))
         first, other = (f"{words.iloc[row]!r} ({column.line(row)})" for row in examples)
-        column.findings.fault(f"all dates with a day above 12 look like {first}, all others like {other}: a spreadsheet took their "
-                              "day for the month. Export again, and open the file in no spreadsheet.")
+        column.findings.fault(
+            f"all dates with a day above 12 look like {first}, all others like {other}: a spreadsheet took their "
+            "day for the month. Export again, and open the file in no spreadsheet."
+        )
     return bool(turned)
 
 
@@ -217,9 +279,14 @@ def _is_ordered(stamps: pd.Series) -> bool:
 
 def _ambiguous(word: str, line: str, forms: tuple[str, ...], date: str) -> tuple[Part, ...]:
     sign = next((sign for sign in "/.- " if sign in date), "-")
-    choices = [Setting("date_format", form.replace("-", sign) + clock_format(word)) for form in forms]
-    return (f"dates such as {word!r} ({line}) are ambiguous: no day above 12 proves the order of day and month. Pass ",
-            *joined(choices), ".")
+    choices = [
+        Setting("date_format", form.replace("-", sign) + clock_format(word)) for form in forms
+    ]
+    return (
+        f"dates such as {word!r} ({line}) are ambiguous: no day above 12 proves the order of day and month. Pass ",
+        *joined(choices),
+        ".",
+    )
 
 
 def _likeliest(readings: dict[str, pd.Series]) -> str:
@@ -232,11 +299,18 @@ def _has_two_orders(dates: pd.Series, readings: dict[str, pd.Series], column: _C
     failing = {form: read.isna() for form, read in readings.items()}
     best = _likeliest(readings)
     for other in failing:
-        against, in_favour = dates[failing[best] & ~failing[other]], dates[failing[other] & ~failing[best]]
+        against, in_favour = (
+            dates[failing[best] & ~failing[other]],
+            dates[failing[other] & ~failing[best]],
+        )
         if len(against) and len(in_favour):
-            first, second = (f"{some.iloc[0]!r} ({column.line(some.index[0])})" for some in (against, in_favour))
-            column.findings.fault(f"the date {first} has another order of day and month than {second}: "
-                                  "two formats in one file, or a mistyped date. Use one date format.")
+            first, second = (
+                f"{some.iloc[0]!r} ({column.line(some.index[0])})" for some in (against, in_favour)
+            )
+            column.findings.fault(
+                f"the date {first} has another order of day and month than {second}: "
+                "two formats in one file, or a mistyped date. Use one date format."
+            )
             return True
     return False
 
@@ -245,26 +319,43 @@ def _offsets(words: pd.Series) -> Spans:
     """Return offsets from UTC; none stated is NaT."""
     offset = np.where(words == "", NONE, np.timedelta64(0, "ns"))
     parts = parts_of(words, r"(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?$")
-    minutes = (whole(parts["hours"]) * 60 + whole(parts["minutes"])) * np.where(parts["sign"] == "-", -1, 1)
+    minutes = (whole(parts["hours"]) * 60 + whole(parts["minutes"])) * np.where(
+        parts["sign"] == "-", -1, 1
+    )
     offset[words.index.get_indexer(parts.index)] = minutes.astype("timedelta64[m]")
     return offset
 
 
-def _report(words: pd.Series, unread: Mask, places: pd.Series, date_format: str | None, findings: Findings) -> None:
+def _report(
+    words: pd.Series, unread: Mask, places: pd.Series, date_format: str | None, findings: Findings
+) -> None:
     """Add a fault for the dates that were not understood, with the reason where it shows."""
     if not unread.any():
         return
-    first, line, number = words[unread].iloc[0], f"{findings.unit} {places[unread].iloc[0]}", int(unread.sum())
+    first, line, number = (
+        words[unread].iloc[0],
+        f"{findings.unit} {places[unread].iloc[0]}",
+        int(unread.sum()),
+    )
     place = f"{count(number, 'date')} in column {words.name!r} not understood (first: {line}, {first!r})"
     if is_missing(words[unread]).all():
-        findings.fault(f"{count(number, 'row')} without a date (first: {line}). Remove or repair them.")
+        findings.fault(
+            f"{count(number, 'row')} without a date (first: {line}). Remove or repair them."
+        )
     elif re.fullmatch(r"[0-9]{5}(\.[0-9]+)?", first):
-        findings.fault(f"{place}: it looks like an Excel serial number. Format the column as a date and export again.")
+        findings.fault(
+            f"{place}: it looks like an Excel serial number. Format the column as a date and export again."
+        )
     elif re.fullmatch(r"[0-9]{18}", first):
-        findings.fault(f"{place}: it looks like .NET ticks or a Windows file time, or nanoseconds of 1973 or 1990. Export dates.")
+        findings.fault(
+            f"{place}: it looks like .NET ticks or a Windows file time, or nanoseconds of 1973 or 1990. Export dates."
+        )
     elif re.search(ZONE_NAME, first):
-        findings.fault(f"{place}: write the time zone as an offset such as -05:00, or leave it out and pass ",
-                       Setting("timezone", "America/New_York"), ".")
+        findings.fault(
+            f"{place}: write the time zone as an offset such as -05:00, or leave it out and pass ",
+            Setting("timezone", "America/New_York"),
+            ".",
+        )
     elif date_format:
         findings.fault(f"{place} with ", Setting("date_format", date_format), ".")
     else:

@@ -1,4 +1,5 @@
 """Training targets: how sure a label is, told by the size of its move."""
+
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
@@ -10,7 +11,9 @@ from model.labels import label_prices, make_labels
 VOLATILITY_BARS = 20
 
 
-def soft_targets(bars: pd.DataFrame, label: str = "open", horizon: int = 1, softness: float = 1.0) -> pd.Series:
+def soft_targets(
+    bars: pd.DataFrame, label: str = "open", horizon: int = 1, softness: float = 1.0
+) -> pd.Series:
     """Return Phi(move / (softness * volatility)) where `make_labels` has 0 or 1, on the same index.
 
     A large rise says more for "up" than a tick does: for normal moves the size carries a third of what can be known
@@ -31,5 +34,5 @@ def recent_volatility(bars: pd.DataFrame) -> NDArray[np.float64]:
     volatility = np.full(len(bars), np.nan)
     if len(moves) > VOLATILITY_BARS:
         mean_squares = (sliding_window_view(moves, VOLATILITY_BARS) ** 2).mean(axis=1)
-        volatility[VOLATILITY_BARS + 1:] = np.sqrt(mean_squares[:-1])
+        volatility[VOLATILITY_BARS + 1 :] = np.sqrt(mean_squares[:-1])
     return volatility

@@ -1,4 +1,5 @@
 """The command that trains: python -m model.train [--data FILE] [--out FILE] [any field of TrainConfig]."""
+
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,11 @@ from model.process import faster_way
 from model.resume import resumption
 from model.training import Epoch, TrainConfig, TrainingDiverged, fit, require_enough_bars
 
-app = App(version=VERSION, name="model.train", help="Train the network on bars and save one self-contained checkpoint.")
+app = App(
+    version=VERSION,
+    name="model.train",
+    help="Train the network on bars and save one self-contained checkpoint.",
+)
 console = Console(highlight=False)
 
 
@@ -50,7 +55,9 @@ def train(
         Start over, even if this training was interrupted and could go on.
     """
     if out and deploy:
-        raise ValueError("`out` and `deploy` exclude each other: deploy names the file itself. Give one of them.")
+        raise ValueError(
+            "`out` and `deploy` exclude each other: deploy names the file itself. Give one of them."
+        )
     name = bars_options.file_name
     result = deploy / name if deploy else out or Path(f"{name}.ckpt")
     require_writable(result)
@@ -59,17 +66,31 @@ def train(
         config = config.without_test()
     require_enough_bars(bars, config)
     console.print(describe_bars(bars), soft_wrap=True)
-    console.print(f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up; "
-                  f"the last {known_after(config.label, config.horizon)} windows have none yet and are left out", soft_wrap=True)
+    console.print(
+        f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up; "
+        f"the last {known_after(config.label, config.horizon)} windows have none yet and are left out",
+        soft_wrap=True,
+    )
     if hint := faster_way(config.precision):
         console.print(hint, soft_wrap=True)
-    with _log(log_json) as log, _progress(config.max_epochs) as progress, resumption(result, bars, fresh=fresh) as kept:
+    with (
+        _log(log_json) as log,
+        _progress(config.max_epochs) as progress,
+        resumption(result, bars, fresh=fresh) as kept,
+    ):
         try:
             checkpoint = fit(bars, config, _reporter(progress, log), kept)
         except TrainingDiverged as error:
             kept.finish()
             raise _with_rest(error, None if deploy else result) from error
-        log.info("trained", extra={"metrics": checkpoint.metrics, "parts": checkpoint.parts, "digest": checkpoint.digest})
+        log.info(
+            "trained",
+            extra={
+                "metrics": checkpoint.metrics,
+                "parts": checkpoint.parts,
+                "digest": checkpoint.digest,
+            },
+        )
         path = deploy / _deployed_name(name, checkpoint) if deploy else result
         checkpoint.save(path)
         kept.finish()
@@ -108,7 +129,13 @@ def _parts_table(checkpoint: Checkpoint) -> Table:
     table = Table("part", "windows", "first decision", "last decision", "up-share", title="parts")
     for name, part in checkpoint.parts.items():
         cells = (part["windows"], part["first"], part["last"], part["up_share"])
-        table.add_row(name, *("-" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells))
+        table.add_row(
+            name,
+            *(
+                "-" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+                for cell in cells
+            ),
+        )
     return table
 
 
@@ -117,16 +144,29 @@ def _scores_table(checkpoint: Checkpoint) -> Table:
     table = Table("score", *parts, title="scores")
     if "test" in parts:
         table.caption = "the test part was used for nothing else"
-    for name in (key.removeprefix("validation_") for key in checkpoint.metrics if key.startswith("validation_")):
-        table.add_row(name.replace("_", " "), *(_figure(checkpoint.metrics[f"{part}_{name}"]) for part in parts))
+    for name in (
+        key.removeprefix("validation_")
+        for key in checkpoint.metrics
+        if key.startswith("validation_")
+    ):
+        table.add_row(
+            name.replace("_", " "),
+            *(_figure(checkpoint.metrics[f"{part}_{name}"]) for part in parts),
+        )
     return table
 
 
 def _members_table(checkpoint: Checkpoint) -> Table:
     """Return the scores of each member, their mean and their deviation: how much luck there is in a single one."""
-    columns = [name for part in ("validation", "test") for score in ("auc", "log_loss")
-               if (name := f"{part}_{score}") in checkpoint.metrics]
-    table = Table("member", *(name.replace("_", " ") for name in columns), title="members, each alone")
+    columns = [
+        name
+        for part in ("validation", "test")
+        for score in ("auc", "log_loss")
+        if (name := f"{part}_{score}") in checkpoint.metrics
+    ]
+    table = Table(
+        "member", *(name.replace("_", " ") for name in columns), title="members, each alone"
+    )
     for member in checkpoint.members:
         table.add_row(member.name, *(_figure(member.metrics[name]) for name in columns))
     found = pd.DataFrame([member.metrics for member in checkpoint.members], dtype=float)[columns]
@@ -152,16 +192,26 @@ def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None
 
     def report(epoch: Epoch) -> None:
         mark = " *" if epoch.best_epoch == epoch.epoch else ""
-        progress.console.print(f"{epoch.member}  epoch {epoch.epoch:3d}  train {epoch.train_loss:.4f}  "
-                               f"validation {epoch.validation_loss:.4f}  learning rate {epoch.learning_rate:.1e}{mark}")
-        progress.update(task, description=epoch.member, total=epoch.max_epochs, completed=epoch.epoch)
+        progress.console.print(
+            f"{epoch.member}  epoch {epoch.epoch:3d}  train {epoch.train_loss:.4f}  "
+            f"validation {epoch.validation_loss:.4f}  learning rate {epoch.learning_rate:.1e}{mark}"
+        )
+        progress.update(
+            task, description=epoch.member, total=epoch.max_epochs, completed=epoch.epoch
+        )
         log.info("epoch", extra=asdict(epoch))
 
     return report
 
 
 def _progress(max_epochs: int) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("at most"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("at most"),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=console, transient=True)
 
 

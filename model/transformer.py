@@ -1,4 +1,5 @@
 """A small causal Transformer: every bar of a window looks straight at those before it, however far back."""
+
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,10 +28,14 @@ class TransformerConfig:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        require_whole(self, {"features": 1024, "width": 2048, "layers": 16, "heads": 64, "feed_forward": 8192})
+        require_whole(
+            self, {"features": 1024, "width": 2048, "layers": 16, "heads": 64, "feed_forward": 8192}
+        )
         require_dropout(self.dropout)
         if self.width % (2 * self.heads):
-            raise ValueError(f"`width` must be a multiple of twice the heads, got {self.width} and {self.heads} heads.")
+            raise ValueError(
+                f"`width` must be a multiple of twice the heads, got {self.width} and {self.heads} heads."
+            )
 
 
 class TransformerClassifier(DirectionNetwork):
@@ -61,8 +66,15 @@ class EncoderLayer(nn.Module):
         super().__init__()
         width = config.width
         self.heads = config.heads
-        self.queries, self.keys_values, self.mixed = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
-        self.wide, self.narrow = nn.Linear(width, config.feed_forward), nn.Linear(config.feed_forward, width)
+        self.queries, self.keys_values, self.mixed = (
+            nn.Linear(width, width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(width, width),
+        )
+        self.wide, self.narrow = (
+            nn.Linear(width, config.feed_forward),
+            nn.Linear(config.feed_forward, width),
+        )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.dropout = SequenceDropout(config.dropout)
 
@@ -77,8 +89,12 @@ class EncoderLayer(nn.Module):
         asked, offered = self.queries(readers), self.keys_values(states)
         queries, keys, values = (self._by_head(part) for part in (asked, *offered.chunk(2, dim=2)))
         # Written out: torch's own kernel takes five times as long to train on a CPU.
-        scores = queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[3])  # (batch, heads, readers, rows)
-        past = torch.ones_like(scores[0, 0], dtype=torch.bool).tril(scores.shape[3] - scores.shape[2])
+        scores = (
+            queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[3])
+        )  # (batch, heads, readers, rows)
+        past = torch.ones_like(scores[0, 0], dtype=torch.bool).tril(
+            scores.shape[3] - scores.shape[2]
+        )
         found = scores.masked_fill(~past, -math.inf).softmax(3).to(values.dtype) @ values
         mixed: Tensor = self.mixed(found.transpose(1, 2).flatten(2))
         return mixed
@@ -102,7 +118,9 @@ class SequenceDropout(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         if not self.training:
             return states
-        kept = torch.empty(states.shape[0], 1, states.shape[2], device=states.device).bernoulli_(1 - self.share)
+        kept = torch.empty(states.shape[0], 1, states.shape[2], device=states.device).bernoulli_(
+            1 - self.share
+        )
         return states * (kept / (1 - self.share)).to(states.dtype)
 
 

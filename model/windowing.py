@@ -4,6 +4,7 @@ A row's bits may not depend on the rows computed beside it, so every sum has one
 elementwise ones over time, or numpy's over the last axis of a contiguous block, one window at a time. (einsum keeps that
 order, multiplies on the way and takes a third of reduce's time; a BLAS may take another order at another address.)
 """
+
 from functools import cached_property
 from math import erf, sqrt
 from typing import NamedTuple
@@ -25,10 +26,22 @@ VOLATILITIES = (5, 10, 20, 50, 100)  # bars that a volatility is taken over
 # The products of two centred series that the formulas ask for, by window length.
 CROSSES: dict[int, tuple[tuple[str, str], ...]] = {
     10: (("time", "log_close"),),
-    20: (("time", "log_close"), ("time", "volume"), ("log_typical", "volume"), ("returns", "volume"),
-         ("moves", "volume"), ("returns", "returns_1")),
-    50: (("time", "log_close"), ("log_typical", "volume"), ("returns", "returns_1"), ("returns", "returns_5"),
-         ("moves", "moves_1"), ("moves", "returns_1")),
+    20: (
+        ("time", "log_close"),
+        ("time", "volume"),
+        ("log_typical", "volume"),
+        ("returns", "volume"),
+        ("moves", "volume"),
+        ("returns", "returns_1"),
+    ),
+    50: (
+        ("time", "log_close"),
+        ("log_typical", "volume"),
+        ("returns", "returns_1"),
+        ("returns", "returns_5"),
+        ("moves", "moves_1"),
+        ("moves", "returns_1"),
+    ),
     100: (("time", "log_close"),),
 }
 
@@ -56,13 +69,15 @@ class Trail:
         series = base_series(columns, stamps)
         self.rows = len(values) - LOOKBACK + 1
         self.ones = np.ones(self.rows)
-        self.stamps = stamps[LOOKBACK - 1:]
-        self.open, self.high, self.low, self.close, self.volume = columns[:, LOOKBACK - 1:]
+        self.stamps = stamps[LOOKBACK - 1 :]
+        self.open, self.high, self.low, self.close, self.volume = columns[:, LOOKBACK - 1 :]
         self.prices = columns[:4]
         self.place = {name: row for row, name in enumerate(series)}
         self.series = np.concatenate(list(series.values())).reshape(len(series), -1)
         self.levels = doublings(self.series, LOOKBACK - 1, np.add)
-        self.peaks = doublings(np.concatenate((columns[1:4:2], -columns[2:4])), LOOKBACK - 1, np.maximum)
+        self.peaks = doublings(
+            np.concatenate((columns[1:4:2], -columns[2:4])), LOOKBACK - 1, np.maximum
+        )
         self.windows = trailing_view(self.series, self.rows)
         self._sums: dict[int, Array] = {}
         self._centred: dict[int, Centred] = {}
@@ -72,11 +87,11 @@ class Trail:
     def now(self, name: str, ago: int = 0) -> Array:
         """Return the series at each row's bar, or `ago` bars before it."""
         start = LOOKBACK - 1 - ago
-        return self.series[self.place[name], start:start + self.rows]
+        return self.series[self.place[name], start : start + self.rows]
 
     def window(self, name: str, bars: int) -> Array:
         """Return each row's last `bars` values, oldest first: (bars, rows)."""
-        window: Array = self.windows[self.place[name], :, LOOKBACK - bars:]
+        window: Array = self.windows[self.place[name], :, LOOKBACK - bars :]
         return window
 
     def sum(self, name: str, bars: int) -> Array:
@@ -96,14 +111,16 @@ class Trail:
     @cached_property
     def volatility(self) -> dict[int, Array]:
         """The root mean squares of the returns by bars, S in the definitions."""
-        sums = np.concatenate([self.sum("squares", bars) for bars in VOLATILITIES]).reshape(len(VOLATILITIES), -1)
+        sums = np.concatenate([self.sum("squares", bars) for bars in VOLATILITIES]).reshape(
+            len(VOLATILITIES), -1
+        )
         return dict(zip(VOLATILITIES, root_mean(sums, np.array(VOLATILITIES)[:, None])))
 
     def centred(self, bars: int) -> "Centred":
         """Return the deviations from the window's mean, with their sums of products."""
         if bars not in self._centred:
             depth = 1 + max(CENTRED[name] for pair in CROSSES[bars] for name in pair)
-            self._centred[bars] = Centred(self.windows[:depth, :, LOOKBACK - bars:], CROSSES[bars])
+            self._centred[bars] = Centred(self.windows[:depth, :, LOOKBACK - bars :], CROSSES[bars])
         return self._centred[bars]
 
     def whole(self, value: Array) -> Fraction:
@@ -136,7 +153,7 @@ class Trail:
     def log_changes(self) -> dict[int, Array]:
         """ln(C / C[bars]) by bars."""
         starts = [LOOKBACK - 1 - bars for bars in SPANS]
-        earlier = np.concatenate([self.prices[3, start:start + self.rows] for start in starts])
+        earlier = np.concatenate([self.prices[3, start : start + self.rows] for start in starts])
         return dict(zip(SPANS, np.log(self.close / earlier.reshape(len(SPANS), -1))))
 
 
@@ -147,23 +164,31 @@ class Centred:
         self.bars = windows.shape[-1]
         self.crosses = crosses
         self.values = np.empty(windows.shape)  # (depth, rows, bars), contiguous
-        np.subtract(windows, windows[..., :1], out=self.values)  # so that a level (ln C = 30) costs no digits
+        np.subtract(
+            windows, windows[..., :1], out=self.values
+        )  # so that a level (ln C = 30) costs no digits
         means = np.einsum("sib->si", self.values) / self.bars
         self.means = windows[..., 0] + means
         self.values -= means[..., None]
         self.squares = np.einsum("sib,sib->si", self.values, self.values)
         self.deviations = np.sqrt(self.squares / self.bars)
         lefts, rights = self._sides
-        self.products = dict(zip(crosses, np.einsum("sib,sib->si", self.values[lefts], self.values[rights])))
+        self.products = dict(
+            zip(crosses, np.einsum("sib,sib->si", self.values[lefts], self.values[rights]))
+        )
 
     @property
     def _sides(self) -> tuple[list[int], list[int]]:
-        return [CENTRED[left] for left, _ in self.crosses], [CENTRED[right] for _, right in self.crosses]
+        return [CENTRED[left] for left, _ in self.crosses], [
+            CENTRED[right] for _, right in self.crosses
+        ]
 
     @cached_property
     def varies(self) -> npt.NDArray[np.bool_]:
         """Where each series is more than a constant with rounding errors."""
-        known: npt.NDArray[np.bool_] = self.squares > CONSTANT * (self.squares + self.bars * self.means**2)
+        known: npt.NDArray[np.bool_] = self.squares > CONSTANT * (
+            self.squares + self.bars * self.means**2
+        )
         return known
 
     @cached_property
@@ -172,7 +197,9 @@ class Centred:
         lefts, rights = self._sides
         spreads = np.where(self.varies, self.deviations, 0.0)
         scales = self.bars * spreads[lefts] * spreads[rights]
-        return {pair: Fraction(self.products[pair], scale) for pair, scale in zip(self.crosses, scales)}
+        return {
+            pair: Fraction(self.products[pair], scale) for pair, scale in zip(self.crosses, scales)
+        }
 
     def trend(self, name: str, unit: Array | float = 1.0) -> Fraction:
         """Return the R^2 of the least-squares line on time, with the sign of its slope; `unit` scales the series."""
@@ -223,7 +250,7 @@ def window_sums(levels: list[Array], bars: int, count: int) -> Array:
     parts = []
     for power, level in enumerate(levels):
         if bars >> power & 1:
-            parts.append(level[..., start:start + count])
+            parts.append(level[..., start : start + count])
             start += 1 << power
     result = parts[0]
     for part in parts[1:]:
@@ -236,7 +263,9 @@ def window_max(levels: list[Array], bars: int, count: int) -> Array:
     power = bars.bit_length() - 1
     start = levels[0].shape[-1] - count - bars + 1
     end = start + bars - (1 << power)  # where the second, overlapping, half starts
-    maxima: Array = np.maximum(levels[power][..., start:start + count], levels[power][..., end:end + count])
+    maxima: Array = np.maximum(
+        levels[power][..., start : start + count], levels[power][..., end : end + count]
+    )
     return maxima
 
 

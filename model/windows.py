@@ -1,4 +1,5 @@
 """50-bar windows, the chronological purged split and the scaler's fit."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -39,12 +40,18 @@ class DataPreprocessor:
     def __post_init__(self) -> None:
         check_label(self.label, self.horizon)
         if not isinstance(self.sequence_length, int) or self.sequence_length < 1:
-            raise ValueError(f"`sequence_length` must be a whole number from 1, got {self.sequence_length!r}.")
+            raise ValueError(
+                f"`sequence_length` must be a whole number from 1, got {self.sequence_length!r}."
+            )
         if not (0 < self.train < 1 and 0 < self.validation < 1 and sum(self._shares()) <= 1):
-            raise ValueError("`train` and `validation` must be shares above 0 with a sum of at most 1, "
-                             f"got {self.train} and {self.validation}.")
+            raise ValueError(
+                "`train` and `validation` must be shares above 0 with a sum of at most 1, "
+                f"got {self.train} and {self.validation}."
+            )
 
-    def create_sequences(self, features: Any, labels: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def create_sequences(
+        self, features: Any, labels: Any
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pair the rows i .. i + 49 of `features` with `labels[i + 50]`.
 
         features: (n, columns), labels: (n,); pandas objects must have equal indexes, arrays equal lengths.
@@ -52,14 +59,19 @@ class DataPreprocessor:
         (`n - 50 - m` of them). Raises ValueError for unequal inputs, too few rows, or a NaN anywhere else.
         """
         _require_equal_rows(features, labels)
-        values, outcomes = np.asarray(features, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+        values, outcomes = (
+            np.asarray(features, dtype=np.float64),
+            np.asarray(labels, dtype=np.float64),
+        )
         length = self.sequence_length
         if len(values) <= length:
-            raise ValueError(f"{length} + 1 rows make the first labelled window, got {len(values)}. Give more bars.")
+            raise ValueError(
+                f"{length} + 1 rows make the first labelled window, got {len(values)}. Give more bars."
+            )
         outcomes = outcomes[length:]
-        outcomes = outcomes[:_labelled(outcomes)]
-        _require_numbers(values[:len(outcomes) + length - 1], outcomes)
-        windows = sliding_window_view(values, length, axis=0)[:len(outcomes)]  # (m, columns, 50)
+        outcomes = outcomes[: _labelled(outcomes)]
+        _require_numbers(values[: len(outcomes) + length - 1], outcomes)
+        windows = sliding_window_view(values, length, axis=0)[: len(outcomes)]  # (m, columns, 50)
         return windows.transpose(0, 2, 1), outcomes
 
     def split(self, n_windows: int) -> Split:
@@ -72,10 +84,16 @@ class DataPreprocessor:
         first = int(train * n_windows)
         second = n_windows if train + validation == 1 else first + int(validation * n_windows)
         purge = known_after(self.label, self.horizon) - 1
-        parts = (slice(0, first - purge), slice(first, second - (purge if second < n_windows else 0)), slice(second, n_windows))
+        parts = (
+            slice(0, first - purge),
+            slice(first, second - (purge if second < n_windows else 0)),
+            slice(second, n_windows),
+        )
         if parts[0].stop < 1 or parts[1].stop <= first:
-            raise ValueError(f"{n_windows} windows are too few for a training and a validation part "
-                             f"({self.train} and {self.validation} of them, {purge} purged at each border). Give more bars.")
+            raise ValueError(
+                f"{n_windows} windows are too few for a training and a validation part "
+                f"({self.train} and {self.validation} of them, {purge} purged at each border). Give more bars."
+            )
         return parts
 
     def bars_needed(self, train_windows: int, validation_windows: int = 10) -> int:
@@ -83,7 +101,9 @@ class DataPreprocessor:
         train, validation = self._shares()
         purge = known_after(self.label, self.horizon) - 1
         for_train = -(-(train_windows + purge) // train)
-        if train + validation == 1:  # validation takes what rounding leaves over, and nothing is purged after it
+        if (
+            train + validation == 1
+        ):  # validation takes what rounding leaves over, and nothing is purged after it
             for_validation = (validation_windows - 1) // validation + 1
         else:
             for_validation = -(-(validation_windows + purge) // validation)
@@ -95,12 +115,16 @@ class DataPreprocessor:
 
         A DataFrame's index decides which calendar columns the span covers twice; for an array all columns are kept.
         """
-        reached = features[train.start:train.stop + self.sequence_length - 1]
+        reached = features[train.start : train.stop + self.sequence_length - 1]
         fitted = StandardScaler().fit(np.asarray(reached, dtype=np.float64))
         # scikit-learn's own rule for constant columns depends on their size; ours is a fixed bound on the deviation.
         deviation = np.sqrt(fitted.var_)
         scale = np.where(deviation < SMALLEST_SCALE, 1.0, deviation)
-        kept = calendar_mask(reached.index) if isinstance(reached, pd.DataFrame) else (True,) * len(scale)
+        kept = (
+            calendar_mask(reached.index)
+            if isinstance(reached, pd.DataFrame)
+            else (True,) * len(scale)
+        )
         return Scaler(tuple(fitted.mean_.tolist()), tuple(scale.tolist()), kept)
 
     def _shares(self) -> tuple[Fraction, Fraction]:
@@ -121,9 +145,13 @@ def calendar_mask(index: pd.Index) -> tuple[bool, ...]:
 def _require_equal_rows(features: Any, labels: Any) -> None:
     both_pandas = hasattr(features, "index") and hasattr(labels, "index")
     if len(features) != len(labels):
-        raise ValueError(f"features and labels must have equally many rows, got {len(features)} and {len(labels)}.")
+        raise ValueError(
+            f"features and labels must have equally many rows, got {len(features)} and {len(labels)}."
+        )
     if both_pandas and not features.index.equals(labels.index):
-        raise ValueError("features and labels must have the same index. Use labels.reindex(features.index).")
+        raise ValueError(
+            "features and labels must have the same index. Use labels.reindex(features.index)."
+        )
 
 
 def _labelled(outcomes: NDArray[np.float64]) -> int:
@@ -137,22 +165,32 @@ def _labelled(outcomes: NDArray[np.float64]) -> int:
 def _require_numbers(values: NDArray[np.float64], outcomes: NDArray[np.float64]) -> None:
     faulty = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(faulty):
-        raise ValueError(f"features must be finite, got {len(faulty)} rows that are not, the first is row {faulty[0]}.")
+        raise ValueError(
+            f"features must be finite, got {len(faulty)} rows that are not, the first is row {faulty[0]}."
+        )
     faulty = np.flatnonzero(~np.isfinite(outcomes))
     if len(faulty):
-        raise ValueError(f"labels must be numbers up to the last known one, got {len(faulty)} that are not, "
-                         f"the first at window {faulty[0]}.")
+        raise ValueError(
+            f"labels must be numbers up to the last known one, got {len(faulty)} that are not, "
+            f"the first at window {faulty[0]}."
+        )
 
 
 class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
     """Windows of scaled rows with their labels, in time order; each window is a view of the rows."""
 
-    def __init__(self, rows: NDArray[np.float32], labels: NDArray[np.float64], sequence_length: int = 50) -> None:
+    def __init__(
+        self, rows: NDArray[np.float32], labels: NDArray[np.float64], sequence_length: int = 50
+    ) -> None:
         """Take rows (n, columns) and labels (n - sequence_length + 1, ...): label j belongs to the window from row j on."""
         if len(labels) != len(rows) - sequence_length + 1:
-            raise ValueError(f"{len(rows)} rows hold {len(rows) - sequence_length + 1} windows of {sequence_length}, "
-                             f"got {len(labels)} labels.")
-        self.windows = torch.from_numpy(rows).unfold(0, sequence_length, 1).transpose(1, 2)  # (m, 50, columns), a view
+            raise ValueError(
+                f"{len(rows)} rows hold {len(rows) - sequence_length + 1} windows of {sequence_length}, "
+                f"got {len(labels)} labels."
+            )
+        self.windows = (
+            torch.from_numpy(rows).unfold(0, sequence_length, 1).transpose(1, 2)
+        )  # (m, 50, columns), a view
         self.labels = torch.from_numpy(np.asarray(labels, dtype=np.float32))
 
     def __len__(self) -> int:

@@ -1,4 +1,5 @@
 """Zones: wall clocks as stamps without a time zone; dates keep the day of their own zone, times within the day become UTC."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,19 +10,31 @@ from model.intervals import DAY
 from model.stamps import NOT_A_TIME, Stamps, Times, nanoseconds
 
 
-def settled(stamps: Stamps, timezone: str | None, places: pd.Series, findings: Findings) -> tuple[Times, str | None]:
+def settled(
+    stamps: Stamps, timezone: str | None, places: pd.Series, findings: Findings
+) -> tuple[Times, str | None]:
     """Return naive stamps and their zone: dates keep the day their own zone has, times within the day become UTC."""
     known, aware = ~np.isnat(stamps.wall), ~np.isnat(stamps.offset)
     if (known & aware).any() and (known & ~aware).any():
-        lines = " and ".join(f"{findings.unit} {places[rows].iloc[0]}" for rows in (known & ~aware, known & aware))
-        findings.fault(f"{int((known & ~aware).sum())} stamps state no offset from UTC and {int((known & aware).sum())} do "
-                       f"(first: {lines}). Export all in UTC.")
+        lines = " and ".join(
+            f"{findings.unit} {places[rows].iloc[0]}" for rows in (known & ~aware, known & aware)
+        )
+        findings.fault(
+            f"{int((known & ~aware).sum())} stamps state no offset from UTC and {int((known & aware).sum())} do "
+            f"(first: {lines}). Export all in UTC."
+        )
         return np.full(len(known), NOT_A_TIME), None
     if _are_dates(stamps.wall):
-        return stamps.wall, timezone or stamps.zone or ("UTC" if aware.any() and not stamps.offset[known].any() else None)
+        return stamps.wall, timezone or stamps.zone or (
+            "UTC" if aware.any() and not stamps.offset[known].any() else None
+        )
     if aware.any():
         return _settled_aware(stamps, timezone, findings)
-    return (_localised(stamps.wall, timezone, places, findings), "UTC") if timezone else (stamps.wall, None)
+    return (
+        (_localised(stamps.wall, timezone, places, findings), "UTC")
+        if timezone
+        else (stamps.wall, None)
+    )
 
 
 def _are_dates(wall: Times) -> bool:
@@ -30,9 +43,13 @@ def _are_dates(wall: Times) -> bool:
     return not len(timed) or (len(timed) == 1 and len(wall) > 3 and timed[0] in (0, len(wall) - 1))
 
 
-def _settled_aware(stamps: Stamps, timezone: str | None, findings: Findings) -> tuple[Times, str | None]:
+def _settled_aware(
+    stamps: Stamps, timezone: str | None, findings: Findings
+) -> tuple[Times, str | None]:
     if timezone:
-        local = nanoseconds(pd.DatetimeIndex(stamps.utc, tz="UTC").tz_convert(timezone).tz_localize(None))
+        local = nanoseconds(
+            pd.DatetimeIndex(stamps.utc, tz="UTC").tz_convert(timezone).tz_localize(None)
+        )
         if _are_dates(local):
             return local, timezone
     days = stamps.wall.astype("datetime64[D]")
@@ -49,9 +66,12 @@ def _note_evenings(utc: pd.DatetimeIndex, findings: Findings) -> None:
     """Say it where daily stamps in UTC are the evenings before their sessions: on Sundays, and never on Fridays."""
     weekdays = utc.day_of_week
     if (weekdays == 6).mean() > 0.1 and not (weekdays == 4).any() and not (weekdays == 5).any():
-        findings.note(f"daily stamps such as {utc[0]} UTC fall on Sundays and never on Fridays: the midnight of another time zone? "
-                      "They stay as they are; pass its name, as ", Setting("timezone", "Europe/Berlin"),
-                      ", for the dates of the sessions.")
+        findings.note(
+            f"daily stamps such as {utc[0]} UTC fall on Sundays and never on Fridays: the midnight of another time zone? "
+            "They stay as they are; pass its name, as ",
+            Setting("timezone", "Europe/Berlin"),
+            ", for the dates of the sessions.",
+        )
 
 
 def _localised(wall: Times, timezone: str, places: pd.Series, findings: Findings) -> Times:
@@ -60,16 +80,22 @@ def _localised(wall: Times, timezone: str, places: pd.Series, findings: Findings
     newest_first = len(index) > 1 and index[0] > index[-1]
     first = ~index.duplicated(keep="last" if newest_first else "first")
     sides = (first, np.zeros(len(index), dtype=bool))
-    summer, winter = (_utc(index.tz_localize(timezone, ambiguous=side, nonexistent="NaT")) for side in sides)
+    summer, winter = (
+        _utc(index.tz_localize(timezone, ambiguous=side, nonexistent="NaT")) for side in sides
+    )
     never = np.isnat(summer) & ~np.isnat(wall)
     if never.any():
         place = f"{day(wall[never][0])} ({findings.unit} {places[never].iloc[0]})"
-        findings.fault(f"{place} does not exist in {timezone} (clocks went forward). Is it the right zone?")
+        findings.fault(
+            f"{place} does not exist in {timezone} (clocks went forward). Is it the right zone?"
+        )
     once = (summer != winter) & ~index.duplicated(keep=False) & ~np.isnat(wall) & ~never
     if once.any():
         place = f"{day(wall[once][0])} ({findings.unit} {places[once].iloc[0]})"
-        findings.fault(f"{place} happens twice in {timezone} (clocks went back) but stands here once: "
-                       "which one is open. Export in UTC.")
+        findings.fault(
+            f"{place} happens twice in {timezone} (clocks went back) but stands here once: "
+            "which one is open. Export in UTC."
+        )
     return summer
 
 

@@ -2,6 +2,7 @@
 
 Names are resolved when they are first used, so that importing the package loads neither torch nor the host.
 """
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,28 @@ if TYPE_CHECKING:
     from strategy_plugin.indicator import DirectionProbability
     from strategy_plugin.playback import replay
     from strategy_plugin.schedule import Schedule
-    from strategy_plugin.sizers import CappedKelly, EquityShare, FractionalCommission, VolatilityTarget
+    from strategy_plugin.sizers import (
+        CappedKelly,
+        EquityShare,
+        FractionalCommission,
+        VolatilityTarget,
+    )
     from strategy_plugin.strategy import BiLSTMStrategy
 
 __all__ = [
-    "BarGuard", "BiLSTMStrategy", "CappedKelly", "DirectionProbability", "EquityShare", "FeatureBuffer", "FractionalCommission",
-    "Schedule", "SignalQuality", "TradingWarning", "VolatilityTarget", "replay", "target",
+    "BarGuard",
+    "BiLSTMStrategy",
+    "CappedKelly",
+    "DirectionProbability",
+    "EquityShare",
+    "FeatureBuffer",
+    "FractionalCommission",
+    "Schedule",
+    "SignalQuality",
+    "TradingWarning",
+    "VolatilityTarget",
+    "replay",
+    "target",
 ]
 
 _HOMES = {

@@ -1,4 +1,5 @@
 """What the traded probabilities were worth, beside every refusal, as a Backtrader analyzer."""
+
 from typing import Any
 
 import backtrader as bt
@@ -28,7 +29,9 @@ class SignalQuality(bt.Analyzer):  # type: ignore[misc]
     def start(self) -> None:
         lanes = getattr(self.strategy, "lanes", None)
         if lanes is None:
-            raise TypeError(f"SignalQuality must analyze a BiLSTMStrategy, got {type(self.strategy).__name__}. Add it beside one.")
+            raise TypeError(
+                f"SignalQuality must analyze a BiLSTMStrategy, got {type(self.strategy).__name__}. Add it beside one."
+            )
         self._records = [_Record(lane, self.p.label, self.p.horizon) for lane in lanes]
 
     def next(self) -> None:
@@ -62,18 +65,32 @@ class _Record:
             return
         self._number = decision.number
         open, close = lane.data.open[lane.ago], lane.data.close[lane.ago]
-        decided = np.nan if decision.reason in (NOT_LIVE, IN_SAMPLE) else decision.reading.probability
+        decided = (
+            np.nan if decision.reason in (NOT_LIVE, IN_SAMPLE) else decision.reading.probability
+        )
         self._rows.append((open, close, decided, decision.wanted, decision.reading.in_sample))
 
     def figures(self) -> dict[str, Any]:
-        rows = pd.DataFrame(self._rows, columns=["open", "close", "probability", "wanted", "in_sample"], dtype=float)
-        labels = make_labels(rows, self._label, self._horizon).shift(-1).to_numpy()  # at the decision
-        probabilities, wanted, in_sample = (rows[name].to_numpy() for name in ("probability", "wanted", "in_sample"))
+        rows = pd.DataFrame(
+            self._rows, columns=["open", "close", "probability", "wanted", "in_sample"], dtype=float
+        )
+        labels = (
+            make_labels(rows, self._label, self._horizon).shift(-1).to_numpy()
+        )  # at the decision
+        probabilities, wanted, in_sample = (
+            rows[name].to_numpy() for name in ("probability", "wanted", "in_sample")
+        )
         known = np.isfinite(labels) & np.isfinite(probabilities)
         labels, probabilities = labels[known], probabilities[known]
         return {
-            "decisions": len(labels), "up_share": float(labels.mean()) if len(labels) else None,
-            "hit_rate": hit_rate(labels, wanted[known]), "auc": auc(labels, probabilities), "brier": brier(labels, probabilities),
-            "calibration": calibration(labels, probabilities), "in_sample": int(in_sample[known].sum()),
-            "refused": dict(sorted((reason, count) for reason, count in self.lane.counts().items() if count)),
+            "decisions": len(labels),
+            "up_share": float(labels.mean()) if len(labels) else None,
+            "hit_rate": hit_rate(labels, wanted[known]),
+            "auc": auc(labels, probabilities),
+            "brier": brier(labels, probabilities),
+            "calibration": calibration(labels, probabilities),
+            "in_sample": int(in_sample[known].sum()),
+            "refused": dict(
+                sorted((reason, count) for reason, count in self.lane.counts().items() if count)
+            ),
         }

@@ -1,4 +1,5 @@
 """The rolling window that a model sees, fed bar by bar; knows features, has never heard of Backtrader."""
+
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Tail:
 
     def last(self, count: int) -> NDArray[Any]:
         """Return the last `count` rows, oldest first: a view that the next append may change."""
-        return self._store[max(0, self._end - count):self._end]
+        return self._store[max(0, self._end - count) : self._end]
 
 
 class FeatureBuffer:
@@ -49,7 +50,9 @@ class FeatureBuffer:
         self.bars_needed = LOOKBACK + sequence_length - 1
         self.number = 0
         self._bar: tuple[float, ...] = ()
-        self._values = Tail(self.bars_needed + 1, (5,), np.float64)  # one more: while a bar grows, the one before is wanted
+        self._values = Tail(
+            self.bars_needed + 1, (5,), np.float64
+        )  # one more: while a bar grows, the one before is wanted
         self._stamps = Tail(self.bars_needed + 1, (), np.int64)
         self._rows = Tail(sequence_length, (len(FEATURE_NAMES),), np.float64)
         self._missing = 0  # newest bars whose feature rows are not computed yet
@@ -66,24 +69,40 @@ class FeatureBuffer:
         missing = min(self._missing, self.sequence_length, len(self._values) - LOOKBACK + 1)
         if missing > 0:
             reach = LOOKBACK - 1 + missing
-            for row in self._engineer.rows(self._values.last(reach), self._stamps.last(reach).view("datetime64[ns]")):
+            for row in self._engineer.rows(
+                self._values.last(reach), self._stamps.last(reach).view("datetime64[ns]")
+            ):
                 self._rows.append(row)
             self._missing = 0
         return self._rows.last(self.sequence_length)
 
     def inputs(self, ago: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the raw bars that the window depends on, values (150, 5) and stamps (150,); with ago=-1 one bar earlier."""
-        values, stamps = self._values.last(self.bars_needed - ago), self._stamps.last(self.bars_needed - ago)
-        return values[:len(values) + ago], stamps[:len(stamps) + ago]
+        values, stamps = (
+            self._values.last(self.bars_needed - ago),
+            self._stamps.last(self.bars_needed - ago),
+        )
+        return values[: len(values) + ago], stamps[: len(stamps) + ago]
 
-    def update(self, number: int, stamp: int, open: float, high: float, low: float, close: float, volume: float) -> bool:
+    def update(
+        self,
+        number: int,
+        stamp: int,
+        open: float,
+        high: float,
+        low: float,
+        close: float,
+        volume: float,
+    ) -> bool:
         """Take bar `number`, stamped in nanoseconds since 1970; True if this changed the window.
 
         Raises ValueError for a number lower than the last one: time does not run backwards.
         """
         bar = (stamp, open, high, low, close, volume)
         if number < self.number:
-            raise ValueError(f"`number` must not fall: got bar {number} after bar {self.number}. Give each feed its own buffer.")
+            raise ValueError(
+                f"`number` must not fall: got bar {number} after bar {self.number}. Give each feed its own buffer."
+            )
         if number == self.number:
             if bar == self._bar:
                 return False

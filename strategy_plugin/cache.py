@@ -1,4 +1,5 @@
 """Forecasts of whole feeds, computed once for all the runs of a sweep, in this process and in those of a pool."""
+
 import fcntl
 import hashlib
 import multiprocessing
@@ -27,7 +28,9 @@ MOST_KEPT = 16  # arrays in memory, and files on disk
 _memory: OrderedDict[str, Forecasts] = OrderedDict()
 
 
-def remembered(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> Forecasts:
+def remembered(
+    schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]
+) -> Forecasts:
     """Return `schedule.forecasts(values, stamps)`, computed at most once for the same models and bars.
 
     The workers of a pool (`optstrategy`) share the result through a file in a folder of this user's own: the first
@@ -37,7 +40,9 @@ def remembered(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[
     found = _memory.pop(key, None)
     if found is None:
         pooled = multiprocessing.parent_process() is not None
-        found = _shared(key, schedule, values, stamps) if pooled else schedule.forecasts(values, stamps)
+        found = (
+            _shared(key, schedule, values, stamps) if pooled else schedule.forecasts(values, stamps)
+        )
     _memory[key] = found
     while len(_memory) > MOST_KEPT:
         _memory.popitem(last=False)
@@ -49,11 +54,15 @@ def folder() -> Path:
     path = Path(tempfile.gettempdir()) / f"backtrader-bilstm-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     if path.stat().st_uid != os.getuid():
-        raise PermissionError(f"{path} must belong to this user, it belongs to user {path.stat().st_uid}. Remove it or set TMPDIR.")
+        raise PermissionError(
+            f"{path} must belong to this user, it belongs to user {path.stat().st_uid}. Remove it or set TMPDIR."
+        )
     return path
 
 
-def _shared(key: str, schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> Forecasts:
+def _shared(
+    key: str, schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]
+) -> Forecasts:
     path = folder() / f"{key}.f8"
     with _locked(path.with_suffix(".lock")):
         if path.exists() and path.stat().st_size == ROWS * 8 * len(values):
@@ -83,7 +92,9 @@ def _key(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int
     digest = hashlib.sha256(_code_digest().encode())
     for checkpoint in schedule.checkpoints:
         digest.update(checkpoint.digest.encode())
-    digest.update(f"{schedule.folder} {schedule.precision} {schedule.max_gap} {len(values)}".encode())
+    digest.update(
+        f"{schedule.folder} {schedule.precision} {schedule.max_gap} {len(values)}".encode()
+    )
     digest.update(np.ascontiguousarray(values).tobytes())
     digest.update(np.ascontiguousarray(stamps).tobytes())
     return digest.hexdigest()
@@ -93,6 +104,9 @@ def _key(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int
 def _code_digest() -> str:
     """Return what tells one version of the arithmetic from the next: a result must not outlive the code that made it."""
     digest = hashlib.sha256(torch_version.encode())
-    for path in (*sorted(Path(str(model.__file__)).parent.glob("*.py")), Path(str(scheduling.__file__))):
+    for path in (
+        *sorted(Path(str(model.__file__)).parent.glob("*.py")),
+        Path(str(scheduling.__file__)),
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -1,4 +1,5 @@
 """Backtrader's stamps and ours: floats that count days since the year 1, and whole nanoseconds since 1970."""
+
 import math
 from typing import NamedTuple
 
@@ -43,18 +44,26 @@ class Clock(NamedTuple):
     def served(self, day_number: float) -> int:
         """Return the stamp of a day number, EARLIEST for none."""
         if self.grid == NANOSECONDS_A_DAY and math.isfinite(day_number):
-            return (math.floor(day_number) - int(EPOCH)) * NANOSECONDS_A_DAY  # exact where rounding would reach the next day
+            return (
+                math.floor(day_number) - int(EPOCH)
+            ) * NANOSECONDS_A_DAY  # exact where rounding would reach the next day
         stamp = nanoseconds(day_number)
         if stamp == EARLIEST:
             return stamp
-        return (stamp - self.back) // self.grid * self.grid + self.shift if self.grid else stamp + self.shift
+        return (
+            (stamp - self.back) // self.grid * self.grid + self.shift
+            if self.grid
+            else stamp + self.shift
+        )
 
     def served_of(self, day_numbers: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the stamps of many day numbers, each as `served` gives it."""
         stamps = nanoseconds_of(day_numbers)
         known = stamps != EARLIEST
         if self.grid == NANOSECONDS_A_DAY:
-            served = (np.floor(np.where(known, day_numbers, EPOCH)) - EPOCH).astype(np.int64) * NANOSECONDS_A_DAY
+            served = (np.floor(np.where(known, day_numbers, EPOCH)) - EPOCH).astype(
+                np.int64
+            ) * NANOSECONDS_A_DAY
         elif self.grid:
             served = (np.where(known, stamps, 0) - self.back) // self.grid * self.grid + self.shift
         else:
@@ -62,12 +71,16 @@ class Clock(NamedTuple):
         return np.where(known, served, EARLIEST)
 
 
-def clock_of(*, interval: int, whole_days: bool, trained: str, shown: str, resampled: bool, replayed: bool) -> Clock:
+def clock_of(
+    *, interval: int, whole_days: bool, trained: str, shown: str, resampled: bool, replayed: bool
+) -> Clock:
     """Return the clock of a feed: `trained` and `shown` say whether a stamp is a bar's "open" or "close"; "" for `shown`
     is like training, but "close" where Backtrader resampled."""
     if whole_days:
         return Clock(grid=NANOSECONDS_A_DAY)
     shown = shown or ("close" if resampled and not replayed else trained)
     if replayed:
-        return Clock(grid=interval, back=int(shown == "close"), shift=interval if trained == "close" else 0)
+        return Clock(
+            grid=interval, back=int(shown == "close"), shift=interval if trained == "close" else 0
+        )
     return Clock(shift=((trained == "close") - (shown == "close")) * interval)

@@ -1,4 +1,5 @@
 """When it trades: from a probability to the position wanted. Pure functions, no Backtrader."""
+
 import math
 from typing import NamedTuple
 
@@ -13,7 +14,11 @@ class Thresholds(NamedTuple):
 
 
 def thresholds(
-    enter: float | None, exit: float | None, *, own: tuple[float | None, float | None] = (None, None), source: str = "",
+    enter: float | None,
+    exit: float | None,
+    *,
+    own: tuple[float | None, float | None] = (None, None),
+    source: str = "",
 ) -> Thresholds:
     """Return the thresholds in force: the given ones, else the model's `own`, else one half.
 
@@ -22,12 +27,16 @@ def thresholds(
     chosen = Thresholds(_first(enter, own[0]), _first(exit, own[1]))
     if not 0.5 <= chosen.exit <= chosen.enter < 1:
         where = f" (with those of {source})" if source and None in (enter, exit) else ""
-        raise ValueError("`enter` and `exit` must satisfy 0.5 <= exit <= enter < 1, got "
-                         f"enter={chosen.enter} and exit={chosen.exit}{where}. Give both, or neither to use the checkpoint's own.")
+        raise ValueError(
+            "`enter` and `exit` must satisfy 0.5 <= exit <= enter < 1, got "
+            f"enter={chosen.enter} and exit={chosen.exit}{where}. Give both, or neither to use the checkpoint's own."
+        )
     return chosen
 
 
-def target(probability: float, held: int, *, enter: float, exit: float, allow_short: bool = False) -> int:
+def target(
+    probability: float, held: int, *, enter: float, exit: float, allow_short: bool = False
+) -> int:
     """Return the position wanted, -1, 0 or 1, for the probability of "up" and the position held.
 
     Levels, not edges: a signal that could not be traded on one bar is still there on the next. NaN keeps what is held.

@@ -1,4 +1,5 @@
 """Which bars a model and a broker may see: a bar at fault is kept out and counted, never repaired."""
+
 import math
 import time
 import warnings
@@ -21,8 +22,14 @@ JUMP = "a close many times the last one, or a fraction of it"
 UNFINISHED = "a bar that is not finished"
 NEVER_FINISHED = "a bar that came only before its end by this machine's clock"
 UNSTATED = time_of_day(23, 59, 59, 999990)  # the host's end of a session where none was given
-EXPECTED = (REPEATED, LATE, UNFINISHED)  # what every reconnecting feed delivers: counted, not worth a warning
-HIGHEST_JUMP = 10.0  # a misplaced decimal point, not a market; if the next bar confirms the level, it is one
+EXPECTED = (
+    REPEATED,
+    LATE,
+    UNFINISHED,
+)  # what every reconnecting feed delivers: counted, not worth a warning
+HIGHEST_JUMP = (
+    10.0  # a misplaced decimal point, not a market; if the next bar confirms the level, it is one
+)
 
 Bar = tuple[float, float, float, float, float]  # open, high, low, close, volume
 
@@ -55,11 +62,19 @@ class Gate:
         if self._no_volume and math.isnan(bar[4]):
             bar = (*bar[:4], 0.0)
         floor = self._stamp if number > self._number else self._floor
-        fault = self._order_fault(stamp, floor, bar) or bar_fault(bar) or self._jump_fault(stamp, bar)
+        fault = (
+            self._order_fault(stamp, floor, bar) or bar_fault(bar) or self._jump_fault(stamp, bar)
+        )
         if fault:
             self.refuse(number, stamp, fault)
             return None
-        self._number, self._stamp, self._floor, self._bar, self._suspect = number, stamp, floor, bar, None
+        self._number, self._stamp, self._floor, self._bar, self._suspect = (
+            number,
+            stamp,
+            floor,
+            bar,
+            None,
+        )
         return bar
 
     def refuse(self, number: int, stamp: int, fault: str) -> None:
@@ -69,8 +84,12 @@ class Gate:
         self._refused = number
         self.counts[fault] += 1
         if self.counts[fault] == 1 and fault not in EXPECTED:
-            warnings.warn(f"data {self.name!r}: {fault}, {pd.Timestamp(stamp)}, is kept from the model. Further ones are "
-                          f"counted.{self._remedy}", TradingWarning, stacklevel=2)
+            warnings.warn(
+                f"data {self.name!r}: {fault}, {pd.Timestamp(stamp)}, is kept from the model. Further ones are "
+                f"counted.{self._remedy}",
+                TradingWarning,
+                stacklevel=2,
+            )
 
     def _order_fault(self, stamp: int, floor: int, bar: Bar) -> str:
         if stamp > floor:
@@ -84,7 +103,11 @@ class Gate:
         if self._bar is None or _ratio(bar[3], self._bar[3]) <= self._highest_jump:
             return ""
         doubted, self._suspect = self._suspect, (stamp, bar[3])
-        confirms = doubted is not None and doubted[0] < stamp and _ratio(bar[3], doubted[1]) <= self._highest_jump
+        confirms = (
+            doubted is not None
+            and doubted[0] < stamp
+            and _ratio(bar[3], doubted[1]) <= self._highest_jump
+        )
         return "" if confirms else JUMP
 
 
@@ -112,7 +135,10 @@ class BarGuard:
         self._number += 1
         stamp = nanoseconds(data.datetime[0])
         bar = (data.open[0], data.high[0], data.low[0], data.close[0], data.volume[0])
-        if self._is_finished(data, stamp) and self._gate.admit(self._number, stamp, bar) is not None:
+        if (
+            self._is_finished(data, stamp)
+            and self._gate.admit(self._number, stamp, bar) is not None
+        ):
             return False
         data.backwards()
         return True
@@ -160,19 +186,30 @@ def bar_fault(bar: Bar) -> str:
 
 
 def clean_bars(
-    gate: Gate, values: NDArray[np.float64], stamps: NDArray[np.int64],
+    gate: Gate,
+    values: NDArray[np.float64],
+    stamps: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the values (n, 5) as the gate admits them, and which bars it does (n,)."""
     if len(values) and math.isnan(values[0, 4]):
         values = np.column_stack((values[:, :4], np.nan_to_num(values[:, 4])))
     open, high, low, close, volume = values.T
-    usual = (0 < low) & (low <= open) & (open <= high) & (low <= close) & (close <= high) & (high < math.inf)
+    usual = (
+        (0 < low)
+        & (low <= open)
+        & (open <= high)
+        & (low <= close)
+        & (close <= high)
+        & (high < math.inf)
+    )
     usual &= (0 <= volume) & (volume < math.inf) & (stamps > EARLIEST)
     usual[1:] &= stamps[1:] > stamps[:-1]
     if usual.all():
         return values, usual
     bars = zip(range(1, len(values) + 1), stamps.tolist(), values.tolist())
-    return values, np.array([gate.admit(number, stamp, tuple(bar)) is not None for number, stamp, bar in bars])
+    return values, np.array(
+        [gate.admit(number, stamp, tuple(bar)) is not None for number, stamp, bar in bars]
+    )
 
 
 def _ratio(one: float, other: float) -> float:

@@ -1,4 +1,5 @@
 """A model's probability, and how far its members disagree, as Backtrader lines, the same in all of Backtrader's clocks."""
+
 from array import array
 from collections import Counter
 from typing import Any
@@ -40,25 +41,43 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     """
 
     lines: Any = ("probability", "disagreement", "strangeness")
-    params = (("checkpoint", ""), ("max_gap", None), ("timezone", None), ("stamp", None), ("precision", "fp32"))
+    params = (
+        ("checkpoint", ""),
+        ("max_gap", None),
+        ("timezone", None),
+        ("stamp", None),
+        ("precision", "fp32"),
+    )
     plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
-    plotlines = dict(probability=dict(color="tab:purple", linewidth=1.0),
-                     disagreement=dict(color="tab:gray", linewidth=1.0, ls="--"), strangeness=dict(_plotskip=True))
+    plotlines = dict(
+        probability=dict(color="tab:purple", linewidth=1.0),
+        disagreement=dict(color="tab:gray", linewidth=1.0, ls="--"),
+        strangeness=dict(_plotskip=True),
+    )
 
     def __init__(self) -> None:
         _require_prices(self.data)
         if not self.p.checkpoint:
-            raise ValueError("`checkpoint` must name a file or a folder, got ''. Name one that model.train wrote.")
-        self.schedule = Schedule(self.p.checkpoint, max_gap=self.p.max_gap, precision=self.p.precision)
+            raise ValueError(
+                "`checkpoint` must name a file or a folder, got ''. Name one that model.train wrote."
+            )
+        self.schedule = Schedule(
+            self.p.checkpoint, max_gap=self.p.max_gap, precision=self.p.precision
+        )
         _require_dates(self.data, self.schedule)
         self._live = source_of(self.data).islive()
         self._host_clock = _clock(self.data, self.schedule, self.p.timezone, self.p.stamp)
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
-        self._gate = Gate(self.data._name, remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.")
+        self._gate = Gate(
+            self.data._name,
+            remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.",
+        )
         self._batch: _Batch | None = None
         self._seen = 0
         self._forecast = NO_FORECAST
-        self._unchecked: dict[int, int] | None = {}  # the host's own stamps, until there are enough to tell the interval
+        self._unchecked: (
+            dict[int, int] | None
+        ) = {}  # the host's own stamps, until there are enough to tell the interval
         self.addminperiod(self._buffer.bars_needed)
 
     @property
@@ -98,11 +117,13 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             line[0] = value
 
     def once(self, start: int, end: int) -> None:
-        if self._batch is None:  # Backtrader calls twice: for the first bar of the minimum period and for the rest
+        if (
+            self._batch is None
+        ):  # Backtrader calls twice: for the first bar of the minimum period and for the rest
             self._batch = _Batch(self.data, self._gate, self._host_clock)
             found = self._batch.forecasts(self.schedule)
             for line, values in zip(self.lines, found):
-                line.array[:len(values)] = array("d", values.tobytes())
+                line.array[: len(values)] = array("d", values.tobytes())
 
     def _advance(self, number: int) -> None:
         """Take the bars that the host passed without a call, and look for a new checkpoint where bars are live."""
@@ -159,30 +180,49 @@ class _Batch:
         return self._values[reach], self._stamps[reach]
 
 
-def require_interval(schedule: Schedule, stamps: NDArray[np.int64], data: bt.feed.AbstractDataBase) -> None:
+def require_interval(
+    schedule: Schedule, stamps: NDArray[np.int64], data: bt.feed.AbstractDataBase
+) -> None:
     """Refuse a feed whose bars are not as long as those of training, with a CheckpointError."""
-    found, expected = bar_interval(pd.DatetimeIndex(stamps.view("datetime64[ns]"))), schedule.checkpoints[0].bar_interval
+    found, expected = (
+        bar_interval(pd.DatetimeIndex(stamps.view("datetime64[ns]"))),
+        schedule.checkpoints[0].bar_interval,
+    )
     if found != expected:
-        raise CheckpointError(f"data {data._name!r} must have bars {expected} apart as {schedule.path} has, got {found}. "
-                              "Give the feed the model was trained on, or train on bars of this one.")
+        raise CheckpointError(
+            f"data {data._name!r} must have bars {expected} apart as {schedule.path} has, got {found}. "
+            "Give the feed the model was trained on, or train on bars of this one."
+        )
 
 
-def _clock(data: bt.feed.AbstractDataBase, schedule: Schedule, timezone: str | None, stamp: str | None) -> Clock:
+def _clock(
+    data: bt.feed.AbstractDataBase, schedule: Schedule, timezone: str | None, stamp: str | None
+) -> Clock:
     """Return how the feed's stamps become those of training; refuse what is stated and is not as in training."""
     if stamp not in (None, "open", "close"):
-        raise ValueError(f"`stamp` must be 'open', 'close' or None, got {stamp!r}. "
-                         "Say what a stamp of the feed marks; None is as in training.")
+        raise ValueError(
+            f"`stamp` must be 'open', 'close' or None, got {stamp!r}. "
+            "Say what a stamp of the feed marks; None is as in training."
+        )
     checkpoint, rebuilt = schedule.checkpoints[0], bool(data.resampling or data.replaying)
     checkpoint.require_clock(timezone, None if rebuilt else stamp)
-    return clock_of(interval=checkpoint.bar_interval.as_unit("ns").value, whole_days=schedule.whole_days, trained=checkpoint.stamp,
-                    shown=stamp or "", resampled=bool(data.resampling), replayed=bool(data.replaying))
+    return clock_of(
+        interval=checkpoint.bar_interval.as_unit("ns").value,
+        whole_days=schedule.whole_days,
+        trained=checkpoint.stamp,
+        shown=stamp or "",
+        resampled=bool(data.resampling),
+        replayed=bool(data.replaying),
+    )
 
 
 def _require_prices(data: bt.feed.AbstractDataBase) -> None:
     missing = [field for field in (*COLUMNS, "datetime") if not hasattr(data, field)]
     if missing:
-        raise TypeError("DirectionProbability must be given a feed of bars, got "
-                        f"{type(data).__name__} without {', '.join(missing)}. Give it self.data, not one of its lines.")
+        raise TypeError(
+            "DirectionProbability must be given a feed of bars, got "
+            f"{type(data).__name__} without {', '.join(missing)}. Give it self.data, not one of its lines."
+        )
 
 
 def _require_dates(data: bt.feed.AbstractDataBase, schedule: Schedule) -> None:
@@ -195,5 +235,7 @@ def _require_dates(data: bt.feed.AbstractDataBase, schedule: Schedule) -> None:
     dates, shown = index.tz_localize(None).normalize(), index.tz_convert(None).normalize()
     if not dates.equals(shown):
         first = int((dates != shown).argmax())
-        raise CheckpointError(f"data {data._name!r} has dates in {index.tz}, of which Backtrader makes those of UTC: "
-                              f"{dates[first].date()} becomes {shown[first].date()}. Give the DataFrame with tz_localize(None).")
+        raise CheckpointError(
+            f"data {data._name!r} has dates in {index.tz}, of which Backtrader makes those of UTC: "
+            f"{dates[first].date()} becomes {shown[first].date()}. Give the DataFrame with tz_localize(None)."
+        )

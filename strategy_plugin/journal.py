@@ -1,4 +1,5 @@
 """The decision journal: one JSON line a bar with all that a decision and its order were made from."""
+
 import fcntl
 import hashlib
 import json
@@ -25,18 +26,29 @@ class Journal:
     data's probabilities come from; then each bar has a line, written when its decision is made. With `live`, a line leaves the
     process at once. A file that can no longer be written is given up with a warning: trading goes on."""
 
-    def __init__(self, path: str, params: Entry, sizer: Entry | None, lanes: Iterable[Lane], live: bool) -> None:
+    def __init__(
+        self, path: str, params: Entry, sizer: Entry | None, lanes: Iterable[Lane], live: bool
+    ) -> None:
         self._path = path
         _require_version(path)
-        self._gap = "\n" if _ends_within_a_line(path) else ""  # the last run may have died within a line
+        self._gap = (
+            "\n" if _ends_within_a_line(path) else ""
+        )  # the last run may have died within a line
         self._file: TextIO | None = _opened(path, live)
         self._lanes = list(lanes)
-        self._header = {"journal": VERSION, "params": params, "sizer": sizer, "traded": len(self._lanes)}
+        self._header = {
+            "journal": VERSION,
+            "params": params,
+            "sizer": sizer,
+            "traded": len(self._lanes),
+        }
         self._begun = False
 
     def note(self, lane: Lane) -> None:
         """Write a line for the decision that a lane has just made."""
-        if not self._begun:  # not earlier: only with the first bar is it known in which clock the host runs
+        if (
+            not self._begun
+        ):  # not earlier: only with the first bar is it known in which clock the host runs
             self._write(self._header | {"datas": {each.name: origin(each) for each in self._lanes}})
             self._begun = True
         self._write(entry(lane))
@@ -51,7 +63,9 @@ class Journal:
     def _write(self, line: Entry) -> None:
         if self._file is not None:
             try:
-                self._file.write(self._gap + json.dumps(line, allow_nan=False, default=_spelt) + "\n")
+                self._file.write(
+                    self._gap + json.dumps(line, allow_nan=False, default=_spelt) + "\n"
+                )
                 self._gap = ""
             except OSError as error:
                 self._give_up(self._file, error)
@@ -60,15 +74,20 @@ class Journal:
         self._file = None
         with suppress(OSError):
             file.close()
-        warnings.warn(f"the journal {self._path} cannot be written any more ({error}); trading goes on without it",
-                      TradingWarning, stacklevel=2)
+        warnings.warn(
+            f"the journal {self._path} cannot be written any more ({error}); trading goes on without it",
+            TradingWarning,
+            stacklevel=2,
+        )
 
 
 def _require_version(path: str) -> None:
     """Refuse to append to a journal of another version: nobody could replay it."""
     if (found := _version_in(path)) != VERSION:
-        raise ValueError(f"`journal` must be a new file or a journal of version {VERSION}, got version {found} in {path}. "
-                         "Give another file.")
+        raise ValueError(
+            f"`journal` must be a new file or a journal of version {VERSION}, got version {found} in {path}. "
+            "Give another file."
+        )
 
 
 def _version_in(path: str) -> Any:
@@ -93,12 +112,17 @@ def _opened(path: str, live: bool) -> TextIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise ValueError(f"`journal` must be a file that no other run writes to, got {path}. Give each run its own.") from None
+        raise ValueError(
+            f"`journal` must be a file that no other run writes to, got {path}. Give each run its own."
+        ) from None
     return file
 
 
 def _ends_within_a_line(path: str) -> bool:
-    with suppress(OSError), open(path, "rb") as file:  # a file that is not there or too short has no last byte
+    with (
+        suppress(OSError),
+        open(path, "rb") as file,
+    ):  # a file that is not there or too short has no last byte
         file.seek(-1, os.SEEK_END)
         return file.read(1) != b"\n"
     return False
@@ -109,28 +133,45 @@ def origin(lane: Lane) -> Entry | None:
     if lane.indicator is None:
         return None
     schedule = lane.indicator.schedule
-    return {"checkpoint": str(schedule.path), "models": [checkpoint.digest for checkpoint in schedule.checkpoints],
-            "max_gap": schedule.max_gap, "precision": schedule.precision, "clock": lane.indicator.clock}
+    return {
+        "checkpoint": str(schedule.path),
+        "models": [checkpoint.digest for checkpoint in schedule.checkpoints],
+        "max_gap": schedule.max_gap,
+        "precision": schedule.precision,
+        "clock": lane.indicator.clock,
+    }
 
 
 def entry(lane: Lane) -> Entry:
     """Return the line for a lane's last decision; a number that is missing is null."""
     data, decision, reading = lane.data, lane.decision, lane.decision.reading
     return {
-        "data": lane.name, "number": decision.number, "bar": np.datetime_as_string(np.datetime64(decision.stamp, "ns")),
+        "data": lane.name,
+        "number": decision.number,
+        "bar": np.datetime_as_string(np.datetime64(decision.stamp, "ns")),
         "values": [plain(getattr(data, field)[lane.ago]) for field in COLUMNS],
         "input": digest(*lane.indicator.inputs(lane.ago)) if lane.indicator is not None else None,
-        "model": reading.model, "probability": plain(reading.probability), "disagreement": plain(reading.disagreement),
-        "enter": reading.thresholds.enter, "exit": reading.thresholds.exit,
-        "held": decision.held, "reason": decision.reason, "target": decision.wanted,
-        "position": decision.position, "aim": decision.aim, "order": decision.action, "ends": decision.ends,
+        "model": reading.model,
+        "probability": plain(reading.probability),
+        "disagreement": plain(reading.disagreement),
+        "enter": reading.thresholds.enter,
+        "exit": reading.thresholds.exit,
+        "held": decision.held,
+        "reason": decision.reason,
+        "target": decision.wanted,
+        "position": decision.position,
+        "aim": decision.aim,
+        "order": decision.action,
+        "ends": decision.ends,
         "facts": {name: plain(value) for name, value in lane.desk.venue.facts.items()},
     }
 
 
 def digest(values: NDArray[np.float64], stamps: NDArray[np.int64]) -> str:
     """Return the SHA-256 of the raw bars that a probability depends on, as hex."""
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes() + np.ascontiguousarray(stamps).tobytes()).hexdigest()
+    return hashlib.sha256(
+        np.ascontiguousarray(values).tobytes() + np.ascontiguousarray(stamps).tobytes()
+    ).hexdigest()
 
 
 def plain(value: float) -> float | None:

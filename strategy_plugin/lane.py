@@ -1,4 +1,5 @@
 """One data's way through the strategy: its signal, its orders, its last decision, what was refused on it."""
+
 import math
 import warnings
 from collections import Counter
@@ -37,7 +38,9 @@ class Lane:
     training, traded all the same.
     """
 
-    def __init__(self, data: Any, name: str, signal: ModelSignal | LineSignal, desk: Desk, guard: BarGuard) -> None:
+    def __init__(
+        self, data: Any, name: str, signal: ModelSignal | LineSignal, desk: Desk, guard: BarGuard
+    ) -> None:
         self.data, self.name, self.signal, self.desk, self.guard = data, name, signal, desk, guard
         self.source = source_of(data)
         self.live = not self.source.islive()
@@ -64,9 +67,15 @@ class Lane:
         position, sent = self.desk.venue.size, self.desk.counts["sent"]
         heard = not decision.reason and not math.isnan(decision.reading.probability)
         self.heard += not math.isnan(decision.reading.probability)
-        action = self.desk.rest() if decision.reason == NOT_LIVE else self.desk.move(decision.wanted, heard)
+        action = (
+            self.desk.rest()
+            if decision.reason == NOT_LIVE
+            else self.desk.move(decision.wanted, heard)
+        )
         aim = self.desk.aim if self.desk.counts["sent"] > sent else None
-        self.decision = decision._replace(position=position, aim=aim, action=action, ends=tuple(self.desk.ends))
+        self.decision = decision._replace(
+            position=position, aim=aim, action=action, ends=tuple(self.desk.ends)
+        )
         self.desk.ends.clear()
 
     def read(self) -> Reading:
@@ -77,14 +86,26 @@ class Lane:
 
     def _watch_inputs(self) -> None:
         """Count the bars whose window is not like those of training, and say it once."""
-        if self.indicator is None or not self.indicator.strangeness[self.ago] > LIMIT:  # NaN: no window
+        if (
+            self.indicator is None or not self.indicator.strangeness[self.ago] > LIMIT
+        ):  # NaN: no window
             return
         if not self.strange:
-            warnings.warn(f"data {self.name!r}: {self.indicator.strangeness[self.ago]:.0%} of what the model sees lies outside of "
-                          f"its usual range in training, more than {LIMIT:.0%}. Train again, or find out what has become of the "
-                          "bars. Further bars are counted", TradingWarning, stacklevel=2)
+            warnings.warn(
+                f"data {self.name!r}: {self.indicator.strangeness[self.ago]:.0%} of what the model sees lies outside of "
+                f"its usual range in training, more than {LIMIT:.0%}. Train again, or find out what has become of the "
+                "bars. Further bars are counted",
+                TradingWarning,
+                stacklevel=2,
+            )
         self.strange += 1
 
     def counts(self) -> Counter[str]:
         """Return what was refused, not filled, kept out or strange, by why."""
-        return Counter({STRANGE: self.strange}) + self.refused + self.desk.counts + self.signal.faults + self.guard.counts
+        return (
+            Counter({STRANGE: self.strange})
+            + self.refused
+            + self.desk.counts
+            + self.signal.faults
+            + self.guard.counts
+        )

@@ -1,4 +1,5 @@
 """The orders of one data: a state machine between the position wanted and the broker. No Backtrader here."""
+
 import math
 import warnings
 from collections import Counter
@@ -8,7 +9,11 @@ from strategy_plugin.guard import TradingWarning
 from strategy_plugin.stops import Stops
 
 FAILED = ("margin", "rejected")
-NOTICED, FOUND, ON_CANCEL = 0, 1, 2  # when an order's end was seen: before the decision, before acting on it, by cancelling
+NOTICED, FOUND, ON_CANCEL = (
+    0,
+    1,
+    2,
+)  # when an order's end was seen: before the decision, before acting on it, by cancelling
 DUST = 1e-9  # units: a tenth of the smallest part that any venue trades
 ROUNDING = 1e-9  # relative: a share that is just the cap is not cut
 
@@ -76,7 +81,9 @@ class Desk:
         self._when = NOTICED
         self._numbers: dict[int, int] = {}  # of the orders sent, by ref
         self._age = 0
-        self._failures: Counter[int] = Counter()  # refused in a row, by the direction that they led to
+        self._failures: Counter[int] = (
+            Counter()
+        )  # refused in a row, by the direction that they led to
         self._barred = 0  # the direction not to open until the signal has left it
         self._guarded = 0.0  # the units that the protective pair was placed for
         self._placed = 0  # how many orders the pair is of
@@ -121,13 +128,19 @@ class Desk:
             self._at_home = True
         elif not any(self.rules.stops) or self.rules.adopt:
             self._at_home = True
-            self._say("found", f"a position of {size:+.8g} was there at the start and is taken over. Orders that an earlier run "
-                               "left at the broker are not seen from here: cancel them there")
+            self._say(
+                "found",
+                f"a position of {size:+.8g} was there at the start and is taken over. Orders that an earlier run "
+                "left at the broker are not seen from here: cancel them there",
+            )
         else:
             self.counts["not ours"] += 1
-            self._say("not ours", f"a position of {size:+.8g} was there at the start. Stops of an earlier run may still work at "
-                                  "the broker beside new ones, so nothing is ordered while it is held. Cancel them there and "
-                                  "start with adopt=True")
+            self._say(
+                "not ours",
+                f"a position of {size:+.8g} was there at the start. Stops of an earlier run may still work at "
+                "the broker beside new ones, so nothing is ordered while it is held. Cancel them there and "
+                "start with adopt=True",
+            )
         return self._at_home
 
     def _work(self, target: int) -> str:
@@ -165,8 +178,11 @@ class Desk:
         order = self.venue.market(size) if direction(size) else None
         if order is None:
             self.counts["no order"] += 1
-            self._say("no order", f"the sizer gave no units for direction {target:+d} that the cap on exposure leaves room for. "
-                                  "Give more cash, a larger share or a higher `max_exposure`")
+            self._say(
+                "no order",
+                f"the sizer gave no units for direction {target:+d} that the cap on exposure leaves room for. "
+                "Give more cash, a larger share or a higher `max_exposure`",
+            )
             return "no order"
         self.working, self.goal, self._age, self.fresh = order, target, 0, True
         self._number(order)
@@ -200,8 +216,11 @@ class Desk:
             self._number(order)
         if self._placed < sum(part is not None for part in self.rules.stops):
             self.counts["unprotected"] += 1
-            self._say("unprotected", "the broker gave no order, or there is no price for one; the position is without its stops, "
-                                     "which are placed again on the next bar")
+            self._say(
+                "unprotected",
+                "the broker gave no order, or there is no price for one; the position is without its stops, "
+                "which are placed again on the next bar",
+            )
         return "protected" if self.protection else "unprotected"
 
     def _unprotected(self) -> bool:
@@ -248,7 +267,10 @@ class Desk:
             return
         refused = f"{self.rules.retries + 1} orders in a row were refused ({status}); "
         if not self.goal:
-            self._say("not closed", f"{refused}the position cannot be closed, and it is tried again on every bar")
+            self._say(
+                "not closed",
+                f"{refused}the position cannot be closed, and it is tried again on every bar",
+            )
             return
         self._barred = self.goal
         self._failures.clear()
@@ -259,7 +281,10 @@ class Desk:
         if status == "completed":
             self._stop_out()
         if status in FAILED:
-            self._say("stop refused", f"an order of the protective pair was refused ({status}); it is placed again")
+            self._say(
+                "stop refused",
+                f"an order of the protective pair was refused ({status}); it is placed again",
+            )
 
     def _stop_out(self) -> None:
         """Bar the direction that was stopped out; an order that fills in parts is one stop."""

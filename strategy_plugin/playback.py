@@ -1,4 +1,5 @@
 """Makes the decisions of a journal again, from the bars in it and the checkpoints it names: `replay(path)`."""
+
 import json
 import math
 import warnings
@@ -41,7 +42,9 @@ def replay(path: str) -> Replay:
     try:
         differences += _all_differences(lines)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} must hold the lines of a journal, got one that is none ({error!r}). Name a journal.") from error
+        raise ValueError(
+            f"{path} must hold the lines of a journal, got one that is none ({error!r}). Name a journal."
+        ) from error
     return Replay(sum("data" in line for line in lines), differences)
 
 
@@ -49,11 +52,18 @@ def _all_differences(lines: list[Entry]) -> list[str]:
     """Make all runs again."""
     differences = []
     for header, entries in _runs(lines):
-        differences += [f"a line is of data {each['data']}, which its run did not trade" for each in entries
-                        if each["data"] not in header["datas"]]
+        differences += [
+            f"a line is of data {each['data']}, which its run did not trade"
+            for each in entries
+            if each["data"] not in header["datas"]
+        ]
         for name, origin in header["datas"].items():
             own = [entry for entry in entries if entry["data"] == name]
-            served = _served(origin, own) if origin else [_Served(None, each["probability"], input=each["input"]) for each in own]
+            served = (
+                _served(origin, own)
+                if origin
+                else [_Served(None, each["probability"], input=each["input"]) for each in own]
+            )
             differences += _Again(header, name, served).differences(own)
     return differences
 
@@ -69,11 +79,15 @@ def _read(path: str) -> tuple[list[Entry], list[str]]:
             except ValueError:
                 torn.append(f"line {number} is not whole: {text[:40].rstrip()}...")
     if not lines or not all(isinstance(line, dict) for line in lines) or "journal" not in lines[0]:
-        raise ValueError(f"{path} must begin with a line of a journal of version {VERSION}, got {str(lines[:1])[:60]}. "
-                         "Name a journal.")
+        raise ValueError(
+            f"{path} must begin with a line of a journal of version {VERSION}, got {str(lines[:1])[:60]}. "
+            "Name a journal."
+        )
     if others := {line["journal"] for line in lines if "journal" in line} - {VERSION}:
-        raise ValueError(f"{path} must hold runs of a journal of version {VERSION} alone, got version "
-                         f"{', '.join(map(str, sorted(others, key=str)))}. Replay it with the program that wrote it.")
+        raise ValueError(
+            f"{path} must hold runs of a journal of version {VERSION} alone, got version "
+            f"{', '.join(map(str, sorted(others, key=str)))}. Replay it with the program that wrote it."
+        )
     return lines, torn
 
 
@@ -81,7 +95,7 @@ def _runs(lines: list[Entry]) -> Iterator[tuple[Entry, list[Entry]]]:
     """Yield each run's header and its lines; a restart appends a run."""
     starts = [index for index, line in enumerate(lines) if "journal" in line]
     for start, stop in zip(starts, [*starts[1:], len(lines)]):
-        yield lines[start], lines[start + 1:stop]
+        yield lines[start], lines[start + 1 : stop]
 
 
 class _Served(NamedTuple):
@@ -95,15 +109,27 @@ class _Served(NamedTuple):
 
 def _served(origin: Entry, entries: list[Entry]) -> list[_Served]:
     """Return what the model of one data says, computed in the clock in which it was computed first."""
-    later = {entry["model"] for entry in entries if entry["model"]} if origin["clock"] == "next" else set()
-    schedule = Schedule(origin["checkpoint"], max_gap=origin["max_gap"], precision=origin["precision"],
-                        among={*origin["models"], *later})
+    later = (
+        {entry["model"] for entry in entries if entry["model"]}
+        if origin["clock"] == "next"
+        else set()
+    )
+    schedule = Schedule(
+        origin["checkpoint"],
+        max_gap=origin["max_gap"],
+        precision=origin["precision"],
+        among={*origin["models"], *later},
+    )
     gate = Gate("journal")
     bars: Bars = []
     for entry in entries:
         values = tuple(math.nan if value is None else value for value in entry["values"])
         bars.append((_stamp(entry), gate.admit(entry["number"], _stamp(entry), values)))  # type: ignore[arg-type]
-    return _at_once(schedule, bars) if origin["clock"] == "once" else _one_by_one(schedule, bars, entries)
+    return (
+        _at_once(schedule, bars)
+        if origin["clock"] == "once"
+        else _one_by_one(schedule, bars, entries)
+    )
 
 
 def _at_once(schedule: Schedule, bars: Bars) -> list[_Served]:
@@ -115,7 +141,11 @@ def _at_once(schedule: Schedule, bars: Bars) -> list[_Served]:
         count += bar is not None
         reach = slice(max(0, count - schedule.bars_needed), count)
         probability, disagreement, _ = next(predicted) if bar is not None else NO_FORECAST
-        found.append(_Served(schedule.at(stamp), probability, disagreement, digest(values[reach], stamps[reach])))
+        found.append(
+            _Served(
+                schedule.at(stamp), probability, disagreement, digest(values[reach], stamps[reach])
+            )
+        )
     return found
 
 
@@ -139,17 +169,31 @@ class _Again:
         self.name, self._served = name, served
         self._params = SimpleNamespace(**header["params"])
         self._told = _Told()
-        self._signal = ModelSignal(self._told, self._params.enter, self._params.exit) if header["datas"][name] else None
+        self._signal = (
+            ModelSignal(self._told, self._params.enter, self._params.exit)
+            if header["datas"][name]
+            else None
+        )
         self._broker = _Broker(name, self._params.max_exposure, header["sizer"], header["traded"])
-        rules = Rules(self._params.retries, self._params.patience,
-                      stops(self._params.stop_loss, self._params.take_profit, self._params.trailing), self._params.adopt)
+        rules = Rules(
+            self._params.retries,
+            self._params.patience,
+            stops(self._params.stop_loss, self._params.take_profit, self._params.trailing),
+            self._params.adopt,
+        )
         self._desk = Desk(self._broker, rules)
 
     def differences(self, entries: list[Entry]) -> list[str]:
-        with warnings.catch_warnings(action="ignore", category=TradingWarning):  # they were said when it happened
+        with warnings.catch_warnings(
+            action="ignore", category=TradingWarning
+        ):  # they were said when it happened
             again = [self._line(entry, served) for entry, served in zip(entries, self._served)]
-        return [f"data {self.name}, bar {entry['bar']}: {part} was {entry[part]}, is {value}"
-                for entry, line in zip(entries, again) for part, value in line.items() if entry[part] != value]
+        return [
+            f"data {self.name}, bar {entry['bar']}: {part} was {entry[part]}, is {value}"
+            for entry, line in zip(entries, again)
+            for part, value in line.items()
+            if entry[part] != value
+        ]
 
     def _line(self, entry: Entry, served: _Served) -> Entry:
         """Return what a line says when it is made again."""
@@ -160,14 +204,25 @@ class _Again:
         heard = not reason and not math.isnan(reading.probability)
         self._broker.go_on(entry)
         order = self._desk.rest() if reason == NOT_LIVE else self._desk.move(target, heard)
-        return {"input": served.input, "model": reading.model, "probability": plain(reading.probability),
-                "disagreement": plain(reading.disagreement), **reading.thresholds._asdict(), "held": held, "reason": reason,
-                "target": target, "aim": self._desk.aim if self._desk.counts["sent"] > sent else None, "order": order}
+        return {
+            "input": served.input,
+            "model": reading.model,
+            "probability": plain(reading.probability),
+            "disagreement": plain(reading.disagreement),
+            **reading.thresholds._asdict(),
+            "held": held,
+            "reason": reason,
+            "target": target,
+            "aim": self._desk.aim if self._desk.counts["sent"] > sent else None,
+            "order": order,
+        }
 
     def _read(self) -> Reading:
         if self._signal is not None:
             return self._signal.read(0)
-        probability = math.nan if self._told.served.probability is None else self._told.served.probability
+        probability = (
+            math.nan if self._told.served.probability is None else self._told.served.probability
+        )
         return Reading(probability, thresholds(self._params.enter, self._params.exit))
 
 
@@ -212,14 +267,18 @@ class _Broker:
     def turn_to(self, entry: Entry, desk: Desk) -> None:
         """Take the position and the account of a line, and tell of the orders whose end the host had told of."""
         self.size, self._gives = entry["position"], entry["order"] != "no order"
-        self.facts = {name: math.nan if value is None else value for name, value in entry["facts"].items()}
+        self.facts = {
+            name: math.nan if value is None else value for name, value in entry["facts"].items()
+        }
         for order in self._ended(entry, NOTICED):
             desk.notice(order)
 
     def go_on(self, entry: Entry) -> None:
         """End what was found to have ended; what ended when it was cancelled waits for that."""
         self._ended(entry, FOUND)
-        self._on_cancel = {number: status for when, number, status in entry["ends"] if when == ON_CANCEL}
+        self._on_cancel = {
+            number: status for when, number, status in entry["ends"] if when == ON_CANCEL
+        }
 
     def observe(self, ago: int) -> None:
         """The bars are in the facts."""
@@ -227,10 +286,20 @@ class _Broker:
     def units(self, direction: int) -> float:
         if self._formula is None:
             return self._fact("units")
-        return units_of(**self._formula, equity=self._fact("equity"), traded=self._traded, worth=self._fact("worth"))
+        return units_of(
+            **self._formula,
+            equity=self._fact("equity"),
+            traded=self._traded,
+            worth=self._fact("worth"),
+        )
 
     def room(self) -> float:
-        return room_of(self._cap, equity=self._fact("equity"), others=self._fact("others"), worth=self._fact("worth"))
+        return room_of(
+            self._cap,
+            equity=self._fact("equity"),
+            others=self._fact("others"),
+            worth=self._fact("worth"),
+        )
 
     def market(self, size: float) -> "_Order | None":
         return self._sent() if self._gives else None

@@ -1,4 +1,5 @@
 """A file or a folder of checkpoints: which one is in force at a bar."""
+
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator
@@ -44,13 +45,21 @@ class Schedule:
     """The checkpoints of a file or a folder. A single file is in force at every bar; of a folder's, at each bar the one with
     the greatest `trained_until` not after the bar's stamp, so that none has seen what it decides on."""
 
-    def __init__(self, path: str, *, max_gap: int | None = None, precision: Precision = "fp32",
-                 among: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        max_gap: int | None = None,
+        precision: Precision = "fp32",
+        among: Collection[str] | None = None,
+    ) -> None:
         """max_gap: bars missing between two others beyond which no window that contains them is predicted; None for no limit.
         precision: of the networks' arithmetic. among: digests; where they are given, all other files are passed over,
         damaged ones too."""
         require_precision(precision)
-        if max_gap is not None and (not isinstance(max_gap, Integral) or isinstance(max_gap, bool) or max_gap < 0):
+        if max_gap is not None and (
+            not isinstance(max_gap, Integral) or isinstance(max_gap, bool) or max_gap < 0
+        ):
             raise ValueError(f"`max_gap` must be a whole number from 0 or None, got {max_gap!r}.")
         self.max_gap, self.precision = None if max_gap is None else int(max_gap), precision
         self.path = Path(path)
@@ -60,8 +69,10 @@ class Schedule:
         self._demands: list[Callable[[Checkpoint, str], object]] = []
         self._scheduled = self._sorted([])
         if not self._scheduled:
-            raise CheckpointError(f"{path} must hold at least one {SUFFIX} file, got none. "
-                                  f"Train one with model.train --deploy {path}.")
+            raise CheckpointError(
+                f"{path} must hold at least one {SUFFIX} file, got none. "
+                f"Train one with model.train --deploy {path}."
+            )
 
     @property
     def sequence_length(self) -> int:
@@ -81,7 +92,10 @@ class Schedule:
     def whole_days(self) -> bool:
         """True where stamps are dates: the time of day that a host gives to daily bars then means nothing."""
         until = self._scheduled[-1].checkpoint.trained_until
-        return self._scheduled[-1].checkpoint.bar_interval >= pd.Timedelta(days=1) and until == until.normalize()
+        return (
+            self._scheduled[-1].checkpoint.bar_interval >= pd.Timedelta(days=1)
+            and until == until.normalize()
+        )
 
     def at(self, stamp: int) -> Checkpoint | None:
         """Return the checkpoint in force at a stamp in nanoseconds; None before the first of a folder."""
@@ -98,14 +112,18 @@ class Schedule:
         """Return the file name of one of the checkpoints."""
         return next(Path(one.path).name for one in self._scheduled if one.checkpoint is checkpoint)
 
-    def probabilities(self, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def probabilities(
+        self, values: NDArray[np.float64], stamps: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """Return the probability of "up" decided at each bar's close, (n, 5) and (n,) -> (n,); NaN where none is in force,
         the window is not whole, or more than `max_gap` bars are missing in it. Each equals what a
         FeatureBuffer fed bar by bar makes of the checkpoint in force."""
         probabilities: NDArray[np.float64] = self.forecasts(values, stamps)[0]
         return probabilities
 
-    def forecasts(self, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> NDArray[np.float64]:
+    def forecasts(
+        self, values: NDArray[np.float64], stamps: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """Return the rows of a Forecast by the checkpoint in force at each bar: (3, n)."""
         found = np.full((len(Forecast._fields), len(values)), np.nan)
         for checkpoint, start, stop in self._segments(stamps):
@@ -113,17 +131,23 @@ class Schedule:
             for low in range(max(start, before), stop, CHUNK):
                 high = min(stop, low + CHUNK)
                 reach = slice(low - before, high)
-                features = FeatureEngineer().rows(values[reach], stamps[reach].view("datetime64[ns]"))
+                features = FeatureEngineer().rows(
+                    values[reach], stamps[reach].view("datetime64[ns]")
+                )
                 found[:, low:high] = checkpoint.forecast(features, self.precision)
         for gap in (np.flatnonzero(self._torn(stamps)) + 1).tolist():
-            found[:, gap:gap + self.bars_needed - 1] = np.nan  # the first window without the gap begins after it
+            found[:, gap : gap + self.bars_needed - 1] = (
+                np.nan
+            )  # the first window without the gap begins after it
         return found
 
     def newest(self, checkpoint: Checkpoint | None, buffer: FeatureBuffer) -> tuple[float, ...]:
         """Return the Forecast of the buffer's window; NaN without a checkpoint, a whole window, or one without a long gap."""
         if checkpoint is None or not buffer.ready or self._torn(buffer.inputs()[1]).any():
             return NO_FORECAST
-        return tuple(float(values[-1]) for values in checkpoint.forecast(buffer.window, self.precision))
+        return tuple(
+            float(values[-1]) for values in checkpoint.forecast(buffer.window, self.precision)
+        )
 
     def refresh(self) -> bool:
         """Look at the folder again; True if another set of checkpoints is now in force.
@@ -135,7 +159,11 @@ class Schedule:
             return False
         self._signatures = signatures
         if not signatures:
-            warnings.warn(f"{self.path} holds no {SUFFIX} file any more, the old ones stay in force", TradingWarning, stacklevel=2)
+            warnings.warn(
+                f"{self.path} holds no {SUFFIX} file any more, the old ones stay in force",
+                TradingWarning,
+                stacklevel=2,
+            )
             return False
         before, self._scheduled = self._scheduled, self._sorted(self._scheduled)
         return [one.signature for one in before] != [one.signature for one in self._scheduled]
@@ -144,7 +172,10 @@ class Schedule:
         """Return after which bars more than `max_gap` others are missing, (n - 1,)."""
         if self.max_gap is None:
             return np.zeros(max(0, len(stamps) - 1), np.bool_)
-        return np.diff(stamps) > (self.max_gap + 1) * self.checkpoints[0].bar_interval.as_unit("ns").value
+        return (
+            np.diff(stamps)
+            > (self.max_gap + 1) * self.checkpoints[0].bar_interval.as_unit("ns").value
+        )
 
     def _look(self) -> list[Signature]:
         if not self.folder:
@@ -160,7 +191,14 @@ class Schedule:
                 faults.append(str(error))
         if not found:
             wanted = ", ".join(sorted(digest[:12] for digest in digests))
-            raise CheckpointError(" ".join((f"{self.path} must hold a checkpoint with the digest {wanted}, got none.", *faults)))
+            raise CheckpointError(
+                " ".join(
+                    (
+                        f"{self.path} must hold a checkpoint with the digest {wanted}, got none.",
+                        *faults,
+                    )
+                )
+            )
         return found
 
     def _sorted(self, known: list[Scheduled]) -> list[Scheduled]:
@@ -177,7 +215,11 @@ class Schedule:
                 if not known:
                     raise
                 self._refused.add(found)
-                warnings.warn(f"a new checkpoint is refused, the old ones stay in force: {error}", TradingWarning, stacklevel=2)
+                warnings.warn(
+                    f"a new checkpoint is refused, the old ones stay in force: {error}",
+                    TradingWarning,
+                    stacklevel=2,
+                )
         kept.sort(key=lambda one: one.since)
         self._starts = [one.since for one in kept]
         return kept
@@ -189,7 +231,9 @@ class Schedule:
         for demand in self._demands:
             demand(checkpoint, Path(scheduled.path).name)
         for other in others:
-            require_companions((Path(other.path), other.checkpoint), (Path(scheduled.path), checkpoint))
+            require_companions(
+                (Path(other.path), other.checkpoint), (Path(scheduled.path), checkpoint)
+            )
         return scheduled
 
     def _segments(self, stamps: NDArray[np.int64]) -> Iterator[tuple[Checkpoint, int, int]]:
@@ -228,10 +272,15 @@ def require_golden(checkpoint: Checkpoint, name: str) -> None:
     for number, (stamp, bar) in enumerate(zip(golden.stamps, golden.bars), start=1):
         buffer.update(number, stamp, *bar)
     features = buffer.window[-1:]
-    found = {"features": features, "scores": checkpoint.scaler.transform(features),
-             "probability": checkpoint.predict(buffer.window)}
+    found = {
+        "features": features,
+        "scores": checkpoint.scaler.transform(features),
+        "probability": checkpoint.predict(buffer.window),
+    }
     for part, values in found.items():
         difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
         if not difference <= TOLERANCE:
-            raise CheckpointError(f"{name} does not serve as it was trained: its golden {part} come out {difference:.2g} off, "
-                                  f"at most {TOLERANCE:.0e} is allowed. Use the version that wrote it, or train again.")
+            raise CheckpointError(
+                f"{name} does not serve as it was trained: its golden {part} come out {difference:.2g} off, "
+                f"at most {TOLERANCE:.0e} is allowed. Use the version that wrote it, or train again."
+            )

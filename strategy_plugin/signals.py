@@ -1,4 +1,5 @@
 """What the strategy reads at a bar: a probability with the thresholds it goes by, and what is known of its model."""
+
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -33,7 +34,9 @@ class ModelSignal:
         self._schedule = indicator.schedule
         self._given = (enter, exit)
         self._checkpoint: Any = None
-        self._schedule.require(self._thresholds)  # of every checkpoint at once, not at the bar where it comes into force
+        self._schedule.require(
+            self._thresholds
+        )  # of every checkpoint at once, not at the bar where it comes into force
 
     @property
     def finished_after(self) -> float | None:
@@ -71,11 +74,20 @@ class ModelSignal:
             self._take(checkpoint)
         # By the clock, not by bars counted: a run that starts later must find the same.
         age = max(0, (stamp - self._until) // checkpoint.bar_interval.as_unit("ns").value)
-        return Reading(self.indicator.probability[ago], self._current, checkpoint.digest, age, stamp < self._until,
-                       self.indicator.disagreement[ago])
+        return Reading(
+            self.indicator.probability[ago],
+            self._current,
+            checkpoint.digest,
+            age,
+            stamp < self._until,
+            self.indicator.disagreement[ago],
+        )
 
     def _take(self, checkpoint: Any) -> None:
-        self._checkpoint, self._current = checkpoint, self._thresholds(checkpoint, self._schedule.name(checkpoint))
+        self._checkpoint, self._current = (
+            checkpoint,
+            self._thresholds(checkpoint, self._schedule.name(checkpoint)),
+        )
         self._until = checkpoint.trained_until.as_unit("ns").value
 
     def _thresholds(self, checkpoint: Any, name: str) -> Thresholds:
@@ -90,11 +102,15 @@ class LineSignal:
 
     def __init__(self, data: Any, enter: float | None, exit: float | None) -> None:
         if not hasattr(data, "probability"):
-            raise ValueError(f"`checkpoint` is empty, so data {data._name!r} must have a line named probability, got "
-                             f"{', '.join(data.getlinealiases())}. Give a checkpoint, or a feed class with such a line.")
+            raise ValueError(
+                f"`checkpoint` is empty, so data {data._name!r} must have a line named probability, got "
+                f"{', '.join(data.getlinealiases())}. Give a checkpoint, or a feed class with such a line."
+            )
         if enter is None or exit is None:
-            raise ValueError(f"`enter` and `exit` must be given where `checkpoint` is empty, got enter={enter} and exit={exit}. "
-                             "A feed of probabilities has no thresholds of its own.")
+            raise ValueError(
+                f"`enter` and `exit` must be given where `checkpoint` is empty, got enter={enter} and exit={exit}. "
+                "A feed of probabilities has no thresholds of its own."
+            )
         self.faults: Counter[str] = Counter()
         self._data, self._line = data, data.probability
         self._thresholds = thresholds(enter, exit)
@@ -107,8 +123,10 @@ class LineSignal:
         """Return the reading of a bar that is complete."""
         probability = self._line[ago]
         if probability < 0 or probability > 1:
-            raise ValueError(f"data {self._data._name!r}: a probability must lie between 0 and 1 or be nan, got {probability} at "
-                             f"{pd.Timestamp(self.stamp(ago))}. Give shares of one.")
+            raise ValueError(
+                f"data {self._data._name!r}: a probability must lie between 0 and 1 or be nan, got {probability} at "
+                f"{pd.Timestamp(self.stamp(ago))}. Give shares of one."
+            )
         return Reading(probability, self._thresholds)
 
 
@@ -126,9 +144,19 @@ def decide(reading: Reading, held: int, params: Any, live: bool = True) -> tuple
         return held, IN_SAMPLE
     if reading is NOTHING:
         return held, NO_MODEL
-    wanted = target(reading.probability, held, **reading.thresholds._asdict(), allow_short=params.allow_short)
-    if params.max_model_age is not None and reading.age > params.max_model_age and wanted not in (0, held):
+    wanted = target(
+        reading.probability, held, **reading.thresholds._asdict(), allow_short=params.allow_short
+    )
+    if (
+        params.max_model_age is not None
+        and reading.age > params.max_model_age
+        and wanted not in (0, held)
+    ):
         return 0, TOO_OLD
-    if params.max_disagreement is not None and reading.disagreement > params.max_disagreement and wanted not in (0, held):
+    if (
+        params.max_disagreement is not None
+        and reading.disagreement > params.max_disagreement
+        and wanted not in (0, held)
+    ):
         return 0, DISAGREED
     return wanted, ""

@@ -1,4 +1,5 @@
 """How large a position is: the one owner of size, and commission for units that can be divided."""
+
 from collections.abc import Sequence
 
 import backtrader as bt
@@ -32,14 +33,24 @@ class EquityShare(bt.Sizer):  # type: ignore[misc]
         if not 0 < self.p.share:
             raise ValueError(f"`share` must be above 0, got {self.p.share}.")
 
-    def _getsizing(self, comminfo: bt.CommInfoBase, cash: float, data: bt.feed.AbstractDataBase, isbuy: bool) -> float:
+    def _getsizing(
+        self, comminfo: bt.CommInfoBase, cash: float, data: bt.feed.AbstractDataBase, isbuy: bool
+    ) -> float:
         """Return the units of a whole position, opened from nothing."""
         return self._units(comminfo, data, self.p.share)
 
-    def _units(self, comminfo: bt.CommInfoBase, data: bt.feed.AbstractDataBase, share: float) -> float:
+    def _units(
+        self, comminfo: bt.CommInfoBase, data: bt.feed.AbstractDataBase, share: float
+    ) -> float:
         traded = len(getattr(self.strategy, "traded", self.strategy.datas))
         worth = data.close[0] * comminfo.p.mult
-        return units_of(share, equity=self.broker.getvalue(), traded=traded, worth=worth, fractional=self.p.fractional)
+        return units_of(
+            share,
+            equity=self.broker.getvalue(),
+            traded=traded,
+            worth=worth,
+            fractional=self.p.fractional,
+        )
 
 
 class VolatilityTarget(EquityShare):
@@ -55,14 +66,22 @@ class VolatilityTarget(EquityShare):
     def __init__(self) -> None:
         super().__init__()
         if not (0 < self.p.volatility and 2 <= self.p.window):
-            raise ValueError("`volatility` must be above 0 and `window` at least 2, got "
-                             f"volatility={self.p.volatility} and window={self.p.window}.")
+            raise ValueError(
+                "`volatility` must be above 0 and `window` at least 2, got "
+                f"volatility={self.p.volatility} and window={self.p.window}."
+            )
 
-    def _getsizing(self, comminfo: bt.CommInfoBase, cash: float, data: bt.feed.AbstractDataBase, isbuy: bool) -> float:
+    def _getsizing(
+        self, comminfo: bt.CommInfoBase, cash: float, data: bt.feed.AbstractDataBase, isbuy: bool
+    ) -> float:
         """Return the units of a whole position, opened from nothing."""
         if len(data) <= self.p.window:
             return 0.0
-        return self._units(comminfo, data, varying_share(self.p.share, self.p.volatility, last_closes(data, self.p.window)))
+        return self._units(
+            comminfo,
+            data,
+            varying_share(self.p.share, self.p.volatility, last_closes(data, self.p.window)),
+        )
 
 
 class CappedKelly(EquityShare):
@@ -87,12 +106,21 @@ class CappedKelly(EquityShare):
 
     def __init__(self) -> None:
         super().__init__()
-        if not (0 < self.p.fraction and 2 <= self.p.window and 1 <= self.p.holding and (self.p.cost or 0) >= 0):
-            raise ValueError("`fraction` must be above 0, `window` at least 2, `holding` at least 1 and `cost` at least 0 or None, "
-                             f"got fraction={self.p.fraction}, window={self.p.window}, holding={self.p.holding} and "
-                             f"cost={self.p.cost}.")
+        if not (
+            0 < self.p.fraction
+            and 2 <= self.p.window
+            and 1 <= self.p.holding
+            and (self.p.cost or 0) >= 0
+        ):
+            raise ValueError(
+                "`fraction` must be above 0, `window` at least 2, `holding` at least 1 and `cost` at least 0 or None, "
+                f"got fraction={self.p.fraction}, window={self.p.window}, holding={self.p.holding} and "
+                f"cost={self.p.cost}."
+            )
 
-    def _getsizing(self, comminfo: bt.CommInfoBase, cash: float, data: bt.feed.AbstractDataBase, isbuy: bool) -> float:
+    def _getsizing(
+        self, comminfo: bt.CommInfoBase, cash: float, data: bt.feed.AbstractDataBase, isbuy: bool
+    ) -> float:
         """Return the units of a whole position, opened from nothing."""
         if len(data) <= self.p.window:
             return 0.0
@@ -114,8 +142,10 @@ class CappedKelly(EquityShare):
                 return float((lane.indicator or data).probability[lane.ago])
         source = getattr(self.strategy, "probability", None) or data
         if not hasattr(source, "probability"):
-            raise ValueError(f"CappedKelly must know a probability, got none from {type(self.strategy).__name__}. Let it have an "
-                             "attribute `probability`, a DirectionProbability, or its data a line of that name.")
+            raise ValueError(
+                f"CappedKelly must know a probability, got none from {type(self.strategy).__name__}. Let it have an "
+                "attribute `probability`, a DirectionProbability, or its data a line of that name."
+            )
         return float(source.probability[0])
 
 
@@ -123,12 +153,18 @@ def last_closes(data: bt.feed.AbstractDataBase, window: int) -> Sequence[float]:
     """Return the closes of the last `window` moves; ValueError where the host does not keep so many."""
     kept = len(data.close.array)
     if kept <= window:
-        raise ValueError(f"`window` must be below the bars that the host keeps, got {window} and {kept}. "
-                         "Leave exactbars=1 out, or give a shorter window.")
+        raise ValueError(
+            f"`window` must be below the bars that the host keeps, got {window} and {kept}. "
+            "Leave exactbars=1 out, or give a shorter window."
+        )
     closes: Sequence[float] = data.close.get(size=window + 1)
     return closes
 
 
 def formula(sizer: bt.Sizer) -> dict[str, float] | None:
     """Return what the units are computed from beside the account, where that is all there is: of EquityShare alone."""
-    return {"share": sizer.p.share, "fractional": sizer.p.fractional} if type(sizer) is EquityShare else None
+    return (
+        {"share": sizer.p.share, "fractional": sizer.p.fractional}
+        if type(sizer) is EquityShare
+        else None
+    )

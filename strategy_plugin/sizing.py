@@ -1,4 +1,5 @@
 """The arithmetic of size: units for a share of the account, and the room under a cap on exposure. Pure functions."""
+
 import math
 from collections.abc import Sequence
 
@@ -36,7 +37,9 @@ def kelly_share(probability: float, cost: float, closes: Sequence[float]) -> flo
         return 0.0
     square = float(np.mean(moves**2))
     earned = (2 * probability - 1) * float(np.mean(np.abs(moves))) - cost
-    return earned / square if earned > 0 and square > 0 else 0.0  # NaN too: what is not known is not worth a position
+    return (
+        earned / square if earned > 0 and square > 0 else 0.0
+    )  # NaN too: what is not known is not worth a position
 
 
 def _moves(closes: Sequence[float]) -> NDArray[np.float64]:

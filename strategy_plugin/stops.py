@@ -1,4 +1,5 @@
 """Stop loss, take profit and trailing stop: from the words of a parameter to a distance in price."""
+
 import math
 from collections import deque
 from typing import NamedTuple
@@ -47,12 +48,20 @@ class AverageTrueRange:
 def stops(stop_loss: str = "", take_profit: str = "", trailing: str = "") -> Stops:
     """Return the protection that the parameters ask for, each "" or like "3%" or "2atr". Raises ValueError for other words."""
     if stop_loss and trailing:
-        raise ValueError(f"`stop_loss` and `trailing` must not both be given, got {stop_loss!r} and {trailing!r}. "
-                         "A trailing stop starts as a stop loss of the same distance.")
+        raise ValueError(
+            f"`stop_loss` and `trailing` must not both be given, got {stop_loss!r} and {trailing!r}. "
+            "A trailing stop starts as a stop loss of the same distance."
+        )
     for name, text in (("stop_loss", stop_loss), ("trailing", trailing)):
         if (found := _distance(name, text)) and found.unit == "%" and found.amount >= 100:
-            raise ValueError(f"`{name}` must be less than 100%, got {text!r}: no price lies below 0.")
-    return Stops(_distance("stop_loss", stop_loss), _distance("take_profit", take_profit), _distance("trailing", trailing))
+            raise ValueError(
+                f"`{name}` must be less than 100%, got {text!r}: no price lies below 0."
+            )
+    return Stops(
+        _distance("stop_loss", stop_loss),
+        _distance("take_profit", take_profit),
+        _distance("trailing", trailing),
+    )
 
 
 def _distance(name: str, text: str) -> Distance | None:
@@ -62,7 +71,9 @@ def _distance(name: str, text: str) -> Distance | None:
         number = text.removesuffix(unit).strip()
         if text.endswith(unit) and _is_positive(number):
             return Distance(float(number), unit)
-    raise ValueError(f"`{name}` must be a number above 0 with its unit, like '3%' or '2atr', got {text!r}.")
+    raise ValueError(
+        f"`{name}` must be a number above 0 with its unit, like '3%' or '2atr', got {text!r}."
+    )
 
 
 def _is_positive(number: str) -> bool:

@@ -1,4 +1,5 @@
 """Trades a model's probabilities in Backtrader: reads a signal per data, decides by `target`, hands orders to a desk."""
+
 import math
 import warnings
 from collections import Counter
@@ -13,7 +14,17 @@ from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.journal import Journal
 from strategy_plugin.lane import Decision, Lane
 from strategy_plugin.orders import Desk, Order, Rules
-from strategy_plugin.signals import DECIDED, IN_SAMPLE, NO_MODEL, NOT_LIVE, TOO_OLD, LineSignal, ModelSignal, Reading, decide
+from strategy_plugin.signals import (
+    DECIDED,
+    IN_SAMPLE,
+    NO_MODEL,
+    NOT_LIVE,
+    TOO_OLD,
+    LineSignal,
+    ModelSignal,
+    Reading,
+    decide,
+)
 from strategy_plugin.sizers import EquityShare, formula
 from strategy_plugin.stops import stops
 from strategy_plugin.venue import BrokerVenue
@@ -67,11 +78,26 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     """
 
     params = (
-        ("checkpoint", ""), ("enter", None), ("exit", None), ("allow_short", False), ("in_sample", "refuse"),
-        ("max_model_age", None), ("max_disagreement", None), ("max_gap", None), ("timezone", None), ("stamp", None),
+        ("checkpoint", ""),
+        ("enter", None),
+        ("exit", None),
+        ("allow_short", False),
+        ("in_sample", "refuse"),
+        ("max_model_age", None),
+        ("max_disagreement", None),
+        ("max_gap", None),
+        ("timezone", None),
+        ("stamp", None),
         ("precision", "fp32"),
-        ("names", ""), ("max_exposure", 1.0), ("retries", 3), ("patience", 5),
-        ("stop_loss", ""), ("take_profit", ""), ("trailing", ""), ("adopt", False), ("journal", ""),
+        ("names", ""),
+        ("max_exposure", 1.0),
+        ("retries", 3),
+        ("patience", 5),
+        ("stop_loss", ""),
+        ("take_profit", ""),
+        ("trailing", ""),
+        ("adopt", False),
+        ("journal", ""),
     )
 
     def __init__(self) -> None:
@@ -82,28 +108,42 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         self._journal: Journal | None = None
         protection = stops(self.p.stop_loss, self.p.take_profit, self.p.trailing)
         rules = Rules(self.p.retries, self.p.patience, protection, self.p.adopt)
-        self.lanes = [self._lane(data, name, rules) for data, name in zip(self.traded, _lane_names(self.traded))]
+        self.lanes = [
+            self._lane(data, name, rules)
+            for data, name in zip(self.traded, _lane_names(self.traded))
+        ]
 
     def _lane(self, data: Any, name: str, rules: Rules) -> Lane:
         signal = self._signal(data, name)
-        return Lane(data, name, signal, Desk(BrokerVenue(self, data, name), rules), _guard(data, signal))
+        return Lane(
+            data, name, signal, Desk(BrokerVenue(self, data, name), rules), _guard(data, signal)
+        )
 
     def _signal(self, data: Any, name: str) -> ModelSignal | LineSignal:
         if not self.p.checkpoint:
             return LineSignal(data, self.p.enter, self.p.exit)
         path = self.p.checkpoint.replace("{name}", name)
-        serving = {"checkpoint": path, "max_gap": self.p.max_gap, "timezone": self.p.timezone, "stamp": self.p.stamp,
-                   "precision": self.p.precision}
+        serving = {
+            "checkpoint": path,
+            "max_gap": self.p.max_gap,
+            "timezone": self.p.timezone,
+            "stamp": self.p.stamp,
+            "precision": self.p.precision,
+        }
         indicator = DirectionProbability(data, **serving)  # type: ignore[call-arg]
         return ModelSignal(indicator, self.p.enter, self.p.exit)
 
     def start(self) -> None:
         if getattr(getattr(self.broker, "p", None), "coc", False):
-            raise ValueError("cheat_on_close must be off: it fills at the close that the decision was made from. "
-                             "Call cerebro.broker.set_coc(False).")
+            raise ValueError(
+                "cheat_on_close must be off: it fills at the close that the decision was made from. "
+                "Call cerebro.broker.set_coc(False)."
+            )
         if self.p.journal:
             live = any(lane.source.islive() for lane in self.lanes)
-            self._journal = Journal(self.p.journal, self.p._getkwargs(), formula(self.getsizer()), self.lanes, live)
+            self._journal = Journal(
+                self.p.journal, self.p._getkwargs(), formula(self.getsizer()), self.lanes, live
+            )
 
     def prenext(self) -> None:
         self.next()  # with several datas the host waits for the last one's warm-up; each lane knows its own
@@ -120,15 +160,21 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     def _choice(self, lane: Lane) -> Decision:
         reading, held = lane.read(), lane.desk.held
         wanted, reason = self._decide(lane, reading)
-        return Decision(len(lane.data) + lane.ago, lane.signal.stamp(lane.ago), reading, held, wanted, reason)
+        return Decision(
+            len(lane.data) + lane.ago, lane.signal.stamp(lane.ago), reading, held, wanted, reason
+        )
 
     def _decide(self, lane: Lane, reading: Reading) -> tuple[int, str]:
         """Return the direction wanted on a bar, what is held where nothing may be decided, and why it is not the signal's."""
         wanted, reason = decide(reading, lane.desk.held, self.p, lane.live)
         if reason == TOO_OLD and not lane.refused[TOO_OLD]:
-            warnings.warn(f"data {lane.name!r}: the model is {reading.age} bar intervals old, "
-                          f"`max_model_age` is {self.p.max_model_age}; "
-                          "no position is opened until a younger one is there", TradingWarning, stacklevel=2)
+            warnings.warn(
+                f"data {lane.name!r}: the model is {reading.age} bar intervals old, "
+                f"`max_model_age` is {self.p.max_model_age}; "
+                "no position is opened until a younger one is there",
+                TradingWarning,
+                stacklevel=2,
+            )
         if reason:
             lane.refused[reason] += 1
         if reason in DECIDED:
@@ -156,22 +202,42 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     def _say_if_untraded(self, lane: Lane) -> None:
         """Warn of a data of which no bar could be traded, and why; ValueError where the model has seen all of them."""
         if lane.indicator is not None and lane.decided and not lane.heard:
-            gaps = "" if self.p.max_gap is None else (f", or `max_gap`={self.p.max_gap} finds a gap in every window: of daily bars "
-                                                      "a weekend is two missing ones and a long one three")
-            warnings.warn(f"data {lane.name!r}: none of its {lane.decided} bars had a forecast, so none was traded: fewer than "
-                          f"{lane.indicator.schedule.bars_needed} were sound{gaps}", TradingWarning, stacklevel=2)
+            gaps = (
+                ""
+                if self.p.max_gap is None
+                else (
+                    f", or `max_gap`={self.p.max_gap} finds a gap in every window: of daily bars "
+                    "a weekend is two missing ones and a long one three"
+                )
+            )
+            warnings.warn(
+                f"data {lane.name!r}: none of its {lane.decided} bars had a forecast, so none was traded: fewer than "
+                f"{lane.indicator.schedule.bars_needed} were sound{gaps}",
+                TradingWarning,
+                stacklevel=2,
+            )
         if lane.refused[NOT_LIVE] and not lane.decided:
-            warnings.warn(f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused[NOT_LIVE]} bars "
-                          "was traded. See that it connects and that its backfill ends; a feed that sends no such report must "
-                          "say False in islive()", TradingWarning, stacklevel=2)
+            warnings.warn(
+                f"data {lane.name!r}: the feed never reported LIVE, so none of its {lane.refused[NOT_LIVE]} bars "
+                "was traded. See that it connects and that its backfill ends; a feed that sends no such report must "
+                "say False in islive()",
+                TradingWarning,
+                stacklevel=2,
+            )
         if lane.refused[NO_MODEL] and lane.decided <= 1:
-            warnings.warn(f"data {lane.name!r}: no model of {self.p.checkpoint} was in force before the last bar, so none of "
-                          f"its {lane.refused[NO_MODEL]} bars was traded. Give later bars: a model may decide "
-                          "from the bar of its `trained_until` on", TradingWarning, stacklevel=2)
+            warnings.warn(
+                f"data {lane.name!r}: no model of {self.p.checkpoint} was in force before the last bar, so none of "
+                f"its {lane.refused[NO_MODEL]} bars was traded. Give later bars: a model may decide "
+                "from the bar of its `trained_until` on",
+                TradingWarning,
+                stacklevel=2,
+            )
         if lane.refused[IN_SAMPLE] and not lane.decided:
-            raise ValueError(f"data {lane.name!r}: all {lane.refused[IN_SAMPLE]} bars lie before the checkpoint's "
-                             "`trained_until`, so the model has seen them and none was traded. "
-                             "Give later bars, or in_sample=\"trade\" to trade them all the same.")
+            raise ValueError(
+                f"data {lane.name!r}: all {lane.refused[IN_SAMPLE]} bars lie before the checkpoint's "
+                "`trained_until`, so the model has seen them and none was traded. "
+                'Give later bars, or in_sample="trade" to trade them all the same.'
+            )
 
     def refusals(self) -> dict[str, Counter[str]]:
         """Return by data what was not predicted, not decided, not ordered or not filled, and why, with counts."""
@@ -187,8 +253,12 @@ def _guard(data: Any, signal: ModelSignal | LineSignal) -> BarGuard:
         if source.islive() and not rebuilt:
             source.addfilter(guard)
         elif source.islive():
-            warnings.warn(f"data {source._name!r}: nothing guards the bars that it is made of, so one at fault goes into the next. "
-                          "Call feed.addfilter(BarGuard) before the feed is resampled or replayed", TradingWarning, stacklevel=2)
+            warnings.warn(
+                f"data {source._name!r}: nothing guards the bars that it is made of, so one at fault goes into the next. "
+                "Call feed.addfilter(BarGuard) before the feed is resampled or replayed",
+                TradingWarning,
+                stacklevel=2,
+            )
     if data is source and not rebuilt:
         guard.finished_after, guard.daily = signal.finished_after, signal.daily
     return guard
@@ -203,44 +273,74 @@ def _closes_first(choice: tuple[Lane, Decision]) -> bool:
 def _traded(datas: list[Any], names: str) -> list[Any]:
     """Return the datas to trade: those named, or all with the first one's timeframe."""
     if not names:
-        return [data for data in datas if (data._timeframe, data._compression) == (datas[0]._timeframe, datas[0]._compression)]
+        return [
+            data
+            for data in datas
+            if (data._timeframe, data._compression) == (datas[0]._timeframe, datas[0]._compression)
+        ]
     wanted = [name.strip() for name in names.split(",")]
     known = {data._name: data for data in datas}
     missing = [name for name in wanted if name not in known]
     if missing:
-        raise ValueError(f"`names` must be among the datas {', '.join(known)}, got {', '.join(missing)}. "
-                         "Name a feed with adddata(feed, name=...).")
+        raise ValueError(
+            f"`names` must be among the datas {', '.join(known)}, got {', '.join(missing)}. "
+            "Name a feed with adddata(feed, name=...)."
+        )
     if len(set(wanted)) < len(wanted):
-        raise ValueError(f"`names` must name each data once, got {names!r}: two lanes would trade one position.")
+        raise ValueError(
+            f"`names` must name each data once, got {names!r}: two lanes would trade one position."
+        )
     return [known[name] for name in wanted]
 
 
 def _lane_names(datas: list[Any]) -> list[str]:
     """Return the datas' names, with a number for those that have none or that of another."""
     names = [data._name for data in datas]
-    return [name if name and names.count(name) == 1 else f"{name or 'data'}{number}" for number, name in enumerate(names)]
+    return [
+        name if name and names.count(name) == 1 else f"{name or 'data'}{number}"
+        for number, name in enumerate(names)
+    ]
 
 
 def _require_params(params: Any) -> None:
     """Check what no other room checks, all faults at once."""
     optional = {"max_model_age": 0, "max_gap": 0}
-    faults = [f"`{name}` must be a whole number from {least}{' or None' * (name in optional)}, got {getattr(params, name)!r}"
-              for name, least in {**optional, "retries": 0, "patience": 1}.items()
-              if not (_whole(getattr(params, name), least) or name in optional and getattr(params, name) is None)]
-    faults += [f"`{name}` must be True or False, got {getattr(params, name)!r}" for name in ("allow_short", "adopt")
-               if not isinstance(getattr(params, name), (bool, np.bool_))]
-    faults += [f"`{name}` must be text, got {getattr(params, name)!r}" for name in TEXTS
-               if not isinstance(getattr(params, name), str)]
+    faults = [
+        f"`{name}` must be a whole number from {least}{' or None' * (name in optional)}, got {getattr(params, name)!r}"
+        for name, least in {**optional, "retries": 0, "patience": 1}.items()
+        if not (
+            _whole(getattr(params, name), least)
+            or name in optional
+            and getattr(params, name) is None
+        )
+    ]
+    faults += [
+        f"`{name}` must be True or False, got {getattr(params, name)!r}"
+        for name in ("allow_short", "adopt")
+        if not isinstance(getattr(params, name), (bool, np.bool_))
+    ]
+    faults += [
+        f"`{name}` must be text, got {getattr(params, name)!r}"
+        for name in TEXTS
+        if not isinstance(getattr(params, name), str)
+    ]
     rules = {
-        f"`in_sample` must be 'refuse' or 'trade', got {params.in_sample!r}": params.in_sample in ("refuse", "trade"),
-        f"`max_disagreement` must be a number from 0 or None, got {params.max_disagreement!r}":
-            params.max_disagreement is None or _finite(params.max_disagreement) and params.max_disagreement >= 0,
-        "`max_disagreement` must be None where `checkpoint` is empty: a feed of probabilities has no members":
-            params.checkpoint or params.max_disagreement is None,
-        f"`max_exposure` must be a finite number above 0, got {params.max_exposure!r}":
-            _finite(params.max_exposure) and params.max_exposure > 0,
-    } | {f"`{name}` must be a number or None, got {value!r}": value is None or _finite(value)
-         for name, value in (("enter", params.enter), ("exit", params.exit))}
+        f"`in_sample` must be 'refuse' or 'trade', got {params.in_sample!r}": params.in_sample
+        in ("refuse", "trade"),
+        f"`max_disagreement` must be a number from 0 or None, got {params.max_disagreement!r}": params.max_disagreement
+        is None
+        or _finite(params.max_disagreement)
+        and params.max_disagreement >= 0,
+        "`max_disagreement` must be None where `checkpoint` is empty: a feed of probabilities has no members": params.checkpoint
+        or params.max_disagreement is None,
+        f"`max_exposure` must be a finite number above 0, got {params.max_exposure!r}": _finite(
+            params.max_exposure
+        )
+        and params.max_exposure > 0,
+    } | {
+        f"`{name}` must be a number or None, got {value!r}": value is None or _finite(value)
+        for name, value in (("enter", params.enter), ("exit", params.exit))
+    }
     faults += [fault for fault, holds in rules.items() if not holds]
     if faults:
         raise ValueError("; ".join(faults) + ".")

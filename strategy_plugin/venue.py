@@ -1,4 +1,5 @@
 """Backtrader's broker as the desk of one data sees it: the position, the sizer's units, the room under the cap, orders."""
+
 import math
 from typing import Any
 
@@ -37,8 +38,14 @@ class BrokerVenue:
     def room(self) -> float:
         """Return the units that the cap on exposure leaves for this data."""
         strategy = self._strategy
-        others = sum(exposure(strategy, lane) for lane in strategy.lanes if lane.data is not self._data)
-        account = {"equity": float(strategy.broker.getvalue()), "others": float(others), "worth": worth(strategy, self._data)}
+        others = sum(
+            exposure(strategy, lane) for lane in strategy.lanes if lane.data is not self._data
+        )
+        account = {
+            "equity": float(strategy.broker.getvalue()),
+            "others": float(others),
+            "worth": worth(strategy, self._data),
+        }
         self.facts |= account
         return room_of(strategy.p.max_exposure, **account)
 
@@ -57,10 +64,16 @@ class BrokerVenue:
         if protection.trailing is not None:
             sent.append(self._send(-position.size, exectype=bt.Order.StopTrail, trailamount=trail))
         if protection.stop_loss is not None:
-            sent.append(self._send(-position.size, exectype=bt.Order.Stop, price=price - side * loss))
+            sent.append(
+                self._send(-position.size, exectype=bt.Order.Stop, price=price - side * loss)
+            )
         if protection.take_profit is not None:
             oco = sent[0] if sent else None
-            sent.append(self._send(-position.size, exectype=bt.Order.Limit, price=price + side * profit, oco=oco))
+            sent.append(
+                self._send(
+                    -position.size, exectype=bt.Order.Limit, price=price + side * profit, oco=oco
+                )
+            )
         placed = [order for order in sent if order is not None]
         self.facts["placed"] = len(placed)
         return placed
@@ -86,4 +99,6 @@ def exposure(strategy: Any, lane: Any) -> float:
         return 0.0
     held, desk = float(strategy.getposition(lane.data).size), lane.desk
     filled = held + (desk.working.executed.remsize if desk.working is not None else 0.0)
-    return (abs(filled) if desk.fresh else max(abs(held), abs(filled))) * abs(worth(strategy, lane.data))
+    return (abs(filled) if desk.fresh else max(abs(held), abs(filled))) * abs(
+        worth(strategy, lane.data)
+    )

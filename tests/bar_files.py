@@ -1,4 +1,5 @@
 """Files of bars as traders have them, made from two sound markets: a stock's days and a currency's hours."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ def market(index: pd.DatetimeIndex, level: float, move: float, digits: int) -> p
     open = np.r_[level, close[:-1]] * np.exp(draw.normal(0, move / 4, len(index)))
     high, low = np.maximum(open, close) * (1 + move / 3), np.minimum(open, close) * (1 - move / 3)
     prices = np.column_stack((open, high, low, close)).round(digits)
-    return pd.DataFrame({"date": index, **dict(zip(PRICES, prices.T)), "volume": draw.integers(1_000_000, 9_000_000, len(index))})
+    return pd.DataFrame(
+        {
+            "date": index,
+            **dict(zip(PRICES, prices.T)),
+            "volume": draw.integers(1_000_000, 9_000_000, len(index)),
+        }
+    )
 
 
 def currency_hours(count: int) -> pd.DatetimeIndex:
@@ -31,7 +38,9 @@ def currency_hours(count: int) -> pd.DatetimeIndex:
 def sessions(minutes: int, count: int, days: int = 60) -> pd.DatetimeIndex:
     """Return `count` bars from 9:30 on each of so many working days."""
     opening = pd.bdate_range("2019-01-02", periods=days) + pd.Timedelta(minutes=570)
-    return pd.DatetimeIndex([day + pd.Timedelta(minutes=minutes * k) for day in opening for k in range(count)])
+    return pd.DatetimeIndex(
+        [day + pd.Timedelta(minutes=minutes * k) for day in opening for k in range(count)]
+    )
 
 
 DAILY = market(pd.bdate_range("2015-01-02", periods=300), 4700.0, 0.01, 2)
@@ -48,7 +57,9 @@ def dated(table: pd.DataFrame, form: str) -> pd.DataFrame:
     return table.assign(date=table["date"].dt.strftime(form))
 
 
-def spelt(table: pd.DataFrame, write: Callable[[float], str], columns: list[str] = PRICES) -> pd.DataFrame:
+def spelt(
+    table: pd.DataFrame, write: Callable[[float], str], columns: list[str] = PRICES
+) -> pd.DataFrame:
     """Return the table with its numbers written by `write`."""
     return table.assign(**{name: table[name].map(write) for name in columns})
 
@@ -78,7 +89,11 @@ def refusal(source: Any, **settings: Any) -> str:
     raise AssertionError(f"{len(bars)} bars were accepted")
 
 
-def assert_bars(bars: pd.DataFrame, table: pd.DataFrame, columns: list[str] = list(COLUMNS)) -> None:
+def assert_bars(
+    bars: pd.DataFrame, table: pd.DataFrame, columns: list[str] = list(COLUMNS)
+) -> None:
     """Hold bars equal to a table, the stamps exactly, the numbers exactly."""
     assert bars.index.equals(pd.DatetimeIndex(table["date"]).as_unit(bars.index.unit))
-    np.testing.assert_array_equal(bars[columns].to_numpy(), table[columns].to_numpy(dtype=np.float64))
+    np.testing.assert_array_equal(
+        bars[columns].to_numpy(), table[columns].to_numpy(dtype=np.float64)
+    )

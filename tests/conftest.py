@@ -1,4 +1,5 @@
 """Fixtures that several test files share."""
+
 import pandas as pd
 import pytest
 from hosts import BARS

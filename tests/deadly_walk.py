@@ -4,6 +4,7 @@ For each EVENT the command is run with the arguments in FOLDER/EVENT, by a proce
 1: the moment before a file appears, the one after, or the end of an epoch; 0: never. Then the same command goes on undisturbed.
 With the label of a fold, like "fold 1", the process that trains it dies in its first epoch, once. Prints how all of them ended.
 """
+
 import json
 import os
 import signal
@@ -49,7 +50,9 @@ class DeadlyJournal(Journal):
 
     def __init__(self, path: Path, patience: int) -> None:
         super().__init__(path, patience)
-        path.with_name("told").write_text(json.dumps([os.environ["FOLD_TO_DIE"], os.environ["MARKER"]]))
+        path.with_name("told").write_text(
+            json.dumps([os.environ["FOLD_TO_DIE"], os.environ["MARKER"]])
+        )
 
     def __call__(self, fold: str, epoch: Any) -> None:
         told, marker = json.loads(self.path.with_name("told").read_text())
@@ -74,9 +77,14 @@ def live(event: int, arguments: list[str]) -> None:
     death = Death(event)
     bootstrap.RESAMPLES = QUICK
     backtests.results.learner_probabilities = partial(  # type: ignore[assignment]
-        learner_probabilities, learners=("logistic",))
+        learner_probabilities, learners=("logistic",)
+    )
     files.os = type("CountedOs", (), {**vars(os), "replace": staticmethod(death.replace)})
-    if "--jobs" in arguments and arguments[arguments.index("--jobs") + 1] == "1" and "--dask" not in arguments:
+    if (
+        "--jobs" in arguments
+        and arguments[arguments.index("--jobs") + 1] == "1"
+        and "--dask" not in arguments
+    ):
         CountedJournal.death = death
         backtests.run.Journal = CountedJournal  # type: ignore[misc]
     run(backtests.run.app, arguments)

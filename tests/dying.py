@@ -1,4 +1,5 @@
 """A process that dies, in a module that loads nothing, so that the processes of a test start at once."""
+
 import os
 import signal
 from pathlib import Path

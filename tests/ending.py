@@ -4,6 +4,7 @@ A CASE is "refuse" or the name of a signal, with "nohup " before it where a hang
 process, for what takes time is to load the libraries. Prints one line of JSON: by case the exit code and what was said on stdout
 and stderr.
 """
+
 import json
 import os
 import signal
@@ -45,12 +46,17 @@ def ended(words: list[str], *streams: IO[bytes]) -> int:
 
 
 def main(cases: list[str]) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process started in the background inherits that it is ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a process started in the background inherits that it is ignored
     found = {}
     for case in cases:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             code = ended(case.split(), out, err)
-            found[case] = [code, *(os.pread(file.fileno(), 9_999, 0).decode() for file in (out, err))]
+            found[case] = [
+                code,
+                *(os.pread(file.fileno(), 9_999, 0).decode() for file in (out, err)),
+            ]
     print(json.dumps(found))
 
 

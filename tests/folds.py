@@ -1,4 +1,5 @@
 """What the tests of the walk-forward share."""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,9 @@ def save(models: Sequence[FoldModel], folder: Path) -> Path:
     return folder
 
 
-def trained(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, jobs: int = 1) -> list[FoldModel]:
+def trained(
+    bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, jobs: int = 1
+) -> list[FoldModel]:
     """The folds' models in order."""
     tasks = [FoldTask(bars, fold, config, search, f"fold {fold.number}") for fold in folds]
     outcomes = dict(train_tasks(tasks, jobs=jobs))
@@ -28,7 +31,13 @@ def trained(bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, sear
     return models  # type: ignore[return-value]
 
 
-def evaluate(bars: pd.DataFrame, models: Sequence[FoldModel], folder: Path, settings: Settings, *,
-             best: pd.Series | None = None) -> Results:
+def evaluate(
+    bars: pd.DataFrame,
+    models: Sequence[FoldModel],
+    folder: Path,
+    settings: Settings,
+    *,
+    best: pd.Series | None = None,
+) -> Results:
     """The results of a single configuration."""
     return evaluate_all(bars, {"": Candidate(models, folder, settings, Trials())}, best=best)[""]

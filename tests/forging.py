@@ -1,4 +1,5 @@
 """What the tests of loading are made of: files that `save` would not write, and the message with which bytes are refused."""
+
 import hashlib
 import json
 from collections.abc import Callable
@@ -12,7 +13,12 @@ from torch import Tensor
 from model.loading import decode
 from model.record import NO_DIGEST, CheckpointError
 
-REMEDIES = ("Take an undamaged copy or train again.", "Name a file that model.train wrote.", "or train again.", "or upgrade.")
+REMEDIES = (
+    "Take an undamaged copy or train again.",
+    "Name a file that model.train wrote.",
+    "or train again.",
+    "or upgrade.",
+)
 
 
 def refusal(data: bytes) -> str:
@@ -28,15 +34,23 @@ def refusal(data: bytes) -> str:
 
 def record_in(data: bytes) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
-    record: dict[str, Any] = json.loads(json.loads(data[8:8 + length])["__metadata__"]["checkpoint"])
+    record: dict[str, Any] = json.loads(
+        json.loads(data[8 : 8 + length])["__metadata__"]["checkpoint"]
+    )
     return record
 
 
-def forged(data: bytes, edit: Callable[[dict[str, Any]], Any] = dict, weights: dict[str, Tensor] | None = None,
-           rewrite: Callable[[str], str] = str) -> bytes:
+def forged(
+    data: bytes,
+    edit: Callable[[dict[str, Any]], Any] = dict,
+    weights: dict[str, Tensor] | None = None,
+    rewrite: Callable[[str], str] = str,
+) -> bytes:
     """Return the file with a record or weights that `save` would not write, under a digest that is right."""
     record = record_in(data) | {"digest": NO_DIGEST}
     edit(record)
     text = rewrite(msgspec.json.encode(record).decode())
-    plain = save_tensors(load_tensors(data) if weights is None else weights, metadata={"checkpoint": text})
+    plain = save_tensors(
+        load_tensors(data) if weights is None else weights, metadata={"checkpoint": text}
+    )
     return plain.replace(NO_DIGEST.encode(), hashlib.sha256(plain).hexdigest().encode(), 1)

@@ -1,4 +1,5 @@
 """The format of a file of JSON as the tests freeze it."""
+
 from typing import Any
 
 import msgspec
@@ -16,5 +17,9 @@ def columns_of(kind: type) -> list[str]:
 
 def _without_words(part: Any) -> Any:
     if isinstance(part, dict):
-        return {name: _without_words(value) for name, value in part.items() if name != "description" or not isinstance(value, str)}
+        return {
+            name: _without_words(value)
+            for name, value in part.items()
+            if name != "description" or not isinstance(value, str)
+        }
     return [_without_words(value) for value in part] if isinstance(part, list) else part

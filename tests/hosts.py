@@ -1,4 +1,5 @@
 """Backtrader runs for the tests: the ways in which the host can be set up, and what a run showed and did."""
+
 from typing import Any, NamedTuple
 
 import backtrader as bt
@@ -13,7 +14,9 @@ BARS = random_bars(230)  # what most runs are over: the last 81 have a whole win
 RULES: dict[str, Any] = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 MODES = [
     {"preload": preload, "runonce": runonce, "exactbars": exactbars}
-    for preload in (True, False) for runonce in (True, False) for exactbars in (False, 1, -1, -2)
+    for preload in (True, False)
+    for runonce in (True, False)
+    for exactbars in (False, 1, -1, -2)
 ] + [{"live": True}]
 
 
@@ -37,26 +40,43 @@ class Watched(BiLSTMStrategy):
     def next(self) -> None:
         super().next()
         for lane in self.lanes:
-            value = lane.indicator.probability[0] if len(lane.data) and lane.indicator is not None else np.nan
+            value = (
+                lane.indicator.probability[0]
+                if len(lane.data) and lane.indicator is not None
+                else np.nan
+            )
             if not np.isnan(value):
                 self.shown[lane.data._name][len(lane.data)] = value
 
     def notify_order(self, order: Any) -> None:
         super().notify_order(order)
         if not order.alive():
-            fill = Fill(len(order.data), order.executed.size, order.executed.price, order.getstatusname())
+            fill = Fill(
+                len(order.data), order.executed.size, order.executed.price, order.getstatusname()
+            )
             self.fills[order.data._name].append(fill)
 
 
 class Shown(bt.Strategy):  # type: ignore[misc]
     """Remembers an indicator's value at each bar number; the last one where a bar is shown several times."""
 
-    params = (("checkpoint", ""), ("data_number", 0), ("max_gap", None), ("timezone", None), ("stamp", None))
+    params = (
+        ("checkpoint", ""),
+        ("data_number", 0),
+        ("max_gap", None),
+        ("timezone", None),
+        ("stamp", None),
+    )
 
     def __init__(self) -> None:
         data = self.datas[self.p.data_number]
-        self.indicator = DirectionProbability(data, checkpoint=self.p.checkpoint, max_gap=self.p.max_gap,
-                                              timezone=self.p.timezone, stamp=self.p.stamp)
+        self.indicator = DirectionProbability(
+            data,
+            checkpoint=self.p.checkpoint,
+            max_gap=self.p.max_gap,
+            timezone=self.p.timezone,
+            stamp=self.p.stamp,
+        )
         self.values: dict[int, float] = {}
         self.stamps: dict[int, int] = {}
         self.calls = 0

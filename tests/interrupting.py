@@ -5,6 +5,7 @@ A CASE is "moment SEED", a kill at a random time; "border EPOCH", a kill when th
 disturbance. Prints a line of JSON each: the exit code, the seconds from the last signal to the end, what was said, and whether
 the file is that of a training that nothing disturbed.
 """
+
 import json
 import os
 import random
@@ -22,7 +23,16 @@ from model.command import run
 from model.resume import StateFile
 from model.train import app
 
-SETTINGS = ("--architecture", "small", "--max-epochs", "6", "--batch-size", "32", "--sequence-length", "5")
+SETTINGS = (
+    "--architecture",
+    "small",
+    "--max-epochs",
+    "6",
+    "--batch-size",
+    "32",
+    "--sequence-length",
+    "5",
+)
 STEP = 0.1  # seconds that a step takes where signals come
 
 
@@ -96,7 +106,9 @@ def disturbed(case: str, data: Path, out: Path, whole_seconds: float) -> tuple[i
 
 
 def main(data: Path, folder: Path, cases: list[str]) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process started in the background inherits that it is ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a process started in the background inherits that it is ignored
     start = time.monotonic()
     if ended(child(lambda: train(data, folder / "whole.ckpt"), folder / "whole.said")):
         raise RuntimeError((folder / "whole.said").read_text())
@@ -108,7 +120,14 @@ def main(data: Path, folder: Path, cases: list[str]) -> None:
         again = ended(child(lambda: train(data, out), folder / "again.said"))
         same = not again and out.read_bytes() == (folder / "whole.ckpt").read_bytes()
         went_on = "training goes on from" in (folder / "again.said").read_text()
-        outcome = {"case": case, "code": code, "seconds": seconds, "said": said, "same": same, "went on": went_on}
+        outcome = {
+            "case": case,
+            "code": code,
+            "seconds": seconds,
+            "said": said,
+            "same": same,
+            "went on": went_on,
+        }
         print(json.dumps(outcome), flush=True)
 
 

@@ -3,6 +3,7 @@
 A child writes the contents of OLD and NEW to FILE in turn until it is killed, COUNT times: after a random time, or with
 COUNT 0 once at each operation of a save. Prints what FILE then holds, a line each: old, new, or damaged.
 """
+
 import itertools
 import os
 import random
@@ -25,7 +26,7 @@ def write_in_place(path: Path, data: bytes) -> None:
     """What a save must not be: the old content is gone before the new one is there."""
     with path.open("wb", buffering=0) as file:
         for start in range(0, len(data), 4096):
-            file.write(data[start:start + 4096])
+            file.write(data[start : start + 4096])
 
 
 WRITERS: dict[str, Writer] = {"atomic": write_atomically, "in place": write_in_place}
@@ -46,6 +47,7 @@ def suicidal(number: int) -> None:
             if next(calls) == number:
                 os.kill(os.getpid(), signal.SIGKILL)
             return real(*arguments, **options)
+
         return operation
 
     for name in OPERATIONS:

@@ -1,4 +1,5 @@
 """A live feed that does what real ones do: it comes late, twice, broken, and goes away."""
+
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +22,9 @@ class Tick(NamedTuple):
     volume: float
 
 
-Event = Tick | str | None | Callable[[], None]  # a bar, a status, nothing for now, or something that happens meanwhile
+Event = (
+    Tick | str | None | Callable[[], None]
+)  # a bar, a status, nothing for now, or something that happens meanwhile
 
 
 class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
@@ -47,7 +50,9 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         return False
 
     def _show(self, tick: Tick) -> bool:
-        self.lines.datetime[0] = float("nan") if tick.stamp is pd.NaT else bt.date2num(tick.stamp.to_pydatetime())
+        self.lines.datetime[0] = (
+            float("nan") if tick.stamp is pd.NaT else bt.date2num(tick.stamp.to_pydatetime())
+        )
         for field in ("open", "high", "low", "close", "volume"):
             getattr(self.lines, field)[0] = getattr(tick, field)
         self.lines.openinterest[0] = 0.0

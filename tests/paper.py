@@ -1,4 +1,5 @@
 """A broker on paper: orders end as a test says."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -52,7 +53,11 @@ class PaperVenue:
         return self._send(size, protective=False)
 
     def protect(self, protection: Stops) -> list[PaperOrder]:
-        return [self._send(-self.size, protective=True) for part in protection if part and self.gives_stops]
+        return [
+            self._send(-self.size, protective=True)
+            for part in protection
+            if part and self.gives_stops
+        ]
 
     def _send(self, size: float, protective: bool) -> PaperOrder:
         order = PaperOrder(next(self.refs), size, protective)
@@ -75,7 +80,11 @@ class PaperVenue:
                 other.status = "Canceled"
 
     def alive(self, protective: bool | None = None) -> list[PaperOrder]:
-        return [order for order in self.orders if order.alive() and protective in (None, order.protective)]
+        return [
+            order
+            for order in self.orders
+            if order.alive() and protective in (None, order.protective)
+        ]
 
 
 def ended(desk: Desk, venue: PaperVenue, status: str, share: float = 0.0) -> None:

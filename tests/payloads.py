@@ -1,4 +1,5 @@
 """Twenty objects that write a file when they are unpickled, for the tests of loading."""
+
 import operator
 import os
 import pickle
@@ -38,9 +39,13 @@ PAYLOADS: dict[str, Callable[[str], Payload]] = {
     "subprocess.check_output": lambda canary: Payload(subprocess.check_output, ["touch", canary]),
     "exec": lambda canary: Payload(exec, SCRIPT.format(canary)),
     "eval": lambda canary: Payload(eval, SCRIPT.format(canary)),
-    "timeit": lambda canary: Payload(timeit.timeit, SCRIPT.format(canary), "pass", time.perf_counter, 1),
+    "timeit": lambda canary: Payload(
+        timeit.timeit, SCRIPT.format(canary), "pass", time.perf_counter, 1
+    ),
     "operator.call": lambda canary: Payload(operator.call, os.mkdir, canary),
-    "pickle in a pickle": lambda canary: Payload(pickle.loads, pickle.dumps(Payload(os.mkdir, canary))),
+    "pickle in a pickle": lambda canary: Payload(
+        pickle.loads, pickle.dumps(Payload(os.mkdir, canary))
+    ),
     "Path.touch": lambda canary: Payload(Path.touch, Path(canary)),
     "Path.write_text": lambda canary: Payload(Path.write_text, Path(canary), "x"),
     "shutil.copy": lambda canary: Payload(shutil.copy, "/etc/passwd", canary),

@@ -2,6 +2,7 @@
 
 Slow and literal on purpose; it shares no line with the engine. `reference_row(values, stamps)` describes the last bar.
 """
+
 import calendar
 import datetime
 import math
@@ -55,7 +56,13 @@ def corr(x: Series, y: Series) -> float:
     a, b = centred(x), centred(y)
     if sum_squares(a) <= 1e-20 * sum_squares(x) or sum_squares(b) <= 1e-20 * sum_squares(y):
         return 0.0
-    return clip(math.fsum(u * v for u, v in zip(a, b)) / math.sqrt(sum_squares(a)) / math.sqrt(sum_squares(b)), -1, 1)
+    return clip(
+        math.fsum(u * v for u, v in zip(a, b))
+        / math.sqrt(sum_squares(a))
+        / math.sqrt(sum_squares(b)),
+        -1,
+        1,
+    )
 
 
 def line(x: Series) -> tuple[float, float, float]:
@@ -88,14 +95,14 @@ class Window:
         self.tp = [(h + low + c) / 3 for h, low, c in zip(self.H, self.L, self.C)]
 
     def S(self, n: int, ago: int = 0) -> float:
-        return math.sqrt(still(sum_squares(self.r[ago:ago + n])) / n)
+        return math.sqrt(still(sum_squares(self.r[ago : ago + n])) / n)
 
     def ln_close(self, n: int) -> Series:
         """The last n log closes less the first of them, oldest first."""
         return [math.log(c) - math.log(self.C[n - 1]) for c in reversed(self.C[:n])]
 
     def mean_ln_close(self, n: int, ago: int = 0) -> float:
-        return mean([math.log(c) for c in self.C[ago:ago + n]])
+        return mean([math.log(c) for c in self.C[ago : ago + n]])
 
     def weighted(self, weights: list[float], n: int) -> float:
         return over(math.fsum(w * v for w, v in zip(weights[:n], self.V)), math.fsum(self.V[:n]))
@@ -103,13 +110,21 @@ class Window:
 
 def bar_group(w: Window) -> dict[str, float]:
     prices = {"open": w.O, "high": w.H, "low": w.L}
-    result = {f"bar_{name}_z": clip(q(math.log(x[0] / w.C[1]), w.S(20)), -10, 10) for name, x in prices.items()}
-    return result | {"bar_close_z": q(w.r[0], w.S(20)), "bar_volume_rel": rel(w.V[0], mean(w.V[:20]))}
+    result = {
+        f"bar_{name}_z": clip(q(math.log(x[0] / w.C[1]), w.S(20)), -10, 10)
+        for name, x in prices.items()
+    }
+    return result | {
+        "bar_close_z": q(w.r[0], w.S(20)),
+        "bar_volume_rel": rel(w.V[0], mean(w.V[:20])),
+    }
 
 
 def returns_group(w: Window) -> dict[str, float]:
     spans = {2: 20, 5: 20, 10: 20, 20: 20, 50: 50, 100: 100}
-    result = {f"ret_z_{n}": q(math.log(w.C[0] / w.C[n]), w.S(s) * math.sqrt(n)) for n, s in spans.items()}
+    result = {
+        f"ret_z_{n}": q(math.log(w.C[0] / w.C[n]), w.S(s) * math.sqrt(n)) for n, s in spans.items()
+    }
     for name, x in (("intraday", w.day), ("overnight", w.night)):
         result[f"{name}_t_10"] = q(math.fsum(x[:10]), math.sqrt(10 * still(sum_squares(x[:10]))))
     return result
@@ -166,13 +181,15 @@ def streak(w: Window) -> float:
 
 
 def volatility_group(w: Window) -> dict[str, float]:
-    Q = [still(sum_squares(w.r[k:k + 10])) for k in (0, 10)]
+    Q = [still(sum_squares(w.r[k : k + 10])) for k in (0, 10)]
     parkinson = math.sqrt(still(sum_squares(w.reach[:20])) / 20 / (4 * math.log(2)))
     night, day = sum_squares(w.night[:20]), sum_squares(w.day[:20])
     realised = still(sum_squares(w.r[:50]))
     return {
-        "vol_ratio_5_20": rel(w.S(5), w.S(20)), "vol_ratio_10_50": rel(w.S(10), w.S(50)),
-        "vol_ratio_20_100": rel(w.S(20), w.S(100)), "vol_mom_10": rel(Q[0], Q[1]),
+        "vol_ratio_5_20": rel(w.S(5), w.S(20)),
+        "vol_ratio_10_50": rel(w.S(10), w.S(50)),
+        "vol_ratio_20_100": rel(w.S(20), w.S(100)),
+        "vol_mom_10": rel(Q[0], Q[1]),
         "range_rel_20": rel(w.reach[0], mean(w.reach[:20])),
         "park_cc_20": rel(parkinson, w.S(20)),
         "overnight_share_20": over(night, still(night + day)),
@@ -196,9 +213,13 @@ def volume_group(w: Window) -> dict[str, float]:
     return {
         "volu_ratio_5_20": rel(mean(w.V[:5]), mean(w.V[:20])),
         "volu_ratio_20_100": rel(mean(w.V[:20]), mean(w.V[:100])),
-        "obv_30": w.weighted([sgn(x) for x in w.r], 30), "cmf_20": w.weighted(place, 20), "mfi_14": money_flow(w),
-        "vwap_spread_20": vwap_spread(w, 20), "vwap_spread_50": vwap_spread(w, 50),
-        "ret_volu_corr_20": corr(w.r[:20], w.V[:20]), "absret_volu_corr_20": corr(w.size[:20], w.V[:20]),
+        "obv_30": w.weighted([sgn(x) for x in w.r], 30),
+        "cmf_20": w.weighted(place, 20),
+        "mfi_14": money_flow(w),
+        "vwap_spread_20": vwap_spread(w, 20),
+        "vwap_spread_50": vwap_spread(w, 50),
+        "ret_volu_corr_20": corr(w.r[:20], w.V[:20]),
+        "absret_volu_corr_20": corr(w.size[:20], w.V[:20]),
         "amihud_rel_5_50": rel(illiquidity(w, 5), illiquidity(w, 50)),
         "volu_trend_20": signed_r2([over(v, mean(w.V[:20])) for v in reversed(w.V[:20])]),
         "volu_cv_50": over(std(w.V[:50]), mean(w.V[:50])),
@@ -225,17 +246,22 @@ def illiquidity(w: Window, n: int) -> float:
 def candle_group(w: Window) -> dict[str, float]:
     o, h, low, c, width = w.O[0], w.H[0], w.L[0], w.C[0], w.H[0] - w.L[0]
     union = max(h, w.H[1]) - min(low, w.L[1])
-    wicks = [math.log(min(w.O[k], w.C[k]) / w.L[k]) - math.log(w.H[k] / max(w.O[k], w.C[k])) for k in range(20)]
+    wicks = [
+        math.log(min(w.O[k], w.C[k]) / w.L[k]) - math.log(w.H[k] / max(w.O[k], w.C[k]))
+        for k in range(20)
+    ]
     steps = [sgn(x[k] - x[k + 1], 1e-9 * w.C[k]) for x in (w.H, w.L) for k in range(5)]
     return {
-        "body_share": over(c - o, width), "upper_wick": over(h - max(o, c), width),
+        "body_share": over(c - o, width),
+        "upper_wick": over(h - max(o, c), width),
         "lower_wick": over(min(o, c) - low, width),
         "body_mean_5": over(math.fsum(w.day[:5]), math.fsum(w.reach[:5])),
         "wick_imb_5": over(math.fsum(wicks[:5]), math.fsum(w.reach[:5])),
         "wick_imb_20": over(math.fsum(wicks), math.fsum(w.reach[:20])),
         "bar_overlap": (min(h, w.H[1]) - max(low, w.L[1])) / union if union else 1.0,
         "bar_shift": over((h + low) - (w.H[1] + w.L[1]), 2 * union),
-        "engulf": engulf(w), "stair_5": sum(steps) / 10,
+        "engulf": engulf(w),
+        "stair_5": sum(steps) / 10,
     }
 
 
@@ -249,7 +275,12 @@ def calendar_group(w: Window) -> dict[str, float]:
     stamp = w.stamps[0]
     seconds = (stamp - stamp.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
     month = (stamp.day - 1) / calendar.monthrange(stamp.year, stamp.month)[1]
-    parts = {"tod": seconds / 86400, "dow": stamp.weekday() / 7, "dom": month, "moy": (stamp.month - 1 + month) / 12}
+    parts = {
+        "tod": seconds / 86400,
+        "dow": stamp.weekday() / 7,
+        "dom": month,
+        "moy": (stamp.month - 1 + month) / 12,
+    }
     result = {f"{name}_sin": math.sin(2 * math.pi * part) for name, part in parts.items()}
     result |= {f"{name}_cos": math.cos(2 * math.pi * part) for name, part in parts.items()}
     gaps = [(w.stamps[k] - w.stamps[k + 1]).total_seconds() for k in range(50)]
@@ -261,10 +292,15 @@ def statistical_group(w: Window) -> dict[str, float]:
     five = [math.log(w.C[k] / w.C[k + 5]) for k in range(95)]
     _, end, _ = line(w.ln_close(20))
     return {
-        "acf1_20": corr(r[:20], r[1:21]), "acf1_50": corr(r[:50], r[1:51]), "acf5_50": corr(r[:50], r[5:55]),
-        "acf1_abs_50": corr(size[:50], size[1:51]), "lever_corr_50": corr(size[:50], r[1:51]),
+        "acf1_20": corr(r[:20], r[1:21]),
+        "acf1_50": corr(r[:50], r[1:51]),
+        "acf5_50": corr(r[:50], r[5:55]),
+        "acf1_abs_50": corr(size[:50], size[1:51]),
+        "lever_corr_50": corr(size[:50], r[1:51]),
         "var_ratio_5_95": rel(still(sum_squares(five)) / 95 / 5, still(sum_squares(r[:95])) / 95),
-        "skew_20": skew(r[:20]), "spread_ar_20": spread(w), "perm_entropy_50": entropy(w.C[49::-1]),
+        "skew_20": skew(r[:20]),
+        "spread_ar_20": spread(w),
+        "perm_entropy_50": entropy(w.C[49::-1]),
         "resid_20": q(w.ln_close(20)[-1] - end, w.S(20) * math.sqrt(20)),
     }
 
@@ -280,18 +316,31 @@ def skew(x: Series) -> float:
 def spread(w: Window) -> float:
     ln_close = [math.log(c) for c in w.C[:21]]
     middle = [(math.log(h) + math.log(low)) / 2 for h, low in zip(w.H[:21], w.L)]
-    products = [4 * (ln_close[k + 1] - middle[k + 1]) * (ln_close[k + 1] - middle[k]) for k in range(20)]
+    products = [
+        4 * (ln_close[k + 1] - middle[k + 1]) * (ln_close[k + 1] - middle[k]) for k in range(20)
+    ]
     return clip(q(math.sqrt(max(mean(products), 0)), w.S(20)), 0, 10)
 
 
 def entropy(closes: Series) -> float:
-    patterns = [tuple(sorted(range(3), key=lambda i: closes[k + i])) for k in range(48)]  # a stable sort: ties by time
+    patterns = [
+        tuple(sorted(range(3), key=lambda i: closes[k + i])) for k in range(48)
+    ]  # a stable sort: ties by time
     shares = [patterns.count(pattern) / 48 for pattern in set(patterns)]
     return -math.fsum(p * math.log(p) for p in shares) / math.log(6)
 
 
-GROUPS = (bar_group, returns_group, trend_group, momentum_group, volatility_group, volume_group, candle_group,
-          calendar_group, statistical_group)
+GROUPS = (
+    bar_group,
+    returns_group,
+    trend_group,
+    momentum_group,
+    volatility_group,
+    volume_group,
+    candle_group,
+    calendar_group,
+    statistical_group,
+)
 
 
 def reference_row(values: list[list[float]], stamps: list[datetime.datetime]) -> dict[str, float]:

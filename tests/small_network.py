@@ -1,4 +1,5 @@
 """A small network for tests that train: known by the name "small" in every process that imports this."""
+
 from dataclasses import dataclass
 
 from model.architectures import register

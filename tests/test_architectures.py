@@ -1,4 +1,5 @@
 """The architectures: known by name, and a network of one's own goes all the way from training to trading."""
+
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,7 +14,14 @@ from makers import SMALLS, random_checkpoint, random_member
 from torch import Tensor, nn
 
 from model import architectures
-from model.architectures import BUILT_IN, architecture, configured, members_of, register, unmade_network
+from model.architectures import (
+    BUILT_IN,
+    architecture,
+    configured,
+    members_of,
+    register,
+    unmade_network,
+)
 from model.checkpoint import Checkpoint, CheckpointError
 from model.network import DirectionNetwork, NetworkConfig
 from model.training import TrainConfig, fit
@@ -57,15 +65,21 @@ def training(monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
 
 
 def test_a_network_of_ones_own_is_trained_saved_loaded_and_traded(
-        training: TrainConfig, bars: pd.DataFrame, tmp_path: Path) -> None:
+    training: TrainConfig, bars: pd.DataFrame, tmp_path: Path
+) -> None:
     trained = fit(bars, training)
     trained.save(tmp_path / "line.ckpt")
     loaded = Checkpoint.load(tmp_path / "line.ckpt")
     pd.testing.assert_series_equal(loaded.probabilities(bars), trained.probabilities(bars))
     assert [member.name for member in loaded.members] == ["line 42", "line 43"]
     for runonce in (True, False):
-        strategy = traded(host(feed(bars), runonce=runonce), checkpoint=str(tmp_path / "line.ckpt"), in_sample="trade",
-                          enter=.5, exit=.5)
+        strategy = traded(
+            host(feed(bars), runonce=runonce),
+            checkpoint=str(tmp_path / "line.ckpt"),
+            in_sample="trade",
+            enter=0.5,
+            exit=0.5,
+        )
         shown = np.array([strategy.shown["data"][number] for number in range(150, 401)])
         np.testing.assert_allclose(shown, trained.probabilities(bars).to_numpy(), atol=1e-6)
 
@@ -77,7 +91,8 @@ def test_a_network_of_ones_own_learns(training: TrainConfig, bars: pd.DataFrame)
 
 
 def test_a_file_of_a_network_that_nobody_registered_is_refused(
-        training: TrainConfig, bars: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training: TrainConfig, bars: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fit(bars, training).save(tmp_path / "line.ckpt")
     monkeypatch.setattr(architectures, "_known", dict(BUILT_IN))
     message = "line.ckpt cannot be used: a member's `architecture` must be one of bilstm, transformer, ensemble, got 'line'."
@@ -85,37 +100,66 @@ def test_a_file_of_a_network_that_nobody_registered_is_refused(
         Checkpoint.load(tmp_path / "line.ckpt")
 
 
-@pytest.mark.parametrize(("config", "message"), [
-    (LineConfig(features=85), "must have 86 features, got 86 and 85"),
-    (LineConfig(sequence_length=49), "sequence_length must be that of the network, got 50 and 49"),
-    (LineConfig(slope=float("inf")), "`float`, got `null`"),
-    (NetworkConfig(), "missing, repeated or differently written entries"),
-])
-def test_a_network_of_ones_own_is_held_to_its_config(training: TrainConfig, bars: pd.DataFrame, config: Any, message: str) -> None:
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (LineConfig(features=85), "must have 86 features, got 86 and 85"),
+        (
+            LineConfig(sequence_length=49),
+            "sequence_length must be that of the network, got 50 and 49",
+        ),
+        (LineConfig(slope=float("inf")), "`float`, got `null`"),
+        (NetworkConfig(), "missing, repeated or differently written entries"),
+    ],
+)
+def test_a_network_of_ones_own_is_held_to_its_config(
+    training: TrainConfig, bars: pd.DataFrame, config: Any, message: str
+) -> None:
     member = random_member("line", network=LineConfig())
     with pytest.raises(CheckpointError, match=message):
         random_checkpoint(bars, members=(replace(member, network=config),), golden=False).digest
 
 
-def test_an_installed_package_makes_its_networks_known(training: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_package_makes_its_networks_known(
+    training: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def installed(group: str, name: str) -> list[EntryPoint]:
         points = [EntryPoint("mine", f"{__name__}:LINE", architectures.GROUP)]
         return [point for point in points if (point.group, point.name) == (group, name)]
 
     monkeypatch.setattr(architectures, "entry_points", installed)
-    assert replace(training, architecture="mine").member == "mine 42" and architecture("mine") == LINE
+    assert (
+        replace(training, architecture="mine").member == "mine 42" and architecture("mine") == LINE
+    )
     with pytest.raises(ValueError, match="got 'other'"):
         replace(training, architecture="other")
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("ensemble", LineClassifier, LineConfig), "`name` must be a plain word and not 'ensemble', got 'ensemble'. Choose another."),
-    (("my net", LineClassifier, LineConfig), "`name` must be a plain word and not 'ensemble', got 'my net'. Choose another."),
-    (("bilstm", LineClassifier, LineConfig), "`name` must be free, got 'bilstm', which is BiLSTMClassifier. Choose another."),
-    (("mine", nn.Linear, LineConfig), "`network` must be a class made from DirectionNetwork, got <class "),
-    (("mine", LineClassifier, dict), "`config` must be a dataclass, got <class 'dict'>."),
-])
-def test_what_cannot_be_registered_is_refused(training: TrainConfig, arguments: Any, message: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("ensemble", LineClassifier, LineConfig),
+            "`name` must be a plain word and not 'ensemble', got 'ensemble'. Choose another.",
+        ),
+        (
+            ("my net", LineClassifier, LineConfig),
+            "`name` must be a plain word and not 'ensemble', got 'my net'. Choose another.",
+        ),
+        (
+            ("bilstm", LineClassifier, LineConfig),
+            "`name` must be free, got 'bilstm', which is BiLSTMClassifier. Choose another.",
+        ),
+        (
+            ("mine", nn.Linear, LineConfig),
+            "`network` must be a class made from DirectionNetwork, got <class ",
+        ),
+        (("mine", LineClassifier, dict), "`config` must be a dataclass, got <class 'dict'>."),
+    ],
+)
+def test_what_cannot_be_registered_is_refused(
+    training: TrainConfig, arguments: Any, message: str
+) -> None:
     with pytest.raises(ValueError) as refusal:
         register(*arguments)
     assert str(refusal.value).startswith(message)
@@ -139,11 +183,15 @@ def test_an_ensemble_has_a_member_of_each_built_in_architecture(training: TrainC
 
 def test_a_config_gets_the_windows_shape_as_far_as_it_asks_for_it(training: TrainConfig) -> None:
     assert configured("bilstm", features=4, sequence_length=7) == NetworkConfig(features=4)
-    assert configured("line", features=4, sequence_length=7) == LineConfig(features=4, sequence_length=7)
+    assert configured("line", features=4, sequence_length=7) == LineConfig(
+        features=4, sequence_length=7
+    )
 
 
-LARGEST = {"bilstm": NetworkConfig(hidden=2048, layers=16), "transformer": TransformerConfig(
-    width=2048, layers=16, feed_forward=8192)}
+LARGEST = {
+    "bilstm": NetworkConfig(hidden=2048, layers=16),
+    "transformer": TransformerConfig(width=2048, layers=16, feed_forward=8192),
+}
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -159,7 +207,9 @@ def test_an_unmade_network_has_shapes_without_memory_and_draws_no_random_numbers
 def test_every_architecture_can_be_asked_for_in_training(name: str) -> None:
     network = architecture(name).network(SMALLS[name])
     assert network(torch.zeros(3, 50, 86)).shape == (3,)
-    assert sum(len(weights) for _, weights in network.learning_shares()) == len(list(network.parameters()))
+    assert sum(len(weights) for _, weights in network.learning_shares()) == len(
+        list(network.parameters())
+    )
 
 
 class Future(DirectionNetwork):
@@ -175,8 +225,12 @@ class Future(DirectionNetwork):
         return logits
 
 
-def test_a_network_that_sees_other_windows_of_its_batch_is_refused(bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_sees_other_windows_of_its_batch_is_refused(
+    bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("model.training.made_network", lambda name, config: Future(config))
     monkeypatch.setattr("model.members.made_network", lambda name, config: Future(config))
-    with pytest.raises(ValueError, match="the network of bilstm 42 must judge each window by itself, but says"):
+    with pytest.raises(
+        ValueError, match="the network of bilstm 42 must judge each window by itself, but says"
+    ):
         fit(bars, TrainConfig(max_epochs=1, batch_size=32))

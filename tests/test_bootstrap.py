@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from backtests.bootstrap import auc, block_length, forecast_intervals, money_intervals, outstanding, superiority
+from backtests.bootstrap import (
+    auc,
+    block_length,
+    forecast_intervals,
+    money_intervals,
+    outstanding,
+    superiority,
+)
 
 
 @pytest.fixture
@@ -41,7 +48,10 @@ def test_the_interval_of_a_mean_is_that_of_theory(draw):
 def test_differences_are_paired(draw):
     market = draw.normal(0, 0.02, 1000)
     found = money_intervals({"ours": market + 1e-4, "hold": market}, 252, block=3)
-    assert (found["less hold"].low, found["less hold"].high) == (pytest.approx(1e-4), pytest.approx(1e-4))
+    assert (found["less hold"].low, found["less hold"].high) == (
+        pytest.approx(1e-4),
+        pytest.approx(1e-4),
+    )
     assert found["mean"].low < 0 < found["mean"].high
 
 
@@ -51,7 +61,9 @@ def test_the_interval_of_an_auc_covers_it(draw):
     found = forecast_intervals(labels, scores, block=1)
     assert found["auc"].low < found["auc"].value < found["auc"].high
     assert found["auc"].value == pytest.approx(roc_auc_score(labels, scores))
-    assert found["auc"].high - found["auc"].low == pytest.approx(2 * 1.96 / np.sqrt(3 * 2000), rel=0.1)
+    assert found["auc"].high - found["auc"].low == pytest.approx(
+        2 * 1.96 / np.sqrt(3 * 2000), rel=0.1
+    )
 
 
 def test_rare_labels_have_an_interval_though_some_resamples_miss_them(draw):
@@ -65,7 +77,12 @@ def test_one_clear_winner_among_many_is_superior(draw):
     benchmark = draw.normal(0, 0.01, 1000)
     losers = {str(number): draw.normal(0, 0.01, 1000) for number in range(5)}
     assert superiority(benchmark, losers, block=2) > 0.05
-    assert superiority(benchmark, losers | {"winner": benchmark + draw.normal(0.003, 0.01, 1000)}, block=2) < 0.01
+    assert (
+        superiority(
+            benchmark, losers | {"winner": benchmark + draw.normal(0.003, 0.01, 1000)}, block=2
+        )
+        < 0.01
+    )
 
 
 def test_an_edge_on_a_quiet_market_is_not_lost_among_wild_ones(draw):

@@ -1,4 +1,5 @@
 """The rolling window: what it holds depends on the bars alone, never on how often or in which calls they were shown."""
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,14 +16,14 @@ VALUES = BARS.to_numpy().tolist()
 
 @pytest.mark.parametrize("count", [150, 151, 399, 1_000])
 def test_the_window_is_the_last_fifty_rows_of_the_training_side_bit_for_bit(count: int) -> None:
-    assert (fed(BARS.iloc[:count]).window == ROWS[count - 150:count - 100]).all()
+    assert (fed(BARS.iloc[:count]).window == ROWS[count - 150 : count - 100]).all()
 
 
 def test_a_window_read_at_every_bar_equals_one_read_at_the_end() -> None:
     buffer = FeatureBuffer()
     for number, (stamp, row) in enumerate(zip(STAMPS, VALUES), start=1):
         buffer.update(number, stamp, *row)
-        assert (buffer.window == ROWS[max(0, number - 150):max(0, number - 100)]).all()
+        assert (buffer.window == ROWS[max(0, number - 150) : max(0, number - 100)]).all()
 
 
 @pytest.mark.parametrize("count, ready", [(0, False), (149, False), (150, True), (700, True)])
@@ -42,7 +43,9 @@ def test_what_was_shown_how_often_leaves_no_trace(shows: list[tuple[int, bool]])
 @pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(SHOWS)
-def test_what_was_shown_how_often_leaves_no_trace_in_five_hundred_runs(shows: list[tuple[int, bool]]) -> None:
+def test_what_was_shown_how_often_leaves_no_trace_in_five_hundred_runs(
+    shows: list[tuple[int, bool]],
+) -> None:
     require_no_trace(shows)
 
 
@@ -51,11 +54,13 @@ def require_no_trace(shows: list[tuple[int, bool]]) -> None:
     buffer = FeatureBuffer()
     for number, (repeats, reads) in enumerate(shows, start=1):
         for unfinished in range(repeats):  # a bar that grows, as a replayed one does
-            buffer.update(number, STAMPS[number - 1], *(value + unfinished for value in VALUES[number - 1]))
+            buffer.update(
+                number, STAMPS[number - 1], *(value + unfinished for value in VALUES[number - 1])
+            )
             assert not reads or buffer.window is not None
         buffer.update(number, STAMPS[number - 1], *VALUES[number - 1])
-    assert (buffer.window == fed(BARS.iloc[:len(shows)]).window).all()
-    assert (buffer.inputs()[1] == STAMPS[len(shows) - 150:len(shows)]).all()
+    assert (buffer.window == fed(BARS.iloc[: len(shows)]).window).all()
+    assert (buffer.inputs()[1] == STAMPS[len(shows) - 150 : len(shows)]).all()
 
 
 def test_an_unchanged_bar_says_that_nothing_changed() -> None:
@@ -66,7 +71,10 @@ def test_an_unchanged_bar_says_that_nothing_changed() -> None:
 
 
 def test_numbers_may_skip() -> None:
-    assert (fed(BARS.iloc[:200], numbers=[*range(1, 101), *range(201, 301)]).window == fed(BARS.iloc[:200]).window).all()
+    assert (
+        fed(BARS.iloc[:200], numbers=[*range(1, 101), *range(201, 301)]).window
+        == fed(BARS.iloc[:200]).window
+    ).all()
 
 
 def test_a_lower_number_is_refused() -> None:
@@ -81,5 +89,5 @@ def test_history_before_the_last_150_bars_leaves_no_trace() -> None:
 @pytest.mark.parametrize("ago", [0, -1])
 def test_the_inputs_are_the_raw_bars_that_the_window_depends_on(ago: int) -> None:
     values, stamps = fed(BARS).inputs(ago)
-    assert values.tolist() == VALUES[850 + ago:1_000 + ago]
-    assert stamps.tolist() == STAMPS[850 + ago:1_000 + ago]
+    assert values.tolist() == VALUES[850 + ago : 1_000 + ago]
+    assert stamps.tolist() == STAMPS[850 + ago : 1_000 + ago]

@@ -1,4 +1,5 @@
 """A sweep computes its probabilities once, whatever number of processes it uses, and never takes those of other bars."""
+
 import json
 import os
 import subprocess
@@ -33,13 +34,17 @@ def computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     return calls
 
 
-def test_the_same_bars_and_models_are_computed_once(computed: list[int], checkpoint_path: str) -> None:
+def test_the_same_bars_and_models_are_computed_once(
+    computed: list[int], checkpoint_path: str
+) -> None:
     one, other = (cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS) for _ in range(2))
     assert computed == [300] and one is other
 
 
 @pytest.mark.parametrize("change", ["a value", "a stamp", "a model", "max_gap", "precision"])
-def test_whatever_differs_is_computed_anew(computed: list[int], checkpoint_path: str, tmp_path: Path, change: str) -> None:
+def test_whatever_differs_is_computed_anew(
+    computed: list[int], checkpoint_path: str, tmp_path: Path, change: str
+) -> None:
     random_checkpoint(BARS, seed=9).save(tmp_path / "other.ckpt")
     cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS)
     values, stamps = VALUES.copy(), STAMPS.copy()
@@ -51,7 +56,9 @@ def test_whatever_differs_is_computed_anew(computed: list[int], checkpoint_path:
     assert computed == [300, 300]
 
 
-def test_memory_holds_the_last_few(computed: list[int], checkpoint_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_holds_the_last_few(
+    computed: list[int], checkpoint_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cache, "MOST_KEPT", 2)
     for count in (10, 11, 12, 10):
         cache.remembered(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count])
@@ -64,7 +71,9 @@ def pooled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
 
 
-def test_processes_of_a_pool_share_a_file(computed: list[int], pooled: None, checkpoint_path: str) -> None:
+def test_processes_of_a_pool_share_a_file(
+    computed: list[int], pooled: None, checkpoint_path: str
+) -> None:
     one = cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS)
     cache._memory.clear()
     other = cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS)
@@ -73,7 +82,9 @@ def test_processes_of_a_pool_share_a_file(computed: list[int], pooled: None, che
     assert cache.folder().stat().st_mode & 0o777 == 0o700
 
 
-def test_a_file_of_another_length_is_computed_anew(computed: list[int], pooled: None, checkpoint_path: str) -> None:
+def test_a_file_of_another_length_is_computed_anew(
+    computed: list[int], pooled: None, checkpoint_path: str
+) -> None:
     cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS)
     next(cache.folder().glob("*.f8")).write_bytes(b"short")
     cache._memory.clear()
@@ -81,22 +92,31 @@ def test_a_file_of_another_length_is_computed_anew(computed: list[int], pooled: 
     assert computed == [300, 300]
 
 
-def test_old_files_are_removed(computed: list[int], pooled: None, checkpoint_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_files_are_removed(
+    computed: list[int], pooled: None, checkpoint_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cache, "MOST_KEPT", 2)
     for count in (10, 11, 12, 13):
         cache.remembered(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count])
     assert len(list(cache.folder().iterdir())) == 4  # two results and their locks
 
 
-def test_a_folder_of_somebody_else_is_refused(computed: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_somebody_else_is_refused(
+    computed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.getuid", lambda: 12_345)
-    with pytest.raises(PermissionError, match=r"12345 must belong to this user, it belongs to user \d+. Remove it or set TMPDIR"):
+    with pytest.raises(
+        PermissionError,
+        match=r"12345 must belong to this user, it belongs to user \d+. Remove it or set TMPDIR",
+    ):
         cache.folder()
 
 
 def test_a_sweep_in_one_process_computes_once(computed: list[int], checkpoint_path: str) -> None:
     cerebro = host(feed(BARS), maxcpus=1)
-    cerebro.optstrategy(BiLSTMStrategy, checkpoint=checkpoint_path, enter=[0.5, 0.52, 0.55, 0.6], exit=0.5)
+    cerebro.optstrategy(
+        BiLSTMStrategy, checkpoint=checkpoint_path, enter=[0.5, 0.52, 0.55, 0.6], exit=0.5
+    )
     cerebro.addanalyzer(SignalQuality)
     runs = cerebro.run()
     assert computed == [300] and len(runs) == 4
@@ -131,12 +151,16 @@ if __name__ == "__main__":  # what is known for one max_gap is not for the other
 """
 
 
-def test_a_sweep_over_several_processes_computes_once_however_they_are_started(tmp_path: Path, checkpoint_path: str) -> None:
+def test_a_sweep_over_several_processes_computes_once_however_they_are_started(
+    tmp_path: Path, checkpoint_path: str
+) -> None:
     BARS.to_parquet(tmp_path / "bars.parquet")
     (tmp_path / "sweep.py").write_text(SWEEP)
     command = [sys.executable, "sweep.py", "bars.parquet", checkpoint_path, "log"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     forked, spawned = json.loads(run.stdout)
     assert [enter for enter, _ in forked] == [0.5, 0.52, 0.55, 0.6, 0.65, 0.7] and spawned == forked
     assert len({auc for _, auc in forked}) == 1

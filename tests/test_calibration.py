@@ -1,4 +1,5 @@
 """The temperature."""
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -46,5 +47,9 @@ def test_the_temperature_stays_within_its_bounds(logits: list[float]) -> None:
 
 def test_log_loss_by_hand() -> None:
     assert log_loss(np.array([0.0]), np.array([1.0])) == pytest.approx(np.log(2))
-    assert log_loss(np.log([3.0, 3.0]), np.array([1.0, 0.0])) == pytest.approx(-(np.log(0.75) + np.log(0.25)) / 2)
-    assert log_loss(np.array([1000.0, -1000.0]), np.array([0.0, 0.0])) == 500.0  # exp would overflow
+    assert log_loss(np.log([3.0, 3.0]), np.array([1.0, 0.0])) == pytest.approx(
+        -(np.log(0.75) + np.log(0.25)) / 2
+    )
+    assert (
+        log_loss(np.array([1000.0, -1000.0]), np.array([0.0, 0.0])) == 500.0
+    )  # exp would overflow

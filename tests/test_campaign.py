@@ -33,7 +33,12 @@ def outcome_of(task):
         return random_checkpoint(task.bars, until, members=(config.architecture,), seed=config.seed)
     found = task.members()
     checkpoint = random_checkpoint(task.bars, until, seed=task.fold.number)
-    return FoldModel(task.fold, replace(checkpoint, members=tuple(one.members[0] for one in found)) if found else checkpoint)
+    return FoldModel(
+        task.fold,
+        replace(checkpoint, members=tuple(one.members[0] for one in found))
+        if found
+        else checkpoint,
+    )
 
 
 @pytest.fixture
@@ -52,7 +57,11 @@ def trainer(monkeypatch):
 
 
 def run(*courses, seen=None, **told):
-    note = (lambda label, _, found: seen.append((label, found))) if seen is not None else (lambda *_: None)
+    note = (
+        (lambda label, _, found: seen.append((label, found)))
+        if seen is not None
+        else (lambda *_: None)
+    )
     return train_all(courses, on_done=note, **told)
 
 
@@ -75,7 +84,9 @@ def test_finished_folds_are_not_trained_again(bars, folds, trainer, tmp_path):
     run(one, seen=seen)
     assert trainer == [LABELS, ["fold 2"]]
     assert seen == [("fold 1", True), ("fold 3", True), ("fold 2", False)]
-    assert [model.checkpoint.digest for model in one.models()] == [model.checkpoint.digest for model in first]
+    assert [model.checkpoint.digest for model in one.models()] == [
+        model.checkpoint.digest for model in first
+    ]
 
 
 def test_other_settings_train_all_folds_again(bars, folds, trainer, tmp_path):
@@ -85,7 +96,10 @@ def test_other_settings_train_all_folds_again(bars, folds, trainer, tmp_path):
 
 
 def test_the_folds_of_several_markets_are_trained_at_the_same_time(bars, folds, trainer, tmp_path):
-    one, other = course(bars, folds, tmp_path / "a", market="a"), course(bars, folds[1:], tmp_path / "b", market="b")
+    one, other = (
+        course(bars, folds, tmp_path / "a", market="a"),
+        course(bars, folds[1:], tmp_path / "b", market="b"),
+    )
     assert run(one, other) == []
     assert trainer == [["a fold 1", "a fold 2", "a fold 3", "b fold 2", "b fold 3"]]
     assert (numbers(one), numbers(other)) == ([1, 2, 3], [2, 3])
@@ -99,7 +113,9 @@ def test_members_are_trained_each_by_itself_before_the_folds(bars, folds, traine
     one, more = course(bars, folds, tmp_path, config=SEVERAL), []
     run(one, on_more=more.append)
     assert trainer == [MEMBERS, LABELS] and more == [6]
-    assert [[member.name for member in model.checkpoint.members] for model in one.models()] == [["bilstm 42", "bilstm 43"]] * 3
+    assert [[member.name for member in model.checkpoint.members] for model in one.models()] == [
+        ["bilstm 42", "bilstm 43"]
+    ] * 3
 
 
 def test_a_seed_more_trains_but_one_member_more(bars, folds, trainer, tmp_path):
@@ -110,12 +126,23 @@ def test_a_seed_more_trains_but_one_member_more(bars, folds, trainer, tmp_path):
 
 def test_an_ensemble_takes_the_members_that_others_trained(bars, folds, trainer, tmp_path):
     one = course(bars, folds, tmp_path, variant="bilstm")
-    both = course(bars, folds, tmp_path, config=replace(CONFIG, architecture="ensemble"), variant="ensemble")
+    both = course(
+        bars, folds, tmp_path, config=replace(CONFIG, architecture="ensemble"), variant="ensemble"
+    )
     run(one, both)
-    names = [f"fold {number} {name} 42" for number in (1, 2, 3) for name in ("bilstm", "transformer")]
-    assert trainer == [names, [f"{variant} {label}" for variant in ("bilstm", "ensemble") for label in LABELS]]
-    digests = [[digest_of(member) for member in model.checkpoint.members] for model in both.models()]
-    assert [those[0] for those in digests] == [digest_of(model.checkpoint.members[0]) for model in one.models()]
+    names = [
+        f"fold {number} {name} 42" for number in (1, 2, 3) for name in ("bilstm", "transformer")
+    ]
+    assert trainer == [
+        names,
+        [f"{variant} {label}" for variant in ("bilstm", "ensemble") for label in LABELS],
+    ]
+    digests = [
+        [digest_of(member) for member in model.checkpoint.members] for model in both.models()
+    ]
+    assert [those[0] for those in digests] == [
+        digest_of(model.checkpoint.members[0]) for model in one.models()
+    ]
 
 
 def digest_of(member):
@@ -125,12 +152,22 @@ def digest_of(member):
 def test_the_member_of_a_finished_fold_is_not_trained_again(bars, folds, trainer, tmp_path):
     one = course(bars, folds, tmp_path, variant="bilstm")
     run(one)
-    run(one, course(bars, folds, tmp_path, config=replace(CONFIG, architecture="ensemble"), variant="ensemble"))
+    run(
+        one,
+        course(
+            bars,
+            folds,
+            tmp_path,
+            config=replace(CONFIG, architecture="ensemble"),
+            variant="ensemble",
+        ),
+    )
     assert trainer[1] == [f"fold {number} transformer 42" for number in (1, 2, 3)]
 
 
 def failing(monkeypatch, label):
     """All is done but the task with this label, which diverges."""
+
     def train(tasks, **_):
         for task in tasks:
             yield task, Failure("nan") if task.label == label else outcome_of(task)
@@ -142,7 +179,10 @@ def test_a_member_that_fails_costs_its_fold_alone(monkeypatch, bars, folds, tmp_
     failing(monkeypatch, "fold 2 bilstm 43")
     one = course(bars, folds, tmp_path, config=SEVERAL)
     assert run(one) == [Lost("fold 2", "fold 2 bilstm 43: nan")] and one.models() is None
-    assert sorted(path.name for path in (tmp_path / ".state").glob("*.json")) == ["fold-01.json", "fold-03.json"]
+    assert sorted(path.name for path in (tmp_path / ".state").glob("*.json")) == [
+        "fold-01.json",
+        "fold-03.json",
+    ]
 
 
 def test_a_fold_that_diverges_is_lost(monkeypatch, bars, folds, tmp_path):
@@ -177,14 +217,25 @@ def test_a_worker_that_dies_once_costs_nothing(monkeypatch, bars, folds, tmp_pat
 
 def test_a_fold_whose_worker_always_dies_costs_no_other(monkeypatch, bars, folds, tmp_path):
     asked = dying(monkeypatch, "")
-    one, other = course(bars, folds, tmp_path / "a", market="a"), course(bars, folds, tmp_path / "b", market="b")
-    assert run(one, other) == [Lost("a fold 2", "the process that trained it died in every try (memory?)")]
+    one, other = (
+        course(bars, folds, tmp_path / "a", market="a"),
+        course(bars, folds, tmp_path / "b", market="b"),
+    )
+    assert run(one, other) == [
+        Lost("a fold 2", "the process that trained it died in every try (memory?)")
+    ]
     assert one.models() is None and numbers(other) == [1, 2, 3]
     assert asked.count(["a fold 2"]) >= 2  # in the end alone
-    assert sorted(path.name for path in (tmp_path / "a" / ".state").glob("*.json")) == ["fold-01.json", "fold-03.json"]
+    assert sorted(path.name for path in (tmp_path / "a" / ".state").glob("*.json")) == [
+        "fold-01.json",
+        "fold-03.json",
+    ]
 
 
 def test_what_was_lost_is_named():
     error = FoldsFailed.of([Lost("a fold 2", "it died"), Lost("b fold 1", "nan")], 8)
-    assert str(error) == "a fold 2: it died; b fold 1: nan. 6 of 8 folds are kept; the same command tries the rest again."
+    assert (
+        str(error)
+        == "a fold 2: it died; b fold 1: nan. 6 of 8 folds are kept; the same command tries the rest again."
+    )
     assert error.exit_code == 8

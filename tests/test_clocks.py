@@ -1,4 +1,5 @@
 """Clocks: a time column beside the date is joined to it in every form, and never guessed."""
+
 import pandas as pd
 import pytest
 from bar_files import DAILY, HOURLY, assert_bars, dated, refusal
@@ -32,9 +33,13 @@ def test_days_at_midnight_are_days(times: object) -> None:
 
 
 def test_numbers_that_are_no_hours_are_refused() -> None:
-    assert "holds '24' (row 2), which is no time of day" in refusal(timed(HOURLY["date"].dt.hour.replace(0, 24)))
+    assert "holds '24' (row 2), which is no time of day" in refusal(
+        timed(HOURLY["date"].dt.hour.replace(0, 24))
+    )
 
 
 def test_a_missing_time_is_not_taken_for_midnight() -> None:
     times = HOURLY["date"].dt.strftime("%H:%M").where(HOURLY.index != 7)
-    assert "1 row without a time of day (first: row 7). Repair or remove them" in refusal(timed(times))
+    assert "1 row without a time of day (first: row 7). Repair or remove them" in refusal(
+        timed(times)
+    )

@@ -23,8 +23,14 @@ SEARCH = PLAN.search(Account(), Costs())
 def address(tmp_path_factory):
     """A cluster of two processes on this machine: with one joblib would work here."""
     folder = str(tmp_path_factory.mktemp("dask"))
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", local_directory=folder,
-                      host="127.0.0.1") as found:
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=":0",
+        local_directory=folder,
+        host="127.0.0.1",
+    ) as found:
         yield found.scheduler_address
 
 
@@ -58,7 +64,10 @@ def test_a_result_that_cannot_be_sent_fails_its_task_alone(address):
     with workers(address):
         [(_, outcome)] = train_tasks([Keyless()], jobs=2)
     assert isinstance(outcome, Failure)
-    assert "must be possible to pickle, so that another process can send it: cannot pickle '_thread.lock' object" in outcome.reason
+    assert (
+        "must be possible to pickle, so that another process can send it: cannot pickle '_thread.lock' object"
+        in outcome.reason
+    )
 
 
 def test_what_is_not_sent_need_not_be_sendable():
@@ -68,10 +77,15 @@ def test_what_is_not_sent_need_not_be_sendable():
 
 def test_a_process_that_works_ends_with_the_one_it_works_for(tmp_path):
     """It would wait for ever, and hold open what that one had opened: here the pipe that this test reads to its end."""
-    code = ("import os, signal, time; from joblib import Parallel; from backtests.cluster import tethered\n"
-            "done = Parallel(n_jobs=2, return_as='generator_unordered')(tethered(time.sleep, 0) for _ in range(4)); list(done)\n"
-            "os.kill(os.getpid(), signal.SIGKILL)")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode == -9
+    code = (
+        "import os, signal, time; from joblib import Parallel; from backtests.cluster import tethered\n"
+        "done = Parallel(n_jobs=2, return_as='generator_unordered')(tethered(time.sleep, 0) for _ in range(4)); list(done)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode
+        == -9
+    )
 
 
 def test_without_an_address_the_work_stays_here():
@@ -89,6 +103,9 @@ def test_without_dask_it_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
 def test_where_nothing_answers_it_says_so(monkeypatch, address):
     monkeypatch.setattr(cluster, "CONNECT_WITHIN", "500ms")
-    with pytest.raises(ValueError, match=f"`dask` must be the address of a Dask scheduler, like tcp://host:8786, got '{address}'"):
+    with pytest.raises(
+        ValueError,
+        match=f"`dask` must be the address of a Dask scheduler, like tcp://host:8786, got '{address}'",
+    ):
         with workers(address):
             pass

@@ -1,4 +1,5 @@
 """Columns: names of any spelling, several tickers, doubles, and the user's own mapping."""
+
 from typing import Any
 
 import pandas as pd
@@ -9,9 +10,14 @@ from model.bars import BarsWarning, read_bars
 from model.columns import plain_name
 
 SPELT = [
-    ("<OPEN>", "open"), (" Open ", "open"), ("1. open", "1 open"), ("Adj_Close**", "adj close"), ("Open (USD)", "open"),
+    ("<OPEN>", "open"),
+    (" Open ", "open"),
+    ("1. open", "1 open"),
+    ("Adj_Close**", "adj close"),
+    ("Open (USD)", "open"),
     ("Close/Last", "close last"),
-    ("Vol.", "vol"), ("", ""),
+    ("Vol.", "vol"),
+    ("", ""),
 ]
 
 
@@ -32,10 +38,14 @@ NAMES = {
     "MetaTrader": renamed("<DATE>", "<OPEN>", "<HIGH>", "<LOW>", "<CLOSE>", "<TICKVOL>"),
     "Nasdaq": renamed("Date", "Open", "High", "Low", "Close/Last", "Volume"),
     "close beside price": DAILY.assign(Price=1.0, Last=2.0),
-    "what else yfinance writes": DAILY.assign(Dividends=0.0, **{"Stock Splits": 0.0, "Capital Gains": 0.0}),
+    "what else yfinance writes": DAILY.assign(
+        Dividends=0.0, **{"Stock Splits": 0.0, "Capital Gains": 0.0}
+    ),
     "the same close twice": DAILY.assign(Close=DAILY["close"]),
     "an equal adjusted close": DAILY.assign(**{"Adj Close": DAILY["close"]}),
-    "a count of ticks beside a volume of 0": DAILY.rename(columns={"volume": "tick volume"}).assign(volume=0),
+    "a count of ticks beside a volume of 0": DAILY.rename(columns={"volume": "tick volume"}).assign(
+        volume=0
+    ),
 }
 
 
@@ -52,30 +62,44 @@ def test_a_time_column_is_joined_to_its_date() -> None:
 
 def test_a_time_column_that_lost_its_zeros_is_joined() -> None:
     table = dated(HOURLY, "%Y%m%d").rename(columns={"date": "<DATE>"})
-    assert_bars(read_bars(table.assign(**{"<TIME>": HOURLY["date"].dt.strftime("%H%M%S").astype(int)})), HOURLY)
+    assert_bars(
+        read_bars(table.assign(**{"<TIME>": HOURLY["date"].dt.strftime("%H%M%S").astype(int)})),
+        HOURLY,
+    )
 
 
 def test_rows_without_anything_in_them_are_dropped_and_said() -> None:
     table = pd.concat([DAILY[:3], DAILY[:2].map(lambda _: None), DAILY[3:]], ignore_index=True)
-    with pytest.warns(BarsWarning, match=r"dropped 2 rows without anything in them \(first: row 3\)"):
+    with pytest.warns(
+        BarsWarning, match=r"dropped 2 rows without anything in them \(first: row 3\)"
+    ):
         assert_bars(read_bars(table), DAILY)
 
 
 def test_a_time_column_that_is_no_time_of_day_is_refused() -> None:
-    assert "holds '1420156800' (row 0), which is no time of day" in refusal(DAILY.assign(time=1420156800))
+    assert "holds '1420156800' (row 0), which is no time of day" in refusal(
+        DAILY.assign(time=1420156800)
+    )
 
 
 def test_investing_exports_are_read_silently() -> None:
     table = dated(DAILY, "%m/%d/%Y")[["date", "close", "open", "high", "low", "volume"]].iloc[::-1]
-    table = spelt(table, "{:,.2f}".format).assign(volume=table["volume"].map(lambda volume: f"{volume / 1e6!r}M"), change="0.10%")
+    table = spelt(table, "{:,.2f}".format).assign(
+        volume=table["volume"].map(lambda volume: f"{volume / 1e6!r}M"), change="0.10%"
+    )
     named = table.set_axis(["Date", "Price", "Open", "High", "Low", "Vol.", "Change %"], axis=1)
     assert_bars(read_bars(named), DAILY)
 
 
 TWO = {
-    "long": pd.concat([DAILY.assign(symbol="AAA"), spelt(DAILY, lambda price: price / 2).assign(symbol="BBB")]).sort_values("date"),
+    "long": pd.concat(
+        [DAILY.assign(symbol="AAA"), spelt(DAILY, lambda price: price / 2).assign(symbol="BBB")]
+    ).sort_values("date"),
     "wide": pd.concat({"AAA": DAILY.set_index("date"), "BBB": DAILY.set_index("date") / 2}, axis=1),
-    "in the index": pd.concat({"AAA": DAILY.set_index("date"), "BBB": DAILY.set_index("date") / 2}, names=["symbol", "date"]),
+    "in the index": pd.concat(
+        {"AAA": DAILY.set_index("date"), "BBB": DAILY.set_index("date") / 2},
+        names=["symbol", "date"],
+    ),
 }
 
 
@@ -94,26 +118,55 @@ def test_a_mistyped_ticker_is_answered_with_the_nearest(table: pd.DataFrame) -> 
 
 
 def test_a_ticker_is_refused_where_none_is_named() -> None:
-    assert "no ticker 'Z': neither a column nor a second header row names tickers. Leave `ticker` out" in refusal(DAILY, ticker="Z")
+    assert (
+        "no ticker 'Z': neither a column nor a second header row names tickers. Leave `ticker` out"
+        in refusal(DAILY, ticker="Z")
+    )
 
 
 REFUSED: list[tuple[pd.DataFrame, dict[str, Any], str]] = [
     (DAILY.drop(columns="close"), {}, "no 'close' column (found: date, open, high, low, volume)"),
     (DAILY[["date", "close"]], {}, "no 'open', 'high', 'low' columns (found: date, close)"),
-    (DAILY.rename(columns={"close": "cloze"}), {}, "Did you mean 'cloze'? Map them: columns={'cloze': 'close'}"),
-    (DAILY.rename(columns={"close": "Adj Close"}), {}, "Map them: columns={'name in the file': 'close'}"),
+    (
+        DAILY.rename(columns={"close": "cloze"}),
+        {},
+        "Did you mean 'cloze'? Map them: columns={'cloze': 'close'}",
+    ),
+    (
+        DAILY.rename(columns={"close": "Adj Close"}),
+        {},
+        "Map them: columns={'name in the file': 'close'}",
+    ),
     (DAILY.drop(columns="date"), {}, "no 'date' column"),
-    (DAILY[["date", "volume"]], {}, "no 'open', 'high', 'low', 'close' columns (found: date, volume)"),
+    (
+        DAILY[["date", "volume"]],
+        {},
+        "no 'open', 'high', 'low', 'close' columns (found: date, volume)",
+    ),
     (DAILY.assign(Close=1.0), {}, "2 columns mean 'close' and differ (close, Close)"),
-    (DAILY, {"columns": {"clsoe": "close"}}, "the DataFrame: `columns` names 'clsoe', which is no column"),
+    (
+        DAILY,
+        {"columns": {"clsoe": "close"}},
+        "the DataFrame: `columns` names 'clsoe', which is no column",
+    ),
     (DAILY, {"columns": {"clsoe": "close"}}, "Did you mean 'close'?"),
-    (DAILY.rename(columns={"close": "settle"}), {"columns": {"setle": "close"}}, "the DataFrame: `columns` names 'setle'"),
-    (DAILY, {"columns": {"close": "clsoe"}}, "the target must be one of date, time, open, high, low, close, volume"),
+    (
+        DAILY.rename(columns={"close": "settle"}),
+        {"columns": {"setle": "close"}},
+        "the DataFrame: `columns` names 'setle'",
+    ),
+    (
+        DAILY,
+        {"columns": {"close": "clsoe"}},
+        "the target must be one of date, time, open, high, low, close, volume",
+    ),
 ]
 
 
 @pytest.mark.parametrize("table, settings, message", REFUSED)
-def test_missing_double_and_mistyped_columns_are_refused(table: pd.DataFrame, settings: dict[str, Any], message: str) -> None:
+def test_missing_double_and_mistyped_columns_are_refused(
+    table: pd.DataFrame, settings: dict[str, Any], message: str
+) -> None:
     assert message in refusal(table, **settings)
 
 

@@ -1,4 +1,5 @@
 """Damaged checkpoints: truncated, flipped, blanked, exchanged or lengthened, none is ever loaded."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from forging import refusal
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 1000])
 def test_a_truncated_file_is_refused_with_its_length(small: bytes, length: int) -> None:
-    assert f"it is not a safetensors file, or not a whole one ({length} bytes)" in refusal(small[:length])
+    assert f"it is not a safetensors file, or not a whole one ({length} bytes)" in refusal(
+        small[:length]
+    )
 
 
 def test_the_file_truncated_at_every_length_is_refused(small: bytes) -> None:
@@ -54,14 +57,21 @@ def scrambled(data: bytes, draw: Draw) -> bytes:
 
 def blanked(data: bytes, draw: Draw) -> bytes:
     page = draw.integers(0, max(1, len(data) // 4096))
-    return data[:4096 * page] + b"\0" * len(data[4096 * page:4096 * (page + 1)]) + data[4096 * (page + 1):]
+    return (
+        data[: 4096 * page]
+        + b"\0" * len(data[4096 * page : 4096 * (page + 1)])
+        + data[4096 * (page + 1) :]
+    )
 
 
 def exchanged(data: bytes, draw: Draw) -> bytes:
     sector = 512
     first, second = sorted(draw.choice(len(data) // sector, 2, replace=False) * sector)
     damaged = bytearray(data)
-    damaged[first:first + sector], damaged[second:second + sector] = data[second:second + sector], data[first:first + sector]
+    damaged[first : first + sector], damaged[second : second + sector] = (
+        data[second : second + sector],
+        data[first : first + sector],
+    )
     return bytes(damaged)
 
 
@@ -72,12 +82,16 @@ def unwritten_tail(data: bytes, draw: Draw) -> bytes:
 
 MUTATIONS: dict[str, Callable[[bytes, Draw], bytes]] = {
     "one bit anywhere": lambda data, draw: flipped(data, draw.integers(0, 8 * len(data))),
-    "one bit of the weights": lambda data, draw: flipped(data, draw.integers(8 * header_end(data), 8 * len(data))),
-    "one bit of the words": lambda data, draw: flipped(data, draw.integers(0, 8 * header_end(data))),
+    "one bit of the weights": lambda data, draw: flipped(
+        data, draw.integers(8 * header_end(data), 8 * len(data))
+    ),
+    "one bit of the words": lambda data, draw: flipped(
+        data, draw.integers(0, 8 * header_end(data))
+    ),
     "eight random bytes of the words": scrambled,
     "a page of zeros": blanked,
     "two sectors exchanged": exchanged,
-    "truncated": lambda data, draw: data[:draw.integers(0, len(data))],
+    "truncated": lambda data, draw: data[: draw.integers(0, len(data))],
     "a tail of zeros": unwritten_tail,
     "garbage appended": lambda data, draw: data + draw.bytes(draw.integers(1, 3000)),
 }

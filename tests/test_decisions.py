@@ -38,7 +38,9 @@ def test_decisions_are_judged_where_their_outcome_is_known(bars, start, gathered
 
 def test_the_strategy_holds_what_its_probability_wants(gathered):
     """Here the learner says what the strategy was told, so both want the same."""
-    assert (gathered.strategy == gathered.rivals["a learner"]).mean() > 0.98  # a reversal that the cash did not cover
+    assert (
+        gathered.strategy == gathered.rivals["a learner"]
+    ).mean() > 0.98  # a reversal that the cash did not cover
 
 
 def test_a_fold_without_a_model_says_nothing(gathered):

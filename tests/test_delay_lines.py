@@ -1,4 +1,5 @@
 """Delay lines: at the start the network remembers each bar of the window, whatever its noise."""
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -56,9 +57,13 @@ def test_half_of_the_last_layer_reads_only_the_newest_bar() -> None:
     network.start(FEATURE_NAMES)
     last = nn.LSTM(256, 128, batch_first=True)
     weights = network.lstm.state_dict().items()
-    last.load_state_dict({name.replace("_l1", "_l0"): tensor for name, tensor in weights if name.endswith("_l1")})
+    last.load_state_dict(
+        {name.replace("_l1", "_l0"): tensor for name, tensor in weights if name.endswith("_l1")}
+    )
     inputs = torch.randn(1, 20, 256, generator=torch.Generator().manual_seed(0))
-    moved = (states(last, inputs) - states(last, torch.cat((-inputs[:, :10], inputs[:, 10:]), dim=1)))[0, 12].abs()
+    moved = (
+        states(last, inputs) - states(last, torch.cat((-inputs[:, :10], inputs[:, 10:]), dim=1))
+    )[0, 12].abs()
     assert moved[:64].max() < 1e-3 < moved[64:].mean()
 
 
@@ -69,7 +74,10 @@ def test_start_changes_neither_the_shapes_nor_their_number() -> None:
     assert {name: tensor.shape for name, tensor in network.state_dict().items()} == before
 
 
-@pytest.mark.parametrize("config", [NetworkConfig(hidden=2), NetworkConfig(hidden=6, layers=1), NetworkConfig(hidden=5, layers=3)])
+@pytest.mark.parametrize(
+    "config",
+    [NetworkConfig(hidden=2), NetworkConfig(hidden=6, layers=1), NetworkConfig(hidden=5, layers=3)],
+)
 def test_any_network_can_be_started(config: NetworkConfig) -> None:
     network = BiLSTMClassifier(config).eval()
     network.start(FEATURE_NAMES)
@@ -77,7 +85,9 @@ def test_any_network_can_be_started(config: NetworkConfig) -> None:
 
 
 def test_the_same_seed_starts_alike() -> None:
-    assert all(torch.equal(one, other) for one, other in zip(layer().parameters(), layer().parameters()))
+    assert all(
+        torch.equal(one, other) for one, other in zip(layer().parameters(), layer().parameters())
+    )
 
 
 def test_every_weight_learns_and_the_first_layer_half_as_fast() -> None:

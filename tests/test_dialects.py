@@ -1,4 +1,5 @@
 """Files: compressed or not, in any encoding, Parquet; what is no table of bars is named."""
+
 import bz2
 import gzip
 import io
@@ -47,7 +48,9 @@ ACCEPTED = {
     "xz": lzma.compress(TEXT.encode()),
     "zip of one file": zipped("DAT_ASCII.csv"),
     "zstd": zstandard(TEXT.encode()),
-    "zip of one file and a finder's": zipped("DAT_ASCII.csv", "__MACOSX/._DAT_ASCII.csv", ".DS_Store"),
+    "zip of one file and a finder's": zipped(
+        "DAT_ASCII.csv", "__MACOSX/._DAT_ASCII.csv", ".DS_Store"
+    ),
     "parquet with an index": parquet(DAILY.set_index("date")),
     "parquet with a date column": parquet(DAILY.rename(columns=str.title)),
     "parquet in gzip": gzip.compress(parquet(DAILY)),
@@ -71,14 +74,20 @@ REFUSED = {
     "nothing": (b"", r"empty \(0 bytes\)"),
     "blanks": (b"\n \n\n", r"empty \(4 bytes\)"),
     "cut gzip": (gzip.compress(TEXT.encode())[:-500], "damaged or cut off"),
-    "nothing in gzip": (gzip.compress(b""), r"^[^:]*: the file is empty \(0 bytes\). Did the download fail\?$"),
+    "nothing in gzip": (
+        gzip.compress(b""),
+        r"^[^:]*: the file is empty \(0 bytes\). Did the download fail\?$",
+    ),
     "cut zstd": (zstandard(TEXT.encode())[:-200], "damaged or cut off"),
     "7z": (b"7z\xbc\xaf" + bytes(100), "this is a 7z archive"),
     "ods": (zipped("mimetype", "content.xml"), "another office document"),
     "cut parquet": (parquet(DAILY)[:-50], "Parquet file is damaged"),
     "zip of two files": (zipped("a.csv", "b.csv"), r"zip archive of 2 files \(a.csv, b.csv\)"),
     "damaged zip": (zipped("a.csv")[:60], "damaged zip archive, or an Excel workbook"),
-    "xlsx": (zipped("[Content_Types].xml", "xl/workbook.xml"), "Excel workbook .* Save it as 'CSV UTF-8'"),
+    "xlsx": (
+        zipped("[Content_Types].xml", "xl/workbook.xml"),
+        "Excel workbook .* Save it as 'CSV UTF-8'",
+    ),
     "xls": (b"\xd0\xcf\x11\xe0" + bytes(100), "old Excel workbook"),
     "pdf": (b"%PDF-1.7\n", "this is a PDF"),
     "pickle": (b"\x80\x04\x95", "Python pickle"),
@@ -107,7 +116,9 @@ def test_the_line_of_a_nul_byte_is_right(tmp_path: Path) -> None:
 
 def test_a_missing_file_offers_the_nearest_name(tmp_path: Path) -> None:
     saved(tmp_path, TEXT, "nasdaq.csv")
-    assert refusal(tmp_path / "nasdak.csv").endswith("no such file. Check the path. Did you mean 'nasdaq.csv'?")
+    assert refusal(tmp_path / "nasdak.csv").endswith(
+        "no such file. Check the path. Did you mean 'nasdaq.csv'?"
+    )
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
@@ -116,7 +127,10 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("address", ["https://example.com/bars.csv", "s3://bucket/bars.parquet"])
 def test_an_address_is_refused(address: str) -> None:
-    assert refusal(address) == f"{address}: this is an address, not a file. Download it and name the file."
+    assert (
+        refusal(address)
+        == f"{address}: this is an address, not a file. Download it and name the file."
+    )
 
 
 def test_an_empty_path_is_refused() -> None:
@@ -137,10 +151,14 @@ FRAMES: dict[str, Callable[[pd.DataFrame], Any]] = {
     "UTC": lambda frame: frame.tz_localize("UTC"),
     "periods": lambda frame: frame.to_period("D"),
     "text": lambda frame: frame.reset_index().astype(str),
-    "dates as objects": lambda frame: frame.set_axis(pd.Index(list(frame.index.date), dtype=object, name="date")),
+    "dates as objects": lambda frame: frame.set_axis(
+        pd.Index(list(frame.index.date), dtype=object, name="date")
+    ),
     "nullable numbers": lambda frame: frame.convert_dtypes(),
     "ticker above": lambda frame: pd.concat({"AAPL": frame.rename(columns=str.title)}, axis=1),
-    "ticker below": lambda frame: pd.concat({"AAPL": frame.rename(columns=str.title)}, axis=1).swaplevel(axis=1),
+    "ticker below": lambda frame: pd.concat(
+        {"AAPL": frame.rename(columns=str.title)}, axis=1
+    ).swaplevel(axis=1),
     "arrow table": pyarrow.Table.from_pandas,
 }
 
@@ -150,7 +168,9 @@ def test_a_frame_of_any_shape_is_read(shape: Callable[[pd.DataFrame], Any]) -> N
     assert_bars(read_bars(shape(DAILY.set_index("date"))), DAILY)
 
 
-@pytest.mark.parametrize("source", [None, {}, DAILY["close"], 3], ids=["None", "dict", "Series", "int"])
+@pytest.mark.parametrize(
+    "source", [None, {}, DAILY["close"], 3], ids=["None", "dict", "Series", "int"]
+)
 def test_anything_else_is_refused(source: Any) -> None:
     assert "`source` must be a path or a DataFrame, got" in refusal(source)
 

@@ -12,7 +12,10 @@ def draw():
 
 
 def test_without_skill_the_p_values_are_uniform_even_under_drift(draw):
-    tests = [pesaran_timmermann(*(1.0 * (draw.random(400) < share) for share in (0.6, 0.7))) for _ in range(500)]
+    tests = [
+        pesaran_timmermann(*(1.0 * (draw.random(400) < share) for share in (0.6, 0.7)))
+        for _ in range(500)
+    ]
     assert kstest([p for _, p in tests], "uniform").pvalue > 0.01
 
 
@@ -30,7 +33,10 @@ def test_for_one_bar_it_is_the_t_test_of_the_mean_difference(draw):
     loss, other = draw.exponential(1, 300), draw.exponential(1.2, 300)
     expected = OLS(loss - other, np.ones(300)).fit()
     statistic, p = diebold_mariano(loss, other)
-    assert (statistic, p) == (pytest.approx(expected.tvalues[0]), pytest.approx(expected.pvalues[0]))
+    assert (statistic, p) == (
+        pytest.approx(expected.tvalues[0]),
+        pytest.approx(expected.pvalues[0]),
+    )
 
 
 def test_longer_horizons_count_the_overlap(draw):
@@ -38,9 +44,17 @@ def test_longer_horizons_count_the_overlap(draw):
     steps = draw.normal(0, 1, 404)
     difference = 0.1 + np.convolve(steps, np.ones(5), "valid")
     fitted = OLS(difference, np.ones(400)).fit(
-        cov_type="HAC", cov_kwds={"maxlags": 4, "weights_func": lambda lags: np.ones(lags + 1), "use_correction": False})
+        cov_type="HAC",
+        cov_kwds={
+            "maxlags": 4,
+            "weights_func": lambda lags: np.ones(lags + 1),
+            "use_correction": False,
+        },
+    )
     correction = np.sqrt((400 + 1 - 10 + 5 * 4 / 400) / 400)
-    assert diebold_mariano(difference, np.zeros(400), horizon=5)[0] == pytest.approx(correction * fitted.tvalues[0])
+    assert diebold_mariano(difference, np.zeros(400), horizon=5)[0] == pytest.approx(
+        correction * fitted.tvalues[0]
+    )
 
 
 def test_equal_losses_cannot_be_compared(draw):
@@ -50,4 +64,6 @@ def test_equal_losses_cannot_be_compared(draw):
 
 def test_log_losses_are_finite_at_certainty():
     assert np.isfinite(log_losses(np.array([1.0, 0.0]), np.array([0.0, 1.0]))).all()
-    assert log_losses(np.array([1.0, 0.0]), np.array([0.8, 0.2])).tolist() == pytest.approx([-np.log(0.8)] * 2)
+    assert log_losses(np.array([1.0, 0.0]), np.array([0.8, 0.2])).tolist() == pytest.approx(
+        [-np.log(0.8)] * 2
+    )

@@ -1,4 +1,5 @@
 """How far the members disagree: a line beside the probability and a filter of openings, the same in every clock."""
+
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,24 +40,42 @@ def journal_of(clock: str, path: str, file: Path, **params: Any) -> list[Entry]:
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_the_line_is_that_of_the_checkpoint_in_every_clock(path: str, tmp_path: Path, clock: str) -> None:
+def test_the_line_is_that_of_the_checkpoint_in_every_clock(
+    path: str, tmp_path: Path, clock: str
+) -> None:
     entries = journal_of(clock, path, tmp_path / "journal")
     assert all(entry["disagreement"] is None for entry in entries[:149])
-    np.testing.assert_allclose([entry["disagreement"] for entry in entries[149:]], DISAGREEMENT, atol=1e-6)
+    np.testing.assert_allclose(
+        [entry["disagreement"] for entry in entries[149:]], DISAGREEMENT, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_nothing_is_opened_while_the_members_disagree_and_all_is_closed(path: str, tmp_path: Path, clock: str) -> None:
+def test_nothing_is_opened_while_the_members_disagree_and_all_is_closed(
+    path: str, tmp_path: Path, clock: str
+) -> None:
     entries = journal_of(clock, path, tmp_path / "journal", max_disagreement=LIMIT)[149:]
     refused = [entry for entry in entries if entry["reason"] == "members disagree"]
-    assert len(refused) > 10 and all(entry["disagreement"] > LIMIT and entry["target"] == 0 for entry in refused)
-    assert any(entry["held"] and entry["aim"] == 0 for entry in refused), "a close is always allowed"
-    assert all(entry["target"] in (0, entry["held"]) for entry in entries if entry["disagreement"] > LIMIT)
-    assert any(entry["target"] not in (0, entry["held"]) for entry in entries if entry["disagreement"] <= LIMIT)
+    assert len(refused) > 10 and all(
+        entry["disagreement"] > LIMIT and entry["target"] == 0 for entry in refused
+    )
+    assert any(entry["held"] and entry["aim"] == 0 for entry in refused), (
+        "a close is always allowed"
+    )
+    assert all(
+        entry["target"] in (0, entry["held"]) for entry in entries if entry["disagreement"] > LIMIT
+    )
+    assert any(
+        entry["target"] not in (0, entry["held"])
+        for entry in entries
+        if entry["disagreement"] <= LIMIT
+    )
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_the_journal_comes_out_again_with_the_disagreement(path: str, tmp_path: Path, clock: str) -> None:
+def test_the_journal_comes_out_again_with_the_disagreement(
+    path: str, tmp_path: Path, clock: str
+) -> None:
     journal_of(clock, path, tmp_path / "journal", max_disagreement=LIMIT)
     assert replay(str(tmp_path / "journal")) == (300, [])
 
@@ -65,7 +84,9 @@ def test_the_journal_does_not_pass_with_another_disagreement(path: str, tmp_path
     journal_of("once", path, tmp_path / "journal")
     lines = (tmp_path / "journal").read_text().splitlines()
     last = json.loads(lines[-1])
-    (tmp_path / "journal").write_text("\n".join([*lines[:-1], json.dumps(last | {"disagreement": 0.0})]))
+    (tmp_path / "journal").write_text(
+        "\n".join([*lines[:-1], json.dumps(last | {"disagreement": 0.0})])
+    )
     assert "disagreement was 0.0, is 0." in replay(str(tmp_path / "journal")).differences[0]
 
 
@@ -78,14 +99,29 @@ def test_the_analyzer_counts_what_was_not_opened(path: str) -> None:
 
 
 def test_without_a_limit_nothing_is_refused(path: str) -> None:
-    assert "members disagree" not in traded(CLOCKS["once"](), checkpoint=path, **RULES).refusals()["data"]
+    assert (
+        "members disagree"
+        not in traded(CLOCKS["once"](), checkpoint=path, **RULES).refusals()["data"]
+    )
 
 
-@pytest.mark.parametrize(("params", "message"), [
-    ({"max_disagreement": -0.1}, "`max_disagreement` must be a number from 0 or None, got -0.1"),
-    ({"max_disagreement": float("nan")}, "`max_disagreement` must be a number from 0 or None, got nan"),
-    ({"max_disagreement": 0.1, "checkpoint": ""}, "`max_disagreement` must be None where `checkpoint` is empty"),
-])
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            {"max_disagreement": -0.1},
+            "`max_disagreement` must be a number from 0 or None, got -0.1",
+        ),
+        (
+            {"max_disagreement": float("nan")},
+            "`max_disagreement` must be a number from 0 or None, got nan",
+        ),
+        (
+            {"max_disagreement": 0.1, "checkpoint": ""},
+            "`max_disagreement` must be None where `checkpoint` is empty",
+        ),
+    ],
+)
 def test_a_limit_that_cannot_be_is_refused(path: str, params: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         traded(CLOCKS["once"](), **{"checkpoint": path} | RULES | params)

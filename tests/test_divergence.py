@@ -1,4 +1,5 @@
 """Numbers that stop being numbers: training ends, what it had learnt before is kept, and no such number reaches the disk."""
+
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +20,18 @@ from model.files import write_atomically
 from model.train import app
 
 STEPS, EPOCHS = 5, 6
-SETTINGS = ("--architecture", "small", "--max-epochs", str(EPOCHS), "--batch-size", "32", "--sequence-length", "10",
-            "--averaging", "0")
+SETTINGS = (
+    "--architecture",
+    "small",
+    "--max-epochs",
+    str(EPOCHS),
+    "--batch-size",
+    "32",
+    "--sequence-length",
+    "10",
+    "--averaging",
+    "0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +47,7 @@ def finite_states(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     written: list[Path] = []
 
     def checked(path: Path, data: bytes) -> None:
-        tensors = tensors_in(data[resume.DIGEST_LENGTH:])
+        tensors = tensors_in(data[resume.DIGEST_LENGTH :])
         assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
         written.append(path)
         write_atomically(path, data)
@@ -48,15 +59,19 @@ def finite_states(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
 
 def put(value: float) -> Callable[[Course, Tensor], None]:
     """Put a value into the newest row of a window."""
+
     def act(_: Course, windows: Tensor) -> None:
         windows[0, -1, 0] = value
+
     return act
 
 
 def put_weight(value: float) -> Callable[[Course, Tensor], None]:
     """Put a value into a weight, as a step that is far too large would."""
+
     def act(course: Course, _: Tensor) -> None:
         course.network.head.bias.data[0] = value
+
     return act
 
 
@@ -66,8 +81,14 @@ def race(course: Course, _: Tensor) -> None:
         group["lr"] = 100.0
 
 
-FAULTS = {"NaN": put(math.nan), "infinity": put(math.inf), "1e38": put(1e38), "rate of 100": race,
-          "weight of 1e38": put_weight(1e38), "weight of infinity": put_weight(math.inf)}
+FAULTS = {
+    "NaN": put(math.nan),
+    "infinity": put(math.inf),
+    "1e38": put(1e38),
+    "rate of 100": race,
+    "weight of 1e38": put_weight(1e38),
+    "weight of infinity": put_weight(math.inf),
+}
 ENDS = ("NaN", "infinity", "weight of infinity")  # these end training, the others may
 
 
@@ -87,23 +108,30 @@ def trained(data: Path, out: Path, fault: str, step: int, monkeypatch: pytest.Mo
     return int(left.value.code or 0)
 
 
-def require_kept(data: Path, out: Path, fault: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def require_kept(
+    data: Path, out: Path, fault: str, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a fault the best epoch before training ended is on the disk, whole and finite, and nothing else."""
     code = trained(data, out, fault, step, monkeypatch)
     assert code == 5 if fault in ENDS else code in (0, 5)
     before = step // STEPS
-    assert out.exists() if code == 0 or before else not (out.exists() and fault in ENDS)  # others let the epoch end
+    assert (
+        out.exists() if code == 0 or before else not (out.exists() and fault in ENDS)
+    )  # others let the epoch end
     if out.exists():  # loading refuses what is not finite
         history = Checkpoint.load(out).members[0].history
         assert len(history) == before if fault in ENDS else before <= len(history) <= EPOCHS
-        assert history[-1]["best_epoch"] == 1 + min(range(len(history)), key=lambda number: history[number]["validation_loss"])
+        assert history[-1]["best_epoch"] == 1 + min(
+            range(len(history)), key=lambda number: history[number]["validation_loss"]
+        )
     assert not out.with_name(out.name + ".part").exists()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("step", [2, 13])
 def test_a_fault_ends_training_and_the_best_epoch_is_kept(
-        data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, step: int) -> None:
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, step: int
+) -> None:
     require_kept(data, tmp_path / "a.ckpt", fault, step, monkeypatch)
 
 
@@ -111,20 +139,26 @@ def test_a_fault_ends_training_and_the_best_epoch_is_kept(
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("step", range(20))
 def test_a_fault_at_any_of_twenty_steps_ends_training_and_the_best_epoch_is_kept(
-        data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, step: int) -> None:
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, step: int
+) -> None:
     require_kept(data, tmp_path / "a.ckpt", fault, step, monkeypatch)
 
 
 def test_what_is_kept_and_why_training_ended_is_said(
-        data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     trained(data, tmp_path / "a.ckpt", "infinity", 11, monkeypatch)
     said = capsys.readouterr().err
-    assert "loss and gradient norm must stay finite, got" in said and "in epoch 3, step 2, at learning rate" in said
+    assert (
+        "loss and gradient norm must stay finite, got" in said
+        and "in epoch 3, step 2, at learning rate" in said
+    )
     assert f"The best epoch before that is kept in {tmp_path / 'a.ckpt'}." in said
 
 
 def test_an_old_checkpoint_stands_where_no_epoch_was_finished(
-        data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a.ckpt").write_bytes(b"old")
     assert trained(data, tmp_path / "a.ckpt", "NaN", 1, monkeypatch) == 5
     assert (tmp_path / "a.ckpt").read_bytes() == b"old" and "is kept" not in capsys.readouterr().err

@@ -27,10 +27,15 @@ def decisions(skill, *, seed=1, n=N, drift=0.0, cost=1e-4):
     moves = 0.01 * (drift + skill * known + draw.normal(0, 1, n))
     probability = 0.5 + 0.1 * np.tanh(known)
     return Decisions(
-        labels=(moves > 0).astype(float), probability=probability, moves=moves,
+        labels=(moves > 0).astype(float),
+        probability=probability,
+        moves=moves,
         strategy=directions(probability, enter=0.5, exit=0.5, allow_short=True),
         rivals={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
-        forecasts={"logistic": np.full(n, 0.51)}, cost=cost, bars_per_year=252)
+        forecasts={"logistic": np.full(n, 0.51)},
+        cost=cost,
+        bars_per_year=252,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,9 @@ def test_outcomes_that_overlap_are_resampled_in_blocks_as_long():
     assert weigh(replace(decisions(0.0), horizon=30)).block == 30
 
 
-@pytest.mark.parametrize("p, words", [(0.0, "< 0.001"), (0.0004, "< 0.001"), (0.0005, "= 0.001"), (0.05, "= 0.050")])
+@pytest.mark.parametrize(
+    "p, words", [(0.0, "< 0.001"), (0.0004, "< 0.001"), (0.0005, "= 0.001"), (0.05, "= 0.050")]
+)
 def test_no_p_is_said_to_be_zero(p, words):
     assert p_words(p) == words
 
@@ -67,16 +74,24 @@ def test_many_decisions_without_skill_are_no_edge():
     assert judge(weigh(decisions(0.0, n=12_000, seed=3))).word == "no edge"
 
 
-@pytest.mark.parametrize("skill, drift, cost", [(0.3, 0.0, 0.01), (0.1, 0.5, 1e-4), (0.3, 2.0, 1e-4)])
+@pytest.mark.parametrize(
+    "skill, drift, cost", [(0.3, 0.0, 0.01), (0.1, 0.5, 1e-4), (0.3, 2.0, 1e-4)]
+)
 def test_a_forecast_that_earns_no_more_than_holding_is_no_edge(skill, drift, cost):
     assert judge(weigh(decisions(skill, drift=drift, cost=cost))).word == "cannot tell"
 
 
-@pytest.mark.parametrize("name, bounds, p, word", [
-    ("auc", (0.501, 0.53), 0.04, "edge"), ("auc", (0.499, 0.53), 0.04, "cannot tell"), ("auc", (0.48, 0.519), 0.04, "no edge"),
-    ("auc", (0.501, 0.519), 0.05, "no edge"), ("auc", (0.501, 0.53), None, "cannot tell"),
-    ("less buy and hold", (-1e-9, 1e-3), 0.04, "cannot tell"),
-])
+@pytest.mark.parametrize(
+    "name, bounds, p, word",
+    [
+        ("auc", (0.501, 0.53), 0.04, "edge"),
+        ("auc", (0.499, 0.53), 0.04, "cannot tell"),
+        ("auc", (0.48, 0.519), 0.04, "no edge"),
+        ("auc", (0.501, 0.519), 0.05, "no edge"),
+        ("auc", (0.501, 0.53), None, "cannot tell"),
+        ("less buy and hold", (-1e-9, 1e-3), 0.04, "cannot tell"),
+    ],
+)
 def test_the_rule_is_the_one_written_down(skilled, name, bounds, p, word):
     interval = replace(skilled.intervals[name], lowest=bounds[0], highest=bounds[1])
     changed = replace(skilled, superiority=p, intervals=skilled.intervals | {name: interval})
@@ -122,6 +137,9 @@ def test_the_tests_against_luck_find_skill(skilled):
 
 
 def test_more_trials_deflate_the_sharpe_ratio():
-    alone, among_many = (weigh(decisions(0.05), Trials(others)) for others in ((), tuple(np.linspace(-0.05, 0.05, 99))))
+    alone, among_many = (
+        weigh(decisions(0.05), Trials(others))
+        for others in ((), tuple(np.linspace(-0.05, 0.05, 99)))
+    )
     assert alone.sharpe.deflated == alone.sharpe.probable > among_many.sharpe.deflated
     assert (alone.sharpe.trials, among_many.sharpe.trials) == (1, 100)

@@ -1,4 +1,5 @@
 """The public names, and what importing a package loads."""
+
 import importlib
 import json
 import subprocess
@@ -15,8 +16,18 @@ HEAVY = {"torch", "sklearn", "arch", "backtrader", "matplotlib", "cyclopts", "mo
 
 def loaded_by(statement: str) -> set[str]:
     """Return the modules that a fresh interpreter holds after a statement."""
-    command = [sys.executable, "-c", f"{statement}; import json, sys; print(json.dumps(list(sys.modules)))"]
-    return set(json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()[-1]))
+    command = [
+        sys.executable,
+        "-c",
+        f"{statement}; import json, sys; print(json.dumps(list(sys.modules)))",
+    ]
+    return set(
+        json.loads(
+            subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()[
+                -1
+            ]
+        )
+    )
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
@@ -34,18 +45,40 @@ def test_a_name_that_is_none_of_the_package_is_an_attribute_error(package: objec
 
 def test_the_names_that_the_readers_are_promised_are_public() -> None:
     promised = {
-        "read_bars", "sample_bars", "FeatureEngineer", "FEATURE_NAMES", "make_labels", "DataPreprocessor", "TimeSeriesDataset",
-        "BiLSTMClassifier", "NetworkConfig", "TrainConfig", "fit", "Checkpoint", "CheckpointError", "BarsError", "BarsWarning"}
+        "read_bars",
+        "sample_bars",
+        "FeatureEngineer",
+        "FEATURE_NAMES",
+        "make_labels",
+        "DataPreprocessor",
+        "TimeSeriesDataset",
+        "BiLSTMClassifier",
+        "NetworkConfig",
+        "TrainConfig",
+        "fit",
+        "Checkpoint",
+        "CheckpointError",
+        "BarsError",
+        "BarsWarning",
+    }
     assert promised <= set(model.__all__)
     assert {"BiLSTMStrategy", "DirectionProbability"} <= set(strategy_plugin.__all__)
 
 
 def test_the_names_of_the_plugin_are_its_own() -> None:
-    assert all(getattr(strategy_plugin, name).__module__.startswith("strategy_plugin.") for name in strategy_plugin.__all__)
+    assert all(
+        getattr(strategy_plugin, name).__module__.startswith("strategy_plugin.")
+        for name in strategy_plugin.__all__
+    )
 
 
-@pytest.mark.parametrize("statement, heavy", [
-    ("import model; import strategy_plugin", HEAVY | {"pandas"}), ("from model import BarsError", HEAVY)])
+@pytest.mark.parametrize(
+    "statement, heavy",
+    [
+        ("import model; import strategy_plugin", HEAVY | {"pandas"}),
+        ("from model import BarsError", HEAVY),
+    ],
+)
 def test_importing_a_package_loads_nothing_heavy(statement: str, heavy: set[str]) -> None:
     assert not loaded_by(statement) & heavy
 
@@ -53,13 +86,25 @@ def test_importing_a_package_loads_nothing_heavy(statement: str, heavy: set[str]
 def test_serving_a_model_loads_neither_training_nor_its_libraries() -> None:
     loaded = loaded_by("from strategy_plugin import *; from model import Checkpoint")
     assert {"backtrader", "torch", "strategy_plugin.strategy"} <= loaded
-    assert not loaded & {"model.training", "model.windows", "model.sample", "arch", "sklearn", "matplotlib", "cyclopts"}
+    assert not loaded & {
+        "model.training",
+        "model.windows",
+        "model.sample",
+        "arch",
+        "sklearn",
+        "matplotlib",
+        "cyclopts",
+    }
 
 
 def test_training_loads_no_backtrader() -> None:
     loaded = loaded_by("from model import *; import model.train, model.predict")
     assert {"model.training", "arch", "sklearn"} <= loaded
-    assert not {name for name in loaded if name.split(".")[0] in ("backtrader", "strategy_plugin", "backtests")}
+    assert not {
+        name
+        for name in loaded
+        if name.split(".")[0] in ("backtrader", "strategy_plugin", "backtests")
+    }
 
 
 @pytest.mark.parametrize("module", ["model.train", "model.predict"])

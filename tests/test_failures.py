@@ -1,4 +1,5 @@
 """The table of what can go wrong, failures.csv: each row says what then happens and which tests show it."""
+
 import ast
 import csv
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The 86 features: their definitions, their memory, their invariances and their edges."""
+
 from collections.abc import Callable
 from math import log, sqrt
 from typing import Literal
@@ -11,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_features import reference_row
 
-from model.features import (CALENDAR_CYCLES, FEATURE_NAMES, FEATURES, LOOKBACK, VOLUME_FEATURES, FeatureEngineer)
+from model.features import (
+    CALENDAR_CYCLES,
+    FEATURE_NAMES,
+    FEATURES,
+    LOOKBACK,
+    VOLUME_FEATURES,
+    FeatureEngineer,
+)
 from model.series import CENTRED, Array, base_series
 from model.windowing import doublings, total, window_max, window_sums
 
@@ -19,17 +27,25 @@ COLUMNS = ["open", "high", "low", "close", "volume"]
 seeds = st.integers(0, 2**32 - 1)
 
 
-def walk(n: int, seed: int = 0, *, frequency: str = "7h", gap: float = .004, volatility: float = .01) -> pd.DataFrame:
+def walk(
+    n: int, seed: int = 0, *, frequency: str = "7h", gap: float = 0.004, volatility: float = 0.01
+) -> pd.DataFrame:
     """A random walk with gaps between bars and ties in its prices and volumes."""
     random = np.random.default_rng(seed)
-    moves = random.normal(0, volatility, n) * (random.random(n) > .1)
+    moves = random.normal(0, volatility, n) * (random.random(n) > 0.1)
     close = 100 * np.exp(np.cumsum(moves))
-    open_ = close * np.exp(random.normal(0, gap, n) * (random.random(n) > .1))
-    high = np.maximum(open_, close) * np.exp(abs(random.normal(0, .004, n)) * (random.random(n) > .2))
-    low = np.minimum(open_, close) * np.exp(-abs(random.normal(0, .004, n)) * (random.random(n) > .2))
+    open_ = close * np.exp(random.normal(0, gap, n) * (random.random(n) > 0.1))
+    high = np.maximum(open_, close) * np.exp(
+        abs(random.normal(0, 0.004, n)) * (random.random(n) > 0.2)
+    )
+    low = np.minimum(open_, close) * np.exp(
+        -abs(random.normal(0, 0.004, n)) * (random.random(n) > 0.2)
+    )
     volume = np.round(random.lognormal(4, 1, n))
     index = pd.date_range("1999-12-20 09:30", periods=n, freq=frequency, name="date")
-    return pd.DataFrame(np.column_stack([open_, high, low, close, volume]), index=index, columns=COLUMNS)
+    return pd.DataFrame(
+        np.column_stack([open_, high, low, close, volume]), index=index, columns=COLUMNS
+    )
 
 
 def with_prices(bars: pd.DataFrame, rows: slice, change: Callable[[Array], Array]) -> pd.DataFrame:
@@ -51,7 +67,7 @@ def features(bars: pd.DataFrame) -> Array:
 def irregular(bars: pd.DataFrame) -> pd.DataFrame:
     """The same bars on working days, some missing."""
     days = pd.bdate_range("1996-01-31", periods=2 * len(bars), name="date")
-    chosen = np.sort(np.random.default_rng(1).permutation(len(days))[:len(bars)])
+    chosen = np.sort(np.random.default_rng(1).permutation(len(days))[: len(bars)])
     return bars.set_axis(days[chosen])
 
 
@@ -62,7 +78,9 @@ SERIES = {
     "five minutes": walk(400, 3, frequency="5min", volatility=3e-4),
     "flat stretch": with_prices(BARS, slice(130, 260), lambda prices: np.full_like(prices, 100.0)),
     "all flat": with_prices(BARS, slice(None), lambda prices: np.full_like(prices, 3.3)),
-    "one price a bar": with_prices(BARS, slice(None), lambda prices: np.repeat(prices[:, 3:], 4, axis=1)),
+    "one price a bar": with_prices(
+        BARS, slice(None), lambda prices: np.repeat(prices[:, 3:], 4, axis=1)
+    ),
     "zero volume stretch": with_volume(BARS, slice(130, 260), 0.0),
     "zero volume": with_volume(BARS, slice(None), 0.0),
     "constant volume": with_volume(BARS, slice(None), 1e15 / 3),
@@ -72,19 +90,49 @@ SERIES = {
     "huge prices": with_prices(BARS, slice(None), lambda prices: prices * 5e11),
     "tiny prices": with_prices(BARS, slice(None), lambda prices: prices * 1e-8),
     "steady growth": with_prices(
-        BARS, slice(None), lambda prices: 1.01 ** np.arange(len(prices))[:, None] * np.ones(4)),
+        BARS, slice(None), lambda prices: 1.01 ** np.arange(len(prices))[:, None] * np.ones(4)
+    ),
 }
 BOUNDS = {
     **dict.fromkeys(["bar_open_z", "bar_high_z", "bar_low_z"], (-10, 10)),
-    **dict.fromkeys(["bar_close_z", "ret_z_2", "ret_z_5", "ret_z_10", "ret_z_20"], (-sqrt(20), sqrt(20))),
-    "ret_z_50": (-sqrt(50), sqrt(50)), "ret_z_100": (-10, 10), "streak": (-log(21), log(21)),
-    "drawdown_50": (-np.inf, 0), "runup_50": (0, np.inf), "absret_cv_50": (0, 7), "volu_cv_50": (0, 7),
-    "bar_gap": (-5, 5), "spread_ar_20": (0, 10),
-    **dict.fromkeys(["ma_dist_5", "ma_dist_50", "macd_12_26", "macd_hist_9", "vwap_spread_20", "vwap_spread_50",
-                     "skew_20", "resid_20"], (-np.inf, np.inf)),
+    **dict.fromkeys(
+        ["bar_close_z", "ret_z_2", "ret_z_5", "ret_z_10", "ret_z_20"], (-sqrt(20), sqrt(20))
+    ),
+    "ret_z_50": (-sqrt(50), sqrt(50)),
+    "ret_z_100": (-10, 10),
+    "streak": (-log(21), log(21)),
+    "drawdown_50": (-np.inf, 0),
+    "runup_50": (0, np.inf),
+    "absret_cv_50": (0, 7),
+    "volu_cv_50": (0, 7),
+    "bar_gap": (-5, 5),
+    "spread_ar_20": (0, 10),
+    **dict.fromkeys(
+        [
+            "ma_dist_5",
+            "ma_dist_50",
+            "macd_12_26",
+            "macd_hist_9",
+            "vwap_spread_20",
+            "vwap_spread_50",
+            "skew_20",
+            "resid_20",
+        ],
+        (-np.inf, np.inf),
+    ),
     **dict.fromkeys(["bandwidth_20", "bandwidth_50"], (0, np.inf)),
-    **dict.fromkeys(["eff_ratio_20", "eff_ratio_50", "overnight_share_20", "vpin_50", "upper_wick", "lower_wick",
-                     "perm_entropy_50"], (0, 1)),
+    **dict.fromkeys(
+        [
+            "eff_ratio_20",
+            "eff_ratio_50",
+            "overnight_share_20",
+            "vpin_50",
+            "upper_wick",
+            "lower_wick",
+            "perm_entropy_50",
+        ],
+        (0, 1),
+    ),
 }
 
 
@@ -104,9 +152,15 @@ def difference_from_reference(bars: pd.DataFrame, every: int) -> "pd.Series[floa
     stamps = pd.DatetimeIndex(bars.index).to_pydatetime().tolist()
     values = bars.to_numpy().tolist()
     ends = range(LOOKBACK, len(bars) + 1, every)
-    rows = [reference_row(values[end - LOOKBACK:end], stamps[end - LOOKBACK:end]) for end in ends]
+    rows = [
+        reference_row(values[end - LOOKBACK : end], stamps[end - LOOKBACK : end]) for end in ends
+    ]
     expected = pd.DataFrame(rows, columns=list(FEATURE_NAMES))
-    return (FeatureEngineer().transform(bars).iloc[::every].reset_index(drop=True) - expected).abs().max()
+    return (
+        (FeatureEngineer().transform(bars).iloc[::every].reset_index(drop=True) - expected)
+        .abs()
+        .max()
+    )
 
 
 def test_there_are_86_features_with_distinct_names() -> None:
@@ -137,7 +191,9 @@ def test_transform_ignores_other_columns_and_their_order() -> None:
 
 @pytest.mark.parametrize("unit", ["s", "us", "ns"])
 def test_the_unit_of_the_stamps_does_not_matter(unit: Literal["s", "us", "ns"]) -> None:
-    assert np.array_equal(features(BARS.set_axis(pd.DatetimeIndex(BARS.index).as_unit(unit))), features(BARS))
+    assert np.array_equal(
+        features(BARS.set_axis(pd.DatetimeIndex(BARS.index).as_unit(unit))), features(BARS)
+    )
 
 
 def test_aware_stamps_are_read_in_utc() -> None:
@@ -148,18 +204,24 @@ def test_aware_stamps_are_read_in_utc() -> None:
 
 def test_the_centred_series_lead_the_base_series() -> None:
     series = base_series(BARS.to_numpy().T.copy(), BARS.index.to_numpy("datetime64[ns]"))
-    assert list(series)[:len(CENTRED)] == list(CENTRED)
+    assert list(series)[: len(CENTRED)] == list(CENTRED)
 
 
 def test_volume_features_are_those_that_are_constant_without_volume() -> None:
     spread = np.ptp(features(SERIES["zero volume"]), axis=0)
-    assert {name for name, width in zip(FEATURE_NAMES, spread) if width == 0} - {"bar_gap"} == set(VOLUME_FEATURES)
+    assert {name for name, width in zip(FEATURE_NAMES, spread) if width == 0} - {"bar_gap"} == set(
+        VOLUME_FEATURES
+    )
     assert len(VOLUME_FEATURES) == 14
 
 
 def test_calendar_cycles_name_the_calendar_features() -> None:
-    assert tuple(CALENDAR_CYCLES) == tuple(name for name in FEATURE_NAMES if name[:4] in {"tod_", "dow_", "dom_", "moy_"})
-    assert CALENDAR_CYCLES["tod_sin"] == pd.Timedelta(days=2) and CALENDAR_CYCLES["dow_cos"] == pd.Timedelta(weeks=2)
+    assert tuple(CALENDAR_CYCLES) == tuple(
+        name for name in FEATURE_NAMES if name[:4] in {"tod_", "dow_", "dom_", "moy_"}
+    )
+    assert CALENDAR_CYCLES["tod_sin"] == pd.Timedelta(days=2) and CALENDAR_CYCLES[
+        "dow_cos"
+    ] == pd.Timedelta(weeks=2)
 
 
 def test_every_feature_agrees_with_its_literal_definition(bars: pd.DataFrame) -> None:
@@ -167,36 +229,77 @@ def test_every_feature_agrees_with_its_literal_definition(bars: pd.DataFrame) ->
     assert worst.max() < 1e-9, worst.nlargest(3)
 
 
-def test_every_feature_agrees_with_its_literal_definition_on_real_bars(nasdaq_bars: pd.DataFrame) -> None:
+def test_every_feature_agrees_with_its_literal_definition_on_real_bars(
+    nasdaq_bars: pd.DataFrame,
+) -> None:
     worst = difference_from_reference(nasdaq_bars, every=37)
     assert worst.max() < 1e-9, worst.nlargest(3)
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("bar_close_z", sqrt(20)), ("ret_z_2", sqrt(10)), ("ret_z_20", 1.0), ("vol_ratio_5_20", 1 / 3),
-    ("vol_mom_10", 1.0), ("eff_ratio_20", 1.0), ("rsi_14", 1.0), ("streak", log(2)), ("updown_10", .1),
-    ("stoch_14", 1.0), ("aroon_osc_25", 1 / 25), ("jump_20", 1.0), ("semivar_50", 1.0), ("absret_cv_50", 7.0),
-    ("drawdown_50", 0.0), ("runup_50", 1.0), ("bandwidth_20", sqrt(.95 / 20)), ("volu_cv_50", 0.0),
-    ("vwap_spread_20", 0.0), ("body_share", 0.0), ("bar_overlap", -1.0), ("bar_shift", 1.0), ("stair_5", .2),
-    ("perm_entropy_50", 0.0), ("obv_30", 1 / 30), ("mfi_14", 1.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bar_close_z", sqrt(20)),
+        ("ret_z_2", sqrt(10)),
+        ("ret_z_20", 1.0),
+        ("vol_ratio_5_20", 1 / 3),
+        ("vol_mom_10", 1.0),
+        ("eff_ratio_20", 1.0),
+        ("rsi_14", 1.0),
+        ("streak", log(2)),
+        ("updown_10", 0.1),
+        ("stoch_14", 1.0),
+        ("aroon_osc_25", 1 / 25),
+        ("jump_20", 1.0),
+        ("semivar_50", 1.0),
+        ("absret_cv_50", 7.0),
+        ("drawdown_50", 0.0),
+        ("runup_50", 1.0),
+        ("bandwidth_20", sqrt(0.95 / 20)),
+        ("volu_cv_50", 0.0),
+        ("vwap_spread_20", 0.0),
+        ("body_share", 0.0),
+        ("bar_overlap", -1.0),
+        ("bar_shift", 1.0),
+        ("stair_5", 0.2),
+        ("perm_entropy_50", 0.0),
+        ("obv_30", 1 / 30),
+        ("mfi_14", 1.0),
+    ],
+)
 def test_a_single_jump_has_the_values_worked_out_by_hand(name: str, value: float) -> None:
     prices = np.full((LOOKBACK, 4), 50.0)
     prices[-1] = 55.0
-    bars = pd.DataFrame(np.column_stack([prices, np.full(LOOKBACK, 7.0)]), BARS.index[:LOOKBACK], COLUMNS)
+    bars = pd.DataFrame(
+        np.column_stack([prices, np.full(LOOKBACK, 7.0)]), BARS.index[:LOOKBACK], COLUMNS
+    )
     assert FeatureEngineer().transform(bars)[name].item() == pytest.approx(value, abs=1e-12)
 
 
-@pytest.mark.parametrize(("stamp", "name", "value"), [
-    ("2024-01-01 06:00", "tod_sin", 1.0), ("2024-01-01 12:00", "tod_cos", -1.0), ("2024-01-01", "dow_sin", 0.0),
-    ("2024-01-07", "dow_sin", -np.sin(2 * np.pi / 7)), ("2023-02-08", "dom_sin", 1.0), ("2024-04-16", "dom_cos", -1.0),
-    ("2024-04-01", "moy_sin", 1.0), ("1969-07-01", "moy_cos", -1.0), ("1969-12-29 18:00", "tod_sin", -1.0)])
-def test_calendar_angles_have_the_values_worked_out_by_hand(stamp: str, name: str, value: float) -> None:
+@pytest.mark.parametrize(
+    ("stamp", "name", "value"),
+    [
+        ("2024-01-01 06:00", "tod_sin", 1.0),
+        ("2024-01-01 12:00", "tod_cos", -1.0),
+        ("2024-01-01", "dow_sin", 0.0),
+        ("2024-01-07", "dow_sin", -np.sin(2 * np.pi / 7)),
+        ("2023-02-08", "dom_sin", 1.0),
+        ("2024-04-16", "dom_cos", -1.0),
+        ("2024-04-01", "moy_sin", 1.0),
+        ("1969-07-01", "moy_cos", -1.0),
+        ("1969-12-29 18:00", "tod_sin", -1.0),
+    ],
+)
+def test_calendar_angles_have_the_values_worked_out_by_hand(
+    stamp: str, name: str, value: float
+) -> None:
     bars = BARS[:LOOKBACK].set_axis(pd.date_range(end=stamp, periods=LOOKBACK, freq="D"))
     assert FeatureEngineer().transform(bars)[name].item() == pytest.approx(value, abs=1e-12)
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [
-    (name, *BOUNDS.get(name, (-1, 1))) for name in FEATURE_NAMES])
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [(name, *BOUNDS.get(name, (-1, 1))) for name in FEATURE_NAMES]
+)
 def test_a_feature_keeps_its_bounds(name: str, low: float, high: float) -> None:
     for label, bars in SERIES.items():
         column = features(bars)[:, FEATURE_NAMES.index(name)]
@@ -209,14 +312,17 @@ def test_every_feature_is_finite_on_unkind_series(bars: pd.DataFrame) -> None:
 
 def test_most_features_move_on_ordinary_bars(nasdaq_bars: pd.DataFrame) -> None:
     still = np.ptp(features(nasdaq_bars), axis=0) == 0
-    assert [name for name, constant in zip(FEATURE_NAMES, still) if constant] == ["tod_sin", "tod_cos"]
+    assert [name for name, constant in zip(FEATURE_NAMES, still) if constant] == [
+        "tod_sin",
+        "tod_cos",
+    ]
 
 
 @given(seed=seeds, kept=st.integers(LOOKBACK, 1199))
 @settings(max_examples=12, deadline=None)
 def test_cutting_off_the_future_changes_nothing(seed: int, kept: int) -> None:
     bars = walk(1200, seed)
-    assert np.array_equal(features(bars[:kept]), features(bars)[:kept - LOOKBACK + 1])
+    assert np.array_equal(features(bars[:kept]), features(bars)[: kept - LOOKBACK + 1])
 
 
 @given(seed=seeds, dropped=st.integers(1, 1099))
@@ -227,7 +333,7 @@ def test_dropping_the_past_changes_nothing(seed: int, dropped: int) -> None:
 
 
 def test_a_row_alone_equals_the_row_in_a_batch(bars: pd.DataFrame) -> None:
-    alone = [features(bars[end - LOOKBACK:end]) for end in range(LOOKBACK, len(bars) + 1, 3)]
+    alone = [features(bars[end - LOOKBACK : end]) for end in range(LOOKBACK, len(bars) + 1, 3)]
     assert np.array_equal(np.concatenate(alone), features(bars)[::3])
 
 
@@ -242,12 +348,16 @@ def test_chunk_borders_cannot_be_seen(chunk: int, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("lookback", sorted({feature.lookback for feature in FEATURES}))
 @pytest.mark.parametrize("label", ["random walk", "working days", "flat stretch"])
 def test_a_feature_sees_no_more_than_its_lookback(lookback: int, label: str) -> None:
-    bars = SERIES[label][150:150 + LOOKBACK]
+    bars = SERIES[label][150 : 150 + LOOKBACK]
     older = LOOKBACK - lookback
     values = np.concatenate((3 * walk(older, 9), bars[older:]))
     index = (pd.DatetimeIndex(bars.index[:older]) - pd.Timedelta(days=3)).append(bars.index[older:])
     same = features(pd.DataFrame(values, index, COLUMNS))[0] == features(bars)[0]
-    assert not [feature.name for feature, kept in zip(FEATURES, same) if feature.lookback <= lookback and not kept]
+    assert not [
+        feature.name
+        for feature, kept in zip(FEATURES, same)
+        if feature.lookback <= lookback and not kept
+    ]
 
 
 def test_a_strided_or_fortran_ordered_array_has_the_same_rows() -> None:
@@ -258,9 +368,11 @@ def test_a_strided_or_fortran_ordered_array_has_the_same_rows() -> None:
         assert np.array_equal(FeatureEngineer().rows(other, stamps), features(BARS))
 
 
-@given(seed=seeds, price=st.sampled_from([137.5, 1e-3]), volume=st.sampled_from([.0123, 1e6]))
+@given(seed=seeds, price=st.sampled_from([137.5, 1e-3]), volume=st.sampled_from([0.0123, 1e6]))
 @settings(max_examples=10, deadline=None)
-def test_the_scale_of_prices_and_volumes_does_not_matter(seed: int, price: float, volume: float) -> None:
+def test_the_scale_of_prices_and_volumes_does_not_matter(
+    seed: int, price: float, volume: float
+) -> None:
     bars = walk(400, seed)
     scaled = bars * [price, price, price, price, volume]
     assert np.abs(features(scaled) - features(bars)).max() <= 1e-9
@@ -268,22 +380,30 @@ def test_the_scale_of_prices_and_volumes_does_not_matter(seed: int, price: float
 
 @pytest.mark.parametrize("label", [label for label in SERIES if label != "steady growth"])
 def test_the_scale_does_not_matter_on_unkind_series(label: str) -> None:
-    scaled = SERIES[label] * [137.5, 137.5, 137.5, 137.5, .0123]
+    scaled = SERIES[label] * [137.5, 137.5, 137.5, 137.5, 0.0123]
     assert np.abs(features(scaled) - features(SERIES[label])).max() <= 1e-9
 
 
 def test_too_few_bars_are_refused_with_their_number() -> None:
-    with pytest.raises(ValueError, match=r"at least 101 \(a feature row looks back 100 bars\), got 100\. Pass a longer"):
+    with pytest.raises(
+        ValueError,
+        match=r"at least 101 \(a feature row looks back 100 bars\), got 100\. Pass a longer",
+    ):
         FeatureEngineer().transform(BARS[:100])
 
 
 def test_missing_columns_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"columns open, .*, got none named low, volume among \['open', 'high', 'close'"):
+    with pytest.raises(
+        ValueError,
+        match=r"columns open, .*, got none named low, volume among \['open', 'high', 'close'",
+    ):
         FeatureEngineer().transform(BARS.drop(columns=["low", "volume"]))
 
 
 def test_an_index_without_dates_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"DatetimeIndex, got RangeIndex\. Set the index to the bars' stamps"):
+    with pytest.raises(
+        ValueError, match=r"DatetimeIndex, got RangeIndex\. Set the index to the bars' stamps"
+    ):
         FeatureEngineer().transform(BARS.reset_index(drop=True))
 
 
@@ -291,6 +411,10 @@ def test_an_index_without_dates_is_refused() -> None:
 def test_window_sums_and_maxima_cover_exactly_their_window(bars: int) -> None:
     numbers = np.random.default_rng(0).integers(-50, 50, 130).astype(float)
     windows = np.lib.stride_tricks.sliding_window_view(numbers, bars)
-    assert np.array_equal(window_sums(doublings(numbers, bars, np.add), bars, 20), windows.sum(-1)[-20:])
-    assert np.array_equal(window_max(doublings(numbers, bars, np.maximum), bars, 20), windows.max(-1)[-20:])
+    assert np.array_equal(
+        window_sums(doublings(numbers, bars, np.add), bars, 20), windows.sum(-1)[-20:]
+    )
+    assert np.array_equal(
+        window_max(doublings(numbers, bars, np.maximum), bars, 20), windows.max(-1)[-20:]
+    )
     assert np.array_equal(total(windows.copy()), windows.sum(-1))

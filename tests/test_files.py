@@ -1,4 +1,5 @@
 """Writing files: the old content or the new one, whatever fails and wherever."""
+
 import errno
 import os
 import subprocess
@@ -51,20 +52,25 @@ def test_a_file_can_be_read_by_all_and_written_by_its_owner(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_system_that_writes_in_small_pieces_is_asked_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_writes_in_small_pieces_is_asked_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
     write_atomically(path, NEW)
     assert path.read_bytes() == NEW
 
 
-def test_data_are_on_the_disk_before_the_name_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_are_on_the_disk_before_the_name_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[str] = []
 
     def recorded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def operation(*arguments: Any) -> Any:
             calls.append(name)
             return real(*arguments)
+
         return operation
 
     for name in ("open", "write", "fsync", "close", "replace"):
@@ -73,15 +79,21 @@ def test_data_are_on_the_disk_before_the_name_is(path: Path, monkeypatch: pytest
     assert calls == ["open", "write", "fsync", "close", "replace", "open", "fsync", "close"]
 
 
-FAULTS = [OSError(code, os.strerror(code)) for code in (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EDQUOT, errno.EROFS)]
+FAULTS = [
+    OSError(code, os.strerror(code))
+    for code in (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EDQUOT, errno.EROFS)
+]
 
 
 @pytest.mark.parametrize("operation", ["open", "write", "fsync", "close", "replace"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: errno.errorcode[fault.errno])
 def test_a_failing_operation_leaves_the_old_file_and_nothing_else(
-        path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, fault: OSError) -> None:
+    path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, fault: OSError
+) -> None:
     monkeypatch.setattr(os, operation, failing(1, fault, getattr(os, operation)))
-    with pytest.raises(OutputError, match=f"^cannot write {path}: {fault.strerror}. {REMEDY}") as refusal:
+    with pytest.raises(
+        OutputError, match=f"^cannot write {path}: {fault.strerror}. {REMEDY}"
+    ) as refusal:
         write_atomically(path, NEW)
     assert path.read_bytes() == OLD
     assert os.listdir(path.parent) == ["result.ckpt"]
@@ -91,7 +103,8 @@ def test_a_failing_operation_leaves_the_old_file_and_nothing_else(
 @pytest.mark.parametrize("operation", ["open", "write", "fsync", "close", "replace"])
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), MemoryError()], ids=["interrupt", "memory"])
 def test_an_interruption_leaves_the_old_file_and_nothing_else(
-        path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, fault: BaseException) -> None:
+    path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, fault: BaseException
+) -> None:
     monkeypatch.setattr(os, operation, failing(1, fault, getattr(os, operation)))
     with pytest.raises(type(fault)):
         write_atomically(path, NEW)
@@ -102,18 +115,26 @@ def test_an_interruption_leaves_the_old_file_and_nothing_else(
 @pytest.mark.parametrize("operation", ["open", "fsync", "close"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: errno.errorcode[fault.errno])
 def test_after_the_rename_the_new_file_stands_and_only_its_durability_is_in_doubt(
-        path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, fault: OSError) -> None:
+    path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, fault: OSError
+) -> None:
     monkeypatch.setattr(os, operation, failing(2, fault, getattr(os, operation)))
-    with pytest.warns(UserWarning, match=f"{path} is written, but a loss of power may still undo it: {fault.strerror}") as said:
+    with pytest.warns(
+        UserWarning,
+        match=f"{path} is written, but a loss of power may still undo it: {fault.strerror}",
+    ) as said:
         write_atomically(path, NEW)
     assert said[0].filename == __file__  # who asked for it
     assert path.read_bytes() == NEW
     assert os.listdir(path.parent) == ["result.ckpt"]
 
 
-def test_a_clean_up_that_fails_does_not_hide_the_first_fault(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clean_up_that_fails_does_not_hide_the_first_fault(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for operation, code in (("fsync", errno.ENOSPC), ("unlink", errno.EIO)):
-        monkeypatch.setattr(os, operation, failing(1, OSError(code, os.strerror(code)), getattr(os, operation)))
+        monkeypatch.setattr(
+            os, operation, failing(1, OSError(code, os.strerror(code)), getattr(os, operation))
+        )
     with pytest.raises(OutputError, match="No space left on device"):
         write_atomically(path, NEW)
     assert path.read_bytes() == OLD
@@ -132,11 +153,21 @@ KILLED = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize(("operation", "call", "content"), [
-    ("open", 1, OLD), ("write", 1, OLD), ("fsync", 1, OLD), ("close", 1, OLD), ("replace", 1, OLD),
-    ("open", 2, NEW), ("fsync", 2, NEW),
-])
-def test_a_killed_process_leaves_the_old_or_the_new_file(path: Path, operation: str, call: int, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("operation", "call", "content"),
+    [
+        ("open", 1, OLD),
+        ("write", 1, OLD),
+        ("fsync", 1, OLD),
+        ("close", 1, OLD),
+        ("replace", 1, OLD),
+        ("open", 2, NEW),
+        ("fsync", 2, NEW),
+    ],
+)
+def test_a_killed_process_leaves_the_old_or_the_new_file(
+    path: Path, operation: str, call: int, content: bytes
+) -> None:
     finished = subprocess.run([sys.executable, "-c", KILLED, str(path), operation, str(call)])
     assert finished.returncode == -9
     assert path.read_bytes() == content
@@ -148,23 +179,34 @@ def test_a_killed_process_leaves_the_old_or_the_new_file(path: Path, operation: 
 
 def test_what_a_killed_trial_of_a_place_left_is_swept(path: Path) -> None:
     probing = KILLED.replace("import write_atomically", "import require_writable").replace(
-        'write_atomically(sys.argv[1], b"new" * 2000)', "require_writable(sys.argv[1])")
+        'write_atomically(sys.argv[1], b"new" * 2000)', "require_writable(sys.argv[1])"
+    )
     assert subprocess.run([sys.executable, "-c", probing, str(path), "fsync", "1"]).returncode == -9
     assert len(os.listdir(path.parent)) == 2
     sweep(path.parent)
     assert os.listdir(path.parent) == ["result.ckpt"]
 
 
-@pytest.mark.parametrize(("name", "swept"), [("", {".result.ckpt.7.12.tmp", ".[a].8.1.tmp"}), ("[a]", {".[a].8.1.tmp"})])
+@pytest.mark.parametrize(
+    ("name", "swept"), [("", {".result.ckpt.7.12.tmp", ".[a].8.1.tmp"}), ("[a]", {".[a].8.1.tmp"})]
+)
 def test_only_what_was_half_written_is_swept(path: Path, name: str, swept: set[str]) -> None:
-    names = {".result.ckpt.7.12.tmp", ".[a].8.1.tmp", ".mine.tmp", "result.7.12.tmp", ".result.ckpt.7.12"}
+    names = {
+        ".result.ckpt.7.12.tmp",
+        ".[a].8.1.tmp",
+        ".mine.tmp",
+        "result.7.12.tmp",
+        ".result.ckpt.7.12",
+    }
     for stray in names:
         path.with_name(stray).touch()
     sweep(path.parent, name)
     assert names - set(os.listdir(path.parent)) == swept
 
 
-def test_what_is_gone_before_it_is_swept_is_no_fault(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_gone_before_it_is_swept_is_no_fault(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Path, "glob", lambda *_: [path.with_name("gone")])
     sweep(path.parent)
 
@@ -189,13 +231,19 @@ def test_one_holds_a_lock_and_the_next_one_is_refused(path: Path) -> None:
 
 
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=f"cannot write {tmp_path}/none/result: No such file or directory. {REMEDY}"):
+    with pytest.raises(
+        OutputError,
+        match=f"cannot write {tmp_path}/none/result: No such file or directory. {REMEDY}",
+    ):
         write_atomically(tmp_path / "none" / "result", NEW)
 
 
 def test_a_file_where_the_folder_should_be_is_said(path: Path) -> None:
     for write in (require_writable, lambda place: write_atomically(place, NEW)):
-        with pytest.raises(OutputError, match=f"cannot write {path}/result: (Not a directory|File exists). {REMEDY}"):
+        with pytest.raises(
+            OutputError,
+            match=f"cannot write {path}/result: (Not a directory|File exists). {REMEDY}",
+        ):
             write(path / "result")
 
 
@@ -211,14 +259,17 @@ def test_trying_a_place_leaves_the_file_there_alone(path: Path) -> None:
 
 
 def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=f"^cannot write {tmp_path}: it is a folder. Name a file in it.$"):
+    with pytest.raises(
+        OutputError, match=f"^cannot write {tmp_path}: it is a folder. Name a file in it.$"
+    ):
         require_writable(tmp_path)
 
 
 @pytest.mark.parametrize("operation", ["mkdir", "open", "write", "fsync", "close"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: errno.errorcode[fault.errno])
 def test_a_place_that_cannot_be_written_is_said_before_the_work(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, fault: OSError) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, fault: OSError
+) -> None:
     path = tmp_path / "new" / "result.ckpt"
     monkeypatch.setattr(os, operation, failing(1, fault, getattr(os, operation)))
     with pytest.raises(OutputError, match=f"^cannot write {path}: {fault.strerror}. {REMEDY}$"):
@@ -235,5 +286,8 @@ def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OutputError, match="pipe: it is a device or a pipe, and would be replaced by a file. Name a file"):
+    with pytest.raises(
+        OutputError,
+        match="pipe: it is a device or a pipe, and would be replaced by a file. Name a file",
+    ):
         require_writable(tmp_path / "pipe")

@@ -11,14 +11,17 @@ def test_equal_content_has_equal_keys(bars):
     assert key_of(bars, TrainConfig()) == key_of(bars.copy(), TrainConfig())
 
 
-@pytest.mark.parametrize("change", [
-    lambda bars: (bars.iloc[1:], TrainConfig()),
-    lambda bars: (bars * 1.0000001, TrainConfig()),
-    lambda bars: (bars, TrainConfig(seed=43)),
-    lambda bars: (bars, replace(TrainConfig(), threads=2)),
-    lambda bars: (bars, Costs()),
-    lambda bars: (bars, TrainConfig(), Costs()),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda bars: (bars.iloc[1:], TrainConfig()),
+        lambda bars: (bars * 1.0000001, TrainConfig()),
+        lambda bars: (bars, TrainConfig(seed=43)),
+        lambda bars: (bars, replace(TrainConfig(), threads=2)),
+        lambda bars: (bars, Costs()),
+        lambda bars: (bars, TrainConfig(), Costs()),
+    ],
+)
 def test_whatever_decides_a_result_changes_the_key(bars, change):
     changed, *settings = change(bars)
     assert key_of(changed, *settings) != key_of(bars, TrainConfig())

@@ -2,6 +2,7 @@
 
 A number here changes only where the change is wanted and said in the commit.
 """
+
 import hashlib
 from pathlib import Path
 
@@ -28,7 +29,10 @@ def features_of(checkpoint: Checkpoint) -> np.ndarray:
 
 
 def test_every_format_that_is_read_has_its_file() -> None:
-    assert sorted(path.stem for path in GOLDEN.glob("*.ckpt")) == sorted(DIGESTS) and f"format-{FORMAT}" in DIGESTS
+    assert (
+        sorted(path.stem for path in GOLDEN.glob("*.ckpt")) == sorted(DIGESTS)
+        and f"format-{FORMAT}" in DIGESTS
+    )
 
 
 @pytest.mark.parametrize("name", DIGESTS)
@@ -45,26 +49,66 @@ SAID = [0.8059996469244901, 0.055871473415378514, 0.008372093023255813]
 RUNS: dict[str, tuple[str, dict[str, float]]] = {
     "regime": (
         "1459abecdd52741b0cf54c369a6697c399cad77d26023b7f78f9a9ab1aa4e709",
-        {"final": 88051.386209, "lowest": 88051.386209, "trades": 56.0, "in market": 0.889091, "won": 0.535714}),
+        {
+            "final": 88051.386209,
+            "lowest": 88051.386209,
+            "trades": 56.0,
+            "in market": 0.889091,
+            "won": 0.535714,
+        },
+    ),
     "volrev": (
         "104d4e27b7af1744d4acae54567520eb50f49a3e04f46a6b94ebca8954109638",
-        {"final": 96807.935564, "lowest": 95440.674656, "trades": 46.0, "in market": 0.850909, "won": 0.521739}),
+        {
+            "final": 96807.935564,
+            "lowest": 95440.674656,
+            "trades": 46.0,
+            "in market": 0.850909,
+            "won": 0.521739,
+        },
+    ),
     "echo": (
         "c2ff30e45362491550aaca90697453abd88a295436d12cd68f473ec7fef83de5",
-        {"final": 96384.979443, "lowest": 94608.021333, "trades": 55.0, "in market": 0.901818, "won": 0.527273}),
+        {
+            "final": 96384.979443,
+            "lowest": 94608.021333,
+            "trades": 55.0,
+            "in market": 0.901818,
+            "won": 0.527273,
+        },
+    ),
     "latch": (
         "805849cbbff3b1577d19752592a1f5f81d55f1d1bf06aa0a021cee52e8d9e5bb",
-        {"final": 96124.805661, "lowest": 93999.640012, "trades": 44.0, "in market": 0.923636, "won": 0.568182}),
+        {
+            "final": 96124.805661,
+            "lowest": 93999.640012,
+            "trades": 44.0,
+            "in market": 0.923636,
+            "won": 0.568182,
+        },
+    ),
     "walk": (
         "1fbf6d64dab8a95426072fde15a16e92973d23d8b13812cae6f90c850c656981",
-        {"final": 90983.610257, "lowest": 90833.922743, "trades": 39.0, "in market": 0.912727, "won": 0.435897}),
+        {
+            "final": 90983.610257,
+            "lowest": 90833.922743,
+            "trades": 39.0,
+            "in market": 0.912727,
+            "won": 0.435897,
+        },
+    ),
 }
 
 
 def statistics(run: Simulation) -> dict[str, float]:
     equity = run.equity.to_numpy()
-    return {"final": equity[-1], "lowest": equity.min(), "trades": len(run.trades), "in market": float((run.position != 0).mean()),
-            "won": float((run.trades["net"] > 0).mean()) if len(run.trades) else 0.0}
+    return {
+        "final": equity[-1],
+        "lowest": equity.min(),
+        "trades": len(run.trades),
+        "in market": float((run.position != 0).mean()),
+        "won": float((run.trades["net"] > 0).mean()) if len(run.trades) else 0.0,
+    }
 
 
 def orders_digest(run: Simulation) -> str:
@@ -75,7 +119,13 @@ def orders_digest(run: Simulation) -> str:
 
 def traded(name: str) -> Simulation:
     bars: pd.DataFrame = market(name, 700).bars
-    return simulate(bars, GOLDEN / "format-2.ckpt", 150, account=Account(allow_short=True, enter=0.55, exit=0.5), costs=Costs())
+    return simulate(
+        bars,
+        GOLDEN / "format-2.ckpt",
+        150,
+        account=Account(allow_short=True, enter=0.55, exit=0.5),
+        costs=Costs(),
+    )
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -1,4 +1,5 @@
 """Hostile checkpoints: nothing in them runs, and they cost neither time nor memory."""
+
 import json
 import os
 import pickle
@@ -56,16 +57,26 @@ def deflated_zip(payload: Payload) -> bytes:
 
 def metadata(payload: Payload) -> bytes:
     text = pickle.dumps(payload, protocol=0).decode("latin1")
-    return save_tensors({"weight": torch.zeros(1)}, metadata={"checkpoint": text, "__reduce__": text})
+    return save_tensors(
+        {"weight": torch.zeros(1)}, metadata={"checkpoint": text, "__reduce__": text}
+    )
 
 
-CONTAINERS = {"pickle": pickle.dumps, "torch zip": torch_zip, "torch legacy": torch_legacy, "tar": tar, "zip": deflated_zip,
-              "safetensors metadata": metadata}
+CONTAINERS = {
+    "pickle": pickle.dumps,
+    "torch zip": torch_zip,
+    "torch legacy": torch_legacy,
+    "tar": tar,
+    "zip": deflated_zip,
+    "safetensors metadata": metadata,
+}
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_a_hostile_file_is_refused_and_nothing_in_it_runs(tmp_path: Path, payload: str, container: str) -> None:
+def test_a_hostile_file_is_refused_and_nothing_in_it_runs(
+    tmp_path: Path, payload: str, container: str
+) -> None:
     canary = tmp_path / "canary"
     path = tmp_path / "hostile.ckpt"
     path.write_bytes(CONTAINERS[container](PAYLOADS[payload](str(canary))))
@@ -123,39 +134,83 @@ BOMBS: dict[str, Callable[[bytes], bytes]] = {
     "lists nested in the header": lambda small: headed(b"[" * FULL),
     "objects nested in an entry": lambda small: headed(b'{"a":' * (FULL // 5)),
     "lists nested in the record": lambda small: recorded('{"format":1,"parts":' + "[" * FULL),
-    "lists nested in a skipped entry": lambda small: recorded('{"a":' + "[" * (FULL // 2) + "]" * (FULL // 2) + ',"format":1}'),
+    "lists nested in a skipped entry": lambda small: recorded(
+        '{"a":' + "[" * (FULL // 2) + "]" * (FULL // 2) + ',"format":1}'
+    ),
     "empty lists in the header": lambda small: headed(b'{"a":[' + b"[]," * (FULL // 3) + b"[]]}"),
-    "empty lists in the metadata": lambda small: headed(b'{"__metadata__":{"checkpoint":[' + b"[]," * (FULL // 3) + b"[]]}}"),
+    "empty lists in the metadata": lambda small: headed(
+        b'{"__metadata__":{"checkpoint":[' + b"[]," * (FULL // 3) + b"[]]}}"
+    ),
     "empty entries of the history": lambda small: forged(
-        small, lambda record: record["members"][0].update(history=[]), rewrite=lambda text: text.replace(
-            '"history":[]', '"history":[' + "{}," * (FULL // 3) + "{}]")),
-    "many tensors": lambda small: save_tensors({f"{number}": torch.zeros(1) for number in range(20_000)}),
-    "many entries": lambda small: headed(b"{" + b",".join(b'"%x":0' % number for number in range(FULL // 9)) + b"}"),
-    "a shape of 2^60": lambda small: small.replace(b'"shape":[1,4]', b'"shape":[1152921504606846976]'),
+        small,
+        lambda record: record["members"][0].update(history=[]),
+        rewrite=lambda text: text.replace(
+            '"history":[]', '"history":[' + "{}," * (FULL // 3) + "{}]"
+        ),
+    ),
+    "many tensors": lambda small: save_tensors(
+        {f"{number}": torch.zeros(1) for number in range(20_000)}
+    ),
+    "many entries": lambda small: headed(
+        b"{" + b",".join(b'"%x":0' % number for number in range(FULL // 9)) + b"}"
+    ),
+    "a shape of 2^60": lambda small: small.replace(
+        b'"shape":[1,4]', b'"shape":[1152921504606846976]'
+    ),
     "a shape of 2^200": lambda small: small.replace(b'"shape":[1,4]', b'"shape":[%d]' % 2**200),
     "a shape of many sides": lambda small: headed(
-        b'{"a":{"dtype":"F32","shape":[' + b"1," * (FULL // 2) + b'1],"data_offsets":[0,4]}}'),
-    "a network of terabytes": lambda small: forged(small, lambda record: network_in(record).update(hidden=10**7, layers=10**4)),
-    "the largest network": lambda small: forged(small, lambda record: network_in(record).update(hidden=2048, layers=16)),
-    "as many of the largest networks as there may be": lambda small: forged(small, many_large_networks),
+        b'{"a":{"dtype":"F32","shape":[' + b"1," * (FULL // 2) + b'1],"data_offsets":[0,4]}}'
+    ),
+    "a network of terabytes": lambda small: forged(
+        small, lambda record: network_in(record).update(hidden=10**7, layers=10**4)
+    ),
+    "the largest network": lambda small: forged(
+        small, lambda record: network_in(record).update(hidden=2048, layers=16)
+    ),
+    "as many of the largest networks as there may be": lambda small: forged(
+        small, many_large_networks
+    ),
     "the largest transformers": lambda small: forged(small, many_large_transformers),
-    "a million members": lambda small: forged(small, lambda record: record.update(members=[{}] * (FULL // 4))),
-    "a window of 10^18 rows": lambda small: forged(small, lambda record: record.update(sequence_length=10**18)),
+    "a million members": lambda small: forged(
+        small, lambda record: record.update(members=[{}] * (FULL // 4))
+    ),
+    "a window of 10^18 rows": lambda small: forged(
+        small, lambda record: record.update(sequence_length=10**18)
+    ),
     "a number of a million digits": lambda small: forged(
-        small, rewrite=lambda text: text.replace('"horizon":1', '"horizon":' + "9" * 10**6)),
-    "a million features": lambda small: forged(small, lambda record: record.update(feature_names=["a"] * (FULL // 8))),
-    "a scaler of a million columns": lambda small: forged(small, lambda record: record["scaler"].update(
-        {"mean": [0.0] * (FULL // 14), "scale": [1.0] * (FULL // 14), "kept": [True] * (FULL // 14)})),
-    "an endless digest": lambda small: small.replace(b'digest\\":\\"', b'digest\\":\\"' + b"0" * 10**6),
+        small, rewrite=lambda text: text.replace('"horizon":1', '"horizon":' + "9" * 10**6)
+    ),
+    "a million features": lambda small: forged(
+        small, lambda record: record.update(feature_names=["a"] * (FULL // 8))
+    ),
+    "a scaler of a million columns": lambda small: forged(
+        small,
+        lambda record: record["scaler"].update(
+            {
+                "mean": [0.0] * (FULL // 14),
+                "scale": [1.0] * (FULL // 14),
+                "kept": [True] * (FULL // 14),
+            }
+        ),
+    ),
+    "an endless digest": lambda small: small.replace(
+        b'digest\\":\\"', b'digest\\":\\"' + b"0" * 10**6
+    ),
 }
-SPARSE: dict[str, Callable[[bytes], tuple[bytes, int]]] = {  # the start of a file, and its size with the zeros that follow
+SPARSE: dict[
+    str, Callable[[bytes], tuple[bytes, int]]
+] = {  # the start of a file, and its size with the zeros that follow
     "200 MB of zeros": lambda small: (b"", 200 << 20),
     "200 MB after the weights": lambda small: (small, 200 << 20),
     "a terabyte after the weights": lambda small: (small, 1 << 40),
-    "200 MB of one tensor": lambda small: (headed(b'{"a":{"dtype":"F32","shape":[50000000],"data_offsets":[0,200000000]}}'),
-                                           200 << 20),
-    "200 MB where the record allows them": lambda small: (forged(
-        small, lambda record: network_in(record).update(hidden=1024, layers=4)), 200 << 20),
+    "200 MB of one tensor": lambda small: (
+        headed(b'{"a":{"dtype":"F32","shape":[50000000],"data_offsets":[0,200000000]}}'),
+        200 << 20,
+    ),
+    "200 MB where the record allows them": lambda small: (
+        forged(small, lambda record: network_in(record).update(hidden=1024, layers=4)),
+        200 << 20,
+    ),
 }
 
 # A child of its own for each file: its peak of memory starts at what it has inherited.
@@ -199,7 +254,9 @@ def costs(small: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, t
 
 
 @pytest.mark.parametrize("name", BOMBS | SPARSE)
-def test_a_bomb_is_refused_within_a_second_and_64_mebibytes(costs: dict[str, tuple[float, float]], name: str) -> None:
+def test_a_bomb_is_refused_within_a_second_and_64_mebibytes(
+    costs: dict[str, tuple[float, float]], name: str
+) -> None:
     seconds, mebibytes = costs[name]
     assert seconds <= 1
     assert mebibytes <= 64

@@ -7,7 +7,9 @@ from model.features import FEATURE_NAMES
 
 
 def test_every_feature_is_in_one_group():
-    assert sum((list(FEATURE_NAMES[columns]) for columns in groups().values()), []) == list(FEATURE_NAMES)
+    assert sum((list(FEATURE_NAMES[columns]) for columns in groups().values()), []) == list(
+        FEATURE_NAMES
+    )
     assert FEATURE_NAMES[groups()["calendar"]][0] == "tod_sin"
 
 
@@ -15,11 +17,22 @@ def test_every_feature_is_in_one_group():
 def trained(bars):
     """A random network that reads nothing but momentum, and counts as trained until bar 380."""
     columns = groups()["momentum"]
-    network = random_checkpoint(bars, bars.index[380], golden=False, parts={
-        "validation": {"windows": 80, "first": str(bars.index[298]), "last": str(bars.index[377]), "up_share": 0.5}})
+    network = random_checkpoint(
+        bars,
+        bars.index[380],
+        golden=False,
+        parts={
+            "validation": {
+                "windows": 80,
+                "first": str(bars.index[298]),
+                "last": str(bars.index[377]),
+                "up_share": 0.5,
+            }
+        },
+    )
     for name, weights in network.members[0].weights.items():
         if name.startswith("lstm.weight_ih_l0"):
-            weights[:, :columns.start] = weights[:, columns.stop:] = 0
+            weights[:, : columns.start] = weights[:, columns.stop :] = 0
     return network
 
 

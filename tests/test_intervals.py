@@ -1,4 +1,5 @@
 """Intervals: the usual spacing, the bars of a year of every kind of market, and changes of frequency."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,12 +26,17 @@ MARKETS = {
     "stocks by hour": (sessions(60, 7), "1h", 7 * 252),
     "stocks by half session": (sessions(195, 2), "195min", 2 * 252),
     "stocks in UTC across the change of clocks": (
-        pd.DatetimeIndex(sessions(30, 13, 200).tz_localize("America/New_York").tz_convert(None)), "30min", 13 * 252),
+        pd.DatetimeIndex(sessions(30, 13, 200).tz_localize("America/New_York").tz_convert(None)),
+        "30min",
+        13 * 252,
+    ),
 }
 
 
 @pytest.mark.parametrize("index, interval, yearly", MARKETS.values(), ids=MARKETS)
-def test_interval_and_bars_per_year_are_inferred(index: pd.DatetimeIndex, interval: str, yearly: float) -> None:
+def test_interval_and_bars_per_year_are_inferred(
+    index: pd.DatetimeIndex, interval: str, yearly: float
+) -> None:
     assert bar_interval(index) == pd.Timedelta(interval)
     assert bars_per_year(index) == yearly
 
@@ -56,14 +62,36 @@ def test_no_market_changes_its_spacing(index: pd.DatetimeIndex) -> None:
 
 def test_a_change_of_spacing_is_found_at_its_bar() -> None:
     change = spacing_change(YEAR[:500].append(pd.DatetimeIndex(HOURLY["date"])))
-    assert change is not None and (change.position, change.before, change.after) == (500, pd.Timedelta("1D"), pd.Timedelta("1h"))
+    assert change is not None and (change.position, change.before, change.after) == (
+        500,
+        pd.Timedelta("1D"),
+        pd.Timedelta("1h"),
+    )
 
 
-@pytest.mark.parametrize("span, words", [
-    ("1D", "1 day"), ("7D", "7 days"), ("364D", "364 days"), ("31411D", "86 years"), ("36h", "36 hours"), ("1h", "1 hour"),
-    ("240min", "4 hours"), ("90min", "90 minutes"), ("100min", "1 hour 40 minutes"), ("101min", "1 hour 41 minutes"),
-    ("195min", "3 hours 15 minutes"), ("1441min", "1 day 1 minute"), ("1049h", "43 days 17 hours"), ("1min", "1 minute"),
-    ("5min", "5 minutes"), ("5s", "5 seconds"), ("30s", "30 seconds"), ("125s", "2 minutes 5 seconds"), ("250ms", "0.25 seconds"),
-])
+@pytest.mark.parametrize(
+    "span, words",
+    [
+        ("1D", "1 day"),
+        ("7D", "7 days"),
+        ("364D", "364 days"),
+        ("31411D", "86 years"),
+        ("36h", "36 hours"),
+        ("1h", "1 hour"),
+        ("240min", "4 hours"),
+        ("90min", "90 minutes"),
+        ("100min", "1 hour 40 minutes"),
+        ("101min", "1 hour 41 minutes"),
+        ("195min", "3 hours 15 minutes"),
+        ("1441min", "1 day 1 minute"),
+        ("1049h", "43 days 17 hours"),
+        ("1min", "1 minute"),
+        ("5min", "5 minutes"),
+        ("5s", "5 seconds"),
+        ("30s", "30 seconds"),
+        ("125s", "2 minutes 5 seconds"),
+        ("250ms", "0.25 seconds"),
+    ],
+)
 def test_spans_are_spoken(span: str, words: str) -> None:
     assert spoken(pd.Timedelta(span)) == words

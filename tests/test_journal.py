@@ -1,4 +1,5 @@
 """The journal says what every decision was made from, and its replay makes the same ones, to the last bit."""
+
 import fcntl
 import json
 from collections.abc import Callable
@@ -39,9 +40,13 @@ CLOCKS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("clock", CLOCKS)
-def test_every_bar_has_a_line_and_comes_out_again_to_the_last_bit(path: str, tmp_path: Path, clock: str) -> None:
+def test_every_bar_has_a_line_and_comes_out_again_to_the_last_bit(
+    path: str, tmp_path: Path, clock: str
+) -> None:
     header, *entries = journal_of(clock, path, tmp_path / "journal")
-    assert header["params"]["checkpoint"] == path and [entry["number"] for entry in entries] == list(range(1, 231))
+    assert header["params"]["checkpoint"] == path and [
+        entry["number"] for entry in entries
+    ] == list(range(1, 231))
     assert replay(str(tmp_path / "journal")) == (230, [])
     assert sum(entry["aim"] is not None for entry in entries) > 5
 
@@ -49,7 +54,10 @@ def test_every_bar_has_a_line_and_comes_out_again_to_the_last_bit(path: str, tmp
 def test_a_line_holds_all_that_the_decision_was_made_from(path: str, tmp_path: Path) -> None:
     strategy = traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
     entry = json.loads((tmp_path / "journal").read_text().splitlines()[-1])
-    assert entry["bar"] == "2020-08-17T00:00:00.000000000" and entry["values"] == BARS.iloc[-1].tolist()
+    assert (
+        entry["bar"] == "2020-08-17T00:00:00.000000000"
+        and entry["values"] == BARS.iloc[-1].tolist()
+    )
     assert entry["probability"] == strategy.shown["data"][230] and len(entry["input"]) == 64
     assert entry["model"] == strategy.lanes[0].indicator.schedule.checkpoints[0].digest
     assert (entry["enter"], entry["exit"], entry["reason"]) == (0.5, 0.5, "")
@@ -69,8 +77,13 @@ def test_two_runs_write_the_same_journal(path: str, tmp_path: Path) -> None:
 
 def test_the_clocks_agree_on_all_but_the_last_bits(path: str, tmp_path: Path) -> None:
     once, bar_by_bar = (journal_of(clock, path, tmp_path / clock)[1:] for clock in ("once", "next"))
-    rounded = [[entry | {"probability": entry["probability"] and round(entry["probability"], 6)} for entry in entries]
-               for entries in (once, bar_by_bar)]
+    rounded = [
+        [
+            entry | {"probability": entry["probability"] and round(entry["probability"], 6)}
+            for entry in entries
+        ]
+        for entries in (once, bar_by_bar)
+    ]
     assert rounded[0] == rounded[1]
 
 
@@ -82,7 +95,9 @@ def test_a_restart_appends_its_own_run(path: str, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
 @pytest.mark.parametrize("runonce", [True, False])
-def test_a_journal_with_bars_at_fault_gaps_and_several_models_comes_out_again(tmp_path: Path, runonce: bool) -> None:
+def test_a_journal_with_bars_at_fault_gaps_and_several_models_comes_out_again(
+    tmp_path: Path, runonce: bool
+) -> None:
     for number in (155, 190):
         random_checkpoint(BARS, BARS.index[number], seed=number).save(tmp_path / f"{number}.ckpt")
     faulty = BARS.drop(BARS.index[20:26]).copy()
@@ -94,7 +109,13 @@ def test_a_journal_with_bars_at_fault_gaps_and_several_models_comes_out_again(tm
 
 @pytest.mark.parametrize("runonce", [True, False])
 def test_a_journal_made_in_bf16_comes_out_again(path: str, tmp_path: Path, runonce: bool) -> None:
-    traded(host(feed(BARS), runonce=runonce), checkpoint=path, journal=str(tmp_path / "journal"), precision="bf16", **RULES)
+    traded(
+        host(feed(BARS), runonce=runonce),
+        checkpoint=path,
+        journal=str(tmp_path / "journal"),
+        precision="bf16",
+        **RULES,
+    )
     assert replay(str(tmp_path / "journal")) == (230, [])
 
 
@@ -105,28 +126,46 @@ def test_stamps_that_the_host_made_of_dates_come_out_again(path: str, tmp_path: 
 
 
 SPOIL: dict[str, tuple[Callable[[Entry], Any], str]] = {
-    "a price": (lambda entry: entry["values"].__setitem__(3, entry["values"][3] * 1.0001), "input was"),
-    "the probability": (lambda entry: entry.update(probability=entry["probability"] + 1e-12), "probability was"),
+    "a price": (
+        lambda entry: entry["values"].__setitem__(3, entry["values"][3] * 1.0001),
+        "input was",
+    ),
+    "the probability": (
+        lambda entry: entry.update(probability=entry["probability"] + 1e-12),
+        "probability was",
+    ),
     "the model": (lambda entry: entry.update(model="f" * 64), "model was ffff"),
     "the target": (lambda entry: entry.update(target=-entry["target"]), "target was"),
     "the order": (lambda entry: entry.update(order="+1"), "order was +1, is -173.1654"),
     "the aim": (lambda entry: entry.update(aim=7.0), "aim was 7.0, is -88.35"),
     "a threshold": (lambda entry: entry.update(enter=0.6), "enter was 0.6, is 0.5"),
-    "the equity": (lambda entry: entry["facts"].update(equity=entry["facts"]["equity"] / 2), "aim was -88.35"),
-    "the position": (lambda entry: entry.update(position=entry["position"] / 2), "order was -173.1654, is -130.7"),
+    "the equity": (
+        lambda entry: entry["facts"].update(equity=entry["facts"]["equity"] / 2),
+        "aim was -88.35",
+    ),
+    "the position": (
+        lambda entry: entry.update(position=entry["position"] / 2),
+        "order was -173.1654, is -130.7",
+    ),
     "the reason": (lambda entry: entry.update(reason="in sample"), "reason was in sample, is "),
 }
 
 
 @pytest.mark.parametrize("part", SPOIL)
 @pytest.mark.parametrize("clock", ["once", "next"])
-def test_what_was_changed_afterwards_is_named_with_its_bar(path: str, tmp_path: Path, clock: str, part: str) -> None:
+def test_what_was_changed_afterwards_is_named_with_its_bar(
+    path: str, tmp_path: Path, clock: str, part: str
+) -> None:
     header, *entries = journal_of(clock, path, tmp_path / "journal")
     change, words = SPOIL[part]
     change(entries[215])
     (tmp_path / "journal").write_text("\n".join(json.dumps(line) for line in (header, *entries)))
     differences = replay(str(tmp_path / "journal")).differences
-    assert differences and differences[0].startswith("data data, bar 2020-08-03T00:00:00") and words in differences[0]
+    assert (
+        differences
+        and differences[0].startswith("data data, bar 2020-08-03T00:00:00")
+        and words in differences[0]
+    )
 
 
 def test_given_probabilities_are_decided_on_again(tmp_path: Path) -> None:
@@ -136,7 +175,13 @@ def test_given_probabilities_are_decided_on_again(tmp_path: Path) -> None:
 
 def test_a_model_that_is_too_old_comes_out_again(path: str, tmp_path: Path) -> None:
     with pytest.warns(TradingWarning, match="bar intervals old"):
-        traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), max_model_age=20, **RULES)
+        traded(
+            host(feed(BARS)),
+            checkpoint=path,
+            journal=str(tmp_path / "journal"),
+            max_model_age=20,
+            **RULES,
+        )
     assert replay(str(tmp_path / "journal")) == (230, [])
 
 
@@ -144,7 +189,10 @@ def test_an_order_whose_end_was_taken_out_is_named(path: str, tmp_path: Path) ->
     header, *entries = journal_of("once", path, tmp_path / "journal")
     entries[214].update(ends=[])
     (tmp_path / "journal").write_text("\n".join(json.dumps(line) for line in (header, *entries)))
-    assert "2020-08-02T00:00:00.000000000: order was , is waiting" in replay(str(tmp_path / "journal")).differences[0]
+    assert (
+        "2020-08-02T00:00:00.000000000: order was , is waiting"
+        in replay(str(tmp_path / "journal")).differences[0]
+    )
 
 
 class Told(type(feed(BARS))):  # type: ignore[misc]
@@ -156,7 +204,9 @@ class Told(type(feed(BARS))):  # type: ignore[misc]
 
 def told(name: str, seed: int, **columns: Any) -> Any:
     probability = np.random.default_rng(seed).random(230).round(1)
-    return Told(dataname=random_bars(230, seed=seed).assign(probability=probability, **columns), name=name)
+    return Told(
+        dataname=random_bars(230, seed=seed).assign(probability=probability, **columns), name=name
+    )
 
 
 def storm(cerebro: Any) -> None:
@@ -166,34 +216,76 @@ def storm(cerebro: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
-@pytest.mark.parametrize("params", [
-    {"stop_loss": "1%", "take_profit": "1.5%"}, {"trailing": "1atr", "take_profit": "2%"}, {"stop_loss": "1%", "retries": 0},
-    {"patience": 1, "max_exposure": 0.4}, {"max_exposure": 3.0},
-], ids=str)
-@pytest.mark.parametrize("sizer", [None, (bt.sizers.FixedSize, {"stake": 60}), (VolatilityTarget, {"volatility": 0.005})])
-def test_whatever_the_broker_did_every_order_comes_out_again(tmp_path: Path, params: dict[str, Any], sizer: Any) -> None:
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"stop_loss": "1%", "take_profit": "1.5%"},
+        {"trailing": "1atr", "take_profit": "2%"},
+        {"stop_loss": "1%", "retries": 0},
+        {"patience": 1, "max_exposure": 0.4},
+        {"max_exposure": 3.0},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "sizer", [None, (bt.sizers.FixedSize, {"stake": 60}), (VolatilityTarget, {"volatility": 0.005})]
+)
+def test_whatever_the_broker_did_every_order_comes_out_again(
+    tmp_path: Path, params: dict[str, Any], sizer: Any
+) -> None:
     cerebro = host(told("a", 1), told("b", 2))
     storm(cerebro)
     if sizer is not None:
         cerebro.addsizer(sizer[0], **sizer[1])
-    strategy = traded(cerebro, journal=str(tmp_path / "journal"), enter=0.6, exit=0.5, allow_short=True, **params)
+    strategy = traded(
+        cerebro, journal=str(tmp_path / "journal"), enter=0.6, exit=0.5, allow_short=True, **params
+    )
     assert replay(str(tmp_path / "journal")) == (460, [])
     assert sum(counts["sent"] for counts in strategy.refusals().values()) > 5
 
 
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
 def test_a_live_run_that_was_cut_off_comes_out_again(path: str, tmp_path: Path) -> None:
-    events = ["LIVE", *ticks(BARS)[:190], "DISCONNECTED", *ticks(BARS)[190:200], "LIVE", *ticks(BARS)[200:]]
-    traded(host(live(events, "data")), checkpoint=path, journal=str(tmp_path / "journal"), stop_loss="0.5%", **RULES)
+    events = [
+        "LIVE",
+        *ticks(BARS)[:190],
+        "DISCONNECTED",
+        *ticks(BARS)[190:200],
+        "LIVE",
+        *ticks(BARS)[200:],
+    ]
+    traded(
+        host(live(events, "data")),
+        checkpoint=path,
+        journal=str(tmp_path / "journal"),
+        stop_loss="0.5%",
+        **RULES,
+    )
     assert replay(str(tmp_path / "journal")) == (230, [])
 
 
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
-def test_a_live_run_whose_folder_got_a_new_model_and_a_damaged_one_comes_out_again(path: str, tmp_path: Path) -> None:
-    young, folder = random_checkpoint(BARS, BARS.index[198], seed=5, enter=0.55, exit=0.52), Path(path).parent
-    events = ["LIVE", *ticks(BARS)[:200], lambda: young.save(folder / "b.ckpt"), *ticks(BARS)[200:210],
-              lambda: (folder / "c.ckpt").write_bytes(b"x") and None, *ticks(BARS)[210:]]
-    traded(host(live(events, "data")), checkpoint=str(folder), journal=str(tmp_path / "journal"), max_model_age=20)
+def test_a_live_run_whose_folder_got_a_new_model_and_a_damaged_one_comes_out_again(
+    path: str, tmp_path: Path
+) -> None:
+    young, folder = (
+        random_checkpoint(BARS, BARS.index[198], seed=5, enter=0.55, exit=0.52),
+        Path(path).parent,
+    )
+    events = [
+        "LIVE",
+        *ticks(BARS)[:200],
+        lambda: young.save(folder / "b.ckpt"),
+        *ticks(BARS)[200:210],
+        lambda: (folder / "c.ckpt").write_bytes(b"x") and None,
+        *ticks(BARS)[210:],
+    ]
+    traded(
+        host(live(events, "data")),
+        checkpoint=str(folder),
+        journal=str(tmp_path / "journal"),
+        max_model_age=20,
+    )
     assert replay(str(tmp_path / "journal")) == (230, [])
 
 
@@ -204,21 +296,32 @@ def test_a_replayed_feed_comes_out_again(tmp_path: Path) -> None:
     random_checkpoint(weeks, seed=3).save(tmp_path / "weeks.ckpt")
     cerebro = host()
     cerebro.replaydata(feed(days), timeframe=bt.TimeFrame.Weeks)
-    traded(cerebro, checkpoint=str(tmp_path / "weeks.ckpt"), journal=str(tmp_path / "journal"), stop_loss="2%", **RULES)
+    traded(
+        cerebro,
+        checkpoint=str(tmp_path / "weeks.ckpt"),
+        journal=str(tmp_path / "journal"),
+        stop_loss="2%",
+        **RULES,
+    )
     assert replay(str(tmp_path / "journal")) == (155, [])
 
 
 def test_models_that_are_gone_are_said(path: str, tmp_path: Path) -> None:
     journal_of("once", path, tmp_path / "journal")
     random_checkpoint(BARS, seed=9).save(path)
-    with pytest.raises(CheckpointError, match="a.ckpt must hold a checkpoint with the digest [0-9a-f]{12}, got none"):
+    with pytest.raises(
+        CheckpointError,
+        match="a.ckpt must hold a checkpoint with the digest [0-9a-f]{12}, got none",
+    ):
         replay(str(tmp_path / "journal"))
     Path(path).write_bytes(b"x")
     with pytest.raises(CheckpointError, match="got none. .*a.ckpt cannot be used"):
         replay(str(tmp_path / "journal"))
 
 
-def test_a_line_that_a_dying_process_cut_off_is_named_and_the_next_run_begins_a_new_one(path: str, tmp_path: Path) -> None:
+def test_a_line_that_a_dying_process_cut_off_is_named_and_the_next_run_begins_a_new_one(
+    path: str, tmp_path: Path
+) -> None:
     journal_of("once", path, tmp_path / "journal")
     text = (tmp_path / "journal").read_text()
     (tmp_path / "journal").write_text(text[:-60])
@@ -230,13 +333,18 @@ def test_a_line_that_a_dying_process_cut_off_is_named_and_the_next_run_begins_a_
 def test_two_runs_do_not_write_to_one_journal_at_once(path: str, tmp_path: Path) -> None:
     with open(tmp_path / "journal", "a") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="`journal` must be a file that no other run writes to, got .*journal. Give each"):
+        with pytest.raises(
+            ValueError,
+            match="`journal` must be a file that no other run writes to, got .*journal. Give each",
+        ):
             traded(CLOCKS["once"](), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
 
 
 @pytest.mark.parametrize("clock", ["once", "live"])
 def test_where_the_journal_cannot_be_written_trading_goes_on(path: str, clock: str) -> None:
-    with pytest.warns(TradingWarning, match="the journal /dev/full cannot be written any more .*trading goes on") as said:
+    with pytest.warns(
+        TradingWarning, match="the journal /dev/full cannot be written any more .*trading goes on"
+    ) as said:
         strategy = traded(CLOCKS[clock](), checkpoint=path, journal="/dev/full", **RULES)
     assert len(said) == 1 and len(strategy.fills["data"]) > 2
 
@@ -244,12 +352,16 @@ def test_where_the_journal_cannot_be_written_trading_goes_on(path: str, clock: s
 @pytest.mark.parametrize("content", ["", "{}", '{"journal": 99}', "3", "\\0\\xff"])
 def test_a_file_that_is_no_journal_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "journal").write_text(content)
-    with pytest.raises(ValueError, match="must (begin with a line|hold runs) of a journal of version 3"):
+    with pytest.raises(
+        ValueError, match="must (begin with a line|hold runs) of a journal of version 3"
+    ):
         replay(str(tmp_path / "journal"))
 
 
 @pytest.mark.parametrize("line", [{"data": "data"}, {"data": "data", "number": 1}])
-def test_a_line_that_lacks_what_a_journal_has_is_refused(path: str, tmp_path: Path, line: Entry) -> None:
+def test_a_line_that_lacks_what_a_journal_has_is_refused(
+    path: str, tmp_path: Path, line: Entry
+) -> None:
     traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
     with (tmp_path / "journal").open("a") as file:
         file.write(json.dumps(line) + "\n")
@@ -260,17 +372,30 @@ def test_a_line_that_lacks_what_a_journal_has_is_refused(path: str, tmp_path: Pa
 def test_lines_of_a_data_that_was_not_traded_are_named(path: str, tmp_path: Path) -> None:
     traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
     journal = tmp_path / "journal"
-    journal.write_text(journal.read_text().replace('"data": "data", "number": 155', '"data": "other", "number": 155'))
-    assert "a line is of data other, which its run did not trade" in replay(str(journal)).differences
+    journal.write_text(
+        journal.read_text().replace(
+            '"data": "data", "number": 155', '"data": "other", "number": 155'
+        )
+    )
+    assert (
+        "a line is of data other, which its run did not trade" in replay(str(journal)).differences
+    )
 
 
 def test_a_run_is_not_appended_to_a_journal_of_another_version(path: str, tmp_path: Path) -> None:
     (tmp_path / "journal").write_text('{"journal": 2}\n')
-    with pytest.raises(ValueError, match="a journal of version 3, got version 2 in .*journal. Give another file"):
+    with pytest.raises(
+        ValueError, match="a journal of version 3, got version 2 in .*journal. Give another file"
+    ):
         traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
 
 
 def test_params_of_numpy_stand_in_the_journal_as_numbers(path: str, tmp_path: Path) -> None:
-    given = {"max_gap": np.int64(4), "patience": np.int64(3), "enter": np.float32(0.5), "exit": np.float32(0.5)}
+    given = {
+        "max_gap": np.int64(4),
+        "patience": np.int64(3),
+        "enter": np.float32(0.5),
+        "exit": np.float32(0.5),
+    }
     traded(host(feed(BARS)), checkpoint=path, journal=str(tmp_path / "journal"), **given)
     assert replay(str(tmp_path / "journal")) == (230, [])

@@ -1,4 +1,5 @@
 """A walk-forward that is killed, or whose workers are, ends with the bytes of one that is not."""
+
 import json
 import os
 import subprocess
@@ -29,8 +30,25 @@ def walk(bars_file):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])}
 
     def walk(folder, events, options, fold=""):
-        plan = ["--data", bars_file, "--folds", "2", "--train-blocks", "2", "--max-epochs", "1", *options]
-        command = [sys.executable, HERE / "deadly_walk.py", ",".join(map(str, events)), folder, fold, *plan]
+        plan = [
+            "--data",
+            bars_file,
+            "--folds",
+            "2",
+            "--train-blocks",
+            "2",
+            "--max-epochs",
+            "1",
+            *options,
+        ]
+        command = [
+            sys.executable,
+            HERE / "deadly_walk.py",
+            ",".join(map(str, events)),
+            folder,
+            fold,
+            *plan,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
@@ -41,7 +59,11 @@ def walk(bars_file):
 def contents(folder):
     """What a reader finds: all files but the run's own notes."""
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if not name.startswith((".state", ".lock"))}
+    return {
+        name: path.read_bytes()
+        for name, path in found.items()
+        if not name.startswith((".state", ".lock"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +81,19 @@ def options_of(tmp_path_factory):
     def options(engine):
         if engine == "dask" and not clusters:
             place = str(tmp_path_factory.mktemp("dask"))
-            os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent)])  # for the workers
-            clusters.append(LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0",
-                                         local_directory=place, host="127.0.0.1"))
+            os.environ["PYTHONPATH"] = os.pathsep.join(
+                [str(HERE), str(HERE.parent)]
+            )  # for the workers
+            clusters.append(
+                LocalCluster(
+                    n_workers=2,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=":0",
+                    local_directory=place,
+                    host="127.0.0.1",
+                )
+            )
         there = ["--dask", clusters[0].scheduler_address] if engine == "dask" else []
         return ["--jobs", "1" if engine == "serial" else "2", *there]
 
@@ -79,7 +111,9 @@ def require_same(walk, undisturbed, folder, events, options):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_run_that_is_killed_goes_on_to_the_same_bytes(walk, undisturbed, options_of, engine, tmp_path):
+def test_a_run_that_is_killed_goes_on_to_the_same_bytes(
+    walk, undisturbed, options_of, engine, tmp_path
+):
     require_same(walk, undisturbed, tmp_path, FEW, options_of(engine))
 
 
@@ -89,10 +123,17 @@ def test_it_does_so_killed_at_any_of_twenty_points(walk, undisturbed, options_of
     require_same(walk, undisturbed, tmp_path, EVERY, options_of(engine))
 
 
-@pytest.mark.parametrize("engine, fold", [
-    ("loky", "fold 1"), ("dask", "fold 2"),
-    pytest.param("loky", "fold 2", marks=pytest.mark.slow), pytest.param("dask", "fold 1", marks=pytest.mark.slow),
-])
-def test_a_worker_that_is_killed_costs_no_byte(walk, undisturbed, options_of, engine, fold, tmp_path):
+@pytest.mark.parametrize(
+    "engine, fold",
+    [
+        ("loky", "fold 1"),
+        ("dask", "fold 2"),
+        pytest.param("loky", "fold 2", marks=pytest.mark.slow),
+        pytest.param("dask", "fold 1", marks=pytest.mark.slow),
+    ],
+)
+def test_a_worker_that_is_killed_costs_no_byte(
+    walk, undisturbed, options_of, engine, fold, tmp_path
+):
     assert walk(tmp_path, [0], options_of(engine), fold) == [[0]]
     assert (tmp_path / "0.died").exists() and contents(tmp_path / "0") == undisturbed

@@ -1,4 +1,5 @@
 """Layouts: delimiters, headers, notes above and blanks between, widths; and the lines that messages name."""
+
 import re
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from model.bars import read_bars
 
 TEXT = csv_text(DAILY)
 BODY = csv_text(DAILY, header=False)
-MULTI = DAILY.set_index("date").rename(columns=str.title)[["Close", "High", "Low", "Open", "Volume"]]
+MULTI = DAILY.set_index("date").rename(columns=str.title)[
+    ["Close", "High", "Low", "Open", "Volume"]
+]
 MULTI.columns = pd.MultiIndex.from_product([MULTI.columns, ["^IXIC"]], names=["Price", "Ticker"])
 
 DAYS = {
@@ -26,10 +29,12 @@ DAYS = {
     "header without the index": TEXT.removeprefix("date,"),
     "numbered rows": DAILY.to_csv(),
     "delimiter at the end": TEXT.replace("\n", ",\n"),
-    "delimiter at the end of the data": TEXT.replace("\n", ",\n").replace("volume,\n", "volume\n", 1),
+    "delimiter at the end of the data": TEXT.replace("\n", ",\n").replace(
+        "volume,\n", "volume\n", 1
+    ),
     "no header": BODY,
-    "commented header of another order": "# date,close,high,low,open,volume\n" + csv_text(
-        DAILY[["date", "close", "high", "low", "open", "volume"]], header=False),
+    "commented header of another order": "# date,close,high,low,open,volume\n"
+    + csv_text(DAILY[["date", "close", "high", "low", "open", "volume"]], header=False),
     "comments and blank lines": "# exported\n\n" + TEXT.replace("\n", "\n\n", 40) + "\n\n// end\n",
     "rows of nothing": TEXT + ",,,,,\n,,,,,\n",
     "address above": "https://www.example.com\n" + TEXT,
@@ -40,7 +45,11 @@ DAYS = {
     "units in brackets": TEXT.replace("\n", "\n,(USD),(USD),(USD),(USD),(shares)\n", 1),
     "types below the names": TEXT.replace("\n", "\ndate,float,float,float,float,int\n", 1),
     "a rule below the names": TEXT.replace("\n", "\n----------,-----,-----\n", 1) + "----------\n",
-    "a drawn table": re.sub("(?m)^(.+)$", r"| \1 |", TEXT.replace("\n", "\n:--,--:,--:,--:,--:,--:\n", 1).replace(",", " | ")),
+    "a drawn table": re.sub(
+        "(?m)^(.+)$",
+        r"| \1 |",
+        TEXT.replace("\n", "\n:--,--:,--:,--:,--:,--:\n", 1).replace(",", " | "),
+    ),
     "three header rows": MULTI.to_csv(),
     "three header rows, ticker first": MULTI.swaplevel(axis=1).to_csv(),
 }
@@ -52,10 +61,14 @@ def test_another_layout_of_the_same_days_is_read_silently(text: str, tmp_path: P
 
 
 EPOCH = HOURLY.assign(date=HOURLY["date"].astype("datetime64[ms]").astype("int64"))
-KLINE = EPOCH.assign(close_time=EPOCH["date"] + 3_599_999, quote=1, trades=2, taker=1, taker_quote=1, ignore=0)
+KLINE = EPOCH.assign(
+    close_time=EPOCH["date"] + 3_599_999, quote=1, trades=2, taker=1, taker_quote=1, ignore=0
+)
 CLOCKS = dated(HOURLY, "%Y.%m.%d").assign(time=HOURLY["date"].dt.strftime("%H:%M"))
 SEVEN = CLOCKS[["date", "time", "open", "high", "low", "close", "volume"]]
-METATRADER = SEVEN.set_axis(["<DATE>", "<TIME>", "<OPEN>", "<HIGH>", "<LOW>", "<CLOSE>", "<TICKVOL>"], axis=1)
+METATRADER = SEVEN.set_axis(
+    ["<DATE>", "<TIME>", "<OPEN>", "<HIGH>", "<LOW>", "<CLOSE>", "<TICKVOL>"], axis=1
+)
 
 HOURS = {
     "histdata, NinjaTrader": csv_text(dated(HOURLY, "%Y%m%d %H%M%S"), sep=";", header=False),
@@ -75,20 +88,39 @@ REFUSED = {
     "header alone": ("Date,Open,High,Low,Close,Volume\n", r"a header but no data rows \(0 bars\)"),
     "comments alone": ("# a\n# b\n", "only blank or comment lines"),
     "one column": ("a\n1\n2\n", "only one column .*delimiter"),
-    "lines quoted as a whole": ("\n".join(f'"{line}"' for line in TEXT.splitlines()), "only one column"),
-    "thousands without quotes": (TEXT.replace(".", ",1."), "line 2 has 10 fields but the header has 6 columns"),
-    "a short line": (TEXT.replace("\n2015-01-06,", "\n"), r"line 4 has 5 fields .*\(1 line of other width\)"),
+    "lines quoted as a whole": (
+        "\n".join(f'"{line}"' for line in TEXT.splitlines()),
+        "only one column",
+    ),
+    "thousands without quotes": (
+        TEXT.replace(".", ",1."),
+        "line 2 has 10 fields but the header has 6 columns",
+    ),
+    "a short line": (
+        TEXT.replace("\n2015-01-06,", "\n"),
+        r"line 4 has 5 fields .*\(1 line of other width\)",
+    ),
     "a cut last line": (TEXT[:-30], "line 301 has"),
     "a note below": (TEXT + "Data provided by X\n", "line 302 has 1 fields"),
-    "an open quote": (TEXT.replace("2015-01-06", '"2015-01-06'), "1 line with a quote that does not close .first line 4"),
+    "an open quote": (
+        TEXT.replace("2015-01-06", '"2015-01-06'),
+        "1 line with a quote that does not close .first line 4",
+    ),
     "a header within": (csv_text(DAILY[:150]) + csv_text(DAILY[150:]), "line 152, 'open'"),
-    "no header, closes first": (csv_text(DAILY[["date", "close", "high", "low", "open", "volume"]], header=False),
-                                "no header row, and the second column looks like the close"),
-    "no header, lows and highs first": (csv_text(DAILY[["date", "low", "high", "open", "close", "volume"]], header=False),
-                                        "no header row, and most highs are not the highest of their row"),
+    "no header, closes first": (
+        csv_text(DAILY[["date", "close", "high", "low", "open", "volume"]], header=False),
+        "no header row, and the second column looks like the close",
+    ),
+    "no header, lows and highs first": (
+        csv_text(DAILY[["date", "low", "high", "open", "close", "volume"]], header=False),
+        "no header row, and most highs are not the highest of their row",
+    ),
     "an endless field": (TEXT + "x" * 200_000, r"line 302 has 1 fields .*: 'x{60}'"),
     "an endless field in quotes": (TEXT + '"' + "x," * 100_000 + '"', "line 302 has .* fields"),
-    "no header, nine columns": ("\n".join(line + ",1,2,3" for line in BODY.splitlines()), "no header row .first line: 2015-01-02"),
+    "no header, nine columns": (
+        "\n".join(line + ",1,2,3" for line in BODY.splitlines()),
+        "no header row .first line: 2015-01-02",
+    ),
 }
 
 
@@ -98,7 +130,9 @@ def test_a_broken_layout_is_refused_with_its_line(text: str, message: str, tmp_p
 
 
 def test_a_line_break_inside_quotes_is_refused(tmp_path: Path) -> None:
-    assert "quote that does not close" in refusal(saved(tmp_path, TEXT.replace("2015-01-06", '"2015-\n01-06"')))
+    assert "quote that does not close" in refusal(
+        saved(tmp_path, TEXT.replace("2015-01-06", '"2015-\n01-06"'))
+    )
 
 
 @pytest.mark.parametrize("row", [0, 7, 299])

@@ -39,12 +39,25 @@ def test_before_the_first_trial_there_are_no_others(ledger):
     assert ledger.others("a") == []
 
 
-@pytest.mark.parametrize("content", ["not json", "[1]", "{}", '{"key": "a"}', '{"key": "a", "sharpe": null}',
-                                     '{"key": "a", "sharpe": NaN}', '{"key": "a", "sharpe": Infinity}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "not json",
+        "[1]",
+        "{}",
+        '{"key": "a"}',
+        '{"key": "a", "sharpe": null}',
+        '{"key": "a", "sharpe": NaN}',
+        '{"key": "a", "sharpe": Infinity}',
+    ],
+)
 def test_a_damaged_ledger_is_refused_not_overwritten(ledger, content):
     ledger.enter("a", 0.1, {})
     ledger.path.write_text(f"{content}\n")
-    with pytest.raises(ValueError, match=re.escape(f"the ledger {ledger.path} must hold one line of JSON per trial")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape(f"the ledger {ledger.path} must hold one line of JSON per trial"),
+    ):
         ledger.enter("b", 0.1, {})
     assert ledger.path.read_text() == f"{content}\n"
 

@@ -1,4 +1,5 @@
 """Live feeds as they are: made of others, in their own session, by a slow clock, and at a broker where a run went before."""
+
 from datetime import time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from strategy_plugin.guard import NEVER_FINISHED, REPEATED, UNFINISHED
 COUNT = len(TICKS)
 
 
-def test_bars_that_always_come_before_their_end_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_that_always_come_before_their_end_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hours = random_bars(10, freq="h")
     random_checkpoint(random_bars(COUNT, freq="h"), timezone="UTC").save(tmp_path / "a.ckpt")
     now = [0.0]
@@ -24,8 +27,13 @@ def test_bars_that_always_come_before_their_end_are_said(tmp_path: Path, monkeyp
     events: list[Event] = ["LIVE"]
     for tick in ticks(hours):  # this machine's clock is two seconds slow
         events += [lambda end=tick.stamp.timestamp() + 3_598: now.__setitem__(0, end), tick]  # type: ignore[misc]
-    with pytest.warns(TradingWarning, match="a bar that came only before its end by this machine's clock, 2020-01-01 00:00:00"):
-        counts = traded(host(live(events)), checkpoint=str(tmp_path / "a.ckpt"), **RULES).refusals()["live"]
+    with pytest.warns(
+        TradingWarning,
+        match="a bar that came only before its end by this machine's clock, 2020-01-01 00:00:00",
+    ):
+        counts = traded(
+            host(live(events)), checkpoint=str(tmp_path / "a.ckpt"), **RULES
+        ).refusals()["live"]
     assert (counts[UNFINISHED], counts[NEVER_FINISHED]) == (10, 9)
 
 
@@ -41,9 +49,15 @@ class Eastern(tzinfo):
 
 @pytest.mark.parametrize("hour, finished", [(20, False), (22, True)])
 def test_a_daily_bar_is_finished_when_its_session_is(
-    model_path: str, monkeypatch: pytest.MonkeyPatch, hour: int, finished: bool,
+    model_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    hour: int,
+    finished: bool,
 ) -> None:
-    monkeypatch.setattr("strategy_plugin.guard.time.time", lambda: (TICKS[9].stamp + pd.Timedelta(hours=hour)).timestamp())
+    monkeypatch.setattr(
+        "strategy_plugin.guard.time.time",
+        lambda: (TICKS[9].stamp + pd.Timedelta(hours=hour)).timestamp(),
+    )
     session = {"sessionend": time(16), "tz": Eastern()}  # 21:00 UTC
     with pytest.warns(TradingWarning, match="never reported LIVE"):
         strategy = traded(host(live(TICKS[:10], **session)), checkpoint=model_path, **RULES)
@@ -72,10 +86,17 @@ def days_made_of(hours: Any, daily_path: str, guarded: bool = True, beside: bool
 
 
 @pytest.mark.parametrize("beside", [True, False])
-def test_a_feed_made_of_a_live_one_is_not_traded_before_that_is_live(daily_path: str, beside: bool) -> None:
+def test_a_feed_made_of_a_live_one_is_not_traded_before_that_is_live(
+    daily_path: str, beside: bool
+) -> None:
     hours = ticks(HOURS)
-    strategy = days_made_of(live(["DELAYED", *hours[:640], "LIVE", *hours[640:]], **HOURLY), daily_path, beside=beside)
-    assert strategy.refusals()["days"]["not live"] == 159 and min(fill.bar for fill in strategy.fills["days"]) > 159
+    strategy = days_made_of(
+        live(["DELAYED", *hours[:640], "LIVE", *hours[640:]], **HOURLY), daily_path, beside=beside
+    )
+    assert (
+        strategy.refusals()["days"]["not live"] == 159
+        and min(fill.bar for fill in strategy.fills["days"]) > 159
+    )
 
 
 def test_what_a_live_feed_is_made_of_is_guarded_or_that_is_said(daily_path: str) -> None:
@@ -84,8 +105,14 @@ def test_what_a_live_feed_is_made_of_is_guarded_or_that_is_said(daily_path: str)
     clean = days_made_of(live(["LIVE", *hours], **HOURLY), daily_path)
     for beside in (True, False):
         strategy = days_made_of(live(spoilt, **HOURLY), daily_path, beside=beside)
-        assert strategy.shown["days"] == clean.shown["days"] and strategy.refusals()["days"][REPEATED] == 1
-    with pytest.warns(TradingWarning, match="data 'days': nothing guards the bars that it is made of.*feed.addfilter"):
+        assert (
+            strategy.shown["days"] == clean.shown["days"]
+            and strategy.refusals()["days"][REPEATED] == 1
+        )
+    with pytest.warns(
+        TradingWarning,
+        match="data 'days': nothing guards the bars that it is made of.*feed.addfilter",
+    ):
         days_made_of(live(spoilt, **HOURLY), daily_path, guarded=False, beside=False)
 
 
@@ -105,14 +132,18 @@ def restarted(path: str, **params: Any) -> AtABroker:
 
 
 def test_a_restart_takes_a_position_over_and_says_so(model_path: str) -> None:
-    with pytest.warns(TradingWarning, match=r"a position of \+90 was there at the start and is taken over"):
+    with pytest.warns(
+        TradingWarning, match=r"a position of \+90 was there at the start and is taken over"
+    ):
         strategy = restarted(model_path)
     assert strategy.fills["live"][0].bar > START and len(strategy.fills["live"]) > 2
 
 
 @pytest.mark.parametrize("adopt, orders", [(False, False), (True, True)])
 def test_a_restart_orders_nothing_beside_the_stops_of_the_run_before_unless_told_to(
-    model_path: str, adopt: bool, orders: bool,
+    model_path: str,
+    adopt: bool,
+    orders: bool,
 ) -> None:
     with pytest.warns(TradingWarning, match="was there at the start"):
         strategy = restarted(model_path, stop_loss="3%", adopt=adopt)

@@ -1,4 +1,5 @@
 """Memory: it does not grow with the bars of a live run, and a million bars are trained on and traded in little of it."""
+
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import pytest
 
 TESTS = Path(__file__).parent
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")))}
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")))
+}
 
 GROWTH = textwrap.dedent("""
     import gc, resource, sys
@@ -66,5 +69,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 @pytest.mark.parametrize("work", [EPOCH, BACKTEST], ids=["epoch", "backtest"])
 def test_a_million_bars_need_less_than_three_gigabytes(tmp_path: Path, work: str) -> None:
     command = [sys.executable, "-c", WORK.format(work), "1000000"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT, cwd=tmp_path)
+    finished = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=ENVIRONMENT, cwd=tmp_path
+    )
     assert int(finished.stdout) < 3e9

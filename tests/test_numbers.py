@@ -1,4 +1,5 @@
 """Numbers: the decimal sign by proof, digits in groups, words for nothing, and what is no number."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,9 +54,16 @@ def test_suffixes_of_volume_are_written_out() -> None:
 def test_three_decimals_after_a_comma_are_ambiguous(tmp_path: Path) -> None:
     yen = spelt(HOURLY, lambda price: f"{price * 100:.3f}".replace(".", ","))
     path = saved(tmp_path, csv_text(yen, sep=";"))
-    assert "(line 2, column 'open') are ambiguous: decimal comma or thousands? Pass decimal=',' or decimal='.'" in refusal(path)
-    assert read_bars(path, decimal=",")["close"].iloc[0] == pytest.approx(HOURLY["close"].iloc[0] * 100, abs=1e-3)
-    assert read_bars(path, decimal=".")["close"].iloc[0] == pytest.approx(HOURLY["close"].iloc[0] * 100_000, abs=1)
+    assert (
+        "(line 2, column 'open') are ambiguous: decimal comma or thousands? Pass decimal=',' or decimal='.'"
+        in refusal(path)
+    )
+    assert read_bars(path, decimal=",")["close"].iloc[0] == pytest.approx(
+        HOURLY["close"].iloc[0] * 100, abs=1e-3
+    )
+    assert read_bars(path, decimal=".")["close"].iloc[0] == pytest.approx(
+        HOURLY["close"].iloc[0] * 100_000, abs=1
+    )
 
 
 def test_two_number_formats_in_one_file_are_refused(tmp_path: Path) -> None:
@@ -66,7 +74,9 @@ def test_two_number_formats_in_one_file_are_refused(tmp_path: Path) -> None:
     assert "and a comma in '4686,67' (line 2, column 'close')" in said
 
 
-@pytest.mark.parametrize("word", ["abc", "0x10", "4760 1/4", "12%", "1,2,3", "4_7", "١٢٣", "True", "1.2.3"])
+@pytest.mark.parametrize(
+    "word", ["abc", "0x10", "4760 1/4", "12%", "1,2,3", "4_7", "١٢٣", "True", "1.2.3"]
+)
 def test_what_is_no_number_is_named_with_its_line(word: str, tmp_path: Path) -> None:
     said = refusal(saved(tmp_path, csv_text(changed(DAILY, 5, close=word), sep=";")))
     assert f"1 cell of column 'close' not a number (first: line 7, {word!r})" in said
@@ -74,16 +84,23 @@ def test_what_is_no_number_is_named_with_its_line(word: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("word", ["", "NaN", "null", "N/A", "#N/A", "None", "-", "--", "nan", " "])
 @pytest.mark.parametrize("name", PRICES)
-def test_a_missing_price_is_refused_whatever_word_says_so(word: str, name: str, tmp_path: Path) -> None:
+def test_a_missing_price_is_refused_whatever_word_says_so(
+    word: str, name: str, tmp_path: Path
+) -> None:
     said = refusal(saved(tmp_path, changed(DAILY, 5, **{name: word})))
     assert f"1 row with a missing price (first 2015-01-09, line 7: {name})" in said
 
 
 @pytest.mark.parametrize("word", ["", "null", "nan"])
 def test_a_missing_volume_is_taken_as_zero_and_said(word: str, tmp_path: Path) -> None:
-    with pytest.warns(BarsWarning, match="1 bar without a volume .first 2015-01-09, line 7.; taken as 0 there"):
+    with pytest.warns(
+        BarsWarning, match="1 bar without a volume .first 2015-01-09, line 7.; taken as 0 there"
+    ):
         bars = read_bars(saved(tmp_path, changed(DAILY, 5, volume=word)))
-    assert bars["volume"].iloc[5] == 0 and bars["volume"].drop(bars.index[5]).tolist() == DAILY["volume"].drop(5).tolist()
+    assert (
+        bars["volume"].iloc[5] == 0
+        and bars["volume"].drop(bars.index[5]).tolist() == DAILY["volume"].drop(5).tolist()
+    )
 
 
 def test_a_column_of_truths_is_no_column_of_prices() -> None:

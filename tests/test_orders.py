@@ -1,11 +1,18 @@
 """The desk: whatever the broker does, one working order, no exposure beyond the cap, and no signal lost."""
+
 import warnings
 from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from paper import ENDS, EQUITY, PaperOrder, PaperVenue, ended
 
 from strategy_plugin.guard import TradingWarning
@@ -41,7 +48,9 @@ def test_a_reversal_is_one_order_for_both_sides(desk: Desk, venue: PaperVenue) -
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_every_end_clears_the_working_order_once(desk: Desk, venue: PaperVenue, status: str) -> None:
+def test_every_end_clears_the_working_order_once(
+    desk: Desk, venue: PaperVenue, status: str
+) -> None:
     desk.move(1)
     ended(desk, venue, status)
     desk.notice(replace(venue.orders[-1]))
@@ -56,7 +65,9 @@ def test_an_order_under_way_stays(desk: Desk, venue: PaperVenue, status: str) ->
     assert desk.working is venue.orders[-1]
 
 
-def test_what_ended_is_told_with_its_number_and_when_it_was_seen(desk: Desk, venue: PaperVenue) -> None:
+def test_what_ended_is_told_with_its_number_and_when_it_was_seen(
+    desk: Desk, venue: PaperVenue
+) -> None:
     desk.move(1)
     ended(desk, venue, "Completed")  # noticed
     desk.move(-1)
@@ -64,7 +75,12 @@ def test_what_ended_is_told_with_its_number_and_when_it_was_seen(desk: Desk, ven
     desk.move(1)
     desk.move(0)  # cancels the third
     ended(desk, venue, "Expired")
-    assert desk.ends == [End(0, 1, "Completed"), End(1, 2, "Completed"), End(2, 3, "Canceled"), End(0, 4, "Expired")]
+    assert desk.ends == [
+        End(0, 1, "Completed"),
+        End(1, 2, "Completed"),
+        End(2, 3, "Canceled"),
+        End(0, 4, "Expired"),
+    ]
 
 
 def test_the_newest_order_is_fresh_and_has_an_aim(desk: Desk, venue: PaperVenue) -> None:
@@ -85,7 +101,9 @@ def test_orders_of_others_are_ignored(desk: Desk, venue: PaperVenue) -> None:
     assert desk.working is venue.orders[-1] and not desk.counts["rejected"]
 
 
-def test_an_order_no_longer_wanted_is_cancelled_and_the_new_target_sent(desk: Desk, venue: PaperVenue) -> None:
+def test_an_order_no_longer_wanted_is_cancelled_and_the_new_target_sent(
+    desk: Desk, venue: PaperVenue
+) -> None:
     desk.move(1)
     assert desk.move(-1) == "-9.5" and desk.counts["canceled"] == 1
     assert len(venue.alive()) == 1
@@ -109,7 +127,10 @@ def test_an_opening_refused_too_often_waits_for_a_new_signal(desk: Desk, venue: 
         desk.move(1)
         ended(desk, venue, "Margin")
     desk.move(1)
-    with pytest.warns(TradingWarning, match=r"data 'paper': 3 orders in a row were refused \(rejected\); the direction \+1 waits"):
+    with pytest.warns(
+        TradingWarning,
+        match=r"data 'paper': 3 orders in a row were refused \(rejected\); the direction \+1 waits",
+    ):
         ended(desk, venue, "Rejected")
     assert [desk.move(1) for _ in range(5)] == [""] * 5 and desk.counts["given up"] == 1
     desk.move(0)
@@ -117,7 +138,11 @@ def test_an_opening_refused_too_often_waits_for_a_new_signal(desk: Desk, venue: 
 
 
 def test_what_went_through_ends_a_row_of_refusals(desk: Desk, venue: PaperVenue) -> None:
-    for target, statuses in ((1, ("Margin", "Margin", "Completed")), (0, ("Completed",)), (1, ("Margin", "Margin"))):
+    for target, statuses in (
+        (1, ("Margin", "Margin", "Completed")),
+        (0, ("Completed",)),
+        (1, ("Margin", "Margin")),
+    ):
         for status in statuses:
             desk.move(target)
             ended(desk, venue, status)
@@ -142,7 +167,9 @@ def test_by_default_an_opening_has_four_tries_and_an_order_five_bars(venue: Pape
     assert [desk.move(1) for _ in range(7)] == ["+9.5", *["waiting"] * 5, "+9.5"]
 
 
-def test_refusals_of_a_close_do_not_count_against_the_opening_after_it(desk: Desk, venue: PaperVenue) -> None:
+def test_refusals_of_a_close_do_not_count_against_the_opening_after_it(
+    desk: Desk, venue: PaperVenue
+) -> None:
     venue.size = 9.5
     for _ in range(2):
         desk.move(0)
@@ -153,9 +180,14 @@ def test_refusals_of_a_close_do_not_count_against_the_opening_after_it(desk: Des
     assert desk.move(1) == "+9.5" and not desk.counts["given up"]
 
 
-def test_a_close_is_tried_again_on_every_bar_and_said_when_it_keeps_being_refused(desk: Desk, venue: PaperVenue) -> None:
+def test_a_close_is_tried_again_on_every_bar_and_said_when_it_keeps_being_refused(
+    desk: Desk, venue: PaperVenue
+) -> None:
     venue.size = 9.5
-    with pytest.warns(TradingWarning, match=r"3 orders in a row were refused \(rejected\); the position cannot be closed") as said:
+    with pytest.warns(
+        TradingWarning,
+        match=r"3 orders in a row were refused \(rejected\); the position cannot be closed",
+    ) as said:
         for _ in range(10):
             assert desk.move(0) == "-9.5"
             ended(desk, venue, "Rejected")
@@ -164,7 +196,10 @@ def test_a_close_is_tried_again_on_every_bar_and_said_when_it_keeps_being_refuse
 
 @pytest.mark.parametrize("units, sent", [(20.0, "+10"), (20.5, "+10.5"), (9.0, "+9")])
 def test_exposure_is_cut_to_the_cap_in_whole_units_where_the_sizers_were(
-    desk: Desk, venue: PaperVenue, units: float, sent: str,
+    desk: Desk,
+    venue: PaperVenue,
+    units: float,
+    sent: str,
 ) -> None:
     venue.wanted_units, venue.cap = units, 1.05
     assert desk.move(1) == sent
@@ -181,7 +216,10 @@ def test_what_is_just_the_cap_is_not_cut(desk: Desk, venue: PaperVenue, units: f
 @pytest.mark.parametrize("units", [0.0, float("nan"), float("inf")])
 def test_no_units_is_no_order_and_said_once(desk: Desk, venue: PaperVenue, units: float) -> None:
     venue.wanted_units = units
-    with pytest.warns(TradingWarning, match=r"data 'paper': the sizer gave no units for direction \+1 .* Give more cash"):
+    with pytest.warns(
+        TradingWarning,
+        match=r"data 'paper': the sizer gave no units for direction \+1 .* Give more cash",
+    ):
         assert desk.move(1) == "no order"
     assert desk.move(1) == "no order" and desk.counts["no order"] == 2
 
@@ -209,7 +247,9 @@ def test_what_rounding_leaves_of_a_position_is_no_position(desk: Desk, venue: Pa
     assert desk.held == 0 and desk.move(0) == "" and desk.move(1) == "+9.5"
 
 
-@pytest.mark.parametrize("size, held", [(0.5, 1), (-0.5, -1), (1e-8, 1), (-1e-8, -1), (1e-9, 1), (0.0, 0), (-1e-12, 0)])
+@pytest.mark.parametrize(
+    "size, held", [(0.5, 1), (-0.5, -1), (1e-8, 1), (-1e-8, -1), (1e-9, 1), (0.0, 0), (-1e-12, 0)]
+)
 def test_a_small_position_is_one(size: float, held: int) -> None:
     assert direction(size) == held
 
@@ -231,16 +271,22 @@ class Broker(RuleBasedStateMachine):
         self.desk.move(0)
         self.sent = 0
 
-    @rule(signal=st.sampled_from([-1, 0, 1]), price=st.floats(20, 500), units=st.sampled_from([0.0, 0.3, 9.5, 1e6, float("nan")]))
+    @rule(
+        signal=st.sampled_from([-1, 0, 1]),
+        price=st.floats(20, 500),
+        units=st.sampled_from([0.0, 0.3, 9.5, 1e6, float("nan")]),
+    )
     def bar(self, signal: int, price: float, units: float) -> None:
         self.venue.price, self.venue.wanted_units = price, units
         with warnings.catch_warnings(action="ignore"):
             self.desk.move(signal)
-        opened = [order for order in self.venue.orders[self.sent:] if not order.protective]
+        opened = [order for order in self.venue.orders[self.sent :] if not order.protective]
         self.sent = len(self.venue.orders)
         for order in opened:
             after = abs(self.venue.size + order.size)
-            assert after <= abs(self.venue.size) or after * price <= self.venue.cap * EQUITY * (1 + 1e-9)
+            assert after <= abs(self.venue.size) or after * price <= self.venue.cap * EQUITY * (
+                1 + 1e-9
+            )
         for order in self.venue.alive(protective=True):
             assert order in self.venue.cancels or order.size == -self.venue.size
 
@@ -249,7 +295,12 @@ class Broker(RuleBasedStateMachine):
         self.venue.size = size
 
     @precondition(lambda self: self.venue.alive())
-    @rule(data=st.data(), status=st.sampled_from([*ENDS, "Partial"]), share=st.sampled_from([0.0, 0.4]), notices=st.integers(0, 2))
+    @rule(
+        data=st.data(),
+        status=st.sampled_from([*ENDS, "Partial"]),
+        share=st.sampled_from([0.0, 0.4]),
+        notices=st.integers(0, 2),
+    )
     def outcome(self, data: st.DataObject, status: str, share: float, notices: int) -> None:
         order = data.draw(st.sampled_from(self.venue.alive()))
         self.venue.end(order, status, share)
@@ -268,8 +319,12 @@ class Broker(RuleBasedStateMachine):
 
     @invariant()
     def every_end_is_counted_once(self) -> None:
-        known = {order.ref for order in (self.desk.working, *self.desk.protection) if order is not None}
-        over = [order for order in self.venue.orders if not order.alive() and order.ref not in known]
+        known = {
+            order.ref for order in (self.desk.working, *self.desk.protection) if order is not None
+        }
+        over = [
+            order for order in self.venue.orders if not order.alive() and order.ref not in known
+        ]
         assert sum(self.desk.counts[status.lower()] for status in ENDS) == len(over)
 
     def teardown(self) -> None:
@@ -285,9 +340,13 @@ class Broker(RuleBasedStateMachine):
 
 
 def test_no_broker_breaks_the_desk() -> None:
-    run_state_machine_as_test(Broker, settings=settings(max_examples=150, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(
+        Broker, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
+    )
 
 
 @pytest.mark.slow
 def test_no_broker_of_three_thousand_breaks_the_desk() -> None:
-    run_state_machine_as_test(Broker, settings=settings(max_examples=3_000, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(
+        Broker, settings=settings(max_examples=3_000, stateful_step_count=60, deadline=None)
+    )

@@ -1,4 +1,5 @@
 """The host's plot: our line draws, without a screen, as the README shows."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -28,9 +29,18 @@ print(sum(value == value for value in probability.get_ydata()), probability.get_
 
 
 @pytest.mark.filterwarnings("default")
-def test_the_probability_draws_without_a_screen(bars: pd.DataFrame, checkpoint_path: str, tmp_path: Path) -> None:
+def test_the_probability_draws_without_a_screen(
+    bars: pd.DataFrame, checkpoint_path: str, tmp_path: Path
+) -> None:
     bars.to_parquet(tmp_path / "bars.parquet")
-    command = [sys.executable, "-c", PLOT, str(tmp_path / "bars.parquet"), checkpoint_path, str(tmp_path / "plot.png")]
+    command = [
+        sys.executable,
+        "-c",
+        PLOT,
+        str(tmp_path / "bars.parquet"),
+        checkpoint_path,
+        str(tmp_path / "plot.png"),
+    ]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.stdout.split() == ["251", "tab:purple"], run.stderr
     assert (tmp_path / "plot.png").stat().st_size > 20_000

@@ -1,4 +1,5 @@
 """Several markets judged as one."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -31,10 +32,16 @@ def decisions(skill, seed, n=N, start=0):
     moves = 0.01 * (skill * known + draw.normal(0, 1, n))
     probability = 0.5 + 0.1 * np.tanh(known)
     return Decisions(
-        labels=(moves > 0).astype(float), probability=probability, moves=moves,
+        labels=(moves > 0).astype(float),
+        probability=probability,
+        moves=moves,
         strategy=directions(probability, enter=0.5, exit=0.5, allow_short=True),
-        rivals={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))}, forecasts={}, cost=1e-4,
-        bars_per_year=252, decided_at=STAMPS[start:start + n])
+        rivals={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
+        forecasts={},
+        cost=1e-4,
+        bars_per_year=252,
+        decided_at=STAMPS[start : start + n],
+    )
 
 
 def markets(*skills):
@@ -56,13 +63,18 @@ def test_equal_parts_are_the_mean_of_the_markets_that_decide_there():
     both = in_equal_parts(two, "strategy")
     assert both.index.equals(STAMPS)
     assert both.iloc[0] == two["a"].earned["strategy"][0]
-    assert both.iloc[-1] == pytest.approx((two["a"].earned["strategy"][-1] + two["b"].earned["strategy"][-1]) / 2)
+    assert both.iloc[-1] == pytest.approx(
+        (two["a"].earned["strategy"][-1] + two["b"].earned["strategy"][-1]) / 2
+    )
 
 
 def test_a_skill_on_all_markets_is_an_edge_and_surer_than_on_one(skilled):
     one = pool(markets(0.2))
     assert judge_pool(skilled).word == "edge"
-    assert skilled.intervals["auc"].high - skilled.intervals["auc"].low < one.intervals["auc"].high - one.intervals["auc"].low
+    assert (
+        skilled.intervals["auc"].high - skilled.intervals["auc"].low
+        < one.intervals["auc"].high - one.intervals["auc"].low
+    )
 
 
 def test_luck_on_many_markets_is_none():
@@ -73,7 +85,10 @@ def test_luck_on_many_markets_is_none():
 
 def test_the_one_market_with_skill_stands_out(mixed):
     assert mixed.outstanding == ["m0"]
-    assert "test for superior predictive ability over all 8 series p < 0.001;" in judge_pool(mixed).reasons
+    assert (
+        "test for superior predictive ability over all 8 series p < 0.001;"
+        in judge_pool(mixed).reasons
+    )
     assert "standing out: m0; 4000 decisions on 4 markets." in judge_pool(mixed).reasons
 
 
@@ -88,17 +103,31 @@ def test_a_market_without_forecasts_counts_in_money_alone():
     silent = replace(decisions(0.0, 1), probability=np.full(N, np.nan), strategy=np.zeros(N))
     found = pool({"a": decisions(0.2, 10), "silent": silent})
     assert found.intervals["auc"].value == pool({"a": decisions(0.2, 10)}).intervals["auc"].value
-    assert judge_pool(pool({"silent": silent})).sentence == "cannot tell: no forecast could be judged."
+    assert (
+        judge_pool(pool({"silent": silent})).sentence == "cannot tell: no forecast could be judged."
+    )
 
 
-@pytest.mark.parametrize("auc, gain, p, names, word", [
-    ((0.501, 0.53), 1e-6, 0.04, [], "edge"), ((0.499, 0.53), 1e-6, 0.04, [], "cannot tell"),
-    ((0.501, 0.53), -1e-6, 0.04, [], "cannot tell"), ((0.501, 0.53), 1e-6, 0.05, [], "cannot tell"),
-    ((0.48, 0.519), 0.0, 0.5, [], "no edge"), ((0.48, 0.519), 0.0, 0.5, ["m1"], "cannot tell"),
-])
+@pytest.mark.parametrize(
+    "auc, gain, p, names, word",
+    [
+        ((0.501, 0.53), 1e-6, 0.04, [], "edge"),
+        ((0.499, 0.53), 1e-6, 0.04, [], "cannot tell"),
+        ((0.501, 0.53), -1e-6, 0.04, [], "cannot tell"),
+        ((0.501, 0.53), 1e-6, 0.05, [], "cannot tell"),
+        ((0.48, 0.519), 0.0, 0.5, [], "no edge"),
+        ((0.48, 0.519), 0.0, 0.5, ["m1"], "cannot tell"),
+    ],
+)
 def test_the_rule_is_the_one_written_down(skilled, auc, gain, p, names, word):
-    intervals = {"auc": Interval(0.51, *auc, *auc), "less buy and hold": Interval(0.0, gain, 1e-3, gain, 1e-3)}
-    assert judge_pool(replace(skilled, intervals=intervals, superiority=p, outstanding=names)).word == word
+    intervals = {
+        "auc": Interval(0.51, *auc, *auc),
+        "less buy and hold": Interval(0.0, gain, 1e-3, gain, 1e-3),
+    }
+    assert (
+        judge_pool(replace(skilled, intervals=intervals, superiority=p, outstanding=names)).word
+        == word
+    )
 
 
 def test_of_many_names_the_first_are_said(skilled):

@@ -6,13 +6,19 @@ from backtests.positions import directions, n_entries, net_returns, open_returns
 from backtests.simulation import Account, Costs, simulate
 
 
-@pytest.mark.parametrize("probability, allow_short, expected", [
-    ([0.7, 0.55, 0.45, 0.55, 0.6], False, [1, 1, 0, 0, 1]),
-    ([0.3, 0.45, 0.55, np.nan, 0.6], True, [-1, -1, 0, 0, 1]),
-    ([0.7, np.nan, np.nan], False, [1, 1, 1]),
-])
+@pytest.mark.parametrize(
+    "probability, allow_short, expected",
+    [
+        ([0.7, 0.55, 0.45, 0.55, 0.6], False, [1, 1, 0, 0, 1]),
+        ([0.3, 0.45, 0.55, np.nan, 0.6], True, [-1, -1, 0, 0, 1]),
+        ([0.7, np.nan, np.nan], False, [1, 1, 1]),
+    ],
+)
 def test_directions_follow_the_strategy_s_rule(probability, allow_short, expected):
-    assert directions(np.array(probability), enter=0.6, exit=0.5, allow_short=allow_short).tolist() == expected
+    assert (
+        directions(np.array(probability), enter=0.6, exit=0.5, allow_short=allow_short).tolist()
+        == expected
+    )
 
 
 def test_a_decision_earns_from_the_next_open_to_the_one_after(bars):

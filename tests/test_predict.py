@@ -1,4 +1,5 @@
 """The command python -m model.predict."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,12 @@ def outcome(*arguments: object) -> int:
 
 
 def test_the_last_probability_and_its_model_are_printed(
-        checkpoint: Checkpoint, checkpoint_path: str, bars: pd.DataFrame, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint: Checkpoint,
+    checkpoint_path: str,
+    bars: pd.DataFrame,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert outcome("--checkpoint", checkpoint_path, "--data", data) == 0
     printed = capsys.readouterr().out
     assert f"{checkpoint.probabilities(bars).iloc[-1]:.4f}" in printed
@@ -33,40 +39,61 @@ def test_the_last_probability_and_its_model_are_printed(
 
 
 def test_bars_older_than_the_model_are_no_forecast(
-        checkpoint: Checkpoint, bars: pd.DataFrame, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    replace(checkpoint, trained_until=bars.index[-1] + pd.Timedelta(days=9)).save(tmp_path / "late.ckpt")
+    checkpoint: Checkpoint,
+    bars: pd.DataFrame,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    replace(checkpoint, trained_until=bars.index[-1] + pd.Timedelta(days=9)).save(
+        tmp_path / "late.ckpt"
+    )
     assert outcome("--checkpoint", tmp_path / "late.ckpt", "--data", data) == 0
     assert "this is no forecast" in capsys.readouterr().err
 
 
-def test_another_instrument_is_said(checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_instrument_is_said(
+    checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     replace(checkpoint, instrument="gold").save(tmp_path / "gold.ckpt")
     assert outcome("--checkpoint", tmp_path / "gold.ckpt", "--data", data) == 0
     assert "trained on gold, these bars are random" in capsys.readouterr().err
 
 
 def test_another_interval_is_refused(
-        checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     replace(checkpoint, bar_interval=pd.Timedelta(hours=1)).save(tmp_path / "hourly.ckpt")
     assert outcome("--checkpoint", tmp_path / "hourly.ckpt", "--data", data) == 4
     assert "bars of 1 hour, got bars of 1 day" in capsys.readouterr().err
 
 
 def test_a_folder_gives_the_newest_model_that_has_not_seen_the_future(
-        checkpoint: Checkpoint, bars: pd.DataFrame, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint: Checkpoint,
+    bars: pd.DataFrame,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     folder = tmp_path / "schedule"
     folder.mkdir()
     for name, days in (("old", -20), ("new", 0), ("future", 20)):
-        replace(checkpoint, trained_until=bars.index[-1] + pd.Timedelta(days=days)).save(folder / f"{name}.ckpt")
+        replace(checkpoint, trained_until=bars.index[-1] + pd.Timedelta(days=days)).save(
+            folder / f"{name}.ckpt"
+        )
     assert outcome("--checkpoint", folder, "--data", data) == 0
     assert str(bars.index[-1]) in capsys.readouterr().out.split("trained until")[1]
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert outcome("--checkpoint", data, "--data", data) == 4
     assert "random.csv" in capsys.readouterr().err
 
 
-def test_a_threshold_that_cannot_be_is_refused(checkpoint_path: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_threshold_that_cannot_be_is_refused(
+    checkpoint_path: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert outcome("--checkpoint", checkpoint_path, "--data", data, "--enter", "1.7") == 2
     assert "--enter must be at least .5 and below 1, got 1.7" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 """What holds for a whole process: torch's threads and the C allocator."""
+
 import platform
 from collections.abc import Iterator
 
@@ -43,7 +44,10 @@ def test_nested_bodies_each_put_back_what_they_found() -> None:
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_threads_at_all_are_refused(count: int) -> None:
-    with pytest.raises(ValueError, match=f"`threads` must be at least 1, got {count}"), torch_threads(count):
+    with (
+        pytest.raises(ValueError, match=f"`threads` must be at least 1, got {count}"),
+        torch_threads(count),
+    ):
         pass
     assert torch.get_num_threads() == 3
 
@@ -57,11 +61,18 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     assert keep_freed_memory.__wrapped__() is False
 
 
-@pytest.mark.parametrize(("known", "there"), [
-    ({"avx512_bf16": True, "amx_tile": True}, True), ({"avx512_bf16": False, "avx2": True}, False), ({}, False),
-])
+@pytest.mark.parametrize(
+    ("known", "there"),
+    [
+        ({"avx512_bf16": True, "amx_tile": True}, True),
+        ({"avx512_bf16": False, "avx2": True}, False),
+        ({}, False),
+    ],
+)
 def test_bf16_is_in_hardware_where_the_processor_says_so(
-    known: dict[str, bool], there: bool, monkeypatch: pytest.MonkeyPatch,
+    known: dict[str, bool],
+    there: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
     assert has_bf16() is there
@@ -72,13 +83,24 @@ def test_bf16_is_not_expected_where_torch_cannot_tell(monkeypatch: pytest.Monkey
     assert has_bf16() is False
 
 
-@pytest.mark.parametrize(("precision", "there", "said"), [
-    ("fp32", True, "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as fast; "
-                   "python backtests/benchmark.py --only training-bf16 says by how much"),
-    ("bf16", True, ""), ("fp32", False, ""),
-])
+@pytest.mark.parametrize(
+    ("precision", "there", "said"),
+    [
+        (
+            "fp32",
+            True,
+            "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as fast; "
+            "python backtests/benchmark.py --only training-bf16 says by how much",
+        ),
+        ("bf16", True, ""),
+        ("fp32", False, ""),
+    ],
+)
 def test_training_in_fp32_hears_what_bf16_would_gain(
-    precision: str, there: bool, said: str, monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+    there: bool,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": there}, raising=False)
     assert faster_way(precision) == said

@@ -23,7 +23,9 @@ def screen():
 
 @pytest.fixture
 def progress(journal, screen):
-    return FoldProgress(journal, 3, Console(file=screen, force_terminal=True, highlight=False, width=100))
+    return FoldProgress(
+        journal, 3, Console(file=screen, force_terminal=True, highlight=False, width=100)
+    )
 
 
 def shown(progress):

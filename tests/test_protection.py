@@ -1,4 +1,5 @@
 """The desk and stops: a position has its whole pair or that is said, and a pair never outlives its position."""
+
 import warnings
 from typing import Any
 
@@ -45,7 +46,9 @@ def test_a_signal_exit_waits_until_the_pair_is_gone(guarded: Desk, venue: PaperV
     assert guarded.move(0) == "-9.5"
 
 
-def test_after_a_stop_the_direction_waits_for_a_new_signal(guarded: Desk, venue: PaperVenue) -> None:
+def test_after_a_stop_the_direction_waits_for_a_new_signal(
+    guarded: Desk, venue: PaperVenue
+) -> None:
     ended(guarded, venue, "Completed")
     assert [guarded.move(1), guarded.move(1)] == ["", ""] and guarded.counts["stopped out"] == 1
     guarded.move(0)
@@ -72,7 +75,10 @@ def test_after_a_stop_the_other_direction_is_free(guarded: Desk, venue: PaperVen
 def test_a_pair_that_was_refused_is_placed_again(guarded: Desk, venue: PaperVenue) -> None:
     for order in venue.alive():
         order.status = "Rejected"
-    with pytest.warns(TradingWarning, match=r"an order of the protective pair was refused \(rejected\); it is placed again"):
+    with pytest.warns(
+        TradingWarning,
+        match=r"an order of the protective pair was refused \(rejected\); it is placed again",
+    ):
         assert guarded.move(1) == "protected"
 
 
@@ -80,7 +86,9 @@ def sizes(venue: PaperVenue) -> list[float]:
     return [order.size for order in venue.alive()]
 
 
-def test_of_a_stop_that_fills_in_parts_the_rest_is_closed_at_once(guarded: Desk, venue: PaperVenue) -> None:
+def test_of_a_stop_that_fills_in_parts_the_rest_is_closed_at_once(
+    guarded: Desk, venue: PaperVenue
+) -> None:
     stop, limit = venue.alive()
     venue.end(stop, "Partial", share=0.4)
     venue.end(limit, "Canceled")  # hosts do so at the first part
@@ -91,45 +99,65 @@ def test_of_a_stop_that_fills_in_parts_the_rest_is_closed_at_once(guarded: Desk,
     assert [guarded.move(1), guarded.move(1)] == ["", ""] and guarded.counts["stopped out"] == 1
 
 
-def test_a_reversal_while_a_stop_fills_in_parts_goes_ahead(guarded: Desk, venue: PaperVenue) -> None:
+def test_a_reversal_while_a_stop_fills_in_parts_goes_ahead(
+    guarded: Desk, venue: PaperVenue
+) -> None:
     venue.end(venue.alive()[0], "Partial", share=0.4)
     assert guarded.move(-1) == "-15.2" and len(venue.alive()) == 1
 
 
-def test_a_pair_of_which_one_was_cancelled_elsewhere_is_made_whole(guarded: Desk, venue: PaperVenue) -> None:
+def test_a_pair_of_which_one_was_cancelled_elsewhere_is_made_whole(
+    guarded: Desk, venue: PaperVenue
+) -> None:
     venue.end(venue.alive()[0], "Canceled")
     assert guarded.move(1) == "protected" and sizes(venue) == [-9.5, -9.5]
 
 
-def test_a_pair_follows_a_position_that_was_changed_elsewhere(guarded: Desk, venue: PaperVenue) -> None:
+def test_a_pair_follows_a_position_that_was_changed_elsewhere(
+    guarded: Desk, venue: PaperVenue
+) -> None:
     venue.size = 4.0
     assert guarded.move(1) == "protected" and sizes(venue) == [-4.0, -4.0]
 
 
-def test_a_pair_that_follows_waits_until_the_old_one_is_gone(guarded: Desk, venue: PaperVenue) -> None:
+def test_a_pair_that_follows_waits_until_the_old_one_is_gone(
+    guarded: Desk, venue: PaperVenue
+) -> None:
     venue.size, venue.cancels_at_once = 4.0, False
     assert guarded.move(1) == "waiting" and sizes(venue) == [-9.5, -9.5]
 
 
-def test_a_pair_is_cancelled_where_the_position_was_closed_elsewhere(guarded: Desk, venue: PaperVenue) -> None:
+def test_a_pair_is_cancelled_where_the_position_was_closed_elsewhere(
+    guarded: Desk, venue: PaperVenue
+) -> None:
     venue.size = 0.0
     assert guarded.move(0) == "" and sizes(venue) == []
 
 
-def test_a_position_whose_stops_cannot_be_placed_is_said_and_tried_again(guarded: Desk, venue: PaperVenue) -> None:
+def test_a_position_whose_stops_cannot_be_placed_is_said_and_tried_again(
+    guarded: Desk, venue: PaperVenue
+) -> None:
     for order in venue.alive():
         venue.end(order, "Canceled")
     venue.gives_stops = False
-    with pytest.warns(TradingWarning, match="data 'paper': the broker gave no order, or there is no price for one; the position"):
+    with pytest.warns(
+        TradingWarning,
+        match="data 'paper': the broker gave no order, or there is no price for one; the position",
+    ):
         assert guarded.move(1) == "unprotected"
     venue.gives_stops = True
     assert guarded.move(1) == "protected" and guarded.counts["unprotected"] == 1
 
 
-@pytest.mark.parametrize("wanted, missing", [({"stop_loss": "3%"}, 0), ({"stop_loss": "3%", "take_profit": "2%"}, 1)])
+@pytest.mark.parametrize(
+    "wanted, missing", [({"stop_loss": "3%"}, 0), ({"stop_loss": "3%", "take_profit": "2%"}, 1)]
+)
 def test_fewer_orders_than_asked_for_are_said(
-        venue: PaperVenue, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], missing: int) -> None:
-    monkeypatch.setattr(venue, "protect", lambda protection: [venue._send(-venue.size, protective=True)])
+    venue: PaperVenue, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, str], missing: int
+) -> None:
+    monkeypatch.setattr(
+        venue, "protect", lambda protection: [venue._send(-venue.size, protective=True)]
+    )
     desk = Desk(venue, Rules(stops=stops(**wanted)))  # type: ignore[arg-type]
     desk.move(1)
     ended(desk, venue, "Completed")
@@ -151,14 +179,19 @@ def found(venue: PaperVenue, **rules: Any) -> Desk:
 
 def test_a_position_found_at_the_start_is_taken_over_and_said(venue: PaperVenue) -> None:
     desk = found(venue)
-    with pytest.warns(TradingWarning, match=r"a position of \+9.5 was there at the start and is taken over. Orders"):
+    with pytest.warns(
+        TradingWarning,
+        match=r"a position of \+9.5 was there at the start and is taken over. Orders",
+    ):
         assert desk.move(1) == ""
     assert desk.move(0) == "-9.5"
 
 
 def test_beside_stops_of_an_earlier_run_nothing_is_ordered(venue: PaperVenue) -> None:
     desk = found(venue, stops=PROTECTED)
-    with pytest.warns(TradingWarning, match="Stops of an earlier run may still work .* and start with adopt=True"):
+    with pytest.warns(
+        TradingWarning, match="Stops of an earlier run may still work .* and start with adopt=True"
+    ):
         assert [desk.move(1), desk.move(0), desk.move(-1)] == ["not ours"] * 3
     venue.size = 0.0  # the earlier run's stop was filled
     assert not venue.orders and desk.move(1) == "+9.5" and desk.counts["not ours"] == 3

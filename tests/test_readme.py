@@ -1,4 +1,5 @@
 """The README tells the truth: its code runs, its commands exist, its tree and tables are those of the project."""
+
 import ast
 import configparser
 import json
@@ -19,7 +20,9 @@ def blocks(language: str) -> list[str]:
 
 
 def section(title: str) -> str:
-    return re.split(r"^## ", README.partition(f"## {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.split(r"^## ", README.partition(f"## {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[
+        0
+    ]
 
 
 def command_lines() -> list[str]:
@@ -51,8 +54,17 @@ print(json.dumps(shown))
 def options() -> dict[str, set[str]]:
     """The options that each program's own help names."""
     programs = sorted(set(map(program, command_lines())))
-    done = subprocess.run([sys.executable, "-c", HELP, *programs], cwd=ROOT, capture_output=True, text=True, check=True)
-    return {name: set(re.findall(r"--[a-z][a-z-]*", printed)) for name, printed in json.loads(done.stdout).items()}
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *programs],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {
+        name: set(re.findall(r"--[a-z][a-z-]*", printed))
+        for name, printed in json.loads(done.stdout).items()
+    }
 
 
 def phrase(path: Path) -> str:
@@ -63,7 +75,9 @@ def phrase(path: Path) -> str:
 
 def test_the_python_blocks_run_one_after_the_other(tmp_path: Path) -> None:
     (tmp_path / "readme.py").write_text("\n".join(blocks("python")), encoding="utf-8")
-    done = subprocess.run([sys.executable, "readme.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "readme.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "short.ckpt").exists()
 
@@ -82,21 +96,36 @@ def test_the_set_up_commands_stand_there_once_and_whole() -> None:
 
 def test_the_tree_shows_every_file_of_the_packages_with_its_phrase() -> None:
     shown = dict(re.findall(r"^  (\S+\.py) +(.+)$", section("The tree"), re.MULTILINE))
-    files = [path for package in ("model", "strategy_plugin", "backtests") for path in sorted((ROOT / package).glob("*.py"))]
-    expected = {f"{path.parent.name}/{path.name}": phrase(path) for path in files if path.name != "__init__.py"}
+    files = [
+        path
+        for package in ("model", "strategy_plugin", "backtests")
+        for path in sorted((ROOT / package).glob("*.py"))
+    ]
+    expected = {
+        f"{path.parent.name}/{path.name}": phrase(path)
+        for path in files
+        if path.name != "__init__.py"
+    }
     assert {name: " ".join(text.split()) for name, text in shown.items()} == expected
 
 
 def test_the_table_of_dependencies_is_that_of_the_installation() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    required = [re.split(r"[><=~]", line)[0] for line in setup["options"]["install_requires"].split()]
+    required = [
+        re.split(r"[><=~]", line)[0] for line in setup["options"]["install_requires"].split()
+    ]
     assert re.findall(r"^\| ([a-z0-9-]+) \|", section("Dependencies"), re.MULTILINE)[1:] == required
 
 
 def test_every_required_package_has_its_tested_version() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    lines = f"{setup['options']['install_requires']}\n{setup['options.extras_require']['test']}".split()
-    pinned = {line.partition("==")[0].lower() for line in (ROOT / "tests" / "constraints.txt").read_text().splitlines()}
+    lines = (
+        f"{setup['options']['install_requires']}\n{setup['options.extras_require']['test']}".split()
+    )
+    pinned = {
+        line.partition("==")[0].lower()
+        for line in (ROOT / "tests" / "constraints.txt").read_text().splitlines()
+    }
     assert {re.split(r"[><=~]", line)[0].lower() for line in lines} <= pinned

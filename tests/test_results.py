@@ -16,20 +16,43 @@ from backtests.thresholds import Choice
 from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from model.training import TrainConfig
 
-KEYS = ["version", "verdict", "data", "settings", "total", "refused", "best_possible", "share_found", "folds", "spread",
-        "evidence", "calibration", "importance", "versions", "mixed_machines"]
+KEYS = [
+    "version",
+    "verdict",
+    "data",
+    "settings",
+    "total",
+    "refused",
+    "best_possible",
+    "share_found",
+    "folds",
+    "spread",
+    "evidence",
+    "calibration",
+    "importance",
+    "versions",
+    "mixed_machines",
+]
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig())
 
 
 def results_of(models, bars, folder):
-    return evaluate(bars, models, save(models, folder), Settings(PLAN, CONFIG, Account(enter=0.5, exit=0.5), Costs()))
+    return evaluate(
+        bars,
+        models,
+        save(models, folder),
+        Settings(PLAN, CONFIG, Account(enter=0.5, exit=0.5), Costs()),
+    )
 
 
 @pytest.fixture(scope="module")
 def models(bars):
     folds = lay_folds(bars, PLAN, CONFIG)
-    return [FoldModel(fold, random_checkpoint(bars, bars.index[fold.test], seed=fold.number)) for fold in folds]
+    return [
+        FoldModel(fold, random_checkpoint(bars, bars.index[fold.test], seed=fold.number))
+        for fold in folds
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +76,66 @@ def test_the_same_results_give_the_same_bytes(folder, results, tmp_path):
     assert all((folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in FILES)
 
 
-@pytest.mark.parametrize("name, columns", [
-    ("predictions.csv", ["decided_at", "opens_at", "known_at", "probability", "label", "checkpoint"]),
-    ("equity.csv", ["date", "equity", "drawdown", "buy_and_hold", "position", "probability", "hold_drawdown", "rolling_sharpe",
-                    "hold_rolling_sharpe"]),
-    ("months.csv", ["year", "month", "return", "hold_return"]),
-    ("years.csv", ["year", "return", "hold_return"]),
-    ("distribution.csv", ["from", "to", "buy_and_hold", "strategy"]),
-    ("members.csv", ["fold", "member", "windows", "up_share", "auc", "log_loss", "brier", "accuracy", "base_rate",
-                     "balanced_accuracy", "mcc"]),
-    ("importance.csv", ["group"]),  # and a column per fold, of models that are trained
-    ("trades.csv", ["direction", "decided_at", "opened_at", "closed_at", "bars", "size", "entry_price", "exit_price", "gross",
-                    "costs", "net", "return"]),
-])
+@pytest.mark.parametrize(
+    "name, columns",
+    [
+        (
+            "predictions.csv",
+            ["decided_at", "opens_at", "known_at", "probability", "label", "checkpoint"],
+        ),
+        (
+            "equity.csv",
+            [
+                "date",
+                "equity",
+                "drawdown",
+                "buy_and_hold",
+                "position",
+                "probability",
+                "hold_drawdown",
+                "rolling_sharpe",
+                "hold_rolling_sharpe",
+            ],
+        ),
+        ("months.csv", ["year", "month", "return", "hold_return"]),
+        ("years.csv", ["year", "return", "hold_return"]),
+        ("distribution.csv", ["from", "to", "buy_and_hold", "strategy"]),
+        (
+            "members.csv",
+            [
+                "fold",
+                "member",
+                "windows",
+                "up_share",
+                "auc",
+                "log_loss",
+                "brier",
+                "accuracy",
+                "base_rate",
+                "balanced_accuracy",
+                "mcc",
+            ],
+        ),
+        ("importance.csv", ["group"]),  # and a column per fold, of models that are trained
+        (
+            "trades.csv",
+            [
+                "direction",
+                "decided_at",
+                "opened_at",
+                "closed_at",
+                "bars",
+                "size",
+                "entry_price",
+                "exit_price",
+                "gross",
+                "costs",
+                "net",
+                "return",
+            ],
+        ),
+    ],
+)
 def test_a_table_has_its_columns(folder, name, columns):
     assert list(pd.read_csv(folder / name)) == columns
 
@@ -78,26 +148,41 @@ def test_the_folds_multiply_to_the_total(results):
 
 def test_thresholds_that_were_given_stand_in_the_place_of_the_checkpoints_own(results):
     assert results.settings.account.enter == 0.5
-    assert results.folds[["enter", "exit", "thresholds"]].iloc[:-1].drop_duplicates().to_numpy().tolist() == [[0.5, 0.5, "given"]]
+    assert results.folds[["enter", "exit", "thresholds"]].iloc[
+        :-1
+    ].drop_duplicates().to_numpy().tolist() == [[0.5, 0.5, "given"]]
 
 
 @pytest.mark.parametrize("chosen, word", [(True, "validation"), (False, "too few trades")])
 def test_it_is_said_whether_validation_chose_the_thresholds(results, models, chosen, word):
     own = replace(results.settings, account=Account())
-    folds = replace(results, settings=own, models=[replace(model, choice=Choice(chosen=chosen)) for model in models]).folds
+    folds = replace(
+        results,
+        settings=own,
+        models=[replace(model, choice=Choice(chosen=chosen)) for model in models],
+    ).folds
     assert set(folds["thresholds"].iloc[:-1]) == {word}
 
 
 def test_the_trades_of_the_folds_sum_to_the_total(results):
     table = results.folds
-    assert table["trades"].iloc[:-1].sum() == table["trades"].iloc[-1] == len(results.strategy.trades) > 0
+    assert (
+        table["trades"].iloc[:-1].sum()
+        == table["trades"].iloc[-1]
+        == len(results.strategy.trades)
+        > 0
+    )
 
 
 def test_the_fold_table_says_when_each_fold_decided(results, models, bars):
     table = results.folds
-    assert table["first_decision"].tolist()[:-1] == [bars.index[model.fold.test] for model in models]
+    assert table["first_decision"].tolist()[:-1] == [
+        bars.index[model.fold.test] for model in models
+    ]
     assert table["last_decision"].iloc[-1] == bars.index[-1]
-    assert table["windows"].iloc[-1] == len(results.predictions) - 2  # the last two labels are not known yet
+    assert (
+        table["windows"].iloc[-1] == len(results.predictions) - 2
+    )  # the last two labels are not known yet
 
 
 def test_the_summary_is_json_with_a_version(folder):
@@ -111,14 +196,25 @@ def test_the_summary_holds_the_verdict_and_the_evidence(folder):
     found = json.loads((folder / "summary.json").read_text())
     assert found["verdict"]["word"] in ("edge", "no edge", "cannot tell")
     assert found["verdict"]["sentence"].startswith(found["verdict"]["word"] + ": AUC 0.")
-    assert list(found["evidence"]["rivals"]) == ["strategy", "buy and hold", "last return", "moving averages", "logistic",
-                                                 "boosting", "ridge"]
+    assert list(found["evidence"]["rivals"]) == [
+        "strategy",
+        "buy and hold",
+        "last return",
+        "moving averages",
+        "logistic",
+        "boosting",
+        "ridge",
+    ]
 
 
-def test_beside_the_best_forecast_there_is_stands_our_share_of_its_edge(results, bars, models, tmp_path):
+def test_beside_the_best_forecast_there_is_stands_our_share_of_its_edge(
+    results, bars, models, tmp_path
+):
     best = (bars["open"].shift(-2) > bars["open"].shift(-1)) * 0.5 + 0.25
     known = evaluate(bars, models, save(models, tmp_path), results.settings, best=best)
-    assert known.best["auc"] == 1 and known.share_found == pytest.approx(2 * known.folds["auc"].iloc[-1] - 1)
+    assert known.best["auc"] == 1 and known.share_found == pytest.approx(
+        2 * known.folds["auc"].iloc[-1] - 1
+    )
     assert results.best is None and results.share_found is None
 
 
@@ -131,7 +227,11 @@ def test_folds_of_different_machines_are_said_to_be(results, models):
 @pytest.fixture(scope="module")
 def gap(bars, models, tmp_path_factory):
     """Results whose second fold has no model."""
-    return results_of([models[0], replace(models[1], checkpoint=None), models[2]], bars, tmp_path_factory.mktemp("gap"))
+    return results_of(
+        [models[0], replace(models[1], checkpoint=None), models[2]],
+        bars,
+        tmp_path_factory.mktemp("gap"),
+    )
 
 
 def test_a_fold_without_a_model_is_marked_and_flat(gap):

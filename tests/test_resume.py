@@ -1,4 +1,5 @@
 """Training that is broken off and goes on: the same bytes as if nothing had happened, and not without any part of its state."""
+
 import copy
 import os
 import warnings
@@ -20,8 +21,16 @@ from model.training import TrainConfig, fit
 
 EPOCHS = 6
 STEPS = 7  # of an epoch
-CONFIG = TrainConfig(architecture="small", max_epochs=EPOCHS, patience=EPOCHS, batch_size=32, learning_rate=0.1, warm_up=12,
-                     sequence_length=5, seed=3)
+CONFIG = TrainConfig(
+    architecture="small",
+    max_epochs=EPOCHS,
+    patience=EPOCHS,
+    batch_size=32,
+    learning_rate=0.1,
+    warm_up=12,
+    sequence_length=5,
+    seed=3,
+)
 GOES_ON = "training goes on from .*small-3.state, after epoch {}. --fresh starts over."
 
 
@@ -48,7 +57,9 @@ def result(tmp_path: Path) -> Path:
     return tmp_path / "small.ckpt"
 
 
-def trained(result: Path, bars: pd.DataFrame, config: TrainConfig = CONFIG, **options: Any) -> Checkpoint:
+def trained(
+    result: Path, bars: pd.DataFrame, config: TrainConfig = CONFIG, **options: Any
+) -> Checkpoint:
     """Train as the command does."""
     with resumption(result, bars, **options) as kept:
         checkpoint = fit(bars, config, None, kept)
@@ -79,10 +90,14 @@ def break_off(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
         yield
 
 
-def test_in_the_course_the_rate_rises_and_is_halved_and_the_best_epoch_comes_early(whole: Checkpoint) -> None:
+def test_in_the_course_the_rate_rises_and_is_halved_and_the_best_epoch_comes_early(
+    whole: Checkpoint,
+) -> None:
     history = whole.members[0].history
     assert whole.parts["train"]["windows"] == 204
-    assert [epoch["learning_rate"] for epoch in history] == pytest.approx([0.8 / 12, 0.1, 0.1, 0.1, 0.05, 0.05])
+    assert [epoch["learning_rate"] for epoch in history] == pytest.approx(
+        [0.8 / 12, 0.1, 0.1, 0.1, 0.05, 0.05]
+    )
     assert history[-1]["best_epoch"] == 2
 
 
@@ -90,9 +105,12 @@ SOME = [1, STEPS - 1, STEPS, 3 * STEPS + 4]
 OTHERS = [step for step in range(2, STEPS * EPOCHS) if step not in SOME]
 
 
-@pytest.mark.parametrize("step", [*SOME, *(pytest.param(step, marks=pytest.mark.slow) for step in OTHERS)])
+@pytest.mark.parametrize(
+    "step", [*SOME, *(pytest.param(step, marks=pytest.mark.slow) for step in OTHERS)]
+)
 def test_broken_off_at_any_step_it_goes_on_to_the_same_bits(
-        bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
     with break_off(monkeypatch, step):
         trained(result, bars)
     with pytest.warns(UserWarning, match=GOES_ON.format(step // STEPS)):
@@ -101,14 +119,16 @@ def test_broken_off_at_any_step_it_goes_on_to_the_same_bits(
 
 
 def test_broken_off_before_anything_was_kept_it_starts_over(
-        bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with break_off(monkeypatch, 0):
         trained(result, bars)
     assert trained(result, bars).digest == whole.digest
 
 
 def test_broken_off_in_validation_it_goes_on_to_the_same_bits(
-        bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patched, pytest.raises(BrokenOff):
         patched.setattr(resume, "SECONDS", -1.0)
         patched.setattr(optimisation, "fit_temperature", broken_off)
@@ -122,7 +142,8 @@ def broken_off(*_: Any) -> Any:
 
 
 def test_broken_off_again_and_again_it_ends_with_the_same_bits(
-        bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with warnings.catch_warnings(action="ignore"):
         for step in (4, 9, 1, 14):
             with break_off(monkeypatch, step):
@@ -138,27 +159,50 @@ def attribute(name: str) -> Access:
 
 
 def stateful(name: str) -> Access:
-    return (lambda course: copy.deepcopy(getattr(course, name).state_dict()),
-            lambda course, value: getattr(course, name).load_state_dict(value))
+    return (
+        lambda course: copy.deepcopy(getattr(course, name).state_dict()),
+        lambda course, value: getattr(course, name).load_state_dict(value),
+    )
 
 
 PARTS: dict[str, Access] = {
-    "network": stateful("network"), "optimizer": stateful("optimizer"), "warm_up": stateful("warm_up"),
-    "plateau": stateful("plateau"), "history": attribute("history"), "batches": attribute("batches"), "loss": attribute("loss"),
-    "windows": attribute("windows"), "norm": attribute("norm"), "random": attribute("random"),
-    "averaged weights": (lambda course: copy.deepcopy(course.average.network.state_dict()),
-                         lambda course, value: course.average.network.load_state_dict(value)),
-    "averaged steps": (lambda course: course.average.steps, lambda course, value: setattr(course.average, "steps", value)),
-    "best loss": (lambda course: course.best.loss, lambda course, value: setattr(course.best, "loss", value)),
-    "best weights": (lambda course: copy.deepcopy(course.network.state_dict()),
-                     lambda course, value: setattr(course.best, "weights", value)),
-    "best epoch": (lambda course: course.best.epoch, lambda course, value: setattr(course.best, "epoch", value)),
+    "network": stateful("network"),
+    "optimizer": stateful("optimizer"),
+    "warm_up": stateful("warm_up"),
+    "plateau": stateful("plateau"),
+    "history": attribute("history"),
+    "batches": attribute("batches"),
+    "loss": attribute("loss"),
+    "windows": attribute("windows"),
+    "norm": attribute("norm"),
+    "random": attribute("random"),
+    "averaged weights": (
+        lambda course: copy.deepcopy(course.average.network.state_dict()),
+        lambda course, value: course.average.network.load_state_dict(value),
+    ),
+    "averaged steps": (
+        lambda course: course.average.steps,
+        lambda course, value: setattr(course.average, "steps", value),
+    ),
+    "best loss": (
+        lambda course: course.best.loss,
+        lambda course, value: setattr(course.best, "loss", value),
+    ),
+    "best weights": (
+        lambda course: copy.deepcopy(course.network.state_dict()),
+        lambda course, value: setattr(course.best, "weights", value),
+    ),
+    "best epoch": (
+        lambda course: course.best.epoch,
+        lambda course, value: setattr(course.best, "epoch", value),
+    ),
 }
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_without_any_one_part_of_its_state_it_does_not(
-        bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
     restore, (get, put) = Course.restore, PARTS[part]
 
     def forgetful(course: Course, state: Any) -> None:
@@ -174,19 +218,23 @@ def test_without_any_one_part_of_its_state_it_does_not(
 
 
 def test_finished_networks_of_an_ensemble_are_not_trained_again(
-        bars: pd.DataFrame, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: pd.DataFrame, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(CONFIG, seeds=2, max_epochs=2)
     with break_off(monkeypatch, 3 * STEPS):
         trained(result, bars, config)
     steps, learn = [], optimisation._learn
-    monkeypatch.setattr(optimisation, "_learn", lambda *arguments: steps.append(0) or learn(*arguments))
+    monkeypatch.setattr(
+        optimisation, "_learn", lambda *arguments: steps.append(0) or learn(*arguments)
+    )
     with pytest.warns(UserWarning, match="goes on"):
         found = trained(result, bars, config)
     assert len(steps) == STEPS and found.digest == fit(bars, config).digest
 
 
 def test_what_was_told_of_the_epochs_before_is_told_again(
-        bars: pd.DataFrame, result: Path, whole: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: pd.DataFrame, result: Path, whole: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with break_off(monkeypatch, 3 * STEPS):
         trained(result, bars)
     told: list[int] = []
@@ -197,15 +245,22 @@ def test_what_was_told_of_the_epochs_before_is_told_again(
 
 OTHER = "the state of an interrupted training, .*small-3.state, {}: training starts over."
 CHANGES: dict[str, tuple[str, Callable[[Path], TrainConfig]]] = {
-    "other settings": ("is of other bars, settings, versions or code", lambda path: replace(CONFIG, max_epochs=5)),
-    "damage": ("is damaged", lambda path: CONFIG if path.write_bytes(path.read_bytes()[:-1]) else CONFIG),
+    "other settings": (
+        "is of other bars, settings, versions or code",
+        lambda path: replace(CONFIG, max_epochs=5),
+    ),
+    "damage": (
+        "is damaged",
+        lambda path: CONFIG if path.write_bytes(path.read_bytes()[:-1]) else CONFIG,
+    ),
     "nothing in it": ("is damaged", lambda path: CONFIG if path.write_bytes(b"") else CONFIG),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_is_damaged_or_of_another_training_is_not_gone_on_with(
-        bars: pd.DataFrame, result: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    bars: pd.DataFrame, result: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     with break_off(monkeypatch, 2 * STEPS):
         trained(result, bars)
     said, act = CHANGES[change]
@@ -214,7 +269,9 @@ def test_what_is_damaged_or_of_another_training_is_not_gone_on_with(
         assert trained(result, bars, config).digest == fit(bars, config).digest
 
 
-def test_with_other_bars_it_starts_over(bars: pd.DataFrame, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_other_bars_it_starts_over(
+    bars: pd.DataFrame, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with break_off(monkeypatch, 2 * STEPS):
         trained(result, bars)
     with pytest.warns(UserWarning, match="is of other bars"):
@@ -222,7 +279,8 @@ def test_with_other_bars_it_starts_over(bars: pd.DataFrame, result: Path, monkey
 
 
 def test_fresh_starts_over_without_a_word(
-        bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with break_off(monkeypatch, 2 * STEPS):
         trained(result, bars)
     assert trained(result, bars, fresh=True).digest == whole.digest
@@ -239,7 +297,12 @@ def test_what_a_killed_save_left_is_swept(bars: pd.DataFrame, result: Path) -> N
 
 
 def test_two_trainings_of_one_result_are_refused(bars: pd.DataFrame, result: Path) -> None:
-    with resumption(result, bars), pytest.raises(OutputInUse, match="small.ckpt must not be written by two trainings") as refused:
+    with (
+        resumption(result, bars),
+        pytest.raises(
+            OutputInUse, match="small.ckpt must not be written by two trainings"
+        ) as refused,
+    ):
         with resumption(result, bars):
             pass
     assert refused.value.exit_code == 7

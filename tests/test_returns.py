@@ -22,24 +22,37 @@ def equity():
     return equity_table(simulation(moves * holds, np.arange(100) < 50), simulation(moves, 1), 252)
 
 
-@pytest.mark.parametrize("n_bars, bars_per_year, bars", [(2000, 252, 126), (200, 252, 50), (40, 252, 20)])
+@pytest.mark.parametrize(
+    "n_bars, bars_per_year, bars", [(2000, 252, 126), (200, 252, 50), (40, 252, 20)]
+)
 def test_half_a_year_is_rolled_or_a_quarter_of_a_short_run(n_bars, bars_per_year, bars):
     assert rolled_bars(n_bars, bars_per_year) == bars
 
 
 def test_a_rolling_ratio_is_that_of_the_last_bars(equity):
     returns = equity["buy_and_hold"].pct_change()[-25:]
-    assert equity["hold_rolling_sharpe"].iloc[-1] == pytest.approx(returns.mean() / returns.std() * np.sqrt(252))
-    assert equity["rolling_sharpe"].iloc[-1] != equity["rolling_sharpe"].iloc[-1]  # flat throughout: undefined
+    assert equity["hold_rolling_sharpe"].iloc[-1] == pytest.approx(
+        returns.mean() / returns.std() * np.sqrt(252)
+    )
+    assert (
+        equity["rolling_sharpe"].iloc[-1] != equity["rolling_sharpe"].iloc[-1]
+    )  # flat throughout: undefined
 
 
-@pytest.mark.parametrize("table, parts", [(month_table, ["2020-11", "2020-12", "2021-01", "2021-02", "2021-03"]),
-                                          (year_table, ["2020", "2021"])])
+@pytest.mark.parametrize(
+    "table, parts",
+    [
+        (month_table, ["2020-11", "2020-12", "2021-01", "2021-02", "2021-03"]),
+        (year_table, ["2020", "2021"]),
+    ],
+)
 def test_the_parts_of_time_multiply_to_the_whole(equity, table, parts):
     gains = table(equity)
     assert len(gains) == len(parts)
     for column, account in (("return", "equity"), ("hold_return", "buy_and_hold")):
-        assert np.prod(1 + gains[column]) == pytest.approx(equity[account].iloc[-1] / equity[account].iloc[0])
+        assert np.prod(1 + gains[column]) == pytest.approx(
+            equity[account].iloc[-1] / equity[account].iloc[0]
+        )
     inside = equity.loc[parts[1], "equity"].iloc[-1] / equity.loc[parts[0], "equity"].iloc[-1] - 1
     assert gains["return"].iloc[1] == pytest.approx(inside)
 

@@ -28,12 +28,14 @@ def learned(planted, folds):
 
 
 def labels(bars, folds):
-    return (bars["open"].shift(-2) > bars["open"].shift(-1)).iloc[folds[0].test:folds[-1].stop]
+    return (bars["open"].shift(-2) > bars["open"].shift(-1)).iloc[folds[0].test : folds[-1].stop]
 
 
-def test_every_test_decision_with_an_outcome_has_a_forecast_of_every_learner(planted, folds, learned):
+def test_every_test_decision_with_an_outcome_has_a_forecast_of_every_learner(
+    planted, folds, learned
+):
     assert list(learned) == ["logistic", "boosting", "ridge"]
-    assert learned.index.equals(planted.index[folds[0].test:])
+    assert learned.index.equals(planted.index[folds[0].test :])
     assert learned.iloc[:-2].notna().all(axis=None) and learned.iloc[-2:].isna().all(axis=None)
 
 
@@ -44,7 +46,9 @@ def test_a_learner_finds_a_planted_edge(planted, folds, learned, learner):
 
 def test_a_learner_is_blind_to_the_test_block(planted, folds, learned):
     poisoned = planted.copy()
-    poisoned.iloc[folds[0].test + 40:, :4] *= np.linspace(1, 3, len(planted) - folds[0].test - 40)[:, None]
+    poisoned.iloc[folds[0].test + 40 :, :4] *= np.linspace(1, 3, len(planted) - folds[0].test - 40)[
+        :, None
+    ]
     again = learner_probabilities(poisoned, folds[:1], CONFIG)
     pd.testing.assert_frame_equal(again.iloc[:38], learned.iloc[:38])
 

@@ -13,7 +13,11 @@ def trips(*fills, last=110.0):
 def test_a_trip_goes_from_opening_to_flat():
     (trip,) = trips((2, 10, 101, 100, 1.0), (5, -10, 103, 104, 1.0))
     assert (trip["direction"], trip["size"], trip["bars"]) == ("long", 10, 3)
-    assert (trip["decided_at"], trip["opened_at"], trip["closed_at"]) == (STAMPS[1], STAMPS[2], STAMPS[5])
+    assert (trip["decided_at"], trip["opened_at"], trip["closed_at"]) == (
+        STAMPS[1],
+        STAMPS[2],
+        STAMPS[5],
+    )
 
 
 def test_gross_is_at_the_quotes_and_costs_are_the_rest():
@@ -41,7 +45,9 @@ def test_an_open_trip_is_valued_at_the_last_price():
 
 
 def test_a_position_built_in_steps_is_one_trip():
-    (trip,) = trips((1, 0.1, 100, 100, 0.0), (2, 0.2, 130, 130, 0.0), (3, -(0.1 + 0.2), 140, 140, 0.0))
+    (trip,) = trips(
+        (1, 0.1, 100, 100, 0.0), (2, 0.2, 130, 130, 0.0), (3, -(0.1 + 0.2), 140, 140, 0.0)
+    )
     assert trip["entry_price"] == pytest.approx(120)
     assert trip["closed_at"] == STAMPS[3]
 

@@ -1,4 +1,5 @@
 """Saves of a checkpoint that are disturbed: whatever happens at whichever operation, the old or the new file stands whole."""
+
 import errno
 import itertools
 import os
@@ -61,7 +62,9 @@ def watch(monkeypatch: pytest.MonkeyPatch, act: Callable[[str, Operation, int], 
 SAVE = ("open", "write", "fsync", "close", "replace", "unlink", "open", "fsync", "close")
 
 
-def test_a_save_is_these_operations(contents: Contents, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_is_these_operations(
+    contents: Contents, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names: list[str] = []
 
     def note(name: str, real: Operation, _: int) -> Operation:
@@ -76,6 +79,7 @@ def test_a_save_is_these_operations(contents: Contents, path: Path, monkeypatch:
 def failing(fault: BaseException) -> Callable[[Operation], Operation]:
     def fail(*_: Any, **__: Any) -> Any:
         raise fault
+
     return lambda real: fail
 
 
@@ -85,18 +89,31 @@ def short(real: Operation) -> Operation:
 
 
 FAULTS: dict[str, Callable[[Operation], Operation]] = {
-    "ENOSPC": failing(OSError(errno.ENOSPC, "full")), "EIO": failing(OSError(errno.EIO, "broken")),
-    "EACCES": failing(OSError(errno.EACCES, "denied")), "KeyboardInterrupt": failing(KeyboardInterrupt()),
-    "MemoryError": failing(MemoryError()), "short write": short,
+    "ENOSPC": failing(OSError(errno.ENOSPC, "full")),
+    "EIO": failing(OSError(errno.EIO, "broken")),
+    "EACCES": failing(OSError(errno.EACCES, "denied")),
+    "KeyboardInterrupt": failing(KeyboardInterrupt()),
+    "MemoryError": failing(MemoryError()),
+    "short write": short,
 }
 
 
-DISTURBED = [(fault, number) for fault in FAULTS for number, name in enumerate(SAVE) if fault != "short write" or name == "write"]
+DISTURBED = [
+    (fault, number)
+    for fault in FAULTS
+    for number, name in enumerate(SAVE)
+    if fault != "short write" or name == "write"
+]
 
 
-@pytest.mark.parametrize(("fault", "number"), DISTURBED, ids=[f"{fault} {number} {SAVE[number]}" for fault, number in DISTURBED])
+@pytest.mark.parametrize(
+    ("fault", "number"),
+    DISTURBED,
+    ids=[f"{fault} {number} {SAVE[number]}" for fault, number in DISTURBED],
+)
 def test_a_save_that_is_disturbed_leaves_the_old_or_the_new_checkpoint(
-        contents: Contents, path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, number: int) -> None:
+    contents: Contents, path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, number: int
+) -> None:
     with monkeypatch.context() as patched, warnings.catch_warnings(action="ignore"):
         watch(patched, lambda _, real, call: FAULTS[fault](real) if call == number + 1 else real)
         with suppress(OutputError, KeyboardInterrupt, MemoryError):
@@ -108,12 +125,23 @@ def test_a_save_that_is_disturbed_leaves_the_old_or_the_new_checkpoint(
 
 def killed(count: int, writer: str, path: Path, contents: Contents) -> list[str]:
     """What the file held after each kill."""
-    command = [sys.executable, killing.__file__, str(count), writer, str(path), *map(str, contents.files)]
+    command = [
+        sys.executable,
+        killing.__file__,
+        str(count),
+        writer,
+        str(path),
+        *map(str, contents.files),
+    ]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
 
 
-def test_a_save_killed_at_any_operation_leaves_the_old_or_the_new_file(contents: Contents, path: Path) -> None:
-    assert killed(0, "atomic", path, contents) == ["old"] * 5 + ["new"] * 5  # the last one was not killed
+def test_a_save_killed_at_any_operation_leaves_the_old_or_the_new_file(
+    contents: Contents, path: Path
+) -> None:
+    assert (
+        killed(0, "atomic", path, contents) == ["old"] * 5 + ["new"] * 5
+    )  # the last one was not killed
     contents.old.save(path)  # what the killed ones left behind is in nobody's way
     assert Checkpoint.load(path).digest == contents.old.digest
 

@@ -1,4 +1,5 @@
 """The scaler as plain numbers."""
+
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,19 @@ def test_scaling_leaves_its_input_alone(scaler: Scaler) -> None:
     assert (features == 100.0).all()
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"mean": (1.0, 2.0)}, r"mean, scale and kept must be equally long, got \(2, 3, 3\)"),
-    ({"kept": (True,)}, r"equally long, got \(3, 3, 1\)"),
-    ({"scale": (1.0, 0.0, 1.0)}, r"scale and clip above 0, got .*\[1\.0, 0\.0, 1\.0\]"),
-    ({"scale": (1.0, np.nan, 1.0)}, "scale and clip above 0"),
-    ({"scale": (1.0, np.inf, 1.0)}, "scale and clip above 0"),
-    ({"mean": (np.nan, 0.0, 0.0)}, "mean must be finite"),
-    ({"clip": 0.0}, r"clip above 0, got .* and 0\.0"),
-    ({"clip": np.nan}, "clip above 0"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": (1.0, 2.0)}, r"mean, scale and kept must be equally long, got \(2, 3, 3\)"),
+        ({"kept": (True,)}, r"equally long, got \(3, 3, 1\)"),
+        ({"scale": (1.0, 0.0, 1.0)}, r"scale and clip above 0, got .*\[1\.0, 0\.0, 1\.0\]"),
+        ({"scale": (1.0, np.nan, 1.0)}, "scale and clip above 0"),
+        ({"scale": (1.0, np.inf, 1.0)}, "scale and clip above 0"),
+        ({"mean": (np.nan, 0.0, 0.0)}, "mean must be finite"),
+        ({"clip": 0.0}, r"clip above 0, got .* and 0\.0"),
+        ({"clip": np.nan}, "clip above 0"),
+    ],
+)
 def test_numbers_that_cannot_scale_are_refused(changes: dict[str, Any], message: str) -> None:
     good = {"mean": (0.0,) * 3, "scale": (1.0,) * 3, "kept": (True,) * 3}
     with pytest.raises(ValueError, match=message):

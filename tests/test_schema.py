@@ -1,4 +1,5 @@
 """The format of summary.json and of the tables: what is written fits it, and the summary's changes only with its version."""
+
 import csv
 import json
 from pathlib import Path
@@ -23,7 +24,9 @@ CONFIG = PLAN.training(TrainConfig())
 
 
 def written(folder, models, bars, best=None):
-    results = evaluate(bars, models, save(models, folder), Settings(PLAN, CONFIG, Account(), Costs()), best=best)
+    results = evaluate(
+        bars, models, save(models, folder), Settings(PLAN, CONFIG, Account(), Costs()), best=best
+    )
     write_results(folder, results)
     return (folder / "summary.json").read_bytes()
 
@@ -40,7 +43,9 @@ def folds(long_bars):
 
 @pytest.fixture(scope="module")
 def folder(long_bars, folds, tmp_path_factory):
-    models = [FoldModel(fold, random_checkpoint(long_bars, long_bars.index[fold.test])) for fold in folds]
+    models = [
+        FoldModel(fold, random_checkpoint(long_bars, long_bars.index[fold.test])) for fold in folds
+    ]
     place = tmp_path_factory.mktemp("full")
     written(place, models, long_bars, best=long_bars["close"] * 0 + 0.5)
     return place
@@ -55,7 +60,9 @@ def summary(folder):
 def test_every_row_of_a_table_fits_its_type(folder, name):
     """As text, where a missing figure is empty: a type that is not a number keeps what it must be."""
     with (folder / name).open(newline="") as file:
-        rows = [{column: value or None for column, value in row.items()} for row in csv.DictReader(file)]
+        rows = [
+            {column: value or None for column, value in row.items()} for row in csv.DictReader(file)
+        ]
     assert rows and sorted(rows[0]) == sorted(columns_of(TABLES[name]))
     for row in rows:
         if name == "folds.csv" and row["fold"] == "total":
@@ -72,15 +79,27 @@ def test_what_is_written_fits_the_format(summary):
 
 
 def test_a_run_without_any_model_fits_too(long_bars, folds, tmp_path):
-    nothing = written(tmp_path, [FoldModel(fold, None, reason="one class") for fold in folds], long_bars)
+    nothing = written(
+        tmp_path, [FoldModel(fold, None, reason="one class") for fold in folds], long_bars
+    )
     found = msgspec.json.decode(nothing, type=Summary)
-    assert found.calibration is None and found.evidence.sharpe is None and found.verdict.word == "cannot tell"
+    assert (
+        found.calibration is None
+        and found.evidence.sharpe is None
+        and found.verdict.word == "cannot tell"
+    )
 
 
-@pytest.mark.parametrize("change", [
-    lambda content: content.pop("verdict"), lambda content: content.update(new=1), lambda content: content.update(version=2),
-    lambda content: content["total"].pop("auc"), lambda content: content["verdict"].update(word="maybe"),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("verdict"),
+        lambda content: content.update(new=1),
+        lambda content: content.update(version=2),
+        lambda content: content["total"].pop("auc"),
+        lambda content: content["verdict"].update(word="maybe"),
+    ],
+)
 def test_what_does_not_fit_is_refused(summary, change):
     content = json.loads(summary)
     change(content)

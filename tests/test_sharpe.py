@@ -19,7 +19,9 @@ def test_the_probability_of_a_sharpe_ratio_is_the_library_s(returns):
 
 @pytest.mark.parametrize("trials", [2, 10, 200])
 def test_the_best_of_luck_is_the_library_s(trials):
-    assert best_of_luck(0.05, trials) == pytest.approx(measures.expected_max_sharpe_ratio(trials, 0.05))
+    assert best_of_luck(0.05, trials) == pytest.approx(
+        measures.expected_max_sharpe_ratio(trials, 0.05)
+    )
 
 
 @pytest.mark.parametrize("trials", [2, 50])
@@ -34,7 +36,9 @@ def test_one_trial_is_not_deflated():
 
 def test_a_record_as_long_as_needed_has_just_the_confidence(returns):
     record = Record.of(returns)
-    needed = Record(record.ratio, round(record.bars_needed(confidence=0.9)), record.skewness, record.kurtosis)
+    needed = Record(
+        record.ratio, round(record.bars_needed(confidence=0.9)), record.skewness, record.kurtosis
+    )
     assert needed.probability_above() == pytest.approx(0.9, abs=1e-3)
 
 

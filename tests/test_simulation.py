@@ -16,7 +16,13 @@ def probability(bars):
 @pytest.fixture(scope="module")
 def busy(bars, probability):
     """Long, short and flat in turn, without costs."""
-    return simulate(bars, probability, START, account=Account(allow_short=True, enter=0.6, exit=0.5), costs=Costs(0, 0, 0))
+    return simulate(
+        bars,
+        probability,
+        START,
+        account=Account(allow_short=True, enter=0.6, exit=0.5),
+        costs=Costs(0, 0, 0),
+    )
 
 
 def value_by_position(bars, position, cash):
@@ -50,7 +56,9 @@ def test_the_probabilities_given_are_those_recorded(probability, busy):
     pd.testing.assert_series_equal(busy.probability, probability.iloc[START:], check_names=False)
 
 
-@pytest.mark.parametrize("costs", [Costs(10, 0, 0), Costs(0, 10, 0), Costs(0, 0, 10), Costs(4, 3, 3)])
+@pytest.mark.parametrize(
+    "costs", [Costs(10, 0, 0), Costs(0, 10, 0), Costs(0, 0, 10), Costs(4, 3, 3)]
+)
 def test_every_kind_of_cost_takes_its_basis_points_on_each_side(bars, costs):
     hold = simulate_hold(bars, START, costs=costs)
     trip = hold.trades.iloc[0]
@@ -68,7 +76,9 @@ def test_slippage_is_paid_beyond_the_range_of_the_bar():
 
 
 def test_what_the_trades_earned_is_what_the_equity_gained(bars, probability):
-    done = simulate(bars, probability, START, account=Account(allow_short=True), costs=Costs(5, 5, 5))
+    done = simulate(
+        bars, probability, START, account=Account(allow_short=True), costs=Costs(5, 5, 5)
+    )
     assert done.trades["net"].sum() == pytest.approx(done.equity.iloc[-1] - 100_000.0)
     assert done.trades["costs"].sum() > 0
 
@@ -83,7 +93,7 @@ def test_no_position_is_held_where_there_is_no_model(bars):
     up = pd.Series(0.9, index=bars.index)
     done = simulate(bars, up, START, vacant=[range(250, 300)])
     held = pd.Series(done.position.to_numpy() > 0, index=range(START, len(bars)))
-    assert held.loc[START + 1:250].all() and not held.loc[251:300].any() and held.loc[301:].all()
+    assert held.loc[START + 1 : 250].all() and not held.loc[251:300].any() and held.loc[301:].all()
     assert done.probability.iloc[50:100].isna().all()
 
 
@@ -112,9 +122,16 @@ def folder(bars, tmp_path_factory):
 
 def test_a_folder_is_traded_in_one_run_over_the_border(bars, folder):
     done = simulate(bars, folder, START)
-    models = [random_checkpoint(bars, bars.index[position], seed=seed) for seed, position in enumerate((START, 300))]
-    expected = pd.concat([models[0].probabilities(bars).loc[bars.index[START]:bars.index[299]],
-                          models[1].probabilities(bars).loc[bars.index[300]:]])
+    models = [
+        random_checkpoint(bars, bars.index[position], seed=seed)
+        for seed, position in enumerate((START, 300))
+    ]
+    expected = pd.concat(
+        [
+            models[0].probabilities(bars).loc[bars.index[START] : bars.index[299]],
+            models[1].probabilities(bars).loc[bars.index[300] :],
+        ]
+    )
     np.testing.assert_allclose(done.probability, expected, atol=1e-6)
 
 
@@ -124,11 +141,20 @@ def test_a_position_is_carried_over_the_border(bars, folder):
     assert ((done.position > 0) == decided_long).iloc[1:].all()
 
 
-@pytest.mark.parametrize("faulty, message", [
-    (lambda: Costs(commission=-1), "`commission` must be a number of basis points from 0, got -1."),
-    (lambda: Costs(half_spread=float("nan"), slippage=-2), "`slippage` must be a number of basis points from 0, got -2."),
-    (lambda: Account(cash=0), "`cash` must be above 0, got 0."),
-])
+@pytest.mark.parametrize(
+    "faulty, message",
+    [
+        (
+            lambda: Costs(commission=-1),
+            "`commission` must be a number of basis points from 0, got -1.",
+        ),
+        (
+            lambda: Costs(half_spread=float("nan"), slippage=-2),
+            "`slippage` must be a number of basis points from 0, got -2.",
+        ),
+        (lambda: Account(cash=0), "`cash` must be above 0, got 0."),
+    ],
+)
 def test_impossible_settings_are_refused(faulty, message):
     with pytest.raises(ValueError) as caught:
         faulty()
@@ -139,11 +165,16 @@ def test_costs_say_what_they_are_made_of():
     assert str(Costs()) == "2 basis points per side: commission 1, half spread 0.5, slippage 0.5"
 
 
-@pytest.mark.parametrize("thresholds, message", [
-    ({"enter": 0.6}, "`enter` and `exit` must be given together"),
-    ({"enter": 2.0, "exit": 0.5}, "`enter` at least that and below 1"),
-    ({"enter": 0.6, "exit": float("nan")}, "`exit` must be at least .5"),
-])
-def test_thresholds_that_cannot_be_are_refused_before_any_training(thresholds: dict[str, float], message: str) -> None:
+@pytest.mark.parametrize(
+    "thresholds, message",
+    [
+        ({"enter": 0.6}, "`enter` and `exit` must be given together"),
+        ({"enter": 2.0, "exit": 0.5}, "`enter` at least that and below 1"),
+        ({"enter": 0.6, "exit": float("nan")}, "`exit` must be at least .5"),
+    ],
+)
+def test_thresholds_that_cannot_be_are_refused_before_any_training(
+    thresholds: dict[str, float], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Account(**thresholds)

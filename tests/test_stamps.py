@@ -1,4 +1,5 @@
 """Stamps: dates of any form, the order of day and month by proof, epochs by their size."""
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,15 +9,49 @@ from bar_files import DAILY, HOURLY, assert_bars, changed, dated, market, refusa
 
 from model.bars import read_bars
 
-DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%m/%d/%y",
-        "%y-%m-%d",
-        "%d-%b-%y", "%d-%b-%Y", "%d %B %Y", "%d%b%Y", "%b %d, %Y", "%B %d, %Y", "%Y-%b-%d", "%a %d %b %Y",
-        "%a, %d %b %Y 00:00:00 GMT",
-        "%Y-%m-%dT00:00:00Z", "%Y-%m-%d 00:00:00-05:00", "%Y-%m-%d 00:00:00+09:00", "%Y%m%d 000000")
-HOURS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S.000", "%Y%m%d %H%M%S", "%Y%m%d %H%M",
-         "%Y%m%d%H%M%S",
-         "%Y%m%d%H%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p", "%d.%m.%Y %H:%M:%S.000", "%m/%d/%Y %I:%M %p", "%Y-%m-%d:%H:%M:%S",
-         "%Y-%m-%d %H:%M:%S UTC", "%d.%m.%Y %H:%M:%S GMT+0000")
+DAYS = (
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%Y%m%d",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%y-%m-%d",
+    "%d-%b-%y",
+    "%d-%b-%Y",
+    "%d %B %Y",
+    "%d%b%Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%Y-%b-%d",
+    "%a %d %b %Y",
+    "%a, %d %b %Y 00:00:00 GMT",
+    "%Y-%m-%dT00:00:00Z",
+    "%Y-%m-%d 00:00:00-05:00",
+    "%Y-%m-%d 00:00:00+09:00",
+    "%Y%m%d 000000",
+)
+HOURS = (
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d %H:%M:%S.000",
+    "%Y%m%d %H%M%S",
+    "%Y%m%d %H%M",
+    "%Y%m%d%H%M%S",
+    "%Y%m%d%H%M",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%d.%m.%Y %H:%M:%S.000",
+    "%m/%d/%Y %I:%M %p",
+    "%Y-%m-%d:%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S UTC",
+    "%d.%m.%Y %H:%M:%S GMT+0000",
+)
 
 
 @pytest.mark.parametrize("form", DAYS)
@@ -32,13 +67,22 @@ FOREIGN = {
 
 @pytest.mark.parametrize("write", FOREIGN.values(), ids=FOREIGN)
 def test_other_clocks_are_not_taken_for_nanoseconds(write: Callable[[pd.Timestamp], int]) -> None:
-    assert "it looks like .NET ticks or a Windows file time" in refusal(DAILY.assign(date=DAILY["date"].map(write)))
+    assert "it looks like .NET ticks or a Windows file time" in refusal(
+        DAILY.assign(date=DAILY["date"].map(write))
+    )
 
 
 def test_dates_turned_by_a_spreadsheet_are_refused(tmp_path: Path) -> None:
-    turned = DAILY["date"].dt.strftime("%Y-%d-%m").where(DAILY["date"].dt.day <= 12, DAILY["date"].dt.strftime("%d/%m/%Y"))
+    turned = (
+        DAILY["date"]
+        .dt.strftime("%Y-%d-%m")
+        .where(DAILY["date"].dt.day <= 12, DAILY["date"].dt.strftime("%d/%m/%Y"))
+    )
     said = refusal(saved(tmp_path, DAILY.assign(date=turned)))
-    assert "look like '13/01/2015' (line 9), all others like '2015-02-01' (line 2): a spreadsheet took their day" in said
+    assert (
+        "look like '13/01/2015' (line 9), all others like '2015-02-01' (line 2): a spreadsheet took their day"
+        in said
+    )
 
 
 @pytest.mark.parametrize("form", HOURS)
@@ -56,34 +100,51 @@ def test_epochs_are_read_by_their_size(unit: str, table: pd.DataFrame, tmp_path:
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_epochs_that_have_become_floats_are_read(unit: str) -> None:
-    epochs = HOURLY.assign(date=HOURLY["date"].astype(f"datetime64[{unit}]").astype("int64").astype("float64"))
+    epochs = HOURLY.assign(
+        date=HOURLY["date"].astype(f"datetime64[{unit}]").astype("int64").astype("float64")
+    )
     assert_bars(read_bars(epochs), HOURLY)
-    assert "1 row without a date (first: row 5)" in refusal(epochs.assign(date=epochs["date"].where(epochs.index != 5)))
+    assert "1 row without a date (first: row 5)" in refusal(
+        epochs.assign(date=epochs["date"].where(epochs.index != 5))
+    )
 
 
 def test_a_fault_of_dates_names_the_column_of_the_file() -> None:
-    parts = DAILY.assign(day=DAILY["date"].dt.day, month=DAILY["date"].dt.month, year=DAILY["date"].dt.year).drop(columns="date")
+    parts = DAILY.assign(
+        day=DAILY["date"].dt.day, month=DAILY["date"].dt.month, year=DAILY["date"].dt.year
+    ).drop(columns="date")
     assert "300 dates in column 'day' not understood (first: row 0, '2')" in refusal(parts)
 
 
 def test_days_before_1973_are_read_in_the_unit_that_the_others_prove() -> None:
     old = market(pd.bdate_range("1969-06-02", periods=2500), 100.0, 0.01, 2)
-    assert_bars(read_bars(old.assign(date=old["date"].astype("datetime64[s]").astype("int64"))), old)
+    assert_bars(
+        read_bars(old.assign(date=old["date"].astype("datetime64[s]").astype("int64"))), old
+    )
 
 
 TWELVE_DAYS = market(pd.date_range("2015-01-01", periods=12 * 24, freq="h"), 100.0, 0.01, 2)
 
 
-@pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%m-%d-%Y %I:%M %p"])
+@pytest.mark.parametrize(
+    "form", ["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%m-%d-%Y %I:%M %p"]
+)
 def test_no_day_above_12_is_ambiguous_until_the_form_is_stated(form: str, tmp_path: Path) -> None:
     path = saved(tmp_path, dated(TWELVE_DAYS, form))
     said = refusal(path)
-    assert "are ambiguous: no day above 12 proves the order of day and month" in said and f"date_format={form!r}" in said
+    assert (
+        "are ambiguous: no day above 12 proves the order of day and month" in said
+        and f"date_format={form!r}" in said
+    )
     assert_bars(read_bars(path, date_format=form), TWELVE_DAYS)
 
 
 def test_two_orders_of_day_and_month_in_one_file_are_refused() -> None:
-    dates = DAILY["date"].dt.strftime("%d/%m/%Y").where(DAILY.index < 150, DAILY["date"].dt.strftime("%m/%d/%Y"))
+    dates = (
+        DAILY["date"]
+        .dt.strftime("%d/%m/%Y")
+        .where(DAILY.index < 150, DAILY["date"].dt.strftime("%m/%d/%Y"))
+    )
     assert "has another order of day and month than" in refusal(DAILY.assign(date=dates))
 
 
@@ -93,28 +154,42 @@ UNREAD = [
     ("", "1 row without a date"),
     ("NaT", "1 row without a date (first: line 7)"),
     ("2015-02-30", "1 date in column 'date' not understood (first: line 7, '2015-02-30')"),
-    ("9999-12-31", "'9999-12-31'"), ("1015-01-09", "'1015-01-09'"), ("2015-01-09 25:00", "'2015-01-09 25:00'"),
+    ("9999-12-31", "'9999-12-31'"),
+    ("1015-01-09", "'1015-01-09'"),
+    ("2015-01-09 25:00", "'2015-01-09 25:00'"),
     ("22:00", "'22:00'"),
-    ("2015-01-09 10:00 US/Eastern", "'2015-01-09 10:00 US/Eastern'): write the time zone as an offset"),
+    (
+        "2015-01-09 10:00 US/Eastern",
+        "'2015-01-09 10:00 US/Eastern'): write the time zone as an offset",
+    ),
     ("2015-01-09T10:00-05:00[America/New_York]", "write the time zone as an offset"),
     ("2015-01-09 13:00 PM", "'2015-01-09 13:00 PM'); expected"),
-    ("2015-01-09 10:00 EST", "'2015-01-09 10:00 EST'): write the time zone as an offset such as -05:00"),
+    (
+        "2015-01-09 10:00 EST",
+        "'2015-01-09 10:00 EST'): write the time zone as an offset such as -05:00",
+    ),
 ]
 
 
 @pytest.mark.parametrize("word, message", UNREAD)
-def test_a_date_that_is_none_is_refused_with_its_line(word: str, message: str, tmp_path: Path) -> None:
+def test_a_date_that_is_none_is_refused_with_its_line(
+    word: str, message: str, tmp_path: Path
+) -> None:
     assert message in refusal(saved(tmp_path, changed(dated(DAILY, "%Y-%m-%d"), 5, date=word)))
 
 
 @pytest.mark.parametrize("word", ["Q1 2015", "42006", "22:00"])
 def test_a_column_of_them_is_refused(word: str, tmp_path: Path) -> None:
-    assert "300 dates in column 'date' not understood (first: line 2" in refusal(saved(tmp_path, DAILY.assign(date=word)))
+    assert "300 dates in column 'date' not understood (first: line 2" in refusal(
+        saved(tmp_path, DAILY.assign(date=word))
+    )
 
 
 def test_a_stated_form_that_does_not_fit_is_refused() -> None:
-    assert "300 dates in column 'date' not understood (first: row 0, '2015-01-02') with date_format='%d/%m/%Y'" in refusal(
-        dated(DAILY, "%Y-%m-%d"), date_format="%d/%m/%Y")
+    assert (
+        "300 dates in column 'date' not understood (first: row 0, '2015-01-02') with date_format='%d/%m/%Y'"
+        in refusal(dated(DAILY, "%Y-%m-%d"), date_format="%d/%m/%Y")
+    )
 
 
 def test_a_stated_form_that_is_none_is_refused() -> None:
@@ -134,4 +209,6 @@ def test_a_stated_form_with_an_offset_keeps_the_sessions_date() -> None:
 
 def test_a_missing_date_in_an_index_is_refused() -> None:
     index = DAILY.set_index("date").index.insert(0, pd.NaT)[:300]
-    assert "1 row without a date (first: row 0)" in refusal(DAILY.set_index(index).drop(columns="date"))
+    assert "1 row without a date (first: row 0)" in refusal(
+        DAILY.set_index(index).drop(columns="date")
+    )

@@ -22,7 +22,13 @@ def state(tmp_path):
 
 @pytest.fixture
 def model(bars):
-    return FoldModel(FOLD, random_checkpoint(bars, bars.index[200]), CHOICE, importance={"trend": 0.01}, machine={"torch": "2.13"})
+    return FoldModel(
+        FOLD,
+        random_checkpoint(bars, bars.index[200]),
+        CHOICE,
+        importance={"trend": 0.01},
+        machine={"torch": "2.13"},
+    )
 
 
 def test_a_kept_fold_is_found_by_its_key(state, model):
@@ -42,12 +48,15 @@ def test_another_key_finds_nothing(state, model):
     assert state.finished(FOLD, "other") is None
 
 
-@pytest.mark.parametrize("damage", [
-    lambda state: (state.checkpoints / "fold-01.ckpt").unlink(),
-    lambda state: (state.checkpoints / "fold-01.ckpt").write_bytes(b"half"),
-    lambda state: (state._records / "fold-01.json").write_text('{"key": "k'),
-    lambda state: (state._records / "fold-01.json").unlink(),
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: (state.checkpoints / "fold-01.ckpt").unlink(),
+        lambda state: (state.checkpoints / "fold-01.ckpt").write_bytes(b"half"),
+        lambda state: (state._records / "fold-01.json").write_text('{"key": "k'),
+        lambda state: (state._records / "fold-01.json").unlink(),
+    ],
+)
 def test_what_is_damaged_or_missing_counts_as_not_done(state, model, damage):
     state.keep(model, "key")
     damage(state)
@@ -84,7 +93,9 @@ def test_sweeping_leaves_this_run_alone(state, model):
 def test_a_checkpoint_of_somebody_else_is_not_traded_and_not_removed(state, model):
     state.keep(model, "key")
     model.checkpoint.save(state.checkpoints / "mine.ckpt")
-    with pytest.raises(ValueError, match="must hold this run's checkpoints alone, got mine.ckpt. Move"):
+    with pytest.raises(
+        ValueError, match="must hold this run's checkpoints alone, got mine.ckpt. Move"
+    ):
         state.require_own()
     assert (state.checkpoints / "mine.ckpt").exists()
 
@@ -106,7 +117,9 @@ with held(Path(sys.argv[1])):
 
 def test_a_second_run_in_the_folder_is_refused_and_the_folder_is_free_after_a_kill(tmp_path):
     """Another process is refused while this one holds the folder, and then killed as it holds it itself."""
-    with Popen([sys.executable, "-c", SECOND, tmp_path], stdin=PIPE, stdout=PIPE, text=True) as second:
+    with Popen(
+        [sys.executable, "-c", SECOND, tmp_path], stdin=PIPE, stdout=PIPE, text=True
+    ) as second:
         with held(tmp_path):
             assert re.match("7 .* must not be used by two runs at once", second.stdout.readline())
         second.communicate("\n")
@@ -116,7 +129,10 @@ def test_a_second_run_in_the_folder_is_refused_and_the_folder_is_free_after_a_ki
 
 
 def test_what_was_half_written_when_a_run_was_killed_is_removed(state, tmp_path):
-    halves = [place / ".fold-01.ckpt.7.1.tmp" for place in (tmp_path, state.checkpoints, tmp_path / ".state")]
+    halves = [
+        place / ".fold-01.ckpt.7.1.tmp"
+        for place in (tmp_path, state.checkpoints, tmp_path / ".state")
+    ]
     for half in halves:
         half.touch()
     with held(tmp_path):
@@ -127,7 +143,9 @@ def test_a_member_is_found_by_its_key(tmp_path, model):
     store = MemberStore(tmp_path)
     store.keep_once("key", model.checkpoint)
     assert store.has("key") and not store.has("other")
-    assert [found.digest for found in store.all_of(["key"])] == [model.checkpoint.digest] and store.all_of(["key", "other"]) == []
+    assert [found.digest for found in store.all_of(["key"])] == [
+        model.checkpoint.digest
+    ] and store.all_of(["key", "other"]) == []
     (tmp_path / ".state" / "members" / "key.ckpt").write_bytes(b"half")
     assert not store.has("key")
     store.forget()

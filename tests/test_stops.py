@@ -1,4 +1,5 @@
 """The words of a stop, and the distance they mean."""
+
 import math
 
 import pytest
@@ -6,20 +7,29 @@ import pytest
 from strategy_plugin.stops import AverageTrueRange, Distance, stops
 
 
-@pytest.mark.parametrize("words, distance", [("3%", 3.0), ("0.5 %", 0.5), ("2atr", 8.0), ("1.5 atr", 6.0)])
+@pytest.mark.parametrize(
+    "words, distance", [("3%", 3.0), ("0.5 %", 0.5), ("2atr", 8.0), ("1.5 atr", 6.0)]
+)
 def test_a_distance_is_percent_of_the_entry_or_true_ranges(words: str, distance: float) -> None:
     stop_loss = stops(stop_loss=words).stop_loss
     assert stop_loss and stop_loss.of(price=100.0, atr=4.0) == distance
 
 
-@pytest.mark.parametrize("words", ["3", "%", "atr", "-1%", "0atr", "nan%", "inf%", "3 percent", "two%"])
+@pytest.mark.parametrize(
+    "words", ["3", "%", "atr", "-1%", "0atr", "nan%", "inf%", "3 percent", "two%"]
+)
 def test_other_words_are_refused(words: str) -> None:
-    with pytest.raises(ValueError, match="`take_profit` must be a number above 0 with its unit, like '3%' or '2atr', got"):
+    with pytest.raises(
+        ValueError,
+        match="`take_profit` must be a number above 0 with its unit, like '3%' or '2atr', got",
+    ):
         stops(take_profit=words)
 
 
 def test_a_trailing_stop_beside_a_stop_loss_is_refused() -> None:
-    with pytest.raises(ValueError, match="`stop_loss` and `trailing` must not both be given, got '3%' and '2atr'"):
+    with pytest.raises(
+        ValueError, match="`stop_loss` and `trailing` must not both be given, got '3%' and '2atr'"
+    ):
         stops(stop_loss="3%", trailing="2atr")
 
 

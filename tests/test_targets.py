@@ -1,4 +1,5 @@
 """Targets: labels that know how sure they are."""
+
 from typing import Any
 
 import numpy as np
@@ -9,30 +10,42 @@ from scipy.stats import norm
 from model.labels import make_labels
 from model.targets import recent_volatility, soft_targets
 
-LABELS = pytest.mark.parametrize(("label", "horizon"), [("open", 1), ("open", 5), ("close", 1), ("close", 3)])
+LABELS = pytest.mark.parametrize(
+    ("label", "horizon"), [("open", 1), ("open", 5), ("close", 1), ("close", 3)]
+)
 
 
 @LABELS
-def test_a_target_lies_on_its_labels_side_of_one_half(bars: pd.DataFrame, label: Any, horizon: int) -> None:
+def test_a_target_lies_on_its_labels_side_of_one_half(
+    bars: pd.DataFrame, label: Any, horizon: int
+) -> None:
     labels, targets = make_labels(bars, label, horizon), soft_targets(bars, label, horizon)
     assert (targets.isna() == labels.isna()).all() and targets.index.equals(labels.index)
     assert ((targets > 0.5) == (labels == 1)).all() and targets.dropna().between(0, 1).all()
 
 
 @LABELS
-def test_no_softness_gives_the_labels_themselves(bars: pd.DataFrame, label: Any, horizon: int) -> None:
-    pd.testing.assert_series_equal(soft_targets(bars, label, horizon, 0.0), make_labels(bars, label, horizon))
+def test_no_softness_gives_the_labels_themselves(
+    bars: pd.DataFrame, label: Any, horizon: int
+) -> None:
+    pd.testing.assert_series_equal(
+        soft_targets(bars, label, horizon, 0.0), make_labels(bars, label, horizon)
+    )
 
 
 @pytest.mark.parametrize("horizon", [1, 4])
 def test_a_move_of_one_deviation_is_84_percent_sure(bars: pd.DataFrame, horizon: int) -> None:
     k = 200
     closes = np.log(bars["close"].to_numpy())
-    volatility = np.sqrt(np.mean(np.diff(closes[k - 21:k]) ** 2))  # what is known when bar k opens
+    volatility = np.sqrt(
+        np.mean(np.diff(closes[k - 21 : k]) ** 2)
+    )  # what is known when bar k opens
     moved = bars.copy()
     moved.iloc[k + horizon, 0] = moved["open"].iloc[k] * np.exp(volatility * np.sqrt(horizon))
     assert soft_targets(moved, "open", horizon).iloc[k] == pytest.approx(norm.cdf(1))
-    assert soft_targets(moved, "open", horizon, softness=2.0).iloc[k] == pytest.approx(norm.cdf(0.5))
+    assert soft_targets(moved, "open", horizon, softness=2.0).iloc[k] == pytest.approx(
+        norm.cdf(0.5)
+    )
 
 
 def test_flat_bars_before_a_move_leave_its_label(bars: pd.DataFrame) -> None:

@@ -17,12 +17,18 @@ def test_the_pair_that_earns_most_is_chosen(draw):
     probability = np.tile([0.55, 0.65, 0.4], 200) + draw.uniform(-0.01, 0.01, 600)
     moves = np.tile([-0.01, 0.01, -0.01], 200)
     choice = choose(probability, moves, FREE_SEARCH)
-    assert choice.chosen and 0.56 < choice.enter < 0.66 and choice.net == pytest.approx(0.01 / 3, rel=0.3)
+    assert (
+        choice.chosen
+        and 0.56 < choice.enter < 0.66
+        and choice.net == pytest.approx(0.01 / 3, rel=0.3)
+    )
 
 
 def test_costs_speak_for_fewer_trades(draw):
     probability, moves = draw.uniform(0.3, 0.7, 2000), draw.normal(0, 1e-3, 2000)
-    few, many = (choose(probability, moves, Search(cost, fewest_trades=10)).trades for cost in (0.01, 0.0))
+    few, many = (
+        choose(probability, moves, Search(cost, fewest_trades=10)).trades for cost in (0.01, 0.0)
+    )
     assert few < many
 
 
@@ -33,7 +39,10 @@ def test_without_enough_trades_it_is_one_half_and_says_so(draw):
 
 
 def test_a_choice_says_what_it_earned():
-    assert str(Choice(0.55, 0.52, 31, 1.5e-4, True)) == "thresholds 0.550/0.520: 31 trades and +1.50 bp per bar on validation"
+    assert (
+        str(Choice(0.55, 0.52, 31, 1.5e-4, True))
+        == "thresholds 0.550/0.520: 31 trades and +1.50 bp per bar on validation"
+    )
 
 
 @pytest.mark.parametrize("allow_short", [False, True])
@@ -50,7 +59,12 @@ def test_probabilities_that_never_lean_leave_one_half():
 @pytest.fixture
 def trained(bars):
     """A random network whose parts are those of a training that ended at bar 380."""
-    part = {"windows": 80, "first": str(bars.index[298]), "last": str(bars.index[377]), "up_share": 0.5}
+    part = {
+        "windows": 80,
+        "first": str(bars.index[298]),
+        "last": str(bars.index[377]),
+        "up_share": 0.5,
+    }
     return random_checkpoint(bars, bars.index[380], parts={"validation": part})
 
 

@@ -1,4 +1,5 @@
 """Which files make a universe, and which are refused, all at once and by name."""
+
 import pandas as pd
 import pytest
 from makers import random_bars
@@ -31,7 +32,9 @@ def test_one_file_is_no_universe(folder):
 
 
 def test_a_folder_without_bars_is_refused(tmp_path):
-    with pytest.raises(BarsError, match="must hold files of bars, named .csv, .txt, .parquet or the like, got none"):
+    with pytest.raises(
+        BarsError, match="must hold files of bars, named .csv, .txt, .parquet or the like, got none"
+    ):
         bar_files([tmp_path])
 
 
@@ -53,7 +56,12 @@ def test_all_bad_files_are_refused_together_by_name(folder):
         read(folder, long_enough)
     message = str(refused.value)
     assert message.startswith("the universe of 4 files cannot be used, and nothing was trained:")
-    assert message.count("\n- ") == 3 and "b.csv: b has 40 bars" in message and "c.csv" in message and "d.csv" in message
+    assert (
+        message.count("\n- ") == 3
+        and "b.csv: b has 40 bars" in message
+        and "c.csv" in message
+        and "d.csv" in message
+    )
 
 
 def same_names(folder):
@@ -68,11 +76,20 @@ def other_interval(folder):
     random_bars(40, seed=9, freq="h").to_csv(folder / "hourly.csv")
 
 
-@pytest.mark.parametrize("spoil, message", [
-    (same_names, "must have different names: the folder of each is called a. Rename all but one."),
-    (same_bars, "b.csv, z.csv hold the same bars, which would count 2 times. Leave one."),
-    (other_interval, "all files must have bars of the same interval, most have 1 day, but not hourly.csv (1 hour). Run each"),
-])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (
+            same_names,
+            "must have different names: the folder of each is called a. Rename all but one.",
+        ),
+        (same_bars, "b.csv, z.csv hold the same bars, which would count 2 times. Leave one."),
+        (
+            other_interval,
+            "all files must have bars of the same interval, most have 1 day, but not hourly.csv (1 hour). Run each",
+        ),
+    ],
+)
 def test_files_that_do_not_go_together_are_refused(folder, spoil, message):
     spoil(folder)
     with pytest.raises(BarsError) as refused:
@@ -82,7 +99,9 @@ def test_files_that_do_not_go_together_are_refused(folder, spoil, message):
 
 @pytest.mark.parametrize("option", ["instrument", "ticker"])
 def test_a_name_for_all_is_refused(folder, option):
-    with pytest.raises(ValueError, match="`instrument` and `ticker` must be left out with several files"):
+    with pytest.raises(
+        ValueError, match="`instrument` and `ticker` must be left out with several files"
+    ):
         read(folder, **{option: "A"})
 
 

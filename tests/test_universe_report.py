@@ -1,4 +1,5 @@
 """What a universe leaves: its files, their format, its page."""
+
 import io
 import json
 import re
@@ -19,7 +20,12 @@ from backtests.rows import UNIVERSE_TABLES
 from backtests.schema import Universe
 from backtests.simulation import Account, Costs
 from backtests.tables import universe_table
-from backtests.universe_report import MOST_MARKETS, render_universe, strongest, write_universe_report
+from backtests.universe_report import (
+    MOST_MARKETS,
+    render_universe,
+    strongest,
+    write_universe_report,
+)
 from backtests.universe_results import UNIVERSE_FILES, gather_universe, write_universe
 from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
 from model.training import TrainConfig
@@ -34,8 +40,13 @@ def results_of(name, seed, folder, silent=False):
     bars = random_bars(500, seed=seed)
     bars.attrs = {"instrument": name, "timezone": None, "stamp": "open"}
     folds = lay_folds(bars, PLAN, SETTINGS.config)
-    models = [FoldModel(fold, None if silent else random_checkpoint(bars, bars.index[fold.test], seed=fold.number))
-              for fold in folds]
+    models = [
+        FoldModel(
+            fold,
+            None if silent else random_checkpoint(bars, bars.index[fold.test], seed=fold.number),
+        )
+        for fold in folds
+    ]
     folder.mkdir()
     return evaluate(bars, models, save(models, folder), SETTINGS)
 
@@ -43,7 +54,10 @@ def results_of(name, seed, folder, silent=False):
 @pytest.fixture(scope="module")
 def universe(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
-    markets = {"a": results_of("a", 1, folder / "a"), "b & c": results_of("b & c", 2, folder / "b", silent=True)}
+    markets = {
+        "a": results_of("a", 1, folder / "a"),
+        "b & c": results_of("b & c", 2, folder / "b", silent=True),
+    }
     return gather_universe(markets, LOST, SETTINGS)
 
 
@@ -61,12 +75,16 @@ def page(folder):
 
 
 def test_the_files_are_those_named(folder):
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*UNIVERSE_FILES, "report.html"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*UNIVERSE_FILES, "report.html"]
+    )
 
 
 def test_the_same_results_give_the_same_bytes(folder, universe, tmp_path):
     write_universe(tmp_path, universe)
-    assert all((folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in UNIVERSE_FILES)
+    assert all(
+        (folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in UNIVERSE_FILES
+    )
     assert render_universe(universe) == (folder / "report.html").read_text()
 
 
@@ -89,14 +107,23 @@ def test_the_table_of_markets_is_a_file(folder, universe):
 
 def test_the_equity_is_that_of_equal_parts(folder, universe):
     equity = pd.read_csv(folder / "equity.csv")
-    assert list(equity) == ["date", "strategy", "buy_and_hold"] == columns_of(UNIVERSE_TABLES["equity.csv"])
-    means = np.mean([results.decisions.earned["buy and hold"] for results in universe.results.values()], axis=0)
+    assert (
+        list(equity)
+        == ["date", "strategy", "buy_and_hold"]
+        == columns_of(UNIVERSE_TABLES["equity.csv"])
+    )
+    means = np.mean(
+        [results.decisions.earned["buy and hold"] for results in universe.results.values()], axis=0
+    )
     assert equity["buy_and_hold"].iloc[-1] == pytest.approx(np.prod(1 + means))
 
 
 def test_the_page_says_verdict_markets_and_what_is_missing(page, universe):
     assert universe.verdict.reasons in page and "c fold 2 (it &lt;died&gt;)" in page
-    assert '<a href="a/report.html">a</a>' in page and '<a href="b%20%26%20c/report.html">b &amp; c</a>' in page
+    assert (
+        '<a href="a/report.html">a</a>' in page
+        and '<a href="b%20%26%20c/report.html">b &amp; c</a>' in page
+    )
     assert re.findall(r'id="chart-(\w+)"', page) == ["equity", "gains", "auc"]
     assert len(page) < 6_000_000
 
@@ -105,7 +132,9 @@ def test_of_several_architectures_it_says_whose_figures_these_are(universe, page
     first = next(iter(universe.results.values()))
     tried = replace(first, decisions=first.decisions.beside({"transformer": first.decisions}))
     both = render_universe(replace(universe, results=dict.fromkeys(universe.results, tried)))
-    assert "All figures here are those of <strong>bilstm</strong>" in both and "(transformer)" in both
+    assert (
+        "All figures here are those of <strong>bilstm</strong>" in both and "(transformer)" in both
+    )
     assert "All figures here are those" not in page
 
 
@@ -120,6 +149,13 @@ def test_the_terminal_shows_a_row_for_each_market(universe):
 
 def test_of_many_markets_the_best_and_the_worst_are_drawn(universe):
     row = universe.markets.iloc[0]
-    many = pd.DataFrame([{**row, "market": f"m{number}", "gain": float(number)} for number in range(3 * MOST_MARKETS)])
+    many = pd.DataFrame(
+        [
+            {**row, "market": f"m{number}", "gain": float(number)}
+            for number in range(3 * MOST_MARKETS)
+        ]
+    )
     drawn = list(strongest(many, "gain"))
-    assert len(drawn) == MOST_MARKETS and drawn[0] == f"m{3 * MOST_MARKETS - 1}" and drawn[-1] == "m0"
+    assert (
+        len(drawn) == MOST_MARKETS and drawn[0] == f"m{3 * MOST_MARKETS - 1}" and drawn[-1] == "m0"
+    )

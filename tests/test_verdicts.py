@@ -7,7 +7,9 @@ from model.command import run
 PLAN = FoldPlan(folds=4, train_blocks=4)
 
 
-@pytest.mark.parametrize("name, seed", [("walk", 1), ("walk", 2), ("walkdrift", 1), ("walkdrift", 2)])
+@pytest.mark.parametrize(
+    "name, seed", [("walk", 1), ("walk", 2), ("walkdrift", 1), ("walkdrift", 2)]
+)
 def test_where_nothing_is_no_edge_is_claimed(name, seed):
     assert verdict_on(name, seed, 3000, plan=PLAN).word != "edge"
 

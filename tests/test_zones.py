@@ -1,4 +1,5 @@
 """Zones: a day keeps the date of its session, an hour becomes UTC, and what is said of it in attrs."""
+
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,16 @@ from bar_files import DAILY, HOURLY, assert_bars, dated, market, refusal, saved
 
 from model.bars import BarsWarning, read_bars
 
-AUTUMN = market(pd.date_range("2017-10-25", periods=300, freq="h", tz="UTC").tz_localize(None), 100.0, 0.01, 2)
+AUTUMN = market(
+    pd.date_range("2017-10-25", periods=300, freq="h", tz="UTC").tz_localize(None), 100.0, 0.01, 2
+)
 
 
 def local(table: pd.DataFrame, zone: str) -> pd.DataFrame:
     """Return the table with its UTC stamps as naive local ones."""
-    return table.assign(date=table["date"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None))
+    return table.assign(
+        date=table["date"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+    )
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "Pacific/Auckland", "UTC"])
@@ -31,7 +36,10 @@ def test_a_day_stamped_at_its_close_keeps_its_date(tmp_path: Path) -> None:
 def test_days_as_instants_get_their_date_from_the_zone_stated() -> None:
     instants = DAILY.assign(date=DAILY["date"].dt.tz_localize("Asia/Tokyo").dt.tz_convert("UTC"))
     assert_bars(read_bars(instants, timezone="Asia/Tokyo"), DAILY)
-    with pytest.warns(BarsWarning, match="2015-01-01 15:00:00 UTC fall on Sundays and never on Fridays: the midnight of another"):
+    with pytest.warns(
+        BarsWarning,
+        match="2015-01-01 15:00:00 UTC fall on Sundays and never on Fridays: the midnight of another",
+    ):
         assert read_bars(instants).index[0] == instants["date"].iloc[0].tz_localize(None)
 
 
@@ -55,12 +63,16 @@ def test_naive_hours_of_a_stated_zone_become_utc_across_the_end_of_summer_time(z
 
 def test_an_hour_that_happens_twice_but_stands_once_is_refused() -> None:
     table = local(AUTUMN, "America/New_York").drop_duplicates("date")
-    assert "2017-11-05 01:00:00 (row 269) happens twice in America/New_York" in refusal(table, timezone="America/New_York")
+    assert "2017-11-05 01:00:00 (row 269) happens twice in America/New_York" in refusal(
+        table, timezone="America/New_York"
+    )
 
 
 def test_an_hour_that_does_not_exist_is_refused() -> None:
     spring = market(pd.date_range("2017-03-08", periods=300, freq="h"), 100.0, 0.01, 2)
-    assert "2017-03-12 02:00:00 (row 98) does not exist in America/New_York" in refusal(spring, timezone="America/New_York")
+    assert "2017-03-12 02:00:00 (row 98) does not exist in America/New_York" in refusal(
+        spring, timezone="America/New_York"
+    )
 
 
 def test_stamps_with_and_without_an_offset_are_refused() -> None:
@@ -70,11 +82,15 @@ def test_stamps_with_and_without_an_offset_are_refused() -> None:
 
 
 def test_an_unknown_zone_is_answered_with_the_nearest() -> None:
-    assert "got 'America/NewYork'. Did you mean 'America/New_York'?" in refusal(HOURLY, timezone="America/NewYork")
+    assert "got 'America/NewYork'. Did you mean 'America/New_York'?" in refusal(
+        HOURLY, timezone="America/NewYork"
+    )
 
 
 ATTRS: list[tuple[pd.DataFrame, dict[str, Any], str | None]] = [
-    (DAILY, {}, None), (HOURLY, {}, None), (HOURLY, {"timezone": "Europe/Berlin"}, "UTC"),
+    (DAILY, {}, None),
+    (HOURLY, {}, None),
+    (HOURLY, {"timezone": "Europe/Berlin"}, "UTC"),
     (DAILY, {"timezone": "Europe/Berlin"}, "Europe/Berlin"),
     (DAILY.assign(date=DAILY["date"].dt.tz_localize("Asia/Tokyo")), {}, "Asia/Tokyo"),
     (dated(DAILY, "%Y-%m-%dT00:00:00Z"), {}, "UTC"),
@@ -82,5 +98,7 @@ ATTRS: list[tuple[pd.DataFrame, dict[str, Any], str | None]] = [
 
 
 @pytest.mark.parametrize("table, settings, zone", ATTRS)
-def test_attrs_say_what_zone_the_stamps_are_in(table: pd.DataFrame, settings: dict[str, Any], zone: str | None) -> None:
+def test_attrs_say_what_zone_the_stamps_are_in(
+    table: pd.DataFrame, settings: dict[str, Any], zone: str | None
+) -> None:
     assert read_bars(table, **settings).attrs["timezone"] == zone
