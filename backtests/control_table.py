@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from math import sqrt
 from pathlib import Path
 
@@ -15,14 +14,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-import model
 from backtests.baselines import Array, Examples, baseline_probabilities, cut
 from backtests.leaks import standard_error
 from backtests.markets import Market, market
 from backtests.reliability import reliability
-from model.checkpoint import Checkpoint, library_versions
+from model.checkpoint import Checkpoint
 from model.files import write_atomically
 from model.metrics import classification_scores
+from model.provenance import code_digest, library_versions
 from model.training import TrainConfig, fit
 
 Row = dict[str, object]
@@ -31,9 +30,9 @@ SCORES = ("auc", "log_loss", "accuracy", "balanced_accuracy", "mcc")
 RESAMPLES = 300
 BAND = (0.025, 0.975)
 CODE = (
-    *Path(model.__file__).parent.glob("*.py"),
+    "model",
     *(
-        Path(__file__).with_name(f"{name}.py")
+        f"backtests.{name}"
         for name in ("baselines", "control_table", "filters", "leaks", "markets", "reliability")
     ),
 )
@@ -63,7 +62,7 @@ class Control:
     @property
     def key(self) -> str:
         """What names the row: a digest of the settings, of the code and of the libraries' versions."""
-        decides = {**asdict(self), "code": code_digest(), "versions": library_versions()}
+        decides = {**asdict(self), "code": code_digest(*CODE), "versions": library_versions()}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -84,14 +83,6 @@ def parse_market(text: str) -> tuple[str, dict[str, float]]:
 
 def _number(text: str) -> float:
     return int(text) if text.isdigit() else float(text)
-
-
-@cache
-def code_digest() -> str:
-    """Return a digest of the code that decides a row."""
-    return hashlib.sha256(
-        b"".join(path.name.encode() + path.read_bytes() for path in sorted(CODE))
-    ).hexdigest()
 
 
 def measure(control: Control) -> Row:

@@ -4,35 +4,24 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
-import backtests
-import model
-import strategy_plugin
 from model.bars import digest_bars
-from model.checkpoint import library_versions
+from model.provenance import code_digest, library_versions
 
-# The rooms, beside all of model, that a fold's result depends on.
-NAMES = ("walk_forward", "thresholds", "positions", "importance")
-ROOMS = (
-    *(Path(str(backtests.__file__)).with_name(f"{name}.py") for name in NAMES),
-    Path(str(strategy_plugin.__file__)).with_name("decision.py"),
+# The source that trains a fold and chooses its thresholds.
+CODE = (
+    "model",
+    "backtests.walk_forward",
+    "backtests.thresholds",
+    "backtests.positions",
+    "backtests.importance",
+    "strategy_plugin.decision",
 )
-
-
-@cache
-def code_digest() -> str:
-    """Return the digest of the source that trains a fold and chooses its thresholds."""
-    paths = sorted(
-        [*Path(str(model.__file__)).parent.glob("*.py"), *ROOMS], key=lambda path: path.name
-    )
-    return _digest({path.name: path.read_text(encoding="utf-8") for path in paths})
 
 
 def machine() -> dict[str, str]:
@@ -56,7 +45,7 @@ def key_of(bars: pd.DataFrame, *settings: Any) -> str:
             "bars": digest_bars(bars),
             "attributes": attributes,
             "settings": [_plain(part) for part in settings],
-            "code": code_digest(),
+            "code": code_digest(*CODE),
             "machine": machine(),
         }
     )

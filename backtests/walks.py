@@ -10,12 +10,13 @@ from backtests.campaign import Course
 from backtests.comparison import COMPARISON, write_comparison
 from backtests.decisions import STRATEGY
 from backtests.evidence import Trials, sharpe_per_bar
-from backtests.fingerprint import code_digest, key_of
+from backtests.fingerprint import CODE, key_of
 from backtests.ledger import Ledger, ledger_of
 from backtests.report import write_report
 from backtests.results import Candidate, Results, describe_settings, evaluate_all, write_results
 from backtests.state import MemberStore, RunState
 from backtests.walk_forward import Fold, FoldModel, Settings, lay_folds
+from model.provenance import code_digest
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def finish(walk: Walk, models: dict[str, list[FoldModel]], jobs: int) -> dict[st
         write_report(variant.folder, found, compared if variant is walk.variants[0] else {})
         what = {
             "seed": variant.settings.config.seed,
-            "code": code_digest(),
+            "code": code_digest(*CODE),
             **describe_settings(variant.settings),
         }
         walk.ledger.enter(variant.key, sharpe_per_bar(found.decisions.earned[STRATEGY]), what)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,7 @@ from model.process import Precision
 from model.record import FORMAT, NO_DIGEST, CheckpointError, Golden, Record, encode, words_of
 from model.scaling import Scaler
 
-__all__ = ["Checkpoint", "CheckpointError", "Forecast", "Golden", "Member", "library_versions"]
+__all__ = ["Checkpoint", "CheckpointError", "Forecast", "Golden", "Member"]
 
 
 class Forecast(NamedTuple):
@@ -188,11 +187,3 @@ class Checkpoint:
             Record(format=FORMAT, digest=NO_DIGEST, feature_names=FEATURE_NAMES, **own),
             self.members,
         )
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions that can change a result's bits."""
-    return {
-        name: importlib.metadata.version(name)
-        for name in ("backtrader-bilstm", "numpy", "pandas", "scikit-learn", "torch")
-    }

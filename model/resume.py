@@ -8,18 +8,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from model.bars import digest_bars
-from model.checkpoint import library_versions
 from model.container import pack, tensors_in, text_in
 from model.course import Course, State
 from model.files import OutputError, locked, require_writable, sweep, write_atomically
 from model.interruption import Interrupted, Wish, wish_to_stop
+from model.provenance import code_digest, library_versions
 from model.settings import TrainConfig
 
 SUFFIX, LOCK, ENDING = ".part", "lock", ".state"
@@ -57,7 +56,7 @@ class Resumption:
             "bars": self._bars,
             "config": asdict(config),
             "versions": library_versions(),
-            "code": _code_digest(),
+            "code": code_digest("model"),
             "processor": torch.backends.cpu.get_cpu_capability(),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -157,12 +156,3 @@ class StateFile:
 
 def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
-
-
-@cache
-def _code_digest() -> str:
-    """Return the digest of the source that trains."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -14,7 +14,7 @@ from model.architectures import configured, made_network
 from model.bars import COLUMNS, BarsError, bar_interval, check_bars, require_bars
 from model.baseline import logistic_probabilities
 from model.calibration import fit_temperature
-from model.checkpoint import Checkpoint, CheckpointError, Golden, library_versions
+from model.checkpoint import Checkpoint, CheckpointError, Golden
 from model.course import Epoch
 from model.drift import usual_ranges
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
@@ -24,6 +24,7 @@ from model.metrics import classification_scores
 from model.network import DirectionNetwork
 from model.optimisation import Forgetful, Keeper, Loader, TrainingDiverged, optimise
 from model.process import keep_freed_memory, torch_threads
+from model.provenance import library_versions
 from model.resume import Resumption
 from model.scaling import Scaler
 from model.settings import TrainConfig, member_configs

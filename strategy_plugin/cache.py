@@ -8,17 +8,15 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import __version__ as torch_version
 
-import model
 from model.checkpoint import Forecast
 from model.files import write_atomically
-from strategy_plugin import schedule as scheduling
+from model.provenance import code_digest
 from strategy_plugin.schedule import Schedule
 
 Forecasts = NDArray[np.float64]
@@ -89,7 +87,9 @@ def _prune(path: Path) -> None:
 
 
 def _key(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> str:
-    digest = hashlib.sha256(_code_digest().encode())
+    digest = hashlib.sha256(
+        f"{torch_version} {code_digest('model', 'strategy_plugin.schedule')}".encode()
+    )
     for checkpoint in schedule.checkpoints:
         digest.update(checkpoint.digest.encode())
     digest.update(
@@ -97,16 +97,4 @@ def _key(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int
     )
     digest.update(np.ascontiguousarray(values).tobytes())
     digest.update(np.ascontiguousarray(stamps).tobytes())
-    return digest.hexdigest()
-
-
-@cache
-def _code_digest() -> str:
-    """Return what tells one version of the arithmetic from the next: a result must not outlive the code that made it."""
-    digest = hashlib.sha256(torch_version.encode())
-    for path in (
-        *sorted(Path(str(model.__file__)).parent.glob("*.py")),
-        Path(str(scheduling.__file__)),
-    ):
-        digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -29,7 +29,6 @@ from strategy_plugin.sizers import EquityShare, formula
 from strategy_plugin.stops import stops
 from strategy_plugin.venue import BrokerVenue
 
-
 # Params that a wrong type would only harm in the midst of trading.
 TEXTS = ("checkpoint", "journal", "names", "stop_loss", "take_profit", "trailing")
 

@@ -27,6 +27,8 @@ RANKS = {
         "model.labels",
         "model.metrics",
         "model.process",
+        "model.provenance",
+        "model.provenance",
         "model.scaling",
         "model.series",
         "strategy_plugin",

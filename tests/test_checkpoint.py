@@ -13,12 +13,13 @@ import pytest
 import torch
 from makers import SMALLS, random_bars, random_checkpoint, random_member, with_member
 
-from model.bars import BarsError
 from model.architectures import made_network
-from model.checkpoint import Checkpoint, CheckpointError, library_versions
+from model.bars import BarsError
+from model.checkpoint import Checkpoint, CheckpointError
 from model.features import FeatureEngineer
 from model.files import OutputError
 from model.members import BATCH, Member
+from model.provenance import library_versions
 
 
 @pytest.fixture(scope="module")

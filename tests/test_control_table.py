@@ -237,7 +237,7 @@ def test_a_row_is_not_found_after_the_code_has_changed(
     control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = control.key
-    monkeypatch.setattr(control_table, "code_digest", lambda: "another")
+    monkeypatch.setattr(control_table, "code_digest", lambda *names: "another")
     assert control.key != before
 
 

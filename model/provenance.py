@@ -1,0 +1,46 @@
+"""Provenance: which source code and which libraries made a result."""
+
+import hashlib
+import importlib.metadata
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that can change the bits of a trained model."""
+    return {
+        name: importlib.metadata.version(name)
+        for name in ("backtrader-bilstm", "numpy", "pandas", "scikit-learn", "torch")
+    }
+
+
+@cache
+def code_digest(*names: str) -> str:
+    """Return one SHA-256 over the source of packages and modules, folders with all that lies in them.
+
+    Whatever keeps a result for later (forecasts, folds, training states) keeps this beside it, so that no result outlives
+    the code that made it. Each file counts under its module's full name: two files that exchange their places change the
+    digest, and so does an `__init__.py` of any folder.
+
+    names: dotted names, as in `code_digest("model", "backtests.bootstrap")`. Raises ModuleNotFoundError for an unknown one.
+    """
+    sources: dict[str, Path] = {}
+    for name in names:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"no module is called {name!r}", name=name)
+        origin = Path(spec.origin)
+        if spec.submodule_search_locations is None:
+            sources[name] = origin
+        else:
+            folder = origin.parent
+            sources |= {
+                f"{name}/{path.relative_to(folder).as_posix()}": path
+                for path in folder.rglob("*.py")
+            }
+    digest = hashlib.sha256()
+    for name, path in sorted(sources.items()):
+        content = path.read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
