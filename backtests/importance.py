@@ -36,11 +36,11 @@ def groups() -> dict[str, slice]:
 def importance(
     checkpoint: Checkpoint, past: pd.DataFrame, precision: Precision = "fp32"
 ) -> dict[str, float]:
-    """Return by group how much the log loss on the validation part grows when the group's columns are moved by half the part.
+    """Return by group how much the log loss on validation grows when its columns move by half the part.
 
-    past: the bars that the checkpoint was trained on. precision: of the arithmetic; ten forecasts of the whole part are no
-    trifle. Moved round the end rather than shuffled, a column keeps its own
-    course and loses only its relation to the rest and to what comes.
+    past: the bars that the checkpoint was trained on. precision: of the arithmetic, which counts
+    here: it takes ten forecasts of the whole part. Moved round the end rather than shuffled, a
+    column keeps its own course and loses only its relation to the rest and to what comes.
     """
     part = checkpoint.parts["validation"]
     first, last = (

@@ -90,7 +90,7 @@ class Trail:
         return self.series[self.place[name], start : start + self.rows]
 
     def window(self, name: str, bars: int) -> Array:
-        """Return each row's last `bars` values, oldest first: (bars, rows)."""
+        """Return each row's last `bars` values, oldest first: (rows, bars)."""
         window: Array = self.windows[self.place[name], :, LOOKBACK - bars :]
         return window
 
@@ -104,7 +104,7 @@ class Trail:
         return self.sum(name, bars) / bars
 
     def sums_before(self, name: str, bars: int, earlier: int) -> Array:
-        """Return the window sums at the rows and at the `earlier` bars before the first row."""
+        """Return the window sums at the rows and at the `earlier` bars before the first row: (rows + earlier,)."""
         place = self.place[name]
         return window_sums([level[place] for level in self.levels], bars, self.rows + earlier)
 
@@ -142,7 +142,7 @@ class Trail:
 
     @cached_property
     def average_gaps(self) -> Array:
-        """mean(ln C, 12) - mean(ln C, 26) at the rows and at the 8 bars before the first."""
+        """mean(ln C, 12) - mean(ln C, 26) at the rows and at the 8 bars before the first: (rows + 8,)."""
         return self.sums_before("log_close", 12, 8) / 12 - self.sums_before("log_close", 26, 8) / 26
 
     @cached_property
@@ -229,7 +229,10 @@ class Centred:
 
 
 def trailing_view(series: Array, rows: int) -> Array:
-    """Return the windows (series, bars of the window, rows) without copying; a fifth of numpy's own view's time."""
+    """Return the windows (series, rows, LOOKBACK), oldest bar first, without copying.
+
+    It takes a fifth of the time of numpy's own view.
+    """
     per_series, per_bar = series.strides
     shape = (len(series), rows, LOOKBACK)
     return np.ndarray(shape, np.float64, series, strides=(per_series, per_bar, per_bar))
