@@ -3,11 +3,14 @@
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from model.checkpoint import Checkpoint, CheckpointError
+from model.features import FeatureEngineer
 
 SUFFIX = ".ckpt"
+TOLERANCE = 1e-5  # of a golden vector: torch sums differently on another processor
 SHARED = (
     "label",
     "horizon",
@@ -37,11 +40,43 @@ def load_schedule(path: str | Path) -> list[CheckpointFile]:
             f"{path} must hold at least one {SUFFIX} file, got none. Train one with model.train --deploy {path}"
         )
     found = sorted(
-        ((file, Checkpoint.load(file)) for file in files), key=lambda file: file[1].trained_until
+        ((file, load_to_serve(file)) for file in files), key=lambda file: file[1].trained_until
     )
     for one, other in pairwise(found):
         require_companions(one, other)
     return found
+
+
+def load_to_serve(path: str | Path) -> Checkpoint:
+    """Return the checkpoint of a file that computes here what it computed in training.
+
+    Raises CheckpointError for a file that cannot be used, or whose golden window comes out otherwise.
+    """
+    checkpoint = Checkpoint.load(path)
+    require_golden(checkpoint, str(path))
+    return checkpoint
+
+
+def require_golden(checkpoint: Checkpoint, name: str) -> None:
+    """Replay the golden window through the serving path; CheckpointError where it comes out otherwise."""
+    golden = checkpoint.golden
+    if golden is None:
+        return
+    stamps = np.array(golden.stamps).view("datetime64[ns]")
+    rows = FeatureEngineer().rows(np.array(golden.bars), stamps)  # (sequence_length, 86)
+    found = {
+        "features": rows[-1:],
+        "scores": checkpoint.scaler.transform(rows[-1:]),
+        "probability": checkpoint.predict(rows),
+    }
+    for part, values in found.items():
+        difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
+        if not difference <= TOLERANCE:
+            raise CheckpointError(
+                f"{name} does not serve as it was trained: its golden {part} come out "
+                f"{difference:.2g} off, at most {TOLERANCE:.0e} is allowed. "
+                "Use the version that wrote it, or train again."
+            )
 
 
 def in_force(files: list[CheckpointFile], stamp: pd.Timestamp) -> CheckpointFile:

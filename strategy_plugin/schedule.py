@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from model.checkpoint import Checkpoint, CheckpointError, Forecast
 from model.features import FeatureEngineer
 from model.process import Precision, require_precision
-from model.schedule import SUFFIX, checkpoint_files, require_companions
+from model.schedule import SUFFIX, checkpoint_files, load_to_serve, require_companions
 from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.clock import EARLIEST
 from strategy_plugin.guard import TradingWarning
 
 CHUNK = 16_384  # bars whose feature rows are held at once: 11 MB, however long the history
-TOLERANCE = 1e-5  # between a golden vector and what this machine computes: torch sums differently on another processor
 
 NO_FORECAST = (np.nan,) * len(Forecast._fields)
 
@@ -257,30 +256,5 @@ def load(found: Signature) -> Checkpoint:
     """Return the checkpoint of a file, checked against its golden vector; shared as long as anybody uses it."""
     checkpoint = _loaded.get(found)
     if checkpoint is None:
-        checkpoint = Checkpoint.load(found[0])
-        require_golden(checkpoint, found[0])
-        _loaded[found] = checkpoint
+        checkpoint = _loaded[found] = load_to_serve(found[0])
     return checkpoint
-
-
-def require_golden(checkpoint: Checkpoint, name: str) -> None:
-    """Replay the checkpoint's golden vector through the serving path; CheckpointError where it comes out otherwise."""
-    golden = checkpoint.golden
-    if golden is None:
-        return
-    buffer = FeatureBuffer(checkpoint.sequence_length)
-    for number, (stamp, bar) in enumerate(zip(golden.stamps, golden.bars), start=1):
-        buffer.update(number, stamp, *bar)
-    features = buffer.window[-1:]
-    found = {
-        "features": features,
-        "scores": checkpoint.scaler.transform(features),
-        "probability": checkpoint.predict(buffer.window),
-    }
-    for part, values in found.items():
-        difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
-        if not difference <= TOLERANCE:
-            raise CheckpointError(
-                f"{name} does not serve as it was trained: its golden {part} come out {difference:.2g} off, "
-                f"at most {TOLERANCE:.0e} is allowed. Use the version that wrote it, or train again."
-            )

@@ -15,7 +15,7 @@ from backtests.simulation import Account, Costs, Simulation, simulate
 from model.checkpoint import Checkpoint
 from model.features import FeatureEngineer
 from model.record import FORMAT
-from strategy_plugin.schedule import require_golden
+from model.schedule import require_golden
 
 GOLDEN = Path(__file__).parent / "golden"
 DIGESTS = {"format-2": "3114f308a7a312702d0e3d41ea60e911e7e62496ba7111db6daccda9e281c219"}

@@ -92,6 +92,30 @@ def test_a_file_that_is_no_checkpoint_is_refused(
     assert "random.csv" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("part", ["features", "scores", "probability"])
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+def test_a_model_that_does_not_serve_as_it_was_trained_is_refused(
+    checkpoint: Checkpoint,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    part: str,
+    folder: bool,
+) -> None:
+    assert checkpoint.golden is not None
+    value = getattr(checkpoint.golden, part)
+    spoilt = value + 2e-5 if part == "probability" else (value[0] + 2e-5, *value[1:])
+    (tmp_path / "models").mkdir()
+    path = tmp_path / "models" / "a.ckpt"
+    replace(checkpoint, golden=replace(checkpoint.golden, **{part: spoilt})).save(path)
+    assert outcome("--checkpoint", path.parent if folder else path, "--data", data) == 4
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == (
+        f"error: {path} does not serve as it was trained: its golden {part} come out 2e-05 off, "
+        "at most 1e-05 is allowed. Use the version that wrote it, or train again.\n"
+    )
+
+
 def test_a_threshold_that_cannot_be_is_refused(
     checkpoint_path: str, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
