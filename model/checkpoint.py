@@ -16,7 +16,7 @@ from model.drift import Usual
 from model.features import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.files import write_atomically
 from model.intervals import spoken
-from model.loading import decode, read_file
+from model.loading import decode, read_file, require_loadable
 from model.members import Member, cut_windows, probability_of
 from model.process import Precision
 from model.record import FORMAT, NO_DIGEST, CheckpointError, Golden, Record, encode, words_of
@@ -65,9 +65,12 @@ class Checkpoint:
     usual: Usual | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write the file in one step that survives a crash; OutputError where that is impossible."""
+        """Write the file in one step that survives a crash.
+
+        Raises OutputError where that is impossible, CheckpointError with what cannot be written.
+        """
         data = self._file
-        decode(data, "the checkpoint to be saved")  # what could not be loaded is never written
+        require_loadable(data)  # what could not be loaded is never written
         write_atomically(path, data)
 
     @classmethod
@@ -88,7 +91,7 @@ class Checkpoint:
     @cached_property
     def digest(self) -> str:
         """The SHA-256 over the whole file, as hex: the same for the same training."""
-        return decode(self._file, "the checkpoint")[0].digest
+        return require_loadable(self._file).digest
 
     @property
     def bars_needed(self) -> int:

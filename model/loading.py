@@ -27,6 +27,7 @@ from model.record import (
     network_of,
     prefix,
     record_in,
+    writable,
 )
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]  # name -> dtype, shape
@@ -72,6 +73,11 @@ def _require_worth(start: bytes, size: int) -> None:
 def decode(data: bytes, name: str) -> tuple[Record, tuple[Member, ...]]:
     """Return what a file's bytes hold, after every check; CheckpointError with `name` and the reason otherwise."""
     return named(_checked, data, name=name)
+
+
+def require_loadable(data: bytes) -> Record:
+    """Return the record of bytes to be written; CheckpointError where they could not be loaded."""
+    return writable(_checked, data, name="the checkpoint")[0]
 
 
 def _checked(data: bytes) -> tuple[Record, tuple[Member, ...]]:

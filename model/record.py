@@ -101,7 +101,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def words_of(member: Member) -> MemberRecord:
     """Return a member as the record has it; CheckpointError where it cannot stand there."""
-    return named(_words, member, name="the checkpoint")
+    return writable(_words, member, name=f"the member {member.name!r} of the checkpoint")
 
 
 def _words(member: Member) -> MemberRecord:
@@ -117,7 +117,7 @@ def encode(record: Record, members: Sequence[Member]) -> bytes:
 
     One metadata entry holds the whole record: the order of several would be left open by safetensors.
     """
-    record = named(_respelt, record, name="the checkpoint")
+    record = writable(_respelt, record, name="the checkpoint")
     weights = {
         prefix(number) + name: tensor
         for number, member in enumerate(members)
@@ -150,9 +150,34 @@ def named(read: Callable[..., Read], *arguments: Any, name: str) -> Read:
     except CheckpointError as error:
         raise CheckpointError(f"{name} cannot be used: {error}") from error
     except Exception as error:
+        _pass_on_want_of_memory(error)
         raise CheckpointError(
             f"{name} cannot be used: it is damaged ({str(error).rstrip('.')}). {REMEDY}"
         ) from error
+
+
+def writable(make: Callable[..., Read], *arguments: Any, name: str) -> Read:
+    """Return what `make` returns of what is to be written; where it fails, that cannot be written.
+
+    Raises CheckpointError with the name, the reason and what to do.
+    """
+    try:
+        return make(*arguments)
+    except Exception as error:
+        _pass_on_want_of_memory(error)
+        reason = str(error).removesuffix(REMEDY).rstrip(" .")
+        raise CheckpointError(
+            f"{name} cannot be written: {reason}. "
+            "Give every field a value that can be loaded again."
+        ) from error
+
+
+def _pass_on_want_of_memory(error: Exception) -> None:
+    """Raise the error where it says nothing of the file; torch has its own for a MemoryError."""
+    if isinstance(error, MemoryError) or (
+        type(error) is RuntimeError and "allocate memory" in str(error)
+    ):
+        raise error
 
 
 def network_of(words: MemberRecord) -> Any:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from model.architectures import configured, made_network
+from model.architectures import architecture, configured, made_network, require_kept
 from model.bars import COLUMNS, BarsError, bar_interval, check_bars, require_bars
 from model.baseline import logistic_probabilities
 from model.calibration import fit_temperature
@@ -113,10 +113,14 @@ def fit(
 ) -> Checkpoint:
     """Train on bars and return the checkpoint, each member as it was in the epoch with its best validation loss.
 
-    bars: as `read_bars` gives them. on_epoch is called after each epoch. If train and validation sum to 1 there is no
-    test part and the model has seen all bars. Same bars, settings and library versions: the same bits. With a `resumption`
-    an interrupted training goes on, to the same bits again. Raises BarsError for too few bars, OneClassError where a part
-    lacks a class, TrainingDiverged with the checkpoint of the epochs before.
+    bars: as `read_bars` gives them. on_epoch is called with an `Epoch` after each of them. If train
+    and validation sum to 1 there is no test part and the model has seen all bars. Same bars,
+    settings and library versions: the same bits. With the `Resumption` that `resumption` yields an
+    interrupted training goes on, to the same bits again.
+
+    Raises BarsError for too few bars, OneClassError where a part lacks a class, TrainingDiverged
+    with the checkpoint of the epochs before, ValueError for a network of one's own whose config a
+    file cannot hold.
     """
     data = prepare(bars, config)
     learned: list[Learned] = []
@@ -265,6 +269,8 @@ def _learned(
             config.architecture, features=len(FEATURE_NAMES), sequence_length=config.sequence_length
         )
         network = made_network(config.architecture, shape)
+        kind = architecture(config.architecture).config
+        require_kept(config.architecture, network.config, kind)  # hours of work do not end in it
         network.start(FEATURE_NAMES)
         network.to(config.device)
         training, validation = (

@@ -1,6 +1,7 @@
 """The architectures: known by name, and a network of one's own goes all the way from training to trading."""
 
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,117 @@ def test_what_cannot_be_registered_is_refused(
     with pytest.raises(ValueError) as refusal:
         register(*arguments)
     assert str(refusal.value).startswith(message)
+
+
+class Odd:
+    """Dataclasses that a file cannot hold, or not give back as they were."""
+
+    @dataclass(frozen=True)
+    class Precision:
+        """Holds what JSON cannot hold."""
+
+        features: int = 86
+        dtype: torch.dtype = torch.float32
+
+    @dataclass(frozen=True)
+    class Endless:
+        """Comes back as None."""
+
+        slope: float | None = float("inf")
+
+    @dataclass(frozen=True)
+    class Untyped:
+        """Comes back as a list."""
+
+        widths: Any = (1, 2)
+
+    @dataclass(frozen=True)
+    class Unordered:
+        """Is written in another order by another process."""
+
+        names: set[str] = field(default_factory=lambda: {"a", "b"})
+
+    @dataclass(frozen=True)
+    class Grown:
+        """Changes what it is given."""
+
+        width: int = 1
+
+        def __post_init__(self) -> None:
+            object.__setattr__(self, "width", self.width + 1)
+
+    @dataclass(frozen=True)
+    class Shaped:
+        """Cannot be made without the shape of the windows."""
+
+        features: int
+        dtype: torch.dtype = torch.float32
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            Odd.Precision,
+            "`dtype` of Precision must be a number, a text or another value that a checkpoint's "
+            "JSON gives back as it was, got torch.float32 (Encoding objects of type torch.dtype is "
+            "unsupported). Keep it as a number or a text and make the object from it in the "
+            "network.",
+        ),
+        (Odd.Endless, "got inf (it would come back as None). Keep it as a number"),
+        (Odd.Untyped, "got (1, 2) (it would come back as [1, 2])"),
+        (Odd.Unordered, "(a set has no order)"),
+        (Odd.Grown, "Grown must be made again, equal, from its fields, got "),
+    ],
+)
+def test_a_config_that_a_file_cannot_hold_is_refused_when_it_is_registered(
+    training: TrainConfig, config: type[Any], message: str
+) -> None:
+    with pytest.raises(ValueError) as refusal:
+        register("mine", LineClassifier, config)
+    assert message in str(refusal.value)
+    with pytest.raises(ValueError, match="got 'mine'"):
+        architecture("mine")
+
+
+class Rescaled(LineClassifier):
+    """Keeps another config than the one it is given."""
+
+    def __init__(self, config: LineConfig) -> None:
+        super().__init__(config)
+        self.config = NetworkConfig()
+
+
+@pytest.mark.parametrize(
+    ("network", "config", "message"),
+    [
+        (LineClassifier, Odd.Shaped, "`dtype` of Shaped must be a number, a text or another"),
+        (
+            Rescaled,
+            LineConfig,
+            "the network of 'mine' must hand the LineConfig it is given to super",
+        ),
+    ],
+)
+def test_a_config_that_shows_only_with_the_windows_is_refused_before_training(
+    training: TrainConfig,
+    bars: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    network: type[DirectionNetwork],
+    config: type[Any],
+    message: str,
+) -> None:
+    monkeypatch.setattr(LineClassifier, "__init__", made_of_anything)
+    register("mine", network, config)
+    epochs: list[Any] = []
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fit(bars, replace(training, architecture="mine"), epochs.append)
+    assert not epochs
+
+
+def made_of_anything(self: LineClassifier, config: Any) -> None:
+    DirectionNetwork.__init__(self, config)
+    self.head = nn.Linear(86 * 50, 1)
 
 
 def test_registering_twice_is_no_mistake(training: TrainConfig) -> None:

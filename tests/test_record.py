@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -430,6 +431,30 @@ def test_what_a_file_says_cannot_be_changed_once_it_is_read(small: bytes) -> Non
     ):
         with pytest.raises(AttributeError):
             setattr(part, name, 1)
+
+
+FULL = [
+    MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    KeyboardInterrupt(),
+]
+
+
+@pytest.mark.parametrize("fault", FULL, ids=["python", "torch", "Ctrl-C"])
+@pytest.mark.parametrize("place", ["model.loading.tensors_in", "model.record.asdict"])
+def test_want_of_memory_is_no_fault_of_what_is_read_or_written(
+    small: bytes, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, fault: Any, place: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise fault
+
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(type(fault)) as raised:
+        decode(small, "FILE")
+    assert raised.value is fault
+    with pytest.raises(type(fault)) as raised:
+        replace(checkpoint).digest  # nothing of it is made yet
+    assert raised.value is fault
 
 
 def test_a_refusal_ends_a_command_with_its_own_code() -> None:
