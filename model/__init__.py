@@ -10,11 +10,22 @@ if TYPE_CHECKING:
     from model.architectures import register
     from model.bars import BarsError, BarsWarning, read_bars
     from model.checkpoint import Checkpoint, CheckpointError
+    from model.course import Epoch
     from model.features import FEATURE_NAMES, FeatureEngineer
+    from model.files import OutputError
+    from model.interruption import Interrupted
     from model.labels import make_labels
     from model.network import BiLSTMClassifier, DirectionNetwork, NetworkConfig
+    from model.resume import OutputInUse, Resumption, resumption
     from model.sample import sample_bars
-    from model.training import TrainConfig, TrainingDiverged, combine, fit, member_configs
+    from model.training import (
+        OneClassError,
+        TrainConfig,
+        TrainingDiverged,
+        combine,
+        fit,
+        member_configs,
+    )
     from model.transformer import TransformerClassifier, TransformerConfig
     from model.windows import DataPreprocessor, TimeSeriesDataset
 
@@ -26,9 +37,15 @@ __all__ = [
     "CheckpointError",
     "DataPreprocessor",
     "DirectionNetwork",
+    "Epoch",
     "FEATURE_NAMES",
     "FeatureEngineer",
+    "Interrupted",
     "NetworkConfig",
+    "OneClassError",
+    "OutputError",
+    "OutputInUse",
+    "Resumption",
     "TimeSeriesDataset",
     "TrainConfig",
     "TrainingDiverged",
@@ -40,6 +57,7 @@ __all__ = [
     "member_configs",
     "read_bars",
     "register",
+    "resumption",
     "sample_bars",
 ]
 
@@ -47,11 +65,22 @@ _HOMES = {
     "architectures": ("register",),
     "bars": ("BarsError", "BarsWarning", "read_bars"),
     "checkpoint": ("Checkpoint", "CheckpointError"),
+    "course": ("Epoch",),
     "features": ("FEATURE_NAMES", "FeatureEngineer"),
+    "files": ("OutputError",),
+    "interruption": ("Interrupted",),
     "labels": ("make_labels",),
     "network": ("BiLSTMClassifier", "DirectionNetwork", "NetworkConfig"),
+    "resume": ("OutputInUse", "Resumption", "resumption"),
     "sample": ("sample_bars",),
-    "training": ("TrainConfig", "TrainingDiverged", "combine", "fit", "member_configs"),
+    "training": (
+        "OneClassError",
+        "TrainConfig",
+        "TrainingDiverged",
+        "combine",
+        "fit",
+        "member_configs",
+    ),
     "transformer": ("TransformerClassifier", "TransformerConfig"),
     "windows": ("DataPreprocessor", "TimeSeriesDataset"),
 }

@@ -120,7 +120,8 @@ def fit(
 
     Raises BarsError for too few bars, OneClassError where a part lacks a class, TrainingDiverged
     with the checkpoint of the epochs before, ValueError for a network of one's own whose config a
-    file cannot hold.
+    file cannot hold; with a `Resumption`, Interrupted where a signal stopped it and its state is
+    kept.
     """
     data = prepare(bars, config)
     learned: list[Learned] = []

@@ -1,9 +1,14 @@
 """The public names, and what importing a package loads."""
 
+import ast
 import importlib
+import inspect
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -60,9 +65,62 @@ def test_the_names_that_the_readers_are_promised_are_public() -> None:
         "CheckpointError",
         "BarsError",
         "BarsWarning",
+        "Epoch",
+        "OneClassError",
+        "OutputError",
+        "Resumption",
+        "resumption",
     }
     assert promised <= set(model.__all__)
     assert {"BiLSTMStrategy", "DirectionProbability"} <= set(strategy_plugin.__all__)
+
+
+def classes(package: object) -> set[str]:
+    """Return the names of all classes that a package defines, private ones aside."""
+    [folder] = package.__path__  # type: ignore[attr-defined]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in Path(folder).rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return {node.name for node in nodes if not node.name.startswith("_")}
+
+
+def docstrings(package: object) -> Iterator[str]:
+    """Yield the docstrings of a package's public names, and of their public methods."""
+    for name in package.__all__:  # type: ignore[attr-defined]
+        public = getattr(package, name)
+        if callable(public):  # a tuple's own docstring is Python's
+            yield inspect.getdoc(public) or ""
+            members = vars(public).items() if inspect.isclass(public) else ()
+            yield from (
+                inspect.getdoc(member) or "" for own, member in members if not own.startswith("_")
+            )
+
+
+def documented(text: str) -> set[str]:
+    """Return the names in backticks, and those of the paragraphs that say what is raised."""
+    raised = " ".join(re.findall(r"(?<=Raises)\b(?:.|\n(?!\n))*", text))
+    return {*re.findall(r"`(?:\w+\.)*(\w+)`", text), *re.findall(r"\b[A-Z]\w+", raised)}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("With an `Epoch`, or `model.Resumption`; a Window.", {"Epoch", "Resumption"}),
+        (
+            "Raises BarsError for few,\nOneClassError.\n\nAnd so Forth.",
+            {"BarsError", "OneClassError"},
+        ),
+    ],
+)
+def test_what_a_docstring_names_is_found(text: str, names: set[str]) -> None:
+    assert documented(text) == names
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_every_class_that_a_public_docstring_names_is_public(package: object) -> None:
+    own = {name for each in PACKAGES for name in classes(each)}
+    public = {name for each in PACKAGES for name in each.__all__}
+    named = {name for text in docstrings(package) for name in documented(text)} & own
+    assert named and sorted(named - public) == []
 
 
 def test_the_names_of_the_plugin_are_its_own() -> None:
