@@ -216,10 +216,12 @@ class Odd:
     [
         (
             Odd.Precision,
-            "`dtype` of Precision must be a number, a text or another value that a checkpoint's "
-            "JSON gives back as it was, got torch.float32 (Encoding objects of type torch.dtype is "
-            "unsupported). Keep it as a number or a text and make the object from it in the "
-            "network.",
+            (
+                "`dtype` of Precision must be a number, a text or another value that a checkpoint's "
+                "JSON gives back as it was, got torch.float32 (Encoding objects of type torch.dtype is "
+                "unsupported). Keep it as a number or a text and make the object from it in the "
+                "network."
+            ),
         ),
         (Odd.Endless, "got inf (it would come back as None). Keep it as a number"),
         (Odd.Untyped, "got (1, 2) (it would come back as [1, 2])"),
