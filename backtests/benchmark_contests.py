@@ -12,7 +12,7 @@ from backtests import benchmark_trading as trading
 from backtests import benchmark_training as training
 from backtests.benchmark_live import live
 from backtests.benchmark_rounds import Samples, Size, in_turn
-from model.process import has_bf16
+from model.process import has_fast_bf16
 
 
 class Figure(NamedTuple):
@@ -70,7 +70,7 @@ class Contest:
 def lack_of(need: str) -> str:
     """Return why something needed is not there; the empty string where it is."""
     if need == "bf16":
-        return "" if has_bf16() else "this processor has no bf16"
+        return "" if has_fast_bf16() else "this processor has no AMX for bf16"
     return (
         ""
         if find_spec(need)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import pandas as pd
 import torch
+
 from backtests import benchmark_plain as plain
 from backtests.benchmark_pybroker import CUTS, EPOCHS
 from backtests.benchmark_rounds import Round, Work, scratch

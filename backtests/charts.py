@@ -8,10 +8,10 @@ from plotly.subplots import make_subplots
 
 from backtests.drawing import (
     BAD,
-    SHADE,
     BORDER,
     GOOD,
     OURS,
+    SHADE,
     THEIRS,
     add_line,
     empty_figure,

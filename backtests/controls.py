@@ -1,13 +1,14 @@
 """The command that asks whether learning works: python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ..."""
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 from cyclopts import App, Parameter
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +18,7 @@ from backtests.control_table import Control, Row, Store, measure, parse_market, 
 from backtests.reliability import BINS
 from model.command import VERSION, run
 from model.files import require_writable, write_atomically
+from model.process import precision_hint
 from model.training import TrainConfig
 
 MARKETS = (
@@ -55,9 +57,10 @@ def controls(
     markets: Annotated[list[str], Parameter(consume_multiple=True)] = list(MARKETS),
     market_seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [1, 2, 3],
     bars: int | None = None,
-    fresh: int = 4_000,
+    holdout_bars: int = 4_000,
+    fresh: int | None = None,
     silence: int | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     out: Path = Path("controls"),
     config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),
 ) -> None:
@@ -71,23 +74,36 @@ def controls(
         Seeds of the markets; `seed` and `seeds` are about the networks' weights.
     bars
         Bars to train, validate and test on; default: 12,000, or 3,000 with `silence`.
-    fresh
+    holdout_bars
         Bars after them that training never sees; scores are those of the test part and of these.
+    fresh
+        The old name of `holdout_bars`, gone in the next release.
     silence
         Judge instead whether nothing is found where nothing is: so many seeds of walk and walkdrift.
     jobs
-        Processes that train at the same time; the result does not depend on it.
+        Processes that work at the same time; default: one per core. The result does not depend on it.
     out
         The folder of the results. A run that was stopped goes on where it was.
     """
-    require_from({"jobs": (jobs, 1), "fresh": (fresh, 0), "silence": (silence, 1)})
+    if fresh is not None:
+        warnings.warn(
+            "`fresh` is called `holdout_bars` now; the old name goes in the next release.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        holdout_bars = fresh
+    require_from({"jobs": (jobs, 1), "holdout_bars": (holdout_bars, 0), "silence": (silence, 1)})
     if silence:
         markets, market_seeds = list(SILENT_MARKETS), list(range(1, silence + 1))
-    wanted = plan(markets, market_seeds, bars or (SILENT_BARS if silence else BARS), fresh, config)
+    wanted = plan(
+        markets, market_seeds, bars or (SILENT_BARS if silence else BARS), holdout_bars, config
+    )
     store = Store(out)
     require_writable(out / "controls.json")
     require_writable(store.folder / "row")
-    rows = collect(wanted, store, jobs)
+    if hint := precision_hint(config.precision):
+        console.print(hint, soft_wrap=True)
+    rows = collect(wanted, store, jobs or cpu_count())
     if silence:
         show_silence(rows, out)
     else:
@@ -97,13 +113,13 @@ def controls(
 
 
 def plan(
-    markets: Sequence[str], seeds: Sequence[int], bars: int, fresh: int, config: TrainConfig
+    markets: Sequence[str], seeds: Sequence[int], bars: int, holdout_bars: int, config: TrainConfig
 ) -> list[Control]:
     """Return the controls in the order of the table; ValueError before any work where one cannot be."""
     for name in markets:
         parse_market(name)
     return [
-        Control(name, seed, bars, fresh, config)
+        Control(name, seed, bars, holdout_bars, config)
         for name in dict.fromkeys(markets)
         for seed in dict.fromkeys(seeds)
     ]

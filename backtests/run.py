@@ -37,7 +37,7 @@ from model.architectures import members_of
 from model.checkpoint import Checkpoint
 from model.command import VERSION, BarsOptions, describe_bars, run
 from model.labels import tied_share
-from model.process import faster_way
+from model.process import precision_hint
 from model.training import TrainConfig
 
 app = App(
@@ -267,7 +267,7 @@ def _introduce(walks: Sequence[Walk]) -> None:
         ):
             console.print(line, soft_wrap=True)
     console.print(f"costs: {walks[0].variants[0].settings.costs}", soft_wrap=True)
-    if hint := faster_way(config.precision):
+    if hint := precision_hint(config.precision):
         console.print(hint, soft_wrap=True)
 
 

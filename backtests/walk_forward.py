@@ -16,8 +16,8 @@ from backtests.importance import importance
 from backtests.simulation import BASIS_POINT, Account, Costs, Simulation, simulate
 from backtests.thresholds import Choice, Search, with_thresholds
 from model.bars import BarsError, require_bars
-from model.faults import Setting
 from model.checkpoint import Checkpoint
+from model.faults import Setting
 from model.features import LOOKBACK
 from model.labels import known_after, make_labels
 from model.training import Epoch, OneClassError, TrainConfig, TrainingDiverged, combine, fit

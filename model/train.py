@@ -18,7 +18,7 @@ from model.checkpoint import Checkpoint
 from model.command import VERSION, BarsOptions, describe_bars, run
 from model.files import require_writable
 from model.labels import known_after, tied_share
-from model.process import faster_way
+from model.process import precision_hint
 from model.resume import resumption
 from model.training import Epoch, TrainConfig, TrainingDiverged, fit, require_enough_bars
 
@@ -71,7 +71,7 @@ def train(
         f"the last {known_after(config.label, config.horizon)} windows have none yet and are left out",
         soft_wrap=True,
     )
-    if hint := faster_way(config.precision):
+    if hint := precision_hint(config.precision):
         console.print(hint, soft_wrap=True)
     with (
         _log(log_json) as log,

@@ -33,7 +33,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
       - timezone: the zone of the feed's stamps; None as in training, a zone that is another one is refused
       - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training, which Backtrader's own
         resampling is converted to; another one is refused, but on a replayed feed, where it is that of the bars replayed
-      - precision: "fp32", in which all clocks agree to 1e-6; "bf16" is faster on processors that have it, and probabilities
+      - precision: "fp32", in which all clocks agree to 1e-6; "bf16" is faster on processors with AMX, and probabilities
         then differ by some 1e-3 from one clock to the next
 
     The lines are NaN until 150 bars have been seen, before the first checkpoint of a folder, and on bars at fault (prices

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.checkpoint import Checkpoint, CheckpointError, Forecast
 from model.features import FeatureEngineer
-from model.process import Precision, require_precision
+from model.process import SLOW_BF16, Precision, has_fast_bf16, require_precision
 from model.schedule import SUFFIX, checkpoint_files, load_to_serve, require_companions
 from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.clock import EARLIEST
@@ -56,6 +56,12 @@ class Schedule:
         precision: of the networks' arithmetic. among: digests; where they are given, all other files are passed over,
         damaged ones too."""
         require_precision(precision)
+        if precision == "bf16" and not has_fast_bf16():
+            warnings.warn(
+                f"{SLOW_BF16}: `precision` fp32 forecasts faster. The forecasts are valid all the same.",
+                TradingWarning,
+                stacklevel=2,
+            )
         if max_gap is not None and (
             not isinstance(max_gap, Integral) or isinstance(max_gap, bool) or max_gap < 0
         ):

@@ -57,7 +57,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - max_gap: bars missing between two others beyond which no window that contains them is predicted, of daily bars a
         weekend is two and a long one three or four; None for no limit
       - timezone, stamp: what the feeds' stamps are in and mark; None as in training, anything else is refused
-      - precision: "fp32", or "bf16", which is faster on processors that have it: backtest and live then agree to some 1e-3 only
+      - precision: "fp32", or "bf16", which is faster on processors with AMX: backtest and live then agree to some 1e-3 only
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
       - max_exposure: cap on the sum of all positions over equity, shorts included, applied before an order is sent; a close
         sent on the same bar counts as done

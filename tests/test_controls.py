@@ -278,7 +278,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Control]:
 
 def outcome(*arguments: object) -> int:
     with pytest.raises(SystemExit) as stopped:
-        run(app, [str(argument) for argument in arguments])
+        run(app, [*map(str, arguments), *(() if "--jobs" in arguments else ("--jobs", "1"))])
     return int(stopped.value.code or 0)
 
 
@@ -316,6 +316,17 @@ def test_a_second_run_measures_only_what_is_missing(
     assert "2 controls: 1 known, 1 to measure" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("always::FutureWarning")
+def test_the_old_name_of_a_flag_works_and_names_the_new_one(
+    measured: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        outcome("--markets", "echo", "--market-seeds", "1", "--out", tmp_path, "--fresh", "7") == 0
+    )
+    assert [control.fresh for control in measured] == [7]
+    assert "--fresh is called --holdout-bars now" in capsys.readouterr().err
+
+
 def test_files_hold_no_clock_times(measured: list[Control], tmp_path: Path) -> None:
     contents = []
     for folder in (tmp_path / "one", tmp_path / "two"):
@@ -343,7 +354,7 @@ def test_silence_judges_small_markets_without_an_edge(
     [
         (("--markets", "eccho"), "unknown market: 'eccho', did you mean 'echo'?"),
         (("--horizon", "3"), "--horizon must be 1, got 3"),
-        (("--fresh", "-1"), "--fresh must be at least 0, got -1."),
+        (("--holdout-bars", "-1"), "--holdout-bars must be at least 0, got -1."),
         (("--jobs", "0"), "--jobs must be at least 1, got 0."),
         (("--silence", "0"), "--silence must be at least 1, got 0."),
     ],

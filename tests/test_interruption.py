@@ -16,7 +16,6 @@ from makers import random_bars
 
 from model.interruption import SIGNALS, Interrupted, wish_to_stop
 
-
 Outcome = dict[str, Any]
 
 

@@ -8,7 +8,6 @@ from bar_files import HOURLY, currency_hours, sessions
 from model.bars import bar_interval, bars_per_year
 from model.intervals import session_bars, spacing_change, spoken
 
-
 YEAR = pd.bdate_range("2010-01-04", periods=2000)
 MARKETS = {
     "stocks by day": (YEAR[np.arange(2000) % 29 != 7], "1D", 252),

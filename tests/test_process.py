@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.process import faster_way, has_bf16, keep_freed_memory, torch_threads
+from model.process import SLOW_BF16, has_fast_bf16, keep_freed_memory, precision_hint, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -64,23 +64,27 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("known", "there"),
     [
-        ({"avx512_bf16": True, "amx_tile": True}, True),
+        ({"avx512_bf16": True, "amx_tile": True, "amx_bf16": True}, True),
+        ({"avx512_bf16": True, "amx_bf16": False}, False),
+        ({"avx512_bf16": True}, False),
         ({"avx512_bf16": False, "avx2": True}, False),
         ({}, False),
     ],
 )
-def test_bf16_is_in_hardware_where_the_processor_says_so(
+def test_bf16_is_fast_only_on_a_processor_with_tiles_for_it(
     known: dict[str, bool],
     there: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    assert has_bf16() is there
+    assert has_fast_bf16() is there
 
 
-def test_bf16_is_not_expected_where_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_is_not_expected_to_be_fast_where_torch_cannot_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert has_bf16() is False
+    assert has_fast_bf16() is False
 
 
 @pytest.mark.parametrize(
@@ -94,13 +98,14 @@ def test_bf16_is_not_expected_where_torch_cannot_tell(monkeypatch: pytest.Monkey
         ),
         ("bf16", True, ""),
         ("fp32", False, ""),
+        ("bf16", False, f"{SLOW_BF16}: --precision fp32 trains faster"),
     ],
 )
-def test_training_in_fp32_hears_what_bf16_would_gain(
+def test_training_hears_where_the_other_precision_is_faster(
     precision: str,
     there: bool,
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": there}, raising=False)
-    assert faster_way(precision) == said
+    assert precision_hint(precision) == said

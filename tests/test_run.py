@@ -17,7 +17,7 @@ from backtests.results import FILES
 from backtests.run import app
 from backtests.state import held
 from model.command import run
-from model.process import faster_way
+from model.process import precision_hint
 from model.training import TrainingDiverged
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +73,7 @@ def test_it_says_data_folds_costs_and_verdict(finished):
     assert "smoke: 400 bars of 1 hour" in text
     assert "2 folds: each learns from 124 decisions and is judged on the next 62" in text
     assert "costs: 2 basis points per side: commission 1, half spread 0.5, slippage 0.5" in text
-    assert faster_way("fp32") in text
+    assert precision_hint("fp32") in text
     assert "no edge: AUC" in text or "cannot tell: AUC" in text
 
 

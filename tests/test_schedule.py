@@ -1,5 +1,6 @@
 """A file or a folder: which checkpoint is in force at a bar, what cannot stand together, what changes while it is live."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,7 @@ def test_a_checkpoint_without_golden_vector_serves(tmp_path: Path) -> None:
     assert len(Schedule(str(tmp_path / "a.ckpt")).checkpoints) == 1
 
 
+@pytest.mark.filterwarnings("ignore:this processor has no AMX")
 def test_a_schedule_serves_in_the_precision_asked_for(checkpoint_path: str) -> None:
     served = {
         precision: Schedule(checkpoint_path, precision=precision) for precision in ("fp32", "bf16")
@@ -238,6 +240,20 @@ def test_a_schedule_serves_in_the_precision_asked_for(checkpoint_path: str) -> N
         "bf16"
     ] == pytest.approx(at_once["bf16"], abs=5e-3)
     assert live["bf16"] != live["fp32"] and at_once["bf16"] != at_once["fp32"]
+
+
+@pytest.mark.parametrize(("fast", "warnings_heard"), [(True, 0), (False, 1)])
+def test_bf16_where_it_is_slower_is_said(
+    checkpoint_path: str, monkeypatch: pytest.MonkeyPatch, fast: bool, warnings_heard: int
+) -> None:
+    monkeypatch.setattr("strategy_plugin.schedule.has_fast_bf16", lambda: fast)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        Schedule(checkpoint_path, precision="bf16")
+        Schedule(checkpoint_path)
+    assert [str(each.message)[:29] for each in heard] == [
+        "this processor has no AMX uni"
+    ] * warnings_heard
 
 
 def test_an_unknown_precision_is_refused(checkpoint_path: str) -> None:

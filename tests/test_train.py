@@ -11,7 +11,7 @@ from makers import random_bars
 
 from model.checkpoint import Checkpoint
 from model.command import run
-from model.process import faster_way
+from model.process import precision_hint
 from model.train import app, compare_with_logistic
 
 QUICK = ("--max-epochs", "1", "--sequence-length", "5", "--batch-size", "32")
@@ -38,7 +38,7 @@ def test_a_checkpoint_is_saved_and_its_place_and_scores_are_printed(
     assert outcome("--data", data, "--out", out, *QUICK) == 0
     printed = capsys.readouterr().out
     assert str(out) in printed and Checkpoint.load(out).digest in printed
-    assert faster_way("fp32") in printed
+    assert precision_hint("fp32") in printed
     for word in (
         "the last 2 windows have none yet",
         "up-share",

@@ -11,6 +11,7 @@ from makers import random_checkpoint
 from backtests import walk_forward
 from backtests.markets import market
 from backtests.simulation import Account, Costs
+from backtests.thresholds import Search
 from backtests.walk_forward import (
     Failure,
     FoldModel,
@@ -23,7 +24,6 @@ from backtests.walk_forward import (
     train_fold,
     train_tasks,
 )
-from backtests.thresholds import Search
 from model.bars import BarsError
 from model.training import TrainConfig, TrainingDiverged, member_configs
 
