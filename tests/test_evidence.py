@@ -143,3 +143,11 @@ def test_more_trials_deflate_the_sharpe_ratio():
     )
     assert alone.sharpe.deflated == alone.sharpe.probable > among_many.sharpe.deflated
     assert (alone.sharpe.trials, among_many.sharpe.trials) == (1, 100)
+
+
+def test_a_strategy_worse_than_holding_by_its_interval_is_said_to_be(skilled):
+    gain = replace(skilled.intervals["less buy and hold"], lowest=-9e-4, highest=-1.2e-5)
+    worse = replace(skilled, intervals=skilled.intervals | {"less buy and hold": gain})
+    words = "worse than buy-and-hold: its 99 % upper bound is -0.12 bp per bar; test"
+    assert words in judge(worse).sentence
+    assert "worse" not in judge(skilled).sentence
