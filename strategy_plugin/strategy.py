@@ -14,6 +14,7 @@ from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.journal import Journal
 from strategy_plugin.lane import Decision, Lane
 from strategy_plugin.orders import Desk, Order, Rules
+from strategy_plugin.schedule import Schedule
 from strategy_plugin.signals import (
     DECIDED,
     IN_SAMPLE,
@@ -31,6 +32,17 @@ from strategy_plugin.venue import BrokerVenue
 
 # Params that a wrong type would only harm in the midst of trading.
 TEXTS = ("checkpoint", "journal", "names", "stop_loss", "take_profit", "trailing")
+# Params that do nothing where a feed brings its own probabilities, as there is no model then.
+OF_A_MODEL = (
+    "in_sample",
+    "max_model_age",
+    "max_disagreement",
+    "max_gap",
+    "timezone",
+    "stamp",
+    "precision",
+)
+MOST_NAMES = 5  # of checkpoints in one message
 
 
 class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
@@ -111,6 +123,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             self._lane(data, name, rules)
             for data, name in zip(self.traded, _lane_names(self.traded))
         ]
+        if self.p.max_disagreement is not None:
+            _require_members([lane.indicator.schedule for lane in self.lanes])
 
     def _lane(self, data: Any, name: str, rules: Rules) -> Lane:
         signal = self._signal(data, name)
@@ -330,8 +344,6 @@ def _require_params(params: Any) -> None:
         is None
         or _finite(params.max_disagreement)
         and params.max_disagreement >= 0,
-        "`max_disagreement` must be None where `checkpoint` is empty: a feed of probabilities has no members": params.checkpoint
-        or params.max_disagreement is None,
         f"`max_exposure` must be a finite number above 0, got {params.max_exposure!r}": _finite(
             params.max_exposure
         )
@@ -341,8 +353,40 @@ def _require_params(params: Any) -> None:
         for name, value in (("enter", params.enter), ("exit", params.exit))
     }
     faults += [fault for fault, holds in rules.items() if not holds]
+    if params.checkpoint == "":
+        faults += [
+            f"`{name}` must be {params._getkwargsdefault()[name]!r} where `checkpoint` is empty, "
+            f"got {getattr(params, name)!r}: a feed of probabilities has no model that it could "
+            "concern. Leave it out or give a checkpoint"
+            for name in OF_A_MODEL
+            if params.notdefault(name)
+        ]
     if faults:
         raise ValueError("; ".join(faults) + ".")
+
+
+def _require_members(schedules: list[Schedule]) -> None:
+    """Refuse `max_disagreement` where no checkpoint has several members; warn where only some have
+    them, or one that has may yet come."""
+    members = {
+        str(schedule.path / schedule.name(one) if schedule.folder else schedule.path): one.members
+        for schedule in schedules
+        for one in schedule.checkpoints
+    }
+    single = [path for path, ours in members.items() if len(ours) == 1]
+    if not single:
+        return
+    alone = f"`max_disagreement` does nothing under {', '.join(single[:MOST_NAMES])}"
+    if len(single) > MOST_NAMES:
+        alone += f" and {len(single) - MOST_NAMES} more"
+    alone += ", of one member each: nothing can disagree there"
+    if len(single) == len(members) and not any(schedule.folder for schedule in schedules):
+        raise ValueError(f"{alone}. Leave it out, or train with several seeds or as an ensemble.")
+    warnings.warn(
+        f"{alone}. Leave it out, or train those with several seeds or as an ensemble",
+        TradingWarning,
+        stacklevel=3,
+    )
 
 
 def _whole(value: Any, least: int) -> bool:

@@ -12,7 +12,7 @@ from live import live, ticks
 from makers import random_bars, random_checkpoint
 
 from model.features import FeatureEngineer
-from strategy_plugin import SignalQuality
+from strategy_plugin import SignalQuality, TradingWarning
 from strategy_plugin.playback import replay
 
 BARS = random_bars(300)
@@ -125,3 +125,29 @@ def test_without_a_limit_nothing_is_refused(path: str) -> None:
 def test_a_limit_that_cannot_be_is_refused(path: str, params: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         traded(CLOCKS["once"](), **{"checkpoint": path} | RULES | params)
+
+
+def test_a_limit_under_one_member_is_refused(tmp_path: Path) -> None:
+    random_checkpoint(BARS).save(tmp_path / "alone.ckpt")
+    with pytest.raises(
+        ValueError,
+        match="`max_disagreement` does nothing under .*alone.ckpt, of one member each.* Leave it out",
+    ):
+        traded(
+            CLOCKS["once"](),
+            checkpoint=str(tmp_path / "alone.ckpt"),
+            max_disagreement=LIMIT,
+            **RULES,
+        )
+
+
+@pytest.mark.parametrize("others", [(), ("bilstm", "transformer")], ids=["alone", "mixed"])
+def test_a_limit_is_warned_of_where_only_a_coming_checkpoint_may_use_it(
+    tmp_path: Path, others: tuple[str, ...]
+) -> None:
+    random_checkpoint(BARS, BARS.index[170]).save(tmp_path / "alone.ckpt")
+    if others:
+        random_checkpoint(BARS, BARS.index[220], members=others).save(tmp_path / "both.ckpt")
+    with pytest.warns(TradingWarning, match="does nothing under .*alone.ckpt, of one") as warned:
+        traded(CLOCKS["once"](), checkpoint=str(tmp_path), max_disagreement=LIMIT, **RULES)
+    assert len(warned) == 1

@@ -386,3 +386,23 @@ def test_a_gap_in_every_window_is_said(bars: pd.DataFrame, checkpoint_path: str)
         match="none of its 400 bars had a forecast, .* `max_gap`=1 finds a gap in every window",
     ):
         traded(host(feed(weekdays)), checkpoint=checkpoint_path, max_gap=1, **ALWAYS)
+
+
+@pytest.mark.parametrize(
+    "param",
+    [
+        {"in_sample": "trade"},
+        {"max_model_age": 5},
+        {"max_disagreement": 0.1},
+        {"max_gap": 0},
+        {"timezone": "UTC"},
+        {"stamp": "close"},
+        {"precision": "bf16"},
+    ],
+)
+def test_what_concerns_a_model_is_refused_where_there_is_none(param: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError,
+        match=f"`{next(iter(param))}` must be .* where `checkpoint` is empty, got .*Leave",
+    ):
+        told([0.5, 0.9], **param)
