@@ -192,6 +192,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
+            _require_no_empty(sys.argv[1:] if arguments is None else arguments)
             warnings.showwarning = partial(_show_warning, app)
             result = app(
                 arguments, exit_on_error=False, print_error=False, result_action="return_value"
@@ -209,6 +210,17 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
             _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
         _leave(_exit_code(error), _worded(error, app))
     sys.exit(result if isinstance(result, int) else OK)
+
+def _require_no_empty(arguments: Sequence[str]) -> None:
+    """Refuse an argument without a letter, as "$UNSET" is in a shell: as a path it would be the current folder."""
+    flag = "an argument"
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if argument.startswith("-"):
+            flag = name
+        if not argument or (name.startswith("--") and equals and not value):
+            raise ValueError(f"{flag} must not be empty, got ''. Give a value, or leave it out.")
+
 
 
 def _exit_code(error: Exception) -> int:

@@ -66,7 +66,9 @@ def table_of(source: object, known: Collection[str] = ()) -> tuple[Table, Findin
         raise BarsError(
             f"`source` must be a path or a DataFrame, got {type(source).__name__}. Pass read_bars('bars.csv')."
         )
-    findings = Findings(str(source) or "''")
+    if source == "":
+        raise BarsError("`source` must be the path of a file, got ''. Name a file of bars.")
+    findings = Findings(str(source))
     if re.match(r"[a-z][a-z0-9+.-]+://", findings.source):
         findings.refuse("this is an address, not a file. Download it and name the file.")
     data = _unwrapped(_bytes_of(Path(source).expanduser(), findings), findings)

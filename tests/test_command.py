@@ -379,3 +379,29 @@ def test_bars_are_described_by_what_every_result_depends_on(bars: pd.DataFrame) 
 )
 def test_a_market_s_name_is_fit_for_a_file(options: BarsOptions, name: str) -> None:
     assert options.file_name == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["--data", ""], "--data"),
+        (["--data="], "--data"),
+        (["--columns.Price", "close", "--instrument", ""], "--instrument"),
+        ([""], "an argument"),
+    ],
+)
+def test_an_empty_argument_is_refused_before_it_becomes_the_current_folder(
+    arguments: list[str], flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = App(name="command")
+
+    @app.default
+    def command(options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions()) -> None:
+        pytest.fail(f"it ran on {options}")
+
+    with pytest.raises(SystemExit) as left:
+        run(app, arguments)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == (
+        f"error: {flag} must not be empty, got ''. Give a value, or leave it out.\n"
+    )

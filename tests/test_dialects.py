@@ -134,7 +134,7 @@ def test_an_address_is_refused(address: str) -> None:
 
 
 def test_an_empty_path_is_refused() -> None:
-    assert refusal("").startswith("'': this is a folder")
+    assert refusal("") == "`source` must be the path of a file, got ''. Name a file of bars."
 
 
 def test_an_unreadable_path_is_refused() -> None:

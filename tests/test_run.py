@@ -189,6 +189,13 @@ def test_a_second_run_in_the_folder_leaves_with_its_own_code(bars_file, tmp_path
     assert "must not be used by two runs at once" in " ".join(capfd.readouterr().err.split())
 
 
+def test_an_empty_name_is_not_the_current_folder(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert walk("--data", "", *QUICK) == 2
+    assert "--data must not be empty, got ''" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_help_says_what_the_costs_are(capsys):
     assert walk("--help") == 0
     text = " ".join(capsys.readouterr().out.split())
