@@ -12,6 +12,7 @@ from rich.table import Table
 from model.bars import BarsWarning
 from model.checkpoint import Checkpoint
 from model.command import VERSION, BarsOptions, run
+from model.faults import day
 from model.schedule import in_force, load_schedule
 
 app = App(
@@ -48,14 +49,18 @@ def predict(
 
 
 def _warn(model: Checkpoint, bars: pd.DataFrame) -> None:
-    instrument, last = bars.attrs.get("instrument"), bars.index[-1]
+    instrument = bars.attrs.get("instrument")
     if model.instrument and instrument and model.instrument != instrument:
         _note(f"the checkpoint was trained on {model.instrument}, these bars are {instrument}.")
-    if last < model.trained_until:
+    if _seen(model, bars):
         _note(
-            f"the last bar, {last}, lies before {model.trained_until}, until which the model has seen prices: "
-            "this is no forecast. Give newer bars."
+            f"the last bar, {day(bars.index[-1])}, lies before {day(model.trained_until)}, "
+            "until which the model has seen prices: this is no forecast. Give newer bars."
         )
+
+
+def _seen(model: Checkpoint, bars: pd.DataFrame) -> bool:
+    return bool(bars.index[-1] < model.trained_until)
 
 
 def _note(message: str) -> None:
@@ -66,20 +71,23 @@ def _table(
     path: Path, model: Checkpoint, bars: pd.DataFrame, probability: float, enter: float
 ) -> Table:
     move = "its open" if model.label == "open" else "the close before it"
-    decision = "long" if probability >= enter else "no long position"
+    decision = f"{'long' if probability >= enter else 'no long position'} (long from {enter:.2f})"
+    if _seen(model, bars):
+        decision = "none, as this is no forecast"
+    instrument = bars.attrs.get("instrument") or "bars"
     table = Table(
         show_header=False,
-        title=f"{bars.attrs.get('instrument') or 'bars'}: decided at the close of {bars.index[-1]}",
+        title=f"{instrument}: decided at the close of {day(bars.index[-1])}",
     )
     table.add_column()
     table.add_column(overflow="fold")  # a path is whole or it is none
     table.add_row("probability of up", f"{probability:.4f}")
-    table.add_row("decision", f"{decision} (long from {enter:.2f})")
+    table.add_row("decision", decision)
     table.add_row(
         "about", f"the move over {model.horizon} bar(s) from the next bar, measured from {move}"
     )
     table.add_row("model", str(path))
-    table.add_row("trained until", str(model.trained_until))
+    table.add_row("trained until", day(model.trained_until))
     return table
 
 

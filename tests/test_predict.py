@@ -35,7 +35,8 @@ def test_the_last_probability_and_its_model_are_printed(
     assert outcome("--checkpoint", checkpoint_path, "--data", data) == 0
     printed = capsys.readouterr().out
     assert f"{checkpoint.probabilities(bars).iloc[-1]:.4f}" in printed
-    assert str(checkpoint.trained_until) in printed and str(bars.index[-1]) in printed
+    assert f"{checkpoint.trained_until:%Y-%m-%d}" in printed
+    assert f"close of {bars.index[-1]:%Y-%m-%d} " in printed and "00:00:00" not in printed
 
 
 def test_bars_older_than_the_model_are_no_forecast(
@@ -49,7 +50,9 @@ def test_bars_older_than_the_model_are_no_forecast(
         tmp_path / "late.ckpt"
     )
     assert outcome("--checkpoint", tmp_path / "late.ckpt", "--data", data) == 0
-    assert "this is no forecast" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "this is no forecast" in said.err and "00:00:00" not in said.err
+    assert "none, as this is no forecast" in said.out and "long" not in said.out
 
 
 def test_another_instrument_is_said(
@@ -82,7 +85,7 @@ def test_a_folder_gives_the_newest_model_that_has_not_seen_the_future(
             folder / f"{name}.ckpt"
         )
     assert outcome("--checkpoint", folder, "--data", data) == 0
-    assert str(bars.index[-1]) in capsys.readouterr().out.split("trained until")[1]
+    assert f"{bars.index[-1]:%Y-%m-%d}" in capsys.readouterr().out.split("trained until")[1]
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(
