@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from model.faults import day
 from model.features import FEATURE_NAMES, LOOKBACK
 from model.scaling import Scaler
 from model.windows import Split
@@ -51,7 +52,7 @@ class Difference:
     change: str
 
     def __str__(self) -> str:
-        where = "" if self.bar is None else f" at {self.bar}"
+        where = "" if self.bar is None else f" at {day(self.bar)}"
         return f"{self.check}: {self.item}{where} is {self.value}, but {self.other} {self.change}"
 
 
@@ -200,7 +201,7 @@ def history_leaks(
                 rows.get_level_values(0),
                 values,
                 others,
-                f"{change} after {bars.index[cut]}",
+                f"{change} after {day(bars.index[cut])}",
                 tolerance,
             )
     return tally.check

@@ -36,6 +36,7 @@ from backtests.walks import Request, Walk, begin, finish, trained
 from model.architectures import members_of
 from model.checkpoint import Checkpoint
 from model.command import VERSION, BarsOptions, describe_bars, run
+from model.faults import day
 from model.labels import tied_share
 from model.process import precision_hint
 from model.training import TrainConfig
@@ -263,7 +264,7 @@ def _introduce(walks: Sequence[Walk]) -> None:
             describe_bars(walk.bars),
             f"labels: {tied_share(walk.bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up",
             f"{count} fold{'s' if count > 1 else ''}: each learns from {first.test - first.train} decisions and is judged "
-            f"on the next {first.stop - first.test}, from {walk.bars.index[first.test]} on",
+            f"on the next {first.stop - first.test}, from {day(walk.bars.index[first.test])} on",
         ):
             console.print(line, soft_wrap=True)
     console.print(f"costs: {walks[0].variants[0].settings.costs}", soft_wrap=True)
@@ -309,7 +310,7 @@ def describe(label: str, outcome: FoldModel | Checkpoint | None, found: bool = F
         return f"{label}: no model, {outcome.reason}"
     members = outcome.checkpoint.members
     course = members[0].course if len(members) == 1 else f"{len(members)} members"
-    return f"{label}: trained until {outcome.checkpoint.trained_until}, {course}; {outcome.choice}"
+    return f"{label}: trained until {day(outcome.checkpoint.trained_until)}, {course}; {outcome.choice}"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from backtests import leaks
 from backtests.leaks import SCALER_FIGURES, Check, Tally, Track, scaler_figures
 from backtests.simulation import simulate
 from model.checkpoint import Checkpoint
+from model.faults import day
 from model.features import LOOKBACK, FeatureEngineer
 from model.labels import make_labels
 from model.targets import soft_targets
@@ -362,6 +363,6 @@ def checkpoint_scaler(checkpoint: Checkpoint, bars: pd.DataFrame) -> Check:
         SCALER_FIGURES,
         bars.index[training.stop - 1 : training.stop],
         *figures,
-        f"fitted on the training part of the checkpoint trained until {checkpoint.trained_until}",
+        f"fitted on the training part of the checkpoint trained until {day(checkpoint.trained_until)}",
     )
     return tally.check

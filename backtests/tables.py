@@ -13,6 +13,7 @@ from backtests.evidence import Evidence
 from backtests.results import Results
 from backtests.scoring import TOTAL
 from backtests.universe_results import UniverseResults
+from model.faults import day
 
 # What the terminal's tables show: (header, column of the fold table, format).
 FORECASTS = (
@@ -144,6 +145,6 @@ def _table(
 def shown(value: Any, form: str) -> str:
     """Return a figure as text, a dash where it is undefined, and a date without the midnight that daily stamps have."""
     if isinstance(value, pd.Timestamp):
-        return f"{value:%Y-%m-%d}" if value == value.normalize() else f"{value:%Y-%m-%d %H:%M}"
+        return day(value).removesuffix(":00")
     missing = value is None or isinstance(value, float) and math.isnan(value)
     return "-" if missing else format(value, form)

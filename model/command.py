@@ -21,7 +21,7 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from model.bars import bar_interval, digest_bars, read_bars
-from model.faults import BarsError, BarsWarning, Setting, as_flags
+from model.faults import BarsError, BarsWarning, Setting, as_flags, day
 from model.intervals import session_bars, spoken, yearly_bars
 from model.sample import sample_bars
 
@@ -115,9 +115,8 @@ class BarsOptions:
 def describe_bars(bars: pd.DataFrame) -> str:
     """Return one line on the bars: what annualised figures and every result depend on."""
     index = pd.DatetimeIndex(bars.index)
-    first, last = (str(stamp).removesuffix(" 00:00:00") for stamp in (index[0], index[-1]))
     return (
-        f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} from {first} to {last}, "
+        f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} from {day(index[0])} to {day(index[-1])}, "
         f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, sha256 {digest_bars(bars)[:12]}"
     )
 
@@ -192,8 +191,8 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            _require_no_empty(sys.argv[1:] if arguments is None else arguments)
             warnings.showwarning = partial(_show_warning, app)
+            _require_no_empty(sys.argv[1:] if arguments is None else arguments)
             result = app(
                 arguments, exit_on_error=False, print_error=False, result_action="return_value"
             )
@@ -211,6 +210,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         _leave(_exit_code(error), _worded(error, app))
     sys.exit(result if isinstance(result, int) else OK)
 
+
 def _require_no_empty(arguments: Sequence[str]) -> None:
     """Refuse an argument without a letter, as "$UNSET" is in a shell: as a path it would be the current folder."""
     flag = "an argument"
@@ -220,7 +220,6 @@ def _require_no_empty(arguments: Sequence[str]) -> None:
             flag = name
         if not argument or (name.startswith("--") and equals and not value):
             raise ValueError(f"{flag} must not be empty, got ''. Give a value, or leave it out.")
-
 
 
 def _exit_code(error: Exception) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from model.checkpoint import Checkpoint, CheckpointError
+from model.faults import day
 from model.features import FeatureEngineer
 
 SUFFIX = ".ckpt"
@@ -86,8 +87,8 @@ def in_force(files: list[CheckpointFile], stamp: pd.Timestamp) -> CheckpointFile
         return due[-1] if due else files[0]
     first = files[0]
     raise CheckpointError(
-        f"no checkpoint may decide at {stamp}: the earliest, {first[0]}, has seen prices until "
-        f"{first[1].trained_until}. Give newer bars or an older checkpoint."
+        f"no checkpoint may decide at {day(stamp)}: the earliest, {first[0]}, has seen prices until "
+        f"{day(first[1].trained_until)}. Give newer bars or an older checkpoint."
     )
 
 
@@ -102,6 +103,6 @@ def require_companions(one: CheckpointFile, other: CheckpointFile) -> None:
             )
     if one[1].trained_until == other[1].trained_until:
         raise CheckpointError(
-            f"{one[0]} and {other[0]} must not both have trained_until {one[1].trained_until}: "
+            f"{one[0]} and {other[0]} must not both have trained_until {day(one[1].trained_until)}: "
             "which is in force would be left to chance. Remove one."
         )

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from model.checkpoint import Checkpoint
 from model.command import VERSION, BarsOptions, describe_bars, run
+from model.faults import day
 from model.files import require_writable
 from model.labels import known_after, tied_share
 from model.process import precision_hint
@@ -111,7 +112,7 @@ def show(checkpoint: Checkpoint) -> None:
     console.print(_parts_table(checkpoint))
     for member in checkpoint.members:
         console.print(f"{member.name}: {member.course}; temperature {member.temperature:.2f}")
-    console.print(f"trained until {checkpoint.trained_until}")
+    console.print(f"trained until {day(checkpoint.trained_until)}")
     console.print(_scores_table(checkpoint))
     if len(checkpoint.members) > 1:
         console.print(_members_table(checkpoint))
@@ -128,7 +129,8 @@ def compare_with_logistic(metrics: Mapping[str, float | None]) -> str:
 def _parts_table(checkpoint: Checkpoint) -> Table:
     table = Table("part", "windows", "first decision", "last decision", "up-share", title="parts")
     for name, part in checkpoint.parts.items():
-        cells = (part["windows"], part["first"], part["last"], part["up_share"])
+        first, last = (part[end] and day(part[end]) for end in ("first", "last"))
+        cells = (part["windows"], first, last, part["up_share"])
         table.add_row(
             name,
             *(

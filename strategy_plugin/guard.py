@@ -9,10 +9,9 @@ from datetime import time as time_of_day
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from model.faults import bar_faults
+from model.faults import bar_faults, day
 from strategy_plugin.clock import EARLIEST, nanoseconds
 
 REPEATED = "a bar that came before"
@@ -85,7 +84,7 @@ class Gate:
         self.counts[fault] += 1
         if self.counts[fault] == 1 and fault not in EXPECTED:
             warnings.warn(
-                f"data {self.name!r}: {fault}, {pd.Timestamp(stamp)}, is kept from the model. Further ones are "
+                f"data {self.name!r}: {fault}, {day(stamp)}, is kept from the model. Further ones are "
                 f"counted.{self._remedy}",
                 TradingWarning,
                 stacklevel=2,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from model.checkpoint import Checkpoint
+from model.faults import day
 from strategy_plugin.buffer import FeatureBuffer
 from strategy_plugin.decision import thresholds
 from strategy_plugin.guard import Gate, TradingWarning
@@ -189,7 +190,7 @@ class _Again:
         ):  # they were said when it happened
             again = [self._line(entry, served) for entry, served in zip(entries, self._served)]
         return [
-            f"data {self.name}, bar {entry['bar']}: {part} was {entry[part]}, is {value}"
+            f"data {self.name}, bar {day(entry['bar'])}: {part} was {entry[part]}, is {value}"
             for entry, line in zip(entries, again)
             for part, value in line.items()
             if entry[part] != value

@@ -3,8 +3,7 @@
 from collections import Counter
 from typing import Any, NamedTuple
 
-import pandas as pd
-
+from model.faults import day
 from strategy_plugin.clock import nanoseconds
 from strategy_plugin.decision import NEUTRAL, Thresholds, target, thresholds
 
@@ -125,7 +124,7 @@ class LineSignal:
         if probability < 0 or probability > 1:
             raise ValueError(
                 f"data {self._data._name!r}: a probability must lie between 0 and 1 or be nan, got {probability} at "
-                f"{pd.Timestamp(self.stamp(ago))}. Give shares of one."
+                f"{day(self.stamp(ago))}. Give shares of one."
             )
         return Reading(probability, self._thresholds)
 

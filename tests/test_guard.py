@@ -160,7 +160,7 @@ def test_a_fault_is_said_once_with_its_stamp_and_the_remedy(fault: str, bars: li
     gate = Gate("EURUSD", remedy=" Mend it.")
     with pytest.warns(
         TradingWarning,
-        match=f"data 'EURUSD': {fault}, 1970-01-01 00:00:00, is kept.* counted. Mend it.$",
+        match=f"data 'EURUSD': {fault}, 1970-01-01, is kept.* counted. Mend it.$",
     ) as said:
         for number, bar in enumerate(bars, start=1):
             gate.admit(number, 0, bar)

@@ -100,6 +100,11 @@ def test_the_verdict_stands_on_top(text, results):
     assert results.verdict.word in before and results.verdict.reasons in before
 
 
+def test_daily_bars_are_told_by_their_dates(text, market_bars):
+    assert f"{market_bars.index[-1]:%Y-%m-%d}" in text
+    assert "00:00:00" not in text
+
+
 def test_the_page_loads_nothing(page):
     ours = page.replace(get_plotlyjs(), "")
     assert len(ours) < 1_000_000 and "<script>" in ours

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from makers import random_bars
 
 from backtests import walk_forward
 from backtests.markets import market
@@ -187,6 +188,17 @@ def test_a_second_run_in_the_folder_leaves_with_its_own_code(bars_file, tmp_path
     with held(tmp_path):
         assert walk("--data", bars_file, "--out", tmp_path, *QUICK) == 7
     assert "must not be used by two runs at once" in " ".join(capfd.readouterr().err.split())
+
+
+def test_daily_bars_are_told_by_their_dates(tmp_path, capfd):
+    bars = random_bars(400)
+    bars.to_csv(tmp_path / "daily.csv")
+    given = ["--data", tmp_path / "daily.csv", "--out", tmp_path, "--ledger", tmp_path / "trials"]
+    assert walk(*given, *QUICK) == 0
+    said = capfd.readouterr()
+    assert f"to {bars.index[-1]:%Y-%m-%d}, " in said.out
+    assert "is judged on the next" in said.out and "fold 2: trained until 20" in said.out
+    assert "00:00:00" not in said.out + said.err
 
 
 def test_an_empty_name_is_not_the_current_folder(tmp_path, capfd, monkeypatch):

@@ -318,7 +318,7 @@ def test_of_a_pair_that_fills_in_parts_nothing_stays_unprotected() -> None:
 def test_a_probability_that_is_none_is_refused(probability: float) -> None:
     with pytest.raises(
         ValueError,
-        match=f"between 0 and 1 or be nan, got {probability} at 2024-01-02 00:00:00. Give shares",
+        match=f"between 0 and 1 or be nan, got {probability} at 2024-01-02. Give shares",
     ):
         told([0.5, probability, 0.5])
 

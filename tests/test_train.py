@@ -39,6 +39,8 @@ def test_a_checkpoint_is_saved_and_its_place_and_scores_are_printed(
     printed = capsys.readouterr().out
     assert str(out) in printed and Checkpoint.load(out).digest in printed
     assert precision_hint("fp32") in printed
+    assert f"trained until {Checkpoint.load(out).trained_until:%Y-%m-%d}\n" in printed
+    assert "00:00:00" not in printed
     for word in (
         "the last 2 windows have none yet",
         "up-share",
