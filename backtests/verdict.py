@@ -90,7 +90,10 @@ def _auc_words(name: str, auc: Interval) -> str:
 
 
 def _gain_words(gain: Interval, other: str) -> str:
-    words = f"{1e4 * gain.value:+.2f} bp per bar against {other}, 99 % lower bound {1e4 * gain.lowest:+.2f} bp"
+    words = (
+        f"{1e4 * gain.value:+.2f} bp per bar against {other}, "
+        f"99 % lower bound {1e4 * gain.lowest:+.2f} bp"
+    )
     if gain.highest >= 0:
         return words
     return (

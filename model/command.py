@@ -116,7 +116,8 @@ def describe_bars(bars: pd.DataFrame) -> str:
     """Return one line on the bars: what annualised figures and every result depend on."""
     index = pd.DatetimeIndex(bars.index)
     return (
-        f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} from {day(index[0])} to {day(index[-1])}, "
+        f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} "
+        f"from {day(index[0])} to {day(index[-1])}, "
         f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, sha256 {digest_bars(bars)[:12]}"
     )
 
@@ -212,7 +213,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _require_no_empty(arguments: Sequence[str]) -> None:
-    """Refuse an argument without a letter, as "$UNSET" is in a shell: as a path it would be the current folder."""
+    """Refuse what "$UNSET" gives in a shell: as a path it would be the current folder."""
     flag = "an argument"
     for argument in arguments:
         name, equals, value = argument.partition("=")
