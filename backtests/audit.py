@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from backtests.leaks import Check, Track
-from backtests.subjects import Cuts, Pipeline, Step, Trained
-from model.command import VERSION, BarsOptions, describe_bars, run
-from model.training import TrainConfig, prepare
-from strategy_plugin.schedule import Schedule
+from backtests.lookahead.checks import Cuts, Pipeline, Step, Trained
+from backtests.lookahead.detectors import Check, Track
+from model.checkpoint.schedule import Schedule
+from model.cli import VERSION, BarsOptions, describe_bars, run
+from model.training.fitting import TrainConfig, prepare
 
 SHOWN = 10
 

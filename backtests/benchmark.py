@@ -10,11 +10,11 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Column, Table
 
-from backtests.benchmark_contests import CONTESTS, Contest, Goal
-from backtests.benchmark_rounds import Samples, difference, spread
-from backtests.fingerprint import machine
-from backtests.markets import require_known
-from model.command import VERSION, run
+from backtests.benchmarks.contests import CONTESTS, Contest, Goal
+from backtests.benchmarks.rounds import Samples, difference, spread
+from backtests.synthetic.markets import require_known
+from backtests.walk_forward.fingerprint import machine
+from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
 
 app = App(

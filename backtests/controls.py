@@ -13,13 +13,21 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from backtests.baselines import BASELINES
-from backtests.control_table import Control, Row, Store, measure, parse_market, silence, write_table
-from backtests.reliability import BINS
-from model.command import VERSION, run
+from backtests.evidence.calibration import BINS
+from backtests.evidence.rivals import BASELINES
+from backtests.synthetic.control import (
+    Control,
+    Row,
+    Store,
+    measure,
+    parse_market,
+    silence,
+    write_table,
+)
+from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
-from model.process import precision_hint
-from model.training import TrainConfig
+from model.runtime import precision_hint
+from model.training.fitting import TrainConfig
 
 MARKETS = (
     "regime",

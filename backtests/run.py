@@ -12,34 +12,33 @@ from cyclopts import App, Parameter
 from joblib import cpu_count
 from rich.console import Console
 
-from backtests.campaign import FoldsFailed, Lost, train_all
-from backtests.cluster import workers
-from backtests.comparison import COMPARISON, comparison_table
-from backtests.control_table import parse_market
-from backtests.markets import Market, market
-from backtests.progress import FoldProgress, Journal
-from backtests.report import REPORT
-from backtests.results import FILES, Results
-from backtests.simulation import Account, Costs
-from backtests.state import held
-from backtests.tables import architecture_table, tables, universe_table
-from backtests.universe import bar_files, is_universe, read_universe
-from backtests.universe_report import write_universe_report
-from backtests.universe_results import (
+from backtests.reports.html import REPORT
+from backtests.reports.results import COMPARISON, FILES, Results, comparison_table
+from backtests.reports.terminal import architecture_table, tables, universe_table
+from backtests.reports.universe import (
     UNIVERSE_FILES,
     UniverseResults,
     gather_universe,
     write_universe,
 )
-from backtests.walk_forward import FoldModel, FoldPlan, Settings, lay_folds
-from backtests.walks import Request, Walk, begin, finish, trained
-from model.architectures import members_of
-from model.checkpoint import Checkpoint
-from model.command import VERSION, BarsOptions, describe_bars, run
-from model.faults import day
+from backtests.reports.universe_page import write_universe_report
+from backtests.simulation.account import Account, Costs
+from backtests.synthetic.control import parse_market
+from backtests.synthetic.markets import Market, market
+from backtests.walk import Request, Walk, begin, finish, trained
+from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
+from backtests.walk_forward.progress import FoldProgress, Journal
+from backtests.walk_forward.store import held
+from backtests.walk_forward.trainer import FoldsFailed, Lost, train_all
+from backtests.walk_forward.universe import bar_files, is_universe, read_universe
+from backtests.walk_forward.workers import workers
+from model.bars.faults import day
+from model.checkpoint.checkpoint import Checkpoint
+from model.cli import VERSION, BarsOptions, describe_bars, run
 from model.labels import tied_share
-from model.process import precision_hint
-from model.training import TrainConfig
+from model.networks.registry import members_of
+from model.runtime import precision_hint
+from model.training.fitting import TrainConfig
 
 app = App(
     version=VERSION,

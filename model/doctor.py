@@ -12,15 +12,15 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from model.bars import bar_interval, digest_bars
-from model.command import VERSION, BarsOptions, run
-from model.faults import count, day
-from model.features import LOOKBACK
-from model.intervals import session_bars, spoken, yearly_bars
-from model.settings import TrainConfig
-from model.suspicions import find_splits, flat_stretches
-from model.training import PARTS, TrainingData, prepare
-from model.windows import SMALLEST_SCALE
+from model.bars.faults import count, day
+from model.bars.intervals import session_bars, spoken, yearly_bars
+from model.bars.read import bar_interval, digest_bars
+from model.bars.suspicions import find_splits, flat_stretches
+from model.cli import VERSION, BarsOptions, run
+from model.features.table import LOOKBACK
+from model.training.config import TrainConfig
+from model.training.fitting import PARTS, TrainingData, prepare
+from model.training.windows import SMALLEST_SCALE
 
 SHORTEST_STRETCH = 5
 N_LARGEST = 3

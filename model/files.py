@@ -10,16 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-
-class OutputError(OSError):
-    """A result cannot be written where it should go; the message says where, why and what to do."""
-
-    exit_code = 6
-
-    def __str__(self) -> str:
-        return (
-            self.strerror or super().__str__()
-        )  # without the "[Errno 28]" that OSError puts in front
+from model.errors import OutputError
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

@@ -9,11 +9,11 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from model.bars import BarsWarning
-from model.checkpoint import Checkpoint
-from model.command import VERSION, BarsOptions, run
-from model.faults import day
-from model.schedule import in_force, load_schedule
+from model.bars.faults import day
+from model.checkpoint.checkpoint import Checkpoint
+from model.checkpoint.schedule import in_force, load_schedule
+from model.cli import VERSION, BarsOptions, run
+from model.errors import BarsWarning
 
 app = App(
     version=VERSION,

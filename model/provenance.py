@@ -23,7 +23,7 @@ def code_digest(*names: str) -> str:
     the code that made it. Each file counts under its module's full name: two files that exchange their places change the
     digest, and so does an `__init__.py` of any folder.
 
-    names: dotted names, as in `code_digest("model", "backtests.bootstrap")`. Raises ModuleNotFoundError for an unknown one.
+    names: dotted names, as in `code_digest("model", "backtests.evidence.bootstrap")`. Raises ModuleNotFoundError for an unknown one.
     """
     sources: dict[str, Path] = {}
     for name in names:

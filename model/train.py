@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from model.checkpoint import Checkpoint
-from model.command import VERSION, BarsOptions, describe_bars, run
-from model.faults import day
+from model.bars.faults import day
+from model.checkpoint.checkpoint import Checkpoint
+from model.cli import VERSION, BarsOptions, describe_bars, run
+from model.errors import TrainingDiverged
 from model.files import require_writable
 from model.labels import known_after, tied_share
-from model.process import precision_hint
-from model.resume import resumption
-from model.training import Epoch, TrainConfig, TrainingDiverged, fit, require_enough_bars
+from model.runtime import precision_hint
+from model.training.fitting import Epoch, TrainConfig, fit, require_enough_bars
+from model.training.resume import resumption
 
 app = App(
     version=VERSION,

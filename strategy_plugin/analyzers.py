@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from model.labels import check_label, make_labels
-from strategy_plugin.lane import Lane
+from strategy_plugin.decision import IN_SAMPLE, NOT_LIVE
+from strategy_plugin.instrument import Lane
 from strategy_plugin.quality import auc, brier, calibration, hit_rate
-from strategy_plugin.signals import IN_SAMPLE, NOT_LIVE
 
 
 class SignalQuality(bt.Analyzer):  # type: ignore[misc]

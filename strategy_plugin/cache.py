@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import __version__ as torch_version
 
-from model.checkpoint import Forecast
+from model.checkpoint.checkpoint import Forecast
+from model.checkpoint.schedule import Schedule
 from model.files import write_atomically
 from model.provenance import code_digest
-from strategy_plugin.schedule import Schedule
 
 Forecasts = NDArray[np.float64]
 
@@ -87,9 +87,7 @@ def _prune(path: Path) -> None:
 
 
 def _key(schedule: Schedule, values: NDArray[np.float64], stamps: NDArray[np.int64]) -> str:
-    digest = hashlib.sha256(
-        f"{torch_version} {code_digest('model', 'strategy_plugin.schedule')}".encode()
-    )
+    digest = hashlib.sha256(f"{torch_version} {code_digest('model')}".encode())
     for checkpoint in schedule.checkpoints:
         digest.update(checkpoint.digest.encode())
     digest.update(

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.faults import bar_faults, day
-from strategy_plugin.clock import EARLIEST, nanoseconds
+from model.bars.faults import bar_faults, day
+from model.bars.intervals import EARLIEST
+from strategy_plugin.feed_time import nanoseconds
 
 REPEATED = "a bar that came before"
 REVISED = "a bar that came before with other values"

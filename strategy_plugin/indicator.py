@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars import COLUMNS, bar_interval
-from model.checkpoint import CheckpointError
-from strategy_plugin.buffer import FeatureBuffer
+from model.bars.read import COLUMNS, bar_interval
+from model.checkpoint.buffer import FeatureBuffer as FeatureBuffer  # a public name of the plugin
+from model.checkpoint.schedule import NO_FORECAST
+from model.checkpoint.schedule import Schedule as Schedule  # a public name of the plugin
+from model.errors import CheckpointError
 from strategy_plugin.cache import remembered
-from strategy_plugin.clock import Clock, clock_of, nanoseconds, nanoseconds_of
+from strategy_plugin.feed_time import Clock, clock_of, nanoseconds, nanoseconds_of
 from strategy_plugin.guard import Gate, clean_bars, source_of
-from strategy_plugin.schedule import NO_FORECAST, Schedule
 
 
 class DirectionProbability(bt.Indicator):  # type: ignore[misc]

@@ -13,9 +13,9 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bars import COLUMNS
+from model.bars.read import COLUMNS
 from strategy_plugin.guard import TradingWarning
-from strategy_plugin.lane import Lane
+from strategy_plugin.instrument import Lane
 
 VERSION = 3
 Entry = dict[str, Any]

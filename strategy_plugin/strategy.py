@@ -9,13 +9,9 @@ from typing import Any
 import backtrader as bt
 import numpy as np
 
-from strategy_plugin.guard import BarGuard, TradingWarning, guard_of, source_of
-from strategy_plugin.indicator import DirectionProbability
-from strategy_plugin.journal import Journal
-from strategy_plugin.lane import Decision, Lane
-from strategy_plugin.orders import Desk, Order, Rules
-from strategy_plugin.schedule import Schedule
-from strategy_plugin.signals import (
+from model.checkpoint.schedule import Schedule
+from strategy_plugin.broker import BrokerVenue
+from strategy_plugin.decision import (
     DECIDED,
     IN_SAMPLE,
     NO_MODEL,
@@ -26,9 +22,12 @@ from strategy_plugin.signals import (
     Reading,
     decide,
 )
+from strategy_plugin.guard import BarGuard, TradingWarning, guard_of, source_of
+from strategy_plugin.indicator import DirectionProbability
+from strategy_plugin.instrument import Decision, Lane
+from strategy_plugin.journal import Journal
+from strategy_plugin.orders import Desk, Order, Rules, stops
 from strategy_plugin.sizers import EquityShare, formula
-from strategy_plugin.stops import stops
-from strategy_plugin.venue import BrokerVenue
 
 # Params that a wrong type would only harm in the midst of trading.
 TEXTS = ("checkpoint", "journal", "names", "stop_loss", "take_profit", "trailing")

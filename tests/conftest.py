@@ -2,11 +2,11 @@
 
 import pandas as pd
 import pytest
-from hosts import BARS
-from makers import random_bars, random_checkpoint, random_member
 
-from model.checkpoint import Checkpoint
-from model.network import NetworkConfig
+from model.checkpoint.checkpoint import Checkpoint
+from model.networks.bilstm import NetworkConfig
+from tests.helpers.hosts import BARS
+from tests.helpers.makers import random_bars, random_checkpoint, random_member
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""How fast: our way and the usual ways, side by side."""

@@ -1,0 +1,214 @@
+"""Training, our way and the plain way, on the same data with the same arithmetic: sides of the benchmark."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from backtests.benchmarks import plain
+from backtests.benchmarks.pybroker import CUTS, EPOCHS
+from backtests.benchmarks.rounds import Round, Work, scratch
+from backtests.synthetic.markets import market
+from backtests.walk_forward.folds import (
+    Fold,
+    FoldModel,
+    FoldPlan,
+    MemberTask,
+    lay_folds,
+    trade,
+    train_tasks,
+)
+from model.bars.sample import sample_bars
+from model.checkpoint.checkpoint import Checkpoint
+from model.features.table import FEATURE_NAMES, FeatureEngineer
+from model.networks.bilstm import BiLSTMClassifier, NetworkConfig
+from model.runtime import keep_freed_memory, torch_threads
+from model.training.config import TrainConfig
+from model.training.fitting import TrainingData, fit, prepare
+from model.training.loop import optimise
+
+Precision = Literal["fp32", "bf16"]
+CONFIG = TrainConfig(  # what the plain loop does
+    train=0.9,
+    validation=0.1,
+    max_epochs=1,
+    label_softness=0.0,
+    warm_up=0,
+    sequence_length=plain.LENGTH,
+    batch_size=plain.BATCH,
+    learning_rate=plain.RATE,
+    weight_decay=plain.DECAY,
+    gradient_clip=plain.CLIP,
+)
+WINDOW = 150  # bars before the first decision, that bar included
+SEEDS = (1, 2, 3)
+
+
+def steps_ours(windows: int, precision: Precision = "fp32") -> Round:
+    """An epoch of our loop over as many windows."""
+    keep_freed_memory()
+    data = training_data(windows, precision)
+
+    def play(number: int) -> Work:
+        network = fresh_network(number)
+        loaders = data.loader(data.parts[0], data.targets), data.loader(data.parts[1], data.labels)
+        with torch_threads(1):
+            history = optimise(network, *loaders, data.config)
+        return Work(data.parts[0].stop, [history[0].train_loss])
+
+    return play
+
+
+def steps_ours_bf16(windows: int) -> Round:
+    return steps_ours(windows, "bf16")
+
+
+def steps_plain(windows: int) -> Round:
+    """An epoch of the plain loop over as many windows, in a process that is as torch made it, but for the one thread."""
+    data = training_data(windows)
+    rows = data.scaler.transform(data.rows(slice(0, data.parts[1].stop)))
+    parts = [
+        (rows[part.start : part.stop + plain.LENGTH - 1], data.labels[part])
+        for part in data.parts[:2]
+    ]
+
+    def play(number: int) -> Work:
+        weights = plain.start_weights(number)
+        with torch_threads(1):
+            _, losses = plain.train(weights, parts[0], parts[1], epochs=1)
+        return Work(data.parts[0].stop, losses)
+
+    return play
+
+
+def training_data(windows: int, precision: Precision = "fp32") -> TrainingData:
+    bars = market("echo", WINDOW + 2 + round(windows / CONFIG.train)).bars
+    return prepare(bars, replace(CONFIG, precision=precision))
+
+
+def fresh_network(seed: int) -> BiLSTMClassifier:
+    torch.manual_seed(seed)
+    network = BiLSTMClassifier(NetworkConfig())
+    network.start(FEATURE_NAMES)
+    return network
+
+
+def folds_ours(bars: int, precision: Precision = "fp32") -> Round:
+    """All folds of a walk-forward, two epochs each, in two processes."""
+    config = plan_of(bars).training(replace(CONFIG, max_epochs=EPOCHS, precision=precision))
+    sample = sample_bars().iloc[-bars:]
+    folds = lay_folds(sample, plan_of(bars), config)
+
+    def play(number: int) -> Work:
+        return Work(len(folds), last_losses(trained(sample, folds, config, jobs=2)))
+
+    return play
+
+
+def folds_ours_bf16(bars: int) -> Round:
+    return folds_ours(bars, "bf16")
+
+
+def trained(
+    bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int = 1
+) -> list[FoldModel]:
+    """Return the models of the folds, in order, without thresholds and importances: the rivals have none."""
+    tasks = [MemberTask(bars, fold, config, str(fold.number)) for fold in folds]
+    models = [
+        FoldModel(task.fold, found)
+        for task, found in train_tasks(tasks, jobs=jobs)
+        if isinstance(found, Checkpoint)
+    ]
+    return sorted(models, key=lambda model: model.fold.number)
+
+
+def last_losses(models: Sequence[FoldModel]) -> list[float]:
+    """Return the training loss of each model's last epoch."""
+    return [
+        model.checkpoint.members[0].history[-1]["train_loss"]
+        for model in models
+        if model.checkpoint
+    ]
+
+
+def folds_plain(bars: int) -> Round:
+    """The same folds one after the other, with as many threads as torch takes by itself."""
+    sample, plan = sample_bars().iloc[-bars:], plan_of(bars)
+    folds = lay_folds(sample, plan, plan.training(CONFIG))
+
+    def play(number: int) -> Work:
+        return Work(len(folds), [plain_fold(fold, fold.past(sample)) for fold in folds])
+
+    return play
+
+
+def plain_fold(fold: Fold, past: pd.DataFrame) -> float:
+    """Return the training loss of the last epoch on a fold's past."""
+    features = FeatureEngineer().transform(past).to_numpy()
+    labels = plain.next_opens_rise(past["open"].to_numpy())[WINDOW - 1 : -2]
+    training, validation, _ = plain.parts_of(features, labels)
+    _, losses = plain.train(plain.start_weights(CONFIG.seed), training, validation, EPOCHS)
+    return losses[-1]
+
+
+def plan_of(bars: int) -> FoldPlan:
+    """Return the default plan, or for few bars a single fold."""
+    return FoldPlan() if bars > 2_000 else FoldPlan(folds=1, train_blocks=3)
+
+
+def ends(bars: int, precision: Precision = "fp32") -> Round:
+    """Trainings that differ in their seeds only, to their end by early stopping, and how good they are there."""
+    sample = market("echo", bars, strength=0.5).bars
+    epochs = 12 if bars > 1_000 else 1
+
+    def play(number: int) -> Work:
+        configs = [
+            TrainConfig(seed=seed, max_epochs=epochs, patience=3, precision=precision)
+            for seed in SEEDS
+        ]
+        losses = [
+            min(epoch["validation_loss"] for epoch in fit(sample, config).members[0].history)
+            for config in configs
+        ]
+        return Work(len(SEEDS), losses)
+
+    return play
+
+
+def ends_bf16(bars: int) -> Round:
+    return ends(bars, "bf16")
+
+
+def walk_ours(bars: int, precision: Precision = "fp32") -> Round:
+    """The windows of PyBroker as folds, in one process, with the trades of all of them in Backtrader."""
+    config = FoldPlan().training(replace(CONFIG, max_epochs=EPOCHS, precision=precision))
+
+    def play(number: int) -> Work:
+        sample = sample_bars().iloc[-bars:]
+        folds, folder = folds_of(bars), scratch() / f"walk-{precision}"
+        models = trained(sample, folds, config)
+        folder.mkdir(exist_ok=True)
+        for model in models:
+            if model.checkpoint:
+                model.checkpoint.save(folder / model.name)
+        trade(sample, models, folder)
+        return Work(1, last_losses(models))
+
+    return play
+
+
+def walk_ours_bf16(bars: int) -> Round:
+    return walk_ours(bars, "bf16")
+
+
+def folds_of(bars: int) -> list[Fold]:
+    """Return the folds that learn from the same windows as PyBroker's model and are judged on the same bars."""
+    windows, train, test = CUTS[bars]
+    starts = [bars - test * (windows - number) for number in range(windows)]
+    # A past ends with the bar of its first decision. PyBroker's ends one bar earlier, so ours may decide there already.
+    return [
+        Fold(number, start - train + plain.LENGTH - 1, start - 1, start + test - 1, WINDOW - 1)
+        for number, start in enumerate(starts, 1)
+    ]

@@ -1,0 +1,1 @@
+"""Is it luck? Decisions, benchmarks, bootstrap, tests, and the verdict."""

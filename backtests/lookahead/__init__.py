@@ -1,0 +1,1 @@
+"""Detectors of look-ahead and what goes through them."""

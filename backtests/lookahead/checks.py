@@ -1,0 +1,367 @@
+"""What of the project goes through the detectors of leaks.py: the way from bars to training, and trained networks."""
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from backtests.lookahead import detectors as leaks
+from backtests.lookahead.detectors import SCALER_FIGURES, Check, Tally, Track, scaler_figures
+from backtests.simulation.account import simulate
+from model.bars.faults import day
+from model.checkpoint.checkpoint import Checkpoint
+from model.checkpoint.schedule import Schedule
+from model.features.table import LOOKBACK, FeatureEngineer
+from model.labels import make_labels, soft_targets
+from model.training.fitting import TrainingData, prepare
+from model.training.windows import DataPreprocessor, Split
+from strategy_plugin.guard import TradingWarning
+
+TOLERANCE = 1e-6  # of a probability: torch sums in another order where a batch has another size
+TRADED = (
+    TOLERANCE,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+)  # of probability, equity, position; size, price, commission of an order
+FEW_AHEAD = 5  # poisoned bars behind a window: each is another window to compute
+NUDGE = 1.01  # a poison for orders: a gap so small that what was ordered can still be paid
+
+Step = Callable[[Track], Check]
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Positions of bars behind which there will be another future, drawn with a seed."""
+
+    count: int = 50
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.seed < 0:
+            raise ValueError(
+                f"`cuts` must be at least 1 and `seed` at least 0, got {self.count} and {self.seed}."
+            )
+
+    def between(self, first: int, last: int, besides: Sequence[int] = ()) -> list[int]:
+        """Return `first`, those of `besides` that lie behind it, and others up to `last`, in order and each once."""
+        others = np.arange(first + 1, last + 1)
+        drawn = np.random.default_rng(self.seed).choice(
+            others, min(self.count - 1, len(others)), replace=False
+        )
+        return sorted({first, *drawn.tolist(), *(cut for cut in besides if first < cut <= last)})
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The way from bars to what training is given."""
+
+    bars: pd.DataFrame
+    data: TrainingData
+    cuts: Cuts
+
+    @property
+    def steps(self) -> dict[str, Step]:
+        """Return the checks by name."""
+        return {
+            "features": self.features,
+            "features, whole history": self.history,
+            "labels": self.labels,
+            "labels of windows": self.window_labels,
+            "targets of windows": self.window_targets,
+            "targets when known": self.known_targets,
+            "overlap": self.overlap,
+            "scaler": self.scaler,
+            "scaler of training": self.preparation,
+            "shuffled labels": self.shuffled,
+        }
+
+    def features(self, track: Track) -> Check:
+        return leaks.window_leaks(
+            "features", FeatureEngineer().transform, self.bars, LOOKBACK, track=track
+        )
+
+    def history(self, track: Track) -> Check:
+        cuts = self.cuts.between(LOOKBACK - 1, len(self.bars) - 2)
+        return leaks.history_leaks(
+            "features, whole history", FeatureEngineer().transform, self.bars, cuts, track=track
+        )
+
+    def labels(self, _: Track) -> Check:
+        label, horizon = self.data.config.label, self.data.config.horizon
+        return leaks.label_leaks(
+            make_labels(self.bars, label, horizon).shift(-1), self.bars, label, horizon
+        )
+
+    def window_labels(self, _: Track) -> Check:
+        return self._paired("labels of windows", self.data.labels)
+
+    def window_targets(self, _: Track) -> Check:
+        """Check what the loss is computed from: however soft, a target is on its label's side."""
+        return self._paired("targets of windows", (self.data.targets > 0.5).astype(float))
+
+    def known_targets(self, track: Track) -> Check:
+        """Put each label and target on the bar at which it is known: no later bar may move it."""
+        config = self.data.config
+        wait = leaks.OUTCOMES[config.label][1] + config.horizon
+
+        def known(bars: pd.DataFrame) -> pd.DataFrame:
+            labels = make_labels(bars, config.label, config.horizon)
+            targets = soft_targets(bars, config.label, config.horizon, config.label_softness)
+            return pd.DataFrame({"label": labels, "target": targets}).shift(wait - 1)
+
+        cuts = self.cuts.between(wait, len(self.bars) - 2)
+        return leaks.history_leaks("targets when known", known, self.bars, cuts, track=track)
+
+    def _paired(self, name: str, labels: NDArray[np.float64]) -> Check:
+        decided = pd.Series(labels, index=self.decided[: len(labels)])
+        return leaks.label_leaks(
+            decided, self.bars, self.data.config.label, self.data.config.horizon, name
+        )
+
+    def overlap(self, _: Track) -> Check:
+        return leaks.overlap_leaks(
+            self.data.parts, self.decided, self.data.config.label, self.data.config.horizon
+        )
+
+    def scaler(self, track: Track) -> Check:
+        fit, train = self.data.config.preprocessor.fit_scaler, self.data.parts[0]
+        return leaks.scaler_leaks(
+            lambda rows: fit(rows, train), self.data.features, self.reached, track=track
+        )
+
+    def preparation(self, track: Track) -> Check:
+        cuts = self.cuts.between(self.reached + LOOKBACK - 2, len(self.bars) - 2)
+        return leaks.preparation_leaks(
+            lambda bars: prepare(bars, self.data.config).scaler, self.bars, cuts, track=track
+        )
+
+    def shuffled(self, track: Track) -> Check:
+        labels, test = self.data.labels, self.data.parts[2]
+        return leaks.shuffled_label_leaks(
+            lambda shuffled: last_row_auc(self.data, shuffled), labels, test, track=track
+        )
+
+    @property
+    def decided(self) -> pd.DatetimeIndex:
+        """The stamps of the bars that decide: window i at the i-th of them."""
+        return pd.DatetimeIndex(self.data.features.index[self.data.config.sequence_length - 1 :])
+
+    @property
+    def reached(self) -> int:
+        """How many feature rows the training windows reach."""
+        return int(self.data.parts[0].stop) + self.data.config.sequence_length - 1
+
+
+def last_row_auc(data: TrainingData, labels: NDArray[np.float64]) -> float:
+    """Train a logistic regression on the last rows of the training windows; return its AUC on the test part."""
+    rows = data.scaler.transform(data.features.to_numpy())[data.config.sequence_length - 1 :]
+    training, _, test = data.parts
+    model = LogisticRegression(C=0.01, max_iter=1_000).fit(rows[training], labels[training])
+    return float(roc_auc_score(labels[test], model.decision_function(rows[test])))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks in a file or a schedule folder: what they say at each bar, what is traded on it, what they were trained on."""
+
+    bars: pd.DataFrame
+    schedule: Schedule
+    cuts: Cuts
+
+    @property
+    def steps(self) -> dict[str, Step]:
+        """Return the checks by name."""
+        return {
+            "probabilities": self.probabilities,
+            "schedule": self.in_force,
+            "overlap in checkpoints": self.overlap,
+            "scaler in checkpoints": self.scaler,
+            "orders": self.orders,
+            "orders at the cut": self.last_orders,
+        }
+
+    def probabilities(self, track: Track) -> Check:
+        return leaks.window_leaks(
+            "probabilities",
+            self._say,
+            self.bars,
+            self._memory,
+            ahead=FEW_AHEAD,
+            tolerance=TOLERANCE,
+            track=track,
+        )
+
+    def in_force(self, _: Track) -> Check:
+        """Check that no checkpoint of a folder decides before the last bar it has seen."""
+        tally, stamps = Tally("schedule"), pd.DatetimeIndex(self.bars.index)
+        if self.schedule.folder:
+            force = [self.schedule.at(stamp) for stamp in stamps.as_unit("ns").asi8.tolist()]
+            until, decided = (
+                pd.DatetimeIndex(column).to_numpy("datetime64[ns]")[:, None]
+                for column in ([found.trained_until if found else None for found in force], stamps)
+            )
+            tally.count(
+                ["trained_until"], stamps, until, decided, until > decided, "is when it decides"
+            )
+        return tally.check
+
+    def overlap(self, track: Track) -> Check:
+        return self._each("overlap in checkpoints", checkpoint_overlap, track)
+
+    def scaler(self, track: Track) -> Check:
+        return self._each("scaler in checkpoints", checkpoint_scaler, track)
+
+    def orders(self, track: Track) -> Check:
+        """Trade again on the bars up to each cut, with the checkpoints that existed then."""
+        bars, cuts = self._traded_bars
+        return leaks.history_leaks(
+            "orders",
+            self._trade,
+            bars,
+            cuts,
+            other_futures=leaks.cut_off,
+            tolerance=TRADED,
+            track=track,
+        )
+
+    def last_orders(self, track: Track) -> Check:
+        """Trade again with a few other bars behind each cut: what is ordered at the cut itself shows one bar later."""
+        bars, cuts = self._traded_bars
+        return leaks.history_leaks(
+            "orders at the cut", self._order, bars, cuts, other_futures=soon_other, track=track
+        )
+
+    @property
+    def _memory(self) -> int:
+        return self.schedule.checkpoints[0].bars_needed
+
+    def _say(self, bars: pd.DataFrame) -> pd.Series:
+        stamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
+        return pd.Series(
+            self.schedule.probabilities(bars.to_numpy(), stamps),
+            index=bars.index,
+            name="probability",
+        )
+
+    def _each(
+        self, name: str, check: Callable[[Checkpoint, pd.DataFrame], Check], track: Track
+    ) -> Check:
+        """Put the checkpoints that were trained on these bars through a check and add up."""
+        checkpoints = self.schedule.checkpoints
+        ours = [checkpoint for checkpoint in checkpoints if trained_on(checkpoint, self.bars)]
+        checks = [check(ours[number], self.bars) for number in track(range(len(ours)))]
+        return Check(
+            name,
+            sum(part.compared for part in checks),
+            sum(part.differences for part in checks),
+            tuple(found for part in checks for found in part.findings),
+            f"{len(ours)} of {len(checkpoints)} checkpoints were trained on these bars",
+        )
+
+    @cached_property
+    def _traded_bars(self) -> tuple[pd.DataFrame, list[int]]:
+        """Return the bars that may be traded, with the warm-up of the first, and the cuts: folds' borders are among them."""
+        borders = self.bars.index.searchsorted(
+            [checkpoint.trained_until for checkpoint in self.schedule.checkpoints]
+        )
+        first = max(self._memory - 1, int(borders.min()))
+        start = first - self._memory + 1
+        bars = self.bars.iloc[start:]
+        return bars, self.cuts.between(first - start, len(bars) - 2, (borders - start).tolist())
+
+    def _trade(self, bars: pd.DataFrame) -> pd.DataFrame:
+        with self._known_at(bars.index[-1]) as source:
+            traded = simulate(bars, source)
+        account = pd.concat([traded.probability, traded.equity, traded.position], axis=1)
+        fills = traded.fills.set_index("filled_at")[["size", "price", "commission"]]
+        return pd.concat(
+            [account, fills.astype(float)]
+        )  # a run without fills has columns of no type
+
+    def _order(self, bars: pd.DataFrame) -> pd.Series:
+        with self._known_at(bars.index[-1]) as source:
+            return simulate(bars, source).fills.set_index("decided_at")["size"].astype(float)
+
+    @contextmanager
+    def _known_at(self, stamp: pd.Timestamp) -> Iterator[Path]:
+        """Yield a schedule of only those checkpoints that could exist at a stamp."""
+        if not self.schedule.folder:
+            yield self.schedule.path
+            return
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", TradingWarning
+            )  # before its first model a schedule trades nothing, as it should
+            for checkpoint in self.schedule.checkpoints:
+                if checkpoint.trained_until <= stamp:
+                    name = self.schedule.name(checkpoint)
+                    Path(folder, name).symlink_to((self.schedule.path / name).resolve())
+            yield Path(folder)
+
+
+def soon_other(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the bars up to position `last` and a few slightly other ones."""
+    yield "with other bars", leaks.poisoned(bars.iloc[: last + 1 + FEW_AHEAD], last, NUDGE)
+
+
+def trained_on(checkpoint: Checkpoint, bars: pd.DataFrame) -> bool:
+    """Return whether the last window that the checkpoint has seen stands in the bars as it does in the checkpoint."""
+    if checkpoint.golden is None or not checkpoint.parts:
+        return False
+    stamps = pd.DatetimeIndex(np.array(checkpoint.golden.stamps, dtype="datetime64[ns]"))
+    return bool(np.array_equal(bars.reindex(stamps).to_numpy(), np.array(checkpoint.golden.bars)))
+
+
+def checkpoint_parts(checkpoint: Checkpoint, bars: pd.DataFrame) -> Split:
+    """Return its training and validation part and all that follows `trained_until`, as positions of the deciding bars."""
+    stamps = [
+        checkpoint.parts[part][end] for part in ("train", "validation") for end in ("first", "last")
+    ]
+    places = bars.index.searchsorted(
+        pd.DatetimeIndex([*map(str, stamps), checkpoint.trained_until])
+    ).tolist()
+    return (
+        slice(places[0], places[1] + 1),
+        slice(places[2], places[3] + 1),
+        slice(places[4], len(bars)),
+    )
+
+
+def checkpoint_overlap(checkpoint: Checkpoint, bars: pd.DataFrame) -> Check:
+    """Check the borders of the parts that a checkpoint states, and that the last outcome is known at `trained_until`."""
+    parts = checkpoint_parts(checkpoint, bars)
+    return leaks.overlap_leaks(
+        parts, pd.DatetimeIndex(bars.index), checkpoint.label, checkpoint.horizon
+    )
+
+
+def checkpoint_scaler(checkpoint: Checkpoint, bars: pd.DataFrame) -> Check:
+    """Fit the scaler again on the rows of the training part that a checkpoint states: it has the same numbers."""
+    tally, training = Tally("scaler in checkpoints"), checkpoint_parts(checkpoint, bars)[0]
+    span = checkpoint.sequence_length - 1
+    rows = FeatureEngineer().transform(
+        bars.iloc[training.start - span - LOOKBACK + 1 : training.stop]
+    )
+    again = DataPreprocessor(checkpoint.sequence_length).fit_scaler(
+        rows, slice(0, training.stop - training.start)
+    )
+    figures = scaler_figures(checkpoint.scaler), scaler_figures(again)
+    tally.compare(
+        SCALER_FIGURES,
+        bars.index[training.stop - 1 : training.stop],
+        *figures,
+        f"fitted on the training part of the checkpoint trained until {day(checkpoint.trained_until)}",
+    )
+    return tally.check

@@ -1,0 +1,298 @@
+"""Drawing: what all charts of the reports share, a plotly figure with colours that read on light and dark alike."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from plotly import graph_objects as go
+from plotly.subplots import make_subplots
+
+from backtests.evidence.bootstrap import Interval
+from backtests.evidence.rivals import HOLD
+from backtests.reports.results import Results
+
+OURS, THEIRS, GOOD, BAD = "#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f"
+GRID, BORDER, SHADE = "rgba(128,128,128,.22)", "rgba(128,128,128,.55)", "rgba(128,128,128,.25)"
+Rows = TypeVar("Rows", pd.Series, pd.DataFrame)
+LONGEST_NAME = 17  # of a row, in letters
+MOST_POINTS = 2_500  # of a line: more than a screen has, and the file stays small
+
+
+def thinned(series: Rows) -> Rows:
+    """Return at most MOST_POINTS rows, evenly spread, the first and the last among them."""
+    if len(series) <= MOST_POINTS:
+        return series
+    return series.iloc[np.linspace(0, len(series) - 1, MOST_POINTS).round().astype(int)]
+
+
+def empty_figure(title: str, height: int) -> go.Figure:
+    """Return a figure without marks, with the title of its vertical axis."""
+    return styled(go.Figure(), height).update_yaxes(title=title)
+
+
+def styled(figure: go.Figure, height: int) -> go.Figure:
+    """Return the figure in the look of all."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        hovermode="x unified",
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "system-ui, sans-serif", "size": 12},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+    )
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": BORDER, "automargin": True}
+    return figure.update_xaxes(**axis).update_yaxes(**axis)
+
+
+def add_line(
+    figure: go.Figure,
+    values: pd.Series,
+    name: str,
+    colour: str,
+    *,
+    width: float = 1.3,
+    row: int | None = None,
+    shape: str = "linear",
+) -> None:
+    """Add a line over dates."""
+    place = {} if row is None else {"row": row, "col": 1}
+    figure.add_scatter(
+        x=written(values.index),
+        y=values.to_numpy(),
+        mode="lines",
+        name=name,
+        **place,
+        line={"color": colour, "width": width, "shape": shape},
+    )
+
+
+def written(stamps: pd.Index | pd.Series) -> list[str]:
+    """Return stamps as short as they can be: written out to the nanosecond they would be a large part of the page."""
+    moments = pd.DatetimeIndex(stamps)
+    return moments.strftime(
+        "%Y-%m-%d" if (moments == moments.normalize()).all() else "%Y-%m-%d %H:%M:%S"
+    ).tolist()
+
+
+def _shortened(name: str) -> str:
+    """Return a name that leaves room for the chart on a narrow screen."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def interval_figure(
+    found: Mapping[str, Interval], *, scale: float = 1.0, neutral: float = 0.0, title: str
+) -> go.Figure:
+    """Return a figure with a dot and its 95 % interval for each name, the first on top, and a line where nothing is."""
+    figure = empty_figure("", height=90 + 42 * len(found))
+    names, ends = list(found)[::-1], list(found.values())[::-1]
+    figure.add_scatter(
+        x=[scale * end.value for end in ends],
+        y=names,
+        mode="markers",
+        marker={"color": OURS, "size": 10},
+        hovertemplate="%{y}: %{x:.3g}<extra></extra>",
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "color": OURS,
+            "array": [scale * (end.high - end.value) for end in ends],
+            "arrayminus": [scale * (end.value - end.low) for end in ends],
+        },
+    )
+    figure.add_vline(x=neutral, line={"color": BORDER})
+    figure.update_xaxes(title=title).update_yaxes(
+        tickvals=names, ticktext=[_shortened(name) for name in names]
+    )
+    return figure.update_layout(hovermode="closest", showlegend=False)
+
+
+MANY_TRADES = 80  # drawn smaller
+
+
+def equity_chart(results: Results) -> go.Figure:
+    """Equity on a log scale beside buy-and-hold, with the borders of the folds."""
+    figure = empty_figure("equity, log scale", height=420)
+    equity = thinned(results.equity)
+    add_line(figure, equity["buy_and_hold"], HOLD, THEIRS)
+    add_line(figure, equity["equity"], "strategy", OURS, width=2)
+    figure.update_yaxes(type="log", tickformat="~s")
+    return _with_borders(figure, results)
+
+
+def drawdown_chart(results: Results) -> go.Figure:
+    """How far both lie below their highest value."""
+    figure = empty_figure("drawdown", height=260)
+    for name, column, colour in ((HOLD, "hold_drawdown", THEIRS), ("strategy", "drawdown", OURS)):
+        add_line(figure, thinned(results.equity[column]), name, colour)
+    figure.update_yaxes(tickformat=".0%")
+    return _with_borders(figure, results)
+
+
+def forecast_chart(results: Results) -> go.Figure:
+    """The price with every entry and exit, over the probability with the thresholds in force."""
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.05
+    )
+    close = results.bars["close"].loc[results.equity.index]
+    add_line(figure, thinned(close), "close", THEIRS, row=1)
+    trades = thinned(results.strategy.trades)
+    size = 8 if len(trades) <= MANY_TRADES else 5
+    for name, stamps, prices, symbol, colour in (
+        ("entry", trades["opened_at"], trades["entry_price"], "triangle-up", GOOD),
+        ("exit", trades["closed_at"], trades["exit_price"], "triangle-down", BAD),
+    ):
+        done = stamps.notna()
+        figure.add_scatter(
+            x=written(stamps[done]),
+            y=prices[done],
+            mode="markers",
+            name=name,
+            marker={"symbol": symbol, "size": size, "color": colour},
+            row=1,
+            col=1,
+        )
+    add_line(figure, thinned(results.equity["probability"]), "probability of up", OURS, row=2)
+    for column, colour in (("enter", GOOD), ("exit", BAD)):
+        add_line(
+            figure, _in_force(results, column), f"{column} threshold", colour, row=2, shape="hv"
+        )
+    figure.update_xaxes(
+        range=written(results.equity.index[[0, -1]])
+    )  # as wide as the other charts: markers would add a margin
+    figure.update_yaxes(title="price", row=1)
+    figure.update_yaxes(title="probability", row=2)
+    return _with_borders(styled(figure, height=520), results)
+
+
+def _in_force(results: Results, column: str) -> pd.Series:
+    """Return the threshold from each fold's first decision to the last of all."""
+    levels = results.folds[column].iloc[:-1].astype(float)
+    return pd.Series([*levels, levels.iloc[-1]], index=[*results.borders, results.bars.index[-1]])
+
+
+def distribution_chart(results: Results) -> go.Figure:
+    """How often which return per bar came."""
+    figure, table = empty_figure("share", height=300), results.distribution
+    for name, column, colour in (
+        (HOLD, "buy_and_hold", THEIRS),
+        ("strategy, while it holds", "strategy", OURS),
+    ):
+        figure.add_bar(
+            x=(table["from"] + table["to"]) / 2,
+            y=table[column],
+            name=name,
+            marker_color=colour,
+            opacity=0.65,
+        )
+    figure.update_layout(barmode="overlay", bargap=0, hovermode="x")
+    figure.update_xaxes(tickformat=".2~%", title="return per bar")
+    figure.update_yaxes(tickformat=".0%")
+    return figure
+
+
+def rolling_chart(results: Results) -> go.Figure:
+    """The annual Sharpe ratio of the last bars, as it would have been known at each."""
+    figure, equity = (
+        empty_figure(f"Sharpe ratio of {results.rolling_bars} bars", height=300),
+        results.equity,
+    )
+    for name, column, colour in (
+        (HOLD, "hold_rolling_sharpe", THEIRS),
+        ("strategy", "rolling_sharpe", OURS),
+    ):
+        add_line(figure, thinned(equity[column].iloc[results.rolling_bars :]), name, colour)
+    return _with_borders(figure, results)
+
+
+def calibration_chart(results: Results) -> go.Figure:
+    """How often "up" came true where it was said, with the band in which exact probabilities would lie."""
+    figure = empty_figure('"up" came true', height=380)
+    found = results.calibration
+    if found is None:
+        return figure
+    said = [part.probability for part in found.bins]
+    figure.add_scatter(
+        x=said + said[::-1],
+        y=[part.high for part in found.bins] + [part.low for part in found.bins][::-1],
+        fill="toself",
+        mode="none",
+        fillcolor=SHADE,
+        name="95 % band of exact probabilities",
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=said, y=said, mode="lines", name="exact", line={"color": THEIRS, "dash": "dot"}
+    )
+    figure.add_scatter(
+        x=said,
+        y=[part.frequency for part in found.bins],
+        mode="lines+markers",
+        name="found",
+        line={"color": OURS},
+        customdata=[part.windows for part in found.bins],
+        hovertemplate="%{y:.1%} of %{customdata} decisions",
+    )
+    figure.update_xaxes(title="said: probability of up", tickformat=".1~%")
+    figure.update_yaxes(tickformat=".0%")
+    return figure
+
+
+def rivals_chart(results: Results) -> go.Figure:
+    """What the strategy earns more than each rival, with its interval."""
+    intervals = {
+        name.removeprefix("less "): found
+        for name, found in results.evidence.intervals.items()
+        if name.startswith("less ")
+    }
+    return interval_figure(intervals, scale=1e4, title="basis points per bar, net")
+
+
+def importance_chart(results: Results) -> go.Figure:
+    """How much the log loss on validation grows without each group of features, the mean and each fold."""
+    table = results.importance
+    table = table.loc[table.mean(axis=1).sort_values().index]
+    order = list(table.index)
+    figure = empty_figure("", height=90 + 30 * len(order))
+    figure.add_bar(
+        x=table.mean(axis=1), y=order, orientation="h", name="mean", marker_color=OURS, opacity=0.65
+    )
+    for fold in table:
+        figure.add_scatter(
+            x=table[fold],
+            y=order,
+            mode="markers",
+            name=f"fold {fold}",
+            showlegend=False,
+            marker={"color": THEIRS, "size": 5},
+        )
+    figure.update_xaxes(title="growth of the log loss")
+    return figure.update_layout(hovermode="closest", showlegend=False)
+
+
+CHARTS: dict[str, Callable[[Results], go.Figure]] = {
+    "equity": equity_chart,
+    "drawdown": drawdown_chart,
+    "forecasts": forecast_chart,
+    "rivals": rivals_chart,
+    "distribution": distribution_chart,
+    "rolling": rolling_chart,
+    "calibration": calibration_chart,
+    "importance": importance_chart,
+}
+
+
+def _with_borders(figure: go.Figure, results: Results) -> go.Figure:
+    for border in results.borders:
+        figure.add_shape(
+            type="line",
+            x0=border,
+            x1=border,
+            y0=0,
+            y1=1,
+            yref="paper",
+            line={"color": BORDER, "width": 1, "dash": "dot"},
+        )
+    return figure

@@ -1,0 +1,438 @@
+"""Pages: what the reports share, from a template and its parts to one self-contained HTML page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plotly.offline
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from plotly import graph_objects as go
+
+from backtests.evidence.bootstrap import Interval
+from backtests.evidence.rivals import HOLD
+from backtests.evidence.scores import GIVEN, NONE_QUALIFIED
+from backtests.evidence.verdict import p_words
+from backtests.reports.charts import CHARTS, MOST_POINTS
+from backtests.reports.results import (
+    Results,
+    comparison_table,
+    describe_data,
+    describe_settings,
+    machines_of,
+)
+from backtests.reports.terminal import FORECASTS, MONEY, SPREAD, ranged, shown
+from backtests.walk_forward.fingerprint import all_versions
+from model.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text: its headers and rows, the first column a name. links: where each row's name leads, if anywhere."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    links: Sequence[str] = ()
+
+
+def render_page(template: str, charts: Mapping[str, go.Figure], **content: Any) -> str:
+    """Return the page. It loads nothing: its charts' library and data are inside."""
+    pages = Environment(
+        loader=PackageLoader("backtests.reports"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters["sign"] = sign_of
+    return pages.get_template(template).render(
+        library=Markup(plotly.offline.get_plotlyjs()),
+        charts={name: Markup(_chart(name, chart)) for name, chart in charts.items()},
+        **content,
+    )
+
+
+def sign_of(text: str) -> str:
+    """Return "gain" or "loss" for a figure written with its sign, "" for nought and what is no figure."""
+    return "" if not text.strip("+-0.%") else {"+": "gain", "-": "loss"}.get(text[:1], "")
+
+
+def _chart(name: str, figure: go.Figure) -> str:
+    page: str = figure.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=f"chart-{name}",
+        config={"responsive": True, "displayModeBar": False},
+    )
+    return page
+
+
+def pairs_of(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as pairs of text."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            pairs += pairs_of(value, f"{name}: ")
+        else:
+            pairs.append((f"{prefix}{name}".replace("_", " "), _said(value)))
+    return pairs
+
+
+def _said(value: Any) -> str:
+    """Return a setting as a reader who knows no Python has it."""
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    short = f"{value:,g}" if isinstance(value, float) else str(value).removesuffix(" 00:00:00")
+    return (
+        short
+        if not isinstance(value, float) or float(short.replace(",", "")) == value
+        else str(value)
+    )
+
+
+REPORT = "report.html"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+THRESHOLDS = (
+    ("enter", "enter", ".3f"),
+    ("exit", "exit", ".3f"),
+    ("thresholds\nby", "thresholds", ""),
+)
+GLANCE = (
+    ("return", "return", "+.1%"),
+    ("Sharpe ratio, annual", "sharpe", ".2f"),
+    ("largest drawdown", "max_drawdown", ".1%"),
+    ("bars in the market", "exposure", ".0%"),
+)
+BEST = (("AUC", "auc", ".3f"), ("accuracy", "accuracy", ".3f"), ("log loss", "log_loss", ".4f"))
+GAIN = "+z.1%"  # no minus before a nought
+
+
+def write_report(folder: Path, results: Results, compared: Mapping[str, Results] = {}) -> None:
+    """Write the page into the folder. compared: the results of each architecture, these among them, where there are several."""
+    write_atomically(folder / REPORT, render(results, compared).encode())
+
+
+def render(results: Results, compared: Mapping[str, Results] = {}) -> str:
+    """Return the page."""
+    grids = {name: make(results) for name, make in GRIDS.items()}
+    words = {name: make(results) for name, make in WORDS.items()}
+    return render_page(
+        REPORT,
+        {name: make(results) for name, make in CHARTS.items()},
+        **grids,
+        **words,
+        title=results.title,
+        verdict=results.verdict,
+        architectures=_architecture_grid(compared),
+        settings=pairs_of(describe_settings(results.settings)),
+        data=pairs_of(describe_data(results.bars)),
+        versions=pairs_of(all_versions()),
+        costs_now=str(results.settings.costs),
+        cash=results.settings.account.cash,
+        most_points=MOST_POINTS,
+        rolling_bars=results.rolling_bars,
+        mixed=len(machines_of(results.models)) > 1,
+    )
+
+
+def _glance_grid(results: Results) -> Grid:
+    """Return what was earned in all, beside buy-and-hold."""
+    total = results.folds.iloc[-1]
+    rows = [
+        [words, shown(total[name], form), shown(total[f"hold_{name}"], form)]
+        for words, name, form in GLANCE
+    ]
+    return Grid(
+        ["", "strategy", HOLD],
+        [*rows, ["trades", str(total["trades"]), str(len(results.hold.trades))]],
+    )
+
+
+def _best_grid(results: Results) -> Grid:
+    """Return our scores beside those of the best forecast there is; no rows where that is not known."""
+    if results.best is None:
+        return Grid([], [])
+    total = results.folds.iloc[-1]
+    rows = [
+        [words, shown(total[name], form), shown(results.best[name], form)]
+        for words, name, form in BEST
+    ]
+    share = ["share of the edge in AUC", shown(results.share_found, ".0%"), "100%"]
+    return Grid(
+        ["", "ours", "best possible"], rows if results.share_found is None else [*rows, share]
+    )
+
+
+def _member_grid(results: Results) -> Grid:
+    """Return the AUC of each member in each fold, a column per member."""
+    by_member = results.members.pivot(index="fold", columns="member", values="auc")
+    order = list(dict.fromkeys(results.members["member"]))
+    rows = [
+        [fold, *(shown(by_member.loc[fold, name], ".3f") for name in order)]
+        for fold in dict.fromkeys(results.members["fold"])
+    ]
+    return Grid(["fold", *order], rows)
+
+
+def _spread_grid(results: Results) -> Grid:
+    return _grid_of(SPREAD, results.spread.to_dict("records"))
+
+
+def _forecast_grid(results: Results) -> Grid:
+    return _grid_of((*FORECASTS, *THRESHOLDS), results.folds.to_dict("records"))
+
+
+def _money_grid(results: Results) -> Grid:
+    return _grid_of(MONEY, results.folds.to_dict("records"))
+
+
+def _grid_of(columns: tuple[tuple[str, str, str], ...], rows: list[dict[Any, Any]]) -> Grid:
+    """Return the columns (header, name, format) of rows by fold."""
+    return Grid(
+        ["fold", *(header for header, _, _ in columns)],
+        [[row["fold"], *(shown(row[name], form) for _, name, form in columns)] for row in rows],
+    )
+
+
+def _architecture_grid(compared: Mapping[str, Results]) -> Grid:
+    """Return a row for each architecture with the paired differences of the first to it; no rows where there is but one."""
+    rows = comparison_table(compared).to_dict("records") if compared else []
+    first = next(iter(compared), "")
+    return Grid(
+        [
+            "",
+            "AUC",
+            f"AUC of\n{first} less it",
+            "log loss",
+            f"log loss\nof {first}",
+            "net,\nbp per bar",
+            f"{first}\nless it, bp",
+            "Sharpe",
+            "verdict\nby itself",
+        ],
+        [
+            [
+                row["architecture"],
+                shown(row["auc"], ".3f"),
+                ranged(row, "auc_less", "+.3f"),
+                shown(row["log_loss"], ".4f"),
+                _loss_words(_test_of(row)),
+                f"{1e4 * row['net']:+.2f}",
+                ranged(row, "gain_less", "+.2f", 1e4),
+                shown(row["sharpe"], ".2f"),
+                row["verdict"],
+            ]
+            for row in rows
+        ],
+        ["" if name == first else f"{name}/{REPORT}" for name in compared],
+    )
+
+
+def _rival_grid(results: Results) -> Grid:
+    rows = []
+    for name, figures in results.evidence.rivals.items():
+        less = results.evidence.intervals.get(f"less {name}")
+        rows.append(
+            [
+                name,
+                f"{1e4 * figures['mean']:+.2f}",
+                f"{figures['total']:+.1%}",
+                f"{figures['sharpe']:.2f}",
+                f"{1e4 * less.value:+.2f}" if less else "-",
+                f"{1e4 * less.low:+.2f} to {1e4 * less.high:+.2f}" if less else "-",
+                f"{1e4 * less.lowest:+.2f}" if less else "-",
+                _loss_words(results.evidence.losses.get(name)),
+            ]
+        )
+    return Grid(
+        [
+            "",
+            "net,\nbp per bar",
+            "in all",
+            "Sharpe",
+            "strategy\nless it, bp",
+            "95 % interval",
+            "99 % lower\nbound",
+            "our log loss",
+        ],
+        rows,
+    )
+
+
+def _test_of(row: Mapping[Any, Any]) -> tuple[float, float] | None:
+    """Return Diebold and Mariano's test of a row of the comparison; None for the first itself."""
+    return None if shown(row["loss_p"], "") == "-" else (row["loss_statistic"], row["loss_p"])
+
+
+def _loss_words(test: tuple[float, float] | None) -> str:
+    """Return which way Diebold and Mariano's test points, with its p."""
+    return f"{'lower' if test[0] < 0 else 'higher'}, p {p_words(test[1])}" if test else "-"
+
+
+def _cost_grid(results: Results) -> Grid:
+    rows = [
+        [
+            f"{row.cost:g} bp",
+            f"{1e4 * row.mean:+.2f}",
+            f"{row.total:+.1%}",
+            shown(row.sharpe, ".2f"),
+        ]
+        for row in results.evidence.costs
+    ]
+    return Grid(["cost\nper side", "net,\nbp per bar", "in all", "Sharpe"], rows)
+
+
+def _month_grid(results: Results) -> Grid:
+    gains = results.months.set_index(["year", "month"])["return"]
+    rows = [
+        [
+            f"{year:.0f}",
+            *(shown(gains.get((year, month)), GAIN) for month in range(1, len(MONTHS) + 1)),
+            shown(ours, GAIN),
+            shown(theirs, GAIN),
+        ]
+        for year, ours, theirs in results.years.to_numpy().tolist()
+    ]
+    return Grid(["", *MONTHS, "year", "hold"], rows)
+
+
+def _figure_grid(results: Results) -> Grid:
+    """Return the figures with intervals that are no comparison with a rival."""
+    return interval_grid(
+        results.evidence.intervals,
+        (
+            ("auc", "AUC", ".3f", 1),
+            ("accuracy", "accuracy", ".3f", 1),
+            ("sharpe", "Sharpe ratio", ".2f", 1),
+            ("mean", "net, bp per bar", "+.2f", 1e4),
+        ),
+    )
+
+
+def interval_grid(
+    intervals: Mapping[str, Interval], figures: Sequence[tuple[str, str, str, float]]
+) -> Grid:
+    """Return a row for each figure (name, words, format, scale) that there is."""
+    rows = []
+    for name, words, form, scale in figures:
+        if found := intervals.get(name):
+            low, high, lowest, highest = (
+                format(scale * end, form)
+                for end in (found.low, found.high, found.lowest, found.highest)
+            )
+            rows.append(
+                [
+                    words,
+                    format(scale * found.value, form),
+                    f"{low} to {high}",
+                    f"{lowest} and {highest}",
+                ]
+            )
+    return Grid(["", "found", "95 % interval", "99 % bounds"], rows)
+
+
+def _test_grid(results: Results) -> Grid:
+    return Grid(["", "found"], list(_tests(results).items()))
+
+
+def _tests(results: Results) -> dict[str, str]:
+    evidence = results.evidence
+    independent = p_shown(evidence.direction and evidence.direction[1])
+    found = {
+        "base rate: the accuracy of always naming the more frequent direction": shown(
+            results.folds.iloc[-1]["base_rate"], ".3f"
+        ),
+        "gross return, bp per bar": f"{1e4 * evidence.gross:+.2f}",
+        "break-even cost per side, bp": _break_even_words(evidence.break_even),
+        "p: nothing tried beats buy-and-hold (superior predictive ability)": p_shown(
+            evidence.superiority
+        ),
+        "p: nothing tried beats cash (superior predictive ability)": p_shown(
+            evidence.superiority_to_cash
+        ),
+        "p: directions are independent of the forecasts (Pesaran-Timmermann)": independent,
+        "p: the same positions, shifted in time, earn as much": f"{evidence.luck:.3f}",
+        "log loss against that of always saying one half (Diebold-Mariano)": _loss_words(
+            evidence.losses.get("one half")
+        ),
+    }
+    if sharpe := evidence.sharpe:
+        trials = f"{sharpe.trials} trial{'s' if sharpe.trials > 1 else ''}"
+        found |= {
+            "probability that the Sharpe ratio is above 0": f"{sharpe.probable:.3f}",
+            f"the same above the best luck of {trials} on these bars (deflated Sharpe ratio)": f"{sharpe.deflated:.3f}",
+            "bars that would show it above 0 with 95 % confidence (minimum track record length)": shown(
+                sharpe.bars_needed, ",.0f"
+            ),
+        }
+    return found
+
+
+def _break_even_words(cost: float | None) -> str:
+    return shown(cost, ".2f") if cost is None or cost > 0 else "none: it loses before costs"
+
+
+def p_shown(p: float | None) -> str:
+    """Return a p-value as it stands in a table."""
+    return "-" if p is None else p_words(p).removeprefix("= ")
+
+
+def _calibration_words(results: Results) -> str:
+    found = results.calibration
+    if found is None:
+        return "Too few forecasts to judge their calibration."
+    return (
+        f"Expected calibration error {found.error:.3f}; exact probabilities would show {found.error_by_chance:.3f} by chance, "
+        f"up to {found.error_limit:.3f} in 95 of 100 cases. {found.outside} of {len(found.bins)} bins lie outside the band."
+    )
+
+
+def _period_words(results: Results) -> str:
+    total = results.folds.iloc[-1]
+    years = len(results.equity) / results.decisions.bars_per_year
+    return f"{shown(total['first_decision'], '')} to {shown(total['last_decision'], '')}, {years:.1f} years of bars."
+
+
+def _threshold_words(results: Results) -> str:
+    """Return where the thresholds are from."""
+    sources = results.folds["thresholds"].iloc[:-1].tolist()
+    if GIVEN in sources:
+        return "The thresholds were given."
+    without = sources.count(NONE_QUALIFIED)
+    said = "Thresholds are chosen on each fold's validation part by the net result there."
+    few = (
+        f" In {without} of {len(sources)} folds no pair made enough trades there, and both are .50."
+    )
+    return said + (few if without else "")
+
+
+def _refused_words(results: Results) -> str:
+    counts = ", ".join(f"{count} {what}" for what, count in results.strategy.refused.items())
+    return f" Orders and refusals: {counts}." if counts else ""
+
+
+def _market_words(results: Results) -> str:
+    return shown(results.folds.iloc[-1]["exposure"], ".0%")
+
+
+GRIDS = {
+    "glance": _glance_grid,
+    "best": _best_grid,
+    "figures": _figure_grid,
+    "tests": _test_grid,
+    "rivals": _rival_grid,
+    "forecasts": _forecast_grid,
+    "money": _money_grid,
+    "spread": _spread_grid,
+    "members": _member_grid,
+    "costs": _cost_grid,
+    "months": _month_grid,
+}
+WORDS = {
+    "period": _period_words,
+    "thresholds": _threshold_words,
+    "refused": _refused_words,
+    "in_market": _market_words,
+    "calibration": _calibration_words,
+}

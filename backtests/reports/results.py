@@ -1,0 +1,378 @@
+"""The results of a walk-forward: everything found, as objects, and as files of JSON and CSV."""
+
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from backtests.evidence.bootstrap import Interval
+from backtests.evidence.calibration import Reliability, reliability
+from backtests.evidence.decisions import STRATEGY, Decisions, gather
+from backtests.evidence.evidence import Evidence, Trials, sharpe_per_bar, weigh
+from backtests.evidence.rivals import learner_probabilities
+from backtests.evidence.scores import (
+    GIVEN,
+    distribution_table,
+    equity_table,
+    fold_table,
+    forecast_scores,
+    member_table,
+    month_table,
+    rolled_bars,
+    spread_table,
+    year_table,
+)
+from backtests.evidence.verdict import Verdict, judge
+from backtests.reports.picture import draw
+from backtests.simulation.account import Simulation, simulate_hold
+from backtests.walk_forward.fingerprint import all_versions
+from backtests.walk_forward.folds import FoldModel, Settings, predictions, trade
+from model.bars.intervals import bar_interval, spoken, yearly_bars
+from model.bars.read import digest_bars
+from model.files import write_atomically
+
+# The files that write_results leaves, and with them the checkpoints.
+FILES = (
+    "summary.json",
+    "folds.csv",
+    "equity.csv",
+    "months.csv",
+    "years.csv",
+    "distribution.csv",
+    "trades.csv",
+    "predictions.csv",
+    "members.csv",
+    "importance.csv",
+    "equity.png",
+)
+FEWEST_CALIBRATED = 100  # forecasts
+VERSION = 1  # of summary.json: raised when an entry changes its name or meaning
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All that a walk-forward found, and the settings that made it so."""
+
+    bars: pd.DataFrame
+    settings: Settings
+    models: Sequence[FoldModel]
+    predictions: pd.DataFrame
+    strategy: Simulation
+    hold: Simulation
+    decisions: Decisions
+    evidence: Evidence
+    best: dict[str, float | None] | None = (
+        None  # scores of the best forecast there is, where the market is a planted one
+    )
+
+    @property
+    def title(self) -> str:
+        """One line that says what was run on what."""
+        name, interval = (
+            self.bars.attrs.get("instrument") or "bars",
+            spoken(bar_interval(self._stamps)),
+        )
+        costs = f"costs {self.settings.costs.per_side:g} bp per side"
+        return f"{name}, bars of {interval}: walk-forward of {len(self.models)} folds, {costs}"
+
+    @property
+    def verdict(self) -> Verdict:
+        """The one sentence that matters."""
+        return judge(self.evidence)
+
+    @property
+    def share_found(self) -> float | None:
+        """How much of the attainable edge in AUC the model found; None where the best forecast is not known."""
+        ours, best = self.folds["auc"].iloc[-1], self.best and self.best["auc"]
+        return (ours - 0.5) / (best - 0.5) if best and best != 0.5 and ours is not None else None
+
+    @property
+    def borders(self) -> list[pd.Timestamp]:
+        """The first decision of each fold."""
+        return [self.bars.index[model.fold.test] for model in self.models]
+
+    @cached_property
+    def folds(self) -> pd.DataFrame:
+        """One row per fold and one in total."""
+        table = fold_table(
+            self.models, self.predictions, self.strategy, self.hold, yearly_bars(self.bars)
+        )
+        own = self.settings.account
+        if own.enter is not None:  # in force in the place of the checkpoints' own
+            trading = table["enter"].notna()
+            table.loc[trading, ["enter", "exit", "thresholds"]] = [own.enter, own.exit, GIVEN]
+        return table
+
+    @cached_property
+    def equity(self) -> pd.DataFrame:
+        """The account and buy-and-hold at every close from the first decision on."""
+        return equity_table(self.strategy, self.hold, yearly_bars(self.bars))
+
+    @property
+    def rolling_bars(self) -> int:
+        """Over how many bars the rolling Sharpe ratio is taken."""
+        return rolled_bars(len(self.equity), yearly_bars(self.bars))
+
+    @property
+    def months(self) -> pd.DataFrame:
+        """What the account and buy-and-hold gained in each month."""
+        return month_table(self.equity)
+
+    @property
+    def years(self) -> pd.DataFrame:
+        """What the account and buy-and-hold gained in each year."""
+        return year_table(self.equity)
+
+    @property
+    def distribution(self) -> pd.DataFrame:
+        """How often which return per bar came."""
+        return distribution_table(self.equity)
+
+    @property
+    def importance(self) -> pd.DataFrame:
+        """How much each fold's log loss on validation grows without a group of features: a row per group, a column per fold."""
+        return pd.DataFrame(
+            {
+                str(model.fold.number): dict(model.importance)
+                for model in self.models
+                if model.importance
+            }
+        )
+
+    @cached_property
+    def members(self) -> pd.DataFrame:
+        """How each member of each fold's model forecast by itself: one row per fold and member."""
+        return member_table(self.bars, self.models, self.predictions)
+
+    @property
+    def spread(self) -> pd.DataFrame:
+        """How far the members of each fold's model lie apart in AUC; no rows where each has but one."""
+        several = len(self.members) > self.members["fold"].nunique()
+        return spread_table(self.members if several else self.members[:0], self.folds)
+
+    @cached_property
+    def calibration(self) -> Reliability | None:
+        """The calibration over all folds; None for too few forecasts."""
+        said = np.isfinite(self.decisions.probability)
+        if said.sum() < FEWEST_CALIBRATED:
+            return None
+        return reliability(self.decisions.labels[said], self.decisions.probability[said])
+
+    @property
+    def _stamps(self) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(self.bars.index)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A configuration to be judged: its models, the folder of their checkpoints, its settings, and other trials known of."""
+
+    models: Sequence[FoldModel]
+    folder: Path
+    settings: Settings
+    trials: Trials = Trials()
+
+
+def evaluate_all(
+    bars: pd.DataFrame,
+    candidates: Mapping[str, Candidate],
+    *,
+    jobs: int = 1,
+    best: pd.Series | None = None,
+) -> dict[str, Results]:
+    """Trade each candidate's folder in one run, and weigh what came of it against rivals, luck and the other candidates.
+
+    All have the same folds, account and costs. best: the probability that the best possible forecast gives at each bar, on a
+    planted market.
+    """
+    first = next(iter(candidates.values()))
+    settings, folds = first.settings, [model.fold for model in first.models]
+    hold = simulate_hold(bars, folds[0].test, account=settings.account, costs=settings.costs)
+    learners = learner_probabilities(bars, folds, settings.config, jobs)
+    runs = {name: _run(bars, candidate, learners) for name, candidate in candidates.items()}
+    found = {}
+    for name, run in runs.items():
+        others = {other: beside.decisions for other, beside in runs.items() if other != name}
+        trials = Trials(
+            (
+                *candidates[name].trials.others,
+                *(sharpe_per_bar(other.earned[STRATEGY]) for other in others.values()),
+            )
+        )
+        decisions = run.decisions.beside(others)
+        known = (
+            None
+            if best is None
+            else forecast_scores(
+                run.said.assign(probability=best.loc[run.said["decided_at"]].to_numpy())
+            )
+        )
+        found[name] = Results(
+            bars,
+            candidates[name].settings,
+            candidates[name].models,
+            run.said,
+            run.strategy,
+            hold,
+            decisions,
+            weigh(decisions, trials),
+            known,
+        )
+    return found
+
+
+class _Run(NamedTuple):
+    """What a candidate said and did."""
+
+    said: pd.DataFrame
+    strategy: Simulation
+    decisions: Decisions
+
+
+def _run(bars: pd.DataFrame, candidate: Candidate, learners: pd.DataFrame) -> _Run:
+    settings = candidate.settings
+    said = predictions(bars, candidate.models, settings.config)
+    strategy = trade(
+        bars, candidate.models, candidate.folder, account=settings.account, costs=settings.costs
+    )
+    return _Run(said, strategy, gather(bars, said, strategy.position, learners, settings))
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """Write every file but the checkpoints; each appears whole or not at all."""
+    tables = {
+        "folds": results.folds,
+        "predictions": results.predictions,
+        "months": results.months,
+        "years": results.years,
+        "distribution": results.distribution,
+        "members": results.members,
+        "importance": results.importance.rename_axis("group").reset_index(),
+        "trades": results.strategy.trades,
+        "equity": results.equity.reset_index(),
+    }
+    for name, table in tables.items():
+        write_atomically(folder / f"{name}.csv", csv_of(table))
+    write_atomically(folder / "equity.png", draw(results.equity, results.borders, results.title))
+    write_atomically(
+        folder / "summary.json",
+        (json.dumps(summary(results), indent=2, allow_nan=False) + "\n").encode(),
+    )
+
+
+def csv_of(frame: pd.DataFrame) -> bytes:
+    """Return a table as the bytes of its file."""
+    buffer = io.StringIO()
+    frame.to_csv(buffer, index=False, lineterminator="\n")
+    return buffer.getvalue().encode()
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """Return the settings and the figures that matter, as JSON has them: an undefined figure is null."""
+    table = results.folds
+    rows = [plain_row(row) for row in table.to_dict("records")]
+    return {
+        "version": VERSION,
+        "verdict": {"word": results.verdict.word, "sentence": results.verdict.sentence},
+        "data": describe_data(results.bars),
+        "settings": describe_settings(results.settings),
+        "total": rows[-1],
+        "refused": results.strategy.refused,
+        "best_possible": results.best,
+        "share_found": results.share_found,
+        "folds": rows[:-1],
+        "spread": [plain_row(row) for row in results.spread.to_dict("records")],
+        "evidence": asdict(results.evidence),
+        "calibration": asdict(results.calibration) if results.calibration else None,
+        "importance": {
+            str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()
+        },
+        "versions": all_versions(),
+        "mixed_machines": len(machines_of(results.models)) > 1,
+    }
+
+
+def machines_of(models: Sequence[FoldModel]) -> set[tuple[tuple[str, str], ...]]:
+    """Return the different libraries and processors that trained the models."""
+    return {tuple(sorted(model.machine.items())) for model in models}
+
+
+def describe_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings by the name of what they set."""
+    return {
+        "folds": asdict(settings.plan),
+        "training": asdict(settings.config),
+        "account": asdict(settings.account),
+        "costs_in_basis_points_per_side": asdict(settings.costs),
+    }
+
+
+def describe_data(bars: pd.DataFrame) -> dict[str, Any]:
+    """Return what the bars are, with a digest that tells whether two runs had the same."""
+    stamps = pd.DatetimeIndex(bars.index)
+    return {
+        "instrument": bars.attrs.get("instrument"),
+        "bars": len(bars),
+        "first": str(stamps[0]),
+        "last": str(stamps[-1]),
+        "bar_interval": str(bar_interval(stamps)),
+        "bars_per_year": yearly_bars(bars),
+        "sha256": digest_bars(bars),
+    }
+
+
+def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a row as JSON has it."""
+    return {str(name): _value(value) for name, value in row.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, pd.Timestamp):
+        return str(value)
+    return None if value is None or isinstance(value, float) and math.isnan(value) else value
+
+
+COMPARISON = "architectures.csv"
+
+
+def comparison_table(results: Mapping[str, Results]) -> pd.DataFrame:
+    """Return one row per architecture, the first the one that the others are held against; what is undefined is missing.
+
+    auc_less, gain_less: the first's AUC and mean net return per bar less this one's, with the 95 % interval, paired.
+    loss_statistic, loss_p: Diebold and Mariano's of the first's log loss against this one's, below 0 where the first's is lower.
+    """
+    first = next(iter(results.values()))
+    return pd.DataFrame([_row(name, found, first) for name, found in results.items()])
+
+
+def write_comparison(folder: Path, results: Mapping[str, Results]) -> None:
+    """Write the table."""
+    write_atomically(folder / COMPARISON, csv_of(comparison_table(results)))
+
+
+def _row(name: str, found: Results, first: Results) -> dict[str, Any]:
+    total, evidence = found.folds.iloc[-1], first.evidence
+    statistic, p = evidence.losses.get(name) or (None, None)
+    return {
+        "architecture": name,
+        **{score: total[score] for score in ("windows", "auc", "log_loss", "accuracy")},
+        "net": found.evidence.net,
+        "sharpe": found.evidence.rivals[STRATEGY]["sharpe"],
+        "verdict": found.verdict.word,
+        **_ends("auc_less", evidence.intervals.get(f"auc less {name}")),
+        **_ends("gain_less", evidence.intervals.get(f"less {name}")),
+        "loss_statistic": statistic,
+        "loss_p": p,
+    }
+
+
+def _ends(name: str, found: Interval | None) -> dict[str, float | None]:
+    value, low, high = (found.value, found.low, found.high) if found else (None, None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}

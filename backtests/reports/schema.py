@@ -1,0 +1,305 @@
+"""What a row of each table of CSV holds, as types: the document of these formats, and what a test checks every file against."""
+
+from typing import Literal
+
+import msgspec
+
+from backtests.evidence.calibration import Reliability
+from backtests.evidence.evidence import Evidence
+from backtests.evidence.pooled import Pool
+from backtests.simulation.account import Account, Costs
+from backtests.walk_forward.folds import FoldPlan
+from model.training.config import TrainConfig
+
+
+class Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A part of a file, with exactly these fields."""
+
+
+class Scores(Entry):
+    """Scores of forecasts over windows, decisions with a probability and a known label; null where undefined."""
+
+    windows: float
+    up_share: float | None
+    auc: float | None
+    log_loss: float | None
+    brier: float | None
+    accuracy: float | None
+    base_rate: float | None
+    balanced_accuracy: float | None
+    mcc: float | None
+
+
+class FoldRow(Scores):
+    """One fold, or all of them together as fold "total": also a row of folds.csv.
+
+    model: the checkpoint's file, "no model", or "" in total. enter, exit: the thresholds in force; thresholds: whether
+    validation chose them, could not (.50/.50) or they were given. trades: those opened here. return,
+    sharpe (annual), max_drawdown, exposure (share of bars in the market): of the account; with hold_: of buy-and-hold.
+    """
+
+    fold: str
+    model: str
+    enter: float | None
+    exit: float | None
+    thresholds: Literal["validation", "too few trades", "given"] | None
+    first_decision: str
+    last_decision: str
+    trades: int
+    gain: float = msgspec.field(name="return")
+    sharpe: float | None
+    max_drawdown: float
+    exposure: float
+    hold_return: float
+    hold_sharpe: float | None
+    hold_max_drawdown: float
+    hold_exposure: float
+
+
+class EquityRow(Entry):
+    """equity.csv: a bar from the first decision on. Values at its close; position: units held after its open; probability: said
+    at its close. drawdown, and that of buy-and-hold: below the highest value so far. rolling_sharpe: annual, of the last half
+    year, of a short run less."""
+
+    date: str
+    equity: float
+    drawdown: float
+    buy_and_hold: float
+    position: float
+    probability: float | None
+    hold_drawdown: float
+    rolling_sharpe: float | None
+    hold_rolling_sharpe: float | None
+
+
+class YearRow(Entry):
+    """years.csv: what the account and buy-and-hold gained in a calendar year, or the part of it that was traded."""
+
+    year: int
+    gain: float = msgspec.field(name="return")
+    hold_return: float
+
+
+class MonthRow(Entry):
+    """months.csv: what they gained in a month."""
+
+    year: int
+    month: int
+    gain: float = msgspec.field(name="return")
+    hold_return: float
+
+
+class DistributionRow(Entry):
+    """distribution.csv: how often a bar's return lay from one end to the other: the share of all bars of buy-and-hold, and the
+    share of those bars on which the strategy held a position."""
+
+    start: float = msgspec.field(name="from")
+    end: float = msgspec.field(name="to")
+    buy_and_hold: float
+    strategy: float
+
+
+class TradeRow(Entry):
+    """trades.csv: a round trip. bars: how long it was held. gross: at the quoted prices; costs: commission, spread and slippage;
+    net = gross - costs; return: net over what was put in. One still open has no closed_at and is valued at the last close."""
+
+    direction: Literal["long", "short"]
+    decided_at: str
+    opened_at: str
+    closed_at: str | None
+    bars: int
+    size: float
+    entry_price: float
+    exit_price: float | None
+    gross: float
+    costs: float
+    net: float
+    gain: float = msgspec.field(name="return")
+
+
+class PredictionRow(Entry):
+    """predictions.csv: a decision, made at decided_at's close for the position opened at opens_at's open, whose outcome, label, is
+    known at known_at. probability: of up, missing where there was no model; checkpoint: who said so."""
+
+    decided_at: str
+    opens_at: str | None
+    known_at: str | None
+    probability: float | None
+    label: float | None
+    checkpoint: str | None
+
+
+class MemberRow(Scores):
+    """members.csv: how a network of a fold's model forecast the fold by itself."""
+
+    fold: str
+    member: str
+
+
+class ArchitectureRow(Entry):
+    """architectures.csv: an architecture on the same folds, the first the one that the others are held against. net: mean net
+    return per bar; sharpe: annual, by decision. auc_less, gain_less: the first's AUC and net less this one's, with the 95 %
+    interval, paired. loss_statistic, loss_p: Diebold and Mariano's, below 0 where the first's log loss is lower."""
+
+    architecture: str
+    windows: float
+    auc: float | None
+    log_loss: float | None
+    accuracy: float | None
+    net: float
+    sharpe: float
+    verdict: Literal["edge", "no edge", "cannot tell"]
+    auc_less: float | None
+    auc_less_low: float | None
+    auc_less_high: float | None
+    gain_less: float | None
+    gain_less_low: float | None
+    gain_less_high: float | None
+    loss_statistic: float | None
+    loss_p: float | None
+
+
+class MarketRow(Entry):
+    """One market of a universe: also a row of markets.csv. Figures by decision, net of costs, null where undefined.
+
+    auc, gain (net less hold): with _low to _high, the 95 % interval, and _lowest, _highest, the one-sided 99 % bounds. net,
+    hold: mean per bar, a fraction. sharpe: annual. superiority: p of "nothing tried here earns more than holding". verdict:
+    that of the market by itself. outstanding: whether it stands out though so many were tried.
+    """
+
+    market: str
+    first_decision: str
+    last_decision: str
+    decisions: int
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    auc_lowest: float | None
+    auc_highest: float | None
+    accuracy: float | None
+    base_rate: float | None
+    net: float
+    hold: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    gain_lowest: float
+    gain_highest: float
+    sharpe: float
+    hold_sharpe: float
+    trades: int
+    superiority: float | None
+    verdict: Literal["edge", "no edge", "cannot tell"]
+    outstanding: bool
+
+
+class PooledEquityRow(Entry):
+    """equity.csv of a universe: what 1 becomes in equal parts of all markets that decide at a bar, by decision."""
+
+    date: str
+    strategy: float
+    buy_and_hold: float
+
+
+# The rows of each table in a market's folder. importance.csv has a row for each group of features and a column for each fold:
+# how much the log loss on validation grows without the group.
+TABLES: dict[str, type[Entry]] = {
+    "folds.csv": FoldRow,
+    "equity.csv": EquityRow,
+    "months.csv": MonthRow,
+    "years.csv": YearRow,
+    "distribution.csv": DistributionRow,
+    "trades.csv": TradeRow,
+    "predictions.csv": PredictionRow,
+    "members.csv": MemberRow,
+    "architectures.csv": ArchitectureRow,
+}
+# The rows of each table of a universe.
+UNIVERSE_TABLES: dict[str, type[Entry]] = {"markets.csv": MarketRow, "equity.csv": PooledEquityRow}
+
+
+class VerdictRecord(Entry):
+    """The verdict: its word, and the sentence with the numbers that decided it."""
+
+    word: Literal["edge", "no edge", "cannot tell"]
+    sentence: str
+
+
+class DataRecord(Entry):
+    """What the bars are. sha256: over stamps and values, the same for the same bars."""
+
+    instrument: str | None
+    bars: int
+    first: str
+    last: str
+    bar_interval: str
+    bars_per_year: float
+    sha256: str
+
+
+class SettingsRecord(Entry):
+    """All that decides the run over these bars, by the names of the command's flags."""
+
+    folds: FoldPlan
+    training: TrainConfig
+    account: Account
+    costs_in_basis_points_per_side: Costs
+
+
+class SpreadRow(Entry):
+    """How far the members of a fold's model lie apart in AUC: of each by itself; together: of their mean logit."""
+
+    fold: str
+    count: int
+    mean: float | None
+    std: float | None
+    min: float | None
+    max: float | None
+    together: float | None
+
+
+class Summary(Entry):
+    """summary.json. version: raised when an entry changes its name or meaning. refused: what the strategy did not decide, order
+    or get filled, by reason, with counts. best_possible: scores of the best forecast
+    there is, on a planted market; share_found: (AUC - .5) / (its AUC - .5). spread: of the members of each fold's model, empty
+    where it has but one. calibration: null for too few forecasts. importance: by group of features, how much the log
+    loss on validation grows without it, the mean over folds. versions: of the libraries, and the processor's instructions.
+    mixed_machines: whether the folds were trained with different ones; then the same command may give other bits elsewhere."""
+
+    version: Literal[1]
+    verdict: VerdictRecord
+    data: DataRecord
+    settings: SettingsRecord
+    total: FoldRow
+    refused: dict[str, int]
+    best_possible: Scores | None
+    share_found: float | None
+    folds: list[FoldRow]
+    spread: list[SpreadRow]
+    evidence: Evidence
+    calibration: Reliability | None
+    importance: dict[str, float]
+    versions: dict[str, str]
+    mixed_machines: bool
+
+
+class FailedRecord(Entry):
+    """A fold that could not be trained, and why; its market is in no table and no test."""
+
+    fold: str
+    reason: str
+
+
+class Universe(Entry):
+    """universe.json. version: raised when an entry changes its name or meaning. settings: of every market's walk.
+    architectures: all that were trained; the figures here are those of the first, the others' lie in the markets' folders."""
+
+    version: Literal[1]
+    verdict: VerdictRecord
+    settings: SettingsRecord
+    architectures: list[str]
+    markets: list[MarketRow]
+    failed: list[FailedRecord]
+    evidence: Pool
+    versions: dict[str, str]
+    mixed_machines: bool

@@ -1,0 +1,150 @@
+"""The tables on the terminal: forecasts, money and rivals of a walk-forward, and the markets of a universe."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+
+from backtests.evidence.evidence import Evidence
+from backtests.evidence.scores import TOTAL
+from backtests.reports.results import Results
+from backtests.reports.universe import UniverseResults
+from model.bars.faults import day
+
+# What the terminal's tables show: (header, column of the fold table, format).
+FORECASTS = (
+    ("first decision", "first_decision", ""),
+    ("windows", "windows", ".0f"),
+    ("AUC", "auc", ".3f"),
+    ("accuracy", "accuracy", ".3f"),
+    ("base rate", "base_rate", ".3f"),
+    ("model", "model", ""),
+)
+MONEY = (
+    ("trades", "trades", ""),
+    ("return", "return", "+.1%"),
+    ("Sharpe", "sharpe", ".2f"),
+    ("max\ndrawdown", "max_drawdown", ".1%"),
+    ("in\nmarket", "exposure", ".0%"),
+    ("hold:\nreturn", "hold_return", "+.1%"),
+    ("hold:\nSharpe", "hold_sharpe", ".2f"),
+    ("hold:\ndrawdown", "hold_max_drawdown", ".1%"),
+)
+
+SPREAD = (
+    ("members", "count", ""),
+    ("lowest", "min", ".3f"),
+    ("mean", "mean", ".3f"),
+    ("highest", "max", ".3f"),
+    ("standard\ndeviation", "std", ".3f"),
+    ("together", "together", ".3f"),
+)
+
+
+def tables(results: Results) -> Group:
+    """Return the tables that the terminal shows."""
+    rows, spread = results.folds.to_dict("records"), results.spread.to_dict("records")
+    members = (
+        [_table("AUC of the members, each by itself, and of their mean logit", SPREAD, spread)]
+        if spread
+        else []
+    )
+    return Group(
+        _table("forecasts", FORECASTS, rows),
+        *members,
+        _table("money, after costs, beside buy-and-hold", MONEY, rows),
+        _rival_table(results.evidence),
+    )
+
+
+def _rival_table(evidence: Evidence) -> Table:
+    title = "net of costs, by decision, with 95 % intervals"
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
+    for header in ("", "mean, bp per bar", "Sharpe", "strategy less it, bp per bar"):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for name, figures in evidence.rivals.items():
+        less = evidence.intervals.get(f"less {name}")
+        difference = (
+            f"{1e4 * less.value:+.2f} [{1e4 * less.low:+.2f}, {1e4 * less.high:+.2f}]"
+            if less
+            else ""
+        )
+        table.add_row(name, f"{1e4 * figures['mean']:+.2f}", f"{figures['sharpe']:.2f}", difference)
+    return table
+
+
+def architecture_table(compared: pd.DataFrame) -> Table:
+    """Return a row for each architecture with the paired differences of the first to it."""
+    first = compared["architecture"].iloc[0]
+    table = Table(
+        title=f"architectures on the same folds, with 95 % intervals of {first} less each",
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        collapse_padding=True,
+    )
+    for header in ("", "AUC", "AUC less it", "bp per bar less it", "log\nloss, p"):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for row in compared.to_dict("records"):
+        table.add_row(
+            row["architecture"],
+            shown(row["auc"], ".3f"),
+            ranged(row, "auc_less", "+.3f"),
+            ranged(row, "gain_less", "+.2f", 1e4),
+            shown(row["loss_p"], ".3f"),
+        )
+    return table
+
+
+def universe_table(universe: UniverseResults) -> Table:
+    """Return a row for each market: its forecasts, what it earned, its own verdict, and whether it stands out."""
+    title = "markets, net of costs by decision, with 95 % intervals"
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
+    for header in ("market", "AUC", "bp per bar\nless holding", "Sharpe", "verdict"):
+        table.add_column(
+            header,
+            justify="right" if header not in ("market", "verdict") else "left",
+            no_wrap=header != "market",
+        )
+    for row in universe.markets.to_dict("records"):
+        table.add_row(
+            row["market"],
+            ranged(row, "auc", ".3f"),
+            ranged(row, "gain", "+.2f", 1e4),
+            shown(row["sharpe"], ".2f"),
+            row["verdict"] + (", stands out" if row["outstanding"] else ""),
+        )
+    return table
+
+
+def ranged(row: Mapping[Any, Any], name: str, form: str, scale: float = 1.0) -> str:
+    """Return a figure of a row with its interval; a dash where it is undefined."""
+    if shown(row[name], form) == "-":
+        return "-"
+    value, low, high = (format(scale * row[f"{name}{end}"], form) for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _table(
+    title: str, columns: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[Any, Any]]
+) -> Table:
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
+    table.add_column("fold", no_wrap=True)
+    for header, _, _ in columns:
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in rows:
+        if row["fold"] == TOTAL:
+            table.add_section()
+        table.add_row(row["fold"], *(shown(row[column], form) for _, column, form in columns))
+    return table
+
+
+def shown(value: Any, form: str) -> str:
+    """Return a figure as text, a dash where it is undefined, and a date without the midnight that daily stamps have."""
+    if isinstance(value, pd.Timestamp):
+        return day(value).removesuffix(":00")
+    missing = value is None or isinstance(value, float) and math.isnan(value)
+    return "-" if missing else format(value, form)

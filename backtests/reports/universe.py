@@ -1,0 +1,145 @@
+"""The results of a universe: a table over its markets and one verdict, as objects, and as files of JSON and CSV."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from backtests.evidence.bootstrap import Interval
+from backtests.evidence.decisions import STRATEGY
+from backtests.evidence.pooled import Pool, in_equal_parts, pool
+from backtests.evidence.rivals import HOLD
+from backtests.evidence.verdict import Verdict, judge_pool
+from backtests.reports.results import Results, csv_of, describe_settings, machines_of, plain_row
+from backtests.walk_forward.fingerprint import all_versions
+from backtests.walk_forward.folds import Settings
+from backtests.walk_forward.trainer import Lost
+from model.files import write_atomically
+
+# The files that write_universe leaves beside the report and the folder of each market.
+UNIVERSE_FILES = ("universe.json", "markets.csv", "equity.csv")
+UNIVERSE_VERSION = 1  # of universe.json: raised when an entry changes its name or meaning
+ENDS = ("", "_low", "_high", "_lowest", "_highest")
+
+
+@dataclass(frozen=True, eq=False)
+class UniverseResults:
+    """The results of each market by name, what was lost, and the evidence of all together."""
+
+    results: Mapping[str, Results]
+    lost: Sequence[Lost]
+    settings: Settings
+    pool: Pool
+
+    @property
+    def architectures(self) -> list[str]:
+        """All that were trained on each market, the one first whose figures stand here."""
+        found = next(iter(self.results.values()))
+        return [found.settings.config.architecture, *found.decisions.variants]
+
+    @property
+    def title(self) -> str:
+        """One line that says what was run on what."""
+        return (
+            f"universe of {len(self.results)} market{'s' if len(self.results) > 1 else ''}: walk-forward of "
+            f"{self.settings.plan.folds} folds, costs {self.settings.costs.per_side:g} bp per side"
+        )
+
+    @property
+    def verdict(self) -> Verdict:
+        """The one sentence that matters."""
+        return judge_pool(self.pool)
+
+    @cached_property
+    def markets(self) -> pd.DataFrame:
+        """One row per market; a figure that is undefined is missing."""
+        return pd.DataFrame(
+            [
+                _row(name, results, name in self.pool.outstanding)
+                for name, results in self.results.items()
+            ]
+        )
+
+    @cached_property
+    def equity(self) -> pd.DataFrame:
+        """What 1 becomes in equal parts, bar by bar: the strategy on all markets, and all of them held."""
+        decisions = {name: results.decisions for name, results in self.results.items()}
+        columns = {"strategy": STRATEGY, "buy_and_hold": HOLD}
+        return pd.DataFrame(
+            {
+                column: (1 + in_equal_parts(decisions, rule)).cumprod()
+                for column, rule in columns.items()
+            }
+        )
+
+
+def gather_universe(
+    results: Mapping[str, Results], lost: Sequence[Lost], settings: Settings
+) -> UniverseResults:
+    """Weigh the markets' decisions together."""
+    return UniverseResults(
+        results, lost, settings, pool({name: found.decisions for name, found in results.items()})
+    )
+
+
+def write_universe(folder: Path, universe: UniverseResults) -> None:
+    """Write every file but the report and the markets' own; each appears whole or not at all."""
+    write_atomically(folder / "markets.csv", csv_of(universe.markets))
+    write_atomically(
+        folder / "equity.csv", csv_of(universe.equity.rename_axis("date").reset_index())
+    )
+    text = json.dumps(universe_summary(universe), indent=2, allow_nan=False)
+    write_atomically(folder / "universe.json", (text + "\n").encode())
+
+
+def universe_summary(universe: UniverseResults) -> dict[str, Any]:
+    """Return the settings and the figures that matter, as JSON has them: an undefined figure is null."""
+    models = [model for results in universe.results.values() for model in results.models]
+    return {
+        "version": UNIVERSE_VERSION,
+        "verdict": {"word": universe.verdict.word, "sentence": universe.verdict.sentence},
+        "settings": describe_settings(universe.settings),
+        "architectures": universe.architectures,
+        "markets": [plain_row(row) for row in universe.markets.to_dict("records")],
+        "failed": [{"fold": one.label, "reason": one.reason} for one in universe.lost],
+        "evidence": asdict(universe.pool),
+        "versions": all_versions(),
+        "mixed_machines": len(machines_of(models)) > 1,
+    }
+
+
+def _row(name: str, results: Results, outstanding: bool) -> dict[str, Any]:
+    evidence, total = results.evidence, results.folds.iloc[-1]
+    gain, hold = evidence.intervals[f"less {HOLD}"], evidence.rivals[HOLD]
+    return {
+        "market": name,
+        "first_decision": total["first_decision"],
+        "last_decision": total["last_decision"],
+        "decisions": evidence.decisions,
+        **_ends("auc", evidence.intervals.get("auc")),
+        "accuracy": total["accuracy"],
+        "base_rate": total["base_rate"],
+        "net": evidence.net,
+        "hold": hold["mean"],
+        **_ends("gain", gain),
+        "sharpe": evidence.rivals[STRATEGY]["sharpe"],
+        "hold_sharpe": hold["sharpe"],
+        "trades": int(total["trades"]),
+        "superiority": evidence.superiority,
+        "verdict": results.verdict.word,
+        "outstanding": outstanding,
+    }
+
+
+def _ends(name: str, found: Interval | None) -> dict[str, float | None]:
+    """Return a figure with the ends of its intervals."""
+    values = (
+        (None,) * len(ENDS)
+        if found is None
+        else (found.value, found.low, found.high, found.lowest, found.highest)
+    )
+    return {f"{name}{end}": value for end, value in zip(ENDS, values)}

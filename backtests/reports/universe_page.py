@@ -1,0 +1,155 @@
+"""The report of a universe: one self-contained HTML page over all markets, which leads to the report of each."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+from plotly import graph_objects as go
+
+from backtests.evidence.bootstrap import Interval
+from backtests.evidence.rivals import HOLD
+from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, interval_figure, thinned
+from backtests.reports.html import REPORT, Grid, interval_grid, p_shown, pairs_of, render_page
+from backtests.reports.results import describe_settings
+from backtests.reports.terminal import ranged, shown
+from backtests.reports.universe import UniverseResults
+from backtests.walk_forward.fingerprint import all_versions
+from model.files import write_atomically
+
+MOST_MARKETS = 60  # that a chart draws: the best half and the worst half
+
+
+def write_universe_report(folder: Path, universe: UniverseResults) -> None:
+    """Write the page into the folder."""
+    write_atomically(folder / REPORT, render_universe(universe).encode())
+
+
+def render_universe(universe: UniverseResults) -> str:
+    """Return the page."""
+    gains, auc = strongest(universe.markets, "gain"), strongest(universe.markets, "auc")
+    charts = {
+        "equity": _equity(universe),
+        "gains": interval_figure(gains, scale=1e4, title="basis points per bar, net"),
+        "auc": interval_figure(auc, neutral=0.5, title="AUC"),
+    }
+    return render_page(
+        "universe.html",
+        charts,
+        title=universe.title,
+        verdict=universe.verdict,
+        verdicts=_verdict_grid(universe),
+        markets=_market_grid(universe),
+        figures=_figures(universe),
+        tests=_tests(universe),
+        lost=universe.lost,
+        architectures=universe.architectures,
+        most_markets=MOST_MARKETS,
+        settings=pairs_of(describe_settings(universe.settings)),
+        versions=pairs_of(all_versions()),
+        costs_now=str(universe.settings.costs),
+    )
+
+
+def _equity(universe: UniverseResults) -> go.Figure:
+    """What 1 becomes in equal parts, on a log scale."""
+    figure, equity = empty_figure("what 1 becomes, log scale", height=420), thinned(universe.equity)
+    add_line(figure, equity["buy_and_hold"], f"{HOLD} all", THEIRS)
+    add_line(figure, equity["strategy"], "strategy on all", OURS, width=2)
+    return figure.update_yaxes(type="log")
+
+
+def strongest(markets: pd.DataFrame, name: str) -> Mapping[str, Interval]:
+    """Return the figure of each market with its interval, the best first; of many markets the best and the worst."""
+    known = markets.dropna(subset=[name]).sort_values(name, ascending=False)
+    if len(known) > MOST_MARKETS:
+        known = pd.concat([known[: MOST_MARKETS // 2], known[-MOST_MARKETS // 2 :]])
+    return {
+        row["market"]: Interval(
+            *(row[f"{name}{end}"] for end in ("", "_low", "_high", "_lowest", "_highest"))
+        )
+        for row in known.to_dict("records")
+    }
+
+
+def _verdict_grid(universe: UniverseResults) -> Grid:
+    """Return what decides on each market, whose name leads to its own report."""
+    rows = universe.markets.to_dict("records")
+    return Grid(
+        [
+            "market",
+            "AUC [95 %]",
+            "less holding,\nbp per bar [95 %]",
+            "p",
+            "verdict\nby itself",
+            "stands\nout",
+        ],
+        [
+            [
+                row["market"],
+                ranged(row, "auc", ".3f"),
+                ranged(row, "gain", "+.2f", 1e4),
+                p_shown(universe.results[row["market"]].evidence.superiority),
+                row["verdict"],
+                "yes" if row["outstanding"] else "no",
+            ]
+            for row in rows
+        ],
+        [f"{quote(row['market'])}/{REPORT}" for row in rows],
+    )
+
+
+def _market_grid(universe: UniverseResults) -> Grid:
+    """Return what else is known of each market."""
+    return Grid(
+        [
+            "market",
+            "first\ndecision",
+            "decisions",
+            "accuracy",
+            "base\nrate",
+            "net,\nbp per bar",
+            "hold,\nbp per bar",
+            "Sharpe",
+            "hold:\nSharpe",
+            "trades",
+        ],
+        [
+            [
+                row["market"],
+                shown(row["first_decision"], ""),
+                str(row["decisions"]),
+                shown(row["accuracy"], ".3f"),
+                shown(row["base_rate"], ".3f"),
+                f"{1e4 * row['net']:+.2f}",
+                f"{1e4 * row['hold']:+.2f}",
+                f"{row['sharpe']:.2f}",
+                f"{row['hold_sharpe']:.2f}",
+                str(row["trades"]),
+            ]
+            for row in universe.markets.to_dict("records")
+        ],
+    )
+
+
+def _figures(universe: UniverseResults) -> Grid:
+    """Return the figures on chance over all markets."""
+    return interval_grid(
+        universe.pool.intervals,
+        (
+            ("auc", "mean AUC", ".3f", 1),
+            ("mean", "net, bp per bar", "+.2f", 1e4),
+            (f"less {HOLD}", "less holding all, bp", "+.2f", 1e4),
+        ),
+    )
+
+
+def _tests(universe: UniverseResults) -> Grid:
+    words = f"p: none of the {universe.pool.series} series on any market beats holding it (superior predictive ability)"
+    return Grid(
+        ["", "found"],
+        [
+            [words, p_shown(universe.pool.superiority)],
+            ["markets that stand out", str(len(universe.pool.outstanding))],
+        ],
+    )

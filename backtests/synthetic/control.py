@@ -1,0 +1,255 @@
+"""One control: train on a market whose best forecast is known, and say how much of what is there was found.
+
+A row is kept in a file named by all that decides it, so a run that was stopped goes on where it was.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from backtests.evidence.calibration import reliability
+from backtests.evidence.rivals import Examples, baseline_probabilities, cut
+from backtests.lookahead.detectors import standard_error
+from backtests.simulation.vectorised import Array
+from backtests.synthetic.markets import Market, market
+from model.checkpoint.checkpoint import Checkpoint
+from model.files import write_atomically
+from model.metrics import classification_scores
+from model.provenance import code_digest, library_versions
+from model.training.fitting import TrainConfig, fit
+
+Row = dict[str, object]
+
+SCORES = ("auc", "log_loss", "accuracy", "balanced_accuracy", "mcc")
+RESAMPLES = 300
+BAND = (0.025, 0.975)
+CODE = (
+    "model",
+    "backtests.synthetic",
+    "backtests.evidence.rivals",
+    "backtests.evidence.calibration",
+    "backtests.lookahead.detectors",
+)
+
+
+@dataclass(frozen=True)
+class Control:
+    """A market, named as in `parse_market`, its seed, how many bars are learned from and how many fresh ones follow."""
+
+    market: str
+    seed: int
+    bars: int
+    fresh: int
+    config: TrainConfig
+
+    def __post_init__(self) -> None:
+        if self.config.horizon != 1:
+            raise ValueError(
+                f"`horizon` must be 1, got {self.config.horizon}: the best forecast is known for the next bar only."
+            )
+
+    def sample(self) -> Market:
+        """Return the bars to learn from and the fresh ones after them."""
+        name, strengths = parse_market(self.market)
+        return market(name, self.bars + self.fresh, self.seed, **strengths)
+
+    @property
+    def key(self) -> str:
+        """What names the row: a digest of the settings, of the code and of the libraries' versions."""
+        decides = {**asdict(self), "code": code_digest(*CODE), "versions": library_versions()}
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def parse_market(text: str) -> tuple[str, dict[str, float]]:
+    """Read "echo" or "echo:strength=0.5,lag=35"; ValueError where there is no such market."""
+    name, _, settings = text.partition(":")
+    try:
+        pairs = [part.partition("=") for part in settings.split(",") if settings]
+        strengths = {key: _number(value) for key, _, value in pairs}
+    except ValueError:
+        raise ValueError(
+            f"a market must be NAME or NAME:SETTING=NUMBER,..., got {text!r}. "
+            "Write it like echo:strength=0.5."
+        ) from None
+    market(name, 2, 1, **strengths)  # refuses what it does not know, with the nearest name
+    return name, strengths
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdigit() else float(text)
+
+
+def measure(control: Control) -> Row:
+    """Train on a control's market and score the network, the baselines and the best forecast on the same windows."""
+    sample = control.sample()
+    examples = cut(sample.bars, control.config.preprocessor, control.bars)
+    checkpoint = fit(sample.bars.iloc[: control.bars], control.config)
+    return {
+        "market": control.market,
+        "seed": control.seed,
+        "bars": control.bars,
+        "fresh": control.fresh,
+        **judged(examples, sample, checkpoint.predict(examples.raw_rows)),
+        **training_figures(checkpoint),
+        **_named_scores(examples.labels_of(2), baseline_probabilities(examples)),
+    }
+
+
+def judged(examples: Examples, sample: Market, said: Array) -> Row:
+    """Score probabilities of the windows to be judged, beside those of the best forecast."""
+    labels, best = examples.labels_of(2), sample.probability.loc[examples.decided_at].to_numpy()
+    returns = next_returns(sample).loc[examples.decided_at].to_numpy()
+    scores, optimum = classification_scores(labels, said), classification_scores(labels, best)
+    low, high = share_interval(labels, said, best)
+    return {
+        "windows": len(labels),
+        "up_share": scores["up_share"],
+        "base_rate": scores["base_rate"],
+        "standard_error": standard_error(labels),
+        **{f"optimum_{name}": optimum[name] for name in ("auc", "log_loss", "accuracy")},
+        "optimum_sharpe": gross_sharpe(best, returns),
+        **{name: scores[name] for name in SCORES},
+        "sharpe": gross_sharpe(said, returns),
+        "share": share(labels, said, best),
+        "share_low": low,
+        "share_high": high,
+        "mean_probability": float(said.mean()),
+        **_calibration(labels, said),
+    }
+
+
+def training_figures(checkpoint: Checkpoint) -> Row:
+    """Return what training knew: by the validation figures settings may be chosen, by the scores of a row they may not."""
+    members, metrics = checkpoint.members, checkpoint.metrics
+    return {
+        "temperature": float(np.mean([member.temperature for member in members])),
+        "epochs": sum(len(member.history) for member in members),
+        "validation_log_loss": metrics["validation_log_loss"],
+        "validation_logistic_log_loss": metrics["validation_logistic_log_loss"],
+    }
+
+
+def _named_scores(labels: Array, forecasts: dict[str, Array]) -> Row:
+    scored = {name: classification_scores(labels, said) for name, said in forecasts.items()}
+    return {f"{name}_{score}": scores[score] for name, scores in scored.items() for score in SCORES}
+
+
+def _calibration(labels: Array, said: Array) -> Row:
+    found = reliability(labels, said)
+    return {
+        "calibration_error": found.error,
+        "calibration_error_by_chance": found.error_by_chance,
+        "calibration_error_limit": found.error_limit,
+        "bins_outside": found.outside,
+        "reliability": [asdict(bin) for bin in found.bins],
+    }
+
+
+def next_returns(sample: Market) -> pd.Series:
+    """Return what a position opened at the next open earns by that bar's close, on the stamp of the decision."""
+    return (sample.bars["close"] / sample.bars["open"] - 1).shift(-1)
+
+
+def gross_sharpe(said: Array, returns: Array) -> float | None:
+    """Return mean over deviation, per bar and before costs, of going with every forecast; None where none says anything."""
+    earned = np.sign(said - 0.5) * returns
+    return float(earned.mean() / earned.std()) if earned.any() else None
+
+
+def share(labels: Array, said: Array, best: Array) -> float | None:
+    """Return the share of the attainable edge, (AUC - .5) / (best AUC - .5); None where nothing is attainable."""
+    if np.ptp(best) == 0:
+        return None
+    return (area(labels, said) - 0.5) / (area(labels, best) - 0.5)
+
+
+def area(labels: Array, said: Array) -> float:
+    """Return the AUC from the ranks of the "up" windows (Mann and Whitney, 1947): fast enough to draw samples again."""
+    ups = labels == 1
+    n_up, n_down = ups.sum(), (~ups).sum()
+    return float((rankdata(said)[ups].sum() - n_up * (n_up + 1) / 2) / (n_up * n_down))
+
+
+def share_interval(labels: Array, said: Array, best: Array) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of the share from windows drawn again, the same ones for both forecasts."""
+    if np.ptp(best) == 0:
+        return None, None
+    random = np.random.default_rng(0)
+    draws = (random.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES))
+    low, high = np.quantile([share(labels[draw], said[draw], best[draw]) for draw in draws], BAND)
+    return float(low), float(high)
+
+
+class Store:
+    """The rows of a folder: one file per row, written in one step, so any number of runs may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "rows"
+
+    def path(self, control: Control) -> Path:
+        return self.folder / f"{control.key}.json"
+
+    def load(self, control: Control) -> Row | None:
+        """Return the row where it was measured before with the same code and settings."""
+        path = self.path(control)
+        row: Row | None = json.loads(path.read_bytes()) if path.exists() else None
+        return row
+
+    def save(self, control: Control, row: Row) -> None:
+        write_atomically(self.path(control), as_json(row))
+
+
+def write_table(folder: Path, rows: Sequence[Row]) -> None:
+    """Write controls.json, and controls.csv without the reliability bins."""
+    write_atomically(folder / "controls.json", as_json(rows))
+    flat = pd.DataFrame(rows).drop(columns="reliability")
+    write_atomically(folder / "controls.csv", flat.to_csv(index=False).encode())
+
+
+def as_json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
+
+
+def silence(
+    rows: Iterable[Row], forecasters: Sequence[str] = ("", "logistic_", "boosting_", "ridge_")
+) -> pd.DataFrame:
+    """Judge whether forecasts of markets without an edge show none: one row per market and forecaster.
+
+    On such a market labels are independent of every forecast, so each row's standard error of an AUC of one half is exact
+    where no two probabilities are equal. surprise: the mean AUC's distance from .5 in standard errors; beyond_two: how
+    many of the seeds are themselves more than two of theirs away.
+    """
+    frame = pd.DataFrame(list(rows))
+    return pd.DataFrame(
+        [
+            _silent(name, part, forecaster)
+            for name, part in frame.groupby("market", sort=False)
+            for forecaster in forecasters
+        ]
+    )
+
+
+def _silent(name: object, rows: pd.DataFrame, forecaster: str) -> Row:
+    away = (rows[f"{forecaster}auc"] - 0.5) / rows["standard_error"]
+    means = {
+        score: float(rows[f"{forecaster}{score}"].mean())
+        for score in ("auc", "balanced_accuracy", "mcc", "accuracy")
+    }
+    error = sqrt(float((rows["standard_error"] ** 2).sum())) / len(rows)
+    return {
+        "market": name,
+        "forecaster": forecaster.rstrip("_") or "network",
+        "seeds": len(rows),
+        **means,
+        "base_rate": float(rows["base_rate"].mean()),
+        "standard_error": error,
+        "surprise": (means["auc"] - 0.5) / error,
+        "beyond_two": int((away.abs() > 2).sum()),
+    }

@@ -1,0 +1,315 @@
+"""Synthetic markets on which the best possible forecast is known: seeded bars and the exact probability of "up".
+
+z is a bar's log return in units of SIGMA, e is N(0, 1). Every bar opens at the last close, so a fill at the next open
+earns the bar that was predicted. Highs and lows are the extremes of a Brownian bridge, volume is noise that knows
+nothing of direction. A longer market of the same seed begins with the shorter one.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from inspect import signature
+from math import inf, sqrt
+
+import numpy as np
+import pandas as pd
+
+from backtests.synthetic import optimum as filters
+from backtests.synthetic.optimum import SIGMA, Array
+
+FIRST_PRICE = 100.0
+FIRST_STAMP = np.datetime64("2020-01-01T00", "ns")
+HOUR = np.timedelta64(1, "h")
+VOLUME_LEVEL, VOLUME_MEMORY, VOLUME_NOISE = 1_000.0, 0.8, 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """Bars and, at each, P(the next bar closes up | everything observable at this bar's close)."""
+
+    name: str
+    bars: pd.DataFrame
+    probability: pd.Series
+
+
+def market(name: str, n_bars: int = 12_000, seed: int = 1, **strengths: float) -> Market:
+    """Return the market of that name; `strengths` are the keyword arguments of its function below."""
+    require_known("market", [name], MARKETS)
+    require_known(
+        f"argument of market {name!r}", strengths, list(signature(MARKETS[name]).parameters)[2:]
+    )
+    return MARKETS[name](n_bars, seed, **strengths)
+
+
+def regime(
+    n_bars: int = 12_000, seed: int = 1, *, delta: float = 0.35, flip: float = 1 / 60
+) -> Market:
+    """A hidden drift changes its sign with probability `flip`: z = +-delta + e."""
+    require("delta", delta, 0, inf)
+    require("flip", flip, 0, 1)
+    draws = Draws("regime", n_bars, seed)
+    bars = draws.bars(delta * draws.switching(flip) + draws.moves.standard_normal(n_bars))
+    return finished(bars, filters.regime_probability(bars, delta=delta, flip=flip))
+
+
+def volrev(
+    n_bars: int = 12_000,
+    seed: int = 1,
+    *,
+    strength: float = 0.7,
+    ratio: float = 3,
+    stay: float = 0.98,
+) -> Market:
+    """Moves continue while volatility is low and revert while it is high: z' = +-strength z + sqrt(1 - strength^2) e.
+
+    Here z is in units of its own bar's volatility, which is also the bridge's: the range betrays the hidden state.
+    """
+    require("strength", strength, 0, 1)
+    require("ratio", ratio, 1, inf)
+    require("stay", stay, 0, 1)
+    draws = Draws("volrev", n_bars, seed)
+    calm = draws.switching(1 - stay)
+    follows = strength * np.roll(
+        calm, 1
+    )  # the state before a bar says how it follows; bar 0 follows nothing
+    z = autoregress(follows, innovations(draws, strength))
+    low, high = filters.volatilities(ratio)
+    volatility = np.where(calm > 0, low, high)
+    bars = draws.bars(volatility * z, volatility)
+    return finished(
+        bars, filters.volrev_probability(bars, strength=strength, ratio=ratio, stay=stay)
+    )
+
+
+def echo(n_bars: int = 12_000, seed: int = 1, *, strength: float = 0.9, lag: int = 25) -> Market:
+    """A part of each move comes back `lag` bars later: z[t + 1] = strength z[t + 1 - lag] + sqrt(1 - strength^2) e."""
+    return echoing("echo", n_bars, seed, strength, lag)
+
+
+def ar1(n_bars: int = 12_000, seed: int = 1, *, strength: float = 0.25) -> Market:
+    """A part of each move comes back in the next one: the easiest market, for smoke tests."""
+    return echoing("ar1", n_bars, seed, strength, 1)
+
+
+def echoing(name: str, n_bars: int, seed: int, strength: float, lag: int) -> Market:
+    require("strength", strength, 0, 1)
+    require_whole("lag", lag, 1)
+    draws = Draws(name, n_bars, seed)
+    bars = draws.bars(
+        autoregress(np.full(n_bars, strength), innovations(draws, strength, lag), lag)
+    )
+    return finished(bars, filters.echo_probability(bars, strength=strength, lag=lag))
+
+
+def magecho(n_bars: int = 12_000, seed: int = 1, *, m: float = 2, lag: int = 25) -> Market:
+    """The SIZE of a move says which way the one `lag` bars later goes: z = m b + e, b = 1 if that |z| > m else -1."""
+    require("m", m, 0, inf)
+    require_whole("lag", lag, 1)
+    draws = Draws("magecho", n_bars, seed)
+    z = draws.moves.standard_normal(n_bars)
+    z[:lag] += np.where(draws.states.random(n_bars) < filters.large_share(m), m, -m)[:lag]
+    for t in range(lag, n_bars):
+        z[t] += m if abs(z[t - lag]) > m else -m
+    bars = draws.bars(z)
+    return finished(bars, filters.magecho_probability(bars, m=m, lag=lag))
+
+
+def latch(
+    n_bars: int = 12_000,
+    seed: int = 1,
+    *,
+    strength: float = 0.75,
+    body: float = 0.3,
+    wick: float = 4,
+    shortest: int = 40,
+    longest: int = 50,
+) -> Market:
+    """A key bar's long wick says whether moves continue (lower: d = 1) or revert (upper: d = -1) until the next key.
+
+    z[t + 1] = strength d z[t] + sqrt(1 - strength^2) e. Bar 0 is a key; the gaps between keys are uniform on
+    shortest..longest, a key's own z is uniform on +-body, its wick is `wick` SIGMA beyond the body.
+    """
+    require("strength", strength, 0, 1)
+    require("body", body, 0, inf)
+    require("wick", wick, 3, inf)  # with less, an ordinary bar could pass for a key
+    require_whole("shortest", shortest, 1)
+    require_whole("longest", longest, shortest)
+    draws = Draws("latch", n_bars, seed)
+    key = draws.keys(shortest, longest)
+    noise = np.where(
+        key != 0, draws.bodies.uniform(-body, body, n_bars), innovations(draws, strength)
+    )
+    z = autoregress(np.where(key != 0, 0, strength * key[filters.latest(key)]), noise)
+    bars = draws.bars(z, wick=wick * key)
+    gaps = {"shortest": shortest, "longest": longest}
+    return finished(bars, filters.latch_probability(bars, strength=strength, wick=wick, **gaps))
+
+
+def walk(
+    n_bars: int = 12_000,
+    seed: int = 1,
+    *,
+    alpha: float = 0.07,
+    beta: float = 0.9,
+    degrees: float = 5,
+) -> Market:
+    """Volatility comes in waves, GARCH(1 - alpha - beta, alpha, beta) with Student's t; direction is a fair coin."""
+    return wandering("walk", n_bars, seed, 0.0, alpha, beta, degrees)
+
+
+def walkdrift(
+    n_bars: int = 12_000,
+    seed: int = 1,
+    *,
+    drift: float = 0.06,
+    alpha: float = 0.07,
+    beta: float = 0.9,
+    degrees: float = 5,
+) -> Market:
+    """The walk plus `drift` times each bar's volatility: up is likelier, and equally so at every bar."""
+    return wandering("walkdrift", n_bars, seed, drift, alpha, beta, degrees)
+
+
+def wandering(
+    name: str, n_bars: int, seed: int, drift: float, alpha: float, beta: float, degrees: float
+) -> Market:
+    require("drift", drift, -inf, inf)
+    require("alpha", alpha, 0, 1)
+    require("beta", beta, 0, 1 - alpha)
+    require("degrees", degrees, 3, inf)
+    draws = Draws(name, n_bars, seed)
+    shocks = draws.moves.standard_t(degrees, n_bars) * sqrt((degrees - 2) / degrees)
+    volatility = garch_volatility(shocks, alpha, beta)
+    bars = draws.bars(volatility * (drift + shocks), volatility)
+    return finished(bars, filters.walk_probability(bars, drift=drift, degrees=degrees))
+
+
+MARKETS: dict[str, Callable[..., Market]] = {
+    make.__name__: make for make in (regime, volrev, echo, latch, magecho, walk, walkdrift, ar1)
+}
+
+
+class Draws:
+    """One market's random numbers: a generator per quantity, so that more bars leave the earlier ones as they were."""
+
+    def __init__(self, name: str, n_bars: int, seed: int) -> None:
+        require_whole("n_bars", n_bars, 2)
+        require_whole("seed", seed, 0)
+        self.name, self.n_bars = name, n_bars
+        # The name too: walk and walkdrift of one seed must be two samples, not the same one counted twice.
+        generators = np.random.default_rng([seed, *name.encode()]).spawn(6)
+        self.moves, self.states, self.bodies, self.directions, self.extremes, self.volumes = (
+            generators
+        )
+
+    def switching(self, flip: float) -> Array:
+        """Return a state of +-1 that changes with probability `flip`, fair at the start."""
+        chance = self.states.random(self.n_bars)
+        turns = np.where(chance < flip, -1.0, 1.0)
+        turns[0] = 1.0 if chance[0] < 0.5 else -1.0
+        return np.asarray(np.cumprod(turns))
+
+    def keys(self, shortest: int, longest: int) -> Array:
+        """Return +-1 at the key bars and 0 between them, bar 0 the first."""
+        gaps = self.states.integers(shortest, longest + 1, self.n_bars // shortest + 1)
+        bars = np.concatenate([[0], np.cumsum(gaps)])
+        key = np.zeros(self.n_bars)
+        key[bars[bars < self.n_bars]] = 1.0
+        return key * np.where(self.directions.random(self.n_bars) < 0.5, 1.0, -1.0)
+
+    def bars(
+        self, z: Array, volatility: Array | float = 1.0, wick: Array | float = 0.0
+    ) -> pd.DataFrame:
+        """Return the bars of these moves; `wick` sets a key's lower shadow where positive, its upper where negative."""
+        price = FIRST_PRICE * np.exp(SIGMA * np.concatenate([[0.0], np.cumsum(z)]))
+        opens, closes = price[:-1], price[1:]
+        highest, lowest = self.shadows(z, volatility)
+        highest = np.where(np.less(wick, 0), np.maximum(z, 0) - wick, highest)
+        lowest = np.where(np.greater(wick, 0), np.minimum(z, 0) - wick, lowest)
+        columns = {
+            "open": opens,
+            # Rounding alone could put an extreme inside the body.
+            "high": np.maximum(opens * np.exp(SIGMA * highest), np.maximum(opens, closes)),
+            "low": np.minimum(opens * np.exp(SIGMA * lowest), np.minimum(opens, closes)),
+            "close": closes,
+            "volume": self.volume(),
+        }
+        stamps = pd.DatetimeIndex(FIRST_STAMP + HOUR * np.arange(self.n_bars), name="date")
+        bars = pd.DataFrame(columns, index=stamps)
+        bars.attrs = {"instrument": self.name, "timezone": "UTC", "stamp": "open"}
+        return bars
+
+    def shadows(self, z: Array, volatility: Array | float) -> tuple[Array, Array]:
+        """Return a Brownian bridge's maximum and minimum from 0 to z, drawn independently by inverting their laws.
+
+        Given z, a bridge knows no drift: where its volatility is constant or public, high and low tell nothing new.
+        """
+        chance = 1 - self.extremes.random((self.n_bars, 2))  # in (0, 1]
+        reach = np.sqrt(
+            z[:, None] ** 2 - 2 * np.square(volatility * np.ones_like(z))[:, None] * np.log(chance)
+        )
+        return (z + reach[:, 0]) / 2, (z - reach[:, 1]) / 2
+
+    def volume(self) -> Array:
+        noise = VOLUME_NOISE * self.volumes.standard_normal(self.n_bars)
+        noise[0] /= sqrt(1 - VOLUME_MEMORY**2)
+        return VOLUME_LEVEL * np.exp(autoregress(np.full(self.n_bars, VOLUME_MEMORY), noise))
+
+
+def finished(bars: pd.DataFrame, probability: Array) -> Market:
+    return Market(
+        bars.attrs["instrument"], bars, pd.Series(probability, bars.index, name="probability")
+    )
+
+
+def innovations(draws: Draws, strength: float, lag: int = 1) -> Array:
+    """Return noise that keeps z at variance 1 from its first bars on."""
+    noise = draws.moves.standard_normal(draws.n_bars)
+    noise[lag:] *= sqrt(1 - strength**2)
+    return noise
+
+
+def autoregress(coefficients: Array, noise: Array, lag: int = 1) -> Array:
+    """Return z[t] = coefficients[t] z[t - lag] + noise[t]."""
+    z = noise.tolist()
+    for t, coefficient in enumerate(coefficients[lag:].tolist(), lag):
+        z[t] += coefficient * z[t - lag]
+    return np.array(z)
+
+
+def garch_volatility(shocks: Array, alpha: float, beta: float) -> Array:
+    """Return each bar's volatility, its mean square 1: h' = 1 - alpha - beta + (alpha shock^2 + beta) h."""
+    variances = [1.0]
+    for shock in shocks[:-1].tolist():
+        variances.append(1 - alpha - beta + (alpha * shock**2 + beta) * variances[-1])
+    return np.sqrt(variances)
+
+
+def require(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value < high or value == -inf:
+        raise ValueError(
+            f"`{name}` of a market must be at least {low:g} and below {high:g}, got {value!r}. "
+            "Choose a value in that range."
+        )
+
+
+def require_whole(name: str, value: int, low: int) -> None:
+    if not isinstance(value, int | np.integer) or value < low:
+        raise ValueError(
+            f"`{name}` of a market must be a whole number of at least {low}, got {value!r}. "
+            "Choose such a number."
+        )
+
+
+def require_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise on a name that is not known, with the nearest one that is."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            near = (
+                "".join(
+                    f", did you mean {match!r}?" for match in get_close_matches(name, known, n=1)
+                )
+                or "."
+            )
+            raise ValueError(f"unknown {what}: {name!r}{near} Choose from: {', '.join(known)}.")

@@ -1,0 +1,32 @@
+from .bars.read import read_bars as read_bars
+from .bars.sample import sample_bars as sample_bars
+from .checkpoint.checkpoint import Checkpoint as Checkpoint
+from .errors import BarsError as BarsError
+from .errors import BarsWarning as BarsWarning
+from .errors import CheckpointError as CheckpointError
+from .errors import CheckpointWarning as CheckpointWarning
+from .errors import Interrupted as Interrupted
+from .errors import OneClassError as OneClassError
+from .errors import OutputError as OutputError
+from .errors import OutputInUse as OutputInUse
+from .errors import TrainingDiverged as TrainingDiverged
+from .features.table import FEATURE_NAMES as FEATURE_NAMES
+from .features.table import FeatureEngineer as FeatureEngineer
+from .labels import make_labels as make_labels
+from .networks.bilstm import BiLSTMClassifier as BiLSTMClassifier
+from .networks.bilstm import DirectionNetwork as DirectionNetwork
+from .networks.bilstm import NetworkConfig as NetworkConfig
+from .networks.registry import register as register
+from .networks.transformer import TransformerClassifier as TransformerClassifier
+from .networks.transformer import TransformerConfig as TransformerConfig
+from .training.config import TrainConfig as TrainConfig
+from .training.config import member_configs as member_configs
+from .training.fitting import combine as combine
+from .training.fitting import fit as fit
+from .training.loop import Epoch as Epoch
+from .training.resume import Resumption as Resumption
+from .training.resume import resumption as resumption
+from .training.windows import DataPreprocessor as DataPreprocessor
+from .training.windows import TimeSeriesDataset as TimeSeriesDataset
+
+__all__: list[str]

@@ -1,0 +1,261 @@
+"""What all commands share: the options that choose the bars, one clean message at the end, distinct exit codes."""
+
+import errno
+import importlib.metadata
+import math
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import KW_ONLY, dataclass, fields
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, NoReturn, TextIO, cast
+
+import pandas as pd
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+from model.bars.faults import day
+from model.bars.intervals import session_bars, spoken, yearly_bars
+from model.bars.read import bar_interval, digest_bars, read_bars
+from model.bars.sample import sample_bars
+from model.errors import BarsError, BarsWarning, Setting, as_flags
+
+OK, USAGE, CANNOT_WRITE, OUT_OF_MEMORY = 0, 2, 6, 9
+VERSION = importlib.metadata.version("backtrader-bilstm")
+# Errors that carry an `exit_code`: BarsError 3, CheckpointError 4, TrainingDiverged 5, OutputError 6.
+NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
+
+SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
+ENDINGS = re.compile(r"(\.(csv|txt|tsv|dat|parquet|pq|gz|zip|bz2|xz|zst))+$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class BarsOptions:
+    """Which bars a command works on, and how their file is to be read.
+
+    Parameters
+    ----------
+    data
+        A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018.
+    instrument
+        The market's name; default: the file's name.
+    timezone
+        The zone of intraday stamps without one, for instance America/New_York.
+    stamp
+        Whether a bar's stamp is its opening or its closing time; default: as a Parquet file says, else its opening.
+    ticker
+        Which one to take from a file that holds several.
+    date_format
+        How dates are written, where that is not plain, for instance %d/%m/%Y.
+    decimal
+        The decimal sign, "." or ",", where the numbers do not prove it.
+    columns
+        Which column of the file is what: --columns.Price close.
+    adjust
+        Scale open, high, low and close by Adj Close / Close.
+    on_missing
+        Rows that miss some of their prices: "error" refuses the file, "drop" leaves them out.
+    bars_per_year
+        How many bars a year of this market has, for annualised figures; default: as the stamps show.
+    """
+
+    data: Path | None = None
+    _: KW_ONLY
+    instrument: str | None = None
+    timezone: str | None = None
+    stamp: Literal["open", "close"] | None = None
+    ticker: str | None = None
+    date_format: str | None = None
+    decimal: Literal[".", ","] | None = None
+    columns: dict[str, str] | None = None
+    adjust: bool = False
+    on_missing: Literal["error", "drop"] = "error"
+    bars_per_year: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.bars_per_year is not None and not 0 < self.bars_per_year < math.inf:
+            raise ValueError(
+                f"`bars_per_year` must be a number above 0, got {self.bars_per_year:g}."
+            )
+
+    @property
+    def instrument_name(self) -> str:
+        """The market's name: as given, else the ticker asked for, else the file's name without its endings."""
+        return (
+            self.instrument
+            or self.ticker
+            or (ENDINGS.sub("", self.data.name) if self.data else "nasdaq")
+        )
+
+    @property
+    def file_name(self) -> str:
+        """The market's name as it may stand in a file's name: EUR/USD as EUR-USD."""
+        return re.sub(r"[^\w.-]+", "-", self.instrument_name).strip("-.") or "bars"
+
+    def read(self, minimum_bars: int | None = None) -> pd.DataFrame:
+        """Return the bars; BarsError where they cannot be used."""
+        bars = sample_bars() if self.data is None else self._read_file(self.data, minimum_bars)
+        if self.bars_per_year:
+            bars.attrs["bars_per_year"] = self.bars_per_year
+        return bars
+
+    def _read_file(self, path: Path, minimum_bars: int | None) -> pd.DataFrame:
+        names = {field.name for field in fields(self)} - {"data", "bars_per_year"}
+        chosen = {name: getattr(self, name) for name in names} | {
+            "instrument": self.instrument_name
+        }
+        return read_bars(path, **chosen, minimum_bars=minimum_bars)
+
+
+def describe_bars(bars: pd.DataFrame) -> str:
+    """Return one line on the bars: what annualised figures and every result depend on."""
+    index = pd.DatetimeIndex(bars.index)
+    return (
+        f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} "
+        f"from {day(index[0])} to {day(index[-1])}, "
+        f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, sha256 {digest_bars(bars)[:12]}"
+    )
+
+
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
+
+
+class _Outlet:
+    """A stream that outlives its reader: once the pipe or terminal behind it is closed, what is written goes nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._without_reader():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._without_reader():
+            self._stream.flush()
+
+    @contextmanager
+    def _without_reader(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in NO_READER:
+                raise
+            with open(
+                os.devnull, "wb"
+            ) as nowhere:  # under the stream, so that what its buffer still holds goes there too
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """Let the work go on where what reads stdout or stderr has gone, as `| head` does: hours of it are worth more."""
+    out, err = (
+        cast(TextIO, _Outlet(stream)) if stream else None for stream in (sys.stdout, sys.stderr)
+    )
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            yield
+        finally:
+            for outlet in filter(
+                None, (out, err)
+            ):  # what is left for the end of the process would fail there
+                with suppress(
+                    OSError
+                ):  # a full disk: said already, or else by the interpreter when it ends
+                    outlet.flush()
+
+
+@_readers_may_leave()
+def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Parse `arguments` (default: the command line), run the command and leave with its exit code.
+
+    Warnings of ours become one line each on stderr. A fault that the program knows becomes one message; anything else
+    is a fault of the program and keeps its traceback.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup it is
+            signal.signal(number, _stop)
+    app.suppress_keyboard_interrupt = False  # cyclopts would leave without a word
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = partial(_show_warning, app)
+            _require_no_empty(sys.argv[1:] if arguments is None else arguments)
+            result = app(
+                arguments, exit_on_error=False, print_error=False, result_action="return_value"
+            )
+    except CycloptsError as error:
+        _leave(USAGE, f"{_worded(error, app)} See --help.")
+    except KeyboardInterrupt:
+        _leave(128 + signal.SIGINT, "stopped by Ctrl-C.")
+    except MemoryError:
+        _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
+    except (OSError, ValueError, RuntimeError) as error:
+        if type(error) is RuntimeError and "allocate memory" in str(
+            error
+        ):  # what torch raises in place of a MemoryError
+            _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
+        _leave(_exit_code(error), _worded(error, app))
+    sys.exit(result if isinstance(result, int) else OK)
+
+
+def _require_no_empty(arguments: Sequence[str]) -> None:
+    """Refuse what "$UNSET" gives in a shell: as a path it would be the current folder."""
+    flag = "an argument"
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if argument.startswith("-"):
+            flag = name
+        if not argument or (name.startswith("--") and equals and not value):
+            raise ValueError(f"{flag} must not be empty, got ''. Give a value, or leave it out.")
+
+
+def _exit_code(error: Exception) -> int:
+    code = getattr(error, "exit_code", None)
+    if isinstance(code, int):
+        return code
+    if isinstance(error, OSError):
+        return CANNOT_WRITE
+    if type(error) is ValueError:  # a setting that its own class refuses
+        return USAGE
+    raise error
+
+
+def _leave(code: int, message: str) -> NoReturn:
+    errors.print("[bold red]error:[/] ", end="")
+    errors.print(message, markup=False)
+    sys.exit(code)
+
+
+def _show_warning(
+    app: App, message: Warning | str, category: type[Warning], *_: Any, **__: Any
+) -> None:
+    errors.print("[yellow]note:[/] ", end="")
+    errors.print(_worded(message, app), markup=False)
+
+
+def _worded(message: Exception | str, app: App) -> str:
+    """Return a message with the settings in it that are the command's spelled as its flags: `max_epochs` as --max-epochs."""
+    text = as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
+    flags = {flag for argument in app.assemble_argument_collection() for flag in argument.names}
+    return SETTING.sub(
+        lambda found: flag if (flag := Setting(found[1]).flag) in flags else found[0], text
+    )
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    _leave(128 + number, f"stopped by {signal.Signals(number).name}.")

@@ -1,0 +1,157 @@
+"""The errors and warnings of `model`, with the exit code that a command ends with.
+
+ValueError
+    BarsError                3   bars that cannot be used
+        OneClassError        3   a part of them never goes up, or never does not
+        ReadingError         2   a setting of reading that cannot be meant
+    CheckpointError          4   a file that is no checkpoint which can be used here
+    UnknownArchitecture      2   no network of that name is registered
+RuntimeError
+    TrainingDiverged         5   a loss stopped being a number
+    Interrupted          128+n   signal n stopped work that can go on later
+OSError
+    OutputError              6   a result cannot be written
+        OutputInUse          7   another training writes the same result
+UserWarning
+    BarsWarning                  bars that were repaired or look wrong
+    CheckpointWarning            a checkpoint that was not taken up
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that a message names, with the value to give it or alone; whoever prints the message spells it.
+
+    As text it is Python: ticker='AAA'. As a flag it is what a command takes: --ticker AAA.
+    """
+
+    name: str
+    value: Any = None
+
+    def __str__(self) -> str:
+        return f"`{self.name}`" if self.value is None else f"{self.name}={self.value!r}"
+
+    @property
+    def flag(self) -> str:
+        """The setting as a command takes it."""
+        flag = "--" + self.name.replace("_", "-")
+        if isinstance(self.value, dict):
+            return self._pairs(flag)
+        return flag if self.value in (None, True) else shlex.join((flag, str(self.value)))
+
+    def _pairs(self, flag: str) -> str:
+        """Return --columns.Price close; a name that would not come through whole stands in JSON."""
+        if any(set(key) & set(".=") for key in self.value):
+            return shlex.join((flag, json.dumps(self.value, ensure_ascii=False)))
+        return shlex.join(
+            word for key, value in self.value.items() for word in (f"{flag}.{key}", value)
+        )
+
+
+Part = str | Setting
+Text = tuple[Part, ...]  # a message: what is said, and the settings named in it
+
+
+def as_python(text: Text) -> str:
+    """Return a message with its settings as a caller in Python writes them."""
+    return "".join(map(str, text))
+
+
+def as_flags(text: Text) -> str:
+    """Return a message with its settings as a command takes them."""
+    return "".join(part.flag if isinstance(part, Setting) else part for part in text)
+
+
+def joined(choices: Sequence[Part], word: str = " or ") -> Text:
+    """Return the choices with the word between them."""
+    return tuple(part for choice in choices for part in (word, choice))[1:]
+
+
+class BarsError(ValueError):
+    """Bars that cannot be used; the message lists every kind of problem with its place and remedy."""
+
+    exit_code = 3
+    args: Text
+
+    def __str__(self) -> str:
+        return as_python(self.args)
+
+
+class ReadingError(BarsError):
+    """A setting of reading that cannot be meant, whatever the file."""
+
+    exit_code = 2
+
+
+class OneClassError(BarsError):
+    """A part of the data hardly ever goes up, or hardly ever does not: nothing to learn."""
+
+
+class BarsWarning(UserWarning):
+    """Bars that were repaired or that look wrong; the message says what was done."""
+
+    args: Text
+
+    def __str__(self) -> str:
+        return as_python(self.args)
+
+
+class UnknownArchitecture(ValueError):
+    """No architecture of that name is registered."""
+
+    exit_code = 2
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint that can be used here; the message names the file and the difference."""
+
+    exit_code = 4
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint that could not be taken up, or that does not fit what it is given; the message says what goes on instead."""
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or a gradient stopped being a number.
+
+    history: the epochs before. member, checkpoint: the network as it was in the best of them, None where there is none.
+    """
+
+    exit_code = 5
+    history: list[Any] = []
+    member: Any = None
+    checkpoint: Any = None
+
+
+class Interrupted(RuntimeError):
+    """A signal stopped work that can go on later; the exit code is the one that the signal gives."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+class OutputError(OSError):
+    """A result cannot be written where it should go; the message says where, why and what to do."""
+
+    exit_code = 6
+
+    def __str__(self) -> str:
+        return (
+            self.strerror or super().__str__()
+        )  # without the "[Errno 28]" that OSError puts in front
+
+
+class OutputInUse(OutputError):
+    """Another training writes the same result."""
+
+    exit_code = 7

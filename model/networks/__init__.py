@@ -1,0 +1,1 @@
+"""The networks: BiLSTM, Transformer, and the registry for your own."""

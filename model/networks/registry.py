@@ -1,0 +1,147 @@
+"""The architectures by name: which network each of them is, and the door for a network of one's own."""
+
+from dataclasses import asdict, fields, is_dataclass
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple, get_type_hints
+
+import msgspec
+import torch
+
+from model.errors import UnknownArchitecture
+from model.networks.bilstm import BiLSTMClassifier, DirectionNetwork, NetworkConfig
+from model.networks.transformer import TransformerClassifier, TransformerConfig
+
+ENSEMBLE = "ensemble"  # one member of each of the built-in architectures
+GROUP = "backtrader_bilstm.architectures"  # of entry points: `name = package.module:ARCHITECTURE` in an installed package
+
+
+class Architecture(NamedTuple):
+    """A network class and the dataclass of numbers that it is rebuilt from."""
+
+    network: type[DirectionNetwork]
+    config: type[Any]
+
+
+BUILT_IN = {
+    "bilstm": Architecture(BiLSTMClassifier, NetworkConfig),
+    "transformer": Architecture(TransformerClassifier, TransformerConfig),
+}
+_known = dict(BUILT_IN)
+
+
+def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> None:
+    """Make a network known by a name: from then on it can be trained, saved, loaded and traded like the others.
+
+    config: a frozen dataclass of numbers, all with defaults, the only argument of `network`. A field `features` or
+    `sequence_length` gets the columns or rows of the windows. Its __post_init__ should bound each number: a file with a
+    network of terabytes is then refused by its first words. This holds for this process; an installed package makes its
+    networks known to all processes and commands by entry points of the group `backtrader_bilstm.architectures`.
+
+    Raises ValueError for a name that is taken, and for a config that a file cannot hold, with the
+    field; where the config cannot be made without arguments, `fit` raises it before it trains.
+    """
+    if name == ENSEMBLE or not name.isidentifier():
+        raise ValueError(
+            f"`name` must be a plain word and not {ENSEMBLE!r}, got {name!r}. Choose another."
+        )
+    if not (isinstance(network, type) and issubclass(network, DirectionNetwork)):
+        raise ValueError(f"`network` must be a class made from DirectionNetwork, got {network!r}.")
+    if not (isinstance(config, type) and is_dataclass(config)):
+        raise ValueError(f"`config` must be a dataclass, got {config!r}.")
+    try:
+        usual = config()
+    except (TypeError, ValueError):
+        usual = None  # made with the shape of the windows, by `fit`, which checks it then
+    if usual is not None:
+        require_kept(name, usual, config)
+    wanted = Architecture(network, config)
+    if _known.setdefault(name, wanted) != wanted:
+        raise ValueError(
+            f"`name` must be free, got {name!r}, which is {_known[name].network.__name__}. Choose another."
+        )
+
+
+def require_kept(name: str, config: Any, kind: type[Any]) -> None:
+    """Refuse a config that a file cannot give back as it was; the ValueError names the field."""
+    if type(config) is not kind:
+        raise ValueError(
+            f"the network of {name!r} must hand the {kind.__name__} it is given to "
+            f"super().__init__, got {config!r}. Mend its __init__."
+        )
+    try:
+        types = get_type_hints(kind, include_extras=True)
+    except NameError as error:
+        raise ValueError(
+            f"the types of {kind.__name__} must be known where it is defined, got: {error}. "
+            "Define and import them at the top of its module."
+        ) from error
+    for field in fields(kind):
+        value = getattr(config, field.name)
+        if fault := _fault_of(value, types[field.name]):
+            raise ValueError(
+                f"`{field.name}` of {kind.__name__} must be a number, a text or another value "
+                f"that a checkpoint's JSON gives back as it was, got {value!r} ({fault}). "
+                "Keep it as a number or a text and make the object from it in the network."
+            )
+    if fault := _fault_of(config, kind):
+        raise ValueError(
+            f"{kind.__name__} must be made again, equal, from its fields, "
+            f"got {config!r} ({fault}). Let its __init__ take every field and change none."
+        )
+
+
+def _fault_of(value: Any, kind: Any) -> str:
+    """Return why a value does not come back from JSON as it was, "" where it does."""
+    if isinstance(value, set | frozenset):
+        return "a set has no order"
+    try:
+        again = msgspec.json.decode(msgspec.json.encode(value), type=kind)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a class of somebody else's raises
+        return str(error).rstrip(".")
+    found, wanted = (
+        asdict(one) if is_dataclass(one) and not isinstance(one, type) else one
+        for one in (again, value)
+    )
+    return "" if found == wanted else f"it would come back as {again!r}"
+
+
+def architecture(name: str) -> Architecture:
+    """Return what is registered under a name, here or by an installed package; UnknownArchitecture where nothing is."""
+    if name not in _known:
+        for point in entry_points(group=GROUP, name=name):
+            register(name, *point.load())
+    if name not in _known:
+        raise UnknownArchitecture(
+            f"`architecture` must be one of {', '.join((*_known, ENSEMBLE))}, got {name!r}. "
+            "Register a network of your own with model.register."
+        )
+    return _known[name]
+
+
+def members_of(name: str) -> tuple[str, ...]:
+    """Return the architectures that a name stands for: itself, or for "ensemble" each of the built-in ones."""
+    if name == ENSEMBLE:
+        return tuple(BUILT_IN)
+    architecture(name)  # refuses what nobody registered
+    return (name,)
+
+
+def configured(name: str, **shape: int) -> Any:
+    """Return the config with which an architecture reads windows of a shape; it may have no field for what it need not know."""
+    config = architecture(name).config
+    return config(
+        **{field.name: shape[field.name] for field in fields(config) if field.name in shape}
+    )
+
+
+def made_network(name: str, config: Any) -> DirectionNetwork:
+    """Return a network with initial weights."""
+    return architecture(name).network(config)
+
+
+def unmade_network(name: str, config: Any) -> DirectionNetwork:
+    """Return a network that has shapes but neither memory nor values for its weights."""
+    with torch.device("meta"):
+        return made_network(name, config)

@@ -1,0 +1,1 @@
+"""From bars to a checkpoint: windows, split, training loop, calibration, resuming."""

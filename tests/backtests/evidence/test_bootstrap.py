@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from backtests.evidence.bootstrap import (
+    auc,
+    block_length,
+    forecast_intervals,
+    money_intervals,
+    outstanding,
+    superiority,
+)
+
+
+@pytest.fixture
+def draw():
+    return np.random.default_rng(11)
+
+
+def test_auc_is_the_library_s_with_ties(draw):
+    labels, scores = (draw.random(500) < 0.5).astype(float), draw.random(500).round(1)
+    assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_auc_of_one_class_is_undefined():
+    assert np.isnan(auc(np.ones(5), np.arange(5.0)))
+
+
+def test_independent_series_have_short_blocks_and_persistent_ones_long(draw):
+    noise = draw.normal(size=2000)
+    smooth = np.convolve(noise, np.ones(50), "valid")
+    assert block_length(noise) <= 5 < 20 < block_length(noise[:1951], smooth)
+
+
+def test_a_series_that_does_not_vary_needs_no_blocks():
+    assert block_length(np.zeros(100)) == 1
+
+
+def test_the_interval_of_a_mean_is_that_of_theory(draw):
+    earned = draw.normal(0.001, 0.01, 2000)
+    found = money_intervals({"ours": earned}, 252, block=1)["mean"]
+    half = 1.96 * earned.std() / np.sqrt(2000)
+    expected = (earned.mean(), earned.mean() - half, earned.mean() + half)
+    assert (found.value, found.low, found.high) == pytest.approx(expected, abs=half / 10)
+    assert found.lowest < found.low < found.high < found.highest
+
+
+def test_differences_are_paired(draw):
+    market = draw.normal(0, 0.02, 1000)
+    found = money_intervals({"ours": market + 1e-4, "hold": market}, 252, block=3)
+    assert (found["less hold"].low, found["less hold"].high) == (
+        pytest.approx(1e-4),
+        pytest.approx(1e-4),
+    )
+    assert found["mean"].low < 0 < found["mean"].high
+
+
+def test_the_interval_of_an_auc_covers_it(draw):
+    labels = (draw.random(2000) < 0.5).astype(float)
+    scores = 0.5 + 0.01 * labels + 0.1 * draw.normal(size=2000)
+    found = forecast_intervals(labels, scores, block=1)
+    assert found["auc"].low < found["auc"].value < found["auc"].high
+    assert found["auc"].value == pytest.approx(roc_auc_score(labels, scores))
+    assert found["auc"].high - found["auc"].low == pytest.approx(
+        2 * 1.96 / np.sqrt(3 * 2000), rel=0.1
+    )
+
+
+def test_rare_labels_have_an_interval_though_some_resamples_miss_them(draw):
+    labels = np.zeros(60)
+    labels[7] = 1
+    found = forecast_intervals(labels, draw.random(60), block=1)["auc"]
+    assert np.isfinite([found.low, found.high, found.lowest, found.highest]).all()
+
+
+def test_one_clear_winner_among_many_is_superior(draw):
+    benchmark = draw.normal(0, 0.01, 1000)
+    losers = {str(number): draw.normal(0, 0.01, 1000) for number in range(5)}
+    assert superiority(benchmark, losers, block=2) > 0.05
+    assert (
+        superiority(
+            benchmark, losers | {"winner": benchmark + draw.normal(0.003, 0.01, 1000)}, block=2
+        )
+        < 0.01
+    )
+
+
+def test_an_edge_on_a_quiet_market_is_not_lost_among_wild_ones(draw):
+    wild = {str(number): draw.normal(0, 0.2, 1000) for number in range(5)}
+    series = wild | {"quiet": draw.normal(0.0002, 0.001, 1000)}
+    assert superiority(np.zeros(1000), series, block=2) < 0.01
+    assert outstanding(np.zeros(1000), series, block=2) == ["quiet"]
+
+
+def test_what_equals_the_benchmark_cannot_be_superior(draw):
+    benchmark = draw.normal(size=100)
+    assert superiority(benchmark, {"same": benchmark.copy()}, block=1) is None
+
+
+def test_the_same_series_give_the_same_figures(draw):
+    earned = {"ours": draw.normal(size=300), "hold": draw.normal(size=300)}
+    assert money_intervals(earned, 252, 2) == money_intervals(earned, 252, 2)
+    assert superiority(earned["hold"], earned, 2) == superiority(earned["hold"], earned, 2)

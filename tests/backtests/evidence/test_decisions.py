@@ -1,0 +1,52 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from backtests.evidence.decisions import gather
+from backtests.simulation.account import Account, Costs, simulate
+from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
+from model.training.fitting import TrainConfig
+
+PLAN = FoldPlan(folds=2, train_blocks=2)
+CONFIG = PLAN.training(TrainConfig())
+
+
+@pytest.fixture(scope="module")
+def said(bars):
+    return pd.Series(np.random.default_rng(2).random(len(bars)), index=bars.index)
+
+
+@pytest.fixture(scope="module")
+def start(bars):
+    return lay_folds(bars, PLAN, CONFIG)[0].test
+
+
+@pytest.fixture(scope="module")
+def gathered(bars, said, start):
+    models = [FoldModel(fold, None) for fold in lay_folds(bars, PLAN, CONFIG)]
+    learners = pd.DataFrame({"a learner": said.iloc[start:]})
+    settings = Settings(PLAN, CONFIG, Account(allow_short=True), Costs())
+    position = simulate(bars, said, start, account=settings.account, costs=settings.costs).position
+    return gather(bars, predictions(bars, models, CONFIG), position, learners, settings)
+
+
+def test_decisions_are_judged_where_their_outcome_is_known(bars, start, gathered):
+    assert len(gathered.labels) == len(gathered.moves) == len(bars) - start - 2
+    assert gathered.moves[0] == bars["open"].iloc[start + 2] / bars["open"].iloc[start + 1] - 1
+    assert ((gathered.moves > 0) == (gathered.labels > 0.5)).all()
+
+
+def test_the_strategy_holds_what_its_probability_wants(gathered):
+    """Here the learner says what the strategy was told, so both want the same."""
+    assert (
+        gathered.strategy == gathered.rivals["a learner"]
+    ).mean() > 0.98  # a reversal that the cash did not cover
+
+
+def test_a_fold_without_a_model_says_nothing(gathered):
+    assert np.isnan(gathered.probability).all()
+
+
+def test_costs_are_a_fraction_per_side(gathered):
+    assert gathered.cost == 2e-4
+    assert gathered.earned["buy and hold"][0] == pytest.approx(gathered.moves[0] - 2e-4)

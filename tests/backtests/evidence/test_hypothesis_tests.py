@@ -1,0 +1,122 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+from skfolio import measures
+from statsmodels.regression.linear_model import OLS
+
+from backtests.evidence.hypothesis_tests import (
+    Record,
+    best_of_luck,
+    diebold_mariano,
+    log_losses,
+    pesaran_timmermann,
+)
+
+
+@pytest.fixture
+def draw():
+    return np.random.default_rng(7)
+
+
+def test_without_skill_the_p_values_are_uniform_even_under_drift(draw):
+    tests = [
+        pesaran_timmermann(*(1.0 * (draw.random(400) < share) for share in (0.6, 0.7)))
+        for _ in range(500)
+    ]
+    assert kstest([p for _, p in tests], "uniform").pvalue > 0.01
+
+
+def test_skill_in_direction_is_found(draw):
+    labels = 1.0 * (draw.random(1000) < 0.5)
+    said = np.where(draw.random(1000) < 0.58, labels, 1 - labels)
+    assert pesaran_timmermann(labels, said)[1] < 0.01
+
+
+def test_always_saying_up_is_no_forecast_of_direction(draw):
+    assert pesaran_timmermann(1.0 * (draw.random(100) < 0.5), np.ones(100)) is None
+
+
+def test_for_one_bar_it_is_the_t_test_of_the_mean_difference(draw):
+    loss, other = draw.exponential(1, 300), draw.exponential(1.2, 300)
+    expected = OLS(loss - other, np.ones(300)).fit()
+    statistic, p = diebold_mariano(loss, other)
+    assert (statistic, p) == (
+        pytest.approx(expected.tvalues[0]),
+        pytest.approx(expected.pvalues[0]),
+    )
+
+
+def test_longer_horizons_count_the_overlap(draw):
+    """With uniform weights, as in the source: statsmodels' HAC with its own kernel function."""
+    steps = draw.normal(0, 1, 404)
+    difference = 0.1 + np.convolve(steps, np.ones(5), "valid")
+    fitted = OLS(difference, np.ones(400)).fit(
+        cov_type="HAC",
+        cov_kwds={
+            "maxlags": 4,
+            "weights_func": lambda lags: np.ones(lags + 1),
+            "use_correction": False,
+        },
+    )
+    correction = np.sqrt((400 + 1 - 10 + 5 * 4 / 400) / 400)
+    assert diebold_mariano(difference, np.zeros(400), horizon=5)[0] == pytest.approx(
+        correction * fitted.tvalues[0]
+    )
+
+
+def test_equal_losses_cannot_be_compared(draw):
+    loss = draw.random(50)
+    assert diebold_mariano(loss, loss) is None
+
+
+def test_log_losses_are_finite_at_certainty():
+    assert np.isfinite(log_losses(np.array([1.0, 0.0]), np.array([0.0, 1.0]))).all()
+    assert log_losses(np.array([1.0, 0.0]), np.array([0.8, 0.2])).tolist() == pytest.approx(
+        [-np.log(0.8)] * 2
+    )
+
+
+@pytest.fixture
+def returns():
+    return 0.001 + 0.01 * np.random.default_rng(4).standard_t(5, 800)
+
+
+def test_the_probability_of_a_sharpe_ratio_is_the_library_s(returns):
+    ours = Record.of(returns).probability_above(0.02)
+    assert ours == pytest.approx(measures.probabilistic_sharpe_ratio(returns, 0.02), abs=2e-3)
+
+
+@pytest.mark.parametrize("trials", [2, 10, 200])
+def test_the_best_of_luck_is_the_library_s(trials):
+    assert best_of_luck(0.05, trials) == pytest.approx(
+        measures.expected_max_sharpe_ratio(trials, 0.05)
+    )
+
+
+@pytest.mark.parametrize("trials", [2, 50])
+def test_the_best_of_luck_is_what_luck_s_best_is(trials):
+    best = np.random.default_rng(0).standard_normal((20_000, trials)).max(axis=1).mean()
+    assert best_of_luck(1.0, trials) == pytest.approx(best, rel=0.1)
+
+
+def test_one_trial_is_not_deflated():
+    assert best_of_luck(0.1, 1) == 0.0
+
+
+def test_a_record_as_long_as_needed_has_just_the_confidence(returns):
+    record = Record.of(returns)
+    needed = Record(
+        record.ratio, round(record.bars_needed(confidence=0.9)), record.skewness, record.kurtosis
+    )
+    assert needed.probability_above() == pytest.approx(0.9, abs=1e-3)
+
+
+def test_no_record_is_long_enough_for_a_ratio_below_the_threshold(returns):
+    assert Record.of(-returns).bars_needed() == math.inf
+
+
+@pytest.mark.parametrize("flat", [np.zeros(10), np.full(10, 0.01), np.array([0.1]), np.array([])])
+def test_returns_that_do_not_vary_have_no_record(flat):
+    assert Record.of(flat) is None

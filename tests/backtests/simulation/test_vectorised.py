@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from backtests.simulation.account import Account, Costs, simulate
+from backtests.simulation.vectorised import directions, n_entries, net_returns, open_returns
+from backtests.synthetic.markets import market
+
+
+@pytest.mark.parametrize(
+    "probability, allow_short, expected",
+    [
+        ([0.7, 0.55, 0.45, 0.55, 0.6], False, [1, 1, 0, 0, 1]),
+        ([0.3, 0.45, 0.55, np.nan, 0.6], True, [-1, -1, 0, 0, 1]),
+        ([0.7, np.nan, np.nan], False, [1, 1, 1]),
+    ],
+)
+def test_directions_follow_the_strategy_s_rule(probability, allow_short, expected):
+    assert (
+        directions(np.array(probability), enter=0.6, exit=0.5, allow_short=allow_short).tolist()
+        == expected
+    )
+
+
+def test_a_decision_earns_from_the_next_open_to_the_one_after(bars):
+    moves = open_returns(bars)
+    assert moves[10] == bars["open"].iloc[12] / bars["open"].iloc[11] - 1
+    assert np.isnan(moves[-2:]).all() and not np.isnan(moves[:-2]).any()
+
+
+def test_every_change_of_position_costs():
+    wanted = np.array([1.0, 1.0, -1.0, 0.0])
+    assert net_returns(wanted, np.zeros(4), 0.01).tolist() == [-0.01, 0.0, -0.02, -0.01]
+    assert n_entries(wanted) == 2
+
+
+@pytest.mark.parametrize("costs", [Costs(0, 0, 0), Costs(5, 0, 0)])
+def test_it_earns_what_backtrader_earns_by_the_same_probabilities(costs):
+    """Their difference: Backtrader invests 95 %, with a size fixed at the opening of a trade."""
+    planted = market("ar1", n_bars=1500, seed=2)
+    probability = planted.probability.fillna(0.5)
+    run = simulate(planted.bars, probability, account=Account(enter=0.5, exit=0.5), costs=costs)
+    wanted = directions(probability.to_numpy(), enter=0.5, exit=0.5)
+    ours = np.nancumsum(net_returns(wanted, open_returns(planted.bars), costs.per_side * 1e-4))[-3]
+    assert np.log(run.equity.iloc[-2] / run.equity.iloc[0]) == pytest.approx(0.95 * ours, abs=0.005)

@@ -1,0 +1,371 @@
+"""It learns what is there, the controls tell when it does not, and an exact forecast earns what it must."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import Tensor
+
+from backtests import controls
+from backtests.controls import app
+from backtests.evidence.rivals import Array, Examples, cut, logistic
+from backtests.lookahead.detectors import history_leaks, scaler_leaks
+from backtests.simulation.account import Account, Costs, Simulation, simulate
+from backtests.synthetic import control as control_table
+from backtests.synthetic.control import Control, Row, area, gross_sharpe, next_returns, share
+from backtests.synthetic.markets import Market, market
+from model.checkpoint.scaler import Scaler
+from model.cli import run
+from model.features.table import FeatureEngineer
+from model.metrics import bar_returns
+from model.networks.bilstm import BiLSTMClassifier
+from model.training.fitting import TrainConfig, fit
+from model.training.windows import DataPreprocessor
+
+FRESH = 2_000
+# Market, bars and epochs that a learning network needs at least. The echo comes from the middle of the window or its far end.
+ECHO, FAR_ECHO, REGIME = ("echo", 3_000, 1), ("echo:lag=45", 3_000, 1), ("regime", 4_000, 1)
+CUTS = (200, 251, 320)
+
+
+# It learns
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What a network trained on a market says of windows it has not seen, beside the best forecast of them."""
+
+    labels: Array
+    said: Array
+    best: Array
+    logistic: Array
+
+    @property
+    def share(self) -> float:
+        return share(self.labels, self.said, self.best) or 0.0
+
+    @property
+    def above_logistic(self) -> float:
+        return area(self.labels, self.said) - area(self.labels, self.logistic)
+
+
+def learn(name: str, bars: int, epochs: int) -> Learned:
+    control = Control(name, 1, bars, FRESH, TrainConfig(max_epochs=epochs))
+    sample = control.sample()
+    examples = cut(sample.bars, control.config.preprocessor, bars)
+    said = fit(sample.bars.iloc[:bars], control.config).predict(examples.raw_rows)
+    return Learned(
+        examples.labels_of(2),
+        said,
+        sample.probability.loc[examples.decided_at].to_numpy(),
+        logistic(examples),
+    )
+
+
+learned = cache(learn)
+
+
+def require_echo_learned(found: Learned) -> None:
+    """The gate: what the window's older bars say of the next one has been learned, not only what its last row does."""
+    assert found.share >= 0.65 and found.above_logistic >= 0.08
+
+
+@pytest.mark.parametrize("found", [ECHO, FAR_ECHO])
+def test_an_echo_is_learned_from_the_middle_and_the_far_end_of_the_window(
+    found: tuple[str, int, int],
+) -> None:
+    require_echo_learned(learned(*found))
+
+
+def test_a_head_that_reads_the_last_step_alone_does_not_pass_for_learning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def last_step(network: BiLSTMClassifier, windows: Tensor) -> Tensor:
+        output, _ = network.lstm(windows)
+        logits: Tensor = network.head(network.dropout(output[:, -1, :])).squeeze(1)
+        return logits
+
+    monkeypatch.setattr(BiLSTMClassifier, "forward", last_step)
+    with pytest.raises(AssertionError):
+        require_echo_learned(learn(*FAR_ECHO))
+
+
+def test_a_hidden_drift_is_learned() -> None:
+    assert learned(*REGIME).share >= 0.6
+
+
+@pytest.mark.parametrize(("found", "above", "bias"), [(ECHO, 0.2, 0.15), (REGIME, 0.05, 0.06)])
+def test_what_is_learned_is_calibrated(
+    found: tuple[str, int, int], above: float, bias: float
+) -> None:
+    """A temperature cannot move the mean, and a single epoch has not settled it: hence the room for the bias."""
+    sure = learned(*found)
+    assert log_loss(sure.labels, sure.said) <= log_loss(sure.labels, sure.best) + above
+    assert sure.said.mean() == pytest.approx(sure.labels.mean(), abs=bias)
+
+
+def log_loss(labels: Array, said: Array) -> float:
+    return float(-np.mean(np.where(labels == 1, np.log(said), np.log1p(-said))))
+
+
+# An exact forecast earns what it must: this tests the strategy without any training
+
+ORACLE_BARS = 4_000
+GROSS_SHARPE = {
+    "regime": 0.229,
+    "volrev": 0.568,
+    "echo": 1.03,
+    "latch": 0.715,
+    "walkdrift": 0.056,
+    "ar1": 0.207,
+}
+
+
+@cache
+def oracle(name: str) -> tuple[Market, Simulation]:
+    sample = market(name, ORACLE_BARS, 2)
+    account = Account(enter=0.5, exit=0.5, allow_short=True)
+    return sample, simulate(sample.bars, sample.probability, account=account, costs=Costs(0, 0, 0))
+
+
+@pytest.mark.parametrize("name", GROSS_SHARPE)
+def test_the_exact_probability_earns_the_sharpe_ratio_of_its_market(name: str) -> None:
+    earned = bar_returns(oracle(name)[1].equity.to_numpy())[1:]
+    assert earned.mean() / earned.std() == pytest.approx(
+        GROSS_SHARPE[name], abs=4 / np.sqrt(len(earned))
+    )
+
+
+@pytest.mark.parametrize("name", GROSS_SHARPE)
+def test_the_strategy_earns_what_going_with_every_forecast_earns(name: str) -> None:
+    sample, account = oracle(name)
+    earned = bar_returns(account.equity.to_numpy())[1:]
+    all_in = gross_sharpe(sample.probability.to_numpy()[:-1], next_returns(sample).to_numpy()[:-1])
+    assert earned.mean() / earned.std() == pytest.approx(all_in, abs=0.02)
+
+
+@pytest.mark.parametrize("name", GROSS_SHARPE)
+def test_equity_moves_by_what_is_held_before_and_after_the_open(name: str) -> None:
+    sample, account = oracle(name)
+    value, size = account.equity.to_numpy(), account.position.to_numpy()
+    opens, closes = sample.bars["open"].to_numpy(), sample.bars["close"].to_numpy()
+    expected = (
+        value[:-1] + size[:-1] * (opens[1:] - closes[:-1]) + size[1:] * (closes[1:] - opens[1:])
+    )
+    np.testing.assert_allclose(value[1:], expected, rtol=1e-9)
+
+
+def test_the_exact_probability_is_held_in_the_direction_it_says_from_the_next_open() -> None:
+    sample, account = oracle("echo")
+    said = np.where(sample.probability.to_numpy()[:-1] >= 0.5, 1, -1)
+    np.testing.assert_array_equal(np.sign(account.position.to_numpy()[1:]), said)
+
+
+# The canaries: planted leaks turn the tests red that guard against them
+
+
+@pytest.fixture(scope="module")
+def walk() -> pd.DataFrame:
+    return market("walk", 400).bars
+
+
+def require_no_future_in_features(compute: FeatureEngineer, bars: pd.DataFrame) -> None:
+    """Take the future away, compute again, compare."""
+    assert [
+        found.item for found in history_leaks("features", compute.transform, bars, CUTS).findings
+    ] == []
+
+
+class LeakingEngineer(FeatureEngineer):
+    """Its first feature is the next bar's return, hidden under noise three times as large."""
+
+    def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
+        features = super().transform(bars)
+        noise = np.random.default_rng(1).normal(0, 0.006, len(bars))
+        planted = (bars["close"] / bars["open"] - 1).shift(-1).fillna(0.0) + noise
+        return features.assign(**{features.columns[0]: planted.loc[features.index]})
+
+
+def test_the_features_hold_nothing_of_the_future(walk: pd.DataFrame) -> None:
+    require_no_future_in_features(FeatureEngineer(), walk)
+
+
+def test_a_feature_equal_to_the_next_return_with_noise_turns_the_leak_test_red(
+    walk: pd.DataFrame,
+) -> None:
+    with pytest.raises(AssertionError, match=FeatureEngineer().transform(walk).columns[0]):
+        require_no_future_in_features(LeakingEngineer(), walk)
+
+
+def require_scaler_of_training_alone(examples: Examples, fitted_on: slice) -> None:
+    """Change the rows behind training, fit again, compare."""
+    train = examples.parts[0]
+
+    def fitted(features: pd.DataFrame) -> Scaler:
+        return DataPreprocessor().fit_scaler(features, fitted_on)
+
+    assert (
+        scaler_leaks(fitted, examples.features, train.stop + examples.length - 1).differences == 0
+    )
+
+
+def test_the_scaler_knows_the_training_part_alone(walk: pd.DataFrame) -> None:
+    examples = cut(walk, DataPreprocessor(), len(walk))
+    require_scaler_of_training_alone(examples, examples.parts[0])
+
+
+def test_a_scaler_fitted_on_all_rows_turns_the_scaler_test_red(walk: pd.DataFrame) -> None:
+    examples = cut(walk, DataPreprocessor(), len(walk))
+    with pytest.raises(AssertionError):
+        require_scaler_of_training_alone(examples, slice(0, len(examples.labels)))
+
+
+# The command
+
+FIGURES = {
+    "windows",
+    "base_rate",
+    "standard_error",
+    "optimum_auc",
+    "optimum_log_loss",
+    "auc",
+    "log_loss",
+    "temperature",
+    "calibration_error",
+    "calibration_error_limit",
+    "accuracy",
+    "balanced_accuracy",
+    "mcc",
+}
+
+
+def pretended(control: Control) -> Row:
+    """A row whose AUC names its seed."""
+    baselines = {
+        f"{name}_{score}": 0.5
+        for name in ("logistic", "boosting", "ridge")
+        for score in control_table.SCORES
+    }
+    none = dict.fromkeys(("share", "share_low", "share_high"), None)
+    return {
+        "market": control.market,
+        "seed": control.seed,
+        **dict.fromkeys(FIGURES, 0.5),
+        "auc": 0.5 + control.seed / 100,
+        "epochs": 3,
+        "bins_outside": 0,
+        "reliability": [],
+        **none,
+        **baselines,
+    }
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Control]:
+    """The controls that were measured; none is really trained."""
+    done: list[Control] = []
+
+    def measure(control: Control) -> Row:
+        done.append(control)
+        return pretended(control)
+
+    monkeypatch.setattr(controls, "measure", measure)
+    return done
+
+
+def outcome(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        run(app, [*map(str, arguments), *(() if "--jobs" in arguments else ("--jobs", "1"))])
+    return int(stopped.value.code or 0)
+
+
+def test_rows_are_printed_and_written_in_the_order_asked_for(
+    measured: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        outcome(
+            "--markets", "walk", "echo:strength=0.5", "--market-seeds", "2", "1", "--out", tmp_path
+        )
+        == 0
+    )
+    rows = json.loads((tmp_path / "controls.json").read_text())
+    asked = [("walk", 2), ("walk", 1), ("echo:strength=0.5", 2), ("echo:strength=0.5", 1)]
+    assert (
+        [(row["market"], row["seed"]) for row in rows]
+        == asked
+        == [(control.market, control.seed) for control in measured]
+    )
+    assert list(pd.read_csv(tmp_path / "controls.csv")["seed"]) == [2, 1, 2, 1]
+    printed = capsys.readouterr().out
+    assert (
+        "echo:strength=0.5 1: AUC 0.510 of 0.500" in printed
+        and "how much of what is there was found" in printed
+    )
+    assert "how sure it was" in printed and "…" not in printed
+
+
+def test_a_second_run_measures_only_what_is_missing(
+    measured: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome("--markets", "echo", "--market-seeds", "1", "--out", tmp_path) == 0
+    assert outcome("--markets", "echo", "--market-seeds", "1", "2", "--out", tmp_path) == 0
+    assert [control.seed for control in measured] == [1, 2]
+    assert "2 controls: 1 known, 1 to measure" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("always::FutureWarning")
+def test_the_old_name_of_a_flag_works_and_names_the_new_one(
+    measured: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        outcome("--markets", "echo", "--market-seeds", "1", "--out", tmp_path, "--fresh", "7") == 0
+    )
+    assert [control.fresh for control in measured] == [7]
+    assert "--fresh is called --holdout-bars now" in capsys.readouterr().err
+
+
+def test_files_hold_no_clock_times(measured: list[Control], tmp_path: Path) -> None:
+    contents = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        assert outcome("--markets", "echo", "--out", folder) == 0
+        contents.append(
+            {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        )
+    assert contents[0] == contents[1] and len(contents[0]) == 5
+
+
+def test_silence_judges_small_markets_without_an_edge(
+    measured: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome("--silence", "2", "--out", tmp_path, "--max-epochs", "4") == 0
+    asked = [("walk", 1), ("walk", 2), ("walkdrift", 1), ("walkdrift", 2)]
+    assert [(control.market, control.seed) for control in measured] == asked
+    assert {(control.bars, control.config.max_epochs) for control in measured} == {(3_000, 4)}
+    assert list(pd.read_csv(tmp_path / "silence.csv")["forecaster"][:2]) == ["network", "logistic"]
+    printed = capsys.readouterr().out
+    assert "found where nothing is, means over 2 seeds" in printed and "…" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--markets", "eccho"), "unknown market: 'eccho', did you mean 'echo'?"),
+        (("--horizon", "3"), "--horizon must be 1, got 3"),
+        (("--holdout-bars", "-1"), "--holdout-bars must be at least 0, got -1."),
+        (("--jobs", "0"), "--jobs must be at least 1, got 0."),
+        (("--silence", "0"), "--silence must be at least 1, got 0."),
+    ],
+)
+def test_a_control_that_cannot_be_is_refused_before_any_work(
+    measured: list[Control],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    assert outcome(*arguments, "--out", tmp_path) == 2
+    assert message in capsys.readouterr().err and not measured

@@ -1,0 +1,43 @@
+import pytest
+
+from backtests.false_alarms import app, verdict_on
+from backtests.walk_forward.folds import FoldPlan
+from model.cli import run
+
+PLAN = FoldPlan(folds=4, train_blocks=4)
+
+
+@pytest.mark.parametrize(
+    "name, seed", [("walk", 1), ("walk", 2), ("walkdrift", 1), ("walkdrift", 2)]
+)
+def test_where_nothing_is_no_edge_is_claimed(name, seed):
+    assert verdict_on(name, seed, 3000, plan=PLAN).word != "edge"
+
+
+@pytest.mark.parametrize("name, bars", [("echo", 1500), ("volrev", 3000)])
+def test_where_an_edge_is_planted_it_is_said(name, bars):
+    verdict = verdict_on(name, 1, bars, plan=PLAN)
+    assert verdict.word == "edge", verdict.sentence
+
+
+def test_the_command_counts_its_verdicts(capsys):
+    with pytest.raises(SystemExit):
+        run(app, ["--histories", "1", "--bars", "700", "--jobs", "1"])
+    text = capsys.readouterr().out
+    assert "0 false alarms on 2 walks without an edge" in text
+    assert text.count("\n  walk") == 2 and "echo" in text and "volrev" in text
+
+
+@pytest.mark.parametrize("flag", ["--histories", "--jobs"])
+def test_no_history_or_process_at_all_is_wrong_use(flag, capsys):
+    with pytest.raises(SystemExit) as left:
+        run(app, [flag, "0"])
+    assert left.value.code == 2 and f"{flag} must be at least 1, got 0." in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_forty_walks_raise_at_most_two_false_alarms(capsys):
+    with pytest.raises(SystemExit):
+        run(app, [])
+    alarms = int(capsys.readouterr().out.split(" false alarms")[0].split()[-1])
+    assert alarms <= 2

@@ -1,0 +1,360 @@
+import json
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import redirect_stdout
+from io import StringIO
+
+import pandas as pd
+import pytest
+
+from backtests.reports.html import REPORT
+from backtests.reports.results import FILES
+from backtests.run import app
+from backtests.synthetic.markets import market
+from backtests.walk_forward import folds as walk_forward
+from backtests.walk_forward.store import held
+from model.cli import run
+from model.errors import TrainingDiverged
+from model.runtime import precision_hint
+from tests.helpers.makers import random_bars
+from tests.helpers.processes import ROOT
+
+QUICK = ["--folds", "2", "--train-blocks", "2", "--max-epochs", "1", "--jobs", "1"]
+
+
+@pytest.fixture(scope="module")
+def bars_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bars") / "smoke.csv"
+    market("ar1", n_bars=400, seed=3).bars.to_csv(path)
+    return path
+
+
+def walk(*arguments):
+    """The exit code of the command in this process."""
+    with pytest.raises(SystemExit) as left:
+        run(app, [str(argument) for argument in arguments])
+    return left.value.code
+
+
+@pytest.fixture(scope="module")
+def finished(bars_file, tmp_path_factory):
+    """The command run as a script from another folder, and where it wrote."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    command = [
+        sys.executable,
+        ROOT / "backtests" / "run.py",
+        "--data",
+        bars_file,
+        "--ledger",
+        "trials",
+        *QUICK,
+    ]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True
+    ), folder / "runs" / "smoke"
+
+
+def test_the_script_writes_all_its_files(finished):
+    process, folder = finished
+    assert process.returncode == 0, process.stderr
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*FILES, REPORT, "checkpoints", ".state", ".lock"]
+    )
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "fold-01.ckpt",
+        "fold-02.ckpt",
+    ]
+
+
+def test_it_says_data_folds_costs_and_verdict(finished):
+    text = finished[0].stdout
+    assert "smoke: 400 bars of 1 hour" in text
+    assert "2 folds: each learns from 124 decisions and is judged on the next 62" in text
+    assert "costs: 2 basis points per side: commission 1, half spread 0.5, slippage 0.5" in text
+    assert precision_hint("fp32") in text
+    assert "no edge: AUC" in text or "cannot tell: AUC" in text
+
+
+def test_it_says_a_line_for_each_fold(finished):
+    lines = [
+        line
+        for line in finished[0].stdout.splitlines()
+        if "best epoch 1 of 1, validation loss 0." in line
+    ]
+    assert len(lines) == 2
+
+
+def test_the_predictions_are_on_the_bars(finished, bars_file):
+    decided = pd.read_csv(finished[1] / "predictions.csv")["decided_at"]
+    assert decided.tolist() == pd.read_csv(bars_file)["date"].iloc[-124:].tolist()
+
+
+def test_the_settings_are_in_the_summary(known):
+    settings = known["settings"]
+    assert settings["costs_in_basis_points_per_side"]["commission"] == 7
+    assert (
+        settings["training"]["seed"],
+        settings["training"]["train"],
+        settings["training"]["validation"],
+    ) == (5, 0.7, 0.3)
+    assert settings["account"]["cash"] == 5
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """The summary of a walk over a market whose best forecast is known, by settings of our own, and what it said."""
+    folder = tmp_path_factory.mktemp("known")
+    given = [
+        "--market",
+        "echo:strength=0.8",
+        "--market-bars",
+        500,
+        "--out",
+        folder,
+        "--ledger",
+        folder / "trials",
+    ]
+    with redirect_stdout(StringIO()) as printed:
+        assert (
+            walk(
+                *given,
+                *QUICK,
+                "--commission",
+                7,
+                "--seed",
+                5,
+                "--validation-share",
+                0.3,
+                "--cash",
+                5,
+            )
+            == 0
+        )
+    return json.loads((folder / "summary.json").read_text()) | {"said": printed.getvalue()}
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (["--folds", "0"], 2, "--folds must be at least 1, got 0."),
+        (
+            ["--market-bars", "0", "--market-seed", "-1"],
+            2,
+            "--market-bars must be at least 1, got 0. --market-seed must be at least",
+        ),
+        (["--jobs", "0"], 2, "--jobs must be at least 1, got 0."),
+        (["--commission", "-1"], 2, "--commission must be a number of basis points from 0"),
+        (["--train", "0.5"], 2, "--train"),
+        (["--folds", "80"], 3, "bars; at least"),
+        (["--data", "missing.csv"], 3, "missing.csv"),
+        (["--market", "walk"], 2, "--data and --market exclude each other"),
+        (
+            ["--train-blocks", "34"],
+            3,
+            "the test blocks must hold at least 50 decisions in all, got 40: fewer show nothing.",
+        ),
+        (["--out", "/proc/none"], 6, "/proc/none"),
+    ],
+)
+def test_a_fault_is_one_message_and_an_exit_code(
+    bars_file, tmp_path, capfd, arguments, code, message
+):
+    given = {"--data": bars_file, "--out": tmp_path, "--ledger": tmp_path / "trials"} | dict(
+        zip(arguments[::2], arguments[1::2])
+    )
+    assert walk(*(word for pair in given.items() for word in pair)) == code
+    assert message in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_market_s_best_forecast_stands_beside_ours(known):
+    assert "the best forecast there is: AUC 0." in known["said"]
+    assert known["best_possible"]["auc"] > 0.8 and known["best_possible"]["accuracy"] > 0.7
+
+
+def test_a_market_s_best_forecast_is_of_the_next_bar_only(tmp_path, capfd):
+    assert walk("--market", "echo", "--horizon", 3, "--out", tmp_path, *QUICK) == 2
+    assert "--horizon must be 1 with --market, got 3" in capfd.readouterr().err
+
+
+def test_an_unknown_market_is_named_with_the_nearest(tmp_path, capfd):
+    assert walk("--market", "ecko", "--out", tmp_path, *QUICK) == 2
+    assert "echo" in capfd.readouterr().err
+
+
+def test_a_second_run_in_the_folder_leaves_with_its_own_code(bars_file, tmp_path, capfd):
+    with held(tmp_path):
+        assert walk("--data", bars_file, "--out", tmp_path, *QUICK) == 7
+    assert "must not be used by two runs at once" in " ".join(capfd.readouterr().err.split())
+
+
+def test_daily_bars_are_told_by_their_dates(tmp_path, capfd):
+    bars = random_bars(400)
+    bars.to_csv(tmp_path / "daily.csv")
+    given = ["--data", tmp_path / "daily.csv", "--out", tmp_path, "--ledger", tmp_path / "trials"]
+    assert walk(*given, *QUICK) == 0
+    said = capfd.readouterr()
+    assert f"to {bars.index[-1]:%Y-%m-%d}, " in said.out
+    assert "is judged on the next" in said.out and "fold 2: trained until 20" in said.out
+    assert "00:00:00" not in said.out + said.err
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert walk("--data", "", *QUICK) == 2
+    assert "--data must not be empty, got ''" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_says_what_the_costs_are(capsys):
+    assert walk("--help") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert (
+        "--commission" in text
+        and "basis points" in text
+        and "--validation-share" in text
+        and "--learning-rate" in text
+    )
+
+
+@pytest.fixture(scope="module")
+def universe(bars_file, tmp_path_factory):
+    """Two markets, of which the folds of one always fail, walked over from a folder of files."""
+    folder, out = tmp_path_factory.mktemp("universe"), tmp_path_factory.mktemp("out")
+    shutil.copy(bars_file, folder / "sound.csv")
+    market("ar1", n_bars=400, seed=4).bars.to_csv(folder / "bad.csv")
+    honest = walk_forward.fit
+
+    def fit(past, *others):
+        if past.attrs["instrument"] == "bad":
+            raise TrainingDiverged("the loss is nan")
+        return honest(past, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walk_forward, "fit", fit)
+        return walk("--data", folder, "--out", out, "--ledger", out / "trials", *QUICK), out
+
+
+def test_a_universe_is_finished_but_for_what_failed(universe):
+    code, out = universe
+    assert code == 8
+    found = json.loads((out / "universe.json").read_text())
+    assert [row["market"] for row in found["markets"]] == ["sound"]
+    assert found["failed"] == [
+        {"fold": f"bad fold {number}", "reason": "the loss is nan"} for number in (1, 2)
+    ]
+    assert not (out / "bad" / "summary.json").exists() and (out / "report.html").exists()
+
+
+def test_a_market_of_a_universe_has_the_files_that_it_has_alone(universe, finished):
+    """But for its name."""
+    for name in ("equity.csv", "trades.csv", "predictions.csv", "months.csv"):
+        assert (universe[1] / "sound" / name).read_bytes() == (finished[1] / name).read_bytes(), (
+            name
+        )
+
+
+def test_a_universe_with_bad_files_is_refused_before_any_training(bars_file, tmp_path, capfd):
+    (tmp_path / "short.csv").write_text(
+        "".join(bars_file.read_text().splitlines(keepends=True)[:100])
+    )
+    assert (
+        walk(
+            "--data",
+            bars_file,
+            tmp_path / "short.csv",
+            tmp_path / "none.csv",
+            "--out",
+            tmp_path / "out",
+            *QUICK,
+        )
+        == 3
+    )
+    said = capfd.readouterr()
+    assert (
+        "nothing was trained" in said.err
+        and "short" in said.err
+        and "none.csv" in said.err
+        and "fold 1" not in said.out
+    )
+
+
+def test_architectures_are_compared_on_the_same_folds(bars_file, tmp_path, capsys):
+    """With their members trained once, and again none."""
+    given = [
+        "--data",
+        bars_file,
+        "--out",
+        tmp_path,
+        "--ledger",
+        tmp_path / "trials",
+        "--architecture",
+        "bilstm,ensemble",
+        *QUICK,
+    ]
+    assert walk(*given) == 0
+    said = capsys.readouterr().out
+    assert (
+        said.count("fold 1 bilstm 42: best epoch 1 of 1")
+        == said.count("fold 1 transformer 42: best epoch 1 of 1")
+        == 1
+    )
+    assert "architectures on the same folds" in said and "ensemble fold 2: trained until" in said
+    assert [
+        json.loads(line)["training"]["architecture"]
+        for line in (tmp_path / "trials").read_text().splitlines()
+    ] == ["bilstm", "ensemble"]
+    assert (tmp_path / "architectures.csv").exists() and (
+        tmp_path / "ensemble" / "report.html"
+    ).exists()
+    assert (
+        json.loads((tmp_path / "summary.json").read_text())["settings"]["training"]["architecture"]
+        == "bilstm"
+    )
+    assert walk(*[word for word in given if word not in ("--architecture", "bilstm,ensemble")]) == 0
+    assert (
+        "found finished" in capsys.readouterr().out
+        and not (tmp_path / "architectures.csv").exists()
+    )
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        ("bilstm,bilstm", "--architecture must name each but once, got bilstm,bilstm."),
+        ("bilstm,lstm", "--architecture must be one of bilstm, transformer, "),
+    ],
+)
+def test_architectures_that_cannot_be_compared_are_refused(tmp_path, capfd, names, message):
+    assert walk("--out", tmp_path, "--architecture", names, *QUICK) == 2
+    assert message in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.fixture(scope="module")
+def killed(bars_file, tmp_path_factory):
+    """A run that was killed as soon as its first fold was finished, and the arguments that started it."""
+    folder = tmp_path_factory.mktemp("killed")
+    arguments = ["--data", bars_file, "--out", folder, "--ledger", folder / "trials", *QUICK]
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "backtests" / "run.py", *arguments], stdout=subprocess.DEVNULL
+    )
+    while not (folder / ".state" / "fold-01.json").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    return arguments, folder
+
+
+def test_after_a_kill_the_same_command_goes_on_to_the_same_bytes(killed, finished, capsys):
+    """Not even a checkpoint left of another run does harm: it would be refused beside its twin, or trade in its stead."""
+    arguments, folder = killed
+    assert not (folder / "summary.json").exists()
+    shutil.copy(
+        finished[1] / "checkpoints" / "fold-02.ckpt", folder / "checkpoints" / "fold-07.ckpt"
+    )
+    assert walk(*arguments) == 0
+    assert "fold 1, found finished: trained until" in capsys.readouterr().out
+    for name in [*FILES, REPORT, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]:
+        assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name

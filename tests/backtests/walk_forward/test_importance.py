@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from backtests.walk_forward.importance import groups, importance
+from model.features.table import FEATURE_NAMES
+from tests.helpers.makers import random_checkpoint
+
+
+def test_every_feature_is_in_one_group():
+    assert sum((list(FEATURE_NAMES[columns]) for columns in groups().values()), []) == list(
+        FEATURE_NAMES
+    )
+    assert FEATURE_NAMES[groups()["calendar"]][0] == "tod_sin"
+
+
+@pytest.fixture
+def trained(bars):
+    """A random network that reads nothing but momentum, and counts as trained until bar 380."""
+    columns = groups()["momentum"]
+    network = random_checkpoint(
+        bars,
+        bars.index[380],
+        golden=False,
+        parts={
+            "validation": {
+                "windows": 80,
+                "first": str(bars.index[298]),
+                "last": str(bars.index[377]),
+                "up_share": 0.5,
+            }
+        },
+    )
+    for name, weights in network.members[0].weights.items():
+        if name.startswith("lstm.weight_ih_l0"):
+            weights[:, : columns.start] = weights[:, columns.stop :] = 0
+    return network
+
+
+def test_only_what_the_network_reads_is_important(bars, trained):
+    found = importance(trained, bars)
+    assert list(found) == list(groups())
+    assert abs(found.pop("momentum")) > 1e-3
+    assert np.abs(list(found.values())).max() < 1e-9
+
+
+def test_bars_after_the_training_do_not_matter(bars, trained):
+    changed = bars.copy()
+    changed.iloc[381:, :4] *= 2
+    assert importance(trained, changed) == importance(trained, bars)

@@ -1,0 +1,64 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from backtests.walk_forward.progress import FoldProgress, Journal
+from model.training.fitting import Epoch
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "journal", patience=10)
+
+
+def epoch(number, best, max_epochs=100):
+    return Epoch("bilstm 42", number, max_epochs, 0.69, 0.68, 1e-3, 1.0, best)
+
+
+@pytest.fixture
+def screen():
+    return io.StringIO()
+
+
+@pytest.fixture
+def progress(journal, screen):
+    return FoldProgress(
+        journal, 3, Console(file=screen, force_terminal=True, highlight=False, width=100)
+    )
+
+
+def shown(progress):
+    """The share done of every bar, the one over all folds first."""
+    return [task.completed / task.total for task in progress._bars.tasks]
+
+
+def test_an_epoch_moves_the_bar_of_its_fold_and_that_of_all(journal, progress):
+    journal("fold 2", epoch(3, best=2))
+    progress._read()
+    assert shown(progress) == [0.25 / 3, 3 / 12]
+
+
+def test_no_more_epochs_are_expected_than_are_allowed(journal, progress):
+    journal("fold 1", epoch(4, best=4, max_epochs=5))
+    progress._read()
+    assert shown(progress)[1] == 4 / 5
+
+
+def test_half_a_line_waits_for_its_other_half(journal, progress):
+    journal.path.write_text('{"fold": "fold 1", "epoch": 2, "exp')
+    progress._read()
+    assert len(shown(progress)) == 1
+    with journal.path.open("a") as file:
+        file.write('ected": 4, "loss": 0.7}\n')
+    progress._read()
+    assert shown(progress)[1] == 0.5
+
+
+def test_a_finished_fold_is_said_and_counts_as_one(journal, progress, screen):
+    with progress:
+        journal("fold 1", epoch(1, best=1))
+        progress.finish("fold 1", "fold 1: done")
+    progress._read()
+    assert shown(progress)[0] == 1 / 3
+    assert "fold 1: done" in screen.getvalue()

@@ -1,0 +1,152 @@
+import os
+import re
+import sys
+from dataclasses import replace
+from subprocess import PIPE, Popen
+
+import pytest
+
+from backtests.walk_forward.folds import Fold, FoldModel
+from backtests.walk_forward.store import MemberStore, RunState, held
+from backtests.walk_forward.thresholds import Choice
+from tests.helpers.makers import random_checkpoint
+
+FOLD = Fold(1, train=150, test=200, stop=250, warm_up=149)
+CHOICE = Choice(0.55, 0.52, 12, 1e-4, True)
+
+
+@pytest.fixture
+def state(tmp_path):
+    return RunState(tmp_path)
+
+
+@pytest.fixture
+def model(bars):
+    return FoldModel(
+        FOLD,
+        random_checkpoint(bars, bars.index[200]),
+        CHOICE,
+        importance={"trend": 0.01},
+        machine={"torch": "2.13"},
+    )
+
+
+def test_a_kept_fold_is_found_by_its_key(state, model):
+    state.keep(model, "key")
+    found = state.finished(FOLD, "key")
+    assert found.checkpoint.digest == model.checkpoint.digest and found.choice == CHOICE
+    assert (found.importance, found.machine) == (model.importance, model.machine)
+
+
+def test_a_fold_without_a_model_is_found_too(state):
+    state.keep(FoldModel(FOLD, None, reason="one class"), "key")
+    assert state.finished(FOLD, "key") == FoldModel(FOLD, None, reason="one class")
+
+
+def test_another_key_finds_nothing(state, model):
+    state.keep(model, "key")
+    assert state.finished(FOLD, "other") is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: (state.checkpoints / "fold-01.ckpt").unlink(),
+        lambda state: (state.checkpoints / "fold-01.ckpt").write_bytes(b"half"),
+        lambda state: (state._records / "fold-01.json").write_text('{"key": "k'),
+        lambda state: (state._records / "fold-01.json").unlink(),
+    ],
+)
+def test_what_is_damaged_or_missing_counts_as_not_done(state, model, damage):
+    state.keep(model, "key")
+    damage(state)
+    assert state.finished(FOLD, "key") is None
+
+
+def test_a_checkpoint_of_another_run_counts_as_not_done(bars, state, model):
+    state.keep(model, "key")
+    random_checkpoint(bars, bars.index[200], seed=9).save(state.checkpoints / "fold-01.ckpt")
+    assert state.finished(FOLD, "key") is None
+
+
+def test_the_facts_of_the_start_stay_until_another_run_starts(state):
+    assert state.frozen("key", [0.1]) == [0.1]
+    assert state.frozen("key", [0.1, 0.2]) == [0.1]
+    assert state.frozen("other", [0.3]) == [0.3]
+
+
+def test_a_fresh_start_forgets(state, model):
+    state.keep(model, "key")
+    state.frozen("key", [1.0])
+    state.forget()
+    assert state.finished(FOLD, "key") is None and state.frozen("key", [2.0]) == [2.0]
+
+
+def test_sweeping_leaves_this_run_alone(state, model):
+    for number in (1, 7):
+        state.keep(replace(model, fold=replace(FOLD, number=number)), "key")
+    state.sweep([model])
+    assert [path.name for path in state.checkpoints.iterdir()] == ["fold-01.ckpt"]
+    assert state.finished(FOLD, "key")
+
+
+def test_a_checkpoint_of_somebody_else_is_not_traded_and_not_removed(state, model):
+    state.keep(model, "key")
+    model.checkpoint.save(state.checkpoints / "mine.ckpt")
+    with pytest.raises(
+        ValueError, match="must hold this run's checkpoints alone, got mine.ckpt. Move"
+    ):
+        state.require_own()
+    assert (state.checkpoints / "mine.ckpt").exists()
+
+
+SECOND = """
+import os, sys
+from pathlib import Path
+from backtests.walk_forward.store import FolderInUse, held
+try:
+    with held(Path(sys.argv[1])):
+        print("in")
+except FolderInUse as error:
+    print(error.exit_code, error, flush=True)
+input()
+with held(Path(sys.argv[1])):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_second_run_in_the_folder_is_refused_and_the_folder_is_free_after_a_kill(tmp_path):
+    """Another process is refused while this one holds the folder, and then killed as it holds it itself."""
+    with Popen(
+        [sys.executable, "-c", SECOND, tmp_path], stdin=PIPE, stdout=PIPE, text=True
+    ) as second:
+        with held(tmp_path):
+            assert re.match("7 .* must not be used by two runs at once", second.stdout.readline())
+        second.communicate("\n")
+    assert second.returncode == -9
+    with held(tmp_path):
+        assert os.path.exists(tmp_path / ".lock")
+
+
+def test_what_was_half_written_when_a_run_was_killed_is_removed(state, tmp_path):
+    halves = [
+        place / ".fold-01.ckpt.7.1.tmp"
+        for place in (tmp_path, state.checkpoints, tmp_path / ".state")
+    ]
+    for half in halves:
+        half.touch()
+    with held(tmp_path):
+        assert not any(half.exists() for half in halves)
+
+
+def test_a_member_is_found_by_its_key(tmp_path, model):
+    store = MemberStore(tmp_path)
+    store.keep_once("key", model.checkpoint)
+    assert store.has("key") and not store.has("other")
+    assert [found.digest for found in store.all_of(["key"])] == [
+        model.checkpoint.digest
+    ] and store.all_of(["key", "other"]) == []
+    (tmp_path / ".state" / "members" / "key.ckpt").write_bytes(b"half")
+    assert not store.has("key")
+    store.forget()
+    assert list((tmp_path / ".state" / "members").iterdir()) == []

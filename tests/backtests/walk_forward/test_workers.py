@@ -1,0 +1,111 @@
+import subprocess
+import sys
+from threading import Lock
+
+import pytest
+from distributed import LocalCluster
+from joblib import Parallel, delayed
+
+from backtests.simulation.account import Account, Costs
+from backtests.synthetic.markets import market
+from backtests.walk_forward import workers as cluster
+from backtests.walk_forward.folds import Failure, FoldPlan, lay_folds, train_tasks
+from backtests.walk_forward.workers import workers
+from model.training.fitting import TrainConfig
+from tests.helpers.folds import trained
+
+PLAN = FoldPlan(folds=2, train_blocks=2)
+CONFIG = PLAN.training(TrainConfig(max_epochs=1))
+SEARCH = PLAN.search(Account(), Costs())
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A cluster of two processes on this machine: with one joblib would work here."""
+    folder = str(tmp_path_factory.mktemp("dask"))
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=":0",
+        local_directory=folder,
+        host="127.0.0.1",
+    ) as found:
+        yield found.scheduler_address
+
+
+def test_a_cluster_trains_the_same_models(address):
+    bars = market("ar1", n_bars=400, seed=1).bars
+    folds = lay_folds(bars, PLAN, CONFIG)
+
+    def digests(jobs):
+        return [model.checkpoint.digest for model in trained(bars, folds, CONFIG, SEARCH, jobs)]
+
+    here = digests(1)
+    with workers(address):
+        assert digests(2) == here
+
+
+class Keyless:
+    """A task whose result cannot be pickled."""
+
+    label = "fold 1"
+
+    def call(self):
+        return locked, ()
+
+
+def locked(on_epoch):
+    return Lock()
+
+
+def test_a_result_that_cannot_be_sent_fails_its_task_alone(address):
+    """joblib would wait for it on Dask for ever."""
+    with workers(address):
+        [(_, outcome)] = train_tasks([Keyless()], jobs=2)
+    assert isinstance(outcome, Failure)
+    assert (
+        "must be possible to pickle, so that another process can send it: cannot pickle '_thread.lock' object"
+        in outcome.reason
+    )
+
+
+def test_what_is_not_sent_need_not_be_sendable():
+    [(_, outcome)] = train_tasks([Keyless()], jobs=1)
+    assert not isinstance(outcome, Failure)
+
+
+def test_a_process_that_works_ends_with_the_one_it_works_for(tmp_path):
+    """It would wait for ever, and hold open what that one had opened: here the pipe that this test reads to its end."""
+    code = (
+        "import os, signal, time; from joblib import Parallel; from backtests.cluster import tethered\n"
+        "done = Parallel(n_jobs=2, return_as='generator_unordered')(tethered(time.sleep, 0) for _ in range(4)); list(done)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode
+        == -9
+    )
+
+
+def test_without_an_address_the_work_stays_here():
+    with workers(None):
+        assert Parallel(n_jobs=1)(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
+
+
+def test_without_dask_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(cluster, "distributed", None)
+    with pytest.raises(ValueError, match=r"pip install 'backtrader-bilstm\[dask\]'"):
+        with workers("tcp://127.0.0.1:1"):
+            pass
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
+def test_where_nothing_answers_it_says_so(monkeypatch, address):
+    monkeypatch.setattr(cluster, "CONNECT_WITHIN", "500ms")
+    with pytest.raises(
+        ValueError,
+        match=f"`dask` must be the address of a Dask scheduler, like tcp://host:8786, got '{address}'",
+    ):
+        with workers(address):
+            pass

@@ -1,0 +1,56 @@
+"""What the tests of loading are made of: files that `save` would not write, and the message with which bytes are refused."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from model.checkpoint.format import NO_DIGEST, decode
+from model.errors import CheckpointError
+
+REMEDIES = (
+    "Take an undamaged copy or train again.",
+    "Name a file that model.train wrote.",
+    "or train again.",
+    "or upgrade.",
+)
+
+
+def refusal(data: bytes) -> str:
+    """Return the message with which the bytes are refused; "" if they are not."""
+    try:
+        decode(data, "FILE")
+    except CheckpointError as error:
+        message = str(error)
+        assert message.startswith("FILE cannot be used: ") and message.endswith(REMEDIES)
+        return message
+    return ""
+
+
+def record_in(data: bytes) -> dict[str, Any]:
+    length = int.from_bytes(data[:8], "little")
+    record: dict[str, Any] = json.loads(
+        json.loads(data[8 : 8 + length])["__metadata__"]["checkpoint"]
+    )
+    return record
+
+
+def forged(
+    data: bytes,
+    edit: Callable[[dict[str, Any]], Any] = dict,
+    weights: dict[str, Tensor] | None = None,
+    rewrite: Callable[[str], str] = str,
+) -> bytes:
+    """Return the file with a record or weights that `save` would not write, under a digest that is right."""
+    record = record_in(data) | {"digest": NO_DIGEST}
+    edit(record)
+    text = rewrite(msgspec.json.encode(record).decode())
+    plain = save_tensors(
+        load_tensors(data) if weights is None else weights, metadata={"checkpoint": text}
+    )
+    return plain.replace(NO_DIGEST.encode(), hashlib.sha256(plain).hexdigest().encode(), 1)

@@ -1,0 +1,135 @@
+"""Files and results of earlier days: a checkpoint of each released format says what it said, and five markets trade as they did.
+
+A number here changes only where the change is wanted and said in the commit.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from backtests.simulation.account import Account, Costs, Simulation, simulate
+from backtests.synthetic.markets import market
+from model.checkpoint.checkpoint import Checkpoint
+from model.checkpoint.format import FORMAT
+from model.checkpoint.schedule import require_golden
+from model.features.table import FeatureEngineer
+
+GOLDEN = Path(__file__).parent / "golden"
+DIGESTS = {"format-2": "3114f308a7a312702d0e3d41ea60e911e7e62496ba7111db6daccda9e281c219"}
+
+
+def features_of(checkpoint: Checkpoint) -> np.ndarray:
+    """The feature rows of the golden window."""
+    assert checkpoint.golden is not None
+    stamps = np.array(checkpoint.golden.stamps).view("datetime64[ns]")
+    return FeatureEngineer().rows(np.array(checkpoint.golden.bars), stamps)
+
+
+def test_every_format_that_is_read_has_its_file() -> None:
+    assert (
+        sorted(path.stem for path in GOLDEN.glob("*.ckpt")) == sorted(DIGESTS)
+        and f"format-{FORMAT}" in DIGESTS
+    )
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_a_file_of_each_format_loads_and_says_what_it_said(name: str) -> None:
+    checkpoint = Checkpoint.load(GOLDEN / f"{name}.ckpt")
+    assert checkpoint.digest == DIGESTS[name]
+    forecast = checkpoint.forecast(features_of(checkpoint))
+    assert [float(values[0]) for values in forecast] == pytest.approx(SAID, abs=1e-6)
+    require_golden(checkpoint, name)
+
+
+# Probability, disagreement and strangeness of the golden window.
+SAID = [0.8059996469244901, 0.055871473415378514, 0.008372093023255813]
+RUNS: dict[str, tuple[str, dict[str, float]]] = {
+    "regime": (
+        "1459abecdd52741b0cf54c369a6697c399cad77d26023b7f78f9a9ab1aa4e709",
+        {
+            "final": 88051.386209,
+            "lowest": 88051.386209,
+            "trades": 56.0,
+            "in market": 0.889091,
+            "won": 0.535714,
+        },
+    ),
+    "volrev": (
+        "104d4e27b7af1744d4acae54567520eb50f49a3e04f46a6b94ebca8954109638",
+        {
+            "final": 96807.935564,
+            "lowest": 95440.674656,
+            "trades": 46.0,
+            "in market": 0.850909,
+            "won": 0.521739,
+        },
+    ),
+    "echo": (
+        "c2ff30e45362491550aaca90697453abd88a295436d12cd68f473ec7fef83de5",
+        {
+            "final": 96384.979443,
+            "lowest": 94608.021333,
+            "trades": 55.0,
+            "in market": 0.901818,
+            "won": 0.527273,
+        },
+    ),
+    "latch": (
+        "805849cbbff3b1577d19752592a1f5f81d55f1d1bf06aa0a021cee52e8d9e5bb",
+        {
+            "final": 96124.805661,
+            "lowest": 93999.640012,
+            "trades": 44.0,
+            "in market": 0.923636,
+            "won": 0.568182,
+        },
+    ),
+    "walk": (
+        "1fbf6d64dab8a95426072fde15a16e92973d23d8b13812cae6f90c850c656981",
+        {
+            "final": 90983.610257,
+            "lowest": 90833.922743,
+            "trades": 39.0,
+            "in market": 0.912727,
+            "won": 0.435897,
+        },
+    ),
+}
+
+
+def statistics(run: Simulation) -> dict[str, float]:
+    equity = run.equity.to_numpy()
+    return {
+        "final": equity[-1],
+        "lowest": equity.min(),
+        "trades": len(run.trades),
+        "in market": float((run.position != 0).mean()),
+        "won": float((run.trades["net"] > 0).mean()) if len(run.trades) else 0.0,
+    }
+
+
+def orders_digest(run: Simulation) -> str:
+    """The SHA-256 of the list of fills, as they would be written."""
+    rows = [f"{fill.filled_at} {fill.size:.6g} {fill.price:.8g}" for fill in run.fills.itertuples()]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def traded(name: str) -> Simulation:
+    bars: pd.DataFrame = market(name, 700).bars
+    return simulate(
+        bars,
+        GOLDEN / "format-2.ckpt",
+        150,
+        account=Account(allow_short=True, enter=0.55, exit=0.5),
+        costs=Costs(),
+    )
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_five_markets_are_traded_as_they_were(name: str) -> None:
+    run, (digest, figures) = traded(name), RUNS[name]
+    assert statistics(run) == pytest.approx(figures, rel=1e-6, abs=1e-6)
+    assert orders_digest(run) == digest

@@ -1,0 +1,359 @@
+"""Clocks: a time column beside the date is joined to it in every form, and never guessed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from model.bars.read import read_bars
+from model.errors import BarsWarning
+from tests.helpers.bar_files import (
+    DAILY,
+    HOURLY,
+    assert_bars,
+    changed,
+    dated,
+    market,
+    refusal,
+    saved,
+)
+
+
+def timed(times: pd.Series) -> pd.DataFrame:
+    """Return the hours with their dates in one column and these times in another."""
+    return dated(HOURLY, "%Y-%m-%d").assign(time=times)
+
+
+TIMES = {
+    "hours": HOURLY["date"].dt.hour,
+    "hours with a point": HOURLY["date"].dt.hour.astype(float),
+    "hours and minutes": HOURLY["date"].dt.hour * 100,
+    "hours, minutes and seconds": HOURLY["date"].dt.hour * 10_000,
+    "a clock": HOURLY["date"].dt.strftime("%H:%M"),
+    "a clock of twelve hours": HOURLY["date"].dt.strftime("%I:%M %p"),
+}
+
+
+@pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
+def test_times_of_every_form_are_joined(times: pd.Series) -> None:
+    assert_bars(read_bars(timed(times)), HOURLY)
+
+
+@pytest.mark.parametrize("times", [0, "00:00", "0000", ""])
+def test_days_at_midnight_are_days(times: object) -> None:
+    assert_bars(read_bars(dated(DAILY, "%Y-%m-%d").assign(time=times)), DAILY)
+
+
+def test_numbers_that_are_no_hours_are_refused() -> None:
+    assert "holds '24' (row 2), which is no time of day" in refusal(
+        timed(HOURLY["date"].dt.hour.replace(0, 24))
+    )
+
+
+def test_a_missing_time_is_not_taken_for_midnight() -> None:
+    times = HOURLY["date"].dt.strftime("%H:%M").where(HOURLY.index != 7)
+    assert "1 row without a time of day (first: row 7). Repair or remove them" in refusal(
+        timed(times)
+    )
+
+
+DAYS = (
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%Y%m%d",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%y-%m-%d",
+    "%d-%b-%y",
+    "%d-%b-%Y",
+    "%d %B %Y",
+    "%d%b%Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%Y-%b-%d",
+    "%a %d %b %Y",
+    "%a, %d %b %Y 00:00:00 GMT",
+    "%Y-%m-%dT00:00:00Z",
+    "%Y-%m-%d 00:00:00-05:00",
+    "%Y-%m-%d 00:00:00+09:00",
+    "%Y%m%d 000000",
+)
+HOURS = (
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d %H:%M:%S.000",
+    "%Y%m%d %H%M%S",
+    "%Y%m%d %H%M",
+    "%Y%m%d%H%M%S",
+    "%Y%m%d%H%M",
+    "%d/%m/%Y %H:%M",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%d.%m.%Y %H:%M:%S.000",
+    "%m/%d/%Y %I:%M %p",
+    "%Y-%m-%d:%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S UTC",
+    "%d.%m.%Y %H:%M:%S GMT+0000",
+)
+
+
+@pytest.mark.parametrize("form", DAYS)
+def test_days_of_any_form_are_read(form: str, tmp_path: Path) -> None:
+    assert_bars(read_bars(saved(tmp_path, dated(DAILY, form))), DAILY)
+
+
+FOREIGN = {
+    ".NET ticks": lambda stamp: stamp.value // 100 + 621_355_968_000_000_000,
+    "Windows file time": lambda stamp: stamp.value // 100 + 116_444_736_000_000_000,
+}
+
+
+@pytest.mark.parametrize("write", FOREIGN.values(), ids=FOREIGN)
+def test_other_clocks_are_not_taken_for_nanoseconds(write: Callable[[pd.Timestamp], int]) -> None:
+    assert "it looks like .NET ticks or a Windows file time" in refusal(
+        DAILY.assign(date=DAILY["date"].map(write))
+    )
+
+
+def test_dates_turned_by_a_spreadsheet_are_refused(tmp_path: Path) -> None:
+    turned = (
+        DAILY["date"]
+        .dt.strftime("%Y-%d-%m")
+        .where(DAILY["date"].dt.day <= 12, DAILY["date"].dt.strftime("%d/%m/%Y"))
+    )
+    said = refusal(saved(tmp_path, DAILY.assign(date=turned)))
+    assert (
+        "look like '13/01/2015' (line 9), all others like '2015-02-01' (line 2): a spreadsheet took their day"
+        in said
+    )
+
+
+@pytest.mark.parametrize("form", HOURS)
+def test_hours_of_any_form_are_read(form: str, tmp_path: Path) -> None:
+    assert_bars(read_bars(saved(tmp_path, dated(HOURLY, form))), HOURLY)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("table", [DAILY, HOURLY], ids=["days", "hours"])
+def test_epochs_are_read_by_their_size(unit: str, table: pd.DataFrame, tmp_path: Path) -> None:
+    epochs = table.assign(date=table["date"].astype(f"datetime64[{unit}]").astype("int64"))
+    assert_bars(read_bars(saved(tmp_path, epochs)), table)
+    assert_bars(read_bars(epochs), table)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_epochs_that_have_become_floats_are_read(unit: str) -> None:
+    epochs = HOURLY.assign(
+        date=HOURLY["date"].astype(f"datetime64[{unit}]").astype("int64").astype("float64")
+    )
+    assert_bars(read_bars(epochs), HOURLY)
+    assert "1 row without a date (first: row 5)" in refusal(
+        epochs.assign(date=epochs["date"].where(epochs.index != 5))
+    )
+
+
+def test_a_fault_of_dates_names_the_column_of_the_file() -> None:
+    parts = DAILY.assign(
+        day=DAILY["date"].dt.day, month=DAILY["date"].dt.month, year=DAILY["date"].dt.year
+    ).drop(columns="date")
+    assert "300 dates in column 'day' not understood (first: row 0, '2')" in refusal(parts)
+
+
+def test_days_before_1973_are_read_in_the_unit_that_the_others_prove() -> None:
+    old = market(pd.bdate_range("1969-06-02", periods=2500), 100.0, 0.01, 2)
+    assert_bars(
+        read_bars(old.assign(date=old["date"].astype("datetime64[s]").astype("int64"))), old
+    )
+
+
+TWELVE_DAYS = market(pd.date_range("2015-01-01", periods=12 * 24, freq="h"), 100.0, 0.01, 2)
+
+
+@pytest.mark.parametrize(
+    "form", ["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%m-%d-%Y %I:%M %p"]
+)
+def test_no_day_above_12_is_ambiguous_until_the_form_is_stated(form: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, dated(TWELVE_DAYS, form))
+    said = refusal(path)
+    assert (
+        "are ambiguous: no day above 12 proves the order of day and month" in said
+        and f"date_format={form!r}" in said
+    )
+    assert_bars(read_bars(path, date_format=form), TWELVE_DAYS)
+
+
+def test_two_orders_of_day_and_month_in_one_file_are_refused() -> None:
+    dates = (
+        DAILY["date"]
+        .dt.strftime("%d/%m/%Y")
+        .where(DAILY.index < 150, DAILY["date"].dt.strftime("%m/%d/%Y"))
+    )
+    assert "has another order of day and month than" in refusal(DAILY.assign(date=dates))
+
+
+UNREAD = [
+    ("Q1 2015", "1 date in column 'date' not understood (first: line 7, 'Q1 2015')"),
+    ("42006", "looks like an Excel serial number"),
+    ("", "1 row without a date"),
+    ("NaT", "1 row without a date (first: line 7)"),
+    ("2015-02-30", "1 date in column 'date' not understood (first: line 7, '2015-02-30')"),
+    ("9999-12-31", "'9999-12-31'"),
+    ("1015-01-09", "'1015-01-09'"),
+    ("2015-01-09 25:00", "'2015-01-09 25:00'"),
+    ("22:00", "'22:00'"),
+    (
+        "2015-01-09 10:00 US/Eastern",
+        "'2015-01-09 10:00 US/Eastern'): write the time zone as an offset",
+    ),
+    ("2015-01-09T10:00-05:00[America/New_York]", "write the time zone as an offset"),
+    ("2015-01-09 13:00 PM", "'2015-01-09 13:00 PM'); expected"),
+    (
+        "2015-01-09 10:00 EST",
+        "'2015-01-09 10:00 EST'): write the time zone as an offset such as -05:00",
+    ),
+]
+
+
+@pytest.mark.parametrize("word, message", UNREAD)
+def test_a_date_that_is_none_is_refused_with_its_line(
+    word: str, message: str, tmp_path: Path
+) -> None:
+    assert message in refusal(saved(tmp_path, changed(dated(DAILY, "%Y-%m-%d"), 5, date=word)))
+
+
+@pytest.mark.parametrize("word", ["Q1 2015", "42006", "22:00"])
+def test_a_column_of_them_is_refused(word: str, tmp_path: Path) -> None:
+    assert "300 dates in column 'date' not understood (first: line 2" in refusal(
+        saved(tmp_path, DAILY.assign(date=word))
+    )
+
+
+def test_a_stated_form_that_does_not_fit_is_refused() -> None:
+    assert (
+        "300 dates in column 'date' not understood (first: row 0, '2015-01-02') with date_format='%d/%m/%Y'"
+        in refusal(dated(DAILY, "%Y-%m-%d"), date_format="%d/%m/%Y")
+    )
+
+
+def test_a_stated_form_that_is_none_is_refused() -> None:
+    assert "is no format" in refusal(dated(DAILY, "%Y-%m-%d"), date_format="%Q")
+
+
+def test_a_stated_form_of_the_date_leaves_the_time_column_alone() -> None:
+    table = dated(TWELVE_DAYS, "%d/%m/%Y")
+    table.insert(1, "time", TWELVE_DAYS["date"].dt.strftime("%H:%M"))
+    assert_bars(read_bars(table, date_format="%d/%m/%Y"), TWELVE_DAYS)
+
+
+def test_a_stated_form_with_an_offset_keeps_the_sessions_date() -> None:
+    tokyo = dated(DAILY, "%d/%m/%Y 00:00 +0900")
+    assert_bars(read_bars(tokyo, date_format="%d/%m/%Y %H:%M %z"), DAILY)
+
+
+def test_a_missing_date_in_an_index_is_refused() -> None:
+    index = DAILY.set_index("date").index.insert(0, pd.NaT)[:300]
+    assert "1 row without a date (first: row 0)" in refusal(
+        DAILY.set_index(index).drop(columns="date")
+    )
+
+
+AUTUMN = market(
+    pd.date_range("2017-10-25", periods=300, freq="h", tz="UTC").tz_localize(None), 100.0, 0.01, 2
+)
+
+
+def local(table: pd.DataFrame, zone: str) -> pd.DataFrame:
+    """Return the table with its UTC stamps as naive local ones."""
+    return table.assign(
+        date=table["date"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+    )
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "Pacific/Auckland", "UTC"])
+def test_a_day_keeps_its_date_in_every_zone(zone: str, tmp_path: Path) -> None:
+    aware = DAILY.assign(date=DAILY["date"].dt.tz_localize(zone))
+    for source in (aware, aware.set_index("date"), saved(tmp_path, aware)):
+        assert_bars(read_bars(source), DAILY)
+
+
+def test_a_day_stamped_at_its_close_keeps_its_date(tmp_path: Path) -> None:
+    closes = (DAILY["date"] + pd.Timedelta(hours=16)).dt.tz_localize("America/New_York")
+    assert_bars(read_bars(saved(tmp_path, DAILY.assign(date=closes))), DAILY)
+
+
+def test_days_as_instants_get_their_date_from_the_zone_stated() -> None:
+    instants = DAILY.assign(date=DAILY["date"].dt.tz_localize("Asia/Tokyo").dt.tz_convert("UTC"))
+    assert_bars(read_bars(instants, timezone="Asia/Tokyo"), DAILY)
+    with pytest.warns(
+        BarsWarning,
+        match="2015-01-01 15:00:00 UTC fall on Sundays and never on Fridays: the midnight of another",
+    ):
+        assert read_bars(instants).index[0] == instants["date"].iloc[0].tz_localize(None)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "UTC"])
+def test_hours_that_state_an_offset_become_utc(zone: str, tmp_path: Path) -> None:
+    aware = AUTUMN.assign(date=AUTUMN["date"].dt.tz_localize("UTC").dt.tz_convert(zone))
+    for source in (aware, saved(tmp_path, aware)):
+        bars = read_bars(source)
+        assert_bars(bars, AUTUMN)
+        assert bars.attrs["timezone"] == "UTC"
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin"])
+def test_naive_hours_of_a_stated_zone_become_utc_across_the_end_of_summer_time(zone: str) -> None:
+    table = local(AUTUMN, zone)
+    assert "occurs twice with different values" in refusal(table)
+    assert_bars(read_bars(table, timezone=zone), AUTUMN)
+    with pytest.warns(BarsWarning, match="newest row first"):
+        assert_bars(read_bars(table[::-1], timezone=zone), AUTUMN)
+
+
+def test_an_hour_that_happens_twice_but_stands_once_is_refused() -> None:
+    table = local(AUTUMN, "America/New_York").drop_duplicates("date")
+    assert "2017-11-05 01:00:00 (row 269) happens twice in America/New_York" in refusal(
+        table, timezone="America/New_York"
+    )
+
+
+def test_an_hour_that_does_not_exist_is_refused() -> None:
+    spring = market(pd.date_range("2017-03-08", periods=300, freq="h"), 100.0, 0.01, 2)
+    assert "2017-03-12 02:00:00 (row 98) does not exist in America/New_York" in refusal(
+        spring, timezone="America/New_York"
+    )
+
+
+def test_stamps_with_and_without_an_offset_are_refused() -> None:
+    dates = dated(HOURLY, "%Y-%m-%d %H:%M:%S")["date"]
+    said = refusal(HOURLY.assign(date=dates.where(HOURLY.index % 2 == 0, dates + "Z")))
+    assert "200 stamps state no offset from UTC and 200 do (first: row 0 and row 1)" in said
+
+
+def test_an_unknown_zone_is_answered_with_the_nearest() -> None:
+    assert "got 'America/NewYork'. Did you mean 'America/New_York'?" in refusal(
+        HOURLY, timezone="America/NewYork"
+    )
+
+
+ATTRS: list[tuple[pd.DataFrame, dict[str, Any], str | None]] = [
+    (DAILY, {}, None),
+    (HOURLY, {}, None),
+    (HOURLY, {"timezone": "Europe/Berlin"}, "UTC"),
+    (DAILY, {"timezone": "Europe/Berlin"}, "Europe/Berlin"),
+    (DAILY.assign(date=DAILY["date"].dt.tz_localize("Asia/Tokyo")), {}, "Asia/Tokyo"),
+    (dated(DAILY, "%Y-%m-%dT00:00:00Z"), {}, "UTC"),
+]
+
+
+@pytest.mark.parametrize("table, settings, zone", ATTRS)
+def test_attrs_say_what_zone_the_stamps_are_in(
+    table: pd.DataFrame, settings: dict[str, Any], zone: str | None
+) -> None:
+    assert read_bars(table, **settings).attrs["timezone"] == zone

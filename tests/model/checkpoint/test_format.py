@@ -1,0 +1,468 @@
+"""The file format: a record, weights or file that does not fit is refused with the difference."""
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from model.checkpoint.checkpoint import Checkpoint
+from model.checkpoint.format import Golden, decode
+from model.errors import CheckpointError
+from model.features.table import FEATURE_NAMES
+from tests.helpers.forging import forged, record_in, refusal
+
+
+def test_the_forger_writes_files_that_load(small: bytes) -> None:
+    assert forged(small) == small
+    assert refusal(forged(small, lambda record: record.update(horizon=3))) == ""
+
+
+def test_the_digest_is_a_sha256_with_zeros_in_its_own_place(small: bytes) -> None:
+    digest = record_in(small)["digest"]
+    assert hashlib.sha256(small.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
+
+
+def network_in(record: dict[str, Any]) -> dict[str, Any]:
+    network: dict[str, Any] = record["members"][0]["network"]
+    return network
+
+
+def renamed(record: dict[str, Any]) -> None:
+    record["feature_names"][3] = "bar_close_zz"
+
+
+def swapped(record: dict[str, Any]) -> None:
+    names = record["feature_names"]
+    names[0], names[85] = names[85], names[0]
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (
+            lambda record: record.update(format=3),
+            "it has format 3, this program reads format 2. Use the version that wrote it, or ",
+        ),
+        (lambda record: record.update(format=1), "it has format 1, this program reads format 2."),
+        (
+            renamed,
+            "(unknown: ['bar_close_zz'], missing: ['bar_close_z'], 1 out of place: ['bar_close_zz for bar_close_z'])",
+        ),
+        (
+            swapped,
+            f"(unknown: [], missing: [], 2 out of place: ['{FEATURE_NAMES[85]} for {FEATURE_NAMES[0]}'])",
+        ),
+        (
+            lambda record: record["feature_names"].pop(),
+            f"(unknown: [], missing: ['{FEATURE_NAMES[85]}'], 0 out of place: [])",
+        ),
+        (lambda record: record["feature_names"].append("new"), "(unknown: ['new'], missing: []"),
+        (
+            lambda record: record["feature_names"].append("ma_dist_5"),
+            "features are not the ones computed here",
+        ),
+        (
+            lambda record: network_in(record).update(features=85),
+            "must have 86 features, got 86 and 85",
+        ),
+        (
+            lambda record: record["scaler"].update(
+                mean=[0.0] * 85, scale=[1.0] * 85, kept=[True] * 85
+            ),
+            "got 85 and 86",
+        ),
+        (
+            lambda record: record["scaler"]["kept"].pop(),
+            "mean, scale and kept must be equally long",
+        ),
+        (lambda record: record["scaler"]["scale"].__setitem__(4, 0.0), "scale and clip above 0"),
+        (
+            lambda record: network_in(record).update(hidden=3),
+            "0.head.weight must be ('F32', (1, 6)), got ('F32', (1, 4))",
+        ),
+        (
+            lambda record: network_in(record).update(layers=2),
+            "0.lstm.bias_hh_l1 must be ('F32', (8,)), got None",
+        ),
+        (
+            lambda record: network_in(record).update(hidden=200_000),
+            "`hidden` must be a whole number from 1 to 2048, got 200000",
+        ),
+        (lambda record: network_in(record).update(dropout=1.0), "`dropout` must be a number"),
+        (
+            lambda record: network_in(record).update(colour=1),
+            "missing, repeated or differently written entries",
+        ),
+        (
+            lambda record: network_in(record).pop("hidden"),
+            "missing, repeated or differently written entries",
+        ),
+        (
+            lambda record: network_in(record).update(hidden="2"),
+            "Expected `int`, got `str` - at `$.hidden`",
+        ),
+        (
+            lambda record: record["members"][0].update(architecture="os.system"),
+            "must be one of bilstm, transformer, ",
+        ),
+        (
+            lambda record: record["members"][0].update(architecture="ensemble"),
+            "must be one of bilstm, transformer, ",
+        ),
+        (
+            lambda record: record["members"][0].update(architecture="transformer"),
+            "missing, repeated or differently written entries",
+        ),
+        (
+            lambda record: record.update(members=[]),
+            "Expected `array` of length >= 1 - at `$.members`",
+        ),
+        (
+            lambda record: record["members"].append(record["members"][0]),
+            "10 tensors are not those of its networks; 1.head.bias must",
+        ),
+        (
+            lambda record: record["members"][0].update(colour=1),
+            "unknown field `colour` - at `$.members[0]`",
+        ),
+        (
+            lambda record: record["members"][0].pop("seed"),
+            "missing required field `seed` - at `$.members[0]`",
+        ),
+        (lambda record: record.update(label="high"), "Invalid enum value 'high' - at `$.label`"),
+        (lambda record: record.update(stamp="noon"), "at `$.stamp`"),
+        (lambda record: record.update(horizon=0), "at `$.horizon`"),
+        (lambda record: record.update(sequence_length=10**6), "at `$.sequence_length`"),
+        (
+            lambda record: record["members"][0].update(temperature=0.0),
+            "at `$.members[0].temperature`",
+        ),
+        (
+            lambda record: record["members"][0].update(temperature="1"),
+            "Expected `float`, got `str` - at `$.members[0].temperature`",
+        ),
+        (lambda record: record.update(enter=1.0), "at `$.enter`"),
+        (
+            lambda record: record.update(enter=0.5, exit=0.6),
+            "exit must not be above enter, got 0.6 and 0.5.",
+        ),
+        (lambda record: record.update(bar_interval=0.0), "at `$.bar_interval`"),
+        (
+            lambda record: record.update(trained_until="now"),
+            "trained_until must be a stamp without zone, got 'now'.",
+        ),
+        (
+            lambda record: record.update(trained_until="NaT"),
+            "trained_until must be a stamp without zone, got 'NaT'.",
+        ),
+        (
+            lambda record: record.update(trained_until="2020-01-01 00:00:00+01:00"),
+            "trained_until must be a stamp without zone",
+        ),
+        (lambda record: record.update(trained_until="soon"), "it is damaged ("),
+        (
+            lambda record: record["members"][0].update(history=[{"loss": "x"}]),
+            "at `$.members[0].history[0][...]`",
+        ),
+        (lambda record: record.update(code="print()"), "unknown field `code`"),
+        (lambda record: record.pop("versions"), "missing required field `versions`"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_refused_with_the_difference(
+    small: bytes, edit: Callable[[dict[str, Any]], Any], reason: str
+) -> None:
+    assert reason in refusal(forged(small, edit))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"horizon":1', '"horizon":NaN', "JSON is malformed"),
+        ('"horizon":1', '"horizon":1e999', "at `$.horizon`"),
+        ('"horizon":1', '"horizon":' + "9" * 5000, "it is damaged ("),
+        ('"temperature":0.2', '"temperature":Infinity', "JSON is malformed"),
+        ('"temperature":0.2', '"temperature":1e999', "Number out of range"),
+        (
+            '"temperature":0.2',
+            '"temperature":2e-1',
+            "missing, repeated or differently written entries",
+        ),
+        (
+            '"horizon":1',
+            '"horizon":2,"horizon":1',
+            "missing, repeated or differently written entries",
+        ),
+        ('"horizon":1', '"horizon": 1', "missing, repeated or differently written entries"),
+        ('{"format":2', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
+        ('{"format":2', '{"fromat":1', "missing required field `format`"),
+        ('{"format":2', '[{"format":1', "it is damaged ("),
+    ],
+)
+def test_a_record_that_is_not_as_save_writes_it_is_refused(
+    small: bytes, old: str, new: str, reason: str
+) -> None:
+    assert reason in refusal(forged(small, rewrite=lambda text: text.replace(old, new, 1)))
+
+
+def changed(name: str, value: float) -> Callable[[dict[str, Any]], None]:
+    """Return an edit of an entry, of the record or else of its member; exit goes with enter."""
+
+    def edit(record: dict[str, Any]) -> None:
+        (record if name in record else record["members"][0]).update({name: value})
+        record.update(exit=min(record["enter"], 0.5) if name == "enter" else record["exit"])
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted", "refused"),
+    [
+        ("horizon", (1, 10_000), (0, 10_001)),
+        ("sequence_length", (1, 10_000), (0, 10_001)),
+        ("temperature", (0.01, 100.0), (0.009, 100.5)),
+        ("enter", (0.5, 0.999), (0.499, 1.0)),
+        ("exit", (0.5,), (0.499, 1.0)),
+        ("bar_interval", (1e-9,), (0.0, -1.0)),
+    ],
+)
+def test_numbers_up_to_their_bounds_are_taken(
+    small: bytes, name: str, accepted: tuple[float, ...], refused: tuple[float, ...]
+) -> None:
+    assert [refusal(forged(small, changed(name, value))) for value in accepted] == [""] * len(
+        accepted
+    )
+    for value in refused:
+        assert f"{name}`" in refusal(forged(small, changed(name, value)))
+
+
+def test_of_many_foreign_features_the_first_are_named(small: bytes) -> None:
+    said = refusal(
+        forged(
+            small,
+            lambda record: record.update(feature_names=["a", "b", "c", "d", *FEATURE_NAMES[4:]]),
+        )
+    )
+    missing = sorted(FEATURE_NAMES[:4])[:3]
+    assert (
+        f"(unknown: ['a', 'b', 'c'], missing: {missing}, 4 out of place: ['a for {FEATURE_NAMES[0]}'])"
+        in said
+    )
+
+
+def with_bias(value: Tensor | None) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    def change(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        rest = {name: tensor for name, tensor in weights.items() if name != "0.head.bias"}
+        return rest if value is None else rest | {"0.head.bias": value}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            with_bias(torch.tensor([math.nan])),
+            "1 tensors hold values that are not finite, the first is 0.head.bias.",
+        ),
+        (
+            with_bias(torch.tensor([-math.inf])),
+            "1 tensors hold values that are not finite, the first is 0.head.bias.",
+        ),
+        (
+            with_bias(torch.zeros(1, dtype=torch.float64)),
+            "0.head.bias must be ('F32', (1,)), got ('F64', (1,)).",
+        ),
+        (
+            with_bias(torch.zeros(1, dtype=torch.float16)),
+            "0.head.bias must be ('F32', (1,)), got ('F16', (1,)).",
+        ),
+        (
+            with_bias(torch.zeros(1, dtype=torch.int32)),
+            "0.head.bias must be ('F32', (1,)), got ('I32', (1,)).",
+        ),
+        (
+            with_bias(torch.zeros(1, dtype=torch.complex64)),
+            "0.head.bias must be ('F32', (1,)), got ('C64', (1,)).",
+        ),
+        (with_bias(torch.zeros(2)), "0.head.bias must be ('F32', (1,)), got ('F32', (2,))."),
+        (with_bias(torch.zeros(())), "0.head.bias must be ('F32', (1,)), got ('F32', ())."),
+        (with_bias(None), "0.head.bias must be ('F32', (1,)), got None."),
+        (
+            lambda weights: weights | {"foreign": torch.zeros(1)},
+            "1 tensors are not those of its networks; foreign must be None, got",
+        ),
+        (
+            lambda weights: {
+                name.replace("lstm", "gru"): tensor for name, tensor in weights.items()
+            },
+            "16 tensors are not those",
+        ),
+        (lambda weights: {}, "10 tensors are not those of its networks"),
+    ],
+)
+def test_weights_that_are_not_the_networks_are_refused_with_the_difference(
+    small: bytes, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], reason: str
+) -> None:
+    assert reason in refusal(forged(small, weights=change(load_tensors(small))))
+
+
+def test_a_file_of_another_program_is_named_as_such(small: bytes) -> None:
+    for metadata in (None, {"format": "pt"}):
+        foreign = save_tensors(load_tensors(small), metadata=metadata)
+        assert "it is a safetensors file of another program" in refusal(foreign)
+
+
+def test_a_record_without_a_digest_is_refused(small: bytes) -> None:
+    for digest in ("", "0" * 64, "f" * 63, "ä" * 64):
+        changed = save_tensors(
+            load_tensors(small),
+            metadata={
+                "checkpoint": json.dumps(
+                    record_in(small) | {"digest": digest}, separators=(",", ":"), ensure_ascii=False
+                )
+            },
+        )
+        assert "digest" in refusal(changed) or "differently written" in refusal(changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (
+            "missing.ckpt",
+            "missing.ckpt cannot be read: No such file or directory. Name a file that model.train wrote.",
+        ),
+        (".", "cannot be read: it is not a file. Name a file that model.train wrote."),
+        ("pipe", "pipe cannot be read: it is not a file."),
+        (
+            "text",
+            "text cannot be used: it is not a safetensors file, or not a whole one (11 bytes).",
+        ),
+        (
+            "empty",
+            "empty cannot be used: it is not a safetensors file, or not a whole one (0 bytes).",
+        ),
+    ],
+)
+def test_what_is_no_checkpoint_at_all_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "text").write_text("no weights!")
+    (tmp_path / "empty").touch()
+    subprocess.run(["mkfifo", tmp_path / "pipe"], check=True)
+    with pytest.raises(CheckpointError) as refused:
+        Checkpoint.load(tmp_path / name)
+    assert reason in str(refused.value)
+
+
+def test_a_file_that_something_was_written_after_is_refused_unread(
+    small: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "long.ckpt").write_bytes(small + b"more")
+    message = f"it must be {len(small)} bytes long, got {len(small) + 4}; it is not whole, or more was written after it."
+    with pytest.raises(CheckpointError, match=message):
+        Checkpoint.load(tmp_path / "long.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        (256 << 20, "bytes long, got 268435456; it is not whole"),
+        ((256 << 20) + 1, "it is not a safetensors file, or not a whole"),
+    ],
+)
+def test_a_file_larger_than_any_checkpoint_is_no_safetensors_file(
+    small: bytes, tmp_path: Path, size: int, reason: str
+) -> None:
+    (tmp_path / "large.ckpt").write_bytes(small)
+    os.truncate(tmp_path / "large.ckpt", size)  # a hole: it takes no room
+    with pytest.raises(CheckpointError, match=reason):
+        Checkpoint.load(tmp_path / "large.ckpt")
+
+
+NO_FILE_OF_THE_KIND = "it is not a safetensors file, or not a whole one"
+
+
+@pytest.mark.parametrize(
+    ("length", "content", "reason"),
+    [
+        (2 << 20, b" " * (2 << 20), "it is damaged"),
+        ((2 << 20) + 1, b" " * ((2 << 20) + 1), NO_FILE_OF_THE_KIND),
+        (0, b"{}", NO_FILE_OF_THE_KIND),
+        (1, b"{}", "it is damaged"),
+        (2, b"{}", "of another program"),
+        (3, b"{}", NO_FILE_OF_THE_KIND),
+    ],
+)
+def test_a_header_is_read_from_one_byte_to_two_mebibytes(
+    length: int, content: bytes, reason: str
+) -> None:
+    assert reason in refusal(length.to_bytes(8, "little") + content)
+
+
+def test_a_header_that_says_more_of_a_tensor_is_refused(small: bytes) -> None:
+    header = (
+        small[8 : 8 + int.from_bytes(small[:8], "little")]
+        .rstrip()
+        .replace(b'"dtype"', b'"colour":1,"dtype"', 1)
+    )
+    assert "unknown field `colour`" in refusal(
+        len(header).to_bytes(8, "little") + header + bytes(len(small))
+    )
+
+
+def test_what_a_file_says_cannot_be_changed_once_it_is_read(small: bytes) -> None:
+    record, [member] = decode(small, "FILE")
+    golden = Golden((), (), (), (), 0.5)
+    for part, name in (
+        (record, "horizon"),
+        (record.members[0], "seed"),
+        (member, "seed"),
+        (golden, "probability"),
+    ):
+        with pytest.raises(AttributeError):
+            setattr(part, name, 1)
+
+
+FULL = [
+    MemoryError(),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    KeyboardInterrupt(),
+]
+
+
+@pytest.mark.parametrize("fault", FULL, ids=["python", "torch", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "place", ["model.checkpoint.format.tensors_in", "model.checkpoint.format.asdict"]
+)
+def test_want_of_memory_is_no_fault_of_what_is_read_or_written(
+    small: bytes, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, fault: Any, place: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise fault
+
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(type(fault)) as raised:
+        decode(small, "FILE")
+    assert raised.value is fault
+    with pytest.raises(type(fault)) as raised:
+        replace(checkpoint).digest  # nothing of it is made yet
+    assert raised.value is fault
+
+
+def test_a_refusal_ends_a_command_with_its_own_code() -> None:
+    assert CheckpointError("").exit_code == 4
+
+
+def test_a_device_that_never_ends_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="/dev/zero cannot be read: it is not a file"):
+        Checkpoint.load("/dev/zero")

@@ -1,0 +1,412 @@
+"""What all commands share: one clean message, distinct exit codes, one line a warning."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+import pytest
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from model import BarsError, BarsWarning, CheckpointError, TrainingDiverged
+from model.bars.intervals import yearly_bars
+from model.cli import BarsOptions, describe_bars, run
+from model.errors import OutputError
+from tests.helpers import ending
+from tests.helpers.bar_files import DAILY, changed, csv_text, dated, market, saved, spelt
+from tests.helpers.processes import environment
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a command."""
+
+    max_epochs: int = 3
+    label: Literal["open", "close"] = "open"
+    shuffle: bool = False
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.max_epochs < 1:
+            raise ValueError(f"`max_epochs` must be above 0, got {self.max_epochs}.")
+
+
+@pytest.fixture(autouse=True)
+def callers_handlers() -> Iterator[None]:
+    """Whatever `run` sets for a whole process is put back."""
+    shown, handlers = (
+        warnings.showwarning,
+        {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)},
+    )
+    yield
+    warnings.showwarning = shown
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a command whose body is `body` with arguments; return its exit code and what it said on stderr."""
+
+    def leave(body: Callable[[Settings], Any], *arguments: str) -> tuple[int, str]:
+        app = App(name="command")
+
+        @app.default
+        def command(*, settings: Annotated[Settings, Parameter(name="*")] = Settings()) -> Any:
+            return body(settings)
+
+        with pytest.raises(SystemExit) as left:
+            run(app, arguments)
+        return left.value.code, capsys.readouterr().err  # type: ignore[return-value]
+
+    return leave
+
+
+def raising(error: BaseException) -> Callable[[Settings], Any]:
+    def body(_: Settings) -> Any:
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (8, 8), ("text", 0)])
+def test_a_command_leaves_with_the_code_it_returns(
+    said: Callable[..., tuple[int, str]], result: Any, code: int
+) -> None:
+    assert said(lambda settings: result) == (code, "")
+
+
+FULL = "the memory is used up. Give fewer bars, or a smaller --batch-size, or more memory."
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ValueError("`enter` must be below 1, got 2."), 2, "`enter` must be below 1, got 2."),
+        (
+            ValueError("`max_epochs` must be 1 with `market`."),
+            2,
+            "--max-epochs must be 1 with `market`.",
+        ),
+        (BarsError("bars.csv has 3 bars"), 3, "bars.csv has 3 bars"),
+        (CheckpointError("x.ckpt cannot be used"), 4, "x.ckpt cannot be used"),
+        (TrainingDiverged("loss must stay finite"), 5, "loss must stay finite"),
+        (
+            OutputError(28, "cannot write x: No space left on device."),
+            6,
+            "cannot write x: No space left on device.",
+        ),
+        (
+            PermissionError(13, "Permission denied", "log.json"),
+            6,
+            "[Errno 13] Permission denied: 'log.json'",
+        ),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C."),
+        (MemoryError(), 9, FULL),
+        (
+            RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+            ),
+            9,
+            FULL,
+        ),
+        (BarsError("a [bold]name[/] with brackets [x]"), 3, "a [bold]name[/] with brackets [x]"),
+    ],
+)
+def test_a_known_fault_is_one_message_and_its_code(
+    said: Callable[..., tuple[int, str]], error: BaseException, code: int, message: str
+) -> None:
+    assert said(raising(error)) == (code, f"error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeDecodeError("utf8", b"x", 0, 1, "bad"),
+        RuntimeError("shape mismatch"),
+        KeyError("date"),
+        ZeroDivisionError(),
+    ],
+)
+def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
+    app = App(name="command")
+    app.default(lambda: raising(error)(Settings()))
+    with pytest.raises(type(error)):
+        run(app, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--max-epoch", "5"),
+            "Unknown option: --max-epoch. Did you mean --max-epochs? See --help.",
+        ),
+        (("--lable", "open"), "Unknown option: --lable. Did you mean --label? See --help."),
+        (("--suffle",), "Unknown option: --suffle. Did you mean --shuffle? See --help."),
+        (
+            ("--label", "opn"),
+            'Invalid value "opn" for --label. Choose from: "open", "close". Did you mean "open"? See --help.',
+        ),
+        (
+            ("--max-epochs", "many"),
+            'Invalid value for --max-epochs: unable to convert "many" into int. See --help.',
+        ),
+        (("--max-epochs",), "Parameter --max-epochs requires an argument. See --help."),
+        (("--max-epochs", "0"), "--max-epochs must be above 0, got 0."),
+        (("file.csv",), "Unused Tokens: ['file.csv']. See --help."),
+    ],
+)
+def test_wrong_use_is_said_in_one_line_with_the_likely_meaning(
+    said: Callable[..., tuple[int, str]], arguments: tuple[str, ...], message: str
+) -> None:
+    assert said(lambda settings: None, *arguments) == (2, f"error: {message}\n")
+
+
+def test_flags_are_the_fields_of_the_settings(said: Callable[..., tuple[int, str]]) -> None:
+    seen: list[Settings] = []
+    assert said(seen.append, "--max-epochs", "7", "--label", "close", "--shuffle") == (0, "")
+    assert seen == [Settings(7, "close", True)]
+
+
+def test_a_warning_is_one_line_and_the_command_goes_on(
+    said: Callable[..., tuple[int, str]],
+) -> None:
+    def body(_: Settings) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning(BarsWarning("3 bars were [dropped]."), BarsWarning, "file", 1)
+        return 0
+
+    assert said(body) == (0, "note: 3 bars were [dropped].\n")
+
+
+NOTE = "note: 2 bars were repaired.\n"
+ENDS = {
+    "refuse": (3, "", f"{NOTE}error: bars.csv has 3 bars.\n"),
+    "SIGTERM": (143, "before\n", f"{NOTE}error: stopped by SIGTERM.\n"),
+    "SIGHUP": (129, "before\n", f"{NOTE}error: stopped by SIGHUP.\n"),
+    "SIGINT": (130, "before\n", f"{NOTE}error: stopped by Ctrl-C.\n"),
+    "nohup SIGHUP": (0, "before\nafter\n", NOTE),
+}
+
+
+@pytest.fixture(scope="module")
+def ends() -> dict[str, list[Any]]:
+    """The exit code of a process in each case, and what it said on stdout and stderr."""
+    finished = subprocess.run(
+        [sys.executable, "-m", ending.__name__, *ENDS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+    )
+    found: dict[str, list[Any]] = json.loads(finished.stdout)
+    return found
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_a_process_ends_without_a_traceback(ends: dict[str, list[Any]], case: str) -> None:
+    """And under nohup a hangup changes nothing."""
+    assert tuple(ends[case]) == ENDS[case]
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_without_a_word() -> None:
+    command = f"{sys.executable} -m {ending.__name__} --help | true"
+    finished = subprocess.run(
+        command,
+        shell=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "default"},
+    )
+    assert finished.stderr == ""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("opened, code", [(os.pipe, 0), (os.pipe, 8), (os.openpty, 0)])
+def test_work_goes_on_where_nobody_reads_what_it_says(
+    stream: str,
+    opened: Callable[[], tuple[int, int]],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = opened()
+    monkeypatch.setattr(sys, stream, os.fdopen(writer, "w"))
+    app = App(name="command")
+
+    @app.default
+    def command() -> int:
+        print("the first line", file=getattr(sys, stream), flush=True)
+        os.close(reader)
+        for _ in range(2):
+            Console(stderr=stream == "stderr").print("a line for nobody")
+        print("left in the buffer", file=getattr(sys, stream))
+        (tmp_path / "result").touch()
+        return code
+
+    with pytest.raises(SystemExit) as left:
+        run(app, [])
+    assert (left.value.code, (tmp_path / "result").exists()) == (code, True)
+    getattr(sys, stream).close()
+
+
+def test_a_full_disk_under_stdout_is_said(
+    said: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        suppress(OSError),
+        open("/dev/full", "w", buffering=1) as full,
+    ):  # closing it fails once more
+        monkeypatch.setattr(sys, "stdout", full)
+        assert said(lambda settings: print("a line")) == (
+            6,
+            "error: [Errno 28] No space left on device\n",
+        )
+
+
+def test_a_closed_stdout_harms_no_command(
+    said: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert said(lambda settings: Console().print("a line for nobody")) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (BarsOptions(), "nasdaq"),
+        (BarsOptions(data=Path("x/eurusd.csv.gz")), "eurusd"),
+        (BarsOptions(data=Path("x.csv"), instrument="EUR"), "EUR"),
+    ],
+)
+def test_the_instrument_is_named_by_the_flag_or_the_file(options: BarsOptions, name: str) -> None:
+    assert options.instrument_name == name
+
+
+def test_without_a_file_the_bars_are_the_sample() -> None:
+    assert len(BarsOptions().read()) == 5031
+
+
+def test_the_options_reach_the_reader_of_bars(tmp_path: Path, bars: pd.DataFrame) -> None:
+    bars.to_csv(tmp_path / "mine.csv")
+    read = BarsOptions(data=tmp_path / "mine.csv", stamp="close").read()
+    assert read.attrs["instrument"] == "mine"
+    assert read.attrs["stamp"] == "close"
+    pd.testing.assert_frame_equal(read, bars, check_freq=False, check_index_type=False)
+
+
+TWO = pd.concat([DAILY.assign(symbol="AAA"), DAILY.assign(symbol="BBB")])
+REMEDIES = {
+    "ticker": (csv_text(TWO), "--ticker AAA"),
+    "columns": (
+        csv_text(DAILY.rename(columns={"close": "Clos Value"})),
+        "'--columns.Clos Value' close",
+    ),
+    "columns with a point": (
+        csv_text(DAILY.rename(columns={"close": "cl.ose"})),
+        """--columns '{"cl.ose": "close"}'""",
+    ),
+    "date_format": (
+        csv_text(
+            dated(
+                market(pd.date_range("2015-01-01", periods=288, freq="h"), 100.0, 0.01, 2),
+                "%m/%d/%Y %H:%M",
+            )
+        ),
+        "--date-format '%d/%m/%Y %H:%M'",
+    ),
+    "decimal": (
+        csv_text(spelt(DAILY, lambda price: f"{price:.3f}"[-7:].replace(".", ",")), sep=";"),
+        "--decimal ,",
+    ),
+    "on_missing": (csv_text(changed(DAILY, 5, close="")), "--on-missing drop"),
+    "adjust": (csv_text(DAILY.assign(adj_close=DAILY["close"] / 2)), "--adjust"),
+}
+
+
+@pytest.mark.parametrize("text, flag", REMEDIES.values(), ids=REMEDIES)
+def test_the_remedy_that_a_command_prints_is_a_flag_that_works(
+    text: str, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = f"--data={saved(tmp_path, text)}"
+    app = App(name="command")
+
+    @app.default
+    def command(*, options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions()) -> None:
+        options.read()
+
+    with pytest.raises(SystemExit):
+        run(app, [path])
+    assert flag in capsys.readouterr().err
+    with pytest.raises(SystemExit) as left:
+        run(app, [path, *shlex.split(flag)])
+    assert left.value.code == 0
+
+
+def test_a_stated_number_of_bars_per_year_goes_before_the_stamps() -> None:
+    bars = BarsOptions(bars_per_year=260).read()
+    assert (yearly_bars(bars), yearly_bars(bars[:500])) == (260.0, 260.0)
+    assert "260 bars per year" in describe_bars(bars)
+
+
+@pytest.mark.parametrize("number", [0, -1, float("inf"), float("nan")])
+def test_an_impossible_number_of_bars_per_year_is_refused(number: float) -> None:
+    with pytest.raises(ValueError, match="`bars_per_year` must be a number above 0, got"):
+        BarsOptions(bars_per_year=number)
+
+
+def test_bars_are_described_by_what_every_result_depends_on(bars: pd.DataFrame) -> None:
+    span = "400 bars of 1 day from 2020-01-01 to 2021-02-03"
+    assert describe_bars(bars).startswith(f"bars: {span}, 1 a session, 365 bars per year, sha256 ")
+
+
+@pytest.mark.parametrize(
+    "options, name",
+    [
+        (BarsOptions(), "nasdaq"),
+        (BarsOptions(Path("BRK.B.csv.gz")), "BRK.B"),
+        (BarsOptions(instrument="EUR/USD"), "EUR-USD"),
+        (BarsOptions(instrument="../x"), "x"),
+        (BarsOptions(Path("many.csv"), ticker="AAA"), "AAA"),
+    ],
+)
+def test_a_market_s_name_is_fit_for_a_file(options: BarsOptions, name: str) -> None:
+    assert options.file_name == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["--data", ""], "--data"),
+        (["--data="], "--data"),
+        (["--columns.Price", "close", "--instrument", ""], "--instrument"),
+        ([""], "an argument"),
+    ],
+)
+def test_an_empty_argument_is_refused_before_it_becomes_the_current_folder(
+    arguments: list[str], flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = App(name="command")
+
+    @app.default
+    def command(options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions()) -> None:
+        pytest.fail(f"it ran on {options}")
+
+    with pytest.raises(SystemExit) as left:
+        run(app, arguments)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == (
+        f"error: {flag} must not be empty, got ''. Give a value, or leave it out.\n"
+    )

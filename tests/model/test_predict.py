@@ -1,0 +1,126 @@
+"""The command python -m model.predict."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from model.checkpoint.checkpoint import Checkpoint
+from model.cli import run
+from model.predict import app
+
+
+@pytest.fixture
+def data(bars: pd.DataFrame, tmp_path: Path) -> Path:
+    """The bars as a CSV file."""
+    path = tmp_path / "random.csv"
+    bars.to_csv(path)
+    return path
+
+
+def outcome(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        run(app, [str(argument) for argument in arguments])
+    return int(stopped.value.code or 0)
+
+
+def test_the_last_probability_and_its_model_are_printed(
+    checkpoint: Checkpoint,
+    checkpoint_path: str,
+    bars: pd.DataFrame,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert outcome("--checkpoint", checkpoint_path, "--data", data) == 0
+    printed = capsys.readouterr().out
+    assert f"{checkpoint.probabilities(bars).iloc[-1]:.4f}" in printed
+    assert f"{checkpoint.trained_until:%Y-%m-%d}" in printed
+    assert f"close of {bars.index[-1]:%Y-%m-%d} " in printed and "00:00:00" not in printed
+
+
+def test_bars_older_than_the_model_are_no_forecast(
+    checkpoint: Checkpoint,
+    bars: pd.DataFrame,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    replace(checkpoint, trained_until=bars.index[-1] + pd.Timedelta(days=9)).save(
+        tmp_path / "late.ckpt"
+    )
+    assert outcome("--checkpoint", tmp_path / "late.ckpt", "--data", data) == 0
+    said = capsys.readouterr()
+    assert "this is no forecast" in said.err and "00:00:00" not in said.err
+    assert "none, as this is no forecast" in said.out and "long" not in said.out
+
+
+def test_another_instrument_is_said(
+    checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace(checkpoint, instrument="gold").save(tmp_path / "gold.ckpt")
+    assert outcome("--checkpoint", tmp_path / "gold.ckpt", "--data", data) == 0
+    assert "trained on gold, these bars are random" in capsys.readouterr().err
+
+
+def test_another_interval_is_refused(
+    checkpoint: Checkpoint, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace(checkpoint, bar_interval=pd.Timedelta(hours=1)).save(tmp_path / "hourly.ckpt")
+    assert outcome("--checkpoint", tmp_path / "hourly.ckpt", "--data", data) == 4
+    assert "bars of 1 hour, got bars of 1 day" in capsys.readouterr().err
+
+
+def test_a_folder_gives_the_newest_model_that_has_not_seen_the_future(
+    checkpoint: Checkpoint,
+    bars: pd.DataFrame,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "schedule"
+    folder.mkdir()
+    for name, days in (("old", -20), ("new", 0), ("future", 20)):
+        replace(checkpoint, trained_until=bars.index[-1] + pd.Timedelta(days=days)).save(
+            folder / f"{name}.ckpt"
+        )
+    assert outcome("--checkpoint", folder, "--data", data) == 0
+    assert f"{bars.index[-1]:%Y-%m-%d}" in capsys.readouterr().out.split("trained until")[1]
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome("--checkpoint", data, "--data", data) == 4
+    assert "random.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["features", "scores", "probability"])
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+def test_a_model_that_does_not_serve_as_it_was_trained_is_refused(
+    checkpoint: Checkpoint,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    part: str,
+    folder: bool,
+) -> None:
+    assert checkpoint.golden is not None
+    value = getattr(checkpoint.golden, part)
+    spoilt = value + 2e-5 if part == "probability" else (value[0] + 2e-5, *value[1:])
+    (tmp_path / "models").mkdir()
+    path = tmp_path / "models" / "a.ckpt"
+    replace(checkpoint, golden=replace(checkpoint.golden, **{part: spoilt})).save(path)
+    assert outcome("--checkpoint", path.parent if folder else path, "--data", data) == 4
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == (
+        f"error: {path} does not serve as it was trained: its golden {part} come out 2e-05 off, "
+        "at most 1e-05 is allowed. Use the version that wrote it, or train again.\n"
+    )
+
+
+def test_a_threshold_that_cannot_be_is_refused(
+    checkpoint_path: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome("--checkpoint", checkpoint_path, "--data", data, "--enter", "1.7") == 2
+    assert "--enter must be at least .5 and below 1, got 1.7" in capsys.readouterr().err
