@@ -19,7 +19,7 @@ from model.checkpoint.buffer import FeatureBuffer
 from model.checkpoint.checkpoint import Checkpoint, Forecast
 from model.errors import CheckpointError, CheckpointWarning
 from model.features.table import FeatureEngineer
-from model.runtime import SLOW_BF16, Precision, has_fast_bf16, require_precision
+from model.runtime import SLOW_BF16, Precision, bf16_here, require_precision
 
 SUFFIX = ".ckpt"
 TOLERANCE = 1e-5  # of a golden vector: torch sums differently on another processor
@@ -155,7 +155,7 @@ class Schedule:
         precision: of the networks' arithmetic. among: digests; where they are given, all other files are passed over,
         damaged ones too."""
         require_precision(precision)
-        if precision == "bf16" and not has_fast_bf16():
+        if precision == "bf16" and bf16_here() == "none":
             warnings.warn(
                 f"{SLOW_BF16}: `precision` fp32 forecasts faster. The forecasts are valid all the same.",
                 CheckpointWarning,

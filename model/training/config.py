@@ -59,7 +59,7 @@ class TrainConfig:
     device
         Where torch computes; only "cpu" gives the same bits on every run.
     precision
-        Arithmetic of training: "fp32", or "bf16" where the CPU has it in hardware. Trading has a precision of its own.
+        Arithmetic of training: "fp32", or "bf16", faster on a CPU with AMX. Trading has a precision of its own.
     """
 
     architecture: str = "bilstm"

@@ -123,7 +123,7 @@ NOT_INSTALLED = (
     ("needs", "reason"),
     [
         (("no_such_package",), NOT_INSTALLED),
-        (("no_such_package", "bf16"), f"{NOT_INSTALLED} and this processor has no AMX for bf16"),
+        (("no_such_package", "bf16"), f"{NOT_INSTALLED} and this processor has no bf16"),
     ],
 )
 def test_what_cannot_be_run_is_left_out_with_a_word(
@@ -132,7 +132,7 @@ def test_what_cannot_be_run_is_left_out_with_a_word(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(benchmark_contests, "has_fast_bf16", lambda: False)
+    monkeypatch.setattr(benchmark_contests, "bf16_here", lambda: "none")
     run(monkeypatch, contest([1.0], [1.0], needs=needs))
     assert f"one: left out, {reason}\n" in capsys.readouterr().out
 

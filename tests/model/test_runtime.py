@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.runtime import SLOW_BF16, has_fast_bf16, keep_freed_memory, precision_hint, torch_threads
+from model.runtime import SLOW_BF16, bf16_here, keep_freed_memory, precision_hint, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -61,51 +61,66 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     assert keep_freed_memory.__wrapped__() is False
 
 
+TILES = {"avx512_bf16": True, "amx_tile": True, "amx_bf16": True}
+VECTORS = {"avx512_bf16": True, "amx_tile": False, "amx_bf16": False}
+NONE = {"avx512_bf16": False, "amx_bf16": False, "avx2": True}
+
+
 @pytest.mark.parametrize(
-    ("known", "there"),
+    ("known", "here"),
     [
-        ({"avx512_bf16": True, "amx_tile": True, "amx_bf16": True}, True),
-        ({"avx512_bf16": True, "amx_bf16": False}, False),
-        ({"avx512_bf16": True}, False),
-        ({"avx512_bf16": False, "avx2": True}, False),
-        ({}, False),
+        (TILES, "tiles"),
+        (VECTORS, "vectors"),
+        ({"neon": True, "bf16": True, "sve_bf16": True}, "vectors"),
+        (NONE, "none"),
+        ({}, "unknown"),
     ],
 )
-def test_bf16_is_fast_only_on_a_processor_with_tiles_for_it(
-    known: dict[str, bool],
-    there: bool,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_processor_has_tiles_for_bf16_or_vectors_or_none(
+    known: dict[str, bool], here: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    assert has_fast_bf16() is there
+    assert bf16_here() == here
 
 
-def test_bf16_is_not_expected_to_be_fast_where_torch_cannot_tell(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_nothing_is_known_of_bf16_where_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert has_fast_bf16() is False
+    assert bf16_here() == "unknown"
 
 
 @pytest.mark.parametrize(
-    ("precision", "there", "said"),
+    ("precision", "known", "said"),
     [
         (
             "fp32",
-            True,
+            TILES,
             "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as fast; "
             "python backtests/benchmark.py --only training-bf16 says by how much",
         ),
-        ("bf16", True, ""),
-        ("fp32", False, ""),
-        ("bf16", False, f"{SLOW_BF16}: --precision fp32 trains faster"),
+        ("fp32", VECTORS, ""),
+        ("fp32", NONE, ""),
+        ("fp32", {}, ""),
+        ("bf16", TILES, ""),
+        (
+            "bf16",
+            VECTORS,
+            "this processor has bf16 but no AMX: whether --precision fp32 trains faster depends; "
+            "python backtests/benchmark.py --only training-bf16 says",
+        ),
+        (
+            "bf16",
+            NONE,
+            "this processor has no instructions for bf16, which torch emulates then, slower than fp32: "
+            "--precision fp32 trains faster",
+        ),
+        ("bf16", {}, ""),
     ],
 )
-def test_training_hears_where_the_other_precision_is_faster(
+def test_training_hears_what_the_processor_makes_of_a_precision(
     precision: str,
-    there: bool,
+    known: dict[str, bool],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": there}, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
     assert precision_hint(precision) == said

@@ -42,7 +42,7 @@ def test_the_same_bars_and_models_are_computed_once(
 
 
 @pytest.mark.parametrize("change", ["a value", "a stamp", "a model", "max_gap", "precision"])
-@pytest.mark.filterwarnings("ignore:this processor has no AMX")
+@pytest.mark.filterwarnings("ignore:this processor has no instructions")
 def test_whatever_differs_is_computed_anew(
     computed: list[int], checkpoint_path: str, tmp_path: Path, change: str
 ) -> None:

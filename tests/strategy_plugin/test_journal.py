@@ -107,7 +107,7 @@ def test_a_journal_with_bars_at_fault_gaps_and_several_models_comes_out_again(
     assert replay(str(tmp_path / "journal")) == (404, [])
 
 
-@pytest.mark.filterwarnings("ignore:this processor has no AMX")
+@pytest.mark.filterwarnings("ignore:this processor has no instructions")
 @pytest.mark.parametrize("runonce", [True, False])
 def test_a_journal_made_in_bf16_comes_out_again(path: str, tmp_path: Path, runonce: bool) -> None:
     traded(

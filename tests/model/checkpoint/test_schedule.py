@@ -223,7 +223,7 @@ def test_a_checkpoint_without_golden_vector_serves(tmp_path: Path) -> None:
     assert len(Schedule(str(tmp_path / "a.ckpt")).checkpoints) == 1
 
 
-@pytest.mark.filterwarnings("ignore:this processor has no AMX")
+@pytest.mark.filterwarnings("ignore:this processor has no instructions")
 def test_a_schedule_serves_in_the_precision_asked_for(checkpoint_path: str) -> None:
     served = {
         precision: Schedule(checkpoint_path, precision=precision) for precision in ("fp32", "bf16")
@@ -243,18 +243,21 @@ def test_a_schedule_serves_in_the_precision_asked_for(checkpoint_path: str) -> N
     assert live["bf16"] != live["fp32"] and at_once["bf16"] != at_once["fp32"]
 
 
-@pytest.mark.parametrize(("fast", "warnings_heard"), [(True, 0), (False, 1)])
+@pytest.mark.parametrize(
+    ("here", "warnings_heard"), [("tiles", 0), ("vectors", 0), ("unknown", 0), ("none", 1)]
+)
 def test_bf16_where_it_is_slower_is_said(
-    checkpoint_path: str, monkeypatch: pytest.MonkeyPatch, fast: bool, warnings_heard: int
+    checkpoint_path: str, monkeypatch: pytest.MonkeyPatch, here: str, warnings_heard: int
 ) -> None:
-    monkeypatch.setattr("model.checkpoint.schedule.has_fast_bf16", lambda: fast)
+    monkeypatch.setattr("model.checkpoint.schedule.bf16_here", lambda: here)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         Schedule(checkpoint_path, precision="bf16")
         Schedule(checkpoint_path)
-    assert [str(each.message)[:29] for each in heard] == [
-        "this processor has no AMX uni"
-    ] * warnings_heard
+    said = [str(each.message) for each in heard]
+    assert len(said) == warnings_heard and all(
+        "this processor has no instructions for bf16" in message for message in said
+    )
 
 
 def test_an_unknown_precision_is_refused(checkpoint_path: str) -> None:
