@@ -42,7 +42,7 @@ MARKETS = (
     "walkdrift",
 )
 SILENT_MARKETS = ("walk", "walkdrift")
-BARS, SILENT_BARS = 12_000, 3_000
+BARS, SILENT_BARS, HOLDOUT_BARS = 12_000, 3_000, 4_000
 CALIBRATION = (
     "log_loss",
     "optimum_log_loss",
@@ -65,7 +65,7 @@ def controls(
     markets: Annotated[list[str], Parameter(consume_multiple=True)] = list(MARKETS),
     market_seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [1, 2, 3],
     bars: int | None = None,
-    holdout_bars: int = 4_000,
+    holdout_bars: int | None = None,
     fresh: int | None = None,
     silence: int | None = None,
     jobs: int | None = None,
@@ -83,17 +83,19 @@ def controls(
     bars
         Bars to train, validate and test on; default: 12,000, or 3,000 with `silence`.
     holdout_bars
-        Bars after them that training never sees; scores are those of the test part and of these.
+        Bars after them that training never sees, default: 4,000; scores are those of the test part and of these.
     fresh
         The old name of `holdout_bars`, gone in the next release.
     silence
         Judge instead whether nothing is found where nothing is: so many seeds of walk and walkdrift.
     jobs
-        Processes that work at the same time; default: one per core. The result does not depend on it.
+        Processes that work at the same time; default: one per usable core. The result does not depend on it.
     out
         The folder of the results. A run that was stopped goes on where it was.
     """
     if fresh is not None:
+        if holdout_bars is not None:
+            raise ValueError("`fresh` and `holdout_bars` are the same. Give `holdout_bars` alone.")
         warnings.warn(
             "`fresh` is called `holdout_bars` now; the old name goes in the next release.",
             FutureWarning,
@@ -103,9 +105,9 @@ def controls(
     require_from({"jobs": (jobs, 1), "holdout_bars": (holdout_bars, 0), "silence": (silence, 1)})
     if silence:
         markets, market_seeds = list(SILENT_MARKETS), list(range(1, silence + 1))
-    wanted = plan(
-        markets, market_seeds, bars or (SILENT_BARS if silence else BARS), holdout_bars, config
-    )
+    learned = bars or (SILENT_BARS if silence else BARS)
+    held_out = HOLDOUT_BARS if holdout_bars is None else holdout_bars
+    wanted = plan(markets, market_seeds, learned, held_out, config)
     store = Store(out)
     require_writable(out / "controls.json")
     require_writable(store.folder / "row")

@@ -49,7 +49,7 @@ def false_alarms(*, histories: int = 20, bars: int = 6_000, jobs: int | None = N
     bars
         Bars of each history.
     jobs
-        Processes at the same time; default: one per core.
+        Processes that work at the same time; default: one per usable core. The result does not depend on it.
     """
     if histories < 1:
         raise ValueError(f"`histories` must be at least 1, got {histories}.")

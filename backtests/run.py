@@ -119,7 +119,7 @@ def walk(
     out
         The folder of the results; default: runs/ and the instrument's name.
     jobs
-        Processes that train at the same time; default: one per core. The result does not depend on it.
+        Processes that work at the same time; default: one per usable core. The result does not depend on it.
     architecture
         Which network: "bilstm", "transformer", "ensemble" for one of each, or one that is registered. Several, separated by
         commas, are compared on the same folds; the files and the verdict are those of the first, each other one has a folder.

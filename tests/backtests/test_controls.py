@@ -317,6 +317,33 @@ def test_a_second_run_measures_only_what_is_missing(
     assert "2 controls: 1 known, 1 to measure" in capsys.readouterr().out
 
 
+def test_all_usable_cores_work_unless_the_number_is_given(
+    measured: list[Control], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(controls, "cpu_count", lambda: 7)
+    monkeypatch.setattr(controls, "collect", lambda wanted, store, jobs: asked.append(jobs) or [])
+    monkeypatch.setattr(controls, "show_silence", lambda rows, out: None)
+    for more in ((), ("--jobs", "3")):
+        app(
+            ["--silence", "1", "--out", str(tmp_path), *more],
+            exit_on_error=False,
+            result_action="return_value",
+        )
+    assert asked == [7, 3]
+
+
+def test_the_rows_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    arguments = (
+        *("--markets", "echo", "--market-seeds", "1", "2", "--bars", "900"),
+        *("--holdout-bars", "300", "--sequence-length", "10", "--max-epochs", "1"),
+    )
+    for jobs in (1, 2):
+        assert outcome(*arguments, "--jobs", jobs, "--out", tmp_path / str(jobs)) == 0
+    one, two = ((tmp_path / jobs / "controls.json").read_bytes() for jobs in ("1", "2"))
+    assert one == two and len(json.loads(one)) == 2
+
+
 @pytest.mark.filterwarnings("always::FutureWarning")
 def test_the_old_name_of_a_flag_works_and_names_the_new_one(
     measured: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -356,6 +383,7 @@ def test_silence_judges_small_markets_without_an_edge(
         (("--markets", "eccho"), "unknown market: 'eccho', did you mean 'echo'?"),
         (("--horizon", "3"), "--horizon must be 1, got 3"),
         (("--holdout-bars", "-1"), "--holdout-bars must be at least 0, got -1."),
+        (("--fresh", "7", "--holdout-bars", "8"), "--fresh and --holdout-bars are the same."),
         (("--jobs", "0"), "--jobs must be at least 1, got 0."),
         (("--silence", "0"), "--silence must be at least 1, got 0."),
     ],

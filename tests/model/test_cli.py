@@ -11,17 +11,25 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
 import pytest
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from backtests.audit import app as audit
+from backtests.benchmark import app as benchmark
+from backtests.controls import app as controls
+from backtests.false_alarms import app as verdicts
+from backtests.run import app as walk
 from model import BarsError, BarsWarning, CheckpointError, TrainingDiverged
 from model.bars.intervals import yearly_bars
 from model.cli import BarsOptions, describe_bars, run
+from model.doctor import app as doctor
 from model.errors import OutputError
+from model.predict import app as predict
+from model.train import app as train
 from tests.helpers import ending
 from tests.helpers.bar_files import DAILY, changed, csv_text, dated, market, saved, spelt
 from tests.helpers.processes import environment
@@ -409,4 +417,42 @@ def test_an_empty_argument_is_refused_before_it_becomes_the_current_folder(
     assert left.value.code == 2
     assert capsys.readouterr().err == (
         f"error: {flag} must not be empty, got ''. Give a value, or leave it out.\n"
+    )
+
+
+COMMANDS = (train, predict, doctor, audit, benchmark, controls, walk, verdicts)
+OLD_NAMES = {("--fresh", controls.name)}
+
+
+def kinds_of_flags() -> dict[str, set[frozenset[Any]]]:
+    """Return the types that each flag has in the commands, None left out."""
+    kinds: dict[str, set[frozenset[Any]]] = {}
+    for command in COMMANDS:
+        for argument in command.assemble_argument_collection():
+            for flag in {name for name in argument.names if name != "*"}:
+                if (flag, command.name) not in OLD_NAMES:
+                    kind = frozenset(get_args(argument.hint) or (argument.hint,)) - {type(None)}
+                    literals = (get_args(each) or (each,) for each in kind)
+                    kinds.setdefault(flag, set()).add(
+                        frozenset(each for parts in literals for each in parts)
+                    )
+    return kinds
+
+
+def test_a_flag_takes_the_same_in_all_commands() -> None:
+    kinds = kinds_of_flags()
+    assert len(kinds) > 50
+    assert {flag: found for flag, found in kinds.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize("command", [controls, walk, verdicts])
+def test_jobs_are_all_cores_in_every_command_that_has_them(
+    command: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(command, ["--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert (
+        "--jobs INT Processes that work at the same time; default: one per usable core. "
+        "The result does not depend on it." in text
     )

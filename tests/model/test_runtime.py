@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.runtime import SLOW_BF16, bf16_here, keep_freed_memory, precision_hint, torch_threads
+from model.runtime import bf16_here, keep_freed_memory, precision_hint, torch_threads
 
 
 @pytest.fixture(autouse=True)
