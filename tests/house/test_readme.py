@@ -79,7 +79,7 @@ def test_every_option_of_a_command_exists(options: dict[str, set[str]], command:
 def test_the_set_up_commands_stand_there_once_and_whole() -> None:
     lines = "".join(blocks("sh")).splitlines()
     assert "pip install -c tests/constraints.txt -e . && python backtests/run.py" in lines
-    assert "pip install -c tests/constraints.txt -e '.[test]' && pytest" in lines
+    assert "pip install -c tests/constraints.txt -e '.[test]' && pytest -n logical" in lines
 
 
 def test_every_required_package_has_its_tested_version() -> None:
