@@ -251,7 +251,9 @@ def _show_warning(
 def _worded(message: Exception | str, app: App) -> str:
     """Return a message with the settings in it that are the command's spelled as its flags: `max_epochs` as --max-epochs."""
     text = as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
-    flags = {flag for argument in app.assemble_argument_collection() for flag in argument.names}
+    # A command that only leads to others has no flags of its own.
+    arguments = app.assemble_argument_collection() if app.default_command else ()
+    flags = {flag for argument in arguments for flag in argument.names}
     return SETTING.sub(
         lambda found: flag if (flag := Setting(found[1]).flag) in flags else found[0], text
     )

@@ -25,7 +25,7 @@ ORDER = {
     ),
     "backtests": (
         "simulation walk_forward evidence reports lookahead synthetic benchmarks walk audit "
-        "controls false_alarms verdicts benchmark run"
+        "controls false_alarms verdicts benchmark run console"
     ),
 }
 
