@@ -13,8 +13,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from backtests.evidence.baselines import BASELINES
 from backtests.evidence.calibration import BINS
-from backtests.evidence.rivals import BASELINES
 from backtests.synthetic.control import (
     Control,
     Row,

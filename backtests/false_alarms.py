@@ -11,9 +11,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from backtests.evidence.baselines import learner_probabilities, rule_directions
 from backtests.evidence.decisions import Decisions
-from backtests.evidence.evidence import weigh
-from backtests.evidence.rivals import learner_probabilities, rule_directions
+from backtests.evidence.evidence import evidence_of
 from backtests.evidence.verdict import CANNOT_TELL, EDGE, NO_EDGE, Verdict, judge
 from backtests.simulation.account import BASIS_POINT, Costs
 from backtests.simulation.vectorised import directions, open_returns
@@ -88,7 +88,7 @@ def verdict_on(
     folds = lay_folds(bars, plan, config)
     learner = WHOLE_WINDOW if name in PLANTED else LAST_ROW
     said = learner_probabilities(bars, folds, config, learners=(learner,))[learner]
-    return judge(weigh(_decisions(bars, said, costs)))
+    return judge(evidence_of(_decisions(bars, said, costs)))
 
 
 def _decisions(bars: pd.DataFrame, said: pd.Series, costs: Costs) -> Decisions:
@@ -103,7 +103,7 @@ def _decisions(bars: pd.DataFrame, said: pd.Series, costs: Costs) -> Decisions:
         probability=probability,
         moves=moves[known],
         strategy=directions(probability, enter=NEUTRAL, exit=NEUTRAL),
-        rivals=rules,
+        benchmarks=rules,
         forecasts={},
         cost=costs.per_side * BASIS_POINT,
         bars_per_year=bars_per_year(pd.DatetimeIndex(bars.index)),

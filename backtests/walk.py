@@ -147,5 +147,5 @@ def finish(walk: Walk, models: dict[str, list[FoldModel]], jobs: int) -> dict[st
             "code": code_digest(*CODE),
             **describe_settings(variant.settings),
         }
-        walk.ledger.enter(variant.key, sharpe_per_bar(found.decisions.earned[STRATEGY]), what)
+        walk.ledger.enter(variant.key, sharpe_per_bar(found.decisions.returns[STRATEGY]), what)
     return results

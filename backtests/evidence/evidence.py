@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from backtests.evidence.baselines import HOLD, shifted_means
 from backtests.evidence.bootstrap import (
     Interval,
     auc_differences,
@@ -14,13 +15,12 @@ from backtests.evidence.bootstrap import (
 )
 from backtests.evidence.decisions import STRATEGY, Decisions
 from backtests.evidence.hypothesis_tests import (
-    Record,
-    best_of_luck,
+    TrackRecord,
     diebold_mariano,
+    expected_maximum,
     log_losses,
     pesaran_timmermann,
 )
-from backtests.evidence.rivals import HOLD, shifted_means
 from backtests.simulation.vectorised import Array, n_entries, net_returns
 
 COST_GRID = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)  # basis points per side
@@ -35,7 +35,7 @@ class Trials:
     def luck(self, own: float) -> float:
         """Return the best ratio that so many trials, this one among them, would show without skill."""
         ratios = (*self.others, own)
-        return best_of_luck(float(np.std(ratios, ddof=1)), len(ratios)) if self.others else 0.0
+        return expected_maximum(float(np.std(ratios, ddof=1)), len(ratios)) if self.others else 0.0
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ class Evidence:
     costs: list[CostRow] = field(default_factory=list)
 
 
-def weigh(decisions: Decisions, trials: Trials = Trials()) -> Evidence:
+def evidence_of(decisions: Decisions, trials: Trials = Trials()) -> Evidence:
     """Return the evidence of a walk-forward's decisions."""
-    earned = decisions.earned
+    earned = decisions.returns
     ours, hold = earned[STRATEGY], earned[HOLD]
     block = max(block_length(ours, ours - hold), decisions.horizon)  # outcomes overlap for as long
     gross, turnover = (
@@ -201,13 +201,13 @@ def _at_cost(decisions: Decisions, cost: float) -> CostRow:
 
 def sharpe_per_bar(earned: Array) -> float:
     """Return the Sharpe ratio per bar by which trials are compared, 0 where nothing was earned or lost."""
-    record = Record.of(earned)
+    record = TrackRecord.of(earned)
     return record.ratio if record else 0.0
 
 
 def _sharpe(earned: Array, trials: Trials) -> SharpeFigures | None:
     """Return the figures of the Sharpe ratio, None where nothing was earned or lost."""
-    record = Record.of(earned)
+    record = TrackRecord.of(earned)
     if record is None:
         return None
     needed = record.bars_needed()

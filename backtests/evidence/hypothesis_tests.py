@@ -59,7 +59,7 @@ def log_losses(labels: Array, probabilities: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Record:
+class TrackRecord:
     """The moments of a track record: Sharpe ratio per bar, number of bars, skewness and kurtosis (3 for a normal)."""
 
     ratio: float
@@ -68,7 +68,7 @@ class Record:
     kurtosis: float
 
     @classmethod
-    def of(cls, returns: Array) -> "Record | None":
+    def of(cls, returns: Array) -> "TrackRecord | None":
         """Return the record of bar returns (n,); None where they do not vary."""
         deviation = float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0
         if deviation < 1e-15:
@@ -96,7 +96,7 @@ class Record:
         return 1 + self.spread * (float(norm.ppf(confidence)) / (self.ratio - threshold)) ** 2
 
 
-def best_of_luck(deviation: float, trials: int) -> float:
+def expected_maximum(deviation: float, trials: int) -> float:
     """Return the highest ratio to expect of so many trials without skill whose ratios have this standard deviation."""
     if trials < 2:
         return 0.0

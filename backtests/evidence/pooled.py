@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import (
     Interval,
     auc,
@@ -15,7 +16,6 @@ from backtests.evidence.bootstrap import (
     superiority,
 )
 from backtests.evidence.decisions import STRATEGY, Decisions
-from backtests.evidence.rivals import HOLD
 from backtests.simulation.vectorised import Array
 
 
@@ -41,7 +41,7 @@ class Pool:
 
 def in_equal_parts(markets: Mapping[str, Decisions], rule: str) -> pd.Series:
     """Return the net return per bar of the rule on all markets that decide there, in equal parts."""
-    return _side_by_side(markets, lambda found: found.earned[rule]).mean(axis=1)
+    return _side_by_side(markets, lambda found: found.returns[rule]).mean(axis=1)
 
 
 def pool(markets: Mapping[str, Decisions]) -> Pool:
@@ -79,7 +79,7 @@ def pool(markets: Mapping[str, Decisions]) -> Pool:
 
 def _gains(found: Decisions) -> dict[str, pd.Series]:
     """Return what each rule on a market earns more than holding it."""
-    earned = found.earned
+    earned = found.returns
     return {
         rule: pd.Series(values - earned[HOLD], index=found.decided_at)
         for rule, values in earned.items()

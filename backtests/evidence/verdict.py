@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.evidence import Evidence
 from backtests.evidence.pooled import Pool
-from backtests.evidence.rivals import HOLD
 
 EDGE, NO_EDGE, CANNOT_TELL = "edge", "no edge", "cannot tell"
 CHANCE = 0.5

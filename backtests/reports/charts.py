@@ -8,8 +8,8 @@ import pandas as pd
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
+from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
-from backtests.evidence.rivals import HOLD
 from backtests.reports.results import Results
 
 OURS, THEIRS, GOOD, BAD = "#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f"

@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from plotly import graph_objects as go
 
+from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
-from backtests.evidence.rivals import HOLD
 from backtests.evidence.scores import GIVEN, NONE_QUALIFIED
 from backtests.evidence.verdict import p_words
 from backtests.reports.charts import CHARTS, MOST_POINTS

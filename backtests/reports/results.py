@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.baselines import learner_probabilities
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.calibration import Reliability, reliability
-from backtests.evidence.decisions import STRATEGY, Decisions, gather
-from backtests.evidence.evidence import Evidence, Trials, sharpe_per_bar, weigh
-from backtests.evidence.rivals import learner_probabilities
+from backtests.evidence.decisions import STRATEGY, Decisions, decisions_of
+from backtests.evidence.evidence import Evidence, Trials, evidence_of, sharpe_per_bar
 from backtests.evidence.scores import (
     GIVEN,
     distribution_table,
@@ -203,10 +203,10 @@ def evaluate_all(
         trials = Trials(
             (
                 *candidates[name].trials.others,
-                *(sharpe_per_bar(other.earned[STRATEGY]) for other in others.values()),
+                *(sharpe_per_bar(other.returns[STRATEGY]) for other in others.values()),
             )
         )
-        decisions = run.decisions.beside(others)
+        decisions = run.decisions.with_variants(others)
         known = (
             None
             if best is None
@@ -222,7 +222,7 @@ def evaluate_all(
             run.strategy,
             hold,
             decisions,
-            weigh(decisions, trials),
+            evidence_of(decisions, trials),
             known,
         )
     return found
@@ -242,7 +242,7 @@ def _run(bars: pd.DataFrame, candidate: Candidate, learners: pd.DataFrame) -> _R
     strategy = trade(
         bars, candidate.models, candidate.folder, account=settings.account, costs=settings.costs
     )
-    return _Run(said, strategy, gather(bars, said, strategy.position, learners, settings))
+    return _Run(said, strategy, decisions_of(bars, said, strategy.position, learners, settings))
 
 
 def write_results(folder: Path, results: Results) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.pooled import Pool, in_equal_parts, pool
-from backtests.evidence.rivals import HOLD
 from backtests.evidence.verdict import Verdict, judge_pool
 from backtests.reports.results import Results, csv_of, describe_settings, machines_of, plain_row
 from backtests.walk_forward.fingerprint import all_versions

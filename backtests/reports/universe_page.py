@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pandas as pd
 from plotly import graph_objects as go
 
+from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
-from backtests.evidence.rivals import HOLD
 from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, interval_figure, thinned
 from backtests.reports.html import REPORT, Grid, interval_grid, p_shown, pairs_of, render_page
 from backtests.reports.results import describe_settings

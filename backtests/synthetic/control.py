@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from backtests.evidence.baselines import Examples, baseline_probabilities, examples_of
 from backtests.evidence.calibration import reliability
-from backtests.evidence.rivals import Examples, baseline_probabilities, cut
 from backtests.lookahead.detectors import standard_error
 from backtests.simulation.vectorised import Array
 from backtests.synthetic.markets import Market, market
@@ -33,7 +33,7 @@ BAND = (0.025, 0.975)
 CODE = (
     "model",
     "backtests.synthetic",
-    "backtests.evidence.rivals",
+    "backtests.evidence.baselines",
     "backtests.evidence.calibration",
     "backtests.lookahead.detectors",
 )
@@ -89,7 +89,7 @@ def _number(text: str) -> float:
 def measure(control: Control) -> Row:
     """Train on a control's market and score the network, the baselines and the best forecast on the same windows."""
     sample = control.sample()
-    examples = cut(sample.bars, control.config.preprocessor, control.bars)
+    examples = examples_of(sample.bars, control.config.preprocessor, control.bars)
     checkpoint = fit(sample.bars.iloc[: control.bars], control.config)
     return {
         "market": control.market,

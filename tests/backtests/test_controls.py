@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backtests import controls
 from backtests.controls import app
-from backtests.evidence.rivals import Array, Examples, cut, logistic
+from backtests.evidence.baselines import Array, Examples, examples_of, logistic
 from backtests.lookahead.detectors import history_leaks, scaler_leaks
 from backtests.simulation.account import Account, Costs, Simulation, simulate
 from backtests.synthetic import control as control_table
@@ -56,7 +56,7 @@ class Learned:
 def learn(name: str, bars: int, epochs: int) -> Learned:
     control = Control(name, 1, bars, FRESH, TrainConfig(max_epochs=epochs))
     sample = control.sample()
-    examples = cut(sample.bars, control.config.preprocessor, bars)
+    examples = examples_of(sample.bars, control.config.preprocessor, bars)
     said = fit(sample.bars.iloc[:bars], control.config).predict(examples.raw_rows)
     return Learned(
         examples.labels_of(2),
@@ -214,12 +214,12 @@ def require_scaler_of_training_alone(examples: Examples, fitted_on: slice) -> No
 
 
 def test_the_scaler_knows_the_training_part_alone(walk: pd.DataFrame) -> None:
-    examples = cut(walk, DataPreprocessor(), len(walk))
+    examples = examples_of(walk, DataPreprocessor(), len(walk))
     require_scaler_of_training_alone(examples, examples.parts[0])
 
 
 def test_a_scaler_fitted_on_all_rows_turns_the_scaler_test_red(walk: pd.DataFrame) -> None:
-    examples = cut(walk, DataPreprocessor(), len(walk))
+    examples = examples_of(walk, DataPreprocessor(), len(walk))
     with pytest.raises(AssertionError):
         require_scaler_of_training_alone(examples, slice(0, len(examples.labels)))
 

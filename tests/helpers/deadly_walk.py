@@ -17,7 +17,7 @@ from typing import Any
 import backtests.reports.results
 import backtests.run
 from backtests.evidence import bootstrap
-from backtests.evidence.rivals import learner_probabilities
+from backtests.evidence.baselines import learner_probabilities
 from backtests.walk_forward.progress import Journal
 from model import files
 from model.cli import run

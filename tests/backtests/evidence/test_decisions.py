@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtests.evidence.decisions import gather
+from backtests.evidence.decisions import decisions_of
 from backtests.simulation.account import Account, Costs, simulate
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
 from model.training.fitting import TrainConfig
@@ -27,7 +27,7 @@ def gathered(bars, said, start):
     learners = pd.DataFrame({"a learner": said.iloc[start:]})
     settings = Settings(PLAN, CONFIG, Account(allow_short=True), Costs())
     position = simulate(bars, said, start, account=settings.account, costs=settings.costs).position
-    return gather(bars, predictions(bars, models, CONFIG), position, learners, settings)
+    return decisions_of(bars, predictions(bars, models, CONFIG), position, learners, settings)
 
 
 def test_decisions_are_judged_where_their_outcome_is_known(bars, start, gathered):
@@ -39,7 +39,7 @@ def test_decisions_are_judged_where_their_outcome_is_known(bars, start, gathered
 def test_the_strategy_holds_what_its_probability_wants(gathered):
     """Here the learner says what the strategy was told, so both want the same."""
     assert (
-        gathered.strategy == gathered.rivals["a learner"]
+        gathered.strategy == gathered.benchmarks["a learner"]
     ).mean() > 0.98  # a reversal that the cash did not cover
 
 
@@ -49,4 +49,4 @@ def test_a_fold_without_a_model_says_nothing(gathered):
 
 def test_costs_are_a_fraction_per_side(gathered):
     assert gathered.cost == 2e-4
-    assert gathered.earned["buy and hold"][0] == pytest.approx(gathered.moves[0] - 2e-4)
+    assert gathered.returns["buy and hold"][0] == pytest.approx(gathered.moves[0] - 2e-4)

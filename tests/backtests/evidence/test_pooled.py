@@ -36,7 +36,7 @@ def decisions(skill, seed, n=N, start=0):
         probability=probability,
         moves=moves,
         strategy=directions(probability, enter=0.5, exit=0.5, allow_short=True),
-        rivals={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
+        benchmarks={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
         forecasts={},
         cost=1e-4,
         bars_per_year=252,
@@ -62,9 +62,9 @@ def test_equal_parts_are_the_mean_of_the_markets_that_decide_there():
     two = {"a": decisions(0.0, 1), "b": decisions(0.0, 2, n=500, start=500)}
     both = in_equal_parts(two, "strategy")
     assert both.index.equals(STAMPS)
-    assert both.iloc[0] == two["a"].earned["strategy"][0]
+    assert both.iloc[0] == two["a"].returns["strategy"][0]
     assert both.iloc[-1] == pytest.approx(
-        (two["a"].earned["strategy"][-1] + two["b"].earned["strategy"][-1]) / 2
+        (two["a"].returns["strategy"][-1] + two["b"].returns["strategy"][-1]) / 2
     )
 
 

@@ -112,7 +112,7 @@ def test_the_equity_is_that_of_equal_parts(folder, universe):
         == columns_of(UNIVERSE_TABLES["equity.csv"])
     )
     means = np.mean(
-        [results.decisions.earned["buy and hold"] for results in universe.results.values()], axis=0
+        [results.decisions.returns["buy and hold"] for results in universe.results.values()], axis=0
     )
     assert equity["buy_and_hold"].iloc[-1] == pytest.approx(np.prod(1 + means))
 
@@ -129,7 +129,9 @@ def test_the_page_says_verdict_markets_and_what_is_missing(page, universe):
 
 def test_of_several_architectures_it_says_whose_figures_these_are(universe, page):
     first = next(iter(universe.results.values()))
-    tried = replace(first, decisions=first.decisions.beside({"transformer": first.decisions}))
+    tried = replace(
+        first, decisions=first.decisions.with_variants({"transformer": first.decisions})
+    )
     both = render_universe(replace(universe, results=dict.fromkeys(universe.results, tried)))
     assert (
         "All figures here are those of <strong>bilstm</strong>" in both and "(transformer)" in both

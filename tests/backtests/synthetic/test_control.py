@@ -11,7 +11,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from backtests.evidence.rivals import BASELINES, Array, Examples, cut, logistic
+from backtests.evidence.baselines import BASELINES, Array, Examples, examples_of, logistic
 from backtests.lookahead.detectors import standard_error
 from backtests.synthetic import control as control_table
 from backtests.synthetic.control import (
@@ -52,7 +52,7 @@ def echo() -> Market:
 
 @cache
 def examples() -> Examples:
-    return cut(echo().bars, DataPreprocessor(), 1_000)
+    return examples_of(echo().bars, DataPreprocessor(), 1_000)
 
 
 def best() -> Array:
@@ -172,7 +172,7 @@ def test_the_gross_sharpe_goes_with_every_forecast() -> None:
 
 def test_where_a_coin_is_fair_the_best_forecast_earns_nothing_and_has_no_sharpe_ratio() -> None:
     sample = market("walk", 800)
-    judged_walk = cut(sample.bars, DataPreprocessor(), 800)
+    judged_walk = examples_of(sample.bars, DataPreprocessor(), 800)
     fair = np.full(len(judged_walk.decided_at), 0.5)
     row = judged(judged_walk, sample, fair)
     assert (row["optimum_auc"], row["share"], row["optimum_sharpe"], row["sharpe"]) == (
@@ -257,7 +257,8 @@ def silent_rows(name: str) -> list[Row]:
     """What logistic regression says of markets on which there is nothing to say."""
     return [
         silent_row(
-            cut(market(name, SILENT_BARS, seed).bars, DataPreprocessor(), SILENT_BARS // 2), name
+            examples_of(market(name, SILENT_BARS, seed).bars, DataPreprocessor(), SILENT_BARS // 2),
+            name,
         )
         for seed in SEEDS
     ]
@@ -292,7 +293,7 @@ def test_drift_is_not_sold_as_skill() -> None:
 
 def test_a_leak_breaks_the_silence() -> None:
     sample = market("walk", SILENT_BARS, 1)
-    known = cut(sample.bars, DataPreprocessor(), SILENT_BARS // 2)
+    known = examples_of(sample.bars, DataPreprocessor(), SILENT_BARS // 2)
     known.rows[:-1, 0] = (
         sample.bars["close"].pct_change().shift(-1).loc[known.features.index[:-1]] * 100
     )

@@ -74,7 +74,7 @@ class Examples:
         return slice(reached.start + self.length - 1, reached.stop + self.length - 1)
 
 
-def cut(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int) -> Examples:
+def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int) -> Examples:
     """Cut bars into windows of which only the first `learned` bars' are split for learning, as `fit` on these would.
 
     All windows after them are judged, together with the test part. Raises ValueError where there are none.
@@ -236,7 +236,9 @@ def _learn_fold(
     bars: pd.DataFrame, fold: Fold, config: TrainConfig, learners: Sequence[str]
 ) -> pd.DataFrame:
     """Return the learners' probabilities of one fold, whose bars are its past and what its test labels wait for."""
-    examples = cut(bars, config.preprocessor, learned=fold.test - fold.train + fold.warm_up + 1)
+    examples = examples_of(
+        bars, config.preprocessor, learned=fold.test - fold.train + fold.warm_up + 1
+    )
     if len(np.unique(examples.labels_of(0))) < 2:
         return pd.DataFrame(columns=list(learners), dtype=float)
     with threadpool_limits(1):  # so that the sums are always the same
