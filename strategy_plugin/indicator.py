@@ -25,7 +25,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     Formula:
       - the 86 features of each of the last 50 bars, scaled as in training, through the checkpoint's networks
       - probability: that of their mean logit; disagreement: the standard deviation of their own probabilities, 0 for one;
-        strangeness: the share of the window's values outside of their usual range in training
+        out_of_range: the share of the window's values outside of their usual range in training
 
     Params:
       - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
@@ -41,7 +41,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     that are missing or contradict each other, stamps that do not increase), which no window ever contains.
     """
 
-    lines: Any = ("probability", "disagreement", "strangeness")
+    lines: Any = ("probability", "disagreement", "out_of_range")
     params = (
         ("checkpoint", ""),
         ("max_gap", None),
@@ -53,7 +53,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     plotlines = dict(
         probability=dict(color="tab:purple", linewidth=1.0),
         disagreement=dict(color="tab:gray", linewidth=1.0, ls="--"),
-        strangeness=dict(_plotskip=True),
+        out_of_range=dict(_plotskip=True),
     )
 
     def __init__(self) -> None:

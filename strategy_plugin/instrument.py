@@ -87,12 +87,12 @@ class Lane:
     def _watch_inputs(self) -> None:
         """Count the bars whose window is not like those of training, and say it once."""
         if (
-            self.indicator is None or not self.indicator.strangeness[self.ago] > LIMIT
+            self.indicator is None or not self.indicator.out_of_range[self.ago] > LIMIT
         ):  # NaN: no window
             return
         if not self.strange:
             warnings.warn(
-                f"data {self.name!r}: {self.indicator.strangeness[self.ago]:.0%} of what the model sees lies outside of "
+                f"data {self.name!r}: {self.indicator.out_of_range[self.ago]:.0%} of what the model sees lies outside of "
                 f"its usual range in training, more than {LIMIT:.0%}. Train again, or find out what has become of the "
                 "bars. Further bars are counted",
                 TradingWarning,

@@ -41,7 +41,7 @@ class Forecast(NamedTuple):
 
     probability: NDArray[np.float64]
     disagreement: NDArray[np.float64]
-    strangeness: NDArray[np.float64]
+    out_of_range: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,13 +118,13 @@ class Checkpoint:
         where the processor has it, and a window's bits depend on how many are asked for at once.
         """
         logits = self._members_logits(features, precision)
-        strange = (
-            self.usual.strangeness(features, self.sequence_length)
+        out_of_range = (
+            self.usual.out_of_range(features, self.sequence_length)
             if self.usual
             else np.zeros(logits.shape[1])
         )
         return Forecast(
-            probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0), strange
+            probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0), out_of_range
         )
 
     def logits(

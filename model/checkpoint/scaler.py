@@ -73,7 +73,7 @@ class Usual:
         if not all(-math.inf < low <= high < math.inf for low, high in zip(self.low, self.high)):
             raise ValueError("`low` must be finite and nowhere above `high`.")
 
-    def strangeness(
+    def out_of_range(
         self, features: NDArray[np.float64], sequence_length: int
     ) -> NDArray[np.float64]:
         """Return the share of each window's values that lie outside: (n, features) -> (n - sequence_length + 1,)."""

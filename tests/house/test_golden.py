@@ -44,7 +44,7 @@ def test_a_file_of_each_format_loads_and_says_what_it_said(name: str) -> None:
     require_golden(checkpoint, name)
 
 
-# Probability, disagreement and strangeness of the golden window.
+# Probability, disagreement and out_of_range of the golden window.
 SAID = [0.8059996469244901, 0.055871473415378514, 0.008372093023255813]
 RUNS: dict[str, tuple[str, dict[str, float]]] = {
     "regime": (

@@ -30,10 +30,10 @@ def test_a_usual_range_leaves_out_a_hundredth_on_either_side() -> None:
     assert np.mean(ROWS < usual.low) == np.mean(ROWS > usual.high) == 0.01
 
 
-def test_strangeness_is_the_share_of_a_window_outside() -> None:
+def test_out_of_range_is_the_share_of_a_window_outside() -> None:
     usual = Usual((0.0, 0.0), (1.0, 1.0))
     rows = np.array([[0.0, 1.0], [0.5, 1.1], [-0.1, 2.0], [np.nan, 0.5]])
-    assert usual.strangeness(rows, 2).tolist() == [0.25, 0.75, 0.5]
+    assert usual.out_of_range(rows, 2).tolist() == [0.25, 0.75, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ MARKETS = {name: market(name, 6_000).bars for name in ("regime", "volrev", "latc
 @pytest.mark.parametrize("name", MARKETS)
 def test_the_rest_of_a_market_raises_no_alarm(name: str) -> None:
     usual, rows = halves(MARKETS[name])
-    assert usual.strangeness(rows, WINDOW).max() < LIMIT
+    assert usual.out_of_range(rows, WINDOW).max() < LIMIT
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_the_rest_of_a_market_raises_no_alarm(name: str) -> None:
 )
 def test_ten_thousand_bars_of_a_market_raise_no_alarm(name: str) -> None:
     usual, rows = halves(market(name, 34_000).bars)
-    assert len(rows) > 10_000 and usual.strangeness(rows, WINDOW).max() < LIMIT
+    assert len(rows) > 10_000 and usual.out_of_range(rows, WINDOW).max() < LIMIT
 
 
 @pytest.mark.parametrize("name", MARKETS)
@@ -91,7 +91,7 @@ def test_inputs_ten_times_as_large_or_five_deviations_away_are_seen_within_a_win
     ):
         for start in range(WINDOW, len(rows) - WINDOW, 97):
             mixed = np.concatenate((rows[start - WINDOW : start], moved[start : start + WINDOW]))
-            assert (usual.strangeness(mixed, WINDOW) > LIMIT).any()
+            assert (usual.out_of_range(mixed, WINDOW) > LIMIT).any()
 
 
 BARS = random_bars(420)
@@ -117,7 +117,7 @@ def test_a_checkpoint_that_knows_no_ranges_finds_nothing_strange(
     bars: pd.DataFrame, checkpoint: Checkpoint
 ) -> None:
     assert (
-        checkpoint.forecast(FeatureEngineer().transform(bars).to_numpy()).strangeness == 0
+        checkpoint.forecast(FeatureEngineer().transform(bars).to_numpy()).out_of_range == 0
     ).all()
 
 
