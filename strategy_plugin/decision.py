@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from model.bars.faults import day
-from strategy_plugin.feed_time import nanoseconds
+from strategy_plugin.feeds import nanoseconds
 
 NEUTRAL = 0.5  # the threshold where neither the user nor training chose one
 
@@ -111,7 +111,7 @@ class ModelSignal:
 
     def stamp(self, ago: int) -> int:
         """Return the stamp that the model goes by, in nanoseconds."""
-        stamp: int = self.indicator.stamp(ago)
+        stamp: int = self.indicator.timestamp(ago)
         return stamp
 
     def read(self, ago: int) -> Reading:

@@ -6,14 +6,13 @@ import warnings
 from collections import Counter
 from datetime import datetime
 from datetime import time as time_of_day
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.bars.faults import bar_faults, day
 from model.bars.intervals import EARLIEST
-from strategy_plugin.feed_time import nanoseconds
+from strategy_plugin.feeds import Bar, Feed, bar_of, nanoseconds, source_of
 
 REPEATED = "a bar that came before"
 REVISED = "a bar that came before with other values"
@@ -21,27 +20,127 @@ LATE = "a bar older than the last one"
 JUMP = "a close many times the last one, or a fraction of it"
 UNFINISHED = "a bar that is not finished"
 NEVER_FINISHED = "a bar that came only before its end by this machine's clock"
-UNSTATED = time_of_day(23, 59, 59, 999990)  # the host's end of a session where none was given
-EXPECTED = (
-    REPEATED,
-    LATE,
-    UNFINISHED,
-)  # what every reconnecting feed delivers: counted, not worth a warning
-HIGHEST_JUMP = (
-    10.0  # a misplaced decimal point, not a market; if the next bar confirms the level, it is one
-)
-
-Bar = tuple[float, float, float, float, float]  # open, high, low, close, volume
+# What every feed delivers that reconnects: counted, not worth a warning.
+EXPECTED = (REPEATED, LATE, UNFINISHED)
+# More is a misplaced decimal point, not a market; if the next bar confirms the level, it is one.
+HIGHEST_JUMP = 10.0
+# Backtrader's end of a session where none was given.
+UNSTATED = time_of_day(23, 59, 59, 999990)
 
 
 class TradingWarning(UserWarning):
-    """Something that whoever trades must know; each kind is said once."""
+    """Something that whoever trades must know; each kind is said once.
+
+    Examples
+    --------
+    To end the program at the first one::
+
+        warnings.simplefilter("error", TradingWarning)
+    """
+
+
+class BarGuard:
+    """A filter for a feed: bars at fault reach neither the strategy nor the broker.
+
+    The strategy puts one before every live feed itself. A feed that is to be resampled gets it
+    before the resampling.
+
+    Parameters
+    ----------
+    data
+        The feed, given by Backtrader.
+    finished_after
+        Seconds from a bar's timestamp to its end: a bar that still grows by this machine's clock
+        stays out. None where no clock can tell; of daily bars it can where the feed was given its
+        `sessionend` (and `tz`).
+
+    Attributes
+    ----------
+    counts : collections.Counter
+        The bars that were kept out, by fault.
+
+    Examples
+    --------
+    >>> feed.addfilter(BarGuard)  # doctest: +SKIP
+    """
+
+    def __init__(self, data: Feed, finished_after: float | None = None) -> None:
+        self.finished_after = finished_after
+        self.daily = False  # whether a timestamp is a date
+        self._gate = Gate(data._name, highest_jump=HIGHEST_JUMP)
+        self._number = 0
+        self._growing: int | None = None  # time of an unfinished bar that has not come again yet
+
+    @property
+    def counts(self) -> Counter[str]:
+        return self._gate.counts
+
+    def __call__(self, data: Feed) -> bool:
+        """Return True where the newest bar was taken away, as a filter of Backtrader does."""
+        self._number += 1
+        timestamp = nanoseconds(data.datetime[0])
+        if self._is_finished(data, timestamp) and self._gate.admit(
+            self._number, timestamp, bar_of(data)
+        ):
+            return False
+        data.backwards()
+        return True
+
+    def _is_finished(self, data: Feed, timestamp: int) -> bool:
+        if self._growing is not None and timestamp > self._growing:
+            # The one before never came again: a slow clock, which must not pass unseen.
+            self._gate.refuse(-self._number, self._growing, NEVER_FINISHED)
+            self._growing = None
+        finished = self._end(data, timestamp) <= time.time()
+        if not finished:
+            self._gate.refuse(self._number, timestamp, UNFINISHED)
+            self._growing = timestamp
+        elif timestamp == self._growing:
+            self._growing = None
+        return finished
+
+    def _end(self, data: Feed, timestamp: int) -> float:
+        """Return when a bar ends, in seconds since 1970; minus infinity where no clock can tell."""
+        if self.finished_after is not None:
+            return timestamp / 1e9 + self.finished_after
+        if not self.daily or data.p.sessionend == UNSTATED or timestamp == EARLIEST:
+            return -math.inf
+        date = datetime.fromordinal(int(data.datetime[0]))
+        return nanoseconds(data.date2num(datetime.combine(date, data.p.sessionend))) / 1e9
+
+
+def guard_for(data: Feed, *, finished_after: float | None, daily: bool) -> BarGuard:
+    """Return the guard of a feed that is traded; a live one without a guard gets one here.
+
+    What Backtrader resamples or replays can only be guarded by the user, before that is done: a
+    guard added here would see the bars that are made, no longer those they are made of.
+    """
+    source = source_of(data)
+    rebuilt = bool(source.resampling or source.replaying)
+    guard = next((found for found, *_ in source._filters if isinstance(found, BarGuard)), None)
+    if guard is None:
+        guard = BarGuard(source)
+        if source.islive() and not rebuilt:
+            source.addfilter(guard)
+        elif source.islive():
+            warnings.warn(
+                f"data {source._name!r}: nothing guards the bars that it is made of, so one at "
+                "fault goes into the next. Call feed.addfilter(BarGuard) before the feed is "
+                "resampled or replayed",
+                TradingWarning,
+                stacklevel=2,
+            )
+    if data is source and not rebuilt:
+        guard.finished_after, guard.daily = finished_after, daily
+    return guard
 
 
 class Gate:
-    """Admits the bars of one feed in the order of their numbers; `counts` holds the others by fault.
+    """Admits the sound bars of one feed in the order of their numbers, and counts the others.
 
-    The first bar tells whether the feed has volume: without one, every missing volume is 0; with one, it is a fault.
+    The first bar tells whether the feed has volume. Without one, every missing volume is 0; with
+    one, it is a fault. A close more than `highest_jump` times the last, or less than such a
+    fraction of it, is doubted until the next bar confirms it.
     """
 
     def __init__(self, name: str, remedy: str = "", highest_jump: float = math.inf) -> None:
@@ -51,33 +150,51 @@ class Gate:
         self._highest_jump = highest_jump
         self._no_volume: bool | None = None
         self._number = self._refused = 0
-        self._stamp = self._floor = EARLIEST
+        self._timestamp = self._floor = EARLIEST
         self._bar: Bar | None = None
-        self._suspect: tuple[int, float] | None = None  # stamp and close of the bar doubted last
+        self._doubted: tuple[int, float] | None = None  # timestamp and close of the last one
 
-    def admit(self, number: int, stamp: int, bar: Bar) -> Bar | None:
-        """Return the bar as the model may see it, or None; the same number may come again with other values."""
+    def admit(self, number: int, timestamp: int, bar: Bar) -> Bar | None:
+        """Return the bar as the model may see it, or None.
+
+        The same number may come again with other values: a replayed bar grows.
+        """
         if self._no_volume is None:
             self._no_volume = math.isnan(bar[4])
         if self._no_volume and math.isnan(bar[4]):
             bar = (*bar[:4], 0.0)
-        floor = self._stamp if number > self._number else self._floor
-        fault = (
-            self._order_fault(stamp, floor, bar) or bar_fault(bar) or self._jump_fault(stamp, bar)
-        )
+        floor = self._timestamp if number > self._number else self._floor
+        fault = self._order_fault(timestamp, floor, bar) or bar_fault(bar)
+        fault = fault or self._jump_fault(timestamp, bar)
         if fault:
-            self.refuse(number, stamp, fault)
+            self.refuse(number, timestamp, fault)
             return None
-        self._number, self._stamp, self._floor, self._bar, self._suspect = (
-            number,
-            stamp,
-            floor,
-            bar,
-            None,
-        )
+        self._number, self._timestamp, self._floor = number, timestamp, floor
+        self._bar, self._doubted = bar, None
         return bar
 
-    def refuse(self, number: int, stamp: int, fault: str) -> None:
+    def admit_all(
+        self, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Judge a whole feed: return the values as the model may see them and which are sound.
+
+        The bars (n, 5) and timestamps (n,) come from a gate that has seen none. Without a fault
+        among them, which is the usual feed, a few comparisons of arrays settle it.
+        """
+        if len(values) and math.isnan(values[0, 4]):
+            volumes = np.where(np.isnan(values[:, 4]), 0.0, values[:, 4])
+            values = np.column_stack((values[:, :4], volumes))
+        open, high, low, close, volume = values.T
+        sound = (0 < low) & (low <= open) & (open <= high) & (low <= close) & (close <= high)
+        sound &= (high < math.inf) & (0 <= volume) & (volume < math.inf) & (timestamps > EARLIEST)
+        sound[1:] &= timestamps[1:] > timestamps[:-1]
+        if not sound.all():
+            rows = zip(timestamps.tolist(), values.tolist())
+            for index, (timestamp, row) in enumerate(rows):
+                sound[index] = self.admit(index + 1, timestamp, tuple(row)) is not None
+        return values, sound
+
+    def refuse(self, number: int, timestamp: int, fault: str) -> None:
         """Count a bar that stays out, once however often it is shown."""
         if number == self._refused:
             return
@@ -85,132 +202,37 @@ class Gate:
         self.counts[fault] += 1
         if self.counts[fault] == 1 and fault not in EXPECTED:
             warnings.warn(
-                f"data {self.name!r}: {fault}, {day(stamp)}, is kept from the model. Further ones are "
-                f"counted.{self._remedy}",
+                f"data {self.name!r}: {fault}, {day(timestamp)}, is kept from the model. Further "
+                f"ones are counted.{self._remedy}",
                 TradingWarning,
                 stacklevel=2,
             )
 
-    def _order_fault(self, stamp: int, floor: int, bar: Bar) -> str:
-        if stamp > floor:
+    def _order_fault(self, timestamp: int, floor: int, bar: Bar) -> str:
+        if timestamp > floor:
             return ""
-        if stamp < self._stamp or stamp == EARLIEST:
+        if timestamp < self._timestamp or timestamp == EARLIEST:
             return LATE
         return REPEATED if bar == self._bar else REVISED
 
-    def _jump_fault(self, stamp: int, bar: Bar) -> str:
-        """Doubt a close that is out of all proportion, unless it confirms that of an earlier bar doubted before."""
-        if self._bar is None or _ratio(bar[3], self._bar[3]) <= self._highest_jump:
+    def _jump_fault(self, timestamp: int, bar: Bar) -> str:
+        close = bar[3]
+        if self._bar is None or not self._is_jump(close, self._bar[3]):
             return ""
-        doubted, self._suspect = self._suspect, (stamp, bar[3])
-        confirms = (
-            doubted is not None
-            and doubted[0] < stamp
-            and _ratio(bar[3], doubted[1]) <= self._highest_jump
-        )
-        return "" if confirms else JUMP
+        doubted, self._doubted = self._doubted, (timestamp, close)
+        # Only an earlier bar confirms: the same one, shown twice, is no second witness.
+        if doubted and doubted[0] < timestamp and not self._is_jump(close, doubted[1]):
+            return ""
+        return JUMP
 
-
-class BarGuard:
-    """A filter for a feed: `data.addfilter(BarGuard)`. Bars at fault reach neither strategy nor broker; `counts` has them.
-
-    The strategy puts one before every live feed itself. A feed that is to be resampled gets it before the resampling.
-    With `finished_after`, the seconds from a bar's stamp to its end, a bar that the clock says is still growing stays out;
-    of daily bars the clock can say it where the feed was given its `sessionend` (and `tz`).
-    """
-
-    def __init__(self, data: Any, finished_after: float | None = None) -> None:
-        self.finished_after = finished_after
-        self.daily = False  # whether a stamp is a date
-        self._gate = Gate(data._name, highest_jump=HIGHEST_JUMP)
-        self._number = 0
-        self._growing: int | None = None  # stamp of an unfinished bar that has not come again yet
-
-    @property
-    def counts(self) -> Counter[str]:
-        return self._gate.counts
-
-    def __call__(self, data: Any) -> bool:
-        """Return True where the newest bar was taken away, as a Backtrader filter does."""
-        self._number += 1
-        stamp = nanoseconds(data.datetime[0])
-        bar = (data.open[0], data.high[0], data.low[0], data.close[0], data.volume[0])
-        if (
-            self._is_finished(data, stamp)
-            and self._gate.admit(self._number, stamp, bar) is not None
-        ):
-            return False
-        data.backwards()
-        return True
-
-    def _is_finished(self, data: Any, stamp: int) -> bool:
-        if self._growing is not None and stamp > self._growing:
-            self._gate.refuse(-self._number, self._growing, NEVER_FINISHED)
-            self._growing = None
-        finished = self._end(data, stamp) <= time.time()
-        if not finished:
-            self._gate.refuse(self._number, stamp, UNFINISHED)
-            self._growing = stamp
-        elif stamp == self._growing:
-            self._growing = None
-        return finished
-
-    def _end(self, data: Any, stamp: int) -> float:
-        """Return when a bar ends, in seconds since 1970; for ever ago where no clock can tell."""
-        if self.finished_after is not None:
-            return stamp / 1e9 + self.finished_after
-        if not self.daily or data.p.sessionend == UNSTATED or stamp == EARLIEST:
-            return -math.inf
-        day = datetime.fromordinal(int(data.datetime[0]))
-        return nanoseconds(data.date2num(datetime.combine(day, data.p.sessionend))) / 1e9
-
-
-def source_of(data: Any) -> Any:
-    """Return the feed that delivers: the host clones one that is resampled beside itself, and a clone never says it is live."""
-    while data._clone:
-        data = data.data
-    return data
-
-
-def guard_of(data: Any) -> BarGuard | None:
-    """Return the guard that was put before a feed."""
-    return next((found for found, *_ in data._filters if isinstance(found, BarGuard)), None)
+    def _is_jump(self, one: float, other: float) -> bool:
+        return max(one / other, other / one) > self._highest_jump
 
 
 def bar_fault(bar: Bar) -> str:
-    """Return what is wrong with a bar, the empty string for nothing."""
+    """Return what is wrong with a bar, "" for nothing."""
     open, high, low, close, volume = bar
+    # The usual bar costs a few comparisons. All rules, with their tolerances, stand in model.bars.
     if 0 < low <= open <= high < math.inf and low <= close <= high and 0 <= volume < math.inf:
-        return ""  # the usual bar costs a few comparisons; the rules with their tolerances have one home
+        return ""
     return next(iter(bar_faults(*bar)), "")
-
-
-def clean_bars(
-    gate: Gate,
-    values: NDArray[np.float64],
-    stamps: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the values (n, 5) as the gate admits them, and which bars it does (n,)."""
-    if len(values) and math.isnan(values[0, 4]):
-        values = np.column_stack((values[:, :4], np.nan_to_num(values[:, 4])))
-    open, high, low, close, volume = values.T
-    usual = (
-        (0 < low)
-        & (low <= open)
-        & (open <= high)
-        & (low <= close)
-        & (close <= high)
-        & (high < math.inf)
-    )
-    usual &= (0 <= volume) & (volume < math.inf) & (stamps > EARLIEST)
-    usual[1:] &= stamps[1:] > stamps[:-1]
-    if usual.all():
-        return values, usual
-    bars = zip(range(1, len(values) + 1), stamps.tolist(), values.tolist())
-    return values, np.array(
-        [gate.admit(number, stamp, tuple(bar)) is not None for number, stamp, bar in bars]
-    )
-
-
-def _ratio(one: float, other: float) -> float:
-    return max(one / other, other / one)

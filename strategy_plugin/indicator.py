@@ -1,4 +1,4 @@
-"""A model's probability, and how far its members disagree, as Backtrader lines, the same in all of Backtrader's clocks."""
+"""A model's probability as Backtrader lines, the same in all of Backtrader's modes."""
 
 from array import array
 from collections import Counter
@@ -14,31 +14,53 @@ from model.checkpoint.buffer import FeatureBuffer as FeatureBuffer  # a public n
 from model.checkpoint.schedule import NO_FORECAST
 from model.checkpoint.schedule import Schedule as Schedule  # a public name of the plugin
 from model.errors import CheckpointError
-from strategy_plugin.cache import remembered
-from strategy_plugin.feed_time import Clock, clock_of, nanoseconds, nanoseconds_of
-from strategy_plugin.guard import Gate, clean_bars, source_of
+from strategy_plugin.cache import cached_forecasts
+from strategy_plugin.feeds import (
+    Feed,
+    TimestampConversion,
+    bar_of,
+    conversion_for,
+    nanoseconds,
+    nanoseconds_of,
+    source_of,
+)
+from strategy_plugin.guard import Gate
 
 
 class DirectionProbability(bt.Indicator):  # type: ignore[misc]
-    """The calibrated probability that the market rises over the checkpoint's horizon, decided at each bar's close.
+    """The calibrated probability that the market rises over the checkpoint's horizon.
+
+    It is decided at each bar's close.
 
     Formula:
-      - the 86 features of each of the last 50 bars, scaled as in training, through the checkpoint's networks
-      - probability: that of their mean logit; disagreement: the standard deviation of their own probabilities, 0 for one;
-        out_of_range: the share of the window's values outside of their usual range in training
+      - the 86 features of each of the last 50 bars, scaled as in training, through the
+        checkpoint's networks
+      - probability: that of their mean logit
+      - disagreement: the standard deviation of their own probabilities, 0 for one network
+      - out_of_range: the share of the window's values outside of their usual range in training
 
     Params:
-      - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until` not after the bar serves
-      - max_gap: bars missing between two others beyond which no window that contains them is predicted, of daily bars a
-        weekend is two and a long one three or four; None for no limit
-      - timezone: the zone of the feed's stamps; None as in training, a zone that is another one is refused
-      - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training, which Backtrader's own
-        resampling is converted to; another one is refused, but on a replayed feed, where it is that of the bars replayed
-      - precision: "fp32", in which all clocks agree to 1e-6; "bf16" is faster on processors with AMX, and probabilities
-        then differ by some 1e-3 from one clock to the next
+      - checkpoint: a file, or a folder in which the checkpoint with the greatest `trained_until`
+        not after the bar serves
+      - max_gap: bars missing between two others beyond which no window that contains them is
+        predicted, of daily bars a weekend is two and a long one three or four; None for no limit
+      - timezone: the zone of the feed's timestamps; None as in training, a zone that is another
+        one is refused
+      - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training,
+        which Backtrader's own resampling is converted to; another one is refused, but on a
+        replayed feed, where it is that of the bars replayed
+      - precision: "fp32", in which all modes agree to 1e-6; "bf16" is faster on processors with
+        AMX, and probabilities then differ by some 1e-3 from one mode to the next
 
-    The lines are NaN until 150 bars have been seen, before the first checkpoint of a folder, and on bars at fault (prices
-    that are missing or contradict each other, stamps that do not increase), which no window ever contains.
+    The lines are NaN until 150 bars have been seen, before the first checkpoint of a folder, and
+    on bars at fault (prices that are missing or contradict each other, timestamps that do not
+    increase), which no window ever contains.
+
+    Example::
+
+        class MyStrategy(bt.Strategy):
+            def __init__(self):
+                self.probability = DirectionProbability(self.data, checkpoint="short.ckpt")
     """
 
     lines: Any = ("probability", "disagreement", "out_of_range")
@@ -57,149 +79,143 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     )
 
     def __init__(self) -> None:
-        _require_prices(self.data)
+        _require_bars(self.data)
         if not self.p.checkpoint:
             raise ValueError(
-                "`checkpoint` must name a file or a folder, got ''. Name one that model.train wrote."
+                "`checkpoint` must name a file or a folder, got ''. Name one that model.train "
+                "wrote."
             )
         self.schedule = Schedule(
             self.p.checkpoint, max_gap=self.p.max_gap, precision=self.p.precision
         )
         _require_dates(self.data, self.schedule)
         self._live = source_of(self.data).islive()
-        self._host_clock = _clock(self.data, self.schedule, self.p.timezone, self.p.stamp)
+        self._conversion = _conversion(self.data, self.schedule, self.p.timezone, self.p.stamp)
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
         self._gate = Gate(
             self.data._name,
             remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.",
         )
-        self._batch: _Batch | None = None
-        self._seen = 0
+        self._whole_feed: _WholeFeed | None = None
+        self._seen = 0  # the number of the last bar
         self._forecast = NO_FORECAST
-        self._unchecked: (
-            dict[int, int] | None
-        ) = {}  # the host's own stamps, until there are enough to tell the interval
+        # Backtrader's own times by bar number, until there are enough to tell the interval.
+        self._unchecked: dict[int, int] | None = {}
         self.addminperiod(self._buffer.bars_needed)
 
     @property
-    def clock(self) -> str:
-        """The host's clock: "once" where all values were computed beforehand, "next" where each was at its bar."""
-        return "once" if self._batch is not None else "next"
-
-    def stamp(self, ago: int = 0) -> int:
-        """Return the stamp of a bar in nanoseconds since 1970."""
-        return self._host_clock.served(self.data.datetime[ago])
-
-    def _plotlabel(self) -> list[str]:
-        return [self.schedule.path.name]
+    def mode(self) -> str:
+        """Backtrader's way of running: "once" for all bars beforehand, "next" for bar by bar."""
+        return "once" if self._whole_feed is not None else "next"
 
     @property
     def faults(self) -> Counter[str]:
         """The bars that the model was not shown, counted by their fault."""
         return self._gate.counts
 
+    def timestamp(self, ago: int = 0) -> int:
+        """Return when a bar was by the model's time, in nanoseconds since 1970."""
+        return self._conversion.timestamp(self.data.datetime[ago])
+
     def inputs(self, ago: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the raw bars that the value depends on, (150, 5) and their stamps (150,); fewer until there are so many."""
-        if self._batch is None:
+        """Return the raw bars that the value depends on: values (150, 5), timestamps (150,).
+
+        Fewer until there are so many.
+        """
+        if self._whole_feed is None:
             return self._buffer.inputs(ago)
-        return self._batch.inputs(len(self.data) + ago, self._buffer.bars_needed)
+        return self._whole_feed.inputs(len(self.data) + ago, self._buffer.bars_needed)
+
+    def _plotlabel(self) -> list[str]:
+        return [self.schedule.path.name]
+
+    def once(self, start: int, end: int) -> None:
+        # Backtrader calls twice: for the first bar of the minimum period and for the rest.
+        if self._whole_feed is not None:
+            return
+        self._whole_feed = _WholeFeed(self.data, self._gate, self._conversion)
+        for line, values in zip(self.lines, self._whole_feed.forecasts(self.schedule)):
+            line.array[: len(values)] = array("d", values.tobytes())
 
     def prenext(self) -> None:
         self.next()  # the window fills from the first bar on
 
     def next(self) -> None:
         number = len(self.data)
+        # Backtrader calls again where another feed moves or a replayed bar grows.
         if number > self._seen:
-            self._advance(number)
-        changed = self._take(number, 0)
+            for passed in range(self._seen + 1, number):  # bars that came several at once
+                self._show(passed, passed - number)
+            self._seen = number
+            if self._live:
+                self.schedule.refresh()
+        changed = self._show(number, 0)
         if changed:
-            self._forecast = self._predict()
+            if self._unchecked is not None and self._buffer.ready:
+                times = np.array(list(self._unchecked.values()))
+                require_interval(self.schedule, times, self.data)
+                self._unchecked = None
+            checkpoint = self.schedule.at(self.timestamp())
+            self._forecast = self.schedule.newest(checkpoint, self._buffer)
         for line, value in zip(self.lines, NO_FORECAST if changed is None else self._forecast):
             line[0] = value
 
-    def once(self, start: int, end: int) -> None:
-        if (
-            self._batch is None
-        ):  # Backtrader calls twice: for the first bar of the minimum period and for the rest
-            self._batch = _Batch(self.data, self._gate, self._host_clock)
-            found = self._batch.forecasts(self.schedule)
-            for line, values in zip(self.lines, found):
-                line.array[: len(values)] = array("d", values.tobytes())
-
-    def _advance(self, number: int) -> None:
-        """Take the bars that the host passed without a call, and look for a new checkpoint where bars are live."""
-        for missed in range(self._seen + 1, number):
-            self._take(missed, missed - number)
-        self._seen = number
-        if self._live:
-            self.schedule.refresh()
-
-    def _take(self, number: int, ago: int) -> bool | None:
-        """Show one bar to the buffer: True if the window changed, None if the bar is at fault."""
-        data = self.data
-        shown = (data.open[ago], data.high[ago], data.low[ago], data.close[ago], data.volume[ago])
-        stamp = nanoseconds(data.datetime[ago])
-        bar = self._gate.admit(number, stamp, shown)
+    def _show(self, number: int, ago: int) -> bool | None:
+        """Show a bar to the buffer: True if the window changed, None if the bar is at fault."""
+        time = nanoseconds(self.data.datetime[ago])
+        bar = self._gate.admit(number, time, bar_of(self.data, ago))
         if bar is None:
             return None
         if self._unchecked is not None:
-            self._unchecked[number] = stamp
-        return self._buffer.update(number, self.stamp(ago), *bar)
-
-    def _predict(self) -> tuple[float, ...]:
-        if self._unchecked is not None and self._buffer.ready:
-            require_interval(self.schedule, np.array(list(self._unchecked.values())), self.data)
-            self._unchecked = None
-        return self.schedule.newest(self.schedule.at(self.stamp()), self._buffer)
+            self._unchecked[number] = time
+        return self._buffer.update(number, self.timestamp(ago), *bar)
 
 
-class _Batch:
-    """All bars of a preloaded feed at once."""
+class _WholeFeed:
+    """The sound bars of a preloaded feed."""
 
-    def __init__(self, data: bt.feed.AbstractDataBase, gate: Gate, clock: Clock) -> None:
+    def __init__(self, data: Feed, gate: Gate, conversion: TimestampConversion) -> None:
         size = data.buflen()
-        # Copies: a view of the host's arrays would forbid it to append the next bar.
+        # Copies: a view of Backtrader's arrays would forbid it to append the next bar.
         columns = [np.array(getattr(data, field).array[:size]) for field in COLUMNS]
-        days = np.array(data.datetime.array[:size])
-        shown = nanoseconds_of(days)
-        values, self._clean = clean_bars(gate, np.column_stack(columns), shown)
-        self._data, self._shown = data, shown[self._clean]
-        self._values, self._stamps = values[self._clean], clock.served_of(days[self._clean])
-        self._ranks = np.cumsum(self._clean)  # how many clean bars there are up to each bar
+        day_numbers = np.array(data.datetime.array[:size])
+        times = nanoseconds_of(day_numbers)
+        values, self._sound = gate.admit_all(np.column_stack(columns), times)
+        self._data, self._times = data, times[self._sound]
+        self._values = values[self._sound]
+        self._timestamps = conversion.timestamps(day_numbers[self._sound])
+        self._counts = np.cumsum(self._sound)  # of sound bars up to each bar
 
     def forecasts(self, schedule: Schedule) -> NDArray[np.float64]:
-        """Return the rows of a Forecast at each bar: (3, bars)."""
-        if len(self._shown) > 1:
-            require_interval(schedule, self._shown, self._data)
-        found = np.full((len(NO_FORECAST), len(self._clean)), np.nan)
-        found[:, self._clean] = remembered(schedule, self._values, self._stamps)
-        return found
+        """Return the rows of a Forecast at each bar, NaN where it is at fault: (3, bars)."""
+        if len(self._times) > 1:
+            require_interval(schedule, self._times, self._data)
+        forecasts = np.full((len(NO_FORECAST), len(self._sound)), np.nan)
+        forecasts[:, self._sound] = cached_forecasts(schedule, self._values, self._timestamps)
+        return forecasts
 
     def inputs(self, number: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        stop = int(self._ranks[number - 1])
-        reach = slice(max(0, stop - count), stop)
-        return self._values[reach], self._stamps[reach]
+        """Return the last `count` sound bars up to bar `number`."""
+        stop = int(self._counts[number - 1])
+        window = slice(max(0, stop - count), stop)
+        return self._values[window], self._timestamps[window]
 
 
-def require_interval(
-    schedule: Schedule, stamps: NDArray[np.int64], data: bt.feed.AbstractDataBase
-) -> None:
+def require_interval(schedule: Schedule, times: NDArray[np.int64], data: Feed) -> None:
     """Refuse a feed whose bars are not as long as those of training, with a CheckpointError."""
-    found, expected = (
-        bar_interval(pd.DatetimeIndex(stamps.view("datetime64[ns]"))),
-        schedule.checkpoints[0].bar_interval,
-    )
+    found = bar_interval(pd.DatetimeIndex(times.view("datetime64[ns]")))
+    expected = schedule.checkpoints[0].bar_interval
     if found != expected:
         raise CheckpointError(
-            f"data {data._name!r} must have bars {expected} apart as {schedule.path} has, got {found}. "
-            "Give the feed the model was trained on, or train on bars of this one."
+            f"data {data._name!r} must have bars {expected} apart as {schedule.path} has, got "
+            f"{found}. Give the feed the model was trained on, or train on bars of this one."
         )
 
 
-def _clock(
-    data: bt.feed.AbstractDataBase, schedule: Schedule, timezone: str | None, stamp: str | None
-) -> Clock:
-    """Return how the feed's stamps become those of training; refuse what is stated and is not as in training."""
+def _conversion(
+    data: Feed, schedule: Schedule, timezone: str | None, stamp: str | None
+) -> TimestampConversion:
+    """Return how the feed's times become those of training; refuse what is stated otherwise."""
     if stamp not in (None, "open", "close"):
         raise ValueError(
             f"`stamp` must be 'open', 'close' or None, got {stamp!r}. "
@@ -207,7 +223,7 @@ def _clock(
         )
     checkpoint, rebuilt = schedule.checkpoints[0], bool(data.resampling or data.replaying)
     checkpoint.require_clock(timezone, None if rebuilt else stamp)
-    return clock_of(
+    return conversion_for(
         interval=checkpoint.bar_interval.as_unit("ns").value,
         whole_days=schedule.whole_days,
         trained=checkpoint.stamp,
@@ -217,17 +233,17 @@ def _clock(
     )
 
 
-def _require_prices(data: bt.feed.AbstractDataBase) -> None:
+def _require_bars(data: object) -> None:
     missing = [field for field in (*COLUMNS, "datetime") if not hasattr(data, field)]
     if missing:
         raise TypeError(
-            "DirectionProbability must be given a feed of bars, got "
-            f"{type(data).__name__} without {', '.join(missing)}. Give it self.data, not one of its lines."
+            f"DirectionProbability must be given a feed of bars, got {type(data).__name__} without "
+            f"{', '.join(missing)}. Give it self.data, not one of its lines."
         )
 
 
-def _require_dates(data: bt.feed.AbstractDataBase, schedule: Schedule) -> None:
-    """Refuse dates that the host would turn into those of the day before, with a CheckpointError."""
+def _require_dates(data: Feed, schedule: Schedule) -> None:
+    """Refuse dates that Backtrader would turn into those of the day before."""
     index = getattr(getattr(data.p, "dataname", None), "index", None)
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
         return
@@ -238,5 +254,6 @@ def _require_dates(data: bt.feed.AbstractDataBase, schedule: Schedule) -> None:
         first = int((dates != shown).argmax())
         raise CheckpointError(
             f"data {data._name!r} has dates in {index.tz}, of which Backtrader makes those of UTC: "
-            f"{dates[first].date()} becomes {shown[first].date()}. Give the DataFrame with tz_localize(None)."
+            f"{dates[first].date()} becomes {shown[first].date()}. Give the DataFrame with "
+            "tz_localize(None)."
         )

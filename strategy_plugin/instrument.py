@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from model.checkpoint.scaler import LIMIT
 from strategy_plugin.decision import NOT_LIVE, NOTHING, LineSignal, ModelSignal, Reading
-from strategy_plugin.guard import BarGuard, TradingWarning, source_of
+from strategy_plugin.feeds import source_of
+from strategy_plugin.guard import BarGuard, TradingWarning
 from strategy_plugin.orders import Desk, End
 
 STRANGE = "inputs unlike those of training"

@@ -138,7 +138,7 @@ def origin(lane: Lane) -> Entry | None:
         "models": [checkpoint.digest for checkpoint in schedule.checkpoints],
         "max_gap": schedule.max_gap,
         "precision": schedule.precision,
-        "clock": lane.indicator.clock,
+        "clock": lane.indicator.mode,
     }
 
 

@@ -240,7 +240,7 @@ class _Told:
     def disagreement(self) -> list[float]:
         return [self.served.disagreement]
 
-    def stamp(self, ago: int) -> int:
+    def timestamp(self, ago: int) -> int:
         return self.now
 
     def at(self, stamp: int) -> Checkpoint | None:

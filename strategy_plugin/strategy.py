@@ -22,7 +22,7 @@ from strategy_plugin.decision import (
     Reading,
     decide,
 )
-from strategy_plugin.guard import BarGuard, TradingWarning, guard_of, source_of
+from strategy_plugin.guard import TradingWarning, guard_for
 from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.instrument import Decision, Lane
 from strategy_plugin.journal import Journal
@@ -128,7 +128,11 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     def _lane(self, data: Any, name: str, rules: Rules) -> Lane:
         signal = self._signal(data, name)
         return Lane(
-            data, name, signal, Desk(BrokerVenue(self, data, name), rules), _guard(data, signal)
+            data,
+            name,
+            signal,
+            Desk(BrokerVenue(self, data, name), rules),
+            guard_for(data, finished_after=signal.finished_after, daily=signal.daily),
         )
 
     def _signal(self, data: Any, name: str) -> ModelSignal | LineSignal:
@@ -254,26 +258,6 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     def refusals(self) -> dict[str, Counter[str]]:
         """Return by data what was not predicted, not decided, not ordered or not filled, and why, with counts."""
         return {lane.name: lane.counts() for lane in self.lanes}
-
-
-def _guard(data: Any, signal: ModelSignal | LineSignal) -> BarGuard:
-    """Return the guard of a feed; a live one without a guard gets one, where what it delivers is not yet made into other bars."""
-    source = source_of(data)
-    guard, rebuilt = guard_of(source), bool(source.resampling or source.replaying)
-    if guard is None:
-        guard = BarGuard(source)
-        if source.islive() and not rebuilt:
-            source.addfilter(guard)
-        elif source.islive():
-            warnings.warn(
-                f"data {source._name!r}: nothing guards the bars that it is made of, so one at fault goes into the next. "
-                "Call feed.addfilter(BarGuard) before the feed is resampled or replayed",
-                TradingWarning,
-                stacklevel=2,
-            )
-    if data is source and not rebuilt:
-        guard.finished_after, guard.daily = signal.finished_after, signal.daily
-    return guard
 
 
 def _closes_first(choice: tuple[Lane, Decision]) -> bool:

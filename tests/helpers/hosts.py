@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from strategy_plugin import BiLSTMStrategy, DirectionProbability
-from strategy_plugin.feed_time import nanoseconds
+from strategy_plugin.feeds import nanoseconds
 from tests.helpers.makers import random_bars
 
 BARS = random_bars(230)  # what most runs are over: the last 81 have a whole window

@@ -20,7 +20,7 @@ ORDER = {
         "training doctor train"
     ),
     "strategy_plugin": (
-        "feed_time guard decision sizers orders quality broker instrument journal cache indicator "
+        "feeds guard cache indicator decision sizers orders quality broker instrument journal "
         "analyzers replaying strategy"
     ),
     "backtests": (

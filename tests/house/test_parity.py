@@ -76,7 +76,7 @@ class Certified(Watched):
         assert (values == VALUES[number - 150 : number]).all() and (
             stamps == STAMPS[number - 150 : number]
         ).all()
-        if indicator.clock == "next":
+        if indicator.mode == "next":
             assert (indicator._buffer.window == ROWS[number - 150 : number - 100]).all()
         elif number % 20 == 10:
             rows = FeatureEngineer().rows(values, stamps.view("datetime64[ns]"))

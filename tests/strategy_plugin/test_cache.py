@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from strategy_plugin import BiLSTMStrategy, Schedule, SignalQuality, cache
+from strategy_plugin.cache import cached_forecasts, shared_folder
 from tests.helpers.hosts import feed, host
 from tests.helpers.makers import random_bars, random_checkpoint
 
@@ -37,7 +38,7 @@ def computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 def test_the_same_bars_and_models_are_computed_once(
     computed: list[int], checkpoint_path: str
 ) -> None:
-    one, other = (cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS) for _ in range(2))
+    one, other = (cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS) for _ in range(2))
     assert computed == [300] and one is other
 
 
@@ -47,22 +48,19 @@ def test_whatever_differs_is_computed_anew(
     computed: list[int], checkpoint_path: str, tmp_path: Path, change: str
 ) -> None:
     random_checkpoint(BARS, seed=9).save(tmp_path / "other.ckpt")
-    cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS)
+    cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
     values, stamps = VALUES.copy(), STAMPS.copy()
     values[0, 0] += (change == "a value") * 1e-9
     stamps[-1] += change == "a stamp"
     path = str(tmp_path / "other.ckpt") if change == "a model" else checkpoint_path
     served = {"max_gap": {"max_gap": 1}, "precision": {"precision": "bf16"}}.get(change, {})
-    cache.remembered(Schedule(path, **served), values, stamps)
+    cached_forecasts(Schedule(path, **served), values, stamps)
     assert computed == [300, 300]
 
 
-def test_memory_holds_the_last_few(
-    computed: list[int], checkpoint_path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache, "MOST_KEPT", 2)
+def test_memory_holds_the_last_few(computed: list[int], checkpoint_path: str) -> None:
     for count in (10, 11, 12, 10):
-        cache.remembered(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count])
+        cached_forecasts(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count], most_kept=2)
     assert computed == [10, 11, 12, 10] and len(cache._memory) == 2
 
 
@@ -75,31 +73,28 @@ def pooled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_processes_of_a_pool_share_a_file(
     computed: list[int], pooled: None, checkpoint_path: str
 ) -> None:
-    one = cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS)
+    one = cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
     cache._memory.clear()
-    other = cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS)
+    other = cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
     assert computed == [300] and one is not other
     np.testing.assert_array_equal(one, other)
-    assert cache.folder().stat().st_mode & 0o777 == 0o700
+    assert shared_folder().stat().st_mode & 0o777 == 0o700
 
 
 def test_a_file_of_another_length_is_computed_anew(
     computed: list[int], pooled: None, checkpoint_path: str
 ) -> None:
-    cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS)
-    next(cache.folder().glob("*.f8")).write_bytes(b"short")
+    cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
+    next(shared_folder().glob("*.f8")).write_bytes(b"short")
     cache._memory.clear()
-    cache.remembered(Schedule(checkpoint_path), VALUES, STAMPS)
+    cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
     assert computed == [300, 300]
 
 
-def test_old_files_are_removed(
-    computed: list[int], pooled: None, checkpoint_path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache, "MOST_KEPT", 2)
+def test_old_files_are_removed(computed: list[int], pooled: None, checkpoint_path: str) -> None:
     for count in (10, 11, 12, 13):
-        cache.remembered(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count])
-    assert len(list(cache.folder().iterdir())) == 4  # two results and their locks
+        cached_forecasts(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count], most_kept=2)
+    assert len(list(shared_folder().iterdir())) == 4  # two results and their locks
 
 
 def test_a_folder_of_somebody_else_is_refused(
@@ -110,7 +105,7 @@ def test_a_folder_of_somebody_else_is_refused(
         PermissionError,
         match=r"12345 must belong to this user, it belongs to user \d+. Remove it or set TMPDIR",
     ):
-        cache.folder()
+        shared_folder()
 
 
 def test_a_sweep_in_one_process_computes_once(computed: list[int], checkpoint_path: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategy_plugin.feed_time import EARLIEST
+from strategy_plugin.feeds import EARLIEST
 from strategy_plugin.guard import (
     REVISED,
     Bar,
@@ -18,8 +18,7 @@ from strategy_plugin.guard import (
     Gate,
     TradingWarning,
     bar_fault,
-    clean_bars,
-    guard_of,
+    guard_for,
 )
 from tests.helpers.live import Event, Tick, live, ticks
 from tests.helpers.makers import random_bars
@@ -176,6 +175,7 @@ SPOILT = st.sampled_from(
         (*GOOD[:4], NAN),
         (10.0, 9.0, 12.0, 11.0, 1.0),
         (10.0, INF, 9.0, 11.0, 1.0),
+        (*GOOD[:4], INF),
     ]
 )
 
@@ -188,11 +188,11 @@ def require_one_judgement(shown: list[tuple[Bar, int]]) -> list[bool]:
             one_by_one.admit(number, stamp, bar)
             for number, (bar, stamp) in enumerate(shown, start=1)
         ]
-        values, clean = clean_bars(
-            at_once, np.array([bar for bar, _ in shown]), np.array([stamp for _, stamp in shown])
+        values, sound = at_once.admit_all(
+            np.array([bar for bar, _ in shown]), np.array([stamp for _, stamp in shown])
         )
-    assert clean.tolist() == [bar is not None for bar in expected]
-    assert values[clean].tolist() == [list(bar) for bar in expected if bar is not None]
+    assert sound.tolist() == [bar is not None for bar in expected]
+    assert values[sound].tolist() == [list(bar) for bar in expected if bar is not None]
     assert at_once.counts == one_by_one.counts
     return [bar is not None for bar in expected]
 
@@ -258,7 +258,7 @@ def test_a_bar_that_came_before_its_end_may_come_again(
     expected = bars["close"] if again else bars["close"].iloc[[0, 2, 3]]
     with warnings.catch_warnings(action="ignore", category=TradingWarning):
         assert closes(shown) == expected.tolist()
-    assert guard_of(shown).counts == counts  # type: ignore[union-attr]
+    assert guard_for(shown, finished_after=None, daily=False).counts == counts
 
 
 AFTERNOON = {"sessionend": time_of_day(16)}
@@ -283,7 +283,7 @@ def test_a_day_is_finished_with_its_session_where_that_is_known(
     feed = live(ticks(bars), **session)
     feed.addfilter(BarGuard)
     if daily:
-        guard_of(feed).daily = True  # type: ignore[union-attr]
+        guard_for(feed, finished_after=None, daily=True)
     assert closes(feed) == bars["close"].iloc[:shown].tolist()
 
 

@@ -1,15 +1,15 @@
-"""Stamps: what Backtrader's floats give back is what went in."""
+"""Timestamps: what Backtrader's floats give back is what went in."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from backtrader import date2num
 
-from strategy_plugin.feed_time import (
+from strategy_plugin.feeds import (
     EARLIEST,
     NANOSECONDS_A_DAY,
-    Clock,
-    clock_of,
+    TimestampConversion,
+    conversion_for,
     nanoseconds,
     nanoseconds_of,
 )
@@ -24,22 +24,31 @@ def test_whole_milliseconds_come_back_exactly(freq: str) -> None:
 
 
 @pytest.mark.parametrize("time", ["00:00", "16:00", "23:59:59.999989"])
-def test_on_a_clock_of_whole_days_a_stamp_is_its_date(time: str) -> None:
+def test_on_a_grid_of_whole_days_a_timestamp_is_its_date(time: str) -> None:
     number = date2num(pd.Timestamp(f"2024-05-06 {time}").to_pydatetime())
-    assert Clock(grid=NANOSECONDS_A_DAY).served(number) == pd.Timestamp("2024-05-06").value
-    assert Clock(grid=NANOSECONDS_A_DAY).served_of(np.array([number])).tolist() == [
+    assert (
+        TimestampConversion(grid=NANOSECONDS_A_DAY).timestamp(number)
+        == pd.Timestamp("2024-05-06").value
+    )
+    assert TimestampConversion(grid=NANOSECONDS_A_DAY).timestamps(np.array([number])).tolist() == [
         pd.Timestamp("2024-05-06").value
     ]
 
 
 @pytest.mark.parametrize(
-    "clock", [Clock(), Clock(grid=NANOSECONDS_A_DAY), Clock(shift=60), Clock(grid=3_600)]
+    "conversion",
+    [
+        TimestampConversion(),
+        TimestampConversion(grid=NANOSECONDS_A_DAY),
+        TimestampConversion(shift=60),
+        TimestampConversion(grid=3_600),
+    ],
 )
-def test_a_missing_stamp_is_before_all_others(clock: Clock) -> None:
-    assert nanoseconds(float("nan")) == clock.served(float("nan")) == EARLIEST
+def test_a_missing_timestamp_is_before_all_others(conversion: TimestampConversion) -> None:
+    assert nanoseconds(float("nan")) == conversion.timestamp(float("nan")) == EARLIEST
     assert (
         nanoseconds_of(np.array([float("nan"), 738_000.0]))[0]
-        == clock.served_of(np.array([float("nan")]))[0]
+        == conversion.timestamps(np.array([float("nan")]))[0]
         == EARLIEST
     )
 
@@ -64,7 +73,7 @@ HOUR = 3_600_000_000_000
         ("close", "open", True, True, "10:30", "11:00"),
     ],
 )
-def test_a_feed_gets_the_stamps_of_training(
+def test_a_feed_gets_the_timestamps_of_training(
     trained: str,
     shown: str,
     resampled: bool,
@@ -72,7 +81,7 @@ def test_a_feed_gets_the_stamps_of_training(
     stamp: str,
     served: str,
 ) -> None:
-    clock = clock_of(
+    conversion = conversion_for(
         interval=HOUR,
         whole_days=False,
         trained=trained,
@@ -81,5 +90,5 @@ def test_a_feed_gets_the_stamps_of_training(
         replayed=replayed,
     )
     number = date2num(pd.Timestamp(f"2024-05-06 {stamp}").to_pydatetime())
-    assert clock.served(number) == pd.Timestamp(f"2024-05-06 {served}").value
-    assert clock.served_of(np.array([number]))[0] == clock.served(number)
+    assert conversion.timestamp(number) == pd.Timestamp(f"2024-05-06 {served}").value
+    assert conversion.timestamps(np.array([number]))[0] == conversion.timestamp(number)

@@ -1,0 +1,160 @@
+"""Backtrader's data feeds: what is asked of one, its bars, and its day numbers as timestamps.
+
+Backtrader stores a time as a float that counts days since the year 1. The rest of the house counts
+whole nanoseconds since 1970, as pandas does.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.bars.intervals import EARLIEST
+
+EPOCH = 719_163.0  # 1970-01-01 as Backtrader's day number
+NANOSECONDS_A_DAY = 86_400_000_000_000
+# A day number of today resolves some 10 microseconds. Rounding to tenths of a millisecond gives
+# back every timestamp that was written in whole milliseconds, so that a calendar feature is the
+# same here and in training.
+STEPS_A_DAY = 864_000_000
+NANOSECONDS_A_STEP = NANOSECONDS_A_DAY // STEPS_A_DAY
+
+Bar = tuple[float, float, float, float, float]  # open, high, low, close, volume
+
+
+class Line(Protocol):
+    """One value a bar; line[0] is that of the newest bar, line[-1] that of the bar before."""
+
+    array: Sequence[float]
+
+    def __getitem__(self, ago: int) -> float: ...
+    def get(self, *, size: int) -> Sequence[float]: ...
+
+
+class FeedParams(Protocol):
+    dataname: object
+    sessionend: dt.time
+
+
+class Feed(Protocol):
+    """What the plugin asks of a data feed of Backtrader, whose own classes have no types."""
+
+    LIVE: int
+    p: FeedParams
+    open: Line
+    high: Line
+    low: Line
+    close: Line
+    volume: Line
+    datetime: Line
+    resampling: int
+    replaying: bool
+    data: "Feed"  # of a clone the feed that it repeats
+    _clone: bool
+    _name: str
+    _filters: list[tuple[object, ...]]
+    _timeframe: int
+    _compression: int
+
+    def __len__(self) -> int: ...
+    def addfilter(self, added: object) -> None: ...
+    def backwards(self) -> None: ...
+    def buflen(self) -> int: ...
+    def date2num(self, when: dt.datetime) -> float: ...
+    def getlinealiases(self) -> Sequence[str]: ...
+    def islive(self) -> bool: ...
+
+
+def bar_of(feed: Feed, ago: int = 0) -> Bar:
+    """Return the prices and the volume of the newest bar, or with ago=-1 of the one before."""
+    return feed.open[ago], feed.high[ago], feed.low[ago], feed.close[ago], feed.volume[ago]
+
+
+def source_of(feed: Feed) -> Feed:
+    """Return the feed that delivers the bars.
+
+    Backtrader clones a feed that is resampled beside itself, and a clone never says it is live.
+    """
+    while feed._clone:
+        feed = feed.data
+    return feed
+
+
+def nanoseconds(day_number: float) -> int:
+    """Return the timestamp of a day number, EARLIEST for a missing one."""
+    if not math.isfinite(day_number):
+        return EARLIEST
+    return round((day_number - EPOCH) * STEPS_A_DAY) * NANOSECONDS_A_STEP
+
+
+def nanoseconds_of(day_numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the timestamps of many day numbers, each as `nanoseconds` gives it: (n,) -> (n,)."""
+    known = np.isfinite(day_numbers)
+    steps = np.rint((np.where(known, day_numbers, EPOCH) - EPOCH) * STEPS_A_DAY).astype(np.int64)
+    return np.where(known, steps * NANOSECONDS_A_STEP, EARLIEST)
+
+
+class TimestampConversion(NamedTuple):
+    """From a feed's day numbers to the timestamps that training gave the same bars.
+
+    With a `grid` above 0, a bar belongs to the multiple of it at or before its own time less
+    `back`; then `shift` is added. All three are nanoseconds. Dates are a grid of whole days:
+    Backtrader's readers stamp a daily bar 23:59:59.99999, files and DataFrames have its date.
+    Replayed bars carry the time of their last part, resampled ones that of their end.
+    """
+
+    grid: int = 0
+    back: int = 0
+    shift: int = 0
+
+    def timestamp(self, day_number: float) -> int:
+        """Return the timestamp of a day number, EARLIEST for a missing one."""
+        if self.grid == NANOSECONDS_A_DAY and math.isfinite(day_number):
+            # Exact where rounding to a step would reach the next day.
+            return (math.floor(day_number) - int(EPOCH)) * NANOSECONDS_A_DAY
+        timestamp = nanoseconds(day_number)
+        if timestamp == EARLIEST:
+            return timestamp
+        if self.grid:
+            timestamp = (timestamp - self.back) // self.grid * self.grid
+        return timestamp + self.shift
+
+    def timestamps(self, day_numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the timestamps of many day numbers, each as `timestamp` gives it: (n,) -> (n,)."""
+        known = np.isfinite(day_numbers)
+        if self.grid == NANOSECONDS_A_DAY:
+            days = np.floor(np.where(known, day_numbers, EPOCH)) - EPOCH
+            return np.where(known, days.astype(np.int64) * NANOSECONDS_A_DAY, EARLIEST)
+        timestamps = np.where(known, nanoseconds_of(day_numbers), 0)
+        if self.grid:
+            timestamps = (timestamps - self.back) // self.grid * self.grid
+        return np.where(known, timestamps + self.shift, EARLIEST)
+
+
+def conversion_for(
+    *, interval: int, whole_days: bool, trained: str, shown: str, resampled: bool, replayed: bool
+) -> TimestampConversion:
+    """Return how a feed's times become those of training.
+
+    Parameters
+    ----------
+    interval
+        From one bar to the next, in nanoseconds.
+    whole_days
+        Whether the timestamps of training are dates.
+    trained, shown
+        Whether training and the feed stamp a bar by its "open" or its "close". "" for `shown` is
+        as in training, but "close" where Backtrader resampled, which it stamps by the end.
+    resampled, replayed
+        What Backtrader makes of the feed.
+    """
+    if whole_days:
+        return TimestampConversion(grid=NANOSECONDS_A_DAY)
+    shown = shown or ("close" if resampled and not replayed else trained)
+    if replayed:
+        shift = interval if trained == "close" else 0
+        return TimestampConversion(grid=interval, back=int(shown == "close"), shift=shift)
+    return TimestampConversion(shift=((trained == "close") - (shown == "close")) * interval)
