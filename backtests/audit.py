@@ -13,7 +13,8 @@ from backtests.lookahead.checks import Cuts, Pipeline, Step, Trained
 from backtests.lookahead.detectors import Check, Track
 from model.checkpoint.schedule import Schedule
 from model.cli import VERSION, BarsOptions, describe_bars, run
-from model.training.fitting import TrainConfig, prepare
+from model.training.config import TrainConfig
+from model.training.data import prepare
 
 SHOWN = 10
 

@@ -27,7 +27,7 @@ from backtests.synthetic.control import (
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
 from model.runtime import precision_hint
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 
 MARKETS = (
     "regime",

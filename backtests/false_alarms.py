@@ -22,7 +22,7 @@ from backtests.walk_forward.folds import FoldPlan, lay_folds
 from model.bars.intervals import bars_per_year
 from model.cli import VERSION, run
 from model.labels import make_labels
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from strategy_plugin.decision import NEUTRAL
 
 # In the network's place, which would take a day: on the last row where nothing is to be found, on the whole window where

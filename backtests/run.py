@@ -38,7 +38,7 @@ from model.cli import VERSION, BarsOptions, describe_bars, run
 from model.labels import tied_share
 from model.networks.registry import members_of
 from model.runtime import precision_hint
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 
 app = App(
     version=VERSION,

@@ -19,7 +19,7 @@ from model.bars.suspicions import find_splits, flat_stretches
 from model.cli import VERSION, BarsOptions, run
 from model.features.table import LOOKBACK
 from model.training.config import TrainConfig
-from model.training.fitting import PARTS, TrainingData, prepare
+from model.training.data import Part, TrainingData, prepare
 from model.training.windows import SMALLEST_SCALE
 
 SHORTEST_STRETCH = 5
@@ -133,11 +133,7 @@ def describe_training(data: TrainingData) -> Facts:
             f"{settings.batch_size} windows in the training part",
         )
     ]
-    facts += [
-        (f"{name} part", _part(data, part))
-        for name, part in zip(PARTS, data.parts)
-        if part.stop > part.start
-    ]
+    facts += [(f"{name} part", _part(part)) for name, part in data.parts.items() if len(part)]
     deviation = data.features.std()
     constant = [str(name) for name in data.features.columns[deviation < SMALLEST_SCALE]]
     return [
@@ -146,8 +142,10 @@ def describe_training(data: TrainingData) -> Facts:
     ]
 
 
-def _part(data: TrainingData, part: slice) -> str:
-    return f"{part.stop - part.start} windows from {day(data.decided_at(part.start))}, {data.labels[part].mean():.1%} of them up"
+def _part(part: Part) -> str:
+    return (
+        f"{len(part)} windows from {day(part.timestamps[0])}, {part.labels.mean():.1%} of them up"
+    )
 
 
 def _flags(settings: TrainConfig, asked: TrainConfig) -> str:

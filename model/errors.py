@@ -23,7 +23,10 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from model.checkpoint.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,14 @@ class CheckpointWarning(UserWarning):
 class TrainingDiverged(RuntimeError):
     """A loss or a gradient stopped being a number.
 
-    history: the epochs before. member, checkpoint: the network as it was in the best of them, None where there is none.
+    checkpoint: what was learnt in the epochs before, None where there is none.
     """
 
     exit_code = 5
-    history: list[Any] = []
-    member: Any = None
-    checkpoint: Any = None
+
+    def __init__(self, message: str, checkpoint: Checkpoint | None = None) -> None:
+        super().__init__(message)
+        self.checkpoint = checkpoint
 
 
 class Interrupted(RuntimeError):

@@ -21,7 +21,10 @@ from model.errors import TrainingDiverged
 from model.files import require_writable
 from model.labels import known_after, tied_share
 from model.runtime import precision_hint
-from model.training.fitting import Epoch, TrainConfig, fit, require_enough_bars
+from model.training.config import TrainConfig
+from model.training.data import require_enough_bars
+from model.training.fitting import fit
+from model.training.loop import Epoch
 from model.training.resume import resumption
 
 app = App(

@@ -23,7 +23,8 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.networks.bilstm import BiLSTMClassifier, NetworkConfig
 from model.runtime import torch_threads
-from model.training.fitting import TrainConfig, fit
+from model.training.config import TrainConfig
+from model.training.fitting import fit
 
 RUNS = 50
 SMALL = NetworkConfig(hidden=4, layers=1)

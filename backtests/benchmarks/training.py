@@ -26,7 +26,8 @@ from model.features.table import FEATURE_NAMES, FeatureEngineer
 from model.networks.bilstm import BiLSTMClassifier, NetworkConfig
 from model.runtime import keep_freed_memory, torch_threads
 from model.training.config import TrainConfig
-from model.training.fitting import TrainingData, fit, prepare
+from model.training.data import TrainingData, prepare
+from model.training.fitting import fit
 from model.training.loop import optimise
 
 Precision = Literal["fp32", "bf16"]
@@ -53,10 +54,11 @@ def steps_ours(windows: int, precision: Precision = "fp32") -> Round:
 
     def play(number: int) -> Work:
         network = fresh_network(number)
-        loaders = data.loader(data.parts[0], data.targets), data.loader(data.parts[1], data.labels)
+        training = data.train.loader(data.train.targets, data.config.batch_size)
+        validation = data.validation.loader(data.validation.labels, data.config.batch_size)
         with torch_threads(1):
-            history = optimise(network, *loaders, data.config)
-        return Work(data.parts[0].stop, [history[0].train_loss])
+            result = optimise(network, training, validation, data.config)
+        return Work(len(data.train), [result.history[0].train_loss])
 
     return play
 
@@ -68,17 +70,13 @@ def steps_ours_bf16(windows: int) -> Round:
 def steps_plain(windows: int) -> Round:
     """An epoch of the plain loop over as many windows, in a process that is as torch made it, but for the one thread."""
     data = training_data(windows)
-    rows = data.scaler.transform(data.rows(slice(0, data.parts[1].stop)))
-    parts = [
-        (rows[part.start : part.stop + plain.LENGTH - 1], data.labels[part])
-        for part in data.parts[:2]
-    ]
+    parts = [(part.rows, part.labels) for part in (data.train, data.validation)]
 
     def play(number: int) -> Work:
         weights = plain.start_weights(number)
         with torch_threads(1):
             _, losses = plain.train(weights, parts[0], parts[1], epochs=1)
-        return Work(data.parts[0].stop, losses)
+        return Work(len(data.train), losses)
 
     return play
 

@@ -21,7 +21,7 @@ from backtests.walk_forward.workers import tethered
 from model.features.table import FeatureEngineer
 from model.labels import known_after, make_labels
 from model.training.calibration import fit_temperature, log_loss
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from model.training.windows import DataPreprocessor, Split
 
 # Validation chooses among the penalties, and the number of boosting steps.

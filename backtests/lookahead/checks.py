@@ -22,7 +22,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.labels import make_labels, soft_targets
-from model.training.fitting import TrainingData, prepare
+from model.training.data import TrainingData, prepare
 from model.training.windows import DataPreprocessor, Split
 from strategy_plugin.guard import TradingWarning
 
@@ -132,11 +132,11 @@ class Pipeline:
 
     def overlap(self, _: Track) -> Check:
         return leaks.overlap_leaks(
-            self.data.parts, self.decided, self.data.config.label, self.data.config.horizon
+            self.data.split, self.decided, self.data.config.label, self.data.config.horizon
         )
 
     def scaler(self, track: Track) -> Check:
-        fit, train = self.data.config.preprocessor.fit_scaler, self.data.parts[0]
+        fit, train = self.data.config.preprocessor.fit_scaler, self.data.split[0]
         return leaks.scaler_leaks(
             lambda rows: fit(rows, train), self.data.features, self.reached, track=track
         )
@@ -148,7 +148,7 @@ class Pipeline:
         )
 
     def shuffled(self, track: Track) -> Check:
-        labels, test = self.data.labels, self.data.parts[2]
+        labels, test = self.data.labels, self.data.split[2]
         return leaks.shuffled_label_leaks(
             lambda shuffled: last_row_auc(self.data, shuffled), labels, test, track=track
         )
@@ -161,15 +161,14 @@ class Pipeline:
     @property
     def reached(self) -> int:
         """How many feature rows the training windows reach."""
-        return int(self.data.parts[0].stop) + self.data.config.sequence_length - 1
+        return len(self.data.train.rows)
 
 
 def last_row_auc(data: TrainingData, labels: NDArray[np.float64]) -> float:
     """Train a logistic regression on the last rows of the training windows; return its AUC on the test part."""
-    rows = data.scaler.transform(data.features.to_numpy())[data.config.sequence_length - 1 :]
-    training, _, test = data.parts
-    model = LogisticRegression(C=0.01, max_iter=1_000).fit(rows[training], labels[training])
-    return float(roc_auc_score(labels[test], model.decision_function(rows[test])))
+    training, _, test = data.split
+    model = LogisticRegression(C=0.01, max_iter=1_000).fit(data.train.last_rows, labels[training])
+    return float(roc_auc_score(labels[test], model.decision_function(data.test.last_rows)))
 
 
 @dataclass(frozen=True)

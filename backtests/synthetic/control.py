@@ -23,7 +23,8 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.files import write_atomically
 from model.metrics import classification_scores
 from model.provenance import code_digest, library_versions
-from model.training.fitting import TrainConfig, fit
+from model.training.config import TrainConfig
+from model.training.fitting import fit
 
 Row = dict[str, object]
 

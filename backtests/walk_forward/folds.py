@@ -20,7 +20,9 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, Setting, TrainingDiverged
 from model.features.table import LOOKBACK
 from model.labels import known_after, make_labels
-from model.training.fitting import Epoch, TrainConfig, combine, fit
+from model.training.config import TrainConfig
+from model.training.fitting import combine, fit
+from model.training.loop import Epoch
 
 FEWEST_DECISIONS = 50
 OnEpoch = Callable[[str, Epoch], None]

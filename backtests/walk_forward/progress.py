@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from model.training.fitting import Epoch
+from model.training.loop import Epoch
 
 READ_EVERY = 0.5  # seconds
 

@@ -23,7 +23,7 @@ from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.thresholds import Search
 from backtests.walk_forward.workers import WORKER_DEATHS
 from model.checkpoint.checkpoint import Checkpoint
-from model.training.fitting import TrainConfig, member_configs
+from model.training.config import TrainConfig, member_configs
 
 # A process that dies takes along what others do at that moment: what was at work at two deaths is from then on trained alone.
 TOGETHER, TRIES = 2, 4

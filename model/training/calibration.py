@@ -1,4 +1,6 @@
-"""Calibration on the validation part: the temperature that the logits are divided by."""
+"""Calibration on the validation part, and the logistic regression that a network is compared with."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,14 +8,18 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-LOWEST, HIGHEST = 0.05, 20.0
+LOWEST, HIGHEST = 0.05, 20.0  # temperatures
+PENALTY = 100.0  # in scikit-learn's terms 1 / C: for one or two thousand rows of scaled features
+MOST_STEPS = 1_000
 
 
 def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
-    """Return the temperature T that minimises the log loss of sigmoid(logit / T) on labels 0/1, both (n,).
+    """Return the temperature T for which sigmoid(logit / T) has the least log loss.
 
-    Source: Guo et al., On calibration of modern neural networks, ICML 2017. Bounded to [0.05, 20]: where the logits
-    say nothing about the labels the upper bound leaves probabilities near one half.
+    logits: (n,). labels: 0 or 1, (n,). Where the logits say nothing about the labels, the upper bound of 20 leaves
+    probabilities near one half; the lower one is 0.05.
+
+    Source: Guo et al., On calibration of modern neural networks, ICML 2017.
     """
     logits, labels = np.asarray(logits, dtype=float), np.asarray(labels, dtype=float)
 
@@ -29,18 +35,15 @@ def log_loss(logits: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
     return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
 
 
-PENALTY = 100.0  # in scikit-learn's terms 1 / C: for one or two thousand rows of scaled features
-MOST_STEPS = 1_000
-
-
 def logistic_probabilities(
-    rows: NDArray[np.float32], labels: NDArray[np.float64], judged: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Learn labels (n,) from scaled feature rows (n, columns) and return the probabilities of "up" for other rows.
-
-    On one thread: the same bits on every run.
-    """
-    with threadpool_limits(1):
+    rows: NDArray[np.float32],
+    labels: NDArray[np.float64],
+    judged: Mapping[str, NDArray[np.float32]],
+) -> dict[str, NDArray[np.float64]]:
+    """Learn labels (n,) from scaled feature rows (n, 86); return the probability of up for other rows, by their name."""
+    with threadpool_limits(1):  # the same bits on every run
         model = LogisticRegression(C=1 / PENALTY, max_iter=MOST_STEPS).fit(rows, labels)
-        probabilities: NDArray[np.float64] = model.predict_proba(judged)[:, 1].astype(np.float64)
-    return probabilities
+        return {
+            name: model.predict_proba(others)[:, 1].astype(np.float64)
+            for name, others in judged.items()
+        }

@@ -1,48 +1,33 @@
 """Training: fit(bars, config) -> Checkpoint."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from model.bars.read import COLUMNS, bar_interval, check_bars, require_bars
+from model.bars.read import COLUMNS, bar_interval
 from model.checkpoint.checkpoint import Checkpoint, Golden
-from model.checkpoint.member import Member, cut_windows, probability_of
-from model.checkpoint.scaler import Scaler, usual_ranges
-from model.errors import CheckpointError, OneClassError, TrainingDiverged
-from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
-from model.labels import known_after, make_labels, soft_targets
+from model.checkpoint.member import Member, probability_of
+from model.checkpoint.scaler import usual_ranges
+from model.errors import CheckpointError, TrainingDiverged
+from model.features.table import FEATURE_NAMES, FeatureEngineer
 from model.metrics import classification_scores
-from model.networks.bilstm import DirectionNetwork
 from model.networks.registry import architecture, configured, made_network, require_kept
 from model.provenance import library_versions
 from model.runtime import keep_freed_memory, torch_threads
 from model.training.calibration import fit_temperature, logistic_probabilities
 from model.training.config import TrainConfig, member_configs
-from model.training.loop import Epoch, Forgetful, Keeper, Loader, optimise
+from model.training.data import Part, TrainingData, prepare
+from model.training.loop import Epoch, Keeper, NoKeeper, TrainingResult, optimise
 from model.training.resume import Resumption
-from model.training.windows import Split, TimeSeriesDataset
 
-__all__ = [
-    "Epoch",
-    "OneClassError",
-    "TrainConfig",
-    "TrainingDiverged",
-    "combine",
-    "fit",
-    "member_configs",
-]
-
-FEWEST_PER_CLASS = 5
-PARTS = ("train", "validation", "test")
-COMPARED = ("auc", "log_loss")  # with the cheap baseline's
+COMPARED = ("auc", "log_loss")  # with those of logistic regression
 ALONE = 1e-3  # relative: sums of another order differ by less
-MEMBERS_OWN = {"architecture", "seed", "seeds"}  # the settings in which members may differ
+MEMBERS_OWN = ("architecture", "seed", "seeds")  # the settings in which members may differ
 # What the members of one checkpoint have in common.
 COMMON = (
     "label",
@@ -58,44 +43,13 @@ COMMON = (
 )
 
 Scores = dict[str, float | None]
-Logits = dict[str, NDArray[np.float64]]  # by the name of a part, of its windows
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """Windows ready to train on: feature rows (n, 86) with their stamps, labels and targets (m,) by window, parts, scaler."""
+class TrainedMember(NamedTuple):
+    """A member with its calibrated logits of the windows of each part after training."""
 
-    features: pd.DataFrame
-    labels: NDArray[np.float64]
-    targets: NDArray[np.float64]
-    parts: Split
-    scaler: Scaler
-    config: TrainConfig
-
-    def rows(self, part: slice) -> NDArray[np.float64]:
-        """Return the raw feature rows that the windows of a part reach."""
-        values: NDArray[np.float64] = self.features.to_numpy()[
-            part.start : part.stop + self.config.sequence_length - 1
-        ]
-        return values
-
-    def windows(self, part: slice) -> torch.Tensor:
-        """Return the scaled windows of a part."""
-        return cut_windows(self.scaler.transform(self.rows(part)), self.config.sequence_length)
-
-    def last_rows(self, part: slice) -> NDArray[np.float32]:
-        """Return the scaled newest row of each window of a part."""
-        return self.scaler.transform(self.rows(part)[self.config.sequence_length - 1 :])
-
-    def loader(self, part: slice, outcomes: NDArray[np.float64]) -> Loader:
-        """Return the part's windows with their outcomes, of all (m,) windows, in batches in time order."""
-        rows = self.scaler.transform(self.rows(part))
-        dataset = TimeSeriesDataset(rows, outcomes[part], self.config.sequence_length)
-        return DataLoader(dataset, batch_size=self.config.batch_size, shuffle=False)
-
-    def decided_at(self, window: int) -> pd.Timestamp:
-        """Return the stamp of the bar at whose close the window is complete."""
-        return pd.Timestamp(self.features.index[window + self.config.sequence_length - 1])
+    member: Member
+    logits: dict[str, NDArray[np.float64]]
 
 
 def fit(
@@ -104,158 +58,65 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     resumption: Resumption | None = None,
 ) -> Checkpoint:
-    """Train on bars and return the checkpoint, each member as it was in the epoch with its best validation loss.
+    """Train on bars; each member is as it was in the epoch with its lowest validation loss.
 
-    bars: as `read_bars` gives them. on_epoch is called with an `Epoch` after each of them. If train
-    and validation sum to 1 there is no test part and the model has seen all bars. Same bars,
-    settings and library versions: the same bits. With the `Resumption` that `resumption` yields an
-    interrupted training goes on, to the same bits again.
+    Same bars, settings and library versions give the same bits.
 
-    Raises BarsError for too few bars, OneClassError where a part lacks a class, TrainingDiverged
-    with the checkpoint of the epochs before, ValueError for a network of one's own whose config a
-    file cannot hold; with a `Resumption`, Interrupted where a signal stopped it and its state is
-    kept.
+    Parameters
+    ----------
+    bars
+        As `read_bars` gives them. If the shares of training and validation sum to 1, the model has seen them all.
+    config
+        How to train.
+    on_epoch
+        Called with an `Epoch` after each of them.
+    resumption
+        What `resumption` yields: an interrupted training goes on, to the same bits again.
+
+    Returns
+    -------
+    Checkpoint
+        One member for each of `member_configs(config)`, with the scores of all together.
+
+    Raises
+    ------
+    BarsError
+        For unsound or too few bars.
+    OneClassError
+        Where a part lacks a class.
+    TrainingDiverged
+        With the checkpoint of the epochs before.
+    ValueError
+        For a network of one's own that a checkpoint cannot hold, or that reads several windows at once.
+    Interrupted
+        Where a signal stopped a training with a resumption; its state is kept.
+
+    Examples
+    --------
+    >>> checkpoint = fit(sample_bars(), TrainConfig(max_epochs=2))  # doctest: +SKIP
+    >>> checkpoint.save("nasdaq.ckpt")  # doctest: +SKIP
     """
     data = prepare(bars, config)
-    learned: list[Learned] = []
-    try:
-        for single in member_configs(config):
-            keeper = resumption.keeper(single) if resumption else Forgetful()
-            learned.append(_learned(replace(data, config=single), on_epoch, keeper))
-    except TrainingDiverged as error:
-        learned += [_learned_by(error.member, data)] if error.member else []
-        error.checkpoint = _checkpoint(learned, data, bars) if learned else None
-        raise
-    return _checkpoint(learned, data, bars)
-
-
-def combine(
-    checkpoints: Sequence[Checkpoint], bars: pd.DataFrame, config: TrainConfig
-) -> Checkpoint:
-    """Return one checkpoint with all the members of several: of those that `fit` makes of each of `member_configs(config)`
-    what `fit` makes of `config`, to the last bit.
-
-    Raises CheckpointError where one was not trained on these bars with these settings.
-    """
-    wanted = [single.member for single in member_configs(config)]
-    if (
-        found := [member.name for checkpoint in checkpoints for member in checkpoint.members]
-    ) != wanted:
-        raise CheckpointError(
-            f"the members must be {', '.join(wanted)}, in that order, got {', '.join(found) or 'none'}. "
-            "Train one for each of member_configs(config)."
-        )
-    data = prepare(bars, config)
-    whole = _checkpoint(
-        [_learned_by(member, data) for checkpoint in checkpoints for member in checkpoint.members],
-        data,
-        bars,
-    )
-    for number, checkpoint in enumerate(checkpoints, 1):
-        _require_companion(checkpoint, whole, f"checkpoint {number} of {len(checkpoints)}")
-    return whole
-
-
-def _require_companion(checkpoint: Checkpoint, whole: Checkpoint, name: str) -> None:
-    """Refuse a checkpoint that answers another question than the whole, or was trained on something else."""
-    for field in COMMON:
-        theirs, ours = getattr(checkpoint, field), getattr(whole, field)
-        if theirs != ours:
-            values = f": {theirs} instead of {ours}" if len(str(ours)) < 40 else ""
-            raise CheckpointError(
-                f"{name} must have the {field} of these bars and settings, it has another{values}. "
-                "Train all members on the same bars with the same settings."
+    trained: list[TrainedMember] = []
+    for single in member_configs(config):
+        keeper = resumption.keeper(single) if resumption else NoKeeper()
+        result = train_member(data, single, on_epoch, keeper)
+        if result.history:
+            trained.append(calibrate(result, data, single))
+        if result.diverged:
+            raise TrainingDiverged(
+                result.diverged, assemble(trained, data, bars) if trained else None
             )
-    theirs, ours = (_shared(found.config) for found in (checkpoint, whole))
-    if theirs != ours:
-        differing = sorted(setting for setting in ours if theirs.get(setting) != ours[setting])
-        raise CheckpointError(
-            f"{name} must have these settings, its own are others: {', '.join(differing)}. "
-            "Train all members on the same bars with the same settings."
-        )
+    return assemble(trained, data, bars)
 
 
-def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name not in MEMBERS_OWN}
-
-
-def require_enough_bars(bars: pd.DataFrame, config: TrainConfig) -> None:
-    """Raise BarsError, with the number needed, unless the bars make at least one batch to train on and a validation part."""
-    needed = config.preprocessor.bars_needed(config.batch_size)
-    least = {
-        "batch_size": config.preprocessor.bars_needed(1),
-        "sequence_length": replace(config, sequence_length=1).preprocessor.bars_needed(
-            config.batch_size
-        ),
-    }
-    helping = [name for name, fewest in least.items() if fewest <= len(bars)]
-    require_bars(
-        bars, needed, f"for a training part of one batch of {config.batch_size} windows", helping
-    )
-
-
-def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
-    """Return features, labels, the purged split and the scaler fitted on the training part."""
-    bars = check_bars(bars)
-    require_enough_bars(bars, config)
-    preprocessor = config.preprocessor
-    features = FeatureEngineer().transform(bars)
-    labels = make_labels(bars, config.label, config.horizon).loc[features.index]
-    _, outcomes = preprocessor.create_sequences(features, labels)
-    parts = preprocessor.split(len(outcomes))
-    _require_both_classes(outcomes, parts)
-    soft = soft_targets(bars, config.label, config.horizon, config.label_softness).loc[
-        features.index
-    ]
-    targets = soft.to_numpy()[config.sequence_length :][
-        : len(outcomes)
-    ]  # a window is judged by the bar that opens after it
-    return TrainingData(
-        features, outcomes, targets, parts, preprocessor.fit_scaler(features, parts[0]), config
-    )
-
-
-def _require_both_classes(labels: NDArray[np.float64], parts: Split) -> None:
-    for name, part in zip(PARTS[:2], parts):
-        ups = int(labels[part].sum())
-        downs = len(labels[part]) - ups
-        if min(ups, downs) < FEWEST_PER_CLASS:
-            raise OneClassError(
-                f"the {name} part must hold at least {FEWEST_PER_CLASS} windows of each class, "
-                f"got {ups} up and {downs} not up. Give more bars, or bars that move."
-            )
-
-
-class Learned(NamedTuple):
-    """A member, and its calibrated logits of the parts after the first."""
-
-    member: Member
-    logits: Logits
-
-
-def _learned_by(member: Member, data: TrainingData) -> Learned:
-    logits = {name: member.logits(data.windows(part)) for name, part in _judged(data)}
-    _require_alone(member, data.windows(data.parts[1]), logits["validation"])
-    return Learned(member, logits)
-
-
-def _require_alone(member: Member, windows: torch.Tensor, logits: NDArray[np.float64]) -> None:
-    """Refuse a network that reads other windows of a batch beside its own: those that come later are the future."""
-    for place in (0, len(windows) // 2, len(windows) - 1):
-        alone, among = float(member.logits(windows[place : place + 1])[0]), float(logits[place])
-        if not abs(alone - among) <= ALONE * (1 + abs(among)):
-            raise ValueError(
-                f"the network of {member.name} must judge each window by itself, but says {among:.4f} of one among "
-                f"others and {alone:.4f} of the same alone: it sees other windows of its batch, later ones too. "
-                "Mend its forward (batch_first=True, no statistics over the batch)."
-            )
-
-
-def _learned(
-    data: TrainingData, on_epoch: Callable[[Epoch], None] | None, keeper: Keeper
-) -> Learned:
-    """Train one network, from its own seed and leaving the caller's randomness alone."""
-    config = data.config
+def train_member(
+    data: TrainingData,
+    config: TrainConfig,
+    on_epoch: Callable[[Epoch], None] | None,
+    keeper: Keeper,
+) -> TrainingResult:
+    """Train one network from its own seed, leaving the caller's randomness alone."""
     keep_freed_memory()
     with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -267,130 +128,113 @@ def _learned(
         require_kept(config.architecture, network.config, kind)  # hours of work do not end in it
         network.start(FEATURE_NAMES)
         network.to(config.device)
-        training, validation = (
-            data.loader(data.parts[0], data.targets),
-            data.loader(data.parts[1], data.labels),
-        )
-        try:
-            history = optimise(network, training, validation, config, on_epoch, keeper)
-        except TrainingDiverged as error:
-            error.member = (
-                _calibrated(_member(network, error.history, config), data).member
-                if error.history
-                else None
-            )
-            raise
-    return _calibrated(_member(network, history, config), data)
+        training = data.train.loader(data.train.targets, config.batch_size)
+        validation = data.validation.loader(data.validation.labels, config.batch_size)
+        return optimise(network, training, validation, config, on_epoch, keeper)
 
 
-def _member(network: DirectionNetwork, history: Sequence[Epoch], config: TrainConfig) -> Member:
-    kept = [
-        {name: value for name, value in asdict(epoch).items() if name != "member"}
-        for epoch in history
-    ]
-    return Member(
+def calibrate(result: TrainingResult, data: TrainingData, config: TrainConfig) -> TrainedMember:
+    """Make a member of the best epoch, with the temperature that suits validation best and its own scores."""
+    history = [asdict(epoch) for epoch in result.history]
+    for epoch in history:
+        del epoch["member"]
+    member = Member(
         architecture=config.architecture,
-        network=network.config,
+        network=result.network,
         seed=config.seed,
         temperature=1.0,
         metrics={},
-        weights={name: tensor.detach().cpu() for name, tensor in network.state_dict().items()},
-        history=kept,
+        weights={name: tensor.detach().cpu() for name, tensor in result.weights.items()},
+        history=history,
     )
-
-
-def _calibrated(member: Member, data: TrainingData) -> Learned:
-    """Give a member with a temperature of 1 its own, and its own scores."""
-    raw = _learned_by(member, data).logits
-    temperature = fit_temperature(raw["validation"], data.labels[data.parts[1]])
+    raw = member_logits(member, data)
+    temperature = fit_temperature(raw["validation"], data.validation.labels)
     logits = {name: values / temperature for name, values in raw.items()}
-    own = {
-        name: classification_scores(data.labels[part], probability_of(logits[name]))
-        for name, part in _judged(data)
+    scores = {
+        name: classification_scores(part.labels, probability_of(logits[name]))
+        for name, part in data.judged.items()
     }
-    return Learned(replace(member, temperature=temperature, metrics=_flat(own)), logits)
+    return TrainedMember(replace(member, temperature=temperature, metrics=_by_part(scores)), logits)
 
 
-def _judged(data: TrainingData) -> Iterator[tuple[str, slice]]:
-    """Yield the parts after the first that hold windows."""
-    for name, part in zip(PARTS[1:], data.parts[1:]):
-        if part.stop > part.start:
-            yield name, part
+def member_logits(member: Member, data: TrainingData) -> dict[str, NDArray[np.float64]]:
+    """Return the calibrated logits of the windows of each part after training.
+
+    Refuses a network that reads other windows of a batch beside its own: those that come later are the future.
+    """
+    logits = {name: member.logits(part.windows) for name, part in data.judged.items()}
+    windows = data.validation.windows
+    for place in (0, len(windows) // 2, len(windows) - 1):
+        alone = float(member.logits(windows[place : place + 1])[0])
+        among = float(logits["validation"][place])
+        if not abs(alone - among) <= ALONE * (1 + abs(among)):
+            raise ValueError(
+                f"the network of {member.name} must judge each window by itself, but says {among:.4f} of one among "
+                f"others and {alone:.4f} of the same alone: it sees other windows of its batch, later ones too. "
+                "Mend its forward (batch_first=True, no statistics over the batch)."
+            )
+    return logits
 
 
-def _flat(scores: Mapping[str, Scores]) -> Scores:
-    return {f"{part}_{name}": value for part, own in scores.items() for name, value in own.items()}
-
-
-def _checkpoint(learned: Sequence[Learned], data: TrainingData, bars: pd.DataFrame) -> Checkpoint:
-    """Return the checkpoint of the members with the scores of each part after the first, and a golden window."""
+def assemble(
+    trained: Sequence[TrainedMember], data: TrainingData, bars: pd.DataFrame
+) -> Checkpoint:
+    """Return the checkpoint of the members, with the scores of all together and a golden window."""
     config = data.config
-    attributes: dict[Any, Any] = {
-        "instrument": None,
-        "timezone": None,
-        "stamp": "open",
-    } | bars.attrs
+    logistic = logistic_probabilities(
+        data.train.last_rows,
+        data.train.labels,
+        {name: part.last_rows for name, part in data.judged.items()},
+    )
+    scores: dict[str, Scores] = {}
+    for name, part in data.judged.items():
+        logits = np.mean([each.logits[name] for each in trained], axis=0)
+        cheap = classification_scores(part.labels, logistic[name])
+        scores[name] = classification_scores(part.labels, probability_of(logits)) | {
+            f"logistic_{score}": cheap[score] for score in COMPARED
+        }
     checkpoint = Checkpoint(
-        members=tuple(each.member for each in learned),
+        members=tuple(each.member for each in trained),
         scaler=data.scaler,
         label=config.label,
         horizon=config.horizon,
         sequence_length=config.sequence_length,
         enter=None,
         exit=None,
-        trained_until=_trained_until(data, bars),
+        trained_until=data.trained_until,
         bar_interval=bar_interval(pd.DatetimeIndex(bars.index)),
-        instrument=attributes["instrument"],
-        timezone=attributes["timezone"],
-        stamp=attributes["stamp"],
-        parts={name: _describe(data, part) for name, part in zip(PARTS, data.parts)},
-        metrics={},
+        instrument=bars.attrs.get("instrument"),
+        timezone=bars.attrs.get("timezone"),
+        stamp=bars.attrs.get("stamp", "open"),
+        parts={name: _describe(part) for name, part in data.parts.items()},
+        metrics=_by_part(scores),
         config=asdict(config),
         versions=library_versions(),
-        usual=usual_ranges(data.rows(data.parts[0])),
+        usual=usual_ranges(data.training_features),
     )
-    scores = {
-        name: _scores(np.mean([each.logits[name] for each in learned], axis=0), data, part)
-        for name, part in _judged(data)
-    }
-    return replace(
-        checkpoint,
-        metrics=_flat(scores),
-        golden=golden_window(checkpoint, bars.loc[: checkpoint.trained_until]),
-    )
+    return replace(checkpoint, golden=golden_window(checkpoint, bars.loc[: data.trained_until]))
 
 
-def _trained_until(data: TrainingData, bars: pd.DataFrame) -> pd.Timestamp:
-    """Return the stamp of the bar that the last validation label waits for."""
-    decision = LOOKBACK - 1 + data.parts[1].stop - 1 + data.config.sequence_length - 1
-    return pd.Timestamp(bars.index[decision + known_after(data.config.label, data.config.horizon)])
+def _by_part(scores: Mapping[str, Scores]) -> Scores:
+    return {f"{part}_{name}": value for part, own in scores.items() for name, value in own.items()}
 
 
-def _describe(data: TrainingData, part: slice) -> dict[str, str | float | int | None]:
-    labels = data.labels[part]
-    if not len(labels):
+def _describe(part: Part) -> dict[str, str | float | int | None]:
+    if not len(part):
         return {"windows": 0, "first": None, "last": None, "up_share": None}
     return {
-        "windows": len(labels),
-        "first": str(data.decided_at(part.start)),
-        "last": str(data.decided_at(part.stop - 1)),
-        "up_share": float(labels.mean()),
+        "windows": len(part),
+        "first": str(part.timestamps[0]),
+        "last": str(part.timestamps[-1]),
+        "up_share": float(part.labels.mean()),
     }
-
-
-def _scores(logits: NDArray[np.float64], data: TrainingData, part: slice) -> Scores:
-    """Return the scores of a part's logits and, beside them, those of logistic regression on each window's last row."""
-    labels, train = data.labels[part], data.parts[0]
-    logistic = logistic_probabilities(
-        data.last_rows(train), data.labels[train], data.last_rows(part)
-    )
-    cheap = classification_scores(labels, logistic)
-    scores = classification_scores(labels, probability_of(logits))
-    return scores | {f"logistic_{name}": cheap[name] for name in COMPARED}
 
 
 def golden_window(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
-    """Return the whole way of the window that ends at the last of `bars`."""
+    """Record the way of the window that ends with `bars`: what it is on every stage from prices to probability.
+
+    Whoever loads the checkpoint takes the same way again and sees whether features and network still are those of training.
+    """
     last = bars.iloc[-checkpoint.bars_needed :][list(COLUMNS)]
     features = FeatureEngineer().transform(last).to_numpy()
     scores = checkpoint.scaler.transform(features[-1:])[0]
@@ -402,3 +246,73 @@ def golden_window(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
         tuple(scores.tolist()),
         float(checkpoint.predict(features)[0]),
     )
+
+
+def combine(
+    checkpoints: Sequence[Checkpoint], bars: pd.DataFrame, config: TrainConfig
+) -> Checkpoint:
+    """Join checkpoints that were trained apart into one with all their members.
+
+    Of those that `fit` makes of each of `member_configs(config)` it makes what `fit` makes of `config`, to the last bit.
+
+    Parameters
+    ----------
+    checkpoints
+        In the order of `member_configs(config)`.
+    bars
+        Those that each of them was trained on.
+    config
+        The settings of all together.
+
+    Returns
+    -------
+    Checkpoint
+        With the scores of all together.
+
+    Raises
+    ------
+    CheckpointError
+        Where one was not trained on these bars with these settings.
+
+    Examples
+    --------
+    >>> config = TrainConfig(architecture="ensemble", max_epochs=2)
+    >>> apart = [fit(bars, single) for single in member_configs(config)]  # doctest: +SKIP
+    >>> combine(apart, bars, config).digest == fit(bars, config).digest  # doctest: +SKIP
+    True
+    """
+    members = [member for checkpoint in checkpoints for member in checkpoint.members]
+    wanted = [single.member for single in member_configs(config)]
+    found = [member.name for member in members]
+    if found != wanted:
+        raise CheckpointError(
+            f"the members must be {', '.join(wanted)}, in that order, got {', '.join(found) or 'none'}. "
+            "Train one for each of member_configs(config)."
+        )
+    data = prepare(bars, config)
+    trained = [TrainedMember(member, member_logits(member, data)) for member in members]
+    whole = assemble(trained, data, bars)
+    for number, checkpoint in enumerate(checkpoints, 1):
+        _require_companion(checkpoint, whole, f"checkpoint {number} of {len(checkpoints)}")
+    return whole
+
+
+def _require_companion(checkpoint: Checkpoint, whole: Checkpoint, name: str) -> None:
+    """Refuse a checkpoint that answers another question than the whole, or was trained on something else."""
+    remedy = "Train all members on the same bars with the same settings."
+    for field in COMMON:
+        theirs, ours = getattr(checkpoint, field), getattr(whole, field)
+        if theirs != ours:
+            values = f": {theirs} instead of {ours}" if len(str(ours)) < 40 else ""
+            raise CheckpointError(
+                f"{name} must have the {field} of these bars and settings, it has another{values}. {remedy}"
+            )
+    others = [
+        setting
+        for setting in sorted(whole.config)
+        if setting not in MEMBERS_OWN and checkpoint.config.get(setting) != whole.config[setting]
+    ]
+    if others:
+        raise CheckpointError(
+            f"{name} must have these settings, its own are others: {', '.join(others)}. {remedy}"
+        )

@@ -1,8 +1,8 @@
-"""The course of a network's training: all that changes from step to step, to be kept and taken up again bit for bit."""
+"""The training loop of one network, and everything that changes in it between steps."""
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
@@ -12,22 +12,38 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
-from torch.utils.data import DataLoader
 
 from model.errors import TrainingDiverged
 from model.networks.bilstm import DirectionNetwork
 from model.runtime import arithmetic
 from model.training.calibration import fit_temperature, log_loss
 from model.training.config import TrainConfig
-
-Batch = tuple[Tensor, Tensor]
+from model.training.data import Loader
 
 PLATEAU = 5  # epochs without a better validation loss after which the learning rate is halved
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known after an epoch of a member: the entry of its history and the epoch with the best validation loss so far."""
+    """One epoch of a member: an entry of its history.
+
+    Parameters
+    ----------
+    member
+        The architecture with the seed.
+    epoch, max_epochs
+        The number of the epoch, from 1, and how many there will be at the most.
+    train_loss
+        Mean loss against the soft targets over the epoch.
+    validation_loss
+        Log loss against the labels, after calibration.
+    learning_rate
+        That of the last step.
+    gradient_norm
+        The largest norm of a gradient before clipping.
+    best_epoch
+        The epoch with the lowest validation loss so far.
+    """
 
     member: str
     epoch: int
@@ -39,23 +55,161 @@ class Epoch:
     best_epoch: int
 
 
-class State(NamedTuple):
-    """A course at a moment: by part, what it has of plain values and of tensors."""
+class TrainingResult(NamedTuple):
+    """What the training of one network came to.
+
+    history: its epochs. network, weights: the config of the network, and its averaged weights in the best of these epochs,
+    none where there is no epoch. diverged: the fault that ended training early, "" where none did.
+    """
+
+    history: list[Epoch]
+    network: Any
+    weights: dict[str, Tensor]
+    diverged: str
+
+
+class Snapshot(NamedTuple):
+    """A training state at a moment, as plain values and tensors."""
 
     values: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
 
 
-class Course:
-    """The network that learns, what moves its weights, the average that follows them, and how far all of it has come.
+class Keeper(Protocol):
+    """Keeps the state of a training while it runs."""
 
-    Of the epoch under way: `batches` of it are done, with `windows` in them, their summed `loss` and the largest `norm` of a
+    def running(self) -> AbstractContextManager[None]:
+        """Surround the training."""
+
+    def load(self) -> Snapshot | None:
+        """Return what an interrupted training left, None for nothing."""
+
+    def save(self, state: "TrainingState") -> None:
+        """Save the state, and raise Interrupted if a signal asked to stop."""
+
+    def save_if_due(self, state: "TrainingState") -> None:
+        """Do so in the midst of an epoch if the last save is long ago or a signal asked to stop."""
+
+
+class NoKeeper:
+    """Keeps nothing."""
+
+    def running(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def load(self) -> None:
+        return None
+
+    def save(self, state: "TrainingState") -> None:
+        pass
+
+    def save_if_due(self, state: "TrainingState") -> None:
+        pass
+
+
+def optimise(
+    network: DirectionNetwork,
+    training: Loader,
+    validation: Loader,
+    config: TrainConfig,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    keeper: Keeper = NoKeeper(),
+) -> TrainingResult:
+    """Train the network, which is left with the weights of its last step.
+
+    training: windows with targets from 0 to 1. validation: windows with labels 0 or 1. Goes on from what the keeper has,
+    whose epochs are reported again. Raises Interrupted where the keeper does.
+    """
+    state = TrainingState(network, config)
+    if snapshot := keeper.load():
+        state.restore(snapshot)
+    report = on_epoch or (lambda epoch: None)
+    for epoch in state.history:
+        report(epoch)
+    diverged = ""
+    try:
+        with keeper.running():
+            while not state.finished:
+                _run_epoch(state, training, keeper)
+                state.end_epoch(_validation_loss(state, validation, keeper))
+                report(state.history[-1])
+                keeper.save(state)
+    except TrainingDiverged as error:
+        diverged = str(error)
+    return TrainingResult(state.history, network.config, state.best.weights, diverged)
+
+
+def _run_epoch(state: "TrainingState", loader: Loader, keeper: Keeper) -> None:
+    """Learn from every batch that the epoch has not had yet."""
+    state.network.train()
+    for windows, targets in state.batches_left(loader):
+        rate = state.learning_rate
+        loss, norm = _learn(state, windows, targets)
+        # One infinite input leaves the loss finite and turns every weight into NaN in one step,
+        # which the norm shows.
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise TrainingDiverged(
+                f"loss and gradient norm must stay finite, got {loss} and {norm} in epoch {state.epoch}, "
+                f"step {state.batches + 1}, at learning rate {rate:g}. "
+                "Lower `learning_rate` or `gradient_clip`."
+            )
+        state.count_batch(loss, norm, len(targets))
+        keeper.save_if_due(state)
+
+
+def _learn(state: "TrainingState", windows: Tensor, targets: Tensor) -> tuple[float, float]:
+    """Learn from one batch; return its loss and the gradient's norm before clipping, finite or not."""
+    config = state.config
+    logits = _logits(state.network, windows, config)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, targets.to(config.device))
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = float(nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_clip))
+    state.optimizer.step()
+    state.average.follow()
+    state.warm_up.step()
+    return loss.item(), norm
+
+
+def _validation_loss(state: "TrainingState", loader: Loader, keeper: Keeper) -> float:
+    """Return the log loss against the labels, calibrated by the temperature that suits them best.
+
+    A network grows too sure of itself long before it stops telling windows apart better, and soft targets make it too
+    unsure: without the temperature, which the checkpoint will have too, training would end too early.
+    """
+    network = state.average.network.eval()
+    batches = []
+    for windows, outcomes in loader:
+        with torch.inference_mode():
+            batches.append((_logits(network, windows, state.config), outcomes))
+        keeper.save_if_due(state)
+    logits, labels = (torch.cat(column).double().cpu().numpy() for column in zip(*batches))
+    if not np.isfinite(logits).all():
+        raise TrainingDiverged(
+            f"the validation logits must stay finite, got {np.count_nonzero(~np.isfinite(logits))} of "
+            f"{len(logits)} that are not. Lower `learning_rate`."
+        )
+    return log_loss(logits / fit_temperature(logits, labels), labels)
+
+
+def _logits(network: DirectionNetwork, windows: Tensor, config: TrainConfig) -> Tensor:
+    with arithmetic(config.precision, config.device):
+        logits: Tensor = network(windows.to(config.device))
+    return logits.float()
+
+
+class TrainingState:
+    """Everything that changes between steps, so that training resumes bit for bit.
+
+    Of the epoch under way, `batches` are done with `windows` in them, their summed `loss` and the largest `norm` of a
     gradient; `random` is torch's random state after the last of them.
     """
 
-    def __init__(self, network: DirectionNetwork, config: TrainConfig) -> None:
+    def __init__(
+        self, network: DirectionNetwork, config: TrainConfig, plateau: int = PLATEAU
+    ) -> None:
         self.network, self.config = network, config
-        self.average, self.best = Average(network, config.averaging), Best()
+        self.average, self.best = AveragedNetwork(network, config.averaging), BestEpoch()
         groups = [
             {"params": weights, "lr": config.learning_rate * share}
             for share, weights in network.learning_shares()
@@ -63,7 +217,7 @@ class Course:
         self.optimizer = AdamW(groups, weight_decay=config.weight_decay)
         steps = max(config.warm_up, 1)
         self.warm_up = LinearLR(self.optimizer, 1 / steps, total_iters=steps - 1)
-        self.plateau = ReduceLROnPlateau(self.optimizer, factor=0.5, patience=PLATEAU)
+        self.plateau = ReduceLROnPlateau(self.optimizer, factor=0.5, patience=plateau)
         self.history: list[Epoch] = []
         self._begin_epoch()
 
@@ -76,20 +230,19 @@ class Course:
         return len(self.history) + 1
 
     @property
-    def rate(self) -> float:
-        """The learning rate of the weights that are not slowed down."""
+    def learning_rate(self) -> float:
+        """The rate of the weights that a network does not slow down."""
         rate: float = self.optimizer.param_groups[0]["lr"]
         return rate
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         done = len(self.history)
-        return done >= self.config.max_epochs or (
-            done > 0 and done - self.best.epoch >= self.config.patience
-        )
+        patience_lost = done > 0 and done - self.best.epoch >= self.config.patience
+        return done >= self.config.max_epochs or patience_lost
 
-    def batches_left(self, loader: Iterable[Batch]) -> Iterator[Batch]:
-        """Yield the batches that the epoch has not had yet, with torch's random state as it was after those that it had."""
+    def batches_left(self, loader: Loader) -> Iterator[list[Tensor]]:
+        """Yield the batches that the epoch has not had yet, from the random state after the others."""
         torch.set_rng_state(self.random)
         batches = iter(loader)  # draws from the random state, whether it shuffles or not
         for _ in range(self.batches):
@@ -98,100 +251,111 @@ class Course:
             torch.set_rng_state(self.random)
         yield from batches
 
-    def note(self, loss: float, norm: float, windows: int) -> None:
-        """Count a batch that was learnt from."""
+    def count_batch(self, loss: float, norm: float, windows: int) -> None:
         self.batches, self.windows = self.batches + 1, self.windows + windows
         self.loss, self.norm = self.loss + loss * windows, max(self.norm, norm)
         self.random = torch.get_rng_state()
 
-    def close(self, validation_loss: float) -> None:
-        """End the epoch under way, of whose averaged weights validation made this loss."""
+    def end_epoch(self, validation_loss: float) -> None:
+        """Enter the epoch into the history; validation made this loss of its averaged weights."""
         self.best.offer(self.epoch, validation_loss, self.average.network)
         self.history.append(
             Epoch(
-                self.config.member,
-                self.epoch,
-                self.config.max_epochs,
-                self.loss / self.windows,
-                validation_loss,
-                self.rate,
-                self.norm,
-                self.best.epoch,
+                member=self.config.member,
+                epoch=self.epoch,
+                max_epochs=self.config.max_epochs,
+                train_loss=self.loss / self.windows,
+                validation_loss=validation_loss,
+                learning_rate=self.learning_rate,
+                gradient_norm=self.norm,
+                best_epoch=self.best.epoch,
             )
         )
         self.plateau.step(validation_loss)
         self._begin_epoch()
 
-    def state(self) -> State:
-        """Return all that the rest of the course depends on; the tensors are those in use, not copies."""
+    def snapshot(self) -> Snapshot:
+        """Return all that the rest of the training depends on; the tensors are those in use."""
         optimizer = self.optimizer.state_dict()
-        moments = {
-            f"{number}.{name}": tensor
-            for number, own in optimizer["state"].items()
-            for name, tensor in own.items()
+        tensors = {
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "optimizer": {
+                f"{number}.{name}": tensor
+                for number, moments in optimizer["state"].items()
+                for name, tensor in moments.items()
+            },
+            "best": self.best.weights,
+            "random": {"state": self.random},
         }
         values = {
             "optimizer": [
                 {name: group[name] for name in ("lr", "initial_lr")}
                 for group in optimizer["param_groups"]
             ],
-            "warm_up": _plain(self.warm_up),
-            "plateau": _plain(self.plateau),
+            "warm_up": _plain_values(self.warm_up),
+            "plateau": _plain_values(self.plateau),
             "average": self.average.steps,
             "best": [self.best.epoch, self.best.loss],
             "history": [asdict(epoch) for epoch in self.history],
             "batches": [self.batches, self.windows, self.loss, self.norm],
         }
-        parts = {
-            "network": self.network.state_dict(),
-            "average": self.average.network.state_dict(),
-            "optimizer": moments,
-            "best": self.best.weights,
-            "random": {"state": self.random},
+        named = {
+            f"{part}.{name}": tensor
+            for part, own in tensors.items()
+            for name, tensor in own.items()
         }
-        return State(
-            values,
-            {
-                f"{part}.{name}": tensor
-                for part, own in parts.items()
-                for name, tensor in own.items()
-            },
-        )
+        return Snapshot(values, named)
 
-    def restore(self, state: State) -> None:
-        """Go on from a state of an equal course; the random state is put back where the next batch is learnt."""
-        values = state.values
-        self.network.load_state_dict(_part(state, "network"))
-        self.average.network.load_state_dict(_part(state, "average"))
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from the snapshot of a training with equal settings.
+
+        torch's random state is put back later, where the next batch is learnt from.
+        """
+        values = snapshot.values
+        tensors: dict[str, dict[str, Tensor]] = {"best": {}}  # empty before the first epoch ends
+        for key, tensor in snapshot.tensors.items():
+            part, name = key.split(".", 1)
+            tensors.setdefault(part, {})[name] = tensor
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.get("optimizer", {}).items():
+            number, name = key.split(".")
+            moments.setdefault(int(number), {})[name] = tensor
+        groups = zip(self.optimizer.state_dict()["param_groups"], values["optimizer"], strict=True)
+        self.optimizer.load_state_dict(
+            {"state": moments, "param_groups": [group | rates for group, rates in groups]}
+        )
+        self.network.load_state_dict(tensors["network"])
+        self.average.network.load_state_dict(tensors["average"])
         self.average.steps = values["average"]
-        self.optimizer.load_state_dict(self._optimizer_state(state))
         self.warm_up.load_state_dict(dict(values["warm_up"]))
         self.plateau.load_state_dict(dict(values["plateau"]))
-        self.best.weights, (self.best.epoch, self.best.loss) = _part(state, "best"), values["best"]
+        self.best.weights, (self.best.epoch, self.best.loss) = tensors["best"], values["best"]
         self.history = [Epoch(**epoch) for epoch in values["history"]]
         self.batches, self.windows, self.loss, self.norm = values["batches"]
-        self.random = _part(state, "random")["state"]
-
-    def _optimizer_state(self, state: State) -> dict[str, Any]:
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _part(state, "optimizer").items():
-            number, moment = name.split(".")
-            moments.setdefault(int(number), {})[moment] = tensor
-        groups = zip(
-            self.optimizer.state_dict()["param_groups"], state.values["optimizer"], strict=True
-        )
-        return {"state": moments, "param_groups": [group | rates for group, rates in groups]}
+        self.random = tensors["random"]["state"]
 
 
-class Average:
-    """A network whose weights follow the trained ones as an exponential average: less noise, at no cost."""
+def _plain_values(scheduler: LinearLR | ReduceLROnPlateau) -> dict[str, Any]:
+    """Return what a scheduler remembers, without the objects that every training makes anew."""
+    return {
+        name: value
+        for name, value in scheduler.state_dict().items()
+        if isinstance(value, (int, float, str, list))
+    }
+
+
+class AveragedNetwork:
+    """A copy of a network whose weights follow the trained ones as an exponential average.
+
+    It forecasts with less noise than the network itself, at no cost.
+    """
 
     def __init__(self, network: DirectionNetwork, keep: float) -> None:
         self.network, self.keep, self.steps = copy.deepcopy(network).requires_grad_(False), keep, 0
         self._averages = [weights.data for weights in self.network.parameters()]
-        self._trained = [
-            weights.data for weights in network.parameters()
-        ]  # the optimizer changes them in place
+        # The optimizer changes these in place.
+        self._trained = [weights.data for weights in network.parameters()]
 
     def follow(self) -> None:
         self.steps += 1
@@ -200,8 +364,8 @@ class Average:
         torch._foreach_lerp_(self._averages, self._trained, 1 - keep)
 
 
-class Best:
-    """The weights of the epoch with the lowest validation loss so far."""
+class BestEpoch:
+    """The epoch with the lowest validation loss so far, and its weights."""
 
     def __init__(self) -> None:
         self.epoch, self.loss = 0, math.inf
@@ -211,154 +375,3 @@ class Best:
         if loss < self.loss:
             self.epoch, self.loss = epoch, loss
             self.weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def _plain(scheduler: LinearLR | ReduceLROnPlateau) -> dict[str, Any]:
-    """Return what a scheduler remembers, as plain values."""
-    return {
-        name: value
-        for name, value in scheduler.state_dict().items()
-        if isinstance(value, (int, float, str, list))
-    }
-
-
-def _part(state: State, name: str) -> dict[str, Tensor]:
-    """Return the tensors of one part by their own names."""
-    return {
-        key.removeprefix(f"{name}."): tensor
-        for key, tensor in state.tensors.items()
-        if key.startswith(f"{name}.")
-    }
-
-
-Loader = DataLoader[tuple[Tensor, Tensor]]
-
-
-class Keeper(Protocol):
-    """Where the course of a training is kept while it is under way."""
-
-    def watch(self) -> AbstractContextManager[None]:
-        """Surround the training."""
-
-    def kept(self) -> State | None:
-        """Return what an interrupted training left, None for nothing."""
-
-    def keep(self, course: Course) -> None:
-        """Keep the course as it stands, and leave if somebody asked to."""
-
-    def pause(self, course: Course) -> None:
-        """Do the same in the midst of an epoch, if it is time to or somebody asked to leave."""
-
-
-class Forgetful:
-    """Keeps nothing."""
-
-    def watch(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def kept(self) -> None:
-        return None
-
-    def keep(self, course: Course) -> None:
-        pass
-
-    def pause(self, course: Course) -> None:
-        pass
-
-
-def optimise(
-    network: DirectionNetwork,
-    training: Loader,
-    validation: Loader,
-    config: TrainConfig,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    keeper: Keeper = Forgetful(),
-) -> list[Epoch]:
-    """Train the network in place and return the history; it ends with the averaged weights of the best epoch on validation.
-
-    training: windows with a target in [0, 1] each; validation: windows and labels 0 or 1. What the keeper
-    kept is gone on with, and its epochs are told of again. Raises TrainingDiverged, with the best epoch's weights in place.
-    """
-    report = on_epoch or (lambda epoch: None)
-    course = Course(network, config)
-    if state := keeper.kept():
-        course.restore(state)
-    for epoch in course.history:
-        report(epoch)
-    try:
-        with keeper.watch():
-            while not course.over:
-                _run_epoch(course, training, keeper)
-                course.close(_validation_loss(course, validation, keeper))
-                report(course.history[-1])
-                keeper.keep(course)
-    except TrainingDiverged as error:
-        error.history = course.history
-        raise
-    finally:
-        if course.best.epoch:
-            network.load_state_dict(course.best.weights)
-    return course.history
-
-
-def _run_epoch(course: Course, loader: Loader, keeper: Keeper) -> None:
-    """Learn from every batch that the epoch has not had yet."""
-    course.network.train()
-    for windows, targets in course.batches_left(loader):
-        rate = course.rate
-        loss, norm = _learn(course, windows, targets)
-        # One infinite input leaves the loss finite and turns every weight into NaN in a single step: the norm tells.
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise TrainingDiverged(
-                f"loss and gradient norm must stay finite, got {loss} and {norm} in epoch {course.epoch}, "
-                f"step {course.batches + 1}, at learning rate {rate:g}. "
-                "Lower `learning_rate` or `gradient_clip`."
-            )
-        course.note(loss, norm, len(targets))
-        keeper.pause(course)
-
-
-def _learn(course: Course, windows: Tensor, targets: Tensor) -> tuple[float, float]:
-    """Learn from one batch; return its loss and the norm of the gradient before clipping, finite or not."""
-    loss = _loss(course.network, windows, targets, course.config)
-    course.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = float(nn.utils.clip_grad_norm_(course.network.parameters(), course.config.gradient_clip))
-    course.optimizer.step()
-    course.average.follow()
-    course.warm_up.step()
-    return loss.item(), norm
-
-
-def _validation_loss(course: Course, loader: Loader, keeper: Keeper) -> float:
-    """Return the log loss against the labels after the temperature that suits them best, as the checkpoint will have one.
-
-    A network grows too sure of itself long before it stops telling windows apart better, and soft targets make it too
-    unsure: without the temperature training would end too early.
-    """
-    network = course.average.network.eval()
-    pairs = []
-    for windows, labels in loader:
-        with torch.inference_mode():
-            pairs.append((_logits(network, windows, course.config), labels))
-        keeper.pause(course)
-    logits, labels = (torch.cat(column).double().cpu().numpy() for column in zip(*pairs))
-    if not np.isfinite(logits).all():
-        raise TrainingDiverged(
-            f"the validation logits must stay finite, got {np.count_nonzero(~np.isfinite(logits))} of "
-            f"{len(logits)} that are not. Lower `learning_rate`."
-        )
-    return log_loss(logits / fit_temperature(logits, labels), labels)
-
-
-def _loss(
-    network: DirectionNetwork, windows: Tensor, targets: Tensor, config: TrainConfig
-) -> Tensor:
-    logits = _logits(network, windows, config)
-    return nn.functional.binary_cross_entropy_with_logits(logits, targets.to(config.device))
-
-
-def _logits(network: DirectionNetwork, windows: Tensor, config: TrainConfig) -> Tensor:
-    with arithmetic(config.precision, config.device):
-        logits: Tensor = network(windows.to(config.device))
-    return logits.float()

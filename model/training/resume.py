@@ -1,4 +1,4 @@
-"""Signals during work that can be kept: the first one asks to stop, a second one is obeyed at once."""
+"""Interrupted trainings: their states on the disk, and the signals that interrupt them."""
 
 import hashlib
 import json
@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import pandas as pd
 import torch
@@ -23,96 +22,48 @@ from model.errors import Interrupted, OutputInUse
 from model.files import locked, require_writable, sweep, write_atomically
 from model.provenance import code_digest, library_versions
 from model.training.config import TrainConfig
-from model.training.loop import Course, State
+from model.training.loop import Snapshot, TrainingState
 
+SUFFIX, LOCK, ENDING = ".part", "lock", ".state"
+SECONDS = 60.0  # between two states saved in the midst of an epoch
+DIGEST_LENGTH = 64
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Wish:
-    """number: the signal that asked to stop, 0 while none did."""
-
-    number = 0
-
-    @property
-    def name(self) -> str:
-        return signal.Signals(self.number).name
-
-
 @contextmanager
-def wish_to_stop() -> Iterator[Wish]:
-    """Note the first signal instead of obeying it; nothing is done inside the handler. A signal that was ignored stays so.
+def resumption(
+    result: Path, bars: pd.DataFrame, *, fresh: bool = False, seconds: float = SECONDS
+) -> Iterator["Resumption"]:
+    """Let the training of a file go on where whatever ended it left it.
 
-    Signals come to the main thread alone: in any other one nothing is changed, and no wish is heard.
-    """
-    wish = Wish()
-    before = _handlers() if threading.current_thread() is threading.main_thread() else {}
+    Parameters
+    ----------
+    result
+        The file that the training is for; the states lie in a folder beside it, with .part added to its name.
+    bars
+        Those to train on. A state of other bars, settings, versions or code is not gone on with.
+    fresh
+        Start over, whatever states there are.
+    seconds
+        Time between two states saved in the midst of an epoch.
 
-    def note(number: int, _: FrameType | None) -> None:
-        wish.number = number
-        put_back()
+    Yields
+    ------
+    Resumption
+        For `fit`. Its `finish` is to be called when the result is written.
 
-    def put_back() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    Raises
+    ------
+    OutputInUse
+        Where another process trains the same file.
+    OutputError
+        Where the folder cannot be written.
 
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield wish
-    finally:
-        put_back()
-
-
-def _handlers() -> dict[signal.Signals, Any]:
-    """Return the handlers in place, without those of ignored signals and those that only C knows and nobody could put back."""
-    found = {number: signal.getsignal(number) for number in SIGNALS}
-    return {
-        number: handler
-        for number, handler in found.items()
-        if handler not in (signal.SIG_IGN, None)
-    }
-
-
-SUFFIX, LOCK, ENDING = ".part", "lock", ".state"
-SECONDS = 60.0  # between two states kept in the midst of an epoch
-DIGEST_LENGTH = 64
-
-
-class Resumption:
-    """The folder in which the courses of a training are kept."""
-
-    def __init__(self, folder: Path, bars: pd.DataFrame) -> None:
-        self.folder, self._bars = folder, digest_bars(bars)
-
-    def keeper(self, config: TrainConfig) -> "StateFile":
-        """Return where the course of the one network that these settings train is kept."""
-        return StateFile(
-            self.folder / f"{config.member.replace(' ', '-')}{ENDING}", self._key(config)
-        )
-
-    def finish(self) -> None:
-        """Remove the states: the result is written."""
-        shutil.rmtree(
-            self.folder, ignore_errors=True
-        )  # another training may begin there at this moment
-
-    def _key(self, config: TrainConfig) -> str:
-        """Return the digest of all that decides a course."""
-        content = {
-            "bars": self._bars,
-            "config": asdict(config),
-            "versions": library_versions(),
-            "code": code_digest("model"),
-            "processor": torch.backends.cpu.get_cpu_capability(),
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def resumption(result: Path, bars: pd.DataFrame, *, fresh: bool = False) -> Iterator[Resumption]:
-    """Keep the training of a result so that the same training goes on after whatever ended it; if `fresh`, it starts over.
-
-    Raises OutputInUse where another process trains the same result, OutputError where the folder cannot be written.
+    Examples
+    --------
+    >>> with resumption(Path("nasdaq.ckpt"), bars) as kept:  # doctest: +SKIP
+    ...     fit(bars, TrainConfig(), resumption=kept).save("nasdaq.ckpt")
+    ...     kept.finish()
     """
     folder = result.with_name(result.name + SUFFIX)
     require_writable(folder / "state")
@@ -122,83 +73,148 @@ def resumption(result: Path, bars: pd.DataFrame, *, fresh: bool = False) -> Iter
     )
     with locked(folder / LOCK, refusal, folder):
         sweep(result.parent, result.name)
-        for path in folder.glob(f"*{ENDING}") if fresh else ():
-            path.unlink()
-        yield Resumption(folder, bars)
+        if fresh:
+            for path in folder.glob(f"*{ENDING}"):
+                path.unlink()
+        yield Resumption(folder, bars, seconds)
+
+
+class Resumption:
+    """The folder with the states of a training, one file for each network."""
+
+    def __init__(self, folder: Path, bars: pd.DataFrame, seconds: float = SECONDS) -> None:
+        self.folder, self._bars, self._seconds = folder, digest_bars(bars), seconds
+
+    def keeper(self, config: TrainConfig) -> "StateFile":
+        """Return the file for the state of the one network that these settings train."""
+        # All that decides the bits of a training.
+        content = {
+            "bars": self._bars,
+            "config": asdict(config),
+            "versions": library_versions(),
+            "code": code_digest("model"),
+            "processor": torch.backends.cpu.get_cpu_capability(),
+        }
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        name = f"{config.member.replace(' ', '-')}{ENDING}"
+        return StateFile(self.folder / name, key, self._seconds)
+
+    def finish(self) -> None:
+        """Remove the states: the result is written."""
+        # Another training may begin there at this moment.
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class StateFile:
-    """The kept course of one network's training. `key`: what decides the course; a file with another one is not gone on with.
+    """The saved state of one network's training.
 
-    A first INT, TERM or HUP ends the training after the step under way with an Interrupted, its state kept, a second at once.
+    `key` stands for all that decides the training; a file with another one is not gone on with. The first INT, TERM or HUP
+    ends training after the step under way, with its state saved and an Interrupted; a second one ends it at once.
     """
 
-    def __init__(self, path: Path, key: str) -> None:
-        self._path, self._key = path, key
-        self._wish = Wish()
-        self._written = time.monotonic()
+    def __init__(self, path: Path, key: str, seconds: float) -> None:
+        self._path, self._key, self._seconds = path, key, seconds
+        self._request = StopRequest()
+        self._saved_at = time.monotonic()
 
     @contextmanager
-    def watch(self) -> Iterator[None]:
-        """Listen to signals while the course is under way."""
-        with wish_to_stop() as self._wish:
+    def running(self) -> Iterator[None]:
+        """Listen to signals while training runs."""
+        with stop_requests() as self._request:
             yield
-        if self._wish.number:  # it came after the last step
+        if self._request.number:  # it came after the last step
             raise self._interrupted("at its end")
 
-    def kept(self) -> State | None:
+    def load(self) -> Snapshot | None:
         """Return the state of an interrupted training, None where there is none to go on with."""
         if not self._path.exists():
             return None
         data = self._path.read_bytes()
-        content = data[DIGEST_LENGTH:]
-        if _digest(content) != data[:DIGEST_LENGTH]:
-            self._start_over("is damaged")
-            return None
-        record = json.loads(text_in(content, "state"))
-        if record["key"] != self._key:
-            self._start_over("is of other bars, settings, versions or code")
+        digest, content = data[:DIGEST_LENGTH], data[DIGEST_LENGTH:]
+        record = json.loads(text_in(content, "state")) if _digest(content) == digest else None
+        if record is None or record["key"] != self._key:
+            why = "is of other bars, settings, versions or code" if record else "is damaged"
+            warnings.warn(
+                f"the state of an interrupted training, {self._path}, {why}: training starts over.",
+                stacklevel=2,
+            )
             return None
         warnings.warn(
             f"training goes on from {self._path}, after epoch {len(record['values']['history'])}. "
             "--fresh starts over.",
             stacklevel=2,
         )
-        return State(record["values"], tensors_in(content))
+        return Snapshot(record["values"], tensors_in(content))
 
-    def keep(self, course: Course) -> None:
-        """Write the state; Interrupted where somebody asked to stop."""
-        state = course.state()
-        text = json.dumps({"key": self._key, "values": state.values})
-        content = pack(state.tensors, state=text)
+    def save(self, state: TrainingState) -> None:
+        """Write the state; Interrupted where a signal asked to stop."""
+        snapshot = state.snapshot()
+        text = json.dumps({"key": self._key, "values": snapshot.values})
+        content = pack(snapshot.tensors, state=text)
         write_atomically(self._path, _digest(content) + content)
-        self._written = time.monotonic()
-        if self._wish.number:
+        self._saved_at = time.monotonic()
+        if self._request.number:
             best = (
-                f"epoch {course.best.epoch} is the best so far"
-                if course.best.epoch
+                f"epoch {state.best.epoch} is the best so far"
+                if state.best.epoch
                 else "no epoch is finished yet"
             )
-            raise self._interrupted(f"in epoch {course.epoch}; {best}")
+            raise self._interrupted(f"in epoch {state.epoch}; {best}")
 
-    def pause(self, course: Course) -> None:
-        """Do the same in the midst of an epoch, where somebody asked to stop or the last state is old."""
-        if self._wish.number or time.monotonic() - self._written > SECONDS:
-            self.keep(course)
-
-    def _start_over(self, why: str) -> None:
-        warnings.warn(
-            f"the state of an interrupted training, {self._path}, {why}: training starts over.",
-            stacklevel=3,
-        )
+    def save_if_due(self, state: TrainingState) -> None:
+        """Save where the last state is old or a signal asked to stop."""
+        if self._request.number or time.monotonic() - self._saved_at > self._seconds:
+            self.save(state)
 
     def _interrupted(self, where: str) -> Interrupted:
         return Interrupted(
-            f"stopped by {self._wish.name} {where}. The same command goes on from there, with what is kept in "
+            f"stopped by {self._request.name} {where}. The same command goes on from there, with what is kept in "
             f"{self._path.parent}.",
-            self._wish.number,
+            self._request.number,
         )
 
 
 def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
+
+
+class StopRequest:
+    """Whether somebody asked to stop: the number of the signal, 0 while none came."""
+
+    number = 0
+
+    @property
+    def name(self) -> str:
+        return signal.Signals(self.number).name
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Note the first signal, where it would end the process, and obey a second one.
+
+    Nothing is done inside the handler. A signal that was ignored stays so. Signals come to the main thread alone: in any
+    other one nothing is changed, and no request is heard.
+    """
+    request = StopRequest()
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            # None is a handler that only C knows, which nobody could put back.
+            if handler not in (signal.SIG_IGN, None):
+                before[number] = handler
+
+    def note(number: int, _: FrameType | None) -> None:
+        request.number = number
+        put_back()
+
+    def put_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        put_back()

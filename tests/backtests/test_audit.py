@@ -18,7 +18,8 @@ from model.checkpoint.scaler import Scaler
 from model.checkpoint.schedule import Schedule
 from model.cli import run
 from model.features.table import FeatureEngineer
-from model.training.fitting import TrainConfig, TrainingData, prepare
+from model.training.config import TrainConfig
+from model.training.data import TrainingData, prepare
 from tests.helpers.makers import random_bars, random_checkpoint
 
 PIPELINE = [
@@ -59,9 +60,9 @@ def as_trained(bars: pd.DataFrame, data: TrainingData, scaler: Scaler) -> Checkp
     decided = bars.index[149:]
     parts = {
         name: {"first": str(decided[part.start]), "last": str(decided[part.stop - 1])}
-        for name, part in zip(("train", "validation"), data.parts)
+        for name, part in zip(("train", "validation"), data.split)
     }
-    return random_checkpoint(bars, decided[data.parts[1].stop - 1 + 2], scaler=scaler, parts=parts)
+    return random_checkpoint(bars, decided[data.split[1].stop - 1 + 2], scaler=scaler, parts=parts)
 
 
 @pytest.fixture
@@ -254,9 +255,9 @@ def test_a_target_that_looks_beyond_its_outcome_is_caught(
 
 
 def test_a_missing_purge_is_caught(bars: pd.DataFrame, data: TrainingData) -> None:
-    training, validation, test = data.parts
+    training, validation, test = data.split
     unpurged = replace(
-        data, parts=(slice(0, validation.start), slice(validation.start, test.start), test)
+        data, split=(slice(0, validation.start), slice(validation.start, test.start), test)
     )
     check = Pipeline(bars, unpurged, Cuts()).steps["overlap"](iter)
     assert [(found.item, found.bar) for found in check.findings] == [

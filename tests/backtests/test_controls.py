@@ -23,7 +23,8 @@ from model.cli import run
 from model.features.table import FeatureEngineer
 from model.metrics import bar_returns
 from model.networks.bilstm import BiLSTMClassifier
-from model.training.fitting import TrainConfig, fit
+from model.training.config import TrainConfig
+from model.training.fitting import fit
 from model.training.windows import DataPreprocessor
 
 FRESH = 2_000

@@ -9,7 +9,7 @@ from backtests.evidence.evidence import Trials
 from backtests.reports.results import Candidate, Results, evaluate_all
 from backtests.walk_forward.folds import Fold, FoldModel, FoldTask, Settings, train_tasks
 from backtests.walk_forward.thresholds import Search
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 
 
 def save(models: Sequence[FoldModel], folder: Path) -> Path:

@@ -19,7 +19,8 @@ import torch._dynamo  # noqa: F401  loaded by the first optimizer: here once, no
 
 from model.cli import run
 from model.train import app
-from model.training import loop as optimisation
+from model.training import loop
+from model.training.loop import TrainingState
 from model.training.resume import StateFile
 from tests.helpers import small_network  # noqa: F401  makes the architecture known
 
@@ -61,18 +62,18 @@ def train(data: Path, out: Path) -> None:
 
 
 def killed_at_border(epoch: int) -> None:
-    keep = StateFile.keep
+    save = StateFile.save
 
-    def kept(keeper: StateFile, course: object) -> None:
-        keep(keeper, course)  # type: ignore[arg-type]
-        if len(course.history) == epoch:  # type: ignore[attr-defined]
+    def saved(keeper: StateFile, state: TrainingState) -> None:
+        save(keeper, state)
+        if len(state.history) == epoch:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    StateFile.keep = kept  # type: ignore[method-assign]
+    StateFile.save = saved  # type: ignore[method-assign]
 
 
 def slowed() -> None:
-    learn = optimisation._learn
+    learn = loop._learn
 
     def slow(*arguments: object) -> tuple[float, float]:
         end = time.monotonic() + STEP
@@ -80,7 +81,7 @@ def slowed() -> None:
             time.sleep(0.001)
         return learn(*arguments)  # type: ignore[arg-type]
 
-    optimisation._learn = slow
+    loop._learn = slow
 
 
 def disturbed(case: str, data: Path, out: Path, whole_seconds: float) -> tuple[int, float]:

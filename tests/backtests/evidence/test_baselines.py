@@ -21,7 +21,8 @@ from backtests.evidence.baselines import (
 )
 from backtests.synthetic.markets import market
 from backtests.walk_forward.folds import FoldPlan, lay_folds
-from model.training.fitting import TrainConfig, prepare
+from model.training.config import TrainConfig
+from model.training.data import prepare
 from model.training.windows import DataPreprocessor
 
 LEARNED, FRESH = 3_000, 1_000
@@ -44,7 +45,7 @@ def auc(name: str, forecast: str) -> float:
 def test_the_windows_that_are_learned_from_are_those_of_fit() -> None:
     data = prepare(market("echo", LEARNED).bars, TrainConfig())
     sample = examples("echo")
-    assert sample.parts[:2] == data.parts[:2] and sample.parts[2].start == data.parts[2].start
+    assert sample.parts[:2] == data.split[:2] and sample.parts[2].start == data.split[2].start
     np.testing.assert_array_equal(
         sample.rows[: len(data.features)], data.scaler.transform(data.features.to_numpy())
     )

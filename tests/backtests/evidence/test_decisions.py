@@ -5,7 +5,7 @@ import pytest
 from backtests.evidence.decisions import decisions_of
 from backtests.simulation.account import Account, Costs, simulate
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 
 PLAN = FoldPlan(folds=2, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig())

@@ -16,7 +16,8 @@ from model.bars.sample import sample_bars
 from model.checkpoint.scaler import Scaler
 from model.features.table import FEATURE_NAMES, FeatureEngineer
 from model.labels import make_labels
-from model.training.fitting import TrainConfig, TrainingData, prepare
+from model.training.config import TrainConfig
+from model.training.data import TrainingData, prepare
 from model.training.windows import DataPreprocessor
 from tests.helpers.makers import random_bars
 
@@ -146,7 +147,7 @@ def test_poison_moves_the_price_the_other_way_and_time_on(bars: pd.DataFrame) ->
 
 def fits(data: TrainingData) -> dict[str, Callable[[pd.DataFrame], Scaler]]:
     """Ways to fit the scaler, by how they go about the rows behind training."""
-    fit, stop = DataPreprocessor().fit_scaler, data.parts[0].stop
+    fit, stop = DataPreprocessor().fit_scaler, data.split[0].stop
     return {
         "on training": lambda rows: fit(rows, slice(0, stop)),
         "on all": lambda rows: fit(rows, slice(0, len(rows) - 49)),
@@ -164,8 +165,8 @@ def fits(data: TrainingData) -> dict[str, Callable[[pd.DataFrame], Scaler]]:
 def test_a_scaler_that_saw_rows_behind_training_is_caught(
     data: TrainingData, way: str, figures: int
 ) -> None:
-    check = leaks.scaler_leaks(fits(data)[way], data.features, data.parts[0].stop + 49)
-    assert check.compared == 2 * 258 * (len(data.features) - data.parts[0].stop - 49)
+    check = leaks.scaler_leaks(fits(data)[way], data.features, data.split[0].stop + 49)
+    assert check.compared == 2 * 258 * (len(data.features) - data.split[0].stop - 49)
     assert bool(check.differences) == bool(figures)
     assert (
         figures - 20 <= len(check.findings) <= figures
@@ -178,7 +179,7 @@ def test_a_scaler_that_saw_rows_behind_training_is_caught(
 def test_a_scaler_is_caught_all_the_way_from_the_bars(
     bars: pd.DataFrame, data: TrainingData, way: str, caught: bool
 ) -> None:
-    last = data.parts[0].stop + 49 - 1 + 100
+    last = data.split[0].stop + 49 - 1 + 100
     check = leaks.preparation_leaks(
         lambda other: fits(data)[way](FeatureEngineer().transform(other)),
         bars,
@@ -276,7 +277,7 @@ def long_data() -> TrainingData:
 
 
 def test_shuffled_labels_cannot_be_forecast(long_data: TrainingData) -> None:
-    train, _, test = long_data.parts
+    train, _, test = long_data.split
     check = leaks.shuffled_label_leaks(scored(long_data, train, test), long_data.labels, test)
     assert (check.compared, check.differences) == (5, 0)
 
@@ -285,7 +286,7 @@ def test_shuffled_labels_cannot_be_forecast(long_data: TrainingData) -> None:
 def test_a_score_that_survives_shuffled_labels_is_caught(
     long_data: TrainingData, leak: str
 ) -> None:
-    train, _, test = long_data.parts
+    train, _, test = long_data.split
     judged, echo = (train, 0) if leak == "judged on training" else (test, 3)
     check = leaks.shuffled_label_leaks(
         scored(long_data, train, judged, echo), long_data.labels, judged

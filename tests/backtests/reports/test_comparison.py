@@ -21,7 +21,7 @@ from backtests.reports.schema import TABLES
 from backtests.reports.terminal import architecture_table, tables
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from tests.helpers.formats import columns_of
 from tests.helpers.makers import random_bars, random_checkpoint
 

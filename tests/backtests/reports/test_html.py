@@ -15,7 +15,7 @@ from backtests.reports.html import REPORT, pairs_of, render, sign_of, write_repo
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
 from backtests.walk_forward.importance import groups
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from tests.helpers.folds import evaluate, save
 from tests.helpers.makers import random_bars, random_checkpoint
 

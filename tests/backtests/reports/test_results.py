@@ -12,7 +12,7 @@ from backtests.reports.terminal import tables
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
 from backtests.walk_forward.thresholds import Choice
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from tests.helpers.folds import evaluate, save
 from tests.helpers.makers import random_checkpoint
 

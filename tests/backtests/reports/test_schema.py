@@ -11,7 +11,7 @@ from backtests.reports.results import COMPARISON, FILES, VERSION, write_results
 from backtests.reports.schema import TABLES, Summary
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from tests.helpers.folds import evaluate, save
 from tests.helpers.formats import columns_of, format_of
 from tests.helpers.makers import random_bars, random_checkpoint

@@ -24,7 +24,7 @@ from backtests.reports.universe_page import (
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
 from backtests.walk_forward.trainer import Lost
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from tests.helpers.folds import evaluate, save
 from tests.helpers.formats import columns_of, format_of
 from tests.helpers.makers import random_bars, random_checkpoint

@@ -33,7 +33,7 @@ from backtests.synthetic.control import (
 from backtests.synthetic.markets import Market, market
 from model.checkpoint.checkpoint import Checkpoint
 from model.metrics import classification_scores
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from model.training.windows import DataPreprocessor
 from tests.helpers.makers import random_checkpoint
 

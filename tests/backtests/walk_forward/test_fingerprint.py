@@ -4,7 +4,7 @@ import pytest
 
 from backtests.simulation.account import Costs
 from backtests.walk_forward.fingerprint import key_of
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 
 
 def test_equal_content_has_equal_keys(bars):

@@ -22,7 +22,7 @@ from backtests.walk_forward.folds import (
 )
 from backtests.walk_forward.thresholds import Search
 from model.errors import BarsError, TrainingDiverged
-from model.training.fitting import TrainConfig, member_configs
+from model.training.config import TrainConfig, member_configs
 from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.folds import save, trained
 from tests.helpers.makers import random_checkpoint

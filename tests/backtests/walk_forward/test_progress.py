@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from backtests.walk_forward.progress import FoldProgress, Journal
-from model.training.fitting import Epoch
+from model.training.loop import Epoch
 
 
 @pytest.fixture

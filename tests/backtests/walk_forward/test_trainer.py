@@ -7,7 +7,7 @@ from backtests.walk_forward import trainer as campaign
 from backtests.walk_forward.folds import Failure, FoldModel, FoldPlan, FoldTask, lay_folds
 from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.trainer import Course, FoldsFailed, Lost, train_all
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from tests.helpers.dying import die_if_told
 from tests.helpers.makers import random_checkpoint
 

@@ -11,7 +11,7 @@ from backtests.synthetic.markets import market
 from backtests.walk_forward import workers as cluster
 from backtests.walk_forward.folds import Failure, FoldPlan, lay_folds, train_tasks
 from backtests.walk_forward.workers import workers
-from model.training.fitting import TrainConfig
+from model.training.config import TrainConfig
 from tests.helpers.folds import trained
 
 PLAN = FoldPlan(folds=2, train_blocks=2)

@@ -21,7 +21,7 @@ from model.bars.read import (
 )
 from model.errors import BarsError, BarsWarning
 from model.training.config import TrainConfig
-from model.training.fitting import require_enough_bars
+from model.training.data import require_enough_bars
 from tests.helpers.bar_files import DAILY, HOURLY, assert_bars, refusal, saved
 
 FRAME = DAILY.set_index("date").astype("float64")

@@ -13,7 +13,8 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.scaler import LIMIT, Usual, usual_ranges
 from model.errors import CheckpointError
 from model.features.table import FeatureEngineer
-from model.training.fitting import TrainConfig, fit
+from model.training.config import TrainConfig
+from model.training.fitting import fit
 from strategy_plugin import TradingWarning
 from strategy_plugin.instrument import STRANGE
 from tests.helpers import small_network  # noqa: F401  makes the architecture known

@@ -12,7 +12,8 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.member import Member
 from model.errors import CheckpointError
 from model.features.table import FeatureEngineer
-from model.training.fitting import TrainConfig, combine, fit, member_configs
+from model.training.config import TrainConfig, member_configs
+from model.training.fitting import combine, fit
 from tests.helpers.makers import random_bars, random_checkpoint
 
 CONFIG = TrainConfig(

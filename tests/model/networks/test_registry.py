@@ -25,7 +25,8 @@ from model.networks.registry import (
     unmade_network,
 )
 from model.networks.transformer import TransformerConfig
-from model.training.fitting import TrainConfig, fit
+from model.training.config import TrainConfig
+from model.training.fitting import fit
 from tests.helpers.hosts import feed, host, traded
 from tests.helpers.makers import SMALLS, random_checkpoint, random_member
 

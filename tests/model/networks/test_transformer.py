@@ -14,7 +14,8 @@ from model.networks.transformer import (
     TransformerConfig,
     sinusoids,
 )
-from model.training.fitting import TrainConfig, fit
+from model.training.config import TrainConfig
+from model.training.fitting import fit
 
 
 @pytest.fixture(scope="module")

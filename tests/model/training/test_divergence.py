@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import tensors_in
 from model.cli import run
 from model.files import write_atomically
-from model.train import app
-from model.training import loop as optimisation
-from model.training import resume
-from model.training.loop import Course
+from model import train
+from model.training import loop, resume
+from model.training.loop import TrainingState
 from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.makers import random_bars
 
@@ -54,31 +54,31 @@ def finite_states(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
         write_atomically(path, data)
 
     monkeypatch.setattr(resume, "write_atomically", checked)
-    monkeypatch.setattr(resume, "SECONDS", -1.0)  # after every step
+    monkeypatch.setattr(train, "resumption", partial(resume.resumption, seconds=-1.0))
     yield written
 
 
-def put(value: float) -> Callable[[Course, Tensor], None]:
+def put(value: float) -> Callable[[TrainingState, Tensor], None]:
     """Put a value into the newest row of a window."""
 
-    def act(_: Course, windows: Tensor) -> None:
+    def act(_: TrainingState, windows: Tensor) -> None:
         windows[0, -1, 0] = value
 
     return act
 
 
-def put_weight(value: float) -> Callable[[Course, Tensor], None]:
+def put_weight(value: float) -> Callable[[TrainingState, Tensor], None]:
     """Put a value into a weight, as a step that is far too large would."""
 
-    def act(course: Course, _: Tensor) -> None:
-        course.network.head.bias.data[0] = value
+    def act(state: TrainingState, _: Tensor) -> None:
+        state.network.head.bias.data[0] = value
 
     return act
 
 
-def race(course: Course, _: Tensor) -> None:
+def race(state: TrainingState, _: Tensor) -> None:
     """Learn at a rate of 100 from here on."""
-    for group in course.optimizer.param_groups:
+    for group in state.optimizer.param_groups:
         group["lr"] = 100.0
 
 
@@ -95,17 +95,17 @@ ENDS = ("NaN", "infinity", "weight of infinity")  # these end training, the othe
 
 def trained(data: Path, out: Path, fault: str, step: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Train with a fault at a step, counted from 0; return the exit code."""
-    learn, steps = optimisation._learn, iter(range(10**6))
+    learn, steps = loop._learn, iter(range(10**6))
 
-    def learned(course: Course, windows: Tensor, targets: Tensor) -> Any:
+    def learned(state: TrainingState, windows: Tensor, targets: Tensor) -> Any:
         windows = windows.clone()
         if next(steps) == step:
-            FAULTS[fault](course, windows)
-        return learn(course, windows, targets)
+            FAULTS[fault](state, windows)
+        return learn(state, windows, targets)
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
-        patched.setattr(optimisation, "_learn", learned)
-        run(app, ["--data", str(data), "--out", str(out), *SETTINGS])
+        patched.setattr(loop, "_learn", learned)
+        run(train.app, ["--data", str(data), "--out", str(out), *SETTINGS])
     return int(left.value.code or 0)
 
 

@@ -12,10 +12,11 @@ from backtests.synthetic.markets import market
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, TrainingDiverged
 from model.labels import soft_targets
-from model.training import fitting as training
-from model.training import loop as optimisation
-from model.training.fitting import Epoch, TrainConfig, fit
-from model.training.loop import Course
+from model.training import data as training_data
+from model.training import loop
+from model.training.config import TrainConfig
+from model.training.fitting import fit
+from model.training.loop import Epoch, TrainingState
 from tests.helpers.makers import random_bars
 from tests.helpers.small_network import SmallClassifier, SmallConfig
 
@@ -41,12 +42,12 @@ def losses(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
     """Let the validation losses be these, whatever was learnt, and an epoch add 1 to the head's bias."""
     left = iter(values)
 
-    def step(course: Course, *_: Any) -> None:
-        course.average.network.head.bias += 1
-        course.note(0.5, 0.0, 1)
+    def step(state: TrainingState, *_: Any) -> None:
+        state.average.network.head.bias += 1
+        state.count_batch(0.5, 0.0, 1)
 
-    monkeypatch.setattr(optimisation, "_run_epoch", step)
-    monkeypatch.setattr(optimisation, "_validation_loss", lambda *_: next(left))
+    monkeypatch.setattr(loop, "_run_epoch", step)
+    monkeypatch.setattr(loop, "_validation_loss", lambda *_: next(left))
 
 
 def first_bias(config: TrainConfig) -> float:
@@ -115,7 +116,7 @@ def test_training_stops_when_patience_is_exhausted(
 
 
 def test_each_window_has_the_target_of_the_move_after_its_last_row(bars: pd.DataFrame) -> None:
-    data = training.prepare(bars, SHORT)
+    data = training_data.prepare(bars, SHORT)
     after = soft_targets(bars).shift(-1).loc[data.features.index].to_numpy()
     np.testing.assert_array_equal(data.targets, after[49:][: len(data.labels)])
     np.testing.assert_array_equal(data.targets > 0.5, data.labels == 1)
@@ -235,8 +236,8 @@ def test_a_gradient_that_is_not_a_number_ends_training_before_the_step(
             whole(network, *rest) + 0 * torch.sqrt(network.head.bias * 0).sum()
         )  # its gradient is 0 times infinity
 
-    whole = optimisation._loss
-    monkeypatch.setattr(optimisation, "_loss", broken)
+    whole = loop._logits
+    monkeypatch.setattr(loop, "_logits", broken)
     with pytest.raises(
         TrainingDiverged,
         match="loss and gradient norm must stay finite, got 0.[0-9]+ and nan in epoch 1, step 1",
@@ -248,9 +249,9 @@ def test_a_validation_logit_that_is_not_a_number_ends_training(
     bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        optimisation, "_logits", lambda _, windows, __: torch.full((len(windows),), float("nan"))
+        loop, "_logits", lambda _, windows, __: torch.full((len(windows),), float("nan"))
     )
-    monkeypatch.setattr(optimisation, "_run_epoch", lambda *_: None)
+    monkeypatch.setattr(loop, "_run_epoch", lambda *_: None)
     with pytest.raises(
         TrainingDiverged, match="the validation logits must stay finite, got 36 of 36 that are not"
     ):
@@ -303,7 +304,7 @@ def test_from_shuffled_labels_it_learns_nothing(monkeypatch: pytest.MonkeyPatch)
         return labels
 
     for name in ("make_labels", "soft_targets"):
-        monkeypatch.setattr(training, name, shuffled(getattr(training, name)))
+        monkeypatch.setattr(training_data, name, shuffled(getattr(training_data, name)))
     assert (fit(echoing, TrainConfig(max_epochs=1)).metrics["test_auc"] or 1) == pytest.approx(
         0.5, abs=3 * 0.028
     )  # 427 windows

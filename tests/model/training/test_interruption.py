@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from model.errors import Interrupted
-from model.training.resume import SIGNALS, wish_to_stop
+from model.training.resume import SIGNALS, stop_requests
 from tests.helpers import interrupting
 from tests.helpers.makers import random_bars
 
@@ -115,10 +115,10 @@ def test_a_second_signal_ends_it_at_once_and_the_last_state_stands(
 
 def test_a_first_signal_is_noted_and_the_handlers_come_back() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    with wish_to_stop() as wish:
-        assert wish.number == 0
+    with stop_requests() as request:
+        assert request.number == 0
         os.kill(os.getpid(), signal.SIGHUP)
-        assert (wish.number, wish.name) == (signal.SIGHUP, "SIGHUP")
+        assert (request.number, request.name) == (signal.SIGHUP, "SIGHUP")
         assert [signal.getsignal(number) for number in SIGNALS] == before
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
@@ -126,9 +126,9 @@ def test_a_first_signal_is_noted_and_the_handlers_come_back() -> None:
 def test_a_signal_that_was_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with wish_to_stop() as wish:
+        with stop_requests() as request:
             os.kill(os.getpid(), signal.SIGHUP)
-        assert wish.number == 0
+        assert request.number == 0
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -137,8 +137,8 @@ def test_another_thread_works_and_leaves_signals_alone() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
 
     def work() -> tuple[int, bool]:
-        with wish_to_stop() as wish:
-            return wish.number, [signal.getsignal(number) for number in SIGNALS] == before
+        with stop_requests() as request:
+            return request.number, [signal.getsignal(number) for number in SIGNALS] == before
 
     with ThreadPoolExecutor(1) as threads:
         assert threads.submit(work).result() == (0, True)
@@ -147,9 +147,9 @@ def test_another_thread_works_and_leaves_signals_alone() -> None:
 def test_a_handler_that_only_c_knows_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal, "getsignal", lambda number: None)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with wish_to_stop() as wish:
+    with stop_requests() as request:
         os.kill(os.getpid(), signal.SIGHUP)
-    assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN and wish.number == 0
+    assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN and request.number == 0
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,10 @@ import pytest
 
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import OutputInUse
-from model.training import loop as course
-from model.training import loop as optimisation
-from model.training import resume
-from model.training.fitting import TrainConfig, fit
-from model.training.loop import Course
+from model.training import loop
+from model.training.config import TrainConfig
+from model.training.fitting import fit
+from model.training.loop import Snapshot, TrainingState
 from model.training.resume import StateFile, resumption
 from tests.helpers import small_network  # noqa: F401  makes the architecture known
 
@@ -45,7 +45,7 @@ class BrokenOff(BaseException):
 def impatient() -> Iterator[None]:
     """The learning rate is halved after two epochs without a better loss: few epochs are enough to see it."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(course, "PLATEAU", 1)
+        patched.setattr(loop, "TrainingState", partial(TrainingState, plateau=1))
         yield
 
 
@@ -74,7 +74,7 @@ def trained(
 @contextmanager
 def break_off(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
     """Break training off after it has learnt from `step` batches, and keep the state of that moment."""
-    learn, pause, done = optimisation._learn, StateFile.pause, 0
+    learn, save_if_due, done = loop._learn, StateFile.save_if_due, 0
 
     def learned(*arguments: Any) -> Any:
         nonlocal done
@@ -83,17 +83,17 @@ def break_off(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[None]:
         done += 1
         return learn(*arguments)
 
-    def paused(keeper: StateFile, course: Course) -> None:
-        patched.setattr(resume, "SECONDS", -1.0 if done == step else 1e9)
-        pause(keeper, course)
+    def saved(keeper: StateFile, state: TrainingState) -> None:
+        keeper._seconds = -1.0 if done == step else 1e9
+        save_if_due(keeper, state)
 
     with monkeypatch.context() as patched, pytest.raises(BrokenOff):
-        patched.setattr(optimisation, "_learn", learned)
-        patched.setattr(StateFile, "pause", paused)
+        patched.setattr(loop, "_learn", learned)
+        patched.setattr(StateFile, "save_if_due", saved)
         yield
 
 
-def test_in_the_course_the_rate_rises_and_is_halved_and_the_best_epoch_comes_early(
+def test_in_this_training_the_rate_rises_and_is_halved_and_the_best_epoch_comes_early(
     whole: Checkpoint,
 ) -> None:
     history = whole.members[0].history
@@ -133,9 +133,8 @@ def test_broken_off_in_validation_it_goes_on_to_the_same_bits(
     bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched, pytest.raises(BrokenOff):
-        patched.setattr(resume, "SECONDS", -1.0)
-        patched.setattr(optimisation, "fit_temperature", broken_off)
-        trained(result, bars)
+        patched.setattr(loop, "fit_temperature", broken_off)
+        trained(result, bars, seconds=-1.0)
     with pytest.warns(UserWarning, match=GOES_ON.format(0)):
         assert trained(result, bars).digest == whole.digest
 
@@ -154,17 +153,17 @@ def test_broken_off_again_and_again_it_ends_with_the_same_bits(
         assert trained(result, bars).digest == whole.digest
 
 
-Access = tuple[Callable[[Course], Any], Callable[[Course, Any], None]]
+Access = tuple[Callable[[TrainingState], Any], Callable[[TrainingState, Any], None]]
 
 
 def attribute(name: str) -> Access:
-    return lambda course: getattr(course, name), lambda course, value: setattr(course, name, value)
+    return lambda state: getattr(state, name), lambda state, value: setattr(state, name, value)
 
 
 def stateful(name: str) -> Access:
     return (
-        lambda course: copy.deepcopy(getattr(course, name).state_dict()),
-        lambda course, value: getattr(course, name).load_state_dict(value),
+        lambda state: copy.deepcopy(getattr(state, name).state_dict()),
+        lambda state, value: getattr(state, name).load_state_dict(value),
     )
 
 
@@ -180,24 +179,24 @@ PARTS: dict[str, Access] = {
     "norm": attribute("norm"),
     "random": attribute("random"),
     "averaged weights": (
-        lambda course: copy.deepcopy(course.average.network.state_dict()),
-        lambda course, value: course.average.network.load_state_dict(value),
+        lambda state: copy.deepcopy(state.average.network.state_dict()),
+        lambda state, value: state.average.network.load_state_dict(value),
     ),
     "averaged steps": (
-        lambda course: course.average.steps,
-        lambda course, value: setattr(course.average, "steps", value),
+        lambda state: state.average.steps,
+        lambda state, value: setattr(state.average, "steps", value),
     ),
     "best loss": (
-        lambda course: course.best.loss,
-        lambda course, value: setattr(course.best, "loss", value),
+        lambda state: state.best.loss,
+        lambda state, value: setattr(state.best, "loss", value),
     ),
     "best weights": (
-        lambda course: copy.deepcopy(course.network.state_dict()),
-        lambda course, value: setattr(course.best, "weights", value),
+        lambda state: copy.deepcopy(state.network.state_dict()),
+        lambda state, value: setattr(state.best, "weights", value),
     ),
     "best epoch": (
-        lambda course: course.best.epoch,
-        lambda course, value: setattr(course.best, "epoch", value),
+        lambda state: state.best.epoch,
+        lambda state, value: setattr(state.best, "epoch", value),
     ),
 }
 
@@ -206,16 +205,16 @@ PARTS: dict[str, Access] = {
 def test_without_any_one_part_of_its_state_it_does_not(
     bars: pd.DataFrame, whole: Checkpoint, result: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    restore, (get, put) = Course.restore, PARTS[part]
+    restore, (get, put) = TrainingState.restore, PARTS[part]
 
-    def forgetful(course: Course, state: Any) -> None:
-        before = get(course)
-        restore(course, state)
-        put(course, before)
+    def forgetful(state: TrainingState, snapshot: Snapshot) -> None:
+        before = get(state)
+        restore(state, snapshot)
+        put(state, before)
 
     with break_off(monkeypatch, 3 * STEPS + 6):
         trained(result, bars)
-    monkeypatch.setattr(Course, "restore", forgetful)
+    monkeypatch.setattr(TrainingState, "restore", forgetful)
     with pytest.warns(UserWarning, match="goes on"):
         assert trained(result, bars).digest != whole.digest
 
@@ -226,10 +225,8 @@ def test_finished_networks_of_an_ensemble_are_not_trained_again(
     config = replace(CONFIG, seeds=2, max_epochs=2)
     with break_off(monkeypatch, 3 * STEPS):
         trained(result, bars, config)
-    steps, learn = [], optimisation._learn
-    monkeypatch.setattr(
-        optimisation, "_learn", lambda *arguments: steps.append(0) or learn(*arguments)
-    )
+    steps, learn = [], loop._learn
+    monkeypatch.setattr(loop, "_learn", lambda *arguments: steps.append(0) or learn(*arguments))
     with pytest.warns(UserWarning, match="goes on"):
         found = trained(result, bars, config)
     assert len(steps) == STEPS and found.digest == fit(bars, config).digest
