@@ -22,6 +22,7 @@ from model.checkpoint.scaler import Scaler, Usual
 from model.errors import CheckpointError, UnknownArchitecture
 from model.features.table import FEATURE_NAMES
 from model.networks.registry import architecture, unmade_network
+from model.runtime import torch_threads
 
 
 def pack(tensors: Mapping[str, Tensor], **texts: str) -> bytes:
@@ -426,7 +427,10 @@ def _require_equal(found: Tensors, expected: Tensors) -> None:
 
 
 def _require_finite(weights: dict[str, Tensor]) -> None:
-    faulty = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+    # One thread: a process forked after torch used several, as a pool of Backtrader's is, hangs in the next parallel
+    # operation.
+    with torch_threads(1):
+        faulty = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if faulty:
         raise CheckpointError(
             f"{len(faulty)} tensors hold values that are not finite, the first is {faulty[0]}. {REMEDY}"

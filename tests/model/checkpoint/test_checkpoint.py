@@ -16,6 +16,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.member import BATCH, Member
 from model.errors import BarsError, CheckpointError, OutputError
 from model.features.table import FeatureEngineer
+from model.networks.bilstm import NetworkConfig
 from model.networks.registry import made_network
 from model.provenance import library_versions
 from tests.helpers.makers import SMALLS, random_bars, random_checkpoint, random_member, with_member
@@ -95,7 +96,7 @@ def test_saving_again_gives_the_same_bytes(full: Checkpoint, tmp_path: Path) -> 
 
 SAVING = """
 import sys
-from tests.helpers.makers import random_bars, random_checkpoint
+from tests.helpers.makers import random_bars, random_checkpoint, random_member
 random_checkpoint(random_bars(), golden=False, config={"b": 1, "a": 2}).save(sys.argv[1])
 """
 
@@ -337,3 +338,30 @@ def test_bars_of_another_clock_are_refused(
     model = dataclasses.replace(checkpoint, timezone="America/New_York")
     with pytest.raises(CheckpointError, match=f"`{next(iter(stated))}` must be"):
         model.probabilities(other)
+
+
+FORKED = """
+import os, signal, sys
+import torch
+from model import Checkpoint
+assert torch.get_num_threads() > 1
+checkpoint = Checkpoint.load(sys.argv[1])
+checkpoint.save(sys.argv[1] + ".again")
+child = os.fork()
+if not child:
+    signal.alarm(60)  # a hang ends as a kill
+    Checkpoint.load(sys.argv[1])
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_checkpoint_loads_in_a_process_that_was_forked_after_one_was_saved(
+    bars: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Backtrader's optstrategy forks; the network is large enough for torch to work on in parallel."""
+    member = random_member(network=NetworkConfig(hidden=128, layers=2))
+    random_checkpoint(bars, members=(member,), golden=False).save(tmp_path / "large.ckpt")
+    forked = [sys.executable, "-c", FORKED, str(tmp_path / "large.ckpt")]
+    done = subprocess.run(forked, env=environment(OMP_NUM_THREADS="2"), check=False)
+    assert done.returncode == 0
