@@ -1,1 +1,1 @@
-"""How to judge: synthetic markets with a known best score, simulation, walk-forward, evidence, reports."""
+"""Walk-forward, evidence, verdict, audits and controls."""

@@ -1,4 +1,4 @@
-"""From OHLCV bars to a trained direction network: features, windows, training, checkpoints.
+"""From bars to a trained direction network.
 
 The public names stand in `__init__.pyi`. Each is imported when it is first used, so that serving a
 model loads neither the training code nor scikit-learn.

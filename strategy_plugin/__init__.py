@@ -1,4 +1,4 @@
-"""A direction model inside Backtrader: an indicator, a strategy, sizers and an analyzer.
+"""A trained model traded inside Backtrader.
 
 The public names stand in `__init__.pyi`. Each is imported when it is first used, so that importing
 the package loads neither torch nor Backtrader.

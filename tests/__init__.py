@@ -1,0 +1,1 @@
+"""In the packages' folders; helpers, glossary, contributing."""

@@ -1,1 +1,1 @@
-"""How fast: our way and the usual ways, side by side."""
+"""How fast: our way beside the usual ways."""

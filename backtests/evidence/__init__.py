@@ -1,1 +1,1 @@
-"""Is it luck? Decisions, benchmarks, bootstrap, tests, and the verdict."""
+"""Is it luck? Benchmarks, bootstrap, tests, verdict."""

@@ -1,1 +1,1 @@
-"""Detectors of look-ahead and what goes through them."""
+"""Detectors of look-ahead, and what they check."""

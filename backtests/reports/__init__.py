@@ -1,1 +1,1 @@
-"""What a run leaves: tables, files, charts and pages."""
+"""Tables, files, charts and pages of a run."""

@@ -1,1 +1,1 @@
-"""What positions earn: through Backtrader's broker, and as plain arrays."""
+"""What positions earn, by broker and vectorised."""

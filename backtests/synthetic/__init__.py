@@ -1,1 +1,1 @@
-"""Markets whose best possible forecast is known, and controls on them."""
+"""Markets whose best possible forecast is known."""

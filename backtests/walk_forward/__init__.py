@@ -1,1 +1,1 @@
-"""Folds over time: training them, keeping them, choosing their thresholds."""
+"""Folds over time: trained, kept, resumed."""

@@ -1,1 +1,1 @@
-"""From a file or a DataFrame in any form to sound bars, or a message that says what is wrong."""
+"""Any file to sound bars, or refused."""

@@ -1,1 +1,1 @@
-"""Trained models as files: members, scaler, format, schedules and the rolling buffer."""
+"""Trained models as files, and serving them."""

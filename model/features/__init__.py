@@ -1,1 +1,1 @@
-"""The 86 features of a bar: functions of the trailing 101 bars."""
+"""86 features of the trailing 101 bars."""

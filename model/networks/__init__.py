@@ -1,1 +1,1 @@
-"""The networks: BiLSTM, Transformer, and the registry for your own."""
+"""BiLSTM, Transformer, and networks of your own."""

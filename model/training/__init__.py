@@ -1,1 +1,1 @@
-"""From bars to a checkpoint: windows, split, training loop, calibration, resuming."""
+"""Windows, split, training loop, calibration, resuming."""

@@ -1,5 +1,6 @@
-"""The README tells the truth: its code runs, its commands exist, its tree and tables are those of the project."""
+"""The READMEs tell the truth: code runs, commands exist, tables are those of the project."""
 
+import ast
 import configparser
 import json
 import re
@@ -10,27 +11,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.processes import ROOT
+from strategy_plugin import BiLSTMStrategy
+from tests.helpers.processes import ROOT, environment
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for package in ("model", "strategy_plugin", "backtests", "tests", ".github")
+    for path in sorted((ROOT / package).rglob("*.md"))
+} | {"README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
+README = TEXTS["README.md"]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def command_lines() -> list[str]:
-    lines = "".join(blocks("sh")).splitlines()
-    return [line.partition("#")[0].strip() for line in lines if line.startswith("python ")]
+    lines = "".join(block for text in TEXTS.values() for block in blocks(text, "sh")).splitlines()
+    commands = [line.partition("#")[0].strip() for line in lines if line.startswith("python ")]
+    return list(dict.fromkeys(commands))
 
 
 def program(command: str) -> str:
-    """Return what a command runs: the file of python backtests/run.py, the module of python -m model.train."""
+    """Return what a command runs: a file, or after -m a module."""
     words = shlex.split(command)
     return words[2] if words[1] == "-m" else words[1]
 
 
-# Runs each program with --help as a shell would; all in one process, for what takes time is that it loads the libraries.
+# Runs each program with --help as a shell would; all in one process, since loading takes the time.
 HELP = """
 import contextlib, io, json, os, runpy, sys
 programs, shown = sys.argv[1:], {}
@@ -61,13 +69,45 @@ def options() -> dict[str, set[str]]:
     }
 
 
-def test_the_python_blocks_run_one_after_the_other(tmp_path: Path) -> None:
-    (tmp_path / "readme.py").write_text("\n".join(blocks("python")), encoding="utf-8")
+@pytest.mark.parametrize("name", [name for name, text in TEXTS.items() if blocks(text, "python")])
+def test_the_python_blocks_run_one_after_the_other(name: str, tmp_path: Path) -> None:
+    (tmp_path / "readme.py").write_text("\n".join(blocks(TEXTS[name], "python")), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "readme.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "readme.py"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "short.ckpt").exists()
+    assert (done.returncode, done.stderr) == (0, "")
+    if name == "README.md":
+        promised = README.partition("prints\n\n```\n")[2].partition("```")[0].splitlines()
+        printed = done.stdout.splitlines()
+        for there, here in zip(promised, printed, strict=True):
+            assert re.sub(r"[-0-9.,]+", "#", there) == re.sub(r"[-0-9.,]+", "#", here)
+            # Another processor sums in another order.
+            assert figures(there) == pytest.approx(figures(here), rel=0.02)
+
+
+def figures(line: str) -> list[float]:
+    return [float(found.replace(",", "")) for found in re.findall(r"\d[\d,]*\.?\d*", line)]
+
+
+def test_the_readmes_with_code_are_known() -> None:
+    with_code = {name for name, text in TEXTS.items() if blocks(text, "python")}
+    assert with_code >= {
+        "README.md",
+        "model/README.md",
+        "model/bars/README.md",
+        "strategy_plugin/README.md",
+    }
+
+
+def test_the_root_readme_is_read_in_minutes() -> None:
+    lines = README.splitlines()
+    assert len(README.encode()) <= 10_000 and len(lines) <= 190
+    assert next(number for number, line in enumerate(lines, 1) if line == "```python") < 45
 
 
 @pytest.mark.parametrize("command", command_lines())
@@ -77,9 +117,49 @@ def test_every_option_of_a_command_exists(options: dict[str, set[str]], command:
 
 
 def test_the_set_up_commands_stand_there_once_and_whole() -> None:
-    lines = "".join(blocks("sh")).splitlines()
+    lines = "".join(blocks(README, "sh")).splitlines()
     assert "pip install -c tests/constraints.txt -e . && python backtests/run.py" in lines
     assert "pip install -c tests/constraints.txt -e '.[test]' && pytest -n logical" in lines
+
+
+def test_the_folders_are_shown_with_their_own_phrases() -> None:
+    shown = dict(re.findall(r"^\| \[`(\S+)/`\]\(\S+\) \| (.+) \|$", README, re.MULTILINE))
+    folders = {
+        str(path.parent.relative_to(ROOT)): path
+        for package in ("model", "strategy_plugin", "backtests")
+        for path in (ROOT / package).rglob("__init__.py")
+    } | {"tests": ROOT / "tests" / "__init__.py"}
+    phrases = {
+        name: str(ast.get_docstring(ast.parse(path.read_text()))).split("\n\n")[0].rstrip(".")
+        for name, path in folders.items()
+    }
+    assert shown.pop("strategy_plugin/examples")
+    assert shown == phrases
+    assert all(4 <= len(phrase.split()) <= 8 for phrase in phrases.values())
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_link_to_a_file_leads_somewhere(name: str) -> None:
+    folder = (ROOT / name).parent
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", TEXTS[name])
+    assert not [link for link in links if not (folder / link).exists()]
+
+
+def test_the_table_of_parameters_is_that_of_the_strategy() -> None:
+    rows = re.findall(r"^\| ([a-z_, ]+) \| ([^|]+) \|", TEXTS["strategy_plugin/README.md"], re.M)
+    shown = {
+        name: ast.literal_eval(default)
+        for names, defaults in rows
+        if names != "parameter"
+        for name, default in zip(
+            names.split(", "),
+            defaults.split(", ")
+            if len(names.split(", ")) == len(defaults.split(", "))
+            else [defaults] * len(names.split(", ")),
+            strict=True,
+        )
+    }
+    assert shown == dict(BiLSTMStrategy.params._getitems())
 
 
 def test_every_required_package_has_its_tested_version() -> None:
@@ -89,7 +169,7 @@ def test_every_required_package_has_its_tested_version() -> None:
         f"{setup['options']['install_requires']}\n{setup['options.extras_require']['test']}".split()
     )
     pinned = {
-        line.partition("==")[0].lower().replace("_", "-")
+        line.partition("==")[0].lower()
         for line in (ROOT / "tests" / "constraints.txt").read_text().splitlines()
     }
     assert {re.split(r"[><=~]", line)[0].lower().replace("_", "-") for line in lines} <= pinned
