@@ -12,8 +12,8 @@ from tests.helpers.processes import ROOT
 
 PACKAGES = ("model", "strategy_plugin", "backtests")
 
-# The rooms of each package in their order: a room may import those before it. A room is a folder, or a
-# file that stands directly in its package. Within a folder any order will do that makes no circle.
+# The rooms of each package in their order: a room may import those before it. A room is a folder, or
+# a file that stands directly in its package. Within a folder any order will do without a circle.
 ORDER = {
     "model": (
         "errors files labels metrics provenance runtime bars features networks cli checkpoint predict "
@@ -31,7 +31,7 @@ ORDER = {
 
 
 class Import(NamedTuple):
-    """One name of one import statement: by whom, of what, in which line, inside a function or not."""
+    """One name of an import: by whom, of what, in which line, inside a function or not."""
 
     room: str
     target: str
@@ -44,7 +44,13 @@ def room_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+# The examples are scripts of a user's: they may use whatever is public.
+FILES = [
+    path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if path.parent.name != "examples"
+]
 SOURCES = {room_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
