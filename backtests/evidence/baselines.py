@@ -7,7 +7,6 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 from joblib import Parallel
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.linalg import solve
 from scipy.special import expit
@@ -18,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from backtests.simulation.vectorised import Array, net_returns
 from backtests.walk_forward.folds import Fold
 from backtests.walk_forward.workers import tethered
+from model.checkpoint.member import cut_windows
 from model.features.table import FeatureEngineer
 from model.labels import known_after, make_labels
 from model.training.calibration import fit_temperature, log_loss
@@ -54,7 +54,7 @@ class Examples:
     def flat_windows(self, part: int) -> NDArray[np.float32]:
         """Return the windows of a part, each as one long row: (windows, 50 * 86)."""
         reached = self.parts[part]
-        windows = sliding_window_view(self.rows, self.length, axis=0)[reached]
+        windows = cut_windows(self.rows, self.length)[reached].transpose(0, 2, 1)
         flat: NDArray[np.float32] = windows.reshape(len(windows), -1)
         return flat
 

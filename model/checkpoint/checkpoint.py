@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from model.bars.intervals import spoken
@@ -142,7 +143,8 @@ class Checkpoint:
             raise ValueError(
                 f"`features` must have at least {self.sequence_length} rows, got {len(features)}."
             )
-        windows = cut_windows(self.scaler.transform(features), self.sequence_length)
+        rows = self.scaler.transform(features)
+        windows = torch.from_numpy(cut_windows(rows, self.sequence_length))
         return np.stack([member.logits(windows, precision) for member in self.members])
 
     def probabilities(self, bars: pd.DataFrame) -> pd.Series:

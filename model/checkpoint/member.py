@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -61,9 +62,16 @@ class Member:
         return network.eval().requires_grad_(False)
 
 
-def cut_windows(rows: NDArray[np.float32], sequence_length: int) -> Tensor:
-    """Return the windows of scaled rows, a view: (n, features) -> (n - sequence_length + 1, sequence_length, features)."""
-    return torch.from_numpy(rows).unfold(0, sequence_length, 1).transpose(1, 2)
+Rows = TypeVar("Rows", bound=NDArray[Any])
+
+
+def cut_windows(rows: Rows, sequence_length: int) -> Rows:
+    """Return the windows of feature rows: (n, 86) -> (n - sequence_length + 1, sequence_length, 86).
+
+    They are views, so that a million of them need no memory, and as writable as the rows are.
+    """
+    windows = sliding_window_view(rows, sequence_length, axis=0, writeable=True)
+    return cast(Rows, windows.transpose(0, 2, 1))
 
 
 def probability_of(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,17 +1,31 @@
 """The settings of training: TrainConfig, whose fields are the flags of the commands."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from model.checkpoint.member import MOST_MEMBERS
 from model.networks.registry import BUILT_IN, members_of
+from model.settings import number, one_of, require, whole
 from model.training.windows import DataPreprocessor
 
 MOST_SEEDS = MOST_MEMBERS // len(BUILT_IN)
+RULES = {
+    "seeds": whole(1, MOST_SEEDS),
+    "batch_size": whole(1),
+    "learning_rate": number(above=0),
+    "warm_up": whole(0),
+    "weight_decay": number(0),
+    "label_softness": number(0),
+    "averaging": number(0, below=1),
+    "max_epochs": whole(1),
+    "patience": whole(1),
+    "gradient_clip": number(above=0),
+    "seed": whole(0, 2**63 - 1),
+    "threads": whole(1),
+    "precision": one_of("fp32", "bf16"),
+}
 
 
 @dataclass(frozen=True)
@@ -84,21 +98,17 @@ class TrainConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        wrong = [
-            (name, rule)
-            for rule, (names, holds) in _RULES.items()
-            for name in names
-            if not holds(getattr(self, name))
-        ]
-        if wrong:
-            raise ValueError(
-                " ".join(
-                    f"`{name}` must be {rule}, got {getattr(self, name)!r}." for name, rule in wrong
-                )
-            )
+        require(vars(self), RULES)
         members_of(self.architecture)  # refuses what nobody registered
-        _require_device(self.device)
         self.preprocessor  # refuses wrong shares, labels and lengths
+        try:
+            # "meta" makes tensors, but none that holds a number.
+            torch.zeros(1, device=str(self.device)).item()
+        except (RuntimeError, AssertionError) as error:
+            # A wrong name, a device that is not there, a build of torch without it.
+            raise ValueError(
+                f"`device` must be one that torch can use here, got {self.device!r}. Take cpu."
+            ) from error
 
     @property
     def preprocessor(self) -> DataPreprocessor:
@@ -124,48 +134,3 @@ def member_configs(config: TrainConfig) -> list[TrainConfig]:
         for name in members_of(config.architecture)
         for number in range(config.seeds)
     ]
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-_RULES: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
-    "a whole number above 0": (
-        ("batch_size", "max_epochs", "patience", "threads"),
-        lambda value: _whole(value) and value > 0,
-    ),
-    f"a whole number from 1 to {MOST_SEEDS}": (
-        ("seeds",),
-        lambda value: _whole(value) and 0 < value <= MOST_SEEDS,
-    ),
-    "a whole number from 0": (("warm_up",), lambda value: _whole(value) and value >= 0),
-    "a whole number from 0 to 2**63 - 1": (
-        ("seed",),
-        lambda value: _whole(value) and 0 <= value < 2**63,
-    ),
-    "a finite number above 0": (
-        ("learning_rate", "gradient_clip"),
-        lambda value: 0 < value < math.inf,
-    ),
-    "a finite number from 0": (
-        ("weight_decay", "label_softness"),
-        lambda value: 0 <= value < math.inf,
-    ),
-    "from 0 up to but not including 1": (("averaging",), lambda value: 0 <= value < 1),
-    "fp32 or bf16": (("precision",), lambda value: value in ("fp32", "bf16")),
-}
-
-
-def _require_device(device: str) -> None:
-    try:
-        torch.zeros(
-            1, device=str(device)
-        ).item()  # "meta" makes tensors, but none that holds a number
-    except (
-        RuntimeError,
-        AssertionError,
-    ) as error:  # a wrong name, no such device, a build without it
-        raise ValueError(
-            f"`device` must be one that torch can use here, got {device!r}. Take cpu."
-        ) from error

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -54,7 +55,7 @@ class Part:
     @property
     def windows(self) -> Tensor:
         """The windows: (m, sequence_length, 86), a view of the rows."""
-        return cut_windows(self.rows, self.sequence_length)
+        return torch.from_numpy(cut_windows(self.rows, self.sequence_length))
 
     @property
     def last_rows(self) -> NDArray[np.float32]:

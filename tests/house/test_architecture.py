@@ -16,7 +16,7 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 # a file that stands directly in its package. Within a folder any order will do without a circle.
 ORDER = {
     "model": (
-        "errors files labels metrics provenance runtime bars features networks cli checkpoint predict "
+        "errors settings files labels metrics provenance runtime bars features networks cli checkpoint predict "
         "training doctor train"
     ),
     "strategy_plugin": (

@@ -267,11 +267,15 @@ def test_the_validation_loss_is_the_one_after_calibration(trained: Checkpoint) -
     ("field", "value", "message"),
     [
         ("learning_rate", 0.0, "`learning_rate` must be a finite number above 0, got 0.0"),
-        ("max_epochs", -1, "`max_epochs` must be a whole number above 0, got -1"),
+        ("max_epochs", -1, "`max_epochs` must be a whole number from 1, got -1"),
         ("weight_decay", -0.1, "`weight_decay` must be a finite number from 0, got -0.1"),
         ("label_softness", -1.0, "`label_softness` must be a finite number from 0, got -1.0"),
-        ("averaging", 1.0, "`averaging` must be from 0 up to but not including 1, got 1.0"),
-        ("precision", "fp16", "`precision` must be fp32 or bf16, got 'fp16'"),
+        (
+            "averaging",
+            1.0,
+            "`averaging` must be a number from 0 up to but not including 1, got 1.0",
+        ),
+        ("precision", "fp16", "`precision` must be one of fp32, bf16, got 'fp16'"),
         ("seeds", 9, "`seeds` must be a whole number from 1 to 8, got 9"),
         ("architecture", "lstm", "`architecture` must be one of bilstm, transformer, "),
         ("label", "high", "`label` must be one of open, close, got 'high'"),
@@ -284,7 +288,7 @@ def test_wrong_settings_are_refused(field: str, value: Any, message: str) -> Non
 
 
 def test_several_wrong_settings_are_told_together() -> None:
-    rule = "must be a whole number above 0, got 0"
+    rule = "must be a whole number from 1, got 0"
     with pytest.raises(ValueError, match=f"`batch_size` {rule}. `patience` {rule}"):
         TrainConfig(batch_size=0, patience=0)
 
@@ -330,7 +334,7 @@ def test_further_columns_and_their_order_do_not_reach_the_checkpoint(bars: pd.Da
         ({"device": "bogus"}, "`device` must be one that torch can use here, got 'bogus'"),
         ({"seed": -1}, "`seed` must be a whole number from 0"),
         ({"learning_rate": float("inf")}, "`learning_rate` must be a finite number above 0"),
-        ({"batch_size": 1.5}, "`batch_size` must be a whole number above 0"),
+        ({"batch_size": 1.5}, "`batch_size` must be a whole number from 1"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_at_once(setting: dict[str, Any], message: str) -> None:

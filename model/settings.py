@@ -1,0 +1,60 @@
+"""Rules for settings, and the one way to refuse those that break them: *`name` must be X, got Y.*"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Rule(NamedTuple):
+    """What a setting must be, in words and as a check of its value."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def require(settings: Mapping[str, object], rules: Mapping[str, Rule]) -> None:
+    """Refuse all settings that break their rule in one ValueError.
+
+    >>> require({"horizon": 0, "precision": "fp16"}, {"horizon": whole(1)})
+    Traceback (most recent call last):
+    ValueError: `horizon` must be a whole number from 1, got 0.
+    """
+    faults = [
+        f"`{name}` must be {rule.words}, got {settings[name]!r}."
+        for name, rule in rules.items()
+        if not rule.holds(settings[name])
+    ]
+    if faults:
+        raise ValueError(" ".join(faults))
+
+
+def whole(least: int, most: int | None = None) -> Rule:
+    """Return the rule for a whole number, both bounds included; True and False are none."""
+    words = f"a whole number from {least}" + ("" if most is None else f" to {most}")
+    highest = math.inf if most is None else most
+    return Rule(
+        words,
+        lambda value: (
+            isinstance(value, int) and not isinstance(value, bool) and least <= value <= highest
+        ),
+    )
+
+
+def number(least: float = -math.inf, *, above: float = -math.inf, below: float = math.inf) -> Rule:
+    """Return the rule for a finite number from `least` or above `above`, and below `below`."""
+    words = "a number" if below < math.inf else "a finite number"
+    if least > -math.inf:
+        words += f" from {least:g}"
+    if above > -math.inf:
+        words += f" above {above:g}"
+    if below < math.inf:
+        words += f" up to but not including {below:g}"
+    return Rule(
+        words,
+        lambda value: isinstance(value, int | float) and least <= value < below and above < value,
+    )
+
+
+def one_of(*choices: str) -> Rule:
+    """Return the rule for one of a few words."""
+    return Rule(f"one of {', '.join(choices)}", lambda value: value in choices)

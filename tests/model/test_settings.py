@@ -1,0 +1,48 @@
+"""Rules for settings: what they accept, and how a refusal is worded."""
+
+import math
+from typing import Any
+
+import pytest
+
+from model.settings import Rule, number, one_of, require, whole
+
+
+@pytest.mark.parametrize(
+    ("rule", "words", "good", "bad"),
+    [
+        (whole(1), "a whole number from 1", [1, 10**30], [0, -1, 1.0, True, "1", None]),
+        (whole(0, 3), "a whole number from 0 to 3", [0, 3], [-1, 4]),
+        (number(), "a finite number", [-1e9, 0, 1.5], [math.inf, -math.inf, math.nan, "1", None]),
+        (number(0), "a finite number from 0", [0, 0.1], [-0.1, math.inf]),
+        (number(above=0), "a finite number above 0", [1e-9, 5], [0, -1, math.nan]),
+        (
+            number(0, below=1),
+            "a number from 0 up to but not including 1",
+            [0.0, 0.99],
+            [1, 1.0, -0.1],
+        ),
+        (one_of("a", "b"), "one of a, b", ["a", "b"], ["c", "", None, 1]),
+    ],
+)
+def test_a_rule_says_what_it_accepts(
+    rule: Rule, words: str, good: list[Any], bad: list[Any]
+) -> None:
+    assert rule.words == words
+    assert all(rule.holds(value) for value in good)
+    assert not any(rule.holds(value) for value in bad)
+
+
+def test_all_settings_that_break_their_rule_are_refused_in_one_message() -> None:
+    settings = {"horizon": 0, "stamp": "noon", "fine": 1, "other": None}
+    rules = {"horizon": whole(1), "stamp": one_of("open", "close"), "fine": whole(1)}
+    with pytest.raises(ValueError) as refusal:
+        require(settings, rules)
+    assert str(refusal.value) == (
+        "`horizon` must be a whole number from 1, got 0. "
+        "`stamp` must be one of open, close, got 'noon'."
+    )
+
+
+def test_settings_that_keep_their_rules_pass() -> None:
+    require({"horizon": 1}, {"horizon": whole(1)})
