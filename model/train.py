@@ -65,50 +65,93 @@ def train(
         )
     name = bars_options.file_name
     result = deploy / name if deploy else out or Path(f"{name}.ckpt")
-    require_writable(result)
+    require_writable(result)  # hours of work do not end in a refusal
     bars = bars_options.read()
     if deploy:
         config = config.without_test()
     require_enough_bars(bars, config)
-    console.print(describe_bars(bars), soft_wrap=True)
-    console.print(
-        f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up; "
-        f"the last {known_after(config.label, config.horizon)} windows have none yet and are left out",
-        soft_wrap=True,
-    )
-    if hint := precision_hint(config.precision):
-        console.print(hint, soft_wrap=True)
+    describe(bars, config)
     with (
-        _log(log_json) as log,
-        _progress(config.max_epochs) as progress,
+        _json_log(log_json) as log,
+        _progress_bar() as progress,
         resumption(result, bars, fresh=fresh) as kept,
     ):
         try:
             checkpoint = fit(bars, config, _reporter(progress, log), kept)
         except TrainingDiverged as error:
             kept.finish()
-            raise _with_rest(error, None if deploy else result) from error
-        log.info(
-            "trained",
-            extra={
-                "metrics": checkpoint.metrics,
-                "parts": checkpoint.parts,
-                "digest": checkpoint.digest,
-            },
-        )
-        path = deploy / _deployed_name(name, checkpoint) if deploy else result
-        checkpoint.save(path)
+            if deploy or error.checkpoint is None:  # what did not end well is not deployed
+                raise
+            error.checkpoint.save(result)
+            raise TrainingDiverged(
+                f"{error} The best epoch before that is kept in {result}."
+            ) from error
+        facts = {name: getattr(checkpoint, name) for name in ("metrics", "parts", "digest")}
+        log.info("trained", extra=facts)
+        if deploy:
+            result = deploy / f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
+        checkpoint.save(result)
         kept.finish()
     show(checkpoint)
-    console.print(f"checkpoint: {path}\nsha256: {checkpoint.digest}", soft_wrap=True)
+    console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
 
 
-def _with_rest(error: TrainingDiverged, path: Path | None) -> TrainingDiverged:
-    """Save what was learnt before training diverged, and return the error with that said; nothing of it is deployed."""
-    if error.checkpoint is None or path is None:
-        return error
-    error.checkpoint.save(path)
-    return TrainingDiverged(f"{error} The best epoch before that is kept in {path}.")
+def describe(bars: pd.DataFrame, config: TrainConfig) -> None:
+    """Print what is trained on, and whether this processor has a faster precision."""
+    lines = [
+        describe_bars(bars),
+        f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up; "
+        f"the last {known_after(config.label, config.horizon)} windows have none yet and are left out",
+        precision_hint(config.precision),
+    ]
+    for line in filter(None, lines):
+        console.print(line, soft_wrap=True)
+
+
+def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None]:
+    """Return the on_epoch of fit: for each epoch a line, a step of the bar and a line of the log."""
+    task = progress.add_task("epochs", total=None)
+
+    def report(epoch: Epoch) -> None:
+        best = " *" if epoch.best_epoch == epoch.epoch else ""
+        progress.console.print(
+            f"{epoch.member}  epoch {epoch.epoch:3d}  train {epoch.train_loss:.4f}  "
+            f"validation {epoch.validation_loss:.4f}  learning rate {epoch.learning_rate:.1e}{best}"
+        )
+        # Each member of an ensemble starts the bar again.
+        progress.update(
+            task, description=epoch.member, total=epoch.max_epochs, completed=epoch.epoch
+        )
+        log.info("epoch", extra=asdict(epoch))
+
+    return report
+
+
+def _progress_bar() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("at most"),  # patience may end training earlier
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
+
+
+@contextmanager
+def _json_log(path: Path | None) -> Iterator[logging.Logger]:
+    """Yield a logger that writes JSON lines to `path`, or nowhere."""
+    log = logging.Logger("model.train")  # not of logging's tree: nobody else's settings reach it
+    handler: logging.Handler = logging.NullHandler()
+    if path:
+        require_writable(path)
+        handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    handler.setFormatter(JsonFormatter("%(message)s", rename_fields={"message": "event"}))
+    log.addHandler(handler)
+    try:
+        yield log
+    finally:
+        handler.close()
 
 
 def show(checkpoint: Checkpoint) -> None:
@@ -127,7 +170,10 @@ def compare_with_logistic(metrics: Mapping[str, float | None]) -> str:
     """Say which of the network and logistic regression forecasts the validation part better."""
     network, logistic = (metrics[f"validation_{name}log_loss"] or 0.0 for name in ("", "logistic_"))
     verdict = "better than" if network < logistic else "no better than"
-    return f"on validation the network is {verdict} logistic regression on the last row (log loss {network:.4f}, {logistic:.4f})"
+    return (
+        f"on validation the network is {verdict} logistic regression on the last row "
+        f"(log loss {network:.4f}, {logistic:.4f})"
+    )
 
 
 def _parts_table(checkpoint: Checkpoint) -> Table:
@@ -135,106 +181,46 @@ def _parts_table(checkpoint: Checkpoint) -> Table:
     for name, part in checkpoint.parts.items():
         first, last = (part[end] and day(part[end]) for end in ("first", "last"))
         cells = (part["windows"], first, last, part["up_share"])
-        table.add_row(
-            name,
-            *(
-                "-" if cell is None else f"{cell:.3f}" if isinstance(cell, float) else str(cell)
-                for cell in cells
-            ),
-        )
+        table.add_row(name, *(_cell(value, digits=3) for value in cells))
     return table
 
 
 def _scores_table(checkpoint: Checkpoint) -> Table:
-    parts = [part for part in ("validation", "test") if f"{part}_auc" in checkpoint.metrics]
+    metrics = checkpoint.metrics
+    parts = [part for part in ("validation", "test") if f"{part}_auc" in metrics]
     table = Table("score", *parts, title="scores")
     if "test" in parts:
         table.caption = "the test part was used for nothing else"
-    for name in (
-        key.removeprefix("validation_")
-        for key in checkpoint.metrics
-        if key.startswith("validation_")
-    ):
-        table.add_row(
-            name.replace("_", " "),
-            *(_figure(checkpoint.metrics[f"{part}_{name}"]) for part in parts),
-        )
+    for key in metrics:
+        part, score = key.split("_", 1)
+        if part == "validation":
+            cells = (_cell(metrics[f"{part}_{score}"]) for part in parts)
+            table.add_row(score.replace("_", " "), *cells)
     return table
 
 
 def _members_table(checkpoint: Checkpoint) -> Table:
     """Return the scores of each member, their mean and their deviation: how much luck there is in a single one."""
-    columns = [
-        name
-        for part in ("validation", "test")
-        for score in ("auc", "log_loss")
-        if (name := f"{part}_{score}") in checkpoint.metrics
-    ]
-    table = Table(
-        "member", *(name.replace("_", " ") for name in columns), title="members, each alone"
-    )
+    wanted = [f"{part}_{score}" for part in ("validation", "test") for score in ("auc", "log_loss")]
+    names = [name for name in wanted if name in checkpoint.metrics]
+    titles = [name.replace("_", " ") for name in names]
+    table = Table("member", *titles, title="members, each alone")
     for member in checkpoint.members:
-        table.add_row(member.name, *(_figure(member.metrics[name]) for name in columns))
-    found = pd.DataFrame([member.metrics for member in checkpoint.members], dtype=float)[columns]
+        table.add_row(member.name, *(_cell(member.metrics[name]) for name in names))
     table.add_section()
-    for name, row in (("mean", found.mean()), ("deviation", found.std())):
-        table.add_row(name, *(_figure(float(value)) for value in row))
+    scores = pd.DataFrame([member.metrics for member in checkpoint.members], dtype=float)[names]
+    table.add_row("mean", *map(_cell, scores.mean()))
+    table.add_row("deviation", *map(_cell, scores.std()))
     return table
 
 
-def _figure(value: float | None) -> str:
+def _cell(value: object, digits: int = 4) -> str:
     if value is None:
         return "-"
-    return f"{value:.0f}" if value > 1 and value.is_integer() else f"{value:.4f}"
-
-
-def _deployed_name(name: str, checkpoint: Checkpoint) -> str:
-    return f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
-
-
-def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None]:
-    """Return the on_epoch of fit: a line, a step of the bar and a line of the log for each epoch."""
-    task = progress.add_task("epochs", total=None)
-
-    def report(epoch: Epoch) -> None:
-        mark = " *" if epoch.best_epoch == epoch.epoch else ""
-        progress.console.print(
-            f"{epoch.member}  epoch {epoch.epoch:3d}  train {epoch.train_loss:.4f}  "
-            f"validation {epoch.validation_loss:.4f}  learning rate {epoch.learning_rate:.1e}{mark}"
-        )
-        progress.update(
-            task, description=epoch.member, total=epoch.max_epochs, completed=epoch.epoch
-        )
-        log.info("epoch", extra=asdict(epoch))
-
-    return report
-
-
-def _progress(max_epochs: int) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("at most"),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True)
-
-
-@contextmanager
-def _log(path: Path | None) -> Iterator[logging.Logger]:
-    """Yield a logger that writes JSON lines to `path`, or nowhere."""
-    log = logging.Logger("model.train")
-    handler: logging.Handler = logging.NullHandler()
-    if path:
-        require_writable(path)
-        handler = logging.FileHandler(path, mode="w", encoding="utf-8")
-    handler.setFormatter(JsonFormatter("%(message)s", rename_fields={"message": "event"}))
-    log.addHandler(handler)
-    try:
-        yield log
-    finally:
-        handler.close()
+    if not isinstance(value, float):
+        return str(value)
+    # Counts among the scores are floats too.
+    return f"{value:.0f}" if value > 1 and value.is_integer() else f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":
