@@ -1,4 +1,7 @@
-"""The command that looks for look-ahead: python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER]."""
+"""The command that looks for look-ahead.
+
+Python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER].
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -43,13 +46,15 @@ def audit(
     Parameters
     ----------
     checkpoint
-        A file of model.train, or a schedule folder: what it says, trades and was trained on is audited too.
+        A file of model.train, or a schedule folder: what it says, trades and was trained on is
+        audited too.
     label
         What is predicted, where no checkpoint says it; default: open.
     horizon
         Bars over which the move is measured, where no checkpoint says it; default: 1.
     cuts
-        Bars at which the whole history is cut, drawn with the seed; features and probabilities are cut at every bar besides.
+        Bars at which the whole history is cut, drawn with the seed; features and probabilities are
+        cut at every bar besides.
     seed
         Seed of the cuts.
     """

@@ -1,4 +1,7 @@
-"""The command that measures this project against what one would write otherwise: python backtests/benchmark.py [--only NAME...]"""
+"""The command that measures this project against what one would write otherwise.
+
+Python backtests/benchmark.py [--only NAME...].
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +82,10 @@ def benchmark(
 
 
 def hold(contest: Contest, quick: bool) -> Result | None:
-    """Let both sides of a contest work and see that they agree; None, with a word, where it cannot be run."""
+    """Let both sides of a contest work and see that they agree.
+
+    None, with a word, where it cannot be run.
+    """
     if contest.lack:
         console.print(f"{contest.name}: left out, {contest.lack}", soft_wrap=True)
         return None
@@ -100,7 +106,10 @@ def require_agreement(contest: Contest, ours: Samples, theirs: Samples) -> None:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """Return a row per goal: the processor's milliseconds per unit on both sides, and how they compare on both clocks."""
+    """Return a row per goal.
+
+    The processor's milliseconds per unit on both sides, and how they compare on both clocks.
+    """
     drawn = Table(
         Column("contest", no_wrap=True),
         "unit",

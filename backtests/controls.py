@@ -1,4 +1,7 @@
-"""The command that asks whether learning works: python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ..."""
+"""The command that asks whether learning works.
+
+Python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ...
+"""
 
 import time
 import warnings
@@ -83,13 +86,16 @@ def controls(
     bars
         Bars to train, validate and test on; default: 12,000, or 3,000 with `silence`.
     holdout_bars
-        Bars after them that training never sees, default: 4,000; scores are those of the test part and of these.
+        Bars after them that training never sees, default: 4,000; scores are those of the test part
+        and of these.
     fresh
         The old name of `holdout_bars`, gone in the next release.
     silence
-        Judge instead whether nothing is found where nothing is: so many seeds of walk and walkdrift.
+        Judge instead whether nothing is found where nothing is: so many seeds of walk and
+        walkdrift.
     jobs
-        Processes that work at the same time; default: one per usable core. The result does not depend on it.
+        Processes that work at the same time; default: one per usable core. The result does not
+        depend on it.
     out
         The folder of the results. A run that was stopped goes on where it was.
     """
@@ -125,7 +131,10 @@ def controls(
 def plan(
     markets: Sequence[str], seeds: Sequence[int], bars: int, holdout_bars: int, config: TrainConfig
 ) -> list[Control]:
-    """Return the controls in the order of the table; ValueError before any work where one cannot be."""
+    """Return the controls in the order of the table.
+
+    ValueError before any work where one cannot be.
+    """
     for name in markets:
         parse_market(name)
     return [
@@ -147,7 +156,10 @@ def require_from(limits: Mapping[str, tuple[int | None, int]]) -> None:
 
 
 def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:
-    """Return the rows in order, measuring those that the store does not hold; each is printed when it is there."""
+    """Return the rows in order, measuring those that the store does not hold.
+
+    Each is printed when it is there.
+    """
     known = {control: row for control in wanted if (row := store.load(control)) is not None}
     missing = [control for control in wanted if control not in known]
     console.print(f"{len(wanted)} controls: {len(known)} known, {len(missing)} to measure")
@@ -209,7 +221,10 @@ def found(rows: Sequence[Row]) -> Table:
 
 
 def calibration(rows: Sequence[Row]) -> Table:
-    """Return the table of how sure the network was, and how sure it may be: means over the seeds."""
+    """Return the table of how sure the network was, and how sure it may be.
+
+    Means over the seeds.
+    """
     table = compact(
         "how sure it was",
         "market",

@@ -1,4 +1,7 @@
-"""What is compared with what, in which unit, and what is to be reached: the rows of the benchmark."""
+"""What is compared with what, in which unit, and what is to be reached.
+
+The rows of the benchmark.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +15,10 @@ from model.runtime import bf16_here
 
 
 class Figure(NamedTuple):
-    """A number that two sides are compared by: what it counts, how it is had on a clock, and whether more is better."""
+    """A number that two sides are compared by.
+
+    What it counts, how it is had on a clock, and whether more is better.
+    """
 
     unit: str
     of: Callable[[Samples, Samples, str], float]
@@ -43,8 +49,11 @@ class Goal(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Contest:
-    """A row. meet: has both sides work and returns their samples, ours first. tolerance: by how much the outputs may differ;
-    None: by as much as the rival's differ among each other."""
+    """A row. meet: has both sides work and returns their samples, ours first.
+
+    Tolerance: by how much the outputs may differ; None: by as much as the rival's differ among each
+    other.
+    """
 
     name: str
     work: str
@@ -76,7 +85,8 @@ def lack_of(need: str) -> str:
 
 STEPS, STEPS_QUICK = Size(1_280, 1_280, 5), Size(128, 128, 1)
 FOLDS, FOLDS_QUICK = Size(5_031, 5_031, 1), Size(1_200, 1_200, 1)
-# No two backtests here are equally long: what the plugin remembers of one would be found by the next.
+# No two backtests here are equally long: what the plugin remembers of one would be found by the
+# next.
 PLAIN = "a plain nn.LSTM loop in fp32 with a DataLoader"
 CONTESTS = (
     Contest(
@@ -96,7 +106,7 @@ CONTESTS = (
         against=PLAIN,
         unit="window",
         needs=("bf16",),
-        meet=in_turn("apart", training.steps_ours_bf16, training.steps_plain),
+        meet=in_turn("apart", training.steps_ours, training.steps_plain, precision="bf16"),
         full=STEPS,
         quick=STEPS_QUICK,
         goals=(Goal(FASTER, 2.6),),
@@ -108,7 +118,7 @@ CONTESTS = (
         against="the same in fp32; the losses as close as three seeds'",
         unit="training",
         needs=("bf16",),
-        meet=in_turn("apart", training.ends_bf16, training.ends),
+        meet=in_turn("apart", training.ends, training.ends, precision="bf16"),
         full=Size(2_500, 2_500, 1),
         quick=Size(700, 700, 1),
         goals=(Goal(FASTER, 1.5),),
@@ -131,7 +141,7 @@ CONTESTS = (
         needs=("bf16",),
         against=f"{PLAIN}, one process, torch's threads",
         unit="fold",
-        meet=in_turn("whole", training.folds_ours_bf16, training.folds_plain),
+        meet=in_turn("whole", training.folds_ours, training.folds_plain, precision="bf16"),
         full=FOLDS,
         quick=FOLDS_QUICK,
         goals=(Goal(FASTER, 3.5, "wall"),),
@@ -155,7 +165,7 @@ CONTESTS = (
         against="PyBroker with a plain train_fn",
         unit="run",
         needs=("pybroker", "bf16"),
-        meet=in_turn("whole", training.walk_ours_bf16, pybroker.walk_pybroker),
+        meet=in_turn("whole", training.walk_ours, pybroker.walk_pybroker, precision="bf16"),
         full=FOLDS,
         quick=FOLDS_QUICK,
         goals=(Goal(LONGER, 0.45),),
@@ -198,7 +208,7 @@ CONTESTS = (
         against="features bar by bar in pandas",
         unit="bar",
         needs=("bf16",),
-        meet=in_turn("here", trading.backtest_ours_bf16, trading.backtest_pandas),
+        meet=in_turn("here", trading.backtest_ours, trading.backtest_pandas, precision="bf16"),
         full=Size(4_003, 351, 3),
         quick=Size(203, 155, 1),
         goals=(Goal(FASTER, 200),),
@@ -210,7 +220,7 @@ CONTESTS = (
         against="features bar by bar with TA-Lib",
         unit="bar",
         needs=("talib", "bf16"),
-        meet=in_turn("here", trading.backtest_ours_bf16, trading.backtest_talib),
+        meet=in_turn("here", trading.backtest_ours, trading.backtest_talib, precision="bf16"),
         full=Size(4_004, 801, 3),
         quick=Size(204, 155, 1),
         goals=(Goal(FASTER, 18),),
@@ -222,7 +232,7 @@ CONTESTS = (
         against="features precomputed, a forward a bar",
         unit="bar",
         needs=("bf16",),
-        meet=in_turn("here", trading.backtest_ours_bf16, trading.backtest_precomputed),
+        meet=in_turn("here", trading.backtest_ours, trading.backtest_precomputed, precision="bf16"),
         full=Size(4_005, 2_001, 3),
         quick=Size(205, 155, 1),
         goals=(Goal(FASTER, 6),),

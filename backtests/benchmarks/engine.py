@@ -1,4 +1,7 @@
-"""The features of a whole market, our engine and pandas: sides of the benchmark. No torch here: its memory would be counted."""
+"""The features of a whole market, our engine and pandas: sides of the benchmark.
+
+No torch here: its memory would be counted.
+"""
 
 from functools import cache
 
@@ -19,12 +22,15 @@ def walk(bars: int) -> pd.DataFrame:
 
 
 def bars_of(number: int, bars: int) -> pd.DataFrame:
-    """Return the bars of a round: each has its own level, so that nothing remembered from the last one helps."""
+    """Return the bars of a round.
+
+    Each has its own level, so that nothing remembered from the last one helps.
+    """
     return walk(bars) * (1 + number / 1_000)
 
 
 def features_ours(bars: int) -> Round:
-    """All feature rows of a market."""
+    """Return what computes all feature rows of a market by our engine."""
 
     def play(number: int) -> Work:
         found = FeatureEngineer().transform(bars_of(number, bars)).to_numpy()
@@ -34,7 +40,7 @@ def features_ours(bars: int) -> Round:
 
 
 def features_pandas(bars: int) -> Round:
-    """The same in pandas."""
+    """Return what computes the same in pandas."""
 
     def play(number: int) -> Work:
         found = usual_features(bars_of(number, bars), PandasTools()).to_numpy()[LOOKBACK - 1 :]

@@ -1,57 +1,65 @@
-"""The 86 features as they are usually written, with pandas' rolling windows or TA-Lib's functions: a rival of the benchmark."""
+"""The 86 features as they are usually written, with pandas' rolling windows or with TA-Lib.
+
+A rival of the benchmark: formulas over whole columns, on two sets of tools with the same methods.
+"""
 
 import importlib
 from functools import partial
 from math import log, pi, sqrt
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from scipy.special import erf
 
 from model.features.table import FEATURE_NAMES
 
-Columns = dict[str, Any]  # by name, of whichever kind the tools work on
+Column: TypeAlias = Any  # a Series or an array, whichever the tools work on
+Columns = dict[str, Column]
 
 
 class PandasTools:
     """Rolling windows over Series."""
 
-    def take(self, values: Any) -> Any:
+    def take(self, values: Column) -> Column:
         return pd.Series(values)
 
-    def lag(self, x: Any, bars: int) -> Any:
+    def lag(self, x: Column, bars: int) -> Column:
         return x.shift(bars)
 
-    def sum(self, x: Any, bars: int) -> Any:
+    def sum(self, x: Column, bars: int) -> Column:
         return x.rolling(bars).sum()
 
-    def mean(self, x: Any, bars: int) -> Any:
+    def mean(self, x: Column, bars: int) -> Column:
         return x.rolling(bars).mean()
 
-    def std(self, x: Any, bars: int) -> Any:
+    def std(self, x: Column, bars: int) -> Column:
         return x.rolling(bars).std(ddof=0)
 
-    def highest(self, x: Any, bars: int) -> Any:
+    def highest(self, x: Column, bars: int) -> Column:
         return x.rolling(bars).max()
 
-    def lowest(self, x: Any, bars: int) -> Any:
+    def lowest(self, x: Column, bars: int) -> Column:
         return x.rolling(bars).min()
 
-    def since_highest(self, x: Any, bars: int) -> Any:
+    def since_highest(self, x: Column, bars: int) -> Column:
         return x.rolling(bars).apply(lambda window: bars - 1 - window.argmax(), raw=True)
 
-    def median(self, x: Any, bars: int) -> Any:
+    def median(self, x: Column, bars: int) -> Column:
         return x.rolling(bars).median()
 
-    def correlation(self, x: Any, y: Any, bars: int) -> Any:
+    def correlation(self, x: Column, y: Column, bars: int) -> Column:
         return x.rolling(bars).corr(y)
 
-    def skewness(self, x: Any, bars: int) -> Any:
+    def skewness(self, x: Column, bars: int) -> Column:
         """Return the population's skewness; pandas has the sample's."""
         return x.rolling(bars).skew() * (bars - 2) / sqrt(bars * (bars - 1))
 
-    def line(self, x: Any, bars: int) -> tuple[Any, Any]:
-        """Return slope and end of the least-squares line on time: linearly weighted means, as they are usually had."""
+    def line(self, x: Column, bars: int) -> tuple[Column, Column]:
+        """Return slope and end of the least-squares line on time.
+
+        Linearly weighted means, as they are usually had.
+        """
         times = self.take(np.arange(len(x), dtype=float))
         covariance = (x * times).rolling(bars).mean() - x.rolling(bars).mean() * times.rolling(
             bars
@@ -66,43 +74,43 @@ class TalibTools:
     def __init__(self) -> None:
         self._talib = importlib.import_module("talib")  # an optional extra
 
-    def take(self, values: Any) -> Any:
+    def take(self, values: Column) -> Column:
         return np.ascontiguousarray(values, dtype=float)
 
-    def lag(self, x: Any, bars: int) -> Any:
+    def lag(self, x: Column, bars: int) -> Column:
         return np.concatenate((np.full(bars, np.nan), x[:-bars]))
 
-    def sum(self, x: Any, bars: int) -> Any:
+    def sum(self, x: Column, bars: int) -> Column:
         return self._talib.SUM(x, bars)
 
-    def mean(self, x: Any, bars: int) -> Any:
+    def mean(self, x: Column, bars: int) -> Column:
         return self._talib.SMA(x, bars)
 
-    def std(self, x: Any, bars: int) -> Any:
+    def std(self, x: Column, bars: int) -> Column:
         return self._talib.STDDEV(x, bars)
 
-    def highest(self, x: Any, bars: int) -> Any:
+    def highest(self, x: Column, bars: int) -> Column:
         return self._talib.MAX(x, bars)
 
-    def lowest(self, x: Any, bars: int) -> Any:
+    def lowest(self, x: Column, bars: int) -> Column:
         return self._talib.MIN(x, bars)
 
-    def since_highest(self, x: Any, bars: int) -> Any:
+    def since_highest(self, x: Column, bars: int) -> Column:
         return np.arange(len(x)) - self._talib.MAXINDEX(x, bars)
 
-    def median(self, x: Any, bars: int) -> Any:
+    def median(self, x: Column, bars: int) -> Column:
         """Return the median, which TA-Lib lacks."""
         windows = np.lib.stride_tricks.sliding_window_view(x, bars)
         return np.concatenate((np.full(bars - 1, np.nan), np.median(windows, axis=1)))
 
-    def correlation(self, x: Any, y: Any, bars: int) -> Any:
+    def correlation(self, x: Column, y: Column, bars: int) -> Column:
         return self._talib.CORREL(x, y, bars)
 
-    def skewness(self, x: Any, bars: int) -> Any:
+    def skewness(self, x: Column, bars: int) -> Column:
         mean, square, cube = (self.mean(x**power, bars) for power in (1, 2, 3))
         return (cube - 3 * mean * square + 2 * mean**3) / (square - mean**2) ** 1.5
 
-    def line(self, x: Any, bars: int) -> tuple[Any, Any]:
+    def line(self, x: Column, bars: int) -> tuple[Column, Column]:
         return self._talib.LINEARREG_SLOPE(x, bars), self._talib.LINEARREG(x, bars)
 
 
@@ -119,7 +127,10 @@ def usual_features(bars: pd.DataFrame, tools: Tools) -> pd.DataFrame:
 
 
 class Market:
-    """The columns that several groups start from. r: log returns; sn(n): their root mean square over n bars."""
+    """The columns that several groups start from.
+
+    R: log returns; sn(n): their root mean square over n bars.
+    """
 
     def __init__(self, bars: pd.DataFrame, tools: Tools) -> None:
         self.tools, self.stamps = tools, pd.DatetimeIndex(bars.index)
@@ -137,25 +148,26 @@ class Market:
         )
         self.sn = {bars: np.sqrt(tools.mean(self.r**2, bars)) for bars in (5, 10, 20, 50, 100)}
 
-    def scaled(self, x: Any, volatility_bars: int, bars: int = 1) -> Any:
+    def scaled(self, x: Column, volatility_bars: int, bars: int = 1) -> Column:
         return x / (self.sn[volatility_bars] * sqrt(bars))
 
-    def change(self, bars: int) -> Any:
+    def change(self, bars: int) -> Column:
         return self.log_close - self.tools.lag(self.log_close, bars)
 
-    def share(self, x: Any, whole: Any, bars: int) -> Any:
+    def share(self, x: Column, whole: Column, bars: int) -> Column:
         return self.tools.sum(x, bars) / self.tools.sum(whole, bars)
 
-    def signed_r2(self, x: Any, bars: int) -> Any:
+    def signed_r2(self, x: Column, bars: int) -> Column:
         slope, _ = self.tools.line(x, bars)
         return np.sign(slope) * slope**2 * (bars**2 - 1) / 12 / self.tools.std(x, bars) ** 2
 
 
-def sign(x: Any, zone: Any = 1e-9) -> Any:
+def sign(x: Column, zone: Column = 1e-9) -> Column:
     return np.sign(x) * (np.abs(x) > zone)
 
 
-def relative(a: Any, b: Any) -> Any:
+def relative(a: Column, b: Column) -> Column:
+    """Return the difference over the sum, from -1 to 1."""
     return (a - b) / (a + b)
 
 
@@ -221,7 +233,7 @@ def momentum_group(m: Market) -> Columns:
     }
 
 
-def streak(signs: Any) -> Any:
+def streak(signs: Column) -> Column:
     places = np.arange(len(signs))
     begun = np.maximum.accumulate(np.where(np.append(True, signs[1:] != signs[:-1]), places, 0))
     return signs * np.log1p(np.minimum(places - begun + 1, 20))
@@ -273,15 +285,11 @@ def volume_group(m: Market) -> Columns:
         "amihud_rel_5_50": relative(poor[5], poor[50]),
         "volu_trend_20": m.signed_r2(volume, 20),
         "volu_cv_50": m.tools.std(volume, 50) / mean(volume, 50),
+        # The share of buyers in bulk: the normal distribution at the move in deviations.
         "vpin_50": m.share(
-            m.tools.take(bulk_share(np.asarray(m.scaled(m.r, 20)))) * volume, volume, 50
+            m.tools.take(np.abs(erf(np.asarray(m.scaled(m.r, 20)) / sqrt(2)))) * volume, volume, 50
         ),
     }
-
-
-def bulk_share(score: Any) -> Any:
-    special = importlib.import_module("scipy.special")
-    return np.abs(special.erf(score / sqrt(2)))
 
 
 def candle_group(m: Market) -> Columns:
@@ -347,8 +355,11 @@ def statistical_group(m: Market) -> Columns:
     }
 
 
-def entropy(m: Market) -> Any:
-    """Return the entropy of the order-3 patterns of the closes: each pattern is counted over the last 48 triples."""
+def entropy(m: Market) -> Column:
+    """Return the entropy of the order-3 patterns of the closes.
+
+    Each pattern is counted over the last 48 triples.
+    """
     first, second, third = (
         np.asarray(m.tools.lag(m.close, 2)),
         np.asarray(m.before),

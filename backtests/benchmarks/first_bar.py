@@ -1,4 +1,6 @@
-"""The import of the plugin with its first bar, and of torch alone: sides of the benchmark, each in a new process.
+"""The import of the plugin with its first bar, and of torch alone.
+
+Sides of the benchmark, each in a new process.
 
 Nothing that costs time is imported above.
 """
@@ -9,11 +11,11 @@ from importlib import import_module
 
 from backtests.benchmarks.rounds import Round, Work, scratch
 
-MAKE = "from backtests.benchmark_trading import model_file; model_file()"
+MAKE = "from backtests.benchmarks.trading import model_file; model_file()"
 
 
 def torch_alone(size: int) -> Round:
-    """The import of torch."""
+    """Return what imports torch."""
 
     def play(number: int) -> Work:
         import_module("torch")
@@ -23,7 +25,7 @@ def torch_alone(size: int) -> Round:
 
 
 def first_bar(size: int) -> Round:
-    """The import of the plugin, the load of a checkpoint, and a decision."""
+    """Return what imports the plugin, loads a checkpoint and decides once."""
     path = scratch() / "model.ckpt"
     if not path.exists():
         subprocess.run([sys.executable, "-c", MAKE], check=True)
@@ -31,7 +33,8 @@ def first_bar(size: int) -> Round:
     def play(number: int) -> Work:
         import_module("strategy_plugin.strategy")
         schedule = import_module("model.checkpoint.schedule").Schedule(str(path))
-        # A schedule replays the checkpoint's golden vector: 150 bars go in, a probability comes out.
+        # A schedule replays the checkpoint's golden vector: 150 bars go in, a probability comes
+        # out.
         return Work(1, [schedule.checkpoints[0].golden.probability])
 
     return play

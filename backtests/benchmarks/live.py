@@ -1,4 +1,7 @@
-"""A live bar's way through Backtrader, and the network's forward alone, bar by bar in turn: sides of the benchmark."""
+"""A live bar's way through Backtrader, and the network's forward alone, bar by bar in turn.
+
+Sides of the benchmark.
+"""
 
 import time
 from itertools import count
@@ -28,7 +31,10 @@ WARM_UP = 20  # bars that are not counted
 
 
 class LiveFeed(bt.feeds.PandasData):  # type: ignore[misc]
-    """Bars as they come in live; before each, the rival has its turn on the window of the bar before."""
+    """Bars as they come in live.
+
+    Before each, the rival has its turn on the window of the bar before.
+    """
 
     params = (("duel", None),)
 

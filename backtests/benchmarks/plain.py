@@ -1,4 +1,7 @@
-"""A plain PyTorch training loop, as it is usually written: a rival of the benchmark. Of ours it has the starting weights only."""
+"""A plain PyTorch training loop, as it is usually written: a rival of the benchmark.
+
+Of ours it has the starting weights only.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -127,7 +130,10 @@ def standardised(features: NDArray[np.float64], fitted: NDArray[np.float64]) -> 
 
 
 def next_opens_rise(opens: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return for each bar whether a position decided at its close gains: the open after next above the next; NaN at the end."""
+    """Return for each bar whether a position decided at its close gains.
+
+    The open after next above the next; NaN at the end.
+    """
     rises = np.full(len(opens), np.nan)
     rises[:-2] = opens[2:] > opens[1:-1]
     return rises

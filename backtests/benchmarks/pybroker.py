@@ -17,12 +17,13 @@ from model.runtime import torch_threads
 EPOCHS = 2
 TRAIN_SHARE = 0.7
 FEATURES = list(FEATURE_NAMES)
-# How PyBroker cuts so many bars, less the first hundred that have no features: windows, and bars to train and to test on.
+# How PyBroker cuts so many bars, less the first hundred that have no features: windows, and bars to
+# train and to test on.
 CUTS = {5_031: (4, 1_815, 776), 1_200: (2, 592, 252)}
 
 
 def walk_pybroker(bars: int) -> Round:
-    """Features in pandas, training by the plain loop, and trades by PyBroker's engine."""
+    """Return features in pandas, training by the plain loop, and trades by PyBroker's engine."""
 
     def play(number: int) -> Work:
         pybroker = importlib.import_module("pybroker")  # an optional extra

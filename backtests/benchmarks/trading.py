@@ -1,4 +1,7 @@
-"""Backtests and sweeps in Backtrader, our way and as they are usually written: sides of the benchmark."""
+"""Backtests and sweeps in Backtrader, our way and as they are usually written.
+
+Sides of the benchmark.
+"""
 
 from collections import deque
 from collections.abc import Callable
@@ -34,7 +37,10 @@ Row = Callable[[bt.Strategy], NDArray[np.float64]]
 
 @cache
 def model_file() -> str:
-    """Return the path of a network of the usual size, trained for an epoch: how good it is does not matter."""
+    """Return the path of a network of the usual size, trained for an epoch.
+
+    How good it is does not matter.
+    """
     path = scratch() / "model.ckpt"
     if not path.exists():
         fit(market("echo", 600).bars, TrainConfig(max_epochs=1)).save(path)
@@ -58,34 +64,26 @@ def small_model_file() -> str:
     return str(path)
 
 
-def backtest_ours(bars: int) -> Round:
-    """A backtest over all bars at once."""
+def backtest_ours(bars: int, precision: str = "fp32") -> Round:
+    """Return a backtest over all bars at once, the network's arithmetic in a precision."""
     path = model_file()
 
     def play(number: int) -> Work:
-        return Work(bars - LOOKBACK + 1, simulate(bars_of(number, bars), path).probability.tolist())
-
-    return play
-
-
-def backtest_ours_bf16(bars: int) -> Round:
-    """The same with the network's arithmetic in bf16."""
-    path = model_file()
-
-    def play(number: int) -> Work:
-        sample = bars_of(number, bars)
         strategy = run(
-            feed_of(sample), WalkForwardStrategy, checkpoint=path, precision="bf16", **TRADING
+            feed_of(bars_of(number, bars)),
+            WalkForwardStrategy,
+            checkpoint=path,
+            precision=precision,
+            **TRADING,
         )
-        return Work(
-            bars - LOOKBACK + 1, [strategy.said.get(position, np.nan) for position in range(bars)]
-        )
+        found = [strategy.said.get(position, np.nan) for position in range(bars)]
+        return Work(bars - LOOKBACK + 1, found)
 
     return play
 
 
 def backtest_small(bars: int) -> Round:
-    """The same with a small model."""
+    """Return the same with a small model."""
     path = small_model_file()
 
     def play(number: int) -> Work:
@@ -95,17 +93,17 @@ def backtest_small(bars: int) -> Round:
 
 
 def backtest_pandas(bars: int) -> Round:
-    """A strategy that computes its features at each bar with pandas."""
+    """Return a strategy that computes its features at each bar with pandas."""
     return usual_backtest(bars, lambda sample: row_of(PandasTools()))
 
 
 def backtest_talib(bars: int) -> Round:
-    """A strategy that computes its features at each bar with TA-Lib."""
+    """Return a strategy that computes its features at each bar with TA-Lib."""
     return usual_backtest(bars, lambda sample: row_of(TalibTools()))
 
 
 def backtest_precomputed(bars: int) -> Round:
-    """A strategy that looks its features up and asks the network at each bar."""
+    """Return a strategy that looks its features up and asks the network at each bar."""
 
     def rows_of(sample: pd.DataFrame) -> Row:
         features = FeatureEngineer().transform(sample).to_numpy()
@@ -183,12 +181,12 @@ class UsualStrategy(bt.Strategy):  # type: ignore[misc]
 
 
 def batch_mode(bars: int) -> Round:
-    """Our strategy where Backtrader computes all bars beforehand."""
+    """Return our strategy where Backtrader computes all bars beforehand."""
     return our_run(bars, resampled=False)
 
 
 def next_mode(bars: int) -> Round:
-    """Our strategy where a resampled feed has Backtrader go bar by bar."""
+    """Return our strategy where a resampled feed has Backtrader go bar by bar."""
     return our_run(bars, resampled=True)
 
 
@@ -196,13 +194,8 @@ def our_run(bars: int, resampled: bool) -> Round:
     path = model_file()
 
     def play(number: int) -> Work:
-        strategy = run(
-            feed_of(bars_of(number, bars)),
-            WalkForwardStrategy,
-            resampled,
-            checkpoint=path,
-            **TRADING,
-        )
+        feed = feed_of(bars_of(number, bars))
+        strategy = run(feed, WalkForwardStrategy, resampled, checkpoint=path, **TRADING)
         return Work(bars, [strategy.said.get(position, np.nan) for position in range(WINDOW, bars)])
 
     return play
@@ -232,7 +225,7 @@ def run(
 
 
 def sweep_ours(bars: int) -> Round:
-    """As many thresholds of our strategy."""
+    """Return a sweep of as many thresholds of our strategy."""
     levels = np.linspace(
         0.77, 0.85, RUNS
     ).tolist()  # about as many orders as the crossings send: to Backtrader they are dear
@@ -241,7 +234,7 @@ def sweep_ours(bars: int) -> Round:
 
 
 def sweep_averages(bars: int) -> Round:
-    """As many crossings of two moving averages."""
+    """Return a sweep of as many crossings of two moving averages."""
     return sweep(bars, bt.strategies.MA_CrossOver, fast=range(5, 5 + RUNS), slow=100)
 
 

@@ -1,4 +1,7 @@
-"""Training, our way and the plain way, on the same data with the same arithmetic: sides of the benchmark."""
+"""Training, our way and the plain way, on the same data with the same arithmetic.
+
+Sides of the benchmark.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -48,7 +51,7 @@ SEEDS = (1, 2, 3)
 
 
 def steps_ours(windows: int, precision: Precision = "fp32") -> Round:
-    """An epoch of our loop over as many windows."""
+    """Return an epoch of our loop over as many windows."""
     keep_freed_memory()
     data = training_data(windows, precision)
 
@@ -63,12 +66,11 @@ def steps_ours(windows: int, precision: Precision = "fp32") -> Round:
     return play
 
 
-def steps_ours_bf16(windows: int) -> Round:
-    return steps_ours(windows, "bf16")
-
-
 def steps_plain(windows: int) -> Round:
-    """An epoch of the plain loop over as many windows, in a process that is as torch made it, but for the one thread."""
+    """Return an epoch of the plain loop over as many windows.
+
+    Its process is as torch made it, but for the one thread.
+    """
     data = training_data(windows)
     parts = [(part.rows, part.labels) for part in (data.train, data.validation)]
 
@@ -94,7 +96,7 @@ def fresh_network(seed: int) -> BiLSTMClassifier:
 
 
 def folds_ours(bars: int, precision: Precision = "fp32") -> Round:
-    """All folds of a walk-forward, two epochs each, in two processes."""
+    """Return all folds of a walk-forward, two epochs each, in two processes."""
     config = plan_of(bars).training(replace(CONFIG, max_epochs=EPOCHS, precision=precision))
     sample = sample_bars().iloc[-bars:]
     folds = lay_folds(sample, plan_of(bars), config)
@@ -105,14 +107,13 @@ def folds_ours(bars: int, precision: Precision = "fp32") -> Round:
     return play
 
 
-def folds_ours_bf16(bars: int) -> Round:
-    return folds_ours(bars, "bf16")
-
-
 def trained(
     bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int = 1
 ) -> list[FoldModel]:
-    """Return the models of the folds, in order, without thresholds and importances: the rivals have none."""
+    """Return the models of the folds, in order, without thresholds and importances.
+
+    The rivals have none.
+    """
     tasks = [MemberTask(bars, fold, config, str(fold.number)) for fold in folds]
     models = [
         FoldModel(task.fold, found)
@@ -132,7 +133,7 @@ def last_losses(models: Sequence[FoldModel]) -> list[float]:
 
 
 def folds_plain(bars: int) -> Round:
-    """The same folds one after the other, with as many threads as torch takes by itself."""
+    """Return the same folds in turn, with as many threads as torch takes by itself."""
     sample, plan = sample_bars().iloc[-bars:], plan_of(bars)
     folds = lay_folds(sample, plan, plan.training(CONFIG))
 
@@ -157,7 +158,7 @@ def plan_of(bars: int) -> FoldPlan:
 
 
 def ends(bars: int, precision: Precision = "fp32") -> Round:
-    """Trainings that differ in their seeds only, to their end by early stopping, and how good they are there."""
+    """Return trainings of three seeds to their end by early stopping, with their best losses."""
     sample = market("echo", bars, strength=0.5).bars
     epochs = 12 if bars > 1_000 else 1
 
@@ -175,12 +176,8 @@ def ends(bars: int, precision: Precision = "fp32") -> Round:
     return play
 
 
-def ends_bf16(bars: int) -> Round:
-    return ends(bars, "bf16")
-
-
 def walk_ours(bars: int, precision: Precision = "fp32") -> Round:
-    """The windows of PyBroker as folds, in one process, with the trades of all of them in Backtrader."""
+    """Return PyBroker's windows as folds, in one process, with all their trades in Backtrader."""
     config = FoldPlan().training(replace(CONFIG, max_epochs=EPOCHS, precision=precision))
 
     def play(number: int) -> Work:
@@ -197,15 +194,12 @@ def walk_ours(bars: int, precision: Precision = "fp32") -> Round:
     return play
 
 
-def walk_ours_bf16(bars: int) -> Round:
-    return walk_ours(bars, "bf16")
-
-
 def folds_of(bars: int) -> list[Fold]:
     """Return the folds that learn from the same windows as PyBroker's model and are judged on the same bars."""
     windows, train, test = CUTS[bars]
     starts = [bars - test * (windows - number) for number in range(windows)]
-    # A past ends with the bar of its first decision. PyBroker's ends one bar earlier, so ours may decide there already.
+    # A past ends with the bar of its first decision. PyBroker's ends one bar earlier, so ours may
+    # decide there already.
     return [
         Fold(number, start - train + plain.LENGTH - 1, start - 1, start + test - 1, WINDOW - 1)
         for number, start in enumerate(starts, 1)

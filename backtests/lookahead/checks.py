@@ -1,4 +1,7 @@
-"""What of the project goes through the detectors of leaks.py: the way from bars to training, and trained networks."""
+"""What of the project goes through the detectors of leaks.py.
+
+The way from bars to training, and trained networks.
+"""
 
 import tempfile
 import warnings
@@ -165,7 +168,10 @@ class Pipeline:
 
 
 def last_row_auc(data: TrainingData, labels: NDArray[np.float64]) -> float:
-    """Train a logistic regression on the last rows of the training windows; return its AUC on the test part."""
+    """Train a logistic regression on the last rows of the training windows.
+
+    Return its AUC on the test part.
+    """
     training, _, test = data.split
     model = LogisticRegression(C=0.01, max_iter=1_000).fit(data.train.last_rows, labels[training])
     return float(roc_auc_score(labels[test], model.decision_function(data.test.last_rows)))
@@ -173,7 +179,10 @@ def last_row_auc(data: TrainingData, labels: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True)
 class Trained:
-    """Networks in a file or a schedule folder: what they say at each bar, what is traded on it, what they were trained on."""
+    """Networks in a file or a schedule folder.
+
+    What they say at each bar, what is traded on it, what they were trained on.
+    """
 
     bars: pd.DataFrame
     schedule: Schedule
@@ -236,7 +245,10 @@ class Trained:
         )
 
     def last_orders(self, track: Track) -> Check:
-        """Trade again with a few other bars behind each cut: what is ordered at the cut itself shows one bar later."""
+        """Trade again with a few other bars behind each cut.
+
+        What is ordered at the cut itself shows one bar later.
+        """
         bars, cuts = self._traded_bars
         return leaks.history_leaks(
             "orders at the cut", self._order, bars, cuts, other_futures=soon_other, track=track
@@ -271,7 +283,10 @@ class Trained:
 
     @cached_property
     def _traded_bars(self) -> tuple[pd.DataFrame, list[int]]:
-        """Return the bars that may be traded, with the warm-up of the first, and the cuts: folds' borders are among them."""
+        """Return the bars that may be traded, with the warm-up of the first, and the cuts.
+
+        Folds' borders are among them.
+        """
         borders = self.bars.index.searchsorted(
             [checkpoint.trained_until for checkpoint in self.schedule.checkpoints]
         )
@@ -347,7 +362,10 @@ def checkpoint_overlap(checkpoint: Checkpoint, bars: pd.DataFrame) -> Check:
 
 
 def checkpoint_scaler(checkpoint: Checkpoint, bars: pd.DataFrame) -> Check:
-    """Fit the scaler again on the rows of the training part that a checkpoint states: it has the same numbers."""
+    """Fit the scaler again on the rows of the training part that a checkpoint states.
+
+    It has the same numbers.
+    """
     tally, training = Tally("scaler in checkpoints"), checkpoint_parts(checkpoint, bars)[0]
     span = checkpoint.sequence_length - 1
     rows = FeatureEngineer().transform(

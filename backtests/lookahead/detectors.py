@@ -1,7 +1,9 @@
-"""Detectors of look-ahead: pure functions that take the thing under test as a callable and return what they found.
+"""Detectors of look-ahead.
 
-A planted leak and the real pipeline go through the same detector. Bars that follow a cut are taken away or poisoned; what
-was computed at or before the cut must not notice.
+Pure functions that take the thing under test as a callable and return what they found.
+
+A planted leak and the real pipeline go through the same detector. Bars that follow a cut are taken
+away or poisoned; what was computed at or before the cut must not notice.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,13 +38,17 @@ AHEAD = 20  # poisoned bars where not the whole future is
 POISON = 10.0
 LATER = pd.Timedelta(days=3, hours=5)  # a poisoned future comes later, too
 LARGEST_Z = 4.0  # standard errors within which an AUC counts as one half
-# Where a label's two prices stand: the column, and bars from the decision to the first; the second is `horizon` bars on.
+# Where a label's two prices stand: the column, and bars from the decision to the first; the second
+# is `horizon` bars on.
 OUTCOMES = {"open": ("open", 1), "close": ("close", 0)}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that knows the future: what it is, at which bar, what it was and what it is with another future."""
+    """One value that knows the future.
+
+    What it is, at which bar, what it was and what it is with another future.
+    """
 
     check: str
     item: str
@@ -58,7 +64,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Check:
-    """What a detector compared and how much differed; `findings` holds the earliest difference of each item."""
+    """What a detector compared and how much differed.
+
+    `findings` holds the earliest difference of each item.
+    """
 
     name: str
     compared: int
@@ -85,7 +94,10 @@ class Tally:
         change: str,
         tolerance: Tolerance = 0.0,
     ) -> None:
-        """Compare two tables (bars, items), value by value; two missing values are no comparison."""
+        """Compare two tables (bars, items), value by value.
+
+        Two missing values are no comparison.
+        """
         missing = pd.isna(values) & pd.isna(others)
         self.compared -= int(missing.sum())
         self.count(
@@ -181,9 +193,12 @@ def history_leaks(
     tolerance: Tolerance = 0.0,
     track: Track = iter,
 ) -> Check:
-    """Compute again with another future behind each cut (default: none, and poison); compare all rows at or before the cut.
+    """Compute again with another future behind each cut (default: none, and poison).
 
-    cuts: positions of the last bar that is left as it was. `compute` may return several rows with one stamp, or none.
+    Compare all rows at or before the cut.
+
+    cuts: positions of the last bar that is left as it was. `compute` may return several rows with
+    one stamp, or none.
     """
     full = _numbered(compute(bars))
     items, tally = [str(column) for column in full.columns], Tally(name)
@@ -214,9 +229,12 @@ def scaler_leaks(
     *,
     track: Track = iter,
 ) -> Check:
-    """Fit again with the feature rows from every cut behind training on taken away and poisoned: the scaler stays, bit for bit.
+    """Fit again with the feature rows from every cut behind training on taken away and poisoned.
 
-    fit: with the borders of the split frozen. reached: how many rows, from the first, the training windows reach.
+    The scaler stays, bit for bit.
+
+    fit: with the borders of the split frozen. reached: how many rows, from the first, the training
+    windows reach.
     """
     full, tally = scaler_figures(fit(features)), Tally("scaler")
     for cut in track(range(reached, len(features))):
@@ -241,9 +259,12 @@ def preparation_leaks(
     *,
     track: Track = iter,
 ) -> Check:
-    """Go the whole way from bars to the scaler again with the bars behind each cut poisoned: it stays, bit for bit.
+    """Go the whole way from bars to the scaler again with the bars behind each cut poisoned.
 
-    As many bars are given as before, so the split has its old borders. cuts: positions from the last training decision on.
+    It stays, bit for bit.
+
+    As many bars are given as before, so the split has its old borders. cuts: positions from the
+    last training decision on.
     """
     full, tally = scaler_figures(fit(bars)), Tally("scaler of training")
     for cut in track(cuts):
@@ -257,7 +278,9 @@ def preparation_leaks(
 def label_leaks(
     labels: pd.Series, bars: pd.DataFrame, label: str, horizon: int, name: str = "labels"
 ) -> Check:
-    """Recompute the outcome of every decision from the prices: the label must be that of a position opened after it.
+    """Recompute the outcome of every decision from the prices.
+
+    The label must be that of a position opened after it.
 
     labels: on the stamps of the decision bars, missing where the outcome is not known yet.
     """
@@ -308,9 +331,12 @@ def shuffled_label_leaks(
     *,
     track: Track = iter,
 ) -> Check:
-    """Shuffle the labels and score again: an AUC away from one half says that what is judged was learnt from.
+    """Shuffle the labels and score again.
 
-    score: trains on labels (m,) and returns the AUC on the windows `judged`, against the same labels.
+    An AUC away from one half says that what is judged was learnt from.
+
+    score: trains on labels (m,) and returns the AUC on the windows `judged`, against the same
+    labels.
     """
     tally = Tally("shuffled labels")
     for seed in track(seeds):
@@ -347,7 +373,10 @@ def cut_off(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]
 
 
 def poisoned(bars: pd.DataFrame, last: int, factor: float = POISON) -> pd.DataFrame:
-    """Return the bars with other ones after position `last`: prices move the other way at once, more volume, later stamps."""
+    """Return the bars with other ones after position `last`.
+
+    Prices move the other way at once, more volume, later stamps.
+    """
     closes, values = bars["close"].to_numpy(), bars.to_numpy(copy=True)
     values[last + 1 :, :4] *= 1 / factor if closes[last + 1] > closes[last] else factor
     values[last + 1 :, 4:] = POISON * values[last + 1 :, 4:] + 1

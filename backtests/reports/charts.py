@@ -1,4 +1,4 @@
-"""Drawing: what all charts of the reports share, a plotly figure with colours that read on light and dark alike."""
+"""The charts of the report: plotly figures in colours that read on light and dark alike."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -16,6 +16,7 @@ OURS, THEIRS, GOOD, BAD = "#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f"
 GRID, BORDER, SHADE = "rgba(128,128,128,.22)", "rgba(128,128,128,.55)", "rgba(128,128,128,.25)"
 Rows = TypeVar("Rows", pd.Series, pd.DataFrame)
 LONGEST_NAME = 17  # of a row, in letters
+MANY_TRADES = 80  # drawn smaller
 MOST_POINTS = 2_500  # of a line: more than a screen has, and the file stays small
 
 
@@ -70,22 +71,23 @@ def add_line(
 
 
 def written(stamps: pd.Index | pd.Series) -> list[str]:
-    """Return stamps as short as they can be: written out to the nanosecond they would be a large part of the page."""
+    """Return stamps as short as they can be.
+
+    Written out to the nanosecond they would be a large part of the page.
+    """
     moments = pd.DatetimeIndex(stamps)
     return moments.strftime(
         "%Y-%m-%d" if (moments == moments.normalize()).all() else "%Y-%m-%d %H:%M:%S"
     ).tolist()
 
 
-def _shortened(name: str) -> str:
-    """Return a name that leaves room for the chart on a narrow screen."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
-
-
 def interval_figure(
     found: Mapping[str, Interval], *, scale: float = 1.0, neutral: float = 0.0, title: str
 ) -> go.Figure:
-    """Return a figure with a dot and its 95 % interval for each name, the first on top, and a line where nothing is."""
+    """Return a figure with a dot and its 95 % interval for each name, the first on top.
+
+    neutral: where a vertical line stands, for no difference. scale: what values are multiplied by.
+    """
     figure = empty_figure("", height=90 + 42 * len(found))
     names, ends = list(found)[::-1], list(found.values())[::-1]
     figure.add_scatter(
@@ -103,13 +105,12 @@ def interval_figure(
         },
     )
     figure.add_vline(x=neutral, line={"color": BORDER})
-    figure.update_xaxes(title=title).update_yaxes(
-        tickvals=names, ticktext=[_shortened(name) for name in names]
-    )
+    # Long names would leave no room for the chart on a narrow screen.
+    short = [
+        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names
+    ]
+    figure.update_xaxes(title=title).update_yaxes(tickvals=names, ticktext=short)
     return figure.update_layout(hovermode="closest", showlegend=False)
-
-
-MANY_TRADES = 80  # drawn smaller
 
 
 def equity_chart(results: Results) -> go.Figure:
@@ -156,21 +157,18 @@ def forecast_chart(results: Results) -> go.Figure:
         )
     add_line(figure, thinned(results.equity["probability"]), "probability of up", OURS, row=2)
     for column, colour in (("enter", GOOD), ("exit", BAD)):
-        add_line(
-            figure, _in_force(results, column), f"{column} threshold", colour, row=2, shape="hv"
+        # In force from each fold's first decision; the last one to the end.
+        levels = results.folds[column].iloc[:-1].astype(float)
+        steps = pd.Series(
+            [*levels, levels.iloc[-1]], index=[*results.borders, results.bars.index[-1]]
         )
+        add_line(figure, steps, f"{column} threshold", colour, row=2, shape="hv")
     figure.update_xaxes(
         range=written(results.equity.index[[0, -1]])
     )  # as wide as the other charts: markers would add a margin
     figure.update_yaxes(title="price", row=1)
     figure.update_yaxes(title="probability", row=2)
     return _with_borders(styled(figure, height=520), results)
-
-
-def _in_force(results: Results, column: str) -> pd.Series:
-    """Return the threshold from each fold's first decision to the last of all."""
-    levels = results.folds[column].iloc[:-1].astype(float)
-    return pd.Series([*levels, levels.iloc[-1]], index=[*results.borders, results.bars.index[-1]])
 
 
 def distribution_chart(results: Results) -> go.Figure:
@@ -208,7 +206,10 @@ def rolling_chart(results: Results) -> go.Figure:
 
 
 def calibration_chart(results: Results) -> go.Figure:
-    """How often "up" came true where it was said, with the band in which exact probabilities would lie."""
+    """How often "up" was observed where it was forecast.
+
+    The band is where exact probabilities would lie in 95 of 100 cases.
+    """
     figure = empty_figure('"up" came true', height=380)
     found = results.calibration
     if found is None:
@@ -251,7 +252,10 @@ def rivals_chart(results: Results) -> go.Figure:
 
 
 def importance_chart(results: Results) -> go.Figure:
-    """How much the log loss on validation grows without each group of features, the mean and each fold."""
+    """How much the log loss on validation grows without each group of features.
+
+    Bars are means over the folds, dots the folds.
+    """
     table = results.importance
     table = table.loc[table.mean(axis=1).sort_values().index]
     order = list(table.index)
@@ -272,18 +276,6 @@ def importance_chart(results: Results) -> go.Figure:
     return figure.update_layout(hovermode="closest", showlegend=False)
 
 
-CHARTS: dict[str, Callable[[Results], go.Figure]] = {
-    "equity": equity_chart,
-    "drawdown": drawdown_chart,
-    "forecasts": forecast_chart,
-    "rivals": rivals_chart,
-    "distribution": distribution_chart,
-    "rolling": rolling_chart,
-    "calibration": calibration_chart,
-    "importance": importance_chart,
-}
-
-
 def _with_borders(figure: go.Figure, results: Results) -> go.Figure:
     for border in results.borders:
         figure.add_shape(
@@ -296,3 +288,15 @@ def _with_borders(figure: go.Figure, results: Results) -> go.Figure:
             line={"color": BORDER, "width": 1, "dash": "dot"},
         )
     return figure
+
+
+CHARTS: dict[str, Callable[[Results], go.Figure]] = {
+    "equity": equity_chart,
+    "drawdown": drawdown_chart,
+    "forecasts": forecast_chart,
+    "rivals": rivals_chart,
+    "distribution": distribution_chart,
+    "rolling": rolling_chart,
+    "calibration": calibration_chart,
+    "importance": importance_chart,
+}

@@ -1,4 +1,4 @@
-"""Pages: what the reports share, from a template and its parts to one self-contained HTML page."""
+"""The report of a walk-forward: one self-contained HTML page, and what all pages share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,71 +26,6 @@ from backtests.reports.terminal import FORECASTS, MONEY, SPREAD, ranged, shown
 from backtests.walk_forward.fingerprint import all_versions
 from model.files import write_atomically
 
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text: its headers and rows, the first column a name. links: where each row's name leads, if anywhere."""
-
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    links: Sequence[str] = ()
-
-
-def render_page(template: str, charts: Mapping[str, go.Figure], **content: Any) -> str:
-    """Return the page. It loads nothing: its charts' library and data are inside."""
-    pages = Environment(
-        loader=PackageLoader("backtests.reports"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters["sign"] = sign_of
-    return pages.get_template(template).render(
-        library=Markup(plotly.offline.get_plotlyjs()),
-        charts={name: Markup(_chart(name, chart)) for name, chart in charts.items()},
-        **content,
-    )
-
-
-def sign_of(text: str) -> str:
-    """Return "gain" or "loss" for a figure written with its sign, "" for nought and what is no figure."""
-    return "" if not text.strip("+-0.%") else {"+": "gain", "-": "loss"}.get(text[:1], "")
-
-
-def _chart(name: str, figure: go.Figure) -> str:
-    page: str = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=f"chart-{name}",
-        config={"responsive": True, "displayModeBar": False},
-    )
-    return page
-
-
-def pairs_of(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as pairs of text."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            pairs += pairs_of(value, f"{name}: ")
-        else:
-            pairs.append((f"{prefix}{name}".replace("_", " "), _said(value)))
-    return pairs
-
-
-def _said(value: Any) -> str:
-    """Return a setting as a reader who knows no Python has it."""
-    if value is None or isinstance(value, bool):
-        return {None: "-", True: "yes", False: "no"}[value]
-    short = f"{value:,g}" if isinstance(value, float) else str(value).removesuffix(" 00:00:00")
-    return (
-        short
-        if not isinstance(value, float) or float(short.replace(",", "")) == value
-        else str(value)
-    )
-
-
 REPORT = "report.html"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 THRESHOLDS = (
@@ -106,22 +41,42 @@ GLANCE = (
 )
 BEST = (("AUC", "auc", ".3f"), ("accuracy", "accuracy", ".3f"), ("log loss", "log_loss", ".4f"))
 GAIN = "+z.1%"  # no minus before a nought
+FIGURES = (  # with intervals, and no comparison with a benchmark: name, words, format, scale
+    ("auc", "AUC", ".3f", 1),
+    ("accuracy", "accuracy", ".3f", 1),
+    ("sharpe", "Sharpe ratio", ".2f", 1),
+    ("mean", "net, bp per bar", "+.2f", 1e4),
+)
+EMPTY: Mapping[str, Results] = {}
 
 
-def write_report(folder: Path, results: Results, compared: Mapping[str, Results] = {}) -> None:
-    """Write the page into the folder. compared: the results of each architecture, these among them, where there are several."""
+@dataclass(frozen=True)
+class Grid:
+    """A table as text: its headers and rows, the first column a name.
+
+    links: where each row's name leads, if anywhere.
+    """
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    links: Sequence[str] = ()
+
+
+def write_report(folder: Path, results: Results, compared: Mapping[str, Results] = EMPTY) -> None:
+    """Write the page into the folder.
+
+    compared: the results of each architecture, these among them, where there are several.
+    """
     write_atomically(folder / REPORT, render(results, compared).encode())
 
 
-def render(results: Results, compared: Mapping[str, Results] = {}) -> str:
-    """Return the page."""
-    grids = {name: make(results) for name, make in GRIDS.items()}
-    words = {name: make(results) for name, make in WORDS.items()}
+def render(results: Results, compared: Mapping[str, Results] = EMPTY) -> str:
+    """Return the page of results as HTML."""
     return render_page(
         REPORT,
-        {name: make(results) for name, make in CHARTS.items()},
-        **grids,
-        **words,
+        {name: chart(results) for name, chart in CHARTS.items()},
+        **_grids(results),
+        **_words(results),
         title=results.title,
         verdict=results.verdict,
         architectures=_architecture_grid(compared),
@@ -134,6 +89,70 @@ def render(results: Results, compared: Mapping[str, Results] = {}) -> str:
         rolling_bars=results.rolling_bars,
         mixed=len(machines_of(results.models)) > 1,
     )
+
+
+def _grids(results: Results) -> dict[str, Grid]:
+    """Return the tables of the page by the names that the template knows."""
+    folds = results.folds.to_dict("records")
+    costs = [
+        [
+            f"{row.cost:g} bp",
+            f"{1e4 * row.mean:+.2f}",
+            f"{row.total:+.1%}",
+            shown(row.sharpe, ".2f"),
+        ]
+        for row in results.evidence.costs
+    ]
+    return {
+        "glance": _glance_grid(results),
+        "best": _best_grid(results),
+        "figures": interval_grid(results.evidence.intervals, FIGURES),
+        "tests": Grid(["", "found"], list(_tests(results).items())),
+        "rivals": _rival_grid(results),
+        "forecasts": _fold_grid((*FORECASTS, *THRESHOLDS), folds),
+        "money": _fold_grid(MONEY, folds),
+        "spread": _fold_grid(SPREAD, results.spread.to_dict("records")),
+        "members": _member_grid(results),
+        "costs": Grid(["cost\nper side", "net,\nbp per bar", "in all", "Sharpe"], costs),
+        "months": _month_grid(results),
+    }
+
+
+def _words(results: Results) -> dict[str, str]:
+    """Return the sentences of the page by the names that the template knows."""
+    total = results.folds.iloc[-1]
+    first, last = shown(total["first_decision"], ""), shown(total["last_decision"], "")
+    years = len(results.equity) / results.decisions.bars_per_year
+    refused = ", ".join(f"{count} {what}" for what, count in results.strategy.refused.items())
+
+    sources = results.folds["thresholds"].iloc[:-1].tolist()
+    without = sources.count(NONE_QUALIFIED)
+    if GIVEN in sources:
+        thresholds = "The thresholds were given."
+    else:
+        thresholds = "Thresholds are chosen on each fold's validation part by the net result there."
+        if without:
+            thresholds += (
+                f" In {without} of {len(sources)} folds no pair made enough trades there, "
+                "and both are .50."
+            )
+
+    found = results.calibration
+    if found is None:
+        calibration = "Too few forecasts to judge their calibration."
+    else:
+        calibration = (
+            f"Expected calibration error {found.error:.3f}; exact probabilities would show "
+            f"{found.error_by_chance:.3f} by chance, up to {found.error_limit:.3f} in 95 of 100 "
+            f"cases. {found.outside} of {len(found.bins)} bins lie outside the band."
+        )
+    return {
+        "period": f"{first} to {last}, {years:.1f} years of bars.",
+        "thresholds": thresholds,
+        "refused": f" Orders and refusals: {refused}." if refused else "",
+        "in_market": shown(total["exposure"], ".0%"),
+        "calibration": calibration,
+    }
 
 
 def _glance_grid(results: Results) -> Grid:
@@ -150,7 +169,10 @@ def _glance_grid(results: Results) -> Grid:
 
 
 def _best_grid(results: Results) -> Grid:
-    """Return our scores beside those of the best forecast there is; no rows where that is not known."""
+    """Return our scores beside those of the best forecast there is.
+
+    No rows where that is not known.
+    """
     if results.best is None:
         return Grid([], [])
     total = results.folds.iloc[-1]
@@ -175,19 +197,7 @@ def _member_grid(results: Results) -> Grid:
     return Grid(["fold", *order], rows)
 
 
-def _spread_grid(results: Results) -> Grid:
-    return _grid_of(SPREAD, results.spread.to_dict("records"))
-
-
-def _forecast_grid(results: Results) -> Grid:
-    return _grid_of((*FORECASTS, *THRESHOLDS), results.folds.to_dict("records"))
-
-
-def _money_grid(results: Results) -> Grid:
-    return _grid_of(MONEY, results.folds.to_dict("records"))
-
-
-def _grid_of(columns: tuple[tuple[str, str, str], ...], rows: list[dict[Any, Any]]) -> Grid:
+def _fold_grid(columns: tuple[tuple[str, str, str], ...], rows: list[dict[Any, Any]]) -> Grid:
     """Return the columns (header, name, format) of rows by fold."""
     return Grid(
         ["fold", *(header for header, _, _ in columns)],
@@ -196,7 +206,10 @@ def _grid_of(columns: tuple[tuple[str, str, str], ...], rows: list[dict[Any, Any
 
 
 def _architecture_grid(compared: Mapping[str, Results]) -> Grid:
-    """Return a row for each architecture with the paired differences of the first to it; no rows where there is but one."""
+    """Return a row for each architecture with the paired differences of the first to it.
+
+    No rows where there is but one.
+    """
     rows = comparison_table(compared).to_dict("records") if compared else []
     first = next(iter(compared), "")
     return Grid(
@@ -217,7 +230,11 @@ def _architecture_grid(compared: Mapping[str, Results]) -> Grid:
                 shown(row["auc"], ".3f"),
                 ranged(row, "auc_less", "+.3f"),
                 shown(row["log_loss"], ".4f"),
-                _loss_words(_test_of(row)),
+                _loss_words(
+                    None
+                    if shown(row["loss_p"], "") == "-"  # the first itself
+                    else (row["loss_statistic"], row["loss_p"])
+                ),
                 f"{1e4 * row['net']:+.2f}",
                 ranged(row, "gain_less", "+.2f", 1e4),
                 shown(row["sharpe"], ".2f"),
@@ -260,27 +277,9 @@ def _rival_grid(results: Results) -> Grid:
     )
 
 
-def _test_of(row: Mapping[Any, Any]) -> tuple[float, float] | None:
-    """Return Diebold and Mariano's test of a row of the comparison; None for the first itself."""
-    return None if shown(row["loss_p"], "") == "-" else (row["loss_statistic"], row["loss_p"])
-
-
 def _loss_words(test: tuple[float, float] | None) -> str:
     """Return which way Diebold and Mariano's test points, with its p."""
     return f"{'lower' if test[0] < 0 else 'higher'}, p {p_words(test[1])}" if test else "-"
-
-
-def _cost_grid(results: Results) -> Grid:
-    rows = [
-        [
-            f"{row.cost:g} bp",
-            f"{1e4 * row.mean:+.2f}",
-            f"{row.total:+.1%}",
-            shown(row.sharpe, ".2f"),
-        ]
-        for row in results.evidence.costs
-    ]
-    return Grid(["cost\nper side", "net,\nbp per bar", "in all", "Sharpe"], rows)
 
 
 def _month_grid(results: Results) -> Grid:
@@ -295,19 +294,6 @@ def _month_grid(results: Results) -> Grid:
         for year, ours, theirs in results.years.to_numpy().tolist()
     ]
     return Grid(["", *MONTHS, "year", "hold"], rows)
-
-
-def _figure_grid(results: Results) -> Grid:
-    """Return the figures with intervals that are no comparison with a rival."""
-    return interval_grid(
-        results.evidence.intervals,
-        (
-            ("auc", "AUC", ".3f", 1),
-            ("accuracy", "accuracy", ".3f", 1),
-            ("sharpe", "Sharpe ratio", ".2f", 1),
-            ("mean", "net, bp per bar", "+.2f", 1e4),
-        ),
-    )
 
 
 def interval_grid(
@@ -332,10 +318,6 @@ def interval_grid(
     return Grid(["", "found", "95 % interval", "99 % bounds"], rows)
 
 
-def _test_grid(results: Results) -> Grid:
-    return Grid(["", "found"], list(_tests(results).items()))
-
-
 def _tests(results: Results) -> dict[str, str]:
     evidence = results.evidence
     independent = p_shown(evidence.direction and evidence.direction[1])
@@ -344,7 +326,11 @@ def _tests(results: Results) -> dict[str, str]:
             results.folds.iloc[-1]["base_rate"], ".3f"
         ),
         "gross return, bp per bar": f"{1e4 * evidence.gross:+.2f}",
-        "break-even cost per side, bp": _break_even_words(evidence.break_even),
+        "break-even cost per side, bp": (
+            "none: it loses before costs"
+            if evidence.break_even is not None and evidence.break_even <= 0
+            else shown(evidence.break_even, ".2f")
+        ),
         "p: nothing tried beats buy-and-hold (superior predictive ability)": p_shown(
             evidence.superiority
         ),
@@ -369,70 +355,63 @@ def _tests(results: Results) -> dict[str, str]:
     return found
 
 
-def _break_even_words(cost: float | None) -> str:
-    return shown(cost, ".2f") if cost is None or cost > 0 else "none: it loses before costs"
-
-
 def p_shown(p: float | None) -> str:
     """Return a p-value as it stands in a table."""
     return "-" if p is None else p_words(p).removeprefix("= ")
 
 
-def _calibration_words(results: Results) -> str:
-    found = results.calibration
-    if found is None:
-        return "Too few forecasts to judge their calibration."
-    return (
-        f"Expected calibration error {found.error:.3f}; exact probabilities would show {found.error_by_chance:.3f} by chance, "
-        f"up to {found.error_limit:.3f} in 95 of 100 cases. {found.outside} of {len(found.bins)} bins lie outside the band."
+def render_page(template: str, charts: Mapping[str, go.Figure], **content: Any) -> str:
+    """Return the page. It loads nothing: its charts' library and data are inside."""
+    pages = Environment(
+        loader=PackageLoader("backtests.reports"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    pages.filters["sign"] = sign_of
+    drawn = {
+        # Markup: plotly's HTML is taken as it is, all other text of the page is escaped.
+        name: Markup(
+            chart.to_html(
+                full_html=False,
+                include_plotlyjs=False,  # once for all charts, in the page's head
+                div_id=f"chart-{name}",
+                config={"responsive": True, "displayModeBar": False},
+            )
+        )
+        for name, chart in charts.items()
+    }
+    library = Markup(plotly.offline.get_plotlyjs())
+    return pages.get_template(template).render(library=library, charts=drawn, **content)
 
 
-def _period_words(results: Results) -> str:
-    total = results.folds.iloc[-1]
-    years = len(results.equity) / results.decisions.bars_per_year
-    return f"{shown(total['first_decision'], '')} to {shown(total['last_decision'], '')}, {years:.1f} years of bars."
+def sign_of(text: str) -> str:
+    """Return "gain" or "loss" for a figure with its sign, "" for nought and what is no figure."""
+    if not text.strip("+-0.%"):
+        return ""
+    return {"+": "gain", "-": "loss"}.get(text[:1], "")
 
 
-def _threshold_words(results: Results) -> str:
-    """Return where the thresholds are from."""
-    sources = results.folds["thresholds"].iloc[:-1].tolist()
-    if GIVEN in sources:
-        return "The thresholds were given."
-    without = sources.count(NONE_QUALIFIED)
-    said = "Thresholds are chosen on each fold's validation part by the net result there."
-    few = (
-        f" In {without} of {len(sources)} folds no pair made enough trades there, and both are .50."
-    )
-    return said + (few if without else "")
+def pairs_of(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as pairs of text."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            pairs += pairs_of(value, f"{name}: ")
+        else:
+            pairs.append((f"{prefix}{name}".replace("_", " "), _plain(value)))
+    return pairs
 
 
-def _refused_words(results: Results) -> str:
-    counts = ", ".join(f"{count} {what}" for what, count in results.strategy.refused.items())
-    return f" Orders and refusals: {counts}." if counts else ""
-
-
-def _market_words(results: Results) -> str:
-    return shown(results.folds.iloc[-1]["exposure"], ".0%")
-
-
-GRIDS = {
-    "glance": _glance_grid,
-    "best": _best_grid,
-    "figures": _figure_grid,
-    "tests": _test_grid,
-    "rivals": _rival_grid,
-    "forecasts": _forecast_grid,
-    "money": _money_grid,
-    "spread": _spread_grid,
-    "members": _member_grid,
-    "costs": _cost_grid,
-    "months": _month_grid,
-}
-WORDS = {
-    "period": _period_words,
-    "thresholds": _threshold_words,
-    "refused": _refused_words,
-    "in_market": _market_words,
-    "calibration": _calibration_words,
-}
+def _plain(value: object) -> str:
+    """Return a setting as a reader who knows no Python writes it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        short = f"{value:,g}"
+        # Six digits where they are all there is, else every digit.
+        return short if float(short.replace(",", "")) == value else str(value)
+    return str(value).removesuffix(" 00:00:00")

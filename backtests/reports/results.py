@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,7 @@ FILES = (
     "importance.csv",
     "equity.png",
 )
+COMPARISON = "architectures.csv"
 FEWEST_CALIBRATED = 100  # forecasts
 VERSION = 1  # of summary.json: raised when an entry changes its name or meaning
 
@@ -89,7 +90,10 @@ class Results:
 
     @property
     def share_found(self) -> float | None:
-        """How much of the attainable edge in AUC the model found; None where the best forecast is not known."""
+        """How much of the attainable edge in AUC the model found.
+
+        None where the best forecast is not known.
+        """
         ours, best = self.folds["auc"].iloc[-1], self.best and self.best["auc"]
         return (ours - 0.5) / (best - 0.5) if best and best != 0.5 and ours is not None else None
 
@@ -137,7 +141,10 @@ class Results:
 
     @property
     def importance(self) -> pd.DataFrame:
-        """How much each fold's log loss on validation grows without a group of features: a row per group, a column per fold."""
+        """How much each fold's log loss on validation grows without a group of features.
+
+        A row per group, a column per fold.
+        """
         return pd.DataFrame(
             {
                 str(model.fold.number): dict(model.importance)
@@ -153,7 +160,10 @@ class Results:
 
     @property
     def spread(self) -> pd.DataFrame:
-        """How far the members of each fold's model lie apart in AUC; no rows where each has but one."""
+        """How far the members of each fold's model lie apart in AUC.
+
+        No rows where each has but one.
+        """
         several = len(self.members) > self.members["fold"].nunique()
         return spread_table(self.members if several else self.members[:0], self.folds)
 
@@ -172,7 +182,10 @@ class Results:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A configuration to be judged: its models, the folder of their checkpoints, its settings, and other trials known of."""
+    """A configuration to be judged.
+
+    Its models, the folder of their checkpoints, its settings, and other trials known of.
+    """
 
     models: Sequence[FoldModel]
     folder: Path
@@ -275,7 +288,10 @@ def csv_of(frame: pd.DataFrame) -> bytes:
 
 
 def summary(results: Results) -> dict[str, Any]:
-    """Return the settings and the figures that matter, as JSON has them: an undefined figure is null."""
+    """Return the settings and the figures that matter, as JSON has them.
+
+    An undefined figure is null.
+    """
     table = results.folds
     rows = [plain_row(row) for row in table.to_dict("records")]
     return {
@@ -328,25 +344,25 @@ def describe_data(bars: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a row as JSON has it."""
-    return {str(name): _value(value) for name, value in row.items()}
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, pd.Timestamp):
-        return str(value)
-    return None if value is None or isinstance(value, float) and math.isnan(value) else value
-
-
-COMPARISON = "architectures.csv"
+def plain_row(row: Mapping[Hashable, object]) -> dict[str, object]:
+    """Return a row as JSON has it: timestamps as text, null for what is undefined."""
+    plain: dict[str, object] = {}
+    for name, value in row.items():
+        undefined = isinstance(value, float) and math.isnan(value)
+        plain[str(name)] = (
+            str(value) if isinstance(value, pd.Timestamp) else None if undefined else value
+        )
+    return plain
 
 
 def comparison_table(results: Mapping[str, Results]) -> pd.DataFrame:
-    """Return one row per architecture, the first the one that the others are held against; what is undefined is missing.
+    """Return one row per architecture, the first the one that the others are held against.
 
-    auc_less, gain_less: the first's AUC and mean net return per bar less this one's, with the 95 % interval, paired.
-    loss_statistic, loss_p: Diebold and Mariano's of the first's log loss against this one's, below 0 where the first's is lower.
+    What is undefined is missing.
+
+    auc_less, gain_less: the first's AUC and mean net return per bar less this one's, with the 95 %
+    interval, paired. loss_statistic, loss_p: Diebold and Mariano's of the first's log loss against
+    this one's, below 0 where the first's is lower.
     """
     first = next(iter(results.values()))
     return pd.DataFrame([_row(name, found, first) for name, found in results.items()])

@@ -1,4 +1,7 @@
-"""What a row of each table of CSV holds, as types: the document of these formats, and what a test checks every file against."""
+"""What a row of each table of CSV holds, as types.
+
+The document of these formats, and what a test checks every file against.
+"""
 
 from typing import Literal
 
@@ -17,7 +20,10 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Scores(Entry):
-    """Scores of forecasts over windows, decisions with a probability and a known label; null where undefined."""
+    """Scores of forecasts over windows, decisions with a probability and a known label.
+
+    Null where undefined.
+    """
 
     windows: float
     up_share: float | None
@@ -33,9 +39,10 @@ class Scores(Entry):
 class FoldRow(Scores):
     """One fold, or all of them together as fold "total": also a row of folds.csv.
 
-    model: the checkpoint's file, "no model", or "" in total. enter, exit: the thresholds in force; thresholds: whether
-    validation chose them, could not (.50/.50) or they were given. trades: those opened here. return,
-    sharpe (annual), max_drawdown, exposure (share of bars in the market): of the account; with hold_: of buy-and-hold.
+    model: the checkpoint's file, "no model", or "" in total. enter, exit: the thresholds in force;
+    thresholds: whether validation chose them, could not (.50/.50) or they were given. trades: those
+    opened here. return, sharpe (annual), max_drawdown, exposure (share of bars in the market): of
+    the account; with hold_: of buy-and-hold.
     """
 
     fold: str
@@ -57,9 +64,12 @@ class FoldRow(Scores):
 
 
 class EquityRow(Entry):
-    """equity.csv: a bar from the first decision on. Values at its close; position: units held after its open; probability: said
-    at its close. drawdown, and that of buy-and-hold: below the highest value so far. rolling_sharpe: annual, of the last half
-    year, of a short run less."""
+    """equity.csv: a bar from the first decision on.
+
+    Values at its close; position: units held after its open; probability: said at its close.
+    drawdown, and that of buy-and-hold: below the highest value so far. rolling_sharpe: annual, of
+    the last half year, of a short run less.
+    """
 
     date: str
     equity: float
@@ -90,8 +100,11 @@ class MonthRow(Entry):
 
 
 class DistributionRow(Entry):
-    """distribution.csv: how often a bar's return lay from one end to the other: the share of all bars of buy-and-hold, and the
-    share of those bars on which the strategy held a position."""
+    """distribution.csv: how often a bar's return lay from one end to the other.
+
+    The share of all bars of buy-and-hold, and the share of those bars on which the strategy held a
+    position.
+    """
 
     start: float = msgspec.field(name="from")
     end: float = msgspec.field(name="to")
@@ -100,8 +113,12 @@ class DistributionRow(Entry):
 
 
 class TradeRow(Entry):
-    """trades.csv: a round trip. bars: how long it was held. gross: at the quoted prices; costs: commission, spread and slippage;
-    net = gross - costs; return: net over what was put in. One still open has no closed_at and is valued at the last close."""
+    """trades.csv: a round trip. bars: how long it was held.
+
+    Gross: at the quoted prices; costs: commission, spread and slippage; net = gross - costs;
+    return: net over what was put in. One still open has no closed_at and is valued at the last
+    close.
+    """
 
     direction: Literal["long", "short"]
     decided_at: str
@@ -160,11 +177,14 @@ class ArchitectureRow(Entry):
 
 
 class MarketRow(Entry):
-    """One market of a universe: also a row of markets.csv. Figures by decision, net of costs, null where undefined.
+    """One market of a universe: also a row of markets.csv.
 
-    auc, gain (net less hold): with _low to _high, the 95 % interval, and _lowest, _highest, the one-sided 99 % bounds. net,
-    hold: mean per bar, a fraction. sharpe: annual. superiority: p of "nothing tried here earns more than holding". verdict:
-    that of the market by itself. outstanding: whether it stands out though so many were tried.
+    Figures by decision, net of costs, null where undefined.
+
+    auc, gain (net less hold): with _low to _high, the 95 % interval, and _lowest, _highest, the
+    one-sided 99 % bounds. net, hold: mean per bar, a fraction. sharpe: annual. superiority: p of
+    "nothing tried here earns more than holding". verdict: that of the market by itself.
+    outstanding: whether it stands out though so many were tried.
     """
 
     market: str
@@ -194,15 +214,18 @@ class MarketRow(Entry):
 
 
 class PooledEquityRow(Entry):
-    """equity.csv of a universe: what 1 becomes in equal parts of all markets that decide at a bar, by decision."""
+    """equity.csv of a universe.
+
+    What 1 becomes in equal parts of all markets that decide at a bar, by decision.
+    """
 
     date: str
     strategy: float
     buy_and_hold: float
 
 
-# The rows of each table in a market's folder. importance.csv has a row for each group of features and a column for each fold:
-# how much the log loss on validation grows without the group.
+# The rows of each table in a market's folder. importance.csv has a row for each group of features
+# and a column for each fold: how much the log loss on validation grows without the group.
 TABLES: dict[str, type[Entry]] = {
     "folds.csv": FoldRow,
     "equity.csv": EquityRow,
@@ -247,7 +270,10 @@ class SettingsRecord(Entry):
 
 
 class SpreadRow(Entry):
-    """How far the members of a fold's model lie apart in AUC: of each by itself; together: of their mean logit."""
+    """How far the members of a fold's model lie apart in AUC: of each by itself.
+
+    Together: of their mean logit.
+    """
 
     fold: str
     count: int
@@ -259,12 +285,16 @@ class SpreadRow(Entry):
 
 
 class Summary(Entry):
-    """summary.json. version: raised when an entry changes its name or meaning. refused: what the strategy did not decide, order
-    or get filled, by reason, with counts. best_possible: scores of the best forecast
-    there is, on a planted market; share_found: (AUC - .5) / (its AUC - .5). spread: of the members of each fold's model, empty
-    where it has but one. calibration: null for too few forecasts. importance: by group of features, how much the log
-    loss on validation grows without it, the mean over folds. versions: of the libraries, and the processor's instructions.
-    mixed_machines: whether the folds were trained with different ones; then the same command may give other bits elsewhere."""
+    """summary.json. version: raised when an entry changes its name or meaning.
+
+    Refused: what the strategy did not decide, order or get filled, by reason, with counts.
+    best_possible: scores of the best forecast there is, on a planted market; share_found: (AUC -
+    .5) / (its AUC - .5). spread: of the members of each fold's model, empty where it has but one.
+    calibration: null for too few forecasts. importance: by group of features, how much the log loss
+    on validation grows without it, the mean over folds. versions: of the libraries, and the
+    processor's instructions. mixed_machines: whether the folds were trained with different ones;
+    then the same command may give other bits elsewhere.
+    """
 
     version: Literal[1]
     verdict: VerdictRecord
@@ -291,8 +321,11 @@ class FailedRecord(Entry):
 
 
 class Universe(Entry):
-    """universe.json. version: raised when an entry changes its name or meaning. settings: of every market's walk.
-    architectures: all that were trained; the figures here are those of the first, the others' lie in the markets' folders."""
+    """universe.json. version: raised when an entry changes its name or meaning.
+
+    Settings: of every market's walk. architectures: all that were trained; the figures here are
+    those of the first, the others' lie in the markets' folders.
+    """
 
     version: Literal[1]
     verdict: VerdictRecord

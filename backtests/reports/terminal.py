@@ -1,4 +1,7 @@
-"""The tables on the terminal: forecasts, money and rivals of a walk-forward, and the markets of a universe."""
+"""The tables on the terminal.
+
+Forecasts, money and rivals of a walk-forward, and the markets of a universe.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -100,7 +103,10 @@ def architecture_table(compared: pd.DataFrame) -> Table:
 
 
 def universe_table(universe: UniverseResults) -> Table:
-    """Return a row for each market: its forecasts, what it earned, its own verdict, and whether it stands out."""
+    """Return a row for each market.
+
+    Its forecasts, what it earned, its own verdict, and whether it stands out.
+    """
     title = "markets, net of costs by decision, with 95 % intervals"
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
     for header in ("market", "AUC", "bp per bar\nless holding", "Sharpe", "verdict"):

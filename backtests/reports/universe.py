@@ -1,4 +1,7 @@
-"""The results of a universe: a table over its markets and one verdict, as objects, and as files of JSON and CSV."""
+"""The results of a universe.
+
+A table over its markets and one verdict, as objects, and as files of JSON and CSV.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -66,7 +69,10 @@ class UniverseResults:
 
     @cached_property
     def equity(self) -> pd.DataFrame:
-        """What 1 becomes in equal parts, bar by bar: the strategy on all markets, and all of them held."""
+        """What 1 becomes in equal parts, bar by bar.
+
+        The strategy on all markets, and all of them held.
+        """
         decisions = {name: results.decisions for name, results in self.results.items()}
         columns = {"strategy": STRATEGY, "buy_and_hold": HOLD}
         return pd.DataFrame(
@@ -97,7 +103,10 @@ def write_universe(folder: Path, universe: UniverseResults) -> None:
 
 
 def universe_summary(universe: UniverseResults) -> dict[str, Any]:
-    """Return the settings and the figures that matter, as JSON has them: an undefined figure is null."""
+    """Return the settings and the figures that matter, as JSON has them.
+
+    An undefined figure is null.
+    """
     models = [model for results in universe.results.values() for model in results.models]
     return {
         "version": UNIVERSE_VERSION,

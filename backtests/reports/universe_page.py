@@ -1,4 +1,7 @@
-"""The report of a universe: one self-contained HTML page over all markets, which leads to the report of each."""
+"""The report of a universe.
+
+One self-contained HTML page over all markets, which leads to the report of each.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +63,10 @@ def _equity(universe: UniverseResults) -> go.Figure:
 
 
 def strongest(markets: pd.DataFrame, name: str) -> Mapping[str, Interval]:
-    """Return the figure of each market with its interval, the best first; of many markets the best and the worst."""
+    """Return the figure of each market with its interval, the best first.
+
+    Of many markets the best and the worst.
+    """
     known = markets.dropna(subset=[name]).sort_values(name, ascending=False)
     if len(known) > MOST_MARKETS:
         known = pd.concat([known[: MOST_MARKETS // 2], known[-MOST_MARKETS // 2 :]])

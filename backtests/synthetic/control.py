@@ -127,7 +127,10 @@ def judged(examples: Examples, sample: Market, said: Array) -> Row:
 
 
 def training_figures(checkpoint: Checkpoint) -> Row:
-    """Return what training knew: by the validation figures settings may be chosen, by the scores of a row they may not."""
+    """Return what training knew.
+
+    By the validation figures settings may be chosen, by the scores of a row they may not.
+    """
     members, metrics = checkpoint.members, checkpoint.metrics
     return {
         "temperature": float(np.mean([member.temperature for member in members])),
@@ -159,20 +162,29 @@ def next_returns(sample: Market) -> pd.Series:
 
 
 def gross_sharpe(said: Array, returns: Array) -> float | None:
-    """Return mean over deviation, per bar and before costs, of going with every forecast; None where none says anything."""
+    """Return mean over deviation, per bar and before costs, of going with every forecast.
+
+    None where none says anything.
+    """
     earned = np.sign(said - 0.5) * returns
     return float(earned.mean() / earned.std()) if earned.any() else None
 
 
 def share(labels: Array, said: Array, best: Array) -> float | None:
-    """Return the share of the attainable edge, (AUC - .5) / (best AUC - .5); None where nothing is attainable."""
+    """Return the share of the attainable edge, (AUC - .5) / (best AUC - .5).
+
+    None where nothing is attainable.
+    """
     if np.ptp(best) == 0:
         return None
     return (area(labels, said) - 0.5) / (area(labels, best) - 0.5)
 
 
 def area(labels: Array, said: Array) -> float:
-    """Return the AUC from the ranks of the "up" windows (Mann and Whitney, 1947): fast enough to draw samples again."""
+    """Return the AUC from the ranks of the "up" windows (Mann and Whitney, 1947).
+
+    Fast enough to draw samples again.
+    """
     ups = labels == 1
     n_up, n_down = ups.sum(), (~ups).sum()
     return float((rankdata(said)[ups].sum() - n_up * (n_up + 1) / 2) / (n_up * n_down))
@@ -221,11 +233,14 @@ def as_json(value: object) -> bytes:
 def silence(
     rows: Iterable[Row], forecasters: Sequence[str] = ("", "logistic_", "boosting_", "ridge_")
 ) -> pd.DataFrame:
-    """Judge whether forecasts of markets without an edge show none: one row per market and forecaster.
+    """Judge whether forecasts of markets without an edge show none.
 
-    On such a market labels are independent of every forecast, so each row's standard error of an AUC of one half is exact
-    where no two probabilities are equal. surprise: the mean AUC's distance from .5 in standard errors; beyond_two: how
-    many of the seeds are themselves more than two of theirs away.
+    One row per market and forecaster.
+
+    On such a market labels are independent of every forecast, so each row's standard error of an
+    AUC of one half is exact where no two probabilities are equal. surprise: the mean AUC's distance
+    from .5 in standard errors; beyond_two: how many of the seeds are themselves more than two of
+    theirs away.
     """
     frame = pd.DataFrame(list(rows))
     return pd.DataFrame(

@@ -1,8 +1,11 @@
-"""Synthetic markets on which the best possible forecast is known: seeded bars and the exact probability of "up".
+"""Synthetic markets on which the best possible forecast is known.
 
-z is a bar's log return in units of SIGMA, e is N(0, 1). Every bar opens at the last close, so a fill at the next open
-earns the bar that was predicted. Highs and lows are the extremes of a Brownian bridge, volume is noise that knows
-nothing of direction. A longer market of the same seed begins with the shorter one.
+Seeded bars and the exact probability of "up".
+
+z is a bar's log return in units of SIGMA, e is N(0, 1). Every bar opens at the last close, so a
+fill at the next open earns the bar that was predicted. Highs and lows are the extremes of a
+Brownian bridge, volume is noise that knows nothing of direction. A longer market of the same seed
+begins with the shorter one.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,7 +36,10 @@ class Market:
 
 
 def market(name: str, n_bars: int = 12_000, seed: int = 1, **strengths: float) -> Market:
-    """Return the market of that name; `strengths` are the keyword arguments of its function below."""
+    """Return the market of that name.
+
+    `strengths` are the keyword arguments of its function below.
+    """
     require_known("market", [name], MARKETS)
     require_known(
         f"argument of market {name!r}", strengths, list(signature(MARKETS[name]).parameters)[2:]
@@ -60,9 +66,12 @@ def volrev(
     ratio: float = 3,
     stay: float = 0.98,
 ) -> Market:
-    """Moves continue while volatility is low and revert while it is high: z' = +-strength z + sqrt(1 - strength^2) e.
+    """Moves continue while volatility is low and revert while it is high.
 
-    Here z is in units of its own bar's volatility, which is also the bridge's: the range betrays the hidden state.
+    Z' = +-strength z + sqrt(1 - strength^2) e.
+
+    Here z is in units of its own bar's volatility, which is also the bridge's: the range betrays
+    the hidden state.
     """
     require("strength", strength, 0, 1)
     require("ratio", ratio, 1, inf)
@@ -82,7 +91,10 @@ def volrev(
 
 
 def echo(n_bars: int = 12_000, seed: int = 1, *, strength: float = 0.9, lag: int = 25) -> Market:
-    """A part of each move comes back `lag` bars later: z[t + 1] = strength z[t + 1 - lag] + sqrt(1 - strength^2) e."""
+    """A part of each move comes back `lag` bars later.
+
+    Z[t + 1] = strength z[t + 1 - lag] + sqrt(1 - strength^2) e.
+    """
     return echoing("echo", n_bars, seed, strength, lag)
 
 
@@ -102,7 +114,10 @@ def echoing(name: str, n_bars: int, seed: int, strength: float, lag: int) -> Mar
 
 
 def magecho(n_bars: int = 12_000, seed: int = 1, *, m: float = 2, lag: int = 25) -> Market:
-    """The SIZE of a move says which way the one `lag` bars later goes: z = m b + e, b = 1 if that |z| > m else -1."""
+    """The SIZE of a move says which way the one `lag` bars later goes.
+
+    Z = m b + e, b = 1 if that |z| > m else -1.
+    """
     require("m", m, 0, inf)
     require_whole("lag", lag, 1)
     draws = Draws("magecho", n_bars, seed)
@@ -153,7 +168,10 @@ def walk(
     beta: float = 0.9,
     degrees: float = 5,
 ) -> Market:
-    """Volatility comes in waves, GARCH(1 - alpha - beta, alpha, beta) with Student's t; direction is a fair coin."""
+    """Volatility comes in waves, GARCH(1 - alpha - beta, alpha, beta) with Student's t.
+
+    Direction is a fair coin.
+    """
     return wandering("walk", n_bars, seed, 0.0, alpha, beta, degrees)
 
 
@@ -166,7 +184,10 @@ def walkdrift(
     beta: float = 0.9,
     degrees: float = 5,
 ) -> Market:
-    """The walk plus `drift` times each bar's volatility: up is likelier, and equally so at every bar."""
+    """The walk plus `drift` times each bar's volatility.
+
+    Up is likelier, and equally so at every bar.
+    """
     return wandering("walkdrift", n_bars, seed, drift, alpha, beta, degrees)
 
 
@@ -190,13 +211,17 @@ MARKETS: dict[str, Callable[..., Market]] = {
 
 
 class Draws:
-    """One market's random numbers: a generator per quantity, so that more bars leave the earlier ones as they were."""
+    """One market's random numbers.
+
+    A generator per quantity, so that more bars leave the earlier ones as they were.
+    """
 
     def __init__(self, name: str, n_bars: int, seed: int) -> None:
         require_whole("n_bars", n_bars, 2)
         require_whole("seed", seed, 0)
         self.name, self.n_bars = name, n_bars
-        # The name too: walk and walkdrift of one seed must be two samples, not the same one counted twice.
+        # The name too: walk and walkdrift of one seed must be two samples, not the same one counted
+        # twice.
         generators = np.random.default_rng([seed, *name.encode()]).spawn(6)
         self.moves, self.states, self.bodies, self.directions, self.extremes, self.volumes = (
             generators
@@ -220,7 +245,10 @@ class Draws:
     def bars(
         self, z: Array, volatility: Array | float = 1.0, wick: Array | float = 0.0
     ) -> pd.DataFrame:
-        """Return the bars of these moves; `wick` sets a key's lower shadow where positive, its upper where negative."""
+        """Return the bars of these moves.
+
+        `wick` sets a key's lower shadow where positive, its upper where negative.
+        """
         price = FIRST_PRICE * np.exp(SIGMA * np.concatenate([[0.0], np.cumsum(z)]))
         opens, closes = price[:-1], price[1:]
         highest, lowest = self.shadows(z, volatility)
@@ -278,7 +306,10 @@ def autoregress(coefficients: Array, noise: Array, lag: int = 1) -> Array:
 
 
 def garch_volatility(shocks: Array, alpha: float, beta: float) -> Array:
-    """Return each bar's volatility, its mean square 1: h' = 1 - alpha - beta + (alpha shock^2 + beta) h."""
+    """Return each bar's volatility, its mean square 1.
+
+    H' = 1 - alpha - beta + (alpha shock^2 + beta) h.
+    """
     variances = [1.0]
     for shock in shocks[:-1].tolist():
         variances.append(1 - alpha - beta + (alpha * shock**2 + beta) * variances[-1])

@@ -1,8 +1,9 @@
 """What the bars so far say of the next one: the exact probability of "up" in each synthetic market.
 
-z[t] is the log return of bar t in units of SIGMA. Every filter reads bars 0..t for the probability at t and knows the
-law the market was drawn from, so no forecast can do better. High and low are drawn from the bar's return and a bridge
-volatility s alone: they tell something only where s is hidden (volrev) or where they are the message (latch).
+z[t] is the log return of bar t in units of SIGMA. Every filter reads bars 0..t for the probability
+at t and knows the law the market was drawn from, so no forecast can do better. High and low are
+drawn from the bar's return and a bridge volatility s alone: they tell something only where s is
+hidden (volrev) or where they are the message (latch).
 """
 
 from math import sqrt
@@ -15,7 +16,8 @@ from scipy.special import ndtr, stdtr
 Array = npt.NDArray[np.float64]
 
 SIGMA = 0.002
-SURE_WICK = 0.98  # share of a key's wick; an ordinary bar gets there with probability exp(-2 (.98 wick)^2) at most
+# Share of a key's wick; an ordinary bar gets there with probability exp(-2 (.98 wick)^2) at most
+SURE_WICK = 0.98
 
 
 def moves(bars: pd.DataFrame) -> Array:
@@ -24,13 +26,19 @@ def moves(bars: pd.DataFrame) -> Array:
 
 
 def echo_probability(bars: pd.DataFrame, *, strength: float, lag: int) -> Array:
-    """z[t + 1] | past ~ N(strength z[t + 1 - lag], 1 - strength^2); what lies before the first bar has mean 0."""
+    """z[t + 1] | past ~ N(strength z[t + 1 - lag], 1 - strength^2).
+
+    What lies before the first bar has mean 0.
+    """
     heard = delayed(moves(bars), lag - 1, 0.0)
     return np.asarray(ndtr(strength * heard / sqrt(1 - strength**2)))
 
 
 def magecho_probability(bars: pd.DataFrame, *, m: float, lag: int) -> Array:
-    """z[t + 1] | past ~ N(m b, 1): b is known from |z[t + 1 - lag]|, its frequency where that lies before bar 0."""
+    """z[t + 1] | past ~ N(m b, 1).
+
+    B is known from |z[t + 1 - lag]|, its frequency where that lies before bar 0.
+    """
     heard = np.abs(delayed(moves(bars), lag - 1, np.nan))
     unheard = large_share(m) * ndtr(m) + (1 - large_share(m)) * ndtr(-m)
     return np.asarray(np.where(np.isnan(heard), unheard, np.where(heard > m, ndtr(m), ndtr(-m))))
@@ -42,7 +50,10 @@ def large_share(m: float) -> float:
 
 
 def regime_probability(bars: pd.DataFrame, *, delta: float, flip: float) -> Array:
-    """Hamilton's filter over the drift's sign; the factor of N(z; +-delta, 1) that both signs share is left out."""
+    """Hamilton's filter over the drift's sign.
+
+    The factor of N(z; +-delta, 1) that both signs share is left out.
+    """
     chain, drift = two_states(1 - flip), np.array([delta, -delta])
     likelihood = exp_scaled(np.outer(moves(bars), drift), axis=1)  # (N, 2)
     rising = forward(0.5 * likelihood[0], chain * likelihood[1:, None, :])
@@ -50,7 +61,10 @@ def regime_probability(bars: pd.DataFrame, *, delta: float, flip: float) -> Arra
 
 
 def volrev_probability(bars: pd.DataFrame, *, strength: float, ratio: float, stay: float) -> Array:
-    """Filter the volatility state from close, high and low; today's state says how the next bar follows."""
+    """Filter the volatility state from close, high and low.
+
+    Today's state says how the next bar follows.
+    """
     volatility, rest = volatilities(ratio), sqrt(1 - strength**2)
     z = moves(bars)[:, None] / volatility  # (N, 2): as either state would see it
     expected = z * np.array([strength, -strength])
@@ -62,7 +76,10 @@ def volrev_probability(bars: pd.DataFrame, *, strength: float, ratio: float, sta
 
 
 def volatilities(ratio: float) -> Array:
-    """Return the low and the high volatility in units of SIGMA: equally frequent, of mean square 1."""
+    """Return the low and the high volatility in units of SIGMA.
+
+    Equally frequent, of mean square 1.
+    """
     return np.array([1.0, ratio]) * sqrt(2 / (1 + ratio**2))
 
 
@@ -84,7 +101,10 @@ def extreme_log_density(bars: pd.DataFrame, s: Array) -> Array:
 def latch_probability(
     bars: pd.DataFrame, *, strength: float, wick: float, shortest: int, longest: int
 ) -> Array:
-    """z[t + 1] | past ~ N(strength d z[t], 1 - strength^2), d from the latest key; but the next key is a fair coin."""
+    """z[t + 1] | past ~ N(strength d z[t], 1 - strength^2), d from the latest key.
+
+    But the next key is a fair coin.
+    """
     direction, age = latest_key(bars, wick)
     # The gap is uniform on shortest..longest and known to exceed age.
     next_is_key = np.where(age + 1 < shortest, 0.0, 1 / np.maximum(longest - age, 1))
@@ -135,7 +155,10 @@ def two_states(stay: float) -> Array:
 
 
 def exp_scaled(logs: Array, axis: int | tuple[int, ...]) -> Array:
-    """Return exp(logs) up to a factor per bar, the largest being 1: a far surprise must not become 0 / 0."""
+    """Return exp(logs) up to a factor per bar, the largest being 1.
+
+    A far surprise must not become 0 / 0.
+    """
     return np.asarray(np.exp(logs - logs.max(axis=axis, keepdims=True)))
 
 

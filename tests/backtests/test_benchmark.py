@@ -11,9 +11,7 @@ import pytest
 
 from backtests import benchmark
 from backtests.benchmark import Disagreement, app
-from backtests.benchmarks import contests as benchmark_contests
-from backtests.benchmarks import live as benchmark_live
-from backtests.benchmarks import trading as benchmark_trading
+from backtests.benchmarks import contests, live, trading
 from backtests.benchmarks.contests import CONTESTS, FASTER, LONGER, Contest, Goal
 from backtests.benchmarks.features import PandasTools, TalibTools, Tools, usual_features
 from backtests.benchmarks.plain import next_opens_rise
@@ -38,10 +36,10 @@ def small_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hours = random_bars(freq="h")
     checkpoint = random_checkpoint(hours, instrument=None)
     checkpoint.save(tmp_path / "model.ckpt")
-    for room in (benchmark_trading, benchmark_live):
+    for room in (trading, live):
         monkeypatch.setattr(room, "model_file", lambda: str(tmp_path / "model.ckpt"))
         monkeypatch.setattr(room, "model", lambda: checkpoint)
-    monkeypatch.setattr(benchmark_trading, "small_model_file", lambda: str(tmp_path / "model.ckpt"))
+    monkeypatch.setattr(trading, "small_model_file", lambda: str(tmp_path / "model.ckpt"))
 
 
 def contest(ours: list[float], theirs: list[float], **fields: Any) -> Contest:
@@ -132,7 +130,7 @@ def test_what_cannot_be_run_is_left_out_with_a_word(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(benchmark_contests, "bf16_here", lambda: "none")
+    monkeypatch.setattr(contests, "bf16_here", lambda: "none")
     run(monkeypatch, contest([1.0], [1.0], needs=needs))
     assert f"one: left out, {reason}\n" in capsys.readouterr().out
 

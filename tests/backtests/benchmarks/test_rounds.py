@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backtests.benchmarks import rounds as benchmark_rounds
 from backtests.benchmarks.rounds import (
     FOLDER,
+    Here,
     Sample,
     Samples,
     Size,
@@ -19,7 +19,6 @@ from backtests.benchmarks.rounds import (
     in_turn,
     scratch,
     spread,
-    timed,
 )
 from tests.helpers.processes import environment
 from tests.helpers.sides import broken, numbers
@@ -30,7 +29,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Children find the tests' sides, and nothing is left behind."""
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     monkeypatch.setenv(FOLDER, str(tmp_path))
-    benchmark_rounds.scratch.cache_clear()
+    scratch.cache_clear()
 
 
 def outputs(*columns: list[float]) -> Samples:
@@ -78,9 +77,10 @@ def test_costs_are_per_unit() -> None:
 
 
 def test_a_round_is_timed_on_both_clocks() -> None:
-    sample = timed(
-        lambda number: Work(2, np.sort(np.random.default_rng(number).random(10**5))[:1]), 0
-    )
+    def play(number: int) -> Work:
+        return Work(2, np.sort(np.random.default_rng(number).random(10**5))[:1])
+
+    sample = Here(play).play(0)
     assert sample.units == 2 and 0 < sample.cpu and 0 < sample.wall and sample.memory > 10
 
 
