@@ -1,4 +1,8 @@
-"""Cheap forecasts that a network must beat: on the last feature row alone, and a straight line through the whole window."""
+"""What a network must beat on the same bars: fixed trading rules, and cheap learners trained on each fold's past.
+
+A baseline is one of these learners or rules; a benchmark is whatever the strategy is held against, so that a run's other
+configurations are benchmarks too. (The folder backtests/benchmarks/ measures speed and has nothing to do with either.)
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,183 +15,25 @@ from numpy.typing import NDArray
 from scipy.linalg import solve
 from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from backtests.simulation.vectorised import Array, net_returns
+from backtests.simulation.vectorised import Array
 from backtests.walk_forward.folds import Fold
 from backtests.walk_forward.workers import tethered
-from model.checkpoint.member import cut_windows
 from model.features.table import FeatureEngineer
 from model.labels import known_after, make_labels
-from model.training.calibration import fit_temperature, log_loss
+from model.training.calibration import fit_logistic, fit_temperature, log_loss
 from model.training.config import TrainConfig
-from model.training.windows import DataPreprocessor, Split
+from model.training.data import Part
+from model.training.windows import DataPreprocessor
+
+HOLD = "buy and hold"
+FAST, SLOW = 20, 50  # bars of the moving averages; the slow one spans the model's own window
 
 # Validation chooses among the penalties, and the number of boosting steps.
-LOGISTIC_PENALTIES = (1.0, 10.0, 100.0, 1_000.0)
+PENALTIES = (1.0, 10.0, 100.0, 1_000.0)
 RIDGE_PENALTIES = (1e2, 1e3, 1e4, 1e5)
 BOOSTING_STEPS, BOOSTING_RATE = 100, 0.1
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Windows of a market: what is learned from and what is judged.
-
-    features: raw rows (n, 86) on their bars' stamps; rows: the same, scaled. labels (m,) by window. parts: the windows
-    of training, of validation and those judged, which nothing was fitted on.
-    """
-
-    features: pd.DataFrame
-    rows: NDArray[np.float32]
-    labels: Array
-    parts: Split
-    length: int
-
-    def labels_of(self, part: int) -> Array:
-        return self.labels[self.parts[part]]
-
-    def last_rows(self, part: int) -> NDArray[np.float32]:
-        """Return the newest feature row of each window of a part: (windows, 86)."""
-        return self.rows[self._decisions(part)]
-
-    def flat_windows(self, part: int) -> NDArray[np.float32]:
-        """Return the windows of a part, each as one long row: (windows, 50 * 86)."""
-        reached = self.parts[part]
-        windows = cut_windows(self.rows, self.length)[reached].transpose(0, 2, 1)
-        flat: NDArray[np.float32] = windows.reshape(len(windows), -1)
-        return flat
-
-    @property
-    def raw_rows(self) -> Array:
-        """The raw rows that the windows to be judged reach."""
-        judged = self.parts[2]
-        return self.features.to_numpy()[judged.start : judged.stop + self.length - 1]
-
-    @property
-    def decided_at(self) -> pd.Index:
-        """The stamps of the bars at whose close the windows to be judged are complete."""
-        return self.features.index[self._decisions(2)]
-
-    def _decisions(self, part: int) -> slice:
-        reached = self.parts[part]
-        return slice(reached.start + self.length - 1, reached.stop + self.length - 1)
-
-
-def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int) -> Examples:
-    """Cut bars into windows of which only the first `learned` bars' are split for learning, as `fit` on these would.
-
-    All windows after them are judged, together with the test part. Raises ValueError where there are none.
-    """
-    features = FeatureEngineer().transform(bars)
-    labels = make_labels(bars, preprocessor.label, preprocessor.horizon).loc[features.index]
-    _, outcomes = preprocessor.create_sequences(features, labels)
-    train, validation, _ = preprocessor.split(len(outcomes) - (len(bars) - learned))
-    scaler = preprocessor.fit_scaler(features, train)
-    judged = slice(
-        validation.stop + known_after(preprocessor.label, preprocessor.horizon) - 1, len(outcomes)
-    )
-    if judged.start >= judged.stop:
-        raise ValueError(
-            f"a window must be left to judge after the {learned} bars that are learned from, "
-            f"got {len(bars)} bars in all. Give more bars, or leave a test part."
-        )
-    rows = scaler.transform(features.to_numpy())
-    return Examples(
-        features, rows, outcomes, (train, validation, judged), preprocessor.sequence_length
-    )
-
-
-def logistic(examples: Examples) -> Array:
-    """Return the probabilities of logistic regression on the last row."""
-    models = [
-        LogisticRegression(C=1 / penalty, max_iter=2_000).fit(
-            examples.last_rows(0), examples.labels_of(0)
-        )
-        for penalty in LOGISTIC_PENALTIES
-    ]
-    losses = [
-        log_loss(model.decision_function(examples.last_rows(1)), examples.labels_of(1))
-        for model in models
-    ]
-    said: Array = models[int(np.argmin(losses))].predict_proba(examples.last_rows(2))[:, 1]
-    return said
-
-
-def boosting(examples: Examples) -> Array:
-    """Return the probabilities of boosted trees on the last row, with the number of trees that validation chose."""
-    settings = {
-        "learning_rate": BOOSTING_RATE,
-        "max_iter": BOOSTING_STEPS,
-        "early_stopping": False,
-        "random_state": 0,
-    }
-    trees = HistGradientBoostingClassifier(**settings).fit(
-        examples.last_rows(0), examples.labels_of(0)
-    )
-    losses = [
-        log_loss(_logit(said[:, 1]), examples.labels_of(1))
-        for said in trees.staged_predict_proba(examples.last_rows(1))
-    ]
-    best: Array = next(
-        islice(trees.staged_predict_proba(examples.last_rows(2)), int(np.argmin(losses)), None)
-    )[:, 1]
-    return best
-
-
-def ridge(examples: Examples) -> Array:
-    """Return the probabilities of ridge regression on the whole window, penalty and temperature chosen on validation."""
-    signs = 2 * examples.labels_of(0) - 1
-    shift = signs.mean()
-    solutions = ridge_solutions(examples.flat_windows(0), signs - shift)
-    temperatures, losses = [], []
-    for weights in solutions:
-        scores = _scores(examples.flat_windows(1), weights, shift)
-        temperatures.append(fit_temperature(scores, examples.labels_of(1)))
-        losses.append(log_loss(scores / temperatures[-1], examples.labels_of(1)))
-    best = int(np.argmin(losses))
-    said: Array = expit(
-        _scores(examples.flat_windows(2), solutions[best], shift) / temperatures[best]
-    )
-    return said
-
-
-BASELINES: dict[str, Callable[[Examples], Array]] = {
-    make.__name__: make for make in (logistic, boosting, ridge)
-}
-
-
-def baseline_probabilities(examples: Examples) -> dict[str, Array]:
-    """Return what each baseline says of the windows to be judged; on one thread, so that the sums are always the same."""
-    with threadpool_limits(1):
-        return {name: forecast(examples) for name, forecast in BASELINES.items()}
-
-
-def ridge_solutions(windows: NDArray[np.float32], signs: Array) -> list[Array]:
-    """Return the weights (columns,) for each penalty, through the smaller of the two Gram matrices of windows (n, columns)."""
-    wide = windows.shape[0] < windows.shape[1]
-    gram = np.asarray(windows @ windows.T if wide else windows.T @ windows, dtype=np.float64)
-    target = signs if wide else windows.T.astype(np.float64) @ signs
-    ridges = (gram + penalty * np.eye(len(gram)) for penalty in RIDGE_PENALTIES)
-    solutions = [
-        np.asarray(solve(matrix, target, assume_a="pos", overwrite_a=True)) for matrix in ridges
-    ]
-    return [windows.T @ solution for solution in solutions] if wide else solutions
-
-
-def _scores(windows: NDArray[np.float32], weights: Array, shift: float) -> Array:
-    scores: Array = windows @ weights + shift
-    return scores
-
-
-def _logit(probabilities: Array) -> Array:
-    logits: Array = np.log(probabilities) - np.log1p(-probabilities)
-    return logits
-
-
-FAST, SLOW = 20, 50  # bars of the moving averages; the slow one spans the model's own window
-SHIFTS = 200
-HOLD = "buy and hold"
 
 
 def rule_directions(bars: pd.DataFrame, *, allow_short: bool = False) -> dict[str, Array]:
@@ -204,6 +50,135 @@ def rule_directions(bars: pd.DataFrame, *, allow_short: bool = False) -> dict[st
     }
 
 
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """The windows of one instrument's bars: what is learned from, and what is judged.
+
+    Nothing was fitted on the judged part. raw_rows: the feature rows that its windows reach, not scaled, as
+    `Checkpoint.predict` takes them: (m + sequence_length - 1, 86).
+    """
+
+    train: Part
+    validation: Part
+    judged: Part
+    raw_rows: Array
+
+
+def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int) -> Examples:
+    """Cut bars into windows of which only the first `learned` bars' are learned from, as `fit` on these would.
+
+    The scaler sees the training part alone. All windows after validation are judged, the test part included, but for those
+    decided before the last label that was learned from is known. Raises ValueError where none is left.
+    """
+    features = FeatureEngineer().transform(bars)
+    labels = make_labels(bars, preprocessor.label, preprocessor.horizon).loc[features.index]
+    _, outcomes = preprocessor.create_sequences(features, labels)
+    train, validation, _ = preprocessor.split(len(outcomes) - (len(bars) - learned))
+    known = known_after(preprocessor.label, preprocessor.horizon)
+    judged = slice(validation.stop + known - 1, len(outcomes))
+    if judged.start >= judged.stop:
+        raise ValueError(
+            f"a window must be left to judge after the {learned} bars that are learned from, "
+            f"got {len(bars)} bars in all. Give more bars, or leave a test part."
+        )
+    raw_rows = features.to_numpy()
+    rows = preprocessor.fit_scaler(features, train).transform(raw_rows)
+    older = preprocessor.sequence_length - 1  # rows that a window reaches beside its newest
+
+    def part(windows: slice) -> Part:
+        labels = outcomes[windows]
+        decided = slice(windows.start + older, windows.stop + older)
+        timestamps = pd.DatetimeIndex(features.index[decided])
+        # A learner aims at the labels themselves.
+        return Part(rows[windows.start : decided.stop], labels, labels, timestamps)
+
+    reached = raw_rows[judged.start : judged.stop + older]
+    return Examples(part(train), part(validation), part(judged), reached)
+
+
+def logistic(examples: Examples) -> Array:
+    """Return the probabilities of "up" by logistic regression on the last row of each judged window."""
+    train, validation = examples.train, examples.validation
+    models = [fit_logistic(train.last_rows, train.labels, penalty) for penalty in PENALTIES]
+    losses = [
+        log_loss(model.decision_function(validation.last_rows), validation.labels)
+        for model in models
+    ]
+    best = models[int(np.argmin(losses))]
+    probabilities: Array = best.predict_proba(examples.judged.last_rows)[:, 1]
+    return probabilities
+
+
+def boosting(examples: Examples) -> Array:
+    """Return the probabilities of "up" by boosted trees on the last row of each judged window."""
+    train, validation = examples.train, examples.validation
+    trees = HistGradientBoostingClassifier(
+        learning_rate=BOOSTING_RATE, max_iter=BOOSTING_STEPS, early_stopping=False, random_state=0
+    ).fit(train.last_rows, train.labels)
+    losses = []
+    for staged in trees.staged_predict_proba(validation.last_rows):
+        logits = np.log(staged[:, 1]) - np.log1p(-staged[:, 1])
+        losses.append(log_loss(logits, validation.labels))
+    # Stage k is the forecast of the first k + 1 trees alone.
+    stages = trees.staged_predict_proba(examples.judged.last_rows)
+    probabilities: Array = next(islice(stages, int(np.argmin(losses)), None))[:, 1]
+    return probabilities
+
+
+def ridge(examples: Examples) -> Array:
+    """Return the probabilities of "up" by ridge regression of the move's sign on the whole of each judged window.
+
+    Least squares gives scores, not probabilities: a temperature chosen on validation makes them so.
+    """
+    signs = 2 * examples.train.labels - 1
+    shift = signs.mean()
+    solutions = ridge_solutions(flat_windows(examples.train), signs - shift)
+    windows, labels = flat_windows(examples.validation), examples.validation.labels
+    temperatures, losses = [], []
+    for weights in solutions:
+        scores = windows @ weights + shift
+        temperatures.append(fit_temperature(scores, labels))
+        losses.append(log_loss(scores / temperatures[-1], labels))
+    best = int(np.argmin(losses))
+    judged = flat_windows(examples.judged) @ solutions[best] + shift
+    probabilities: Array = expit(judged / temperatures[best])
+    return probabilities
+
+
+def flat_windows(part: Part) -> NDArray[np.float32]:
+    """Return the windows of a part as rows (m, 86 * sequence_length), all values of a feature together, oldest first."""
+    flat: NDArray[np.float32] = part.windows.transpose(1, 2).reshape(len(part), -1).numpy()
+    return flat
+
+
+def ridge_solutions(windows: NDArray[np.float32], signs: Array) -> list[Array]:
+    """Return the weights (columns,) for each penalty, through the smaller of the two Gram matrices of windows (n, columns)."""
+    wide = windows.shape[0] < windows.shape[1]
+    gram = np.asarray(windows @ windows.T if wide else windows.T @ windows, dtype=np.float64)
+    target = signs if wide else windows.T.astype(np.float64) @ signs
+    solutions = []
+    for penalty in RIDGE_PENALTIES:
+        matrix = gram + penalty * np.eye(len(gram))
+        solution = np.asarray(solve(matrix, target, assume_a="pos", overwrite_a=True))
+        solutions.append(windows.T @ solution if wide else solution)
+    return solutions
+
+
+BASELINES: dict[str, Callable[[Examples], Array]] = {
+    "logistic": logistic,
+    "boosting": boosting,
+    "ridge": ridge,
+}
+
+
+def baseline_probabilities(
+    examples: Examples, learners: Sequence[str] = tuple(BASELINES)
+) -> dict[str, Array]:
+    """Return each learner's probabilities of "up" for the judged windows, by the learner's name."""
+    with threadpool_limits(1):  # so that the sums are always the same
+        return {name: BASELINES[name](examples) for name in learners}
+
+
 def learner_probabilities(
     bars: pd.DataFrame,
     folds: Sequence[Fold],
@@ -212,46 +187,29 @@ def learner_probabilities(
     *,
     learners: Sequence[str] = tuple(BASELINES),
 ) -> pd.DataFrame:
-    """Return what cheap learners, trained on each fold's past like the model, say of its test decisions: a column for each.
+    """Train the learners on each fold's past, as the model is; return their probabilities of "up" for its test decisions.
 
-    A fold whose past lacks a class has no forecasts, and neither have the last decisions, whose outcome is not known.
+    One column per learner, one row per test decision of all folds. A fold whose past lacks a class has no forecasts (NaN),
+    nor have the last decisions, whose outcome is not known.
     """
     parallel = Parallel(n_jobs=min(jobs, len(folds)), max_nbytes=None)
     known = known_after(config.label, config.horizon)
-    tasks = (
-        tethered(
-            _learn_fold,
-            bars.iloc[fold.train - fold.warm_up : fold.stop + known],
-            fold,
-            config,
-            learners,
-        )
-        for fold in folds
-    )
-    said: pd.DataFrame = pd.concat(parallel(tasks))
-    return said.reindex(bars.index[folds[0].test : folds[-1].stop])
+    tasks = []
+    for fold in folds:
+        reached = bars.iloc[fold.train - fold.warm_up : fold.stop + known]
+        tasks.append(tethered(_learn_fold, reached, fold, config, learners))
+    forecasts: pd.DataFrame = pd.concat(parallel(tasks))
+    return forecasts.reindex(bars.index[folds[0].test : folds[-1].stop])
 
 
 def _learn_fold(
     bars: pd.DataFrame, fold: Fold, config: TrainConfig, learners: Sequence[str]
 ) -> pd.DataFrame:
     """Return the learners' probabilities of one fold, whose bars are its past and what its test labels wait for."""
-    examples = examples_of(
-        bars, config.preprocessor, learned=fold.test - fold.train + fold.warm_up + 1
-    )
-    if len(np.unique(examples.labels_of(0))) < 2:
+    learned = fold.test - fold.train + fold.warm_up + 1
+    examples = examples_of(bars, config.preprocessor, learned)
+    if len(np.unique(examples.train.labels)) < 2:
         return pd.DataFrame(columns=list(learners), dtype=float)
-    with threadpool_limits(1):  # so that the sums are always the same
-        said = {learner: BASELINES[learner](examples) for learner in learners}
-    return pd.DataFrame(said, index=examples.decided_at)
-
-
-def shifted_means(wanted: Array, moves: Array, cost: float, count: int = SHIFTS) -> Array:
-    """Return the mean net return of the directions moved along the bars by `count` evenly spaced distances, round the end.
-
-    Exposure and turnover stay (but for the border), only the timing goes: what luck earns with such positions.
-    """
-    distances = np.unique(np.linspace(0, len(wanted), count + 2).astype(int)[1:-1])
-    shifted = np.stack([np.roll(wanted, distance) for distance in distances])
-    means: Array = net_returns(shifted, moves, cost).mean(axis=-1)
-    return means
+    return pd.DataFrame(
+        baseline_probabilities(examples, learners), index=examples.judged.timestamps
+    )

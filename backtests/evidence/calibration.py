@@ -1,4 +1,4 @@
-"""Calibration: how often "up" came true where it was said, beside what pure chance would show for exact probabilities.
+"""Calibration: how often "up" was observed where it was forecast, beside what pure chance would show for exact probabilities.
 
 A forecast that is exact still misses in every bin by chance: an expected calibration error of .04 means nothing on
 1,000 windows. So every figure stands beside its null, simulated from y ~ Bernoulli(p).
@@ -19,7 +19,7 @@ BAND = (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin of equal mass: the mean probability, how often "up" came true, and the band of that by chance alone."""
+    """One bin of equal mass: the mean probability, the observed frequency of "up", and the band of that by chance alone."""
 
     windows: int
     probability: float
@@ -58,23 +58,27 @@ def reliability(
 ) -> Reliability:
     """Judge the calibration of probabilities of "up" against labels 0/1, both (n,), in bins of equal mass.
 
-    Source: Brocker and Smith, Increasing the reliability of reliability diagrams, Weather and Forecasting 22 (2007).
+    The expected calibration error is the mean distance of frequency from probability over the bins, each by its windows.
+    Raises ValueError for more bins than probabilities. Source: Brocker and Smith, Increasing the reliability of
+    reliability diagrams, Weather and Forecasting 22 (2007).
     """
     groups = equal_mass(probabilities, bins)
-    said = _means(probabilities[None], groups)[0]
-    came = _means(labels[None], groups)[0]
-    chance = _by_chance(probabilities, groups, simulations, seed)  # (simulations, bins)
+    forecast = _bin_means(probabilities[None], groups)[0]
+    observed = _bin_means(labels[None], groups)[0]
+    random = np.random.default_rng(seed)
+    # What exact probabilities would show. Row by row, so that only the outcomes are held, not the numbers drawn for them.
+    outcomes = [random.random(len(probabilities)) < probabilities for _ in range(simulations)]
+    chance = _bin_means(np.stack(outcomes), groups)
     low, high = np.quantile(chance, BAND, axis=0)
-    mass = np.array([len(group) for group in groups]) / len(probabilities)
-    errors = np.abs(chance - said) @ mass
-    rows = zip(
-        (len(group) for group in groups), said.tolist(), came.tolist(), low.tolist(), high.tolist()
-    )
+    windows = np.array([len(group) for group in groups])
+    mass = windows / len(probabilities)
+    errors = np.abs(chance - forecast) @ mass
+    figures = (windows, forecast, observed, low, high)
     return Reliability(
-        tuple(Bin(*row) for row in rows),
-        float(np.abs(came - said) @ mass),
-        float(errors.mean()),
-        float(np.quantile(errors, 0.95)),
+        tuple(Bin(*row) for row in zip(*(figure.tolist() for figure in figures))),
+        error=float(np.abs(observed - forecast) @ mass),
+        error_by_chance=float(errors.mean()),
+        error_limit=float(np.quantile(errors, 0.95)),
     )
 
 
@@ -85,22 +89,12 @@ def equal_mass(probabilities: Array, bins: int) -> list[NDArray[np.int64]]:
     """
     if not 1 <= bins <= len(probabilities):
         raise ValueError(
-            f"`bins` must be from 1 to the {len(probabilities)} probabilities there are, got {bins}. Ask for fewer."
+            f"`bins` must be from 1 to the {len(probabilities)} probabilities there are, "
+            f"got {bins}. Ask for fewer."
         )
     return np.array_split(np.argsort(probabilities, kind="stable"), bins)
 
 
-def _by_chance(
-    probabilities: Array, groups: Sequence[NDArray[np.int64]], simulations: int, seed: int
-) -> Array:
-    """Return how often "up" comes true in each bin where the probabilities are exact: (simulations, bins)."""
-    random = np.random.default_rng(seed)
-    draws = np.stack(
-        [random.random(len(probabilities)) < probabilities for _ in range(simulations)]
-    )
-    return _means(draws, groups)
-
-
-def _means(values: NDArray[np.generic], groups: Sequence[NDArray[np.int64]]) -> Array:
-    """Return the mean of each bin: (simulations, n) -> (simulations, bins)."""
+def _bin_means(values: NDArray[np.generic], groups: Sequence[NDArray[np.int64]]) -> Array:
+    """Return the mean of each bin: (rows, n) -> (rows, bins)."""
     return np.stack([values[:, group].mean(axis=1) for group in groups], axis=1)

@@ -1,4 +1,4 @@
-"""The decisions that are judged: what was known, said and held at each, beside the benchmarks on the same bars."""
+"""The decisions that are judged: what was known, forecast and held at each, beside the benchmarks on the same bars."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,12 +18,32 @@ STRATEGY = "strategy"
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """The judged decisions, one entry each, of which both outcome and market move are known.
+    """The judged decisions of one instrument, in time order: those whose outcome and whose move are known.
 
-    labels: 0/1. probability: of up, nan where there was no model. moves: the market from the next open to the one after.
-    strategy: the direction held. benchmarks: the direction of each rule or learner. forecasts: the learners' probabilities.
-    cost: fraction per side. horizon: of the label, in bars. decided_at: the stamps, where several markets are to be held together.
-    variants: the names of other configurations on the same folds, which stand among benchmarks and forecasts.
+    Every array has one entry per decision, (n,).
+
+    Parameters
+    ----------
+    labels
+        What was observed: 1 for up, 0 for not.
+    probability
+        The forecast of up, NaN where there was no model.
+    moves
+        The instrument's return from the next open to the one after.
+    strategy
+        The direction held over the move: -1, 0 or 1.
+    benchmarks
+        By name, the direction of everything that the strategy is held against: rules, learners, other configurations.
+    forecasts
+        By name, the probabilities of those of them that forecast.
+    cost
+        Per side, a fraction.
+    horizon
+        Of the label, in bars.
+    decided_at
+        The timestamps; needed where several instruments are pooled.
+    variants
+        The names of the run's other configurations, which stand among benchmarks and forecasts.
     """
 
     labels: Array
@@ -39,61 +59,66 @@ class Decisions:
     variants: tuple[str, ...] = ()
 
     def with_variants(self, others: Mapping[str, "Decisions"]) -> "Decisions":
-        """Return the same with other configurations on the same folds as benchmarks."""
+        """Return the same with other configurations on the same folds among the benchmarks."""
+        held = {name: other.strategy for name, other in others.items()}
+        forecasts = {name: other.probability for name, other in others.items()}
         return replace(
             self,
-            benchmarks={
-                **self.benchmarks,
-                **{name: other.strategy for name, other in others.items()},
-            },
-            forecasts={
-                **self.forecasts,
-                **{name: other.probability for name, other in others.items()},
-            },
+            benchmarks={**self.benchmarks, **held},
+            forecasts={**self.forecasts, **forecasts},
             variants=tuple(others),
         )
 
     @property
     def returns(self) -> dict[str, Array]:
-        """The net return of each decision, of the strategy and of every rival."""
-        wanted = {STRATEGY: self.strategy, **self.benchmarks}
+        """The net return of each decision, of the strategy first and then of every benchmark."""
+        held = {STRATEGY: self.strategy, **self.benchmarks}
         return {
-            name: net_returns(direction, self.moves, self.cost)
-            for name, direction in wanted.items()
+            name: net_returns(direction, self.moves, self.cost) for name, direction in held.items()
         }
 
 
 def decisions_of(
     bars: pd.DataFrame,
     predictions: pd.DataFrame,
-    position: pd.Series,
+    strategy: Array,
     learners: pd.DataFrame,
     settings: Settings,
 ) -> Decisions:
-    """Return the test decisions whose outcome and market move are known, with what every rival does on the same bars.
+    """Return the test decisions that can be judged, with what every benchmark does on the same bars.
 
-    position: units that Backtrader held after each open; the strategy's direction is that after the next one. Learners trade
-    at one half.
+    Parameters
+    ----------
+    bars
+        The whole history; the test decisions are at its last bars.
+    predictions
+        One row per test decision: columns label and probability.
+    strategy
+        The direction held after the open that follows each test decision.
+    learners
+        The probabilities of each cheap learner, a column each. They trade at one half.
+    settings
+        Of the run: account, costs and horizon are taken from here.
     """
-    test, account = slice(len(bars) - len(predictions), len(bars)), settings.account
-    held = np.sign(position.shift(-1).to_numpy())
+    test, allow_short = slice(len(bars) - len(predictions), len(bars)), settings.account.allow_short
     moves = open_returns(bars)[test]
+    # Of the last decisions, neither the fill after next nor the outcome is there yet.
     known = np.isfinite(moves) & predictions["label"].notna().to_numpy()
-    rules = rule_directions(bars, allow_short=account.allow_short)
-    said = {str(name): learners[name].to_numpy() for name in learners}
-    by_half = {"enter": NEUTRAL, "exit": NEUTRAL}
-    benchmarks = {name: wanted[test] for name, wanted in rules.items()}
-    benchmarks |= {
-        name: directions(values, **by_half, allow_short=account.allow_short)
-        for name, values in said.items()
+    forecasts = {str(name): learners[name].to_numpy() for name in learners}
+    benchmarks = {
+        name: direction[test]
+        for name, direction in rule_directions(bars, allow_short=allow_short).items()
+    } | {
+        name: directions(forecast, enter=NEUTRAL, exit=NEUTRAL, allow_short=allow_short)
+        for name, forecast in forecasts.items()
     }
     return Decisions(
         labels=predictions["label"].to_numpy(float)[known],
         probability=predictions["probability"].to_numpy(float)[known],
         moves=moves[known],
-        strategy=held[known],
-        benchmarks={name: wanted[known] for name, wanted in benchmarks.items()},
-        forecasts={name: values[known] for name, values in said.items()},
+        strategy=strategy[known],
+        benchmarks={name: direction[known] for name, direction in benchmarks.items()},
+        forecasts={name: forecast[known] for name, forecast in forecasts.items()},
         cost=settings.costs.per_side * BASIS_POINT,
         bars_per_year=yearly_bars(bars),
         horizon=settings.config.horizon,

@@ -1,17 +1,17 @@
-"""What a walk-forward shows and what it leaves to chance: every figure with its interval, every claim with its test."""
+"""Evidence: what a walk-forward shows and what it leaves to chance, every figure with its interval, every claim with its test."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from backtests.evidence.baselines import HOLD, shifted_means
+from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import (
+    RESAMPLES,
     Interval,
     auc_differences,
     block_length,
     forecast_intervals,
-    money_intervals,
-    superiority,
+    return_intervals,
 )
 from backtests.evidence.decisions import STRATEGY, Decisions
 from backtests.evidence.hypothesis_tests import (
@@ -20,8 +20,12 @@ from backtests.evidence.hypothesis_tests import (
     expected_maximum,
     log_losses,
     pesaran_timmermann,
+    shifted_means,
+    superiority,
 )
+from backtests.simulation.account import BASIS_POINT
 from backtests.simulation.vectorised import Array, n_entries, net_returns
+from model.metrics import sharpe
 
 COST_GRID = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)  # basis points per side
 
@@ -32,7 +36,7 @@ class Trials:
 
     others: tuple[float, ...] = ()
 
-    def luck(self, own: float) -> float:
+    def expected_best(self, own: float) -> float:
         """Return the best ratio that so many trials, this one among them, would show without skill."""
         ratios = (*self.others, own)
         return expected_maximum(float(np.std(ratios, ddof=1)), len(ratios)) if self.others else 0.0
@@ -40,8 +44,11 @@ class Trials:
 
 @dataclass(frozen=True)
 class SharpeFigures:
-    """The Sharpe ratio per bar; the probability that it is above 0, and above the best of luck among so many trials; how
-    many bars would show it above 0 with 95 % confidence, None where none would."""
+    """The Sharpe ratio per bar, and how sure it is.
+
+    probable: the probability that it is above 0; deflated: above the best by luck of so many trials. bars_needed: how many
+    bars would show it above 0 with 95 % confidence, None where none would.
+    """
 
     per_bar: float
     probable: float
@@ -62,14 +69,33 @@ class CostRow:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All figures on chance. Means are net returns per bar (a fraction, 1 = 100 %), Sharpe ratios are annual.
+    """All figures on chance, by the names that they have in summary.json.
 
-    intervals: by name, "less NAME" of the strategy's mean less a rival's, "auc less NAME" of the AUC less that of another
-    configuration; rivals: by name, the mean net return of each.
-    superiority, superiority_to_cash: p of "nothing tried earns more than buy-and-hold, than nothing". direction: Pesaran
-    and Timmermann's statistic and p. losses: Diebold and Mariano's against each forecast. luck: share of shifted positions
-    that earn as much. gross, net: mean return per bar; turnover: position changed per bar; break_even: the cost per side in
-    basis points that eats all.
+    Means are net returns per bar (a fraction, 1 = 100 %), Sharpe ratios are annual.
+
+    Parameters
+    ----------
+    block
+        Mean length of the bootstrap's blocks, in bars.
+    intervals
+        By name: "auc", "accuracy", "mean", "sharpe"; "less NAME" of the strategy's mean less a benchmark's, "auc less NAME" of
+        the AUC less that of another configuration.
+    rivals
+        By name, the strategy's and every benchmark's mean, total and Sharpe ratio.
+    superiority, superiority_to_cash
+        p of "nothing tried earns more than buy-and-hold", and than nothing; None where nothing differs from it.
+    direction
+        Pesaran and Timmermann's statistic and p.
+    losses
+        Diebold and Mariano's statistic and p against each forecast.
+    luck
+        Share of shifted positions that earn as much.
+    gross, net
+        Mean return per bar, before and after costs.
+    turnover
+        Position changed per bar.
+    break_even
+        The cost per side, in basis points, that eats all; None where nothing was traded.
     """
 
     decisions: int
@@ -89,132 +115,110 @@ class Evidence:
     costs: list[CostRow] = field(default_factory=list)
 
 
-def evidence_of(decisions: Decisions, trials: Trials = Trials()) -> Evidence:
-    """Return the evidence of a walk-forward's decisions."""
-    earned = decisions.returns
-    ours, hold = earned[STRATEGY], earned[HOLD]
-    block = max(block_length(ours, ours - hold), decisions.horizon)  # outcomes overlap for as long
-    gross, turnover = (
-        float(net_returns(decisions.strategy, decisions.moves).mean()),
-        _turnover(decisions.strategy),
-    )
-    intervals = money_intervals(earned, decisions.bars_per_year, block) | _forecasts(
-        decisions, block
-    )
+def evidence_of(
+    decisions: Decisions, trials: Trials = Trials(), *, resamples: int = RESAMPLES
+) -> Evidence:
+    """Return the evidence of one instrument's decisions, deflated for the other trials on the same data."""
+    returns, years = decisions.returns, decisions.bars_per_year
+    ours, hold = returns[STRATEGY], returns[HOLD]
+    others = {name: values for name, values in returns.items() if name != HOLD}
+    # Overlapping outcomes hang together for as long as the label reaches, whatever the returns show.
+    block = max(block_length(ours, ours - hold), decisions.horizon)
+    net, gross = float(ours.mean()), float(net_returns(decisions.strategy, decisions.moves).mean())
+    turnover = float(np.abs(np.diff(decisions.strategy, prepend=0.0)).mean())
+    shifted = shifted_means(decisions.strategy, decisions.moves, decisions.cost)
+    forecast = np.isfinite(decisions.probability)
     return Evidence(
         decisions=len(ours),
         block=block,
-        intervals=intervals,
-        rivals={name: _rival(values, decisions.bars_per_year) for name, values in earned.items()},
-        superiority=superiority(
-            hold, {name: values for name, values in earned.items() if name != HOLD}, block
+        intervals=return_intervals(returns, years, block, resamples=resamples)
+        | _forecast_intervals(decisions, block, resamples),
+        rivals={name: _money(values, years) for name, values in returns.items()},
+        superiority=superiority(hold, others, block, resamples=resamples),
+        superiority_to_cash=superiority(np.zeros(len(ours)), returns, block, resamples=resamples),
+        direction=pesaran_timmermann(
+            decisions.labels[forecast], (decisions.probability[forecast] >= 0.5).astype(float)
         ),
-        superiority_to_cash=superiority(np.zeros(len(ours)), earned, block),
-        direction=_direction(decisions),
         losses=_losses(decisions),
-        luck=_luck(decisions, float(ours.mean())),
+        # One is added to both: the strategy's own timing is one of those that could have come.
+        luck=float((1 + (shifted >= net - 1e-15).sum()) / (1 + len(shifted))),
         sharpe=_sharpe(ours, trials),
         gross=gross,
-        net=float(ours.mean()),
+        net=net,
         turnover=turnover,
         break_even=1e4 * gross / turnover if turnover else None,
         costs=[_at_cost(decisions, cost) for cost in COST_GRID],
     )
 
 
-def _forecasts(decisions: Decisions, block: int) -> dict[str, Interval]:
-    """Return the intervals of the forecasts where a model made some, and both outcomes came."""
-    said = np.isfinite(decisions.probability)
-    labels = decisions.labels[said]
+def _forecast_intervals(decisions: Decisions, block: int, resamples: int) -> dict[str, Interval]:
+    """Return the intervals of AUC and accuracy, and of the AUC less that of every other configuration.
+
+    Empty where no model made a forecast, or only one outcome was observed; without the differences where the
+    configurations have no decisions of both outcomes in common.
+    """
+    intervals: dict[str, Interval] = {}
+    made = np.isfinite(decisions.probability)
+    labels, probability = decisions.labels[made], decisions.probability[made]
     if not 0 < labels.sum() < len(labels):
-        return {}
-    return forecast_intervals(labels, decisions.probability[said], block) | _differences(
-        decisions, block
-    )
-
-
-def _differences(decisions: Decisions, block: int) -> dict[str, Interval]:
-    """Return the intervals of the AUC less that of every other configuration."""
-    others = {name: decisions.forecasts[name] for name in decisions.variants}
-    both = np.isfinite(np.column_stack((decisions.probability, *others.values()))).all(axis=1)
-    labels = decisions.labels[both]
-    if not others or not 0 < labels.sum() < len(labels):
-        return {}
-    ours, theirs = decisions.probability[both], {name: said[both] for name, said in others.items()}
-    return auc_differences(labels, ours, theirs, block)
-
-
-def _rival(values: Array, bars_per_year: float) -> dict[str, float]:
-    deviation = float(values.std(ddof=1))
-    return {
-        "mean": float(values.mean()),
-        "total": float(np.prod(1 + values) - 1),
-        "sharpe": float(values.mean() / deviation * np.sqrt(bars_per_year))
-        if deviation > 1e-15
-        else 0.0,
-    }
-
-
-def _direction(decisions: Decisions) -> tuple[float, float] | None:
-    said = np.isfinite(decisions.probability)
-    return pesaran_timmermann(
-        decisions.labels[said], (decisions.probability[said] >= 0.5).astype(float)
-    )
+        return intervals
+    intervals |= forecast_intervals(labels, probability, block, resamples=resamples)
+    others = {name: decisions.forecasts[name][made] for name in decisions.variants}
+    common = np.isfinite(np.column_stack((probability, *others.values()))).all(axis=1)
+    labels, probability = labels[common], probability[common]
+    if others and 0 < labels.sum() < len(labels):
+        others = {name: forecast[common] for name, forecast in others.items()}
+        intervals |= auc_differences(labels, probability, others, block, resamples=resamples)
+    return intervals
 
 
 def _losses(decisions: Decisions) -> dict[str, tuple[float, float] | None]:
-    """Compare the log loss with that of one half, which knows nothing, and of each learner."""
+    """Compare the log loss with that of one half, which knows nothing, and of each other forecast.
+
+    None for fewer than ten independent outcomes: the test's variance would be a guess.
+    """
     forecasts = {"one half": np.full(len(decisions.labels), 0.5), **decisions.forecasts}
-    found = {}
-    for name, other in forecasts.items():
-        both = np.isfinite(decisions.probability) & np.isfinite(other)
-        ours, theirs = (
-            log_losses(decisions.labels[both], said[both])
-            for said in (decisions.probability, other)
-        )
-        found[name] = (
-            diebold_mariano(ours, theirs, decisions.horizon)
-            if both.sum() > 10 * decisions.horizon
-            else None
-        )
+    found: dict[str, tuple[float, float] | None] = {}
+    for name, forecast in forecasts.items():
+        both = np.isfinite(decisions.probability) & np.isfinite(forecast)
+        labels = decisions.labels[both]
+        ours = log_losses(labels, decisions.probability[both])
+        theirs = log_losses(labels, forecast[both])
+        enough = len(labels) > 10 * decisions.horizon
+        found[name] = diebold_mariano(ours, theirs, decisions.horizon) if enough else None
     return found
 
 
-def _luck(decisions: Decisions, mean: float) -> float:
-    """Return the share of the strategy's own positions, shifted, that earn at least as much: a one-sided p-value."""
-    shifted = shifted_means(decisions.strategy, decisions.moves, decisions.cost)
-    return float((1 + (shifted >= mean - 1e-15).sum()) / (1 + len(shifted)))
-
-
-def _turnover(wanted: Array) -> float:
-    """Return the position changed per bar."""
-    return float(np.abs(np.diff(wanted, prepend=0.0)).mean())
+def _money(returns: Array, bars_per_year: float) -> dict[str, float]:
+    return {
+        "mean": float(returns.mean()),
+        "total": float(np.prod(1 + returns) - 1),
+        "sharpe": sharpe(returns, bars_per_year) or 0.0,
+    }
 
 
 def _at_cost(decisions: Decisions, cost: float) -> CostRow:
-    values = net_returns(decisions.strategy, decisions.moves, cost * 1e-4)
-    row = _rival(values, decisions.bars_per_year)
-    return CostRow(
-        cost, row["mean"], row["total"], row["sharpe"] if n_entries(decisions.strategy) else None
-    )
+    returns = net_returns(decisions.strategy, decisions.moves, cost * BASIS_POINT)
+    money = _money(returns, decisions.bars_per_year)
+    traded = n_entries(decisions.strategy) > 0
+    return CostRow(cost, money["mean"], money["total"], money["sharpe"] if traded else None)
 
 
-def sharpe_per_bar(earned: Array) -> float:
+def sharpe_per_bar(returns: Array) -> float:
     """Return the Sharpe ratio per bar by which trials are compared, 0 where nothing was earned or lost."""
-    record = TrackRecord.of(earned)
-    return record.ratio if record else 0.0
+    return sharpe(returns, bars_per_year=1.0) or 0.0
 
 
-def _sharpe(earned: Array, trials: Trials) -> SharpeFigures | None:
+def _sharpe(returns: Array, trials: Trials) -> SharpeFigures | None:
     """Return the figures of the Sharpe ratio, None where nothing was earned or lost."""
-    record = TrackRecord.of(earned)
+    record = TrackRecord.of(returns)
     if record is None:
         return None
     needed = record.bars_needed()
     return SharpeFigures(
-        record.ratio,
-        record.probability_above(),
-        record.probability_above(trials.luck(record.ratio)),
-        len(trials.others) + 1,
-        needed if np.isfinite(needed) else None,
+        per_bar=record.ratio,
+        probable=record.probability_above(),
+        deflated=record.probability_above(trials.expected_best(record.ratio)),
+        trials=len(trials.others) + 1,
+        bars_needed=needed if np.isfinite(needed) else None,
     )

@@ -1,44 +1,63 @@
-"""Two classical tests of forecasts: of direction, and of one forecast's loss against another's."""
+"""Hypothesis tests of forecasts and returns: direction, losses, timing, Sharpe ratio, and the best of many series.
+
+Each returns a p-value, or None where there is nothing to test: a forecast that never changes, returns that do not vary.
+"""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from arch.bootstrap import SPA, StepM
 from numpy.typing import NDArray
 from scipy.stats import kurtosis, norm, skew, t
 
+from backtests.evidence.bootstrap import RESAMPLES, SEED
+from backtests.simulation.vectorised import net_returns
+from model.metrics import sharpe
+
 Array = NDArray[np.float64]
 
+SHIFTS = 200
+FAMILY_ERROR = 0.05  # the chance that any of the series that `outstanding` names does not stand out
+CERTAINTY = (
+    1e-6  # how near to 0 and 1 a probability may come: at 0 or 1 its log loss would be infinite
+)
 
-def pesaran_timmermann(labels: Array, said: Array) -> tuple[float, float] | None:
-    """Return the statistic and the one-sided p-value of "directions are forecast no better than independent ones would be".
 
-    labels, said: 0/1, (n,). None where one of them has one class only: then there is no direction to test. Source: Pesaran
-    and Timmermann, A simple nonparametric test of predictive performance, JBES 10 (1992).
+def pesaran_timmermann(labels: Array, forecast: Array) -> tuple[float, float] | None:
+    """Test whether directions are forecast better than an independent forecast would.
+
+    labels, forecast: 0/1, (n,). Returns the statistic and its one-sided p-value; None where one of them has one class only,
+    so that there is no direction to test. Under drift the share of hits alone says nothing: here it is held against what
+    the two shares of "up" give by chance. Source: Pesaran and Timmermann, A simple nonparametric test of predictive
+    performance, JBES 10 (1992).
     """
     n = len(labels)
-    if n < 2 or np.ptp(labels) == 0 or np.ptp(said) == 0:
+    if n < 2 or np.ptp(labels) == 0 or np.ptp(forecast) == 0:
         return None
-    came, forecast = float(np.mean(labels)), float(np.mean(said))
-    hit = float(np.mean(labels == said))
-    expected = came * forecast + (1 - came) * (1 - forecast)
-    variance_hit = expected * (1 - expected) / n
+    observed_up, forecast_up = float(np.mean(labels)), float(np.mean(forecast))
+    hits = float(np.mean(labels == forecast))
+    expected = observed_up * forecast_up + (1 - observed_up) * (1 - forecast_up)
+    variance_hits = expected * (1 - expected) / n
     variance_expected = (
-        (2 * came - 1) ** 2 * forecast * (1 - forecast)
-        + (2 * forecast - 1) ** 2 * came * (1 - came)
-        + 4 * came * forecast * (1 - came) * (1 - forecast) / n
+        (2 * observed_up - 1) ** 2 * forecast_up * (1 - forecast_up)
+        + (2 * forecast_up - 1) ** 2 * observed_up * (1 - observed_up)
+        + 4 * observed_up * forecast_up * (1 - observed_up) * (1 - forecast_up) / n
     ) / n
-    if variance_hit <= variance_expected:
+    if variance_hits <= variance_expected:
         return None
-    statistic = (hit - expected) / math.sqrt(variance_hit - variance_expected)
+    statistic = (hits - expected) / math.sqrt(variance_hits - variance_expected)
     return statistic, float(norm.sf(statistic))
 
 
 def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> tuple[float, float] | None:
-    """Return the statistic and the two-sided p-value of "both losses are equal in the mean"; below 0 the first is lower.
+    """Test whether two forecasts' losses, (n,) by decision, differ in the mean.
 
-    loss, other: (n,) by decision. None where the difference does not vary. Sources: Diebold and Mariano (1995), with the
-    small-sample correction and Student's t of Harvey, Leybourne and Newbold (1997).
+    Returns the statistic, below 0 where the first loses less, and its two-sided p-value; None where the difference does not
+    vary. Losses of overlapping outcomes are correlated over `horizon` bars, which the variance takes in. Sources: Diebold
+    and Mariano (1995), with the small-sample correction and Student's t of Harvey, Leybourne and Newbold (1997).
     """
     difference = loss - other
     n, centred = len(difference), difference - difference.mean()
@@ -53,14 +72,74 @@ def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> tuple[float,
 
 def log_losses(labels: Array, probabilities: Array) -> Array:
     """Return the log loss of each decision, with probabilities kept a millionth away from 0 and 1."""
-    said = np.clip(probabilities, 1e-6, 1 - 1e-6)
-    losses: Array = -np.where(labels > 0.5, np.log(said), np.log1p(-said))
+    probabilities = np.clip(probabilities, CERTAINTY, 1 - CERTAINTY)
+    losses: Array = -np.where(labels > 0.5, np.log(probabilities), np.log1p(-probabilities))
     return losses
+
+
+def shifted_means(directions: Array, moves: Array, cost: float, count: int = SHIFTS) -> Array:
+    """Return the mean net return of the directions moved along the bars by `count` evenly spaced distances, round the end.
+
+    Exposure and turnover stay (but for the border), only the timing goes: what luck earns with such positions.
+    """
+    distances = np.unique(np.linspace(0, len(directions), count + 2).astype(int)[1:-1])
+    shifted = np.stack([np.roll(directions, distance) for distance in distances])
+    means: Array = net_returns(shifted, moves, cost).mean(axis=-1)
+    return means
+
+
+def superiority(
+    benchmark: Array, returns: Mapping[str, Array], block: int, *, resamples: int = RESAMPLES
+) -> float | None:
+    """Return the p-value of "none of these earns more than the benchmark, however many were tried" (consistent version).
+
+    benchmark, returns: net return per decision, (n,) each. None where none differs from the benchmark. Source: Hansen, A
+    test for superior predictive ability, JBES 23 (2005), by arch.
+    """
+    losses = _scaled_losses(benchmark, returns)
+    if losses.empty:
+        return None
+    test = SPA(np.zeros(len(losses)), losses, block_size=block, reps=resamples, seed=SEED)
+    test.compute()
+    return float(test.pvalues["consistent"])
+
+
+def outstanding(
+    benchmark: Array, returns: Mapping[str, Array], block: int, *, resamples: int = RESAMPLES
+) -> list[str]:
+    """Return the names of those that earn more than the benchmark, at a chance of 5 % that any of them is named wrongly.
+
+    Source: Romano and Wolf, Stepwise multiple testing as formalized data snooping, Econometrica 73 (2005), by arch.
+    """
+    losses = _scaled_losses(benchmark, returns)
+    if losses.empty:
+        return []
+    nothing = np.zeros(len(losses))
+    test = StepM(nothing, losses, FAMILY_ERROR, block_size=block, reps=resamples, seed=SEED)
+    test.compute()
+    return [str(name) for name in test.superior_models]
+
+
+def _scaled_losses(benchmark: Array, returns: Mapping[str, Array]) -> pd.DataFrame:
+    """Return what each that differs from the benchmark loses against it, in units of its own deviation.
+
+    Hansen's statistic is studentised, arch's (8.0) is the largest of the means as they are: there the most volatile series
+    would decide alone, and an edge on a quiet instrument would be lost among wild ones.
+    """
+    gains = {name: values - benchmark for name, values in returns.items()}
+    return pd.DataFrame(
+        {name: -gain / gain.std() for name, gain in gains.items() if np.ptp(gain) > 1e-15}
+    )
 
 
 @dataclass(frozen=True)
 class TrackRecord:
-    """The moments of a track record: Sharpe ratio per bar, number of bars, skewness and kurtosis (3 for a normal)."""
+    """A Sharpe ratio per bar and what its certainty depends on: number of bars, skewness, kurtosis (3 for a normal).
+
+    Sources: Bailey and Lopez de Prado, The Sharpe ratio efficient frontier, Journal of Risk 15 (2012), for the probability
+    and the length needed; the same, The deflated Sharpe ratio, Journal of Portfolio Management 40 (2014), for the best of
+    many trials.
+    """
 
     ratio: float
     bars: int
@@ -70,14 +149,11 @@ class TrackRecord:
     @classmethod
     def of(cls, returns: Array) -> "TrackRecord | None":
         """Return the record of bar returns (n,); None where they do not vary."""
-        deviation = float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0
-        if deviation < 1e-15:
+        ratio = sharpe(returns, bars_per_year=1.0)
+        if ratio is None:
             return None
         return cls(
-            float(np.mean(returns)) / deviation,
-            len(returns),
-            float(skew(returns)),
-            float(kurtosis(returns, fisher=False)),
+            ratio, len(returns), float(skew(returns)), float(kurtosis(returns, fisher=False))
         )
 
     @property
@@ -86,18 +162,21 @@ class TrackRecord:
         return 1 - self.skewness * self.ratio + (self.kurtosis - 1) / 4 * self.ratio**2
 
     def probability_above(self, threshold: float = 0.0) -> float:
-        """Return the probability that the true ratio lies above the threshold (PSR)."""
+        """Return the probability that the true ratio lies above the threshold (probabilistic Sharpe ratio)."""
         return float(norm.cdf((self.ratio - threshold) * math.sqrt((self.bars - 1) / self.spread)))
 
     def bars_needed(self, threshold: float = 0.0, confidence: float = 0.95) -> float:
-        """Return how long the record must be for that confidence (minimum track record length); inf at or below the threshold."""
+        """Return the minimum track record length for that confidence, in bars.
+
+        Infinite at or below the threshold: there a longer record of the same kind shows nothing either.
+        """
         if self.ratio <= threshold:
             return math.inf
         return 1 + self.spread * (float(norm.ppf(confidence)) / (self.ratio - threshold)) ** 2
 
 
 def expected_maximum(deviation: float, trials: int) -> float:
-    """Return the highest ratio to expect of so many trials without skill whose ratios have this standard deviation."""
+    """Return the highest Sharpe ratio to expect of so many trials without skill whose ratios have this standard deviation."""
     if trials < 2:
         return 0.0
     first, second = norm.ppf(1 - 1 / trials), norm.ppf(1 - 1 / (trials * math.e))

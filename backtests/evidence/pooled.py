@@ -1,4 +1,8 @@
-"""What a universe shows as a whole: its markets held in equal parts, and which of them stand out though so many were tried."""
+"""Pooled evidence: what a universe shows as a whole, its instruments held in equal parts, and which of them stand out.
+
+"Stands out" is corrected for how many were tried. Whole bars are resampled, so that what instruments have in common stays
+common in every resample: ten copies of one instrument are no surer than one.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,26 +11,33 @@ import numpy as np
 import pandas as pd
 
 from backtests.evidence.baselines import HOLD
-from backtests.evidence.bootstrap import (
-    Interval,
-    auc,
-    block_length,
-    intervals_of,
-    outstanding,
-    superiority,
-)
+from backtests.evidence.bootstrap import RESAMPLES, Interval, auc, block_length, intervals_of
 from backtests.evidence.decisions import STRATEGY, Decisions
+from backtests.evidence.hypothesis_tests import outstanding, superiority
 from backtests.simulation.vectorised import Array
 
 
 @dataclass(frozen=True)
 class Pool:
-    """All figures on chance over the markets together. Means are net returns per bar (a fraction, 1 = 100 %).
+    """All figures on chance over the instruments together, by the names that they have in universe.json.
 
-    decisions: of all markets; bars: at which at least one decided. intervals: "auc", the mean over the markets; "mean", the
-    strategies' in equal parts, and "less buy and hold", less all markets held in equal parts. superiority: p of "no strategy
-    and no rival on any market earns more than holding that market", of so many series. outstanding: the markets on which the
-    strategy earns more than holding, at a chance of 5 % that any of them is named wrongly.
+    Means are net returns per bar (a fraction, 1 = 100 %).
+
+    Parameters
+    ----------
+    markets
+        How many instruments.
+    decisions, bars
+        Decisions of all instruments, and bars at which at least one decided.
+    block
+        Mean length of the bootstrap's blocks, in bars.
+    intervals
+        By name: "auc", the mean over the instruments; "mean", the strategies' in equal parts, and "less buy and hold", less all
+        instruments held in equal parts.
+    superiority, series
+        p of "no strategy and no benchmark on any instrument earns more than holding that instrument", of so many series.
+    outstanding
+        The instruments on which the strategy earns more than holding, at a chance of 5 % that any is named wrongly.
     """
 
     markets: int
@@ -39,109 +50,91 @@ class Pool:
     outstanding: list[str]
 
 
-def in_equal_parts(markets: Mapping[str, Decisions], rule: str) -> pd.Series:
-    """Return the net return per bar of the rule on all markets that decide there, in equal parts."""
-    return _side_by_side(markets, lambda found: found.returns[rule]).mean(axis=1)
-
-
-def pool(markets: Mapping[str, Decisions]) -> Pool:
-    """Return the evidence of all markets' decisions together."""
-    ours, hold = (
-        in_equal_parts(markets, STRATEGY).to_numpy(),
-        in_equal_parts(markets, HOLD).to_numpy(),
-    )
-    block = max(
-        block_length(ours, ours - hold), *(found.horizon for found in markets.values())
-    )  # outcomes overlap for as long
-    gains = {
-        f"{name}: {rule}": gain
-        for name, found in markets.items()
-        for rule, gain in _gains(found).items()
-    }
-    # Where a market does not decide it gains nothing: that changes neither the sums nor the tests' ratios.
-    aligned = {
-        name: gain.reindex(_stamps(markets), fill_value=0.0).to_numpy()
-        for name, gain in gains.items()
-    }
-    strategies = {name: aligned[f"{name}: {STRATEGY}"] for name in markets}
+def pool(instruments: Mapping[str, Decisions], *, resamples: int = RESAMPLES) -> Pool:
+    """Return the evidence of all instruments' decisions together."""
+    portfolio, held = (in_equal_parts(instruments, rule) for rule in (STRATEGY, HOLD))
+    ours, hold = portfolio.to_numpy(), held.to_numpy()
+    horizons = (decisions.horizon for decisions in instruments.values())
+    # Overlapping outcomes hang together for as long as the label reaches, whatever the returns show.
+    block = max(block_length(ours, ours - hold), *horizons)
+    gains: dict[str, Array] = {}
+    for name, decisions in instruments.items():
+        returns = decisions.returns
+        # Where an instrument does not decide it gains nothing: that changes neither the sums nor
+        # the tests' ratios.
+        decided = portfolio.index.isin(_timestamps(decisions))
+        for rule, values in returns.items():
+            if rule != HOLD:
+                gain = np.zeros(len(ours))
+                gain[decided] = values - returns[HOLD]
+                gains[f"{name}: {rule}"] = gain
+    strategies = {name: gains[f"{name}: {STRATEGY}"] for name in instruments}
     nothing = np.zeros(len(ours))
     return Pool(
-        markets=len(markets),
-        decisions=sum(len(found.labels) for found in markets.values()),
+        markets=len(instruments),
+        decisions=sum(len(decisions.labels) for decisions in instruments.values()),
         bars=len(ours),
         block=block,
-        intervals=_intervals(markets, ours, hold, block),
-        superiority=superiority(nothing, aligned, block),
-        series=len(aligned),
-        outstanding=outstanding(nothing, strategies, block),
+        intervals=_intervals(instruments, ours, hold, block, resamples),
+        superiority=superiority(nothing, gains, block, resamples=resamples),
+        series=len(gains),
+        outstanding=outstanding(nothing, strategies, block, resamples=resamples),
     )
 
 
-def _gains(found: Decisions) -> dict[str, pd.Series]:
-    """Return what each rule on a market earns more than holding it."""
-    earned = found.returns
-    return {
-        rule: pd.Series(values - earned[HOLD], index=found.decided_at)
-        for rule, values in earned.items()
-        if rule != HOLD
-    }
+def in_equal_parts(instruments: Mapping[str, Decisions], rule: str) -> pd.Series:
+    """Return the net return per bar of the rule on all instruments that decide there, in equal parts."""
+    return _side_by_side(instruments, lambda decisions: decisions.returns[rule]).mean(axis=1)
 
 
-def _stamps(markets: Mapping[str, Decisions]) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(
-        np.unique(
-            np.concatenate(
-                [found.decided_at.as_unit("ns").to_numpy() for found in markets.values()]
-            )
-        )
-    )
+def _timestamps(decisions: Decisions) -> pd.DatetimeIndex:
+    # Files may give seconds or nanoseconds: of one unit, equal times are equal.
+    return decisions.decided_at.as_unit("ns")
 
 
 def _side_by_side(
-    markets: Mapping[str, Decisions], figure: Callable[[Decisions], Array]
+    instruments: Mapping[str, Decisions], values_of: Callable[[Decisions], Array]
 ) -> pd.DataFrame:
-    """Return a figure of every decision, a column per market, NaN where it does not decide."""
+    """Return a value of every decision, a column per instrument, by timestamp; NaN where it does not decide."""
     columns = {
-        name: pd.Series(figure(found), index=found.decided_at.as_unit("ns"))
-        for name, found in markets.items()
+        name: pd.Series(values_of(decisions), index=_timestamps(decisions))
+        for name, decisions in instruments.items()
     }
-    return pd.DataFrame(columns, index=_stamps(markets))
+    return pd.DataFrame(columns).sort_index()
 
 
 def _intervals(
-    markets: Mapping[str, Decisions], ours: Array, hold: Array, block: int
+    instruments: Mapping[str, Decisions], ours: Array, hold: Array, block: int, resamples: int
 ) -> dict[str, Interval]:
-    """Return the intervals; whole bars are resampled, so that what markets have in common stays common."""
-    labels = _side_by_side(markets, lambda found: found.labels).to_numpy()
-    said = _side_by_side(markets, lambda found: found.probability).to_numpy()
-    n = len(markets)
-    judged = [column for column in range(n) if _both_outcomes(labels[:, column], said[:, column])]
+    """Return the intervals of both means, and of the mean AUC where any instrument has one."""
+    labels = _side_by_side(instruments, lambda decisions: decisions.labels).to_numpy()
+    probability = _side_by_side(instruments, lambda decisions: decisions.probability).to_numpy()
+    n = len(instruments)
 
     def figures(rows: Array) -> Array:
         ours, hold = rows[:, 0], rows[:, 1]
-        return np.array(
-            [
-                ours.mean(),
-                (ours - hold).mean(),
-                _mean_auc(rows[:, 2 : 2 + n], rows[:, 2 + n :], judged),
-            ]
-        )
+        area = _mean_auc(rows[:, 2 : 2 + n], rows[:, 2 + n :])
+        # A resample of which no instrument has both outcomes says nothing: one half.
+        return np.array([ours.mean(), (ours - hold).mean(), 0.5 if np.isnan(area) else area])
 
+    rows = np.column_stack((ours, hold, labels, probability))
     names = ("mean", f"less {HOLD}", "auc")
-    found = intervals_of(names, figures, np.column_stack((ours, hold, labels, said)), block)
-    return {name: interval for name, interval in found.items() if name != "auc" or judged}
+    intervals = intervals_of(names, figures, rows, block, resamples=resamples)
+    if np.isnan(_mean_auc(labels, probability)):
+        del intervals["auc"]
+    return intervals
 
 
-def _both_outcomes(labels: Array, said: Array) -> bool:
-    known = np.isfinite(labels) & np.isfinite(said)
-    return bool(known.any() and np.ptp(labels[known]) > 0)
+def _mean_auc(labels: Array, probability: Array) -> float:
+    """Return the mean area under the ROC curve over the instruments, of labels and forecasts (bars, instruments).
 
-
-def _mean_auc(labels: Array, said: Array, judged: list[int]) -> float:
-    """Return the mean over the markets of the area under the ROC curve; a market of one outcome in a resample is left out."""
-    found = []
-    for column in judged:
-        known = np.isfinite(labels[:, column]) & np.isfinite(said[:, column])
-        found.append(auc(labels[known, column], said[known, column]))
-    whole = [value for value in found if np.isfinite(value)]
-    return float(np.mean(whole)) if whole else 0.5
+    NaN marks where an instrument does not decide or has no forecast. One of which a single outcome was observed is left out;
+    NaN where none is left.
+    """
+    areas = []
+    for observed, forecast in zip(labels.T, probability.T):
+        known = np.isfinite(observed) & np.isfinite(forecast)
+        area = auc(observed[known], forecast[known])
+        if np.isfinite(area):
+            areas.append(area)
+    return float(np.mean(areas)) if areas else float("nan")

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from backtests.lookahead import detectors as leaks
@@ -25,6 +24,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.labels import make_labels, soft_targets
+from model.training.calibration import fit_logistic
 from model.training.data import TrainingData, prepare
 from model.training.windows import DataPreprocessor, Split
 from strategy_plugin.guard import TradingWarning
@@ -173,7 +173,7 @@ def last_row_auc(data: TrainingData, labels: NDArray[np.float64]) -> float:
     Return its AUC on the test part.
     """
     training, _, test = data.split
-    model = LogisticRegression(C=0.01, max_iter=1_000).fit(data.train.last_rows, labels[training])
+    model = fit_logistic(data.train.last_rows, labels[training])
     return float(roc_auc_score(labels[test], model.decision_function(data.test.last_rows)))
 
 

@@ -255,7 +255,9 @@ def _run(bars: pd.DataFrame, candidate: Candidate, learners: pd.DataFrame) -> _R
     strategy = trade(
         bars, candidate.models, candidate.folder, account=settings.account, costs=settings.costs
     )
-    return _Run(said, strategy, decisions_of(bars, said, strategy.position, learners, settings))
+    # The position stands at the bar at whose open it was taken: that of a decision, one bar later.
+    held = np.sign(strategy.position.shift(-1).to_numpy())
+    return _Run(said, strategy, decisions_of(bars, said, held, learners, settings))
 
 
 def write_results(folder: Path, results: Results) -> None:

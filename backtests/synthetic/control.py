@@ -99,14 +99,15 @@ def measure(control: Control) -> Row:
         "fresh": control.fresh,
         **judged(examples, sample, checkpoint.predict(examples.raw_rows)),
         **training_figures(checkpoint),
-        **_named_scores(examples.labels_of(2), baseline_probabilities(examples)),
+        **_named_scores(examples.judged.labels, baseline_probabilities(examples)),
     }
 
 
 def judged(examples: Examples, sample: Market, said: Array) -> Row:
     """Score probabilities of the windows to be judged, beside those of the best forecast."""
-    labels, best = examples.labels_of(2), sample.probability.loc[examples.decided_at].to_numpy()
-    returns = next_returns(sample).loc[examples.decided_at].to_numpy()
+    labels, timestamps = examples.judged.labels, examples.judged.timestamps
+    best = sample.probability.loc[timestamps].to_numpy()
+    returns = next_returns(sample).loc[timestamps].to_numpy()
     scores, optimum = classification_scores(labels, said), classification_scores(labels, best)
     low, high = share_interval(labels, said, best)
     return {

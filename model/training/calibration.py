@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures
 PENALTY = 100.0  # in scikit-learn's terms 1 / C: for one or two thousand rows of scaled features
-MOST_STEPS = 1_000
+MOST_STEPS = 2_000
 
 
 def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
@@ -35,14 +35,22 @@ def log_loss(logits: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
     return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
 
 
+def fit_logistic(
+    rows: NDArray[np.float32], labels: NDArray[np.float64], penalty: float = PENALTY
+) -> LogisticRegression:
+    """Fit logistic regression of labels, 0 or 1 (n,), on scaled feature rows (n, 86)."""
+    with threadpool_limits(1):  # the same bits on every run
+        return LogisticRegression(C=1 / penalty, max_iter=MOST_STEPS).fit(rows, labels)
+
+
 def logistic_probabilities(
     rows: NDArray[np.float32],
     labels: NDArray[np.float64],
     judged: Mapping[str, NDArray[np.float32]],
 ) -> dict[str, NDArray[np.float64]]:
     """Learn labels (n,) from scaled feature rows (n, 86); return the probability of up for other rows, by their name."""
-    with threadpool_limits(1):  # the same bits on every run
-        model = LogisticRegression(C=1 / PENALTY, max_iter=MOST_STEPS).fit(rows, labels)
+    model = fit_logistic(rows, labels)
+    with threadpool_limits(1):
         return {
             name: model.predict_proba(others)[:, 1].astype(np.float64)
             for name, others in judged.items()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from backtests import controls
 from backtests.controls import app
-from backtests.evidence.baselines import Array, Examples, examples_of, logistic
+from backtests.evidence.baselines import Array, examples_of, logistic
 from backtests.lookahead.detectors import history_leaks, scaler_leaks
 from backtests.simulation.account import Account, Costs, Simulation, simulate
 from backtests.synthetic import control as control_table
@@ -24,6 +24,7 @@ from model.features.table import FeatureEngineer
 from model.metrics import bar_returns
 from model.networks.bilstm import BiLSTMClassifier
 from model.training.config import TrainConfig
+from model.training.data import TrainingData, prepare
 from model.training.fitting import fit
 from model.training.windows import DataPreprocessor
 
@@ -60,9 +61,9 @@ def learn(name: str, bars: int, epochs: int) -> Learned:
     examples = examples_of(sample.bars, control.config.preprocessor, bars)
     said = fit(sample.bars.iloc[:bars], control.config).predict(examples.raw_rows)
     return Learned(
-        examples.labels_of(2),
+        examples.judged.labels,
         said,
-        sample.probability.loc[examples.decided_at].to_numpy(),
+        sample.probability.loc[examples.judged.timestamps].to_numpy(),
         logistic(examples),
     )
 
@@ -202,27 +203,24 @@ def test_a_feature_equal_to_the_next_return_with_noise_turns_the_leak_test_red(
         require_no_future_in_features(LeakingEngineer(), walk)
 
 
-def require_scaler_of_training_alone(examples: Examples, fitted_on: slice) -> None:
+def require_scaler_of_training_alone(data: TrainingData, fitted_on: slice) -> None:
     """Change the rows behind training, fit again, compare."""
-    train = examples.parts[0]
 
     def fitted(features: pd.DataFrame) -> Scaler:
         return DataPreprocessor().fit_scaler(features, fitted_on)
 
-    assert (
-        scaler_leaks(fitted, examples.features, train.stop + examples.length - 1).differences == 0
-    )
+    assert scaler_leaks(fitted, data.features, len(data.train.rows)).differences == 0
 
 
 def test_the_scaler_knows_the_training_part_alone(walk: pd.DataFrame) -> None:
-    examples = examples_of(walk, DataPreprocessor(), len(walk))
-    require_scaler_of_training_alone(examples, examples.parts[0])
+    data = prepare(walk, TrainConfig())
+    require_scaler_of_training_alone(data, data.split[0])
 
 
 def test_a_scaler_fitted_on_all_rows_turns_the_scaler_test_red(walk: pd.DataFrame) -> None:
-    examples = examples_of(walk, DataPreprocessor(), len(walk))
+    data = prepare(walk, TrainConfig())
     with pytest.raises(AssertionError):
-        require_scaler_of_training_alone(examples, slice(0, len(examples.labels)))
+        require_scaler_of_training_alone(data, slice(0, len(data.labels)))
 
 
 # The command

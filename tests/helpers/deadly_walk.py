@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import backtests.reports.results
+import backtests.reports.universe
 import backtests.run
-from backtests.evidence import bootstrap
 from backtests.evidence.baselines import learner_probabilities
+from backtests.evidence.evidence import evidence_of
+from backtests.evidence.pooled import pool
 from backtests.walk_forward.progress import Journal
 from model import files
 from model.cli import run
@@ -73,12 +75,15 @@ class CountedJournal(Journal):
 
 
 def live(event: int, arguments: list[str]) -> None:
-    """Run the command in this process, with fewer resamples and rivals."""
+    """Run the command in this process, with fewer resamples and learners."""
     death = Death(event)
-    bootstrap.RESAMPLES = QUICK
     backtests.reports.results.learner_probabilities = partial(  # type: ignore[assignment]
         learner_probabilities, learners=("logistic",)
     )
+    backtests.reports.results.evidence_of = partial(  # type: ignore[assignment]
+        evidence_of, resamples=QUICK
+    )
+    backtests.reports.universe.pool = partial(pool, resamples=QUICK)  # type: ignore[assignment]
     files.os = type("CountedOs", (), {**vars(os), "replace": staticmethod(death.replace)})
     if (
         "--jobs" in arguments

@@ -1,4 +1,4 @@
-"""The cheap forecasts: they see what `fit` sees, and each finds what it can."""
+"""Learners see what `fit` sees, and each finds what it can; rules look at closes alone."""
 
 from dataclasses import replace
 from functools import cache
@@ -14,13 +14,14 @@ from backtests.evidence.baselines import (
     Array,
     Examples,
     examples_of,
+    flat_windows,
     learner_probabilities,
     ridge_solutions,
     rule_directions,
-    shifted_means,
 )
 from backtests.synthetic.markets import market
 from backtests.walk_forward.folds import FoldPlan, lay_folds
+from model.features.table import FeatureEngineer
 from model.training.config import TrainConfig
 from model.training.data import prepare
 from model.training.windows import DataPreprocessor
@@ -34,39 +35,38 @@ def examples(name: str) -> Examples:
 
 
 @cache
-def said(name: str, forecast: str) -> Array:
-    return BASELINES[forecast](examples(name))
+def probabilities(name: str, learner: str) -> Array:
+    return BASELINES[learner](examples(name))
 
 
-def auc(name: str, forecast: str) -> float:
-    return float(roc_auc_score(examples(name).labels_of(2), said(name, forecast)))
+def auc(name: str, learner: str) -> float:
+    sample = examples(name)
+    return float(roc_auc_score(sample.judged.labels, probabilities(name, learner)))
 
 
 def test_the_windows_that_are_learned_from_are_those_of_fit() -> None:
     data = prepare(market("echo", LEARNED).bars, TrainConfig())
     sample = examples("echo")
-    assert sample.parts[:2] == data.split[:2] and sample.parts[2].start == data.split[2].start
-    np.testing.assert_array_equal(
-        sample.rows[: len(data.features)], data.scaler.transform(data.features.to_numpy())
-    )
+    for ours, theirs in ((sample.train, data.train), (sample.validation, data.validation)):
+        np.testing.assert_array_equal(ours.rows, theirs.rows)
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        assert ours.timestamps.equals(theirs.timestamps)
+    assert sample.judged.timestamps[0] == data.test.timestamps[0]
+    np.testing.assert_array_equal(sample.judged.rows[: len(data.test.rows)], data.test.rows)
 
 
 def test_all_windows_after_validation_are_judged() -> None:
-    sample = examples("echo")
-    assert sample.parts[2].stop == LEARNED + FRESH - 151 == len(sample.labels)
-    assert (
-        len(sample.decided_at)
-        == len(sample.labels_of(2))
-        == len(sample.last_rows(2))
-        == len(sample.flat_windows(2))
-    )
+    judged, bars = examples("echo").judged, market("echo", LEARNED + FRESH, 1).bars
+    # The last decision with an outcome opens with the last bar but one.
+    assert judged.timestamps.equals(bars.loc[judged.timestamps[0] :].index[:-2])
+    assert len(judged) == len(judged.last_rows) == len(flat_windows(judged))
 
 
 def test_without_a_test_part_the_first_window_judged_is_decided_when_the_last_label_is_known() -> (
     None
 ):
     sample = examples_of(market("echo", 600).bars, DataPreprocessor(train=0.8, validation=0.2), 500)
-    assert sample.decided_at[0] == market("echo", 600).bars.index[499]
+    assert sample.judged.timestamps[0] == market("echo", 600).bars.index[499]
 
 
 def test_where_no_window_is_left_to_judge_that_is_said() -> None:
@@ -79,22 +79,23 @@ def test_where_no_window_is_left_to_judge_that_is_said() -> None:
 
 def test_a_window_ends_with_its_last_row_at_its_decision() -> None:
     sample = examples("echo")
-    np.testing.assert_array_equal(
-        np.sort(sample.flat_windows(2)[0].reshape(86, 50)[:, -1]), np.sort(sample.last_rows(2)[0])
-    )
-    np.testing.assert_array_equal(sample.raw_rows[49], sample.features.loc[sample.decided_at[0]])
+    newest = flat_windows(sample.judged)[0].reshape(86, 50)[:, -1]
+    np.testing.assert_array_equal(newest, sample.judged.last_rows[0])
+    features = FeatureEngineer().transform(market("echo", LEARNED + FRESH, 1).bars)
+    decided = features.loc[sample.judged.timestamps[0]]
+    np.testing.assert_array_equal(sample.raw_rows[49], decided)
 
 
-@pytest.mark.parametrize("forecast", BASELINES)
-def test_nothing_that_is_judged_is_learned_from(forecast: str) -> None:
+@pytest.mark.parametrize("learner", BASELINES)
+def test_nothing_that_is_judged_is_learned_from(learner: str) -> None:
     sample = examples("echo")
-    blind = replace(sample, labels=sample.labels.copy())
-    blind.labels_of(2)[:] = np.nan
-    np.testing.assert_array_equal(BASELINES[forecast](blind), said("echo", forecast))
+    unknown = np.full(len(sample.judged), np.nan)
+    blind = replace(sample, judged=replace(sample.judged, labels=unknown, targets=unknown))
+    np.testing.assert_array_equal(BASELINES[learner](blind), probabilities("echo", learner))
 
 
 @pytest.mark.parametrize(
-    ("name", "forecast", "least"),
+    ("name", "learner", "least"),
     [
         ("ar1", "logistic", 0.57),
         ("ar1", "boosting", 0.54),
@@ -102,8 +103,8 @@ def test_nothing_that_is_judged_is_learned_from(forecast: str) -> None:
         ("echo", "ridge", 0.80),
     ],
 )
-def test_each_finds_what_it_can(name: str, forecast: str, least: float) -> None:
-    assert auc(name, forecast) > least
+def test_each_finds_what_it_can(name: str, learner: str, least: float) -> None:
+    assert auc(name, learner) > least
 
 
 def test_the_last_row_tells_little_of_an_echo_from_the_middle_of_the_window() -> None:
@@ -186,12 +187,3 @@ def test_the_rules_look_at_closes_alone():
 def test_without_shorts_a_rule_stays_out():
     bars = pd.DataFrame({"close": [3.0, 2.0, 1.0]}, index=pd.date_range("2020-01-01", periods=3))
     assert rule_directions(bars)["last return"].tolist() == [0, 0, 0]
-
-
-def test_shifted_positions_lose_their_timing_and_nothing_else():
-    draw = np.random.default_rng(1)
-    moves = draw.normal(0, 0.01, 3000)
-    oracle = np.sign(moves)
-    means = shifted_means(oracle, moves, cost=0.0)
-    assert len(means) == 200
-    assert means.max() < 0.1 * (oracle * moves).mean() and abs(means.mean()) < 1e-4

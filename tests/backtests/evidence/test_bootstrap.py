@@ -6,9 +6,7 @@ from backtests.evidence.bootstrap import (
     auc,
     block_length,
     forecast_intervals,
-    money_intervals,
-    outstanding,
-    superiority,
+    return_intervals,
 )
 
 
@@ -37,17 +35,17 @@ def test_a_series_that_does_not_vary_needs_no_blocks():
 
 
 def test_the_interval_of_a_mean_is_that_of_theory(draw):
-    earned = draw.normal(0.001, 0.01, 2000)
-    found = money_intervals({"ours": earned}, 252, block=1)["mean"]
-    half = 1.96 * earned.std() / np.sqrt(2000)
-    expected = (earned.mean(), earned.mean() - half, earned.mean() + half)
+    returns = draw.normal(0.001, 0.01, 2000)
+    found = return_intervals({"ours": returns}, 252, block=1)["mean"]
+    half = 1.96 * returns.std() / np.sqrt(2000)
+    expected = (returns.mean(), returns.mean() - half, returns.mean() + half)
     assert (found.value, found.low, found.high) == pytest.approx(expected, abs=half / 10)
     assert found.lowest < found.low < found.high < found.highest
 
 
 def test_differences_are_paired(draw):
     market = draw.normal(0, 0.02, 1000)
-    found = money_intervals({"ours": market + 1e-4, "hold": market}, 252, block=3)
+    found = return_intervals({"ours": market + 1e-4, "hold": market}, 252, block=3)
     assert (found["less hold"].low, found["less hold"].high) == (
         pytest.approx(1e-4),
         pytest.approx(1e-4),
@@ -73,31 +71,6 @@ def test_rare_labels_have_an_interval_though_some_resamples_miss_them(draw):
     assert np.isfinite([found.low, found.high, found.lowest, found.highest]).all()
 
 
-def test_one_clear_winner_among_many_is_superior(draw):
-    benchmark = draw.normal(0, 0.01, 1000)
-    losers = {str(number): draw.normal(0, 0.01, 1000) for number in range(5)}
-    assert superiority(benchmark, losers, block=2) > 0.05
-    assert (
-        superiority(
-            benchmark, losers | {"winner": benchmark + draw.normal(0.003, 0.01, 1000)}, block=2
-        )
-        < 0.01
-    )
-
-
-def test_an_edge_on_a_quiet_market_is_not_lost_among_wild_ones(draw):
-    wild = {str(number): draw.normal(0, 0.2, 1000) for number in range(5)}
-    series = wild | {"quiet": draw.normal(0.0002, 0.001, 1000)}
-    assert superiority(np.zeros(1000), series, block=2) < 0.01
-    assert outstanding(np.zeros(1000), series, block=2) == ["quiet"]
-
-
-def test_what_equals_the_benchmark_cannot_be_superior(draw):
-    benchmark = draw.normal(size=100)
-    assert superiority(benchmark, {"same": benchmark.copy()}, block=1) is None
-
-
 def test_the_same_series_give_the_same_figures(draw):
-    earned = {"ours": draw.normal(size=300), "hold": draw.normal(size=300)}
-    assert money_intervals(earned, 252, 2) == money_intervals(earned, 252, 2)
-    assert superiority(earned["hold"], earned, 2) == superiority(earned["hold"], earned, 2)
+    returns = {"ours": draw.normal(size=300), "hold": draw.normal(size=300)}
+    assert return_intervals(returns, 252, 2) == return_intervals(returns, 252, 2)

@@ -27,7 +27,8 @@ def gathered(bars, said, start):
     learners = pd.DataFrame({"a learner": said.iloc[start:]})
     settings = Settings(PLAN, CONFIG, Account(allow_short=True), Costs())
     position = simulate(bars, said, start, account=settings.account, costs=settings.costs).position
-    return decisions_of(bars, predictions(bars, models, CONFIG), position, learners, settings)
+    held = np.sign(position.shift(-1).to_numpy())
+    return decisions_of(bars, predictions(bars, models, CONFIG), held, learners, settings)
 
 
 def test_decisions_are_judged_where_their_outcome_is_known(bars, start, gathered):

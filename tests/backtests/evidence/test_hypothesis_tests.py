@@ -11,7 +11,10 @@ from backtests.evidence.hypothesis_tests import (
     diebold_mariano,
     expected_maximum,
     log_losses,
+    outstanding,
     pesaran_timmermann,
+    shifted_means,
+    superiority,
 )
 
 
@@ -30,8 +33,8 @@ def test_without_skill_the_p_values_are_uniform_even_under_drift(draw):
 
 def test_skill_in_direction_is_found(draw):
     labels = 1.0 * (draw.random(1000) < 0.5)
-    said = np.where(draw.random(1000) < 0.58, labels, 1 - labels)
-    assert pesaran_timmermann(labels, said)[1] < 0.01
+    forecast = np.where(draw.random(1000) < 0.58, labels, 1 - labels)
+    assert pesaran_timmermann(labels, forecast)[1] < 0.01
 
 
 def test_always_saying_up_is_no_forecast_of_direction(draw):
@@ -120,3 +123,41 @@ def test_no_record_is_long_enough_for_a_ratio_below_the_threshold(returns):
 @pytest.mark.parametrize("flat", [np.zeros(10), np.full(10, 0.01), np.array([0.1]), np.array([])])
 def test_returns_that_do_not_vary_have_no_record(flat):
     assert TrackRecord.of(flat) is None
+
+
+def test_shifted_positions_lose_their_timing_and_nothing_else():
+    draw = np.random.default_rng(1)
+    moves = draw.normal(0, 0.01, 3000)
+    oracle = np.sign(moves)
+    means = shifted_means(oracle, moves, cost=0.0)
+    assert len(means) == 200
+    assert means.max() < 0.1 * (oracle * moves).mean() and abs(means.mean()) < 1e-4
+
+
+def test_one_clear_winner_among_many_is_superior(draw):
+    benchmark = draw.normal(0, 0.01, 1000)
+    losers = {str(number): draw.normal(0, 0.01, 1000) for number in range(5)}
+    assert superiority(benchmark, losers, block=2) > 0.05
+    assert (
+        superiority(
+            benchmark, losers | {"winner": benchmark + draw.normal(0.003, 0.01, 1000)}, block=2
+        )
+        < 0.01
+    )
+
+
+def test_an_edge_on_a_quiet_market_is_not_lost_among_wild_ones(draw):
+    wild = {str(number): draw.normal(0, 0.2, 1000) for number in range(5)}
+    series = wild | {"quiet": draw.normal(0.0002, 0.001, 1000)}
+    assert superiority(np.zeros(1000), series, block=2) < 0.01
+    assert outstanding(np.zeros(1000), series, block=2) == ["quiet"]
+
+
+def test_what_equals_the_benchmark_cannot_be_superior(draw):
+    benchmark = draw.normal(size=100)
+    assert superiority(benchmark, {"same": benchmark.copy()}, block=1) is None
+
+
+def test_the_same_series_give_the_same_p(draw):
+    returns = {"ours": draw.normal(size=300), "hold": draw.normal(size=300)}
+    assert superiority(returns["hold"], returns, 2) == superiority(returns["hold"], returns, 2)

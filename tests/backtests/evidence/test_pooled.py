@@ -1,12 +1,12 @@
 """Several markets judged as one."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from backtests.evidence import bootstrap
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.decisions import Decisions
 from backtests.evidence.pooled import in_equal_parts, pool
@@ -17,12 +17,8 @@ N = 1_000
 STAMPS = pd.date_range("2020-01-01", periods=N, freq="D")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_resamples():
-    """A tenth of the resamples: enough for effects as clear as these."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "RESAMPLES", 200)
-        yield
+# A tenth of the resamples: enough for effects as clear as these.
+quick_pool = partial(pool, resamples=200)
 
 
 def decisions(skill, seed, n=N, start=0):
@@ -44,18 +40,18 @@ def decisions(skill, seed, n=N, start=0):
     )
 
 
-def markets(*skills):
+def instruments(*skills):
     return {f"m{number}": decisions(skill, 10 + number) for number, skill in enumerate(skills)}
 
 
 @pytest.fixture(scope="module")
 def skilled():
-    return pool(markets(0.2, 0.2, 0.2))
+    return quick_pool(instruments(0.2, 0.2, 0.2))
 
 
 @pytest.fixture(scope="module")
 def mixed():
-    return pool(markets(0.5, 0.0, 0.0, 0.0))
+    return quick_pool(instruments(0.5, 0.0, 0.0, 0.0))
 
 
 def test_equal_parts_are_the_mean_of_the_markets_that_decide_there():
@@ -69,7 +65,7 @@ def test_equal_parts_are_the_mean_of_the_markets_that_decide_there():
 
 
 def test_a_skill_on_all_markets_is_an_edge_and_surer_than_on_one(skilled):
-    one = pool(markets(0.2))
+    one = quick_pool(instruments(0.2))
     assert judge_pool(skilled).word == "edge"
     assert (
         skilled.intervals["auc"].high - skilled.intervals["auc"].low
@@ -78,7 +74,7 @@ def test_a_skill_on_all_markets_is_an_edge_and_surer_than_on_one(skilled):
 
 
 def test_luck_on_many_markets_is_none():
-    found = pool(markets(*[0.0] * 5))
+    found = quick_pool(instruments(*[0.0] * 5))
     assert judge_pool(found).word != "edge" and found.outstanding == [] and found.series == 10
     assert "no single market stands out" in judge_pool(found).reasons
 
@@ -95,16 +91,19 @@ def test_the_one_market_with_skill_stands_out(mixed):
 def test_the_same_market_twice_adds_nothing(skilled):
     """What the markets have in common stays common in every resample."""
     one = decisions(0.2, 0)
-    once, twice = pool({"a": one}), pool({"a": one, "b": one})
+    once, twice = quick_pool({"a": one}), quick_pool({"a": one, "b": one})
     assert twice.intervals == once.intervals and twice.superiority == once.superiority
 
 
 def test_a_market_without_forecasts_counts_in_money_alone():
     silent = replace(decisions(0.0, 1), probability=np.full(N, np.nan), strategy=np.zeros(N))
-    found = pool({"a": decisions(0.2, 10), "silent": silent})
-    assert found.intervals["auc"].value == pool({"a": decisions(0.2, 10)}).intervals["auc"].value
+    found = quick_pool({"a": decisions(0.2, 10), "silent": silent})
     assert (
-        judge_pool(pool({"silent": silent})).sentence == "cannot tell: no forecast could be judged."
+        found.intervals["auc"].value == quick_pool({"a": decisions(0.2, 10)}).intervals["auc"].value
+    )
+    assert (
+        judge_pool(quick_pool({"silent": silent})).sentence
+        == "cannot tell: no forecast could be judged."
     )
 
 

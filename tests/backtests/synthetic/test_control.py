@@ -56,7 +56,7 @@ def examples() -> Examples:
 
 
 def best() -> Array:
-    return echo().probability.loc[examples().decided_at].to_numpy()
+    return echo().probability.loc[examples().judged.timestamps].to_numpy()
 
 
 # What a control is
@@ -114,7 +114,7 @@ def test_the_fresh_bars_follow_those_that_are_learned_from(control: Control) -> 
 
 
 def test_the_best_forecast_has_all_of_the_edge_and_its_opposite_loses_it() -> None:
-    labels = examples().labels_of(2)
+    labels = examples().judged.labels
     assert share(labels, best(), best()) == 1 and share(
         labels, 1 - best(), best()
     ) == pytest.approx(-1)
@@ -130,7 +130,7 @@ def test_where_nothing_is_attainable_there_is_no_share() -> None:
 
 def test_the_interval_of_a_share_holds_the_share() -> None:
     labels, noisy = (
-        examples().labels_of(2),
+        examples().judged.labels,
         best() + np.random.default_rng(1).normal(0, 0.3, len(best())),
     )
     low, high = share_interval(labels, noisy, best())
@@ -143,7 +143,8 @@ def test_the_interval_of_a_share_holds_the_share() -> None:
 
 def test_all_are_scored_on_the_same_windows_and_the_best_forecast_is_exact_there() -> None:
     row = judged(examples(), echo(), best())
-    assert row["windows"] == len(best()) == 3_000 - 151 - examples().parts[2].start
+    first = echo().bars.index.get_loc(examples().judged.timestamps[0])
+    assert row["windows"] == len(best()) == 3_000 - 2 - first
     assert (row["auc"], row["log_loss"], row["sharpe"]) == (
         row["optimum_auc"],
         row["optimum_log_loss"],
@@ -173,7 +174,7 @@ def test_the_gross_sharpe_goes_with_every_forecast() -> None:
 def test_where_a_coin_is_fair_the_best_forecast_earns_nothing_and_has_no_sharpe_ratio() -> None:
     sample = market("walk", 800)
     judged_walk = examples_of(sample.bars, DataPreprocessor(), 800)
-    fair = np.full(len(judged_walk.decided_at), 0.5)
+    fair = np.full(len(judged_walk.judged), 0.5)
     row = judged(judged_walk, sample, fair)
     assert (row["optimum_auc"], row["share"], row["optimum_sharpe"], row["sharpe"]) == (
         0.5,
@@ -265,7 +266,7 @@ def silent_rows(name: str) -> list[Row]:
 
 
 def silent_row(sample: Examples, name: str) -> Row:
-    labels = sample.labels_of(2)
+    labels = sample.judged.labels
     scores = classification_scores(labels, logistic(sample))
     return {
         "market": name,
@@ -294,9 +295,9 @@ def test_drift_is_not_sold_as_skill() -> None:
 def test_a_leak_breaks_the_silence() -> None:
     sample = market("walk", SILENT_BARS, 1)
     known = examples_of(sample.bars, DataPreprocessor(), SILENT_BARS // 2)
-    known.rows[:-1, 0] = (
-        sample.bars["close"].pct_change().shift(-1).loc[known.features.index[:-1]] * 100
-    )
+    leak = sample.bars["close"].pct_change().shift(-1) * 100
+    for part in (known.train, known.validation, known.judged):
+        part.last_rows[:, 0] = leak.loc[part.timestamps]
     assert silence([silent_row(known, "walk")], ["logistic_"]).iloc[0]["surprise"] > 10
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from model import train
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import tensors_in
 from model.cli import run
 from model.files import write_atomically
-from model import train
 from model.training import loop, resume
 from model.training.loop import TrainingState
 from tests.helpers import small_network  # noqa: F401  makes the architecture known
