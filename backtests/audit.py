@@ -1,6 +1,6 @@
 """The command that looks for look-ahead.
 
-Python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER].
+python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER].
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from backtests.lookahead.checks import Cuts, Pipeline, Step, Trained
-from backtests.lookahead.detectors import Check, Track
+from backtests.lookahead.checks import CheckpointChecks, Cuts, PipelineChecks, Step
+from backtests.lookahead.detectors import LeakResult, Track
 from model.checkpoint.schedule import Schedule
 from model.cli import VERSION, BarsOptions, describe_bars, run
 from model.training.config import TrainConfig
@@ -63,9 +63,9 @@ def audit(
     config = _config(schedule, label, horizon)
     bars = bars_options.read()
     console.print(describe_bars(bars), soft_wrap=True)
-    steps = Pipeline(bars, prepare(bars, config), chosen).steps
+    steps = PipelineChecks(bars, prepare(bars, config), chosen).steps
     if schedule:
-        steps |= Trained(bars, schedule, chosen).steps
+        steps |= CheckpointChecks(bars, schedule, chosen).steps
     checks = list(_run(steps))
     show(checks)
     return int(any(check.differences for check in checks))
@@ -83,7 +83,7 @@ def _config(
     return TrainConfig(label=stated, horizon=first.horizon, sequence_length=first.sequence_length)
 
 
-def _run(steps: dict[str, Step]) -> Iterator[Check]:
+def _run(steps: dict[str, Step]) -> Iterator[LeakResult]:
     """Run the checks one after the other, with a progress bar for each that takes a while."""
     columns = (
         TextColumn("{task.description}"),
@@ -103,7 +103,7 @@ def _tracker(progress: Progress, name: str) -> Track:
     return track
 
 
-def show(checks: Sequence[Check]) -> None:
+def show(checks: Sequence[LeakResult]) -> None:
     """Print what was compared and what differs, and where it does first."""
     table = Table("check", "compared", "differences", title="look-ahead")
     table.columns[1].justify = table.columns[2].justify = "right"

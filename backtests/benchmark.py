@@ -1,6 +1,6 @@
 """The command that measures this project against what one would write otherwise.
 
-Python backtests/benchmark.py [--only NAME...].
+python backtests/benchmark.py [--only NAME...].
 """
 
 from collections.abc import Sequence

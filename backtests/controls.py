@@ -1,6 +1,6 @@
 """The command that asks whether learning works.
 
-Python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ...
+python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ...
 """
 
 import time

@@ -51,7 +51,7 @@ class Goal(NamedTuple):
 class Contest:
     """A row. meet: has both sides work and returns their samples, ours first.
 
-    Tolerance: by how much the outputs may differ; None: by as much as the rival's differ among each
+    tolerance: by how much the outputs may differ; None: by as much as the rival's differ among each
     other.
     """
 

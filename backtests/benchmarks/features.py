@@ -129,7 +129,7 @@ def usual_features(bars: pd.DataFrame, tools: Tools) -> pd.DataFrame:
 class Market:
     """The columns that several groups start from.
 
-    R: log returns; sn(n): their root mean square over n bars.
+    r: log returns; sn(n): their root mean square over n bars.
     """
 
     def __init__(self, bars: pd.DataFrame, tools: Tools) -> None:

@@ -1,4 +1,4 @@
-"""What of the project goes through the detectors of leaks.py.
+"""What of the project goes through the detectors.
 
 The way from bars to training, and trained networks.
 """
@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from backtests.lookahead import detectors as leaks
-from backtests.lookahead.detectors import SCALER_FIGURES, Check, Tally, Track, scaler_figures
+from backtests.lookahead import detectors
+from backtests.lookahead.detectors import SCALER_FIGURES, LeakResult, Tally, Track, scaler_figures
 from backtests.simulation.account import simulate
 from model.bars.faults import day
 from model.checkpoint.checkpoint import Checkpoint
@@ -41,7 +41,7 @@ TRADED = (
 FEW_AHEAD = 5  # poisoned bars behind a window: each is another window to compute
 NUDGE = 1.01  # a poison for orders: a gap so small that what was ordered can still be paid
 
-Step = Callable[[Track], Check]
+Step = Callable[[Track], LeakResult]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Cuts:
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class PipelineChecks:
     """The way from bars to what training is given."""
 
     bars: pd.DataFrame
@@ -90,34 +90,34 @@ class Pipeline:
             "shuffled labels": self.shuffled,
         }
 
-    def features(self, track: Track) -> Check:
-        return leaks.window_leaks(
+    def features(self, track: Track) -> LeakResult:
+        return detectors.window_leaks(
             "features", FeatureEngineer().transform, self.bars, LOOKBACK, track=track
         )
 
-    def history(self, track: Track) -> Check:
+    def history(self, track: Track) -> LeakResult:
         cuts = self.cuts.between(LOOKBACK - 1, len(self.bars) - 2)
-        return leaks.history_leaks(
+        return detectors.history_leaks(
             "features, whole history", FeatureEngineer().transform, self.bars, cuts, track=track
         )
 
-    def labels(self, _: Track) -> Check:
+    def labels(self, _: Track) -> LeakResult:
         label, horizon = self.data.config.label, self.data.config.horizon
-        return leaks.label_leaks(
+        return detectors.label_leaks(
             make_labels(self.bars, label, horizon).shift(-1), self.bars, label, horizon
         )
 
-    def window_labels(self, _: Track) -> Check:
+    def window_labels(self, _: Track) -> LeakResult:
         return self._paired("labels of windows", self.data.labels)
 
-    def window_targets(self, _: Track) -> Check:
+    def window_targets(self, _: Track) -> LeakResult:
         """Check what the loss is computed from: however soft, a target is on its label's side."""
         return self._paired("targets of windows", (self.data.targets > 0.5).astype(float))
 
-    def known_targets(self, track: Track) -> Check:
+    def known_targets(self, track: Track) -> LeakResult:
         """Put each label and target on the bar at which it is known: no later bar may move it."""
         config = self.data.config
-        wait = leaks.OUTCOMES[config.label][1] + config.horizon
+        wait = detectors.OUTCOMES[config.label][1] + config.horizon
 
         def known(bars: pd.DataFrame) -> pd.DataFrame:
             labels = make_labels(bars, config.label, config.horizon)
@@ -125,34 +125,34 @@ class Pipeline:
             return pd.DataFrame({"label": labels, "target": targets}).shift(wait - 1)
 
         cuts = self.cuts.between(wait, len(self.bars) - 2)
-        return leaks.history_leaks("targets when known", known, self.bars, cuts, track=track)
+        return detectors.history_leaks("targets when known", known, self.bars, cuts, track=track)
 
-    def _paired(self, name: str, labels: NDArray[np.float64]) -> Check:
+    def _paired(self, name: str, labels: NDArray[np.float64]) -> LeakResult:
         decided = pd.Series(labels, index=self.decided[: len(labels)])
-        return leaks.label_leaks(
+        return detectors.label_leaks(
             decided, self.bars, self.data.config.label, self.data.config.horizon, name
         )
 
-    def overlap(self, _: Track) -> Check:
-        return leaks.overlap_leaks(
+    def overlap(self, _: Track) -> LeakResult:
+        return detectors.overlap_leaks(
             self.data.split, self.decided, self.data.config.label, self.data.config.horizon
         )
 
-    def scaler(self, track: Track) -> Check:
+    def scaler(self, track: Track) -> LeakResult:
         fit, train = self.data.config.preprocessor.fit_scaler, self.data.split[0]
-        return leaks.scaler_leaks(
+        return detectors.scaler_leaks(
             lambda rows: fit(rows, train), self.data.features, self.reached, track=track
         )
 
-    def preparation(self, track: Track) -> Check:
+    def preparation(self, track: Track) -> LeakResult:
         cuts = self.cuts.between(self.reached + LOOKBACK - 2, len(self.bars) - 2)
-        return leaks.preparation_leaks(
+        return detectors.preparation_leaks(
             lambda bars: prepare(bars, self.data.config).scaler, self.bars, cuts, track=track
         )
 
-    def shuffled(self, track: Track) -> Check:
+    def shuffled(self, track: Track) -> LeakResult:
         labels, test = self.data.labels, self.data.split[2]
-        return leaks.shuffled_label_leaks(
+        return detectors.shuffled_label_leaks(
             lambda shuffled: last_row_auc(self.data, shuffled), labels, test, track=track
         )
 
@@ -178,7 +178,7 @@ def last_row_auc(data: TrainingData, labels: NDArray[np.float64]) -> float:
 
 
 @dataclass(frozen=True)
-class Trained:
+class CheckpointChecks:
     """Networks in a file or a schedule folder.
 
     What they say at each bar, what is traded on it, what they were trained on.
@@ -200,8 +200,8 @@ class Trained:
             "orders at the cut": self.last_orders,
         }
 
-    def probabilities(self, track: Track) -> Check:
-        return leaks.window_leaks(
+    def probabilities(self, track: Track) -> LeakResult:
+        return detectors.window_leaks(
             "probabilities",
             self._say,
             self.bars,
@@ -211,7 +211,7 @@ class Trained:
             track=track,
         )
 
-    def in_force(self, _: Track) -> Check:
+    def in_force(self, _: Track) -> LeakResult:
         """Check that no checkpoint of a folder decides before the last bar it has seen."""
         tally, stamps = Tally("schedule"), pd.DatetimeIndex(self.bars.index)
         if self.schedule.folder:
@@ -225,32 +225,32 @@ class Trained:
             )
         return tally.check
 
-    def overlap(self, track: Track) -> Check:
+    def overlap(self, track: Track) -> LeakResult:
         return self._each("overlap in checkpoints", checkpoint_overlap, track)
 
-    def scaler(self, track: Track) -> Check:
+    def scaler(self, track: Track) -> LeakResult:
         return self._each("scaler in checkpoints", checkpoint_scaler, track)
 
-    def orders(self, track: Track) -> Check:
+    def orders(self, track: Track) -> LeakResult:
         """Trade again on the bars up to each cut, with the checkpoints that existed then."""
         bars, cuts = self._traded_bars
-        return leaks.history_leaks(
+        return detectors.history_leaks(
             "orders",
             self._trade,
             bars,
             cuts,
-            other_futures=leaks.cut_off,
+            other_futures=detectors.cut_off,
             tolerance=TRADED,
             track=track,
         )
 
-    def last_orders(self, track: Track) -> Check:
+    def last_orders(self, track: Track) -> LeakResult:
         """Trade again with a few other bars behind each cut.
 
         What is ordered at the cut itself shows one bar later.
         """
         bars, cuts = self._traded_bars
-        return leaks.history_leaks(
+        return detectors.history_leaks(
             "orders at the cut", self._order, bars, cuts, other_futures=soon_other, track=track
         )
 
@@ -267,13 +267,13 @@ class Trained:
         )
 
     def _each(
-        self, name: str, check: Callable[[Checkpoint, pd.DataFrame], Check], track: Track
-    ) -> Check:
+        self, name: str, check: Callable[[Checkpoint, pd.DataFrame], LeakResult], track: Track
+    ) -> LeakResult:
         """Put the checkpoints that were trained on these bars through a check and add up."""
         checkpoints = self.schedule.checkpoints
         ours = [checkpoint for checkpoint in checkpoints if trained_on(checkpoint, self.bars)]
         checks = [check(ours[number], self.bars) for number in track(range(len(ours)))]
-        return Check(
+        return LeakResult(
             name,
             sum(part.compared for part in checks),
             sum(part.differences for part in checks),
@@ -327,7 +327,7 @@ class Trained:
 
 def soon_other(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the bars up to position `last` and a few slightly other ones."""
-    yield "with other bars", leaks.poisoned(bars.iloc[: last + 1 + FEW_AHEAD], last, NUDGE)
+    yield "with other bars", detectors.poisoned(bars.iloc[: last + 1 + FEW_AHEAD], last, NUDGE)
 
 
 def trained_on(checkpoint: Checkpoint, bars: pd.DataFrame) -> bool:
@@ -353,15 +353,15 @@ def checkpoint_parts(checkpoint: Checkpoint, bars: pd.DataFrame) -> Split:
     )
 
 
-def checkpoint_overlap(checkpoint: Checkpoint, bars: pd.DataFrame) -> Check:
+def checkpoint_overlap(checkpoint: Checkpoint, bars: pd.DataFrame) -> LeakResult:
     """Check the borders of the parts that a checkpoint states, and that the last outcome is known at `trained_until`."""
     parts = checkpoint_parts(checkpoint, bars)
-    return leaks.overlap_leaks(
+    return detectors.overlap_leaks(
         parts, pd.DatetimeIndex(bars.index), checkpoint.label, checkpoint.horizon
     )
 
 
-def checkpoint_scaler(checkpoint: Checkpoint, bars: pd.DataFrame) -> Check:
+def checkpoint_scaler(checkpoint: Checkpoint, bars: pd.DataFrame) -> LeakResult:
     """Fit the scaler again on the rows of the training part that a checkpoint states.
 
     It has the same numbers.

@@ -63,7 +63,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Check:
+class LeakResult:
     """What a detector compared and how much differed.
 
     `findings` holds the earliest difference of each item.
@@ -132,8 +132,8 @@ class Tally:
             self.findings[found.item] = found
 
     @property
-    def check(self) -> Check:
-        return Check(self.name, self.compared, self.differences, tuple(self.findings.values()))
+    def check(self) -> LeakResult:
+        return LeakResult(self.name, self.compared, self.differences, tuple(self.findings.values()))
 
 
 def alike(values: Table, others: Table, tolerance: Tolerance) -> Mask:
@@ -158,7 +158,7 @@ def window_leaks(
     ahead: int = AHEAD,
     tolerance: Tolerance = 0.0,
     track: Track = iter,
-) -> Check:
+) -> LeakResult:
     """Recompute the row of every bar from its own last `memory` bars, with nothing and with `ahead` poisoned ones behind them.
 
     `compute` turns bars into rows on their stamps, of every bar with `memory` - 1 bars before it. The rows of one call with
@@ -192,7 +192,7 @@ def history_leaks(
     other_futures: Futures | None = None,
     tolerance: Tolerance = 0.0,
     track: Track = iter,
-) -> Check:
+) -> LeakResult:
     """Compute again with another future behind each cut (default: none, and poison).
 
     Compare all rows at or before the cut.
@@ -228,7 +228,7 @@ def scaler_leaks(
     reached: int,
     *,
     track: Track = iter,
-) -> Check:
+) -> LeakResult:
     """Fit again with the feature rows from every cut behind training on taken away and poisoned.
 
     The scaler stays, bit for bit.
@@ -258,7 +258,7 @@ def preparation_leaks(
     cuts: Sequence[int],
     *,
     track: Track = iter,
-) -> Check:
+) -> LeakResult:
     """Go the whole way from bars to the scaler again with the bars behind each cut poisoned.
 
     It stays, bit for bit.
@@ -277,7 +277,7 @@ def preparation_leaks(
 
 def label_leaks(
     labels: pd.Series, bars: pd.DataFrame, label: str, horizon: int, name: str = "labels"
-) -> Check:
+) -> LeakResult:
     """Recompute the outcome of every decision from the prices.
 
     The label must be that of a position opened after it.
@@ -298,7 +298,7 @@ def label_leaks(
     return tally.check
 
 
-def overlap_leaks(parts: Split, decided: pd.DatetimeIndex, label: str, horizon: int) -> Check:
+def overlap_leaks(parts: Split, decided: pd.DatetimeIndex, label: str, horizon: int) -> LeakResult:
     """Check the borders: a part's labels are known at the close of the next one's first decision, and no window is in two parts.
 
     decided: the stamps of all bars from the first window's decision on; window i decides at the i-th of them.
@@ -330,7 +330,7 @@ def shuffled_label_leaks(
     seeds: Sequence[int] = range(5),
     *,
     track: Track = iter,
-) -> Check:
+) -> LeakResult:
     """Shuffle the labels and score again.
 
     An AUC away from one half says that what is judged was learnt from.

@@ -115,7 +115,7 @@ class DistributionRow(Entry):
 class TradeRow(Entry):
     """trades.csv: a round trip. bars: how long it was held.
 
-    Gross: at the quoted prices; costs: commission, spread and slippage; net = gross - costs;
+    gross: at the quoted prices; costs: commission, spread and slippage; net = gross - costs;
     return: net over what was put in. One still open has no closed_at and is valued at the last
     close.
     """
@@ -272,7 +272,7 @@ class SettingsRecord(Entry):
 class SpreadRow(Entry):
     """How far the members of a fold's model lie apart in AUC: of each by itself.
 
-    Together: of their mean logit.
+    together: of their mean logit.
     """
 
     fold: str
@@ -287,7 +287,7 @@ class SpreadRow(Entry):
 class Summary(Entry):
     """summary.json. version: raised when an entry changes its name or meaning.
 
-    Refused: what the strategy did not decide, order or get filled, by reason, with counts.
+    refused: what the strategy did not decide, order or get filled, by reason, with counts.
     best_possible: scores of the best forecast there is, on a planted market; share_found: (AUC -
     .5) / (its AUC - .5). spread: of the members of each fold's model, empty where it has but one.
     calibration: null for too few forecasts. importance: by group of features, how much the log loss
@@ -323,7 +323,7 @@ class FailedRecord(Entry):
 class Universe(Entry):
     """universe.json. version: raised when an entry changes its name or meaning.
 
-    Settings: of every market's walk. architectures: all that were trained; the figures here are
+    settings: of every market's walk. architectures: all that were trained; the figures here are
     those of the first, the others' lie in the markets' folders.
     """
 

@@ -68,7 +68,7 @@ def volrev(
 ) -> Market:
     """Moves continue while volatility is low and revert while it is high.
 
-    Z' = +-strength z + sqrt(1 - strength^2) e.
+    z' = +-strength z + sqrt(1 - strength^2) e.
 
     Here z is in units of its own bar's volatility, which is also the bridge's: the range betrays
     the hidden state.
@@ -93,7 +93,7 @@ def volrev(
 def echo(n_bars: int = 12_000, seed: int = 1, *, strength: float = 0.9, lag: int = 25) -> Market:
     """A part of each move comes back `lag` bars later.
 
-    Z[t + 1] = strength z[t + 1 - lag] + sqrt(1 - strength^2) e.
+    z[t + 1] = strength z[t + 1 - lag] + sqrt(1 - strength^2) e.
     """
     return echoing("echo", n_bars, seed, strength, lag)
 
@@ -116,7 +116,7 @@ def echoing(name: str, n_bars: int, seed: int, strength: float, lag: int) -> Mar
 def magecho(n_bars: int = 12_000, seed: int = 1, *, m: float = 2, lag: int = 25) -> Market:
     """The SIZE of a move says which way the one `lag` bars later goes.
 
-    Z = m b + e, b = 1 if that |z| > m else -1.
+    z = m b + e, b = 1 if that |z| > m else -1.
     """
     require("m", m, 0, inf)
     require_whole("lag", lag, 1)
@@ -308,7 +308,7 @@ def autoregress(coefficients: Array, noise: Array, lag: int = 1) -> Array:
 def garch_volatility(shocks: Array, alpha: float, beta: float) -> Array:
     """Return each bar's volatility, its mean square 1.
 
-    H' = 1 - alpha - beta + (alpha shock^2 + beta) h.
+    h' = 1 - alpha - beta + (alpha shock^2 + beta) h.
     """
     variances = [1.0]
     for shock in shocks[:-1].tolist():

@@ -37,7 +37,7 @@ def echo_probability(bars: pd.DataFrame, *, strength: float, lag: int) -> Array:
 def magecho_probability(bars: pd.DataFrame, *, m: float, lag: int) -> Array:
     """z[t + 1] | past ~ N(m b, 1).
 
-    B is known from |z[t + 1 - lag]|, its frequency where that lies before bar 0.
+    b is known from |z[t + 1 - lag]|, its frequency where that lies before bar 0.
     """
     heard = np.abs(delayed(moves(bars), lag - 1, np.nan))
     unheard = large_share(m) * ndtr(m) + (1 - large_share(m)) * ndtr(-m)

@@ -10,8 +10,8 @@ import pytest
 
 from backtests.audit import SHOWN, app
 from backtests.lookahead import checks as subjects
-from backtests.lookahead.checks import Cuts, Pipeline, Trained
-from backtests.lookahead.detectors import Check
+from backtests.lookahead.checks import CheckpointChecks, Cuts, PipelineChecks
+from backtests.lookahead.detectors import LeakResult
 from model.bars.faults import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.scaler import Scaler
@@ -81,8 +81,8 @@ def folder(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def checked(bars: pd.DataFrame, path: Path, name: str, cuts: int = 3) -> Check:
-    return Trained(bars, Schedule(str(path)), Cuts(cuts)).steps[name](iter)
+def checked(bars: pd.DataFrame, path: Path, name: str, cuts: int = 3) -> LeakResult:
+    return CheckpointChecks(bars, Schedule(str(path)), Cuts(cuts)).steps[name](iter)
 
 
 def saved(checkpoint: Checkpoint, file: Path) -> Path:
@@ -156,8 +156,8 @@ def test_a_network_that_saw_too_much_leaves_with_1(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(Pipeline, "steps", {})  # what is clean takes its time elsewhere
-    monkeypatch.setattr(Trained, "probabilities", Trained.in_force)
+    monkeypatch.setattr(PipelineChecks, "steps", {})  # what is clean takes its time elsewhere
+    monkeypatch.setattr(CheckpointChecks, "probabilities", CheckpointChecks.in_force)
     everything = data.config.preprocessor.fit_scaler(data.features, slice(0, len(data.labels)))
     trained = as_trained(bars, data, everything)
     trained.save(file)
@@ -224,7 +224,7 @@ def test_borders_are_cut_besides_and_short_spans_at_every_bar() -> None:
 @pytest.mark.parametrize("label, horizon", [("open", 3), ("close", 1), ("close", 3)])
 def test_every_label_and_horizon_is_clean(bars: pd.DataFrame, label: Any, horizon: int) -> None:
     data = prepare(bars, TrainConfig(batch_size=16, label=label, horizon=horizon))
-    steps = Pipeline(bars, data, Cuts(3)).steps
+    steps = PipelineChecks(bars, data, Cuts(3)).steps
     checks = [
         steps[name](iter)
         for name in PIPELINE
@@ -240,7 +240,7 @@ def test_windows_paired_with_the_label_before_are_caught(
     bars: pd.DataFrame, data: TrainingData, name: str, field: str
 ) -> None:
     shifted = replace(data, **{field: np.roll(getattr(data, field), 1)})
-    check = Pipeline(bars, shifted, Cuts()).steps[name](iter)
+    check = PipelineChecks(bars, shifted, Cuts()).steps[name](iter)
     assert check.differences > 50 and check.findings[0].item == "label"
 
 
@@ -250,7 +250,7 @@ def test_a_target_that_looks_beyond_its_outcome_is_caught(
     monkeypatch.setattr(
         subjects, "soft_targets", lambda given, *_: given["close"].rolling(3).mean().shift(-5)
     )
-    check = Pipeline(bars, data, Cuts(3)).steps["targets when known"](iter)
+    check = PipelineChecks(bars, data, Cuts(3)).steps["targets when known"](iter)
     assert [found.item for found in check.findings] == ["target"]
 
 
@@ -259,7 +259,7 @@ def test_a_missing_purge_is_caught(bars: pd.DataFrame, data: TrainingData) -> No
     unpurged = replace(
         data, split=(slice(0, validation.start), slice(validation.start, test.start), test)
     )
-    check = Pipeline(bars, unpurged, Cuts()).steps["overlap"](iter)
+    check = PipelineChecks(bars, unpurged, Cuts()).steps["overlap"](iter)
     assert [(found.item, found.bar) for found in check.findings] == [
         ("outcome of a training window", bars.index[149 + validation.start - 1]),
         ("outcome of a validation window", bars.index[149 + test.start - 1]),
@@ -277,10 +277,10 @@ def test_training_on_a_scaler_of_all_rows_is_caught(
         )
 
     monkeypatch.setattr(subjects, "prepare", careless)
-    assert Pipeline(bars, data, Cuts(3)).steps["scaler of training"](iter).differences > 300
+    assert PipelineChecks(bars, data, Cuts(3)).steps["scaler of training"](iter).differences > 300
 
 
-# Trained networks
+# CheckpointChecks networks
 
 
 def test_a_network_trained_as_it_states_is_clean(bars: pd.DataFrame, file: Path) -> None:
@@ -346,7 +346,7 @@ def test_orders_of_a_schedule_are_cut_at_the_borders_of_its_folds(
     bars: pd.DataFrame, folder: Path, name: str
 ) -> None:
     cuts: list[int] = []
-    Trained(bars, Schedule(str(folder)), Cuts(2)).steps[name](
+    CheckpointChecks(bars, Schedule(str(folder)), Cuts(2)).steps[name](
         lambda steps: cuts.extend(steps) or steps
     )
     assert {149, 149 + 60, 149 + 100} <= set(cuts) and len(cuts) <= 4

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from backtests.lookahead import detectors as leaks
-from backtests.lookahead.detectors import Check, Table, Tally
+from backtests.lookahead.detectors import LeakResult, Table, Tally
 from backtests.synthetic.markets import market
 from model.bars.sample import sample_bars
 from model.checkpoint.scaler import Scaler
@@ -220,7 +220,7 @@ def test_a_label_that_is_known_too_early_is_caught(bars: pd.DataFrame) -> None:
 
 def overlap(
     parts: tuple[slice, slice, slice], bars: pd.DataFrame, label: str, horizon: int
-) -> Check:
+) -> LeakResult:
     return leaks.overlap_leaks(parts, pd.DatetimeIndex(bars.index[149:]), label, horizon)
 
 
