@@ -1,4 +1,8 @@
-"""Rules for settings, and the one way to refuse those that break them: *`name` must be X, got Y.*"""
+"""Rules for settings, and the one refusal of those that break them.
+
+*`name` must be X, got Y*: all faults of a class or call together, so that nobody mends them one by
+one.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -32,6 +36,7 @@ def whole(least: int, most: int | None = None) -> Rule:
     """Return the rule for a whole number, both bounds included; True and False are none."""
     words = f"a whole number from {least}" + ("" if most is None else f" to {most}")
     highest = math.inf if most is None else most
+    # To Python True is the number 1; as a setting it is a slip.
     return Rule(
         words,
         lambda value: (
@@ -49,6 +54,7 @@ def number(least: float = -math.inf, *, above: float = -math.inf, below: float =
         words += f" above {above:g}"
     if below < math.inf:
         words += f" up to but not including {below:g}"
+    # Every comparison with NaN is False, and infinity is not below itself: neither keeps a rule.
     return Rule(
         words,
         lambda value: isinstance(value, int | float) and least <= value < below and above < value,

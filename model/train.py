@@ -1,4 +1,7 @@
-"""The command that trains: python -m model.train [--data FILE] [--out FILE] [any field of TrainConfig]."""
+"""The command that trains a network on bars and saves a checkpoint.
+
+python -m model.train [--data FILE] [--out FILE] [any field of TrainConfig]
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -52,8 +55,8 @@ def train(
     out
         Where the checkpoint goes; default: the instrument's name with .ckpt in this folder.
     deploy
-        A schedule folder: train without a test part up to the last bar and drop the checkpoint there, named by
-        instrument and date.
+        A schedule folder: train without a test part up to the last bar and drop the checkpoint
+        there, named by instrument and date.
     log_json
         A file that gets one JSON line per event.
     fresh
@@ -98,18 +101,22 @@ def train(
 
 def describe(bars: pd.DataFrame, config: TrainConfig) -> None:
     """Print what is trained on, and whether this processor has a faster precision."""
-    lines = [
-        describe_bars(bars),
-        f"labels: {tied_share(bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up; "
-        f"the last {known_after(config.label, config.horizon)} windows have none yet and are left out",
-        precision_hint(config.precision),
-    ]
-    for line in filter(None, lines):
-        console.print(line, soft_wrap=True)
+    tied = tied_share(bars, config.label, config.horizon)
+    unknown = known_after(config.label, config.horizon)
+    labels = (
+        f"labels: {tied:.2%} of the moves are 0 and count as not up; "
+        f"the last {unknown} windows have none yet and are left out"
+    )
+    for line in (describe_bars(bars), labels, precision_hint(config.precision)):
+        if line:  # a precision that is right needs no hint
+            console.print(line, soft_wrap=True)
 
 
 def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None]:
-    """Return the on_epoch of fit: for each epoch a line, a step of the bar and a line of the log."""
+    """Return what `fit` is to call after each epoch.
+
+    It prints a line, moves the progress bar on and writes a line to the log.
+    """
     task = progress.add_task("epochs", total=None)
 
     def report(epoch: Epoch) -> None:
@@ -200,7 +207,10 @@ def _scores_table(checkpoint: Checkpoint) -> Table:
 
 
 def _members_table(checkpoint: Checkpoint) -> Table:
-    """Return the scores of each member, their mean and their deviation: how much luck there is in a single one."""
+    """Return the scores of each member, their mean and their deviation.
+
+    The deviation says how much luck there is in a single member.
+    """
     wanted = [f"{part}_{score}" for part in ("validation", "test") for score in ("auc", "log_loss")]
     names = [name for name in wanted if name in checkpoint.metrics]
     titles = [name.replace("_", " ") for name in names]

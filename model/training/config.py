@@ -10,7 +10,7 @@ from model.networks.registry import BUILT_IN, members_of
 from model.settings import number, one_of, require, whole
 from model.training.windows import DataPreprocessor
 
-MOST_SEEDS = MOST_MEMBERS // len(BUILT_IN)
+MOST_SEEDS = MOST_MEMBERS // len(BUILT_IN)  # an ensemble has one of each of these for every seed
 RULES = {
     "seeds": whole(1, MOST_SEEDS),
     "batch_size": whole(1),
@@ -22,7 +22,7 @@ RULES = {
     "max_epochs": whole(1),
     "patience": whole(1),
     "gradient_clip": number(above=0),
-    "seed": whole(0, 2**63 - 1),
+    "seed": whole(0, 2**63 - 1),  # what torch takes
     "threads": whole(1),
     "precision": one_of("fp32", "bf16"),
 }
@@ -35,11 +35,14 @@ class TrainConfig:
     Parameters
     ----------
     architecture
-        Which network: "bilstm", "transformer", or "ensemble", one of each, whose mean logit decides.
+        Which network: "bilstm", "transformer", or "ensemble", one of each, whose mean logit
+        decides.
     seeds
-        Networks of each architecture, trained with the seeds `seed`, `seed` + 1 and so on; their mean logit decides.
+        Networks of each architecture, trained with the seeds `seed`, `seed` + 1 and so on; their
+        mean logit decides.
     label
-        What is predicted: "open", the move from the next open, or "close", the move from this close.
+        What is predicted: "open", the move from the next open, or "close", the move from this
+        close.
     horizon
         Bars over which the move is measured.
     sequence_length
@@ -47,7 +50,8 @@ class TrainConfig:
     train
         Share of the windows, the earliest, to train on.
     validation
-        Share of the windows after them that choose the epoch and the calibration; the rest is the test part.
+        Share of the windows after them that choose the epoch and the calibration; the rest is the
+        test part.
     batch_size
         Windows per step, in time order.
     learning_rate
@@ -57,13 +61,16 @@ class TrainConfig:
     weight_decay
         AdamW's decoupled weight decay.
     label_softness
-        The size of a move, in units of recent volatility, that makes a training label 84 % sure; 0: all are 100 % sure.
+        The size of a move, in units of recent volatility, that makes a training label 84 % sure; 0:
+        all are 100 % sure.
     averaging
-        Share of the averaged weights, which validation judges and the checkpoint keeps, that a step leaves as it was.
+        Share of the averaged weights, which validation judges and the checkpoint keeps, that a step
+        leaves as it was.
     max_epochs
         Passes over the training part at the most.
     patience
-        Epochs without a better validation loss, the log loss after calibration, after which training stops.
+        Epochs without a better validation loss, the log loss after calibration, after which
+        training stops.
     gradient_clip
         Largest norm of the gradient of all weights together.
     seed
@@ -73,7 +80,8 @@ class TrainConfig:
     device
         Where torch computes; only "cpu" gives the same bits on every run.
     precision
-        Arithmetic of training: "fp32", or "bf16", faster on a CPU with AMX. Trading has a precision of its own.
+        Arithmetic of training: "fp32", or "bf16", faster on a CPU with AMX. Trading has a precision
+        of its own.
     """
 
     architecture: str = "bilstm"
@@ -100,7 +108,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require(vars(self), RULES)
         members_of(self.architecture)  # refuses what nobody registered
-        self.preprocessor  # refuses wrong shares, labels and lengths
+        _ = self.preprocessor  # refuses wrong shares, labels and lengths
         try:
             # "meta" makes tensors, but none that holds a number.
             torch.zeros(1, device=str(self.device)).item()
@@ -123,7 +131,11 @@ class TrainConfig:
         return f"{self.architecture} {self.seed}"
 
     def without_test(self) -> "TrainConfig":
-        """Return the same settings with the test part given to training: for a model that is to trade the next bar."""
+        """Return the same settings with the test part given to training.
+
+        For a model that is to trade the next bar: nothing is left to judge it on.
+        """
+        # 1 - 0.9 is 0.09999999999999998 in binary, and would stand so in the checkpoint.
         return replace(self, train=round(1 - self.validation, 12))
 
 

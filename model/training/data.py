@@ -19,7 +19,7 @@ from model.labels import known_after, make_labels, soft_targets
 from model.training.config import TrainConfig
 from model.training.windows import Split, TimeSeriesDataset
 
-FEWEST_PER_CLASS = 5
+FEWEST_PER_CLASS = 5  # windows of a part: with fewer a temperature or an AUC is a lottery
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
@@ -63,7 +63,10 @@ class Part:
         return self.rows[self.sequence_length - 1 :]
 
     def loader(self, outcomes: NDArray[np.float64], batch_size: int) -> Loader:
-        """Deliver the windows with their `outcomes`, labels or targets, in batches in time order."""
+        """Deliver the windows in batches in time order, each with its outcome.
+
+        outcomes: the labels or the targets of this part.
+        """
         dataset = TimeSeriesDataset(self.rows, outcomes, self.sequence_length)
         return DataLoader(dataset, batch_size=batch_size, shuffle=False)
 
@@ -121,9 +124,10 @@ class TrainingData:
 
     @property
     def training_features(self) -> NDArray[np.float64]:
-        """The raw feature rows that the training windows reach."""
+        """The raw feature rows that the training windows reach; scaled ones would be clipped."""
         return self.features.to_numpy()[: len(self.train.rows)]
 
+    # Of a million bars these take 350 MB. They are made when a window is asked for, and never again.
     @cached_property
     def _rows(self) -> NDArray[np.float32]:
         return self.scaler.transform(self.features.to_numpy())
@@ -150,7 +154,7 @@ def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
     labels = make_labels(bars, config.label, config.horizon).loc[features.index]
     _, outcomes = preprocessor.create_sequences(features, labels)
     split = preprocessor.split(len(outcomes))
-    for name, part in zip(("train", "validation"), split):
+    for name, part in zip(("train", "validation"), split[:2], strict=True):
         _require_both_classes(name, outcomes[part])
     targets = soft_targets(bars, config.label, config.horizon, config.label_softness)
     # A window is judged by the position that opens with the bar after it.

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from model.bars.read import COLUMNS, bar_interval
 from model.checkpoint.checkpoint import Checkpoint, Golden
@@ -19,10 +20,10 @@ from model.metrics import classification_scores
 from model.networks.registry import architecture, configured, made_network, require_kept
 from model.provenance import library_versions
 from model.runtime import keep_freed_memory, torch_threads
-from model.training.calibration import fit_temperature, logistic_probabilities
+from model.training.calibration import fit_logistic, fit_temperature
 from model.training.config import TrainConfig, member_configs
 from model.training.data import Part, TrainingData, prepare
-from model.training.loop import Epoch, Keeper, NoKeeper, TrainingResult, optimise
+from model.training.loop import Epoch, Keeper, TrainingResult, optimise
 from model.training.resume import Resumption
 
 COMPARED = ("auc", "log_loss")  # with those of logistic regression
@@ -65,7 +66,8 @@ def fit(
     Parameters
     ----------
     bars
-        As `read_bars` gives them. If the shares of training and validation sum to 1, the model has seen them all.
+        As `read_bars` gives them. If the shares of training and validation sum to 1, the model has
+        seen them all.
     config
         How to train.
     on_epoch
@@ -87,7 +89,8 @@ def fit(
     TrainingDiverged
         With the checkpoint of the epochs before.
     ValueError
-        For a network of one's own that a checkpoint cannot hold, or that reads several windows at once.
+        For a network of one's own that a checkpoint cannot hold, or that reads several windows at
+        once.
     Interrupted
         Where a signal stopped a training with a resumption; its state is kept.
 
@@ -99,7 +102,7 @@ def fit(
     data = prepare(bars, config)
     trained: list[TrainedMember] = []
     for single in member_configs(config):
-        keeper = resumption.keeper(single) if resumption else NoKeeper()
+        keeper = resumption.keeper(single) if resumption else None
         result = train_member(data, single, on_epoch, keeper)
         if result.history:
             trained.append(calibrate(result, data, single))
@@ -114,7 +117,7 @@ def train_member(
     data: TrainingData,
     config: TrainConfig,
     on_epoch: Callable[[Epoch], None] | None,
-    keeper: Keeper,
+    keeper: Keeper | None,
 ) -> TrainingResult:
     """Train one network from its own seed, leaving the caller's randomness alone."""
     keep_freed_memory()
@@ -134,7 +137,10 @@ def train_member(
 
 
 def calibrate(result: TrainingResult, data: TrainingData, config: TrainConfig) -> TrainedMember:
-    """Make a member of the best epoch, with the temperature that suits validation best and its own scores."""
+    """Make a member of the best epoch.
+
+    It gets the temperature that suits validation best and the scores that it has alone.
+    """
     history = [asdict(epoch) for epoch in result.history]
     for epoch in history:
         del epoch["member"]
@@ -160,7 +166,8 @@ def calibrate(result: TrainingResult, data: TrainingData, config: TrainConfig) -
 def member_logits(member: Member, data: TrainingData) -> dict[str, NDArray[np.float64]]:
     """Return the calibrated logits of the windows of each part after training.
 
-    Refuses a network that reads other windows of a batch beside its own: those that come later are the future.
+    Refuses a network that reads other windows of a batch beside its own: those that come later are
+    the future.
     """
     logits = {name: member.logits(part.windows) for name, part in data.judged.items()}
     windows = data.validation.windows
@@ -169,8 +176,9 @@ def member_logits(member: Member, data: TrainingData) -> dict[str, NDArray[np.fl
         among = float(logits["validation"][place])
         if not abs(alone - among) <= ALONE * (1 + abs(among)):
             raise ValueError(
-                f"the network of {member.name} must judge each window by itself, but says {among:.4f} of one among "
-                f"others and {alone:.4f} of the same alone: it sees other windows of its batch, later ones too. "
+                f"the network of {member.name} must judge each window by itself, "
+                f"but says {among:.4f} of one among others and {alone:.4f} of the same alone: "
+                "it sees other windows of its batch, later ones too. "
                 "Mend its forward (batch_first=True, no statistics over the batch)."
             )
     return logits
@@ -181,15 +189,13 @@ def assemble(
 ) -> Checkpoint:
     """Return the checkpoint of the members, with the scores of all together and a golden window."""
     config = data.config
-    logistic = logistic_probabilities(
-        data.train.last_rows,
-        data.train.labels,
-        {name: part.last_rows for name, part in data.judged.items()},
-    )
+    logistic = fit_logistic(data.train.last_rows, data.train.labels)
     scores: dict[str, Scores] = {}
     for name, part in data.judged.items():
         logits = np.mean([each.logits[name] for each in trained], axis=0)
-        cheap = classification_scores(part.labels, logistic[name])
+        with threadpool_limits(1):
+            probabilities = logistic.predict_proba(part.last_rows)[:, 1].astype(np.float64)
+        cheap = classification_scores(part.labels, probabilities)
         scores[name] = classification_scores(part.labels, probability_of(logits)) | {
             f"logistic_{score}": cheap[score] for score in COMPARED
         }
@@ -231,9 +237,10 @@ def _describe(part: Part) -> dict[str, str | float | int | None]:
 
 
 def golden_window(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
-    """Record the way of the window that ends with `bars`: what it is on every stage from prices to probability.
+    """Record what the window that ends with `bars` is on every stage from prices to probability.
 
-    Whoever loads the checkpoint takes the same way again and sees whether features and network still are those of training.
+    Whoever loads the checkpoint takes the same way again and sees whether features and network
+    still are those of training.
     """
     last = bars.iloc[-checkpoint.bars_needed :][list(COLUMNS)]
     features = FeatureEngineer().transform(last).to_numpy()
@@ -253,7 +260,8 @@ def combine(
 ) -> Checkpoint:
     """Join checkpoints that were trained apart into one with all their members.
 
-    Of those that `fit` makes of each of `member_configs(config)` it makes what `fit` makes of `config`, to the last bit.
+    Of those that `fit` makes of each of `member_configs(config)` it makes what `fit` makes of
+    `config`, to the last bit.
 
     Parameters
     ----------
@@ -286,8 +294,8 @@ def combine(
     found = [member.name for member in members]
     if found != wanted:
         raise CheckpointError(
-            f"the members must be {', '.join(wanted)}, in that order, got {', '.join(found) or 'none'}. "
-            "Train one for each of member_configs(config)."
+            f"the members must be {', '.join(wanted)}, in that order, "
+            f"got {', '.join(found) or 'none'}. Train one for each of member_configs(config)."
         )
     data = prepare(bars, config)
     trained = [TrainedMember(member, member_logits(member, data)) for member in members]
@@ -298,14 +306,18 @@ def combine(
 
 
 def _require_companion(checkpoint: Checkpoint, whole: Checkpoint, name: str) -> None:
-    """Refuse a checkpoint that answers another question than the whole, or was trained on something else."""
+    """Refuse a checkpoint that answers another question than the whole.
+
+    Or that was trained on other bars, or in another way.
+    """
     remedy = "Train all members on the same bars with the same settings."
     for field in COMMON:
         theirs, ours = getattr(checkpoint, field), getattr(whole, field)
         if theirs != ours:
             values = f": {theirs} instead of {ours}" if len(str(ours)) < 40 else ""
             raise CheckpointError(
-                f"{name} must have the {field} of these bars and settings, it has another{values}. {remedy}"
+                f"{name} must have the {field} of these bars and settings, "
+                f"it has another{values}. {remedy}"
             )
     others = [
         setting

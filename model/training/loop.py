@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,8 +58,9 @@ class Epoch:
 class TrainingResult(NamedTuple):
     """What the training of one network came to.
 
-    history: its epochs. network, weights: the config of the network, and its averaged weights in the best of these epochs,
-    none where there is no epoch. diverged: the fault that ended training early, "" where none did.
+    history: its epochs. network, weights: the config of the network, and its averaged weights in
+    the best of these epochs, none where there is no epoch. diverged: the fault that ended training
+    early, "" where none did.
     """
 
     history: list[Epoch]
@@ -75,14 +76,16 @@ class Snapshot(NamedTuple):
     tensors: Mapping[str, Tensor]
 
 
-class Keeper(Protocol):
-    """Keeps the state of a training while it runs."""
+class Keeper:
+    """Keeps the state of a training while it runs. This one keeps nothing; a `StateFile` does."""
 
     def running(self) -> AbstractContextManager[None]:
         """Surround the training."""
+        return nullcontext()
 
     def load(self) -> Snapshot | None:
         """Return what an interrupted training left, None for nothing."""
+        return None
 
     def save(self, state: "TrainingState") -> None:
         """Save the state, and raise Interrupted if a signal asked to stop."""
@@ -91,35 +94,20 @@ class Keeper(Protocol):
         """Do so in the midst of an epoch if the last save is long ago or a signal asked to stop."""
 
 
-class NoKeeper:
-    """Keeps nothing."""
-
-    def running(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def load(self) -> None:
-        return None
-
-    def save(self, state: "TrainingState") -> None:
-        pass
-
-    def save_if_due(self, state: "TrainingState") -> None:
-        pass
-
-
 def optimise(
     network: DirectionNetwork,
     training: Loader,
     validation: Loader,
     config: TrainConfig,
     on_epoch: Callable[[Epoch], None] | None = None,
-    keeper: Keeper = NoKeeper(),
+    keeper: Keeper | None = None,
 ) -> TrainingResult:
     """Train the network, which is left with the weights of its last step.
 
-    training: windows with targets from 0 to 1. validation: windows with labels 0 or 1. Goes on from what the keeper has,
-    whose epochs are reported again. Raises Interrupted where the keeper does.
+    training: windows with targets from 0 to 1. validation: windows with labels 0 or 1. Goes on from
+    what the keeper has, whose epochs are reported again. Raises Interrupted where the keeper does.
     """
+    keeper = keeper or Keeper()
     state = TrainingState(network, config)
     if snapshot := keeper.load():
         state.restore(snapshot)
@@ -136,7 +124,7 @@ def optimise(
                 keeper.save(state)
     except TrainingDiverged as error:
         diverged = str(error)
-    return TrainingResult(state.history, network.config, state.best.weights, diverged)
+    return TrainingResult(state.history, network.config, state.best_weights, diverged)
 
 
 def _run_epoch(state: "TrainingState", loader: Loader, keeper: Keeper) -> None:
@@ -149,8 +137,8 @@ def _run_epoch(state: "TrainingState", loader: Loader, keeper: Keeper) -> None:
         # which the norm shows.
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise TrainingDiverged(
-                f"loss and gradient norm must stay finite, got {loss} and {norm} in epoch {state.epoch}, "
-                f"step {state.batches + 1}, at learning rate {rate:g}. "
+                f"loss and gradient norm must stay finite, got {loss} and {norm} "
+                f"in epoch {state.epoch}, step {state.batches + 1}, at learning rate {rate:g}. "
                 "Lower `learning_rate` or `gradient_clip`."
             )
         state.count_batch(loss, norm, len(targets))
@@ -158,7 +146,10 @@ def _run_epoch(state: "TrainingState", loader: Loader, keeper: Keeper) -> None:
 
 
 def _learn(state: "TrainingState", windows: Tensor, targets: Tensor) -> tuple[float, float]:
-    """Learn from one batch; return its loss and the gradient's norm before clipping, finite or not."""
+    """Learn from one batch.
+
+    Returns its loss and the gradient's norm before clipping, finite or not.
+    """
     config = state.config
     logits = _logits(state.network, windows, config)
     loss = nn.functional.binary_cross_entropy_with_logits(logits, targets.to(config.device))
@@ -174,8 +165,9 @@ def _learn(state: "TrainingState", windows: Tensor, targets: Tensor) -> tuple[fl
 def _validation_loss(state: "TrainingState", loader: Loader, keeper: Keeper) -> float:
     """Return the log loss against the labels, calibrated by the temperature that suits them best.
 
-    A network grows too sure of itself long before it stops telling windows apart better, and soft targets make it too
-    unsure: without the temperature, which the checkpoint will have too, training would end too early.
+    A network grows too sure of itself long before it stops telling windows apart better, and soft
+    targets make it too unsure: without the temperature, which the checkpoint will have too,
+    training would end too early.
     """
     network = state.average.network.eval()
     batches = []
@@ -183,11 +175,14 @@ def _validation_loss(state: "TrainingState", loader: Loader, keeper: Keeper) -> 
         with torch.inference_mode():
             batches.append((_logits(network, windows, state.config), outcomes))
         keeper.save_if_due(state)
-    logits, labels = (torch.cat(column).double().cpu().numpy() for column in zip(*batches))
+    logits, labels = (
+        torch.cat(column).double().cpu().numpy() for column in zip(*batches, strict=True)
+    )
     if not np.isfinite(logits).all():
         raise TrainingDiverged(
-            f"the validation logits must stay finite, got {np.count_nonzero(~np.isfinite(logits))} of "
-            f"{len(logits)} that are not. Lower `learning_rate`."
+            "the validation logits must stay finite, got "
+            f"{np.count_nonzero(~np.isfinite(logits))} of {len(logits)} that are not. "
+            "Lower `learning_rate`."
         )
     return log_loss(logits / fit_temperature(logits, labels), labels)
 
@@ -201,15 +196,17 @@ def _logits(network: DirectionNetwork, windows: Tensor, config: TrainConfig) -> 
 class TrainingState:
     """Everything that changes between steps, so that training resumes bit for bit.
 
-    Of the epoch under way, `batches` are done with `windows` in them, their summed `loss` and the largest `norm` of a
-    gradient; `random` is torch's random state after the last of them.
+    Of the epoch under way, `batches` are done with `windows` in them, their summed `loss` and the
+    largest `norm` of a gradient; `random` is torch's random state after the last of them.
     """
 
     def __init__(
         self, network: DirectionNetwork, config: TrainConfig, plateau: int = PLATEAU
     ) -> None:
         self.network, self.config = network, config
-        self.average, self.best = AveragedNetwork(network, config.averaging), BestEpoch()
+        self.average = AveragedNetwork(network, config.averaging)
+        self.best_epoch, self.best_loss = 0, math.inf
+        self.best_weights: dict[str, Tensor] = {}
         groups = [
             {"params": weights, "lr": config.learning_rate * share}
             for share, weights in network.learning_shares()
@@ -238,11 +235,14 @@ class TrainingState:
     @property
     def finished(self) -> bool:
         done = len(self.history)
-        patience_lost = done > 0 and done - self.best.epoch >= self.config.patience
+        patience_lost = done > 0 and done - self.best_epoch >= self.config.patience
         return done >= self.config.max_epochs or patience_lost
 
     def batches_left(self, loader: Loader) -> Iterator[list[Tensor]]:
-        """Yield the batches that the epoch has not had yet, from the random state after the others."""
+        """Yield the batches that the epoch has not had yet.
+
+        torch's random state is then as it was after those that it had.
+        """
         torch.set_rng_state(self.random)
         batches = iter(loader)  # draws from the random state, whether it shuffles or not
         for _ in range(self.batches):
@@ -258,7 +258,11 @@ class TrainingState:
 
     def end_epoch(self, validation_loss: float) -> None:
         """Enter the epoch into the history; validation made this loss of its averaged weights."""
-        self.best.offer(self.epoch, validation_loss, self.average.network)
+        if validation_loss < self.best_loss:
+            self.best_epoch, self.best_loss = self.epoch, validation_loss
+            weights = self.average.network.state_dict()
+            # Copies, for the average goes on to change its own in place.
+            self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
         self.history.append(
             Epoch(
                 member=self.config.member,
@@ -268,7 +272,7 @@ class TrainingState:
                 validation_loss=validation_loss,
                 learning_rate=self.learning_rate,
                 gradient_norm=self.norm,
-                best_epoch=self.best.epoch,
+                best_epoch=self.best_epoch,
             )
         )
         self.plateau.step(validation_loss)
@@ -280,14 +284,10 @@ class TrainingState:
         tensors = {
             "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
-            "optimizer": {
-                f"{number}.{name}": tensor
-                for number, moments in optimizer["state"].items()
-                for name, tensor in moments.items()
-            },
-            "best": self.best.weights,
+            "best": self.best_weights,
             "random": {"state": self.random},
         }
+        tensors |= {f"weights {number}": own for number, own in optimizer["state"].items()}
         values = {
             "optimizer": [
                 {name: group[name] for name in ("lr", "initial_lr")}
@@ -296,7 +296,7 @@ class TrainingState:
             "warm_up": _plain_values(self.warm_up),
             "plateau": _plain_values(self.plateau),
             "average": self.average.steps,
-            "best": [self.best.epoch, self.best.loss],
+            "best": [self.best_epoch, self.best_loss],
             "history": [asdict(epoch) for epoch in self.history],
             "batches": [self.batches, self.windows, self.loss, self.norm],
         }
@@ -317,10 +317,12 @@ class TrainingState:
         for key, tensor in snapshot.tensors.items():
             part, name = key.split(".", 1)
             tensors.setdefault(part, {})[name] = tensor
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in tensors.get("optimizer", {}).items():
-            number, name = key.split(".")
-            moments.setdefault(int(number), {})[name] = tensor
+        # What AdamW remembers of each of the network's weights, by their number.
+        moments = {
+            int(part.removeprefix("weights ")): own
+            for part, own in tensors.items()
+            if part.startswith("weights ")
+        }
         groups = zip(self.optimizer.state_dict()["param_groups"], values["optimizer"], strict=True)
         self.optimizer.load_state_dict(
             {"state": moments, "param_groups": [group | rates for group, rates in groups]}
@@ -330,7 +332,8 @@ class TrainingState:
         self.average.steps = values["average"]
         self.warm_up.load_state_dict(dict(values["warm_up"]))
         self.plateau.load_state_dict(dict(values["plateau"]))
-        self.best.weights, (self.best.epoch, self.best.loss) = tensors["best"], values["best"]
+        self.best_weights = tensors["best"]
+        self.best_epoch, self.best_loss = values["best"]
         self.history = [Epoch(**epoch) for epoch in values["history"]]
         self.batches, self.windows, self.loss, self.norm = values["batches"]
         self.random = tensors["random"]["state"]
@@ -362,16 +365,3 @@ class AveragedNetwork:
         # The first steps average over fewer, or the initial weights would stay in it for long.
         keep = min(self.keep, self.steps / (self.steps + 9))
         torch._foreach_lerp_(self._averages, self._trained, 1 - keep)
-
-
-class BestEpoch:
-    """The epoch with the lowest validation loss so far, and its weights."""
-
-    def __init__(self) -> None:
-        self.epoch, self.loss = 0, math.inf
-        self.weights: dict[str, Tensor] = {}
-
-    def offer(self, epoch: int, loss: float, network: nn.Module) -> None:
-        if loss < self.loss:
-            self.epoch, self.loss = epoch, loss
-            self.weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -22,7 +22,7 @@ from model.errors import Interrupted, OutputInUse
 from model.files import locked, require_writable, sweep, write_atomically
 from model.provenance import code_digest, library_versions
 from model.training.config import TrainConfig
-from model.training.loop import Snapshot, TrainingState
+from model.training.loop import Keeper, Snapshot, TrainingState
 
 SUFFIX, LOCK, ENDING = ".part", "lock", ".state"
 SECONDS = 60.0  # between two states saved in the midst of an epoch
@@ -39,7 +39,8 @@ def resumption(
     Parameters
     ----------
     result
-        The file that the training is for; the states lie in a folder beside it, with .part added to its name.
+        The file that the training is for; the states lie in a folder beside it, with .part added to
+        its name.
     bars
         Those to train on. A state of other bars, settings, versions or code is not gone on with.
     fresh
@@ -105,11 +106,12 @@ class Resumption:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class StateFile:
+class StateFile(Keeper):
     """The saved state of one network's training.
 
-    `key` stands for all that decides the training; a file with another one is not gone on with. The first INT, TERM or HUP
-    ends training after the step under way, with its state saved and an Interrupted; a second one ends it at once.
+    `key` stands for all that decides the training; a file with another one is not gone on with. The
+    first INT, TERM or HUP ends training after the step under way, with its state saved and an
+    Interrupted; a second one ends it at once.
     """
 
     def __init__(self, path: Path, key: str, seconds: float) -> None:
@@ -155,8 +157,8 @@ class StateFile:
         self._saved_at = time.monotonic()
         if self._request.number:
             best = (
-                f"epoch {state.best.epoch} is the best so far"
-                if state.best.epoch
+                f"epoch {state.best_epoch} is the best so far"
+                if state.best_epoch
                 else "no epoch is finished yet"
             )
             raise self._interrupted(f"in epoch {state.epoch}; {best}")
@@ -168,8 +170,8 @@ class StateFile:
 
     def _interrupted(self, where: str) -> Interrupted:
         return Interrupted(
-            f"stopped by {self._request.name} {where}. The same command goes on from there, with what is kept in "
-            f"{self._path.parent}.",
+            f"stopped by {self._request.name} {where}. "
+            f"The same command goes on from there, with what is kept in {self._path.parent}.",
             self._request.number,
         )
 
@@ -192,8 +194,8 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Note the first signal, where it would end the process, and obey a second one.
 
-    Nothing is done inside the handler. A signal that was ignored stays so. Signals come to the main thread alone: in any
-    other one nothing is changed, and no request is heard.
+    Nothing is done inside the handler. A signal that was ignored stays so. Signals come to the main
+    thread alone: in any other one nothing is changed, and no request is heard.
     """
     request = StopRequest()
     before = {}

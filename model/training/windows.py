@@ -26,7 +26,7 @@ Split = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class DataPreprocessor:
-    """Cut feature rows into windows, split them by time, and fit the scaler on the training part alone.
+    """Cut feature rows into windows, split them by time, and fit the scaler on training alone.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ class DataPreprocessor:
         Returns
         -------
         windows
-            (m, 50, 86), a read-only view. Trailing windows without a label are left out, `n - 50 - m` of them.
+            (m, 50, 86), a read-only view. Trailing windows without a label are left out, `n - 50 -
+            m` of them.
         labels
             (m,).
 
@@ -87,16 +88,21 @@ class DataPreprocessor:
         length = self.sequence_length
         if len(values) != len(outcomes):
             raise ValueError(
-                f"features and labels must have equally many rows, got {len(values)} and {len(outcomes)}."
+                "features and labels must have equally many rows, "
+                f"got {len(values)} and {len(outcomes)}."
             )
-        if isinstance(features, pd.DataFrame) and isinstance(labels, pd.Series):
-            if not features.index.equals(labels.index):
-                raise ValueError(
-                    "features and labels must have the same index. Use labels.reindex(features.index)."
-                )
+        if (
+            isinstance(features, pd.DataFrame)
+            and isinstance(labels, pd.Series)
+            and not features.index.equals(labels.index)
+        ):
+            raise ValueError(
+                "features and labels must have the same index. Use labels.reindex(features.index)."
+            )
         if len(values) <= length:
             raise ValueError(
-                f"{length} + 1 rows make the first labelled window, got {len(values)}. Give more bars."
+                f"{length} + 1 rows make the first labelled window, got {len(values)}. "
+                "Give more bars."
             )
         outcomes = outcomes[length:]
         known = np.flatnonzero(~np.isnan(outcomes))
@@ -105,14 +111,17 @@ class DataPreprocessor:
         outcomes = outcomes[: known[-1] + 1]
         _require_numbers(values[: len(outcomes) + length - 1], outcomes)
         windows = cut_windows(values, length)[: len(outcomes)]
-        windows.flags.writeable = False
+        windows.flags.writeable = (
+            False  # neighbours share their rows: a change in one is one in all
+        )
         return windows, outcomes
 
     def split(self, n_windows: int) -> Split:
-        """Split windows in time order into those of training, validation and test, purged at the borders.
+        """Split windows in time order into those of training, validation and test.
 
-        The last windows of training and of validation are left out as long as their label is not known at the close at
-        which the next part first decides. If the shares sum to 1 there is no test part and nothing after validation.
+        The last windows of training and of validation are left out as long as their label is not
+        known at the close at which the next part first decides. If the shares sum to 1 there is no
+        test part and nothing after validation.
 
         Raises
         ------
@@ -131,12 +140,16 @@ class DataPreprocessor:
         if parts[0].stop < 1 or parts[1].stop <= first:
             raise ValueError(
                 f"{n_windows} windows are too few for a training and a validation part "
-                f"({self.train} and {self.validation} of them, {purge} purged at each border). Give more bars."
+                f"({self.train} and {self.validation} of them, {purge} purged at each border). "
+                "Give more bars."
             )
         return parts
 
     def bars_needed(self, train_windows: int, validation_windows: int = 10) -> int:
-        """Return the fewest bars that give training and validation so many windows after purging."""
+        """Return the fewest bars that give training and validation so many windows.
+
+        Windows are counted after purging.
+        """
         train, validation = self._shares()
         purge = known_after(self.label, self.horizon) - 1
         for_train = math.ceil((train_windows + purge) / train)
@@ -146,17 +159,19 @@ class DataPreprocessor:
         else:
             for_validation = math.ceil((validation_windows + purge) / validation)
         n_windows = max(for_train, for_validation)
-        # The first window's rows look back, and the last label waits for the bars after its decision.
+        # The rows of the first window look back, and the last label waits for later bars.
         return LOOKBACK - 1 + self.sequence_length - 1 + n_windows + purge + 1
 
     def fit_scaler(self, features: pd.DataFrame | NDArray[np.float64], train: slice) -> Scaler:
-        """Fit the scaler on the feature rows that the windows of the slice `train` reach, and on no others.
+        """Fit the scaler on the feature rows that the windows of the slice `train` reach.
 
-        A DataFrame's index decides which calendar columns the span covers twice; for an array all columns are kept.
+        No other row is looked at: a mean over later ones would tell training about the future.
+        A DataFrame's index decides which calendar columns the span covers twice; for an array all
+        columns are kept.
         """
         reached = features[train.start : train.stop + self.sequence_length - 1]
         fitted = StandardScaler().fit(np.asarray(reached, dtype=np.float64))
-        # scikit-learn's own rule for constant columns depends on their size; ours is a fixed bound on the deviation.
+        # scikit-learn's own rule for constant columns depends on their size; ours is a fixed bound.
         deviation = np.sqrt(fitted.var_)
         scale = np.where(deviation < SMALLEST_SCALE, 1.0, deviation)
         kept = (True,) * len(scale)
@@ -165,16 +180,21 @@ class DataPreprocessor:
         return Scaler(tuple(fitted.mean_.tolist()), tuple(scale.tolist()), kept)
 
     def _shares(self) -> tuple[Fraction, Fraction]:
-        """Return the shares as the fractions they were written as: 0.7 is 7/10, not the nearest binary number.
+        """Return the shares as the fractions that they were written as.
 
-        A sum within 1e-9 of 1 means 1, so that a third and its rounded rest leave no test part.
+        0.7 is 7/10 and not the nearest binary number, which would cost a window now and then. A sum
+        within 1e-9 of 1 means 1, so that a third and its rounded rest leave no test part.
         """
         train, validation = Fraction(str(self.train)), Fraction(str(self.validation))
         return train, 1 - train if abs(train + validation - 1) < Fraction(1, 10**9) else validation
 
 
 def calendar_mask(index: pd.Index) -> tuple[bool, ...]:
-    """Return which feature columns to keep: not a calendar pair whose cycle the span does not cover twice."""
+    """Return which feature columns to keep.
+
+    A calendar pair whose cycle the span does not cover twice is left out: it would be a disguised
+    time trend.
+    """
     span = index[-1] - index[0]
     return tuple(span >= CALENDAR_CYCLES.get(name, pd.Timedelta(0)) for name in FEATURE_NAMES)
 
@@ -183,7 +203,8 @@ def _require_numbers(values: NDArray[np.float64], labels: NDArray[np.float64]) -
     faulty = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(faulty):
         raise ValueError(
-            f"features must be finite, got {len(faulty)} rows that are not, the first is row {faulty[0]}."
+            f"features must be finite, got {len(faulty)} rows that are not, "
+            f"the first is row {faulty[0]}."
         )
     faulty = np.flatnonzero(~np.isfinite(labels))
     if len(faulty):
@@ -230,7 +251,8 @@ class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
         n_windows = len(rows) - sequence_length + 1
         if len(labels) != n_windows:
             raise ValueError(
-                f"{len(rows)} rows hold {n_windows} windows of {sequence_length}, got {len(labels)} labels."
+                f"{len(rows)} rows hold {n_windows} windows of {sequence_length}, "
+                f"got {len(labels)} labels."
             )
         self.windows = torch.from_numpy(cut_windows(rows, sequence_length))
         self.labels = torch.from_numpy(np.asarray(labels, dtype=np.float32))
@@ -247,6 +269,7 @@ class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
         DataLoader calls this in place of __getitem__ where it exists.
         """
         first, last = positions[0], positions[-1]
+        # A slice is a view; any other choice copies its windows.
         adjoining = list(positions) == list(range(first, last + 1))
         chosen = slice(first, last + 1) if adjoining else torch.as_tensor(positions)
-        return list(zip(self.windows[chosen], self.labels[chosen]))
+        return list(zip(self.windows[chosen], self.labels[chosen], strict=True))

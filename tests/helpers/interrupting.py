@@ -1,9 +1,10 @@
 """Trainings that are ended from outside, in a program of its own: python -m tests.helpers.interrupting DATA FOLDER CASE..
 
-A CASE is "moment SEED", a kill at a random time; "border EPOCH", a kill when the state of that epoch is kept; or "signal NAME
-[NAME]", one or two signals in the third epoch. Each trains in a child until its end comes, and then again without a
-disturbance. Prints a line of JSON each: the exit code, the seconds from the last signal to the end, what was said, and whether
-the file is that of a training that nothing disturbed.
+A CASE is "moment SEED", a kill at a random time; "border EPOCH", a kill when the state of that
+epoch is kept; or "signal NAME [NAME]", one or two signals in the third epoch. Each trains in a
+child until its end comes, and then again without a disturbance. Prints a line of JSON each: the
+exit code, the seconds from the last signal to the end, what was said, and whether the file is that
+of a training that nothing disturbed.
 """
 
 import json

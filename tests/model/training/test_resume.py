@@ -186,18 +186,12 @@ PARTS: dict[str, Access] = {
         lambda state: state.average.steps,
         lambda state, value: setattr(state.average, "steps", value),
     ),
-    "best loss": (
-        lambda state: state.best.loss,
-        lambda state, value: setattr(state.best, "loss", value),
-    ),
+    "best loss": attribute("best_loss"),
     "best weights": (
         lambda state: copy.deepcopy(state.network.state_dict()),
-        lambda state, value: setattr(state.best, "weights", value),
+        lambda state, value: setattr(state, "best_weights", value),
     ),
-    "best epoch": (
-        lambda state: state.best.epoch,
-        lambda state, value: setattr(state.best, "epoch", value),
-    ),
+    "best epoch": attribute("best_epoch"),
 }
 
 
