@@ -304,11 +304,11 @@ def describe(label: str, outcome: FoldModel | Checkpoint | None, found: bool = F
     if outcome is None:
         return f"{label}: no model"
     if isinstance(outcome, Checkpoint):
-        return f"{label}: {outcome.members[0].course}"
+        return f"{label}: {outcome.members[0].summary}"
     if outcome.checkpoint is None:
         return f"{label}: no model, {outcome.reason}"
     members = outcome.checkpoint.members
-    course = members[0].course if len(members) == 1 else f"{len(members)} members"
+    course = members[0].summary if len(members) == 1 else f"{len(members)} members"
     return f"{label}: trained until {day(outcome.checkpoint.trained_until)}, {course}; {outcome.choice}"
 
 

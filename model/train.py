@@ -165,7 +165,7 @@ def show(checkpoint: Checkpoint) -> None:
     """Print the parts and the scores of a trained checkpoint."""
     console.print(_parts_table(checkpoint))
     for member in checkpoint.members:
-        console.print(f"{member.name}: {member.course}; temperature {member.temperature:.2f}")
+        console.print(f"{member.name}: {member.summary}; temperature {member.temperature:.2f}")
     console.print(f"trained until {day(checkpoint.trained_until)}")
     console.print(_scores_table(checkpoint))
     if len(checkpoint.members) > 1:

@@ -5,7 +5,7 @@ import warnings
 from collections import Counter
 from typing import Any, NamedTuple
 
-from model.checkpoint.scaler import LIMIT
+from model.checkpoint.scaler import MOST_OUT_OF_RANGE
 from strategy_plugin.decision import NOT_LIVE, NOTHING, LineSignal, ModelSignal, Reading
 from strategy_plugin.feeds import source_of
 from strategy_plugin.guard import BarGuard, TradingWarning
@@ -88,13 +88,13 @@ class Lane:
     def _watch_inputs(self) -> None:
         """Count the bars whose window is not like those of training, and say it once."""
         if (
-            self.indicator is None or not self.indicator.out_of_range[self.ago] > LIMIT
+            self.indicator is None or not self.indicator.out_of_range[self.ago] > MOST_OUT_OF_RANGE
         ):  # NaN: no window
             return
         if not self.strange:
             warnings.warn(
                 f"data {self.name!r}: {self.indicator.out_of_range[self.ago]:.0%} of what the model sees lies outside of "
-                f"its usual range in training, more than {LIMIT:.0%}. Train again, or find out what has become of the "
+                f"its usual range in training, more than {MOST_OUT_OF_RANGE:.0%}. Train again, or find out what has become of the "
                 "bars. Further bars are counted",
                 TradingWarning,
                 stacklevel=2,

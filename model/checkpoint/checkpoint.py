@@ -26,7 +26,7 @@ from model.checkpoint.format import (
     words_of,
 )
 from model.checkpoint.member import Member, cut_windows, probability_of
-from model.checkpoint.scaler import Scaler, Usual
+from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import CheckpointError
 from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.files import write_atomically
@@ -72,7 +72,7 @@ class Checkpoint:
     config: dict[str, str | float | int | bool | None]
     versions: dict[str, str]
     golden: Golden | None = None
-    usual: Usual | None = None
+    usual: UsualRanges | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the file in one step that survives a crash.

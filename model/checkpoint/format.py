@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from model.checkpoint.member import MOST_MEMBERS, Member
-from model.checkpoint.scaler import Scaler, Usual
+from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import CheckpointError, UnknownArchitecture
 from model.features.table import FEATURE_NAMES
 from model.networks.registry import architecture, unmade_network
@@ -115,7 +115,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     config: dict[str, str | float | int | bool | None]
     versions: dict[str, str]
     golden: Golden | None
-    usual: Usual | None
+    usual: UsualRanges | None
 
 
 def words_of(member: Member) -> MemberRecord:

@@ -1,8 +1,8 @@
 """A member: one trained network of a checkpoint, with its weights and its temperature."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,25 +14,41 @@ from model.networks.bilstm import DirectionNetwork
 from model.networks.registry import made_network
 from model.runtime import Precision, arithmetic, torch_threads
 
-BATCH = 256
-MOST_MEMBERS = 16
+BATCH = 256  # windows computed at once
+MOST_MEMBERS = 16  # of a checkpoint
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Member:
     """One trained network.
 
-    architecture, network: its name and its config. weights: its tensors by name. seed: that of its initial weights.
-    temperature: its logits are divided by it. metrics: its own scores. history: one entry an epoch.
+    Parameters
+    ----------
+    architecture
+        Its name, as registered.
+    network
+        Its config, of the class that the architecture has.
+    weights
+        Its tensors by name.
+    seed
+        That of its initial weights.
+    temperature
+        Its logits are divided by it.
+    metrics
+        Its own scores.
+    history
+        One entry for each epoch.
     """
 
     architecture: str
     network: Any
-    weights: dict[str, Tensor]
+    weights: dict[str, Tensor] = field(repr=False)
     seed: int
     temperature: float
     metrics: dict[str, float | None]
-    history: list[dict[str, float | int]]
+    history: list[dict[str, float | int]] = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -40,10 +56,13 @@ class Member:
         return f"{self.architecture} {self.seed}"
 
     @property
-    def course(self) -> str:
-        """What training came to, in words."""
+    def summary(self) -> str:
+        """What training came to, in words: the best epoch and its loss."""
         best = min(self.history, key=lambda epoch: epoch["validation_loss"])
-        return f"best epoch {best['epoch']:.0f} of {len(self.history)}, validation loss {best['validation_loss']:.4f}"
+        return (
+            f"best epoch {best['epoch']:.0f} of {len(self.history)}, "
+            f"validation loss {best['validation_loss']:.4f}"
+        )
 
     def logits(self, windows: Tensor, precision: Precision = "fp32") -> NDArray[np.float64]:
         """Return the calibrated logits of "up": (n, rows, features) -> (n,)."""
@@ -54,27 +73,23 @@ class Member:
 
     @cached_property
     def _network(self) -> DirectionNetwork:
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # initial weights are drawn and thrown away: the caller's random state stays
+        # Initial weights are drawn and thrown away: the caller's random state stays.
+        with torch.random.fork_rng(devices=[]):
             network = made_network(self.architecture, self.network)
         network.load_state_dict(self.weights)
         return network.eval().requires_grad_(False)
 
 
-Rows = TypeVar("Rows", bound=NDArray[Any])
-
-
-def cut_windows(rows: Rows, sequence_length: int) -> Rows:
+def cut_windows(rows: NDArray[Scalar], sequence_length: int) -> NDArray[Scalar]:
     """Return the windows of feature rows: (n, 86) -> (n - sequence_length + 1, sequence_length, 86).
 
     They are views, so that a million of them need no memory, and as writable as the rows are.
     """
     windows = sliding_window_view(rows, sequence_length, axis=0, writeable=True)
-    return cast(Rows, windows.transpose(0, 2, 1))
+    return windows.transpose(0, 2, 1)
 
 
 def probability_of(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the probabilities of logits, without overflow."""
-    from_logits: NDArray[np.float64] = 0.5 * np.tanh(0.5 * logits) + 0.5
-    return from_logits
+    """Return the probabilities of logits, without overflow: no exponential is taken."""
+    probabilities: NDArray[np.float64] = 0.5 * np.tanh(0.5 * logits) + 0.5
+    return probabilities

@@ -1,19 +1,43 @@
-"""The scaler as plain numbers: what training fitted, applied alike in training, backtest and live."""
+"""The scaler as plain numbers: fitted in training, applied alike in training, backtest and live.
+
+With it go the usual ranges of the features in training, by which a model tells inputs that are
+unlike those it learned from.
+"""
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+# Share of a feature's values in training that lie below its usual range, and as many above.
+TAIL = 0.01
+# Share of a window's values outside of their usual ranges from which on inputs count as unlike
+# those of training: markets like those of training stay below .17.
+MOST_OUT_OF_RANGE = 0.25
 
 
 @dataclass(frozen=True)
 class Scaler:
     """z = (feature - mean) / scale, zero where a column is not kept, clipped to +-clip.
 
-    mean, scale: one number per feature column. kept: False for calendar columns whose cycle the training span does not
-    cover twice: there they would be a disguised time trend.
+    Parameters
+    ----------
+    mean, scale
+        One number for each feature column.
+    kept
+        False for calendar columns whose cycle the training span does not cover twice: there they
+        would be a disguised time trend.
+    clip
+        Largest score, in scales.
+
+    Raises
+    ------
+    ValueError
+        Unless the three are equally long, every mean is finite, and every scale and the clip are
+        above 0.
     """
 
     mean: tuple[float, ...]
@@ -25,19 +49,24 @@ class Scaler:
         if not len(self.mean) == len(self.scale) == len(self.kept):
             lengths = len(self.mean), len(self.scale), len(self.kept)
             raise ValueError(f"mean, scale and kept must be equally long, got {lengths}.")
-        mean, scale = np.array(self.mean), np.array(self.scale)
-        if (
-            not np.isfinite(mean).all()
-            or not (np.isfinite(scale) & (scale > 0)).all()
-            or not self.clip > 0
-        ):
+        # Comparisons with nan are false, so that nan is refused too.
+        sound = all(map(math.isfinite, self.mean)) and all(0 < s < math.inf for s in self.scale)
+        if not sound or not self.clip > 0:
             raise ValueError(
                 "mean must be finite, scale and clip above 0, "
-                f"got {mean.tolist()[:3]}.., {scale.tolist()[:3]}.. and {self.clip}."
+                f"got {list(self.mean[:3])}.., {list(self.scale[:3])}.. and {self.clip}."
             )
-        # Arrays are built once: a live bar scales one row, and building them would cost more than the arithmetic.
-        object.__setattr__(self, "_mean", mean)
-        object.__setattr__(self, "_factor", np.array(self.kept) / scale)
+
+    # Arrays are built once: a live bar scales one row, and building them would cost more than the
+    # arithmetic.
+    @cached_property
+    def _mean(self) -> NDArray[np.float64]:
+        return np.array(self.mean)
+
+    @cached_property
+    def _factor(self) -> NDArray[np.float64]:
+        factor: NDArray[np.float64] = np.array(self.kept) / np.array(self.scale)
+        return factor
 
     def transform(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the z-scores of feature rows: (n, features) float64 -> (n, features) float32."""
@@ -49,17 +78,13 @@ class Scaler:
         return int(np.count_nonzero(np.abs(self._scores(features)) > self.clip))
 
     def _scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = features - self._mean  # type: ignore[attr-defined]
-        scores *= self._factor  # type: ignore[attr-defined]  # in place: of a million rows each copy is 700 MB
+        scores: NDArray[np.float64] = features - self._mean
+        scores *= self._factor  # in place: of a million rows each copy is 700 MB
         return scores
 
 
-TAIL = 0.01  # share of a feature's values in training that lie below its usual range, and as many above
-LIMIT = 0.25  # share of a window's values outside their usual ranges; markets like those of training stay below .17
-
-
 @dataclass(frozen=True)
-class Usual:
+class UsualRanges:
     """The usual range of each feature: between two quantiles of its values in training."""
 
     low: tuple[float, ...]
@@ -76,18 +101,19 @@ class Usual:
     def out_of_range(
         self, features: NDArray[np.float64], sequence_length: int
     ) -> NDArray[np.float64]:
-        """Return the share of each window's values that lie outside: (n, features) -> (n - sequence_length + 1,)."""
+        """Return the share of each window's values that lie outside of their ranges.
+
+        (n, features) -> (n - sequence_length + 1,).
+        """
         outside = (features < self.low) | (features > self.high)
         windows = sliding_window_view(outside.mean(axis=1), sequence_length)
-        share: NDArray[np.float64] = windows.mean(
-            axis=1
-        )  # each window by itself: no running sum that remembers its past
+        # Each window by itself: no running sum that remembers its past.
+        share: NDArray[np.float64] = windows.mean(axis=1)
         return share
 
 
-def usual_ranges(features: NDArray[np.float64]) -> Usual:
-    """Return the usual ranges of the features of training."""
-    ranges = np.array(
-        [np.quantile(column, (TAIL, 1 - TAIL)) for column in features.T]
-    )  # one by one: no copy of them all
-    return Usual(tuple(ranges[:, 0].tolist()), tuple(ranges[:, 1].tolist()))
+def usual_ranges(features: NDArray[np.float64]) -> UsualRanges:
+    """Return the usual ranges of the features of training, (n, features)."""
+    # Column by column, so that sorting needs no copy of them all.
+    ranges = np.array([np.quantile(column, (TAIL, 1 - TAIL)) for column in features.T])
+    return UsualRanges(tuple(ranges[:, 0].tolist()), tuple(ranges[:, 1].tolist()))

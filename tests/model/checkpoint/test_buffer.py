@@ -77,6 +77,11 @@ def test_numbers_may_skip() -> None:
     ).all()
 
 
+def test_the_first_number_may_be_nought() -> None:
+    buffer = fed(BARS.iloc[:150], numbers=range(150))
+    assert buffer.ready and (buffer.window == ROWS[:50]).all()
+
+
 def test_a_lower_number_is_refused() -> None:
     with pytest.raises(ValueError, match="`number` must not fall: got bar 9 after bar 150"):
         fed(BARS.iloc[:150]).update(9, STAMPS[8], *VALUES[8])

@@ -10,7 +10,7 @@ import pytest
 from backtests.synthetic.markets import market
 from model import sample_bars
 from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.scaler import LIMIT, Usual, usual_ranges
+from model.checkpoint.scaler import MOST_OUT_OF_RANGE, UsualRanges, usual_ranges
 from model.errors import CheckpointError
 from model.features.table import FeatureEngineer
 from model.training.config import TrainConfig
@@ -32,7 +32,7 @@ def test_a_usual_range_leaves_out_a_hundredth_on_either_side() -> None:
 
 
 def test_out_of_range_is_the_share_of_a_window_outside() -> None:
-    usual = Usual((0.0, 0.0), (1.0, 1.0))
+    usual = UsualRanges((0.0, 0.0), (1.0, 1.0))
     rows = np.array([[0.0, 1.0], [0.5, 1.1], [-0.1, 2.0], [np.nan, 0.5]])
     assert usual.out_of_range(rows, 2).tolist() == [0.25, 0.75, 0.5]
 
@@ -50,10 +50,10 @@ def test_ranges_that_are_none_are_refused(
     low: tuple[float, ...], high: tuple[float, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        Usual(low, high)
+        UsualRanges(low, high)
 
 
-def halves(bars: pd.DataFrame) -> tuple[Usual, np.ndarray]:
+def halves(bars: pd.DataFrame) -> tuple[UsualRanges, np.ndarray]:
     """The ranges of the first seven tenths of bars, and the feature rows of the rest."""
     rows = FeatureEngineer().transform(bars).to_numpy()
     border = int(0.7 * len(rows))
@@ -68,7 +68,7 @@ MARKETS = {name: market(name, 6_000).bars for name in ("regime", "volrev", "latc
 @pytest.mark.parametrize("name", MARKETS)
 def test_the_rest_of_a_market_raises_no_alarm(name: str) -> None:
     usual, rows = halves(MARKETS[name])
-    assert usual.out_of_range(rows, WINDOW).max() < LIMIT
+    assert usual.out_of_range(rows, WINDOW).max() < MOST_OUT_OF_RANGE
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_the_rest_of_a_market_raises_no_alarm(name: str) -> None:
 )
 def test_ten_thousand_bars_of_a_market_raise_no_alarm(name: str) -> None:
     usual, rows = halves(market(name, 34_000).bars)
-    assert len(rows) > 10_000 and usual.out_of_range(rows, WINDOW).max() < LIMIT
+    assert len(rows) > 10_000 and usual.out_of_range(rows, WINDOW).max() < MOST_OUT_OF_RANGE
 
 
 @pytest.mark.parametrize("name", MARKETS)
@@ -92,7 +92,7 @@ def test_inputs_ten_times_as_large_or_five_deviations_away_are_seen_within_a_win
     ):
         for start in range(WINDOW, len(rows) - WINDOW, 97):
             mixed = np.concatenate((rows[start - WINDOW : start], moved[start : start + WINDOW]))
-            assert (usual.out_of_range(mixed, WINDOW) > LIMIT).any()
+            assert (usual.out_of_range(mixed, WINDOW) > MOST_OUT_OF_RANGE).any()
 
 
 BARS = random_bars(420)
@@ -166,4 +166,6 @@ def test_training_keeps_the_ranges_of_the_rows_that_it_learns_from(
 
 def test_ranges_of_other_features_are_refused(bars: pd.DataFrame) -> None:
     with pytest.raises(CheckpointError, match="usual ranges must be those of 86 features, got 85"):
-        random_checkpoint(bars, golden=False, usual=Usual((0.0,) * 85, (1.0,) * 85)).save("nowhere")
+        random_checkpoint(bars, golden=False, usual=UsualRanges((0.0,) * 85, (1.0,) * 85)).save(
+            "nowhere"
+        )
