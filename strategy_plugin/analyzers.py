@@ -5,92 +5,150 @@ from typing import Any
 import backtrader as bt
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from model.labels import check_label, make_labels
 from strategy_plugin.decision import IN_SAMPLE, NOT_LIVE
-from strategy_plugin.instrument import Lane
-from strategy_plugin.quality import auc, brier, calibration, hit_rate
+from strategy_plugin.instrument import TradedData
+
+Array = NDArray[np.float64]
+
+GROUPS = 10  # of neighbouring probabilities in the calibration
 
 
 class SignalQuality(bt.Analyzer):  # type: ignore[misc]
-    """Quality of the probabilities that a BiLSTMStrategy decided on, against what the market then did.
+    """Quality of the probabilities that a strategy decided on, against what the market then did.
 
     Params:
-      - label, horizon: what counts as a rise; "" and 0 take those of the checkpoint ("open" and 1 without one)
+      - label, horizon: what counts as a rise; "" and 0 take those of the checkpoint ("open" and 1
+        without one)
 
     Methods:
-      - get_analysis: by data's name a dict of decisions (whose outcome is known), up_share, hit_rate (of the bars with a
-        position wanted), auc, brier, calibration (groups of probability, frequency, bars), in_sample (decisions on bars
-        that the model had seen) and refused (counts by reason); a figure that is undefined is None
-    """
+      - get_analysis: by data's name a dict of decisions (whose outcome is known), up_share,
+        hit_rate (of the bars with a position wanted), auc, brier, calibration (groups of
+        probability, frequency, bars), in_sample (decisions on bars that the model had seen) and
+        refused (counts by reason); a figure that is undefined is None
+
+    Example::
+
+        cerebro.addanalyzer(SignalQuality, _name="quality")
+        print(cerebro.run()[0].analyzers.quality.get_analysis())
+    """  # noqa: D406, D407
 
     params = (("label", ""), ("horizon", 0))
 
     def start(self) -> None:
-        lanes = getattr(self.strategy, "lanes", None)
-        if lanes is None:
+        traded = getattr(self.strategy, "traded", [])
+        if not traded or not all(isinstance(one, TradedData) for one in traded):
             raise TypeError(
-                f"SignalQuality must analyze a BiLSTMStrategy, got {type(self.strategy).__name__}. Add it beside one."
+                "SignalQuality must analyze a BiLSTMStrategy, got "
+                f"{type(self.strategy).__name__}. Add it beside one."
             )
-        self._records = [_Record(lane, self.p.label, self.p.horizon) for lane in lanes]
+        self._records = [_Decisions(one, self.p.label, self.p.horizon) for one in traded]
 
     def next(self) -> None:
         for record in self._records:
             record.take()
 
     def stop(self) -> None:
-        self.rets = {record.lane.name: record.figures() for record in self._records}
+        self.rets = {record.instrument.name: record.figures() for record in self._records}
         self._records = []  # results travel between processes; the run does not
 
     def get_analysis(self) -> dict[str, Any]:
         return dict(self.rets)
 
 
-class _Record:
-    """The bars and decisions of one lane."""
+class _Decisions:
+    """The bars of one instrument and what was decided on them."""
 
-    def __init__(self, lane: Lane, label: str, horizon: int) -> None:
-        model = lane.indicator.schedule.checkpoints[0] if lane.indicator is not None else None
-        self.lane = lane
-        self._label = label or (model.label if model is not None else "open")
-        self._horizon = horizon or (model.horizon if model is not None else 1)
+    def __init__(self, instrument: TradedData, label: str, horizon: int) -> None:
+        indicator = instrument.signal.indicator
+        if indicator is None:
+            own_label, own_horizon = "open", 1
+        else:
+            checkpoint = indicator.schedule.checkpoints[0]
+            own_label, own_horizon = checkpoint.label, checkpoint.horizon
+        self.instrument = instrument
+        self._label, self._horizon = label or own_label, horizon or own_horizon
         check_label(self._label, self._horizon)
-        self._rows: list[tuple[float, float, float, float, float]] = []
+        self._rows: list[tuple[float, ...]] = []
         self._number = 0
 
     def take(self) -> None:
         """Remember a decision that is new."""
-        lane, decision = self.lane, self.lane.decision
+        decision, data, ago = self.instrument.decision, self.instrument.data, self.instrument.ago
         if decision.number == self._number:
             return
         self._number = decision.number
-        open, close = lane.data.open[lane.ago], lane.data.close[lane.ago]
-        decided = (
-            np.nan if decision.reason in (NOT_LIVE, IN_SAMPLE) else decision.reading.probability
-        )
-        self._rows.append((open, close, decided, decision.wanted, decision.reading.in_sample))
+        reading = decision.reading
+        probability = np.nan if decision.reason in (NOT_LIVE, IN_SAMPLE) else reading.probability
+        row = data.open[ago], data.close[ago], probability, decision.wanted, reading.in_sample
+        self._rows.append(row)
 
     def figures(self) -> dict[str, Any]:
-        rows = pd.DataFrame(
-            self._rows, columns=["open", "close", "probability", "wanted", "in_sample"], dtype=float
-        )
-        labels = (
-            make_labels(rows, self._label, self._horizon).shift(-1).to_numpy()
-        )  # at the decision
-        probabilities, wanted, in_sample = (
-            rows[name].to_numpy() for name in ("probability", "wanted", "in_sample")
-        )
-        known = np.isfinite(labels) & np.isfinite(probabilities)
-        labels, probabilities = labels[known], probabilities[known]
+        columns = ["open", "close", "probability", "wanted", "in_sample"]
+        rows = pd.DataFrame(self._rows, columns=columns, dtype=float)
+        # A label stands on the bar of the fill; the decision fell one bar before.
+        rows["label"] = make_labels(rows, self._label, self._horizon).shift(-1)
+        known = rows[np.isfinite(rows["label"]) & np.isfinite(rows["probability"])]
+        labels, probabilities = known["label"].to_numpy(), known["probability"].to_numpy()
+        refused = sorted(self.instrument.counts().items())
         return {
             "decisions": len(labels),
             "up_share": float(labels.mean()) if len(labels) else None,
-            "hit_rate": hit_rate(labels, wanted[known]),
+            "hit_rate": hit_rate(labels, known["wanted"].to_numpy()),
             "auc": auc(labels, probabilities),
             "brier": brier(labels, probabilities),
             "calibration": calibration(labels, probabilities),
-            "in_sample": int(in_sample[known].sum()),
-            "refused": dict(
-                sorted((reason, count) for reason, count in self.lane.counts().items() if count)
-            ),
+            "in_sample": int(known["in_sample"].sum()),
+            "refused": {reason: count for reason, count in refused if count},
         }
+
+
+# The figures stand here and not in model.metrics, which needs scikit-learn: whoever trades shall
+# not have to load it.
+
+
+def auc(labels: Array, probabilities: Array) -> float | None:
+    """Return the chance that a bar that rose had the higher probability than one that did not.
+
+    Ties count half; None without bars of both kinds. Source: Mann and Whitney (1947), by ranks.
+    """
+    rose = labels == 1
+    pairs = int(rose.sum()) * int((~rose).sum())
+    if not pairs:
+        return None
+    _, place, counts = np.unique(probabilities, return_inverse=True, return_counts=True)
+    # Equal probabilities share their mean rank.
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return float((ranks[rose].sum() - rose.sum() * (rose.sum() + 1) / 2) / pairs)
+
+
+def brier(labels: Array, probabilities: Array) -> float | None:
+    """Return the mean squared distance of probability and outcome, None without any."""
+    return float(np.mean((probabilities - labels) ** 2)) if len(labels) else None
+
+
+def hit_rate(labels: Array, directions: Array) -> float | None:
+    """Return the share of the bars with a position wanted on which the market went its way."""
+    chosen = directions != 0
+    if not chosen.any():
+        return None
+    return float(np.mean((directions[chosen] > 0) == (labels[chosen] == 1)))
+
+
+def calibration(labels: Array, probabilities: Array) -> list[dict[str, float]]:
+    """Return up to ten groups of neighbouring probabilities, equally large.
+
+    Of each their mean, how often "up" came true, and how many bars it has.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    groups = [group for group in np.array_split(order, GROUPS) if len(group)]
+    return [
+        {
+            "probability": float(probabilities[group].mean()),
+            "frequency": float(labels[group].mean()),
+            "bars": len(group),
+        }
+        for group in groups
+    ]

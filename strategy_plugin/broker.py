@@ -1,22 +1,74 @@
-"""Backtrader's broker as the desk of one data sees it: the position, the sizer's units, the room under the cap, orders."""
+"""Backtrader's broker as the orders of one instrument see it.
+
+The position, the sizer's units, the room under the cap on exposure, and the orders themselves.
+"""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import backtrader as bt
 
+from strategy_plugin.feeds import Feed, bar_of
 from strategy_plugin.guard import bar_fault
 from strategy_plugin.orders import AverageTrueRange, Order, Stops, direction
 from strategy_plugin.sizers import room_of
 
 
-class BrokerVenue:
-    """One data of a BiLSTMStrategy at its broker. facts: what this bar's orders were computed from."""
+class _Execution(Protocol):
+    remsize: float  # units not filled yet
 
-    def __init__(self, strategy: Any, data: Any, name: str) -> None:
-        self._strategy, self._data, self.name = strategy, data, name
+
+class _BacktraderOrder(Order, Protocol):
+    executed: _Execution
+
+
+class _Orders(Protocol):
+    working: _BacktraderOrder | None
+    sent_this_bar: bool
+
+
+class _Instrument(Protocol):
+    data: Feed
+    orders: _Orders
+
+
+class _Position(Protocol):
+    size: float
+    price: float
+
+
+class _Account(Protocol):
+    def getvalue(self) -> float: ...
+    def getcommissioninfo(self, data: Feed) -> Any: ...
+
+
+class _Params(Protocol):
+    max_exposure: float
+
+
+class Strategy(Protocol):
+    """What is asked of the strategy whose orders these are."""
+
+    broker: _Account
+    p: _Params
+    traded: Sequence[_Instrument]
+
+    def buy(self, **order: Any) -> Order | None: ...
+    def sell(self, **order: Any) -> Order | None: ...
+    def cancel(self, order: Order) -> None: ...
+    def getposition(self, data: Feed) -> _Position: ...
+    def getsizing(self, data: Feed, isbuy: bool) -> float: ...
+
+
+class BacktraderBroker:
+    """The `orders.Broker` of one data feed of a strategy."""
+
+    def __init__(self, strategy: Strategy, data: Feed, name: str) -> None:
+        self.name = name
+        self.order_inputs: dict[str, float] = {}
+        self._strategy, self._data = strategy, data
         self._atr = AverageTrueRange()
-        self.facts: dict[str, float] = {}
 
     @property
     def size(self) -> float:
@@ -24,57 +76,60 @@ class BrokerVenue:
 
     def observe(self, ago: int) -> None:
         """Take a bar that is complete; one at fault says nothing about how far prices range."""
-        self.facts = {}
-        data = self._data
-        bar = (data.open[ago], data.high[ago], data.low[ago], data.close[ago], 0.0)
-        if not bar_fault(bar):
-            self._atr.update(*bar[1:4])
+        self.order_inputs = {}
+        prices = bar_of(self._data, ago)[:4]
+        if not bar_fault((*prices, 0.0)):
+            self._atr.update(*prices[1:])
 
     def units(self, direction: int) -> float:
-        self.facts["units"] = float(self._strategy.getsizing(self._data, isbuy=direction > 0))
-        return self.facts["units"]
+        units = float(self._strategy.getsizing(self._data, isbuy=direction > 0))
+        self.order_inputs["units"] = units
+        return units
 
     def room(self) -> float:
-        """Return the units that the cap on exposure leaves for this data."""
+        """Return the units that the cap on exposure leaves for this instrument."""
         strategy = self._strategy
         others = sum(
-            exposure(strategy, lane) for lane in strategy.lanes if lane.data is not self._data
+            exposure(strategy, instrument)
+            for instrument in strategy.traded
+            if instrument.data is not self._data
         )
         account = {
             "equity": float(strategy.broker.getvalue()),
             "others": float(others),
             "worth": worth(strategy, self._data),
         }
-        self.facts |= account
+        self.order_inputs |= account
         return room_of(strategy.p.max_exposure, **account)
 
     def market(self, size: float) -> Order | None:
         return self._send(size)
 
-    def protect(self, protection: Stops) -> list[Order]:
-        """Send a stop and a limit order for the whole position, of which one filled cancels the other; none without a price."""
-        position, atr = self._strategy.getposition(self._data), self._atr.value
+    def protect(self, stops: Stops) -> list[Order]:
+        """Send a stop and a limit order for the whole position; none where a price is missing.
+
+        One filled cancels the other.
+        """
+        position = self._strategy.getposition(self._data)
         price, side = float(position.price), direction(position.size)
-        away = [part.of(price, atr) if part is not None else 0.0 for part in protection]
-        if not all(map(math.isfinite, away)):
+        loss, profit, trail = (
+            part.in_price(price, self._atr.value) if part is not None else 0.0
+            for part in (stops.stop_loss, stops.take_profit, stops.trailing)
+        )
+        if not (math.isfinite(loss) and math.isfinite(profit) and math.isfinite(trail)):
             return []
-        loss, profit, trail = away
         sent: list[Order | None] = []
-        if protection.trailing is not None:
+        if stops.trailing is not None:
             sent.append(self._send(-position.size, exectype=bt.Order.StopTrail, trailamount=trail))
-        if protection.stop_loss is not None:
-            sent.append(
-                self._send(-position.size, exectype=bt.Order.Stop, price=price - side * loss)
-            )
-        if protection.take_profit is not None:
-            oco = sent[0] if sent else None
-            sent.append(
-                self._send(
-                    -position.size, exectype=bt.Order.Limit, price=price + side * profit, oco=oco
-                )
-            )
+        if stops.stop_loss is not None:
+            stop = price - side * loss
+            sent.append(self._send(-position.size, exectype=bt.Order.Stop, price=stop))
+        if stops.take_profit is not None:
+            limit = price + side * profit
+            other = sent[0] if sent else None
+            sent.append(self._send(-position.size, exectype=bt.Order.Limit, price=limit, oco=other))
         placed = [order for order in sent if order is not None]
-        self.facts["placed"] = len(placed)
+        self.order_inputs["placed"] = len(placed)
         return placed
 
     def cancel(self, order: Order) -> None:
@@ -82,22 +137,23 @@ class BrokerVenue:
 
     def _send(self, size: float, **kind: Any) -> Order | None:
         send = self._strategy.buy if size > 0 else self._strategy.sell
-        order: Order | None = send(data=self._data, size=abs(size), **kind)
-        return order
+        return send(data=self._data, size=abs(size), **kind)
 
 
-def worth(strategy: Any, data: Any) -> float:
+def worth(strategy: Strategy, data: Feed) -> float:
     """Return the exposure of one unit."""
     return float(data.close[0] * strategy.broker.getcommissioninfo(data).p.mult)
 
 
-def exposure(strategy: Any, lane: Any) -> float:
-    """Return the exposure of a lane: once its order is filled where that was sent just now, else the greater one, with or
-    without the fill. A close that goes out beside an opening makes room for it; one that hangs does not."""
-    if not len(lane.data):
+def exposure(strategy: Strategy, instrument: _Instrument) -> float:
+    """Return the exposure of an instrument, the order that works for it included.
+
+    An order sent on this bar counts as filled, so that a close makes room for an opening that
+    goes out beside it. An older one hangs: the greater exposure counts, with or without it.
+    """
+    if not len(instrument.data):
         return 0.0
-    held, desk = float(strategy.getposition(lane.data).size), lane.desk
-    filled = held + (desk.working.executed.remsize if desk.working is not None else 0.0)
-    return (abs(filled) if desk.fresh else max(abs(held), abs(filled))) * abs(
-        worth(strategy, lane.data)
-    )
+    held, orders = float(strategy.getposition(instrument.data).size), instrument.orders
+    filled = held + (orders.working.executed.remsize if orders.working is not None else 0.0)
+    units = abs(filled) if orders.sent_this_bar else max(abs(held), abs(filled))
+    return units * abs(worth(strategy, instrument.data))

@@ -35,6 +35,8 @@ class Line(Protocol):
 
 
 class FeedParams(Protocol):
+    """What is asked of a feed's params."""
+
     dataname: object
     sessionend: dt.time
 

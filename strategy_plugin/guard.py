@@ -1,4 +1,7 @@
-"""Which bars a model and a broker may see: a bar at fault is kept out and counted, never repaired."""
+"""Which bars a model and a broker may see.
+
+A bar at fault is kept out and counted, never repaired.
+"""
 
 import math
 import time
@@ -185,11 +188,11 @@ class Gate:
             volumes = np.where(np.isnan(values[:, 4]), 0.0, values[:, 4])
             values = np.column_stack((values[:, :4], volumes))
         open, high, low, close, volume = values.T
-        sound = (0 < low) & (low <= open) & (open <= high) & (low <= close) & (close <= high)
-        sound &= (high < math.inf) & (0 <= volume) & (volume < math.inf) & (timestamps > EARLIEST)
+        sound = (low > 0) & (low <= open) & (open <= high) & (low <= close) & (close <= high)
+        sound &= (high < math.inf) & (volume >= 0) & (volume < math.inf) & (timestamps > EARLIEST)
         sound[1:] &= timestamps[1:] > timestamps[:-1]
         if not sound.all():
-            rows = zip(timestamps.tolist(), values.tolist())
+            rows = zip(timestamps.tolist(), values.tolist(), strict=True)
             for index, (timestamp, row) in enumerate(rows):
                 sound[index] = self.admit(index + 1, timestamp, tuple(row)) is not None
         return values, sound

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 import backtrader as bt
 import numpy as np
@@ -71,8 +71,10 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         ("stamp", None),
         ("precision", "fp32"),
     )
-    plotinfo = dict(plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05)
-    plotlines = dict(
+    plotinfo: ClassVar = dict(
+        plotname="P(up)", plotyhlines=[0.5], plothlines=[0.5], plotymargin=0.05
+    )
+    plotlines: ClassVar = dict(
         probability=dict(color="tab:purple", linewidth=1.0),
         disagreement=dict(color="tab:gray", linewidth=1.0, ls="--"),
         out_of_range=dict(_plotskip=True),
@@ -134,7 +136,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         if self._whole_feed is not None:
             return
         self._whole_feed = _WholeFeed(self.data, self._gate, self._conversion)
-        for line, values in zip(self.lines, self._whole_feed.forecasts(self.schedule)):
+        forecasts = self._whole_feed.forecasts(self.schedule)
+        for line, values in zip(self.lines, forecasts, strict=True):
             line.array[: len(values)] = array("d", values.tobytes())
 
     def prenext(self) -> None:
@@ -157,7 +160,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
                 self._unchecked = None
             checkpoint = self.schedule.at(self.timestamp())
             self._forecast = self.schedule.newest(checkpoint, self._buffer)
-        for line, value in zip(self.lines, NO_FORECAST if changed is None else self._forecast):
+        forecast = NO_FORECAST if changed is None else self._forecast
+        for line, value in zip(self.lines, forecast, strict=True):
             line[0] = value
 
     def _show(self, number: int, ago: int) -> bool | None:

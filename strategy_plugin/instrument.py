@@ -1,112 +1,339 @@
-"""One data's way through the strategy: its signal, its orders, its last decision, what was refused on it."""
+"""One instrument that is traded: its data feed, its signal, its orders and its last decision."""
 
 import math
 import warnings
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
+from model.bars.faults import day
+from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.scaler import MOST_OUT_OF_RANGE
-from strategy_plugin.decision import NOT_LIVE, NOTHING, LineSignal, ModelSignal, Reading
-from strategy_plugin.feeds import source_of
-from strategy_plugin.guard import BarGuard, TradingWarning
-from strategy_plugin.orders import Desk, End
+from strategy_plugin.decision import (
+    IN_SAMPLE,
+    NO_MODEL,
+    NO_READING,
+    NOT_LIVE,
+    Reading,
+    thresholds,
+)
+from strategy_plugin.feeds import Feed, nanoseconds, source_of
+from strategy_plugin.guard import TradingWarning, guard_for
+from strategy_plugin.indicator import DirectionProbability
+from strategy_plugin.orders import OrderEnd, OrderManager
 
 STRANGE = "inputs unlike those of training"
 
 
 class Decision(NamedTuple):
-    """What was decided on a bar. wanted: the direction, held: the one before. reason: why nothing may be decided or no
-    position opened, "" where all is free. position: units held; aim: units an order was sent for, None without one;
-    action: what the desk did; ends: what became of orders since the decision before."""
+    """What was decided on a bar, and what came of it.
+
+    number, timestamp: of the bar. held, wanted: directions before and after. reason: why nothing
+    may be decided or no position opened, "" where all is free. position: units held; aim: units
+    an order was sent for, None without one; action: what was done; ends: what became of orders
+    since the decision before.
+    """
 
     number: int = 0
-    stamp: int = 0
-    reading: Reading = NOTHING
+    timestamp: int = 0
+    reading: Reading = NO_READING
     held: int = 0
     wanted: int = 0
     reason: str = ""
     position: float = 0.0
     aim: float | None = None
     action: str = ""
-    ends: tuple[End, ...] = ()
+    ends: tuple[OrderEnd, ...] = ()
+
+    @property
+    def has_forecast(self) -> bool:
+        """Whether a signal speaks in what is wanted, or it is only what is held for want of one."""
+        return not self.reason and not math.isnan(self.reading.probability)
+
+    @property
+    def closes(self) -> bool:
+        """Whether the position held is given up, be it for the other side."""
+        return self.wanted in (0, -self.held)
 
 
-class Lane:
-    """One data with its signal, its desk and its guard; a feed that does not move is not acted on.
+class TradedData:
+    """One data feed with its signal, its orders and its guard.
 
-    live: whether decisions may become orders; a live feed says when. refused: bars by the reason why they were not traded freely.
-    decided: bars of which the probability counted; heard: those that had one. strange: bars whose window is unlike those of
-    training, traded all the same.
+    live: whether decisions may become orders; a live feed says when. refused: bars by the reason
+    why they were not traded freely. n_decided: bars on which the probability counted.
+    n_forecasts: bars that had one. n_out_of_range: bars whose window is unlike those of training,
+    traded all the same.
     """
 
-    def __init__(
-        self, data: Any, name: str, signal: ModelSignal | LineSignal, desk: Desk, guard: BarGuard
-    ) -> None:
-        self.data, self.name, self.signal, self.desk, self.guard = data, name, signal, desk, guard
+    def __init__(self, data: Feed, name: str, signal: "Signal", orders: OrderManager) -> None:
+        self.data, self.name, self.signal, self.orders = data, name, signal, orders
+        self.guard = guard_for(data, finished_after=signal.finished_after, daily=signal.daily)
         self.source = source_of(data)
         self.live = not self.source.islive()
         self.refused: Counter[str] = Counter()
-        self.decided = self.heard = self.strange = 0
+        self.n_decided = self.n_forecasts = self.n_out_of_range = 0
         self.decision = Decision()
         # A replayed feed grows its newest bar: the last complete one is the one before.
         self.ago = -1 if data.replaying else 0
-        self._seen = 0
+        self._n_seen = 0
 
-    @property
-    def indicator(self) -> Any:
-        """The DirectionProbability of this data, None where the feed brings the probabilities along."""
-        return getattr(self.signal, "indicator", None)
+    def has_new_bar(self) -> bool:
+        """Return True once for each new bar.
 
-    def moved(self) -> bool:
-        """True once for each new bar: hosts call again when another feed moves, and after this one has ended."""
+        Backtrader calls again when another feed moves, and after this one has ended.
+        """
         number = len(self.data)
-        grown, self._seen = number > self._seen, number
+        grown, self._n_seen = number > self._n_seen, number
         return grown and number > -self.ago
 
-    def act(self, decision: Decision) -> None:
-        """Hand a decision to the desk and remember what came of it."""
-        position, sent = self.desk.venue.size, self.desk.counts["sent"]
-        heard = not decision.reason and not math.isnan(decision.reading.probability)
-        self.heard += not math.isnan(decision.reading.probability)
-        action = (
-            self.desk.rest()
-            if decision.reason == NOT_LIVE
-            else self.desk.move(decision.wanted, heard)
-        )
-        aim = self.desk.aim if self.desk.counts["sent"] > sent else None
-        self.decision = decision._replace(
-            position=position, aim=aim, action=action, ends=tuple(self.desk.ends)
-        )
-        self.desk.ends.clear()
-
     def read(self) -> Reading:
-        """Take the newest complete bar; to be called once for each."""
-        self.desk.venue.observe(self.ago)
-        self._watch_inputs()
+        """Return the reading of the newest complete bar; to be called once for each."""
+        self.orders.broker.observe(self.ago)
+        indicator = self.signal.indicator
+        # NaN, where there is no window, is not above the limit.
+        if indicator is not None and indicator.out_of_range[self.ago] > MOST_OUT_OF_RANGE:
+            if not self.n_out_of_range:
+                warnings.warn(
+                    f"data {self.name!r}: {indicator.out_of_range[self.ago]:.0%} of what the model "
+                    f"sees lies outside of its usual range in training, more than {MOST_OUT_OF_RANGE:.0%}. "
+                    "Train again, or find out what has become of the bars. Further bars are "
+                    "counted",
+                    TradingWarning,
+                    stacklevel=2,
+                )
+            self.n_out_of_range += 1
         return self.signal.read(self.ago)
 
-    def _watch_inputs(self) -> None:
-        """Count the bars whose window is not like those of training, and say it once."""
-        if (
-            self.indicator is None or not self.indicator.out_of_range[self.ago] > MOST_OUT_OF_RANGE
-        ):  # NaN: no window
-            return
-        if not self.strange:
-            warnings.warn(
-                f"data {self.name!r}: {self.indicator.out_of_range[self.ago]:.0%} of what the model sees lies outside of "
-                f"its usual range in training, more than {MOST_OUT_OF_RANGE:.0%}. Train again, or find out what has become of the "
-                "bars. Further bars are counted",
-                TradingWarning,
-                stacklevel=2,
-            )
-        self.strange += 1
+    def decision_of(self, reading: Reading, wanted: int, reason: str) -> Decision:
+        """Return the decision on the newest complete bar, before anything came of it."""
+        number, timestamp = len(self.data) + self.ago, self.signal.timestamp(self.ago)
+        return Decision(number, timestamp, reading, self.orders.held, wanted, reason)
+
+    def carry_out(self, decision: Decision) -> None:
+        """Order what was decided and remember what came of it."""
+        self.n_forecasts += not math.isnan(decision.reading.probability)
+        self.decision = carried_out(decision, self.orders)
 
     def counts(self) -> Counter[str]:
-        """Return what was refused, not filled, kept out or strange, by why."""
+        """Return what was refused, not filled, kept out or unlike training, by why."""
         return (
-            Counter({STRANGE: self.strange})
+            Counter({STRANGE: self.n_out_of_range})
             + self.refused
-            + self.desk.counts
+            + self.orders.counts
             + self.signal.faults
             + self.guard.counts
         )
+
+    def warn_if_untraded(self) -> None:
+        """Warn where no bar could be traded, and why; ValueError where the model has seen all."""
+        indicator = self.signal.indicator
+        if indicator is not None and self.n_decided and not self.n_forecasts:
+            schedule = indicator.schedule
+            gaps = ""
+            if schedule.max_gap is not None:
+                gaps = (
+                    f", or `max_gap`={schedule.max_gap} finds a gap in every window: of daily bars "
+                    "a weekend is two missing ones and a long one three"
+                )
+            self._warn(
+                f"none of its {self.n_decided} bars had a forecast, so none was traded: fewer than "
+                f"{schedule.bars_needed} were sound{gaps}"
+            )
+        if self.refused[NOT_LIVE] and not self.n_decided:
+            self._warn(
+                f"the feed never reported LIVE, so none of its {self.refused[NOT_LIVE]} bars "
+                "was traded. See that it connects and that its backfill ends; a feed that sends "
+                "no such report must say False in islive()"
+            )
+        if indicator is not None and self.refused[NO_MODEL] and self.n_decided <= 1:
+            self._warn(
+                f"no model of {indicator.schedule.path} was in force before the last bar, so none "
+                f"of its {self.refused[NO_MODEL]} bars was traded. Give later bars: a model may "
+                "decide from the bar of its `trained_until` on"
+            )
+        if self.refused[IN_SAMPLE] and not self.n_decided:
+            raise ValueError(
+                f"data {self.name!r}: all {self.refused[IN_SAMPLE]} bars lie before the "
+                "checkpoint's `trained_until`, so the model has seen them and none was traded. "
+                'Give later bars, or in_sample="trade" to trade them all the same.'
+            )
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"data {self.name!r}: {what}", TradingWarning, stacklevel=3)
+
+
+def carried_out(decision: Decision, orders: OrderManager) -> Decision:
+    """Order what a decision wants, and return it with what came of it."""
+    position = orders.broker.size
+    if decision.reason == NOT_LIVE:
+        action = orders.rest()
+    else:
+        action = orders.move(decision.wanted, decision.has_forecast)
+    ends = tuple(orders.ends)
+    orders.ends.clear()
+    return decision._replace(position=position, aim=orders.aim, action=action, ends=ends)
+
+
+class Signal(Protocol):
+    """Where an instrument's probabilities come from.
+
+    finished_after: seconds from a bar's timestamp to its end, None where no clock can tell.
+    daily: whether timestamps are dates. faults: bars that the model was not shown, by fault.
+    """
+
+    @property
+    def indicator(self) -> DirectionProbability | None: ...
+    @property
+    def finished_after(self) -> float | None: ...
+    @property
+    def daily(self) -> bool: ...
+    @property
+    def faults(self) -> Counter[str]: ...
+    def timestamp(self, ago: int) -> int: ...
+    def probability(self, ago: int) -> float: ...
+    def read(self, ago: int) -> Reading: ...
+
+
+class ModelInForce:
+    """A checkpoint with the thresholds by which it is traded.
+
+    The strategy's come before the checkpoint's own. name: of its file, for the ValueError where
+    they do not fit each other.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, enter: float | None, exit: float | None, name: str
+    ) -> None:
+        self.checkpoint = checkpoint
+        self._thresholds = thresholds(
+            enter, exit, own=(checkpoint.enter, checkpoint.exit), source=name
+        )
+        self._trained_until = checkpoint.trained_until.as_unit("ns").value
+        self._interval = checkpoint.bar_interval.as_unit("ns").value
+
+    def reading(self, timestamp: int, probability: float, disagreement: float) -> Reading:
+        # The age goes by time, not by bars counted: a run that starts later must find the same.
+        age = max(0, (timestamp - self._trained_until) // self._interval)
+        in_sample = timestamp < self._trained_until
+        digest = self.checkpoint.digest
+        return Reading(probability, self._thresholds, digest, age, in_sample, disagreement)
+
+
+class ModelSignal:
+    """The lines of a DirectionProbability, and the checkpoint in force."""
+
+    def __init__(
+        self, indicator: DirectionProbability, enter: float | None, exit: float | None
+    ) -> None:
+        self.indicator = indicator
+        self._schedule = indicator.schedule
+        self._enter, self._exit = enter, exit
+        self._model: ModelInForce | None = None
+        # Of every checkpoint at once, not at the bar where it comes into force.
+        self._schedule.require(self._model_of)
+
+    @property
+    def finished_after(self) -> float | None:
+        # A clock can tell within the day, and with timestamps in UTC.
+        checkpoint = self._schedule.checkpoints[0]
+        seconds = checkpoint.bar_interval.total_seconds()
+        if checkpoint.timezone is None or seconds >= 86_400:
+            return None
+        return seconds if (self.indicator.p.stamp or checkpoint.stamp) == "open" else 0.0
+
+    @property
+    def daily(self) -> bool:
+        return self._schedule.whole_days
+
+    @property
+    def faults(self) -> Counter[str]:
+        return self.indicator.faults
+
+    def timestamp(self, ago: int) -> int:
+        return self.indicator.timestamp(ago)
+
+    def probability(self, ago: int) -> float:
+        return float(self.indicator.probability[ago])
+
+    def read(self, ago: int) -> Reading:
+        """Return the reading of a bar that is complete; to be called once for each."""
+        timestamp = self.timestamp(ago)
+        checkpoint = self._schedule.at(timestamp)
+        if checkpoint is None:
+            return NO_READING
+        if self._model is None or checkpoint is not self._model.checkpoint:
+            self._model = self._model_of(checkpoint, self._schedule.name(checkpoint))
+        disagreement = self.indicator.disagreement[ago]
+        return self._model.reading(timestamp, self.probability(ago), disagreement)
+
+    def _model_of(self, checkpoint: Checkpoint, name: str) -> ModelInForce:
+        return ModelInForce(checkpoint, self._enter, self._exit, name)
+
+
+class LineSignal:
+    """Probabilities that a data feed brings along, from whatever model."""
+
+    indicator = None
+    finished_after = None
+    daily = False
+
+    def __init__(self, data: Feed, enter: float | None, exit: float | None) -> None:
+        if not hasattr(data, "probability"):
+            raise ValueError(
+                f"`checkpoint` is empty, so data {data._name!r} must have a line named "
+                f"probability, got {', '.join(data.getlinealiases())}. Give a checkpoint, or a "
+                "feed class with such a line."
+            )
+        if enter is None or exit is None:
+            raise ValueError(
+                f"`enter` and `exit` must be given where `checkpoint` is empty, got enter={enter} "
+                f"and exit={exit}. A feed of probabilities has no thresholds of its own."
+            )
+        self.faults: Counter[str] = Counter()
+        self._data, self._line = data, data.probability
+        self._thresholds = thresholds(enter, exit)
+
+    def timestamp(self, ago: int) -> int:
+        return nanoseconds(self._data.datetime[ago])
+
+    def probability(self, ago: int) -> float:
+        return float(self._line[ago])
+
+    def read(self, ago: int) -> Reading:
+        """Return the reading of a bar that is complete."""
+        probability = self._line[ago]
+        if probability < 0 or probability > 1:
+            raise ValueError(
+                f"data {self._data._name!r}: a probability must lie between 0 and 1 or be nan, got "
+                f"{probability} at {day(self.timestamp(ago))}. Give shares of one."
+            )
+        return Reading(probability, self._thresholds)
+
+
+def datas_to_trade(datas: Sequence[Feed], names: str) -> list[Feed]:
+    """Return the datas named, separated by commas, or all with the first one's timeframe."""
+    if not names:
+        first = datas[0]._timeframe, datas[0]._compression
+        return [data for data in datas if (data._timeframe, data._compression) == first]
+    wanted = [name.strip() for name in names.split(",")]
+    known = {data._name: data for data in datas}
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        raise ValueError(
+            f"`names` must be among the datas {', '.join(known)}, got {', '.join(missing)}. "
+            "Name a feed with adddata(feed, name=...)."
+        )
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(
+            f"`names` must name each data once, got {names!r}: one position cannot be traded twice."
+        )
+    return [known[name] for name in wanted]
+
+
+def names_of(datas: Sequence[Feed]) -> list[str]:
+    """Return the datas' names, with a number for those that have none or that of another."""
+    names = [data._name for data in datas]
+    return [
+        name if name and names.count(name) == 1 else f"{name or 'data'}{number}"
+        for number, name in enumerate(names)
+    ]

@@ -58,7 +58,7 @@ class LiveStrategy(WalkForwardStrategy):
 
     def next(self) -> None:
         super().next()
-        self.p.duel.decided(self.lanes[0].decision.reading.probability)
+        self.p.duel.decided(self.traded[0].decision.reading.probability)
 
 
 class LiveDuel:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from model.bars.read import COLUMNS
 from strategy_plugin.decision import NEUTRAL, Reading
-from strategy_plugin.instrument import Lane
+from strategy_plugin.instrument import TradedData
 from strategy_plugin.sizers import FractionalCommission
 from strategy_plugin.strategy import BiLSTMStrategy
 
@@ -264,12 +264,12 @@ class WalkForwardStrategy(BiLSTMStrategy):
         self._idle = {position for first, stop in spans for position in range(first, stop)}
         self.said: dict[int, float] = {}
 
-    def _decide(self, lane: Lane, reading: Reading) -> tuple[int, str]:
-        position = len(lane.data) - 1
+    def decide(self, instrument: TradedData, reading: Reading) -> tuple[int, str]:
+        position = len(instrument.data) - 1
         if position in self._idle:
             return 0, ""
         self.said[position] = reading.probability
-        return super()._decide(lane, reading)
+        return super().decide(instrument, reading)
 
 
 class Recorder(bt.Analyzer):  # type: ignore[misc]

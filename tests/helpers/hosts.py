@@ -39,14 +39,14 @@ class Watched(BiLSTMStrategy):
 
     def next(self) -> None:
         super().next()
-        for lane in self.lanes:
+        for instrument in self.traded:
             value = (
-                lane.indicator.probability[0]
-                if len(lane.data) and lane.indicator is not None
+                instrument.signal.indicator.probability[0]
+                if len(instrument.data) and instrument.signal.indicator is not None
                 else np.nan
             )
             if not np.isnan(value):
-                self.shown[lane.data._name][len(lane.data)] = value
+                self.shown[instrument.data._name][len(instrument.data)] = value
 
     def notify_order(self, order: Any) -> None:
         super().notify_order(order)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from strategy_plugin.orders import Desk, Stops
+from strategy_plugin.orders import OrderManager, Stops
 
 ENDS = ["Completed", "Canceled", "Expired", "Margin", "Rejected"]
 EQUITY = 1_000.0
@@ -28,7 +28,7 @@ class PaperOrder:
 
 
 @dataclass
-class PaperVenue:
+class PaperBroker:
     """A broker that does what the test says; it cancels at once or leaves the cancel pending."""
 
     name: str = "paper"
@@ -69,7 +69,7 @@ class PaperVenue:
             self.end(order, "Canceled")
 
     def end(self, order: PaperOrder, status: str, share: float = 0.0) -> None:
-        """End an order; a share of its size is filled before."""
+        """OrderEnd an order; a share of its size is filled before."""
         filled = order.size * (1.0 if status == "Completed" else share)
         self.size = round(self.size + filled, 9)
         order.size = round(order.size - filled, 9)
@@ -86,7 +86,7 @@ class PaperVenue:
         ]
 
 
-def ended(desk: Desk, venue: PaperVenue, status: str, share: float = 0.0) -> None:
-    """End the newest order and notify, as Backtrader does, with a copy."""
-    venue.end(venue.orders[-1], status, share)
-    desk.notice(replace(venue.orders[-1]))
+def ended(orders: OrderManager, broker: PaperBroker, status: str, share: float = 0.0) -> None:
+    """OrderEnd the newest order and notify, as Backtrader does, with a copy."""
+    broker.end(broker.orders[-1], status, share)
+    orders.notify(replace(broker.orders[-1]))

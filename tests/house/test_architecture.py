@@ -20,7 +20,7 @@ ORDER = {
         "training doctor train"
     ),
     "strategy_plugin": (
-        "feeds guard cache indicator decision sizers orders quality broker instrument journal "
+        "feeds guard cache indicator decision orders sizers broker instrument journal "
         "analyzers replaying strategy"
     ),
     "backtests": (

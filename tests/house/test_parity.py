@@ -69,7 +69,7 @@ class Certified(Watched):
 
     def next(self) -> None:
         super().next()
-        number, indicator = len(self.data), self.lanes[0].indicator
+        number, indicator = len(self.data), self.traded[0].signal.indicator
         if not 150 <= number <= len(self.shown["data"]) + 149:
             return
         values, stamps = indicator.inputs()

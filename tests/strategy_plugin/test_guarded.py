@@ -142,7 +142,7 @@ def require_guarded(sequence: Sequence) -> None:
     sound, delivered = sequence.sound(FEW), sequence.delivered(FEW)
     found = account(delivered)
     require_the_same(found, sound_account(sequence.missing))
-    counts = found.lanes[0].guard.counts
+    counts = found.traded[0].guard.counts
     assert sum(counts.values()) == len(delivered) - len(sound)
     for kind, fault in KINDS.items():
         places = [at for at, spoilt in sequence.spoilt if spoilt.kind == kind and at < len(sound)]

@@ -59,7 +59,7 @@ def test_a_line_holds_all_that_the_decision_was_made_from(path: str, tmp_path: P
         and entry["values"] == BARS.iloc[-1].tolist()
     )
     assert entry["probability"] == strategy.shown["data"][230] and len(entry["input"]) == 64
-    assert entry["model"] == strategy.lanes[0].indicator.schedule.checkpoints[0].digest
+    assert entry["model"] == strategy.traded[0].signal.indicator.schedule.checkpoints[0].digest
     assert (entry["enter"], entry["exit"], entry["reason"]) == (0.5, 0.5, "")
     assert entry["target"] == (1 if entry["probability"] >= 0.5 else -1)
 

@@ -254,7 +254,7 @@ def test_a_new_checkpoint_whose_thresholds_do_not_fit_is_refused_like_a_damaged_
             enter=0.6,
             exit=None,
         )
-    assert len(strategy.lanes[0].indicator.schedule.checkpoints) == 1
+    assert len(strategy.traded[0].signal.indicator.schedule.checkpoints) == 1
 
 
 def test_a_feed_that_never_reports_live_is_said_at_the_end(model_path: str) -> None:
@@ -269,4 +269,4 @@ def test_a_backtest_does_not_look_at_the_folder_again(tmp_path: Path) -> None:
     random_checkpoint(BARS, BARS.index[0], seed=3).save(tmp_path / "a.ckpt")
     strategy = traded(host(feed(BARS), live=True), checkpoint=str(tmp_path), **RULES)
     (tmp_path / "b.ckpt").write_bytes(b"x")
-    assert len(strategy.lanes[0].indicator.schedule.checkpoints) == 1
+    assert len(strategy.traded[0].signal.indicator.schedule.checkpoints) == 1

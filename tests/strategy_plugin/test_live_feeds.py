@@ -155,4 +155,4 @@ def test_while_a_feed_is_away_no_stop_is_placed_and_no_order_sent_again(model_pa
     events = ["LIVE", *TICKS[:START], "DISCONNECTED", *TICKS[START:]]
     strategy = traded(host(live(events)), checkpoint=model_path, stop_loss="0.01%", **RULES)
     assert max(fill.bar for fill in strategy.fills["live"]) <= START + 2
-    assert strategy.lanes[0].decision.action == ""
+    assert strategy.traded[0].decision.action == ""

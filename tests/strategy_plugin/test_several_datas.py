@@ -80,7 +80,7 @@ def test_a_feed_that_has_ended_is_not_traded(models: str) -> None:
     both = traded(
         host(feed(LONG, "long"), feed(SHORT, "short"), runonce=False), checkpoint=models, **RULES
     )
-    assert both.fills["short"][-1].bar <= len(SHORT) and both.lanes[1].decided == len(SHORT)
+    assert both.fills["short"][-1].bar <= len(SHORT) and both.traded[1].n_decided == len(SHORT)
     assert len(both.shown["short"]) == len(SHORT) - 149
 
 
@@ -90,7 +90,7 @@ def test_one_file_may_serve_all_datas(models: str) -> None:
         checkpoint=models.replace("{name}", "long"),
         **RULES,
     )
-    one, other = (lane.indicator.schedule.checkpoints[0] for lane in both.lanes)
+    one, other = (instrument.signal.indicator.schedule.checkpoints[0] for instrument in both.traded)
     assert one is other
 
 
@@ -109,7 +109,8 @@ def test_datas_without_a_name_of_their_own_get_a_number(
 def test_feeds_of_another_timeframe_are_not_traded(models: str) -> None:
     cerebro = host(feed(LONG, "long"))
     cerebro.resampledata(cerebro.datas[0], timeframe=bt.TimeFrame.Weeks, name="weekly")
-    assert [data._name for data in traded(cerebro, checkpoint=models, **RULES).traded] == ["long"]
+    strategy = traded(cerebro, checkpoint=models, **RULES)
+    assert [instrument.name for instrument in strategy.traded] == ["long"]
 
 
 def test_the_datas_to_trade_can_be_named(models: str) -> None:

@@ -53,11 +53,11 @@ class Watching(BiLSTMStrategy):
             for order in (*self.broker.pending, *self.broker.submitted)
             if order is not None and order.alive()
         ]
-        for lane in self.lanes:
-            self.look(lane, [order for order in pending if order.data is lane.data])
+        for instrument in self.traded:
+            self.look(instrument, [order for order in pending if order.data is instrument.data])
 
-    def look(self, lane: Any, orders: list[Any]) -> None:
-        size = self.getposition(lane.data).size
+    def look(self, instrument: Any, orders: list[Any]) -> None:
+        size = self.getposition(instrument.data).size
         working = [order for order in orders if order.exectype == bt.Order.Market]
         protective = [order for order in orders if order.exectype != bt.Order.Market]
         assert len(working) <= 1 and len(protective) <= 2 and not (working and protective)
@@ -65,7 +65,7 @@ class Watching(BiLSTMStrategy):
         assert self.p.allow_short or size >= 0
         for order in working:
             if order.ref not in self.before and abs(size + order.created.size) > abs(size) + 1e-9:
-                total = sum(exposure(self, each) for each in self.lanes)
+                total = sum(exposure(self, each) for each in self.traded)
                 assert total <= self.p.max_exposure * self.broker.getvalue() * (1 + 1e-6)
 
 

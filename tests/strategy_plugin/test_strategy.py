@@ -375,7 +375,7 @@ def test_a_model_is_as_old_in_a_run_that_starts_later(bars: pd.DataFrame, tmp_pa
         traded(host(feed(part)), checkpoint=str(tmp_path / "a.ckpt"), **ALWAYS)
         for part in (bars, bars[240:])
     ]
-    ages = [run.lanes[0].decision.reading.age for run in runs]
+    ages = [run.traded[0].decision.reading.age for run in runs]
     assert ages[0] == ages[1] == (bars.index[-1] - bars.index[180]).days
 
 
