@@ -4,12 +4,15 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import backtrader as bt
 import numpy as np
 
+from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from strategy_plugin.broker import BacktraderBroker
 from strategy_plugin.decision import DECIDED, TOO_OLD, DecisionRules, Reading, decide
@@ -62,7 +65,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - enter, exit: .5 <= exit <= enter < 1; None takes the checkpoint's own
       - allow_short: False trades long or flat
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade"
-        does, and marks the result
+        does, and marks the result; of a folder none decides on such bars
       - max_model_age: bar intervals after `trained_until`, nights and weekends included, beyond
         which no position is opened; None for no limit
       - max_disagreement: disagreement of the checkpoint's members above which no position is
@@ -136,6 +139,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         # Not by truth: Backtrader's indicators are false where their value is 0.
         indicators = [instrument.signal.indicator for instrument in self.traded]
         schedules = [indicator.schedule for indicator in indicators if indicator is not None]
+        if self.p.in_sample == "trade":
+            _require_files(schedules)
         if self.p.max_disagreement is not None:
             _require_members(schedules)
 
@@ -284,10 +289,24 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _require_files(schedules: list[Schedule]) -> None:
+    """Refuse in_sample="trade" where it can do nothing, which is under folders."""
+    folders = [str(schedule.path) for schedule in schedules if schedule.folder]
+    if not folders:
+        return
+    idle = (
+        f'`in_sample`="trade" does nothing under {_listed(folders)}: none of a folder\'s '
+        "checkpoints decides on bars before its `trained_until`"
+    )
+    if len(folders) == len(schedules):
+        raise ValueError(f"{idle}. Leave it out, or name the file of a checkpoint.")
+    warnings.warn(f"{idle}. Leave it out, or name files", TradingWarning, stacklevel=3)
+
+
 def _require_members(schedules: list[Schedule]) -> None:
     """Refuse `max_disagreement` where no checkpoint has several members; warn where some have one.
 
-    A folder may yet get others.
+    A folder may yet get others: those are looked at when they come.
     """
     members = {
         str(schedule.path / schedule.name(one) if schedule.folder else schedule.path): one.members
@@ -302,6 +321,15 @@ def _require_members(schedules: list[Schedule]) -> None:
         )
     if single:
         _warn_of_single(single)
+    known = {one.digest for schedule in schedules for one in schedule.checkpoints}
+
+    def look_at(folder: Path, checkpoint: Checkpoint, name: str) -> None:
+        if len(checkpoint.members) == 1 and checkpoint.digest not in known:
+            known.add(checkpoint.digest)
+            _warn_of_single([str(folder / name)])
+
+    for schedule in schedules:
+        schedule.require(partial(look_at, schedule.path))
 
 
 def _warn_of_single(paths: list[str]) -> None:

@@ -192,6 +192,30 @@ def test_in_sample_trade_permits_it_and_marks_the_result(
     assert strategy.fills["data"] and strategy.traded_in_sample
 
 
+def test_in_sample_trade_is_refused_where_it_can_do_nothing(
+    bars: pd.DataFrame, tmp_path: Path
+) -> None:
+    random_checkpoint(bars).save(tmp_path / "a.ckpt")
+    with pytest.raises(
+        ValueError,
+        match='`in_sample`="trade" does nothing under .*: none of a folder.* Leave it out, or name',
+    ):
+        traded(host(feed(bars)), checkpoint=str(tmp_path), in_sample="trade", **ALWAYS)
+
+
+def test_in_sample_trade_is_warned_of_where_it_does_nothing_for_some_datas(
+    bars: pd.DataFrame, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in ("file", "folder/a.ckpt"):
+        random_checkpoint(bars, bars.index[200]).save(tmp_path / path)
+    cerebro = host(feed(bars, "file"), feed(bars, "folder"))
+    with pytest.warns(TradingWarning, match='`in_sample`="trade" does nothing under .*/folder: '):
+        strategy = traded(cerebro, checkpoint=f"{tmp_path}/{{name}}", in_sample="trade", **ALWAYS)
+    first = {name: fills[0].bar for name, fills in strategy.fills.items()}
+    assert first["file"] <= 200 < first["folder"] and strategy.traded_in_sample
+
+
 def test_the_thresholds_of_the_checkpoint_in_force_decide(
     bars: pd.DataFrame, tmp_path: Path
 ) -> None:
