@@ -141,6 +141,9 @@ def test_a_limit_under_one_member_is_refused(tmp_path: Path) -> None:
         )
 
 
+FOLDER_RULES = RULES | {"in_sample": "refuse"}  # of a folder none decides on bars it has seen
+
+
 @pytest.mark.parametrize("others", [(), ("bilstm", "transformer")], ids=["alone", "mixed"])
 def test_a_limit_is_warned_of_where_only_a_coming_checkpoint_may_use_it(
     tmp_path: Path, others: tuple[str, ...]
@@ -149,5 +152,42 @@ def test_a_limit_is_warned_of_where_only_a_coming_checkpoint_may_use_it(
     if others:
         random_checkpoint(BARS, BARS.index[220], members=others).save(tmp_path / "both.ckpt")
     with pytest.warns(TradingWarning, match="does nothing under .*alone.ckpt, of one") as warned:
-        traded(CLOCKS["once"](), checkpoint=str(tmp_path), max_disagreement=LIMIT, **RULES)
+        traded(CLOCKS["once"](), checkpoint=str(tmp_path), max_disagreement=LIMIT, **FOLDER_RULES)
     assert len(warned) == 1
+
+
+def arriving(folder: Path, members: tuple[str, ...]) -> Any:
+    """A live feed during which a checkpoint of these members is dropped into the folder."""
+    random_checkpoint(BARS, BARS.index[100], members=("bilstm", "transformer")).save(
+        folder / "a.ckpt"
+    )
+    late = random_checkpoint(BARS, BARS.index[190], seed=4, members=members)
+    bars = ticks(BARS)
+    drop = [lambda: late.save(folder / "late.ckpt")]
+    return host(live(["LIVE", *bars[:200], *drop, *bars[200:]], "data"))
+
+
+def test_a_checkpoint_of_one_member_that_comes_later_is_warned_of_beside_a_limit(
+    tmp_path: Path,
+) -> None:
+    with pytest.warns(
+        TradingWarning, match="`max_disagreement` does nothing under .*late.ckpt, of one member"
+    ) as warned:
+        strategy = traded(
+            arriving(tmp_path, ("bilstm",)),
+            checkpoint=str(tmp_path),
+            max_disagreement=LIMIT,
+            **FOLDER_RULES,
+        )
+    schedule = strategy.traded[0].signal.indicator.schedule
+    assert len(warned) == 1 and len(schedule.checkpoints) == 2
+
+
+def test_a_checkpoint_of_several_members_that_comes_later_is_not_warned_of(tmp_path: Path) -> None:
+    strategy = traded(
+        arriving(tmp_path, ("bilstm", "bilstm")),
+        checkpoint=str(tmp_path),
+        max_disagreement=LIMIT,
+        **FOLDER_RULES,
+    )
+    assert len(strategy.traded[0].signal.indicator.schedule.checkpoints) == 2

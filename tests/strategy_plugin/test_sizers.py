@@ -232,6 +232,29 @@ def test_a_kelly_without_meaning_is_refused(params: dict[str, Any]) -> None:
         bought(100.0, sizer=CappedKelly, **params)
 
 
+class Never(bt.Indicator):  # type: ignore[misc]
+    """A model that is certain of a fall."""
+
+    lines = ("probability",)
+
+    def next(self) -> None:
+        self.lines.probability[0] = 0.0
+
+
+class AsksItsOwn(Asks):
+    """Has a model of its own."""
+
+    def __init__(self) -> None:
+        self.probability = Never(self.data)
+
+
+def test_a_probability_of_zero_is_one() -> None:
+    cerebro = host(feed(varying(0.02)), commission=0.0)
+    cerebro.addsizer(CappedKelly)
+    cerebro.addstrategy(AsksItsOwn)
+    assert cerebro.run()[0].asked == [0.0, pytest.approx(95.0)]
+
+
 def test_kelly_without_a_probability_says_what_is_missing() -> None:
     cerebro = host(feed(varying(0.02)))
     cerebro.addsizer(CappedKelly)
