@@ -23,11 +23,10 @@ from backtests.evidence.scores import (
     equity_table,
     fold_table,
     forecast_scores,
+    gain_table,
     member_table,
-    month_table,
     rolled_bars,
     spread_table,
-    year_table,
 )
 from backtests.evidence.verdict import Verdict, judge
 from backtests.reports.picture import draw
@@ -127,12 +126,12 @@ class Results:
     @property
     def months(self) -> pd.DataFrame:
         """What the account and buy-and-hold gained in each month."""
-        return month_table(self.equity)
+        return gain_table(self.equity, "year", "month")
 
     @property
     def years(self) -> pd.DataFrame:
         """What the account and buy-and-hold gained in each year."""
-        return year_table(self.equity)
+        return gain_table(self.equity, "year")
 
     @property
     def distribution(self) -> pd.DataFrame:

@@ -6,18 +6,17 @@ from backtests.evidence.scores import (
     distribution_table,
     equity_table,
     forecast_scores,
-    month_table,
+    gain_table,
     rolled_bars,
-    year_table,
 )
 from backtests.simulation.account import Simulation
 
-STAMPS = pd.date_range("2020-11-30", periods=100, freq="D", name="date")
+TIMESTAMPS = pd.date_range("2020-11-30", periods=100, freq="D", name="date")
 
 
 def simulation(returns, held):
-    equity = pd.Series(100 * np.cumprod([1, *np.add(returns, 1)]), index=STAMPS)
-    position = pd.Series(np.broadcast_to(held, len(STAMPS)).astype(float), index=STAMPS)
+    equity = pd.Series(100 * np.cumprod([1, *np.add(returns, 1)]), index=TIMESTAMPS)
+    position = pd.Series(np.broadcast_to(held, len(TIMESTAMPS)).astype(float), index=TIMESTAMPS)
     return Simulation(equity, position, position * np.nan, pd.DataFrame(), pd.DataFrame(), {})
 
 
@@ -47,14 +46,14 @@ def test_a_rolling_ratio_is_that_of_the_last_bars(equity):
 
 
 @pytest.mark.parametrize(
-    "table, parts",
+    "periods, parts",
     [
-        (month_table, ["2020-11", "2020-12", "2021-01", "2021-02", "2021-03"]),
-        (year_table, ["2020", "2021"]),
+        (("year", "month"), ["2020-11", "2020-12", "2021-01", "2021-02", "2021-03"]),
+        (("year",), ["2020", "2021"]),
     ],
 )
-def test_the_parts_of_time_multiply_to_the_whole(equity, table, parts):
-    gains = table(equity)
+def test_the_parts_of_time_multiply_to_the_whole(equity, periods, parts):
+    gains = gain_table(equity, *periods)
     assert len(gains) == len(parts)
     for column, account in (("return", "equity"), ("hold_return", "buy_and_hold")):
         assert np.prod(1 + gains[column]) == pytest.approx(
