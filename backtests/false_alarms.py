@@ -1,4 +1,4 @@
-"""The verdict put to the test: how often it says "edge" where there is none, and whether it does where there is one.
+"""The verdict put to the test: how often it says "edge" where there is none, and where there is.
 
 python backtests/false_alarms.py [--histories 20] [--bars 6000] [--jobs N]
 """
@@ -24,9 +24,10 @@ from model.cli import VERSION, run
 from model.training.config import TrainConfig
 from strategy_plugin.decision import NEUTRAL
 
-# In the network's place, which would take a day: on the last row where nothing is to be found, on the whole window where
-# echo hides its edge in the middle of it.
+# In the network's place, which would take a day: on the last row where nothing is to be found, on
+# the whole window where echo hides its edge in the middle of it.
 LAST_ROW, WHOLE_WINDOW = "logistic", "ridge"
+# Markets without an edge, and with one.
 EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
 
 app = App(
@@ -39,7 +40,9 @@ console = Console(highlight=False)
 
 @app.default
 def false_alarms(*, histories: int = 20, bars: int = 6_000, jobs: int | None = None) -> None:
-    """Walk forward with cheap learners over random walks, without and with drift, and over two planted markets.
+    """Walk forward over random walks, without and with drift, and over two planted markets.
+
+    With cheap learners in the network's place.
 
     Parameters
     ----------
@@ -48,7 +51,8 @@ def false_alarms(*, histories: int = 20, bars: int = 6_000, jobs: int | None = N
     bars
         Bars of each history.
     jobs
-        Processes that work at the same time; default: one per usable core. The result does not depend on it.
+        Processes that work at the same time; default: one per usable core. The result does not
+        depend on it.
     """
     if histories < 1:
         raise ValueError(f"`histories` must be at least 1, got {histories}.")
@@ -80,7 +84,10 @@ def _table(words: pd.Series) -> Table:
 def verdict_on(
     name: str, seed: int, n_bars: int, *, plan: FoldPlan = FoldPlan(), costs: Costs = Costs()
 ) -> Verdict:
-    """Return the verdict on a walk-forward of a cheap learner, traded at one half, over one history of a market."""
+    """Return the verdict on a walk-forward over one history of a market.
+
+    Of a cheap learner, traded at one half.
+    """
     bars = market(name, n_bars, seed).bars
     settings = Settings(plan, plan.training(TrainConfig()), Account(), costs)
     folds = lay_folds(bars, plan, settings.config)

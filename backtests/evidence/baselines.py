@@ -1,7 +1,8 @@
-"""What a network must beat on the same bars: fixed trading rules, and cheap learners trained on each fold's past.
+"""What a network must beat on the same bars: fixed rules, and cheap learners of the same past.
 
-A baseline is one of these learners or rules; a benchmark is whatever the strategy is held against, so that a run's other
-configurations are benchmarks too. (The folder backtests/benchmarks/ measures speed and has nothing to do with either.)
+A baseline is one of these learners or rules; a benchmark is whatever the strategy is held against,
+so that a run's other configurations are benchmarks too. (The folder backtests/benchmarks/ measures
+speed and has nothing to do with either.)
 """
 
 from collections.abc import Callable, Sequence
@@ -27,18 +28,19 @@ from model.training.config import TrainConfig
 from model.training.data import Part
 from model.training.windows import DataPreprocessor
 
-HOLD = "buy and hold"
+HOLD = "buy and hold"  # also the name of its row in every table and file
 FAST, SLOW = 20, 50  # bars of the moving averages; the slow one spans the model's own window
 
 # Validation chooses among the penalties, and the number of boosting steps.
 PENALTIES = (1.0, 10.0, 100.0, 1_000.0)
 RIDGE_PENALTIES = (1e2, 1e3, 1e4, 1e5)
-BOOSTING_STEPS, BOOSTING_RATE = 100, 0.1
+BOOSTING_STEPS, BOOSTING_RATE = 100, 0.1  # scikit-learn's own
 
 
 def rule_directions(bars: pd.DataFrame, *, allow_short: bool = False) -> dict[str, Array]:
     """Return the direction that each fixed rule wants at every bar's close: (n,) of -1, 0, 1."""
     close = bars["close"]
+    # Above 0 is up. What is not known yet, in the first bars, is NaN and leans nowhere.
     leanings = {
         HOLD: pd.Series(1.0, index=bars.index),
         "last return": close.diff(),
@@ -54,8 +56,8 @@ def rule_directions(bars: pd.DataFrame, *, allow_short: bool = False) -> dict[st
 class Examples:
     """The windows of one instrument's bars: what is learned from, and what is judged.
 
-    Nothing was fitted on the judged part. raw_rows: the feature rows that its windows reach, not scaled, as
-    `Checkpoint.predict` takes them: (m + sequence_length - 1, 86).
+    Nothing was fitted on the judged part. raw_rows: the feature rows that its windows reach, not
+    scaled, as `Checkpoint.predict` takes them: (m + sequence_length - 1, 86).
     """
 
     train: Part
@@ -65,16 +67,18 @@ class Examples:
 
 
 def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int) -> Examples:
-    """Cut bars into windows of which only the first `learned` bars' are learned from, as `fit` on these would.
+    """Cut bars into windows, of which those of the first `learned` bars may be learned from.
 
-    The scaler sees the training part alone. All windows after validation are judged, the test part included, but for those
-    decided before the last label that was learned from is known. Raises ValueError where none is left.
+    These are split and scaled as `fit` on them alone would do it: the scaler sees the training part
+    alone. All windows after validation are judged, the test part included, but for those decided
+    before the last label that was learned from is known. Raises ValueError where none is left.
     """
     features = FeatureEngineer().transform(bars)
     labels = make_labels(bars, preprocessor.label, preprocessor.horizon).loc[features.index]
     _, outcomes = preprocessor.create_sequences(features, labels)
     train, validation, _ = preprocessor.split(len(outcomes) - (len(bars) - learned))
     known = known_after(preprocessor.label, preprocessor.horizon)
+    # The first decision at which the last label learned from is known.
     judged = slice(validation.stop + known - 1, len(outcomes))
     if judged.start >= judged.stop:
         raise ValueError(
@@ -97,7 +101,10 @@ def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int
 
 
 def logistic(examples: Examples) -> Array:
-    """Return the probabilities of "up" by logistic regression on the last row of each judged window."""
+    """Return the probabilities of "up" by logistic regression.
+
+    On the last row of each judged window; validation chooses the penalty.
+    """
     train, validation = examples.train, examples.validation
     models = [fit_logistic(train.last_rows, train.labels, penalty) for penalty in PENALTIES]
     losses = [
@@ -110,13 +117,17 @@ def logistic(examples: Examples) -> Array:
 
 
 def boosting(examples: Examples) -> Array:
-    """Return the probabilities of "up" by boosted trees on the last row of each judged window."""
+    """Return the probabilities of "up" by boosted trees.
+
+    On the last row of each judged window; validation chooses the number of trees.
+    """
     train, validation = examples.train, examples.validation
     trees = HistGradientBoostingClassifier(
         learning_rate=BOOSTING_RATE, max_iter=BOOSTING_STEPS, early_stopping=False, random_state=0
     ).fit(train.last_rows, train.labels)
     losses = []
     for staged in trees.staged_predict_proba(validation.last_rows):
+        # log1p: 1 - p would lose the digits of a small p.
         logits = np.log(staged[:, 1]) - np.log1p(-staged[:, 1])
         losses.append(log_loss(logits, validation.labels))
     # Stage k is the forecast of the first k + 1 trees alone.
@@ -126,10 +137,12 @@ def boosting(examples: Examples) -> Array:
 
 
 def ridge(examples: Examples) -> Array:
-    """Return the probabilities of "up" by ridge regression of the move's sign on the whole of each judged window.
+    """Return the probabilities of "up" by ridge regression.
 
-    Least squares gives scores, not probabilities: a temperature chosen on validation makes them so.
+    Of the move's sign on the whole of each judged window; validation chooses the penalty. Least
+    squares gives scores, not probabilities: a temperature chosen on validation makes them so.
     """
+    # Centred, so that no intercept need be solved for: the shift is put back at the end.
     signs = 2 * examples.train.labels - 1
     shift = signs.mean()
     solutions = ridge_solutions(flat_windows(examples.train), signs - shift)
@@ -146,14 +159,22 @@ def ridge(examples: Examples) -> Array:
 
 
 def flat_windows(part: Part) -> NDArray[np.float32]:
-    """Return the windows of a part as rows (m, 86 * sequence_length), all values of a feature together, oldest first."""
+    """Return the windows of a part as rows: (m, 86 * sequence_length).
+
+    All values of a feature stand together, the oldest first.
+    """
     flat: NDArray[np.float32] = part.windows.transpose(1, 2).reshape(len(part), -1).numpy()
     return flat
 
 
 def ridge_solutions(windows: NDArray[np.float32], signs: Array) -> list[Array]:
-    """Return the weights (columns,) for each penalty, through the smaller of the two Gram matrices of windows (n, columns)."""
+    """Return the weights (columns,) for each penalty, of windows (n, columns) and signs (n,).
+
+    Through the smaller of the two Gram matrices: most folds have fewer windows than a window has
+    numbers.
+    """
     wide = windows.shape[0] < windows.shape[1]
+    # The large product in the windows' own 32 bits, the solution in 64.
     gram = np.asarray(windows @ windows.T if wide else windows.T @ windows, dtype=np.float64)
     target = signs if wide else windows.T.astype(np.float64) @ signs
     solutions = []
@@ -174,8 +195,11 @@ BASELINES: dict[str, Callable[[Examples], Array]] = {
 def baseline_probabilities(
     examples: Examples, learners: Sequence[str] = tuple(BASELINES)
 ) -> dict[str, Array]:
-    """Return each learner's probabilities of "up" for the judged windows, by the learner's name."""
-    with threadpool_limits(1):  # so that the sums are always the same
+    """Return each learner's probabilities of "up" for the judged windows, by the learner's name.
+
+    On one thread, so that the sums, and with them the bits, are always the same.
+    """
+    with threadpool_limits(1):
         return {name: BASELINES[name](examples) for name in learners}
 
 
@@ -187,17 +211,20 @@ def learner_probabilities(
     *,
     learners: Sequence[str] = tuple(BASELINES),
 ) -> pd.DataFrame:
-    """Train the learners on each fold's past, as the model is; return their probabilities of "up" for its test decisions.
+    """Return the learners' probabilities of "up" for all test decisions.
 
-    One column per learner, one row per test decision of all folds. A fold whose past lacks a class has no forecasts (NaN),
-    nor have the last decisions, whose outcome is not known.
+    Each is trained on each fold's past, as the model is. One column per learner, one row per test
+    decision of all folds. A fold whose past lacks a class has no forecasts (NaN), nor have the last
+    decisions, whose outcome is not known.
     """
+    # max_nbytes: large arrays would be memory-mapped otherwise, and a mapped array is read-only.
     parallel = Parallel(n_jobs=min(jobs, len(folds)), max_nbytes=None)
     known = known_after(config.label, config.horizon)
     tasks = []
     for fold in folds:
         reached = bars.iloc[fold.train - fold.warm_up : fold.stop + known]
         tasks.append(tethered(_learn_fold, reached, fold, config, learners))
+    # Folds without forecasts leave gaps, which the index of all test decisions shows.
     forecasts: pd.DataFrame = pd.concat(parallel(tasks))
     return forecasts.reindex(bars.index[folds[0].test : folds[-1].stop])
 
@@ -205,7 +232,11 @@ def learner_probabilities(
 def _learn_fold(
     bars: pd.DataFrame, fold: Fold, config: TrainConfig, learners: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the learners' probabilities of one fold, whose bars are its past and what its test labels wait for."""
+    """Return the learners' probabilities of one fold.
+
+    bars: its past, its test block, and the bars that the last of its labels wait for.
+    """
+    # The fold decides at its first test bar: that bar is known then.
     learned = fold.test - fold.train + fold.warm_up + 1
     examples = examples_of(bars, config.preprocessor, learned)
     if len(np.unique(examples.train.labels)) < 2:

@@ -1,7 +1,8 @@
-"""Bootstrap intervals: how far a figure could lie from the true one by chance, for returns and forecasts in time order.
+"""Bootstrap intervals: how far a figure may lie from the true one by chance alone.
 
-The stationary bootstrap (Politis and Romano, JASA 89, 1994) draws blocks of neighbouring bars, so that whatever hangs
-together in time stays together. All series of one call are drawn together: differences between them are paired.
+The stationary bootstrap (Politis and Romano, JASA 89, 1994) draws blocks of neighbouring bars, so
+that whatever hangs together in time stays together. All series of one call are drawn together:
+differences between them are paired.
 """
 
 import math
@@ -15,15 +16,18 @@ from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 
-RESAMPLES = 2_000
-SEED = 20
+RESAMPLES = 2_000  # of which 20 lie beyond a bound of 99 %
+SEED = 20  # one for all, so that the same run has the same figures
 USUAL = 0.95
 WIDE = 0.98  # both ends of this interval are one-sided bounds of 99 %
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval, low to high, and its one-sided 99 % bounds, lowest and highest."""
+    """A figure with its intervals.
+
+    low, high: the ends of the 95 % interval; lowest, highest: the one-sided 99 % bounds.
+    """
 
     value: float
     low: float
@@ -33,9 +37,14 @@ class Interval:
 
 
 def block_length(*series: Array) -> int:
-    """Return the longest of the series' optimal block lengths, in bars. Source: Politis and White (2004), by arch."""
+    """Return the longest of the series' optimal block lengths, in bars.
+
+    A series that does not vary needs none. Source: Politis and White, Automatic block-length
+    selection for the dependent bootstrap, Econometric Reviews 23 (2004), by arch.
+    """
     varying = [values for values in series if np.ptp(values) > 0]
     lengths = [float(optimal_block_length(values)["stationary"].iloc[0]) for values in varying]
+    # Of a short series there may be no finite estimate.
     return max([1, *(math.ceil(length) for length in lengths if math.isfinite(length))])
 
 
@@ -54,8 +63,8 @@ def intervals_of(
     names
         One per figure.
     figures
-        From rows (n, columns), drawn again or not, to figures (len(names),). Never NaN: one resample without a figure
-        would leave its interval undefined.
+        From rows (n, columns), drawn again or not, to figures (len(names),). Never NaN: one
+        resample without a figure would leave its interval undefined.
     rows
         One per decision or bar, in time order: (n, columns).
     block
@@ -80,14 +89,16 @@ def return_intervals(
     *,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
-    """Return the intervals of the first series' "mean" and "sharpe" ratio (annual), and of its mean "less" that of each other.
+    """Return the intervals of "mean" and "sharpe" (annual) of the first series.
 
-    returns: net return per decision, (n,) each, as fractions.
+    And, as "less NAME", those of its mean less that of each other series. returns: net return per
+    decision, (n,) each, as fractions.
     """
     _, *others = returns
 
     def figures(rows: Array) -> Array:
         means, deviation = rows.mean(axis=0), rows[:, 0].std(ddof=1)
+        # A resample in which nothing was held earns nothing: its ratio is 0, not undefined.
         ratio = means[0] / deviation * math.sqrt(bars_per_year) if deviation > 1e-15 else 0.0
         return np.array([means[0], ratio, *(means[0] - means[1:])])
 
@@ -99,7 +110,10 @@ def return_intervals(
 def forecast_intervals(
     labels: Array, probability: Array, block: int, *, resamples: int = RESAMPLES
 ) -> dict[str, Interval]:
-    """Return the intervals of AUC and accuracy over decisions that have both a label and a probability, (n,)."""
+    """Return the intervals of "auc" and "accuracy".
+
+    labels, probability: of the decisions that have both, (n,).
+    """
 
     def figures(rows: Array) -> Array:
         labels, probability = rows.T
@@ -118,7 +132,10 @@ def auc_differences(
     *,
     resamples: int = RESAMPLES,
 ) -> dict[str, Interval]:
-    """Return the intervals of the AUC less that of each other forecast, over decisions that have all of them, (n,)."""
+    """Return the intervals of "auc less NAME", for each other forecast.
+
+    labels, probability, others: of the decisions that have all of them, (n,) each.
+    """
 
     def figures(rows: Array) -> Array:
         ours, *theirs = (_resampled_auc(rows[:, 0], forecast) for forecast in rows[:, 1:].T)
@@ -130,13 +147,19 @@ def auc_differences(
 
 
 def _resampled_auc(labels: Array, scores: Array) -> float:
-    """Return the AUC; one half where a resample of rare labels holds one class only, and so says nothing."""
+    """Return the AUC; one half where there is one class only.
+
+    A resample of rare labels may miss them all, and then says nothing.
+    """
     area = auc(labels, scores)
     return 0.5 if math.isnan(area) else area
 
 
 def auc(labels: Array, scores: Array) -> float:
-    """Return the area under the ROC curve, nan for one class; ties count half (the rank form, fast enough to resample)."""
+    """Return the area under the ROC curve, ties counting half; NaN for one class.
+
+    By ranks (Mann and Whitney, 1947), which is fast enough for thousands of resamples.
+    """
     up = labels > 0.5
     n_up, n_down = int(up.sum()), int((~up).sum())
     if not n_up or not n_down:

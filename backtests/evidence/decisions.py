@@ -1,4 +1,4 @@
-"""The decisions that are judged: what was known, forecast and held at each, beside the benchmarks on the same bars."""
+"""The decisions that are judged: what was forecast, held and observed, beside the benchmarks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,9 +18,9 @@ STRATEGY = "strategy"
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """The judged decisions of one instrument, in time order: those whose outcome and whose move are known.
+    """The decisions of one instrument that can be judged, in time order.
 
-    Every array has one entry per decision, (n,).
+    Those whose outcome and whose move are known. Every array has one entry per decision, (n,).
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ class Decisions:
     strategy
         The direction held over the move: -1, 0 or 1.
     benchmarks
-        By name, the direction of everything that the strategy is held against: rules, learners, other configurations.
+        By name, the direction of everything that the strategy is held against: rules, learners,
+        other configurations.
     forecasts
         By name, the probabilities of those of them that forecast.
     cost
@@ -85,7 +86,7 @@ def decisions_of(
     learners: pd.DataFrame,
     settings: Settings,
 ) -> Decisions:
-    """Return the test decisions that can be judged, with what every benchmark does on the same bars.
+    """Return the test decisions that can be judged, beside every benchmark on the same bars.
 
     Parameters
     ----------
@@ -105,6 +106,7 @@ def decisions_of(
     # Of the last decisions, neither the fill after next nor the outcome is there yet.
     known = np.isfinite(moves) & predictions["label"].notna().to_numpy()
     forecasts = {str(name): learners[name].to_numpy() for name in learners}
+    # Rules see the whole history, so that an average is warm at the first test decision.
     benchmarks = {
         name: direction[test]
         for name, direction in rule_directions(bars, allow_short=allow_short).items()

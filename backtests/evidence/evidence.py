@@ -1,4 +1,7 @@
-"""Evidence: what a walk-forward shows and what it leaves to chance, every figure with its interval, every claim with its test."""
+"""Evidence: what a walk-forward shows, and what it leaves to chance.
+
+Every figure stands with its interval, every claim with its test.
+"""
 
 from dataclasses import dataclass, field
 
@@ -37,7 +40,10 @@ class Trials:
     others: tuple[float, ...] = ()
 
     def expected_best(self, own: float) -> float:
-        """Return the best ratio that so many trials, this one among them, would show without skill."""
+        """Return the best ratio that so many trials, this one among them, show without skill.
+
+        0 for a single trial: there is nothing to deflate.
+        """
         ratios = (*self.others, own)
         return expected_maximum(float(np.std(ratios, ddof=1)), len(ratios)) if self.others else 0.0
 
@@ -46,8 +52,9 @@ class Trials:
 class SharpeFigures:
     """The Sharpe ratio per bar, and how sure it is.
 
-    probable: the probability that it is above 0; deflated: above the best by luck of so many trials. bars_needed: how many
-    bars would show it above 0 with 95 % confidence, None where none would.
+    probable: the probability that it is above 0; deflated: above the best by luck of so many
+    trials. bars_needed: how many bars would show it above 0 with 95 % confidence, None where none
+    would.
     """
 
     per_bar: float
@@ -59,7 +66,11 @@ class SharpeFigures:
 
 @dataclass(frozen=True)
 class CostRow:
-    """What the same decisions would have earned at another cost per side, in basis points: mean per bar and in all."""
+    """What the same decisions would have earned at another cost.
+
+    cost: per side, in basis points. mean: per bar; total: in all, both fractions. sharpe: annual,
+    None where nothing was traded.
+    """
 
     cost: float
     mean: float
@@ -78,12 +89,13 @@ class Evidence:
     block
         Mean length of the bootstrap's blocks, in bars.
     intervals
-        By name: "auc", "accuracy", "mean", "sharpe"; "less NAME" of the strategy's mean less a benchmark's, "auc less NAME" of
-        the AUC less that of another configuration.
+        By name: "auc", "accuracy", "mean", "sharpe"; "less NAME" of the strategy's mean less a
+        benchmark's, "auc less NAME" of the AUC less that of another configuration.
     rivals
-        By name, the strategy's and every benchmark's mean, total and Sharpe ratio.
+        By name, mean, total and Sharpe ratio of the strategy and of every benchmark.
     superiority, superiority_to_cash
-        p of "nothing tried earns more than buy-and-hold", and than nothing; None where nothing differs from it.
+        p of "nothing tried earns more than buy-and-hold", and than nothing; None where nothing
+        differs from it.
     direction
         Pesaran and Timmermann's statistic and p.
     losses
@@ -118,14 +130,18 @@ class Evidence:
 def evidence_of(
     decisions: Decisions, trials: Trials = Trials(), *, resamples: int = RESAMPLES
 ) -> Evidence:
-    """Return the evidence of one instrument's decisions, deflated for the other trials on the same data."""
+    """Return the evidence of one instrument's decisions.
+
+    trials: what else was tried on the same data, for which the Sharpe ratio is deflated.
+    """
     returns, years = decisions.returns, decisions.bars_per_year
     ours, hold = returns[STRATEGY], returns[HOLD]
     others = {name: values for name, values in returns.items() if name != HOLD}
-    # Overlapping outcomes hang together for as long as the label reaches, whatever the returns show.
+    # Outcomes overlap, and hang together, for as long as the label reaches.
     block = max(block_length(ours, ours - hold), decisions.horizon)
     net, gross = float(ours.mean()), float(net_returns(decisions.strategy, decisions.moves).mean())
     turnover = float(np.abs(np.diff(decisions.strategy, prepend=0.0)).mean())
+    # The same positions at other times: what luck would earn with them.
     shifted = shifted_means(decisions.strategy, decisions.moves, decisions.cost)
     forecast = np.isfinite(decisions.probability)
     return Evidence(
@@ -140,7 +156,8 @@ def evidence_of(
             decisions.labels[forecast], (decisions.probability[forecast] >= 0.5).astype(float)
         ),
         losses=_losses(decisions),
-        # One is added to both: the strategy's own timing is one of those that could have come.
+        # Equal but for rounding counts. One is added to both: the strategy's own timing is one of
+        # those that could have come.
         luck=float((1 + (shifted >= net - 1e-15).sum()) / (1 + len(shifted))),
         sharpe=_sharpe(ours, trials),
         gross=gross,
@@ -152,10 +169,10 @@ def evidence_of(
 
 
 def _forecast_intervals(decisions: Decisions, block: int, resamples: int) -> dict[str, Interval]:
-    """Return the intervals of AUC and accuracy, and of the AUC less that of every other configuration.
+    """Return the intervals of AUC and accuracy, and of the AUC less every other configuration's.
 
-    Empty where no model made a forecast, or only one outcome was observed; without the differences where the
-    configurations have no decisions of both outcomes in common.
+    Empty where no model made a forecast or only one outcome was observed; without the differences
+    where the configurations have no decisions of both outcomes in common.
     """
     intervals: dict[str, Interval] = {}
     made = np.isfinite(decisions.probability)
@@ -163,6 +180,7 @@ def _forecast_intervals(decisions: Decisions, block: int, resamples: int) -> dic
     if not 0 < labels.sum() < len(labels):
         return intervals
     intervals |= forecast_intervals(labels, probability, block, resamples=resamples)
+    # Paired: each difference is over the decisions that all configurations forecast.
     others = {name: decisions.forecasts[name][made] for name in decisions.variants}
     common = np.isfinite(np.column_stack((probability, *others.values()))).all(axis=1)
     labels, probability = labels[common], probability[common]
@@ -175,7 +193,7 @@ def _forecast_intervals(decisions: Decisions, block: int, resamples: int) -> dic
 def _losses(decisions: Decisions) -> dict[str, tuple[float, float] | None]:
     """Compare the log loss with that of one half, which knows nothing, and of each other forecast.
 
-    None for fewer than ten independent outcomes: the test's variance would be a guess.
+    None for fewer than ten outcomes that do not overlap.
     """
     forecasts = {"one half": np.full(len(decisions.labels), 0.5), **decisions.forecasts}
     found: dict[str, tuple[float, float] | None] = {}
@@ -184,12 +202,17 @@ def _losses(decisions: Decisions) -> dict[str, tuple[float, float] | None]:
         labels = decisions.labels[both]
         ours = log_losses(labels, decisions.probability[both])
         theirs = log_losses(labels, forecast[both])
+        # Fewer are no sample: the variance of their mean would be a guess.
         enough = len(labels) > 10 * decisions.horizon
         found[name] = diebold_mariano(ours, theirs, decisions.horizon) if enough else None
     return found
 
 
 def _money(returns: Array, bars_per_year: float) -> dict[str, float]:
+    """Return mean, total and annual Sharpe ratio of the net returns per decision.
+
+    The ratio is 0, not undefined, where returns do not vary: the table has a number in each row.
+    """
     return {
         "mean": float(returns.mean()),
         "total": float(np.prod(1 + returns) - 1),
@@ -200,17 +223,20 @@ def _money(returns: Array, bars_per_year: float) -> dict[str, float]:
 def _at_cost(decisions: Decisions, cost: float) -> CostRow:
     returns = net_returns(decisions.strategy, decisions.moves, cost * BASIS_POINT)
     money = _money(returns, decisions.bars_per_year)
+    # The ratio of no trades would read as one of 0.
     traded = n_entries(decisions.strategy) > 0
     return CostRow(cost, money["mean"], money["total"], money["sharpe"] if traded else None)
 
 
 def sharpe_per_bar(returns: Array) -> float:
-    """Return the Sharpe ratio per bar by which trials are compared, 0 where nothing was earned or lost."""
+    """Return the Sharpe ratio per bar, by which trials are compared.
+
+    0 where nothing was earned or lost.
+    """
     return sharpe(returns, bars_per_year=1.0) or 0.0
 
 
 def _sharpe(returns: Array, trials: Trials) -> SharpeFigures | None:
-    """Return the figures of the Sharpe ratio, None where nothing was earned or lost."""
     record = TrackRecord.of(returns)
     if record is None:
         return None
@@ -220,5 +246,6 @@ def _sharpe(returns: Array, trials: Trials) -> SharpeFigures | None:
         probable=record.probability_above(),
         deflated=record.probability_above(trials.expected_best(record.ratio)),
         trials=len(trials.others) + 1,
+        # JSON has no infinity.
         bars_needed=needed if np.isfinite(needed) else None,
     )

@@ -1,6 +1,7 @@
-"""Hypothesis tests of forecasts and returns: direction, losses, timing, Sharpe ratio, and the best of many series.
+"""Hypothesis tests of forecasts and returns: direction, losses, timing, and the best of many.
 
-Each returns a p-value, or None where there is nothing to test: a forecast that never changes, returns that do not vary.
+Each returns a p-value, or None where there is nothing to test: a forecast that never changes,
+returns that do not vary.
 """
 
 import math
@@ -19,20 +20,20 @@ from model.metrics import sharpe
 
 Array = NDArray[np.float64]
 
-SHIFTS = 200
-FAMILY_ERROR = 0.05  # the chance that any of the series that `outstanding` names does not stand out
-CERTAINTY = (
-    1e-6  # how near to 0 and 1 a probability may come: at 0 or 1 its log loss would be infinite
-)
+SHIFTS = 200  # the smallest p-value that they can show is 1 / 201
+FAMILY_ERROR = 0.05  # the chance that any of the names of `outstanding` is wrong
+# How near to 0 and 1 a probability may come: one that was certain and wrong would make the mean of
+# all log losses infinite.
+CERTAINTY = 1e-6
 
 
 def pesaran_timmermann(labels: Array, forecast: Array) -> tuple[float, float] | None:
     """Test whether directions are forecast better than an independent forecast would.
 
-    labels, forecast: 0/1, (n,). Returns the statistic and its one-sided p-value; None where one of them has one class only,
-    so that there is no direction to test. Under drift the share of hits alone says nothing: here it is held against what
-    the two shares of "up" give by chance. Source: Pesaran and Timmermann, A simple nonparametric test of predictive
-    performance, JBES 10 (1992).
+    labels, forecast: 0/1, (n,). Returns the statistic and its one-sided p-value; None where one of
+    them has one class only, so that there is no direction to test. Under drift the share of hits
+    alone says nothing: here it is held against what the two shares of "up" give by chance. Source:
+    Pesaran and Timmermann, A simple nonparametric test of predictive performance, JBES 10 (1992).
     """
     n = len(labels)
     if n < 2 or np.ptp(labels) == 0 or np.ptp(forecast) == 0:
@@ -46,6 +47,7 @@ def pesaran_timmermann(labels: Array, forecast: Array) -> tuple[float, float] | 
         + (2 * forecast_up - 1) ** 2 * observed_up * (1 - observed_up)
         + 4 * observed_up * forecast_up * (1 - observed_up) * (1 - forecast_up) / n
     ) / n
+    # Of a few forecasts the second may exceed the first: then there is no statistic.
     if variance_hits <= variance_expected:
         return None
     statistic = (hits - expected) / math.sqrt(variance_hits - variance_expected)
@@ -55,14 +57,16 @@ def pesaran_timmermann(labels: Array, forecast: Array) -> tuple[float, float] | 
 def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> tuple[float, float] | None:
     """Test whether two forecasts' losses, (n,) by decision, differ in the mean.
 
-    Returns the statistic, below 0 where the first loses less, and its two-sided p-value; None where the difference does not
-    vary. Losses of overlapping outcomes are correlated over `horizon` bars, which the variance takes in. Sources: Diebold
-    and Mariano (1995), with the small-sample correction and Student's t of Harvey, Leybourne and Newbold (1997).
+    Returns the statistic, below 0 where the first loses less, and its two-sided p-value; None where
+    the difference does not vary. Losses of overlapping outcomes are correlated over `horizon` bars,
+    which the variance takes in. Sources: Diebold and Mariano (1995), with the small-sample
+    correction and Student's t of Harvey, Leybourne and Newbold (1997).
     """
     difference = loss - other
     n, centred = len(difference), difference - difference.mean()
     covariances = [float(centred[lag:] @ centred[: n - lag]) / n for lag in range(horizon)]
     variance = (covariances[0] + 2 * sum(covariances[1:])) / n
+    # Equal losses; with overlap the estimate may also fall below 0.
     if variance <= 1e-30:
         return None
     correction = math.sqrt((n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n)
@@ -71,17 +75,19 @@ def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> tuple[float,
 
 
 def log_losses(labels: Array, probabilities: Array) -> Array:
-    """Return the log loss of each decision, with probabilities kept a millionth away from 0 and 1."""
+    """Return the log loss of each decision, (n,)."""
     probabilities = np.clip(probabilities, CERTAINTY, 1 - CERTAINTY)
     losses: Array = -np.where(labels > 0.5, np.log(probabilities), np.log1p(-probabilities))
     return losses
 
 
 def shifted_means(directions: Array, moves: Array, cost: float, count: int = SHIFTS) -> Array:
-    """Return the mean net return of the directions moved along the bars by `count` evenly spaced distances, round the end.
+    """Return the mean net returns of the directions, moved along the bars, round the end.
 
-    Exposure and turnover stay (but for the border), only the timing goes: what luck earns with such positions.
+    By `count` evenly spaced distances, one mean each. Exposure and turnover stay (but for the
+    border), only the timing goes: what luck earns with such positions.
     """
+    # Without both ends of the grid: there the positions are not shifted at all.
     distances = np.unique(np.linspace(0, len(directions), count + 2).astype(int)[1:-1])
     shifted = np.stack([np.roll(directions, distance) for distance in distances])
     means: Array = net_returns(shifted, moves, cost).mean(axis=-1)
@@ -91,14 +97,17 @@ def shifted_means(directions: Array, moves: Array, cost: float, count: int = SHI
 def superiority(
     benchmark: Array, returns: Mapping[str, Array], block: int, *, resamples: int = RESAMPLES
 ) -> float | None:
-    """Return the p-value of "none of these earns more than the benchmark, however many were tried" (consistent version).
+    """Return the p-value of "none of these earns more than the benchmark".
 
-    benchmark, returns: net return per decision, (n,) each. None where none differs from the benchmark. Source: Hansen, A
-    test for superior predictive ability, JBES 23 (2005), by arch.
+    However many were tried: it is the consistent version of the test for superior predictive
+    ability. benchmark, returns: net return per decision, (n,) each. None where none of them differs
+    from the benchmark. Source: Hansen, A test for superior predictive ability, JBES 23 (2005), by
+    arch.
     """
     losses = _scaled_losses(benchmark, returns)
     if losses.empty:
         return None
+    # What is tested are losses against the benchmark, so that the benchmark itself loses nothing.
     test = SPA(np.zeros(len(losses)), losses, block_size=block, reps=resamples, seed=SEED)
     test.compute()
     return float(test.pvalues["consistent"])
@@ -107,9 +116,11 @@ def superiority(
 def outstanding(
     benchmark: Array, returns: Mapping[str, Array], block: int, *, resamples: int = RESAMPLES
 ) -> list[str]:
-    """Return the names of those that earn more than the benchmark, at a chance of 5 % that any of them is named wrongly.
+    """Return the names of those that earn more than the benchmark.
 
-    Source: Romano and Wolf, Stepwise multiple testing as formalized data snooping, Econometrica 73 (2005), by arch.
+    At a chance of 5 % that any of them is named wrongly, however many were tried. Source: Romano
+    and Wolf, Stepwise multiple testing as formalized data snooping, Econometrica 73 (2005), by
+    arch.
     """
     losses = _scaled_losses(benchmark, returns)
     if losses.empty:
@@ -121,11 +132,13 @@ def outstanding(
 
 
 def _scaled_losses(benchmark: Array, returns: Mapping[str, Array]) -> pd.DataFrame:
-    """Return what each that differs from the benchmark loses against it, in units of its own deviation.
+    """Return what each loses against the benchmark, in units of its own deviation.
 
-    Hansen's statistic is studentised, arch's (8.0) is the largest of the means as they are: there the most volatile series
-    would decide alone, and an edge on a quiet instrument would be lost among wild ones.
+    Those that do not differ from it are left out. Hansen's statistic is studentised, arch's (8.0)
+    is the largest of the means as they are: there the most volatile series would decide alone, and
+    an edge on a quiet instrument would be lost among wild ones.
     """
+    # Below 1e-15 two series differ by rounding alone.
     gains = {name: values - benchmark for name, values in returns.items()}
     return pd.DataFrame(
         {name: -gain / gain.std() for name, gain in gains.items() if np.ptp(gain) > 1e-15}
@@ -134,11 +147,12 @@ def _scaled_losses(benchmark: Array, returns: Mapping[str, Array]) -> pd.DataFra
 
 @dataclass(frozen=True)
 class TrackRecord:
-    """A Sharpe ratio per bar and what its certainty depends on: number of bars, skewness, kurtosis (3 for a normal).
+    """A Sharpe ratio per bar, and what its certainty depends on.
 
-    Sources: Bailey and Lopez de Prado, The Sharpe ratio efficient frontier, Journal of Risk 15 (2012), for the probability
-    and the length needed; the same, The deflated Sharpe ratio, Journal of Portfolio Management 40 (2014), for the best of
-    many trials.
+    That is the number of bars, skewness, and kurtosis (3 for a normal distribution). Sources:
+    Bailey and Lopez de Prado, The Sharpe ratio efficient frontier, Journal of Risk 15 (2012), for
+    the probability and the length needed; the same, The deflated Sharpe ratio, Journal of Portfolio
+    Management 40 (2014), for the best of many trials.
     """
 
     ratio: float
@@ -162,13 +176,14 @@ class TrackRecord:
         return 1 - self.skewness * self.ratio + (self.kurtosis - 1) / 4 * self.ratio**2
 
     def probability_above(self, threshold: float = 0.0) -> float:
-        """Return the probability that the true ratio lies above the threshold (probabilistic Sharpe ratio)."""
+        """Return the probabilistic Sharpe ratio: that the true ratio lies above the threshold."""
         return float(norm.cdf((self.ratio - threshold) * math.sqrt((self.bars - 1) / self.spread)))
 
     def bars_needed(self, threshold: float = 0.0, confidence: float = 0.95) -> float:
         """Return the minimum track record length for that confidence, in bars.
 
-        Infinite at or below the threshold: there a longer record of the same kind shows nothing either.
+        Infinite at or below the threshold: there a longer record of the same kind shows nothing
+        either.
         """
         if self.ratio <= threshold:
             return math.inf
@@ -176,8 +191,12 @@ class TrackRecord:
 
 
 def expected_maximum(deviation: float, trials: int) -> float:
-    """Return the highest Sharpe ratio to expect of so many trials without skill whose ratios have this standard deviation."""
+    """Return the highest Sharpe ratio to expect of so many trials without skill.
+
+    deviation: the standard deviation of the trials' ratios.
+    """
     if trials < 2:
         return 0.0
+    # The two quantiles of the normal between which its largest of so many lies, by Gumbel's law.
     first, second = norm.ppf(1 - 1 / trials), norm.ppf(1 - 1 / (trials * math.e))
     return deviation * float((1 - np.euler_gamma) * first + np.euler_gamma * second)

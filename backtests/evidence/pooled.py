@@ -1,7 +1,8 @@
-"""Pooled evidence: what a universe shows as a whole, its instruments held in equal parts, and which of them stand out.
+"""Pooled evidence: what a universe shows as a whole, and which of its instruments stand out.
 
-"Stands out" is corrected for how many were tried. Whole bars are resampled, so that what instruments have in common stays
-common in every resample: ten copies of one instrument are no surer than one.
+"Stands out" is corrected for how many were tried. Whole bars are resampled, so that what
+instruments have in common stays common in every resample: ten copies of one instrument are no surer
+than one.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from backtests.simulation.vectorised import Array
 
 @dataclass(frozen=True)
 class Pool:
-    """All figures on chance over the instruments together, by the names that they have in universe.json.
+    """All figures on chance over the instruments together, as universe.json names them.
 
     Means are net returns per bar (a fraction, 1 = 100 %).
 
@@ -32,12 +33,14 @@ class Pool:
     block
         Mean length of the bootstrap's blocks, in bars.
     intervals
-        By name: "auc", the mean over the instruments; "mean", the strategies' in equal parts, and "less buy and hold", less all
-        instruments held in equal parts.
+        By name: "auc", the mean over the instruments; "mean", the strategies' in equal parts, and
+        "less buy and hold", less all instruments held in equal parts.
     superiority, series
-        p of "no strategy and no benchmark on any instrument earns more than holding that instrument", of so many series.
+        p of "no strategy and no benchmark on any instrument earns more than holding that
+        instrument", of so many series.
     outstanding
-        The instruments on which the strategy earns more than holding, at a chance of 5 % that any is named wrongly.
+        The instruments on which the strategy earns more than holding, at a chance of 5 % that any
+        is named wrongly.
     """
 
     markets: int
@@ -55,13 +58,13 @@ def pool(instruments: Mapping[str, Decisions], *, resamples: int = RESAMPLES) ->
     portfolio, held = (in_equal_parts(instruments, rule) for rule in (STRATEGY, HOLD))
     ours, hold = portfolio.to_numpy(), held.to_numpy()
     horizons = (decisions.horizon for decisions in instruments.values())
-    # Overlapping outcomes hang together for as long as the label reaches, whatever the returns show.
+    # Outcomes overlap, and hang together, for as long as the label reaches.
     block = max(block_length(ours, ours - hold), *horizons)
     gains: dict[str, Array] = {}
     for name, decisions in instruments.items():
         returns = decisions.returns
         # Where an instrument does not decide it gains nothing: that changes neither the sums nor
-        # the tests' ratios.
+        # the tests' ratios. Each gain is over holding that same instrument.
         decided = portfolio.index.isin(_timestamps(decisions))
         for rule, values in returns.items():
             if rule != HOLD:
@@ -69,6 +72,7 @@ def pool(instruments: Mapping[str, Decisions], *, resamples: int = RESAMPLES) ->
                 gain[decided] = values - returns[HOLD]
                 gains[f"{name}: {rule}"] = gain
     strategies = {name: gains[f"{name}: {STRATEGY}"] for name in instruments}
+    # The gains are less holding already, so the benchmark of the tests is nothing.
     nothing = np.zeros(len(ours))
     return Pool(
         markets=len(instruments),
@@ -83,7 +87,11 @@ def pool(instruments: Mapping[str, Decisions], *, resamples: int = RESAMPLES) ->
 
 
 def in_equal_parts(instruments: Mapping[str, Decisions], rule: str) -> pd.Series:
-    """Return the net return per bar of the rule on all instruments that decide there, in equal parts."""
+    """Return the net return per bar of the rule, in equal parts.
+
+    Of all instruments that decide at that bar. rule: "strategy", or the name of a benchmark that
+    all of them have.
+    """
     return _side_by_side(instruments, lambda decisions: decisions.returns[rule]).mean(axis=1)
 
 
@@ -95,11 +103,15 @@ def _timestamps(decisions: Decisions) -> pd.DatetimeIndex:
 def _side_by_side(
     instruments: Mapping[str, Decisions], values_of: Callable[[Decisions], Array]
 ) -> pd.DataFrame:
-    """Return a value of every decision, a column per instrument, by timestamp; NaN where it does not decide."""
+    """Return a value of every decision by timestamp, a column per instrument.
+
+    NaN where the instrument does not decide.
+    """
     columns = {
         name: pd.Series(values_of(decisions), index=_timestamps(decisions))
         for name, decisions in instruments.items()
     }
+    # Instruments trade at different hours: all of them together are put in time order.
     return pd.DataFrame(columns).sort_index()
 
 
@@ -117,6 +129,7 @@ def _intervals(
         # A resample of which no instrument has both outcomes says nothing: one half.
         return np.array([ours.mean(), (ours - hold).mean(), 0.5 if np.isnan(area) else area])
 
+    # Whole bars, all instruments in one row: drawn again together or not at all.
     rows = np.column_stack((ours, hold, labels, probability))
     names = ("mean", f"less {HOLD}", "auc")
     intervals = intervals_of(names, figures, rows, block, resamples=resamples)
@@ -126,13 +139,13 @@ def _intervals(
 
 
 def _mean_auc(labels: Array, probability: Array) -> float:
-    """Return the mean area under the ROC curve over the instruments, of labels and forecasts (bars, instruments).
+    """Return the mean over the instruments of the area under the ROC curve.
 
-    NaN marks where an instrument does not decide or has no forecast. One of which a single outcome was observed is left out;
-    NaN where none is left.
+    labels, probability: (bars, instruments). NaN marks where an instrument does not decide or has
+    no forecast. One of which a single outcome was observed is left out; NaN where none is left.
     """
     areas = []
-    for observed, forecast in zip(labels.T, probability.T):
+    for observed, forecast in zip(labels.T, probability.T, strict=True):
         known = np.isfinite(observed) & np.isfinite(forecast)
         area = auc(observed[known], forecast[known])
         if np.isfinite(area):

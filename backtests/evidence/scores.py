@@ -1,4 +1,4 @@
-"""The tables of a walk-forward: scores by fold and by member, and the account by bar, month and year.
+"""The tables of a walk-forward: scores by fold and member; the account by bar, month and year.
 
 Every table stands beside buy-and-hold's figures; what is undefined is missing, never 0.
 """
@@ -25,6 +25,7 @@ TOTAL = "total"
 NO_MODEL = "no model"
 # Where the thresholds in force are from.
 CHOSEN, NONE_QUALIFIED, GIVEN = "validation", "too few trades", "given"
+# Of forecasts, in the order of the files' columns.
 SCORES = (
     "windows",
     "up_share",
@@ -74,6 +75,7 @@ def fold_table(
         | figures(_test_rows(model, models, predictions))
         for model in models
     ]
+    # No one model and no one pair of thresholds is in force over all folds.
     total = {"fold": TOTAL, "model": "", "enter": None, "exit": None, "thresholds": None}
     return pd.DataFrame([*rows, total | figures(slice(0, len(predictions)))])
 
@@ -96,7 +98,8 @@ def _test_rows(model: FoldModel, models: Sequence[FoldModel], predictions: pd.Da
 
 
 def _money(simulation: Simulation, part: slice, bars_per_year: float) -> dict[str, float | None]:
-    """Return what an account did over the decisions of a part, and until the next fold takes over."""
+    """Return what an account did over a part's decisions, until the next fold takes over."""
+    # One close more: there the next fold takes over, so that the returns multiply to the total.
     reached = slice(part.start, part.stop + 1)
     equity = simulation.equity.to_numpy()[reached]
     # The position at the first close is the work of the fold before.
@@ -168,7 +171,10 @@ def equity_table(strategy: Simulation, hold: Simulation, bars_per_year: float) -
 
 
 def rolled_bars(n_bars: int, bars_per_year: float) -> int:
-    """Return over how many bars the rolling Sharpe ratio is taken: half a year, less for a short run."""
+    """Return over how many bars the rolling Sharpe ratio is taken.
+
+    Half a year, of a short run a quarter of its bars.
+    """
     return max(FEWEST_ROLLED, min(round(bars_per_year / 2), int(MOST_ROLLED * n_bars)))
 
 
@@ -182,10 +188,11 @@ def _rolling_sharpe(equity: pd.Series, bars: int, bars_per_year: float) -> pd.Se
 def gain_table(equity: pd.DataFrame, *periods: str) -> pd.DataFrame:
     """Return what both accounts gained in each "year", or in each "year" and "month".
 
-    equity: of `equity_table`. Columns: the periods, return and hold_return. The gains multiply to the
-    whole, since each counts from the last close of the period before.
+    equity: of `equity_table`. Columns: the periods, return and hold_return. The gains multiply to
+    the whole, since each counts from the last close of the period before.
     """
     timestamps, money = pd.DatetimeIndex(equity.index), equity[["equity", "buy_and_hold"]]
+    # The first period counts from the first close, which is that of the first decision.
     groups = [pd.Index(getattr(timestamps, period), name=period) for period in periods]
     ends = money.groupby(groups).last()
     gains = ends / ends.shift().fillna(money.iloc[0]) - 1
@@ -195,11 +202,12 @@ def gain_table(equity: pd.DataFrame, *periods: str) -> pd.DataFrame:
 def distribution_table(equity: pd.DataFrame) -> pd.DataFrame:
     """Return how often a bar's return lay between two ends, as shares.
 
-    Of all bars for buy-and-hold; for the strategy of the bars on which it held a position, or its many
-    bars at 0 would hide the rest.
+    Of all bars for buy-and-hold; for the strategy of the bars on which it held a position, or its
+    many bars at 0 would hide the rest.
     """
     theirs, ours = (bar_returns(equity[column].to_numpy()) for column in ("buy_and_hold", "equity"))
     holds = equity["position"].to_numpy() != 0
+    # Symmetric, so that gains and losses are compared bin by bin; of flat prices any span will do.
     span = float(np.abs(np.quantile(theirs, (TAIL, 1 - TAIL))).max()) or 0.01
     edges = np.linspace(-span, span, BINS + 1)
     return pd.DataFrame(

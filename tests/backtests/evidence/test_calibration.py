@@ -1,4 +1,4 @@
-"""Calibration beside its null: exact probabilities pass, overconfident ones do not, and chance has its own error."""
+"""Calibration beside its null: exact probabilities pass, overconfident ones do not."""
 
 import numpy as np
 import pytest
