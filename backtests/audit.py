@@ -3,7 +3,8 @@
 python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER].
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from backtests.lookahead.checks import CheckpointChecks, Cuts, PipelineChecks, Step
-from backtests.lookahead.detectors import LeakResult, Track
+from backtests.lookahead.detectors import LeakResult
 from model.checkpoint.schedule import Schedule
 from model.cli import VERSION, BarsOptions, describe_bars, run
 from model.training.config import TrainConfig
@@ -93,14 +94,7 @@ def _run(steps: dict[str, Step]) -> Iterator[LeakResult]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         for name, step in steps.items():
-            yield step(_tracker(progress, name))
-
-
-def _tracker(progress: Progress, name: str) -> Track:
-    def track(steps: Sequence[int]) -> Iterable[int]:
-        return progress.track(steps, description=name)
-
-    return track
+            yield step(partial(progress.track, description=name))
 
 
 def show(checks: Sequence[LeakResult]) -> None:

@@ -163,19 +163,15 @@ def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:
     known = {control: row for control in wanted if (row := store.load(control)) is not None}
     missing = [control for control in wanted if control not in known]
     console.print(f"{len(wanted)} controls: {len(known)} known, {len(missing)} to measure")
-    for control, row, seconds in measured(missing, jobs):
+    # In the order in which they end.
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    for control, row, seconds in parallel(delayed(timed)(control) for control in missing):
         store.save(control, row)
         known[control] = row
         console.print(
             f"{len(known):3d}/{len(wanted)}  {line(row)}  {seconds:.0f} s", soft_wrap=True
         )
     return [known[control] for control in wanted]
-
-
-def measured(missing: Sequence[Control], jobs: int) -> Iterator[tuple[Control, Row, float]]:
-    """Yield each control with its row and the seconds it took, in the order in which they end."""
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from parallel(delayed(timed)(control) for control in missing)
 
 
 def timed(control: Control) -> tuple[Control, Row, float]:
@@ -185,13 +181,19 @@ def timed(control: Control) -> tuple[Control, Row, float]:
 
 def line(row: Row) -> str:
     """Return one line on a control: what there is, what was found, and by whom."""
+    share = "-"
+    if row["share"] is not None:
+        low, high = _figure(row["share_low"]), _figure(row["share_high"])
+        share = f"{_figure(row['share'])} [{low}, {high}]"
     return (
-        f"{row['market']} {row['seed']}: AUC {_figure(row['auc'])} of {_figure(row['optimum_auc'])}, share {_share(row)}, "
+        f"{row['market']} {row['seed']}: AUC {_figure(row['auc'])} of "
+        f"{_figure(row['optimum_auc'])}, share {share}, "
         f"log loss {_figure(row['log_loss'])} of {_figure(row['optimum_log_loss'])}, "
         f"temperature {_figure(row['temperature'], 2)}; "
         f"logistic {_figure(row['logistic_auc'])}, boosting {_figure(row['boosting_auc'])}, "
         f"ridge {_figure(row['ridge_auc'])}; "
-        f"calibration error {_figure(row['calibration_error'])} (chance {_figure(row['calibration_error_limit'])}); "
+        f"calibration error {_figure(row['calibration_error'])} "
+        f"(chance {_figure(row['calibration_error_limit'])}); "
         f"epochs {row['epochs']}"
     )
 
@@ -237,8 +239,8 @@ def calibration(rows: Sequence[Row]) -> Table:
         "epochs",
     )
     table.caption = (
-        "means over the seeds; heat: the temperature; error: of calibration, in 19 of 20 cases up to the next "
-        "figure by chance alone; bins outside the band that chance gives: 1 in 20"
+        "means over the seeds; heat: the temperature; error: of calibration, in 19 of 20 cases up "
+        "to the next figure by chance alone; bins outside the band that chance gives: 1 in 20"
     )
     for name, part in by_market(rows):
         figures = [_figure(part[column].mean()) for column in CALIBRATION]
@@ -278,9 +280,9 @@ def show_silence(rows: Sequence[Row], out: Path) -> None:
         "far",
     )
     table.caption = (
-        "balanced: the balanced accuracy; base: the accuracy of the more frequent class; error: standard error of "
-        "the mean AUC; surprise: its distance from .5 in these; far: seeds more than two of theirs away, "
-        "1 in 22 by chance"
+        "balanced: the balanced accuracy; base: the accuracy of the more frequent class; error: "
+        "standard error of the mean AUC; surprise: its distance from .5 in these; far: seeds more "
+        "than two of theirs away, 1 in 22 by chance"
     )
     for values in silent.drop(columns="seeds").itertuples(index=False):
         table.add_row(
@@ -288,12 +290,6 @@ def show_silence(rows: Sequence[Row], out: Path) -> None:
         )
     console.print(table)
     console.print(f"written to {out}: silence.csv", soft_wrap=True)
-
-
-def _share(row: Row) -> str:
-    if row["share"] is None:
-        return "-"
-    return f"{_figure(row['share'])} [{_figure(row['share_low'])}, {_figure(row['share_high'])}]"
 
 
 def _figure(value: Any, digits: int = 3) -> str:

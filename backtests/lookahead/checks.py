@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,7 @@ class Cuts:
             )
 
     def between(self, first: int, last: int, besides: Sequence[int] = ()) -> list[int]:
-        """Return `first`, those of `besides` that lie behind it, and others up to `last`, in order and each once."""
+        """Return `first`, those of `besides` behind it, and others drawn up to `last`, in order."""
         others = np.arange(first + 1, last + 1)
         drawn = np.random.default_rng(self.seed).choice(
             others, min(self.count - 1, len(others)), replace=False
@@ -81,8 +81,8 @@ class PipelineChecks:
             "features": self.features,
             "features, whole history": self.history,
             "labels": self.labels,
-            "labels of windows": self.window_labels,
-            "targets of windows": self.window_targets,
+            "labels of windows": partial(self._window_labels, "labels of windows"),
+            "targets of windows": partial(self._window_labels, "targets of windows"),
             "targets when known": self.known_targets,
             "overlap": self.overlap,
             "scaler": self.scaler,
@@ -107,13 +107,6 @@ class PipelineChecks:
             make_labels(self.bars, label, horizon).shift(-1), self.bars, label, horizon
         )
 
-    def window_labels(self, _: Track) -> LeakResult:
-        return self._paired("labels of windows", self.data.labels)
-
-    def window_targets(self, _: Track) -> LeakResult:
-        """Check what the loss is computed from: however soft, a target is on its label's side."""
-        return self._paired("targets of windows", (self.data.targets > 0.5).astype(float))
-
     def known_targets(self, track: Track) -> LeakResult:
         """Put each label and target on the bar at which it is known: no later bar may move it."""
         config = self.data.config
@@ -127,7 +120,10 @@ class PipelineChecks:
         cuts = self.cuts.between(wait, len(self.bars) - 2)
         return detectors.history_leaks("targets when known", known, self.bars, cuts, track=track)
 
-    def _paired(self, name: str, labels: NDArray[np.float64]) -> LeakResult:
+    def _window_labels(self, name: str, _: Track) -> LeakResult:
+        """Check what the loss is computed from: however soft, a target is on its label's side."""
+        soft = name.startswith("targets")
+        labels = (self.data.targets > 0.5).astype(float) if soft else self.data.labels
         decided = pd.Series(labels, index=self.decided[: len(labels)])
         return detectors.label_leaks(
             decided, self.bars, self.data.config.label, self.data.config.horizon, name
@@ -223,7 +219,7 @@ class CheckpointChecks:
             tally.count(
                 ["trained_until"], stamps, until, decided, until > decided, "is when it decides"
             )
-        return tally.check
+        return tally.result
 
     def overlap(self, track: Track) -> LeakResult:
         return self._each("overlap in checkpoints", checkpoint_overlap, track)
@@ -250,8 +246,18 @@ class CheckpointChecks:
         What is ordered at the cut itself shows one bar later.
         """
         bars, cuts = self._traded_bars
+
+        def soon_other(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]:
+            soon = bars.iloc[: last + 1 + FEW_AHEAD]
+            yield "with other bars", detectors.poisoned(soon, last, NUDGE)
+
+        def ordered(bars: pd.DataFrame) -> pd.Series:
+            with self._known_at(bars.index[-1]) as source:
+                fills = simulate(bars, source).fills
+            return fills.set_index("decided_at")["size"].astype(float)
+
         return detectors.history_leaks(
-            "orders at the cut", self._order, bars, cuts, other_futures=soon_other, track=track
+            "orders at the cut", ordered, bars, cuts, other_futures=soon_other, track=track
         )
 
     @property
@@ -304,10 +310,6 @@ class CheckpointChecks:
             [account, fills.astype(float)]
         )  # a run without fills has columns of no type
 
-    def _order(self, bars: pd.DataFrame) -> pd.Series:
-        with self._known_at(bars.index[-1]) as source:
-            return simulate(bars, source).fills.set_index("decided_at")["size"].astype(float)
-
     @contextmanager
     def _known_at(self, stamp: pd.Timestamp) -> Iterator[Path]:
         """Yield a schedule of only those checkpoints that could exist at a stamp."""
@@ -325,13 +327,8 @@ class CheckpointChecks:
             yield Path(folder)
 
 
-def soon_other(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the bars up to position `last` and a few slightly other ones."""
-    yield "with other bars", detectors.poisoned(bars.iloc[: last + 1 + FEW_AHEAD], last, NUDGE)
-
-
 def trained_on(checkpoint: Checkpoint, bars: pd.DataFrame) -> bool:
-    """Return whether the last window that the checkpoint has seen stands in the bars as it does in the checkpoint."""
+    """Return whether the checkpoint learnt from these bars: its golden window stands in them."""
     if checkpoint.golden is None or not checkpoint.parts:
         return False
     stamps = pd.DatetimeIndex(np.array(checkpoint.golden.stamps, dtype="datetime64[ns]"))
@@ -339,7 +336,10 @@ def trained_on(checkpoint: Checkpoint, bars: pd.DataFrame) -> bool:
 
 
 def checkpoint_parts(checkpoint: Checkpoint, bars: pd.DataFrame) -> Split:
-    """Return its training and validation part and all that follows `trained_until`, as positions of the deciding bars."""
+    """Return the parts of a checkpoint as positions of the bars that decide.
+
+    Its training and validation part, and all that follows `trained_until`.
+    """
     stamps = [
         checkpoint.parts[part][end] for part in ("train", "validation") for end in ("first", "last")
     ]
@@ -354,7 +354,10 @@ def checkpoint_parts(checkpoint: Checkpoint, bars: pd.DataFrame) -> Split:
 
 
 def checkpoint_overlap(checkpoint: Checkpoint, bars: pd.DataFrame) -> LeakResult:
-    """Check the borders of the parts that a checkpoint states, and that the last outcome is known at `trained_until`."""
+    """Check the borders of the parts that a checkpoint states.
+
+    The last outcome must be known at `trained_until`.
+    """
     parts = checkpoint_parts(checkpoint, bars)
     return detectors.overlap_leaks(
         parts, pd.DatetimeIndex(bars.index), checkpoint.label, checkpoint.horizon
@@ -381,4 +384,4 @@ def checkpoint_scaler(checkpoint: Checkpoint, bars: pd.DataFrame) -> LeakResult:
         *figures,
         f"fitted on the training part of the checkpoint trained until {day(checkpoint.trained_until)}",
     )
-    return tally.check
+    return tally.result

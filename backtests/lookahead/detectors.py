@@ -113,32 +113,33 @@ class Tally:
         differ: Mask,
         change: str,
     ) -> None:
-        """Count what was compared and what differs, and keep the first bar at which an item does."""
+        """Count what was compared and what differs; keep the first bar at which an item does."""
         self.compared += differ.size
         self.differences += int(differ.sum())
         for column in np.flatnonzero(differ.any(axis=0)).tolist():
             row = int(differ[:, column].argmax())
-            value, other = plain(values[row, column]), plain(others[row, column])
-            self._keep(Difference(self.name, items[column], bars[row], value, other, change))
-
-    def _keep(self, found: Difference) -> None:
-        known = self.findings.get(found.item)
-        if (
-            known is None
-            or found.bar is not None
-            and known.bar is not None
-            and found.bar < known.bar
-        ):
-            self.findings[found.item] = found
+            # As numbers of Python's own: a message shows 0.5, not np.float64(0.5).
+            value, other = (
+                cell.item() if isinstance(cell, np.generic) else cell
+                for cell in (values[row, column], others[row, column])
+            )
+            found = Difference(self.name, items[column], bars[row], value, other, change)
+            known = self.findings.get(found.item)
+            earlier = known and known.bar is not None and found.bar and found.bar < known.bar
+            if known is None or earlier:
+                self.findings[found.item] = found
 
     @property
-    def check(self) -> LeakResult:
+    def result(self) -> LeakResult:
         return LeakResult(self.name, self.compared, self.differences, tuple(self.findings.values()))
 
 
 def alike(values: Table, others: Table, tolerance: Tolerance) -> Mask:
-    """Return where two tables agree, numbers bit for bit (0 and -0 differ) or within the tolerance."""
-    if not values.dtype == others.dtype == np.float64:
+    """Return where two tables agree, numbers bit for bit or within the tolerance.
+
+    Bit for bit, 0 and -0 differ, and two missing values of one kind agree.
+    """
+    if not values.dtype == others.dtype == np.float64:  # texts and flags
         same: Mask = values == others
     elif np.any(tolerance):
         same = np.abs(values - others) <= tolerance
@@ -159,10 +160,12 @@ def window_leaks(
     tolerance: Tolerance = 0.0,
     track: Track = iter,
 ) -> LeakResult:
-    """Recompute the row of every bar from its own last `memory` bars, with nothing and with `ahead` poisoned ones behind them.
+    """Recompute the row of every bar from its own last `memory` bars.
 
-    `compute` turns bars into rows on their stamps, of every bar with `memory` - 1 bars before it. The rows of one call with
-    all bars must be the same: then none holds anything of a later bar, nor of the length or the rest of the history.
+    Behind them come first no bars, then `ahead` poisoned ones. `compute` turns bars into rows on
+    their timestamps, of every bar with `memory` - 1 bars before it. The rows of one call with all
+    bars must be the same: then none holds anything of a later bar, nor of the length or the rest
+    of the history.
     """
     full = pd.DataFrame(compute(bars))
     items, tally = [str(column) for column in full.columns], Tally(name)
@@ -180,7 +183,7 @@ def window_leaks(
                 f"from its own {memory} bars {change} that follow",
                 tolerance,
             )
-    return tally.check
+    return tally.result
 
 
 def history_leaks(
@@ -205,7 +208,8 @@ def history_leaks(
     for cut in track(cuts):
         for change, other in (other_futures or futures)(bars, cut):
             before, after = (
-                _up_to(rows, bars.index[cut]) for rows in (full, _numbered(compute(other)))
+                rows[rows.index.get_level_values(0) <= bars.index[cut]]
+                for rows in (full, _numbered(compute(other)))
             )
             rows = before.index.union(after.index)
             values, others = (
@@ -219,7 +223,7 @@ def history_leaks(
                 f"{change} after {day(bars.index[cut])}",
                 tolerance,
             )
-    return tally.check
+    return tally.result
 
 
 def scaler_leaks(
@@ -238,9 +242,13 @@ def scaler_leaks(
     """
     full, tally = scaler_figures(fit(features)), Tally("scaler")
     for cut in track(range(reached, len(features))):
+        poison = features.to_numpy(copy=True)
+        poison[cut:] = POISON * poison[cut:] + 1
+        later = _later(features.index, cut)
+        poisoned_rows = pd.DataFrame(poison, later, features.columns, copy=False)
         for change, other in (
             ("without the rows", features.iloc[:cut]),
-            ("with other rows", _poisoned_rows(features, cut)),
+            ("with other rows", poisoned_rows),
         ):
             tally.compare(
                 SCALER_FIGURES,
@@ -249,7 +257,7 @@ def scaler_leaks(
                 scaler_figures(fit(other)),
                 f"{change} from there on",
             )
-    return tally.check
+    return tally.result
 
 
 def preparation_leaks(
@@ -272,7 +280,7 @@ def preparation_leaks(
         tally.compare(
             SCALER_FIGURES, bars.index[cut : cut + 1], full, again, "with other bars after it"
         )
-    return tally.check
+    return tally.result
 
 
 def label_leaks(
@@ -295,16 +303,18 @@ def label_leaks(
     tally.compare(
         ["label"], labels.index, labels.to_numpy(np.float64)[:, None], outcomes[:, None], change
     )
-    return tally.check
+    return tally.result
 
 
 def overlap_leaks(parts: Split, decided: pd.DatetimeIndex, label: str, horizon: int) -> LeakResult:
-    """Check the borders: a part's labels are known at the close of the next one's first decision, and no window is in two parts.
+    """Check the borders of training, validation and test part.
 
-    decided: the stamps of all bars from the first window's decision on; window i decides at the i-th of them.
+    A part's labels must be known at the close of the next one's first decision, and no window may
+    be in two parts. decided: the timestamps of all bars from the first window's decision on; window
+    i decides at the i-th of them.
     """
     tally, wait = Tally("overlap"), OUTCOMES[label][1] + horizon
-    for name, part, later in zip(("training", "validation"), parts, parts[1:]):
+    for name, part, later in zip(("training", "validation"), parts, parts[1:], strict=False):
         if later.start == later.stop:
             continue
         known = np.arange(part.start, part.stop) + wait
@@ -320,7 +330,7 @@ def overlap_leaks(parts: Split, decided: pd.DatetimeIndex, label: str, horizon: 
             (known > later.start)[:, None],
             "is the first decision of the next part",
         )
-    return tally.check
+    return tally.result
 
 
 def shuffled_label_leaks(
@@ -351,7 +361,7 @@ def shuffled_label_leaks(
             np.array([[other]]),
             f"+-{bound:.3f} without a leak",
         )
-    return tally.check
+    return tally.result
 
 
 def standard_error(labels: NDArray[np.float64]) -> float:
@@ -391,14 +401,6 @@ def _later(index: pd.Index, start: int) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(stamps[:start].append(stamps[start:] + LATER))
 
 
-def _poisoned_rows(features: pd.DataFrame, cut: int) -> pd.DataFrame:
-    values = features.to_numpy(copy=True)
-    values[cut:] = POISON * values[cut:] + 1
-    return pd.DataFrame(
-        values, index=_later(features.index, cut), columns=features.columns, copy=False
-    )
-
-
 def _numbered(rows: pd.DataFrame | pd.Series) -> pd.DataFrame:
     """Return the rows on their stamp and their number among the rows of that stamp."""
     frame = pd.DataFrame(rows)
@@ -406,14 +408,6 @@ def _numbered(rows: pd.DataFrame | pd.Series) -> pd.DataFrame:
     return frame.set_index([frame.index, number])
 
 
-def _up_to(rows: pd.DataFrame, stamp: pd.Timestamp) -> pd.DataFrame:
-    return rows[rows.index.get_level_values(0) <= stamp]
-
-
 def scaler_figures(scaler: Scaler) -> Table:
     """Return the scaler's numbers as one row, in the order of SCALER_FIGURES."""
     return np.array([scaler.mean, scaler.scale, scaler.kept], dtype=np.float64).T.reshape(1, -1)
-
-
-def plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value

@@ -1,6 +1,6 @@
-"""One control: train on a market whose best forecast is known, and say how much of what is there was found.
+"""One control: train on a market whose best forecast is known, and tell how much was found.
 
-A row is kept in a file named by all that decides it, so a run that was stopped goes on where it was.
+A row is kept in a file named by all that decides it, so that a run which was stopped goes on.
 """
 
 import hashlib
@@ -42,7 +42,10 @@ CODE = (
 
 @dataclass(frozen=True)
 class Control:
-    """A market, named as in `parse_market`, its seed, how many bars are learned from and how many fresh ones follow."""
+    """A market, named as in `parse_market`, its seed, and how many of its bars are what.
+
+    bars: to train, validate and test on. fresh: those after them, which training never sees.
+    """
 
     market: str
     seed: int
@@ -53,7 +56,8 @@ class Control:
     def __post_init__(self) -> None:
         if self.config.horizon != 1:
             raise ValueError(
-                f"`horizon` must be 1, got {self.config.horizon}: the best forecast is known for the next bar only."
+                f"`horizon` must be 1, got {self.config.horizon}: "
+                "the best forecast is known for the next bar only."
             )
 
     def sample(self) -> Market:
@@ -63,7 +67,7 @@ class Control:
 
     @property
     def key(self) -> str:
-        """What names the row: a digest of the settings, of the code and of the libraries' versions."""
+        """What names the row: a digest of settings, code and the libraries' versions."""
         decides = {**asdict(self), "code": code_digest(*CODE), "versions": library_versions()}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -88,10 +92,17 @@ def _number(text: str) -> float:
 
 
 def measure(control: Control) -> Row:
-    """Train on a control's market and score the network, the baselines and the best forecast on the same windows."""
+    """Train on a control's market and score what came of it.
+
+    The network, the baselines and the best possible forecast are judged on the same windows.
+    """
     sample = control.sample()
     examples = examples_of(sample.bars, control.config.preprocessor, control.bars)
     checkpoint = fit(sample.bars.iloc[: control.bars], control.config)
+    baselines: Row = {}
+    for name, probability in baseline_probabilities(examples).items():
+        scores = classification_scores(examples.judged.labels, probability)
+        baselines |= {f"{name}_{score}": scores[score] for score in SCORES}
     return {
         "market": control.market,
         "seed": control.seed,
@@ -99,7 +110,7 @@ def measure(control: Control) -> Row:
         "fresh": control.fresh,
         **judged(examples, sample, checkpoint.predict(examples.raw_rows)),
         **training_figures(checkpoint),
-        **_named_scores(examples.judged.labels, baseline_probabilities(examples)),
+        **baselines,
     }
 
 
@@ -141,11 +152,6 @@ def training_figures(checkpoint: Checkpoint) -> Row:
     }
 
 
-def _named_scores(labels: Array, forecasts: dict[str, Array]) -> Row:
-    scored = {name: classification_scores(labels, said) for name, said in forecasts.items()}
-    return {f"{name}_{score}": scores[score] for name, scores in scored.items() for score in SCORES}
-
-
 def _calibration(labels: Array, said: Array) -> Row:
     found = reliability(labels, said)
     return {
@@ -158,7 +164,10 @@ def _calibration(labels: Array, said: Array) -> Row:
 
 
 def next_returns(sample: Market) -> pd.Series:
-    """Return what a position opened at the next open earns by that bar's close, on the stamp of the decision."""
+    """Return what a position opened at the next open earns by that bar's close.
+
+    It stands on the timestamp of the decision.
+    """
     return (sample.bars["close"] / sample.bars["open"] - 1).shift(-1)
 
 
@@ -192,7 +201,10 @@ def area(labels: Array, said: Array) -> float:
 
 
 def share_interval(labels: Array, said: Array, best: Array) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of the share from windows drawn again, the same ones for both forecasts."""
+    """Return the 95 % interval of the share, by a bootstrap of the windows.
+
+    Both forecasts are judged on the same draws.
+    """
     if np.ptp(best) == 0:
         return None, None
     random = np.random.default_rng(0)
@@ -202,7 +214,7 @@ def share_interval(labels: Array, said: Array, best: Array) -> tuple[float | Non
 
 
 class Store:
-    """The rows of a folder: one file per row, written in one step, so any number of runs may share it."""
+    """The rows of a folder, a file each, written in one step: any number of runs may share it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "rows"

@@ -139,10 +139,11 @@ def latch(
     shortest: int = 40,
     longest: int = 50,
 ) -> Market:
-    """A key bar's long wick says whether moves continue (lower: d = 1) or revert (upper: d = -1) until the next key.
+    """A key bar's long wick tells whether moves continue or revert until the next key.
 
-    z[t + 1] = strength d z[t] + sqrt(1 - strength^2) e. Bar 0 is a key; the gaps between keys are uniform on
-    shortest..longest, a key's own z is uniform on +-body, its wick is `wick` SIGMA beyond the body.
+    z[t + 1] = strength d z[t] + sqrt(1 - strength^2) e, with d = 1 after a lower wick and -1 after
+    an upper one. Bar 0 is a key; the gaps between keys are uniform on shortest..longest, a key's
+    own z is uniform on +-body, its wick is `wick` SIGMA beyond the body.
     """
     require("strength", strength, 0, 1)
     require("body", body, 0, inf)
@@ -268,9 +269,10 @@ class Draws:
         return bars
 
     def shadows(self, z: Array, volatility: Array | float) -> tuple[Array, Array]:
-        """Return a Brownian bridge's maximum and minimum from 0 to z, drawn independently by inverting their laws.
+        """Return a Brownian bridge's maximum and minimum from 0 to z.
 
-        Given z, a bridge knows no drift: where its volatility is constant or public, high and low tell nothing new.
+        Both are drawn independently by inverting their laws. Given z, a bridge knows no drift:
+        where its volatility is constant or public, high and low tell nothing new.
         """
         chance = 1 - self.extremes.random((self.n_bars, 2))  # in (0, 1]
         reach = np.sqrt(

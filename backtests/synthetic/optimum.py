@@ -84,10 +84,11 @@ def volatilities(ratio: float) -> Array:
 
 
 def extreme_log_density(bars: pd.DataFrame, s: Array) -> Array:
-    """Return the log density of high and low given the close for each bridge volatility in s, shape (N, 2).
+    """Return the log density of high and low given the close, (N, 2) for the bridge volatilities s.
 
-    A bridge from 0 to x has P(max > h) = exp(-2 h (h - x) / s^2), so max has the density (4 h - 2 x) / s^2 times that;
-    the minimum is its mirror image and was drawn independently. Factors without s are left out.
+    A bridge from 0 to x has P(max > h) = exp(-2 h (h - x) / s^2), so max has the density
+    (4 h - 2 x) / s^2 times that; the minimum is its mirror image and was drawn independently.
+    Factors without s are left out.
     """
     x, high, low = (
         moves(bars),
@@ -113,7 +114,7 @@ def latch_probability(
 
 
 def latest_key(bars: pd.DataFrame, wick: float) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Return the latest key's direction (lower wick 1, upper wick -1) and how many bars ago it was."""
+    """Return the latest key: its direction (lower wick 1, upper -1), and its age in bars."""
     body = bars[["open", "close"]]
     above = log_ratio(bars["high"], body.max(axis=1)) > SURE_WICK * wick
     below = log_ratio(body.min(axis=1), bars["low"]) > SURE_WICK * wick
@@ -128,12 +129,15 @@ def latest(key: Array) -> npt.NDArray[np.int64]:
 
 
 def walk_probability(bars: pd.DataFrame, *, drift: float, degrees: float) -> Array:
-    """The drift is a share of the bar's own volatility, so the probability is the same at every bar."""
+    """The same at every bar, since the drift is a share of the bar's own volatility."""
     return np.full(len(bars), float(stdtr(degrees, drift * sqrt(degrees / (degrees - 2)))))
 
 
 def forward(first: Array, steps: Array) -> Array:
-    """Return P(first state at t | bars 0..t), shape (N,), from weights (2,) at bar 0 and (N - 1, from, to) after it."""
+    """Return P(first state at t | bars 0..t), shape (N,).
+
+    first: the states' weights at bar 0, (2,). steps: those of each later bar, (N - 1, from, to).
+    """
     share = first[0] / first.sum()
     shares = [share]
     for (stay_one, leave_one), (leave_two, stay_two) in steps.tolist():

@@ -364,11 +364,11 @@ def test_the_earliest_difference_of_an_item_is_kept() -> None:
     tally.compare(
         ["a", "b"], days[:2], np.zeros((2, 2)), np.array([[2.0, 0.0], [2.0, 0.0]]), "then"
     )
-    assert [(found.item, found.bar, found.other) for found in tally.check.findings] == [
+    assert [(found.item, found.bar, found.other) for found in tally.result.findings] == [
         ("a", days[0], 2.0),
         ("b", days[2], 1.0),
     ]
-    assert (tally.check.compared, tally.check.differences) == (8, 5)
+    assert (tally.result.compared, tally.result.differences) == (8, 5)
 
 
 @pytest.mark.parametrize(
