@@ -5,15 +5,11 @@ from typing import Any
 import backtrader as bt
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from model.labels import check_label, make_labels
+from model.metrics import auc, brier, calibration, hit_rate
 from strategy_plugin.decision import IN_SAMPLE, NOT_LIVE
 from strategy_plugin.instrument import TradedData
-
-Array = NDArray[np.float64]
-
-GROUPS = 10  # of neighbouring probabilities in the calibration
 
 
 class SignalQuality(bt.Analyzer):  # type: ignore[misc]
@@ -103,52 +99,3 @@ class _Decisions:
             "in_sample": int(known["in_sample"].sum()),
             "refused": {reason: count for reason, count in refused if count},
         }
-
-
-# The figures stand here and not in model.metrics, which needs scikit-learn: whoever trades shall
-# not have to load it.
-
-
-def auc(labels: Array, probabilities: Array) -> float | None:
-    """Return the chance that a bar that rose had the higher probability than one that did not.
-
-    Ties count half; None without bars of both kinds. Source: Mann and Whitney (1947), by ranks.
-    """
-    rose = labels == 1
-    pairs = int(rose.sum()) * int((~rose).sum())
-    if not pairs:
-        return None
-    _, place, counts = np.unique(probabilities, return_inverse=True, return_counts=True)
-    # Equal probabilities share their mean rank.
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return float((ranks[rose].sum() - rose.sum() * (rose.sum() + 1) / 2) / pairs)
-
-
-def brier(labels: Array, probabilities: Array) -> float | None:
-    """Return the mean squared distance of probability and outcome, None without any."""
-    return float(np.mean((probabilities - labels) ** 2)) if len(labels) else None
-
-
-def hit_rate(labels: Array, directions: Array) -> float | None:
-    """Return the share of the bars with a position wanted on which the market went its way."""
-    chosen = directions != 0
-    if not chosen.any():
-        return None
-    return float(np.mean((directions[chosen] > 0) == (labels[chosen] == 1)))
-
-
-def calibration(labels: Array, probabilities: Array) -> list[dict[str, float]]:
-    """Return up to ten groups of neighbouring probabilities, equally large.
-
-    Of each their mean, how often "up" came true, and how many bars it has.
-    """
-    order = np.argsort(probabilities, kind="stable")
-    groups = [group for group in np.array_split(order, GROUPS) if len(group)]
-    return [
-        {
-            "probability": float(probabilities[group].mean()),
-            "frequency": float(labels[group].mean()),
-            "bars": len(group),
-        }
-        for group in groups
-    ]

@@ -23,7 +23,8 @@ from backtests.walk_forward.folds import Fold
 from backtests.walk_forward.workers import tethered
 from model.features.table import FeatureEngineer
 from model.labels import known_after, make_labels
-from model.training.calibration import fit_logistic, fit_temperature, log_loss
+from model.metrics import log_loss_of_logits
+from model.training.calibration import fit_logistic, fit_temperature
 from model.training.config import TrainConfig
 from model.training.data import Part
 from model.training.windows import DataPreprocessor
@@ -108,7 +109,7 @@ def logistic(examples: Examples) -> Array:
     train, validation = examples.train, examples.validation
     models = [fit_logistic(train.last_rows, train.labels, penalty) for penalty in PENALTIES]
     losses = [
-        log_loss(model.decision_function(validation.last_rows), validation.labels)
+        log_loss_of_logits(model.decision_function(validation.last_rows), validation.labels)
         for model in models
     ]
     best = models[int(np.argmin(losses))]
@@ -129,7 +130,7 @@ def boosting(examples: Examples) -> Array:
     for staged in trees.staged_predict_proba(validation.last_rows):
         # log1p: 1 - p would lose the digits of a small p.
         logits = np.log(staged[:, 1]) - np.log1p(-staged[:, 1])
-        losses.append(log_loss(logits, validation.labels))
+        losses.append(log_loss_of_logits(logits, validation.labels))
     # Stage k is the forecast of the first k + 1 trees alone.
     stages = trees.staged_predict_proba(examples.judged.last_rows)
     probabilities: Array = next(islice(stages, int(np.argmin(losses)), None))[:, 1]
@@ -151,7 +152,7 @@ def ridge(examples: Examples) -> Array:
     for weights in solutions:
         scores = windows @ weights + shift
         temperatures.append(fit_temperature(scores, labels))
-        losses.append(log_loss(scores / temperatures[-1], labels))
+        losses.append(log_loss_of_logits(scores / temperatures[-1], labels))
     best = int(np.argmin(losses))
     judged = flat_windows(examples.judged) @ solutions[best] + shift
     probabilities: Array = expit(judged / temperatures[best])

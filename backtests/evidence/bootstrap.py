@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+
+from model.metrics import auc
 
 Array = NDArray[np.float64]
 
@@ -152,16 +153,4 @@ def _resampled_auc(labels: Array, scores: Array) -> float:
     A resample of rare labels may miss them all, and then says nothing.
     """
     area = auc(labels, scores)
-    return 0.5 if math.isnan(area) else area
-
-
-def auc(labels: Array, scores: Array) -> float:
-    """Return the area under the ROC curve, ties counting half; NaN for one class.
-
-    By ranks (Mann and Whitney, 1947), which is fast enough for thousands of resamples.
-    """
-    up = labels > 0.5
-    n_up, n_down = int(up.sum()), int((~up).sum())
-    if not n_up or not n_down:
-        return math.nan
-    return float((rankdata(scores)[up].sum() - n_up * (n_up + 1) / 2) / (n_up * n_down))
+    return 0.5 if area is None else area

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from backtests.evidence.baselines import HOLD
-from backtests.evidence.bootstrap import RESAMPLES, Interval, auc, block_length, intervals_of
+from backtests.evidence.bootstrap import RESAMPLES, Interval, block_length, intervals_of
 from backtests.evidence.decisions import STRATEGY, Decisions
 from backtests.evidence.hypothesis_tests import outstanding, superiority
 from backtests.simulation.vectorised import Array
+from model.metrics import auc
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,6 @@ def _mean_auc(labels: Array, probability: Array) -> float:
     for observed, forecast in zip(labels.T, probability.T, strict=True):
         known = np.isfinite(observed) & np.isfinite(forecast)
         area = auc(observed[known], forecast[known])
-        if np.isfinite(area):
+        if area is not None:
             areas.append(area)
     return float(np.mean(areas)) if areas else float("nan")

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from backtests.lookahead import detectors
 from backtests.lookahead.detectors import SCALER_FIGURES, LeakResult, Tally, Track, scaler_figures
@@ -24,6 +23,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.labels import make_labels, soft_targets
+from model.metrics import auc
 from model.training.calibration import fit_logistic
 from model.training.data import TrainingData, prepare
 from model.training.windows import DataPreprocessor, Split
@@ -170,7 +170,9 @@ def last_row_auc(data: TrainingData, labels: NDArray[np.float64]) -> float:
     """
     training, _, test = data.split
     model = fit_logistic(data.train.last_rows, labels[training])
-    return float(roc_auc_score(labels[test], model.decision_function(data.test.last_rows)))
+    area = auc(labels[test], model.decision_function(data.test.last_rows))
+    assert area is not None  # the detector's bound has divided by the number of each class
+    return area
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from model.checkpoint.checkpoint import Checkpoint
 from model.features.table import FEATURE_NAMES, FeatureEngineer
 from model.labels import make_labels
+from model.metrics import log_loss_of_logits
 from model.runtime import Precision
-from model.training.calibration import log_loss
 
 # The groups of FEATURE_NAMES, by the first name of each.
 FIRST_NAMES = {
@@ -58,7 +58,7 @@ def importance(
     )
 
     def loss(features: NDArray[np.float64]) -> float:
-        return log_loss(checkpoint.logits(features, precision), labels)
+        return log_loss_of_logits(checkpoint.logits(features, precision), labels)
 
     found, whole = {}, loss(rows)
     for group, columns in groups().items():

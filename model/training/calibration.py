@@ -10,6 +10,8 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from model.metrics import log_loss_of_logits
+
 LOWEST, HIGHEST = (
     0.05,
     20.0,
@@ -30,15 +32,10 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.float64]) ->
 
     # In logarithms T and 1 / T are equally far from 1, and the search is even-handed.
     def loss(log_temperature: float) -> float:
-        return log_loss(logits / np.exp(log_temperature), labels)
+        return log_loss_of_logits(logits / np.exp(log_temperature), labels)
 
     found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded")
     return float(np.exp(found.x))
-
-
-def log_loss(logits: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
-    """Return the mean log loss of logits (n,) against labels (n,) in [0, 1], without overflow."""
-    return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
 
 
 def fit_logistic(

@@ -14,9 +14,10 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 from model.errors import TrainingDiverged
+from model.metrics import log_loss_of_logits
 from model.networks.bilstm import DirectionNetwork
 from model.runtime import arithmetic
-from model.training.calibration import fit_temperature, log_loss
+from model.training.calibration import fit_temperature
 from model.training.config import TrainConfig
 from model.training.data import Loader
 
@@ -184,7 +185,7 @@ def _validation_loss(state: "TrainingState", loader: Loader, keeper: Keeper) -> 
             f"{np.count_nonzero(~np.isfinite(logits))} of {len(logits)} that are not. "
             "Lower `learning_rate`."
         )
-    return log_loss(logits / fit_temperature(logits, labels), labels)
+    return log_loss_of_logits(logits / fit_temperature(logits, labels), labels)
 
 
 def _logits(network: DirectionNetwork, windows: Tensor, config: TrainConfig) -> Tensor:

@@ -16,12 +16,12 @@ from backtests.evidence.baselines import Array, examples_of, logistic
 from backtests.lookahead.detectors import history_leaks, scaler_leaks
 from backtests.simulation.account import Account, Costs, Simulation, simulate
 from backtests.synthetic import control as control_table
-from backtests.synthetic.control import Control, Row, area, gross_sharpe, next_returns, share
+from backtests.synthetic.control import Control, Row, gross_sharpe, next_returns, share
 from backtests.synthetic.markets import Market, market
 from model.checkpoint.scaler import Scaler
 from model.cli import run
 from model.features.table import FeatureEngineer
-from model.metrics import bar_returns
+from model.metrics import auc, bar_returns
 from model.networks.bilstm import BiLSTMClassifier
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, prepare
@@ -52,7 +52,9 @@ class Learned:
 
     @property
     def above_logistic(self) -> float:
-        return area(self.labels, self.said) - area(self.labels, self.logistic)
+        ours, theirs = (auc(self.labels, forecast) for forecast in (self.said, self.logistic))
+        assert ours is not None and theirs is not None
+        return ours - theirs
 
 
 def learn(name: str, bars: int, epochs: int) -> Learned:

@@ -158,8 +158,7 @@ def test_the_plugin_never_imports_training_or_a_command() -> None:
         found
         for found in OWN
         if found.room.startswith("strategy_plugin")
-        and area(found.target)
-        in {"model.training", "model.train", "model.doctor", "model.cli", "model.metrics"}
+        and area(found.target) in {"model.training", "model.train", "model.doctor", "model.cli"}
     ]
 
 

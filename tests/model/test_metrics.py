@@ -5,13 +5,24 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as reference
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from model.metrics import (
+    auc,
+    balanced_accuracy,
     bar_returns,
+    brier,
+    calibration,
     classification_scores,
     drawdown,
+    hit_rate,
+    log_loss,
+    log_loss_of_logits,
+    matthews_correlation,
     max_drawdown,
     sharpe,
     total_return,
@@ -166,3 +177,91 @@ def test_sharpe_by_hand() -> None:
 @pytest.mark.parametrize("returns", [[], [0.01], [0.0, 0.0], [0.01, 0.01, 0.01]])
 def test_returns_that_do_not_vary_have_no_sharpe_ratio(returns: list[float]) -> None:
     assert sharpe(np.array(returns), 252) is None
+
+
+NOTHING = np.array([])
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9])),
+        min_size=2,
+        max_size=50,
+    )
+)
+def test_auc_and_brier_are_those_of_scikit_learn(pairs: list[tuple[bool, float]]) -> None:
+    labels, probabilities = np.array(pairs, dtype=float).T
+    assert brier(labels, probabilities) == pytest.approx(brier_score_loss(labels, probabilities))
+    expected = roc_auc_score(labels, probabilities) if 0 < labels.mean() < 1 else None
+    assert auc(labels, probabilities) == expected  # in every bit
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 17])
+def test_every_score_has_the_bits_of_scikit_learn(decimals: int) -> None:
+    draw = np.random.default_rng(decimals)
+    for _ in range(20):
+        probabilities = draw.random(700).round(decimals)
+        labels = (draw.random(700) < 0.2 + 0.5 * probabilities).astype(float)
+        scores = classification_scores(labels, probabilities)
+        decided = probabilities >= 0.5
+        assert (scores["auc"], scores["log_loss"]) == (
+            roc_auc_score(labels, probabilities),
+            reference.log_loss(labels, probabilities),
+        )
+        assert (scores["accuracy"], scores["balanced_accuracy"], scores["mcc"]) == (
+            reference.accuracy_score(labels, decided),
+            reference.balanced_accuracy_score(labels, decided),
+            reference.matthews_corrcoef(labels, decided),
+        )
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.9])
+def test_a_forecast_that_always_says_the_same_has_no_skill(probability: float) -> None:
+    scores = classification_scores(np.array([1.0, 0.0, 0.0]), np.full(3, probability))
+    assert (scores["auc"], scores["balanced_accuracy"], scores["mcc"]) == (0.5, 0.5, 0.0)
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -0.1, 1.1])
+def test_what_is_no_probability_is_refused_with_its_position(fault: float) -> None:
+    with pytest.raises(ValueError, match=f"numbers from 0 to 1, got {fault} at position 2. Score"):
+        classification_scores(np.array([1.0, 0.0, 0.0]), np.array([0.2, 0.8, fault]))
+
+
+def test_the_log_loss_of_logits_is_that_of_their_probabilities() -> None:
+    draw = np.random.default_rng(0)
+    logits, labels = draw.normal(size=300), (draw.random(300) < 0.5).astype(float)
+    assert log_loss_of_logits(logits, labels) == pytest.approx(
+        reference.log_loss(labels, 1 / (1 + np.exp(-logits)))
+    )
+
+
+@pytest.mark.parametrize(
+    "labels, directions, expected",
+    [
+        ([1, 0, 1, 0], [1, -1, 0, 0], 1.0),
+        ([1, 0, 1, 0], [1, 1, 1, 1], 0.5),
+        ([1, 0], [-1, 1], 0.0),
+        ([1, 0], [0, 0], None),
+    ],
+)
+def test_the_hit_rate_counts_bars_with_a_position(
+    labels: list[int], directions: list[int], expected: float | None
+) -> None:
+    assert hit_rate(np.array(labels, dtype=float), np.array(directions, dtype=float)) == expected
+
+
+def test_calibration_groups_neighbouring_probabilities() -> None:
+    probabilities = np.linspace(0.0, 0.99, 100)
+    groups = calibration((probabilities > 0.45).astype(float), probabilities)
+    assert [group["bars"] for group in groups] == [10] * 10
+    assert groups[0]["probability"] == pytest.approx(0.045) and groups[4][
+        "frequency"
+    ] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    "figure", [auc, log_loss, brier, balanced_accuracy, matthews_correlation, hit_rate]
+)
+def test_of_nothing_every_figure_is_undefined(figure: object) -> None:
+    assert figure(NOTHING, NOTHING) is None  # type: ignore[operator]
+    assert calibration(NOTHING, NOTHING) == []

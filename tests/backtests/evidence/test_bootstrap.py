@@ -3,7 +3,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from backtests.evidence.bootstrap import (
-    auc,
     block_length,
     forecast_intervals,
     return_intervals,
@@ -13,15 +12,6 @@ from backtests.evidence.bootstrap import (
 @pytest.fixture
 def draw():
     return np.random.default_rng(11)
-
-
-def test_auc_is_the_library_s_with_ties(draw):
-    labels, scores = (draw.random(500) < 0.5).astype(float), draw.random(500).round(1)
-    assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
-
-
-def test_auc_of_one_class_is_undefined():
-    assert np.isnan(auc(np.ones(5), np.arange(5.0)))
 
 
 def test_independent_series_have_short_blocks_and_persistent_ones_long(draw):

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 
 from backtests.evidence.baselines import BASELINES, Array, Examples, examples_of, logistic
 from backtests.lookahead.detectors import standard_error
@@ -19,7 +18,6 @@ from backtests.synthetic.control import (
     Control,
     Row,
     Store,
-    area,
     as_json,
     gross_sharpe,
     judged,
@@ -183,12 +181,6 @@ def test_where_a_coin_is_fair_the_best_forecast_earns_nothing_and_has_no_sharpe_
         None,
     )
     assert as_json(row)
-
-
-def test_the_area_under_the_curve_is_that_of_scikit_learn_ties_included() -> None:
-    draw = np.random.default_rng(1)
-    labels, said = draw.integers(0, 2, 500).astype(float), draw.integers(0, 20, 500) / 20
-    assert area(labels, said) == pytest.approx(roc_auc_score(labels, said), abs=1e-12)
 
 
 def test_a_row_names_the_control_and_scores_the_network_and_every_baseline(

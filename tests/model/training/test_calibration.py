@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from model.training.calibration import HIGHEST, LOWEST, fit_temperature, log_loss
+from model.metrics import log_loss_of_logits
+from model.training.calibration import HIGHEST, LOWEST, fit_temperature
 
 Sample = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -28,7 +29,9 @@ def test_the_temperature_found_has_the_least_log_loss(sample: Sample) -> None:
     logits, labels = 4 * sample[0], sample[1]
     found = fit_temperature(logits, labels)
     for other in (0.95 * found, 1.05 * found):
-        assert log_loss(logits / found, labels) < log_loss(logits / other, labels)
+        assert log_loss_of_logits(logits / found, labels) < log_loss_of_logits(
+            logits / other, labels
+        )
 
 
 def test_logits_that_point_the_wrong_way_get_the_highest_temperature(sample: Sample) -> None:
@@ -46,10 +49,10 @@ def test_the_temperature_stays_within_its_bounds(logits: list[float]) -> None:
 
 
 def test_log_loss_by_hand() -> None:
-    assert log_loss(np.array([0.0]), np.array([1.0])) == pytest.approx(np.log(2))
-    assert log_loss(np.log([3.0, 3.0]), np.array([1.0, 0.0])) == pytest.approx(
+    assert log_loss_of_logits(np.array([0.0]), np.array([1.0])) == pytest.approx(np.log(2))
+    assert log_loss_of_logits(np.log([3.0, 3.0]), np.array([1.0, 0.0])) == pytest.approx(
         -(np.log(0.75) + np.log(0.25)) / 2
     )
     assert (
-        log_loss(np.array([1000.0, -1000.0]), np.array([0.0, 0.0])) == 500.0
+        log_loss_of_logits(np.array([1000.0, -1000.0]), np.array([0.0, 0.0])) == 500.0
     )  # exp would overflow
