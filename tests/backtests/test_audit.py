@@ -74,7 +74,9 @@ def file(trained: Checkpoint, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A schedule of three networks with random weights, the last trained until 20 bars before the end."""
+    """A schedule of three networks with random weights, the last trained until 20 bars before the
+    end.
+    """
     folder = tmp_path_factory.mktemp("schedule")
     for number, last in enumerate((-120, -60, -20)):
         random_checkpoint(bars, bars.index[last], seed=number).save(folder / f"{number}.ckpt")
@@ -169,10 +171,8 @@ def test_a_network_that_saw_too_much_leaves_with_1(
         f"fitted on the training part of the checkpoint trained until {day(trained.trained_until)}"
         in printed
     )
-    assert (
-        f"and {len(checked(bars, file, 'scaler in checkpoints').findings) - SHOWN} more values that know the future"
-        in printed
-    )
+    more = len(checked(bars, file, "scaler in checkpoints").findings) - SHOWN
+    assert f"and {more} more values that know the future" in printed
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_target_that_looks_beyond_its_outcome_is_caught(
 
 
 def test_a_missing_purge_is_caught(bars: pd.DataFrame, data: TrainingData) -> None:
-    training, validation, test = data.split
+    _, validation, test = data.split
     unpurged = replace(
         data, split=(slice(0, validation.start), slice(validation.start, test.start), test)
     )

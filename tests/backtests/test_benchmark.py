@@ -1,4 +1,6 @@
-"""The benchmark runs from end to end, its rivals compute what we compute, and its table and JSON are whole."""
+"""The benchmark runs from end to end, its rivals compute what we compute, and its table and JSON
+are whole.
+"""
 
 import json
 from importlib.util import find_spec
@@ -101,7 +103,7 @@ def test_the_table_has_a_row_for_each_goal(
 def test_sides_that_do_not_compute_the_same_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         Disagreement,
-        match=r"both sides of 'one' must come to the same within 1e-05, got 0\.5 apart: .* compared",
+        match=r"both sides of 'one' must come to the same within 1e-05, got 0\.5 apart: ",
     ):
         run(monkeypatch, contest([1.0], [1.5]))
 

@@ -1,4 +1,6 @@
-"""It learns what is there, the controls tell when it does not, and an exact forecast earns what it must."""
+"""It learns what is there, the controls tell when it does not, and an exact forecast earns what it
+must.
+"""
 
 import json
 from dataclasses import dataclass
@@ -29,7 +31,8 @@ from model.training.fitting import fit
 from model.training.windows import DataPreprocessor
 
 FRESH = 2_000
-# Market, bars and epochs that a learning network needs at least. The echo comes from the middle of the window or its far end.
+# Market, bars and epochs that a learning network needs at least. The echo comes from the middle of
+# the window or its far end.
 ECHO, FAR_ECHO, REGIME = ("echo", 3_000, 1), ("echo:lag=45", 3_000, 1), ("regime", 4_000, 1)
 CUTS = (200, 251, 320)
 
@@ -39,7 +42,9 @@ CUTS = (200, 251, 320)
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """What a network trained on a market says of windows it has not seen, beside the best forecast of them."""
+    """What a network trained on a market says of windows it has not seen, beside the best forecast
+    of them.
+    """
 
     labels: Array
     said: Array
@@ -74,7 +79,9 @@ learned = cache(learn)
 
 
 def require_echo_learned(found: Learned) -> None:
-    """The gate: what the window's older bars say of the next one has been learned, not only what its last row does."""
+    """The gate: what the window's older bars say of the next one has been learned, not only what
+    its last row does.
+    """
     assert found.share >= 0.65 and found.above_logistic >= 0.08
 
 
@@ -106,7 +113,10 @@ def test_a_hidden_drift_is_learned() -> None:
 def test_what_is_learned_is_calibrated(
     found: tuple[str, int, int], above: float, bias: float
 ) -> None:
-    """A temperature cannot move the mean, and a single epoch has not settled it: hence the room for the bias."""
+    """A temperature cannot move the mean, and a single epoch has not settled it.
+
+    Hence the room for the bias.
+    """
     sure = learned(*found)
     assert log_loss(sure.labels, sure.said) <= log_loss(sure.labels, sure.best) + above
     assert sure.said.mean() == pytest.approx(sure.labels.mean(), abs=bias)

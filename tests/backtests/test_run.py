@@ -104,7 +104,9 @@ def test_the_settings_are_in_the_summary(known):
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    """The summary of a walk over a market whose best forecast is known, by settings of our own, and what it said."""
+    """The summary of a walk over a market whose best forecast is known, by settings of our own, and
+    what it said.
+    """
     folder = tmp_path_factory.mktemp("known")
     given = [
         "--market",
@@ -333,7 +335,9 @@ def test_architectures_that_cannot_be_compared_are_refused(tmp_path, capfd, name
 
 @pytest.fixture(scope="module")
 def killed(bars_file, tmp_path_factory):
-    """A run that was killed as soon as its first fold was finished, and the arguments that started it."""
+    """A run that was killed as soon as its first fold was finished, and the arguments that started
+    it.
+    """
     folder = tmp_path_factory.mktemp("killed")
     arguments = ["--data", bars_file, "--out", folder, "--ledger", folder / "trials", *QUICK]
     process = subprocess.Popen(
@@ -348,7 +352,10 @@ def killed(bars_file, tmp_path_factory):
 
 
 def test_after_a_kill_the_same_command_goes_on_to_the_same_bytes(killed, finished, capsys):
-    """Not even a checkpoint left of another run does harm: it would be refused beside its twin, or trade in its stead."""
+    """Not even a checkpoint left of another run does harm.
+
+    It would be refused beside its twin, or trade in its stead.
+    """
     arguments, folder = killed
     assert not (folder / "summary.json").exists()
     shutil.copy(

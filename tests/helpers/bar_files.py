@@ -1,6 +1,9 @@
-"""Files of bars as traders have them, made from two sound markets: a stock's days and a currency's hours."""
+"""Files of bars as traders have them, made from two sound markets.
 
-from collections.abc import Callable
+a stock's days and a currency's hours.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,10 @@ PRICES = list(COLUMNS[:4])
 
 
 def market(index: pd.DatetimeIndex, level: float, move: float, digits: int) -> pd.DataFrame:
-    """Return sound bars as a table: a column `date` and five numbers, rounded as files have them."""
+    """Return sound bars as a table.
+
+    a column `date` and five numbers, rounded as files have them.
+    """
     draw = np.random.default_rng(len(index))
     close = level * np.exp(np.cumsum(draw.normal(0, move, len(index))))
     open = np.r_[level, close[:-1]] * np.exp(draw.normal(0, move / 4, len(index)))
@@ -90,11 +96,9 @@ def refusal(source: Any, **settings: Any) -> str:
     raise AssertionError(f"{len(bars)} bars were accepted")
 
 
-def assert_bars(
-    bars: pd.DataFrame, table: pd.DataFrame, columns: list[str] = list(COLUMNS)
-) -> None:
+def assert_bars(bars: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> None:
     """Hold bars equal to a table, the stamps exactly, the numbers exactly."""
     assert bars.index.equals(pd.DatetimeIndex(table["date"]).as_unit(bars.index.unit))
     np.testing.assert_array_equal(
-        bars[columns].to_numpy(), table[columns].to_numpy(dtype=np.float64)
+        bars[list(columns)].to_numpy(), table[list(columns)].to_numpy(dtype=np.float64)
     )

@@ -1,8 +1,11 @@
-"""The walk-forward, killed: python -m tests.helpers.deadly_walk EVENT,EVENT,... FOLDER FOLD ARGUMENT...
+"""The walk-forward, killed: python -m tests.helpers.deadly_walk EVENT,EVENT,...
 
-For each EVENT the command is run with the arguments in FOLDER/EVENT, by a process that dies by SIGKILL at that event, counted from
-1: the moment before a file appears, the one after, or the end of an epoch; 0: never. Then the same command goes on undisturbed.
-With the label of a fold, like "fold 1", the process that trains it dies in its first epoch, once. Prints how all of them ended.
+FOLDER FOLD ARGUMENT...
+
+For each EVENT the command is run with the arguments in FOLDER/EVENT, by a process that dies by
+SIGKILL at that event, counted from 1: the moment before a file appears, the one after, or the end
+of an epoch; 0: never. Then the same command goes on undisturbed. With the label of a fold, like
+"fold 1", the process that trains it dies in its first epoch, once. Prints how all of them ended.
 """
 
 import json
@@ -45,9 +48,12 @@ class Death:
 
 
 class DeadlyJournal(Journal):
-    """Kills the process that trains a fold, once. It is sent to the processes that train, where this module is known.
+    """Kills the process that trains a fold, once.
 
-    What it is told lies in a file beside it: a cluster's processes have an environment of their own.
+    It is sent to the processes that train, where this module is known.
+
+    What it is told lies in a file beside it: a cluster's processes have an environment of their
+    own.
     """
 
     def __init__(self, path: Path, patience: int) -> None:

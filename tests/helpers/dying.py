@@ -1,4 +1,7 @@
-"""A process that dies, in a module that loads nothing, so that the processes of a test start at once."""
+"""A process that dies, in a module that loads nothing.
+
+So that the processes of a test start at once.
+"""
 
 import os
 import signal

@@ -1,8 +1,10 @@
-"""A command that is ended in several ways, in a program of its own: python -m tests.helpers.ending CASE..., or with --help.
+"""A command that is ended in several ways, in a program of its own.
 
-A CASE is "refuse" or the name of a signal, with "nohup " before it where a hangup is to be ignored. Each is a child of this
-process, for what takes time is to load the libraries. Prints one line of JSON: by case the exit code and what was said on stdout
-and stderr.
+python -m tests.helpers.ending CASE..., or with --help.
+
+A CASE is "refuse" or the name of a signal, with "nohup " before it where a hangup is to be ignored.
+Each is a child of this process, for what takes time is to load the libraries. Prints one line of
+JSON: by case the exit code and what was said on stdout and stderr.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""What the tests of loading are made of: files that `save` would not write, and the message with which bytes are refused."""
+"""What the tests of loading are made of.
+
+Files that `save` would not write, and the message with which bytes are refused.
+"""
 
 import hashlib
 import json
@@ -46,7 +49,9 @@ def forged(
     weights: dict[str, Tensor] | None = None,
     rewrite: Callable[[str], str] = str,
 ) -> bytes:
-    """Return the file with a record or weights that `save` would not write, under a digest that is right."""
+    """Return the file with a record or weights that `save` would not write, under a digest that is
+    right.
+    """
     record = record_in(data) | {"digest": NO_DIGEST}
     edit(record)
     text = rewrite(msgspec.json.encode(record).decode())

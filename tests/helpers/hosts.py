@@ -1,4 +1,7 @@
-"""Backtrader runs for the tests: the ways in which the host can be set up, and what a run showed and did."""
+"""Backtrader runs for the tests.
+
+The ways in which the host can be set up, and what a run showed and did.
+"""
 
 from typing import Any, NamedTuple
 
@@ -58,7 +61,10 @@ class Watched(BiLSTMStrategy):
 
 
 class Shown(bt.Strategy):  # type: ignore[misc]
-    """Remembers an indicator's value at each bar number; the last one where a bar is shown several times."""
+    """Remembers an indicator's value at each bar number.
+
+    The last one where a bar is shown several times.
+    """
 
     params = (
         ("checkpoint", ""),

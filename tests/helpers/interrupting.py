@@ -1,4 +1,6 @@
-"""Trainings that are ended from outside, in a program of its own: python -m tests.helpers.interrupting DATA FOLDER CASE..
+"""Trainings that are ended from outside, in a program of its own.
+
+python -m tests.helpers.interrupting DATA FOLDER CASE..
 
 A CASE is "moment SEED", a kill at a random time; "border EPOCH", a kill when the state of that
 epoch is kept; or "signal NAME [NAME]", one or two signals in the third epoch. Each trains in a
@@ -86,7 +88,10 @@ def slowed() -> None:
 
 
 def disturbed(case: str, data: Path, out: Path, whole_seconds: float) -> tuple[int, float]:
-    """Train until the end that the case is about; return the exit code and the seconds from the signal to the end."""
+    """Train until the end that the case is about.
+
+    Return the exit code and the seconds from the signal to the end.
+    """
     kind, *words = case.split()
     said = out.with_suffix(".said")
     if kind == "border":

@@ -1,7 +1,10 @@
-"""Saves that are killed, in a program of its own: python -m tests.helpers.killing COUNT WRITER FILE OLD NEW
+"""Saves that are killed, in a program of its own.
 
-A child writes the contents of OLD and NEW to FILE in turn until it is killed, COUNT times: after a random time, or with
-COUNT 0 once at each operation of a save. Prints what FILE then holds, a line each: old, new, or damaged.
+python -m tests.helpers.killing COUNT WRITER FILE OLD NEW.
+
+A child writes the contents of OLD and NEW to FILE in turn until it is killed, COUNT times: after a
+random time, or with COUNT 0 once at each operation of a save. Prints what FILE then holds, a line
+each: old, new, or damaged.
 """
 
 import itertools

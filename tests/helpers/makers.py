@@ -1,4 +1,7 @@
-"""What the tests of the plugin are made of: random bars, and small networks with random weights that need no training."""
+"""What the tests of the plugin are made of.
+
+Random bars, and small networks with random weights that need no training.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -57,8 +60,11 @@ def random_checkpoint(
     golden: bool = True,
     **changes: Any,
 ) -> Checkpoint:
-    """Networks with random weights: small ones of these architectures, whose probabilities on these bars spread around one
-    half, or members as they are."""
+    """Networks with random weights.
+
+    Small ones of these architectures, whose probabilities on these bars spread around one half, or
+    members as they are.
+    """
     features = FeatureEngineer().transform(bars).to_numpy()
     mean, scale = features.mean(axis=0).tolist(), np.maximum(features.std(axis=0), 1e-3).tolist()
     scaler = Scaler(tuple(mean), tuple(scale), (True,) * len(FEATURE_NAMES))

@@ -1,4 +1,7 @@
-"""Processes that tests start: where the project lies, and an environment in which it can be imported."""
+"""Processes that tests start.
+
+Where the project lies, and an environment in which it can be imported.
+"""
 
 import os
 from pathlib import Path

@@ -1,6 +1,9 @@
-"""A second opinion on the 86 features: the definitions word by word, in plain Python loops over one row's bars.
+"""A second opinion on the 86 features.
 
-Slow and literal on purpose; it shares no line with the engine. `reference_row(values, stamps)` describes the last bar.
+The definitions word by word, in plain Python loops over one row's bars.
+
+Slow and literal on purpose; it shares no line with the engine. `reference_row(values, stamps)`
+describes the last bar.
 """
 
 import calendar

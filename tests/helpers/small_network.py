@@ -1,4 +1,7 @@
-"""A small network for tests that train: known by the name "small" in every process that imports this."""
+"""A small network for tests that train.
+
+Known by the name "small" in every process that imports this.
+"""
 
 from dataclasses import dataclass
 

@@ -12,12 +12,12 @@ from tests.helpers.processes import ROOT
 
 PACKAGES = ("model", "strategy_plugin", "backtests")
 
-# The rooms of each package in their order: a room may import those before it. A room is a folder, or
-# a file that stands directly in its package. Within a folder any order will do without a circle.
+# The rooms of each package in their order: a room may import those before it. A room is a folder,
+# or a file that stands directly in its package. Within a folder any order will do without a circle.
 ORDER = {
     "model": (
-        "errors settings files labels metrics provenance runtime bars features networks cli checkpoint predict "
-        "training doctor train"
+        "errors settings files labels metrics provenance runtime bars features networks cli "
+        "checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
         "feeds guard cache indicator decision orders sizers broker instrument journal "

@@ -57,7 +57,7 @@ def test_every_public_name_can_be_imported_from_its_package(package: object) -> 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_a_name_that_is_none_of_the_package_is_an_attribute_error(package: object) -> None:
     with pytest.raises(AttributeError, match="Nothing"):
-        getattr(package, "Nothing")
+        _ = package.Nothing  # type: ignore[attr-defined]
 
 
 def test_the_names_that_the_readers_are_promised_are_public() -> None:
@@ -153,7 +153,10 @@ def test_no_public_name_equals_a_module_beside_it() -> None:
 
 
 def test_no_module_at_a_door_is_called_like_one_of_python_or_of_a_dependency() -> None:
-    """The folder of a script leads the path: `python model/train.py` would import our module instead."""
+    """The folder of a script leads the path.
+
+    `python model/train.py` would import our module instead.
+    """
     for package in (*PACKAGES, backtests):
         folder = Path(package.__file__).parent
         names = {path.stem for path in folder.iterdir() if path.suffix in (".py", "")}

@@ -1,4 +1,7 @@
-"""The table of what can go wrong, failures.csv: each row says what then happens and which tests show it."""
+"""The table of what can go wrong, failures.csv.
+
+Each row says what then happens and which tests show it.
+"""
 
 import ast
 import csv

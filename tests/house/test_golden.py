@@ -1,4 +1,6 @@
-"""Files and results of earlier days: a checkpoint of each released format says what it said, and five markets trade as they did.
+"""Files and results of earlier days.
+
+a checkpoint of each released format says what it said, and five markets trade as they did.
 
 A number here changes only where the change is wanted and said in the commit.
 """

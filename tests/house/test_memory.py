@@ -1,4 +1,6 @@
-"""Memory: it does not grow with the bars of a live run, and a million bars are trained on and traded in little of it."""
+"""Memory: it does not grow with the bars of a live run, and a million bars are trained on and
+traded in little of it.
+"""
 
 import subprocess
 import sys
@@ -24,7 +26,9 @@ GROWTH = textwrap.dedent("""
     seen = []
     events = ["LIVE"]
     for number, tick in enumerate(ticks(bars)):
-        events += [tick, lambda: seen.append(resident())] if number % (len(bars) // 4) == len(bars) // 4 - 1 else [tick]
+        events.append(tick)
+        if number % (len(bars) // 4) == len(bars) // 4 - 1:
+            events.append(lambda: seen.append(resident()))
     traded(host(live(events), exactbars=1), checkpoint=sys.argv[2], enter=0.999, exit=0.999)
     print(seen[1], seen[3])
 """)
@@ -41,7 +45,7 @@ def test_a_live_run_does_not_grow(tmp_path: Path, count: int) -> None:
 
 
 EPOCH = textwrap.dedent("""
-    import tests.helpers.small_network  # its size adds next to nothing: that of the data is what grows
+    import tests.helpers.small_network  # its size adds next to nothing to that of the data
     from model import TrainConfig, fit
 
     fit(bars, TrainConfig(architecture="small", max_epochs=1, batch_size=256))
@@ -51,7 +55,8 @@ BACKTEST = textwrap.dedent("""
     from tests.helpers.makers import random_checkpoint
 
     random_checkpoint(bars.iloc[:5_000], bars.index[200]).save("a.ckpt")
-    assert len(simulate(bars, "a.ckpt", 300, account=Account(enter=0.6, exit=0.5)).fills) > len(bars) / 1_000
+    fills = simulate(bars, "a.ckpt", 300, account=Account(enter=0.6, exit=0.5)).fills
+    assert len(fills) > len(bars) / 1_000
 """)
 WORK = """
 import resource, sys

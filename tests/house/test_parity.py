@@ -1,4 +1,7 @@
-"""The parity certificate: features, probabilities and orders are the same in every clock that Backtrader has."""
+"""The parity certificate.
+
+Features, probabilities and orders are the same in every clock that Backtrader has.
+"""
 
 from collections.abc import Callable
 from io import StringIO
@@ -40,7 +43,8 @@ def replayed(cerebro: Any) -> None:
     )
 
 
-# The host itself fails with exactbars=1 and a feed that has no bar at some step of another: see the last test but one.
+# The host itself fails with exactbars=1 and a feed that has no bar at some step of another: see the
+# last test but one.
 BESIDES: dict[str, Callable[[Any], None]] = {
     "alone": lambda cerebro: None,
     "weekly": weekly,
@@ -61,7 +65,9 @@ VALUES, STAMPS = BARS.to_numpy(), BARS.index.asi8
 
 
 class Certified(Watched):
-    """Compares, bit for bit, the bars behind every value and the feature rows made of them with those of training."""
+    """Compares, bit for bit, the bars behind every value and the feature rows made of them with
+    those of training.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,7 +238,7 @@ def test_the_host_fails_by_itself_where_the_certificate_has_a_gap(
 
 
 def reference(bars: pd.DataFrame, probabilities: Any, allow_short: bool = True) -> list[Fill]:
-    """What a trader does who decides at each close and fills at the next open, without Backtrader."""
+    """What a trader does who decides at each close and fills at the next open, by plain loops."""
     assert np.nanmin(np.abs(probabilities - LIMITS["enter"])) > TOLERANCE, (
         "a decision would hang on rounding"
     )
@@ -255,7 +261,8 @@ def reference(bars: pd.DataFrame, probabilities: Any, allow_short: bool = True) 
 def replay_reference(days: pd.DataFrame, probabilities: Any) -> list[Fill]:
     """What a trader does who learns on Monday what the week was, and fills at Tuesday's open."""
     mondays, tuesdays = days.iloc[::7], days.iloc[1::7]
-    # The decision on week k is made on Monday of week k + 1; the broker's bar of that decision closes there.
+    # The decision on week k is made on Monday of week k + 1; the broker's bar of that decision
+    # closes there.
     shifted = pd.DataFrame(
         {"open": np.r_[np.nan, tuesdays["open"]], "close": np.r_[mondays["close"], np.nan]}
     )

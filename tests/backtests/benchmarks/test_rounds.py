@@ -1,4 +1,7 @@
-"""How the benchmark measures: in turn, here or in other processes, with a check that both sides agree."""
+"""How the benchmark measures.
+
+In turn, here or in other processes, with a check that both sides agree.
+"""
 
 import os
 from math import nan
@@ -81,7 +84,7 @@ def test_a_round_is_timed_on_both_clocks() -> None:
         return Work(2, np.sort(np.random.default_rng(number).random(10**5))[:1])
 
     sample = Here(play).play(0)
-    assert sample.units == 2 and 0 < sample.cpu and 0 < sample.wall and sample.memory > 10
+    assert sample.units == 2 and sample.cpu > 0 and sample.wall > 0 and sample.memory > 10
 
 
 @pytest.mark.parametrize(

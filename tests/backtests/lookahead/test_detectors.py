@@ -1,4 +1,7 @@
-"""The detectors of look-ahead: each planted leak is caught, and the project's own pipeline passes."""
+"""The detectors of look-ahead.
+
+Each planted leak is caught, and the project's own pipeline passes.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -350,8 +353,8 @@ def test_a_difference_names_check_feature_and_bar(short: pd.DataFrame) -> None:
         "features", with_leak("the sign of the next return"), short
     ).findings[0]
     assert str(found) == (
-        f"features: ret_z_2 at {short.index[100]:%Y-%m-%d} is {found.value}, but nan from its own 101 bars "
-        "without the bars that follow"
+        f"features: ret_z_2 at {short.index[100]:%Y-%m-%d} is {found.value}, "
+        "but nan from its own 101 bars without the bars that follow"
     )
     assert found.item in FEATURE_NAMES and found.value in (-1.0, 1.0)
 

@@ -62,16 +62,20 @@ HEADLESS = [
     "--virtual-time-budget=20000",
     "--dump-dom",
 ]
-PROBE = """<body style="margin:0"><iframe src="report.html" width="WIDTH" height="4000" style="border:0"></iframe>
+PROBE = """<body style="margin:0">
+<iframe src="report.html" width="WIDTH" height="4000" style="border:0"></iframe>
 <pre></pre><script>
 addEventListener("load", () => setTimeout(() => {
-  const page = document.querySelector("iframe").contentDocument, style = page.defaultView.getComputedStyle(page.body);
+  const page = document.querySelector("iframe").contentDocument;
+  const style = page.defaultView.getComputedStyle(page.body);
   const charts = [...page.querySelectorAll(".plotly-graph-div")].map(chart => ({
     name: chart.id, width: chart.getBoundingClientRect().right,
     marks: chart.querySelectorAll(".trace path[d], .points path[d], .bars path[d]").length,
-    text: page.defaultView.getComputedStyle(chart.querySelector(".xtick text, .x2tick text")).fill}));
-  document.querySelector("pre").textContent = JSON.stringify(
-    {width: page.documentElement.scrollWidth, text: style.color, page: style.backgroundColor, charts});
+    text: page.defaultView.getComputedStyle(
+      chart.querySelector(".xtick text, .x2tick text")).fill}));
+  document.querySelector("pre").textContent = JSON.stringify({
+    width: page.documentElement.scrollWidth,
+    text: style.color, page: style.backgroundColor, charts});
 }, 3000));
 </script></body>"""
 

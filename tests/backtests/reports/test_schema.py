@@ -1,4 +1,7 @@
-"""The format of summary.json and of the tables: what is written fits it, and the summary's changes only with its version."""
+"""The format of summary.json and of the tables.
+
+What is written fits it, and the summary's changes only with its version.
+"""
 
 import csv
 import json
@@ -56,7 +59,10 @@ def summary(folder):
 
 @pytest.mark.parametrize("name", [name for name in TABLES if name != COMPARISON])
 def test_every_row_of_a_table_fits_its_type(folder, name):
-    """As text, where a missing figure is empty: a type that is not a number keeps what it must be."""
+    """As text, where a missing figure is empty.
+
+    a type that is not a number keeps what it must be.
+    """
     with (folder / name).open(newline="") as file:
         rows = [
             {column: value or None for column, value in row.items()} for row in csv.DictReader(file)
@@ -106,5 +112,7 @@ def test_what_does_not_fit_is_refused(summary, change):
 
 
 def test_the_format_changes_only_with_its_version():
-    """Write tests/summary.schema.json anew with a higher version when an entry changes its name or meaning."""
+    """Write tests/summary.schema.json anew with a higher version when an entry changes its name or
+    meaning.
+    """
     assert json.loads(FROZEN.read_text()) == format_of(Summary)

@@ -94,7 +94,9 @@ def test_the_summary_has_its_format(folder):
 
 
 def test_the_format_changes_only_with_its_version():
-    """Write tests/universe.schema.json anew with a higher version when an entry changes its name or meaning."""
+    """Write tests/universe.schema.json anew with a higher version when an entry changes its name or
+    meaning.
+    """
     assert json.loads(FROZEN.read_text()) == format_of(Universe)
 
 

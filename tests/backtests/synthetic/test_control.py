@@ -1,4 +1,6 @@
-"""One control: scores on the same windows for all, rows kept by what decides them, silence judged against chance."""
+"""One control: scores on the same windows for all, rows kept by what decides them, silence judged
+against chance.
+"""
 
 import json
 from dataclasses import replace
@@ -81,7 +83,8 @@ def test_a_market_is_named_with_its_settings(
         ("echo:strenght=0.5", "did you mean 'strength'?"),
         (
             "echo:strength",
-            "a market must be NAME or NAME:SETTING=NUMBER,..., got 'echo:strength'. Write it like echo:strength=0.5.",
+            "a market must be NAME or NAME:SETTING=NUMBER,..., got 'echo:strength'. "
+            "Write it like echo:strength=0.5.",
         ),
         ("echo:strength=1.5", "`strength` of a market must be at least 0 and below 1, got 1.5."),
         ("echo:lag=2.5", "`lag` of a market must be a whole number of at least 1, got 2.5."),

@@ -1,4 +1,6 @@
-"""Synthetic markets: their bars are bars, their probabilities are the exact ones, and nothing else gives them away."""
+"""Synthetic markets: their bars are bars, their probabilities are the exact ones, and nothing else
+gives them away.
+"""
 
 from collections.abc import Callable
 from functools import cache
@@ -78,7 +80,9 @@ def scores(sample: Market) -> tuple[float, float, float, float]:
 
 
 def surprise(up: Array, probability: Array, groups: Array) -> float:
-    """The chi-square tail probability of the counts of "up" in each group, were `probability` exact."""
+    """The chi-square tail probability of the counts of "up" in each group, were `probability`
+    exact.
+    """
     off = [(up - probability)[groups == group].sum() for group in np.unique(groups)]
     variance = [
         (probability * (1 - probability))[groups == group].sum() for group in np.unique(groups)

@@ -1,4 +1,6 @@
-"""The exact filters: they read no future and agree with the sum over every path the hidden state could have taken."""
+"""The exact filters: they read no future and agree with the sum over every path the hidden state
+could have taken.
+"""
 
 from collections.abc import Callable
 from itertools import product
