@@ -34,8 +34,8 @@ def test_the_interval_of_a_mean_is_that_of_theory(draw):
 
 
 def test_differences_are_paired(draw):
-    market = draw.normal(0, 0.02, 1000)
-    found = return_intervals({"ours": market + 1e-4, "hold": market}, 252, block=3)
+    moves = draw.normal(0, 0.02, 1000)
+    found = return_intervals({"ours": moves + 1e-4, "hold": moves}, 252, block=3)
     assert (found["less hold"].low, found["less hold"].high) == (
         pytest.approx(1e-4),
         pytest.approx(1e-4),

@@ -40,7 +40,7 @@ def test_a_thousand_windows_show_an_error_of_four_percent_by_chance_alone(
     )
 
 
-def test_every_bin_tells_its_mean_probability_and_how_often_up_came_true() -> None:
+def test_every_bin_tells_its_mean_probability_and_how_often_up_was_observed() -> None:
     first, second = reliability(
         np.array([0.0, 1.0, 1.0, 1.0]), np.array([0.2, 0.4, 0.6, 0.8]), bins=2
     ).bins

@@ -4,44 +4,23 @@ from functools import partial
 import numpy as np
 import pytest
 
-from backtests.evidence.decisions import STRATEGY, Decisions
+from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.evidence import Trials, evidence_of
 from backtests.evidence.verdict import judge, p_words
-from backtests.simulation.vectorised import directions
-
-N = 2000
-
+from tests.helpers.decisions import planted_decisions
 
 # A fifth of the resamples: enough for effects as clear as these.
 quick_evidence = partial(evidence_of, resamples=400)
 
 
-def decisions(skill, *, seed=1, n=N, drift=0.0, cost=1e-4):
-    """Noise of 1 % a bar of which the probability knows a part, from none (0) to much (1)."""
-    draw = np.random.default_rng(seed)
-    known = draw.normal(0, 1, n)
-    moves = 0.01 * (drift + skill * known + draw.normal(0, 1, n))
-    probability = 0.5 + 0.1 * np.tanh(known)
-    return Decisions(
-        labels=(moves > 0).astype(float),
-        probability=probability,
-        moves=moves,
-        strategy=directions(probability, enter=0.5, exit=0.5, allow_short=True),
-        benchmarks={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
-        forecasts={"logistic": np.full(n, 0.51)},
-        cost=cost,
-        bars_per_year=252,
-    )
-
-
 @pytest.fixture(scope="module")
 def skilled():
-    return quick_evidence(decisions(0.3))
+    return quick_evidence(planted_decisions(0.3))
 
 
 @pytest.fixture(scope="module")
 def lucky():
-    return quick_evidence(decisions(0.0))
+    return quick_evidence(planted_decisions(0.0))
 
 
 def test_skill_is_an_edge(skilled):
@@ -51,7 +30,7 @@ def test_skill_is_an_edge(skilled):
 
 
 def test_outcomes_that_overlap_are_resampled_in_blocks_as_long():
-    assert quick_evidence(replace(decisions(0.0), horizon=30)).block == 30
+    assert quick_evidence(replace(planted_decisions(0.0), horizon=30)).block == 30
 
 
 @pytest.mark.parametrize(
@@ -67,14 +46,17 @@ def test_luck_is_not(lucky):
 
 
 def test_many_decisions_without_skill_are_no_edge():
-    assert judge(quick_evidence(decisions(0.0, n=12_000, seed=3))).word == "no edge"
+    assert judge(quick_evidence(planted_decisions(0.0, n=12_000, seed=3))).word == "no edge"
 
 
 @pytest.mark.parametrize(
     "skill, drift, cost", [(0.3, 0.0, 0.01), (0.1, 0.5, 1e-4), (0.3, 2.0, 1e-4)]
 )
 def test_a_forecast_that_earns_no_more_than_holding_is_no_edge(skill, drift, cost):
-    assert judge(quick_evidence(decisions(skill, drift=drift, cost=cost))).word == "cannot tell"
+    assert (
+        judge(quick_evidence(planted_decisions(skill, drift=drift, cost=cost))).word
+        == "cannot tell"
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +77,9 @@ def test_the_rule_is_the_one_written_down(skilled, name, bounds, p, word):
 
 
 def test_without_forecasts_nothing_can_be_told():
-    silent = replace(decisions(0.3), probability=np.full(N, np.nan), strategy=np.zeros(N))
+    silent = replace(
+        planted_decisions(0.3), probability=np.full(2000, np.nan), strategy=np.zeros(2000)
+    )
     evidence = quick_evidence(silent)
     assert judge(evidence).sentence == "cannot tell: no forecast could be judged."
     assert evidence.sharpe is None and evidence.direction is None and evidence.break_even is None
@@ -103,11 +87,11 @@ def test_without_forecasts_nothing_can_be_told():
 
 @pytest.mark.parametrize("n", [48, 49, 55, 70])
 def test_few_decisions_leave_everything_open(n):
-    assert judge(quick_evidence(decisions(0.0, n=n))).word == "cannot tell"
+    assert judge(quick_evidence(planted_decisions(0.0, n=n))).word == "cannot tell"
 
 
 def test_the_break_even_cost_eats_all_of_the_gross_return(skilled):
-    at_break_even = quick_evidence(decisions(0.3, cost=skilled.break_even * 1e-4))
+    at_break_even = quick_evidence(planted_decisions(0.3, cost=skilled.break_even * 1e-4))
     assert at_break_even.net == pytest.approx(0, abs=1e-12)
     assert at_break_even.gross == skilled.gross
 
@@ -119,7 +103,7 @@ def test_the_cost_grid_falls_from_gross(skilled):
     assert all(np.diff([row.total for row in skilled.costs]) < 0)
 
 
-def test_every_rival_has_its_figures_and_its_difference(skilled):
+def test_every_benchmark_has_its_figures_and_its_difference(skilled):
     assert list(skilled.rivals) == [STRATEGY, "buy and hold", "last return"]
     for name in ("buy and hold", "last return"):
         difference = skilled.rivals[STRATEGY]["mean"] - skilled.rivals[name]["mean"]
@@ -134,7 +118,7 @@ def test_the_tests_against_luck_find_skill(skilled):
 
 def test_more_trials_deflate_the_sharpe_ratio():
     alone, among_many = (
-        quick_evidence(decisions(0.05), Trials(others))
+        quick_evidence(planted_decisions(0.05), Trials(others))
         for others in ((), tuple(np.linspace(-0.05, 0.05, 99)))
     )
     assert alone.sharpe.deflated == alone.sharpe.probable > among_many.sharpe.deflated

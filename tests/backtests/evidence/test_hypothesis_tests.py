@@ -92,14 +92,14 @@ def test_the_probability_of_a_sharpe_ratio_is_the_library_s(returns):
 
 
 @pytest.mark.parametrize("trials", [2, 10, 200])
-def test_the_best_of_luck_is_the_library_s(trials):
+def test_the_expected_maximum_is_the_library_s(trials):
     assert expected_maximum(0.05, trials) == pytest.approx(
         measures.expected_max_sharpe_ratio(trials, 0.05)
     )
 
 
 @pytest.mark.parametrize("trials", [2, 50])
-def test_the_best_of_luck_is_what_luck_s_best_is(trials):
+def test_the_expected_maximum_is_the_mean_of_luck_s_best(trials):
     best = np.random.default_rng(0).standard_normal((20_000, trials)).max(axis=1).mean()
     assert expected_maximum(1.0, trials) == pytest.approx(best, rel=0.1)
 
@@ -146,7 +146,7 @@ def test_one_clear_winner_among_many_is_superior(draw):
     )
 
 
-def test_an_edge_on_a_quiet_market_is_not_lost_among_wild_ones(draw):
+def test_an_edge_on_a_quiet_instrument_is_not_lost_among_wild_ones(draw):
     wild = {str(number): draw.normal(0, 0.2, 1000) for number in range(5)}
     series = wild | {"quiet": draw.normal(0.0002, 0.001, 1000)}
     assert superiority(np.zeros(1000), series, block=2) < 0.01

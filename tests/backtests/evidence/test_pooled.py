@@ -1,4 +1,4 @@
-"""Several markets judged as one."""
+"""Several instruments judged as one."""
 
 from dataclasses import replace
 from functools import partial
@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 
 from backtests.evidence.bootstrap import Interval
-from backtests.evidence.decisions import Decisions
 from backtests.evidence.pooled import in_equal_parts, pool
 from backtests.evidence.verdict import judge_pool
-from backtests.simulation.vectorised import directions
+from tests.helpers.decisions import planted_decisions
 
 N = 1_000
-STAMPS = pd.date_range("2020-01-01", periods=N, freq="D")
+TIMESTAMPS = pd.date_range("2020-01-01", periods=N, freq="D")
 
 
 # A tenth of the resamples: enough for effects as clear as these.
@@ -22,22 +21,8 @@ quick_pool = partial(pool, resamples=200)
 
 
 def decisions(skill, seed, n=N, start=0):
-    """Noise of 1 % a bar of which the probability knows a part."""
-    draw = np.random.default_rng(seed)
-    known = draw.normal(0, 1, n)
-    moves = 0.01 * (skill * known + draw.normal(0, 1, n))
-    probability = 0.5 + 0.1 * np.tanh(known)
-    return Decisions(
-        labels=(moves > 0).astype(float),
-        probability=probability,
-        moves=moves,
-        strategy=directions(probability, enter=0.5, exit=0.5, allow_short=True),
-        benchmarks={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
-        forecasts={},
-        cost=1e-4,
-        bars_per_year=252,
-        decided_at=STAMPS[start : start + n],
-    )
+    timestamps = TIMESTAMPS[start : start + n]
+    return planted_decisions(skill, seed=seed, n=n, timestamps=timestamps)
 
 
 def instruments(*skills):
@@ -54,17 +39,17 @@ def mixed():
     return quick_pool(instruments(0.5, 0.0, 0.0, 0.0))
 
 
-def test_equal_parts_are_the_mean_of_the_markets_that_decide_there():
+def test_equal_parts_are_the_mean_of_the_instruments_that_decide_there():
     two = {"a": decisions(0.0, 1), "b": decisions(0.0, 2, n=500, start=500)}
     both = in_equal_parts(two, "strategy")
-    assert both.index.equals(STAMPS)
+    assert both.index.equals(TIMESTAMPS)
     assert both.iloc[0] == two["a"].returns["strategy"][0]
     assert both.iloc[-1] == pytest.approx(
         (two["a"].returns["strategy"][-1] + two["b"].returns["strategy"][-1]) / 2
     )
 
 
-def test_a_skill_on_all_markets_is_an_edge_and_surer_than_on_one(skilled):
+def test_a_skill_on_all_instruments_is_an_edge_and_surer_than_on_one(skilled):
     one = quick_pool(instruments(0.2))
     assert judge_pool(skilled).word == "edge"
     assert (
@@ -73,13 +58,13 @@ def test_a_skill_on_all_markets_is_an_edge_and_surer_than_on_one(skilled):
     )
 
 
-def test_luck_on_many_markets_is_none():
+def test_luck_on_many_instruments_is_none():
     found = quick_pool(instruments(*[0.0] * 5))
     assert judge_pool(found).word != "edge" and found.outstanding == [] and found.series == 10
     assert "no single market stands out" in judge_pool(found).reasons
 
 
-def test_the_one_market_with_skill_stands_out(mixed):
+def test_the_one_instrument_with_skill_stands_out(mixed):
     assert mixed.outstanding == ["m0"]
     assert (
         "test for superior predictive ability over all 8 series p < 0.001;"
@@ -88,14 +73,14 @@ def test_the_one_market_with_skill_stands_out(mixed):
     assert "standing out: m0; 4000 decisions on 4 markets." in judge_pool(mixed).reasons
 
 
-def test_the_same_market_twice_adds_nothing(skilled):
-    """What the markets have in common stays common in every resample."""
+def test_the_same_instrument_twice_adds_nothing(skilled):
+    """What the instruments have in common stays common in every resample."""
     one = decisions(0.2, 0)
     once, twice = quick_pool({"a": one}), quick_pool({"a": one, "b": one})
     assert twice.intervals == once.intervals and twice.superiority == once.superiority
 
 
-def test_a_market_without_forecasts_counts_in_money_alone():
+def test_an_instrument_without_forecasts_counts_in_money_alone():
     silent = replace(decisions(0.0, 1), probability=np.full(N, np.nan), strategy=np.zeros(N))
     found = quick_pool({"a": decisions(0.2, 10), "silent": silent})
     assert (
