@@ -4,6 +4,7 @@ The position, the sizer's units, the room under the cap on exposure, and the ord
 """
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -11,64 +12,37 @@ import backtrader as bt
 
 from strategy_plugin.feeds import Feed, bar_of
 from strategy_plugin.guard import bar_fault
-from strategy_plugin.orders import AverageTrueRange, Order, Stops, direction
+from strategy_plugin.instrument import TradedData
+from strategy_plugin.orders import ATR_BARS, Order, Stops, average_true_range, direction
 from strategy_plugin.sizers import room_of
-
-
-class _Execution(Protocol):
-    remsize: float  # units not filled yet
-
-
-class _BacktraderOrder(Order, Protocol):
-    executed: _Execution
-
-
-class _Orders(Protocol):
-    working: _BacktraderOrder | None
-    sent_this_bar: bool
-
-
-class _Instrument(Protocol):
-    data: Feed
-    orders: _Orders
-
-
-class _Position(Protocol):
-    size: float
-    price: float
-
-
-class _Account(Protocol):
-    def getvalue(self) -> float: ...
-    def getcommissioninfo(self, data: Feed) -> Any: ...
-
-
-class _Params(Protocol):
-    max_exposure: float
 
 
 class Strategy(Protocol):
     """What is asked of the strategy whose orders these are."""
 
-    broker: _Account
-    p: _Params
-    traded: Sequence[_Instrument]
+    broker: bt.BrokerBase
+    traded: Sequence[TradedData]
 
     def buy(self, **order: Any) -> Order | None: ...
     def sell(self, **order: Any) -> Order | None: ...
     def cancel(self, order: Order) -> None: ...
-    def getposition(self, data: Feed) -> _Position: ...
+    def getposition(self, data: Feed) -> bt.Position: ...
     def getsizing(self, data: Feed, isbuy: bool) -> float: ...
 
 
 class BacktraderBroker:
-    """The `orders.Broker` of one data feed of a strategy."""
+    """The `orders.Broker` of one data feed of a strategy.
 
-    def __init__(self, strategy: Strategy, data: Feed, name: str) -> None:
+    max_exposure: cap on the sum of all positions over equity.
+    """
+
+    def __init__(self, strategy: Strategy, data: Feed, name: str, max_exposure: float) -> None:
         self.name = name
+        self._max_exposure = max_exposure
         self.order_inputs: dict[str, float] = {}
         self._strategy, self._data = strategy, data
-        self._atr = AverageTrueRange()
+        # High, low and close of the last sound bars; the oldest gives only its close.
+        self._bars: deque[tuple[float, float, float]] = deque(maxlen=ATR_BARS + 1)
 
     @property
     def size(self) -> float:
@@ -77,9 +51,9 @@ class BacktraderBroker:
     def observe(self, ago: int) -> None:
         """Take a bar that is complete; one at fault says nothing about how far prices range."""
         self.order_inputs = {}
-        prices = bar_of(self._data, ago)[:4]
-        if not bar_fault((*prices, 0.0)):
-            self._atr.update(*prices[1:])
+        open, high, low, close, _ = bar_of(self._data, ago)
+        if not bar_fault((open, high, low, close, 0.0)):
+            self._bars.append((high, low, close))
 
     def units(self, direction: int) -> float:
         units = float(self._strategy.getsizing(self._data, isbuy=direction > 0))
@@ -100,10 +74,12 @@ class BacktraderBroker:
             "worth": worth(strategy, self._data),
         }
         self.order_inputs |= account
-        return room_of(strategy.p.max_exposure, **account)
+        return room_of(self._max_exposure, **account)
 
-    def market(self, size: float) -> Order | None:
-        return self._send(size)
+    def send(self, size: float, **kind: Any) -> Order | None:
+        """Send an order, at the market unless the kind says otherwise."""
+        send = self._strategy.buy if size > 0 else self._strategy.sell
+        return send(data=self._data, size=abs(size), **kind)
 
     def protect(self, stops: Stops) -> list[Order]:
         """Send a stop and a limit order for the whole position; none where a price is missing.
@@ -112,22 +88,23 @@ class BacktraderBroker:
         """
         position = self._strategy.getposition(self._data)
         price, side = float(position.price), direction(position.size)
+        atr = average_true_range(list(self._bars))
         loss, profit, trail = (
-            part.in_price(price, self._atr.value) if part is not None else 0.0
+            part.in_price(price, atr) if part is not None else 0.0
             for part in (stops.stop_loss, stops.take_profit, stops.trailing)
         )
         if not (math.isfinite(loss) and math.isfinite(profit) and math.isfinite(trail)):
             return []
         sent: list[Order | None] = []
         if stops.trailing is not None:
-            sent.append(self._send(-position.size, exectype=bt.Order.StopTrail, trailamount=trail))
+            sent.append(self.send(-position.size, exectype=bt.Order.StopTrail, trailamount=trail))
         if stops.stop_loss is not None:
             stop = price - side * loss
-            sent.append(self._send(-position.size, exectype=bt.Order.Stop, price=stop))
+            sent.append(self.send(-position.size, exectype=bt.Order.Stop, price=stop))
         if stops.take_profit is not None:
-            limit = price + side * profit
-            other = sent[0] if sent else None
-            sent.append(self._send(-position.size, exectype=bt.Order.Limit, price=limit, oco=other))
+            # Either the stop or the limit: the host cancels the one when the other fills.
+            limit, other = price + side * profit, sent[0] if sent else None
+            sent.append(self.send(-position.size, exectype=bt.Order.Limit, price=limit, oco=other))
         placed = [order for order in sent if order is not None]
         self.order_inputs["placed"] = len(placed)
         return placed
@@ -135,17 +112,13 @@ class BacktraderBroker:
     def cancel(self, order: Order) -> None:
         self._strategy.cancel(order)
 
-    def _send(self, size: float, **kind: Any) -> Order | None:
-        send = self._strategy.buy if size > 0 else self._strategy.sell
-        return send(data=self._data, size=abs(size), **kind)
-
 
 def worth(strategy: Strategy, data: Feed) -> float:
-    """Return the exposure of one unit."""
+    """Return the exposure of one unit, in money: a future's moves by its multiplier."""
     return float(data.close[0] * strategy.broker.getcommissioninfo(data).p.mult)
 
 
-def exposure(strategy: Strategy, instrument: _Instrument) -> float:
+def exposure(strategy: Strategy, instrument: TradedData) -> float:
     """Return the exposure of an instrument, the order that works for it included.
 
     An order sent on this bar counts as filled, so that a close makes room for an opening that
@@ -153,7 +126,10 @@ def exposure(strategy: Strategy, instrument: _Instrument) -> float:
     """
     if not len(instrument.data):
         return 0.0
-    held, orders = float(strategy.getposition(instrument.data).size), instrument.orders
-    filled = held + (orders.working.executed.remsize if orders.working is not None else 0.0)
-    units = abs(filled) if orders.sent_this_bar else max(abs(held), abs(filled))
+    held = float(strategy.getposition(instrument.data).size)
+    working: bt.Order | None = instrument.orders.working
+    filled = held + (working.executed.remsize if working is not None else 0.0)
+    units = abs(filled)
+    if not instrument.orders.sent_this_bar:
+        units = max(abs(held), units)
     return units * abs(worth(strategy, instrument.data))

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from model.bars.faults import day
 from model.checkpoint.checkpoint import Checkpoint
@@ -65,7 +65,9 @@ class TradedData:
     traded all the same.
     """
 
-    def __init__(self, data: Feed, name: str, signal: "Signal", orders: OrderManager) -> None:
+    def __init__(
+        self, data: Feed, name: str, signal: "ModelSignal | LineSignal", orders: OrderManager
+    ) -> None:
         self.data, self.name, self.signal, self.orders = data, name, signal, orders
         self.guard = guard_for(data, finished_after=signal.finished_after, daily=signal.daily)
         self.source = source_of(data)
@@ -95,9 +97,9 @@ class TradedData:
             if not self.n_out_of_range:
                 warnings.warn(
                     f"data {self.name!r}: {indicator.out_of_range[self.ago]:.0%} of what the model "
-                    f"sees lies outside of its usual range in training, more than {MOST_OUT_OF_RANGE:.0%}. "
-                    "Train again, or find out what has become of the bars. Further bars are "
-                    "counted",
+                    "sees lies outside of its usual range in training, more than "
+                    f"{MOST_OUT_OF_RANGE:.0%}. Train again, or find out what has become of the "
+                    "bars. Further bars are counted",
                     TradingWarning,
                     stacklevel=2,
                 )
@@ -174,26 +176,6 @@ def carried_out(decision: Decision, orders: OrderManager) -> Decision:
     return decision._replace(position=position, aim=orders.aim, action=action, ends=ends)
 
 
-class Signal(Protocol):
-    """Where an instrument's probabilities come from.
-
-    finished_after: seconds from a bar's timestamp to its end, None where no clock can tell.
-    daily: whether timestamps are dates. faults: bars that the model was not shown, by fault.
-    """
-
-    @property
-    def indicator(self) -> DirectionProbability | None: ...
-    @property
-    def finished_after(self) -> float | None: ...
-    @property
-    def daily(self) -> bool: ...
-    @property
-    def faults(self) -> Counter[str]: ...
-    def timestamp(self, ago: int) -> int: ...
-    def probability(self, ago: int) -> float: ...
-    def read(self, ago: int) -> Reading: ...
-
-
 class ModelInForce:
     """A checkpoint with the thresholds by which it is traded.
 
@@ -220,37 +202,30 @@ class ModelInForce:
 
 
 class ModelSignal:
-    """The lines of a DirectionProbability, and the checkpoint in force."""
+    """The lines of a DirectionProbability, and the checkpoint in force.
+
+    finished_after: seconds from a bar's timestamp to its end, None where no clock can tell.
+    daily: whether timestamps are dates. faults: bars that the model was not shown, by fault.
+    """
 
     def __init__(
         self, indicator: DirectionProbability, enter: float | None, exit: float | None
     ) -> None:
-        self.indicator = indicator
+        self.indicator, self.faults = indicator, indicator.faults
+        self.timestamp = indicator.timestamp
         self._schedule = indicator.schedule
         self._enter, self._exit = enter, exit
         self._model: ModelInForce | None = None
         # Of every checkpoint at once, not at the bar where it comes into force.
         self._schedule.require(self._model_of)
-
-    @property
-    def finished_after(self) -> float | None:
+        first = self._schedule.checkpoints[0]
+        seconds = first.bar_interval.total_seconds()
+        self.daily = self._schedule.whole_days
+        self.finished_after: float | None = None
         # A clock can tell within the day, and with timestamps in UTC.
-        checkpoint = self._schedule.checkpoints[0]
-        seconds = checkpoint.bar_interval.total_seconds()
-        if checkpoint.timezone is None or seconds >= 86_400:
-            return None
-        return seconds if (self.indicator.p.stamp or checkpoint.stamp) == "open" else 0.0
-
-    @property
-    def daily(self) -> bool:
-        return self._schedule.whole_days
-
-    @property
-    def faults(self) -> Counter[str]:
-        return self.indicator.faults
-
-    def timestamp(self, ago: int) -> int:
-        return self.indicator.timestamp(ago)
+        if first.timezone is not None and seconds < 86_400:
+            by_open = (indicator.p.stamp or first.stamp) == "open"
+            self.finished_after = seconds if by_open else 0.0
 
     def probability(self, ago: int) -> float:
         return float(self.indicator.probability[ago])
@@ -297,17 +272,17 @@ class LineSignal:
         return nanoseconds(self._data.datetime[ago])
 
     def probability(self, ago: int) -> float:
-        return float(self._line[ago])
-
-    def read(self, ago: int) -> Reading:
-        """Return the reading of a bar that is complete."""
-        probability = self._line[ago]
+        """Return the probability at a bar; ValueError where it is none."""
+        probability = float(self._line[ago])
         if probability < 0 or probability > 1:
             raise ValueError(
                 f"data {self._data._name!r}: a probability must lie between 0 and 1 or be nan, got "
                 f"{probability} at {day(self.timestamp(ago))}. Give shares of one."
             )
-        return Reading(probability, self._thresholds)
+        return probability
+
+    def read(self, ago: int) -> Reading:
+        return Reading(self.probability(ago), self._thresholds)
 
 
 def datas_to_trade(datas: Sequence[Feed], names: str) -> list[Feed]:

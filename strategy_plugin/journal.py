@@ -6,7 +6,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO, TypedDict
 
@@ -44,9 +44,19 @@ class Header(TypedDict):
     datas: dict[str, Origin | None]
 
 
-class DecisionEntry(TypedDict):
-    """The part of a bar's line that tells of the decision, as in `Decision` and `Reading`."""
+class Entry(TypedDict):
+    """The line of a bar; a number that is missing is null.
 
+    number, bar: the bar's number and its timestamp. values: open, high, low, close, volume.
+    input: digest of the bars that the probability depends on. facts: what the order was computed
+    from. The others are those of a `Decision` and its `Reading`.
+    """
+
+    data: str
+    number: int
+    bar: str
+    values: list[float | None]
+    input: str | None
     model: str
     probability: float | None
     disagreement: float | None
@@ -58,22 +68,7 @@ class DecisionEntry(TypedDict):
     position: float
     aim: float | None
     order: str
-    ends: Sequence[tuple[int, int, str]]
-
-
-class Entry(DecisionEntry):
-    """The line of a bar; a number that is missing is null.
-
-    number, bar: the bar's number and its timestamp. values: open, high, low, close, volume.
-    input: digest of the bars that the probability depends on. facts: what the order was computed
-    from.
-    """
-
-    data: str
-    number: int
-    bar: str
-    values: list[float | None]
-    input: str | None
+    ends: list[tuple[int, int, str]]
     facts: dict[str, float | None]
 
 
@@ -100,7 +95,12 @@ class Journal:
         live = any(instrument.source.islive() for instrument in traded)
         self._file: TextIO | None = _open_alone(path, live)
         self._traded = traded
-        self._params, self._sizer = params, sizer
+        self._header = {
+            "journal": VERSION,
+            "params": params,
+            "sizer": sizer,
+            "traded": len(traded),
+        }
         self._begun = False
 
     def write_decision(self, instrument: TradedData) -> None:
@@ -108,14 +108,7 @@ class Journal:
         if not self._begun:
             # Not earlier: only with the first bar is it known in which mode Backtrader runs.
             datas = {each.name: _origin(each) for each in self._traded}
-            header = Header(
-                journal=VERSION,
-                params=self._params,
-                sizer=self._sizer,
-                traded=len(self._traded),
-                datas=datas,
-            )
-            self._write(header)
+            self._write(self._header | {"datas": datas})
             self._begun = True
         self._write(_entry(instrument))
 
@@ -126,10 +119,15 @@ class Journal:
             except OSError as error:
                 self._give_up(self._file, error)
 
-    def _write(self, line: Header | dict[str, Any]) -> None:
+    def _write(self, line: Mapping[str, object]) -> None:
         if self._file is None:
             return
-        text = json.dumps(line, allow_nan=False, default=_as_json)
+        # Params may be of another kind than JSON has: a number of NumPy's, a path.
+        text = json.dumps(
+            line,
+            allow_nan=False,
+            default=lambda value: value.item() if isinstance(value, np.generic) else str(value),
+        )
         try:
             self._file.write(f"{self._gap}{text}\n")
             self._gap = ""
@@ -148,7 +146,7 @@ class Journal:
         )
 
 
-def decision_entry(decision: Decision) -> DecisionEntry:
+def decision_entry(decision: Decision) -> dict[str, object]:
     """Return what a line says of a decision."""
     reading = decision.reading
     return {
@@ -179,7 +177,7 @@ def or_null(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _entry(instrument: TradedData) -> dict[str, Any]:
+def _entry(instrument: TradedData) -> dict[str, object]:
     """Return the `Entry` of an instrument's last decision, in the order of the file."""
     decision, indicator = instrument.decision, instrument.signal.indicator
     inputs = None if indicator is None else input_digest(*indicator.inputs(instrument.ago))
@@ -207,11 +205,6 @@ def _origin(instrument: TradedData) -> Origin | None:
         "precision": schedule.precision,
         "clock": indicator.mode,
     }
-
-
-def _as_json(value: object) -> object:
-    """Return a param of another kind as JSON has it: a number of NumPy's, a path."""
-    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _require_version(path: str) -> None:

@@ -2,9 +2,10 @@
 
 import math
 import warnings
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, Self
 
 from strategy_plugin.guard import TradingWarning
@@ -39,7 +40,7 @@ class Broker(Protocol):
     def observe(self, ago: int) -> None: ...
     def units(self, direction: int) -> float: ...
     def room(self) -> float: ...
-    def market(self, size: float) -> Order | None: ...
+    def send(self, size: float) -> Order | None: ...
     def protect(self, stops: "Stops") -> list[Order]: ...
     def cancel(self, order: Order) -> None: ...
 
@@ -230,7 +231,7 @@ class OrderManager:
     def _send(self, target: int) -> str:
         aim = target * self._units(target)
         size = aim - self.broker.size
-        order = self.broker.market(size) if direction(size) else None
+        order = self.broker.send(size) if direction(size) else None
         if order is None:
             self.counts["no order"] += 1
             self._warn_once(
@@ -393,23 +394,15 @@ def _distance(name: str, text: str) -> Distance | None:
     )
 
 
-class AverageTrueRange:
-    """The mean of the last true ranges; NaN until there are enough of them.
+def average_true_range(bars: Sequence[tuple[float, float, float]]) -> float:
+    """Return the mean of the last 14 true ranges of (high, low, close); NaN where they are fewer.
 
     A bar's true range reaches from its low to its high, and to the close before where that lies
-    outside. Source: Wilder, New Concepts in Technical Trading Systems (1978); here a plain mean.
+    outside; the first bar has none. Source: Wilder, New Concepts in Technical Trading Systems
+    (1978), there with smoothing, here as a plain mean.
     """
-
-    def __init__(self) -> None:
-        self._ranges: deque[float] = deque(maxlen=ATR_BARS)
-        self._close = math.nan
-
-    @property
-    def value(self) -> float:
-        return math.fsum(self._ranges) / ATR_BARS if len(self._ranges) == ATR_BARS else math.nan
-
-    def update(self, high: float, low: float, close: float) -> None:
-        # The first bar has no close before it and so no true range.
-        if not math.isnan(self._close):
-            self._ranges.append(max(high, self._close) - min(low, self._close))
-        self._close = close
+    ranges = [
+        max(high, before) - min(low, before)
+        for (_, _, before), (high, low, _) in pairwise(bars[-ATR_BARS - 1 :])
+    ]
+    return math.fsum(ranges) / ATR_BARS if len(ranges) == ATR_BARS else math.nan

@@ -3,6 +3,7 @@
 import json
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -294,7 +295,9 @@ class _RecordedBroker:
     def begin_bar(self, entry: Entry, orders: OrderManager) -> None:
         """Take a line's position and account, and notify of what had ended before it."""
         self.size, self._gives_orders = entry["position"], entry["order"] != "no order"
-        self.order_inputs = {name: _or_nan(value) for name, value in entry["facts"].items()}
+        # What is missing in a line is NaN, which comes out as another order.
+        self.order_inputs = defaultdict(lambda: math.nan)
+        self.order_inputs |= {name: _or_nan(value) for name, value in entry["facts"].items()}
         for order in self._ended(entry, Seen.NOTIFIED):
             orders.notify(order)
 
@@ -309,33 +312,27 @@ class _RecordedBroker:
         """Nothing to see: what the orders were computed from stands in the journal."""
 
     def units(self, direction: int) -> float:
+        inputs = self.order_inputs
         if self._sizer is None:
-            return self._input("units")
-        equity, worth = self._input("equity"), self._input("worth")
-        return units_of(**self._sizer, equity=equity, traded=self._traded, worth=worth)
+            return inputs["units"]
+        equity, worth = inputs["equity"], inputs["worth"]
+        return units_of(**self._sizer, equity=equity, worth=worth, traded=self._traded)
 
     def room(self) -> float:
-        return room_of(
-            self._max_exposure,
-            equity=self._input("equity"),
-            others=self._input("others"),
-            worth=self._input("worth"),
-        )
+        account = {name: self.order_inputs[name] for name in ("equity", "others", "worth")}
+        return room_of(self._max_exposure, **account)
 
-    def market(self, size: float) -> Order | None:
-        return self._send() if self._gives_orders else None
+    def send(self, size: float) -> Order | None:
+        return self._new_order() if self._gives_orders else None
 
     def protect(self, stops: Stops) -> list[Order]:
-        return [self._send() for _ in range(int(self.order_inputs.get("placed", 0)))]
+        return [self._new_order() for _ in range(int(self.order_inputs.get("placed", 0)))]
 
     def cancel(self, order: Order) -> None:
         known = self._orders[order.ref - 1]
         known.status = self._ends_on_cancel.get(order.ref, known.status)
 
-    def _input(self, name: str) -> float:
-        return self.order_inputs.get(name, math.nan)
-
-    def _send(self) -> _RecordedOrder:
+    def _new_order(self) -> _RecordedOrder:
         self._orders.append(_RecordedOrder(len(self._orders) + 1))
         return self._orders[-1]
 

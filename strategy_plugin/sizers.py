@@ -48,16 +48,17 @@ class EquityShare(bt.Sizer):  # type: ignore[misc]
 
     def _getsizing(self, comminfo: bt.CommInfoBase, cash: float, data: Feed, isbuy: bool) -> float:
         """Return the units of a whole position, opened from nothing."""
-        return self._units(comminfo, data, self.p.share)
-
-    def _units(self, comminfo: bt.CommInfoBase, data: Feed, share: float) -> float:
         return units_of(
-            share,
+            self._share(comminfo, data, isbuy),
             equity=self.broker.getvalue(),
             traded=len(getattr(self.strategy, "traded", self.strategy.datas)),
             worth=data.close[0] * comminfo.p.mult,
             fractional=self.p.fractional,
         )
+
+    def _share(self, comminfo: bt.CommInfoBase, data: Feed, isbuy: bool) -> float:
+        """Return the share of the equity for all positions together; what other sizers change."""
+        return float(self.p.share)
 
 
 class VolatilityTarget(EquityShare):
@@ -87,13 +88,8 @@ class VolatilityTarget(EquityShare):
                 f"volatility={self.p.volatility} and window={self.p.window}."
             )
 
-    def _getsizing(self, comminfo: bt.CommInfoBase, cash: float, data: Feed, isbuy: bool) -> float:
-        """Return the units of a whole position, opened from nothing."""
-        if len(data) <= self.p.window:
-            return 0.0
-        closes = last_closes(data, self.p.window)
-        share = varying_share(self.p.share, self.p.volatility, closes)
-        return self._units(comminfo, data, share)
+    def _share(self, comminfo: bt.CommInfoBase, data: Feed, isbuy: bool) -> float:
+        return varying_share(self.p.share, self.p.volatility, last_closes(data, self.p.window))
 
 
 class CappedKelly(EquityShare):
@@ -138,17 +134,16 @@ class CappedKelly(EquityShare):
                 f"holding={p.holding} and cost={p.cost}."
             )
 
-    def _getsizing(self, comminfo: bt.CommInfoBase, cash: float, data: Feed, isbuy: bool) -> float:
-        """Return the units of a whole position, opened from nothing."""
-        if len(data) <= self.p.window:
+    def _share(self, comminfo: bt.CommInfoBase, data: Feed, isbuy: bool) -> float:
+        closes = last_closes(data, self.p.window)
+        if not len(closes):
             return 0.0
         up, price = self._probability(data), data.close[0]
         slippage = getattr(self.broker.p, "slip_perc", 0.0) if self.p.cost is None else self.p.cost
         side = float(comminfo.getcommission(1.0, price) / (price * comminfo.p.mult) + slippage)
-        share = self.p.fraction * kelly_share(
-            up if isbuy else 1 - up, 2 * side / self.p.holding, last_closes(data, self.p.window)
-        )
-        return self._units(comminfo, data, min(self.p.share, share))
+        # Each of the two sides is paid once in `holding` bars.
+        kelly = kelly_share(up if isbuy else 1 - up, 2 * side / self.p.holding, closes)
+        return float(min(self.p.share, self.p.fraction * kelly))
 
     def _probability(self, data: Feed) -> float:
         """Return the probability of "up" that the strategy reads on this data."""
@@ -179,7 +174,12 @@ def share_params(sizer: bt.Sizer) -> dict[str, Any] | None:
 
 
 def last_closes(data: Feed, window: int) -> Sequence[float]:
-    """Return the closes of the last `window` moves; ValueError where not so many are kept."""
+    """Return the closes of the last `window` moves, none before there are so many.
+
+    ValueError where Backtrader does not keep so many.
+    """
+    if len(data) <= window:
+        return []
     kept = len(data.close.array)
     if kept <= window:
         raise ValueError(

@@ -134,8 +134,9 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         datas = datas_to_trade(self.datas, self.p.names)
         self.traded: list[TradedData] = []
         for data, name in zip(datas, names_of(datas), strict=True):
-            orders = OrderManager(BacktraderBroker(self, data, name), order_rules)
-            self.traded.append(TradedData(data, name, self._signal(data, name), orders))
+            broker = BacktraderBroker(self, data, name, self.p.max_exposure)
+            signal = self._signal(data, name)
+            self.traded.append(TradedData(data, name, signal, OrderManager(broker, order_rules)))
         # Not by truth: Backtrader's indicators are false where their value is 0.
         indicators = [instrument.signal.indicator for instrument in self.traded]
         schedules = [indicator.schedule for indicator in indicators if indicator is not None]
@@ -308,6 +309,13 @@ def _require_members(schedules: list[Schedule]) -> None:
 
     A folder may yet get others: those are looked at when they come.
     """
+
+    def idle(paths: list[str]) -> str:
+        return (
+            f"`max_disagreement` does nothing under {_listed(paths)}, of one member each: nothing "
+            "can disagree there. Leave it out, or train with several seeds or as an ensemble"
+        )
+
     members = {
         str(schedule.path / schedule.name(one) if schedule.folder else schedule.path): one.members
         for schedule in schedules
@@ -315,37 +323,18 @@ def _require_members(schedules: list[Schedule]) -> None:
     }
     single = [path for path, ours in members.items() if len(ours) == 1]
     if len(single) == len(members) and not any(schedule.folder for schedule in schedules):
-        raise ValueError(
-            f"{_nothing_disagrees(single)}. "
-            "Leave it out, or train with several seeds or as an ensemble."
-        )
+        raise ValueError(f"{idle(single)}.")
     if single:
-        _warn_of_single(single)
+        warnings.warn(idle(single), TradingWarning, stacklevel=3)
     known = {one.digest for schedule in schedules for one in schedule.checkpoints}
 
     def look_at(folder: Path, checkpoint: Checkpoint, name: str) -> None:
         if len(checkpoint.members) == 1 and checkpoint.digest not in known:
             known.add(checkpoint.digest)
-            _warn_of_single([str(folder / name)])
+            warnings.warn(idle([str(folder / name)]), TradingWarning, stacklevel=2)
 
     for schedule in schedules:
         schedule.require(partial(look_at, schedule.path))
-
-
-def _warn_of_single(paths: list[str]) -> None:
-    warnings.warn(
-        f"{_nothing_disagrees(paths)}. "
-        "Leave it out, or train those with several seeds or as an ensemble",
-        TradingWarning,
-        stacklevel=3,
-    )
-
-
-def _nothing_disagrees(paths: list[str]) -> str:
-    return (
-        f"`max_disagreement` does nothing under {_listed(paths)}, of one member each: nothing can "
-        "disagree there"
-    )
 
 
 def _listed(paths: list[str]) -> str:

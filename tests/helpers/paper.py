@@ -48,7 +48,7 @@ class PaperBroker:
     def room(self) -> float:
         return self.cap * EQUITY / self.price
 
-    def market(self, size: float) -> PaperOrder | None:
+    def send(self, size: float) -> PaperOrder | None:
         return self._send(size, protective=False)
 
     def protect(self, protection: Stops) -> list[PaperOrder]:

@@ -8,11 +8,11 @@ import pytest
 
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.orders import (
-    AverageTrueRange,
     Distance,
     OrderEnd,
     OrderManager,
     OrderRules,
+    average_true_range,
     stops,
 )
 from tests.helpers.paper import PaperBroker, ended
@@ -49,13 +49,9 @@ def test_nothing_asked_for_is_no_protection() -> None:
 
 
 def test_the_average_true_range_is_that_of_fourteen_bars_with_a_close_before_them() -> None:
-    ranges = AverageTrueRange()
-    for number in range(14):
-        ranges.update(high=103.0 + number, low=101.0, close=100.0)
-    assert math.isnan(ranges.value)
-    for _ in range(14):
-        ranges.update(high=104.0, low=101.0, close=100.0)
-    assert ranges.value == 4.0
+    bars = [(103.0 + number, 101.0, 100.0) for number in range(14)]
+    assert math.isnan(average_true_range(bars))
+    assert average_true_range([*bars, *[(104.0, 101.0, 100.0)] * 14]) == 4.0
 
 
 PROTECTED = stops(stop_loss="3%", take_profit="2%")
