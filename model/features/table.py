@@ -1,6 +1,7 @@
-"""The 86 features: a table name -> formula of the trailing LOOKBACK bars, and the engine that fills it.
+"""The 86 features: their table, and the engine that fills rows with them.
 
-A row is a function of its own trailing bars alone, bit for bit: training, backtest and live call the same `rows`.
+A row is a function of its own trailing bars alone, bit for bit: training, backtest and live trading
+call the same `rows`.
 """
 
 from collections.abc import Callable
@@ -11,12 +12,20 @@ import numpy as np
 import pandas as pd
 
 from model.bars.read import COLUMNS
-from model.features import formulas as f
-from model.features.trailing import LOOKBACK, Array, Fraction, Stamps, Trail, divided
+from model.features import formulas
+from model.features.trailing import (
+    LOOKBACK,
+    Array,
+    Fraction,
+    Timestamps,
+    TrailingWindows,
+    divided,
+)
 
 __all__ = [
     "CALENDAR_CYCLES",
     "FEATURES",
+    "FEATURE_GROUPS",
     "FEATURE_NAMES",
     "LOOKBACK",
     "VOLUME_FEATURES",
@@ -28,191 +37,281 @@ CHUNK = 512  # rows computed together: the working set stays in the processor's 
 
 
 class Feature(NamedTuple):
-    """One column: its name, the bars it depends on (the current one included), its formula, and a bound to its size."""
+    """A column.
+
+    lookback: the bars it depends on, the current one included. bound: its largest absolute value.
+    """
 
     name: str
     lookback: int
-    formula: Callable[[Trail], Fraction]
     bound: float = inf
 
 
-FEATURES = (
-    Feature("bar_open_z", 21, lambda w: f.price_z(w, "gap"), 10.0),
-    Feature("bar_high_z", 21, lambda w: f.price_z(w, "high_change"), 10.0),
-    Feature("bar_low_z", 21, lambda w: f.price_z(w, "low_change"), 10.0),
-    Feature("bar_close_z", 21, f.close_z),
-    Feature("bar_volume_rel", 20, f.volume_rel),
-    Feature("ret_z_2", 21, lambda w: f.ret_z(w, 2, 20)),
-    Feature("ret_z_5", 21, lambda w: f.ret_z(w, 5, 20)),
-    Feature("ret_z_10", 21, lambda w: f.ret_z(w, 10, 20)),
-    Feature("ret_z_20", 21, lambda w: f.ret_z(w, 20, 20)),
-    Feature("ret_z_50", 51, lambda w: f.ret_z(w, 50, 50)),
-    Feature("ret_z_100", 101, lambda w: f.ret_z(w, 100, 100)),
-    Feature("intraday_t_10", 10, lambda w: f.drift_t(w, "body")),
-    Feature("overnight_t_10", 11, lambda w: f.drift_t(w, "gap")),
-    Feature("ma_dist_5", 21, f.ma_dist_5),
-    Feature("ma_dist_50", 51, f.ma_dist_50),
-    Feature("macd_12_26", 51, f.macd),
-    Feature("macd_hist_9", 51, f.macd_hist),
-    Feature("trend_r2_10", 10, lambda w: w.centred(10).trend("log_close"), 1.0),
-    Feature("trend_r2_50", 50, lambda w: w.centred(50).trend("log_close"), 1.0),
-    Feature("trend_r2_100", 100, lambda w: w.centred(100).trend("log_close"), 1.0),
-    Feature("eff_ratio_20", 21, lambda w: f.eff_ratio(w, 20)),
-    Feature("eff_ratio_50", 51, lambda w: f.eff_ratio(w, 50)),
-    Feature("di_diff_14", 15, f.di_diff),
-    Feature("aroon_osc_25", 26, f.aroon_osc),
-    Feature("rsi_7", 8, lambda w: f.rsi(w, 7)),
-    Feature("rsi_14", 15, lambda w: f.rsi(w, 14)),
-    Feature("stoch_14", 14, lambda w: f.stochastic(w, 14)),
-    Feature("donchian_100", 100, lambda w: f.stochastic(w, 100)),
-    Feature("updown_10", 11, lambda w: w.whole(w.mean("signs", 10))),
-    Feature("streak", 21, f.streak),
-    Feature("drawdown_50", 51, f.drawdown),
-    Feature("runup_50", 51, f.runup),
-    Feature("vol_ratio_5_20", 21, lambda w: f.vol_ratio(w, 5, 20)),
-    Feature("vol_ratio_10_50", 51, lambda w: f.vol_ratio(w, 10, 50)),
-    Feature("vol_ratio_20_100", 101, lambda w: f.vol_ratio(w, 20, 100)),
-    Feature("vol_mom_10", 21, f.vol_momentum),
-    Feature("range_rel_20", 20, f.range_rel),
-    Feature("park_cc_20", 21, f.parkinson),
-    Feature("overnight_share_20", 21, f.overnight_share),
-    Feature("semivar_50", 51, f.semivariance),
-    Feature("absret_cv_50", 51, f.absret_cv),
-    Feature("jump_20", 21, f.jump, 1.0),
-    Feature("bandwidth_20", 21, lambda w: f.bandwidth(w, 20)),
-    Feature("bandwidth_50", 51, lambda w: f.bandwidth(w, 50)),
-    Feature("volu_ratio_5_20", 20, lambda w: f.volu_ratio(w, 5, 20)),
-    Feature("volu_ratio_20_100", 100, lambda w: f.volu_ratio(w, 20, 100)),
-    Feature("obv_30", 31, lambda w: f.flow_share(w, "signed_volume", 30)),
-    Feature("cmf_20", 20, lambda w: f.flow_share(w, "accumulation", 20)),
-    Feature("mfi_14", 15, lambda w: f.flow_share(w, "signed_flow", 14, "moving_flow")),
-    Feature("vwap_spread_20", 21, lambda w: f.vwap_spread(w, 20)),
-    Feature("vwap_spread_50", 51, lambda w: f.vwap_spread(w, 50)),
-    Feature("ret_volu_corr_20", 21, lambda w: w.centred(20).correlations["returns", "volume"], 1.0),
-    Feature(
-        "absret_volu_corr_20", 21, lambda w: w.centred(20).correlations["moves", "volume"], 1.0
-    ),
-    Feature("amihud_rel_5_50", 51, f.amihud_rel),
-    Feature("volu_trend_20", 20, f.volu_trend, 1.0),
-    Feature("volu_cv_50", 50, f.volu_cv),
-    Feature("vpin_50", 70, f.vpin),
-    Feature("body_share", 1, f.body_share),
-    Feature("upper_wick", 1, f.upper_wick),
-    Feature("lower_wick", 1, f.lower_wick),
-    Feature("body_mean_5", 5, lambda w: f.flow_share(w, "body", 5, "range")),
-    Feature("wick_imb_5", 5, lambda w: f.flow_share(w, "wick_balance", 5, "range")),
-    Feature("wick_imb_20", 20, lambda w: f.flow_share(w, "wick_balance", 20, "range")),
-    Feature("bar_overlap", 2, f.bar_overlap),
-    Feature("bar_shift", 2, f.bar_shift),
-    Feature("engulf", 2, f.engulf),
-    Feature("stair_5", 6, f.stair),
-    Feature("tod_sin", 1, lambda w: w.whole(w.calendar[0])),
-    Feature("tod_cos", 1, lambda w: w.whole(w.calendar[4])),
-    Feature("dow_sin", 1, lambda w: w.whole(w.calendar[1])),
-    Feature("dow_cos", 1, lambda w: w.whole(w.calendar[5])),
-    Feature("dom_sin", 1, lambda w: w.whole(w.calendar[2])),
-    Feature("dom_cos", 1, lambda w: w.whole(w.calendar[6])),
-    Feature("moy_sin", 1, lambda w: w.whole(w.calendar[3])),
-    Feature("moy_cos", 1, lambda w: w.whole(w.calendar[7])),
-    Feature("bar_gap", 51, f.bar_gap, 5.0),
-    Feature("acf1_20", 22, lambda w: w.centred(20).correlations["returns", "returns_1"], 1.0),
-    Feature("acf1_50", 52, lambda w: w.centred(50).correlations["returns", "returns_1"], 1.0),
-    Feature("acf5_50", 56, lambda w: w.centred(50).correlations["returns", "returns_5"], 1.0),
-    Feature("acf1_abs_50", 52, lambda w: w.centred(50).correlations["moves", "moves_1"], 1.0),
-    Feature("var_ratio_5_95", 100, f.variance_ratio),
-    Feature("skew_20", 21, f.skewness),
-    Feature("lever_corr_50", 52, lambda w: w.centred(50).correlations["moves", "returns_1"], 1.0),
-    Feature("spread_ar_20", 21, f.spread, 10.0),
-    Feature("perm_entropy_50", 50, f.pattern_entropy),
-    Feature("resid_20", 21, f.resid),
-)
-BOUNDS = np.array([[feature.bound] for feature in FEATURES])
-FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
-VOLUME_FEATURES = (
-    "bar_volume_rel",
-    "volu_ratio_5_20",
-    "volu_ratio_20_100",
-    "obv_30",
-    "cmf_20",
-    "mfi_14",
-    "vwap_spread_20",
-    "vwap_spread_50",
-    "ret_volu_corr_20",
-    "absret_volu_corr_20",
-    "amihud_rel_5_50",
-    "volu_trend_20",
-    "volu_cv_50",
-    "vpin_50",
-)
+class FeatureGroup(NamedTuple):
+    """Neighbouring columns, and the formulas of all of them by name."""
 
-# What a training span must cover before a calendar pair is more than a disguised time trend: two of its cycles.
+    formulas: Callable[[TrailingWindows], dict[str, Fraction]]
+    features: tuple[Feature, ...]
+
+
+GROUPS = {
+    "bar": FeatureGroup(
+        formulas.bar_features,
+        (
+            Feature("bar_open_z", 21, 10.0),
+            Feature("bar_high_z", 21, 10.0),
+            Feature("bar_low_z", 21, 10.0),
+            Feature("bar_close_z", 21),
+            Feature("bar_volume_rel", 20),
+        ),
+    ),
+    "returns": FeatureGroup(
+        formulas.return_features,
+        (
+            Feature("ret_z_2", 21),
+            Feature("ret_z_5", 21),
+            Feature("ret_z_10", 21),
+            Feature("ret_z_20", 21),
+            Feature("ret_z_50", 51),
+            Feature("ret_z_100", 101),
+            Feature("intraday_t_10", 10),
+            Feature("overnight_t_10", 11),
+        ),
+    ),
+    "trend": FeatureGroup(
+        formulas.trend_features,
+        (
+            Feature("ma_dist_5", 21),
+            Feature("ma_dist_50", 51),
+            Feature("macd_12_26", 51),
+            Feature("macd_hist_9", 51),
+            Feature("trend_r2_10", 10, 1.0),
+            Feature("trend_r2_50", 50, 1.0),
+            Feature("trend_r2_100", 100, 1.0),
+            Feature("eff_ratio_20", 21),
+            Feature("eff_ratio_50", 51),
+            Feature("di_diff_14", 15),
+            Feature("aroon_osc_25", 26),
+        ),
+    ),
+    "momentum": FeatureGroup(
+        formulas.momentum_features,
+        (
+            Feature("rsi_7", 8),
+            Feature("rsi_14", 15),
+            Feature("stoch_14", 14),
+            Feature("donchian_100", 100),
+            Feature("updown_10", 11),
+            Feature("streak", 21),
+            Feature("drawdown_50", 51),
+            Feature("runup_50", 51),
+        ),
+    ),
+    "volatility": FeatureGroup(
+        formulas.volatility_features,
+        (
+            Feature("vol_ratio_5_20", 21),
+            Feature("vol_ratio_10_50", 51),
+            Feature("vol_ratio_20_100", 101),
+            Feature("vol_mom_10", 21),
+            Feature("range_rel_20", 20),
+            Feature("park_cc_20", 21),
+            Feature("overnight_share_20", 21),
+            Feature("semivar_50", 51),
+            Feature("absret_cv_50", 51),
+            Feature("jump_20", 21, 1.0),
+            Feature("bandwidth_20", 21),
+            Feature("bandwidth_50", 51),
+        ),
+    ),
+    "volume": FeatureGroup(
+        formulas.volume_features,
+        (
+            Feature("volu_ratio_5_20", 20),
+            Feature("volu_ratio_20_100", 100),
+            Feature("obv_30", 31),
+            Feature("cmf_20", 20),
+            Feature("mfi_14", 15),
+            Feature("vwap_spread_20", 21),
+            Feature("vwap_spread_50", 51),
+            Feature("ret_volu_corr_20", 21, 1.0),
+            Feature("absret_volu_corr_20", 21, 1.0),
+            Feature("amihud_rel_5_50", 51),
+            Feature("volu_trend_20", 20, 1.0),
+            Feature("volu_cv_50", 50),
+            Feature("vpin_50", 70),
+        ),
+    ),
+    "candle": FeatureGroup(
+        formulas.candle_features,
+        (
+            Feature("body_share", 1),
+            Feature("upper_wick", 1),
+            Feature("lower_wick", 1),
+            Feature("body_mean_5", 5),
+            Feature("wick_imb_5", 5),
+            Feature("wick_imb_20", 20),
+            Feature("bar_overlap", 2),
+            Feature("bar_shift", 2),
+            Feature("engulf", 2),
+            Feature("stair_5", 6),
+        ),
+    ),
+    "calendar": FeatureGroup(
+        formulas.calendar_features,
+        (
+            Feature("tod_sin", 1),
+            Feature("tod_cos", 1),
+            Feature("dow_sin", 1),
+            Feature("dow_cos", 1),
+            Feature("dom_sin", 1),
+            Feature("dom_cos", 1),
+            Feature("moy_sin", 1),
+            Feature("moy_cos", 1),
+            Feature("bar_gap", 51, 5.0),
+        ),
+    ),
+    "statistical": FeatureGroup(
+        formulas.statistical_features,
+        (
+            Feature("acf1_20", 22, 1.0),
+            Feature("acf1_50", 52, 1.0),
+            Feature("acf5_50", 56, 1.0),
+            Feature("acf1_abs_50", 52, 1.0),
+            Feature("var_ratio_5_95", 100),
+            Feature("skew_20", 21),
+            Feature("lever_corr_50", 52, 1.0),
+            Feature("spread_ar_20", 21, 10.0),
+            Feature("perm_entropy_50", 50),
+            Feature("resid_20", 21),
+        ),
+    ),
+}
+FEATURES = tuple(feature for group in GROUPS.values() for feature in group.features)
+FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
+BOUNDS = np.array([[feature.bound] for feature in FEATURES])
+_ENDS = np.cumsum([len(group.features) for group in GROUPS.values()]).tolist()
+# The columns of each group: what importance moves together.
+FEATURE_GROUPS = {
+    name: slice(end - len(group.features), end)
+    for (name, group), end in zip(GROUPS.items(), _ENDS, strict=True)
+}
+# They are constant where a feed has no volume.
+VOLUME_FEATURES = ("bar_volume_rel", *(feature.name for feature in GROUPS["volume"].features))
+
+# What a training span must cover before a calendar pair is more than a disguised time trend: two of
+# its cycles.
 CALENDAR_CYCLES = {
-    name: span
+    f"{cycle}_{wave}": span
     for cycle, span in {
         "tod": pd.Timedelta(days=2),
         "dow": pd.Timedelta(weeks=2),
         "dom": pd.Timedelta(days=61),
         "moy": pd.Timedelta(days=730),
     }.items()
-    for name in (f"{cycle}_sin", f"{cycle}_cos")
+    for wave in ("sin", "cos")
 }
 
 
 class FeatureEngineer:
-    """Turn bars into feature rows; stateless, so that history, chunk and call leave no trace in a row."""
+    """Turns bars into feature rows.
+
+    Stateless: neither history nor chunk nor call leaves a trace in a row.
+
+    Examples
+    --------
+    >>> rows = FeatureEngineer().transform(sample_bars())
+    >>> rows.shape[1]
+    86
+    """
 
     def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
-        """Return the 86 features of every bar that has 100 bars before it."""
-        require_form(bars)
+        """Return the features of every bar that has 100 bars before it.
+
+        Parameters
+        ----------
+        bars
+            Columns open, high, low, close and volume, as `read_bars` returns them: (n, 5 or more),
+            indexed by time.
+
+        Returns
+        -------
+        One row for each bar from the 101st on, one column per feature: (n - 100, 86).
+
+        Raises
+        ------
+        ValueError
+            Where bars or columns are missing, or the index holds no times.
+        """
+        missing = [name for name in COLUMNS if name not in bars.columns]
+        if missing:
+            raise ValueError(
+                f"bars must have the columns {', '.join(COLUMNS)}, got none named "
+                f"{', '.join(missing)} among {list(bars.columns)}. Rename them, or load the file "
+                "with read_bars."
+            )
+        if not isinstance(bars.index, pd.DatetimeIndex):
+            raise ValueError(
+                f"bars must be indexed by a DatetimeIndex, got {type(bars.index).__name__}. "
+                "Set the index to the bars' timestamps, or load the file with read_bars."
+            )
+        # An aware index counts in UTC, a naive one as it is.
+        times = bars.index.tz_convert("UTC").tz_localize(None) if bars.index.tz else bars.index
         values = bars[list(COLUMNS)].to_numpy(np.float64)
-        rows = self.rows(values, utc_stamps(bars.index))
+        rows = self.rows(values, times.to_numpy("datetime64[ns]"))
         return pd.DataFrame(
             rows, index=bars.index[LOOKBACK - 1 :], columns=list(FEATURE_NAMES), copy=False
         )
 
-    def rows(self, values: Array, stamps: Stamps) -> Array:
-        """Return (n - 100, 86) for values (n, 5), open to volume, and their stamps in nanoseconds."""
+    def rows(self, values: Array, timestamps: Timestamps, chunk: int = CHUNK) -> Array:
+        """Return the features of plain arrays, as a live feed has them.
+
+        Parameters
+        ----------
+        values
+            Open, high, low, close and volume: (n, 5).
+        timestamps
+            Of the bars, in UTC: (n,).
+        chunk
+            How many rows are computed together; it changes no bit of them.
+
+        Returns
+        -------
+        One row for each bar from the 101st on: (n - 100, 86).
+
+        Raises
+        ------
+        ValueError
+            Where there are fewer than 101 bars.
+        """
         n_rows = len(values) - LOOKBACK + 1
         if n_rows < 1:
             raise ValueError(
                 f"bars must be at least {LOOKBACK} (a feature row looks back {LOOKBACK - 1} bars), "
                 f"got {len(values)}. Pass a longer history."
             )
-        stamps = stamps.astype("datetime64[ns]", copy=False)
+        timestamps = timestamps.astype("datetime64[ns]", copy=False)
         rows = np.empty((n_rows, len(FEATURES)))
         with np.errstate(all="ignore"):  # a quotient that its denominator forbids is replaced by 0
-            for start in range(0, n_rows, CHUNK):
-                bars = slice(start, start + CHUNK + LOOKBACK - 1)
-                fill(rows[start : start + CHUNK], Trail(values[bars], stamps[bars]))
+            for start in range(0, n_rows, chunk):
+                bars = slice(start, start + chunk + LOOKBACK - 1)
+                windows = TrailingWindows(values[bars], timestamps[bars])
+                rows[start : start + chunk] = feature_rows(windows)
         return rows
 
 
-def fill(rows: Array, trail: Trail) -> None:
-    """Fill rows (n, 86): all divisions and bounds at once, as on a live bar the number of numpy's calls is the cost."""
-    fractions = [feature.formula(trail) for feature in FEATURES]
-    numerators, denominators, floors = zip(*fractions)
+def feature_rows(windows: TrailingWindows) -> Array:
+    """Return the features of the windows: (rows, 86).
+
+    All divisions and bounds are done at once: on a live bar the number of numpy's calls is the
+    cost.
+    """
+    fractions: dict[str, Fraction] = {}
+    for group in GROUPS.values():
+        fractions |= group.formulas(windows)
+    in_order = [fractions[name] for name in FEATURE_NAMES]
+    numerators, denominators, floors = zip(*in_order, strict=True)
     sides = np.concatenate((*numerators, *denominators)).reshape(2, len(FEATURES), -1)
     values = divided(sides[0], sides[1], np.array(floors)[:, None])
-    rows[:] = np.minimum(np.maximum(values, -BOUNDS), BOUNDS).T
-
-
-def require_form(bars: pd.DataFrame) -> None:
-    missing = [name for name in COLUMNS if name not in bars.columns]
-    if missing:
-        raise ValueError(
-            f"bars must have the columns {', '.join(COLUMNS)}, got none named {', '.join(missing)} among "
-            f"{list(bars.columns)}. Rename them, or load the file with read_bars."
-        )
-    if not isinstance(bars.index, pd.DatetimeIndex):
-        raise ValueError(
-            f"bars must be indexed by a DatetimeIndex, got {type(bars.index).__name__}. "
-            "Set the index to the bars' stamps, or load the file with read_bars."
-        )
-
-
-def utc_stamps(index: pd.Index) -> Stamps:
-    """Return the stamps in nanoseconds: an aware index in UTC, a naive one as it is."""
-    stamps = pd.DatetimeIndex(index)
-    if stamps.tz is not None:
-        stamps = stamps.tz_convert("UTC").tz_localize(None)
-    return stamps.to_numpy("datetime64[ns]")
+    bounded: Array = np.minimum(np.maximum(values, -BOUNDS), BOUNDS)
+    return bounded.T

@@ -2,7 +2,7 @@
 
 The definitions word by word, in plain Python loops over one row's bars.
 
-Slow and literal on purpose; it shares no line with the engine. `reference_row(values, stamps)`
+Slow and literal on purpose; it shares no line with the engine. `reference_row(values, timestamps)`
 describes the last bar.
 """
 
@@ -86,9 +86,9 @@ def signed_r2(x: Series) -> float:
 class Window:
     """The bars up to the current one; index 0 is the current bar, k is k bars ago."""
 
-    def __init__(self, values: list[list[float]], stamps: list[datetime.datetime]) -> None:
+    def __init__(self, values: list[list[float]], timestamps: list[datetime.datetime]) -> None:
         self.O, self.H, self.L, self.C, self.V = (list(column) for column in zip(*reversed(values)))
-        self.stamps = stamps[::-1]
+        self.timestamps = timestamps[::-1]
         past = range(len(values) - 1)
         self.r = [math.log(self.C[k] / self.C[k + 1]) for k in past]
         self.size = [abs(x) for x in self.r]
@@ -275,18 +275,19 @@ def engulf(w: Window) -> float:
 
 
 def calendar_group(w: Window) -> dict[str, float]:
-    stamp = w.stamps[0]
-    seconds = (stamp - stamp.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
-    month = (stamp.day - 1) / calendar.monthrange(stamp.year, stamp.month)[1]
+    timestamp = w.timestamps[0]
+    midnight = timestamp.replace(hour=0, minute=0, second=0, microsecond=0)
+    seconds = (timestamp - midnight).total_seconds()
+    month = (timestamp.day - 1) / calendar.monthrange(timestamp.year, timestamp.month)[1]
     parts = {
         "tod": seconds / 86400,
-        "dow": stamp.weekday() / 7,
+        "dow": timestamp.weekday() / 7,
         "dom": month,
-        "moy": (stamp.month - 1 + month) / 12,
+        "moy": (timestamp.month - 1 + month) / 12,
     }
     result = {f"{name}_sin": math.sin(2 * math.pi * part) for name, part in parts.items()}
     result |= {f"{name}_cos": math.cos(2 * math.pi * part) for name, part in parts.items()}
-    gaps = [(w.stamps[k] - w.stamps[k + 1]).total_seconds() for k in range(50)]
+    gaps = [(w.timestamps[k] - w.timestamps[k + 1]).total_seconds() for k in range(50)]
     return result | {"bar_gap": clip(math.log(gaps[0] / statistics.median(gaps)), -5, 5)}
 
 
@@ -346,7 +347,9 @@ GROUPS = (
 )
 
 
-def reference_row(values: list[list[float]], stamps: list[datetime.datetime]) -> dict[str, float]:
+def reference_row(
+    values: list[list[float]], timestamps: list[datetime.datetime]
+) -> dict[str, float]:
     """All features of the last bar, by name."""
-    window = Window(values, stamps)
+    window = Window(values, timestamps)
     return {name: value for group in GROUPS for name, value in group(window).items()}

@@ -14,7 +14,7 @@ from backtests.reports.charts import CHARTS, MOST_POINTS, thinned
 from backtests.reports.html import REPORT, pairs_of, render, sign_of, write_report
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
-from backtests.walk_forward.importance import groups
+from model.features.table import FEATURE_GROUPS
 from model.training.config import TrainConfig
 from tests.helpers.folds import evaluate, save
 from tests.helpers.makers import random_bars, random_checkpoint
@@ -89,7 +89,7 @@ def market_bars():
 
 @pytest.fixture(scope="module")
 def results(market_bars, tmp_path_factory):
-    looks = dict.fromkeys(groups(), 0.01)
+    looks = dict.fromkeys(FEATURE_GROUPS, 0.01)
     models = [
         FoldModel(
             fold,

@@ -1,22 +1,15 @@
 import numpy as np
 import pytest
 
-from backtests.walk_forward.importance import groups, importance
-from model.features.table import FEATURE_NAMES
+from backtests.walk_forward.importance import importance
+from model.features.table import FEATURE_GROUPS
 from tests.helpers.makers import random_checkpoint
-
-
-def test_every_feature_is_in_one_group():
-    assert sum((list(FEATURE_NAMES[columns]) for columns in groups().values()), []) == list(
-        FEATURE_NAMES
-    )
-    assert FEATURE_NAMES[groups()["calendar"]][0] == "tod_sin"
 
 
 @pytest.fixture
 def trained(bars):
     """A random network that reads nothing but momentum, and counts as trained until bar 380."""
-    columns = groups()["momentum"]
+    columns = FEATURE_GROUPS["momentum"]
     network = random_checkpoint(
         bars,
         bars.index[380],
@@ -38,7 +31,7 @@ def trained(bars):
 
 def test_only_what_the_network_reads_is_important(bars, trained):
     found = importance(trained, bars)
-    assert list(found) == list(groups())
+    assert list(found) == list(FEATURE_GROUPS)
     assert abs(found.pop("momentum")) > 1e-3
     assert np.abs(list(found.values())).max() < 1e-9
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from model.features.table import (
     CALENDAR_CYCLES,
+    FEATURE_GROUPS,
     FEATURE_NAMES,
     FEATURES,
+    GROUPS,
     LOOKBACK,
     VOLUME_FEATURES,
     FeatureEngineer,
@@ -22,10 +24,10 @@ from model.features.table import (
 from model.features.trailing import (
     CENTRED,
     Array,
+    TrailingWindows,
     base_series,
     doublings,
-    total,
-    window_max,
+    window_maxima,
     window_sums,
 )
 from tests.helpers.reference_features import reference_row
@@ -156,11 +158,12 @@ def nasdaq_bars() -> pd.DataFrame:
 
 def difference_from_reference(bars: pd.DataFrame, every: int) -> "pd.Series[float]":
     """The largest absolute difference from the literal definitions, by feature."""
-    stamps = pd.DatetimeIndex(bars.index).to_pydatetime().tolist()
+    timestamps = pd.DatetimeIndex(bars.index).to_pydatetime().tolist()
     values = bars.to_numpy().tolist()
     ends = range(LOOKBACK, len(bars) + 1, every)
     rows = [
-        reference_row(values[end - LOOKBACK : end], stamps[end - LOOKBACK : end]) for end in ends
+        reference_row(values[end - LOOKBACK : end], timestamps[end - LOOKBACK : end])
+        for end in ends
     ]
     expected = pd.DataFrame(rows, columns=list(FEATURE_NAMES))
     return (
@@ -173,6 +176,16 @@ def difference_from_reference(bars: pd.DataFrame, every: int) -> "pd.Series[floa
 def test_there_are_86_features_with_distinct_names() -> None:
     assert len(FEATURE_NAMES) == len(set(FEATURE_NAMES)) == 86
     assert FEATURE_NAMES[:2] == ("bar_open_z", "bar_high_z") and FEATURE_NAMES[-1] == "resid_20"
+
+
+def test_every_feature_is_in_one_group_and_every_group_has_a_formula_for_each_of_its_own() -> None:
+    names = [name for columns in FEATURE_GROUPS.values() for name in FEATURE_NAMES[columns]]
+    assert tuple(names) == FEATURE_NAMES and list(FEATURE_GROUPS) == list(GROUPS)
+    assert FEATURE_NAMES[FEATURE_GROUPS["calendar"]][0] == "tod_sin"
+    windows = TrailingWindows(BARS.to_numpy(), BARS.index.to_numpy("datetime64[ns]"))
+    with np.errstate(all="ignore"):
+        for group in GROUPS.values():
+            assert list(group.formulas(windows)) == [feature.name for feature in group.features]
 
 
 def test_the_longest_lookback_is_the_one_announced() -> None:
@@ -197,13 +210,13 @@ def test_transform_ignores_other_columns_and_their_order() -> None:
 
 
 @pytest.mark.parametrize("unit", ["s", "us", "ns"])
-def test_the_unit_of_the_stamps_does_not_matter(unit: Literal["s", "us", "ns"]) -> None:
+def test_the_unit_of_the_timestamps_does_not_matter(unit: Literal["s", "us", "ns"]) -> None:
     assert np.array_equal(
         features(BARS.set_axis(pd.DatetimeIndex(BARS.index).as_unit(unit))), features(BARS)
     )
 
 
-def test_aware_stamps_are_read_in_utc() -> None:
+def test_aware_timestamps_are_read_in_utc() -> None:
     aware = BARS.tz_localize("UTC").tz_convert("Asia/Tokyo")
     assert np.array_equal(features(aware), features(BARS))
     assert FeatureEngineer().transform(aware).index.equals(aware.index[100:])
@@ -284,7 +297,7 @@ def test_a_single_jump_has_the_values_worked_out_by_hand(name: str, value: float
 
 
 @pytest.mark.parametrize(
-    ("stamp", "name", "value"),
+    ("timestamp", "name", "value"),
     [
         ("2024-01-01 06:00", "tod_sin", 1.0),
         ("2024-01-01 12:00", "tod_cos", -1.0),
@@ -298,9 +311,9 @@ def test_a_single_jump_has_the_values_worked_out_by_hand(name: str, value: float
     ],
 )
 def test_calendar_angles_have_the_values_worked_out_by_hand(
-    stamp: str, name: str, value: float
+    timestamp: str, name: str, value: float
 ) -> None:
-    bars = BARS[:LOOKBACK].set_axis(pd.date_range(end=stamp, periods=LOOKBACK, freq="D"))
+    bars = BARS[:LOOKBACK].set_axis(pd.date_range(end=timestamp, periods=LOOKBACK, freq="D"))
     assert FeatureEngineer().transform(bars)[name].item() == pytest.approx(value, abs=1e-12)
 
 
@@ -345,11 +358,10 @@ def test_a_row_alone_equals_the_row_in_a_batch(bars: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("chunk", [3, 64, 511, 5000])
-def test_chunk_borders_cannot_be_seen(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_borders_cannot_be_seen(chunk: int) -> None:
     bars = walk(700, 5)
-    expected = features(bars)
-    monkeypatch.setattr("model.features.table.CHUNK", chunk)
-    assert np.array_equal(features(bars), expected)
+    rows = FeatureEngineer().rows(bars.to_numpy(), bars.index.to_numpy("datetime64[ns]"), chunk)
+    assert np.array_equal(rows, features(bars))
 
 
 @pytest.mark.parametrize("lookback", sorted({feature.lookback for feature in FEATURES}))
@@ -368,11 +380,11 @@ def test_a_feature_sees_no_more_than_its_lookback(lookback: int, label: str) -> 
 
 
 def test_a_strided_or_fortran_ordered_array_has_the_same_rows() -> None:
-    values, stamps = BARS.to_numpy(), BARS.index.to_numpy("datetime64[ns]")
+    values, timestamps = BARS.to_numpy(), BARS.index.to_numpy("datetime64[ns]")
     wide = np.zeros((2 * len(values), 9))
     wide[::2, ::2] = values
     for other in (np.asfortranarray(values), wide[::2, ::2]):
-        assert np.array_equal(FeatureEngineer().rows(other, stamps), features(BARS))
+        assert np.array_equal(FeatureEngineer().rows(other, timestamps), features(BARS))
 
 
 @given(seed=seeds, price=st.sampled_from([137.5, 1e-3]), volume=st.sampled_from([0.0123, 1e6]))
@@ -409,7 +421,7 @@ def test_missing_columns_are_refused_by_name() -> None:
 
 def test_an_index_without_dates_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"DatetimeIndex, got RangeIndex\. Set the index to the bars' stamps"
+        ValueError, match=r"DatetimeIndex, got RangeIndex\. Set the index to the bars' timestamps"
     ):
         FeatureEngineer().transform(BARS.reset_index(drop=True))
 
@@ -422,6 +434,5 @@ def test_window_sums_and_maxima_cover_exactly_their_window(bars: int) -> None:
         window_sums(doublings(numbers, bars, np.add), bars, 20), windows.sum(-1)[-20:]
     )
     assert np.array_equal(
-        window_max(doublings(numbers, bars, np.maximum), bars, 20), windows.max(-1)[-20:]
+        window_maxima(doublings(numbers, bars, np.maximum), bars, 20), windows.max(-1)[-20:]
     )
-    assert np.array_equal(total(windows.copy()), windows.sum(-1))
