@@ -1,7 +1,5 @@
 """What the traded probabilities were worth, beside every refusal, as a Backtrader analyzer."""
 
-from typing import Any
-
 import backtrader as bt
 import numpy as np
 import pandas as pd
@@ -50,7 +48,7 @@ class SignalQuality(bt.Analyzer):  # type: ignore[misc]
         self.rets = {record.instrument.name: record.figures() for record in self._records}
         self._records = []  # results travel between processes; the run does not
 
-    def get_analysis(self) -> dict[str, Any]:
+    def get_analysis(self) -> dict[str, dict[str, object]]:
         return dict(self.rets)
 
 
@@ -71,17 +69,16 @@ class _Decisions:
         self._number = 0
 
     def take(self) -> None:
-        """Remember a decision that is new."""
         decision, data, ago = self.instrument.decision, self.instrument.data, self.instrument.ago
         if decision.number == self._number:
-            return
+            return  # Backtrader calls again when another feed moves
         self._number = decision.number
         reading = decision.reading
         probability = np.nan if decision.reason in (NOT_LIVE, IN_SAMPLE) else reading.probability
         row = data.open[ago], data.close[ago], probability, decision.wanted, reading.in_sample
         self._rows.append(row)
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, object]:
         columns = ["open", "close", "probability", "wanted", "in_sample"]
         rows = pd.DataFrame(self._rows, columns=columns, dtype=float)
         # A label stands on the bar of the fill; the decision fell one bar before.

@@ -6,7 +6,7 @@ The position, the sizer's units, the room under the cap on exposure, and the ord
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import backtrader as bt
 
@@ -23,8 +23,8 @@ class Strategy(Protocol):
     broker: bt.BrokerBase
     traded: Sequence[TradedData]
 
-    def buy(self, **order: Any) -> Order | None: ...
-    def sell(self, **order: Any) -> Order | None: ...
+    def buy(self, **order: object) -> Order | None: ...
+    def sell(self, **order: object) -> Order | None: ...
     def cancel(self, order: Order) -> None: ...
     def getposition(self, data: Feed) -> bt.Position: ...
     def getsizing(self, data: Feed, isbuy: bool) -> float: ...
@@ -61,7 +61,10 @@ class BacktraderBroker:
         return units
 
     def room(self) -> float:
-        """Return the units that the cap on exposure leaves for this instrument."""
+        """Return the units that the cap on exposure leaves for this instrument.
+
+        The figures are kept in `order_inputs`, so that a journal can tell how it came about.
+        """
         strategy = self._strategy
         others = sum(
             exposure(strategy, instrument)
@@ -76,7 +79,7 @@ class BacktraderBroker:
         self.order_inputs |= account
         return room_of(self._max_exposure, **account)
 
-    def send(self, size: float, **kind: Any) -> Order | None:
+    def send(self, size: float, **kind: object) -> Order | None:
         """Send an order, at the market unless the kind says otherwise."""
         send = self._strategy.buy if size > 0 else self._strategy.sell
         return send(data=self._data, size=abs(size), **kind)
@@ -93,8 +96,10 @@ class BacktraderBroker:
             part.in_price(price, atr) if part is not None else 0.0
             for part in (stops.stop_loss, stops.take_profit, stops.trailing)
         )
+        # Before there are enough true ranges a distance in them is no number.
         if not (math.isfinite(loss) and math.isfinite(profit) and math.isfinite(trail)):
             return []
+        # A broker may give no order (None); the other one of the pair is placed all the same.
         sent: list[Order | None] = []
         if stops.trailing is not None:
             sent.append(self.send(-position.size, exectype=bt.Order.StopTrail, trailamount=trail))
@@ -102,7 +107,7 @@ class BacktraderBroker:
             stop = price - side * loss
             sent.append(self.send(-position.size, exectype=bt.Order.Stop, price=stop))
         if stops.take_profit is not None:
-            # Either the stop or the limit: the host cancels the one when the other fills.
+            # Either the stop or the limit: Backtrader cancels the one when the other fills.
             limit, other = price + side * profit, sent[0] if sent else None
             sent.append(self.send(-position.size, exectype=bt.Order.Limit, price=limit, oco=other))
         placed = [order for order in sent if order is not None]
@@ -127,6 +132,7 @@ def exposure(strategy: Strategy, instrument: TradedData) -> float:
     if not len(instrument.data):
         return 0.0
     held = float(strategy.getposition(instrument.data).size)
+    # Of Backtrader's orders more is known than others need: what is not filled yet.
     working: bt.Order | None = instrument.orders.working
     filled = held + (working.executed.remsize if working is not None else 0.0)
     units = abs(filled)

@@ -46,6 +46,7 @@ def cached_forecasts(
         path = shared_folder() / f"{key}.f8"
         # The kernel frees the lock when its process ends, however it ends.
         with FileLock(path.with_suffix(".lock")):
+            # Another length is a file that was cut off or is not ours: computed anew.
             if path.exists() and path.stat().st_size == ROWS * 8 * len(values):
                 forecasts = np.frombuffer(path.read_bytes()).reshape(ROWS, -1)
             else:
@@ -60,7 +61,10 @@ def cached_forecasts(
 
 
 def shared_folder() -> Path:
-    """Return the folder that the processes of this user share, made where it is missing."""
+    """Return the folder that the processes of this user share, made where it is missing.
+
+    Raises PermissionError where it belongs to somebody else.
+    """
     path = Path(tempfile.gettempdir()) / f"backtrader-bilstm-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     # In a folder that all may write to somebody else could have made it, to feed us forecasts.

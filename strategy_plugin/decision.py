@@ -64,12 +64,13 @@ def decide(reading: Reading, held: int, rules: DecisionRules, live: bool = True)
         return held, NOT_LIVE
     if reading.in_sample and rules.in_sample == "refuse":
         return held, IN_SAMPLE
-    if reading is NO_READING:
+    if reading is NO_READING:  # by identity, as NaN equals nothing
         return held, NO_MODEL
     enter, exit = reading.thresholds
     wanted = target(
         reading.probability, held, enter=enter, exit=exit, allow_short=rules.allow_short
     )
+    # A close, or staying where it is, needs no young model and no agreement.
     if wanted in (0, held):
         return wanted, ""
     if rules.max_model_age is not None and reading.age > rules.max_model_age:
@@ -109,6 +110,7 @@ def target(
     >>> target(0.57, held=0, enter=0.6, exit=0.55), target(0.57, held=1, enter=0.6, exit=0.55)
     (0, 1)
     """
+    # No forecast is no reason to trade.
     if math.isnan(probability):
         return held
     if probability >= enter or (held == 1 and probability >= exit):

@@ -86,7 +86,10 @@ def source_of(feed: Feed) -> Feed:
 
 
 def nanoseconds(day_number: float) -> int:
-    """Return the timestamp of a day number, EARLIEST for a missing one."""
+    """Return the timestamp of a day number, EARLIEST for a missing one.
+
+    Exact for all times that were whole milliseconds.
+    """
     if not math.isfinite(day_number):
         return EARLIEST
     return round((day_number - EPOCH) * STEPS_A_DAY) * NANOSECONDS_A_STEP
@@ -113,7 +116,6 @@ class TimestampConversion(NamedTuple):
     shift: int = 0
 
     def timestamp(self, day_number: float) -> int:
-        """Return the timestamp of a day number, EARLIEST for a missing one."""
         if self.grid == NANOSECONDS_A_DAY and math.isfinite(day_number):
             # Exact where rounding to a step would reach the next day.
             return (math.floor(day_number) - int(EPOCH)) * NANOSECONDS_A_DAY
@@ -125,11 +127,12 @@ class TimestampConversion(NamedTuple):
         return timestamp + self.shift
 
     def timestamps(self, day_numbers: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the timestamps of many day numbers, each as `timestamp` gives it: (n,) -> (n,)."""
+        """Return many timestamps, each as `timestamp` gives it: (n,) -> (n,)."""
         known = np.isfinite(day_numbers)
         if self.grid == NANOSECONDS_A_DAY:
             days = np.floor(np.where(known, day_numbers, EPOCH)) - EPOCH
             return np.where(known, days.astype(np.int64) * NANOSECONDS_A_DAY, EARLIEST)
+        # 0 stands in for a missing time: EARLIEST less anything would overflow.
         timestamps = np.where(known, nanoseconds_of(day_numbers), 0)
         if self.grid:
             timestamps = (timestamps - self.back) // self.grid * self.grid
@@ -156,6 +159,8 @@ def conversion_for(
     if whole_days:
         return TimestampConversion(grid=NANOSECONDS_A_DAY)
     shown = shown or ("close" if resampled and not replayed else trained)
+    # A replayed bar carries the time of its last part, somewhere within it: the grid finds its
+    # beginning. Stamped by the close, the last part ends where the next bar begins.
     if replayed:
         shift = interval if trained == "close" else 0
         return TimestampConversion(grid=interval, back=int(shown == "close"), shift=shift)

@@ -103,7 +103,7 @@ class BarGuard:
         return finished
 
     def _end(self, data: Feed, timestamp: int) -> float:
-        """Return when a bar ends, in seconds since 1970; minus infinity where no clock can tell."""
+        # In seconds since 1970; minus infinity where no clock can tell, as for a bar long over.
         if self.finished_after is not None:
             return timestamp / 1e9 + self.finished_after
         if not self.daily or data.p.sessionend == UNSTATED or timestamp == EARLIEST:
@@ -134,6 +134,7 @@ def guard_for(data: Feed, *, finished_after: float | None, daily: bool) -> BarGu
                 stacklevel=2,
             )
     if data is source and not rebuilt:
+        # Of bars that are made into others the signal's clock tells nothing.
         guard.finished_after, guard.daily = finished_after, daily
     return guard
 
@@ -166,6 +167,7 @@ class Gate:
             self._no_volume = math.isnan(bar[4])
         if self._no_volume and math.isnan(bar[4]):
             bar = (*bar[:4], 0.0)
+        # A growing bar may keep its time, but not fall behind the bar before it.
         floor = self._timestamp if number > self._number else self._floor
         fault = self._order_fault(timestamp, floor, bar) or bar_fault(bar)
         fault = fault or self._jump_fault(timestamp, bar)
@@ -198,7 +200,10 @@ class Gate:
         return values, sound
 
     def refuse(self, number: int, timestamp: int, fault: str) -> None:
-        """Count a bar that stays out, once however often it is shown."""
+        """Count a bar that stays out, once however often it is shown.
+
+        The first of each kind is warned of, unless every feed that reconnects delivers it.
+        """
         if number == self._refused:
             return
         self._refused = number
@@ -233,7 +238,6 @@ class Gate:
 
 
 def bar_fault(bar: Bar) -> str:
-    """Return what is wrong with a bar, "" for nothing."""
     open, high, low, close, volume = bar
     # The usual bar costs a few comparisons. All rules, with their tolerances, stand in model.bars.
     if 0 < low <= open <= high < math.inf and low <= close <= high and 0 <= volume < math.inf:

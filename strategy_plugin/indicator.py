@@ -91,6 +91,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             self.p.checkpoint, max_gap=self.p.max_gap, precision=self.p.precision
         )
         _require_dates(self.data, self.schedule)
+        # Only where bars are live may a folder get another checkpoint: a backtest must not change.
         self._live = source_of(self.data).islive()
         self._conversion = _conversion(self.data, self.schedule, self.p.timezone, self.p.stamp)
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
@@ -99,7 +100,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.",
         )
         self._whole_feed: _WholeFeed | None = None
-        self._seen = 0  # the number of the last bar
+        self._seen = 0  # the number of the last bar that was shown
         self._forecast = NO_FORECAST
         # Backtrader's own times by bar number, until there are enough to tell the interval.
         self._unchecked: dict[int, int] | None = {}
@@ -112,11 +113,17 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     @property
     def faults(self) -> Counter[str]:
-        """The bars that the model was not shown, counted by their fault."""
+        """The bars that the model was not shown, counted by their fault.
+
+        In `once` mode all are known from the first bar on.
+        """
         return self._gate.counts
 
     def timestamp(self, ago: int = 0) -> int:
-        """Return when a bar was by the model's time, in nanoseconds since 1970."""
+        """Return when a bar was, in nanoseconds since 1970.
+
+        By the time of training: in its zone, at a bar's open or close as there.
+        """
         return self._conversion.timestamp(self.data.datetime[ago])
 
     def inputs(self, ago: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -153,6 +160,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             if self._live:
                 self.schedule.refresh()
         changed = self._show(number, 0)
+        # The network is asked only where the window is another one than before.
         if changed:
             if self._unchecked is not None and self._buffer.ready:
                 times = np.array(list(self._unchecked.values()))
@@ -165,7 +173,10 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             line[0] = value
 
     def _show(self, number: int, ago: int) -> bool | None:
-        """Show a bar to the buffer: True if the window changed, None if the bar is at fault."""
+        """Show a bar to the buffer: True if the window changed, None if the bar is at fault.
+
+        The gate judges by Backtrader's own times, in which order and repeats are plain.
+        """
         time = nanoseconds(self.data.datetime[ago])
         bar = self._gate.admit(number, time, bar_of(self.data, ago))
         if bar is None:
@@ -199,14 +210,16 @@ class _WholeFeed:
         return forecasts
 
     def inputs(self, number: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the last `count` sound bars up to bar `number`."""
         stop = int(self._counts[number - 1])
         window = slice(max(0, stop - count), stop)
         return self._values[window], self._timestamps[window]
 
 
 def require_interval(schedule: Schedule, times: NDArray[np.int64], data: Feed) -> None:
-    """Refuse a feed whose bars are not as long as those of training, with a CheckpointError."""
+    """Refuse a feed whose bars are not as long as those of training, with a CheckpointError.
+
+    times: Backtrader's own, as the feed shows them: dates would hide what lies within a day.
+    """
     found = bar_interval(pd.DatetimeIndex(times.view("datetime64[ns]")))
     expected = schedule.checkpoints[0].bar_interval
     if found != expected:
@@ -219,12 +232,16 @@ def require_interval(schedule: Schedule, times: NDArray[np.int64], data: Feed) -
 def _conversion(
     data: Feed, schedule: Schedule, timezone: str | None, stamp: str | None
 ) -> TimestampConversion:
-    """Return how the feed's times become those of training; refuse what is stated otherwise."""
+    """Return how the feed's times become those of training.
+
+    Refuses, with a CheckpointError, what the user states to be otherwise than in training.
+    """
     if stamp not in (None, "open", "close"):
         raise ValueError(
             f"`stamp` must be 'open', 'close' or None, got {stamp!r}. "
             "Say what a stamp of the feed marks; None is as in training."
         )
+    # Backtrader stamps what it rebuilds itself, so there the param speaks of what it is made of.
     checkpoint, rebuilt = schedule.checkpoints[0], bool(data.resampling or data.replaying)
     checkpoint.require_clock(timezone, None if rebuilt else stamp)
     return conversion_for(
@@ -247,7 +264,10 @@ def _require_bars(data: object) -> None:
 
 
 def _require_dates(data: Feed, schedule: Schedule) -> None:
-    """Refuse dates that Backtrader would turn into those of the day before."""
+    """Refuse dates that Backtrader would turn into those of the day before.
+
+    It stores all times in UTC: midnight in Tokyo is an afternoon of the day before.
+    """
     index = getattr(getattr(data.p, "dataname", None), "index", None)
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
         return

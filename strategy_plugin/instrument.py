@@ -22,7 +22,7 @@ from strategy_plugin.guard import TradingWarning, guard_for
 from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.orders import OrderEnd, OrderManager
 
-STRANGE = "inputs unlike those of training"
+UNLIKE_TRAINING = "inputs unlike those of training"
 
 
 class Decision(NamedTuple):
@@ -52,7 +52,10 @@ class Decision(NamedTuple):
 
     @property
     def closes(self) -> bool:
-        """Whether the position held is given up, be it for the other side."""
+        """Whether the position held is given up, be it for the other side.
+
+        Such decisions go first: what they set free others may use.
+        """
         return self.wanted in (0, -self.held)
 
 
@@ -89,7 +92,10 @@ class TradedData:
         return grown and number > -self.ago
 
     def read(self) -> Reading:
-        """Return the reading of the newest complete bar; to be called once for each."""
+        """Return the reading of the newest complete bar; to be called once for each.
+
+        The orders see the bar, too, and windows unlike those of training are counted.
+        """
         self.orders.broker.observe(self.ago)
         indicator = self.signal.indicator
         # NaN, where there is no window, is not above the limit.
@@ -107,19 +113,18 @@ class TradedData:
         return self.signal.read(self.ago)
 
     def decision_of(self, reading: Reading, wanted: int, reason: str) -> Decision:
-        """Return the decision on the newest complete bar, before anything came of it."""
+        # The position held is as it will be when the working order is filled.
         number, timestamp = len(self.data) + self.ago, self.signal.timestamp(self.ago)
         return Decision(number, timestamp, reading, self.orders.held, wanted, reason)
 
     def carry_out(self, decision: Decision) -> None:
-        """Order what was decided and remember what came of it."""
         self.n_forecasts += not math.isnan(decision.reading.probability)
         self.decision = carried_out(decision, self.orders)
 
     def counts(self) -> Counter[str]:
-        """Return what was refused, not filled, kept out or unlike training, by why."""
+        """Return by reason how many bars and orders did not go their usual way."""
         return (
-            Counter({STRANGE: self.n_out_of_range})
+            Counter({UNLIKE_TRAINING: self.n_out_of_range})
             + self.refused
             + self.orders.counts
             + self.signal.faults
@@ -127,7 +132,10 @@ class TradedData:
         )
 
     def warn_if_untraded(self) -> None:
-        """Warn where no bar could be traded, and why; ValueError where the model has seen all."""
+        """Warn where no bar could be traded, and say why.
+
+        Raises ValueError where the model has seen all of them: such a run proves nothing.
+        """
         indicator = self.signal.indicator
         if indicator is not None and self.n_decided and not self.n_forecasts:
             schedule = indicator.schedule
@@ -165,7 +173,10 @@ class TradedData:
 
 
 def carried_out(decision: Decision, orders: OrderManager) -> Decision:
-    """Order what a decision wants, and return it with what came of it."""
+    """Order what a decision wants, and return it with what came of it.
+
+    Trading and its replay both do it here, so that they cannot come apart.
+    """
     position = orders.broker.size
     if decision.reason == NOT_LIVE:
         action = orders.rest()
@@ -231,7 +242,6 @@ class ModelSignal:
         return float(self.indicator.probability[ago])
 
     def read(self, ago: int) -> Reading:
-        """Return the reading of a bar that is complete; to be called once for each."""
         timestamp = self.timestamp(ago)
         checkpoint = self._schedule.at(timestamp)
         if checkpoint is None:
@@ -286,7 +296,10 @@ class LineSignal:
 
 
 def datas_to_trade(datas: Sequence[Feed], names: str) -> list[Feed]:
-    """Return the datas named, separated by commas, or all with the first one's timeframe."""
+    """Return the datas named, separated by commas, or all with the first one's timeframe.
+
+    Raises ValueError for a name that is none of them, or stands twice.
+    """
     if not names:
         first = datas[0]._timeframe, datas[0]._compression
         return [data for data in datas if (data._timeframe, data._compression) == first]

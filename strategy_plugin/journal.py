@@ -88,6 +88,7 @@ class Journal:
         sizer: dict[str, Any] | None,
         traded: Sequence[TradedData],
     ) -> None:
+        # Refused before the first bar, not when the first line is written.
         _require_version(path)
         self._path = path
         # The last run may have died within a line.
@@ -104,7 +105,7 @@ class Journal:
         self._begun = False
 
     def write_decision(self, instrument: TradedData) -> None:
-        """Write a line for the decision that was just made on an instrument."""
+        """Write the line of an instrument's newest decision, before it the run's header."""
         if not self._begun:
             # Not earlier: only with the first bar is it known in which mode Backtrader runs.
             datas = {each.name: _origin(each) for each in self._traded}
@@ -121,7 +122,7 @@ class Journal:
 
     def _write(self, line: Mapping[str, object]) -> None:
         if self._file is None:
-            return
+            return  # given up
         # Params may be of another kind than JSON has: a number of NumPy's, a path.
         text = json.dumps(
             line,
@@ -136,7 +137,7 @@ class Journal:
 
     def _give_up(self, file: TextIO, error: OSError) -> None:
         self._file = None
-        with suppress(OSError):
+        with suppress(OSError):  # closing writes what is left, and fails as well
             file.close()
         warnings.warn(
             f"the journal {self._path} cannot be written any more ({error}); trading goes on "
@@ -147,7 +148,10 @@ class Journal:
 
 
 def decision_entry(decision: Decision) -> dict[str, object]:
-    """Return what a line says of a decision."""
+    """Return what a line says of a decision, in the order of the file.
+
+    Trading writes it and replay compares it, key by key.
+    """
     reading = decision.reading
     return {
         "model": reading.model,
@@ -178,7 +182,7 @@ def or_null(value: float) -> float | None:
 
 
 def _entry(instrument: TradedData) -> dict[str, object]:
-    """Return the `Entry` of an instrument's last decision, in the order of the file."""
+    """Return the `Entry` of an instrument's newest decision, in the order of the file."""
     decision, indicator = instrument.decision, instrument.signal.indicator
     inputs = None if indicator is None else input_digest(*indicator.inputs(instrument.ago))
     order_inputs = instrument.orders.broker.order_inputs
@@ -234,6 +238,7 @@ def _open_alone(path: str, live: bool) -> TextIO:
 
     The lock is on the file itself, and not by filelock, which would leave another beside it.
     """
+    # Buffered by lines where live: what was decided must be on the disk when the process dies.
     file = open(path, "a", buffering=1 if live else -1, encoding="utf-8")  # noqa: SIM115
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

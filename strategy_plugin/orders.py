@@ -139,6 +139,9 @@ class OrderManager:
     def move(self, target: int, has_forecast: bool = True) -> str:
         """Work towards a direction, once a bar; return what was done, for the journal.
 
+        That is the units of an order that was sent, or "waiting", "no order", "protected",
+        "unprotected" or "not ours"; "" where nothing was to be done.
+
         has_forecast: whether a signal speaks in the target, or it is only what is held for want
         of one.
         """
@@ -154,7 +157,10 @@ class OrderManager:
         return self._send(target) if self._cancel_protection() else "waiting"
 
     def rest(self) -> str:
-        """See what has ended and order nothing, where nothing may be ordered."""
+        """See what has ended and order nothing.
+
+        Alone where nothing may be ordered: what ends meanwhile is not to be missed.
+        """
         self.aim = None
         self._seen = Seen.FOUND
         self._clear_ended()
@@ -162,7 +168,10 @@ class OrderManager:
         return ""
 
     def notify(self, order: Order) -> None:
-        """Take a notification of the broker; orders of others and repeats are ignored."""
+        """Take a notification of the broker; orders of others and repeats are ignored.
+
+        Backtrader notifies with a copy of the order: it is known by its ref.
+        """
         self._seen = Seen.NOTIFIED
         if not order.alive():
             self._clear(order)
@@ -173,7 +182,11 @@ class OrderManager:
         self.counts["unfilled at end"] += self.working is not None
 
     def _may_trade(self) -> bool:
-        """Whether the position is ours; one found at the start may have an earlier run's stops."""
+        """Whether the position is this run's, to be worked on.
+
+        Beside one that was there at the start stops of an earlier run may still work: nothing is
+        ordered until it is closed, unless it is to be adopted.
+        """
         size = self.broker.size
         if self._is_ours or not direction(size):
             self._is_ours = True
@@ -211,18 +224,21 @@ class OrderManager:
         return 0 if is_barred and (partial or target != self.held) else target
 
     def _cancel_working(self, target: int) -> bool:
-        """Cancel an order that is not wanted or has waited too long; True once it is gone."""
+        """Cancel an order that is not wanted or has waited too long; True once it is gone.
+
+        A cancel may take a broker time, and the order may still be filled until then.
+        """
         assert self.working is not None
         self._bars_working += 1
         if target == self.working_direction and self._bars_working <= self.rules.patience:
             return False
+        # Still wanted, so it waited too long: it goes, and a new one takes its place.
         self.counts["timed out"] += target == self.working_direction
         self.broker.cancel(self.working)
         self._clear_ended()
         return self.working is None
 
     def _cancel_protection(self) -> bool:
-        """Cancel the protective pair; True once it is gone."""
         for order in self.protection:
             self.broker.cancel(order)
         self._clear_ended()
@@ -254,6 +270,7 @@ class OrderManager:
         units = abs(self.broker.units(target)) if target else 0.0
         if not math.isfinite(units):
             return 0.0
+        # A close needs no room; an opening is cut rather than refused.
         room = self.broker.room()
         if units <= room * (1 + ROUNDING):
             return units
@@ -261,7 +278,10 @@ class OrderManager:
         return float(math.floor(room)) if units == math.floor(units) else room
 
     def _protect(self) -> str:
-        """Give a position a whole protective pair of its own size, and leave none without one."""
+        """Give the position a whole protective pair of its own size.
+
+        One that is not whole, or was placed for another size, is cancelled first.
+        """
         size = self.broker.size
         intact = len(self.protection) == self._n_protective
         intact = intact and abs(size - self._protected_size) < DUST
@@ -285,7 +305,7 @@ class OrderManager:
         return "protected" if self.protection else "unprotected"
 
     def _clear_ended(self) -> None:
-        """Clear what ended without a notification, or before its notification is delivered."""
+        # Some end without a notification, or before it is delivered.
         for order in (self.working, *self.protection):
             if order is not None and not order.alive():
                 self._clear(order)
@@ -312,7 +332,10 @@ class OrderManager:
             )
 
     def _note_refusals(self, status: str) -> None:
-        """Bar an opening that was refused too often in a row; a close is tried on every bar."""
+        """Bar an opening that was refused too often in a row.
+
+        A close is tried again on every bar: a position must not be kept for want of tries.
+        """
         if status == "completed":
             self._refusals.clear()
         if status not in REFUSED:
@@ -340,16 +363,14 @@ class OrderManager:
         self._barred = stopped
 
     def _warn_once(self, kind: str, what: str) -> None:
-        """Warn of each kind once; `counts` has them all."""
         if kind not in self._warned:
             self._warned.add(kind)
             warnings.warn(f"data {self.broker.name!r}: {what}", TradingWarning, stacklevel=2)
 
 
 def direction(size: float) -> int:
-    """Return -1, 0 or 1; 0 also for what rounding left of a position that was filled in parts."""
     if abs(size) < DUST:
-        return 0
+        return 0  # what rounding left of a position that was filled in parts
     return 1 if size > 0 else -1
 
 

@@ -81,6 +81,7 @@ def replay(path: str) -> Replay:
     try:
         for header, entries in _runs(lines):
             differences += _differences(header, entries)
+    # Whatever is missing in a line or of another kind: the file is not what it claims to be.
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} must hold the lines of a journal, got one that is none ({error!r}). "
@@ -90,7 +91,10 @@ def replay(path: str) -> Replay:
 
 
 def _read(path: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the lines, and in words those that were cut off when a process died."""
+    """Return the lines, and in words those that were cut off when a process died.
+
+    Raises ValueError where they are not those of a journal of this version.
+    """
     lines: list[dict[str, Any]] = []
     torn: list[str] = []
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -122,7 +126,10 @@ def _runs(lines: list[dict[str, Any]]) -> Iterator[tuple[Header, list[Entry]]]:
 
 
 def _differences(header: Header, entries: list[Entry]) -> list[str]:
-    """Decide a run again, one instrument after the other."""
+    """Decide a run again, one instrument after the other.
+
+    They share the account, but what it was at each order stands in the lines.
+    """
     differences = [
         f"a line is of data {entry['data']}, which its run did not trade"
         for entry in entries
@@ -137,6 +144,7 @@ def _differences(header: Header, entries: list[Entry]) -> list[str]:
             ]
         else:
             forecasts = _forecasts(origin, own)
+        # Each run and instrument from its own start: nothing but the journal is carried over.
         differences += _Redo(header, name).differences(own, forecasts)
     return differences
 
@@ -154,10 +162,14 @@ class _RecordedForecast(NamedTuple):
 
 
 def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
-    """Return what the model of one instrument says, computed in the mode of the run."""
+    """Return what the model of one instrument says, computed in the mode of the run.
+
+    Only so the last bits agree: torch sums a batch otherwise than a single window.
+    """
     models = set(origin["models"])
     if origin["clock"] == "next":
-        models |= {entry["model"] for entry in entries if entry["model"]}  # came later
+        # A live folder may have got them after the header was written.
+        models |= {entry["model"] for entry in entries if entry["model"]}
     schedule = Schedule(
         origin["checkpoint"],
         max_gap=origin["max_gap"],
@@ -185,6 +197,7 @@ def _forecasts_at_once(
     for entry, bar in zip(entries, bars, strict=True):
         count += bar is not None
         window = slice(max(0, count - schedule.bars_needed), count)
+        # A bar at fault has no forecast, but the window of the sound bars before it.
         probability, disagreement, _ = next(computed) if bar is not None else NO_FORECAST
         digest = input_digest(values[window], timestamps[window])
         checkpoint = schedule.at(_timestamp(entry))
@@ -244,7 +257,7 @@ class _Redo:
         return differences
 
     def _decision(self, entry: Entry, forecast: _RecordedForecast) -> Decision:
-        """Decide a bar again, and do what its decision did."""
+        # In the order of the run: ends that were notified, the decision, ends found, the order.
         self._broker.begin_bar(entry, self._orders)
         reading, held = self._reading(entry, forecast), self._orders.held
         live = entry["reason"] != NOT_LIVE
@@ -293,9 +306,11 @@ class _RecordedBroker:
         self._ends_on_cancel: dict[int, str] = {}
 
     def begin_bar(self, entry: Entry, orders: OrderManager) -> None:
-        """Take a line's position and account, and notify of what had ended before it."""
+        """Take a line's position and account, and notify of what had ended before it.
+
+        What is missing in the line is NaN, which comes out as another order.
+        """
         self.size, self._gives_orders = entry["position"], entry["order"] != "no order"
-        # What is missing in a line is NaN, which comes out as another order.
         self.order_inputs = defaultdict(lambda: math.nan)
         self.order_inputs |= {name: _or_nan(value) for name, value in entry["facts"].items()}
         for order in self._ended(entry, Seen.NOTIFIED):
@@ -329,6 +344,7 @@ class _RecordedBroker:
         return [self._new_order() for _ in range(int(self.order_inputs.get("placed", 0)))]
 
     def cancel(self, order: Order) -> None:
+        # One that the journal does not end here was still alive after its cancel.
         known = self._orders[order.ref - 1]
         known.status = self._ends_on_cancel.get(order.ref, known.status)
 
@@ -339,6 +355,7 @@ class _RecordedBroker:
     def _ended(self, entry: Entry, when: Seen) -> list[_RecordedOrder]:
         ended = []
         for seen, number, status in entry["ends"]:
+            # A number that was never sent again is a difference, and was reported as one.
             if seen == when and number <= len(self._orders):
                 self._orders[number - 1].status = status
                 ended.append(self._orders[number - 1])

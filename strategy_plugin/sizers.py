@@ -43,7 +43,7 @@ class EquityShare(bt.Sizer):  # type: ignore[misc]
     params = (("share", 0.95), ("fractional", True))
 
     def __init__(self) -> None:
-        if not self.p.share > 0:
+        if not self.p.share > 0:  # NaN as well
             raise ValueError(f"`share` must be above 0, got {self.p.share}.")
 
     def _getsizing(self, comminfo: bt.CommInfoBase, cash: float, data: Feed, isbuy: bool) -> float:
@@ -122,7 +122,12 @@ class CappedKelly(EquityShare):
     """
 
     # Backtrader adds the parent's params.
-    params = (("fraction", 0.5), ("window", 20), ("holding", 5), ("cost", None))  # type: ignore[assignment]
+    params = (  # type: ignore[assignment]
+        ("fraction", 0.5),
+        ("window", 20),
+        ("holding", 5),
+        ("cost", None),
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,12 +146,16 @@ class CappedKelly(EquityShare):
         up, price = self._probability(data), data.close[0]
         slippage = getattr(self.broker.p, "slip_perc", 0.0) if self.p.cost is None else self.p.cost
         side = float(comminfo.getcommission(1.0, price) / (price * comminfo.p.mult) + slippage)
-        # Each of the two sides is paid once in `holding` bars.
+        # A short earns where "up" does not come true. Both sides are paid once in `holding` bars.
         kelly = kelly_share(up if isbuy else 1 - up, 2 * side / self.p.holding, closes)
         return float(min(self.p.share, self.p.fraction * kelly))
 
     def _probability(self, data: Feed) -> float:
-        """Return the probability of "up" that the strategy reads on this data."""
+        """Return the probability of "up" that the strategy reads on this data.
+
+        Any strategy will do that has a `probability_of(data)`, an attribute `probability` or a
+        data with a line of that name, in this order.
+        """
         ask = getattr(self.strategy, "probability_of", None)
         probability: float | None = ask(data) if ask is not None else None
         if probability is not None:
@@ -195,7 +204,7 @@ def units_of(share: float, *, equity: float, traded: int, worth: float, fraction
     0 where a figure is missing or makes no sense. traded: instruments that share the equity.
     worth: money a unit stands for.
     """
-    if not worth > 0:
+    if not worth > 0:  # NaN as well: a bar at fault buys nothing
         return 0.0
     units = share * equity / traded / worth
     if not 0 < units < math.inf:
@@ -232,10 +241,9 @@ def kelly_share(probability: float, cost: float, closes: Sequence[float]) -> flo
 
 
 def _log_returns(closes: Sequence[float]) -> NDArray[np.float64]:
-    """Return the log returns from close to close; none where one of the closes is no price."""
     prices = np.array(closes, dtype=np.float64)
     if not ((prices > 0) & np.isfinite(prices)).all():
-        return np.array([])
+        return np.array([])  # one of the closes is no price
     return np.diff(np.log(prices))
 
 

@@ -127,7 +127,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     def __init__(self) -> None:
         given = self.p._getkwargs()
         _require_params(given, self.p._getkwargsdefault())
-        self.setsizer(EquityShare())
+        self.setsizer(EquityShare())  # cerebro.addsizer replaces it
         self.traded_in_sample = False
         self._journal: Journal | None = None
         self._rules, order_rules = DecisionRules.of(given), OrderRules.of(given)
@@ -160,6 +160,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         return ModelSignal(indicator, self.p.enter, self.p.exit)
 
     def start(self) -> None:
+        # Not every broker has such a param: a live one has no need of it.
         if getattr(getattr(self.broker, "p", None), "coc", False):
             raise ValueError(
                 "cheat_on_close must be off: it fills at the close that the decision was made from."
@@ -208,6 +209,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
                 TradingWarning,
                 stacklevel=2,
             )
+        # A model too old, or at odds with itself, was asked all the same: it counts as decided.
         if reason:
             instrument.refused[reason] += 1
         if reason in DECIDED:
@@ -221,6 +223,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     def notify_data(self, data: Feed, status: int, *args: object, **kwargs: object) -> None:
         for instrument in self.traded:
+            # What is resampled beside itself is live when the feed that it is made of is.
             if instrument.source is data:
                 instrument.live = status == data.LIVE
 
@@ -233,11 +236,20 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             instrument.warn_if_untraded()
 
     def refusals(self) -> dict[str, Counter[str]]:
-        """Return why bars were not predicted, decided, ordered or filled, counted by data."""
+        """Return why bars were not predicted, decided, ordered or filled.
+
+        Returns
+        -------
+        dict of str to collections.Counter
+            By the data's name how often, by reason: "in sample", "margin", "stopped out", ...
+        """
         return {instrument.name: instrument.counts() for instrument in self.traded}
 
     def probability_of(self, data: Feed) -> float | None:
-        """Return the probability that a data is traded by on this bar; None where it is not."""
+        """Return the probability of "up" that a data is traded by on this bar.
+
+        None where the data is not traded. CappedKelly asks for it.
+        """
         for instrument in self.traded:
             if instrument.data is data:
                 return instrument.signal.probability(instrument.ago)
@@ -245,7 +257,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
 
 def _require_params(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Check what no other room checks, all faults at once."""
+    """Check the params that no other class checks, and report all faults together."""
     faults: list[str] = []
 
     def require(holds: bool, name: str, must: str, why: str = "") -> None:
@@ -291,7 +303,10 @@ def _is_finite(value: object) -> bool:
 
 
 def _require_files(schedules: list[Schedule]) -> None:
-    """Refuse in_sample="trade" where it can do nothing, which is under folders."""
+    """Refuse in_sample="trade" where it can do nothing, which is under folders.
+
+    A folder's checkpoints come into force with their `trained_until`, never before.
+    """
     folders = [str(schedule.path) for schedule in schedules if schedule.folder]
     if not folders:
         return

@@ -16,7 +16,7 @@ from model.features.table import FeatureEngineer
 from model.training.config import TrainConfig
 from model.training.fitting import fit
 from strategy_plugin import TradingWarning
-from strategy_plugin.instrument import STRANGE
+from strategy_plugin.instrument import UNLIKE_TRAINING
 from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.hosts import feed, host, traded
 from tests.helpers.live import live, ticks
@@ -131,7 +131,7 @@ def test_drift_is_said_once_and_its_bars_are_counted(path: Path, runonce: bool) 
         strategy = traded(
             host(feed(wilder(BARS, 300)), runonce=runonce), checkpoint=str(path), **OUT
         )
-    assert len(said) == 1 and strategy.refusals()["data"][STRANGE] > 420 - 300 - WINDOW
+    assert len(said) == 1 and strategy.refusals()["data"][UNLIKE_TRAINING] > 420 - 300 - WINDOW
 
 
 def test_live_drift_is_said_too(path: Path) -> None:
@@ -145,7 +145,10 @@ def test_live_drift_is_said_too(path: Path) -> None:
 def test_without_drift_nothing_is_said(path: Path) -> None:
     with warnings.catch_warnings(action="error"):
         assert (
-            traded(host(feed(BARS)), checkpoint=str(path), **OUT).refusals()["data"][STRANGE] == 0
+            traded(host(feed(BARS)), checkpoint=str(path), **OUT).refusals()["data"][
+                UNLIKE_TRAINING
+            ]
+            == 0
         )
 
 
