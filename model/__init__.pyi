@@ -1,6 +1,7 @@
 from .bars.read import read_bars as read_bars
 from .bars.sample import sample_bars as sample_bars
 from .checkpoint.checkpoint import Checkpoint as Checkpoint
+from .checkpoint.checkpoint import Forecast as Forecast
 from .errors import BarsError as BarsError
 from .errors import BarsWarning as BarsWarning
 from .errors import CheckpointError as CheckpointError

@@ -138,7 +138,10 @@ class FeatureBuffer:
 
 
 class Tail(Generic[Scalar]):
-    """The last rows appended, always contiguous: when the store is full, they move to its front."""
+    """The last rows appended, always contiguous: when the store is full, they move to its front.
+
+    A window is then a view, and a bar costs one row, however long the history.
+    """
 
     def __init__(self, length: int, shape: tuple[int, ...], dtype: type[Scalar]) -> None:
         self.length = length
@@ -157,9 +160,9 @@ class Tail(Generic[Scalar]):
         self._end += 1
 
     def drop(self) -> None:
-        """Forget the newest row."""
         self._end -= 1
 
     def last(self, count: int) -> NDArray[Scalar]:
         """Return the last `count` rows, oldest first: a view that the next append may change."""
+        # Fewer while there are not so many: a negative start would count from the store's end.
         return self._store[max(0, self._end - count) : self._end]

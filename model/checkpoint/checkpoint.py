@@ -1,4 +1,4 @@
-"""A trained network with all that serving it needs: saved in one step, loaded without running code, the way to a probability."""
+"""A trained model with all that serving it needs, and the way from bars to a probability."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from model.checkpoint.format import (
     NO_DIGEST,
     Golden,
     Record,
+    checkpoint_errors,
     decode,
     encode,
+    member_record,
     read_file,
-    require_loadable,
-    words_of,
 )
 from model.checkpoint.member import Member, cut_windows, probability_of
 from model.checkpoint.scaler import Scaler, UsualRanges
@@ -36,23 +36,77 @@ __all__ = ["Checkpoint", "CheckpointError", "Forecast", "Golden", "Member"]
 
 
 class Forecast(NamedTuple):
-    """What is said of windows, (n,) each: the probability of "up"; how far the members disagree about it, the standard
-    deviation of their own probabilities, 0 for a single one; and the share of a window's values outside of their usual range
-    in training, 0 where that is not known."""
+    """What a checkpoint forecasts for windows.
+
+    Parameters
+    ----------
+    probability
+        (n,), of "up".
+    disagreement
+        (n,), how far the members disagree about it: the standard deviation of their own
+        probabilities, 0 for a single one.
+    out_of_range
+        (n,), the share of a window's values outside of their usual range in training, 0 where that
+        is not known.
+
+    Examples
+    --------
+    >>> checkpoint = Checkpoint.load("nasdaq.ckpt")  # doctest: +SKIP
+    >>> features = FeatureEngineer().transform(sample_bars()).to_numpy()  # doctest: +SKIP
+    >>> checkpoint.forecast(features).probability[-1]  # doctest: +SKIP
+    0.52
+    """
 
     probability: NDArray[np.float64]
     disagreement: NDArray[np.float64]
     out_of_range: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Checkpoint:
-    """One trained network, or several that are asked together, and all that is needed to serve them.
+    """One trained network, or several that forecast together, with all that serving them needs.
 
-    members: the networks; the probability is that of their mean calibrated logit. label, horizon: what a probability is
-    about (`make_labels`). enter, exit: thresholds chosen in training, None where none were. trained_until: the stamp of the
-    latest bar of which any price entered training or validation; a decision at an earlier close would look ahead.
-    bar_interval, timezone, stamp: the clock of the bars. parts: dates and shares of each part. metrics: of all together.
+    Parameters
+    ----------
+    members
+        The networks; the probability is that of their mean calibrated logit.
+    scaler
+        What raw features go through before the networks see them.
+    label, horizon
+        What a probability is about, as in `make_labels`.
+    sequence_length
+        Feature rows of a window.
+    enter, exit
+        Thresholds chosen in training, None where none were.
+    trained_until
+        The timestamp of the latest bar of which any price entered training or validation; a
+        decision at an earlier close would look ahead.
+    instrument
+        Its name, None where the bars had none.
+    bar_interval
+        The usual distance of two bars.
+    timezone
+        Of the bars' timestamps, None where the bars stated none.
+    stamp
+        "open" or "close": which end of a bar its timestamp marks.
+    parts
+        Dates and shares of each part.
+    metrics
+        The scores of all members together.
+    config
+        The settings of training.
+    versions
+        Of the libraries that trained it.
+    golden
+        A window that must come out the same wherever it is served.
+    usual
+        The range of each feature in training.
+
+    Examples
+    --------
+    >>> checkpoint = fit(sample_bars(), TrainConfig(max_epochs=2))  # doctest: +SKIP
+    >>> checkpoint.save("nasdaq.ckpt")  # doctest: +SKIP
+    >>> Checkpoint.load("nasdaq.ckpt").probabilities(sample_bars())  # doctest: +SKIP
     """
 
     members: tuple[Member, ...]
@@ -74,71 +128,169 @@ class Checkpoint:
     golden: Golden | None = None
     usual: UsualRanges | None = None
 
+    def __repr__(self) -> str:
+        # The fields hold every weight. A checkpoint that no file can hold has no digest, but must
+        # be printed all the same, by whoever looks for the reason.
+        try:
+            digest = self.digest[:12]
+        except CheckpointError:
+            digest = None
+        names = [member.name for member in self.members]
+        return (
+            f"Checkpoint(instrument={self.instrument!r}, "
+            f"bar_interval={spoken(self.bar_interval)!r}, label={self.label!r}, members={names}, "
+            f"trained_until={str(self.trained_until)!r}, digest={digest!r})"
+        )
+
     def save(self, path: str | Path) -> None:
         """Write the file in one step that survives a crash.
 
-        Raises OutputError where that is impossible, CheckpointError with what cannot be written.
+        Parameters
+        ----------
+        path
+            Where to; a file that is there is replaced.
+
+        Raises
+        ------
+        OutputError
+            Where it cannot be written.
+        CheckpointError
+            With what could not be loaded again; then nothing is written.
         """
-        data = self._file
-        require_loadable(data)  # what could not be loaded is never written
-        write_atomically(path, data)
+        write_atomically(path, self._encoded[0])
 
     @classmethod
     def load(cls, path: str | Path) -> Checkpoint:
-        """Read a file that `save` wrote.
+        """Read a file that `save` wrote. No content can run code: it holds numbers and words only.
 
-        No content can run code (safetensors holds numbers only). Raises CheckpointError, naming the file and the reason,
-        unless the digest, the features, the networks' shapes and dtypes, and every number are in order.
+        Parameters
+        ----------
+        path
+            The file.
+
+        Raises
+        ------
+        CheckpointError
+            Naming the file and the reason, unless the digest, the features, the networks' shapes
+            and dtypes, and every number are in order.
         """
-        record, members = decode(read_file(path), str(path))
-        own = {field.name: getattr(record, field.name) for field in fields(cls)}
-        own |= {
+        data = read_file(path)
+        with checkpoint_errors(str(path)):
+            record, members = decode(data)
+        content = {field.name: getattr(record, field.name) for field in fields(cls)} | {
             "trained_until": pd.Timestamp(record.trained_until),
             "bar_interval": pd.Timedelta(seconds=record.bar_interval),
+            "members": members,
         }
-        return cls(**own | {"members": members})
+        return cls(**content)
 
     @cached_property
+    def _encoded(self) -> tuple[bytes, str]:
+        content = {field.name: getattr(self, field.name) for field in fields(self)} | {
+            "trained_until": str(self.trained_until),
+            "bar_interval": self.bar_interval.total_seconds(),
+            "members": tuple(member_record(member) for member in self.members),
+        }
+        record = Record(format=FORMAT, digest=NO_DIGEST, feature_names=FEATURE_NAMES, **content)
+        return encode(record, self.members)
+
+    @property
     def digest(self) -> str:
         """The SHA-256 over the whole file, as hex: the same for the same training."""
-        return require_loadable(self._file).digest
+        return self._encoded[1]
 
     @property
     def bars_needed(self) -> int:
         """How many bars make the first probability."""
         return LOOKBACK + self.sequence_length - 1
 
+    def probabilities(self, bars: pd.DataFrame) -> pd.Series:
+        """Return the probability of "up" decided at each bar's close.
+
+        Parameters
+        ----------
+        bars
+            As `read_bars` gives them, at least `bars_needed`.
+
+        Returns
+        -------
+        Series
+            From the first bar that has its whole window: the index is `bars.index[149:]`.
+
+        Raises
+        ------
+        BarsError
+            For too few or unsound bars.
+        CheckpointError
+            Where interval, time zone or stamp are others than in training.
+        """
+        bars = check_bars(bars)
+        rows = self.sequence_length - 1
+        parts = f"{LOOKBACK} for the features and {rows} for the window"
+        require_bars(bars, self.bars_needed, parts)
+        self.require_interval(bar_interval(pd.DatetimeIndex(bars.index)))
+        # Where training stated no time zone there is nothing to compare with.
+        timezone = bars.attrs.get("timezone") if self.timezone else None
+        self.require_clock(timezone, bars.attrs.get("stamp"))
+        features = FeatureEngineer().transform(bars)
+        return pd.Series(
+            self.predict(features.to_numpy()), index=features.index[rows:], name="probability"
+        )
+
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability of "up" for each window of raw feature rows: (n, 86) -> (n - sequence_length + 1,)."""
+        """Return the probability of "up" for each window of raw feature rows.
+
+        (n, 86) -> (n - sequence_length + 1,).
+        """
         return self.forecast(features).probability
 
     def forecast(self, features: NDArray[np.float64], precision: Precision = "fp32") -> Forecast:
-        """Return what the members say of each window of raw feature rows: (n, 86) -> (n - sequence_length + 1,) each.
+        """Return what the members forecast for each window of raw feature rows.
 
-        The one way from features to probability in backtest and live; training asks the same members. In bf16 it is faster
-        where the processor has it, and a window's bits depend on how many are asked for at once.
+        The one way from features to probability in backtest and live; training asks the same
+        members.
+
+        Parameters
+        ----------
+        features
+            (n, 86), at least `sequence_length` rows.
+        precision
+            In bf16 it is faster where the processor has it, and a window's bits depend on how many
+            are computed at once.
+
+        Returns
+        -------
+        Forecast
+            Of the (n - sequence_length + 1) windows.
+
+        Raises
+        ------
+        ValueError
+            For fewer rows than one window.
         """
         logits = self._members_logits(features, precision)
-        out_of_range = (
-            self.usual.out_of_range(features, self.sequence_length)
-            if self.usual
-            else np.zeros(logits.shape[1])
-        )
-        return Forecast(
-            probability_of(logits.mean(axis=0)), probability_of(logits).std(axis=0), out_of_range
-        )
+        if self.usual is not None:
+            out_of_range = self.usual.out_of_range(features, self.sequence_length)
+        else:
+            out_of_range = np.zeros(logits.shape[1])
+        # The spread of probabilities, not of logits: it is what a threshold is compared with.
+        disagreement = probability_of(logits).std(axis=0)
+        return Forecast(probability_of(logits.mean(axis=0)), disagreement, out_of_range)
 
     def logits(
         self, features: NDArray[np.float64], precision: Precision = "fp32"
     ) -> NDArray[np.float64]:
-        """Return the logits that belong to the probabilities: (n, 86) -> (n - sequence_length + 1,)."""
+        """Return the mean calibrated logits, of which `predict` makes probabilities.
+
+        (n, 86) -> (n - sequence_length + 1,).
+        """
         logits: NDArray[np.float64] = self._members_logits(features, precision).mean(axis=0)
         return logits
 
     def _members_logits(
         self, features: NDArray[np.float64], precision: Precision
     ) -> NDArray[np.float64]:
-        """Return the calibrated logits of each member: (n, 86) -> (members, n - sequence_length + 1)."""
+        """Return each member's calibrated logits, (members, windows)."""
         if len(features) < self.sequence_length:
             raise ValueError(
                 f"`features` must have at least {self.sequence_length} rows, got {len(features)}."
@@ -147,29 +299,14 @@ class Checkpoint:
         windows = torch.from_numpy(cut_windows(rows, self.sequence_length))
         return np.stack([member.logits(windows, precision) for member in self.members])
 
-    def probabilities(self, bars: pd.DataFrame) -> pd.Series:
-        """Return the probability of "up" decided at each bar's close, from the first bar that has its whole window.
-
-        The index is `bars.index[149:]`. Raises BarsError for fewer bars or unsound ones, CheckpointError where interval,
-        time zone or stamp are others than in training.
-        """
-        bars = check_bars(bars)
-        require_bars(
-            bars,
-            self.bars_needed,
-            f"{LOOKBACK} for the features and {self.sequence_length - 1} for the window",
-        )
-        self.require_interval(bar_interval(pd.DatetimeIndex(bars.index)))
-        known = (
-            bars.attrs.get("timezone") if self.timezone else None
-        )  # nothing to compare with where training stated none
-        self.require_clock(known, bars.attrs.get("stamp"))
-        features = FeatureEngineer().transform(bars)
-        decided = features.index[self.sequence_length - 1 :]
-        return pd.Series(self.predict(features.to_numpy()), index=decided, name="probability")
-
     def require_interval(self, interval: pd.Timedelta) -> None:
-        """Refuse bars of another interval than the network was trained on, with a CheckpointError."""
+        """Refuse bars of another interval than those of training.
+
+        Raises
+        ------
+        CheckpointError
+            With both intervals.
+        """
         if interval != self.bar_interval:
             raise CheckpointError(
                 f"the checkpoint was trained on bars of {spoken(self.bar_interval)}, "
@@ -178,26 +315,24 @@ class Checkpoint:
             )
 
     def require_clock(self, timezone: str | None, stamp: str | None) -> None:
-        """Refuse a stated time zone, or meaning of a stamp, that is not that of training, with a CheckpointError."""
-        for name, stated, trained in (
-            ("timezone", timezone, self.timezone),
-            ("stamp", stamp, self.stamp),
-        ):
+        """Refuse bars whose time zone or stamp is stated otherwise than in training.
+
+        Parameters
+        ----------
+        timezone
+            Of the bars' timestamps, None where it is not stated.
+        stamp
+            "open" or "close", None where it is not stated.
+
+        Raises
+        ------
+        CheckpointError
+            With what is stated and what training had.
+        """
+        for name, stated in (("timezone", timezone), ("stamp", stamp)):
+            trained = getattr(self, name)
             if stated is not None and stated != trained:
                 raise CheckpointError(
                     f"`{name}` must be {trained!r} as in training, got {stated!r}. "
                     "Convert the bars, or train on bars such as these."
                 )
-
-    @cached_property
-    def _file(self) -> bytes:
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        own |= {
-            "trained_until": str(self.trained_until),
-            "bar_interval": self.bar_interval.total_seconds(),
-            "members": tuple(words_of(member) for member in self.members),
-        }
-        return encode(
-            Record(format=FORMAT, digest=NO_DIGEST, feature_names=FEATURE_NAMES, **own),
-            self.members,
-        )

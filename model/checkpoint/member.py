@@ -65,11 +65,13 @@ class Member:
         )
 
     def logits(self, windows: Tensor, precision: Precision = "fp32") -> NDArray[np.float64]:
-        """Return the calibrated logits of "up": (n, rows, features) -> (n,)."""
+        """Return the calibrated logits of "up": (n, rows, features) -> (n,).
+
+        One thread and batches of one size, so that the bits depend on the number of windows alone.
+        """
         with torch_threads(1), torch.inference_mode(), arithmetic(precision):
             parts = [self._network(batch) for batch in torch.split(windows, BATCH)]
-        calibrated: NDArray[np.float64] = torch.cat(parts).double().numpy() / self.temperature
-        return calibrated
+        return torch.cat(parts).double().numpy() / self.temperature
 
     @cached_property
     def _network(self) -> DirectionNetwork:
@@ -81,7 +83,7 @@ class Member:
 
 
 def cut_windows(rows: NDArray[Scalar], sequence_length: int) -> NDArray[Scalar]:
-    """Return the windows of feature rows: (n, 86) -> (n - sequence_length + 1, sequence_length, 86).
+    """Return the windows of feature rows: (n, 86) -> (n - length + 1, length, 86).
 
     They are views, so that a million of them need no memory, and as writable as the rows are.
     """
@@ -91,5 +93,4 @@ def cut_windows(rows: NDArray[Scalar], sequence_length: int) -> NDArray[Scalar]:
 
 def probability_of(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the probabilities of logits, without overflow: no exponential is taken."""
-    probabilities: NDArray[np.float64] = 0.5 * np.tanh(0.5 * logits) + 0.5
-    return probabilities
+    return 0.5 * np.tanh(0.5 * logits) + 0.5

@@ -57,19 +57,20 @@ class Scaler:
                 f"got {list(self.mean[:3])}.., {list(self.scale[:3])}.. and {self.clip}."
             )
 
-    # Arrays are built once: a live bar scales one row, and building them would cost more than the
-    # arithmetic.
     @cached_property
-    def _mean(self) -> NDArray[np.float64]:
-        return np.array(self.mean)
+    def _arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The means and the factors of the columns.
 
-    @cached_property
-    def _factor(self) -> NDArray[np.float64]:
-        factor: NDArray[np.float64] = np.array(self.kept) / np.array(self.scale)
-        return factor
+        They are built once: a live bar scales one row, and building them would cost more than the
+        arithmetic.
+        """
+        return np.array(self.mean), np.array(self.kept) / np.array(self.scale)
 
     def transform(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the z-scores of feature rows: (n, features) float64 -> (n, features) float32."""
+        """Return the z-scores of feature rows: (n, features) float64 -> (n, features) float32.
+
+        Each row by itself, so that it scales alike alone and among others.
+        """
         scores = self._scores(features)
         return np.clip(scores, -self.clip, self.clip, out=scores).astype(np.float32)
 
@@ -78,8 +79,9 @@ class Scaler:
         return int(np.count_nonzero(np.abs(self._scores(features)) > self.clip))
 
     def _scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = features - self._mean
-        scores *= self._factor  # in place: of a million rows each copy is 700 MB
+        mean, factor = self._arrays
+        scores: NDArray[np.float64] = features - mean
+        scores *= factor  # in place: of a million rows each copy is 700 MB
         return scores
 
 
@@ -95,7 +97,8 @@ class UsualRanges:
             raise ValueError(
                 f"`low` and `high` must be equally long, got {len(self.low)} and {len(self.high)}."
             )
-        if not all(-math.inf < low <= high < math.inf for low, high in zip(self.low, self.high)):
+        ranges = zip(self.low, self.high, strict=True)
+        if not all(-math.inf < low <= high < math.inf for low, high in ranges):
             raise ValueError("`low` must be finite and nowhere above `high`.")
 
     def out_of_range(
@@ -105,6 +108,7 @@ class UsualRanges:
 
         (n, features) -> (n - sequence_length + 1,).
         """
+        # A value that is no number lies neither below nor above.
         outside = (features < self.low) | (features > self.high)
         windows = sliding_window_view(outside.mean(axis=1), sequence_length)
         # Each window by itself: no running sum that remembers its past.

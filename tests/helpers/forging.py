@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from model.checkpoint.format import NO_DIGEST, decode
+from model.checkpoint.format import NO_DIGEST, checkpoint_errors, decode
 from model.errors import CheckpointError
 
 REMEDIES = (
@@ -27,7 +27,8 @@ REMEDIES = (
 def refusal(data: bytes) -> str:
     """Return the message with which the bytes are refused; "" if they are not."""
     try:
-        decode(data, "FILE")
+        with checkpoint_errors("FILE"):
+            decode(data)
     except CheckpointError as error:
         message = str(error)
         assert message.startswith("FILE cannot be used: ") and message.endswith(REMEDIES)

@@ -150,6 +150,18 @@ def test_the_digest_covers_every_weight(checkpoint: Checkpoint) -> None:
     assert with_member(checkpoint, weights=weights).digest != checkpoint.digest
 
 
+def test_a_checkpoint_is_printed_in_one_line(full: Checkpoint) -> None:
+    assert repr(full) == (
+        "Checkpoint(instrument='EUR/USD', bar_interval='15 minutes', label='close', "
+        f"members=['bilstm {2**62}', 'transformer 1'], "
+        f"trained_until='2018-12-31 23:59:59.123456789', digest='{full.digest[:12]}')"
+    )
+
+
+def test_a_checkpoint_that_no_file_can_hold_is_printed_too(checkpoint: Checkpoint) -> None:
+    assert "digest=None" in repr(dataclasses.replace(checkpoint, label="high"))
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"temperature": 0.3}, {"seed": 1}, {"metrics": {"auc": 0.6}}, {"history": [{"epoch": 1}]}],

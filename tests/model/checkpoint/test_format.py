@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.format import Golden, decode
+from model.checkpoint.format import Golden, checkpoint_errors, decode
 from model.errors import CheckpointError
 from model.features.table import FEATURE_NAMES
 from tests.helpers.forging import forged, record_in, refusal
@@ -421,7 +421,7 @@ def test_a_header_that_says_more_of_a_tensor_is_refused(small: bytes) -> None:
 
 
 def test_what_a_file_says_cannot_be_changed_once_it_is_read(small: bytes) -> None:
-    record, [member] = decode(small, "FILE")
+    record, [member] = decode(small)
     golden = Golden((), (), (), (), 0.5)
     for part, name in (
         (record, "horizon"),
@@ -451,8 +451,8 @@ def test_want_of_memory_is_no_fault_of_what_is_read_or_written(
         raise fault
 
     monkeypatch.setattr(place, fail)
-    with pytest.raises(type(fault)) as raised:
-        decode(small, "FILE")
+    with pytest.raises(type(fault)) as raised, checkpoint_errors("FILE"):
+        decode(small)
     assert raised.value is fault
     with pytest.raises(type(fault)) as raised:
         replace(checkpoint).digest  # nothing of it is made yet
