@@ -332,7 +332,7 @@ def _require_members(schedules: list[Schedule]) -> None:
         )
 
     members = {
-        str(schedule.path / schedule.name(one) if schedule.folder else schedule.path): one.members
+        str(schedule.file(one)): one.members
         for schedule in schedules
         for one in schedule.checkpoints
     }

@@ -324,8 +324,8 @@ class CheckpointChecks:
             )  # before its first model a schedule trades nothing, as it should
             for checkpoint in self.schedule.checkpoints:
                 if checkpoint.trained_until <= stamp:
-                    name = self.schedule.name(checkpoint)
-                    Path(folder, name).symlink_to((self.schedule.path / name).resolve())
+                    file = self.schedule.file(checkpoint)
+                    Path(folder, file.name).symlink_to(file.resolve())
             yield Path(folder)
 
 

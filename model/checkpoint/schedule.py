@@ -1,9 +1,8 @@
-"""A folder of checkpoints as a schedule: which files belong together, and which one decides at a stamp."""
+"""A schedule: the checkpoints of a file or a folder, and which of them decides at a bar."""
 
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Collection
 from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
@@ -17,131 +16,72 @@ from model.bars.faults import day
 from model.bars.intervals import EARLIEST
 from model.checkpoint.buffer import FeatureBuffer
 from model.checkpoint.checkpoint import Checkpoint, Forecast
+from model.checkpoint.format import checkpoint_errors
 from model.errors import CheckpointError, CheckpointWarning
 from model.features.table import FeatureEngineer
 from model.runtime import SLOW_BF16, Precision, bf16_here, require_precision
 
 SUFFIX = ".ckpt"
-TOLERANCE = 1e-5  # of a golden vector: torch sums differently on another processor
-SHARED = (
-    "label",
-    "horizon",
-    "bar_interval",
-    "sequence_length",
-    "timezone",
-    "stamp",
-)  # what all of a folder must have in common
-
-CheckpointFile = tuple[Path, Checkpoint]
-
-
-def checkpoint_files(folder: Path) -> list[Path]:
-    """Return the checkpoint files of a folder by name; temporary files of a save in progress are not among them."""
-    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
-
-
-def load_schedule(path: str | Path) -> list[CheckpointFile]:
-    """Return the checkpoints of a file or a folder by `trained_until`, the earliest first.
-
-    Raises CheckpointError for a file that cannot be used, an empty folder, or two that cannot follow each other.
-    """
-    path = Path(path)
-    files = checkpoint_files(path) if path.is_dir() else [path]
-    if not files:
-        raise CheckpointError(
-            f"{path} must hold at least one {SUFFIX} file, got none. Train one with model.train --deploy {path}"
-        )
-    found = sorted(
-        ((file, load_to_serve(file)) for file in files), key=lambda file: file[1].trained_until
-    )
-    for one, other in pairwise(found):
-        require_companions(one, other)
-    return found
-
-
-def load_to_serve(path: str | Path) -> Checkpoint:
-    """Return the checkpoint of a file that computes here what it computed in training.
-
-    Raises CheckpointError for a file that cannot be used, or whose golden window comes out otherwise.
-    """
-    checkpoint = Checkpoint.load(path)
-    require_golden(checkpoint, str(path))
-    return checkpoint
-
-
-def require_golden(checkpoint: Checkpoint, name: str) -> None:
-    """Replay the golden window through the serving path; CheckpointError where it comes out otherwise."""
-    golden = checkpoint.golden
-    if golden is None:
-        return
-    stamps = np.array(golden.stamps).view("datetime64[ns]")
-    rows = FeatureEngineer().rows(np.array(golden.bars), stamps)  # (sequence_length, 86)
-    found = {
-        "features": rows[-1:],
-        "scores": checkpoint.scaler.transform(rows[-1:]),
-        "probability": checkpoint.predict(rows),
-    }
-    for part, values in found.items():
-        difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
-        if not difference <= TOLERANCE:
-            raise CheckpointError(
-                f"{name} does not serve as it was trained: its golden {part} come out "
-                f"{difference:.2g} off, at most {TOLERANCE:.0e} is allowed. "
-                "Use the version that wrote it, or train again."
-            )
-
-
-def in_force(files: list[CheckpointFile], stamp: pd.Timestamp) -> CheckpointFile:
-    """Return the one with the greatest `trained_until` not after the stamp; a single one is in force everywhere."""
-    due = [file for file in files if file[1].trained_until <= stamp]
-    if due or len(files) == 1:
-        return due[-1] if due else files[0]
-    first = files[0]
-    raise CheckpointError(
-        f"no checkpoint may decide at {day(stamp)}: the earliest, {first[0]}, has seen prices until "
-        f"{day(first[1].trained_until)}. Give newer bars or an older checkpoint."
-    )
-
-
-def require_companions(one: CheckpointFile, other: CheckpointFile) -> None:
-    """Refuse two checkpoints that cannot follow each other, with a CheckpointError that names both files."""
-    for name in SHARED:
-        ours, theirs = getattr(one[1], name), getattr(other[1], name)
-        if ours != theirs:
-            raise CheckpointError(
-                f"{one[0]} and {other[0]} must have the same {name}, got {ours} and {theirs}. "
-                "Give each its own folder."
-            )
-    if one[1].trained_until == other[1].trained_until:
-        raise CheckpointError(
-            f"{one[0]} and {other[0]} must not both have trained_until {day(one[1].trained_until)}: "
-            "which is in force would be left to chance. Remove one."
-        )
-
-
 CHUNK = 16_384  # bars whose feature rows are held at once: 11 MB, however long the history
-
+TOLERANCE = 1e-5  # of a golden window: torch sums differently on another processor
 NO_FORECAST = (np.nan,) * len(Forecast._fields)
+# What all checkpoints of a folder must have in common.
+SHARED = ("label", "horizon", "bar_interval", "sequence_length", "timezone", "stamp")
 
-Signature = tuple[str, int, int]  # path, time of the last change, size
-_loaded: WeakValueDictionary[Signature, Checkpoint] = WeakValueDictionary()
+
+class FileVersion(NamedTuple):
+    """One content of a file: a file that was written anew has another time or size."""
+
+    path: Path
+    changed: int  # nanoseconds since 1970
+    size: int
 
 
 class Scheduled(NamedTuple):
-    """A checkpoint, where it came from, and the first stamp at which it may decide."""
+    """A checkpoint, its file, and the first timestamp at which it may decide."""
 
-    signature: Signature
+    file: FileVersion
     checkpoint: Checkpoint
     since: int
 
-    @property
-    def path(self) -> str:
-        return self.signature[0]
+
+_loaded: WeakValueDictionary[FileVersion, Checkpoint] = WeakValueDictionary()
 
 
 class Schedule:
-    """The checkpoints of a file or a folder. A single file is in force at every bar; of a folder's, at each bar the one with
-    the greatest `trained_until` not after the bar's stamp, so that none has seen what it decides on."""
+    """The checkpoints of a file or a folder, each in force for its own bars.
+
+    A single file is in force at every bar. Of a folder's files, at each bar the one with the
+    greatest `trained_until` not after the bar's timestamp, so that none has seen what it decides
+    on.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder with files that end in .ckpt; hidden ones are passed over.
+    max_gap
+        Bars missing between two others beyond which no window that contains them is forecast; None
+        for no limit.
+    precision
+        Of the networks' arithmetic.
+    among
+        Digests; where they are given, all other files are passed over, damaged ones too.
+
+    Raises
+    ------
+    CheckpointError
+        For a folder without a file, a file that cannot be used or forecasts otherwise than in
+        training, and two files that cannot follow each other.
+    ValueError
+        For another setting that cannot be meant.
+
+    Examples
+    --------
+    >>> schedule = Schedule("checkpoints")  # doctest: +SKIP
+    >>> bars = sample_bars()  # doctest: +SKIP
+    >>> timestamps = bars.index.as_unit("ns").asi8  # doctest: +SKIP
+    >>> schedule.probabilities(bars.to_numpy(), timestamps)  # doctest: +SKIP
+    """
 
     def __init__(
         self,
@@ -151,13 +91,11 @@ class Schedule:
         precision: Precision = "fp32",
         among: Collection[str] | None = None,
     ) -> None:
-        """max_gap: bars missing between two others beyond which no window that contains them is predicted; None for no limit.
-        precision: of the networks' arithmetic. among: digests; where they are given, all other files are passed over,
-        damaged ones too."""
         require_precision(precision)
         if precision == "bf16" and bf16_here() == "none":
             warnings.warn(
-                f"{SLOW_BF16}: `precision` fp32 forecasts faster. The forecasts are valid all the same.",
+                f"{SLOW_BF16}: `precision` fp32 forecasts faster. "
+                "The forecasts are valid all the same.",
                 CheckpointWarning,
                 stacklevel=2,
             )
@@ -168,18 +106,19 @@ class Schedule:
         self.max_gap, self.precision = None if max_gap is None else int(max_gap), precision
         self.path = Path(path)
         self.folder = self.path.is_dir()
-        self._signatures = self._look() if among is None else self._named(among)
-        self._refused: set[Signature] = set()
+        self._refused: set[FileVersion] = set()
         self._demands: list[Callable[[Checkpoint, str], object]] = []
-        self._scheduled = self._sorted([])
-        if not self._scheduled:
+        self._files = self._look() if among is None else self._with_digests(among)
+        if not self._files:
             raise CheckpointError(
                 f"{path} must hold at least one {SUFFIX} file, got none. "
                 f"Train one with model.train --deploy {path}."
             )
+        self._scheduled = self._taken_up([])
 
     @property
     def sequence_length(self) -> int:
+        """Feature rows of a window, the same for all checkpoints."""
         return self._scheduled[0].checkpoint.sequence_length
 
     @property
@@ -194,172 +133,263 @@ class Schedule:
 
     @property
     def whole_days(self) -> bool:
-        """True where stamps are dates: the time of day that a host gives to daily bars then means nothing."""
-        until = self._scheduled[-1].checkpoint.trained_until
-        return (
-            self._scheduled[-1].checkpoint.bar_interval >= pd.Timedelta(days=1)
-            and until == until.normalize()
-        )
+        """True where timestamps are dates.
 
-    def at(self, stamp: int) -> Checkpoint | None:
-        """Return the checkpoint in force at a stamp in nanoseconds; None before the first of a folder."""
-        index = bisect_right(self._starts, stamp) - 1
-        return self._scheduled[index].checkpoint if index >= 0 else None
-
-    def require(self, demand: Callable[[Checkpoint, str], object]) -> None:
-        """Show each checkpoint, now and when it comes, with its file's name to a function that raises ValueError to refuse."""
-        self._demands.append(demand)
-        for one in self._scheduled:
-            demand(one.checkpoint, Path(one.path).name)
-
-    def name(self, checkpoint: Checkpoint) -> str:
-        """Return the file name of one of the checkpoints."""
-        return next(Path(one.path).name for one in self._scheduled if one.checkpoint is checkpoint)
-
-    def probabilities(
-        self, values: NDArray[np.float64], stamps: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Return the probability of "up" decided at each bar's close, (n, 5) and (n,) -> (n,); NaN where none is in force,
-        the window is not whole, or more than `max_gap` bars are missing in it. Each equals what a
-        FeatureBuffer fed bar by bar makes of the checkpoint in force."""
-        probabilities: NDArray[np.float64] = self.forecasts(values, stamps)[0]
-        return probabilities
+        The time of day that a host gives to daily bars then means nothing.
+        """
+        last = self._scheduled[-1].checkpoint
+        dated = last.trained_until == last.trained_until.normalize()
+        return dated and last.bar_interval >= pd.Timedelta(days=1)
 
     def forecasts(
-        self, values: NDArray[np.float64], stamps: NDArray[np.int64]
+        self, values: NDArray[np.float64], timestamps: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Return the rows of a Forecast by the checkpoint in force at each bar: (3, n)."""
+        """Return the forecast decided at each bar's close by the checkpoint in force there.
+
+        Parameters
+        ----------
+        values
+            (n, 5): open, high, low, close, volume.
+        timestamps
+            (n,), in nanoseconds since 1970.
+
+        Returns
+        -------
+        array
+            (3, n), the rows of a `Forecast`; NaN where no checkpoint is in force, the window is
+            not whole, or more than `max_gap` bars are missing in it. Each column equals what
+            `newest` makes of a FeatureBuffer fed bar by bar.
+        """
         found = np.full((len(Forecast._fields), len(values)), np.nan)
-        for checkpoint, start, stop in self._segments(stamps):
-            before = checkpoint.bars_needed - 1
+        # The bars, start to stop, at which each checkpoint is in force.
+        starts = np.searchsorted(timestamps, [one.since for one in self._scheduled]).tolist()
+        stops = [*starts[1:], len(timestamps)]
+        before = self.bars_needed - 1  # bars of a window before its newest
+        for one, start, stop in zip(self._scheduled, starts, stops, strict=True):
+            # The window of a checkpoint's first bars lies in the time of the one before it.
             for low in range(max(start, before), stop, CHUNK):
                 high = min(stop, low + CHUNK)
                 reach = slice(low - before, high)
                 features = FeatureEngineer().rows(
-                    values[reach], stamps[reach].view("datetime64[ns]")
+                    values[reach], timestamps[reach].view("datetime64[ns]")
                 )
-                found[:, low:high] = checkpoint.forecast(features, self.precision)
-        for gap in (np.flatnonzero(self._torn(stamps)) + 1).tolist():
-            found[:, gap : gap + self.bars_needed - 1] = (
-                np.nan
-            )  # the first window without the gap begins after it
+                found[:, low:high] = one.checkpoint.forecast(features, self.precision)
+        for last in np.flatnonzero(self._long_gaps(timestamps)).tolist():
+            # The first window without the gap begins after it.
+            found[:, last + 1 : last + 1 + before] = np.nan
         return found
 
+    def probabilities(
+        self, values: NDArray[np.float64], timestamps: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the probability of "up" decided at each bar's close: the first of `forecasts`.
+
+        Parameters
+        ----------
+        values
+            (n, 5): open, high, low, close, volume.
+        timestamps
+            (n,), in nanoseconds since 1970.
+
+        Returns
+        -------
+        array
+            (n,), NaN where there is no forecast.
+        """
+        return self.forecasts(values, timestamps)[0, :]
+
     def newest(self, checkpoint: Checkpoint | None, buffer: FeatureBuffer) -> tuple[float, ...]:
-        """Return the Forecast of the buffer's window; NaN without a checkpoint, a whole window, or one without a long gap."""
-        if checkpoint is None or not buffer.ready or self._torn(buffer.inputs()[1]).any():
+        """Return a checkpoint's forecast for the window of a buffer.
+
+        NaN without a checkpoint, without a whole window, and for one with a gap that is too long.
+        """
+        if checkpoint is None or not buffer.ready or self._long_gaps(buffer.inputs()[1]).any():
             return NO_FORECAST
-        return tuple(
-            float(values[-1]) for values in checkpoint.forecast(buffer.window, self.precision)
-        )
+        forecast = checkpoint.forecast(buffer.window, self.precision)
+        return tuple(float(values[-1]) for values in forecast)
+
+    def at(self, timestamp: int) -> Checkpoint | None:
+        """Return the checkpoint in force at a timestamp, in nanoseconds since 1970.
+
+        None before the first of a folder.
+        """
+        index = bisect_right(self._scheduled, timestamp, key=lambda one: one.since) - 1
+        return self._scheduled[index].checkpoint if index >= 0 else None
+
+    def file(self, checkpoint: Checkpoint) -> Path:
+        """Return the file of one of the checkpoints.
+
+        Parameters
+        ----------
+        checkpoint
+            One of `checkpoints` itself, not its equal.
+        """
+        return next(one.file.path for one in self._scheduled if one.checkpoint is checkpoint)
+
+    def name(self, checkpoint: Checkpoint) -> str:
+        """Return the file name of one of the checkpoints."""
+        return self.file(checkpoint).name
+
+    def require(self, demand: Callable[[Checkpoint, str], object]) -> None:
+        """Show each checkpoint to a function, now and whenever one comes.
+
+        Parameters
+        ----------
+        demand
+            Called with the checkpoint and its file's name; raises ValueError to refuse it.
+        """
+        self._demands.append(demand)
+        for one in self._scheduled:
+            demand(one.checkpoint, one.file.path.name)
 
     def refresh(self) -> bool:
         """Look at the folder again; True if another set of checkpoints is now in force.
 
-        A file that cannot be used is refused with a CheckpointWarning and changes nothing.
+        A file that cannot be used is refused with a `CheckpointWarning` and changes nothing.
         """
-        signatures = self._look()
-        if signatures == self._signatures:
+        files = self._look()
+        if files == self._files:
             return False
-        self._signatures = signatures
-        if not signatures:
+        self._files = files
+        if not files:
             warnings.warn(
                 f"{self.path} holds no {SUFFIX} file any more, the old ones stay in force",
                 CheckpointWarning,
                 stacklevel=2,
             )
             return False
-        before, self._scheduled = self._scheduled, self._sorted(self._scheduled)
-        return [one.signature for one in before] != [one.signature for one in self._scheduled]
+        before, self._scheduled = self._scheduled, self._taken_up(self._scheduled)
+        return [one.file for one in before] != [one.file for one in self._scheduled]
 
-    def _torn(self, stamps: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return after which bars more than `max_gap` others are missing, (n - 1,)."""
-        if self.max_gap is None:
-            return np.zeros(max(0, len(stamps) - 1), np.bool_)
-        return (
-            np.diff(stamps)
-            > (self.max_gap + 1) * self.checkpoints[0].bar_interval.as_unit("ns").value
-        )
-
-    def _look(self) -> list[Signature]:
-        if not self.folder:
-            return [signature(self.path)]
-        return [signature(path) for path in checkpoint_files(self.path)]
-
-    def _named(self, digests: Collection[str]) -> list[Signature]:
-        found, faults = [], []
-        for one in self._look():
+    def _look(self) -> list[FileVersion]:
+        """Return the files that are there now; a single one that is missing has a version too."""
+        paths = [self.path]
+        if self.folder:
+            # A hidden file is a save in progress.
+            found = self.path.glob(f"*{SUFFIX}")
+            paths = sorted(path for path in found if not path.name.startswith("."))
+        versions = []
+        for path in paths:
             try:
-                found += [one] if load(one).digest in digests else []
+                status = path.stat()
+                versions.append(FileVersion(path, status.st_mtime_ns, status.st_size))
+            except OSError:
+                versions.append(FileVersion(path, 0, 0))
+        return versions
+
+    def _with_digests(self, digests: Collection[str]) -> list[FileVersion]:
+        found, faults = [], []
+        for file in self._look():
+            try:
+                if load_to_serve(file).digest in digests:
+                    found.append(file)
             except CheckpointError as error:
                 faults.append(str(error))
         if not found:
             wanted = ", ".join(sorted(digest[:12] for digest in digests))
-            raise CheckpointError(
-                " ".join(
-                    (
-                        f"{self.path} must hold a checkpoint with the digest {wanted}, got none.",
-                        *faults,
-                    )
-                )
-            )
+            message = f"{self.path} must hold a checkpoint with the digest {wanted}, got none."
+            raise CheckpointError(" ".join((message, *faults)))
         return found
 
-    def _sorted(self, known: list[Scheduled]) -> list[Scheduled]:
-        """Return what the files seen last hold, in order; with some `known`, a faulty file is refused, not fatal."""
-        current = {found[0]: found for found in self._signatures}
-        kept = [one for one in known if one.path in current]
-        for found in self._signatures:
-            if found in self._refused or any(one.signature == found for one in kept):
+    def _taken_up(self, known: list[Scheduled]) -> list[Scheduled]:
+        """Return the checkpoints of the files seen last, in the order of coming into force.
+
+        At the start, with none `known`, a file that cannot be used is an error. Later it is refused
+        with a warning, once: what is known of it stays in force.
+        """
+        paths = {file.path for file in self._files}
+        kept = [one for one in known if one.file.path in paths]
+        for file in self._files:
+            if file in self._refused or any(one.file == file for one in kept):
                 continue
+            others = [one for one in kept if one.file.path != file.path]
             try:
-                others = [one for one in kept if one.path != found[0]]
-                kept = [*others, self._admitted(found, others)]
+                kept = [*others, self._admitted(file, others)]
             except ValueError as error:  # a CheckpointError, or what somebody demands
                 if not known:
                     raise
-                self._refused.add(found)
+                self._refused.add(file)  # told once, until it is written anew
                 warnings.warn(
                     f"a new checkpoint is refused, the old ones stay in force: {error}",
                     CheckpointWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
-        kept.sort(key=lambda one: one.since)
-        self._starts = [one.since for one in kept]
-        return kept
+        return sorted(kept, key=lambda one: one.since)
 
-    def _admitted(self, found: Signature, others: list[Scheduled]) -> Scheduled:
-        checkpoint = load(found)
-        since = checkpoint.trained_until.as_unit("ns").value if self.folder else EARLIEST
-        scheduled = Scheduled(found, checkpoint, since)
+    def _admitted(self, file: FileVersion, others: list[Scheduled]) -> Scheduled:
+        """Return the checkpoint of a file that meets all demands and can follow the others.
+
+        Raises CheckpointError naming both files where it cannot, or what a demand raises.
+        """
+        checkpoint = load_to_serve(file)
         for demand in self._demands:
-            demand(checkpoint, Path(scheduled.path).name)
+            demand(checkpoint, file.path.name)
         for other in others:
-            require_companions(
-                (Path(other.path), other.checkpoint), (Path(scheduled.path), checkpoint)
-            )
-        return scheduled
+            files, theirs = f"{other.file.path} and {file.path}", other.checkpoint
+            for name in SHARED:
+                ours, wanted = getattr(checkpoint, name), getattr(theirs, name)
+                if ours != wanted:
+                    raise CheckpointError(
+                        f"{files} must have the same {name}, got {wanted} and {ours}. "
+                        "Give each its own folder."
+                    )
+            if checkpoint.trained_until == theirs.trained_until:
+                raise CheckpointError(
+                    f"{files} must not both have trained_until {day(checkpoint.trained_until)}: "
+                    "which is in force would be left to chance. Remove one."
+                )
+        # A single file is the user's own choice; a folder holds what was known at each time.
+        since = checkpoint.trained_until.as_unit("ns").value if self.folder else EARLIEST
+        return Scheduled(file, checkpoint, since)
 
-    def _segments(self, stamps: NDArray[np.int64]) -> Iterator[tuple[Checkpoint, int, int]]:
-        """Yield the checkpoints with the bars, start to stop, at which each is in force."""
-        borders = [*np.searchsorted(stamps, self._starts, side="left").tolist(), len(stamps)]
-        for one, start, stop in zip(self._scheduled, borders, borders[1:]):
-            if stop > start:
-                yield one.checkpoint, start, stop
+    def _long_gaps(self, timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return after which bars more than `max_gap` others are missing, (n - 1,).
+
+        Nights and weekends are among them: the interval is all that a checkpoint knows.
+        """
+        if self.max_gap is None:
+            return np.zeros(max(0, len(timestamps) - 1), np.bool_)
+        interval = self._scheduled[0].checkpoint.bar_interval.as_unit("ns").value
+        return np.diff(timestamps) > (self.max_gap + 1) * interval
 
 
-def signature(path: Path) -> Signature:
-    """Return what tells one content of a file from the next; a file that is missing has one too."""
-    try:
-        status = path.stat()
-    except OSError:
-        return str(path), 0, 0
-    return str(path), status.st_mtime_ns, status.st_size
+def load_to_serve(file: FileVersion) -> Checkpoint:
+    """Return the checkpoint of a file that computes here what it computed in training.
 
-
-def load(found: Signature) -> Checkpoint:
-    """Return the checkpoint of a file, checked against its golden vector; shared as long as anybody uses it."""
-    checkpoint = _loaded.get(found)
+    It is shared with all who use the same file, as long as somebody does.
+    """
+    checkpoint = _loaded.get(file)
     if checkpoint is None:
-        checkpoint = _loaded[found] = load_to_serve(found[0])
+        # Kept only once it is found to serve: a second try is refused like the first.
+        checkpoint = Checkpoint.load(file.path)
+        require_golden(checkpoint, str(file.path))
+        _loaded[file] = checkpoint
     return checkpoint
+
+
+def require_golden(checkpoint: Checkpoint, name: str) -> None:
+    """Compute the golden window here and compare it with what training computed.
+
+    Raises CheckpointError with the name where it comes out otherwise: the features are others, or
+    this processor or library computes otherwise.
+    """
+    golden = checkpoint.golden
+    if golden is None:
+        return
+    with checkpoint_errors(name):  # numbers that no bars can have are damage too
+        timestamps = np.array(golden.stamps, dtype=np.int64).view("datetime64[ns]")
+        rows = FeatureEngineer().rows(np.array(golden.bars), timestamps)  # (sequence_length, 86)
+        found = {
+            "features": rows[-1:],
+            "scores": checkpoint.scaler.transform(rows[-1:]),
+            "probability": checkpoint.predict(rows),
+        }
+    for part, values in found.items():
+        # nan compares false with everything, and is refused too.
+        difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
+        if not difference <= TOLERANCE:
+            raise CheckpointError(
+                f"{name} does not serve as it was trained: its golden {part} come out "
+                f"{difference:.2g} off, at most {TOLERANCE:.0e} is allowed. "
+                "Use the version that wrote it, or train again."
+            )

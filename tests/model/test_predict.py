@@ -88,6 +88,32 @@ def test_a_folder_gives_the_newest_model_that_has_not_seen_the_future(
     assert f"{bars.index[-1]:%Y-%m-%d}" in capsys.readouterr().out.split("trained until")[1]
 
 
+def test_a_folder_of_models_that_have_all_seen_the_future_is_refused(
+    checkpoint: Checkpoint,
+    bars: pd.DataFrame,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "schedule"
+    folder.mkdir()
+    for name, days in (("near", 5), ("far", 20)):
+        replace(checkpoint, trained_until=bars.index[-1] + pd.Timedelta(days=days)).save(
+            folder / f"{name}.ckpt"
+        )
+    assert outcome("--checkpoint", folder, "--data", data) == 4
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == (
+        f"error: no checkpoint may decide at {bars.index[-1]:%Y-%m-%d}: the earliest, "
+        f"{folder / 'near.ckpt'}, has seen prices until "
+        f"{bars.index[-1] + pd.Timedelta(days=5):%Y-%m-%d}. "
+        "Give newer bars or an older checkpoint.\n"
+    )
+    (folder / "far.ckpt").unlink()
+    assert outcome("--checkpoint", folder, "--data", data) == 0
+    assert "this is no forecast" in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

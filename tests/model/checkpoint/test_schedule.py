@@ -1,6 +1,7 @@
 """A file or a folder: which checkpoint is in force at a bar, what cannot stand together, what changes while it is live."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError, CheckpointWarning
+from tests.helpers.forging import forged
 from tests.helpers.makers import fed, random_bars, random_checkpoint
 
 BARS = random_bars(420)
@@ -216,6 +218,80 @@ def test_a_golden_vector_that_comes_out_otherwise_is_refused(tmp_path: Path, par
         match=f"a.ckpt does not serve as it was trained: its golden {part} come out 2e-05 off",
     ):
         Schedule(str(tmp_path / "a.ckpt"))
+
+
+GOLDEN_SHAPE = r"its golden window must have 150 stamps, 150 bars of 5 values, 86 features"
+
+
+def misshapen(golden: dict[str, Any], part: str) -> None:
+    """Leave out what makes the part of another shape: a single value fits every array."""
+    golden[part] = golden[part][:1]
+
+
+def ragged(golden: dict[str, Any], part: str) -> None:
+    golden[part] = [[1.0] * 4, *golden[part][1:]]
+
+
+@pytest.mark.parametrize(
+    ("part", "spoil", "found"),
+    [
+        ("stamps", misshapen, r"\(1, 150, 86, 86\) and bars of \[5\] values"),
+        ("bars", misshapen, r"\(150, 1, 86, 86\)"),
+        ("bars", ragged, r"\(150, 150, 86, 86\) and bars of \[4, 5\] values"),
+        ("features", misshapen, r"\(150, 150, 1, 86\)"),
+        ("scores", misshapen, r"\(150, 150, 86, 1\)"),
+    ],
+)
+def test_a_golden_window_of_another_shape_is_refused_with_the_file(
+    checkpoint_path: str,
+    tmp_path: Path,
+    part: str,
+    spoil: Callable[[dict[str, Any], str], None],
+    found: str,
+) -> None:
+    data = Path(checkpoint_path).read_bytes()
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(forged(data, lambda record: spoil(record["golden"], part)))
+    with pytest.raises(CheckpointError, match=f"a.ckpt cannot be used: {GOLDEN_SHAPE}.*{found}"):
+        Schedule(str(path))
+
+
+def test_a_golden_window_of_another_shape_is_never_written(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    assert checkpoint.golden is not None
+    short = replace(checkpoint.golden, scores=checkpoint.golden.scores[:1])
+    with pytest.raises(CheckpointError, match=f"cannot be written: {GOLDEN_SHAPE}"):
+        replace(checkpoint, golden=short).save(tmp_path / "a.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_golden_timestamps_that_no_bar_can_have_are_damage(
+    checkpoint_path: str, tmp_path: Path
+) -> None:
+    data, path = Path(checkpoint_path).read_bytes(), tmp_path / "a.ckpt"
+    late = forged(data, lambda record: record["golden"]["stamps"].__setitem__(0, 2**63))
+    path.write_bytes(late)
+    with pytest.raises(CheckpointError, match="a.ckpt cannot be used: it is damaged"):
+        Schedule(str(path))
+
+
+def test_a_file_that_was_refused_is_refused_again(tmp_path: Path) -> None:
+    checkpoint, path = random_checkpoint(BARS), str(tmp_path / "a.ckpt")
+    assert checkpoint.golden is not None
+    replace(checkpoint, golden=replace(checkpoint.golden, probability=0.9)).save(path)
+    refusals = []
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match="does not serve as it was trained") as refusal:
+            Schedule(path)
+        refusals.append(refusal)  # whoever holds the error holds the checkpoint it speaks of
+
+
+@pytest.mark.parametrize("name", ["2.ckpt", "1.ckpt", "0.ckpt"])
+def test_the_file_of_a_checkpoint_is_known(folder: Path, name: str) -> None:
+    [checkpoint] = Schedule(str(folder / name)).checkpoints
+    assert Schedule(str(folder / name)).file(checkpoint) == folder / name
+    assert Schedule(str(folder)).file(checkpoint) == folder / name
 
 
 def test_a_checkpoint_without_golden_vector_serves(tmp_path: Path) -> None:
