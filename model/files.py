@@ -1,4 +1,7 @@
-"""Writing files so that a reader finds the old content or the new one, never a part."""
+"""Files: written so that a reader finds the old content or the new one, and the lock on a file.
+
+A process may be killed, and the power may fail, at any moment.
+"""
 
 import glob
 import os
@@ -14,10 +17,11 @@ from model.errors import OutputError
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Replace the file `path` by `data` in one step that survives a crash.
+    """Replace a file in one step that survives a crash.
 
-    Raises OutputError where the folder is missing, full or not writable; the old file then stands as it was. Warns where
-    the new file is in place but the system would not say that it is on the disk.
+    Raises OutputError where the folder is missing, full or not writable; the old file then stands
+    as it was. Warns where the new file is in place but the system would not say that it is on the
+    disk.
     """
     path = Path(os.path.realpath(path))  # a link stays one, and its file is replaced
     temporary = _temporary(path)
@@ -27,12 +31,16 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     except OSError as error:
         raise _refusal(path, error) from error
     finally:
-        with suppress(
-            OSError
-        ):  # gone after the rename; and a failing clean-up must not hide the first fault
+        # It is gone after the rename; and a failing clean-up must not hide the first fault.
+        with suppress(OSError):
             os.unlink(temporary)
     try:
-        _sync_folder(path.parent)
+        # The rename itself lives in the folder, not in the file.
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         warnings.warn(
             f"{path} is written, but a loss of power may still undo it: {error.strerror}.",
@@ -41,7 +49,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 def require_writable(path: str | Path) -> None:
-    """Make the parent folder of `path` and try a real write in it, so that hours of work do not end in a refusal.
+    """Make the folder of a file and try a write in it, before hours of work end in a refusal.
 
     Raises OutputError.
     """
@@ -50,7 +58,8 @@ def require_writable(path: str | Path) -> None:
         raise OutputError(f"cannot write {path}: it is a folder. Name a file in it.")
     if path.exists() and not path.is_file():
         raise OutputError(
-            f"cannot write {path}: it is a device or a pipe, and would be replaced by a file. Name a file."
+            f"cannot write {path}: it is a device or a pipe, and would be replaced by a file. "
+            "Name a file."
         )
     probe = _temporary(path)
     try:
@@ -64,16 +73,19 @@ def require_writable(path: str | Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, refusal: Exception, *folders: Path) -> Iterator[None]:
-    """Hold the lock file `path` against other processes; `refusal` at once where one holds it. The lock ends with its process.
+def locked(path: Path, refusal: Exception | None = None, *folders: Path) -> Iterator[None]:
+    """Hold a lock file against other processes.
 
-    The folders, in which whoever holds the lock writes alone, are swept.
+    The kernel frees it when its process ends, however it ends. What a killed one left half written
+    in the folders is removed: whoever holds the lock writes there alone.
+
+    refusal: raised at once where another process holds the lock; without one this waits for it.
     """
     lock = FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(blocking=refusal is None)
     except Timeout as error:
-        raise refusal from error
+        raise refusal or error from error
     try:
         for folder in folders:
             sweep(folder)
@@ -83,24 +95,18 @@ def locked(path: Path, refusal: Exception, *folders: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path, name: str = "") -> None:
-    """Remove what a process that was killed while it wrote left half written in a folder, of one file or of any.
+    """Remove what killed processes left half written in a folder, of one file or of any.
 
     Only for who holds a lock against all others that write there.
     """
     for path in folder.glob(f".{glob.escape(name) or '*'}.[0-9]*.[0-9]*.tmp"):
-        path.unlink(missing_ok=True)  # another process tries the place, and has removed its own
+        # Another process that only tries the place has removed its own in the meantime.
+        path.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:
     """Return a name beside `path` that nobody else has, and `sweep` knows."""
     return path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
-
-
-def _refusal(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        error.errno,
-        f"cannot write {path}: {error.strerror}. Choose another place or make room there.",
-    )
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -114,10 +120,8 @@ def _write_synced(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable: it lives in the folder, not in the file."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _refusal(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        error.errno,
+        f"cannot write {path}: {error.strerror}. Choose another place or make room there.",
+    )

@@ -11,13 +11,12 @@ from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import __version__ as torch_version
 
 from model.checkpoint.checkpoint import Forecast
 from model.checkpoint.schedule import Schedule
-from model.files import write_atomically
+from model.files import locked, write_atomically
 from model.provenance import code_digest
 
 Forecasts = NDArray[np.float64]  # (3, bars): the rows of a Forecast
@@ -44,8 +43,7 @@ def cached_forecasts(
         forecasts = schedule.forecasts(values, timestamps)
     elif forecasts is None:
         path = shared_folder() / f"{key}.f8"
-        # The kernel frees the lock when its process ends, however it ends.
-        with FileLock(path.with_suffix(".lock")):
+        with locked(path.with_suffix(".lock")):
             # Another length is a file that was cut off or is not ours: computed anew.
             if path.exists() and path.stat().st_size == ROWS * 8 * len(values):
                 forecasts = np.frombuffer(path.read_bytes()).reshape(ROWS, -1)

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 from platformdirs import user_data_path
 
 from model.bars.read import digest_bars
-from model.files import require_writable, write_atomically
+from model.files import locked, require_writable, write_atomically
 
 
 class Ledger:
@@ -36,7 +35,7 @@ class Ledger:
     def enter(self, key: str, sharpe: float, what: Mapping[str, Any]) -> None:
         """Add a trial, unless it is there; safe against other runs that do the same. what: is kept with it, for readers."""
         require_writable(self.path)
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+        with locked(self.path.with_name(f".{self.path.name}.lock")):
             entries = self._entries()
             if all(entry["key"] != key for entry in entries):
                 lines = [

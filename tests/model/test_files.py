@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def failing(times: int, fault: BaseException, real: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a stand-in for an operation of the system that raises at its `times`-th call and works otherwise."""
+    """Return a stand-in for an operation that raises at its `times`-th call and works otherwise."""
     calls = iter(range(1, 1000))
 
     def operation(*arguments: Any, **options: Any) -> Any:
@@ -229,6 +229,39 @@ def test_one_holds_a_lock_and_the_next_one_is_refused(path: Path) -> None:
         raise ZeroDivisionError
     with locked(lock, Taken()):
         pass
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from model.files import locked
+with locked(Path(sys.argv[1])):
+    print("holds it", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def holder(lock: Path, seconds: float) -> "subprocess.Popen[str]":
+    """Another process, once it holds the lock."""
+    command = [sys.executable, "-c", HOLDER, str(lock), str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "holds it\n"
+    return process
+
+
+def test_a_lock_without_a_refusal_is_waited_for(tmp_path: Path) -> None:
+    with holder(tmp_path / "lock", 0.5) as process, locked(tmp_path / "lock"):
+        assert process.wait(10) == 0
+
+
+def test_a_lock_is_free_once_its_process_was_killed(tmp_path: Path) -> None:
+    with holder(tmp_path / "lock", 60) as process:
+        with pytest.raises(Taken), locked(tmp_path / "lock", Taken()):
+            pass
+        process.kill()
+        process.wait()
+        with locked(tmp_path / "lock", Taken()):
+            pass
 
 
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
