@@ -328,7 +328,7 @@ def _require_sense(record: Record) -> None:
     until = pd.Timestamp(record.trained_until)
     _require(
         str(until) == record.trained_until and not pd.isna(until) and until.tz is None,
-        f"trained_until must be a stamp without zone, got {record.trained_until!r}.",
+        f"trained_until must be a timestamp without zone, got {record.trained_until!r}.",
     )
     enter, exit = record.enter, record.exit
     _require(
@@ -347,7 +347,7 @@ def _require_sense(record: Record) -> None:
         widths = sorted({len(bar) for bar in golden.bars})
         _require(
             found == (bars, bars, features, features) and widths == [5],
-            f"its golden window must have {bars} stamps, {bars} bars of 5 values, {features} "
+            f"its golden window must have {bars} timestamps, {bars} bars of 5 values, {features} "
             f"features and as many scores, got {found} and bars of {widths[:3]} values.",
         )
 

@@ -1,7 +1,4 @@
-"""What the tests of loading are made of.
-
-Files that `save` would not write, and the message with which bytes are refused.
-"""
+"""Files that `save` would not write, and the message with which bytes are refused."""
 
 import hashlib
 import json
@@ -15,6 +12,8 @@ from torch import Tensor
 
 from model.checkpoint.format import NO_DIGEST, checkpoint_errors, decode
 from model.errors import CheckpointError
+
+JsonObject = dict[str, Any]
 
 REMEDIES = (
     "Take an undamaged copy or train again.",
@@ -36,22 +35,27 @@ def refusal(data: bytes) -> str:
     return ""
 
 
-def record_in(data: bytes) -> dict[str, Any]:
+def record_in(data: bytes) -> JsonObject:
     length = int.from_bytes(data[:8], "little")
-    record: dict[str, Any] = json.loads(
-        json.loads(data[8 : 8 + length])["__metadata__"]["checkpoint"]
-    )
+    record: JsonObject = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["checkpoint"])
     return record
+
+
+def network_in(record: JsonObject) -> JsonObject:
+    """Return the config of the first member's network."""
+    network: JsonObject = record["members"][0]["network"]
+    return network
 
 
 def forged(
     data: bytes,
-    edit: Callable[[dict[str, Any]], Any] = dict,
+    edit: Callable[[JsonObject], object] = dict,
     weights: dict[str, Tensor] | None = None,
     rewrite: Callable[[str], str] = str,
 ) -> bytes:
-    """Return the file with a record or weights that `save` would not write, under a digest that is
-    right.
+    """Return the file with a record or weights that `save` would not write.
+
+    Its digest is right, as it is in a file that somebody made to harm.
     """
     record = record_in(data) | {"digest": NO_DIGEST}
     edit(record)

@@ -140,6 +140,15 @@ def golden_of(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
     )
 
 
+def with_spoilt_golden(checkpoint: Checkpoint, part: str) -> Checkpoint:
+    """The checkpoint with a part of its golden window off by twice what is allowed."""
+    assert checkpoint.golden is not None
+    value = getattr(checkpoint.golden, part)
+    spoilt = value + 2e-5 if part == "probability" else (value[0] + 2e-5, *value[1:])
+    changes: dict[str, Any] = {part: spoilt}
+    return replace(checkpoint, golden=replace(checkpoint.golden, **changes))
+
+
 def fed(bars: pd.DataFrame, numbers: Sequence[int] | None = None) -> FeatureBuffer:
     """A buffer that has seen the bars, numbered from 1 unless said otherwise."""
     buffer = FeatureBuffer()

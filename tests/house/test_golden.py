@@ -1,6 +1,6 @@
 """Files and results of earlier days.
 
-a checkpoint of each released format says what it said, and five markets trade as they did.
+A checkpoint of each released format forecasts what it did, and five markets trade as they did.
 
 A number here changes only where the change is wanted and said in the commit.
 """
@@ -38,16 +38,16 @@ def test_every_format_that_is_read_has_its_file() -> None:
 
 
 @pytest.mark.parametrize("name", DIGESTS)
-def test_a_file_of_each_format_loads_and_says_what_it_said(name: str) -> None:
+def test_a_file_of_each_format_loads_and_forecasts_what_it_did(name: str) -> None:
     checkpoint = Checkpoint.load(GOLDEN / f"{name}.ckpt")
     assert checkpoint.digest == DIGESTS[name]
     forecast = checkpoint.forecast(features_of(checkpoint))
-    assert [float(values[0]) for values in forecast] == pytest.approx(SAID, abs=1e-6)
+    assert [float(values[0]) for values in forecast] == pytest.approx(FORECAST, abs=1e-6)
     require_golden(checkpoint, name)
 
 
 # Probability, disagreement and out_of_range of the golden window.
-SAID = [0.8059996469244901, 0.055871473415378514, 0.008372093023255813]
+FORECAST = [0.8059996469244901, 0.055871473415378514, 0.008372093023255813]
 RUNS: dict[str, tuple[str, dict[str, float]]] = {
     "regime": (
         "1459abecdd52741b0cf54c369a6697c399cad77d26023b7f78f9a9ab1aa4e709",

@@ -9,6 +9,7 @@ import pytest
 from model.checkpoint.checkpoint import Checkpoint
 from model.cli import run
 from model.predict import app
+from tests.helpers.makers import with_spoilt_golden
 
 
 @pytest.fixture
@@ -131,12 +132,9 @@ def test_a_model_that_does_not_serve_as_it_was_trained_is_refused(
     part: str,
     folder: bool,
 ) -> None:
-    assert checkpoint.golden is not None
-    value = getattr(checkpoint.golden, part)
-    spoilt = value + 2e-5 if part == "probability" else (value[0] + 2e-5, *value[1:])
     (tmp_path / "models").mkdir()
     path = tmp_path / "models" / "a.ckpt"
-    replace(checkpoint, golden=replace(checkpoint.golden, **{part: spoilt})).save(path)
+    with_spoilt_golden(checkpoint, part).save(path)
     assert outcome("--checkpoint", path.parent if folder else path, "--data", data) == 4
     said = capsys.readouterr()
     assert said.out == "" and said.err == (

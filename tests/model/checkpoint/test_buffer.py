@@ -1,4 +1,4 @@
-"""The rolling window: what it holds depends on the bars alone, never on how often or in which calls they were shown."""
+"""The rolling window depends on the bars alone, never on how often or in which calls they came."""
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +10,7 @@ from tests.helpers.makers import fed, random_bars
 
 BARS = random_bars(1_000)
 ROWS = FeatureEngineer().transform(BARS).to_numpy()
-STAMPS = BARS.index.asi8.tolist()
+TIMESTAMPS = BARS.index.asi8.tolist()
 VALUES = BARS.to_numpy().tolist()
 
 
@@ -21,8 +21,8 @@ def test_the_window_is_the_last_fifty_rows_of_the_training_side_bit_for_bit(coun
 
 def test_a_window_read_at_every_bar_equals_one_read_at_the_end() -> None:
     buffer = FeatureBuffer()
-    for number, (stamp, row) in enumerate(zip(STAMPS, VALUES), start=1):
-        buffer.update(number, stamp, *row)
+    for number, (timestamp, row) in enumerate(zip(TIMESTAMPS, VALUES, strict=True), start=1):
+        buffer.update(number, timestamp, *row)
         assert (buffer.window == ROWS[max(0, number - 150) : max(0, number - 100)]).all()
 
 
@@ -50,24 +50,26 @@ def test_what_was_shown_how_often_leaves_no_trace_in_five_hundred_runs(
 
 
 def require_no_trace(shows: list[tuple[int, bool]]) -> None:
-    """Show each bar, unfinished, as often as said, and read the window in between where that is said."""
+    """Show each bar unfinished so often first; `reads`: and read the window in between."""
     buffer = FeatureBuffer()
     for number, (repeats, reads) in enumerate(shows, start=1):
         for unfinished in range(repeats):  # a bar that grows, as a replayed one does
             buffer.update(
-                number, STAMPS[number - 1], *(value + unfinished for value in VALUES[number - 1])
+                number,
+                TIMESTAMPS[number - 1],
+                *(value + unfinished for value in VALUES[number - 1]),
             )
             assert not reads or buffer.window is not None
-        buffer.update(number, STAMPS[number - 1], *VALUES[number - 1])
+        buffer.update(number, TIMESTAMPS[number - 1], *VALUES[number - 1])
     assert (buffer.window == fed(BARS.iloc[: len(shows)]).window).all()
-    assert (buffer.inputs()[1] == STAMPS[len(shows) - 150 : len(shows)]).all()
+    assert (buffer.inputs()[1] == TIMESTAMPS[len(shows) - 150 : len(shows)]).all()
 
 
 def test_an_unchanged_bar_says_that_nothing_changed() -> None:
     buffer = fed(BARS.iloc[:150])
-    assert buffer.update(150, STAMPS[149], *VALUES[149]) is False
-    assert buffer.update(150, STAMPS[149], *VALUES[150]) is True
-    assert buffer.update(151, STAMPS[150], *VALUES[150]) is True
+    assert buffer.update(150, TIMESTAMPS[149], *VALUES[149]) is False
+    assert buffer.update(150, TIMESTAMPS[149], *VALUES[150]) is True
+    assert buffer.update(151, TIMESTAMPS[150], *VALUES[150]) is True
 
 
 def test_numbers_may_skip() -> None:
@@ -84,7 +86,7 @@ def test_the_first_number_may_be_nought() -> None:
 
 def test_a_lower_number_is_refused() -> None:
     with pytest.raises(ValueError, match="`number` must not fall: got bar 9 after bar 150"):
-        fed(BARS.iloc[:150]).update(9, STAMPS[8], *VALUES[8])
+        fed(BARS.iloc[:150]).update(9, TIMESTAMPS[8], *VALUES[8])
 
 
 def test_history_before_the_last_150_bars_leaves_no_trace() -> None:
@@ -93,6 +95,6 @@ def test_history_before_the_last_150_bars_leaves_no_trace() -> None:
 
 @pytest.mark.parametrize("ago", [0, -1])
 def test_the_inputs_are_the_raw_bars_that_the_window_depends_on(ago: int) -> None:
-    values, stamps = fed(BARS).inputs(ago)
+    values, timestamps = fed(BARS).inputs(ago)
     assert values.tolist() == VALUES[850 + ago : 1_000 + ago]
-    assert stamps.tolist() == STAMPS[850 + ago : 1_000 + ago]
+    assert timestamps.tolist() == TIMESTAMPS[850 + ago : 1_000 + ago]

@@ -58,12 +58,12 @@ def full(bars: pd.DataFrame) -> Checkpoint:
     )
 
 
-def entries(checkpoint: Checkpoint) -> dict[str, Any]:
+def entries(checkpoint: Checkpoint) -> dict[str, object]:
     own = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     return own | {"members": [member_entries(member) for member in checkpoint.members]}
 
 
-def member_entries(member: Member) -> dict[str, Any]:
+def member_entries(member: Member) -> dict[str, object]:
     own = {field.name: getattr(member, field.name) for field in dataclasses.fields(member)}
     return own | {
         "weights": {name: tensor.tolist() for name, tensor in sorted(member.weights.items())}
@@ -75,7 +75,7 @@ def test_a_saved_checkpoint_comes_back_as_it_was(full: Checkpoint, tmp_path: Pat
     assert entries(Checkpoint.load(tmp_path / "full.ckpt")) == entries(full)
 
 
-def test_a_loaded_checkpoint_says_the_same_bit_for_bit(
+def test_a_loaded_checkpoint_forecasts_the_same_bit_for_bit(
     checkpoint: Checkpoint, checkpoint_path: str, features: np.ndarray
 ) -> None:
     loaded = Checkpoint.load(checkpoint_path)
@@ -141,7 +141,7 @@ def test_what_could_not_be_loaded_has_no_digest(checkpoint: Checkpoint) -> None:
     with pytest.raises(
         CheckpointError, match="^the checkpoint cannot be written: exit must not be above enter"
     ):
-        dataclasses.replace(checkpoint, enter=0.5, exit=0.6).digest
+        assert dataclasses.replace(checkpoint, enter=0.5, exit=0.6).digest
 
 
 def test_the_digest_covers_every_weight(checkpoint: Checkpoint) -> None:
@@ -235,13 +235,13 @@ def test_predict_is_a_plain_forward_pass_of_each_window(
     np.testing.assert_allclose(checkpoint.predict(features), expected, atol=1e-6)
 
 
-def test_dropout_is_off_and_a_second_call_says_the_same(
+def test_dropout_is_off_and_a_second_call_forecasts_the_same(
     checkpoint: Checkpoint, features: np.ndarray
 ) -> None:
     np.testing.assert_array_equal(checkpoint.predict(features), checkpoint.predict(features))
 
 
-def test_one_window_says_what_it_says_among_others(
+def test_one_window_is_forecast_alone_as_among_others(
     checkpoint: Checkpoint, features: np.ndarray
 ) -> None:
     together = checkpoint.predict(features)
@@ -325,7 +325,10 @@ def test_later_bars_change_no_earlier_probability(
 
 
 def test_bars_of_another_interval_are_refused(checkpoint: Checkpoint) -> None:
-    message = "trained on bars of 1 day, got bars of 1 hour. Give bars of that interval or train on these."
+    message = (
+        "trained on bars of 1 day, got bars of 1 hour. "
+        "Give bars of that interval or train on these."
+    )
     with pytest.raises(CheckpointError, match=message):
         checkpoint.probabilities(random_bars(200, freq="h"))
 
@@ -371,7 +374,10 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_checkpoint_loads_in_a_process_that_was_forked_after_one_was_saved(
     bars: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """Backtrader's optstrategy forks; the network is large enough for torch to work on in parallel."""
+    """As Backtrader's optstrategy forks.
+
+    The network is large enough for torch to work on it in parallel.
+    """
     member = random_member(network=NetworkConfig(hidden=128, layers=2))
     random_checkpoint(bars, members=(member,), golden=False).save(tmp_path / "large.ckpt")
     forked = [sys.executable, "-c", FORKED, str(tmp_path / "large.ckpt")]

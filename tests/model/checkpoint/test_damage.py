@@ -1,4 +1,4 @@
-"""Damaged checkpoints: truncated, flipped, blanked, exchanged or lengthened, none is ever loaded."""
+"""Damaged checkpoints: truncated, flipped, blanked, exchanged or longer, none is ever loaded."""
 
 from collections.abc import Callable
 from pathlib import Path

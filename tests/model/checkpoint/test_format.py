@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import Golden, checkpoint_errors, decode
 from model.errors import CheckpointError
 from model.features.table import FEATURE_NAMES
-from tests.helpers.forging import forged, record_in, refusal
+from tests.helpers.forging import JsonObject, forged, network_in, record_in, refusal
 
 
 def test_the_forger_writes_files_that_load(small: bytes) -> None:
@@ -33,16 +33,11 @@ def test_the_digest_is_a_sha256_with_zeros_in_its_own_place(small: bytes) -> Non
     assert hashlib.sha256(small.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
 
 
-def network_in(record: dict[str, Any]) -> dict[str, Any]:
-    network: dict[str, Any] = record["members"][0]["network"]
-    return network
-
-
-def renamed(record: dict[str, Any]) -> None:
+def renamed(record: JsonObject) -> None:
     record["feature_names"][3] = "bar_close_zz"
 
 
-def swapped(record: dict[str, Any]) -> None:
+def swapped(record: JsonObject) -> None:
     names = record["feature_names"]
     names[0], names[85] = names[85], names[0]
 
@@ -57,11 +52,13 @@ def swapped(record: dict[str, Any]) -> None:
         (lambda record: record.update(format=1), "it has format 1, this program reads format 2."),
         (
             renamed,
-            "(unknown: ['bar_close_zz'], missing: ['bar_close_z'], 1 out of place: ['bar_close_zz for bar_close_z'])",
+            "(unknown: ['bar_close_zz'], missing: ['bar_close_z'], "
+            "1 out of place: ['bar_close_zz for bar_close_z'])",
         ),
         (
             swapped,
-            f"(unknown: [], missing: [], 2 out of place: ['{FEATURE_NAMES[85]} for {FEATURE_NAMES[0]}'])",
+            "(unknown: [], missing: [], "
+            f"2 out of place: ['{FEATURE_NAMES[85]} for {FEATURE_NAMES[0]}'])",
         ),
         (
             lambda record: record["feature_names"].pop(),
@@ -160,15 +157,15 @@ def swapped(record: dict[str, Any]) -> None:
         (lambda record: record.update(bar_interval=0.0), "at `$.bar_interval`"),
         (
             lambda record: record.update(trained_until="now"),
-            "trained_until must be a stamp without zone, got 'now'.",
+            "trained_until must be a timestamp without zone, got 'now'.",
         ),
         (
             lambda record: record.update(trained_until="NaT"),
-            "trained_until must be a stamp without zone, got 'NaT'.",
+            "trained_until must be a timestamp without zone, got 'NaT'.",
         ),
         (
             lambda record: record.update(trained_until="2020-01-01 00:00:00+01:00"),
-            "trained_until must be a stamp without zone",
+            "trained_until must be a timestamp without zone",
         ),
         (lambda record: record.update(trained_until="soon"), "it is damaged ("),
         (
@@ -180,7 +177,7 @@ def swapped(record: dict[str, Any]) -> None:
     ],
 )
 def test_a_record_that_does_not_fit_is_refused_with_the_difference(
-    small: bytes, edit: Callable[[dict[str, Any]], Any], reason: str
+    small: bytes, edit: Callable[[JsonObject], object], reason: str
 ) -> None:
     assert reason in refusal(forged(small, edit))
 
@@ -215,10 +212,10 @@ def test_a_record_that_is_not_as_save_writes_it_is_refused(
     assert reason in refusal(forged(small, rewrite=lambda text: text.replace(old, new, 1)))
 
 
-def changed(name: str, value: float) -> Callable[[dict[str, Any]], None]:
+def changed(name: str, value: float) -> Callable[[JsonObject], None]:
     """Return an edit of an entry, of the record or else of its member; exit goes with enter."""
 
-    def edit(record: dict[str, Any]) -> None:
+    def edit(record: JsonObject) -> None:
         (record if name in record else record["members"][0]).update({name: value})
         record.update(exit=min(record["enter"], 0.5) if name == "enter" else record["exit"])
 
@@ -255,8 +252,8 @@ def test_of_many_foreign_features_the_first_are_named(small: bytes) -> None:
     )
     missing = sorted(FEATURE_NAMES[:4])[:3]
     assert (
-        f"(unknown: ['a', 'b', 'c'], missing: {missing}, 4 out of place: ['a for {FEATURE_NAMES[0]}'])"
-        in said
+        f"(unknown: ['a', 'b', 'c'], missing: {missing}, "
+        f"4 out of place: ['a for {FEATURE_NAMES[0]}'])" in said
     )
 
 
@@ -341,7 +338,8 @@ def test_a_record_without_a_digest_is_refused(small: bytes) -> None:
     [
         (
             "missing.ckpt",
-            "missing.ckpt cannot be read: No such file or directory. Name a file that model.train wrote.",
+            "missing.ckpt cannot be read: No such file or directory. "
+            "Name a file that model.train wrote.",
         ),
         (".", "cannot be read: it is not a file. Name a file that model.train wrote."),
         ("pipe", "pipe cannot be read: it is not a file."),
@@ -368,7 +366,10 @@ def test_a_file_that_something_was_written_after_is_refused_unread(
     small: bytes, tmp_path: Path
 ) -> None:
     (tmp_path / "long.ckpt").write_bytes(small + b"more")
-    message = f"it must be {len(small)} bytes long, got {len(small) + 4}; it is not whole, or more was written after it."
+    message = (
+        f"it must be {len(small)} bytes long, got {len(small) + 4}; "
+        "it is not whole, or more was written after it."
+    )
     with pytest.raises(CheckpointError, match=message):
         Checkpoint.load(tmp_path / "long.ckpt")
 
@@ -420,7 +421,7 @@ def test_a_header_that_says_more_of_a_tensor_is_refused(small: bytes) -> None:
     )
 
 
-def test_what_a_file_says_cannot_be_changed_once_it_is_read(small: bytes) -> None:
+def test_what_was_read_of_a_file_cannot_be_changed(small: bytes) -> None:
     record, [member] = decode(small)
     golden = Golden((), (), (), (), 0.5)
     for part, name in (
@@ -445,9 +446,13 @@ FULL = [
     "place", ["model.checkpoint.format.tensors_in", "model.checkpoint.format.asdict"]
 )
 def test_want_of_memory_is_no_fault_of_what_is_read_or_written(
-    small: bytes, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, fault: Any, place: str
+    small: bytes,
+    checkpoint: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: BaseException,
+    place: str,
 ) -> None:
-    def fail(*_: Any) -> Any:
+    def fail(*_: object) -> NoReturn:
         raise fault
 
     monkeypatch.setattr(place, fail)
@@ -455,7 +460,7 @@ def test_want_of_memory_is_no_fault_of_what_is_read_or_written(
         decode(small)
     assert raised.value is fault
     with pytest.raises(type(fault)) as raised:
-        replace(checkpoint).digest  # nothing of it is made yet
+        assert replace(checkpoint).digest  # nothing of it is made yet
     assert raised.value is fault
 
 

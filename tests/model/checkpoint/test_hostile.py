@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,7 +22,7 @@ from model.checkpoint.format import LARGEST_HEADER
 from model.checkpoint.member import MOST_MEMBERS
 from model.errors import CheckpointError
 from model.networks.transformer import TransformerConfig
-from tests.helpers.forging import forged
+from tests.helpers.forging import JsonObject, forged, network_in
 from tests.helpers.payloads import PAYLOADS, Payload
 
 
@@ -108,17 +107,12 @@ def inflated_zip(_: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def network_in(record: dict[str, Any]) -> dict[str, Any]:
-    network: dict[str, Any] = record["members"][0]["network"]
-    return network
-
-
-def many_large_networks(record: dict[str, Any]) -> None:
+def many_large_networks(record: JsonObject) -> None:
     network_in(record).update(hidden=2048, layers=16)
     record["members"] *= MOST_MEMBERS
 
 
-def many_large_transformers(record: dict[str, Any]) -> None:
+def many_large_transformers(record: JsonObject) -> None:
     config = TransformerConfig(width=2048, layers=16, heads=64, feed_forward=8192)
     record["members"][0].update(architecture="transformer", network=asdict(config))
     record["members"] *= MOST_MEMBERS

@@ -1,4 +1,4 @@
-"""Checkpoints of several members: trained together or apart they are the same, and their mean logit decides."""
+"""Checkpoints of several members: the same trained together or apart; the mean logit decides."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +80,8 @@ def test_the_scores_are_those_of_all_and_each_member_keeps_its_own(
     [
         (
             {"label": "close"},
-            "checkpoint 2 of 2 must have the label of these bars and settings, it has another: close instead of open",
+            "checkpoint 2 of 2 must have the label of these bars and settings, "
+            "it has another: close instead of open",
         ),
         (
             {"horizon": 2},
@@ -90,16 +91,19 @@ def test_the_scores_are_those_of_all_and_each_member_keeps_its_own(
         ({"bar_interval": pd.Timedelta(hours=1)}, "must have the bar_interval of these"),
         (
             {"timezone": "UTC"},
-            "must have the timezone of these bars and settings, it has another: UTC instead of None.",
+            "must have the timezone of these bars and settings, "
+            "it has another: UTC instead of None.",
         ),
         ({"stamp": "close"}, "must have the stamp of these"),
         (
             {"instrument": "gold"},
-            "must have the instrument of these bars and settings, it has another: gold instead of None.",
+            "must have the instrument of these bars and settings, "
+            "it has another: gold instead of None.",
         ),
         (
             {"parts": {}},
-            "must have the parts of these bars and settings, it has another. Train all members on the same bars",
+            "must have the parts of these bars and settings, it has another. "
+            "Train all members on the same bars",
         ),
     ],
 )
@@ -171,7 +175,7 @@ def test_a_single_member_agrees_with_itself(checkpoint: Checkpoint, features: np
     assert not checkpoint.forecast(features).disagreement.any()
 
 
-def test_one_window_says_what_it_says_among_others(
+def test_one_window_is_forecast_alone_as_among_others(
     together: Checkpoint, features: np.ndarray
 ) -> None:
     whole = np.stack(together.forecast(features))[:, ::25]
@@ -181,7 +185,7 @@ def test_one_window_says_what_it_says_among_others(
     np.testing.assert_allclose(alone, whole, atol=1e-6)
 
 
-def test_bf16_says_nearly_the_same(together: Checkpoint, features: np.ndarray) -> None:
+def test_bf16_forecasts_nearly_the_same(together: Checkpoint, features: np.ndarray) -> None:
     exact, fast = together.forecast(features), together.forecast(features, "bf16")
     assert not np.array_equal(exact.probability, fast.probability)
     np.testing.assert_allclose(exact.probability, fast.probability, atol=5e-3)

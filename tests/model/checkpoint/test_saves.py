@@ -1,4 +1,4 @@
-"""Saves of a checkpoint that are disturbed: whatever happens at whichever operation, the old or the new file stands whole."""
+"""Saves that are disturbed: at whichever operation, the old or the new file stands whole."""
 
 import errno
 import itertools
@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pandas as pd
 import pytest
@@ -78,7 +78,7 @@ def test_a_save_is_these_operations(
 
 
 def failing(fault: BaseException) -> Callable[[Operation], Operation]:
-    def fail(*_: Any, **__: Any) -> Any:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise fault
 
     return lambda real: fail

@@ -1,4 +1,4 @@
-"""A file or a folder: which checkpoint is in force at a bar, what cannot stand together, what changes while it is live."""
+"""A file or a folder: which checkpoint decides, what cannot stand together, what changes live."""
 
 import warnings
 from collections.abc import Callable
@@ -13,11 +13,11 @@ import pytest
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError, CheckpointWarning
-from tests.helpers.forging import forged
-from tests.helpers.makers import fed, random_bars, random_checkpoint
+from tests.helpers.forging import JsonObject, forged
+from tests.helpers.makers import fed, random_bars, random_checkpoint, with_spoilt_golden
 
 BARS = random_bars(420)
-STAMPS, VALUES = BARS.index.asi8, BARS.to_numpy()
+TIMESTAMPS, VALUES = BARS.index.asi8, BARS.to_numpy()
 BORDERS = [BARS.index[180], BARS.index[240], BARS.index[241]]
 
 
@@ -44,7 +44,7 @@ def test_of_a_folder_the_youngest_that_has_not_seen_the_bar_is_in_force(
     folder: Path, bar: int, name: str | None
 ) -> None:
     schedule = Schedule(str(folder))
-    checkpoint = schedule.at(int(STAMPS[bar]))
+    checkpoint = schedule.at(int(TIMESTAMPS[bar]))
     assert (checkpoint and schedule.name(checkpoint)) == name
 
 
@@ -52,7 +52,7 @@ def test_a_single_file_is_in_force_at_every_bar(
     checkpoint_path: str, checkpoint: Checkpoint, bars: pd.DataFrame
 ) -> None:
     schedule = Schedule(checkpoint_path)
-    assert schedule.at(-1) is schedule.at(int(STAMPS[-1])) is schedule.checkpoints[0]
+    assert schedule.at(-1) is schedule.at(int(TIMESTAMPS[-1])) is schedule.checkpoints[0]
     expected = checkpoint.probabilities(bars)
     found = schedule.probabilities(bars.to_numpy(), bars.index.as_unit("ns").asi8)
     assert np.isnan(found[:149]).all() and np.abs(found[149:] - expected).max() < 1e-6
@@ -60,10 +60,10 @@ def test_a_single_file_is_in_force_at_every_bar(
 
 def test_all_bars_at_once_equal_each_bar_by_the_checkpoint_in_force(folder: Path) -> None:
     schedule = Schedule(str(folder))
-    found = schedule.probabilities(VALUES, STAMPS)
+    found = schedule.probabilities(VALUES, TIMESTAMPS)
     assert np.isnan(found[:180]).all() and np.isfinite(found[180:]).all()
     for bar in (180, 239, 240, 241, 242, 419):
-        checkpoint = schedule.at(int(STAMPS[bar]))
+        checkpoint = schedule.at(int(TIMESTAMPS[bar]))
         assert (
             checkpoint
             and abs(checkpoint.predict(fed(BARS.iloc[: bar + 1]).window)[0] - found[bar]) < 1e-6
@@ -74,7 +74,7 @@ def test_all_bars_at_once_equal_each_bar_by_the_checkpoint_in_force(folder: Path
 def test_a_short_history_gives_nan_where_the_window_is_not_whole(
     checkpoint_path: str, count: int
 ) -> None:
-    found = Schedule(checkpoint_path).probabilities(VALUES[:count], STAMPS[:count])
+    found = Schedule(checkpoint_path).probabilities(VALUES[:count], TIMESTAMPS[:count])
     assert np.isfinite(found).sum() == max(0, count - 149)
 
 
@@ -146,7 +146,7 @@ def test_a_file_replaced_by_a_damaged_one_stays_in_force(folder: Path) -> None:
     (folder / "0.ckpt").write_bytes(b"nothing")
     with pytest.warns(CheckpointWarning, match="0.ckpt"):
         assert schedule.refresh() is False
-    checkpoint = schedule.at(int(STAMPS[-1]))
+    checkpoint = schedule.at(int(TIMESTAMPS[-1]))
     assert checkpoint and schedule.name(checkpoint) == "0.ckpt"
 
 
@@ -162,8 +162,8 @@ def test_a_damaged_file_that_is_mended_comes_into_force(folder: Path) -> None:
 def test_a_file_replaced_by_a_good_one_serves_the_new_content(folder: Path) -> None:
     schedule = Schedule(str(folder))
     random_checkpoint(BARS, BORDERS[-1], seed=9).save(folder / "0.ckpt")
-    before = schedule.at(int(STAMPS[-1]))
-    assert schedule.refresh() is True and schedule.at(int(STAMPS[-1])) is not before
+    before = schedule.at(int(TIMESTAMPS[-1]))
+    assert schedule.refresh() is True and schedule.at(int(TIMESTAMPS[-1])) is not before
 
 
 def test_a_file_taken_away_leaves_the_schedule(folder: Path) -> None:
@@ -197,7 +197,7 @@ def test_schedules_over_the_same_file_share_the_network(checkpoint_path: str) ->
     "trained_until, freq, whole",
     [("2020-05-01", "D", True), ("2020-05-01 16:00", "D", False), ("2020-01-05", "h", False)],
 )
-def test_stamps_are_dates_where_training_saw_dates(
+def test_timestamps_are_dates_where_training_saw_dates(
     tmp_path: Path, trained_until: str, freq: str, whole: bool
 ) -> None:
     random_checkpoint(random_bars(200, freq=freq), trained_until).save(tmp_path / "a.ckpt")
@@ -206,13 +206,7 @@ def test_stamps_are_dates_where_training_saw_dates(
 
 @pytest.mark.parametrize("part", ["features", "scores", "probability"])
 def test_a_golden_vector_that_comes_out_otherwise_is_refused(tmp_path: Path, part: str) -> None:
-    checkpoint = random_checkpoint(BARS)
-    assert checkpoint.golden is not None
-    value = getattr(checkpoint.golden, part)
-    spoilt = value + 2e-5 if part == "probability" else (value[0] + 2e-5, *value[1:])
-    replace(checkpoint, golden=replace(checkpoint.golden, **{part: spoilt})).save(
-        tmp_path / "a.ckpt"
-    )
+    with_spoilt_golden(random_checkpoint(BARS), part).save(tmp_path / "a.ckpt")
     with pytest.raises(
         CheckpointError,
         match=f"a.ckpt does not serve as it was trained: its golden {part} come out 2e-05 off",
@@ -220,15 +214,15 @@ def test_a_golden_vector_that_comes_out_otherwise_is_refused(tmp_path: Path, par
         Schedule(str(tmp_path / "a.ckpt"))
 
 
-GOLDEN_SHAPE = r"its golden window must have 150 stamps, 150 bars of 5 values, 86 features"
+GOLDEN_SHAPE = r"its golden window must have 150 timestamps, 150 bars of 5 values, 86 features"
 
 
-def misshapen(golden: dict[str, Any], part: str) -> None:
+def misshapen(golden: JsonObject, part: str) -> None:
     """Leave out what makes the part of another shape: a single value fits every array."""
     golden[part] = golden[part][:1]
 
 
-def ragged(golden: dict[str, Any], part: str) -> None:
+def ragged(golden: JsonObject, part: str) -> None:
     golden[part] = [[1.0] * 4, *golden[part][1:]]
 
 
@@ -246,7 +240,7 @@ def test_a_golden_window_of_another_shape_is_refused_with_the_file(
     checkpoint_path: str,
     tmp_path: Path,
     part: str,
-    spoil: Callable[[dict[str, Any], str], None],
+    spoil: Callable[[JsonObject, str], None],
     found: str,
 ) -> None:
     data = Path(checkpoint_path).read_bytes()
@@ -277,9 +271,8 @@ def test_golden_timestamps_that_no_bar_can_have_are_damage(
 
 
 def test_a_file_that_was_refused_is_refused_again(tmp_path: Path) -> None:
-    checkpoint, path = random_checkpoint(BARS), str(tmp_path / "a.ckpt")
-    assert checkpoint.golden is not None
-    replace(checkpoint, golden=replace(checkpoint.golden, probability=0.9)).save(path)
+    path = str(tmp_path / "a.ckpt")
+    with_spoilt_golden(random_checkpoint(BARS), "probability").save(path)
     refusals = []
     for _ in range(2):
         with pytest.raises(CheckpointError, match="does not serve as it was trained") as refusal:
@@ -305,7 +298,7 @@ def test_a_schedule_serves_in_the_precision_asked_for(checkpoint_path: str) -> N
         precision: Schedule(checkpoint_path, precision=precision) for precision in ("fp32", "bf16")
     }
     at_once = {
-        precision: schedule.probabilities(VALUES, STAMPS)[-1]
+        precision: schedule.probabilities(VALUES, TIMESTAMPS)[-1]
         for precision, schedule in served.items()
     }
     buffer = fed(BARS)
@@ -320,18 +313,18 @@ def test_a_schedule_serves_in_the_precision_asked_for(checkpoint_path: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("here", "warnings_heard"), [("tiles", 0), ("vectors", 0), ("unknown", 0), ("none", 1)]
+    ("here", "n_warnings"), [("tiles", 0), ("vectors", 0), ("unknown", 0), ("none", 1)]
 )
 def test_bf16_where_it_is_slower_is_said(
-    checkpoint_path: str, monkeypatch: pytest.MonkeyPatch, here: str, warnings_heard: int
+    checkpoint_path: str, monkeypatch: pytest.MonkeyPatch, here: str, n_warnings: int
 ) -> None:
     monkeypatch.setattr("model.checkpoint.schedule.bf16_here", lambda: here)
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         Schedule(checkpoint_path, precision="bf16")
         Schedule(checkpoint_path)
-    said = [str(each.message) for each in heard]
-    assert len(said) == warnings_heard and all(
+    said = [str(each.message) for each in caught]
+    assert len(said) == n_warnings and all(
         "this processor has no instructions for bf16" in message for message in said
     )
 
