@@ -1,9 +1,13 @@
-"""Numbers as files write them: decimal and thousands signs proven from the data, never guessed."""
+"""Numbers as files write them: decimal and thousands signs proven from the data, never guessed.
+
+All columns of a file are written in one way, so what one cell proves holds for all of them: "4.76"
+can only have a decimal point, "1.234,5" only a decimal comma, and "1.234" proves nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from enum import StrEnum
 
 import numpy as np
 import pandas as pd
@@ -12,24 +16,13 @@ from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype, 
 from model.bars.faults import Findings, Floats, Mask, count
 from model.errors import Setting
 
-MISSING_WORDS = frozenset(
-    {
-        "",
-        "nan",
-        "null",
-        "none",
-        "n/a",
-        "#n/a",
-        "na",
-        "<na>",
-        "nat",
-        "-",
-        "--",
-        ".",
-        "n.a.",
-        "missing",
-    }
-)
+# fmt: off
+MISSING_WORDS = frozenset((
+    "", "-", "--", ".", "nan", "null", "none", "n/a", "#n/a", "na", "<na>", "nat", "n.a.", "missing"
+))
+# fmt: on
+LONGEST_MISSING_WORD = max(map(len, MISSING_WORDS))
+OUTER_BLANKS = " \t\u00a0\u202f\ufeff'\""
 BLANK = r"[ \u00a0\u202f'\u2019_]"  # what groups digits, beside point and comma
 MONEY = r"[$\u20ac\u00a3\u00a5]"
 PLAIN = (
@@ -39,58 +32,41 @@ SUFFIXES = {"K": 3, "M": 6, "B": 9, "T": 12}  # powers of ten
 OTHER = {".": ",", ",": "."}
 SIGNED = r"[+-]?[0-9]*[.,][0-9.,]*(?:[eE][+-]?[0-9]+)?"
 AMBIGUOUS = r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?"
-UNREAD = " undecided"  # may be a number, in a way that is not decided, with a fault added already; cells have no outer blanks
+# A cell that may be a number, in a way that is not decided, with a fault added already. No cell of
+# a file is written so, for the cells have no outer blanks.
+UNREAD = " undecided"
 
-Numbers = dict[str, Floats]
-Reading = Callable[[pd.Series], pd.Series]
+
+class DecimalSign(StrEnum):
+    """The decimal sign of a file, as far as its cells prove it."""
+
+    POINT = "."
+    COMMA = ","
+    BOTH = "some cells prove a point, others a comma"
+    UNDECIDED = "all cells can be read in both ways"
 
 
 def text(cells: pd.Series) -> pd.Series:
-    """Return the cells as text without outer blanks and quotes; a missing cell is the empty text."""
-    if not (is_string_dtype(cells.dtype) and cells.dtype != object):
-        cells = pd.Series(
-            [_word(cell) for cell in cells], index=cells.index, dtype="str", name=cells.name
-        )
-    return cells.fillna("").str.strip(" \t\u00a0\u202f\ufeff'\"")
-
-
-def _word(cell: object) -> str:
-    return "" if cell is None or cell is pd.NA else str(cell)
+    """Return the cells as text without outer blanks and quotes; a missing cell is the empty one."""
+    if not is_string_dtype(cells.dtype) or cells.dtype == object:
+        words = ["" if cell is None or cell is pd.NA else str(cell) for cell in cells]
+        cells = pd.Series(words, index=cells.index, dtype="str", name=cells.name)
+    return cells.fillna("").str.strip(OUTER_BLANKS)
 
 
 def is_missing(words: pd.Series) -> Mask:
     """Return which texts say that there is no value."""
-    short = (words.str.len() <= 8).to_numpy(dtype=bool)
+    # Most cells are long numbers: lower case is made of the short ones only.
+    short = (words.str.len() <= LONGEST_MISSING_WORD).to_numpy(dtype=bool)
     missing = np.zeros(len(words), dtype=bool)
     missing[short] = words[short].str.lower().isin(MISSING_WORDS).to_numpy(dtype=bool)
     return missing
 
 
 def missing_cells(cells: pd.Series) -> Mask:
-    """Return which cells hold no value; a column of numbers or dates need not be written out for it."""
+    """Return which cells hold no value; numbers and dates need not be written out for it."""
     words = is_string_dtype(cells.dtype) or cells.dtype == object
     return is_missing(text(cells)) if words else np.asarray(cells.isna(), dtype=bool)
-
-
-def read_numbers(
-    columns: Mapping[str, pd.Series], places: pd.Series, decimal: str | None, findings: Findings
-) -> tuple[Numbers, Mask]:
-    """Return the columns as floats, NaN where a cell is missing, and which rows hold a cell that is not read, as a fault says."""
-    numbers = {
-        name: cells.to_numpy(dtype=np.float64, na_value=np.nan)
-        for name, cells in columns.items()
-        if is_number(cells)
-    }
-    words = {name: text(cells) for name, cells in columns.items() if name not in numbers}
-    if words and (decimal or not all(_all_plain(cells) for cells in words.values())):
-        words = {name: _without_ornament(cells, name) for name, cells in words.items()}
-        read = _with_sign(decimal) if decimal else _proven_reading(words, places, findings)
-        words = {name: read(cells) for name, cells in words.items()}
-    unread = np.zeros(len(places), dtype=bool)
-    for name, cells in words.items():
-        numbers[name], wrong = _floats(name, cells, columns[name], places, findings)
-        unread |= wrong
-    return {name: numbers[name] for name in columns}, unread
 
 
 def is_number(cells: pd.Series) -> bool:
@@ -102,137 +78,164 @@ def is_number(cells: pd.Series) -> bool:
     )
 
 
-def _all_plain(words: pd.Series) -> bool:
-    return bool((words.str.fullmatch(PLAIN).to_numpy(dtype=bool) | is_missing(words)).all())
+def read_numbers(
+    columns: Mapping[str, pd.Series], places: pd.Series, decimal: str | None, findings: Findings
+) -> tuple[dict[str, Floats], Mask]:
+    """Return the columns as floats, NaN where a cell is missing, and which rows are not read.
+
+    A row is not read where one of its cells is no number, or one of several that the cells do not
+    decide between; a fault says so. `decimal` is the sign that the user states, which then needs no
+    proof.
+    """
+    numbers: dict[str, Floats] = {}
+    unread = np.zeros(len(places), dtype=bool)
+    words = {name: text(cells) for name, cells in columns.items() if not is_number(cells)}
+    # Nearly every file writes plain numbers: then nothing has to be proven or rewritten.
+    plain = all(
+        (cells.str.fullmatch(PLAIN).to_numpy(dtype=bool) | is_missing(cells)).all()
+        for cells in words.values()
+    )
+    if words and (decimal or not plain):
+        words = {name: _without_ornament(cells, name) for name, cells in words.items()}
+        sign = DecimalSign(decimal) if decimal else _proven_sign(words, places, findings)
+        words = {name: _with_decimal_point(cells, sign) for name, cells in words.items()}
+    for name, cells in columns.items():
+        if name in words:
+            numbers[name], wrong = _floats(words[name], cells, name, places, findings)
+            unread |= wrong
+        else:
+            numbers[name] = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+    return numbers, unread
 
 
 def _without_ornament(words: pd.Series, name: str) -> pd.Series:
-    """Drop currency signs and blanks or apostrophes that group digits; write out a volume's K, M, B or T."""
-    words = words.str.replace("\u2212", "-", regex=False)
+    """Drop currency signs, and blanks or apostrophes that group digits.
+
+    A volume is written out: 1.44B is 1.44e9, and a dash, which is how tables write a zero, is 0.
+    """
+    words = words.str.replace("\u2212", "-", regex=False)  # the minus sign of typesetters
     if words.str.contains(MONEY).any():
         words = words.str.replace(rf"^([+-]?){MONEY}\s*([0-9.,])", r"\1\2", regex=True)
         words = words.str.replace(rf"([0-9.,])\s*{MONEY}$", r"\1", regex=True)
     grouped = words.str.fullmatch(rf"[+-]?[0-9]{{1,3}}(?:{BLANK}[0-9]{{3}})+(?:[.,][0-9]*)?")
     if grouped.any():
         words = words.where(~grouped, words.str.replace(BLANK, "", regex=True))
-    return _written_out(words) if name == "volume" else words
-
-
-def _written_out(words: pd.Series) -> pd.Series:
-    """Return volumes with 1.44B as 1.44e9, and a dash, which is how tables write a zero, as 0."""
+    if name != "volume":
+        return words
     words = words.where(~words.isin(["-", "--"]), "0")
     for suffix, power in SUFFIXES.items():
-        if words.str.contains(f"[{suffix}{suffix.lower()}]$").any():
-            words = words.str.replace(
-                rf"^([0-9.,]+)\s*[{suffix}{suffix.lower()}]$", rf"\1e{power}", regex=True
-            )
+        either_case = f"[{suffix}{suffix.lower()}]$"
+        if words.str.contains(either_case).any():
+            words = words.str.replace(rf"^([0-9.,]+)\s*{either_case}", rf"\1e{power}", regex=True)
     return words
 
 
-def _proven_reading(
+def _proven_sign(
     words: Mapping[str, pd.Series], places: pd.Series, findings: Findings
-) -> Reading:
-    """Return the reading by the decimal sign that the cells prove; if they prove both or none, that is a fault.
-
-    Then what remains certain is read, so that it can be judged: the cells that prove their own sign, or, where all
-    digits behind a sign come in threes, these cells as thousands, which changes neither their order nor their sign.
-    """
+) -> DecimalSign:
+    """Return the decimal sign that the cells prove; if they prove both or none, that is a fault."""
+    # All columns prove together: a whole volume is read by the sign of its prices.
     cells = pd.concat(list(words.values()), ignore_index=True)
     signed = cells[cells.str.contains(",", regex=False) | (cells.str.count(r"\.") > 1)]
     dotted = cells[cells.str.contains(".", regex=False)]
-    proof = {sign: _first(pd.concat([signed, dotted]), _decimal_pattern(sign)) for sign in ".,"}
-    if proof["."] and proof[","]:
-        point, comma = (_cited(proof[sign], words, places, findings) for sign in ".,")
+    candidates = pd.concat([signed, dotted])
+    point, comma = (_first_match(candidates, _decimal_pattern(sign)) for sign in ".,")
+    if point and comma:
         findings.fault(
-            f"the decimal sign is a point in {point} and a comma in {comma}. Export again with one number format."
+            f"the decimal sign is a point in {_where_it_stands(point, words, places, findings)} "
+            f"and a comma in {_where_it_stands(comma, words, places, findings)}. "
+            "Export again with one number format."
         )
-        return _each_by_its_own
-    undecided = "" if any(proof.values()) else _first(signed, AMBIGUOUS)
+        return DecimalSign.BOTH
+    # One sign alone in a number, with three digits behind it: 1,234 may be either.
+    undecided = "" if point or comma else _first_match(signed, AMBIGUOUS)
     if undecided:
-        cited = _cited(undecided, words, places, findings)
         findings.fault(
-            f"numbers such as {cited} are ambiguous: decimal comma or thousands? Pass ",
+            f"numbers such as {_where_it_stands(undecided, words, places, findings)} "
+            "are ambiguous: decimal comma or thousands? Pass ",
             Setting("decimal", ","),
             " or ",
             Setting("decimal", "."),
             ".",
         )
-        return _thousands_alone
-    return _with_sign("," if proof[","] else ".")
-
-
-def _with_sign(sign: str) -> Reading:
-    return partial(_with_point, sign=sign)
-
-
-def _each_by_its_own(words: pd.Series) -> pd.Series:
-    """Return the numbers that prove their decimal sign, or have none, with a point; all others as not read."""
-    proven = {sign: words.str.fullmatch(_decimal_pattern(sign)) for sign in ".,"}
-    rest = words.where(~words.str.fullmatch(SIGNED), UNREAD)
-    return rest.where(~proven["."], _with_point(words, ".")).where(
-        ~proven[","], _with_point(words, ",")
-    )
-
-
-def _thousands_alone(words: pd.Series) -> pd.Series:
-    """Return numbers such as 1,234 without their sign; those above 0 that have none, of another scale, as not read."""
-    grouped = words.str.fullmatch(AMBIGUOUS)
-    return words.where(~words.str.fullmatch(r"\+?[0-9.]*[1-9][0-9.]*"), UNREAD).where(
-        ~grouped, _with_point(words, ".")
-    )
-
-
-def _cited(word: str, words: Mapping[str, pd.Series], places: pd.Series, findings: Findings) -> str:
-    """Return the word with the line and the column where it first stands."""
-    rows = {
-        name: np.flatnonzero(cells.eq(word).to_numpy(dtype=bool)) for name, cells in words.items()
-    }
-    name = min((name for name in rows if len(rows[name])), key=lambda name: int(rows[name][0]))
-    return f"{word!r} ({findings.unit} {places.iloc[rows[name][0]]}, column {name!r})"
+        return DecimalSign.UNDECIDED
+    return DecimalSign.COMMA if comma else DecimalSign.POINT
 
 
 def _decimal_pattern(sign: str) -> str:
-    """Return the pattern of numbers that only this decimal sign explains: not "1.234", which may be a thousand."""
+    """Return the pattern of numbers that only this decimal sign explains, unlike "1.234"."""
     own, other = rf"\{sign}", rf"\{OTHER[sign]}"
-    return (
-        rf"[+-]?(?:[0-9]*{own}(?:[0-9]{{0,2}}|[0-9]{{4,}})(?:[eE][+-]?[0-9]+)?"  # 4.76, 4.7602
-        rf"|[0-9]{{4,}}{own}[0-9]{{3}}|0{own}[0-9]{{3}}"  # 4760.240, 0.524
-        rf"|[0-9]{{1,3}}(?:{other}[0-9]{{2,3}})+{own}[0-9]*"  # 4,760.24
-        rf"|[0-9]{{1,3}}(?:{other}[0-9]{{3}}){{2,}}(?:e[0-9]+)?)"
-    )  # 1,435,150: the other sign groups
+    few_or_many = rf"[0-9]*{own}(?:[0-9]{{0,2}}|[0-9]{{4,}})(?:[eE][+-]?[0-9]+)?"  # 4.76, 4.7602
+    long_or_zero = rf"[0-9]{{4,}}{own}[0-9]{{3}}|0{own}[0-9]{{3}}"  # 4760.240, 0.524
+    grouped = rf"[0-9]{{1,3}}(?:{other}[0-9]{{2,3}})+{own}[0-9]*"  # 4,760.24
+    groups_alone = rf"[0-9]{{1,3}}(?:{other}[0-9]{{3}}){{2,}}(?:e[0-9]+)?"  # 1,435,150
+    return f"[+-]?(?:{few_or_many}|{long_or_zero}|{grouped}|{groups_alone})"
 
 
-def _first(cells: pd.Series, pattern: str) -> str:
+def _first_match(cells: pd.Series, pattern: str) -> str:
     found = cells[cells.str.fullmatch(pattern)]
     return str(found.iloc[0]) if len(found) else ""
 
 
-def _with_point(words: pd.Series, sign: str) -> pd.Series:
-    """Return numbers with a decimal point and without thousands signs; anything else stays as it is."""
+def _where_it_stands(
+    word: str, words: Mapping[str, pd.Series], places: pd.Series, findings: Findings
+) -> str:
+    """Return the word with the line and the column where it first stands."""
+    found = {name: np.flatnonzero(cells.eq(word)) for name, cells in words.items()}
+    first = {name: int(rows[0]) for name, rows in found.items() if len(rows)}
+    name = min(first, key=lambda name: first[name])
+    return f"{word!r} ({findings.unit} {places.iloc[first[name]]}, column {name!r})"
+
+
+def _with_decimal_point(words: pd.Series, sign: DecimalSign) -> pd.Series:
+    """Return numbers with a decimal point and without thousands signs.
+
+    Anything else stays as it is, to be refused later. Where the sign is in doubt, what is
+    certain is read nevertheless, so that it can be judged too.
+    """
+    if sign is DecimalSign.BOTH:
+        # Numbers that prove their own sign, or have none, are read.
+        rest = words.where(~words.str.fullmatch(SIGNED), UNREAD)
+        for own in ".,":
+            proven = words.str.fullmatch(_decimal_pattern(own))
+            rest = rest.where(~proven, _with_sign(words, own))
+        return rest
+    if sign is DecimalSign.UNDECIDED:
+        # Every sign has three digits behind it. Read as thousands, these numbers keep their order
+        # and their own sign; those above 0 that have none are of another scale, and not read.
+        rest = words.where(~words.str.fullmatch(r"\+?[0-9.]*[1-9][0-9.]*"), UNREAD)
+        return rest.where(~words.str.fullmatch(AMBIGUOUS), _with_sign(words, "."))
+    return _with_sign(words, sign)
+
+
+def _with_sign(words: pd.Series, sign: str) -> pd.Series:
     own, other = rf"\{sign}", rf"\{OTHER[sign]}"
-    groups = rf"[0-9]{{1,3}}(?:{other}[0-9]{{2,3}})*{other}[0-9]{{3}}"
+    groups = rf"[0-9]{{1,3}}(?:{other}[0-9]{{2,3}})*{other}[0-9]{{3}}"  # 1,234 and Indian 12,34,567
     grouped = words.str.fullmatch(rf"[+-]?{groups}(?:{own}[0-9]*)?(?:[eE][+-]?[0-9]+)?")
     words = words.where(~grouped, words.str.replace(OTHER[sign], "", regex=False))
     if sign == ",":
+        # A point that groups no digits must not become the decimal point that Python reads.
         pointed = words.str.contains(".", regex=False)
-        words = words.where(pointed, words.str.replace(",", ".", regex=False)).where(
-            ~pointed, "not a number: " + words
-        )
+        words = words.where(pointed, words.str.replace(",", ".", regex=False))
+        words = words.where(~pointed, "not a number: " + words)
     return words
 
 
 def _floats(
-    name: str, words: pd.Series, cells: pd.Series, places: pd.Series, findings: Findings
+    words: pd.Series, cells: pd.Series, name: str, places: pd.Series, findings: Findings
 ) -> tuple[Floats, Mask]:
-    """Return the words as floats, exactly as Python reads them, and which are not read although they are not missing."""
+    """Return the words as floats, exactly as Python reads them, and which are not read.
+
+    A word that means a missing value is NaN, and counts as read.
+    """
     plain = words.str.fullmatch(PLAIN).to_numpy(dtype=bool)
     unread = ~plain & ~is_missing(words)
     wrong = unread & words.ne(UNREAD).to_numpy(dtype=bool)
     if wrong.any():
         first = int(wrong.argmax())
-        cell = f"{findings.unit} {places.iloc[first]}, {str(cells.iloc[first])!r}"
         findings.fault(
-            f"{count(int(wrong.sum()), 'cell')} of column {name!r} not a number (first: {cell}). "
+            f"{count(int(wrong.sum()), 'cell')} of column {name!r} not a number (first: "
+            f"{findings.unit} {places.iloc[first]}, {str(cells.iloc[first])!r}). "
             "Repair the cells; a header or a note inside the data must go."
         )
     numbers = np.full(len(words), np.nan)
