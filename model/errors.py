@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -76,6 +77,13 @@ def as_flags(text: Text) -> str:
 def joined(choices: Sequence[Part], word: str = " or ") -> Text:
     """Return the choices with the word between them."""
     return tuple(part for choice in choices for part in (word, choice))[1:]
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """Return " Did you mean ...?" if something known is spelt nearly so, else nothing."""
+    spelt = {str(word).lower(): str(word) for word in known if word}
+    match = get_close_matches(str(name).lower(), spelt, 1, 0.6)
+    return f" Did you mean {spelt[match[0]]!r}?" if match else ""
 
 
 class BarsError(ValueError):

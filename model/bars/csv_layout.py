@@ -1,4 +1,9 @@
-"""Layouts: CSV text of any delimiter, header and width as a table of named cells with the line each row stands in."""
+"""CSV text of any layout as a table of named cells, with the line that each row stands in.
+
+The first 200 lines prove the layout: the delimiter cuts most of them into equally many fields, the
+data begin at the first line that holds a number or a date, and what names columns above it is the
+header. All lines are then cut at once by Arrow; where that fails they are looked at one by one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,50 +20,51 @@ import pyarrow
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from model.bars.columns import Levels, Table, plain_name, recognised
-from model.bars.faults import Findings, count
+from model.bars.columns import Levels, Table, n_recognised, plain_name
+from model.bars.faults import Findings, Mask, count
 
 DELIMITERS = "\t;|, "  # the commoner a comma's other uses, the later it is tried
 HEAD_LINES = 200
 BLANKS = ' \t,;|"\u00a0-+='  # a line of nothing else is a blank one, or a rule
-Lines = NDArray[np.int64]  # the physical line of each row
-NUMBER = r"[+-]?[$\u20ac\u00a3\u00a5]?\s*[+-]?[0-9][0-9.,' \u00a0]*(?:[eE][+-]?[0-9]+)?[KMBTkmbt%]?|[+-]?\.[0-9]+"
+NUMBER = (
+    r"[+-]?[$\u20ac\u00a3\u00a5]?\s*[+-]?[0-9][0-9.,' \u00a0]*(?:[eE][+-]?[0-9]+)?[KMBTkmbt%]?"
+    r"|[+-]?\.[0-9]+"
+)
 DATE = r"(?=.*[0-9]{2})[0-9A-Za-z]{1,9}[-/., ]+[0-9A-Za-z]{1,9}[-/.,: ]+[0-9].*"
-FIELDS_BY_COUNT: dict[int, Levels] = {
-    5: ("date", "open", "high", "low", "close"),
-    6: ("date", "open", "high", "low", "close", "volume"),
-    7: ("date", "time", "open", "high", "low", "close", "volume"),
-}
-KLINE = (
-    "open time",
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "close time",
-    "quote volume",
-    "trades",
-    "taker volume",
-    "taker quote volume",
-    "ignore",
+DATA = f"{NUMBER}|{DATE}"  # what no header holds
+CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9.]+)?|[0-9]{6}"
+EPOCH = r"[0-9]{10,19}"
+
+# What files without a header hold. Kraken adds a count of trades, others an average price.
+PRICES_BY_DATE: Levels = ("date", "open", "high", "low", "close", "volume")
+PRICES_BY_DATE_AND_TIME: Levels = ("date", "time", *PRICES_BY_DATE[1:])
+PRICES_BY_EPOCH: Levels = (*PRICES_BY_DATE, "trades", "vwap")
+# Binance's archives: the times of open and close are epochs.
+BINANCE: Levels = (
+    *("open time", "open", "high", "low", "close", "volume"),
+    *("close time", "quote volume", "trades", "taker volume", "taker quote volume", "ignore"),
 )
 
+Lines = NDArray[np.int64]  # the physical line of each row
 
-class Layout(NamedTuple):
-    """What the first lines show: the delimiter, how many lines stand above the data, and the names of the columns."""
+
+@dataclass(frozen=True)
+class Layout:
+    """What the first lines show: delimiter, how many lines stand above the data, and the names."""
 
     delimiter: str
     n_above: int
     names: tuple[Levels, ...]
-    headerless: str
+    headerless: str = ""  # the first line, where no line names the columns
 
 
-def csv_table(text: str, known: Collection[str], findings: Findings) -> Table:
-    """Return the table of a text; what cannot be cut into cells is a fault, with the lines that it stands in.
+def csv_table(text: str, mapped: Collection[str], findings: Findings) -> Table:
+    """Return the table of a text.
 
-    known: names that the user maps, and so may stand in a header.
+    What cannot be cut into cells is a fault, with the lines that it stands in. `mapped` are names
+    that the user maps, and so may stand in a header.
     """
+    findings.unit = "line"
     lines = re.split("\r\n|\n|\r", text.removeprefix("\ufeff"))
     numbers = [
         number
@@ -66,13 +72,21 @@ def csv_table(text: str, known: Collection[str], findings: Findings) -> Table:
         if line.strip(BLANKS) and not _is_comment(line)
     ]
     if numbers and re.fullmatch(r'(?i)"?sep=.?"?', lines[numbers[0] - 1].strip()):
-        numbers = numbers[1:]
-    kept = _unframed([lines[number - 1] for number in numbers])
-    layout = _layout(kept, _comment_above(lines, numbers), known, findings)
-    body, places = kept[layout.n_above :], np.array(numbers[layout.n_above :], dtype=np.int64)
+        numbers = numbers[1:]  # Excel's line that names the delimiter
+    if not numbers:
+        findings.refuse("no data rows: only blank or comment lines. Did the download fail?")
+    body = [lines[number - 1] for number in numbers]
+    bare = [line.strip() for line in body]
+    if all(len(line) > 2 and line[0] == line[-1] == "|" for line in bare):
+        body = [line[1:-1] for line in bare]  # a drawn table, "| date | open |"
+    # The comment right above the data may be the header.
+    above = lines[numbers[0] - 2] if numbers[0] > 1 else ""
+    comment = above.lstrip("#/ ") if _is_comment(above) else ""
+    layout = _layout(body[:HEAD_LINES], comment, mapped, findings)
+    body, places = body[layout.n_above :], np.array(numbers[layout.n_above :], dtype=np.int64)
     if not body:
         findings.refuse("a header but no data rows (0 bars). Did the download fail?")
-    body, places = _without_open_quotes(_trimmed(body, layout), places, findings)
+    body, places = _with_closed_quotes(_trimmed(body, layout), places, findings)
     cells = _cells(body, layout)
     if not cells:
         body, places = _of_one_width(body, places, layout, findings)
@@ -84,37 +98,48 @@ def csv_table(text: str, known: Collection[str], findings: Findings) -> Table:
     return Table(layout.names, cells, places, layout.headerless)
 
 
-def _comment_above(lines: Sequence[str], numbers: Sequence[int]) -> str:
-    """Return the comment right above the data: it may be the header."""
-    above = lines[numbers[0] - 2] if numbers and numbers[0] > 1 else ""
-    return above.lstrip("#/ ") if _is_comment(above) else ""
-
-
-def _unframed(lines: list[str]) -> list[str]:
-    """Return the lines of a table drawn with bars, "| date | open |", without the outer ones."""
-    bare = [line.strip() for line in lines]
-    framed = all(len(line) > 2 and line[0] == line[-1] == "|" for line in bare)
-    return [line[1:-1] for line in bare] if framed else lines
-
-
 def _is_comment(line: str) -> bool:
     return line.lstrip(' "').startswith(("#", "//"))
 
 
-def _fields(line: str, delimiter: str) -> list[str]:
-    if delimiter == " ":
-        line = line.strip()
-    return [
-        field.strip()
-        for field in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+def _layout(
+    head: Sequence[str], comment: str, mapped: Collection[str], findings: Findings
+) -> Layout:
+    """Find the delimiter, the header rows right above the first data line, and the names."""
+    try:
+        delimiter = _delimiter(head)
+        rows = [_fields(line, delimiter) for line in head]
+    except csv.Error as error:
+        findings.refuse(f"not CSV text ({error}). Save it as 'CSV UTF-8'.")
+    # Notes above the header are of other widths than the data, or hold neither number nor date.
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    data = [
+        number
+        for number, row in enumerate(rows)
+        if len(row) == width and any(re.fullmatch(DATA, field.strip("'\"")) for field in row)
     ]
+    n_above = data[0] if data else len(rows)
+    header = _header_rows(rows[:n_above], mapped)
+    from_comment = _fields(comment, delimiter)
+    if not header and n_recognised(from_comment) >= 2:
+        header = [from_comment]
+    if not header and n_above:
+        header = [rows[n_above - 1]]  # names that nobody knows: what is missing is said later
+    if header:
+        return Layout(delimiter, n_above, _names(header, width, rows[n_above:]))
+    names = tuple((name,) for name in _headerless_names(rows[0]))
+    return Layout(delimiter, 0, names, headerless=head[0])
 
 
 def _delimiter(head: Sequence[str]) -> str:
-    """Return the delimiter that cuts most lines into equally many fields."""
+    """Return the delimiter that cuts most lines into equally many fields.
+
+    The first that finds five, as bars have at least, in most lines is taken; else the widest.
+    """
     best, widest = ",", 1
     for delimiter in DELIMITERS:
-        width, n_lines = Counter(len(_fields(line, delimiter)) for line in head).most_common(1)[0]
+        widths = Counter(len(_fields(line, delimiter)) for line in head)
+        width, n_lines = widths.most_common(1)[0]
         if width >= 5 and n_lines >= 0.7 * len(head):
             return delimiter
         if width > widest and n_lines >= 0.5 * len(head):
@@ -122,61 +147,41 @@ def _delimiter(head: Sequence[str]) -> str:
     return best
 
 
-def _layout(
-    kept: Sequence[str], comment: str, known: Collection[str], findings: Findings
-) -> Layout:
-    """Find the delimiter, the header rows right above the first data line, and the names of the columns."""
-    if not kept:
-        findings.refuse("no data rows: only blank or comment lines. Did the download fail?")
-    head = kept[:HEAD_LINES]
-    try:
-        delimiter = _delimiter(head)
-        rows = [_fields(line, delimiter) for line in head]
-    except csv.Error as error:
-        findings.refuse(f"not CSV text ({error}). Save it as 'CSV UTF-8'.")
-    width = Counter(len(row) for row in rows).most_common(1)[0][0]
-    n_above = next(
-        (n for n, row in enumerate(rows) if len(row) == width and _is_data(row)), len(rows)
-    )
-    header = _header_rows(rows[:n_above], width, known)
-    if not header and comment and recognised(_fields(comment, delimiter)) >= 2:
-        header = [_fields(comment, delimiter)]
-    if header:
-        return Layout(delimiter, n_above, _names(header, width, rows[n_above:]), "")
-    if n_above:
-        return Layout(delimiter, n_above, _names([rows[n_above - 1]], width, rows[n_above:]), "")
-    return Layout(delimiter, 0, tuple((name,) for name in _headerless_names(rows)), kept[0])
+def _fields(line: str, delimiter: str) -> list[str]:
+    if delimiter == " ":
+        line = line.strip()
+    row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+    return [field.strip() for field in row]
 
 
-def _is_data(row: Sequence[str]) -> bool:
-    return any(re.fullmatch(f"{NUMBER}|{DATE}", field.strip("'\"")) for field in row)
+def _header_rows(above: Sequence[list[str]], mapped: Collection[str]) -> list[list[str]]:
+    """Return the rows above the data that name columns, without the notes above them.
 
-
-def _header_rows(above: Sequence[list[str]], width: int, known: Collection[str]) -> list[list[str]]:
-    """Return the rows above the data that name columns, without the notes above them."""
+    A row of tickers right above the names belongs to them: it is full, and each ticker stands over
+    several fields.
+    """
     named = [
-        n
-        for n, row in enumerate(above)
-        if recognised(row) + sum(field in known for field in row) >= 2
+        number
+        for number, row in enumerate(above)
+        if n_recognised(row) + sum(field in mapped for field in row) >= 2
     ]
     if not named:
         return []
-    width = len(above[named[-1]])
-    first = named[0]
-    while first > 0 and _is_ticker_row(above[first - 1], width):
+    # A header may have one name fewer than the data have columns: that of the index.
+    first, width = named[0], len(above[named[-1]])
+    while first > 0:
+        row = above[first - 1]
+        if len(row) != width or not all(row[1:]) or len(set(row[1:])) > max(1, width // 2):
+            break
         first -= 1
     return [row for row in above[first:] if len(row) == width]
-
-
-def _is_ticker_row(row: Sequence[str], width: int) -> bool:
-    """Return whether a row above the field names can hold tickers: full, and each name over several fields."""
-    return len(row) == width and all(row[1:]) and len(set(row[1:])) <= max(1, width // 2)
 
 
 def _names(
     header: Sequence[Sequence[str]], width: int, rows: Sequence[Sequence[str]]
 ) -> tuple[Levels, ...]:
-    names = list(zip(*header))
+    """Return the names of each column; one name too few is that of an index, left out."""
+    names = list(zip(*header, strict=True))
     unnamed_index = (
         len(names) == width - 1
         and rows
@@ -190,26 +195,27 @@ def _names(
     return tuple([("",), *names]) if unnamed_index else tuple(names)
 
 
-def _headerless_names(rows: Sequence[list[str]]) -> Levels:
-    """Return the names that a file without a header can only have, or numbers, which no later step understands."""
-    row, width = rows[0], len(rows[0])
-    clock = (
-        width > 1 and re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(:[0-9.]+)?|[0-9]{6}", row[1]) is not None
-    )
-    epoch = re.fullmatch(r"[0-9]{10,19}", row[0]) is not None
-    if width == len(KLINE) and epoch and re.fullmatch(r"[0-9]{10,19}", row[6]):
-        return KLINE
-    if clock and width in (6, 7):
-        return FIELDS_BY_COUNT[7][:width]
-    if not clock and width in (5, 6):
-        return FIELDS_BY_COUNT[width]
-    if epoch and width in (7, 8):  # seconds, prices, volume, then a count of trades
-        return (*FIELDS_BY_COUNT[6], *("trades", "vwap")[: width - 6])
+def _headerless_names(row: Sequence[str]) -> Levels:
+    """Return the names that a file without a header can only have, by its first row.
+
+    Where there is no such reading the columns are numbered, which no later step understands.
+    """
+    width = len(row)
+    has_clock = width > 1 and re.fullmatch(CLOCK, row[1]) is not None
+    has_epoch = re.fullmatch(EPOCH, row[0]) is not None
+    if has_epoch and width == len(BINANCE) and re.fullmatch(EPOCH, row[6]):
+        return BINANCE
+    if has_clock and width in (6, 7):
+        return PRICES_BY_DATE_AND_TIME[:width]
+    if not has_clock and width in (5, 6):
+        return PRICES_BY_DATE[:width]
+    if has_epoch and width in (7, 8):
+        return PRICES_BY_EPOCH[:width]
     return tuple(f"column {number}" for number in range(1, width + 1))
 
 
 def _trimmed(body: list[str], layout: Layout) -> list[str]:
-    """Drop a delimiter at the end of every line that the header lacks; bring runs of blanks to single ones."""
+    """Drop a delimiter at the end of every line that the header lacks; make runs of blanks one."""
     if layout.delimiter == " ":
         return [re.sub(r"[ \t]+", " ", line.strip()) for line in body]
     extra = len(_fields(body[0], layout.delimiter)) == len(layout.names) + 1
@@ -218,17 +224,18 @@ def _trimmed(body: list[str], layout: Layout) -> list[str]:
     return body
 
 
-def _without_open_quotes(
+def _with_closed_quotes(
     body: list[str], places: Lines, findings: Findings
 ) -> tuple[list[str], Lines]:
-    open_ = np.array([line.count('"') % 2 == 1 for line in body], dtype=bool)
-    if open_.any():
-        first = int(open_.argmax())
+    """Keep the lines whose quotes close: an open one would swallow the lines behind it."""
+    unclosed = np.array([line.count('"') % 2 == 1 for line in body], dtype=bool)
+    if unclosed.any():
+        first = int(unclosed.argmax())
         findings.fault(
-            f"{count(int(open_.sum()), 'line')} with a quote that does not close (first line {places[first]}: "
-            f"{body[first][:60]!r}). Repair the quotes."
+            f"{count(int(unclosed.sum()), 'line')} with a quote that does not close "
+            f"(first line {places[first]}: {body[first][:60]!r}). Repair the quotes."
         )
-    return _kept(~open_, body, places, findings)
+    return _kept(~unclosed, body, places, findings)
 
 
 def _of_one_width(
@@ -240,9 +247,9 @@ def _of_one_width(
     if wrong.any():
         first = int(wrong.argmax())
         findings.fault(
-            f"line {places[first]} has {widths[first]} fields but the header has {len(layout.names)} columns "
-            f"({count(int(wrong.sum()), 'line')} of other width): {body[first][:60]!r}. "
-            "Thousands separators without quotes, a cut or a joined line?"
+            f"line {places[first]} has {widths[first]} fields but the header has "
+            f"{len(layout.names)} columns ({count(int(wrong.sum()), 'line')} of other width): "
+            f"{body[first][:60]!r}. Thousands separators without quotes, a cut or a joined line?"
         )
     return _kept(~wrong, body, places, findings)
 
@@ -255,25 +262,32 @@ def _width(line: str, delimiter: str) -> int:
 
 
 def _kept(
-    rows: NDArray[np.bool_], body: list[str], places: Lines, findings: Findings
+    rows: Mask, body: list[str], places: Lines, findings: Findings
 ) -> tuple[list[str], Lines]:
-    """Return the lines that can be read; refuse where most cannot, as the others may be read wrong too."""
+    """Return the lines that can be read; refuse where most cannot.
+
+    Then the layout itself is understood wrongly, and what the other lines seem to say is no bar.
+    """
     if rows.all():
         return body, places
     findings.n_lost += int((~rows).sum())
     if 2 * rows.sum() < len(rows):
         findings.raise_faults()
-    return [line for line, keep in zip(body, rows) if keep], places[rows]
+    return [line for line, keep in zip(body, rows, strict=True) if keep], places[rows]
 
 
 def _cells(body: Sequence[str], layout: Layout) -> tuple[pd.Series, ...]:
-    """Cut the lines into cells of text, all lines into as many as there are names; nothing if that cannot be."""
+    """Cut the lines into cells of text, each into as many as there are names.
+
+    Nothing is returned where one line has more or fewer, or where a quote joins several.
+    """
     numbers = [str(number) for number in range(len(layout.names))]
-    blocks = max(len(line) for line in body) * 4 + (1 << 20)
+    # Arrow cannot cut a line that is longer than one of its blocks.
+    block_size = max(map(len, body)) * 4 + (1 << 20)
     try:
         read = pyarrow.csv.read_csv(
             io.BytesIO("\n".join(body).encode()),
-            read_options=pyarrow.csv.ReadOptions(column_names=numbers, block_size=blocks),
+            read_options=pyarrow.csv.ReadOptions(column_names=numbers, block_size=block_size),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=layout.delimiter, ignore_empty_lines=False
             ),
@@ -283,6 +297,6 @@ def _cells(body: Sequence[str], layout: Layout) -> tuple[pd.Series, ...]:
         )
     except (pyarrow.ArrowException, UnicodeError):
         return ()
-    if read.num_rows != len(body):
+    if read.num_rows != len(body):  # then no row is known to stand in the line it is said to
         return ()
-    return tuple(read.column(position).to_pandas() for position in range(len(numbers)))
+    return tuple(column.to_pandas() for column in read.columns)

@@ -1,23 +1,30 @@
-"""What a bar is: read_bars, the one door for files and DataFrames, and the invariants every bar satisfies."""
+"""Bars of any file or frame: `read_bars`, the one door, and what holds of every bar it returns.
+
+The path of a file: sources (what it holds) -> csv_layout (cells) -> columns (which cell means what)
+-> numbers and stamps (what the cells say) -> repairs and faults (which rows are sound bars)
+-> suspicions (what looks wrong in them).
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
 
-from model.bars.columns import NamedCells, Table, did_you_mean, name_columns, without_empty_rows
+from model.bars.columns import NamedCells, Table, name_columns, without_empty_rows
+from model.bars.csv_layout import csv_table
 from model.bars.faults import (
     BAR_CHECKS,
     COLUMNS,
     NOT_THERE,
     PRICES,
     Findings,
+    Mask,
     bar_faults,
     count,
     find_broken_bars,
@@ -35,10 +42,18 @@ from model.bars.repairs import (
     judge_repeated,
     judge_spacing,
 )
-from model.bars.sources import table_of
+from model.bars.sources import frame_table, load
 from model.bars.stamps import NOT_A_TIME, Times, read_stamps, settled
 from model.bars.suspicions import highs_and_lows_elsewhere, opens_and_closes_swapped, suspect
-from model.errors import BarsError, BarsWarning, Part, ReadingError, Setting, joined
+from model.errors import (
+    BarsError,
+    BarsWarning,
+    Part,
+    ReadingError,
+    Setting,
+    did_you_mean,
+    joined,
+)
 
 __all__ = [
     "COLUMNS",
@@ -56,43 +71,18 @@ __all__ = [
 ]
 
 MINIMUM_BARS = 244
-FEWEST_BARS = {
-    "batch_size": 225,
-    "sequence_length": 195,
-}  # what remains needed with 1 for each of the settings
 MINIMUM_REASON = (
-    "100 to warm up, 50 for a window, then 70 % / 15 % / 15 % of the windows to train, validate and test, "
-    "the first at least one batch of 64"
+    "100 to warm up, 50 for a window, then 70 % / 15 % / 15 % of the windows to train, validate "
+    "and test, the first at least one batch of 64"
 )
-
-TEXT = (
-    "text and not empty",
-    lambda value: value is None or (isinstance(value, str) and value != ""),
-)
-# What each argument of read_bars must be, and whether a value is that.
-ARGUMENTS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "instrument": TEXT,
-    "timezone": TEXT,
-    "ticker": TEXT,
-    "date_format": TEXT,
-    "stamp": ("one of 'open', 'close'", lambda value: value in (None, "open", "close")),
-    "decimal": ("one of '.', ','", lambda value: value in (None, ".", ",")),
-    "on_missing": ("one of 'error', 'drop'", lambda value: value in ("error", "drop")),
-    "adjust": ("one of False, True", lambda value: value in (False, True)),
-    "columns": (
-        "a dict such as {'Price': 'close'}",
-        lambda value: (
-            value is None
-            or (
-                isinstance(value, Mapping)
-                and all(isinstance(word, str) for pair in value.items() for word in pair)
-            )
-        ),
-    ),
-    "minimum_bars": (
-        "a whole number from 0, or None",
-        lambda value: value is None or (isinstance(value, int | np.integer) and bool(value >= 0)),
-    ),
+# How many bars are needed still where one of these settings is 1: with fewer it does not help.
+FEWEST_BARS = {"batch_size": 225, "sequence_length": 195}
+TEXTS = ("instrument", "timezone", "ticker", "date_format")
+CHOICES = {
+    "stamp": (None, "open", "close"),
+    "decimal": (None, ".", ","),
+    "on_missing": ("error", "drop"),
+    "adjust": (False, True),
 }
 
 
@@ -110,16 +100,19 @@ def read_bars(
     on_missing: str = "error",
     minimum_bars: int | None = MINIMUM_BARS,
 ) -> pd.DataFrame:
-    """Return the bars of a CSV file (plain or compressed), a Parquet file or a DataFrame.
+    """Read the bars of a CSV file (plain or compressed), a Parquet file or a DataFrame.
 
-    Another layout of the same data is read silently; what can be repaired without inventing a price is repaired with a
-    BarsWarning; everything else is refused with one BarsError that lists every kind of problem.
+    Another layout of the same data is read silently; what can be repaired without inventing a price
+    is repaired with a BarsWarning; everything else is refused with one BarsError that lists every
+    kind of problem.
 
     Parameters
     ----------
+    source
+        The path of a file, or a frame with a date in its index or in a column.
     instrument, stamp
-        What the bars are of, and whether a stamp is a bar's "open" or its "close"; kept in `bars.attrs`.
-        None is what a frame's own attrs say, else nothing and "open".
+        What the bars are of, and whether a stamp is a bar's "open" or its "close"; kept in
+        `bars.attrs`. None is what a frame's own attrs say, else nothing and "open".
     timezone
         The zone of intraday stamps that state none: they become UTC. Daily stamps keep their date.
     columns
@@ -134,152 +127,228 @@ def read_bars(
         "drop" drops rows that miss some of their prices; "error" refuses them.
     minimum_bars
         Refuse fewer; the default is what the default training needs, None is any number.
+
+    Returns
+    -------
+    DataFrame of shape (n_bars, 5)
+        The float64 columns open, high, low, close (prices in the units of the source) and volume,
+        over a DatetimeIndex named "date", increasing and unique, without a time zone. Its attrs say
+        instrument, timezone, stamp and, of a file, source.
+
+    Raises
+    ------
+    BarsError
+        The bars cannot be used, or an argument cannot be meant.
+
+    Examples
+    --------
+    >>> table = sample_bars().reset_index()
+    >>> read_bars(table, instrument="nasdaq").shape
+    (5031, 5)
     """
-    stated = {
-        "instrument": instrument,
-        "timezone": timezone,
-        "stamp": stamp,
-        "ticker": ticker,
-        "date_format": date_format,
-        "decimal": decimal,
-        "on_missing": on_missing,
-        "columns": columns,
-        "adjust": adjust,
-        "minimum_bars": minimum_bars,
-    }
-    _check_arguments(stated)
-    table, findings = table_of(source, tuple(columns or ()))
-    attrs = _attrs(table, stated)
-    named = name_columns(table, columns, ticker, findings)
-    rows, zone = _judged_rows(named, stated | attrs, findings)
-    if minimum_bars is not None and len(rows) + findings.n_lost < minimum_bars:
-        helping = [name for name, fewest in FEWEST_BARS.items() if fewest <= len(rows)]
-        findings.fault(*_too_few(len(rows), minimum_bars, MINIMUM_REASON, helping))
+    settings = ReadingSettings(
+        instrument=instrument,
+        timezone=timezone,
+        stamp=stamp,
+        columns=columns,
+        ticker=ticker,
+        date_format=date_format,
+        decimal=decimal,
+        adjust=adjust,
+        on_missing=on_missing,
+        minimum_bars=minimum_bars,
+    )
+    content, findings = load(source)
+    if isinstance(content, str):
+        table = csv_table(content, tuple(columns or ()), findings)
+    else:
+        table = frame_table(content, findings)
+    settings = _with_attrs(settings, table)
+    cells = without_empty_rows(name_columns(table, columns, ticker, findings), findings)
+    rows, unread, zone = _rows_of(cells, settings, findings)
+    rows = _sound_rows(rows, unread, cells, settings, findings)
+    # Only here, so that a file's faults are all told at once; what follows needs sound rows.
     findings.raise_faults()
-    accept_rounding(rows, findings)
-    bars = _bars_of(rows)
-    suspect(bars, findings)
+    bars = _bars_of(rows, findings)
     findings.warn_notes()
-    bars.attrs.update(attrs, instrument=attrs["instrument"] or named.ticker, timezone=zone)
-    if not isinstance(source, pd.DataFrame):
-        bars.attrs["source"] = findings.source
+    # Bars know what they are, so that reading them once more changes nothing.
+    instrument = settings.instrument or cells.ticker
+    bars.attrs = {"instrument": instrument, "timezone": zone, "stamp": settings.stamp}
+    origin = table.attrs.get("source") if isinstance(source, pd.DataFrame) else findings.source
+    if origin is not None:
+        bars.attrs["source"] = origin
     return bars
 
 
-def _check_arguments(stated: Mapping[str, Any]) -> None:
-    """Refuse arguments that cannot be meant."""
-    for name, (words, is_meant) in ARGUMENTS.items():
-        if name in stated and not is_meant(stated[name]):
-            raise ReadingError(Setting(name), f" must be {words}, got {stated[name]!r}.")
-    timezone = stated.get("timezone")
-    if timezone is not None and timezone not in available_timezones():
-        raise ReadingError(
-            Setting("timezone"),
-            f" must be a name such as 'America/New_York' or 'UTC', got {timezone!r}."
-            f"{did_you_mean(timezone, available_timezones())}",
-        )
+@dataclass(frozen=True)
+class ReadingSettings:
+    """What the caller of `read_bars` states; None is what the data or a frame's attrs say."""
+
+    instrument: str | None = None
+    timezone: str | None = None
+    stamp: str | None = None
+    columns: Mapping[str, str] | None = None
+    ticker: str | None = None
+    date_format: str | None = None
+    decimal: str | None = None
+    adjust: bool = False
+    on_missing: str = "error"
+    minimum_bars: int | None = MINIMUM_BARS
+
+    def __post_init__(self) -> None:
+        """Refuse the first setting that cannot be meant."""
+        for name in TEXTS:
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value):
+                raise _meaningless(name, "text and not empty", value)
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                listed = ", ".join(repr(choice) for choice in choices if choice is not None)
+                raise _meaningless(name, f"one of {listed}", getattr(self, name))
+        columns, fewest, zone = self.columns, self.minimum_bars, self.timezone
+        if columns is not None and not (
+            isinstance(columns, Mapping)
+            and all(isinstance(word, str) for pair in columns.items() for word in pair)
+        ):
+            raise _meaningless("columns", "a dict such as {'Price': 'close'}", columns)
+        if fewest is not None and not (isinstance(fewest, int | np.integer) and fewest >= 0):
+            raise _meaningless("minimum_bars", "a whole number from 0, or None", fewest)
+        if zone is not None and zone not in available_timezones():
+            hint = did_you_mean(zone, available_timezones())
+            raise _meaningless("timezone", "a name such as 'America/New_York' or 'UTC'", zone, hint)
 
 
-def _attrs(table: Table, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the bars are: as the caller says, else as the frame's own attrs say."""
+def _meaningless(name: str, words: str, value: object, hint: str = "") -> ReadingError:
+    return ReadingError(Setting(name), f" must be {words}, got {value!r}.{hint}")
+
+
+def _with_attrs(settings: ReadingSettings, table: Table) -> ReadingSettings:
+    """Return the settings with what a frame's own attrs say where the caller says nothing."""
     own = {
-        name: table.stated[name]
-        for name in ("instrument", "timezone", "stamp", "source")
-        if table.stated.get(name) is not None
-    }
-    given = {
-        name: stated[name]
+        name: table.attrs[name]
         for name in ("instrument", "timezone", "stamp")
-        if stated[name] is not None
+        if table.attrs.get(name) is not None
     }
     try:
-        _check_arguments(own)
+        ReadingSettings(**own)
     except ReadingError as error:
         raise BarsError("the frame's attrs: ", *error.args) from None
-    if (
-        "timezone" in own.keys() & given.keys() and own["timezone"] != given["timezone"]
-    ):  # it would move the stamps once more
+    # The stamps of such a frame are in its zone already: another would move them once more.
+    if settings.timezone is not None and own.get("timezone") not in (None, settings.timezone):
         raise BarsError(
             Setting("timezone"),
-            f" must be {own['timezone']!r} as the frame's attrs say, got {given['timezone']!r}. "
+            f" must be {own['timezone']!r} as the frame's attrs say, got {settings.timezone!r}. "
             "Leave it out.",
         )
-    return {"instrument": None, "timezone": None, "stamp": "open"} | own | given
+    unstated = {name: own[name] for name in own if getattr(settings, name) is None}
+    settings = replace(settings, **unstated)
+    return settings if settings.stamp else replace(settings, stamp="open")
 
 
-def _judged_rows(
-    named: NamedCells, stated: Mapping[str, Any], findings: Findings
-) -> tuple[pd.DataFrame, str | None]:
-    """Return the rows in time order and their time zone; all that is wrong with them is a fault then."""
-    named = without_empty_rows(named, findings)
+def _rows_of(
+    named: NamedCells, settings: ReadingSettings, findings: Findings
+) -> tuple[pd.DataFrame, Mask, str | None]:
+    """Return what the cells say, which rows are not all read, and the time zone of the stamps.
+
+    Rows have the columns stamp, place, open, high, low, close, volume and maybe adj close, NaN or
+    NaT where a cell is missing or not read; a fault says why it is not.
+    """
     places = pd.Series(named.places)
-    wall, zone = _stamps(named, stated, findings)
+    stamps: Times = np.full(len(places), NOT_A_TIME)
+    zone = None
+    if "date" in named.cells:
+        dates, clocks = named.cells["date"], named.cells.get("time")
+        read = read_stamps(dates, clocks, places, settings.date_format, findings)
+        stamps, zone = settled(read, settings.timezone, places, findings)
     columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
-    numbers, unread = read_numbers(columns, places, stated["decimal"], findings)
-    rows = pd.DataFrame({"stamp": wall, "place": places} | dict.fromkeys(COLUMNS, np.nan) | numbers)
-    rows = drop_rows_without_prices(
-        rows, stated["on_missing"], [name for name in PRICES if name in numbers], unread, findings
-    )
-    rows = adjusted(fill_volume(rows, "volume" in numbers, findings), stated["adjust"], findings)
-    find_broken_bars(
-        rows, findings, [check for check in BAR_CHECKS if check is not NOT_THERE]
-    )  # missing prices are said
+    numbers, unread = read_numbers(columns, places, settings.decimal, findings)
+    nothing = dict.fromkeys(COLUMNS, np.nan)
+    return pd.DataFrame({"stamp": stamps, "place": places} | nothing | numbers), unread, zone
+
+
+def _sound_rows(
+    rows: pd.DataFrame,
+    unread: Mask,
+    named: NamedCells,
+    settings: ReadingSettings,
+    findings: Findings,
+) -> pd.DataFrame:
+    """Repair the rows and put them in time order; all that is wrong with them is a fault then."""
+    # A column that is not there is one fault of the file, not a missing price of every row.
+    prices = [name for name in PRICES if name in named.cells]
+    rows = drop_rows_without_prices(rows, settings.on_missing, prices, unread, findings)
+    rows = fill_volume(rows, "volume" in named.cells, findings)
+    rows = adjusted(rows, settings.adjust, findings)
+    # Missing prices are said already, by the rows that miss them.
+    find_broken_bars(rows, findings, [check for check in BAR_CHECKS if check is not NOT_THERE])
     rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)
     judge_spacing(rows, findings)
     if named.headerless:
-        _judge_order(rows, findings)
-    return rows, zone
+        _judge_column_order(rows, findings)
+    fewest = settings.minimum_bars
+    # Lines that could not be cut into cells are faults already, and count as bars here.
+    if fewest is not None and len(rows) + findings.n_lost < fewest:
+        helping = [name for name, needed in FEWEST_BARS.items() if needed <= len(rows)]
+        findings.fault(*_too_few(len(rows), fewest, MINIMUM_REASON, helping))
+    return rows
 
 
-def _judge_order(rows: pd.DataFrame, findings: Findings) -> None:
-    """Refuse columns that have no names and do not look like open, high, low and close, in this order."""
+def _judge_column_order(rows: pd.DataFrame, findings: Findings) -> None:
+    """Refuse columns without names that do not look like open, high, low, close in this order.
+
+    Swapped opens and closes show in sound bars only: they are not looked for beside other faults.
+    """
     if highs_and_lows_elsewhere(rows):
         findings.fault(
-            "no header row, and most highs are not the highest of their row, or lows the lowest: the order is not date, "
-            "open, high, low, close. Add a header line."
+            "no header row, and most highs are not the highest of their row, or lows the lowest: "
+            "the order is not date, open, high, low, close. Add a header line."
         )
     elif not findings.faults and opens_and_closes_swapped(rows):
         findings.fault(
-            "no header row, and the second column looks like the close, the fifth like the open. Add a header line."
+            "no header row, and the second column looks like the close, the fifth like the open. "
+            "Add a header line."
         )
 
 
-def _stamps(
-    named: NamedCells, stated: Mapping[str, Any], findings: Findings
-) -> tuple[Times, str | None]:
-    if "date" not in named.cells:
-        return np.full(len(named.places), NOT_A_TIME), None
-    places = pd.Series(named.places)
-    stamps = read_stamps(
-        named.cells["date"], named.cells.get("time"), places, stated["date_format"], findings
-    )
-    return settled(stamps, stated["timezone"], places, findings)
-
-
-def _bars_of(rows: pd.DataFrame) -> pd.DataFrame:
+def _bars_of(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Return sound rows in the form of bars, with a note for all that looks wrong in them."""
+    accept_rounding(rows, findings)
     values = rows[list(COLUMNS)].to_numpy(dtype=np.float64)
-    return pd.DataFrame(
-        values, index=pd.DatetimeIndex(rows["stamp"], name="date"), columns=list(COLUMNS)
-    )
+    index = pd.DatetimeIndex(rows["stamp"], name="date")
+    bars = pd.DataFrame(values, index=index, columns=list(COLUMNS))
+    suspect(bars, findings)
+    return bars
 
 
 def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
-    """Return the bars themselves if they are in our form and satisfy every invariant, else raise BarsError.
+    """Return the bars themselves if they are in our form and satisfy every invariant.
 
-    Our form is a DataFrame with a DatetimeIndex without time zone, increasing and unique, and the float64 columns open,
-    high, low, close and volume; `read_bars` makes it of anything. High and low may miss open and close by rounding.
+    `read_bars` makes such bars of anything. High and low may miss open and close by rounding.
+
+    Parameters
+    ----------
+    bars
+        A DataFrame with a DatetimeIndex without time zone, increasing and unique, and the float64
+        columns open, high, low, close and volume; others may stand beside them.
+
+    Raises
+    ------
+    BarsError
+        Another form, or a bar that breaks a rule of `model.bars.faults`.
+
+    Examples
+    --------
+    >>> check_bars(sample_bars()).shape
+    (5031, 5)
     """
     findings = Findings("bars")
-    index = _checked_index(bars, findings)
-    rows = pd.DataFrame(
-        {
-            "stamp": index,
-            "place": np.arange(len(bars)),
-            **{name: bars[name].to_numpy() for name in COLUMNS},
-        }
-    )
+    _require_form(bars, findings)
+    # The places of bars are their numbers, counted from 0 as iloc does.
+    index = pd.DatetimeIndex(bars.index)
+    columns = {name: bars[name].to_numpy() for name in COLUMNS}
+    rows = pd.DataFrame({"stamp": index, "place": np.arange(len(bars)), **columns})
     find_broken_bars(rows, findings)
     late = np.r_[False, np.diff(index.asi8) <= 0][: len(rows)]
     if late.any():
@@ -291,47 +360,51 @@ def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
     return bars
 
 
-def _checked_index(bars: pd.DataFrame, findings: Findings) -> pd.DatetimeIndex:
+def _require_form(bars: pd.DataFrame, findings: Findings) -> None:
     if not isinstance(bars, pd.DataFrame) or not isinstance(bars.index, pd.DatetimeIndex):
         findings.refuse(
-            f"must be a DataFrame with a DatetimeIndex, got {type(bars).__name__}. Use read_bars(frame)."
+            f"must be a DataFrame with a DatetimeIndex, got {type(bars).__name__}. "
+            "Use read_bars(frame)."
         )
     if bars.index.tz is not None or bars.index.hasnans:
         findings.refuse("the index must have no time zone and no NaT. Use read_bars(frame).")
     missing = [name for name in COLUMNS if name not in bars.columns]
     if missing:
+        found = ", ".join(map(str, bars.columns))
         findings.refuse(
-            f"no {', '.join(map(repr, missing))} column (found: {', '.join(map(str, bars.columns))}). "
-            "Use read_bars(frame)."
+            f"no {', '.join(map(repr, missing))} column (found: {found}). Use read_bars(frame)."
         )
-    wrong = [name for name in COLUMNS if bars[name].dtype != np.float64]
-    if wrong:
-        findings.refuse(
-            f"column {wrong[0]!r} must be float64, got {bars[wrong[0]].dtype}. Use read_bars(frame)."
-        )
-    return bars.index
+    for name in COLUMNS:
+        if bars[name].dtype != np.float64:
+            findings.refuse(
+                f"column {name!r} must be float64, got {bars[name].dtype}. Use read_bars(frame)."
+            )
 
 
 def require_bars(bars: pd.DataFrame, needed: int, why: str, helping: Sequence[str] = ()) -> None:
-    """Raise BarsError unless there are as many bars as needed; `why` names the parts, `helping` the settings that lower them."""
+    """Raise BarsError unless there are as many bars as needed.
+
+    `why` names the parts that need them, `helping` the settings that lower the number.
+    """
     if len(bars) < needed:
         name = bars.attrs.get("source") or bars.attrs.get("instrument") or "the data"
         raise BarsError(f"{name}: ", *_too_few(len(bars), needed, why, helping))
 
 
 def _too_few(number: int, needed: int, why: str, helping: Sequence[str]) -> tuple[Part, ...]:
-    remedy = (
-        ("Lower ", *joined([Setting(name) for name in helping]), " to need fewer.")
-        if helping
-        else ("Give more bars.",)
-    )
-    return f"{count(number, 'bar')}; at least {needed} are needed ({why}). ", *remedy
+    said = f"{count(number, 'bar')}; at least {needed} are needed ({why}). "
+    if not helping:
+        return said, "Give more bars."
+    return said, "Lower ", *joined([Setting(name) for name in helping]), " to need fewer."
 
 
 def digest_bars(bars: pd.DataFrame) -> str:
-    """Return the sha256 over stamps (int64 nanoseconds) and the five columns (float64, row by row), in hex."""
-    digest = hashlib.sha256(
-        np.ascontiguousarray(pd.DatetimeIndex(bars.index).as_unit("ns").asi8).tobytes()
-    )
-    digest.update(np.ascontiguousarray(bars[list(COLUMNS)].to_numpy(dtype=np.float64)).tobytes())
+    """Return the sha256, in hex, over the stamps and the five columns, and over nothing else.
+
+    Stamps are int64 nanoseconds, whatever the unit of the index; the columns float64, row by row.
+    """
+    stamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
+    values = bars[list(COLUMNS)].to_numpy(dtype=np.float64)
+    digest = hashlib.sha256(np.ascontiguousarray(stamps).tobytes())
+    digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

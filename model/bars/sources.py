@@ -1,4 +1,8 @@
-"""Dialects: a file of any layout, or a DataFrame, as a table of named cells with the line each row stands in."""
+"""What a file or frame holds: CSV as text, Parquet as a frame; anything else is named and refused.
+
+A file is known by its first bytes, never by its name. Compressed files (gzip, bz2, xz, zstd, a zip
+of one file) are unpacked, one in another too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +20,9 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from model.bars.columns import Levels, Table, did_you_mean
-from model.bars.csv_layout import csv_table
+from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, count
-from model.errors import BarsError
+from model.errors import BarsError, did_you_mean
 
 BINARIES = {
     b"PK": "a damaged zip archive, or an Excel workbook",
@@ -37,7 +39,7 @@ BINARIES = {
     b"Rar!": "a RAR archive",
     b"{\\rtf": "a rich text document",
 }
-BOMS = {
+BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
@@ -49,173 +51,153 @@ MARKUP = {
     "XML": r"<\?xml",
     "JSON": r"[{\[]\s*([\"{\[\]}]|-?[0-9])",
 }
-ZSTANDARD = b"\x28\xb5\x2f\xfd"
+HIDDEN_IN_ZIP = r"/$|^__MACOSX|(^|/)\."  # folders, and what macOS puts beside the file
+OFFICE_PARTS = r"\[Content_Types\].xml$|mimetype$|xl/|_rels/"
 SAVE_AS_CSV = "Save it as 'CSV UTF-8'."
 
 
-def table_of(source: object, known: Collection[str] = ()) -> tuple[Table, Findings]:
-    """Return the cells of a DataFrame, or of a CSV (plain, gzip, bz2, xz, zstd, zip) or Parquet file, and what is wrong with them.
-
-    known: names that the user maps.
-    """
+def load(source: object) -> tuple[str | pd.DataFrame, Findings]:
+    """Return the text of a CSV file, or a frame, and the list for what is found wrong with it."""
     if not isinstance(source, pd.DataFrame) and hasattr(source, "to_pandas"):
-        source = source.to_pandas()
+        source = source.to_pandas()  # an Arrow table, a polars frame
     if isinstance(source, pd.DataFrame):
-        findings = Findings("the DataFrame")
-        return _frame_table(source, findings), findings
+        return source, Findings("the DataFrame")
     if not isinstance(source, str | Path):
         raise BarsError(
-            f"`source` must be a path or a DataFrame, got {type(source).__name__}. Pass read_bars('bars.csv')."
+            f"`source` must be a path or a DataFrame, got {type(source).__name__}. "
+            "Pass read_bars('bars.csv')."
         )
     if source == "":
         raise BarsError("`source` must be the path of a file, got ''. Name a file of bars.")
     findings = Findings(str(source))
     if re.match(r"[a-z][a-z0-9+.-]+://", findings.source):
         findings.refuse("this is an address, not a file. Download it and name the file.")
-    data = _unwrapped(_bytes_of(Path(source).expanduser(), findings), findings)
-    if data.startswith(b"PAR1"):
-        return _frame_table(_parquet(data, findings), findings), findings
-    findings.unit = "line"
-    return csv_table(_text_of(data, findings), known, findings), findings
+    data = _unpacked(_bytes_of(Path(source).expanduser(), findings), findings)
+    if not data.startswith(b"PAR1"):
+        return _text_of(data, findings), findings
+    try:
+        return pyarrow.parquet.read_table(io.BytesIO(data)).to_pandas(), findings
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        findings.refuse(
+            f"the Parquet file is damaged ({str(error).splitlines()[0]}). "
+            "Write or download it again."
+        )
 
 
 def _bytes_of(path: Path, findings: Findings) -> bytes:
     try:
         return path.read_bytes()
     except IsADirectoryError:
-        findings.refuse(f"this is a folder. Name a file in it.{_similar_file(path / 'bars.csv')}")
+        problem, folder, name = "this is a folder. Name a file in it.", path, "bars.csv"
     except FileNotFoundError:
-        findings.refuse(f"no such file. Check the path.{_similar_file(path)}")
+        problem, folder, name = "no such file. Check the path.", path.parent, path.name
     except (OSError, ValueError) as error:
-        findings.refuse(
-            f"cannot be read: {getattr(error, 'strerror', None) or error}. Check the path and its permissions."
-        )
+        reason = getattr(error, "strerror", None) or error
+        findings.refuse(f"cannot be read: {reason}. Check the path and its permissions.")
+    names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+    findings.refuse(f"{problem}{did_you_mean(name, names)}")
 
 
-def _similar_file(path: Path) -> str:
-    return (
-        did_you_mean(path.name, sorted(file.name for file in path.parent.iterdir()))
-        if path.parent.is_dir()
-        else ""
-    )
-
-
-def _unwrapped(data: bytes, findings: Findings) -> bytes:
-    """Return the bytes inside gzip, bz2, xz, zstd or a zip of one file; refuse what is empty."""
-    openers = {
+def _unpacked(data: bytes, findings: Findings) -> bytes:
+    """Return the bytes inside of whatever compressed them; refuse what is empty."""
+    decompressors = {
         b"\x1f\x8b": gzip.decompress,
         b"BZh": bz2.decompress,
         b"\xfd7zXZ": lzma.decompress,
-        ZSTANDARD: _decompress_zstd,
+        b"\x28\xb5\x2f\xfd": _decompress_zstd,
     }
-    opener = next((opener for magic, opener in openers.items() if data.startswith(magic)), None)
-    if opener:
-        try:
-            inside = opener(data)
-        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-            findings.refuse(
-                f"the compressed file is damaged or cut off ({error}). Download it again."
-            )
-        return _unwrapped(inside, findings)
+    for magic, decompress in decompressors.items():
+        if data.startswith(magic):
+            try:
+                inside = decompress(data)
+            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+                findings.refuse(
+                    f"the compressed file is damaged or cut off ({error}). Download it again."
+                )
+            return _unpacked(inside, findings)
     if data.startswith(b"PK"):
-        return _unzipped(data, findings)
+        return _unpacked(_unzipped(data, findings), findings)
     if not data.strip():
         findings.refuse(f"the file is empty ({count(len(data), 'byte')}). Did the download fail?")
     return data
 
 
 def _decompress_zstd(data: bytes) -> bytes:
+    # Python itself reads zstd from 3.14 on.
     return bytes(pyarrow.CompressedInputStream(pyarrow.BufferReader(data), "zstd").read())
 
 
 def _unzipped(data: bytes, findings: Findings) -> bytes:
+    """Return the only file of a zip archive; an office document is such an archive too."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [
-                name for name in archive.namelist() if not re.search(r"/$|^__MACOSX|(^|/)\.", name)
-            ]
-            if any(
-                name in ("[Content_Types].xml", "mimetype") or name.startswith(("xl/", "_rels/"))
-                for name in names
-            ):
-                findings.refuse(
-                    f"this is an Excel workbook (.xlsx) or another office document, not CSV. {SAVE_AS_CSV}"
-                )
-            if len(names) == 1:
-                return _unwrapped(archive.read(names[0]), findings)
-            findings.refuse(
-                f"a zip archive of {count(len(names), 'file')} ({', '.join(names[:5])}). Unpack it and name one."
-            )
+            names = [name for name in archive.namelist() if not re.search(HIDDEN_IN_ZIP, name)]
+            inside = archive.read(names[0]) if len(names) == 1 else b""
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, zlib.error) as error:
-        if isinstance(error, BarsError):
-            raise
         findings.refuse(
-            f"this is a damaged zip archive, or an Excel workbook (.xlsx), not CSV ({error}). {SAVE_AS_CSV}"
+            "this is a damaged zip archive, or an Excel workbook (.xlsx), not CSV "
+            f"({error}). {SAVE_AS_CSV}"
         )
-
-
-def _parquet(data: bytes, findings: Findings) -> pd.DataFrame:
-    try:
-        frame: pd.DataFrame = pyarrow.parquet.read_table(io.BytesIO(data)).to_pandas()
-        return frame
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+    if any(re.match(OFFICE_PARTS, name) for name in names):
         findings.refuse(
-            f"the Parquet file is damaged ({str(error).splitlines()[0]}). Write or download it again."
+            "this is an Excel workbook (.xlsx) or another office document, not CSV. " + SAVE_AS_CSV
         )
-
-
-def _frame_table(frame: pd.DataFrame, findings: Findings) -> Table:
-    """Return a DataFrame's index levels and columns as cells; a plain numbered index is no column."""
-    levels = (
-        []
-        if isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
-        else range(frame.index.nlevels)
-    )
-    names: list[Levels] = [(str(frame.index.names[level] or ""),) for level in levels]
-    columns = [pd.Series(frame.index.get_level_values(level)) for level in levels]
-    names += [
-        tuple(str(part) for part in (name if isinstance(name, tuple) else (name,)))
-        for name in frame.columns
-    ]
-    columns += [
-        frame.iloc[:, position].reset_index(drop=True) for position in range(frame.shape[1])
-    ]
-    if not len(frame):
-        findings.refuse("no data rows (0 bars). Did the download fail?")
-    return Table(tuple(names), tuple(columns), np.arange(len(frame)), stated=dict(frame.attrs))
+    if len(names) != 1:
+        findings.refuse(
+            f"a zip archive of {count(len(names), 'file')} ({', '.join(names[:5])}). "
+            "Unpack it and name one."
+        )
+    return inside
 
 
 def _text_of(data: bytes, findings: Findings) -> str:
-    """Decode by the byte-order mark, else as UTF-8 or the Western code page; refuse what is no text."""
-    kind = next((kind for magic, kind in BINARIES.items() if data.startswith(magic)), None)
-    if kind:
-        findings.refuse(f"this is {kind}, not CSV text. {SAVE_AS_CSV}")
-    encoding = next(
-        (encoding for mark, encoding in BOMS.items() if data.startswith(mark)),
-        _unmarked_encoding(data),
-    )
+    """Decode by the byte-order mark, else by what the bytes prove; refuse what is no text."""
+    for magic, kind in BINARIES.items():
+        if data.startswith(magic):
+            findings.refuse(f"this is {kind}, not CSV text. {SAVE_AS_CSV}")
+    encoding = _encoding_of(data)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         findings.refuse(
-            f"not readable as {encoding} text ({error.reason} at byte {error.start}): binary or damaged. {SAVE_AS_CSV}"
+            f"not readable as {encoding} text ({error.reason} at byte {error.start}): "
+            f"binary or damaged. {SAVE_AS_CSV}"
         )
+    # A disk that was full leaves blocks of zeros, which no encoding refuses.
     nul = text.find("\0")
     if nul >= 0:
         line = len(re.findall("\r\n|\n|\r", text[:nul])) + 1
         findings.refuse(
-            f"NUL bytes in line {line}: the file is damaged (disk full, a crashed program) or binary. "
-            "Download it again."
+            f"NUL bytes in line {line}: the file is damaged (disk full, a crashed program) or "
+            "binary. Download it again."
         )
-    _refuse_markup(text, findings)
+    # What servers send instead of a file, with the name of the file that was asked for.
+    start = text.lstrip("\ufeff \t\r\n")[:200]
+    for kind, pattern in MARKUP.items():
+        if re.match(pattern, start):
+            findings.refuse(
+                f"this is {kind}, not CSV: {' '.join(start.split())[:60]!r}. "
+                "Was it an error message instead of the download?"
+            )
     return text
 
 
-def _unmarked_encoding(data: bytes) -> str:
-    sample = data[:4096]
-    if sample[1::2].count(0) > 0.4 * len(sample) and not sample[::2].count(0):
+def _encoding_of(data: bytes) -> str:
+    """Return the encoding: what a mark states, UTF-16 and UTF-8 by proof, else the Western page.
+
+    A file of bars is digits with a few letters, too little for a guess by frequencies: a detector
+    (charset-normalizer 3.5) takes "Volume €" in cp1252 for Japanese, and for 100 MB half a minute.
+    The wrong page does no harm: digits, points and commas are the same in all of them, and a
+    needed name that comes out garbled is refused as missing.
+    """
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return encoding
+    # Of each two bytes of digits in UTF-16 one is 0, always the same one.
+    even, odd = data[:4096:2], data[1:4096:2]
+    if odd.count(0) > 0.4 * len(data[:4096]) and not even.count(0):
         return "utf-16-le"
-    if sample[::2].count(0) > 0.4 * len(sample) and not sample[1::2].count(0):
+    if even.count(0) > 0.4 * len(data[:4096]) and not odd.count(0):
         return "utf-16-be"
     try:
         data.decode("utf-8")
@@ -224,11 +206,19 @@ def _unmarked_encoding(data: bytes) -> str:
     return "utf-8"
 
 
-def _refuse_markup(text: str, findings: Findings) -> None:
-    start = text.lstrip("\ufeff \t\r\n")[:200]
-    kind = next((kind for kind, pattern in MARKUP.items() if re.match(pattern, start)), None)
-    if kind:
-        findings.refuse(
-            f"this is {kind}, not CSV: {' '.join(start.split())[:60]!r}. "
-            "Was it an error message instead of the download?"
-        )
+def frame_table(frame: pd.DataFrame, findings: Findings) -> Table:
+    """Return a frame's index levels and columns as cells; a plain numbered index is no column."""
+    if not len(frame):
+        findings.refuse("no data rows (0 bars). Did the download fail?")
+    names: list[Levels] = []
+    columns = []
+    # Dates stand in the index or in a column, and either may have several levels of names.
+    if not isinstance(frame.index, pd.RangeIndex) or frame.index.name is not None:
+        for level, name in enumerate(frame.index.names):
+            names.append((str(name or ""),))
+            columns.append(pd.Series(frame.index.get_level_values(level)))
+    for position, name in enumerate(frame.columns):
+        parts = name if isinstance(name, tuple) else (name,)
+        names.append(tuple(map(str, parts)))
+        columns.append(frame.iloc[:, position].reset_index(drop=True))
+    return Table(tuple(names), tuple(columns), np.arange(len(frame)), attrs=frame.attrs)
