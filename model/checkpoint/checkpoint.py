@@ -53,8 +53,7 @@ class Forecast(NamedTuple):
     --------
     >>> checkpoint = Checkpoint.load("nasdaq.ckpt")  # doctest: +SKIP
     >>> features = FeatureEngineer().transform(sample_bars()).to_numpy()  # doctest: +SKIP
-    >>> checkpoint.forecast(features).probability[-1]  # doctest: +SKIP
-    0.52
+    >>> probability, disagreement, out_of_range = checkpoint.forecast(features)  # doctest: +SKIP
     """
 
     probability: NDArray[np.float64]
@@ -174,6 +173,7 @@ class Checkpoint:
             Naming the file and the reason, unless the digest, the features, the networks' shapes
             and dtypes, and every number are in order.
         """
+        # The names of the record's entries are those of our fields; three are of another type.
         data = read_file(path)
         with checkpoint_errors(str(path)):
             record, members = decode(data)

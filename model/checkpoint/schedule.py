@@ -45,6 +45,7 @@ class Scheduled(NamedTuple):
     since: int
 
 
+# Weak: the weights are freed with the last schedule that serves them.
 _loaded: WeakValueDictionary[FileVersion, Checkpoint] = WeakValueDictionary()
 
 
@@ -284,7 +285,7 @@ class Schedule:
                 if load_to_serve(file).digest in digests:
                     found.append(file)
             except CheckpointError as error:
-                faults.append(str(error))
+                faults.append(str(error))  # told only where it may be the one that is wanted
         if not found:
             wanted = ", ".join(sorted(digest[:12] for digest in digests))
             message = f"{self.path} must hold a checkpoint with the digest {wanted}, got none."
