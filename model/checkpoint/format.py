@@ -27,7 +27,7 @@ from model.checkpoint.member import MOST_MEMBERS, Member
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import CheckpointError, UnknownArchitecture
 from model.features.table import FEATURE_NAMES, LOOKBACK
-from model.networks.registry import architecture, unmade_network
+from model.networks.registry import architecture, make_network_without_weights
 from model.runtime import torch_threads
 
 FORMAT = 2
@@ -361,7 +361,7 @@ def _require_tensors(entries: Mapping[str, TensorEntry], record: Record) -> None
     # One by one: no more networks are made than have their tensors in the file.
     for number, member in enumerate(record.members):
         start = _prefix(number)
-        network = unmade_network(member.architecture, network_of(member))
+        network = make_network_without_weights(member.architecture, network_of(member))
         expected: Tensors = {
             start + name: ("F32", tuple(tensor.shape))
             for name, tensor in network.state_dict().items()

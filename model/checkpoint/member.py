@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.networks.bilstm import DirectionNetwork
-from model.networks.registry import made_network
+from model.networks.registry import make_network
 from model.runtime import Precision, arithmetic, torch_threads
 
 BATCH = 256  # windows computed at once
@@ -77,7 +77,7 @@ class Member:
     def _network(self) -> DirectionNetwork:
         # Initial weights are drawn and thrown away: the caller's random state stays.
         with torch.random.fork_rng(devices=[]):
-            network = made_network(self.architecture, self.network)
+            network = make_network(self.architecture, self.network)
         network.load_state_dict(self.weights)
         return network.eval().requires_grad_(False)
 

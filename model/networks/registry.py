@@ -1,4 +1,4 @@
-"""The architectures by name: which network each of them is, and the door for a network of one's own."""
+"""The architectures by name, and the door for a network of one's own."""
 
 from dataclasses import asdict, fields, is_dataclass
 from importlib.metadata import entry_points
@@ -12,11 +12,12 @@ from model.networks.bilstm import BiLSTMClassifier, DirectionNetwork, NetworkCon
 from model.networks.transformer import TransformerClassifier, TransformerConfig
 
 ENSEMBLE = "ensemble"  # one member of each of the built-in architectures
-GROUP = "backtrader_bilstm.architectures"  # of entry points: `name = package.module:ARCHITECTURE` in an installed package
+# Entry points of an installed package: `name = package.module:ARCHITECTURE`.
+GROUP = "backtrader_bilstm.architectures"
 
 
 class Architecture(NamedTuple):
-    """A network class and the dataclass of numbers that it is rebuilt from."""
+    """A network class, and the dataclass of numbers that it is rebuilt from."""
 
     network: type[DirectionNetwork]
     config: type[Any]
@@ -30,15 +31,31 @@ _known = dict(BUILT_IN)
 
 
 def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> None:
-    """Make a network known by a name: from then on it can be trained, saved, loaded and traded like the others.
+    """Make a network known by a name, to be trained, saved, loaded and traded like the others.
 
-    config: a frozen dataclass of numbers, all with defaults, the only argument of `network`. A field `features` or
-    `sequence_length` gets the columns or rows of the windows. Its __post_init__ should bound each number: a file with a
-    network of terabytes is then refused by its first words. This holds for this process; an installed package makes its
-    networks known to all processes and commands by entry points of the group `backtrader_bilstm.architectures`.
+    This holds for this process. An installed package makes its networks known to all processes and
+    commands by entry points of the group `backtrader_bilstm.architectures`.
 
-    Raises ValueError for a name that is taken, and for a config that a file cannot hold, with the
-    field; where the config cannot be made without arguments, `fit` raises it before it trains.
+    Parameters
+    ----------
+    name
+        A plain word that is free.
+    network
+        A class made from `DirectionNetwork`; `config` is its only argument.
+    config
+        A frozen dataclass of numbers, all with defaults. A field `features` or `sequence_length`
+        gets the columns or rows of the windows. Its __post_init__ should bound each number: a file
+        with a network of terabytes is then refused by its first words.
+
+    Raises
+    ------
+    ValueError
+        For a name that is taken, and for a config that a file cannot hold, with the field; where
+        the config cannot be made without arguments, `fit` raises it before it trains.
+
+    Examples
+    --------
+    >>> register("last_row", LastRow, LastRowConfig)  # doctest: +SKIP
     """
     if name == ENSEMBLE or not name.isidentifier():
         raise ValueError(
@@ -53,15 +70,16 @@ def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> N
     except (TypeError, ValueError):
         usual = None  # made with the shape of the windows, by `fit`, which checks it then
     if usual is not None:
-        require_kept(name, usual, config)
+        require_storable(name, usual, config)
     wanted = Architecture(network, config)
     if _known.setdefault(name, wanted) != wanted:
         raise ValueError(
-            f"`name` must be free, got {name!r}, which is {_known[name].network.__name__}. Choose another."
+            f"`name` must be free, got {name!r}, which is {_known[name].network.__name__}. "
+            "Choose another."
         )
 
 
-def require_kept(name: str, config: Any, kind: type[Any]) -> None:
+def require_storable(name: str, config: Any, kind: type[Any]) -> None:
     """Refuse a config that a file cannot give back as it was; the ValueError names the field."""
     if type(config) is not kind:
         raise ValueError(
@@ -77,41 +95,54 @@ def require_kept(name: str, config: Any, kind: type[Any]) -> None:
         ) from error
     for field in fields(kind):
         value = getattr(config, field.name)
-        if fault := _fault_of(value, types[field.name]):
+        if fault := _storage_fault(value, types[field.name]):
             raise ValueError(
                 f"`{field.name}` of {kind.__name__} must be a number, a text or another value "
                 f"that a checkpoint's JSON gives back as it was, got {value!r} ({fault}). "
                 "Keep it as a number or a text and make the object from it in the network."
             )
-    if fault := _fault_of(config, kind):
+    if fault := _storage_fault(config, kind):
         raise ValueError(
             f"{kind.__name__} must be made again, equal, from its fields, "
             f"got {config!r} ({fault}). Let its __init__ take every field and change none."
         )
 
 
-def _fault_of(value: Any, kind: Any) -> str:
+def _storage_fault(value: object, kind: object) -> str:
     """Return why a value does not come back from JSON as it was, "" where it does."""
     if isinstance(value, set | frozenset):
         return "a set has no order"
     try:
-        again = msgspec.json.decode(msgspec.json.encode(value), type=kind)
+        stored = msgspec.json.decode(msgspec.json.encode(value), type=kind)
     except MemoryError:
         raise
     except Exception as error:  # whatever a class of somebody else's raises
         return str(error).rstrip(".")
+    # Field by field: a dataclass of somebody else's may compare in a way of its own.
     found, wanted = (
         asdict(one) if is_dataclass(one) and not isinstance(one, type) else one
-        for one in (again, value)
+        for one in (stored, value)
     )
-    return "" if found == wanted else f"it would come back as {again!r}"
+    return "" if found == wanted else f"it would come back as {stored!r}"
 
 
 def architecture(name: str) -> Architecture:
-    """Return what is registered under a name, here or by an installed package; UnknownArchitecture where nothing is."""
+    """Return what is registered under a name, here or by an installed package.
+
+    Raises UnknownArchitecture where nothing is, or where the installed package's cannot be.
+    """
     if name not in _known:
         for point in entry_points(group=GROUP, name=name):
-            register(name, *point.load())
+            try:
+                register(name, *point.load())
+            except MemoryError:
+                raise
+            except Exception as error:  # whatever a package of somebody else's raises
+                reason = str(error).rstrip(".")
+                raise UnknownArchitecture(
+                    f"`architecture` must be one that can be registered, got {name!r}, which an "
+                    f"installed package has as {point.value}: {reason}. Mend that package."
+                ) from error
     if name not in _known:
         raise UnknownArchitecture(
             f"`architecture` must be one of {', '.join((*_known, ENSEMBLE))}, got {name!r}. "
@@ -121,27 +152,29 @@ def architecture(name: str) -> Architecture:
 
 
 def members_of(name: str) -> tuple[str, ...]:
-    """Return the architectures that a name stands for: itself, or for "ensemble" each of the built-in ones."""
+    """Return the architectures of a name: itself, or for "ensemble" each of the built-in ones."""
     if name == ENSEMBLE:
         return tuple(BUILT_IN)
     architecture(name)  # refuses what nobody registered
     return (name,)
 
 
-def configured(name: str, **shape: int) -> Any:
-    """Return the config with which an architecture reads windows of a shape; it may have no field for what it need not know."""
+def make_config(name: str, **shape: int) -> Any:
+    """Return the config with which an architecture reads windows of a shape.
+
+    A part of the shape that it has no field for it need not know.
+    """
     config = architecture(name).config
-    return config(
-        **{field.name: shape[field.name] for field in fields(config) if field.name in shape}
-    )
+    known = {field.name: shape[field.name] for field in fields(config) if field.name in shape}
+    return config(**known)
 
 
-def made_network(name: str, config: Any) -> DirectionNetwork:
+def make_network(name: str, config: object) -> DirectionNetwork:
     """Return a network with initial weights."""
     return architecture(name).network(config)
 
 
-def unmade_network(name: str, config: Any) -> DirectionNetwork:
-    """Return a network that has shapes but neither memory nor values for its weights."""
+def make_network_without_weights(name: str, config: object) -> DirectionNetwork:
+    """Return a network that has shapes, but neither memory nor values for its weights."""
     with torch.device("meta"):
-        return made_network(name, config)
+        return make_network(name, config)

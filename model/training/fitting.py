@@ -17,7 +17,12 @@ from model.checkpoint.scaler import usual_ranges
 from model.errors import CheckpointError, TrainingDiverged
 from model.features.table import FEATURE_NAMES, FeatureEngineer
 from model.metrics import classification_scores
-from model.networks.registry import architecture, configured, made_network, require_kept
+from model.networks.registry import (
+    architecture,
+    make_config,
+    make_network,
+    require_storable,
+)
 from model.provenance import library_versions
 from model.runtime import keep_freed_memory, torch_threads
 from model.training.calibration import fit_logistic, fit_temperature
@@ -123,12 +128,14 @@ def train_member(
     keep_freed_memory()
     with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        shape = configured(
+        shape = make_config(
             config.architecture, features=len(FEATURE_NAMES), sequence_length=config.sequence_length
         )
-        network = made_network(config.architecture, shape)
+        network = make_network(config.architecture, shape)
         kind = architecture(config.architecture).config
-        require_kept(config.architecture, network.config, kind)  # hours of work do not end in it
+        require_storable(
+            config.architecture, network.config, kind
+        )  # hours of work do not end in it
         network.start(FEATURE_NAMES)
         network.to(config.device)
         training = data.train.loader(data.train.targets, config.batch_size)

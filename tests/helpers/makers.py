@@ -16,7 +16,7 @@ from model.checkpoint.checkpoint import Checkpoint, Golden, Member
 from model.checkpoint.scaler import Scaler
 from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.networks.bilstm import NetworkConfig
-from model.networks.registry import made_network
+from model.networks.registry import make_network
 from model.networks.transformer import TransformerConfig
 
 MERGED: dict[Any, Any] = {
@@ -111,7 +111,7 @@ def random_member(
     fields: dict[str, Any] = dict(
         architecture=architecture,
         network=config,
-        weights=made_network(architecture, config).state_dict(),
+        weights=make_network(architecture, config).state_dict(),
         seed=seed,
         temperature=1.0,
         metrics={},

@@ -17,7 +17,7 @@ from model.checkpoint.member import BATCH, Member
 from model.errors import BarsError, CheckpointError, OutputError
 from model.features.table import FeatureEngineer
 from model.networks.bilstm import NetworkConfig
-from model.networks.registry import made_network
+from model.networks.registry import make_network
 from model.provenance import library_versions
 from tests.helpers.makers import SMALLS, random_bars, random_checkpoint, random_member, with_member
 from tests.helpers.processes import environment
@@ -223,7 +223,7 @@ def test_predict_is_a_plain_forward_pass_of_each_window(
     checkpoint: Checkpoint, features: np.ndarray
 ) -> None:
     member = checkpoint.members[0]
-    network = made_network(member.architecture, member.network)
+    network = make_network(member.architecture, member.network)
     network.load_state_dict(member.weights)
     rows = torch.from_numpy(checkpoint.scaler.transform(features))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The architectures: known by name, and a network of one's own goes all the way from training to trading."""
+"""Architectures by name, and a network of one's own from training to trading."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -19,10 +19,10 @@ from model.networks.bilstm import DirectionNetwork, NetworkConfig
 from model.networks.registry import (
     BUILT_IN,
     architecture,
-    configured,
+    make_config,
+    make_network_without_weights,
     members_of,
     register,
-    unmade_network,
 )
 from model.networks.transformer import TransformerConfig
 from model.training.config import TrainConfig
@@ -98,7 +98,10 @@ def test_a_file_of_a_network_that_nobody_registered_is_refused(
 ) -> None:
     fit(bars, training).save(tmp_path / "line.ckpt")
     monkeypatch.setattr(architectures, "_known", dict(BUILT_IN))
-    message = "line.ckpt cannot be used: a member's `architecture` must be one of bilstm, transformer, ensemble, got 'line'."
+    message = (
+        "line.ckpt cannot be used: a member's `architecture` must be one of bilstm, transformer, "
+        "ensemble, got 'line'."
+    )
     with pytest.raises(CheckpointError, match=message):
         Checkpoint.load(tmp_path / "line.ckpt")
 
@@ -119,8 +122,9 @@ def test_a_network_of_ones_own_is_held_to_its_config(
     training: TrainConfig, bars: pd.DataFrame, config: Any, message: str
 ) -> None:
     member = random_member("line", network=LineConfig())
+    other = random_checkpoint(bars, members=(replace(member, network=config),), golden=False)
     with pytest.raises(CheckpointError, match=message):
-        random_checkpoint(bars, members=(replace(member, network=config),), golden=False).digest
+        assert other.digest
 
 
 def test_an_installed_package_makes_its_networks_known(
@@ -136,6 +140,41 @@ def test_an_installed_package_makes_its_networks_known(
     )
     with pytest.raises(ValueError, match="got 'other'"):
         replace(training, architecture="other")
+
+
+REFUSED = architectures.Architecture(LineClassifier, dict)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (f"{__name__}:REFUSED", "`config` must be a dataclass, got <class 'dict'>. Mend that pack"),
+        (f"{__name__}:ABSENT", "has no attribute 'ABSENT'. Mend that package."),
+        ("nowhere.at_all:LINE", "No module named 'nowhere'. Mend that package."),
+        (f"{__name__}:LineClassifier", "must be an iterable, not ABCMeta. Mend that package."),
+    ],
+)
+def test_what_an_installed_package_offers_but_cannot_be_registered_is_said(
+    training: TrainConfig,
+    bars: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value: str,
+    reason: str,
+) -> None:
+    register("mine", LineClassifier, LineConfig)
+    members = (random_member("mine", network=LineConfig()),)
+    random_checkpoint(bars, members=members, golden=False).save(tmp_path / "mine.ckpt")
+    monkeypatch.setattr(architectures, "_known", dict(BUILT_IN))
+    offer = EntryPoint("mine", value, architectures.GROUP)
+    monkeypatch.setattr(architectures, "entry_points", lambda group, name: [offer])
+    message = (
+        "mine.ckpt cannot be used: a member's `architecture` must be one that can be registered, "
+        f"got 'mine', which an installed package has as {value}: "
+    )
+    with pytest.raises(CheckpointError, match=f"{re.escape(message)}.*{re.escape(reason)}") as told:
+        Checkpoint.load(tmp_path / "mine.ckpt")
+    assert "damaged" not in str(told.value)
 
 
 @pytest.mark.parametrize(
@@ -219,10 +258,10 @@ class Odd:
         (
             Odd.Precision,
             (
-                "`dtype` of Precision must be a number, a text or another value that a checkpoint's "
-                "JSON gives back as it was, got torch.float32 (Encoding objects of type torch.dtype is "
-                "unsupported). Keep it as a number or a text and make the object from it in the "
-                "network."
+                "`dtype` of Precision must be a number, a text or another value that a "
+                "checkpoint's JSON gives back as it was, got torch.float32 (Encoding objects of "
+                "type torch.dtype is unsupported). Keep it as a number or a text and make the "
+                "object from it in the network."
             ),
         ),
         (Odd.Endless, "got inf (it would come back as None). Keep it as a number"),
@@ -287,7 +326,10 @@ def test_registering_twice_is_no_mistake(training: TrainConfig) -> None:
 
 
 def test_an_unknown_architecture_is_refused_with_those_there_are() -> None:
-    message = "`architecture` must be one of bilstm, transformer, (small, )?ensemble, got 'gru'. Register a network of your own"
+    message = (
+        "`architecture` must be one of bilstm, transformer, (small, )?ensemble, got 'gru'. "
+        "Register a network of your own"
+    )
     with pytest.raises(ValueError, match=message):
         TrainConfig(architecture="gru")
 
@@ -298,8 +340,8 @@ def test_an_ensemble_has_a_member_of_each_built_in_architecture(training: TrainC
 
 
 def test_a_config_gets_the_windows_shape_as_far_as_it_asks_for_it(training: TrainConfig) -> None:
-    assert configured("bilstm", features=4, sequence_length=7) == NetworkConfig(features=4)
-    assert configured("line", features=4, sequence_length=7) == LineConfig(
+    assert make_config("bilstm", features=4, sequence_length=7) == NetworkConfig(features=4)
+    assert make_config("line", features=4, sequence_length=7) == LineConfig(
         features=4, sequence_length=7
     )
 
@@ -311,9 +353,11 @@ LARGEST = {
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_an_unmade_network_has_shapes_without_memory_and_draws_no_random_numbers(name: str) -> None:
+def test_a_network_without_weights_has_shapes_without_memory_and_draws_no_random_numbers(
+    name: str,
+) -> None:
     state = torch.get_rng_state()
-    largest = unmade_network(name, LARGEST[name])
+    largest = make_network_without_weights(name, LARGEST[name])
     assert sum(weights.numel() for weights in largest.parameters()) > 5 * 10**8
     assert all(weights.is_meta for weights in (*largest.parameters(), *largest.buffers()))
     assert torch.equal(torch.get_rng_state(), state)
@@ -344,8 +388,8 @@ class Future(DirectionNetwork):
 def test_a_network_that_sees_other_windows_of_its_batch_is_refused(
     bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.training.fitting.made_network", lambda name, config: Future(config))
-    monkeypatch.setattr("model.checkpoint.member.made_network", lambda name, config: Future(config))
+    monkeypatch.setattr("model.training.fitting.make_network", lambda name, config: Future(config))
+    monkeypatch.setattr("model.checkpoint.member.make_network", lambda name, config: Future(config))
     with pytest.raises(
         ValueError, match="the network of bilstm 42 must judge each window by itself, but says"
     ):
