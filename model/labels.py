@@ -1,4 +1,4 @@
-"""Labels: whether a position opened at a bar wins, and when that is known."""
+"""Labels: whether a position opened at a bar wins, how surely, and when that is known."""
 
 import numpy as np
 import pandas as pd
@@ -6,19 +6,67 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from model.settings import Rule, one_of, require, whole
+
 LABELS = ("open", "close")
+VOLATILITY_BARS = 20
+RULES = {
+    "label": one_of(*LABELS),
+    "horizon": Rule("a whole number of bars from 1", whole(1).holds),
+}
 
 
 def make_labels(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> pd.Series:
-    """Return 1.0 where a position opened at the bar's open wins, 0.0 where not, NaN where that is not known.
+    """Return whether a position opened at each bar's open wins.
 
-    label "open": open[k + horizon] > open[k]; "close": close[k + horizon - 1] > close[k - 1]. Ties are "not up".
-    The index is the entry bar's; the decision falls at the close before, so `labels.shift(-1)` stands at the decision.
+    Parameters
+    ----------
+    bars
+        Columns open and close: (n,).
+    label
+        "open": open[k + horizon] > open[k]. "close": close[k + horizon - 1] > close[k - 1].
+    horizon
+        Bars for which the position is held, from 1.
+
+    Returns
+    -------
+    1.0 where it wins, 0.0 where not, ties included, NaN where that is not known: (n,), on the index
+    of the bars. The index is the entry bar's; the decision falls at the close before, so
+    `labels.shift(-1)` stands at the decision.
+
+    Raises
+    ------
+    ValueError
+        For a label or horizon that does not exist.
+
+    Examples
+    --------
+    >>> bars = pd.DataFrame({"open": [10.0, 11.0, 11.0], "close": [11.0, 11.0, 10.0]})
+    >>> make_labels(bars).tolist()
+    [1.0, 0.0, nan]
     """
     check_label(label, horizon)
     before, after = label_prices(bars, label, horizon)
     known = np.isfinite(before) & np.isfinite(after)
     return pd.Series(np.where(known, after > before, np.nan), index=bars.index, name="label")
+
+
+def soft_targets(
+    bars: pd.DataFrame, label: str = "open", horizon: int = 1, softness: float = 1.0
+) -> pd.Series:
+    """Return Phi(move / (softness * volatility)) where `make_labels` has 0 or 1, on its index.
+
+    A large rise says more for "up" than a tick does: for normal moves the size carries a third of
+    what can be known about their mean, and 0 or 1 throws it away. The volatility is that of the 20
+    bars before the position is opened, for the horizon. A softness of 0 gives the labels
+    themselves, as does a volatility of 0.
+    """
+    labels = make_labels(bars, label, horizon)
+    before, after = label_prices(bars, label, horizon)
+    scale = softness * np.sqrt(horizon) * recent_volatility(bars)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        targets = ndtr(np.log(after / before) / scale)
+    return labels.where(labels.isna() | ~(scale > 0), targets)
 
 
 def tied_share(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> float:
@@ -28,23 +76,22 @@ def tied_share(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> flo
     return float(np.mean(before[known] == after[known])) if known.any() else 0.0
 
 
-def check_label(label: str, horizon: int) -> None:
-    """Refuse a label or horizon that does not exist with a ValueError."""
-    if label not in LABELS:
-        raise ValueError(f"`label` must be one of {', '.join(LABELS)}, got {label!r}.")
-    if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1:
-        raise ValueError(f"`horizon` must be a whole number of bars from 1, got {horizon!r}.")
-
-
 def known_after(label: str, horizon: int) -> int:
     """Return how many bars after its decision bar a label is known."""
     return horizon + 1 if label == "open" else horizon
 
 
+def check_label(label: str, horizon: int) -> None:
+    require({"label": label, "horizon": horizon}, RULES)
+
+
 def label_prices(
     bars: pd.DataFrame, label: str, horizon: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the prices before and after the move that each bar's label is about, NaN where not known: (n,), (n,)."""
+    """Return the prices before and after the move of each bar's label: (n,), (n,).
+
+    NaN where not known.
+    """
     if label == "open":
         prices = bars["open"]
         return prices.to_numpy(), prices.shift(-horizon).to_numpy()
@@ -52,28 +99,11 @@ def label_prices(
     return prices.shift(1).to_numpy(), prices.shift(1 - horizon).to_numpy()
 
 
-VOLATILITY_BARS = 20
-
-
-def soft_targets(
-    bars: pd.DataFrame, label: str = "open", horizon: int = 1, softness: float = 1.0
-) -> pd.Series:
-    """Return Phi(move / (softness * volatility)) where `make_labels` has 0 or 1, on the same index.
-
-    A large rise says more for "up" than a tick does: for normal moves the size carries a third of what can be known
-    about their mean, and 0 or 1 throws it away. volatility: of the 20 bars before the position is opened, for the horizon.
-    softness 0 gives the labels themselves, as does a volatility of 0.
-    """
-    labels = make_labels(bars, label, horizon)
-    before, after = label_prices(bars, label, horizon)
-    spread = softness * np.sqrt(horizon) * recent_volatility(bars)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        chance = ndtr(np.log(after / before) / spread)
-    return labels.where(labels.isna() | ~(spread > 0), chance)
-
-
 def recent_volatility(bars: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the root mean square of the 20 log returns known before each bar opens: (n,), NaN for the first 21."""
+    """Return the root mean square of the 20 log returns known before each bar opens: (n,).
+
+    NaN for the first 21 bars.
+    """
     moves = np.diff(np.log(bars["close"].to_numpy()))  # move j ends at bar j + 1
     volatility = np.full(len(bars), np.nan)
     if len(moves) > VOLATILITY_BARS:

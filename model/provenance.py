@@ -17,13 +17,15 @@ def library_versions() -> dict[str, str]:
 
 @cache
 def code_digest(*names: str) -> str:
-    """Return one SHA-256 over the source of packages and modules, folders with all that lies in them.
+    """Return one SHA-256 over the source of packages and modules, folders with all in them.
 
-    Whatever keeps a result for later (forecasts, folds, training states) keeps this beside it, so that no result outlives
-    the code that made it. Each file counts under its module's full name: two files that exchange their places change the
-    digest, and so does an `__init__.py` of any folder.
+    Whatever keeps a result for later (forecasts, folds, training states) keeps this beside it, so
+    that no result outlives the code that made it. Each file counts under its module's full name:
+    two files that exchange their places change the digest, and so does an `__init__.py` of any
+    folder.
 
-    names: dotted names, as in `code_digest("model", "backtests.evidence.bootstrap")`. Raises ModuleNotFoundError for an unknown one.
+    names: dotted names, as in `code_digest("model", "backtests.evidence.bootstrap")`. Raises
+    ModuleNotFoundError for an unknown one.
     """
     sources: dict[str, Path] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""The one home of how torch computes here: its threads, the C allocator, and the precision of its arithmetic."""
+"""How torch computes in this process: threads, memory, and the precision of its arithmetic."""
 
 import ctypes
 import platform
@@ -10,16 +10,23 @@ from typing import Literal
 import torch
 
 Precision = Literal["fp32", "bf16"]
+Bf16Support = Literal["tiles", "vectors", "none", "unknown"]
 
-# glibc's mallopt keys (malloc.h). torch allocates and frees megabytes at every step; by default glibc gives them back to
-# the kernel each time and fetches them again, which costs a fifth to a third of the training time.
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+BENCHMARK = "python backtests/benchmark.py --only training-bf16"
+SLOW_BF16 = (
+    "this processor has no instructions for bf16, which torch emulates then, slower than fp32"
+)
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's mallopt keys (malloc.h)
 MEBIBYTE = 1 << 20
 
 
 @cache
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory for reuse; True if it was told, False where the C library is another one."""
+    """Tell glibc to keep freed memory for reuse; False where the C library is another one.
+
+    torch allocates and frees megabytes at every step. By default glibc gives them back to the
+    kernel each time and fetches them again: a fifth to a third of the training time.
+    """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
@@ -31,62 +38,54 @@ def keep_freed_memory() -> bool:
     return all(mallopt(key, value) == 1 for key, value in settings)
 
 
-Bf16 = Literal["tiles", "vectors", "none", "unknown"]
-BENCHMARK = "python backtests/benchmark.py --only training-bf16"
-SLOW_BF16 = (
-    "this processor has no instructions for bf16, which torch emulates then, slower than fp32"
-)
-
-
-def bf16_here() -> Bf16:
+def bf16_support() -> Bf16Support:
     """Return with what the processor multiplies bf16, as torch knows it from 2.11 on.
 
     With tiles (AMX) bf16 is fast. Vector instructions alone (avx512_bf16) decide nothing: with them
     a training step took 1.44 times as long as in fp32 on a Xeon, .6 times on an EPYC of Zen 5.
     """
-    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    if not known:
+    instructions: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if not instructions:
         return "unknown"
-    if known.get("amx_bf16"):
+    if instructions.get("amx_bf16"):
         return "tiles"
-    return "vectors" if any("bf16" in name and there for name, there in known.items()) else "none"
+    some = any("bf16" in name and present for name, present in instructions.items())
+    return "vectors" if some else "none"
 
 
 def precision_hint(precision: str) -> str:
-    """Return a line for commands on what this processor makes of a precision; "" for nothing to say."""
-    here = bf16_here()
-    if precision == "bf16" and here == "none":
+    """Return a line for commands on how fast a precision is on this processor, "" for none."""
+    support = bf16_support()
+    if precision == "bf16" and support == "none":
         return f"{SLOW_BF16}: --precision fp32 trains faster"
-    if precision == "bf16" and here == "vectors":
+    if precision == "bf16" and support == "vectors":
         return (
             "this processor has bf16 but no AMX: whether --precision fp32 trains faster depends; "
             f"{BENCHMARK} says"
         )
-    if precision == "fp32" and here == "tiles":
+    if precision == "fp32" and support == "tiles":
         return (
-            "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as fast; "
-            f"{BENCHMARK} says by how much"
+            "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as "
+            f"fast; {BENCHMARK} says by how much"
         )
     return ""
 
 
 def arithmetic(precision: Precision, device: str = "cpu") -> torch.autocast:
-    """Return the context in which a network computes in a precision: with bf16, products of matrices, not sums of losses."""
+    """Return the context in which a network computes in a precision.
+
+    With bf16 only the products of matrices do so, not the sums of losses.
+    """
     return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16")
-
-
-def require_precision(precision: object) -> None:
-    """Refuse what is no precision with a ValueError."""
-    if precision not in ("fp32", "bf16"):
-        raise ValueError(f"`precision` must be 'fp32' or 'bf16', got {precision!r}.")
 
 
 @contextmanager
 def torch_threads(count: int = 1) -> Iterator[None]:
     """Run the body with `count` torch threads and put the caller's number back afterwards.
 
-    One thread is the default everywhere: the order of summation, and so the bits of a result, depends on the number; and
-    two threads wait for each other in spin loops, about a hundred times slower when another process uses a core.
+    One thread is the default everywhere: the order of summation, and so the bits of a result,
+    depends on the number; and two threads wait for each other in spin loops, about a hundred times
+    slower when another process uses a core.
     """
     if count < 1:
         raise ValueError(f"`threads` must be at least 1, got {count}.")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from backtests.benchmarks import engine, first_bar, pybroker, trading, training
 from backtests.benchmarks.live import live
 from backtests.benchmarks.rounds import Samples, Size, in_turn
-from model.runtime import bf16_here
+from model.runtime import bf16_support
 
 
 class Figure(NamedTuple):
@@ -75,7 +75,7 @@ class Contest:
 def lack_of(need: str) -> str:
     """Return why something needed is not there; the empty string where it is."""
     if need == "bf16":
-        return "" if bf16_here() in ("tiles", "vectors") else "this processor has no bf16"
+        return "" if bf16_support() in ("tiles", "vectors") else "this processor has no bf16"
     return (
         ""
         if find_spec(need)

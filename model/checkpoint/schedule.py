@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection
 from numbers import Integral
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -19,7 +19,8 @@ from model.checkpoint.checkpoint import Checkpoint, Forecast
 from model.checkpoint.format import checkpoint_errors
 from model.errors import CheckpointError, CheckpointWarning
 from model.features.table import FeatureEngineer
-from model.runtime import SLOW_BF16, Precision, bf16_here, require_precision
+from model.runtime import SLOW_BF16, Precision, bf16_support
+from model.settings import one_of, require
 
 SUFFIX = ".ckpt"
 CHUNK = 16_384  # bars whose feature rows are held at once: 11 MB, however long the history
@@ -92,8 +93,8 @@ class Schedule:
         precision: Precision = "fp32",
         among: Collection[str] | None = None,
     ) -> None:
-        require_precision(precision)
-        if precision == "bf16" and bf16_here() == "none":
+        require({"precision": precision}, {"precision": one_of(*get_args(Precision))})
+        if precision == "bf16" and bf16_support() == "none":
             warnings.warn(
                 f"{SLOW_BF16}: `precision` fp32 forecasts faster. "
                 "The forecasts are valid all the same.",

@@ -132,7 +132,7 @@ def test_what_cannot_be_run_is_left_out_with_a_word(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(contests, "bf16_here", lambda: "none")
+    monkeypatch.setattr(contests, "bf16_support", lambda: "none")
     run(monkeypatch, contest([1.0], [1.0], needs=needs))
     assert f"one: left out, {reason}\n" in capsys.readouterr().out
 

@@ -107,12 +107,12 @@ def test_labels_that_do_not_exist_are_refused(
         assert str(refusal.value) == message
 
 
-LABELS = pytest.mark.parametrize(
+EVERY_LABEL = pytest.mark.parametrize(
     ("label", "horizon"), [("open", 1), ("open", 5), ("close", 1), ("close", 3)]
 )
 
 
-@LABELS
+@EVERY_LABEL
 def test_a_target_lies_on_its_labels_side_of_one_half(
     bars: pd.DataFrame, label: Any, horizon: int
 ) -> None:
@@ -121,7 +121,7 @@ def test_a_target_lies_on_its_labels_side_of_one_half(
     assert ((targets > 0.5) == (labels == 1)).all() and targets.dropna().between(0, 1).all()
 
 
-@LABELS
+@EVERY_LABEL
 def test_no_softness_gives_the_labels_themselves(
     bars: pd.DataFrame, label: Any, horizon: int
 ) -> None:

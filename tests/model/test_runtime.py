@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.runtime import bf16_here, keep_freed_memory, precision_hint, torch_threads
+from model.runtime import bf16_support, keep_freed_memory, precision_hint, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -80,12 +80,12 @@ def test_a_processor_has_tiles_for_bf16_or_vectors_or_none(
     known: dict[str, bool], here: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    assert bf16_here() == here
+    assert bf16_support() == here
 
 
 def test_nothing_is_known_of_bf16_where_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert bf16_here() == "unknown"
+    assert bf16_support() == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_nothing_is_known_of_bf16_where_torch_cannot_tell(monkeypatch: pytest.Mo
         (
             "fp32",
             TILES,
-            "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as fast; "
-            "python backtests/benchmark.py --only training-bf16 says by how much",
+            "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as "
+            "fast; python backtests/benchmark.py --only training-bf16 says by how much",
         ),
         ("fp32", VECTORS, ""),
         ("fp32", NONE, ""),
@@ -110,8 +110,8 @@ def test_nothing_is_known_of_bf16_where_torch_cannot_tell(monkeypatch: pytest.Mo
         (
             "bf16",
             NONE,
-            "this processor has no instructions for bf16, which torch emulates then, slower than fp32: "
-            "--precision fp32 trains faster",
+            "this processor has no instructions for bf16, which torch emulates then, slower than "
+            "fp32: --precision fp32 trains faster",
         ),
         ("bf16", {}, ""),
     ],

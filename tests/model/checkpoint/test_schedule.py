@@ -318,7 +318,7 @@ def test_a_schedule_serves_in_the_precision_asked_for(checkpoint_path: str) -> N
 def test_bf16_where_it_is_slower_is_said(
     checkpoint_path: str, monkeypatch: pytest.MonkeyPatch, here: str, n_warnings: int
 ) -> None:
-    monkeypatch.setattr("model.checkpoint.schedule.bf16_here", lambda: here)
+    monkeypatch.setattr("model.checkpoint.schedule.bf16_support", lambda: here)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         Schedule(checkpoint_path, precision="bf16")
@@ -330,5 +330,5 @@ def test_bf16_where_it_is_slower_is_said(
 
 
 def test_an_unknown_precision_is_refused(checkpoint_path: str) -> None:
-    with pytest.raises(ValueError, match="`precision` must be 'fp32' or 'bf16', got 'fp64'"):
+    with pytest.raises(ValueError, match="`precision` must be one of fp32, bf16, got 'fp64'"):
         Schedule(checkpoint_path, precision="fp64")  # type: ignore[arg-type]
