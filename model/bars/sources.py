@@ -6,7 +6,6 @@ of one file) are unpacked, one in another too.
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
 import lzma
@@ -24,6 +23,12 @@ from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, count
 from model.errors import BarsError, did_you_mean
 
+CODECS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 BINARIES = {
     b"PK": "a damaged zip archive, or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls)",
@@ -100,16 +105,10 @@ def _bytes_of(path: Path, findings: Findings) -> bytes:
 
 def _unpacked(data: bytes, findings: Findings) -> bytes:
     """Return the bytes inside of whatever compressed them; refuse what is empty."""
-    decompressors = {
-        b"\x1f\x8b": gzip.decompress,
-        b"BZh": bz2.decompress,
-        b"\xfd7zXZ": lzma.decompress,
-        b"\x28\xb5\x2f\xfd": _decompress_zstd,
-    }
-    for magic, decompress in decompressors.items():
+    for magic, codec in CODECS.items():
         if data.startswith(magic):
             try:
-                inside = decompress(data)
+                inside = _decompressed(data, codec)
             except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
                 findings.refuse(
                     f"the compressed file is damaged or cut off ({error}). Download it again."
@@ -122,9 +121,24 @@ def _unpacked(data: bytes, findings: Findings) -> bytes:
     return data
 
 
-def _decompress_zstd(data: bytes) -> bytes:
-    # Python itself reads zstd from 3.14 on.
-    return bytes(pyarrow.CompressedInputStream(pyarrow.BufferReader(data), "zstd").read())
+def _decompressed(data: bytes, codec: str) -> bytes:
+    """Return all that was compressed, or raise an error: a part of a file would look whole.
+
+    Programs that compress on several cores, as pbzip2 does, write one stream behind the other.
+    Python's own bz2 and lzma take a damaged second one for waste and drop it without a word.
+    """
+    if codec == "gzip":
+        return gzip.decompress(data)
+    if codec != "xz":
+        return bytes(pyarrow.CompressedInputStream(pyarrow.BufferReader(data), codec).read())
+    inside = []
+    while data:
+        stream = lzma.LZMADecompressor()
+        inside.append(stream.decompress(data))
+        if not stream.eof:
+            raise EOFError("Compressed data ended before the end-of-stream marker was reached")
+        data = stream.unused_data.lstrip(b"\0")  # the format fills up with zeros
+    return b"".join(inside)
 
 
 def _unzipped(data: bytes, findings: Findings) -> bytes:

@@ -70,6 +70,25 @@ def test_a_container_or_an_encoding_changes_nothing(content: bytes, tmp_path: Pa
     assert_bars(read_bars(saved(tmp_path, content)), DAILY)
 
 
+SPLIT = TEXT.index("\n", len(TEXT) // 2) + 1  # at the end of a line, where a cut does not show
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard,
+}
+
+
+@pytest.mark.parametrize("compress", COMPRESSORS.values(), ids=COMPRESSORS)
+def test_several_streams_in_one_file_are_read_whole_or_refused(
+    compress: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    first, second = compress(TEXT[:SPLIT].encode()), compress(TEXT[SPLIT:].encode())
+    assert_bars(read_bars(saved(tmp_path, first + second)), DAILY)
+    spoilt = second[:3] + bytes([second[3] ^ 0xFF]) + second[4:]
+    assert "the compressed file is damaged or cut off" in refusal(saved(tmp_path, first + spoilt))
+
+
 REFUSED = {
     "nothing": (b"", r"empty \(0 bytes\)"),
     "blanks": (b"\n \n\n", r"empty \(4 bytes\)"),
