@@ -47,6 +47,7 @@ def make_labels(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> pd
     """
     check_label(label, horizon)
     before, after = label_prices(bars, label, horizon)
+    # Beyond the last bar, and before the first, there are no prices to compare.
     known = np.isfinite(before) & np.isfinite(after)
     return pd.Series(np.where(known, after > before, np.nan), index=bars.index, name="label")
 
@@ -63,6 +64,7 @@ def soft_targets(
     """
     labels = make_labels(bars, label, horizon)
     before, after = label_prices(bars, label, horizon)
+    # A walk of h bars spreads with the root of h.
     scale = softness * np.sqrt(horizon) * recent_volatility(bars)
     with np.errstate(divide="ignore", invalid="ignore"):
         targets = ndtr(np.log(after / before) / scale)

@@ -51,6 +51,7 @@ def classification_scores(labels: Array, probabilities: Array) -> dict[str, floa
     1.0
     """
     labels, probabilities = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
+    # NaN compares with nothing, and is found too.
     faulty = np.flatnonzero(~((probabilities >= 0) & (probabilities <= 1)))
     if len(faulty):
         raise ValueError(
@@ -87,6 +88,7 @@ def auc(labels: Array, scores: Array) -> float | None:
     last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
     hits = np.cumsum(up[order])[last]
     false_alarms = last + 1 - hits
+    # A point between two of the same slope is none: scikit-learn drops it, and sums fewer terms.
     corner = np.ones(len(last), dtype=bool)
     corner[1:-1] = (np.diff(hits, 2) != 0) | (np.diff(false_alarms, 2) != 0)
     hit_rates = np.append(0.0, hits[corner] / hits[-1])
@@ -95,7 +97,10 @@ def auc(labels: Array, scores: Array) -> float | None:
 
 
 def log_loss(labels: Array, probabilities: Array) -> float | None:
-    """Return the mean of -ln(probability of what came), finite for certain and wrong ones too."""
+    """Return the mean of -ln(probability of what came).
+
+    Saying one half always earns ln 2 = .693. It is finite for certain and wrong forecasts too.
+    """
     if not len(labels):
         return None
     of_what_came = np.where(labels == 1, probabilities, 1 - probabilities)
@@ -103,18 +108,25 @@ def log_loss(labels: Array, probabilities: Array) -> float | None:
 
 
 def log_loss_of_logits(logits: Array, labels: Array) -> float:
-    """Return the mean log loss of logits (n,) against labels (n,) in [0, 1], without overflow."""
+    """Return the mean log loss of logits (n,) against labels (n,) in [0, 1]: soft ones too.
+
+    From logits it neither overflows nor rounds to certainty.
+    """
     return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
 
 
 def brier(labels: Array, probabilities: Array) -> float | None:
-    """Return the mean squared distance of probability and outcome."""
+    """Return the mean squared distance of probability and outcome; always one half earns .25.
+
+    Source: Brier (1950), for two classes counted once.
+    """
     return float(np.mean((probabilities - labels) ** 2)) if len(labels) else None
 
 
 def balanced_accuracy(labels: Array, decided_up: NDArray[np.bool_]) -> float | None:
     """Return the mean of the shares of the rises and of the others that were told right."""
     rose = labels == 1
+    # With one class it would be the accuracy under another name.
     if rose.all() or not rose.any():
         return None
     return float((np.mean(decided_up[rose]) + np.mean(~decided_up[~rose])) / 2)
@@ -137,7 +149,10 @@ def matthews_correlation(labels: Array, decided_up: NDArray[np.bool_]) -> float 
 
 
 def hit_rate(labels: Array, directions: Array) -> float | None:
-    """Return the share of the bars with a position wanted on which the price went its way."""
+    """Return the share of the bars with a position wanted on which the price went its way.
+
+    directions: above 0 for long, below 0 for short, 0 for none: (n,).
+    """
     chosen = directions != 0
     if not chosen.any():
         return None
@@ -145,7 +160,10 @@ def hit_rate(labels: Array, directions: Array) -> float | None:
 
 
 def calibration(labels: Array, probabilities: Array) -> list[CalibrationGroup]:
-    """Return up to ten groups of neighbouring probabilities, of equal size."""
+    """Return up to ten groups of neighbouring probabilities, of equal size.
+
+    Probabilities mean what they say where a group's mean is near its frequency.
+    """
     order = np.argsort(probabilities, kind="stable")
     return [
         {
@@ -176,7 +194,7 @@ def sharpe(returns: Array, bars_per_year: float) -> float | None:
     None for returns that do not vary. With one bar per year it is the ratio per bar. Source: Sharpe
     (1994), with the sample deviation.
     """
-    if len(returns) < 2 or np.std(returns) < 1e-15:
+    if len(returns) < 2 or np.std(returns) < 1e-15:  # of equal returns rounding is left
         return None
     return float(np.mean(returns) / np.std(returns, ddof=1) * np.sqrt(bars_per_year))
 

@@ -33,7 +33,7 @@ def code_digest(*names: str) -> str:
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError(f"no module is called {name!r}", name=name)
         origin = Path(spec.origin)
-        if spec.submodule_search_locations is None:
+        if spec.submodule_search_locations is None:  # a module, not a package
             sources[name] = origin
         else:
             folder = origin.parent
@@ -44,5 +44,6 @@ def code_digest(*names: str) -> str:
     digest = hashlib.sha256()
     for name, path in sorted(sources.items()):
         content = path.read_bytes()
+        # The length keeps what ends one file from passing for the start of the next.
         digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()

@@ -30,6 +30,7 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
+    # Single blocks come from the kept memory as well, and it is given back from 2 GiB on.
     settings = (
         (M_MMAP_THRESHOLD, 1024 * MEBIBYTE),
         (M_TRIM_THRESHOLD, 2**31 - 1),
@@ -49,6 +50,7 @@ def bf16_support() -> Bf16Support:
         return "unknown"
     if instructions.get("amx_bf16"):
         return "tiles"
+    # Each family of processors has a name of its own for them.
     some = any("bf16" in name and present for name, present in instructions.items())
     return "vectors" if some else "none"
 

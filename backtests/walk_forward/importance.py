@@ -22,6 +22,7 @@ def importance(
     past: the bars that the checkpoint was trained on. precision: of the arithmetic, which counts
     here: it takes ten forecasts of the whole part.
     """
+    # Training learnt the rest by heart, and the test part is not to be looked at.
     part = checkpoint.parts["validation"]
     first, last = (
         int(past.index.searchsorted(pd.Timestamp(str(part[side])))) for side in ("first", "last")

@@ -32,7 +32,10 @@ ENTROPY_TERMS = np.array([0.0] + [-k / 48 * log(k / 48) / log(6) for k in range(
 
 
 def bar_features(w: TrailingWindows) -> Fractions:
-    """The bar's prices against the close before, in units of volatility, and its volume."""
+    """The bar itself: its prices against the close before, and its volume.
+
+    Prices are in units of the volatility of 20 bars, the volume against its mean of 20 bars.
+    """
     return {
         "bar_open_z": w.in_volatility(w.now("gap"), 20),
         "bar_high_z": w.in_volatility(w.now("high_change"), 20),
@@ -62,15 +65,19 @@ def return_features(w: TrailingWindows) -> Fractions:
 
 
 def trend_features(w: TrailingWindows) -> Fractions:
-    """Distances from moving averages, fits of a line, and how straight the price went."""
-    gaps = w.average_gaps
+    """Distances from moving averages, fits of a line, and how straight the price went.
+
+    MACD by plain means: an exponential average would depend on where the history starts.
+    """
+    # Of the averages of 12 and 26 bars, at the rows and at the 8 bars before, for the signal line.
+    gaps = w.sums_before("log_close", 12, 8) / 12 - w.sums_before("log_close", 26, 8) / 26
     signal = window_sums(doublings(gaps, 9, np.add), 9, w.rows) / 9
     # Reversed, so that the first of equal extremes is the most recent one.
     since_high = w.window("high", 26)[:, ::-1].argmax(axis=1)
     since_low = w.window("low", 26)[:, ::-1].argmin(axis=1)
     return {
         "ma_dist_5": w.in_volatility(w.now("log_close") - w.mean("log_close", 5), 20, 5),
-        "ma_dist_50": w.in_volatility(w.centred(50).last("log_close"), 50, 50),
+        "ma_dist_50": w.in_volatility(w.centred(50).last["log_close"], 50, 50),
         "macd_12_26": w.in_volatility(gaps[8:], 50, 26),
         "macd_hist_9": w.in_volatility(gaps[8:] - signal, 50, 26),
         "trend_r2_10": w.centred(10).trend("log_close"),
@@ -106,7 +113,10 @@ def momentum_features(w: TrailingWindows) -> Fractions:
 
 
 def volatility_features(w: TrailingWindows) -> Fractions:
-    """Volatilities against each other, and what they are made of."""
+    """Volatilities against each other, and what they are made of.
+
+    Night or day, falls or rises, ranges or closes, jumps or steady moves.
+    """
     ten_bars = movement(w.sums_before("squares", 10, 10))
     # Parkinson (1980): the volatility seen in the ranges, against that from close to close.
     from_ranges = root_mean(w.sum("range_squares", 20), 20) / sqrt(4 * log(2))
@@ -123,15 +133,18 @@ def volatility_features(w: TrailingWindows) -> Fractions:
         "park_cc_20": relative(from_ranges, w.volatility[20]),
         "overnight_share_20": Fraction(night, movement(night + day)),
         "semivar_50": Fraction(w.sum("signed_squares", 50), movement(w.sum("squares", 50))),
-        "absret_cv_50": quotient(w.centred(50).deviation("moves"), w.mean("moves", 50)),
+        "absret_cv_50": quotient(w.centred(50).deviation["moves"], w.mean("moves", 50)),
         "jump_20": Fraction(realised - continuous, movement(realised)),
-        "bandwidth_20": w.in_volatility(w.centred(20).deviation("log_close"), 20, 20),
-        "bandwidth_50": w.in_volatility(w.centred(50).deviation("log_close"), 50, 50),
+        "bandwidth_20": w.in_volatility(w.centred(20).deviation["log_close"], 20, 20),
+        "bandwidth_50": w.in_volatility(w.centred(50).deviation["log_close"], 50, 50),
     }
 
 
 def volume_features(w: TrailingWindows) -> Fractions:
-    """Volumes against each other, and where the price goes when volume is large."""
+    """Volumes against each other, and where the price goes when volume is large.
+
+    All are 0 where a feed has no volume.
+    """
 
     def vwap_spread(bars: int) -> Fraction:
         # The volume-weighted less the plain mean of ln TP: sum(V (ln TP - mean)) / sum(V).
@@ -153,7 +166,7 @@ def volume_features(w: TrailingWindows) -> Fractions:
         "absret_volu_corr_20": w.centred(20).correlations["moves", "volume"],
         "amihud_rel_5_50": relative(illiquidity(5), illiquidity(50)),
         "volu_trend_20": w.centred(20).trend("volume", w.mean("volume", 20)),
-        "volu_cv_50": Fraction(w.centred(50).deviation("volume"), w.mean("volume", 50)),
+        "volu_cv_50": Fraction(w.centred(50).deviation["volume"], w.mean("volume", 50)),
         "vpin_50": volume_imbalance(w),
     }
 
@@ -185,7 +198,10 @@ def candle_features(w: TrailingWindows) -> Fractions:
 
 
 def calendar_features(w: TrailingWindows) -> Fractions:
-    """The time of day, week, month and year on circles, and the gap since the last bar."""
+    """The time of day, week, month and year on circles, and the gap since the last bar.
+
+    On a circle the end of a day lies beside the start of the next one.
+    """
     sines, cosines = w.calendar
     middle = np.partition(w.window("interval", 50), (24, 25), axis=1)
     gap = w.now("interval") / ((middle[:, 24] + middle[:, 25]) / 2)  # against the median
@@ -203,7 +219,11 @@ def calendar_features(w: TrailingWindows) -> Fractions:
 
 
 def statistical_features(w: TrailingWindows) -> Fractions:
-    """Autocorrelations and higher moments of the returns, and what the path's shape tells."""
+    """Autocorrelations and higher moments of the returns, and what the path's shape tells.
+
+    Sources: Lo and MacKinlay (1988) for the variance ratio, Abdi and Ranaldo (2017) for the spread,
+    Bandt and Pompe (2002) for the entropy of ordinal patterns.
+    """
     centred = w.centred(20)
     correlations = w.centred(50).correlations
     of_five_bars = movement(w.sum("five_bar_squares", 95)) / 95 / 5
@@ -213,7 +233,7 @@ def statistical_features(w: TrailingWindows) -> Fractions:
     counts = w.sum("pattern", 48).astype(np.int64)[:, None] >> PATTERN_SHIFTS & 63
     entropy = np.take(ENTROPY_TERMS, counts).sum(axis=-1)
     # The least-squares line ends 9.5 bars after its middle.
-    residual = centred.last("log_close") - 9.5 * centred.slope("log_close")
+    residual = centred.last["log_close"] - 9.5 * centred.slope("log_close")
     return {
         "acf1_20": centred.correlations["returns", "returns_1"],
         "acf1_50": correlations["returns", "returns_1"],

@@ -4,7 +4,6 @@ A row is a function of its own trailing bars alone, bit for bit: training, backt
 call the same `rows`.
 """
 
-from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
@@ -13,25 +12,8 @@ import pandas as pd
 
 from model.bars.read import COLUMNS
 from model.features import formulas
-from model.features.trailing import (
-    LOOKBACK,
-    Array,
-    Fraction,
-    Timestamps,
-    TrailingWindows,
-    divided,
-)
-
-__all__ = [
-    "CALENDAR_CYCLES",
-    "FEATURES",
-    "FEATURE_GROUPS",
-    "FEATURE_NAMES",
-    "LOOKBACK",
-    "VOLUME_FEATURES",
-    "Feature",
-    "FeatureEngineer",
-]
+from model.features.trailing import LOOKBACK as LOOKBACK
+from model.features.trailing import Array, Fraction, Timestamps, TrailingWindows, divided
 
 CHUNK = 512  # rows computed together: the working set stays in the processor's cache
 
@@ -47,168 +29,142 @@ class Feature(NamedTuple):
     bound: float = inf
 
 
-class FeatureGroup(NamedTuple):
-    """Neighbouring columns, and the formulas of all of them by name."""
-
-    formulas: Callable[[TrailingWindows], dict[str, Fraction]]
-    features: tuple[Feature, ...]
-
-
+# The formulas of each group, in the order of GROUPS.
+FORMULAS = (
+    formulas.bar_features,
+    formulas.return_features,
+    formulas.trend_features,
+    formulas.momentum_features,
+    formulas.volatility_features,
+    formulas.volume_features,
+    formulas.candle_features,
+    formulas.calendar_features,
+    formulas.statistical_features,
+)
+# A group's columns are neighbours: importance moves them together.
 GROUPS = {
-    "bar": FeatureGroup(
-        formulas.bar_features,
-        (
-            Feature("bar_open_z", 21, 10.0),
-            Feature("bar_high_z", 21, 10.0),
-            Feature("bar_low_z", 21, 10.0),
-            Feature("bar_close_z", 21),
-            Feature("bar_volume_rel", 20),
-        ),
+    "bar": (
+        Feature("bar_open_z", 21, 10.0),
+        Feature("bar_high_z", 21, 10.0),
+        Feature("bar_low_z", 21, 10.0),
+        Feature("bar_close_z", 21),
+        Feature("bar_volume_rel", 20),
     ),
-    "returns": FeatureGroup(
-        formulas.return_features,
-        (
-            Feature("ret_z_2", 21),
-            Feature("ret_z_5", 21),
-            Feature("ret_z_10", 21),
-            Feature("ret_z_20", 21),
-            Feature("ret_z_50", 51),
-            Feature("ret_z_100", 101),
-            Feature("intraday_t_10", 10),
-            Feature("overnight_t_10", 11),
-        ),
+    "returns": (
+        Feature("ret_z_2", 21),
+        Feature("ret_z_5", 21),
+        Feature("ret_z_10", 21),
+        Feature("ret_z_20", 21),
+        Feature("ret_z_50", 51),
+        Feature("ret_z_100", 101),
+        Feature("intraday_t_10", 10),
+        Feature("overnight_t_10", 11),
     ),
-    "trend": FeatureGroup(
-        formulas.trend_features,
-        (
-            Feature("ma_dist_5", 21),
-            Feature("ma_dist_50", 51),
-            Feature("macd_12_26", 51),
-            Feature("macd_hist_9", 51),
-            Feature("trend_r2_10", 10, 1.0),
-            Feature("trend_r2_50", 50, 1.0),
-            Feature("trend_r2_100", 100, 1.0),
-            Feature("eff_ratio_20", 21),
-            Feature("eff_ratio_50", 51),
-            Feature("di_diff_14", 15),
-            Feature("aroon_osc_25", 26),
-        ),
+    "trend": (
+        Feature("ma_dist_5", 21),
+        Feature("ma_dist_50", 51),
+        Feature("macd_12_26", 51),
+        Feature("macd_hist_9", 51),
+        Feature("trend_r2_10", 10, 1.0),
+        Feature("trend_r2_50", 50, 1.0),
+        Feature("trend_r2_100", 100, 1.0),
+        Feature("eff_ratio_20", 21),
+        Feature("eff_ratio_50", 51),
+        Feature("di_diff_14", 15),
+        Feature("aroon_osc_25", 26),
     ),
-    "momentum": FeatureGroup(
-        formulas.momentum_features,
-        (
-            Feature("rsi_7", 8),
-            Feature("rsi_14", 15),
-            Feature("stoch_14", 14),
-            Feature("donchian_100", 100),
-            Feature("updown_10", 11),
-            Feature("streak", 21),
-            Feature("drawdown_50", 51),
-            Feature("runup_50", 51),
-        ),
+    "momentum": (
+        Feature("rsi_7", 8),
+        Feature("rsi_14", 15),
+        Feature("stoch_14", 14),
+        Feature("donchian_100", 100),
+        Feature("updown_10", 11),
+        Feature("streak", 21),
+        Feature("drawdown_50", 51),
+        Feature("runup_50", 51),
     ),
-    "volatility": FeatureGroup(
-        formulas.volatility_features,
-        (
-            Feature("vol_ratio_5_20", 21),
-            Feature("vol_ratio_10_50", 51),
-            Feature("vol_ratio_20_100", 101),
-            Feature("vol_mom_10", 21),
-            Feature("range_rel_20", 20),
-            Feature("park_cc_20", 21),
-            Feature("overnight_share_20", 21),
-            Feature("semivar_50", 51),
-            Feature("absret_cv_50", 51),
-            Feature("jump_20", 21, 1.0),
-            Feature("bandwidth_20", 21),
-            Feature("bandwidth_50", 51),
-        ),
+    "volatility": (
+        Feature("vol_ratio_5_20", 21),
+        Feature("vol_ratio_10_50", 51),
+        Feature("vol_ratio_20_100", 101),
+        Feature("vol_mom_10", 21),
+        Feature("range_rel_20", 20),
+        Feature("park_cc_20", 21),
+        Feature("overnight_share_20", 21),
+        Feature("semivar_50", 51),
+        Feature("absret_cv_50", 51),
+        Feature("jump_20", 21, 1.0),
+        Feature("bandwidth_20", 21),
+        Feature("bandwidth_50", 51),
     ),
-    "volume": FeatureGroup(
-        formulas.volume_features,
-        (
-            Feature("volu_ratio_5_20", 20),
-            Feature("volu_ratio_20_100", 100),
-            Feature("obv_30", 31),
-            Feature("cmf_20", 20),
-            Feature("mfi_14", 15),
-            Feature("vwap_spread_20", 21),
-            Feature("vwap_spread_50", 51),
-            Feature("ret_volu_corr_20", 21, 1.0),
-            Feature("absret_volu_corr_20", 21, 1.0),
-            Feature("amihud_rel_5_50", 51),
-            Feature("volu_trend_20", 20, 1.0),
-            Feature("volu_cv_50", 50),
-            Feature("vpin_50", 70),
-        ),
+    "volume": (
+        Feature("volu_ratio_5_20", 20),
+        Feature("volu_ratio_20_100", 100),
+        Feature("obv_30", 31),
+        Feature("cmf_20", 20),
+        Feature("mfi_14", 15),
+        Feature("vwap_spread_20", 21),
+        Feature("vwap_spread_50", 51),
+        Feature("ret_volu_corr_20", 21, 1.0),
+        Feature("absret_volu_corr_20", 21, 1.0),
+        Feature("amihud_rel_5_50", 51),
+        Feature("volu_trend_20", 20, 1.0),
+        Feature("volu_cv_50", 50),
+        Feature("vpin_50", 70),
     ),
-    "candle": FeatureGroup(
-        formulas.candle_features,
-        (
-            Feature("body_share", 1),
-            Feature("upper_wick", 1),
-            Feature("lower_wick", 1),
-            Feature("body_mean_5", 5),
-            Feature("wick_imb_5", 5),
-            Feature("wick_imb_20", 20),
-            Feature("bar_overlap", 2),
-            Feature("bar_shift", 2),
-            Feature("engulf", 2),
-            Feature("stair_5", 6),
-        ),
+    "candle": (
+        Feature("body_share", 1),
+        Feature("upper_wick", 1),
+        Feature("lower_wick", 1),
+        Feature("body_mean_5", 5),
+        Feature("wick_imb_5", 5),
+        Feature("wick_imb_20", 20),
+        Feature("bar_overlap", 2),
+        Feature("bar_shift", 2),
+        Feature("engulf", 2),
+        Feature("stair_5", 6),
     ),
-    "calendar": FeatureGroup(
-        formulas.calendar_features,
-        (
-            Feature("tod_sin", 1),
-            Feature("tod_cos", 1),
-            Feature("dow_sin", 1),
-            Feature("dow_cos", 1),
-            Feature("dom_sin", 1),
-            Feature("dom_cos", 1),
-            Feature("moy_sin", 1),
-            Feature("moy_cos", 1),
-            Feature("bar_gap", 51, 5.0),
-        ),
+    "calendar": (
+        Feature("tod_sin", 1),
+        Feature("tod_cos", 1),
+        Feature("dow_sin", 1),
+        Feature("dow_cos", 1),
+        Feature("dom_sin", 1),
+        Feature("dom_cos", 1),
+        Feature("moy_sin", 1),
+        Feature("moy_cos", 1),
+        Feature("bar_gap", 51, 5.0),
     ),
-    "statistical": FeatureGroup(
-        formulas.statistical_features,
-        (
-            Feature("acf1_20", 22, 1.0),
-            Feature("acf1_50", 52, 1.0),
-            Feature("acf5_50", 56, 1.0),
-            Feature("acf1_abs_50", 52, 1.0),
-            Feature("var_ratio_5_95", 100),
-            Feature("skew_20", 21),
-            Feature("lever_corr_50", 52, 1.0),
-            Feature("spread_ar_20", 21, 10.0),
-            Feature("perm_entropy_50", 50),
-            Feature("resid_20", 21),
-        ),
+    "statistical": (
+        Feature("acf1_20", 22, 1.0),
+        Feature("acf1_50", 52, 1.0),
+        Feature("acf5_50", 56, 1.0),
+        Feature("acf1_abs_50", 52, 1.0),
+        Feature("var_ratio_5_95", 100),
+        Feature("skew_20", 21),
+        Feature("lever_corr_50", 52, 1.0),
+        Feature("spread_ar_20", 21, 10.0),
+        Feature("perm_entropy_50", 50),
+        Feature("resid_20", 21),
     ),
 }
-FEATURES = tuple(feature for group in GROUPS.values() for feature in group.features)
+FEATURES = tuple(feature for group in GROUPS.values() for feature in group)
 FEATURE_NAMES = tuple(feature.name for feature in FEATURES)
 BOUNDS = np.array([[feature.bound] for feature in FEATURES])
-_ENDS = np.cumsum([len(group.features) for group in GROUPS.values()]).tolist()
-# The columns of each group: what importance moves together.
+_ENDS = np.cumsum([len(group) for group in GROUPS.values()]).tolist()
+# The columns of each group.
 FEATURE_GROUPS = {
-    name: slice(end - len(group.features), end)
+    name: slice(end - len(group), end)
     for (name, group), end in zip(GROUPS.items(), _ENDS, strict=True)
 }
 # They are constant where a feed has no volume.
-VOLUME_FEATURES = ("bar_volume_rel", *(feature.name for feature in GROUPS["volume"].features))
+VOLUME_FEATURES = ("bar_volume_rel", *(feature.name for feature in GROUPS["volume"]))
 
 # What a training span must cover before a calendar pair is more than a disguised time trend: two of
 # its cycles.
 CALENDAR_CYCLES = {
-    f"{cycle}_{wave}": span
-    for cycle, span in {
-        "tod": pd.Timedelta(days=2),
-        "dow": pd.Timedelta(weeks=2),
-        "dom": pd.Timedelta(days=61),
-        "moy": pd.Timedelta(days=730),
-    }.items()
+    f"{cycle}_{wave}": pd.Timedelta(days=days)
+    for cycle, days in (("tod", 2), ("dow", 14), ("dom", 61), ("moy", 730))
     for wave in ("sin", "cos")
 }
 
@@ -307,8 +263,8 @@ def feature_rows(windows: TrailingWindows) -> Array:
     cost.
     """
     fractions: dict[str, Fraction] = {}
-    for group in GROUPS.values():
-        fractions |= group.formulas(windows)
+    for group in FORMULAS:
+        fractions |= group(windows)
     in_order = [fractions[name] for name in FEATURE_NAMES]
     numerators, denominators, floors = zip(*in_order, strict=True)
     sides = np.concatenate((*numerators, *denominators)).reshape(2, len(FEATURES), -1)

@@ -132,19 +132,28 @@ class TrailingWindows:
         return self.sum(name, bars) / bars
 
     def sums_before(self, name: str, bars: int, earlier: int) -> Array:
-        """Return window sums at the rows, and at the `earlier` bars before: (rows + earlier,)."""
+        """Return window sums at the rows, and at the `earlier` bars before: (rows + earlier,).
+
+        For windows of windows, as the moving average of a moving average.
+        """
         row = self._row[name]
         return window_sums([level[row] for level in self._sum_levels], bars, self.rows + earlier)
 
     def extreme(self, price: str, bars: int) -> Array:
-        """Return the maximum of one of EXTREMES."""
+        """Return the maximum of one of EXTREMES over the last bars.
+
+        The minimum of a price is the maximum of its negative, negated.
+        """
         if bars not in self._extremes:
             maxima = window_maxima(self._extreme_levels, bars, self.rows)
             self._extremes[bars] = dict(zip(EXTREMES, maxima, strict=True))
         return self._extremes[bars][price]
 
     def centred(self, bars: int) -> "CentredWindows":
-        """Return the deviations from the windows' means, for the bars that PRODUCTS has."""
+        """Return the deviations from the windows' means.
+
+        bars: one of the keys of PRODUCTS, which says what is computed of them.
+        """
         if bars not in self._centred:
             pairs = PRODUCTS[bars]
             depth = 1 + max(CENTRED[name] for pair in pairs for name in pair)
@@ -157,7 +166,10 @@ class TrailingWindows:
         return Fraction(value, self._ones)
 
     def in_volatility(self, value: Array, volatility_bars: int, bars: int = 1) -> Fraction:
-        """Divide by the volatility of a random walk of `bars` bars."""
+        """Divide by the volatility of a random walk of `bars` bars.
+
+        It grows with their square root, so that moves over few and over many bars compare.
+        """
         key = volatility_bars, bars
         if key not in self._walks:
             self._walks[key] = self.volatility[volatility_bars] * sqrt(bars)
@@ -165,7 +177,10 @@ class TrailingWindows:
 
     @cached_property
     def volatility(self) -> dict[int, Array]:
-        """The root mean squares of the returns, by VOLATILITY_BARS."""
+        """The root mean squares of the returns, by VOLATILITY_BARS.
+
+        The mean return is left out: over so few bars it is noise, and near zero.
+        """
         sums = np.concatenate([self.sum("squares", bars) for bars in VOLATILITY_BARS])
         bars = np.array(VOLATILITY_BARS)[:, None]
         roots = root_mean(sums.reshape(len(VOLATILITY_BARS), -1), bars)
@@ -178,11 +193,6 @@ class TrailingWindows:
         earlier = np.concatenate([self.prices[3, start : start + self.rows] for start in starts])
         changes = np.log(self.close / earlier.reshape(len(RETURN_BARS), -1))
         return dict(zip(RETURN_BARS, changes, strict=True))
-
-    @cached_property
-    def average_gaps(self) -> Array:
-        """mean(ln C, 12) - mean(ln C, 26), at the rows and at the 8 bars before: (rows + 8,)."""
-        return self.sums_before("log_close", 12, 8) / 12 - self.sums_before("log_close", 26, 8) / 26
 
     @cached_property
     def calendar(self) -> Array:
@@ -218,17 +228,11 @@ class CentredWindows:
         self._rights = [CENTRED[right] for _, right in pairs]
         sums = np.einsum("sib,sib->si", self._values[self._lefts], self._values[self._rights])
         self.products = dict(zip(pairs, sums, strict=True))
-
-    def last(self, name: str) -> Array:
-        last: Array = self._values[CENTRED[name], :, -1]
-        return last
-
-    def deviation(self, name: str) -> Array:
-        deviation: Array = self._deviations[CENTRED[name]]
-        return deviation
+        self.last = dict(zip(CENTRED, self._values[:, :, -1], strict=False))
+        self.deviation = dict(zip(CENTRED, self._deviations, strict=False))
 
     def slope(self, name: str) -> Array:
-        """Return the slope of the least-squares line on time."""
+        """Return the slope of the least-squares line on time: the move per bar."""
         slope: Array = self.products["time", name] / self._squares[0]
         return slope
 
@@ -367,12 +371,18 @@ def ordinal_patterns(close: Array) -> Array:
 
 
 def lag(series: npt.NDArray[Scalar], bars: int) -> npt.NDArray[Scalar]:
-    """Return the series some bars ago; the first ones, without that past, stand for their own."""
+    """Return the series some bars ago.
+
+    The first values, without that past, stand for their own: fillers that no window reaches.
+    """
     return np.concatenate((series[..., :bars], series[..., :-bars]), axis=-1)
 
 
 def sign(difference: Array, zone: Array | float = DEAD_ZONE) -> Array:
-    """Return -1, 0 or 1, 0 inside the dead zone."""
+    """Return -1, 0 or 1, 0 inside the dead zone.
+
+    zone: how large a difference is rounding; of prices it is DEAD_ZONE times the price.
+    """
     return np.sign(difference) * (np.abs(difference) > zone)
 
 
@@ -390,7 +400,10 @@ def doublings(series: Array, bars: int, combine: np.ufunc) -> list[Array]:
 
 
 def window_sums(levels: list[Array], bars: int, count: int) -> Array:
-    """Return the sums of the `bars` values up to each of the last `count` bars."""
+    """Return the sums of the `bars` values up to each of the last `count` bars.
+
+    levels: the doublings of the series by addition. A window of 50 = 32 + 16 + 2 has three parts.
+    """
     start = levels[0].shape[-1] - count - bars + 1
     parts = []
     for power, level in enumerate(levels):
@@ -404,10 +417,13 @@ def window_sums(levels: list[Array], bars: int, count: int) -> Array:
 
 
 def window_maxima(levels: list[Array], bars: int, count: int) -> Array:
-    """Return the maxima of the `bars` values up to each of the last `count` bars."""
+    """Return the maxima of the `bars` values up to each of the last `count` bars.
+
+    levels: the doublings of the series by maximum. Two parts, which may overlap, cover a window.
+    """
     power = bars.bit_length() - 1
     start = levels[0].shape[-1] - count - bars + 1
-    second = start + bars - (1 << power)  # the second half may overlap the first
+    second = start + bars - (1 << power)
     level = levels[power]
     maxima: Array = np.maximum(
         level[..., start : start + count], level[..., second : second + count]

@@ -152,10 +152,13 @@ def architecture(name: str) -> Architecture:
 
 
 def members_of(name: str) -> tuple[str, ...]:
-    """Return the architectures of a name: itself, or for "ensemble" each of the built-in ones."""
+    """Return the architectures of a name: itself, or for "ensemble" each of the built-in ones.
+
+    Raises UnknownArchitecture for a name that nobody registered.
+    """
     if name == ENSEMBLE:
         return tuple(BUILT_IN)
-    architecture(name)  # refuses what nobody registered
+    architecture(name)
     return (name,)
 
 
