@@ -84,7 +84,7 @@ class Shown(bt.Strategy):  # type: ignore[misc]
             stamp=self.p.stamp,
         )
         self.values: dict[int, float] = {}
-        self.stamps: dict[int, int] = {}
+        self.timestamps: dict[int, int] = {}
         self.calls = 0
 
     def prenext(self) -> None:
@@ -95,11 +95,30 @@ class Shown(bt.Strategy):  # type: ignore[misc]
         self.calls += 1
         if len(data):
             self.values[len(data)] = self.indicator.probability[0]
-            self.stamps[len(data)] = nanoseconds(data.datetime[0])
+            self.timestamps[len(data)] = nanoseconds(data.datetime[0])
+
+
+class ProbabilityFeed(bt.feeds.PandasData):  # type: ignore[misc]
+    """A feed that brings its probabilities along, in a column of the bars."""
+
+    lines = ("probability",)
+    params = (("probability", "probability"),)
 
 
 def feed(bars: pd.DataFrame, name: str = "data", **params: Any) -> Any:
-    return bt.feeds.PandasData(dataname=bars, name=name, **params)
+    """The bars as a feed, of probabilities where they have such a column."""
+    kind = ProbabilityFeed if "probability" in bars else bt.feeds.PandasData
+    return kind(dataname=bars, name=name, **params)
+
+
+def bars_at(prices: Any, probabilities: Any, volume: float = 1.0, **dates: str) -> pd.DataFrame:
+    """Daily bars that have one price each, with probabilities; by default from 2024-01-01 on."""
+    columns = dict.fromkeys(("open", "high", "low", "close"), prices) | {
+        "volume": volume,
+        "probability": probabilities,
+    }
+    dates = dates or {"start": "2024-01-01"}
+    return pd.DataFrame(columns, index=pd.date_range(**dates, periods=len(probabilities), freq="D"))
 
 
 def host(*feeds: Any, cash: float = 10_000.0, commission: float = 0.001, **mode: Any) -> Any:

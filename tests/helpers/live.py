@@ -15,7 +15,7 @@ STATUS = {name: number for number, name in enumerate(Bt._NOTIFNAMES)}
 class Tick(NamedTuple):
     """One bar as the feed delivers it."""
 
-    stamp: pd.Timestamp
+    timestamp: pd.Timestamp
     open: float
     high: float
     low: float
@@ -52,7 +52,9 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     def _show(self, tick: Tick) -> bool:
         self.lines.datetime[0] = (
-            float("nan") if tick.stamp is pd.NaT else bt.date2num(tick.stamp.to_pydatetime())
+            float("nan")
+            if tick.timestamp is pd.NaT
+            else bt.date2num(tick.timestamp.to_pydatetime())
         )
         for field in ("open", "high", "low", "close", "volume"):
             getattr(self.lines, field)[0] = getattr(tick, field)

@@ -1,4 +1,4 @@
-"""A sweep computes its probabilities once, whatever number of processes it uses, and never takes those of other bars."""
+"""A sweep computes its probabilities once, in any number of processes, and never takes others."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.helpers.hosts import feed, host
 from tests.helpers.makers import random_bars, random_checkpoint
 
 BARS = random_bars(300)
-VALUES, STAMPS = BARS.to_numpy(), BARS.index.asi8
+VALUES, TIMESTAMPS = BARS.to_numpy(), BARS.index.asi8
 
 
 @pytest.fixture
@@ -38,29 +38,29 @@ def computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 def test_the_same_bars_and_models_are_computed_once(
     computed: list[int], checkpoint_path: str
 ) -> None:
-    one, other = (cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS) for _ in range(2))
+    one, other = (cached_forecasts(Schedule(checkpoint_path), VALUES, TIMESTAMPS) for _ in range(2))
     assert computed == [300] and one is other
 
 
-@pytest.mark.parametrize("change", ["a value", "a stamp", "a model", "max_gap", "precision"])
+@pytest.mark.parametrize("change", ["a value", "a timestamp", "a model", "max_gap", "precision"])
 @pytest.mark.filterwarnings("ignore:this processor has no instructions")
 def test_whatever_differs_is_computed_anew(
     computed: list[int], checkpoint_path: str, tmp_path: Path, change: str
 ) -> None:
     random_checkpoint(BARS, seed=9).save(tmp_path / "other.ckpt")
-    cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
-    values, stamps = VALUES.copy(), STAMPS.copy()
+    cached_forecasts(Schedule(checkpoint_path), VALUES, TIMESTAMPS)
+    values, timestamps = VALUES.copy(), TIMESTAMPS.copy()
     values[0, 0] += (change == "a value") * 1e-9
-    stamps[-1] += change == "a stamp"
+    timestamps[-1] += change == "a timestamp"
     path = str(tmp_path / "other.ckpt") if change == "a model" else checkpoint_path
     served = {"max_gap": {"max_gap": 1}, "precision": {"precision": "bf16"}}.get(change, {})
-    cached_forecasts(Schedule(path, **served), values, stamps)
+    cached_forecasts(Schedule(path, **served), values, timestamps)
     assert computed == [300, 300]
 
 
 def test_memory_holds_the_last_few(computed: list[int], checkpoint_path: str) -> None:
     for count in (10, 11, 12, 10):
-        cached_forecasts(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count], most_kept=2)
+        cached_forecasts(Schedule(checkpoint_path), VALUES[:count], TIMESTAMPS[:count], most_kept=2)
     assert computed == [10, 11, 12, 10] and len(cache._memory) == 2
 
 
@@ -73,9 +73,9 @@ def pooled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_processes_of_a_pool_share_a_file(
     computed: list[int], pooled: None, checkpoint_path: str
 ) -> None:
-    one = cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
+    one = cached_forecasts(Schedule(checkpoint_path), VALUES, TIMESTAMPS)
     cache._memory.clear()
-    other = cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
+    other = cached_forecasts(Schedule(checkpoint_path), VALUES, TIMESTAMPS)
     assert computed == [300] and one is not other
     np.testing.assert_array_equal(one, other)
     assert shared_folder().stat().st_mode & 0o777 == 0o700
@@ -84,16 +84,16 @@ def test_processes_of_a_pool_share_a_file(
 def test_a_file_of_another_length_is_computed_anew(
     computed: list[int], pooled: None, checkpoint_path: str
 ) -> None:
-    cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
+    cached_forecasts(Schedule(checkpoint_path), VALUES, TIMESTAMPS)
     next(shared_folder().glob("*.f8")).write_bytes(b"short")
     cache._memory.clear()
-    cached_forecasts(Schedule(checkpoint_path), VALUES, STAMPS)
+    cached_forecasts(Schedule(checkpoint_path), VALUES, TIMESTAMPS)
     assert computed == [300, 300]
 
 
 def test_old_files_are_removed(computed: list[int], pooled: None, checkpoint_path: str) -> None:
     for count in (10, 11, 12, 13):
-        cached_forecasts(Schedule(checkpoint_path), VALUES[:count], STAMPS[:count], most_kept=2)
+        cached_forecasts(Schedule(checkpoint_path), VALUES[:count], TIMESTAMPS[:count], most_kept=2)
     assert len(list(shared_folder().iterdir())) == 4  # two results and their locks
 
 
@@ -138,9 +138,16 @@ def sweep(method, max_gap):
     cerebro = bt.Cerebro(stdstats=False, maxcpus=2)
     cerebro.adddata(bt.feeds.PandasData(dataname=pd.read_parquet(sys.argv[1]), name="data"))
     cerebro.optstrategy(
-        BiLSTMStrategy, checkpoint=sys.argv[2], enter=[0.5, 0.52, 0.55, 0.6, 0.65, 0.7], exit=0.5, max_gap=max_gap)
+        BiLSTMStrategy,
+        checkpoint=sys.argv[2],
+        enter=[0.5, 0.52, 0.55, 0.6, 0.65, 0.7],
+        exit=0.5,
+        max_gap=max_gap,
+    )
     cerebro.addanalyzer(SignalQuality)
-    return [[run[0].p.enter, run[0].analyzers.signalquality.get_analysis()["data"]["auc"]] for run in cerebro.run()]
+    runs = [run[0] for run in cerebro.run()]
+    qualities = [run.analyzers.signalquality.get_analysis()["data"] for run in runs]
+    return [[run.p.enter, quality["auc"]] for run, quality in zip(runs, qualities)]
 
 if __name__ == "__main__":  # what is known for one max_gap is not for the other
     print(json.dumps([sweep("fork", 0), sweep("spawn", 9)]))

@@ -1,4 +1,4 @@
-"""How far the members disagree: a line beside the probability and a filter of openings, the same in every clock."""
+"""How far members disagree: a line beside the probability and a filter of openings."""
 
 import json
 from collections.abc import Callable

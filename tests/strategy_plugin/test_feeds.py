@@ -17,10 +17,10 @@ from strategy_plugin.feeds import (
 
 @pytest.mark.parametrize("freq", ["D", "h", "min", "s", "7ms", "100ms"])
 def test_whole_milliseconds_come_back_exactly(freq: str) -> None:
-    stamps = pd.date_range("2024-02-29 23:30", periods=5_000, freq=freq, unit="ns")
-    numbers = [date2num(stamp.to_pydatetime()) for stamp in stamps]
-    assert [nanoseconds(number) for number in numbers] == stamps.asi8.tolist()
-    assert nanoseconds_of(np.array(numbers)).tolist() == stamps.asi8.tolist()
+    timestamps = pd.date_range("2024-02-29 23:30", periods=5_000, freq=freq, unit="ns")
+    numbers = [date2num(timestamp.to_pydatetime()) for timestamp in timestamps]
+    assert [nanoseconds(number) for number in numbers] == timestamps.asi8.tolist()
+    assert nanoseconds_of(np.array(numbers)).tolist() == timestamps.asi8.tolist()
 
 
 @pytest.mark.parametrize("time", ["00:00", "16:00", "23:59:59.999989"])
@@ -57,7 +57,7 @@ HOUR = 3_600_000_000_000
 
 
 @pytest.mark.parametrize(
-    "trained, shown, resampled, replayed, stamp, served",
+    "trained, shown, resampled, replayed, timestamp, served",
     [
         ("open", "", False, False, "10:00", "10:00"),
         ("close", "", False, False, "10:00", "10:00"),
@@ -78,7 +78,7 @@ def test_a_feed_gets_the_timestamps_of_training(
     shown: str,
     resampled: bool,
     replayed: bool,
-    stamp: str,
+    timestamp: str,
     served: str,
 ) -> None:
     conversion = conversion_for(
@@ -89,6 +89,6 @@ def test_a_feed_gets_the_timestamps_of_training(
         resampled=resampled,
         replayed=replayed,
     )
-    number = date2num(pd.Timestamp(f"2024-05-06 {stamp}").to_pydatetime())
+    number = date2num(pd.Timestamp(f"2024-05-06 {timestamp}").to_pydatetime())
     assert conversion.timestamp(number) == pd.Timestamp(f"2024-05-06 {served}").value
     assert conversion.timestamps(np.array([number]))[0] == conversion.timestamp(number)

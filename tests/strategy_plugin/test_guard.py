@@ -1,4 +1,4 @@
-"""Bars at fault: which they are, that one by one and all at once agree, and that a guarded feed is a clean one."""
+"""Bars at fault: which they are, one by one and all at once, and that a guarded feed is clean."""
 
 import warnings
 from datetime import time as time_of_day
@@ -61,9 +61,9 @@ OTHER = (10.0, 12.0, 9.0, 11.5, 100.0)
 
 def test_a_gate_admits_only_later_bars_and_counts_the_others() -> None:
     gate = Gate("data")
-    stamps = [5, 7, 7, 7, 6, EARLIEST, 8]
+    timestamps = [5, 7, 7, 7, 6, EARLIEST, 8]
     bars = [GOOD, GOOD, GOOD, OTHER, GOOD, GOOD, GOOD]
-    assert admitted(gate, *zip(range(1, 8), stamps, bars)) == [
+    assert admitted(gate, *zip(range(1, 8), timestamps, bars)) == [
         True,
         True,
         False,
@@ -103,7 +103,7 @@ def test_the_first_bar_tells_whether_a_missing_volume_is_a_fault(
 
 
 def times(factor: float) -> Bar:
-    return tuple(price * factor for price in GOOD[:4]) + (1.0,)  # type: ignore[return-value]
+    return (*(price * factor for price in GOOD[:4]), 1.0)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(
@@ -160,10 +160,10 @@ def test_a_fault_is_said_once_with_its_stamp_and_the_remedy(fault: str, bars: li
     with pytest.warns(
         TradingWarning,
         match=f"data 'EURUSD': {fault}, 1970-01-01, is kept.* counted. Mend it.$",
-    ) as said:
+    ) as warned:
         for number, bar in enumerate(bars, start=1):
             gate.admit(number, 0, bar)
-    assert len(said) == 1
+    assert len(warned) == 1
 
 
 SPOILT = st.sampled_from(
@@ -185,11 +185,11 @@ def require_one_judgement(shown: list[tuple[Bar, int]]) -> list[bool]:
     one_by_one, at_once = Gate("data"), Gate("data")
     with warnings.catch_warnings(action="ignore", category=TradingWarning):
         expected = [
-            one_by_one.admit(number, stamp, bar)
-            for number, (bar, stamp) in enumerate(shown, start=1)
+            one_by_one.admit(number, timestamp, bar)
+            for number, (bar, timestamp) in enumerate(shown, start=1)
         ]
         values, sound = at_once.admit_all(
-            np.array([bar for bar, _ in shown]), np.array([stamp for _, stamp in shown])
+            np.array([bar for bar, _ in shown]), np.array([timestamp for _, timestamp in shown])
         )
     assert sound.tolist() == [bar is not None for bar in expected]
     assert values[sound].tolist() == [list(bar) for bar in expected if bar is not None]
@@ -204,7 +204,7 @@ def test_all_bars_at_once_are_judged_as_one_by_one(shown: list[tuple[Bar, int]])
 
 
 @pytest.mark.parametrize(
-    "bar, stamp",
+    "bar, timestamp",
     [
         ((10.0, 12.0, 0.0, 11.0, 1.0), 3),
         ((8.9, 12.0, 9.0, 11.0, 1.0), 3),
@@ -221,8 +221,8 @@ def test_all_bars_at_once_are_judged_as_one_by_one(shown: list[tuple[Bar, int]])
         (GOOD, EARLIEST),
     ],
 )
-def test_a_single_fault_among_sound_bars_is_seen_at_once(bar: Bar, stamp: int) -> None:
-    shown = [(GOOD, 1), (GOOD, 2), (bar, stamp), (GOOD, 4), (GOOD, 5)]
+def test_a_single_fault_among_sound_bars_is_seen_at_once(bar: Bar, timestamp: int) -> None:
+    shown = [(GOOD, 1), (GOOD, 2), (bar, timestamp), (GOOD, 4), (GOOD, 5)]
     assert require_one_judgement(shown) == [True, True, False, True, True]
 
 
@@ -247,7 +247,7 @@ def test_a_bar_that_came_before_its_end_may_come_again(
     bars = random_bars(4, freq="h")
 
     def at(tick: Tick, seconds: int) -> list[Event]:
-        return [lambda: now.__setitem__(0, tick.stamp.timestamp() + seconds), tick]
+        return [lambda: now.__setitem__(0, tick.timestamp.timestamp() + seconds), tick]
 
     first, second, third, fourth = ticks(bars)
     later = [*at(third, 3_600), *at(fourth, 3_600)]

@@ -1,4 +1,4 @@
-"""Any sequence of bars, spoilt in any way: what the account does is what it does on the sound bars alone."""
+"""Any sequence of bars, spoilt in any way: the account does what it does on the sound ones."""
 
 import math
 from functools import cache
@@ -22,7 +22,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 class Spoilt(NamedTuple):
-    """A bar at fault that arrives after a sound one: why it is one, and how it comes of that one and the next."""
+    """A bar at fault that arrives after a sound one: why, and how it comes of its neighbours."""
 
     kind: str
     field: str
@@ -30,18 +30,21 @@ class Spoilt(NamedTuple):
     back: int
 
     def tick(self, sound: list[Tick], at: int) -> Tick:
-        """Return the bar as it arrives; `sound` are the bars delivered, of which the last came just before."""
-        last, later = sound[at], sound[at]._replace(stamp=sound[at].stamp + pd.Timedelta(minutes=5))
+        """Return the bar as it arrives after bar `at` of the sound ones."""
+        last, later = (
+            sound[at],
+            sound[at]._replace(timestamp=sound[at].timestamp + pd.Timedelta(minutes=5)),
+        )
         return {
             "a number that is none": lambda: later._replace(**{self.field: self.number}),
             "high below low": lambda: later._replace(high=last.low * 0.99),
-            "times": lambda: Tick(later.stamp, *(price * self.number for price in last[1:])),
+            "times": lambda: Tick(later.timestamp, *(price * self.number for price in last[1:])),
             "again": lambda: last,
             "revised": lambda: last._replace(volume=last.volume + 1),
             "old": lambda: sound[max(0, at - self.back)]._replace(
-                stamp=last.stamp - pd.Timedelta(minutes=self.back)
+                timestamp=last.timestamp - pd.Timedelta(minutes=self.back)
             ),
-            "without a stamp": lambda: last._replace(stamp=pd.NaT),
+            "without a timestamp": lambda: last._replace(timestamp=pd.NaT),
         }[self.kind]()
 
 
@@ -49,7 +52,7 @@ KINDS = {
     "again": REPEATED,
     "revised": REVISED,
     "old": LATE,
-    "without a stamp": LATE,
+    "without a timestamp": LATE,
     "times": JUMP,
     "high below low": "high below low",
 }
@@ -105,7 +108,7 @@ class ToldFeed(type(live([]))):  # type: ignore[misc]
 
     def _show(self, tick: Tick) -> bool:
         self.lines.probability[0] = (
-            0.9 if tick.stamp is pd.NaT else 0.5 + 0.4 * math.sin(0.4 * tick.stamp.hour)
+            0.9 if tick.timestamp is pd.NaT else 0.5 + 0.4 * math.sin(0.4 * tick.timestamp.hour)
         )
         return super()._show(tick)
 
@@ -191,7 +194,7 @@ def path(model: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def require_whole_windows(sequence: Sequence, model: Checkpoint, path: Path) -> None:
-    """Each probability is that of 150 sound bars without a long gap, and there is one wherever there are such."""
+    """Each probability is that of 150 sound bars without a long gap, and all such bars have one."""
     bars = ticks(MANY)
     sound = MANY.drop(MANY.index[sorted(sequence.missing)])
     found = traded(

@@ -100,7 +100,10 @@ def test_dates_that_the_host_would_move_to_the_day_before_are_refused(
 ) -> None:
     aware = feed(bars.tz_localize(zone))
     if shifts:
-        words = f"data 'data' has dates in {zone}, of which .*: 2020-01-01 becomes 2019-12-31. Give the DataFrame with tz_localize"
+        words = (
+            f"data 'data' has dates in {zone}, of which .*: 2020-01-01 becomes 2019-12-31. "
+            "Give the DataFrame with tz_localize"
+        )
         with pytest.raises(CheckpointError, match=words):
             shown(host(aware), checkpoint_path)
     else:

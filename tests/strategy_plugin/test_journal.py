@@ -1,4 +1,4 @@
-"""The journal says what every decision was made from, and its replay makes the same ones, to the last bit."""
+"""The journal says what decisions were made from, and its replay makes them again bit for bit."""
 
 import fcntl
 import json
@@ -120,7 +120,7 @@ def test_a_journal_made_in_bf16_comes_out_again(path: str, tmp_path: Path, runon
     assert replay(str(tmp_path / "journal")) == (230, [])
 
 
-def test_stamps_that_the_host_made_of_dates_come_out_again(path: str, tmp_path: Path) -> None:
+def test_timestamps_that_the_host_made_of_dates_come_out_again(path: str, tmp_path: Path) -> None:
     late = BARS.set_axis(BARS.index + pd.Timedelta("23:59:59.999989"))
     traded(host(feed(late)), checkpoint=path, journal=str(tmp_path / "journal"), **RULES)
     assert replay(str(tmp_path / "journal")) == (230, [])
@@ -170,7 +170,7 @@ def test_what_was_changed_afterwards_is_named_with_its_bar(
 
 
 def test_given_probabilities_are_decided_on_again(tmp_path: Path) -> None:
-    traded(host(told("told", 0)), journal=str(tmp_path / "journal"), **RULES)
+    traded(host(given("given", 0)), journal=str(tmp_path / "journal"), **RULES)
     assert replay(str(tmp_path / "journal")) == (230, [])
 
 
@@ -193,18 +193,10 @@ def test_an_order_whose_end_was_taken_out_is_named(path: str, tmp_path: Path) ->
     assert "2020-08-02: order was , is waiting" in replay(str(tmp_path / "journal")).differences[0]
 
 
-class Told(type(feed(BARS))):  # type: ignore[misc]
-    """A feed that brings its probabilities along."""
-
-    lines = ("probability",)
-    params = (("probability", -1),)
-
-
-def told(name: str, seed: int, **columns: Any) -> Any:
+def given(name: str, seed: int) -> Any:
+    """A feed of random bars with random probabilities."""
     probability = np.random.default_rng(seed).random(230).round(1)
-    return Told(
-        dataname=random_bars(230, seed=seed).assign(probability=probability, **columns), name=name
-    )
+    return feed(random_bars(230, seed=seed).assign(probability=probability), name)
 
 
 def storm(cerebro: Any) -> None:
@@ -231,7 +223,7 @@ def storm(cerebro: Any) -> None:
 def test_whatever_the_broker_did_every_order_comes_out_again(
     tmp_path: Path, params: dict[str, Any], sizer: Any
 ) -> None:
-    cerebro = host(told("a", 1), told("b", 2))
+    cerebro = host(given("a", 1), given("b", 2))
     storm(cerebro)
     if sizer is not None:
         cerebro.addsizer(sizer[0], **sizer[1])
@@ -343,9 +335,9 @@ def test_two_runs_do_not_write_to_one_journal_at_once(path: str, tmp_path: Path)
 def test_where_the_journal_cannot_be_written_trading_goes_on(path: str, clock: str) -> None:
     with pytest.warns(
         TradingWarning, match="the journal /dev/full cannot be written any more .*trading goes on"
-    ) as said:
+    ) as warned:
         strategy = traded(CLOCKS[clock](), checkpoint=path, journal="/dev/full", **RULES)
-    assert len(said) == 1 and len(strategy.fills["data"]) > 2
+    assert len(warned) == 1 and len(strategy.fills["data"]) > 2
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"journal": 99}', "3", "\\0\\xff"])

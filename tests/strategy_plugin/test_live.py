@@ -1,4 +1,4 @@
-"""Live: whatever the feed does, decisions on clean bars are those of the backtest, and none becomes an order too early."""
+"""Live: whatever the feed does, decisions on clean bars are those of the backtest."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +64,7 @@ NOISE: dict[str, tuple[str, Callable[[int], list[Event]]]] = {
     "a late bar from long ago": (LATE, lambda at: [TICKS[5]]),
     "a revision": (REVISED, lambda at: [changed(TICKS[at], close=TICKS[at].open)]),
     "no price": ("a price that is not finite", lambda at: [changed(TICKS[at + 1], close=NAN)]),
-    "no stamp": (LATE, lambda at: [changed(TICKS[at + 1], stamp=pd.NaT)]),
+    "no timestamp": (LATE, lambda at: [changed(TICKS[at + 1], timestamp=pd.NaT)]),
     "an infinite price": (
         "a price that is not finite",
         lambda at: [changed(TICKS[at + 1], high=float("inf"))],
@@ -79,7 +79,7 @@ NOISE: dict[str, tuple[str, Callable[[int], list[Event]]]] = {
     ),
     "a hundredfold price": (
         JUMP,
-        lambda at: [Tick(TICKS[at + 1].stamp, *(100 * price for price in TICKS[at + 1][1:]))],
+        lambda at: [Tick(TICKS[at + 1].timestamp, *(100 * price for price in TICKS[at + 1][1:]))],
     ),
     "no volume": (
         "a volume that is negative or not finite",
@@ -191,13 +191,13 @@ def test_a_bar_that_is_still_growing_is_not_predicted_on(
     now = [0.0]
     monkeypatch.setattr("strategy_plugin.guard.time.time", lambda: now[0])
 
-    def clock(stamp: pd.Timestamp, minutes: int) -> Callable[[], None]:
-        return lambda: now.__setitem__(0, stamp.timestamp() + 60 * minutes)
+    def clock(timestamp: pd.Timestamp, minutes: int) -> Callable[[], None]:
+        return lambda: now.__setitem__(0, timestamp.timestamp() + 60 * minutes)
 
     events: list[Event] = []
     for tick in ticks(hours):  # every bar comes once half way, and again when it is whole
         half = changed(tick, close=tick.open, high=max(tick.open, tick.low), volume=tick.volume / 2)
-        events += [clock(tick.stamp, 30), half, clock(tick.stamp, 60), tick]
+        events += [clock(tick.timestamp, 30), half, clock(tick.timestamp, 60), tick]
     strategy = run(str(tmp_path / "a.ckpt"), ["LIVE", *events])
     backtest = traded(host(feed(hours)), checkpoint=str(tmp_path / "a.ckpt"), **RULES)
     assert strategy.refusals()["live"][UNFINISHED] == COUNT

@@ -1,6 +1,7 @@
-"""Live feeds as they are: made of others, in their own session, by a slow clock, and at a broker where a run went before."""
+"""Live feeds as they are: made of others, in their own session, by a slow clock, restarted."""
 
 from datetime import time, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ def test_bars_that_always_come_before_their_end_are_said(
     monkeypatch.setattr("strategy_plugin.guard.time.time", lambda: now[0])
     events: list[Event] = ["LIVE"]
     for tick in ticks(hours):  # this machine's clock is two seconds slow
-        events += [lambda end=tick.stamp.timestamp() + 3_598: now.__setitem__(0, end), tick]  # type: ignore[misc]
+        nearly = tick.timestamp.timestamp() + 3_598
+        events += [partial(now.__setitem__, 0, nearly), tick]
     with pytest.warns(
         TradingWarning,
         match="a bar that came only before its end by this machine's clock, 2020-01-01, is kept",
@@ -56,7 +58,7 @@ def test_a_daily_bar_is_finished_when_its_session_is(
 ) -> None:
     monkeypatch.setattr(
         "strategy_plugin.guard.time.time",
-        lambda: (TICKS[9].stamp + pd.Timedelta(hours=hour)).timestamp(),
+        lambda: (TICKS[9].timestamp + pd.Timedelta(hours=hour)).timestamp(),
     )
     session = {"sessionend": time(16), "tz": Eastern()}  # 21:00 UTC
     with pytest.warns(TradingWarning, match="never reported LIVE"):
@@ -77,7 +79,7 @@ HOURLY = {"timeframe": bt.TimeFrame.Minutes, "compression": 360}
 
 
 def days_made_of(hours: Any, daily_path: str, guarded: bool = True, beside: bool = True) -> Watched:
-    """Trade the days made of a live feed, which the host clones where it is there by itself, too."""
+    """Trade days made of a live feed, which is cloned where it is there by itself, too."""
     cerebro = host(*([hours] if beside else []))
     if guarded and not beside:
         hours.addfilter(BarGuard)

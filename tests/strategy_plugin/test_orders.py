@@ -1,4 +1,4 @@
-"""The orders: whatever the broker does, one working order, no exposure beyond the cap, and no signal lost."""
+"""Orders: whatever the broker does, one works at a time, none beyond the cap, no signal lost."""
 
 import warnings
 from dataclasses import replace
@@ -200,11 +200,11 @@ def test_a_close_is_tried_again_on_every_bar_and_said_when_it_keeps_being_refuse
     with pytest.warns(
         TradingWarning,
         match=r"3 orders in a row were refused \(rejected\); the position cannot be closed",
-    ) as said:
+    ) as warned:
         for _ in range(10):
             assert orders.move(0) == "-9.5"
             ended(orders, broker, "Rejected")
-    assert len(said) == 1 and orders.counts["rejected"] == 10
+    assert len(warned) == 1 and orders.counts["rejected"] == 10
 
 
 @pytest.mark.parametrize("units, sent", [(20.0, "+10"), (20.5, "+10.5"), (9.0, "+9")])
@@ -285,7 +285,7 @@ def test_every_order_sent_is_counted(orders: OrderManager, broker: PaperBroker) 
 
 
 class UnreliableBroker(RuleBasedStateMachine):
-    """A broker that fills in parts, refuses, cancels late, forgets to notify and notifies twice, while prices jump."""
+    """Fills in parts, refuses, cancels late, notifies never or twice, while prices jump."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -215,9 +215,9 @@ def test_fewer_orders_than_asked_for_are_said(
     orders = OrderManager(broker, OrderRules(stops=stops(**wanted)))  # type: ignore[arg-type]
     orders.move(1)
     ended(orders, broker, "Completed")
-    with warnings.catch_warnings(record=True, action="always") as said:
+    with warnings.catch_warnings(record=True, action="always") as warned:
         assert orders.move(1) == "protected"
-    assert len(said) == orders.counts["unprotected"] == missing
+    assert len(warned) == orders.counts["unprotected"] == missing
 
 
 def test_at_rest_nothing_is_ordered_and_ends_are_seen(

@@ -1,4 +1,4 @@
-"""Several datas in one strategy: each has its own window, model and orders, and none disturbs another."""
+"""Several datas in one strategy: each has its own window, model and orders."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from strategy_plugin import BiLSTMStrategy, TradingWarning
-from tests.helpers.hosts import RULES, Fill, Watched, feed, host, series, traded
+from tests.helpers.hosts import RULES, Fill, Watched, bars_at, feed, host, series, traded
 from tests.helpers.live import live, ticks
 from tests.helpers.makers import random_bars, random_checkpoint
 
@@ -120,14 +120,7 @@ def test_the_datas_to_trade_can_be_named(models: str) -> None:
     assert strategy.fills["long"] == [] and len(strategy.fills["short"]) > 3
 
 
-class ProbabilityFeed(bt.feeds.PandasData):  # type: ignore[misc]
-    """A feed that brings its probabilities along."""
-
-    lines = ("probability",)
-    params = (("probability", -1),)
-
-
-def told(
+def trade(
     probabilities: dict[str, list[float]],
     *,
     volume: float = 1e6,
@@ -138,14 +131,8 @@ def told(
     """Trade given probabilities at a price of 100 with a cash of 10,000."""
     cerebro = host(commission=0.0)
     for name, values in probabilities.items():
-        columns = dict.fromkeys(("open", "high", "low", "close"), 100.0) | {
-            "volume": volume,
-            "probability": values,
-        }
-        bars = pd.DataFrame(
-            columns, index=pd.date_range(end="2024-01-31", periods=len(values), freq="D")
-        )
-        cerebro.adddata(ProbabilityFeed(dataname=bars, name=name))
+        bars = bars_at(100.0, values, volume=volume, end="2024-01-31")
+        cerebro.adddata(feed(bars, name))
     if filler is not None:
         cerebro.broker.set_filler(filler)
     if sizer is not None:
@@ -154,7 +141,7 @@ def told(
 
 
 def test_closes_go_before_openings_so_that_their_cash_can_be_used() -> None:
-    strategy = told({"new": [0.5, 0.5, 0.9, 0.9, 0.9], "old": [0.9, 0.9, 0.1, 0.1, 0.1]}, sizer=95)
+    strategy = trade({"new": [0.5, 0.5, 0.9, 0.9, 0.9], "old": [0.9, 0.9, 0.1, 0.1, 0.1]}, sizer=95)
     assert strategy.fills["old"] == [
         Fill(2, 95.0, 100.0, "Completed"),
         Fill(4, -95.0, 100.0, "Completed"),
@@ -164,7 +151,7 @@ def test_closes_go_before_openings_so_that_their_cash_can_be_used() -> None:
 
 def test_the_cap_on_exposure_counts_orders_that_are_under_way() -> None:
     with pytest.warns(TradingWarning, match=r"data 'c': the sizer gave no units for direction -1"):
-        strategy = told(
+        strategy = trade(
             {"a": [0.9] * 4, "b": [0.9] * 4, "c": [0.1] * 4}, sizer=60, allow_short=True
         )
     assert [fill.size for name in "abc" for fill in strategy.fills[name]] == [60.0, 40.0]
@@ -172,7 +159,7 @@ def test_the_cap_on_exposure_counts_orders_that_are_under_way() -> None:
 
 
 def test_a_feed_that_has_not_begun_counts_as_no_exposure() -> None:
-    strategy = told({"early": [0.9] * 8, "late": [0.9] * 3}, sizer=60)
+    strategy = trade({"early": [0.9] * 8, "late": [0.9] * 3}, sizer=60)
     assert [fill.size for name in ("early", "late") for fill in strategy.fills[name]] == [
         60.0,
         40.0,
@@ -180,7 +167,7 @@ def test_a_feed_that_has_not_begun_counts_as_no_exposure() -> None:
 
 
 def test_a_partial_fill_is_waited_for_and_not_ordered_again() -> None:
-    strategy = told({"a": [0.9] * 8}, sizer=50, filler=bt.fillers.FixedSize(size=20))
+    strategy = trade({"a": [0.9] * 8}, sizer=50, filler=bt.fillers.FixedSize(size=20))
     assert (
         strategy.fills["a"] == [Fill(4, 50.0, 100.0, "Completed")]
         and strategy.refusals()["a"]["sent"] == 1
@@ -188,16 +175,14 @@ def test_a_partial_fill_is_waited_for_and_not_ordered_again() -> None:
 
 
 def test_an_order_that_no_volume_fills_is_cancelled_when_patience_ends() -> None:
-    strategy = told(
+    strategy = trade(
         {"a": [0.9] * 12}, volume=0.0, filler=bt.fillers.FixedBarPerc(perc=50), sizer=50, patience=3
     )
     assert strategy.refusals()["a"]["timed out"] == 2 and strategy.position.size == 0
 
 
-def test_a_signal_that_changes_while_an_order_fills_cancels_the_rest_and_closes_what_was_filled() -> (
-    None
-):
-    strategy = told(
+def test_a_signal_that_changes_while_an_order_fills_closes_what_was_filled() -> None:
+    strategy = trade(
         {"a": [0.9, 0.9, 0.1, 0.1, 0.1, 0.1]}, sizer=50, filler=bt.fillers.FixedSize(size=20)
     )
     assert strategy.fills["a"] == [

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtests.simulation.account import ProbabilityFeed
 from backtests.synthetic.markets import market
 from strategy_plugin import (
     BiLSTMStrategy,
@@ -162,13 +161,14 @@ def test_a_window_longer_than_what_the_host_keeps_is_refused() -> None:
     cerebro.addstrategy(BuysLater)
     with pytest.raises(
         ValueError,
-        match="`window` must be below the bars that the host keeps, got 20 and 1. Leave exactbars=1",
+        match="`window` must be below the bars that the host keeps, got 20 and 1. "
+        "Leave exactbars=1 out",
     ):
         cerebro.run()
 
 
 class Asks(bt.Strategy):  # type: ignore[misc]
-    """Asks the sizer at the 31st bar, where the close is 100, for a long position and for a short one."""
+    """Asks the sizer at the 31st bar, where the close is 100, for a long and a short position."""
 
     def next(self) -> None:
         if len(self) == 31:
@@ -185,7 +185,7 @@ def kelly(
 ) -> list[float]:
     """The shares of the equity that it takes, long and short."""
     cerebro = host(
-        ProbabilityFeed(dataname=varying(move).assign(probability=probability)),
+        feed(varying(move).assign(probability=probability)),
         commission=commission,
     )
     cerebro.broker.set_slippage_perc(slippage)
@@ -267,10 +267,10 @@ def test_kelly_without_a_probability_says_what_is_missing() -> None:
 
 
 def growth(name: str, sizer: Any, *, bars: int = 1_500, cost: float = 5e-4, **params: Any) -> float:
-    """The log growth of an account that trades the best probability there is, at 5 basis points a side."""
+    """The log growth of an account that trades the best probability there is, after costs."""
     planted = market(name, bars, 1)
     cerebro = host(
-        ProbabilityFeed(dataname=planted.bars.assign(probability=planted.probability)),
+        feed(planted.bars.assign(probability=planted.probability)),
         commission=cost,
     )
     cerebro.addsizer(sizer, **params)
@@ -285,7 +285,7 @@ def growth(name: str, sizer: Any, *, bars: int = 1_500, cost: float = 5e-4, **pa
 def test_on_a_planted_edge_kelly_passes_over_what_is_not_worth_its_costs(
     name: str, least: float
 ) -> None:
-    """More than a fixed share where the edge changes from bar to bar, little less where it lasts long."""
+    """More than a fixed share where the edge changes each bar; little less where it lasts."""
     with pytest.warns(TradingWarning, match="the sizer gave no units"):
         assert growth(name, CappedKelly) > least * growth(name, EquityShare) > 0
 

@@ -1,4 +1,7 @@
-"""Storms: several feeds, gaps, fillers, stops, too little cash. One order per data, no exposure beyond the cap, an exact replay."""
+"""Storms: several feeds, gaps, fillers, stops, too little cash.
+
+One order per data, no exposure beyond the cap, an exact replay.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 
 from strategy_plugin import BiLSTMStrategy, VolatilityTarget, replay
 from strategy_plugin.broker import exposure
-from tests.helpers.hosts import host
+from tests.helpers.hosts import feed, host
 
 BARS = 60
 FILLERS = [None, bt.fillers.FixedBarPerc(perc=30), bt.fillers.FixedSize(size=25)]
@@ -30,31 +33,19 @@ STOPS: list[dict[str, str]] = [
 MODES: list[dict[str, Any]] = [{}, {"runonce": False}, {"exactbars": -1}]
 
 
-class ProbabilityFeed(bt.feeds.PandasData):  # type: ignore[misc]
-    """A feed that brings its probabilities along."""
-
-    lines = ("probability",)
-    params = (("probability", -1),)
-
-
 class Watching(BiLSTMStrategy):
     """Looks at the broker after every bar."""
 
     def next(self) -> None:
-        pending = [
-            order
-            for order in (*self.broker.pending, *self.broker.submitted)
-            if order is not None and order.alive()
-        ]
-        self.before = {order.ref for order in pending}
+        self.before = {order.ref for order in self.pending()}
         super().next()
-        pending = [
-            order
-            for order in (*self.broker.pending, *self.broker.submitted)
-            if order is not None and order.alive()
-        ]
+        pending = self.pending()
         for instrument in self.traded:
             self.look(instrument, [order for order in pending if order.data is instrument.data])
+
+    def pending(self) -> list[Any]:
+        orders = (*self.broker.pending, *self.broker.submitted)
+        return [order for order in orders if order is not None and order.alive()]
 
     def look(self, instrument: Any, orders: list[Any]) -> None:
         size = self.getposition(instrument.data).size
@@ -69,7 +60,7 @@ class Watching(BiLSTMStrategy):
                 assert total <= self.p.max_exposure * self.broker.getvalue() * (1 + 1e-6)
 
 
-def stormy_feed(draw: np.random.Generator, number: int, volatility: float) -> ProbabilityFeed:
+def stormy_feed(draw: np.random.Generator, number: int, volatility: float) -> Any:
     """A feed with gaps; the second ends early, and all but the first lack bars."""
     open = 100 * np.exp(np.cumsum(draw.normal(0, volatility, BARS)))
     close = open * np.exp(draw.normal(0, 0.03, BARS))
@@ -85,7 +76,7 @@ def stormy_feed(draw: np.random.Generator, number: int, volatility: float) -> Pr
     }
     bars = pd.DataFrame(columns, index=pd.date_range("2024-01-01", periods=BARS, freq="D"))
     kept = bars[(draw.random(BARS) > 0.15) | (number == 0)]
-    return ProbabilityFeed(dataname=kept.iloc[:40] if number == 1 else kept, name=f"feed {number}")
+    return feed(kept.iloc[:40] if number == 1 else kept, f"feed {number}")
 
 
 def weather(seed: int, journal: Path) -> None:

@@ -1,4 +1,4 @@
-"""The strategy in its host: when it trades, what it refuses, and that no signal is lost on the way to a fill."""
+"""The strategy in Backtrader: when it trades, what it refuses, and that no signal is lost."""
 
 from pathlib import Path
 from typing import Any
@@ -9,41 +9,29 @@ import pandas as pd
 import pytest
 
 from strategy_plugin import TradingWarning
-from tests.helpers.hosts import Watched, feed, host, traded
+from tests.helpers.hosts import Watched, bars_at, feed, host, traded
 from tests.helpers.makers import random_bars, random_checkpoint
 
 ALWAYS = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 
 
-class ProbabilityFeed(bt.feeds.PandasData):  # type: ignore[misc]
-    """A feed that brings its probabilities along."""
-
-    lines = ("probability",)
-    params = (("probability", -1),)
-
-
-def told(probabilities: list[float], opens: list[float] | None = None, **params: Any) -> Watched:
-    """Trade given probabilities on flat prices of 100, or on given opens that are each bar's only price."""
-    price = np.array(opens or [100.0] * len(probabilities))
-    columns = dict.fromkeys(("open", "high", "low", "close"), price) | {
-        "volume": 1.0,
-        "probability": probabilities,
-    }
-    bars = pd.DataFrame(columns, index=pd.date_range("2024-01-01", periods=len(price), freq="D"))
-    cerebro = host(ProbabilityFeed(dataname=bars, name="told"), commission=0.0)
+def trade(probabilities: list[float], opens: list[float] | None = None, **params: Any) -> Watched:
+    """Trade given probabilities on flat prices of 100, or on opens that are a bar's only price."""
+    bars = bars_at(opens or 100.0, probabilities)
+    cerebro = host(feed(bars, "given"), commission=0.0)
     return traded(cerebro, **({"enter": 0.6, "exit": 0.5} | params))
 
 
-def directions(strategy: Watched, name: str = "told") -> list[tuple[int, int]]:
+def directions(strategy: Watched, name: str = "given") -> list[tuple[int, int]]:
     return [(fill.bar, int(np.sign(fill.size))) for fill in strategy.fills[name]]
 
 
 def test_a_feed_of_probabilities_is_traded_at_the_next_open() -> None:
-    assert directions(told([0.5, 0.6, 0.55, 0.5, 0.49, 0.3, 0.9])) == [(3, 1), (6, -1)]
+    assert directions(trade([0.5, 0.6, 0.55, 0.5, 0.49, 0.3, 0.9])) == [(3, 1), (6, -1)]
 
 
 def test_shorts_are_the_mirror_image_where_they_are_allowed() -> None:
-    assert directions(told([0.5, 0.39, 0.45, 0.51, 0.3, 0.7], allow_short=True)) == [
+    assert directions(trade([0.5, 0.39, 0.45, 0.51, 0.3, 0.7], allow_short=True)) == [
         (3, -1),
         (5, 1),
         (6, -1),
@@ -52,31 +40,31 @@ def test_shorts_are_the_mirror_image_where_they_are_allowed() -> None:
 
 def test_a_missing_probability_keeps_what_is_held() -> None:
     nan = float("nan")
-    assert directions(told([nan, 0.9, nan, nan, 0.1, nan, 0.1])) == [(3, 1), (6, -1)]
+    assert directions(trade([nan, 0.9, nan, nan, 0.1, nan, 0.1])) == [(3, 1), (6, -1)]
 
 
 def test_a_price_above_the_cash_loses_no_order() -> None:
-    strategy = told([0.9] * 3, opens=[60_000.0] * 3)
+    strategy = trade([0.9] * 3, opens=[60_000.0] * 3)
     assert strategy.position.size == pytest.approx(9_500 / 60_000)
 
 
 def test_an_opening_gap_beyond_the_cash_is_ordered_again() -> None:
-    strategy = told([0.9] * 5, opens=[100.0, 150.0, 150.0, 150.0, 150.0])
-    assert [(fill.bar, fill.status) for fill in strategy.fills["told"]] == [
+    strategy = trade([0.9] * 5, opens=[100.0, 150.0, 150.0, 150.0, 150.0])
+    assert [(fill.bar, fill.status) for fill in strategy.fills["given"]] == [
         (2, "Margin"),
         (3, "Completed"),
     ]
-    assert strategy.refusals()["told"]["margin"] == 1
+    assert strategy.refusals()["given"]["margin"] == 1
 
 
 def test_an_order_on_the_last_bar_is_reported_as_unfilled() -> None:
-    strategy = told([0.5, 0.5, 0.9])
-    assert strategy.fills["told"] == [] and strategy.refusals()["told"]["unfilled at end"] == 1
+    strategy = trade([0.5, 0.5, 0.9])
+    assert strategy.fills["given"] == [] and strategy.refusals()["given"]["unfilled at end"] == 1
 
 
 def test_the_users_sizer_replaces_the_default() -> None:
     bars = random_bars(20).assign(probability=0.9)
-    cerebro = host(ProbabilityFeed(dataname=bars, name="told"))
+    cerebro = host(feed(bars, "given"))
     cerebro.addsizer(bt.sizers.FixedSize, stake=7)
     assert traded(cerebro, enter=0.6, exit=0.5).position.size == 7
 
@@ -88,12 +76,7 @@ def test_the_users_sizer_replaces_the_default() -> None:
 def test_exposure_is_capped_before_the_order_is_sent_shorts_included(
     max_exposure: float, stake: int, size: int
 ) -> None:
-    bars = pd.DataFrame(
-        dict.fromkeys(("open", "high", "low", "close"), 100.0)
-        | {"volume": 1.0, "probability": 0.1},
-        index=pd.date_range("2024-01-01", periods=5, freq="D"),
-    )
-    cerebro = host(ProbabilityFeed(dataname=bars, name="told"), commission=0.0)
+    cerebro = host(feed(bars_at(100.0, [0.1] * 5), "given"), commission=0.0)
     cerebro.addsizer(bt.sizers.FixedSize, stake=stake)
     strategy = traded(cerebro, max_exposure=max_exposure, enter=0.6, exit=0.5, allow_short=True)
     assert strategy.position.size == -(size if max_exposure <= 1 else 200)
@@ -105,22 +88,24 @@ def test_exposure_is_capped_before_the_order_is_sent_shorts_included(
         ({"in_sample": "maybe"}, "`in_sample` must be 'refuse' or 'trade', got 'maybe'"),
         (
             {"max_model_age": -1, "retries": -1},
-            "`max_model_age` must be a whole number from 0 or None, got -1; `retries` must be a whole number from 0",
+            "`max_model_age` must be a whole number from 0 or None, got -1; "
+            "`retries` must be a whole number from 0",
         ),
         ({"max_exposure": 0.0}, "`max_exposure` must be a finite number above 0, got 0.0"),
         ({"patience": 0}, "`patience` must be a whole number from 1, got 0"),
         (
             {"enter": None},
-            "`enter` and `exit` must be given where `checkpoint` is empty, got enter=None and exit=0.5",
+            "`enter` and `exit` must be given where `checkpoint` is empty, got enter=None and "
+            "exit=0.5",
         ),
         ({"enter": 0.4}, "must satisfy 0.5 <= exit <= enter < 1, got enter=0.4"),
-        ({"names": "told, other"}, "`names` must be among the datas told, got other"),
+        ({"names": "given, other"}, "`names` must be among the datas given, got other"),
         ({"stop_loss": "3"}, "`stop_loss` must be a number above 0 with its unit"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(params: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        told([0.5, 0.5], **params)
+        trade([0.5, 0.5], **params)
 
 
 def test_without_a_checkpoint_the_feed_needs_a_line_of_probabilities(bars: pd.DataFrame) -> None:
@@ -242,12 +227,12 @@ def test_a_model_that_is_too_old_opens_no_position_and_says_so_once(
     with pytest.warns(
         TradingWarning,
         match="data 'data': the model is [5-9]. bar intervals old, `max_model_age` is 50",
-    ) as said:
+    ) as warned:
         strategy = traded(
             host(feed(bars)), checkpoint=str(tmp_path / "a.ckpt"), max_model_age=50, **ALWAYS
         )
     assert strategy.fills["data"][-1].bar <= 202 + 50 + 100 and strategy.position.size == 0
-    assert len(said) == 1 and strategy.refusals()["data"]["model too old"] > 10
+    assert len(warned) == 1 and strategy.refusals()["data"]["model too old"] > 10
 
 
 def test_the_age_of_a_model_from_before_the_feed_follows_from_the_time_that_passed(
@@ -272,24 +257,24 @@ def test_the_age_of_a_model_from_before_the_feed_follows_from_the_time_that_pass
 def test_stops_end_a_position_and_the_direction_waits(
     params: dict[str, Any], exits: list[tuple[int, float]]
 ) -> None:
-    strategy = told([0.9] * 8, opens=[100.0, 100.0, 103.0, 96.0, 97.0, 97.0, 97.0, 97.0], **params)
-    assert [(fill.bar, fill.price) for fill in strategy.fills["told"] if fill.size < 0] == exits
-    assert strategy.position.size == 0 and strategy.refusals()["told"]["stopped out"] == 1
+    strategy = trade([0.9] * 8, opens=[100.0, 100.0, 103.0, 96.0, 97.0, 97.0, 97.0, 97.0], **params)
+    assert [(fill.bar, fill.price) for fill in strategy.fills["given"] if fill.size < 0] == exits
+    assert strategy.position.size == 0 and strategy.refusals()["given"]["stopped out"] == 1
 
 
 def test_a_missing_probability_after_a_stop_is_no_new_signal() -> None:
     probabilities = [0.9] * 4 + [float("nan")] + [0.9] * 3
-    strategy = told(
+    strategy = trade(
         probabilities, opens=[100.0, 100.0, 100.0, 96.0, 97.0, 97.0, 97.0, 97.0], stop_loss="3%"
     )
-    assert strategy.position.size == 0 and strategy.refusals()["told"]["stopped out"] == 1
+    assert strategy.position.size == 0 and strategy.refusals()["given"]["stopped out"] == 1
 
 
 def test_of_a_pair_the_one_filled_cancels_the_other() -> None:
-    strategy = told(
+    strategy = trade(
         [0.9] * 6, opens=[100.0, 100.0, 103.0, 90.0, 90.0, 90.0], stop_loss="3%", take_profit="2%"
     )
-    assert [(fill.bar, fill.price, fill.status) for fill in strategy.fills["told"]][1:] == [
+    assert [(fill.bar, fill.price, fill.status) for fill in strategy.fills["given"]][1:] == [
         (3, 103.0, "Completed"),
         (3, 0.0, "Canceled"),
     ]
@@ -298,44 +283,35 @@ def test_of_a_pair_the_one_filled_cancels_the_other() -> None:
 
 def test_a_stop_in_true_ranges_uses_the_mean_of_fourteen_bars() -> None:
     opens = [100.0, 102.0] * 10 + [100.0, 95.0, 95.0]
-    strategy = told(
+    strategy = trade(
         [0.5] * 15 + [0.9] * 8, opens=opens, stop_loss="2atr"
     )  # true range 2, entry at 100: stop at 96
-    assert [(fill.bar, fill.price) for fill in strategy.fills["told"]] == [(17, 100.0), (22, 95.0)]
+    assert [(fill.bar, fill.price) for fill in strategy.fills["given"]] == [(17, 100.0), (22, 95.0)]
 
 
 def test_a_stop_in_true_ranges_waits_for_fourteen_of_them_and_that_is_said() -> None:
     with pytest.warns(
         TradingWarning, match="there is no price for one; the position is without its stops"
     ):
-        strategy = told([0.9] * 20, opens=[100.0, 102.0] * 8 + [95.0] * 4, stop_loss="2atr")
-    assert [fill.bar for fill in strategy.fills["told"]] == [2, 17] and strategy.refusals()["told"][
-        "unprotected"
-    ] == 13
+        strategy = trade([0.9] * 20, opens=[100.0, 102.0] * 8 + [95.0] * 4, stop_loss="2atr")
+    assert [fill.bar for fill in strategy.fills["given"]] == [2, 17] and strategy.refusals()[
+        "given"
+    ]["unprotected"] == 13
 
 
 def test_a_bar_at_fault_leaves_no_position_without_its_stop() -> None:
     opens = [100.0, 102.0] * 8 + [float("nan"), 100.0, 102.0, 95.0, 95.0]
-    strategy = told([0.5] * 17 + [0.9] * 4, opens=opens, stop_loss="2atr")
-    assert [(fill.bar, fill.price) for fill in strategy.fills["told"]] == [(19, 102.0), (20, 95.0)]
+    strategy = trade([0.5] * 17 + [0.9] * 4, opens=opens, stop_loss="2atr")
+    assert [(fill.bar, fill.price) for fill in strategy.fills["given"]] == [(19, 102.0), (20, 95.0)]
 
 
 def test_of_a_pair_that_fills_in_parts_nothing_stays_unprotected() -> None:
-    prices, times = (
-        [100.0] * 4 + [104.0] * 2 + [90.0] * 6,
-        pd.date_range("2024-01-01", periods=12, freq="D"),
-    )
-    columns = dict.fromkeys(("open", "high", "low", "close"), prices) | {
-        "volume": 1e6,
-        "probability": 0.9,
-    }
-    cerebro = host(
-        ProbabilityFeed(dataname=pd.DataFrame(columns, index=times), name="told"), commission=0.0
-    )
+    prices = [100.0] * 4 + [104.0] * 2 + [90.0] * 6
+    cerebro = host(feed(bars_at(prices, [0.9] * 12, volume=1e6), "given"), commission=0.0)
     cerebro.broker.set_filler(bt.fillers.FixedSize(size=30))
     strategy = traded(cerebro, enter=0.6, exit=0.5, stop_loss="3%", take_profit="3%")
-    assert strategy.position.size == 0 and strategy.fills["told"][-1].bar == 9
-    assert strategy.refusals()["told"]["stopped out"] == 1
+    assert strategy.position.size == 0 and strategy.fills["given"][-1].bar == 9
+    assert strategy.refusals()["given"]["stopped out"] == 1
 
 
 @pytest.mark.parametrize("probability", [55.0, -0.1, float("inf")])
@@ -344,18 +320,18 @@ def test_a_probability_that_is_none_is_refused(probability: float) -> None:
         ValueError,
         match=f"between 0 and 1 or be nan, got {probability} at 2024-01-02. Give shares",
     ):
-        told([0.5, probability, 0.5])
+        trade([0.5, probability, 0.5])
 
 
 @pytest.mark.parametrize("price", [0.0, -20.0, float("nan")])
 def test_a_bar_whose_close_is_no_price_orders_nothing(price: float) -> None:
     with pytest.warns(TradingWarning, match=r"the sizer gave no units for direction \+1"):
-        strategy = told([0.5, 0.9, 0.9, 0.9], opens=[100.0, price, 100.0, 100.0])
-    assert [(fill.bar, fill.size) for fill in strategy.fills["told"]] == [(4, 95.0)]
+        strategy = trade([0.5, 0.9, 0.9, 0.9], opens=[100.0, price, 100.0, 100.0])
+    assert [(fill.bar, fill.size) for fill in strategy.fills["given"]] == [(4, 95.0)]
 
 
 def test_params_are_scalars_and_strings() -> None:
-    params = told([0.5]).p._getkwargs()
+    params = trade([0.5]).p._getkwargs()
     assert len(params) > 10 and all(
         isinstance(value, (str, int, float, type(None))) for value in params.values()
     )
@@ -429,4 +405,4 @@ def test_what_concerns_a_model_is_refused_where_there_is_none(param: dict[str, A
         ValueError,
         match=f"`{next(iter(param))}` must be .* where `checkpoint` is empty, got .*Leave",
     ):
-        told([0.5, 0.9], **param)
+        trade([0.5, 0.9], **param)
