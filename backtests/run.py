@@ -1,4 +1,4 @@
-"""The command that walks forward: python backtests/run.py [--data FILE ... | FOLDER] [--out FOLDER] [--folds 8] [--jobs N] ..."""
+"""The command that walks forward: python backtests/run.py [--data FILE ... | FOLDER] ..."""
 
 import re
 import tempfile
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 from joblib import cpu_count
 from rich.console import Console
 
@@ -26,15 +26,24 @@ from backtests.simulation.account import Account, Costs
 from backtests.synthetic.control import parse_market
 from backtests.synthetic.markets import Market, market
 from backtests.walk import Request, Walk, begin, finish, trained
-from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
-from backtests.walk_forward.progress import FoldProgress, Journal
-from backtests.walk_forward.store import held
+from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
+from backtests.walk_forward.progress import EpochLog, FoldProgress
+from backtests.walk_forward.store import lock_folder
 from backtests.walk_forward.trainer import FoldsFailed, Lost, train_all
 from backtests.walk_forward.universe import bar_files, is_universe, read_universe
 from backtests.walk_forward.workers import workers
 from model.bars.faults import day
-from model.checkpoint.checkpoint import Checkpoint
-from model.cli import VERSION, BarsOptions, describe_bars, run
+from model.cli import (
+    ACCOUNT_AND_COSTS,
+    DATA,
+    FOLDS,
+    RUNNING,
+    TRAINING,
+    VERSION,
+    BarsOptions,
+    describe_bars,
+    run,
+)
 from model.labels import tied_share
 from model.networks.registry import members_of
 from model.runtime import precision_hint
@@ -59,8 +68,8 @@ class MarketOptions:
     Parameters
     ----------
     market
-        A market on which the best possible forecast is known, in the place of data: echo, volrev, regime, latch, magecho,
-        walk or walkdrift, also with its settings, as in echo:strength=0.5.
+        A market on which the best possible forecast is known, in the place of data: echo, volrev,
+        regime, latch, magecho, walk or walkdrift, also with its settings, as in echo:strength=0.5.
     market_bars
         How many bars of it.
     market_seed
@@ -92,43 +101,55 @@ class MarketOptions:
         return market(name, self.market_bars, self.market_seed, **strengths)
 
 
+BARS, MARKET = BarsOptions(), MarketOptions()
+
+
+def panel(group: Group, **how: Any) -> Parameter:
+    """Return what puts a flag, or all flags of a dataclass, into a panel of the help."""
+    return Parameter(group=group, **how)
+
+
 @app.default
 def walk(
     *,
-    data: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative=())] = None,
-    bars_options: Annotated[BarsOptions, Parameter(name="*", parse=ALL_BUT_DATA)] = BarsOptions(),
-    market_options: Annotated[MarketOptions, Parameter(name="*")] = MarketOptions(),
-    out: Path | None = None,
-    plan: Annotated[FoldPlan, Parameter(name="*")] = FoldPlan(),
-    jobs: int | None = None,
-    account: Annotated[Account, Parameter(name="*")] = Account(),
-    costs: Annotated[Costs, Parameter(name="*")] = Costs(),
-    training: Annotated[TrainConfig, Parameter(name="*", parse=ALL_BUT_OWN)] = TrainConfig(),
-    architecture: str = TrainConfig.architecture,
-    dask: str | None = None,
-    ledger: Path | None = None,
-    fresh: bool = False,
+    data: Annotated[list[Path] | None, panel(DATA, consume_multiple=True, negative=())] = None,
+    bars_options: Annotated[BarsOptions, panel(DATA, name="*", parse=ALL_BUT_DATA)] = BARS,
+    market_options: Annotated[MarketOptions, panel(DATA, name="*")] = MARKET,
+    out: Annotated[Path | None, panel(RUNNING)] = None,
+    plan: Annotated[FoldPlan, panel(FOLDS, name="*")] = FoldPlan(),
+    jobs: Annotated[int | None, panel(RUNNING)] = None,
+    account: Annotated[Account, panel(ACCOUNT_AND_COSTS, name="*")] = Account(),
+    costs: Annotated[Costs, panel(ACCOUNT_AND_COSTS, name="*")] = Costs(),
+    training: Annotated[TrainConfig, panel(TRAINING, name="*", parse=ALL_BUT_OWN)] = TrainConfig(),
+    architecture: Annotated[str, panel(TRAINING)] = TrainConfig.architecture,
+    dask: Annotated[str | None, panel(RUNNING)] = None,
+    ledger: Annotated[Path | None, panel(RUNNING)] = None,
+    fresh: Annotated[bool, panel(RUNNING)] = False,
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
 
     Parameters
     ----------
     data
-        A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018. Several files, or a folder of them,
-        are walked over as a universe: each market in a folder of its own, and one verdict over all.
+        A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018. Several
+        files, or a folder of them, are walked over as a universe: each market in a folder of its
+        own, and one verdict over all.
     out
         The folder of the results; default: runs/ and the instrument's name.
     jobs
-        Processes that work at the same time; default: one per usable core. The result does not depend on it.
+        Processes that work at the same time; default: one per usable core. The result does not
+        depend on it.
     architecture
-        Which network: "bilstm", "transformer", "ensemble" for one of each, or one that is registered. Several, separated by
-        commas, are compared on the same folds; the files and the verdict are those of the first, each other one has a folder.
+        Which network: "bilstm", "transformer", "ensemble" for one of each, or one that is
+        registered. Several, separated by commas, are compared on the same folds; the files and the
+        verdict are those of the first, each other one has a folder.
     dask
-        The address of a Dask scheduler, like tcp://host:8786, on whose workers the folds are trained with the same result.
-        Epochs are then not shown, and jobs should be the number of workers.
+        The address of a Dask scheduler, like tcp://host:8786, on whose workers the folds are
+        trained with the same result. Epochs are then not shown, and jobs should be the number of
+        workers.
     ledger
-        The file that counts the configurations tried on these bars, for the deflated Sharpe ratio; default: one per data
-        digest in your user data folder.
+        The file that counts the configurations tried on these bars, for the deflated Sharpe ratio;
+        default: one per data digest in your user data folder.
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
     """
@@ -138,7 +159,9 @@ def walk(
     settings = Settings(
         plan, plan.training(replace(training, architecture=names[0])), account, costs
     )
-    request = Request(settings, names, _jobs(jobs), dask, ledger, fresh)
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"`jobs` must be at least 1, got {jobs}.")
+    request = Request(settings, names, jobs or int(cpu_count()), dask, ledger, fresh)
     if is_universe(paths):
         _walk_universe(paths, bars_options, out or Path("runs/universe"), request)
     else:
@@ -160,7 +183,8 @@ def _require_possible(
         )
     if market_options.market and training.horizon != 1:
         raise ValueError(
-            f"`horizon` must be 1 with `market`, got {training.horizon}: its best forecast is known for the next bar."
+            f"`horizon` must be 1 with `market`, got {training.horizon}: "
+            "its best forecast is known for the next bar."
         )
 
 
@@ -173,17 +197,11 @@ def _architectures(given: str) -> list[str]:
     return names
 
 
-def _jobs(jobs: int | None) -> int:
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"`jobs` must be at least 1, got {jobs}.")
-    return jobs or int(cpu_count())
-
-
 def _walk_one(
     options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request
 ) -> None:
     """Walk over one market and print what was found."""
-    with held(folder):
+    with lock_folder(folder):
         planted = market_options.sample() if market_options.market else None
         walk = begin(
             planted.bars if planted else options.read(),
@@ -196,7 +214,7 @@ def _walk_one(
             lost = _train([walk], request.jobs)
             models = trained(walk)
             if models is None:
-                raise FoldsFailed.of(lost, _n_folds([walk]))
+                raise FoldsFailed.of(lost, len(walk.folds) * len(walk.configurations))
             console.print("trading, and training the rivals")
             compared = finish(walk, models, request.jobs)
     results = compared[request.architectures[0]]
@@ -219,12 +237,12 @@ def _walk_universe(
     """Walk over all markets, whichever fail, and print what was found on them together."""
     settings = request.settings
     with ExitStack() as holding:
-        holding.enter_context(held(folder))
+        holding.enter_context(lock_folder(folder))
         markets = read_universe(
             options, bar_files(paths), lambda bars: lay_folds(bars, settings.plan, settings.config)
         )
         for name in markets:
-            holding.enter_context(held(folder / name))
+            holding.enter_context(lock_folder(folder / name))
         walks = [begin(bars, folder / name, request, name=name) for name, bars in markets.items()]
         _introduce(walks)
         with workers(request.dask):
@@ -238,7 +256,8 @@ def _walk_universe(
         if found:
             _conclude(folder, gather_universe(found, lost, settings))
     if lost:
-        raise FoldsFailed.of(lost, _n_folds(walks))
+        n_folds = sum(len(walk.folds) * len(walk.configurations) for walk in walks)
+        raise FoldsFailed.of(lost, n_folds)
 
 
 def _conclude(folder: Path, universe: UniverseResults) -> None:
@@ -256,36 +275,40 @@ def _conclude(folder: Path, universe: UniverseResults) -> None:
 
 def _introduce(walks: Sequence[Walk]) -> None:
     """Say on what the run rests before it takes its time."""
-    config = walks[0].variants[0].settings.config
+    settings = walks[0].settings
+    config = settings.config
     for walk in walks:
         count, first = len(walk.folds), walk.folds[0]
+        ties = tied_share(walk.bars, config.label, config.horizon)
         for line in (
             describe_bars(walk.bars),
-            f"labels: {tied_share(walk.bars, config.label, config.horizon):.2%} of the moves are 0 and count as not up",
-            f"{count} fold{'s' if count > 1 else ''}: each learns from {first.test - first.train} decisions and is judged "
-            f"on the next {first.stop - first.test}, from {day(walk.bars.index[first.test])} on",
+            f"labels: {ties:.2%} of the moves are 0 and count as not up",
+            f"{count} fold{'s' if count > 1 else ''}: each learns from "
+            f"{first.test - first.train} decisions and is judged on the next "
+            f"{first.stop - first.test}, from {day(walk.bars.index[first.test])} on",
         ):
             console.print(line, soft_wrap=True)
-    console.print(f"costs: {walks[0].variants[0].settings.costs}", soft_wrap=True)
+    console.print(f"costs: {settings.costs}", soft_wrap=True)
     if hint := precision_hint(config.precision):
         console.print(hint, soft_wrap=True)
 
 
-def _n_folds(walks: Sequence[Walk]) -> int:
-    return sum(len(walk.folds) * len(walk.variants) for walk in walks)
-
-
 def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
+    """Train the folds of all walks, with bars of progress; return those that were lost."""
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "journal", walks[0].variants[0].settings.config.patience)
-        with FoldProgress(journal, _n_folds(walks), console) as progress:
+        epochs = EpochLog(Path(folder) / "epochs", walks[0].settings.config.patience)
+        n_folds = sum(len(walk.folds) * len(walk.configurations) for walk in walks)
+        with FoldProgress(epochs, n_folds, console) as progress:
 
-            def done(label: str, outcome: FoldModel | Checkpoint | None, found: bool) -> None:
-                progress.finish(label, describe(label, outcome, found))
+            def done(label: str, outcome: Outcome, found: bool) -> None:
+                progress.finish(label, describe(label, outcome, found), found)
 
-            courses = [course for walk in walks for course in walk.courses]
             return train_all(
-                courses, jobs=jobs, on_epoch=journal, on_more=progress.more, on_done=done
+                [one for walk in walks for one in walk.configurations.values()],
+                jobs=jobs,
+                on_epoch=epochs,
+                on_more=progress.more,
+                on_done=done,
             )
 
 
@@ -293,23 +316,26 @@ def describe_best(results: Results) -> str:
     """Return one line on the best forecast that this market allows, beside ours."""
     best, ours = results.best or {}, results.folds.iloc[-1]
     return (
-        f"the best forecast there is: AUC {best['auc']:.3f}, accuracy {best['accuracy']:.3f}, log loss {best['log_loss']:.3f}; "
-        f"ours: {ours['auc']:.3f}, {ours['accuracy']:.3f}, {ours['log_loss']:.3f}, {results.share_found:.0%} of the edge"
+        f"the best forecast there is: AUC {best['auc']:.3f}, accuracy {best['accuracy']:.3f}, "
+        f"log loss {best['log_loss']:.3f}; ours: {ours['auc']:.3f}, {ours['accuracy']:.3f}, "
+        f"{ours['log_loss']:.3f}, {results.share_found:.0%} of the edge"
     )
 
 
-def describe(label: str, outcome: FoldModel | Checkpoint | None, found: bool = False) -> str:
-    """Return one line on what the training of a fold or of one of its members gave, now or, if found, in an earlier run."""
+def describe(label: str, outcome: Outcome, found: bool = False) -> str:
+    """Return one line on what came of training a fold or a member, now or, if found, earlier."""
     label = f"{label}{', found finished' if found else ''}"
-    if outcome is None:
+    if outcome.member is not None:
+        return f"{label}: {outcome.member.members[0].summary}"
+    model = outcome.model
+    if model is None:
         return f"{label}: no model"
-    if isinstance(outcome, Checkpoint):
-        return f"{label}: {outcome.members[0].summary}"
-    if outcome.checkpoint is None:
-        return f"{label}: no model, {outcome.reason}"
-    members = outcome.checkpoint.members
-    course = members[0].summary if len(members) == 1 else f"{len(members)} members"
-    return f"{label}: trained until {day(outcome.checkpoint.trained_until)}, {course}; {outcome.choice}"
+    if model.checkpoint is None:
+        return f"{label}: no model, {model.reason}"
+    members = model.checkpoint.members
+    training = members[0].summary if len(members) == 1 else f"{len(members)} members"
+    until = day(model.checkpoint.trained_until)
+    return f"{label}: trained until {until}, {training}; {model.choice}"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Literal, NoReturn, TextIO, cast
 
 import pandas as pd
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
 from model.bars.faults import day
@@ -25,6 +25,13 @@ from model.bars.intervals import session_bars, spoken, yearly_bars
 from model.bars.read import bar_interval, digest_bars, read_bars
 from model.bars.sample import sample_bars
 from model.errors import BarsError, BarsWarning, Setting, as_flags
+
+# The panels of the commands' help, in their order.
+DATA = Group("Data", sort_key=1)
+FOLDS = Group("Folds", sort_key=2)
+ACCOUNT_AND_COSTS = Group("Account and costs", sort_key=3)
+TRAINING = Group("Training", sort_key=4)
+RUNNING = Group("Running", sort_key=5)
 
 OK, USAGE, CANNOT_WRITE, OUT_OF_MEMORY = 0, 2, 6, 9
 VERSION = importlib.metadata.version("backtrader-bilstm")

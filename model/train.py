@@ -19,7 +19,7 @@ from rich.table import Table
 
 from model.bars.faults import day
 from model.checkpoint.checkpoint import Checkpoint
-from model.cli import VERSION, BarsOptions, describe_bars, run
+from model.cli import DATA, RUNNING, TRAINING, VERSION, BarsOptions, describe_bars, run
 from model.errors import TrainingDiverged
 from model.files import require_writable
 from model.labels import known_after, tied_share
@@ -36,17 +36,18 @@ app = App(
     help="Train the network on bars and save one self-contained checkpoint.",
 )
 console = Console(highlight=False)
+BARS = BarsOptions()
 
 
 @app.default
 def train(
     *,
-    bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
-    out: Path | None = None,
-    deploy: Path | None = None,
-    log_json: Path | None = None,
-    fresh: bool = False,
-    config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),
+    bars_options: Annotated[BarsOptions, Parameter(name="*", group=DATA)] = BARS,
+    out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
+    deploy: Annotated[Path | None, Parameter(group=RUNNING)] = None,
+    log_json: Annotated[Path | None, Parameter(group=RUNNING)] = None,
+    fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
+    config: Annotated[TrainConfig, Parameter(name="*", group=TRAINING)] = TrainConfig(),
 ) -> None:
     """Train the network on bars and save one self-contained checkpoint.
 

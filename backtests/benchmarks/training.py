@@ -24,7 +24,6 @@ from backtests.walk_forward.folds import (
     train_tasks,
 )
 from model.bars.sample import sample_bars
-from model.checkpoint.checkpoint import Checkpoint
 from model.features.table import FEATURE_NAMES, FeatureEngineer
 from model.networks.bilstm import BiLSTMClassifier, NetworkConfig
 from model.runtime import keep_freed_memory, torch_threads
@@ -116,9 +115,9 @@ def trained(
     """
     tasks = [MemberTask(bars, fold, config, str(fold.number)) for fold in folds]
     models = [
-        FoldModel(task.fold, found)
-        for task, found in train_tasks(tasks, jobs=jobs)
-        if isinstance(found, Checkpoint)
+        FoldModel(task.fold, outcome.member)
+        for task, outcome in train_tasks(tasks, jobs=jobs)
+        if outcome.member
     ]
     return sorted(models, key=lambda model: model.fold.number)
 

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from backtests.simulation.vectorised import Array
 from backtests.walk_forward.folds import Fold
-from backtests.walk_forward.workers import tethered
+from backtests.walk_forward.workers import dies_with_parent
 from model.features.table import FeatureEngineer
 from model.labels import known_after, make_labels
 from model.metrics import log_loss_of_logits
@@ -224,7 +224,7 @@ def learner_probabilities(
     tasks = []
     for fold in folds:
         reached = bars.iloc[fold.train - fold.warm_up : fold.stop + known]
-        tasks.append(tethered(_learn_fold, reached, fold, config, learners))
+        tasks.append(dies_with_parent(_learn_fold, reached, fold, config, learners))
     # Folds without forecasts leave gaps, which the index of all test decisions shows.
     forecasts: pd.DataFrame = pd.concat(parallel(tasks))
     return forecasts.reindex(bars.index[folds[0].test : folds[-1].stop])

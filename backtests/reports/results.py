@@ -180,8 +180,8 @@ class Results:
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """A configuration to be judged.
+class TrainedConfiguration:
+    """A configuration that is trained and to be judged.
 
     Its models, the folder of their checkpoints, its settings, and other trials known of.
     """
@@ -194,7 +194,7 @@ class Candidate:
 
 def evaluate_all(
     bars: pd.DataFrame,
-    candidates: Mapping[str, Candidate],
+    candidates: Mapping[str, TrainedConfiguration],
     *,
     jobs: int = 1,
     best: pd.Series | None = None,
@@ -248,7 +248,7 @@ class _Run(NamedTuple):
     decisions: Decisions
 
 
-def _run(bars: pd.DataFrame, candidate: Candidate, learners: pd.DataFrame) -> _Run:
+def _run(bars: pd.DataFrame, candidate: TrainedConfiguration, learners: pd.DataFrame) -> _Run:
     settings = candidate.settings
     said = predictions(bars, candidate.models, settings.config)
     strategy = trade(

@@ -33,7 +33,10 @@ TRADE_COLUMNS = (
 
 
 class Fill(NamedTuple):
-    """An executed order. bar: position of the bar it was filled on. quote: the bar's open, the price before spread and slippage."""
+    """An executed order. bar: position of the bar it was filled on.
+
+    quote: the bar's open, the price before spread and slippage.
+    """
 
     bar: int
     size: float
@@ -45,15 +48,17 @@ class Fill(NamedTuple):
 def round_trips(fills: Sequence[Fill], stamps: pd.DatetimeIndex, last_price: float) -> pd.DataFrame:
     """Return one row per round trip, from a position's opening to its end, in the order of opening.
 
-    gross: at the quoted prices; costs: commission, spread and slippage; net = gross - costs; return: net over what was put
-    in. A trip that is still open has no closed_at and is valued at `last_price`.
+    gross: at the quoted prices; costs: commission, spread and slippage; net = gross - costs;
+    return: net over what was put in. A trip that is still open has no closed_at and is valued at
+    `last_price`.
     """
     rows = [_row(trip, left, stamps, last_price) for trip, left in _trips(fills)]
     return pd.DataFrame(rows, columns=list(TRADE_COLUMNS))
 
 
 def _trips(fills: Sequence[Fill]) -> Iterator[tuple[list[Fill], float]]:
-    """Cut the fills where the position passes zero, and yield each part with what is left open at its end.
+    """Cut the fills where the position passes zero, and yield each part with what is left open at
+    its end.
 
     A fill that turns the position around is shared between two trips.
     """
@@ -116,14 +121,17 @@ BASIS_POINT = 1e-4
 
 @dataclass(frozen=True)
 class Costs:
-    """What a trade costs on each side, in basis points of its value (1 bp = 0.01 %); every field is a flag of the command.
+    """What a trade costs on each side, in basis points of its value (1 bp = 0.01 %).
+
+    Every field is a flag of the command.
 
     Parameters
     ----------
     commission
         The broker's commission per side, in basis points of the trade's value (1 = 0.01 %).
     half_spread
-        Half the distance between bid and ask, in basis points: what an order at the market pays per side.
+        Half the distance between bid and ask, in basis points: what an order at the market pays per
+        side.
     slippage
         How much worse than the quote an order fills, per side, in basis points.
     """
@@ -200,8 +208,9 @@ class Account:
 class Simulation:
     """What an account did, bar by bar from the first decision: Series on the bars' stamps.
 
-    equity: value at the close. position: units held after the open. probability: decided at the close. fills: one row per
-    executed order; trades: one row per round trip. refused: what was not decided, ordered or filled, and why, with counts.
+    equity: value at the close. position: units held after the open. probability: decided at the
+    close. fills: one row per executed order; trades: one row per round trip. refused: what was not
+    decided, ordered or filled, and why, with counts.
     """
 
     equity: pd.Series
@@ -221,11 +230,14 @@ def simulate(
     costs: Costs = Costs(),
     vacant: Sequence[range] = (),
 ) -> Simulation:
-    """Trade the bars in one continuous run; the first decision falls at the close of the bar at position `start`.
+    """Trade the bars in one continuous run.
 
-    source: a checkpoint, a folder of them, or probabilities on the bars' stamps (any model's; NaN keeps what is held).
-    vacant: positions of bars at which there is no model, and so no position is held. An order fills at the next open, worse
-    by half spread and slippage even where that is beyond the bar's high or low: the cost is there whatever the bar's range.
+    The first decision falls at the close of the bar at position `start`.
+
+    source: a checkpoint, a folder of them, or probabilities on the bars' stamps (any model's; NaN
+    keeps what is held). vacant: positions of bars at which there is no model, and so no position is
+    held. An order fills at the next open, worse by half spread and slippage even where that is
+    beyond the bar's high or low: the cost is there whatever the bar's range.
     """
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.adddata(_feed(bars, source), name=str(bars.attrs.get("instrument") or "bars"))
@@ -244,16 +256,20 @@ def simulate(
 def simulate_hold(
     bars: pd.DataFrame, start: int, *, account: Account = Account(), costs: Costs = Costs()
 ) -> Simulation:
-    """Buy at the first decision and hold to the end, with the size and the costs of everything else."""
+    """Buy at the first decision and hold to the end, with the size and the costs of everything
+    else.
+    """
     always = pd.Series(1.0, index=bars.index)
     return simulate(bars, always, start, account=Account(cash=account.cash), costs=costs)
 
 
 class WalkForwardStrategy(BiLSTMStrategy):
-    """BiLSTMStrategy that stays out of the market on given bars and remembers what it read on every other.
+    """BiLSTMStrategy that stays out of the market on given bars and remembers what it read on every
+    other.
 
     Params:
-      - idle: bar positions from-to (to not included), separated by commas, at which no position is held
+      - idle: bar positions from-to (to not included), separated by commas, at which no position is
+        held
     """
 
     params = (("idle", ""),)  # type: ignore[assignment]  # Backtrader adds the parent's
@@ -316,12 +332,16 @@ def _feed(bars: pd.DataFrame, source: str | Path | pd.Series) -> bt.feeds.Pandas
 def _set_broker(broker: bt.BrokerBase, account: Account, costs: Costs) -> None:
     broker.set_cash(account.cash)
     broker.addcommissioninfo(FractionalCommission(commission=costs.commission * BASIS_POINT))
-    # slip_open: market orders pay it too. slip_match, slip_out: beyond the bar's range as well, neither refused nor capped.
+    # slip_open: market orders pay it too. slip_match, slip_out: beyond the bar's range as well,
+    # neither refused nor capped.
     broker.set_slippage_perc(costs.in_price, slip_open=True, slip_match=True, slip_out=True)
 
 
 def _rule(source: str | Path | pd.Series, account: Account) -> dict[str, Any]:
-    """Return the strategy's params; probabilities without a model have no thresholds of their own."""
+    """Return the strategy's params.
+
+    Probabilities without a model have no thresholds of their own.
+    """
     own = NEUTRAL if isinstance(source, pd.Series) else None
     return {
         "checkpoint": "" if isinstance(source, pd.Series) else str(source),

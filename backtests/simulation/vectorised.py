@@ -1,4 +1,7 @@
-"""Positions as plain arrays: from probabilities to directions, and from directions to what they earn, without a broker."""
+"""Positions as plain arrays.
+
+From probabilities to directions, and from directions to what they earn, without a broker.
+"""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,9 @@ Array = NDArray[np.float64]
 def directions(
     probability: Array, *, enter: float, exit: float, allow_short: bool = False
 ) -> Array:
-    """Return -1, 0 or 1 for each decision, by the rule that the strategy trades by, starting from no position."""
+    """Return -1, 0 or 1 for each decision, by the rule that the strategy trades by, starting from
+    no position.
+    """
     held, wanted = 0, []
     for said in probability.tolist():
         held = target(said, held, enter=enter, exit=exit, allow_short=allow_short)
@@ -21,7 +26,9 @@ def directions(
 
 
 def open_returns(bars: pd.DataFrame) -> Array:
-    """Return, for the decision at each bar's close, the market's move from the next open to the one after; NaN where not known."""
+    """Return, for the decision at each bar's close, the market's move from the next open to the one
+    after; NaN where not known.
+    """
     opened = bars["open"].to_numpy(dtype=float)
     moves = np.full(len(opened), np.nan)
     moves[:-2] = opened[2:] / opened[1:-1] - 1
@@ -29,9 +36,12 @@ def open_returns(bars: pd.DataFrame) -> Array:
 
 
 def net_returns(wanted: Array, moves: Array, cost: float = 0.0) -> Array:
-    """Return what each decision earns: its direction times the move, less `cost` per unit of position changed.
+    """Return what each decision earns.
 
-    wanted: (..., n) directions, moves: (n,), cost: a fraction per side. The position before the first decision is none.
+    Its direction times the move, less `cost` per unit of position changed.
+
+    wanted: (..., n) directions, moves: (n,), cost: a fraction per side. The position before the
+    first decision is none.
     """
     changed = np.abs(np.diff(wanted, axis=-1, prepend=0.0))
     earned: Array = wanted * moves - cost * changed

@@ -1,4 +1,7 @@
-"""What decides a result: digests of code, libraries, bars and settings, by which finished work is found again."""
+"""What decides a result.
+
+Digests of code, libraries, bars and settings, by which finished work is found again.
+"""
 
 import hashlib
 import json
@@ -25,12 +28,18 @@ CODE = (
 
 
 def machine() -> dict[str, str]:
-    """Return what, beside the code, can change the bits of a result: libraries and the processor's instructions."""
+    """Return what, beside the code, can change the bits of a result.
+
+    Libraries and the processor's instructions.
+    """
     return {**library_versions(), "processor": torch.backends.cpu.get_cpu_capability()}
 
 
 def all_versions() -> dict[str, str]:
-    """Return what made a result: what can change a model's bits, and the libraries that judged it."""
+    """Return what made a result.
+
+    What can change a model's bits, and the libraries that judged it.
+    """
     return {
         **machine(),
         **{name: version(name) for name in ("arch", "backtrader", "plotly", "scipy")},
@@ -38,7 +47,10 @@ def all_versions() -> dict[str, str]:
 
 
 def key_of(bars: pd.DataFrame, *settings: Any) -> str:
-    """Return the digest of bars, settings (dataclasses), code, libraries and processor: equal keys, equal results."""
+    """Return the digest of bars, settings (dataclasses), code, libraries and processor.
+
+    Equal keys, equal results.
+    """
     attributes = {name: bars.attrs.get(name) for name in ("instrument", "timezone", "stamp")}
     return _digest(
         {

@@ -1,10 +1,9 @@
-"""Walk-forward: lay the folds, train a model for each on its own past, and collect what each said in its test block."""
+"""Folds: laid over bars, trained each on its own past, forecast and traded each in its test block."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,13 @@ from backtests.simulation.account import BASIS_POINT, Account, Costs, Simulation
 from backtests.walk_forward.fingerprint import machine
 from backtests.walk_forward.importance import importance
 from backtests.walk_forward.thresholds import Choice, Search, with_thresholds
-from backtests.walk_forward.workers import Unsendable, here, require_sendable, tethered
+from backtests.walk_forward.workers import (
+    JoblibTask,
+    Unsendable,
+    dies_with_parent,
+    here,
+    require_sendable,
+)
 from model.bars.read import require_bars
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, Setting, TrainingDiverged
@@ -41,7 +46,8 @@ class FoldPlan:
     validation_share
         Share of that past, its tail, that chooses the epoch, the calibration and the thresholds.
     fewest_trades
-        Round trips on validation from which a pair of thresholds may be chosen; .50/.50 where no pair makes as many.
+        Round trips on validation from which a pair of thresholds may be chosen; .50/.50 where no
+        pair makes as many.
     anchored
         Let every fold's past begin on the first bar, so that it grows, rather than move along.
     """
@@ -53,15 +59,11 @@ class FoldPlan:
     anchored: bool = False
 
     def __post_init__(self) -> None:
-        counts = {
-            "folds": self.folds,
-            "train_blocks": self.train_blocks,
-            "fewest_trades": self.fewest_trades,
-        }
+        at_least_one = ("folds", "train_blocks", "fewest_trades")
         faults = [
-            f"`{name}` must be at least 1, got {count}."
-            for name, count in counts.items()
-            if count < 1
+            f"`{name}` must be at least 1, got {getattr(self, name)}."
+            for name in at_least_one
+            if getattr(self, name) < 1
         ]
         if not 0 < self.validation_share < 1:
             faults.append(
@@ -75,7 +77,7 @@ class FoldPlan:
         return Search(costs.per_side * BASIS_POINT, account.allow_short, self.fewest_trades)
 
     def training(self, config: TrainConfig) -> TrainConfig:
-        """Return the settings with this plan's shares: all of a fold's past is training or validation."""
+        """Return the settings with this plan's shares: a fold's past is training and validation."""
         return replace(
             config, train=round(1 - self.validation_share, 12), validation=self.validation_share
         )
@@ -83,19 +85,28 @@ class FoldPlan:
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides a walk-forward over given bars. config: with the shares of the plan (`FoldPlan.training`)."""
+    """All that decides a walk-forward over given bars.
+
+    config: with the shares of the plan (`FoldPlan.training`).
+    """
 
     plan: FoldPlan = FoldPlan()
     config: TrainConfig = FoldPlan().training(TrainConfig())
     account: Account = Account()
     costs: Costs = Costs()
 
+    @property
+    def search(self) -> Search:
+        """How each fold chooses its thresholds."""
+        return self.plan.search(self.account, self.costs)
+
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold, in bar positions: learns from the decisions train .. test - 1 and is judged on test .. stop - 1.
+    """One fold, in bar positions.
 
-    A decision falls at its bar's close. warm_up bars before a decision make its window.
+    It learns from the decisions train .. test - 1 and is judged on test .. stop - 1. A decision
+    falls at its bar's close; warm_up bars before a decision make its window.
     """
 
     number: int
@@ -105,7 +116,10 @@ class Fold:
     warm_up: int
 
     def past(self, bars: pd.DataFrame) -> pd.DataFrame:
-        """Return all that the fold's model may see: from the warm-up of its first window to its first test decision."""
+        """Return all that the fold's model may see.
+
+        From the warm-up of its first window to its first test decision.
+        """
         return bars.iloc[self.train - self.warm_up : self.test + 1]
 
     def test_bars(self, bars: pd.DataFrame) -> pd.DataFrame:
@@ -115,9 +129,11 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldModel:
-    """What a fold's training gave: a checkpoint, how its thresholds were chosen and what it looks at, or why there is none.
+    """What a fold's training gave.
 
-    machine: the libraries and the processor that trained it.
+    checkpoint: None where there is no model, for the reason stated. choice: how its thresholds were
+    chosen. importance: how much validation suffers without each group of features. machine: the
+    libraries and the processor that trained it.
     """
 
     fold: Fold
@@ -133,11 +149,24 @@ class FoldModel:
         return f"fold-{self.fold.number:02d}.ckpt"
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task: a fold's model, a member's checkpoint, or why training failed.
+
+    All three are absent for a member whose past lacks a class: nothing failed, and there is
+    nothing.
+    """
+
+    model: FoldModel | None = None
+    member: Checkpoint | None = None
+    failure: str = ""
+
+
 def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[Fold]:
     """Cut the bars into folds, oldest first; BarsError where there are too few bars for the plan.
 
-    With L = decisions // (folds + train_blocks), each test block and each train block holds L decisions; an anchored
-    past has as many or more.
+    With L = decisions // (folds + train_blocks), each test block and each train block holds L
+    decisions; an anchored past has as many or more.
     """
     warm_up = LOOKBACK + config.sequence_length - 2
     blocks = plan.folds + plan.train_blocks
@@ -154,8 +183,8 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
     length = (len(bars) - warm_up) // blocks
     if plan.folds * length < FEWEST_DECISIONS:
         raise BarsError(
-            f"the test blocks must hold at least {FEWEST_DECISIONS} decisions in all, got {plan.folds * length}: "
-            "fewer show nothing. Give more bars, or lower ",
+            f"the test blocks must hold at least {FEWEST_DECISIONS} decisions in all, "
+            f"got {plan.folds * length}: fewer show nothing. Give more bars, or lower ",
             Setting("train_blocks"),
             ".",
         )
@@ -180,23 +209,29 @@ def _bars_needed(plan: FoldPlan, config: TrainConfig) -> int:
 
 @dataclass(frozen=True, eq=False)
 class MemberTask:
-    """A member of a fold's model to be trained by itself. config: of this one, with the shares of the plan
-    (`FoldPlan.training`). label: how progress and messages call it."""
+    """A member of a fold's model to be trained by itself.
+
+    config: of this one, with the shares of the plan (`FoldPlan.training`). label: how progress and
+    messages call it.
+    """
 
     bars: pd.DataFrame
     fold: Fold
     config: TrainConfig
     label: str
 
-    def call(self) -> tuple[Callable[..., Checkpoint | None], tuple[Any, ...]]:
-        """Return what is to be done, wherever that is, and with what."""
-        return train_member, (self.fold.past(self.bars), self.config)
+    def call(self) -> Callable[..., Outcome]:
+        """Return what is to be done, wherever that is."""
+        return partial(train_member, self.fold.past(self.bars), self.config)
 
 
 @dataclass(frozen=True, eq=False)
 class FoldTask:
-    """A fold's model to be made. search: how thresholds are chosen. members: gives the members' checkpoints when its turn
-    comes; () to train them with it."""
+    """A fold's model to be made.
+
+    search: how thresholds are chosen. members: gives the members' checkpoints when its turn comes;
+    () to train them with it.
+    """
 
     bars: pd.DataFrame
     fold: Fold
@@ -205,24 +240,13 @@ class FoldTask:
     label: str
     members: Callable[[], Sequence[Checkpoint]] = tuple
 
-    def call(self) -> tuple[Callable[..., FoldModel], tuple[Any, ...]]:
-        """Return what is to be done, wherever that is, and with what."""
-        return train_fold, (
-            self.fold.past(self.bars),
-            self.fold,
-            self.config,
-            self.search,
-            tuple(self.members()),
-        )
+    def call(self) -> Callable[..., Outcome]:
+        """Return what is to be done, wherever that is."""
+        past, members = self.fold.past(self.bars), tuple(self.members())
+        return partial(train_fold, past, self.fold, self.config, self.search, members)
 
 
 Task = MemberTask | FoldTask
-
-
-class Failure(NamedTuple):
-    """A training that came to nothing, and why."""
-
-    reason: str
 
 
 def train_tasks(
@@ -231,26 +255,23 @@ def train_tasks(
     jobs: int = 1,
     on_epoch: OnEpoch | None = None,
     on_start: Callable[[Task], object] = bool,
-) -> Iterator[tuple[Task, FoldModel | Checkpoint | Failure | None]]:
+) -> Iterator[tuple[Task, Outcome]]:
     """Do each task and yield it with what came of it as soon as that is there, in any order.
 
-    jobs: processes; each computes on its own, so the models do not depend on it. on_epoch: called with the task's label in
-    the process that trains. on_start: called here when a task is handed on.
+    jobs: processes; each computes on its own, so the models do not depend on it. on_epoch: called
+    with the task's label in the process that trains. on_start: called here when a task is handed
+    on.
     """
 
-    def calls() -> Iterator[Any]:
+    def calls() -> Iterator[JoblibTask]:
         for number, task in enumerate(tasks):
             on_start(task)
-            yield tethered(
-                _outcome,
-                number,
-                here(),
-                *task.call(),
-                partial(on_epoch, task.label) if on_epoch else None,
-            )
+            told = partial(on_epoch, task.label) if on_epoch else None
+            yield dies_with_parent(_outcome, number, here(), task.call(), told)
 
-    # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that joblib makes of them.
-    # A single task still gets a process of its own, unless one process is all there may be.
+    # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that
+    # joblib makes of them. A single task still gets a process of its own, unless one process is all
+    # there may be.
     parallel = Parallel(
         n_jobs=min(jobs, max(2, len(tasks))), return_as="generator_unordered", max_nbytes=None
     )
@@ -261,27 +282,26 @@ def train_tasks(
 def _outcome(
     number: int,
     owner: tuple[str, int],
-    train: Callable[..., Any],
-    given: tuple[Any, ...],
-    on_epoch: Any,
-) -> tuple[int, Any]:
-    """Train in a process that may be another, and return what came of it beside the task's number."""
+    train: Callable[..., Outcome],
+    on_epoch: Callable[[Epoch], None] | None,
+) -> tuple[int, Outcome]:
+    """Train in a process that may be another; return what came of it beside the task's number."""
     try:
-        outcome = train(*given, on_epoch=on_epoch)
+        outcome = train(on_epoch=on_epoch)
         require_sendable(outcome, owner)
         return number, outcome
     except (TrainingDiverged, Unsendable) as error:
-        return number, Failure(str(error))
+        return number, Outcome(failure=str(error))
 
 
 def train_member(
     past: pd.DataFrame, config: TrainConfig, on_epoch: Callable[[Epoch], None] | None = None
-) -> Checkpoint | None:
-    """Train one member on a fold's past; None where a part of it lacks a class."""
+) -> Outcome:
+    """Train one member on a fold's past; nothing comes of one in which a part lacks a class."""
     try:
-        return fit(past, config, on_epoch)
+        return Outcome(member=fit(past, config, on_epoch))
     except OneClassError:
-        return None
+        return Outcome()
 
 
 def train_fold(
@@ -292,51 +312,51 @@ def train_fold(
     members: Sequence[Checkpoint] = (),
     *,
     on_epoch: Callable[[Epoch], None] | None = None,
-) -> FoldModel:
-    """Train on a fold's past, or put its trained members together, and choose thresholds there; a past in which a part lacks
-    a class gives no model."""
+) -> Outcome:
+    """Train on a fold's past, or combine its trained members, and choose thresholds there.
+
+    A past in which a part lacks a class gives a fold without a checkpoint, which stays out.
+    """
     try:
         checkpoint = combine(members, past, config) if members else fit(past, config, on_epoch)
     except OneClassError as error:
-        return FoldModel(fold, None, reason=str(error), machine=machine())
+        return Outcome(FoldModel(fold, None, reason=str(error), machine=machine()))
     checkpoint, choice = with_thresholds(checkpoint, past, search)
-    return FoldModel(
-        fold,
-        checkpoint,
-        choice,
-        importance=importance(checkpoint, past, config.precision),
-        machine=machine(),
-    )
+    weights = importance(checkpoint, past, config.precision)
+    return Outcome(FoldModel(fold, checkpoint, choice, importance=weights, machine=machine()))
 
 
 def predictions(
     bars: pd.DataFrame, models: Sequence[FoldModel], config: TrainConfig
 ) -> pd.DataFrame:
-    """Return every test decision: when it is made, when its trade opens and its outcome is known, what was said by which model.
+    """Return every test decision with its forecast and what became of it.
 
-    One row per decision of all test blocks, in order; what is not known (no model, after the last bar) is missing.
+    One row per decision of all test blocks, in order: when it is made, when its trade opens, when
+    its outcome is known, the probability, the label and the model's file. What is not known (no
+    model, after the last bar) is missing.
     """
     stamps = pd.Series(bars.index)
-    said = pd.concat([_said(bars, model) for model in models])
+    blocks = []
+    for model in models:
+        decided = bars.index[model.fold.test : model.fold.stop]
+        if model.checkpoint is None:
+            blocks.append(pd.DataFrame({"probability": np.nan, "checkpoint": None}, index=decided))
+            continue
+        forecast = model.checkpoint.probabilities(model.fold.test_bars(bars))
+        block = {"probability": forecast, "checkpoint": model.name}
+        blocks.append(pd.DataFrame(block, index=decided))
+    forecasts = pd.concat(blocks)
     frame = pd.DataFrame(
         {
             "decided_at": stamps,
             "opens_at": stamps.shift(-1),
             "known_at": stamps.shift(-known_after(config.label, config.horizon)),
-            "probability": said["probability"].reindex(bars.index).to_numpy(),
+            "probability": forecasts["probability"].reindex(bars.index).to_numpy(),
             "label": make_labels(bars, config.label, config.horizon).shift(-1).to_numpy(),
-            "checkpoint": said["checkpoint"].reindex(bars.index).to_numpy(),
+            "checkpoint": forecasts["checkpoint"].reindex(bars.index).to_numpy(),
         }
     )
     return frame.iloc[models[0].fold.test :].reset_index(drop=True)
-
-
-def _said(bars: pd.DataFrame, model: FoldModel) -> pd.DataFrame:
-    decided = bars.index[model.fold.test : model.fold.stop]
-    if model.checkpoint is None:
-        return pd.DataFrame({"probability": np.nan, "checkpoint": None}, index=decided)
-    probability = model.checkpoint.probabilities(model.fold.test_bars(bars))
-    return pd.DataFrame({"probability": probability, "checkpoint": model.name}, index=decided)
 
 
 def trade(
@@ -347,7 +367,10 @@ def trade(
     account: Account = Account(),
     costs: Costs = Costs(),
 ) -> Simulation:
-    """Trade all test blocks in one continuous run over the folder of checkpoints; a fold without a model stays out."""
+    """Trade all test blocks in one continuous run over the folder of checkpoints.
+
+    A fold without a model stays out of the market.
+    """
     vacant = [range(model.fold.test, model.fold.stop) for model in models if not model.checkpoint]
     nothing = len(vacant) == len(models)
     source = pd.Series(np.nan, index=bars.index) if nothing else folder

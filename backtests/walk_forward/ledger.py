@@ -1,4 +1,7 @@
-"""The ledger of trials: every configuration that was judged on these bars, so that luck can be told from skill."""
+"""The ledger of trials: every configuration that was judged on these bars.
+
+So that luck can be told from skill.
+"""
 
 import json
 import math
@@ -16,8 +19,8 @@ from model.files import locked, require_writable, write_atomically
 class Ledger:
     """One line of JSON per trial, found by its key; what was tried before is counted once.
 
-    Trials on other bars may stand in the same file and do not count; one that does not say on which bars it was counts on
-    all. data: the digest of the bars.
+    Trials on other bars may stand in the same file and do not count; one that does not say on which
+    bars it was counts on all. data: the digest of the bars.
     """
 
     def __init__(self, path: Path, data: str) -> None:
@@ -33,7 +36,10 @@ class Ledger:
         ]
 
     def enter(self, key: str, sharpe: float, what: Mapping[str, Any]) -> None:
-        """Add a trial, unless it is there; safe against other runs that do the same. what: is kept with it, for readers."""
+        """Add a trial, unless it is there; safe against other runs that do the same.
+
+        what: is kept with it, for readers.
+        """
         require_writable(self.path)
         with locked(self.path.with_name(f".{self.path.name}.lock")):
             entries = self._entries()
@@ -68,7 +74,10 @@ class Ledger:
 
 
 def ledger_of(bars: pd.DataFrame, path: Path | None = None) -> Ledger:
-    """Return the ledger of the trials on these bars; by default one per digest of bars, in the user's data folder."""
+    """Return the ledger of the trials on these bars.
+
+    By default one per digest of bars, in the user's data folder.
+    """
     digest = digest_bars(bars)
     return Ledger(
         path or user_data_path("backtrader-bilstm") / "trials" / f"{digest[:16]}.jsonl", digest

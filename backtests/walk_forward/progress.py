@@ -1,6 +1,8 @@
-"""Progress over folds and epochs: the processes that train append lines to a file, the command follows it."""
+"""Progress over folds and epochs, and the time left, from lines that the processes append."""
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -13,59 +15,61 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from model.training.loop import Epoch
 
 READ_EVERY = 0.5  # seconds
+SAY_EVERY = 60.0  # seconds between lines on the time left, where output is not a terminal
+LEAST_DONE = 0.2  # of a fold: before, a guess at the time left would be worth nothing
 
 
 @dataclass(frozen=True)
-class Journal:
+class EpochLog:
     """A file to which any number of processes append a line per epoch."""
 
     path: Path
     patience: int
 
     def __call__(self, fold: str, epoch: Epoch) -> None:
-        if (
-            not self.path.parent.exists()
-        ):  # another machine's worker: there is no terminal to show it on
-            return
-        line = json.dumps(
-            {
-                "fold": fold,
-                "epoch": epoch.epoch,
-                "expected": self._expected(epoch),
-                "loss": epoch.validation_loss,
-            }
-        )
-        with self.path.open(
-            "a", encoding="utf-8"
-        ) as file:  # one short write in append mode: lines never mix
-            file.write(line + "\n")
-
-    def _expected(self, epoch: Epoch) -> int:
-        """Return the epochs that training will take if no better one comes."""
-        return min(epoch.best_epoch + self.patience, epoch.max_epochs)
+        if not self.path.parent.exists():
+            return  # another machine's worker: there is no terminal to show it on
+        # The epochs that training will take if no better one comes.
+        expected = min(epoch.best_epoch + self.patience, epoch.max_epochs)
+        entry = {
+            "fold": fold,
+            "epoch": epoch.epoch,
+            "expected": expected,
+            "loss": epoch.validation_loss,
+        }
+        # One short write in append mode: lines of several processes never mix.
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
 
 class FoldProgress:
     """Bars on the terminal: one over all folds with the time left, one for each fold in training."""
 
-    def __init__(self, journal: Journal, n_folds: int, console: Console) -> None:
-        self.console = console
+    def __init__(
+        self,
+        journal: EpochLog,
+        n_folds: int,
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.console, self._clock = console, clock
+        self._started = self._last_said = clock()
+        self._found = 0.0  # folds that were finished before, and so took no time
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
         )
-        self._total = self._bars.add_task(f"{n_folds} folds", total=n_folds, detail="")
+        self._total = self._bars.add_task(f"{n_folds} folds", total=n_folds, detail="", left="")
         self._journal, self._offset = journal, 0
         self._shares: dict[str, float] = {}  # by label: how much of a fold is done
         self._tasks: dict[str, TaskID] = {}
@@ -91,13 +95,37 @@ class FoldProgress:
         """Expect so many trainings more."""
         self._bars.update(self._total, total=(self._bars.tasks[0].total or 0) + count)
 
-    def finish(self, fold: str, line: str) -> None:
-        """Print a line about a finished fold and take its bar away."""
+    def finish(self, fold: str, line: str, found: bool = False) -> None:
+        """Print a line about a finished fold and take its bar away; found: by an earlier run."""
         self._shares[fold] = 1.0
+        self._found += found
         if fold in self._tasks:
             self._bars.update(self._tasks[fold], visible=False)
-        self._bars.update(self._total, completed=sum(self._shares.values()))
+        self._show_total()
         self.console.print(line, soft_wrap=True)
+
+    def time_left(self) -> str:
+        """Return how long the rest will take, judged by what is done; "" while nothing is known."""
+        done = sum(self._shares.values()) - self._found
+        left = (self._bars.tasks[0].total or 0) - self._found - done
+        if done < LEAST_DONE or left <= 0:
+            return ""
+        seconds = (self._clock() - self._started) * left / done
+        if seconds < 60:
+            return "less than a minute left"
+        minutes = round(seconds / 60)
+        if minutes < 100:
+            return f"about {minutes} minute{'s' if minutes > 1 else ''} left"
+        return f"about {round(minutes / 60)} hours left"
+
+    def _show_total(self) -> None:
+        self._bars.update(self._total, completed=sum(self._shares.values()), left=self.time_left())
+        # Where nobody sees the bars, in a file or a log, a line now and then says the same.
+        if not self.console.is_terminal and self._clock() - self._last_said > SAY_EVERY:
+            self._last_said = self._clock()
+            if left := self.time_left():
+                total = self._bars.tasks[0]
+                self.console.print(f"{total.completed:.1f} of {total.total:.0f} done, {left}")
 
     def _follow(self) -> None:
         while not self._over.wait(READ_EVERY):
@@ -118,8 +146,8 @@ class FoldProgress:
         if self._shares.get(fold) == 1.0:
             return
         if fold not in self._tasks:
-            self._tasks[fold] = self._bars.add_task(fold, detail="")
+            self._tasks[fold] = self._bars.add_task(fold, detail="", left="")
         self._shares[fold] = min(epoch / expected, 0.99)
         detail = f"epoch {epoch} of about {expected}, validation loss {loss:.4f}"
         self._bars.update(self._tasks[fold], total=expected, completed=epoch, detail=detail)
-        self._bars.update(self._total, completed=sum(self._shares.values()))
+        self._show_total()

@@ -1,4 +1,7 @@
-"""A run's folder while it works: who holds it, which folds are finished, and what was known when it began."""
+"""A run's folder while it works.
+
+Who holds it, which folds are finished, and what was known when it began.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -24,8 +27,11 @@ class FolderInUse(RuntimeError):
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold the folder against other runs; FolderInUse at once where one holds it. The lock ends with its process."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the folder against other runs; FolderInUse at once where one holds it.
+
+    The lock ends with its process.
+    """
     require_writable(folder / "summary.json")
     refusal = FolderInUse(
         f"{folder} must not be used by two runs at once, and another one is at work there. "
@@ -43,13 +49,16 @@ def held(folder: Path) -> Iterator[None]:
 
 
 class RunState:
-    """The finished folds of a run, each found again by its key: the digest of all that decides its model.
+    """The finished folds of a run, each found again by its key.
 
-    A fold counts as finished once its record is written, which happens after its checkpoint is. Records of other settings,
-    and checkpoints that are damaged or were replaced, count as nothing.
+    The digest of all that decides its model.
+
+    A fold counts as finished once its record is written, which happens after its checkpoint is.
+    Records of other settings, and checkpoints that are damaged or were replaced, count as nothing.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.checkpoints = folder / CHECKPOINTS
         self._records = folder / STATE
         for place in (self.checkpoints, self._records):
@@ -61,7 +70,10 @@ class RunState:
             record.unlink()
 
     def frozen(self, key: str, facts: Any) -> Any:
-        """Return the facts that the run with this key began with: those given, or those kept when it was interrupted."""
+        """Return the facts that the run with this key began with.
+
+        Those given, or those kept when it was interrupted.
+        """
         path = self._records / START
         known = _read(path)
         if known and known["key"] == key:
@@ -82,7 +94,15 @@ class RunState:
             record["importance"],
             record["machine"],
         )
-        return model if record["digest"] is None else self._with_checkpoint(model, record["digest"])
+        if record["digest"] is None:  # finished without a checkpoint
+            return model
+        try:
+            checkpoint = Checkpoint.load(self.checkpoints / model.name)
+        except CheckpointError:
+            return None
+        return (
+            replace(model, checkpoint=checkpoint) if checkpoint.digest == record["digest"] else None
+        )
 
     def keep(self, model: FoldModel, key: str) -> None:
         """Save a fold's checkpoint, then the record that makes it count."""
@@ -102,7 +122,10 @@ class RunState:
         )
 
     def require_own(self) -> None:
-        """Raise ValueError for a checkpoint that no walk-forward wrote: whatever lies there would be traded."""
+        """Raise ValueError for a checkpoint that no walk-forward wrote.
+
+        Whatever lies there would be traded.
+        """
         if foreign := sorted(
             {path.name for path in self.checkpoints.glob("*.ckpt")}
             - {path.name for path in self._own()}
@@ -113,7 +136,9 @@ class RunState:
             )
 
     def sweep(self, models: Sequence[FoldModel]) -> None:
-        """Remove the checkpoints and records of folds that these models do not have, left by an earlier run."""
+        """Remove the checkpoints and records of folds that these models do not have, left by an
+        earlier run.
+        """
         kept = {model.name for model in models if model.checkpoint}
         recorded = {self._record(model.fold).name for model in models} | {START}
         for path in [*self._own(), *self._records.glob("*.json")]:
@@ -123,20 +148,16 @@ class RunState:
     def _own(self) -> list[Path]:
         return list(self.checkpoints.glob("fold-*.ckpt"))
 
-    def _with_checkpoint(self, model: FoldModel, digest: str) -> FoldModel | None:
-        try:
-            checkpoint = Checkpoint.load(self.checkpoints / model.name)
-        except CheckpointError:
-            return None
-        return replace(model, checkpoint=checkpoint) if checkpoint.digest == digest else None
-
     def _record(self, fold: Fold) -> Path:
         return self._records / f"fold-{fold.number:02d}.json"
 
 
 class MemberStore:
-    """The members trained for folds that have several, each found again by the digest of all that decides it: an ensemble
-    takes those that a comparison trained before, and one more seed trains but one more."""
+    """The members trained for folds that have several, each by the digest of all that decides it.
+
+    So an ensemble takes those that a comparison trained before, and one more seed trains but one
+    more.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / STATE / MEMBERS

@@ -18,7 +18,10 @@ RETREATS = (0.0, 0.5, 1.0)  # how far from enter back to one half the exit lies
 
 @dataclass(frozen=True)
 class Search:
-    """By what thresholds are judged. cost: fraction per side. fewest_trades: round trips that a pair must make to count."""
+    """By what thresholds are judged. cost: fraction per side.
+
+    fewest_trades: round trips that a pair must make to count.
+    """
 
     cost: float
     allow_short: bool = False
@@ -27,7 +30,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Choice:
-    """The pair chosen, with its trades on validation and mean net return per bar; chosen False: too few trades for any."""
+    """The pair chosen, with its trades on validation and mean net return per bar.
+
+    Chosen False: too few trades for any.
+    """
 
     enter: float = NEUTRAL
     exit: float = NEUTRAL
@@ -60,7 +66,9 @@ def with_thresholds(
 
 
 def choose(probability: Array, moves: Array, search: Search) -> Choice:
-    """Return the pair of thresholds with the best mean net return among those that trade often enough; ties: the lowest."""
+    """Return the pair of thresholds with the best mean net return among those that trade often
+    enough; ties: the lowest.
+    """
     judged = [
         _judged(pair, probability, moves, search)
         for pair in candidates(probability, search.allow_short)
@@ -82,7 +90,9 @@ def _judged(pair: tuple[float, float], probability: Array, moves: Array, search:
 
 
 def candidates(probability: Array, allow_short: bool) -> Iterator[tuple[float, float]]:
-    """Yield pairs: enter at quantiles of the probabilities on the side traded, exit there, halfway back and at one half."""
+    """Yield pairs: enter at quantiles of the probabilities on the side traded, exit there, halfway
+    back and at one half.
+    """
     lean = np.abs(probability - NEUTRAL) if allow_short else probability - NEUTRAL
     strong = lean[lean > 0]
     levels = np.quantile(strong, QUANTILES) if len(strong) else np.empty(0)

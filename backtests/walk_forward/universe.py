@@ -1,4 +1,6 @@
-"""A universe: several files of bars, each a market of its own, walked over together and judged as one."""
+"""A universe: several files of bars, each a market of its own, walked over together and judged as
+one.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +17,10 @@ from model.errors import BarsError, Text
 
 
 def bar_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the files, with each folder replaced by the files of bars in it, by name; BarsError for one without any."""
+    """Return the files, with each folder replaced by the files of bars in it, by name.
+
+    BarsError for one without any.
+    """
     files: list[Path] = []
     for path in paths:
         found = [path]
@@ -43,8 +48,8 @@ def read_universe(
 ) -> dict[str, pd.DataFrame]:
     """Return the bars of each file by the market's name, as it may stand in file names.
 
-    fits: raises BarsError for bars that the plan cannot be laid over. Raises one BarsError that names every file that
-    cannot be used, with its fault.
+    fits: raises BarsError for bars that the plan cannot be laid over. Raises one BarsError that
+    names every file that cannot be used, with its fault.
     """
     if options.instrument or options.ticker:
         raise ValueError(
@@ -98,7 +103,10 @@ def _same_bars(markets: Mapping[str, pd.DataFrame]) -> list[Text]:
 
 
 def _other_intervals(markets: Mapping[str, pd.DataFrame]) -> list[Text]:
-    """Say which files differ from the interval that most have: figures per bar mean nothing over both."""
+    """Say which files differ from the interval that most have.
+
+    Figures per bar mean nothing over both.
+    """
     intervals = {
         file: spoken(bar_interval(pd.DatetimeIndex(bars.index))) for file, bars in markets.items()
     }

@@ -24,6 +24,7 @@ except ImportError:  # an optional extra
 WORKER_DEATHS: tuple[type[Exception], ...] = (TerminatedWorkerError,)
 if distributed is not None:
     WORKER_DEATHS += (distributed.KilledWorker,)
+JoblibTask = tuple[Callable[..., object], tuple[object, ...], dict[str, object]]
 CONNECT_WITHIN = "10s"
 LOOK_EVERY = 1.0  # seconds
 MISSING = (
@@ -34,10 +35,13 @@ MISSING = (
 
 @contextmanager
 def workers(address: str | None) -> Iterator[None]:
-    """Send all joblib tasks in the body to the Dask scheduler at `address`; None keeps them on this machine.
+    """Send all joblib tasks in the body to the Dask scheduler at `address`.
 
-    The cluster's workers must have this project installed in the same versions: then a fold is the same wherever it is
-    trained. Raises ValueError where Dask is missing or nothing answers at the address.
+    None keeps them on this machine.
+
+    The cluster's workers must have this project installed in the same versions: then a fold is the
+    same wherever it is trained. Raises ValueError where Dask is missing or nothing answers at the
+    address.
     """
     if address is None:
         yield
@@ -55,8 +59,11 @@ def here() -> tuple[str, int]:
     return platform.node(), os.getpid()
 
 
-def require_sendable(result: Any, owner: tuple[str, int]) -> None:
-    """Raise Unsendable for what cannot be sent to its owner; left to itself, joblib on Dask would wait for it for ever."""
+def require_sendable(result: object, owner: tuple[str, int]) -> None:
+    """Raise Unsendable for what cannot be sent to its owner.
+
+    Left to itself, joblib on Dask would wait for it for ever.
+    """
     if owner == here():
         return
     try:
@@ -68,12 +75,16 @@ def require_sendable(result: Any, owner: tuple[str, int]) -> None:
         ) from error
 
 
-def tethered(function: Callable[..., Any], *given: Any) -> Any:
-    """Return the call as a joblib task whose process ends when this one does: left alone, joblib's would wait for ever."""
-    return delayed(_call)(os.getpid(), function, *given)
+def dies_with_parent(function: Callable[..., object], *given: object) -> JoblibTask:
+    """Return the call as a joblib task whose process ends when this one does.
+
+    Left alone, a process of joblib's would wait for ever when what asked for its work was killed.
+    """
+    task: JoblibTask = delayed(_call)(os.getpid(), function, *given)
+    return task
 
 
-def _call(owner: int, function: Callable[..., Any], *given: Any) -> Any:
+def _call(owner: int, function: Callable[..., object], *given: object) -> object:
     if os.getppid() == owner:  # a process of joblib's, neither this one itself nor a cluster's
         _watch(owner)
     return function(*given)

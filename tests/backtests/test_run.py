@@ -14,7 +14,7 @@ from backtests.reports.results import FILES
 from backtests.run import app
 from backtests.synthetic.markets import market
 from backtests.walk_forward import folds as walk_forward
-from backtests.walk_forward.store import held
+from backtests.walk_forward.store import lock_folder
 from model.cli import run
 from model.errors import TrainingDiverged
 from model.runtime import precision_hint
@@ -186,7 +186,7 @@ def test_an_unknown_market_is_named_with_the_nearest(tmp_path, capfd):
 
 
 def test_a_second_run_in_the_folder_leaves_with_its_own_code(bars_file, tmp_path, capfd):
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         assert walk("--data", bars_file, "--out", tmp_path, *QUICK) == 7
     assert "must not be used by two runs at once" in " ".join(capfd.readouterr().err.split())
 

@@ -23,7 +23,7 @@ import backtests.run
 from backtests.evidence.baselines import learner_probabilities
 from backtests.evidence.evidence import evidence_of
 from backtests.evidence.pooled import pool
-from backtests.walk_forward.progress import Journal
+from backtests.walk_forward.progress import EpochLog
 from model import files
 from model.cli import run
 
@@ -47,7 +47,7 @@ class Death:
         self.may_come()
 
 
-class DeadlyJournal(Journal):
+class DeadlyEpochLog(EpochLog):
     """Kills the process that trains a fold, once.
 
     It is sent to the processes that train, where this module is known.
@@ -70,7 +70,7 @@ class DeadlyJournal(Journal):
         super().__call__(fold, epoch)
 
 
-class CountedJournal(Journal):
+class CountedEpochLog(EpochLog):
     """An epoch is an event, where it is trained by this very process."""
 
     death: Death
@@ -96,8 +96,8 @@ def live(event: int, arguments: list[str]) -> None:
         and arguments[arguments.index("--jobs") + 1] == "1"
         and "--dask" not in arguments
     ):
-        CountedJournal.death = death
-        backtests.run.Journal = CountedJournal  # type: ignore[misc]
+        CountedEpochLog.death = death
+        backtests.run.EpochLog = CountedEpochLog  # type: ignore[misc]
     run(backtests.run.app, arguments)
 
 
@@ -121,7 +121,7 @@ if __name__ == "__main__":
         where.mkdir(parents=True)
         os.environ |= {"FOLD_TO_DIE": fold_to_die, "MARKER": str(where.with_suffix(".died"))}
         if fold_to_die:
-            backtests.run.Journal = DeadlyJournal  # type: ignore[misc]
+            backtests.run.EpochLog = DeadlyEpochLog  # type: ignore[misc]
         command = [*given, "--out", str(where), "--ledger", str(where / "trials")]
         ends.append([child(event, command), child(0, command)] if event else [child(0, command)])
     print(json.dumps(ends))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from backtests.evidence.evidence import Trials
-from backtests.reports.results import Candidate, Results, evaluate_all
+from backtests.reports.results import Results, TrainedConfiguration, evaluate_all
 from backtests.walk_forward.folds import Fold, FoldModel, FoldTask, Settings, train_tasks
 from backtests.walk_forward.thresholds import Search
 from model.training.config import TrainConfig
@@ -26,9 +26,9 @@ def trained(
     """The folds' models in order."""
     tasks = [FoldTask(bars, fold, config, search, f"fold {fold.number}") for fold in folds]
     outcomes = dict(train_tasks(tasks, jobs=jobs))
-    models = [outcomes[task] for task in tasks]
-    assert all(isinstance(model, FoldModel) for model in models)
-    return models  # type: ignore[return-value]
+    models = [outcomes[task].model for task in tasks]
+    assert all(models)
+    return [model for model in models if model]
 
 
 def evaluate(
@@ -40,4 +40,6 @@ def evaluate(
     best: pd.Series | None = None,
 ) -> Results:
     """The results of a single configuration."""
-    return evaluate_all(bars, {"": Candidate(models, folder, settings, Trials())}, best=best)[""]
+    return evaluate_all(
+        bars, {"": TrainedConfiguration(models, folder, settings, Trials())}, best=best
+    )[""]

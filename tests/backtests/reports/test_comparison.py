@@ -12,7 +12,7 @@ from backtests.evidence.evidence import Trials
 from backtests.reports.html import render
 from backtests.reports.results import (
     COMPARISON,
-    Candidate,
+    TrainedConfiguration,
     comparison_table,
     evaluate_all,
     write_comparison,
@@ -37,7 +37,7 @@ def candidate(bars, folder, seed, members=("bilstm",)):
     folder.mkdir()
     for model in models:
         model.checkpoint.save(folder / model.name)
-    return Candidate(models, folder, SETTINGS, Trials((0.01,)))
+    return TrainedConfiguration(models, folder, SETTINGS, Trials((0.01,)))
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,10 @@ def busy(bars, probability):
 
 
 def value_by_position(bars, position, cash):
-    """What an account is worth bar by bar: the old position from close to open, the new one from open to close."""
+    """What an account is worth bar by bar.
+
+    The old position from close to open, the new one from open to close.
+    """
     opened, close = bars["open"].to_numpy(), bars["close"].to_numpy()
     gaps = np.r_[0.0, opened[1:] - close[:-1]]
     before = np.r_[0.0, position[:-1]]

@@ -9,11 +9,11 @@ from backtests.simulation.account import Account, Costs
 from backtests.synthetic.markets import market
 from backtests.walk_forward import folds as walk_forward
 from backtests.walk_forward.folds import (
-    Failure,
     FoldModel,
     FoldPlan,
     FoldTask,
     MemberTask,
+    Outcome,
     lay_folds,
     predictions,
     trade,
@@ -96,7 +96,7 @@ def test_too_few_bars_are_refused_with_the_number_needed(bars, n_bars, remedy):
 def test_the_number_needed_is_enough(bars):
     fewest = bars.iloc[:359]
     fold = lay_folds(fewest, PLAN, CONFIG)[0]
-    assert train_fold(fold.past(fewest), fold, CONFIG, SEARCH).checkpoint
+    assert train_fold(fold.past(fewest), fold, CONFIG, SEARCH).model.checkpoint
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_all_of_the_past_is_training_or_validation(models):
 def test_a_model_is_blind_to_every_bar_after_its_first_test_decision(bars, folds, models):
     poisoned = bars.copy()
     poisoned.iloc[folds[0].test + 1 :, :4] *= 10
-    again = train_fold(folds[0].past(poisoned), folds[0], CONFIG, SEARCH)
+    again = train_fold(folds[0].past(poisoned), folds[0], CONFIG, SEARCH).model
     assert again.checkpoint.digest == models[0].checkpoint.digest
 
 
@@ -156,14 +156,14 @@ def test_a_past_without_one_of_the_classes_gives_no_model(bars, folds):
     rising = bars.copy()
     rising["open"] = rising["low"] = np.linspace(100, 200, len(bars))
     rising["close"] = rising["high"] = rising["open"] + 0.1
-    model = train_fold(folds[0].past(rising), folds[0], CONFIG, SEARCH)
+    model = train_fold(folds[0].past(rising), folds[0], CONFIG, SEARCH).model
     assert model.checkpoint is None
     assert "must hold at least 5 windows of each class" in model.reason
 
 
 def test_the_thresholds_are_chosen_on_validation_with_all_costs(bars, folds):
     assert SEARCH == Search(cost=2e-4, allow_short=False, fewest_trades=10)
-    model = train_fold(folds[0].past(bars), folds[0], LARGE, replace(SEARCH, fewest_trades=1))
+    model = train_fold(folds[0].past(bars), folds[0], LARGE, replace(SEARCH, fewest_trades=1)).model
     assert model.choice.chosen
     assert (model.checkpoint.enter, model.checkpoint.exit) == (
         model.choice.enter,
@@ -187,11 +187,11 @@ def test_epochs_are_reported_with_their_fold(bars, folds):
 def test_members_trained_by_themselves_make_the_same_model(bars, folds):
     config = replace(CONFIG, seeds=2)
     alone = [
-        dict(train_tasks([MemberTask(bars, folds[0], single, "")])).popitem()[1]
+        dict(train_tasks([MemberTask(bars, folds[0], single, "")])).popitem()[1].member
         for single in member_configs(config)
     ]
     together, apart = (
-        train_fold(folds[0].past(bars), folds[0], config, SEARCH, members)
+        train_fold(folds[0].past(bars), folds[0], config, SEARCH, members).model
         for members in ((), alone)
     )
     assert (
@@ -203,9 +203,8 @@ def test_a_member_whose_past_lacks_a_class_is_none(bars, folds):
     rising = bars.copy()
     rising["open"] = rising["low"] = np.linspace(100, 200, len(bars))
     rising["close"] = rising["high"] = rising["open"] + 0.1
-    assert [outcome for _, outcome in train_tasks([MemberTask(rising, folds[0], CONFIG, "")])] == [
-        None
-    ]
+    [(_, outcome)] = train_tasks([MemberTask(rising, folds[0], CONFIG, "")])
+    assert outcome == Outcome()
 
 
 def test_a_training_that_diverges_is_a_failure_of_its_fold(monkeypatch, bars, folds):
@@ -214,7 +213,7 @@ def test_a_training_that_diverges_is_a_failure_of_its_fold(monkeypatch, bars, fo
 
     monkeypatch.setattr(walk_forward, "fit", diverge)
     [(_, outcome)] = train_tasks([FoldTask(bars, folds[0], CONFIG, SEARCH, "fold 1")])
-    assert outcome == Failure("the loss is nan")
+    assert outcome == Outcome(failure="the loss is nan")
 
 
 @pytest.fixture(scope="module")

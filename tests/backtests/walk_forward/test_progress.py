@@ -3,13 +3,13 @@ import io
 import pytest
 from rich.console import Console
 
-from backtests.walk_forward.progress import FoldProgress, Journal
+from backtests.walk_forward.progress import EpochLog, FoldProgress
 from model.training.loop import Epoch
 
 
 @pytest.fixture
 def journal(tmp_path):
-    return Journal(tmp_path / "journal", patience=10)
+    return EpochLog(tmp_path / "journal", patience=10)
 
 
 def epoch(number, best, max_epochs=100):
@@ -62,3 +62,35 @@ def test_a_finished_fold_is_said_and_counts_as_one(journal, progress, screen):
     progress._read()
     assert shown(progress)[0] == 1 / 3
     assert "fold 1: done" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"),
+    [
+        (10, "less than a minute left"),
+        (30, "about 1 minute left"),
+        (600, "about 20 minutes left"),
+        (7_200, "about 4 hours left"),
+    ],
+)
+def test_the_time_left_is_told_in_words(journal, screen, seconds, left):
+    now = [0.0]
+    progress = FoldProgress(journal, 4, Console(file=screen, width=100), lambda: now[0])
+    progress.finish("fold 1", "found finished", found=True)  # took no time: tells nothing
+    assert progress.time_left() == ""
+    now[0] += seconds
+    progress.finish("fold 2", "trained")
+    assert progress.time_left() == left
+
+
+def test_a_file_gets_a_line_on_the_time_left_now_and_then(journal, screen):
+    now = [0.0]
+    progress = FoldProgress(journal, 2, Console(file=screen, width=100), lambda: now[0])
+    for number in range(1, 7):
+        now[0] += 25
+        journal("fold 1", epoch(number, best=1, max_epochs=10))
+        progress._read()
+    assert screen.getvalue().splitlines() == [
+        "0.3 of 2 done, about 7 minutes left",
+        "0.6 of 2 done, about 6 minutes left",
+    ]

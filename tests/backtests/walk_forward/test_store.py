@@ -7,7 +7,7 @@ from subprocess import PIPE, Popen
 import pytest
 
 from backtests.walk_forward.folds import Fold, FoldModel
-from backtests.walk_forward.store import MemberStore, RunState, held
+from backtests.walk_forward.store import MemberStore, RunState, lock_folder
 from backtests.walk_forward.thresholds import Choice
 from tests.helpers.makers import random_checkpoint
 
@@ -103,28 +103,30 @@ def test_a_checkpoint_of_somebody_else_is_not_traded_and_not_removed(state, mode
 SECOND = """
 import os, sys
 from pathlib import Path
-from backtests.walk_forward.store import FolderInUse, held
+from backtests.walk_forward.store import FolderInUse, lock_folder
 try:
-    with held(Path(sys.argv[1])):
+    with lock_folder(Path(sys.argv[1])):
         print("in")
 except FolderInUse as error:
     print(error.exit_code, error, flush=True)
 input()
-with held(Path(sys.argv[1])):
+with lock_folder(Path(sys.argv[1])):
     os.kill(os.getpid(), 9)
 """
 
 
 def test_a_second_run_in_the_folder_is_refused_and_the_folder_is_free_after_a_kill(tmp_path):
-    """Another process is refused while this one holds the folder, and then killed as it holds it itself."""
+    """Another process is refused while this one holds the folder, and then killed as it holds it
+    itself.
+    """
     with Popen(
         [sys.executable, "-c", SECOND, tmp_path], stdin=PIPE, stdout=PIPE, text=True
     ) as second:
-        with held(tmp_path):
+        with lock_folder(tmp_path):
             assert re.match("7 .* must not be used by two runs at once", second.stdout.readline())
         second.communicate("\n")
     assert second.returncode == -9
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         assert os.path.exists(tmp_path / ".lock")
 
 
@@ -135,7 +137,7 @@ def test_what_was_half_written_when_a_run_was_killed_is_removed(state, tmp_path)
     ]
     for half in halves:
         half.touch()
-    with held(tmp_path):
+    with lock_folder(tmp_path):
         assert not any(half.exists() for half in halves)
 
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 from joblib import Parallel, delayed
 
-from backtests.walk_forward import trainer as campaign
-from backtests.walk_forward.folds import Failure, FoldModel, FoldPlan, FoldTask, lay_folds
+from backtests.walk_forward import trainer as training
+from backtests.walk_forward.folds import FoldModel, FoldPlan, FoldTask, Outcome, Settings, lay_folds
 from backtests.walk_forward.store import MemberStore, RunState
-from backtests.walk_forward.trainer import Course, FoldsFailed, Lost, train_all
+from backtests.walk_forward.trainer import Configuration, FoldsFailed, Lost, train_all
 from model.training.config import TrainConfig
 from tests.helpers.dying import die_if_told
 from tests.helpers.makers import random_checkpoint
@@ -21,24 +21,24 @@ def folds(bars):
     return lay_folds(bars, PLAN, CONFIG)
 
 
-def course(bars, folds, folder, *, config=CONFIG, market="", variant=""):
-    state = RunState(folder / variant)
-    return Course(bars, folds, config, None, state, MemberStore(folder), market, variant)
+def configuration(bars, folds, folder, *, config=CONFIG, market="", name=""):
+    state, settings = RunState(folder / name), Settings(PLAN, config)
+    return Configuration(bars, folds, settings, state, MemberStore(folder), market, name)
 
 
 def outcome_of(task):
     """What training would give: random weights, for the members that the settings name."""
     until, config = task.bars.index[task.fold.test], task.config
     if not isinstance(task, FoldTask):
-        return random_checkpoint(task.bars, until, members=(config.architecture,), seed=config.seed)
+        members = (config.architecture,)
+        return Outcome(
+            member=random_checkpoint(task.bars, until, members=members, seed=config.seed)
+        )
     found = task.members()
     checkpoint = random_checkpoint(task.bars, until, seed=task.fold.number)
-    return FoldModel(
-        task.fold,
-        replace(checkpoint, members=tuple(one.members[0] for one in found))
-        if found
-        else checkpoint,
-    )
+    if found:
+        checkpoint = replace(checkpoint, members=tuple(one.members[0] for one in found))
+    return Outcome(FoldModel(task.fold, checkpoint))
 
 
 @pytest.fixture
@@ -52,31 +52,31 @@ def trainer(monkeypatch):
             on_start(task)
             yield task, outcome_of(task)
 
-    monkeypatch.setattr(campaign, "train_tasks", train)
+    monkeypatch.setattr(training, "train_tasks", train)
     return asked
 
 
-def run(*courses, seen=None, **told):
+def run(*configurations, seen=None, **told):
     note = (
         (lambda label, _, found: seen.append((label, found)))
         if seen is not None
         else (lambda *_: None)
     )
-    return train_all(courses, on_done=note, **told)
+    return train_all(configurations, on_done=note, **told)
 
 
-def numbers(course):
-    return [model.fold.number for model in course.models()]
+def numbers(configuration):
+    return [model.fold.number for model in configuration.models()]
 
 
 def test_models_come_in_order_and_are_told_of_as_they_finish(bars, folds, trainer, tmp_path):
-    seen, one = [], course(bars, folds, tmp_path)
+    seen, one = [], configuration(bars, folds, tmp_path)
     assert run(one, seen=seen) == [] and numbers(one) == [1, 2, 3]
     assert seen == [("fold 3", False), ("fold 2", False), ("fold 1", False)]
 
 
 def test_finished_folds_are_not_trained_again(bars, folds, trainer, tmp_path):
-    one, seen = course(bars, folds, tmp_path), []
+    one, seen = configuration(bars, folds, tmp_path), []
     run(one)
     first = one.models()
     (tmp_path / ".state" / "fold-02.json").unlink()
@@ -90,15 +90,15 @@ def test_finished_folds_are_not_trained_again(bars, folds, trainer, tmp_path):
 
 
 def test_other_settings_train_all_folds_again(bars, folds, trainer, tmp_path):
-    run(course(bars, folds, tmp_path))
-    run(course(bars, folds, tmp_path, config=PLAN.training(TrainConfig(seed=7))))
+    run(configuration(bars, folds, tmp_path))
+    run(configuration(bars, folds, tmp_path, config=PLAN.training(TrainConfig(seed=7))))
     assert trainer == [LABELS, LABELS]
 
 
 def test_the_folds_of_several_markets_are_trained_at_the_same_time(bars, folds, trainer, tmp_path):
     one, other = (
-        course(bars, folds, tmp_path / "a", market="a"),
-        course(bars, folds[1:], tmp_path / "b", market="b"),
+        configuration(bars, folds, tmp_path / "a", market="a"),
+        configuration(bars, folds[1:], tmp_path / "b", market="b"),
     )
     assert run(one, other) == []
     assert trainer == [["a fold 1", "a fold 2", "a fold 3", "b fold 2", "b fold 3"]]
@@ -110,7 +110,7 @@ MEMBERS = [f"fold {number} bilstm {seed}" for number in (1, 2, 3) for seed in (4
 
 
 def test_members_are_trained_each_by_itself_before_the_folds(bars, folds, trainer, tmp_path):
-    one, more = course(bars, folds, tmp_path, config=SEVERAL), []
+    one, more = configuration(bars, folds, tmp_path, config=SEVERAL), []
     run(one, on_more=more.append)
     assert trainer == [MEMBERS, LABELS] and more == [6]
     assert [[member.name for member in model.checkpoint.members] for model in one.models()] == [
@@ -119,15 +119,15 @@ def test_members_are_trained_each_by_itself_before_the_folds(bars, folds, traine
 
 
 def test_a_seed_more_trains_but_one_member_more(bars, folds, trainer, tmp_path):
-    run(course(bars, folds, tmp_path, config=SEVERAL))
-    run(course(bars, folds, tmp_path, config=replace(CONFIG, seeds=3)))
+    run(configuration(bars, folds, tmp_path, config=SEVERAL))
+    run(configuration(bars, folds, tmp_path, config=replace(CONFIG, seeds=3)))
     assert trainer[2] == [f"fold {number} bilstm 44" for number in (1, 2, 3)]
 
 
 def test_an_ensemble_takes_the_members_that_others_trained(bars, folds, trainer, tmp_path):
-    one = course(bars, folds, tmp_path, variant="bilstm")
-    both = course(
-        bars, folds, tmp_path, config=replace(CONFIG, architecture="ensemble"), variant="ensemble"
+    one = configuration(bars, folds, tmp_path, name="bilstm")
+    both = configuration(
+        bars, folds, tmp_path, config=replace(CONFIG, architecture="ensemble"), name="ensemble"
     )
     run(one, both)
     names = [
@@ -135,7 +135,7 @@ def test_an_ensemble_takes_the_members_that_others_trained(bars, folds, trainer,
     ]
     assert trainer == [
         names,
-        [f"{variant} {label}" for variant in ("bilstm", "ensemble") for label in LABELS],
+        [f"{name} {label}" for name in ("bilstm", "ensemble") for label in LABELS],
     ]
     digests = [
         [digest_of(member) for member in model.checkpoint.members] for model in both.models()
@@ -150,16 +150,16 @@ def digest_of(member):
 
 
 def test_the_member_of_a_finished_fold_is_not_trained_again(bars, folds, trainer, tmp_path):
-    one = course(bars, folds, tmp_path, variant="bilstm")
+    one = configuration(bars, folds, tmp_path, name="bilstm")
     run(one)
     run(
         one,
-        course(
+        configuration(
             bars,
             folds,
             tmp_path,
             config=replace(CONFIG, architecture="ensemble"),
-            variant="ensemble",
+            name="ensemble",
         ),
     )
     assert trainer[1] == [f"fold {number} transformer 42" for number in (1, 2, 3)]
@@ -170,14 +170,14 @@ def failing(monkeypatch, label):
 
     def train(tasks, **_):
         for task in tasks:
-            yield task, Failure("nan") if task.label == label else outcome_of(task)
+            yield task, Outcome(failure="nan") if task.label == label else outcome_of(task)
 
-    monkeypatch.setattr(campaign, "train_tasks", train)
+    monkeypatch.setattr(training, "train_tasks", train)
 
 
 def test_a_member_that_fails_costs_its_fold_alone(monkeypatch, bars, folds, tmp_path):
     failing(monkeypatch, "fold 2 bilstm 43")
-    one = course(bars, folds, tmp_path, config=SEVERAL)
+    one = configuration(bars, folds, tmp_path, config=SEVERAL)
     assert run(one) == [Lost("fold 2", "fold 2 bilstm 43: nan")] and one.models() is None
     assert sorted(path.name for path in (tmp_path / ".state").glob("*.json")) == [
         "fold-01.json",
@@ -187,11 +187,14 @@ def test_a_member_that_fails_costs_its_fold_alone(monkeypatch, bars, folds, tmp_
 
 def test_a_fold_that_diverges_is_lost(monkeypatch, bars, folds, tmp_path):
     failing(monkeypatch, "fold 1")
-    assert run(course(bars, folds, tmp_path)) == [Lost("fold 1", "nan")]
+    assert run(configuration(bars, folds, tmp_path)) == [Lost("fold 1", "nan")]
 
 
 def dying(monkeypatch, marker):
-    """Real processes, of which the one with fold 2 of the market "a" dies: once, or always without a marker."""
+    """Real processes, of which the one with fold 2 of the market "a" dies.
+
+    Once, or always without a marker.
+    """
     asked = []
 
     def train(tasks, *, on_start, **_):
@@ -203,23 +206,24 @@ def dying(monkeypatch, marker):
                 yield delayed(die_if_told)(number, task.label == "a fold 2", marker)
 
         for number in Parallel(n_jobs=2, return_as="generator_unordered")(calls()):
-            yield tasks[number], FoldModel(tasks[number].fold, None, reason="no need of one")
+            model = FoldModel(tasks[number].fold, None, reason="no need of one")
+            yield tasks[number], Outcome(model)
 
-    monkeypatch.setattr(campaign, "train_tasks", train)
+    monkeypatch.setattr(training, "train_tasks", train)
     return asked
 
 
 def test_a_worker_that_dies_once_costs_nothing(monkeypatch, bars, folds, tmp_path):
     dying(monkeypatch, str(tmp_path / "died"))
-    one = course(bars, folds, tmp_path, market="a")
+    one = configuration(bars, folds, tmp_path, market="a")
     assert run(one) == [] and numbers(one) == [1, 2, 3]
 
 
 def test_a_fold_whose_worker_always_dies_costs_no_other(monkeypatch, bars, folds, tmp_path):
     asked = dying(monkeypatch, "")
     one, other = (
-        course(bars, folds, tmp_path / "a", market="a"),
-        course(bars, folds, tmp_path / "b", market="b"),
+        configuration(bars, folds, tmp_path / "a", market="a"),
+        configuration(bars, folds, tmp_path / "b", market="b"),
     )
     assert run(one, other) == [
         Lost("a fold 2", "the process that trained it died in every try (memory?)")

@@ -9,7 +9,7 @@ from joblib import Parallel, delayed
 from backtests.simulation.account import Account, Costs
 from backtests.synthetic.markets import market
 from backtests.walk_forward import workers as cluster
-from backtests.walk_forward.folds import Failure, FoldPlan, lay_folds, train_tasks
+from backtests.walk_forward.folds import FoldPlan, Outcome, lay_folds, train_tasks
 from backtests.walk_forward.workers import workers
 from model.training.config import TrainConfig
 from tests.helpers.folds import trained
@@ -52,34 +52,36 @@ class Keyless:
     label = "fold 1"
 
     def call(self):
-        return locked, ()
+        return result_that_cannot_be_sent
 
 
-def locked(on_epoch):
-    return Lock()
+def result_that_cannot_be_sent(on_epoch):
+    return Outcome(model=Lock())
 
 
 def test_a_result_that_cannot_be_sent_fails_its_task_alone(address):
     """joblib would wait for it on Dask for ever."""
     with workers(address):
         [(_, outcome)] = train_tasks([Keyless()], jobs=2)
-    assert isinstance(outcome, Failure)
     assert (
-        "must be possible to pickle, so that another process can send it: cannot pickle '_thread.lock' object"
-        in outcome.reason
-    )
+        "must be possible to pickle, so that another process can send it: "
+        "cannot pickle '_thread.lock' object"
+    ) in outcome.failure
 
 
 def test_what_is_not_sent_need_not_be_sendable():
     [(_, outcome)] = train_tasks([Keyless()], jobs=1)
-    assert not isinstance(outcome, Failure)
+    assert outcome.model and not outcome.failure
 
 
 def test_a_process_that_works_ends_with_the_one_it_works_for(tmp_path):
-    """It would wait for ever, and hold open what that one had opened: here the pipe that this test reads to its end."""
+    """It would wait for ever, and hold open what that one had opened.
+
+    Here the pipe that this test reads to its end.
+    """
     code = (
-        "import os, signal, time; from joblib import Parallel; from backtests.cluster import tethered\n"
-        "done = Parallel(n_jobs=2, return_as='generator_unordered')(tethered(time.sleep, 0) for _ in range(4)); list(done)\n"
+        "import os, signal, time; from joblib import Parallel; from backtests.cluster import dies_with_parent\n"
+        "done = Parallel(n_jobs=2, return_as='generator_unordered')(dies_with_parent(time.sleep, 0) for _ in range(4)); list(done)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert (
