@@ -80,7 +80,8 @@ def test_a_process_that_works_ends_with_the_one_it_works_for(tmp_path):
     Here the pipe that this test reads to its end.
     """
     code = (
-        "import os, signal, time; from joblib import Parallel; from backtests.cluster import dies_with_parent\n"
+        "import os, signal, time; from joblib import Parallel\n"
+        "from backtests.walk_forward.workers import dies_with_parent\n"
         "done = Parallel(n_jobs=2, return_as='generator_unordered')(dies_with_parent(time.sleep, 0) for _ in range(4)); list(done)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
