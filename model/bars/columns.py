@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -73,8 +73,8 @@ class Table:
     names: tuple[Levels, ...]
     columns: tuple[pd.Series, ...]
     places: NDArray[np.int64]
-    headerless: str = ""  # the first line of a file without a header row
-    attrs: Mapping[Hashable, Any] = field(default_factory=dict)  # a frame's own
+    headerless: str  # the first line of a file without a header row
+    attrs: Mapping[Hashable, Any]  # a frame's own
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,8 @@ def _fields_of_ticker(
 ) -> tuple[list[str | None], str | None]:
     """Keep the fields of one ticker, the only one or the one asked for; all others become None."""
     over = {meaning: set[str]() for meaning in COLUMNS}
-    for name, field_ in zip(tickers, fields, strict=True):
-        meaning = meaning_of(field_)
+    for name, field in zip(tickers, fields, strict=True):
+        meaning = meaning_of(field)
         if name and meaning in over:
             over[meaning].add(name)
     several = sorted(set().union(*(over[meaning] for meaning in PRICES)))
@@ -196,7 +196,7 @@ def _fields_of_ticker(
         return fields, None
     chosen = _choose_ticker(several, ticker, "the header", findings) if several else None
     of_chosen = [name in ("", chosen) for name in tickers]
-    kept = [field_ if keep else None for field_, keep in zip(fields, of_chosen, strict=True)]
+    kept = [field if keep else None for field, keep in zip(fields, of_chosen, strict=True)]
     return kept, chosen
 
 
@@ -231,7 +231,7 @@ def _meanings(
 
     Names and targets of the mapping that there are none of are faults.
     """
-    in_source = {plain_name(field_) for field_ in fields if field_ is not None}
+    in_source = {plain_name(field) for field in fields if field is not None}
     by_user = {}
     for name, target in mapping.items():
         if plain_name(name) not in in_source:
@@ -248,11 +248,11 @@ def _meanings(
         if plain_name(name) in in_source and target in TARGETS:
             by_user[plain_name(name)] = target
     meanings: list[str | None] = []
-    for field_ in fields:
-        if field_ is not None and plain_name(field_) in by_user:
-            meanings.append(by_user[plain_name(field_)])
+    for field in fields:
+        if field is not None and plain_name(field) in by_user:
+            meanings.append(by_user[plain_name(field)])
         else:
-            known = meaning_of(field_)
+            known = meaning_of(field)
             # A column that means by its name what the user gives to another is not read.
             meanings.append(None if known in by_user.values() else known)
     return meanings
@@ -292,8 +292,8 @@ def _volume_of_something(fields: Sequence[str | None], findings: Findings) -> di
     """
     found = [
         position
-        for position, field_ in enumerate(fields)
-        if field_ and plain_name(field_).startswith(("volume ", "vol "))
+        for position, field in enumerate(fields)
+        if field and plain_name(field).startswith(("volume ", "vol "))
     ]
     if len(found) > 1:
         first, second = str(fields[found[0]]), str(fields[found[1]])
@@ -384,9 +384,9 @@ def _report_missing(
     said = f"no {words} column{'s' * (len(missing) > 1)} (found: {_listed(fields)})."
     # Adjusted closes are no closes: they must not be offered for them.
     spelt = {
-        plain_name(field_): field_
-        for field_ in reversed(fields)
-        if field_ and meaning_of(field_) != "adj close"
+        plain_name(field): field
+        for field in reversed(fields)
+        if field and meaning_of(field) != "adj close"
     }
     for name in missing:
         for match in get_close_matches(name, spelt, 1, 0.6):
@@ -417,5 +417,5 @@ def without_empty_rows(named: NamedCells, findings: Findings) -> NamedCells:
 
 
 def _listed(fields: Iterable[str | None]) -> str:
-    names = [str(field_) if field_ else "(unnamed)" for field_ in fields if field_ is not None]
+    names = [str(field) if field else "(unnamed)" for field in fields if field is not None]
     return ", ".join(names[:15]) + (", ..." if len(names) > 15 else "")

@@ -95,7 +95,7 @@ def csv_table(text: str, mapped: Collection[str], findings: Findings) -> Table:
         findings.refuse(
             "not CSV text, or with line breaks inside quotes. Save it as 'CSV UTF-8', without them."
         )
-    return Table(layout.names, cells, places, layout.headerless)
+    return Table(layout.names, cells, places, layout.headerless, attrs={})
 
 
 def _is_comment(line: str) -> bool:

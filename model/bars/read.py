@@ -111,10 +111,11 @@ def read_bars(
     source
         The path of a file, or a frame with a date in its index or in a column.
     instrument, stamp
-        What the bars are of, and whether a stamp is a bar's "open" or its "close"; kept in
-        `bars.attrs`. None is what a frame's own attrs say, else nothing and "open".
+        What the bars are of, and whether a timestamp is a bar's "open" or its "close";
+        kept in `bars.attrs`. None is what a frame's own attrs say, else nothing and "open".
     timezone
-        The zone of intraday stamps that state none: they become UTC. Daily stamps keep their date.
+        The zone of intraday timestamps that state none: they become UTC. Daily ones keep their
+        date.
     columns
         Names in the source for names of ours: {"Price": "close"}.
     ticker
@@ -233,7 +234,7 @@ def _with_attrs(settings: ReadingSettings, table: Table) -> ReadingSettings:
         ReadingSettings(**own)
     except ReadingError as error:
         raise BarsError("the frame's attrs: ", *error.args) from None
-    # The stamps of such a frame are in its zone already: another would move them once more.
+    # The timestamps of such a frame are in its zone already: another would move them again.
     if settings.timezone is not None and own.get("timezone") not in (None, settings.timezone):
         raise BarsError(
             Setting("timezone"),
@@ -248,22 +249,23 @@ def _with_attrs(settings: ReadingSettings, table: Table) -> ReadingSettings:
 def _rows_of(
     named: NamedCells, settings: ReadingSettings, findings: Findings
 ) -> tuple[pd.DataFrame, Mask, str | None]:
-    """Return what the cells say, which rows are not all read, and the time zone of the stamps.
+    """Return what the cells say, which rows are not all read, and the time zone.
 
     Rows have the columns stamp, place, open, high, low, close, volume and maybe adj close, NaN or
     NaT where a cell is missing or not read; a fault says why it is not.
     """
     places = pd.Series(named.places)
-    stamps: Times = np.full(len(places), NOT_A_TIME)
+    timestamps: Times = np.full(len(places), NOT_A_TIME)
     zone = None
     if "date" in named.cells:
         dates, clocks = named.cells["date"], named.cells.get("time")
         read = read_stamps(dates, clocks, places, settings.date_format, findings)
-        stamps, zone = settled(read, settings.timezone, places, findings)
+        timestamps, zone = settled(read, settings.timezone, places, findings)
     columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
     numbers, unread = read_numbers(columns, places, settings.decimal, findings)
     nothing = dict.fromkeys(COLUMNS, np.nan)
-    return pd.DataFrame({"stamp": stamps, "place": places} | nothing | numbers), unread, zone
+    rows = pd.DataFrame({"stamp": timestamps, "place": places} | nothing | numbers)
+    return rows, unread, zone
 
 
 def _sound_rows(
@@ -353,7 +355,7 @@ def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
     late = np.r_[False, np.diff(index.asi8) <= 0][: len(rows)]
     if late.any():
         findings.fault(
-            f"stamps must increase and be unique; {int(late.sum())} do not "
+            f"timestamps must increase and be unique; {int(late.sum())} do not "
             f"(first {findings.place(rows[late].iloc[0])}). Use read_bars(frame)."
         )
     findings.raise_faults()
@@ -399,12 +401,12 @@ def _too_few(number: int, needed: int, why: str, helping: Sequence[str]) -> tupl
 
 
 def digest_bars(bars: pd.DataFrame) -> str:
-    """Return the sha256, in hex, over the stamps and the five columns, and over nothing else.
+    """Return the sha256, in hex, over the timestamps and the five columns, and over nothing else.
 
-    Stamps are int64 nanoseconds, whatever the unit of the index; the columns float64, row by row.
+    """Return the sha256, in hex, over the timestamps and the five columns, and nothing else.
     """
-    stamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
+    timestamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
     values = bars[list(COLUMNS)].to_numpy(dtype=np.float64)
-    digest = hashlib.sha256(np.ascontiguousarray(stamps).tobytes())
+    digest = hashlib.sha256(np.ascontiguousarray(timestamps).tobytes())
     digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

@@ -235,4 +235,5 @@ def frame_table(frame: pd.DataFrame, findings: Findings) -> Table:
         parts = name if isinstance(name, tuple) else (name,)
         names.append(tuple(map(str, parts)))
         columns.append(frame.iloc[:, position].reset_index(drop=True))
-    return Table(tuple(names), tuple(columns), np.arange(len(frame)), attrs=frame.attrs)
+    places = np.arange(len(frame))
+    return Table(tuple(names), tuple(columns), places, headerless="", attrs=frame.attrs)

@@ -1,4 +1,4 @@
-"""What a bar is: the door as a whole, its arguments, and the invariants."""
+"""read_bars as a whole, its arguments, a frame's attrs, and what holds of every bar."""
 
 import re
 from pathlib import Path
@@ -64,7 +64,7 @@ def attributed(table: pd.DataFrame, **attrs: Any) -> pd.DataFrame:
         ({}, {"stamp": None}, "open"),
     ],
 )
-def test_a_stamp_is_what_the_caller_says_else_what_the_frame_says(
+def test_the_side_of_a_timestamp_is_what_the_caller_says_else_what_the_frame_says(
     stated: dict[str, str], attrs: dict[str, Any], expected: str, tmp_path: Path
 ) -> None:
     frame = attributed(DAILY, **attrs)
@@ -76,7 +76,7 @@ def test_a_stamp_is_what_the_caller_says_else_what_the_frame_says(
     )
 
 
-def test_a_frame_whose_stamps_are_in_a_known_zone_is_not_moved_again() -> None:
+def test_a_frame_whose_timestamps_are_in_a_known_zone_is_not_moved_again() -> None:
     bars = read_bars(HOURLY, timezone="Europe/Berlin")
     assert read_bars(bars, timezone="UTC").index.equals(bars.index)
     assert (
@@ -85,7 +85,7 @@ def test_a_frame_whose_stamps_are_in_a_known_zone_is_not_moved_again() -> None:
     )
 
 
-def test_the_zone_that_a_frame_states_is_that_of_its_stamps() -> None:
+def test_the_zone_that_a_frame_states_is_that_of_its_timestamps() -> None:
     stated, named = (
         read_bars(attributed(HOURLY, timezone="Europe/Berlin")),
         read_bars(HOURLY, timezone="Europe/Berlin"),
@@ -189,7 +189,8 @@ def test_too_few_bars_are_refused_with_the_number_needed(n_bars: int, tmp_path: 
     path = saved(tmp_path, DAILY[:n_bars])
     said = refusal(path)
     assert said.startswith(
-        f"{path}: {count(n_bars, 'bar')}; at least {MINIMUM_BARS} are needed (100 to warm up, 50 for a window"
+        f"{path}: {count(n_bars, 'bar')}; at least {MINIMUM_BARS} are needed "
+        "(100 to warm up, 50 for a window"
     )
     assert len(read_bars(path, minimum_bars=None)) == n_bars
 
@@ -218,8 +219,8 @@ UNSOUND: list[tuple[Any, str]] = [
     (FRAME.tz_localize("UTC"), "no time zone and no NaT"),
     (FRAME.drop(columns="low"), "no 'low' column"),
     (FRAME.astype({"volume": "int64"}), "column 'volume' must be float64, got int64"),
-    (FRAME[::-1], "stamps must increase and be unique; 299 do not (first 2016-02-24, row 1)"),
-    (FRAME.iloc[[0, 0, 1]], "stamps must increase and be unique; 1 do not"),
+    (FRAME[::-1], "timestamps must increase and be unique; 299 do not (first 2016-02-24, row 1)"),
+    (FRAME.iloc[[0, 0, 1]], "timestamps must increase and be unique; 1 do not"),
     (FRAME.assign(close=0.0), "300 bars with a price that is not above 0"),
     (FRAME.assign(volume=np.nan), "300 bars with a volume that is negative or not finite"),
 ]
@@ -232,7 +233,7 @@ def test_unsound_bars_do_not_pass(bars: Any, message: str) -> None:
     assert message in str(refused.value)
 
 
-def test_the_digest_sees_every_stamp_and_value() -> None:
+def test_the_digest_sees_every_timestamp_and_value() -> None:
     digest = digest_bars(FRAME)
     assert (
         digest
