@@ -1,4 +1,4 @@
-"""Layouts: delimiters, headers, notes above and blanks between, widths; and the lines that messages name."""
+"""CSV layouts: delimiters, headers, notes, blanks, widths; and the lines that messages name."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Numbers: the decimal sign by proof, digits in groups, words for nothing, and what is no number."""
+"""Numbers: the decimal sign by proof, digits in groups, words for nothing, what is no number."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -66,9 +66,9 @@ def test_three_decimals_after_a_comma_are_ambiguous(tmp_path: Path) -> None:
     yen = spelt(HOURLY, lambda price: f"{price * 100:.3f}".replace(".", ","))
     path = saved(tmp_path, csv_text(yen, sep=";"))
     assert (
-        "(line 2, column 'open') are ambiguous: decimal comma or thousands? Pass decimal=',' or decimal='.'"
-        in refusal(path)
-    )
+        "(line 2, column 'open') are ambiguous: decimal comma or thousands? "
+        "Pass decimal=',' or decimal='.'"
+    ) in refusal(path)
     assert read_bars(path, decimal=",")["close"].iloc[0] == pytest.approx(
         HOURLY["close"].iloc[0] * 100, abs=1e-3
     )

@@ -1,8 +1,10 @@
-"""Random faults of every kind, several at a time: bars that satisfy every invariant, or a refusal; never a changed price."""
+"""Random faults of every kind, several at a time: sound bars or a refusal, no changed price."""
 
+import contextlib
 import itertools
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,85 +19,69 @@ from model.errors import BarsError, BarsWarning
 from tests.helpers.bar_files import DAILY, PRICES, csv_text, dated, saved
 
 # What a hostile exporter does to cells, rows, names and dates.
-CELL = some.sampled_from(
-    [
-        np.nan,
-        np.inf,
-        -np.inf,
-        0.0,
-        -1.0,
-        1e-9,
-        1e9,
-        1e300,
-        5e-324,
-        "abc",
-        "",
-        "null",
-        "1,5",
-        "1.234,5",
-        "-",
-        None,
-    ]
+CELLS: tuple[float | str | None, ...] = (
+    *(np.nan, np.inf, -np.inf, 0.0, -1.0, 1e-9, 1e9, 1e300, 5e-324),
+    *("abc", "", "null", "1,5", "1.234,5", "-", None),
 )
-EDITS = {
-    "cell": lambda table, draw: edited(table, draw.draw(CELL), draw),
-    "date": lambda table, draw: edited(
-        table,
-        draw.draw(some.sampled_from(["", "xx", "42006", None, "2105-01-01", "2015-13-01"])),
-        draw,
-        ["date"],
-    ),
-    "factor": lambda table, draw: factored(
-        table, draw.draw(some.sampled_from([1 + 1e-7, 1 - 1e-7, 1.2, 0.5, 100.0, 0.01])), draw
-    ),
-    "order": lambda table, draw: table.sample(frac=1, random_state=draw.draw(some.integers(0, 9))),
-    "reverse": lambda table, draw: table[::-1],
-    "repeat": lambda table, draw: pd.concat([table, table[draw.draw(some.integers(0, 250)) :]]),
-    "drop": lambda table, draw: table.drop(index=table.index[: draw.draw(some.integers(0, 200))]),
-    "lose": lambda table, draw: table.drop(
-        columns=draw.draw(some.sampled_from(list(table.columns)))
-    ),
-    "rename": lambda table, draw: table.rename(
-        columns={"close": draw.draw(some.sampled_from(["Close", "Last", "cloze", "", "<CLOSE>"]))}
-    ),
-    "zone": lambda table, draw: table.assign(
-        date=table["date"].astype(str) + draw.draw(some.sampled_from(["Z", "+09:00", " EST"]))
-    ),
-    "form": lambda table, draw: table.assign(
-        date=pd.to_datetime(table["date"], errors="coerce", format="%Y-%m-%d").dt.strftime(
-            "%d/%m/%Y"
-        )
-    ),
-    "swap": lambda table, draw: table.rename(columns={"high": "low", "low": "high"}),
-    "text": lambda table, draw: table.astype(str),
-}
+DATES = ("", "xx", "42006", None, "2105-01-01", "2015-13-01")
+FACTORS = (1 + 1e-7, 1 - 1e-7, 1.2, 0.5, 100.0, 0.01)
+CLOSES = ("Close", "Last", "cloze", "", "<CLOSE>")
+OFFSETS = ("Z", "+09:00", " EST")
+FAULTS = (
+    *("cell", "date", "drop", "factor", "form", "lose", "order", "rename"),
+    *("repeat", "reverse", "swap", "text", "zone"),
+)
 
 
-def edited(
-    table: pd.DataFrame, value: Any, draw: Any, names: list[str] = list(COLUMNS)
-) -> pd.DataFrame:
-    names = [name for name in names if name in table.columns]
-    if not names or not len(table):
-        return table
-    table = table.astype(object)
-    table.iat[
-        draw.draw(some.integers(0, len(table) - 1)),
-        list(table.columns).index(draw.draw(some.sampled_from(names))),
-    ] = value
-    return table
+def with_fault(table: pd.DataFrame, fault: str, data: some.DataObject) -> pd.DataFrame:
+    """Return the table with one fault; KeyError and the like where an earlier one is in the way."""
 
+    def one_of(choices: Sequence[Any]) -> Any:
+        return data.draw(some.sampled_from(choices))
 
-def factored(table: pd.DataFrame, factor: float, draw: Any) -> pd.DataFrame:
-    name = draw.draw(some.sampled_from(PRICES))
-    return (
-        table.assign(**{name: pd.to_numeric(table[name], errors="coerce") * factor})
-        if name in table.columns
-        else table
-    )
+    def at_most(number: int) -> int:
+        return data.draw(some.integers(0, number))
+
+    match fault:
+        case "cell" | "date":
+            value = one_of(CELLS if fault == "cell" else DATES)
+            names = COLUMNS if fault == "cell" else ("date",)
+            names = [name for name in names if name in table.columns]
+            if not names or not len(table):
+                return table
+            table = table.astype(object)
+            row = at_most(len(table) - 1)
+            table.iat[row, list(table.columns).index(one_of(names))] = value
+            return table
+        case "factor":
+            factor, name = one_of(FACTORS), one_of(PRICES)
+            return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") * factor})
+        case "order":
+            return table.sample(frac=1, random_state=at_most(9))
+        case "reverse":
+            return table[::-1]
+        case "repeat":
+            return pd.concat([table, table[at_most(250) :]])
+        case "drop":
+            return table.drop(index=table.index[: at_most(200)])
+        case "lose":
+            return table.drop(columns=one_of(list(table.columns)))
+        case "rename":
+            return table.rename(columns={"close": one_of(CLOSES)})
+        case "zone":
+            return table.assign(date=table["date"].astype(str) + one_of(OFFSETS))
+        case "form":
+            dates = pd.to_datetime(table["date"], errors="coerce", format="%Y-%m-%d")
+            return table.assign(date=dates.dt.strftime("%d/%m/%Y"))
+        case "swap":
+            return table.rename(columns={"high": "low", "low": "high"})
+        case "text":
+            return table.astype(str)
+    raise AssertionError(f"no fault is called {fault!r}")
 
 
 def survive(source: Any) -> None:
-    """Read the source: bars that satisfy every invariant and hold no price that the source does not, or BarsError."""
+    """Read the source: BarsError, or sound bars without a price that the source does not hold."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -116,7 +102,6 @@ def assert_invariants(bars: pd.DataFrame) -> None:
     assert (values[:, 2] <= values[:, :4].min(axis=1) * (1 + ROUNDING)).all()
 
 
-FACTORS = (1 + 1e-7, 1 - 1e-7, 1.2, 0.5, 100.0, 0.01)
 MULTIPLES = {
     math.prod(factors)
     for n in range(4)
@@ -125,18 +110,14 @@ MULTIPLES = {
 KNOWN = np.unique(
     np.r_[
         np.outer(DAILY[PRICES].to_numpy(), sorted(MULTIPLES)).ravel(),
-        1e-9,
-        1e9,
-        1e300,
-        5e-324,
-        1.5,
-        1234.5,
+        *(cell for cell in CELLS if isinstance(cell, float) and 0 < cell < np.inf),
+        *(1.5, 1234.5),
     ]
 )
 
 
 def assert_nothing_invented(bars: pd.DataFrame) -> None:
-    """Hold every price equal to one of the market's, at most changed by the faults that were put in."""
+    """Hold every price equal to one of the market's, changed at most by the faults put in."""
     prices = bars[PRICES].to_numpy().ravel()
     at = np.clip(np.searchsorted(KNOWN, prices), 1, len(KNOWN) - 1)
     nearest = np.minimum(np.abs(KNOWN[at] - prices), np.abs(KNOWN[at - 1] - prices))
@@ -145,11 +126,10 @@ def assert_nothing_invented(bars: pd.DataFrame) -> None:
 
 def damaged(data: some.DataObject) -> pd.DataFrame:
     table = dated(DAILY, "%Y-%m-%d")
-    for name in data.draw(some.lists(some.sampled_from(sorted(EDITS)), min_size=1, max_size=3)):
-        try:
-            table = EDITS[name](table, data)
-        except (KeyError, IndexError, TypeError):
-            pass  # the fault needs what an earlier one has taken away
+    for fault in data.draw(some.lists(some.sampled_from(FAULTS), min_size=1, max_size=3)):
+        # A fault may need what an earlier one has taken away.
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            table = with_fault(table, fault, data)
     return table
 
 
