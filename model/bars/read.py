@@ -403,7 +403,8 @@ def _too_few(number: int, needed: int, why: str, helping: Sequence[str]) -> tupl
 def digest_bars(bars: pd.DataFrame) -> str:
     """Return the sha256, in hex, over the timestamps and the five columns, and over nothing else.
 
-    """Return the sha256, in hex, over the timestamps and the five columns, and nothing else.
+    Timestamps are int64 nanoseconds, whatever the unit of the index; the columns are float64, row
+    by row.
     """
     timestamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
     values = bars[list(COLUMNS)].to_numpy(dtype=np.float64)
