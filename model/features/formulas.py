@@ -77,7 +77,7 @@ def trend_features(w: TrailingWindows) -> Fractions:
     since_low = w.window("low", 26)[:, ::-1].argmin(axis=1)
     return {
         "ma_dist_5": w.in_volatility(w.now("log_close") - w.mean("log_close", 5), 20, 5),
-        "ma_dist_50": w.in_volatility(w.centred(50).last["log_close"], 50, 50),
+        "ma_dist_50": w.in_volatility(w.centred(50).last("log_close"), 50, 50),
         "macd_12_26": w.in_volatility(gaps[8:], 50, 26),
         "macd_hist_9": w.in_volatility(gaps[8:] - signal, 50, 26),
         "trend_r2_10": w.centred(10).trend("log_close"),
@@ -133,10 +133,10 @@ def volatility_features(w: TrailingWindows) -> Fractions:
         "park_cc_20": relative(from_ranges, w.volatility[20]),
         "overnight_share_20": Fraction(night, movement(night + day)),
         "semivar_50": Fraction(w.sum("signed_squares", 50), movement(w.sum("squares", 50))),
-        "absret_cv_50": quotient(w.centred(50).deviation["moves"], w.mean("moves", 50)),
+        "absret_cv_50": quotient(w.centred(50).deviation("moves"), w.mean("moves", 50)),
         "jump_20": Fraction(realised - continuous, movement(realised)),
-        "bandwidth_20": w.in_volatility(w.centred(20).deviation["log_close"], 20, 20),
-        "bandwidth_50": w.in_volatility(w.centred(50).deviation["log_close"], 50, 50),
+        "bandwidth_20": w.in_volatility(w.centred(20).deviation("log_close"), 20, 20),
+        "bandwidth_50": w.in_volatility(w.centred(50).deviation("log_close"), 50, 50),
     }
 
 
@@ -166,7 +166,7 @@ def volume_features(w: TrailingWindows) -> Fractions:
         "absret_volu_corr_20": w.centred(20).correlations["moves", "volume"],
         "amihud_rel_5_50": relative(illiquidity(5), illiquidity(50)),
         "volu_trend_20": w.centred(20).trend("volume", w.mean("volume", 20)),
-        "volu_cv_50": Fraction(w.centred(50).deviation["volume"], w.mean("volume", 50)),
+        "volu_cv_50": Fraction(w.centred(50).deviation("volume"), w.mean("volume", 50)),
         "vpin_50": volume_imbalance(w),
     }
 
@@ -233,7 +233,7 @@ def statistical_features(w: TrailingWindows) -> Fractions:
     counts = w.sum("pattern", 48).astype(np.int64)[:, None] >> PATTERN_SHIFTS & 63
     entropy = np.take(ENTROPY_TERMS, counts).sum(axis=-1)
     # The least-squares line ends 9.5 bars after its middle.
-    residual = centred.last["log_close"] - 9.5 * centred.slope("log_close")
+    residual = centred.last("log_close") - 9.5 * centred.slope("log_close")
     return {
         "acf1_20": centred.correlations["returns", "returns_1"],
         "acf1_50": correlations["returns", "returns_1"],

@@ -228,8 +228,14 @@ class CentredWindows:
         self._rights = [CENTRED[right] for _, right in pairs]
         sums = np.einsum("sib,sib->si", self._values[self._lefts], self._values[self._rights])
         self.products = dict(zip(pairs, sums, strict=True))
-        self.last = dict(zip(CENTRED, self._values[:, :, -1], strict=False))
-        self.deviation = dict(zip(CENTRED, self._deviations, strict=False))
+
+    def last(self, name: str) -> Array:
+        last: Array = self._values[CENTRED[name], :, -1]
+        return last
+
+    def deviation(self, name: str) -> Array:
+        deviation: Array = self._deviations[CENTRED[name]]
+        return deviation
 
     def slope(self, name: str) -> Array:
         """Return the slope of the least-squares line on time: the move per bar."""

@@ -1,4 +1,4 @@
-"""Provenance: a kept result is known to be of this source, whichever file of whichever folder changes."""
+"""Provenance: a kept result is of this source, whichever file of whichever folder changes."""
 
 import sys
 from collections.abc import Iterator
