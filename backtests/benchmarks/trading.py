@@ -76,7 +76,7 @@ def backtest_ours(bars: int, precision: str = "fp32") -> Round:
             precision=precision,
             **TRADING,
         )
-        found = [strategy.said.get(position, np.nan) for position in range(bars)]
+        found = [strategy.probabilities.get(position, np.nan) for position in range(bars)]
         return Work(bars - LOOKBACK + 1, found)
 
     return play
@@ -119,7 +119,7 @@ def usual_backtest(bars: int, rows_of: Callable[[pd.DataFrame], Row]) -> Round:
         sample = bars_of(number, bars)
         with np.errstate(all="ignore"), torch_threads(1):
             strategy = run(feed_of(sample), UsualStrategy, row=rows_of(sample), decide=decide)
-        return Work(bars - LOOKBACK + 1, strategy.said)
+        return Work(bars - LOOKBACK + 1, strategy.probabilities)
 
     return play
 
@@ -196,7 +196,9 @@ def our_run(bars: int, resampled: bool) -> Round:
     def play(number: int) -> Work:
         feed = feed_of(bars_of(number, bars))
         strategy = run(feed, WalkForwardStrategy, resampled, checkpoint=path, **TRADING)
-        return Work(bars, [strategy.said.get(position, np.nan) for position in range(WINDOW, bars)])
+        return Work(
+            bars, [strategy.probabilities.get(position, np.nan) for position in range(WINDOW, bars)]
+        )
 
     return play
 

@@ -1,7 +1,4 @@
-"""Positions as plain arrays.
-
-From probabilities to directions, and from directions to what they earn, without a broker.
-"""
+"""Positions as plain arrays: from probabilities to directions to returns, without a broker."""
 
 import numpy as np
 import pandas as pd
@@ -15,19 +12,22 @@ Array = NDArray[np.float64]
 def directions(
     probability: Array, *, enter: float, exit: float, allow_short: bool = False
 ) -> Array:
-    """Return -1, 0 or 1 for each decision, by the rule that the strategy trades by, starting from
-    no position.
+    """Return the direction wanted after each decision, -1, 0 or 1, starting from no position.
+
+    The rule is the strategy's own: enter and exit are its thresholds, NaN keeps what is held.
     """
     held, wanted = 0, []
-    for said in probability.tolist():
-        held = target(said, held, enter=enter, exit=exit, allow_short=allow_short)
+    for forecast in probability.tolist():
+        held = target(forecast, held, enter=enter, exit=exit, allow_short=allow_short)
         wanted.append(held)
     return np.array(wanted, dtype=np.float64)
 
 
 def open_returns(bars: pd.DataFrame) -> Array:
-    """Return, for the decision at each bar's close, the market's move from the next open to the one
-    after; NaN where not known.
+    """Return what holding earns from the open after each bar to the open after that.
+
+    This is the trade of a decision at the bar's close, which fills at the next open; NaN for the
+    last two bars, whose trade is not over.
     """
     opened = bars["open"].to_numpy(dtype=float)
     moves = np.full(len(opened), np.nan)
@@ -36,12 +36,10 @@ def open_returns(bars: pd.DataFrame) -> Array:
 
 
 def net_returns(wanted: Array, moves: Array, cost: float = 0.0) -> Array:
-    """Return what each decision earns.
+    """Return direction times move, less `cost` per unit by which the position changes.
 
-    Its direction times the move, less `cost` per unit of position changed.
-
-    wanted: (..., n) directions, moves: (n,), cost: a fraction per side. The position before the
-    first decision is none.
+    wanted: (..., n) directions. moves: (n,) returns of holding. cost: a fraction per side. Before
+    the first decision there is no position.
     """
     changed = np.abs(np.diff(wanted, axis=-1, prepend=0.0))
     earned: Array = wanted * moves - cost * changed

@@ -5,20 +5,20 @@ import pytest
 from backtests.simulation.account import Account, Costs, Fill, round_trips, simulate, simulate_hold
 from tests.helpers.makers import random_bars, random_checkpoint
 
-STAMPS = pd.date_range("2020-01-01", periods=10, name="date")
+TIMESTAMPS = pd.date_range("2020-01-01", periods=10, name="date")
 
 
 def trips(*fills, last=110.0):
-    return round_trips([Fill(*fill) for fill in fills], STAMPS, last).to_dict("records")
+    return round_trips([Fill(*fill) for fill in fills], TIMESTAMPS, last).to_dict("records")
 
 
 def test_a_trip_goes_from_opening_to_flat():
     (trip,) = trips((2, 10, 101, 100, 1.0), (5, -10, 103, 104, 1.0))
     assert (trip["direction"], trip["size"], trip["bars"]) == ("long", 10, 3)
     assert (trip["decided_at"], trip["opened_at"], trip["closed_at"]) == (
-        STAMPS[1],
-        STAMPS[2],
-        STAMPS[5],
+        TIMESTAMPS[1],
+        TIMESTAMPS[2],
+        TIMESTAMPS[5],
     )
 
 
@@ -35,7 +35,7 @@ def test_a_short_trip_gains_from_a_fall():
 
 def test_a_reversal_closes_one_trip_and_opens_the_next_with_its_share_of_the_commission():
     first, second = trips((1, 10, 100, 100, 1.0), (3, -25, 120, 120, 5.0), (4, 15, 110, 110, 3.0))
-    assert (first["closed_at"], second["opened_at"]) == (STAMPS[3], STAMPS[3])
+    assert (first["closed_at"], second["opened_at"]) == (TIMESTAMPS[3], TIMESTAMPS[3])
     assert (first["costs"], second["costs"]) == (1.0 + 2.0, 3.0 + 3.0)
     assert (first["net"], second["net"]) == (200 - 3, 150 - 6)
 
@@ -51,11 +51,11 @@ def test_a_position_built_in_steps_is_one_trip():
         (1, 0.1, 100, 100, 0.0), (2, 0.2, 130, 130, 0.0), (3, -(0.1 + 0.2), 140, 140, 0.0)
     )
     assert trip["entry_price"] == pytest.approx(120)
-    assert trip["closed_at"] == STAMPS[3]
+    assert trip["closed_at"] == TIMESTAMPS[3]
 
 
 def test_no_fills_are_no_trips():
-    assert round_trips([], STAMPS, 100.0).empty
+    assert round_trips([], TIMESTAMPS, 100.0).empty
 
 
 START = 200
@@ -154,16 +154,16 @@ def test_no_position_is_held_where_there_is_no_model(bars):
 
 
 def test_nan_keeps_what_is_held(bars):
-    said = pd.Series(np.nan, index=bars.index)
-    said.iloc[250] = 0.9
-    done = simulate(bars, said, START)
+    probability = pd.Series(np.nan, index=bars.index)
+    probability.iloc[250] = 0.9
+    done = simulate(bars, probability, START)
     assert (done.position.iloc[:51] == 0).all() and (done.position.iloc[51:] > 0).all()
 
 
 def test_an_order_of_the_last_bar_is_said_to_be_unfilled(bars):
-    said = pd.Series(0.1, index=bars.index)
-    said.iloc[-1] = 0.9
-    done = simulate(bars, said, START)
+    probability = pd.Series(0.1, index=bars.index)
+    probability.iloc[-1] = 0.9
+    done = simulate(bars, probability, START)
     assert done.refused["unfilled at end"] == 1 and done.fills.empty
 
 
