@@ -18,9 +18,9 @@ RETREATS = (0.0, 0.5, 1.0)  # how far from enter back to one half the exit lies
 
 @dataclass(frozen=True)
 class Search:
-    """By what thresholds are judged. cost: fraction per side.
+    """What decides between pairs of thresholds.
 
-    fewest_trades: round trips that a pair must make to count.
+    cost: a fraction per side. fewest_trades: round trips that a pair must make to be chosen.
     """
 
     cost: float
@@ -30,9 +30,9 @@ class Search:
 
 @dataclass(frozen=True)
 class Choice:
-    """The pair chosen, with its trades on validation and mean net return per bar.
+    """The pair chosen, with the trades it made on validation and its mean net return per bar.
 
-    Chosen False: too few trades for any.
+    chosen: False where no pair traded often enough; `trades` is then the most that any made.
     """
 
     enter: float = NEUTRAL
@@ -43,7 +43,10 @@ class Choice:
 
     def __str__(self) -> str:
         if not self.chosen:
-            return f"thresholds .50/.50: no pair made enough trades on validation, {self.trades} at most"
+            return (
+                "thresholds .50/.50: no pair made enough trades on validation, "
+                f"{self.trades} at most"
+            )
         earned = f"{self.trades} trades and {1e4 * self.net:+.2f} bp per bar on validation"
         return f"thresholds {self.enter:.3f}/{self.exit:.3f}: {earned}"
 
@@ -53,7 +56,8 @@ def with_thresholds(
 ) -> tuple[Checkpoint, Choice]:
     """Return the checkpoint with the thresholds that its validation part chose, and the choice.
 
-    past: the bars the checkpoint was trained on; nothing after `trained_until` is looked at.
+    past: the bars the checkpoint was trained on. Of those after `trained_until` none is looked at:
+    they are the test's.
     """
     past = past.loc[: checkpoint.trained_until]
     part = checkpoint.parts["validation"]
@@ -66,32 +70,27 @@ def with_thresholds(
 
 
 def choose(probability: Array, moves: Array, search: Search) -> Choice:
-    """Return the pair of thresholds with the best mean net return among those that trade often
-    enough; ties: the lowest.
+    """Return the pair with the best mean net return among those that trade often enough.
+
+    probability, moves: (n,), a forecast and what holding earned for each decision. Of equals the
+    lowest pair wins, which trades earliest.
     """
-    judged = [
-        _judged(pair, probability, moves, search)
-        for pair in candidates(probability, search.allow_short)
-    ]
-    fit = [choice for choice in judged if choice.trades >= search.fewest_trades]
-    return max(
-        fit,
-        key=lambda choice: choice.net,
-        default=Choice(trades=max(choice.trades for choice in judged)),
-    )
-
-
-def _judged(pair: tuple[float, float], probability: Array, moves: Array, search: Search) -> Choice:
-    enter, exit = pair
-    wanted = directions(probability, enter=enter, exit=exit, allow_short=search.allow_short)
-    return Choice(
-        enter, exit, n_entries(wanted), float(net_returns(wanted, moves, search.cost).mean()), True
-    )
+    choices = []
+    for enter, exit in candidates(probability, search.allow_short):
+        wanted = directions(probability, enter=enter, exit=exit, allow_short=search.allow_short)
+        net = float(net_returns(wanted, moves, search.cost).mean())
+        choices.append(Choice(enter, exit, n_entries(wanted), net, chosen=True))
+    busy = [choice for choice in choices if choice.trades >= search.fewest_trades]
+    if not busy:
+        return Choice(trades=max(choice.trades for choice in choices))
+    return max(busy, key=lambda choice: choice.net)
 
 
 def candidates(probability: Array, allow_short: bool) -> Iterator[tuple[float, float]]:
-    """Yield pairs: enter at quantiles of the probabilities on the side traded, exit there, halfway
-    back and at one half.
+    """Yield pairs (enter, exit), lowest first.
+
+    enter lies at quantiles of the probabilities on the side traded, exit there, halfway back to one
+    half, and at one half.
     """
     lean = np.abs(probability - NEUTRAL) if allow_short else probability - NEUTRAL
     strong = lean[lean > 0]
