@@ -1,6 +1,4 @@
-"""A universe: several files of bars, each a market of its own, walked over together and judged as
-one.
-"""
+"""A universe: several files of bars, an instrument each, walked over together and judged as one."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +14,16 @@ from model.cli import ENDINGS, BarsOptions
 from model.errors import BarsError, Text
 
 
+def is_universe(paths: Sequence[Path]) -> bool:
+    """Return whether these are several files, or a folder of files, rather than one."""
+    return len(paths) > 1 or any(path.is_dir() for path in paths)
+
+
 def bar_files(paths: Sequence[Path]) -> list[Path]:
     """Return the files, with each folder replaced by the files of bars in it, by name.
 
-    BarsError for one without any.
+    Raises BarsError for a folder without any. Hidden files, and files whose names end otherwise
+    (a README beside the bars), are not bars.
     """
     files: list[Path] = []
     for path in paths:
@@ -38,62 +42,62 @@ def bar_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def is_universe(paths: Sequence[Path]) -> bool:
-    """Return whether these are several files, or a folder of files, rather than one."""
-    return len(paths) > 1 or any(path.is_dir() for path in paths)
-
-
 def read_universe(
     options: BarsOptions, files: Sequence[Path], fits: Callable[[pd.DataFrame], object]
 ) -> dict[str, pd.DataFrame]:
-    """Return the bars of each file by the market's name, as it may stand in file names.
+    """Return the bars of each file by the instrument's name, as it may stand in file names.
 
-    fits: raises BarsError for bars that the plan cannot be laid over. Raises one BarsError that
-    names every file that cannot be used, with its fault.
+    fits: raises BarsError for bars that the plan cannot be laid over.
+
+    One BarsError names every file that cannot be used with its fault, so that a folder of a hundred
+    is mended in one go.
     """
     if options.instrument or options.ticker:
         raise ValueError(
-            "`instrument` and `ticker` must be left out with several files: each is called after its file."
+            "`instrument` and `ticker` must be left out with several files: "
+            "each is called after its file."
         )
-    markets: dict[Path, tuple[str, pd.DataFrame]] = {}
+    sources = [replace(options, data=file) for file in files]
+    universe: dict[Path, pd.DataFrame] = {}
     faults: list[Text] = []
-    for file in files:
-        source = replace(options, data=file)
+    for file, source in zip(files, sources, strict=True):
         try:
             bars = source.read()
             fits(bars)
         except BarsError as error:
-            faults.append(
-                error.args if file.name in str(error) else (f"{file.name}: ", *error.args)
-            )
-            continue
-        markets[file] = (source.file_name, bars)
-    faults += _same_names([replace(options, data=file) for file in files])
-    faults += _same_bars({file.name: bars for file, (_, bars) in markets.items()})
-    faults += _other_intervals({file.name: bars for file, (_, bars) in markets.items()})
+            named = file.name in str(error)
+            faults.append(error.args if named else (f"{file.name}: ", *error.args))
+        else:
+            universe[file] = bars
+    by_name = {file.name: bars for file, bars in universe.items()}
+    faults += _equal_names(sources) + _equal_bars(by_name) + _other_intervals(by_name)
     if faults:
         listed = chain.from_iterable(("\n- ", *fault) for fault in faults)
         raise BarsError(
             f"the universe of {len(files)} files cannot be used, and nothing was trained:", *listed
         )
-    return dict(markets.values())
+    return {source.file_name: universe[file] for file, source in zip(files, sources, strict=True)}
 
 
-def _same_names(sources: Sequence[BarsOptions]) -> list[Text]:
-    counts = Counter(source.file_name for source in sources)
+def _equal_names(sources: Sequence[BarsOptions]) -> list[Text]:
+    """Say which files would write their results into one folder, the instrument's."""
+    files: dict[str, list[str]] = {}
+    for source in sources:
+        files.setdefault(source.file_name, []).append(str(source.data))
     return [
         (
-            f"{', '.join(str(source.data) for source in sources if source.file_name == name)} must have different names: "
-            f"the folder of each is called {name}. Rename all but one.",
+            f"{', '.join(same)} must have different names: the folder of each is called {name}. "
+            "Rename all but one.",
         )
-        for name, count in counts.items()
-        if count > 1
+        for name, same in files.items()
+        if len(same) > 1
     ]
 
 
-def _same_bars(markets: Mapping[str, pd.DataFrame]) -> list[Text]:
+def _equal_bars(universe: Mapping[str, pd.DataFrame]) -> list[Text]:
+    """Say which files are copies: the evidence would take them for instruments of their own."""
     files: dict[str, list[str]] = {}
-    for file, bars in markets.items():
+    for file, bars in universe.items():
         files.setdefault(digest_bars(bars), []).append(file)
     return [
         (f"{', '.join(same)} hold the same bars, which would count {len(same)} times. Leave one.",)
@@ -102,22 +106,20 @@ def _same_bars(markets: Mapping[str, pd.DataFrame]) -> list[Text]:
     ]
 
 
-def _other_intervals(markets: Mapping[str, pd.DataFrame]) -> list[Text]:
-    """Say which files differ from the interval that most have.
-
-    Figures per bar mean nothing over both.
-    """
+def _other_intervals(universe: Mapping[str, pd.DataFrame]) -> list[Text]:
+    """Say which files differ from the usual interval: figures per bar mean nothing over both."""
     intervals = {
-        file: spoken(bar_interval(pd.DatetimeIndex(bars.index))) for file, bars in markets.items()
+        file: spoken(bar_interval(pd.DatetimeIndex(bars.index))) for file, bars in universe.items()
     }
     if len(set(intervals.values())) < 2:
         return []
-    usual = Counter(intervals.values()).most_common(1)[0][0]
+    [(usual, _)] = Counter(intervals.values()).most_common(1)
     others = ", ".join(
         f"{file} ({interval})" for file, interval in intervals.items() if interval != usual
     )
     return [
         (
-            f"all files must have bars of the same interval, most have {usual}, but not {others}. Run each interval by itself.",
+            f"all files must have bars of the same interval, most have {usual}, but not {others}. "
+            "Run each interval by itself.",
         )
     ]

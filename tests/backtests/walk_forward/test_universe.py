@@ -38,10 +38,10 @@ def test_a_folder_without_bars_is_refused(tmp_path):
         bar_files([tmp_path])
 
 
-def test_the_markets_are_called_after_their_files(folder):
-    markets = read(folder)
-    assert list(markets) == ["a", "b"]
-    assert [bars.attrs["instrument"] for bars in markets.values()] == ["a", "b"]
+def test_the_instruments_are_called_after_their_files(folder):
+    universe = read(folder)
+    assert list(universe) == ["a", "b"]
+    assert [bars.attrs["instrument"] for bars in universe.values()] == ["a", "b"]
 
 
 def test_all_bad_files_are_refused_together_by_name(folder):
@@ -86,7 +86,8 @@ def other_interval(folder):
         (same_bars, "b.csv, z.csv hold the same bars, which would count 2 times. Leave one."),
         (
             other_interval,
-            "all files must have bars of the same interval, most have 1 day, but not hourly.csv (1 hour). Run each",
+            "all files must have bars of the same interval, most have 1 day, "
+            "but not hourly.csv (1 hour). Run each",
         ),
     ],
 )
@@ -106,6 +107,6 @@ def test_a_name_for_all_is_refused(folder, option):
 
 
 def test_options_hold_for_every_file(folder):
-    markets = read(folder, bars_per_year=200.0)
-    assert {bars.attrs["bars_per_year"] for bars in markets.values()} == {200.0}
-    assert all(isinstance(bars, pd.DataFrame) for bars in markets.values())
+    universe = read(folder, bars_per_year=200.0)
+    assert {bars.attrs["bars_per_year"] for bars in universe.values()} == {200.0}
+    assert all(isinstance(bars, pd.DataFrame) for bars in universe.values())
