@@ -1,20 +1,19 @@
-"""What decides a result.
-
-Digests of code, libraries, bars and settings, by which finished work is found again.
-"""
+"""What decides a result, as digests by which finished work is found again."""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 
 from model.bars.read import digest_bars
 from model.provenance import code_digest, library_versions
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # The source that trains a fold and chooses its thresholds.
 CODE = (
@@ -30,46 +29,29 @@ CODE = (
 def machine() -> dict[str, str]:
     """Return what, beside the code, can change the bits of a result.
 
-    Libraries and the processor's instructions.
+    These are the libraries and the processor's vector instructions, which decide in what order sums
+    are taken.
     """
     return {**library_versions(), "processor": torch.backends.cpu.get_cpu_capability()}
 
 
 def all_versions() -> dict[str, str]:
-    """Return what made a result.
+    """Return what made a result: `machine`, and the libraries that judged it."""
+    judges = {name: version(name) for name in ("arch", "backtrader", "plotly", "scipy")}
+    return machine() | judges
 
-    What can change a model's bits, and the libraries that judged it.
+
+def key_of(bars: pd.DataFrame, *settings: "DataclassInstance") -> str:
+    """Return the digest of all that decides a result: equal keys, equal results.
+
+    These are the bars with their attributes, the settings, code, libraries and processor. The class
+    of each of the settings counts too: two of them may have fields of the same name.
     """
-    return {
-        **machine(),
-        **{name: version(name) for name in ("arch", "backtrader", "plotly", "scipy")},
+    content = {
+        "bars": digest_bars(bars),
+        "attributes": {name: bars.attrs.get(name) for name in ("instrument", "timezone", "stamp")},
+        "settings": [{type(one).__name__: asdict(one)} for one in settings],
+        "code": code_digest(*CODE),
+        "machine": machine(),
     }
-
-
-def key_of(bars: pd.DataFrame, *settings: Any) -> str:
-    """Return the digest of bars, settings (dataclasses), code, libraries and processor.
-
-    Equal keys, equal results.
-    """
-    attributes = {name: bars.attrs.get(name) for name in ("instrument", "timezone", "stamp")}
-    return _digest(
-        {
-            "bars": digest_bars(bars),
-            "attributes": attributes,
-            "settings": [_plain(part) for part in settings],
-            "code": code_digest(*CODE),
-            "machine": machine(),
-        }
-    )
-
-
-def _plain(part: Any) -> Any:
-    return (
-        {type(part).__name__: asdict(part)}
-        if is_dataclass(part) and not isinstance(part, type)
-        else part
-    )
-
-
-def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

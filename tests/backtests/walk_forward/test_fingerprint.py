@@ -27,7 +27,7 @@ def test_whatever_decides_a_result_changes_the_key(bars, change):
     assert key_of(changed, *settings) != key_of(bars, TrainConfig())
 
 
-def test_the_market_s_name_is_part_of_the_key(bars):
+def test_the_instrument_s_name_is_part_of_the_key(bars):
     named = bars.copy()
     named.attrs["instrument"] = "another"
     assert key_of(named) != key_of(bars)
