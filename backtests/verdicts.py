@@ -7,7 +7,8 @@ from model.cli import run
 
 if __name__ == "__main__":
     warnings.warn(
-        "backtests/verdicts.py is called backtests/false_alarms.py now; the old name goes in the next release.",
+        "backtests/verdicts.py is called backtests/false_alarms.py now; "
+        "the old name goes in the next release.",
         FutureWarning,
         stacklevel=1,
     )

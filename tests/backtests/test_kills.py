@@ -11,6 +11,7 @@ from distributed import LocalCluster
 from backtests.synthetic.markets import market
 from tests.helpers.processes import environment
 
+QUICK = "--folds 2 --train-blocks 2 --max-epochs 1".split()
 ENGINES = ("serial", "loky", "dask")
 FEW = (3, 9)  # a tenth of them
 EVERY = (*range(1, 13), *range(14, 36, 3))  # all while it trains, then down to the last file
@@ -28,26 +29,9 @@ def walk(bars_file):
     """Runs the command once for each event, killed there, and again; returns how the runs ended."""
 
     def walk(folder, events, options, fold=""):
-        plan = [
-            "--data",
-            bars_file,
-            "--folds",
-            "2",
-            "--train-blocks",
-            "2",
-            "--max-epochs",
-            "1",
-            *options,
-        ]
-        command = [
-            sys.executable,
-            "-m",
-            "tests.helpers.deadly_walk",
-            ",".join(map(str, events)),
-            folder,
-            fold,
-            *plan,
-        ]
+        script = [sys.executable, "-m", "tests.helpers.deadly_walk"]
+        arguments = ["--data", bars_file, *QUICK, *options]
+        command = [*script, ",".join(map(str, events)), folder, fold, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=environment())
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
