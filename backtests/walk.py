@@ -99,10 +99,10 @@ def begin(
         if request.fresh:
             state.forget()
         # What is tried in this run counts as itself, not as something that the ledger held before.
-        others = tuple(state.frozen(keys[one], ledger.others(*keys.values())))
+        others = state.sharpes_at_start(keys[one], ledger.others(*keys.values()))
         label = one if len(tried) > 1 else ""
         configurations[one] = Configuration(
-            bars, folds, own, state, store, name, label, keys[one], others
+            bars, folds, own, state, store, name, label, keys[one], tuple(others)
         )
     return Walk(bars, folder, folds, configurations, ledger, best, name)
 

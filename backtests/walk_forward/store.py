@@ -1,7 +1,4 @@
-"""A run's folder while it works.
-
-Who holds it, which folds are finished, and what was known when it began.
-"""
+"""A run's folder while it works: its lock, its finished folds and members, how it began."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,6 +16,8 @@ from model.files import locked, require_writable, write_atomically
 CHECKPOINTS, STATE, MEMBERS, LOCK = "checkpoints", ".state", "members", ".lock"
 START = "start.json"
 
+Record = dict[str, Any]  # one JSON file of a run's state
+
 
 class FolderInUse(RuntimeError):
     """Another run writes into the folder."""
@@ -30,31 +29,25 @@ class FolderInUse(RuntimeError):
 def lock_folder(folder: Path) -> Iterator[None]:
     """Hold the folder against other runs; FolderInUse at once where one holds it.
 
-    The lock ends with its process.
+    The lock ends with its process, however that ends.
     """
     require_writable(folder / "summary.json")
     refusal = FolderInUse(
         f"{folder} must not be used by two runs at once, and another one is at work there. "
         "Wait for it, or give another folder with --out."
     )
-    with locked(
-        folder / LOCK,
-        refusal,
-        folder,
-        folder / CHECKPOINTS,
-        folder / STATE,
-        folder / STATE / MEMBERS,
-    ):
+    state = folder / STATE
+    swept = (folder, folder / CHECKPOINTS, state, state / MEMBERS)
+    with locked(folder / LOCK, refusal, *swept):
         yield
 
 
 class RunState:
-    """The finished folds of a run, each found again by its key.
-
-    The digest of all that decides its model.
+    """The finished folds of a run, each found by a key: the digest of all that decides its model.
 
     A fold counts as finished once its record is written, which happens after its checkpoint is.
-    Records of other settings, and checkpoints that are damaged or were replaced, count as nothing.
+    Records under other keys, and checkpoints that are damaged or were replaced, count as nothing:
+    their folds are trained again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,84 +58,73 @@ class RunState:
             require_writable(place / "probe")
 
     def forget(self) -> None:
-        """Start over: drop the records of all finished folds, and what was known at the start."""
+        """Start over: drop the records of all finished folds, and how the run began."""
         for record in self._records.glob("*.json"):
             record.unlink()
 
-    def frozen(self, key: str, facts: Any) -> Any:
-        """Return the facts that the run with this key began with.
+    def sharpes_at_start(self, key: str, sharpes: list[float]) -> list[float]:
+        """Return the Sharpe ratios of other trials that the run with this key began with.
 
-        Those given, or those kept when it was interrupted.
+        These are the given ones at its first start. When it goes on after an interruption they are
+        those kept then: its verdict must not change with what was tried in the meantime.
         """
         path = self._records / START
-        known = _read(path)
-        if known and known["key"] == key:
-            return known["facts"]
-        _write(path, {"key": key, "facts": facts})
-        return facts
+        begun = _read(path)
+        if begun and begun["key"] == key:
+            kept: list[float] = begun["facts"]
+            return kept
+        _write(path, {"key": key, "facts": sharpes})
+        return sharpes
 
     def finished(self, fold: Fold, key: str) -> FoldModel | None:
         """Return the fold's model if an earlier run finished it under the same key."""
         record = _read(self._record(fold))
         if not record or record["key"] != key:
             return None
-        model = FoldModel(
-            fold,
-            None,
-            Choice(**record["choice"]),
-            record["reason"],
-            record["importance"],
-            record["machine"],
-        )
+        choice = Choice(**record["choice"])
+        reason, importance, machine = (record[name] for name in ("reason", "importance", "machine"))
+        model = FoldModel(fold, None, choice, reason, importance, machine)
         if record["digest"] is None:  # finished without a checkpoint
             return model
         try:
             checkpoint = Checkpoint.load(self.checkpoints / model.name)
         except CheckpointError:
             return None
-        return (
-            replace(model, checkpoint=checkpoint) if checkpoint.digest == record["digest"] else None
-        )
+        if checkpoint.digest != record["digest"]:
+            return None
+        return replace(model, checkpoint=checkpoint)
 
     def keep(self, model: FoldModel, key: str) -> None:
         """Save a fold's checkpoint, then the record that makes it count."""
         if model.checkpoint:
             model.checkpoint.save(self.checkpoints / model.name)
-        digest = model.checkpoint.digest if model.checkpoint else None
-        _write(
-            self._record(model.fold),
-            {
-                "key": key,
-                "digest": digest,
-                "reason": model.reason,
-                "choice": asdict(model.choice),
-                "importance": dict(model.importance),
-                "machine": dict(model.machine),
-            },
-        )
+        record = {
+            "key": key,
+            "digest": model.checkpoint.digest if model.checkpoint else None,
+            "reason": model.reason,
+            "choice": asdict(model.choice),
+            "importance": dict(model.importance),
+            "machine": dict(model.machine),
+        }
+        _write(self._record(model.fold), record)
 
     def require_own(self) -> None:
-        """Raise ValueError for a checkpoint that no walk-forward wrote.
-
-        Whatever lies there would be traded.
-        """
-        if foreign := sorted(
-            {path.name for path in self.checkpoints.glob("*.ckpt")}
-            - {path.name for path in self._own()}
-        ):
+        """Raise ValueError for a checkpoint of somebody else in the folder: it would be traded."""
+        own = {path.name for path in self._own()}
+        there = {path.name for path in self.checkpoints.glob("*.ckpt")}
+        if foreign := sorted(there - own):
             raise ValueError(
-                f"{self.checkpoints} must hold this run's checkpoints alone, got {', '.join(foreign)}. "
+                f"{self.checkpoints} must hold this run's checkpoints alone, "
+                f"got {', '.join(foreign)}. "
                 "Move what is not of this run elsewhere, or choose another folder with --out."
             )
 
     def sweep(self, models: Sequence[FoldModel]) -> None:
-        """Remove the checkpoints and records of folds that these models do not have, left by an
-        earlier run.
-        """
+        """Remove what an earlier run left: checkpoints and records of folds that are not these."""
         kept = {model.name for model in models if model.checkpoint}
-        recorded = {self._record(model.fold).name for model in models} | {START}
+        kept |= {self._record(model.fold).name for model in models} | {START}
         for path in [*self._own(), *self._records.glob("*.json")]:
-            if path.name not in kept | recorded:
+            if path.name not in kept:
                 path.unlink()
 
     def _own(self) -> list[Path]:
@@ -153,10 +135,10 @@ class RunState:
 
 
 class MemberStore:
-    """The members trained for folds that have several, each by the digest of all that decides it.
+    """The members of folds that have several, each found by the digest of all that decides it.
 
-    So an ensemble takes those that a comparison trained before, and one more seed trains but one
-    more.
+    It serves all configurations of a run: an ensemble takes the members that another one trained,
+    and one more seed trains but one more.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -169,18 +151,14 @@ class MemberStore:
         except CheckpointError:
             return None
 
-    def has(self, key: str) -> bool:
-        """Return whether there is a sound file of it."""
-        return self._path(key).exists() and self.find(key) is not None
-
-    def all_of(self, keys: Sequence[str]) -> list[Checkpoint]:
+    def find_all(self, keys: Sequence[str]) -> list[Checkpoint]:
         """Return the members with these keys if all are there, else none."""
-        found = [checkpoint for key in keys if (checkpoint := self.find(key))]
+        found = [member for key in keys if (member := self.find(key))]
         return found if len(found) == len(keys) else []
 
-    def keep_once(self, key: str, checkpoint: Checkpoint) -> None:
+    def keep(self, key: str, checkpoint: Checkpoint) -> None:
         """Save a member, unless it is there."""
-        if not self.has(key):
+        if self.find(key) is None:
             require_writable(self._path(key))
             checkpoint.save(self._path(key))
 
@@ -193,13 +171,14 @@ class MemberStore:
         return self._folder / f"{key}.ckpt"
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> Record | None:
     """Return a record; None where there is none that can be read."""
     try:
-        return json.loads(path.read_bytes())
+        record: Record = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
+    return record
 
 
-def _write(path: Path, record: Any) -> None:
+def _write(path: Path, record: Record) -> None:
     write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())

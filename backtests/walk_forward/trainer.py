@@ -1,7 +1,7 @@
 """The training of all folds: what is finished is reused, what a dead process lost is trained again.
 
-A configuration (the settings tried on one market) has a job for each of its folds. A job is one
-task for the trainer, preceded by a task for each member where the fold's model has several.
+A configuration (settings tried on an instrument) has a job for each of its folds. A job is one task
+of the trainer's, after a task for each member where the fold's model has several.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ DIED = "the process that trained it died in every try (memory?)"
 
 # Called with a task's label, its outcome, and whether that was found finished.
 OnDone = Callable[[str, Outcome, bool], None]
-Keep = Callable[[Outcome], None]
+Keep = Callable[[Task, Outcome], None]
 
 
 class FoldsFailed(RuntimeError):
@@ -63,12 +63,12 @@ class Lost:
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """One set of settings tried on one market: what is to be trained, and where it is kept.
+    """Settings tried on an instrument: what is to be trained, and where it is kept.
 
-    members: where the members of folds that have several are kept, for all configurations of this
-    market. market, name: what messages call it by, "" where there is but one. key: the digest of
-    all that decides its results. other_sharpes: the Sharpe ratios per bar of all else that was
-    tried on these bars, as the ledger held them at the start.
+    members: shared with all configurations of this instrument. instrument, name: what messages call
+    it by, "" where there is but one. key: the digest of all that decides its results.
+    other_sharpes: the Sharpe ratios per bar of all else that was tried on these bars, as the ledger
+    held them at the start.
     """
 
     bars: pd.DataFrame
@@ -76,7 +76,7 @@ class Configuration:
     settings: Settings
     state: RunState
     members: MemberStore
-    market: str = ""
+    instrument: str = ""
     name: str = ""
     key: str = ""
     other_sharpes: tuple[float, ...] = ()
@@ -107,7 +107,7 @@ class FoldJob:
     @property
     def label(self) -> str:
         """What messages call it by."""
-        names = (self.configuration.market, self.configuration.name, f"fold {self.fold.number}")
+        names = (self.configuration.instrument, self.configuration.name, f"fold {self.fold.number}")
         return " ".join(filter(None, names))
 
     def finished(self) -> FoldModel | None:
@@ -124,8 +124,8 @@ class FoldJob:
         bars, past = self.configuration.bars, self.fold.past(self.configuration.bars)
         tasks = {}
         for single in member_configs(self.configuration.settings.config):
-            # Members are shared by all configurations of a market: their label names none.
-            names = (self.configuration.market, f"fold {self.fold.number}", single.member)
+            # All configurations of an instrument share it: its label names none of them.
+            names = (self.configuration.instrument, f"fold {self.fold.number}", single.member)
             label = " ".join(filter(None, names))
             tasks[key_of(past, single)] = MemberTask(bars, self.fold, single, label)
         return tasks
@@ -139,7 +139,7 @@ class FoldJob:
             own.settings.config,
             own.settings.search,
             self.label,
-            partial(own.members.all_of, members),
+            partial(own.members.find_all, members),
         )
 
 
@@ -149,41 +149,34 @@ def train_all(
     jobs: int = 1,
     on_epoch: OnEpoch | None = None,
     on_done: OnDone,
-    on_more: Callable[[int], object] = bool,
+    on_more: Callable[[int], None] | None = None,
 ) -> list[Lost]:
     """Train what is missing of all configurations; return the folds that were lost.
 
     First come the members of folds that have several, each once for all configurations, then the
-    folds. Each is kept as soon as it is there, and a fold that fails costs no other. on_more: told
-    once how many members there are to train beside the folds.
+    folds. Each is kept as soon as it is there, and a fold that fails costs no other. on_more: called
+    once with the number of members to train beside the folds.
     """
     trainer = Trainer(jobs, on_epoch, on_done)
     missing = list(_unfinished(configurations, on_done))
-    members = {
-        job: job.members()
-        for job in missing
-        if len(member_configs(job.configuration.settings.config)) > 1
-    }
-    # A fold with a single member takes it from there too, if another configuration trains the same.
-    shared = {key for those in members.values() for key in those}
-    members |= {
-        job: those
-        for job in missing
-        if job not in members and (those := job.members()).keys() & shared
-    }
-    on_more(len({key for those in members.values() for key in those}))
+    members = _members_apart(missing)
+    if on_more is not None:
+        on_more(len({key for those in members.values() for key in those}))
     failed = trainer.train_members(members)
-    lost = {
-        job: reason
-        for job, those in members.items()
-        for key in those
-        if (reason := failed.get(key))
-    }
-    tasks: dict[Task, FoldJob] = {
-        job.task(tuple(members.get(job, ()))): job for job in missing if job not in lost
-    }
-    reasons = trainer.train({task: job.keep for task, job in tasks.items()})
-    lost |= {tasks[task]: reason for task, reason in reasons.items()}
+    lost: dict[FoldJob, str] = {}
+    tasks: dict[Task, FoldJob] = {}
+    for job in missing:
+        keys = list(members.get(job, ()))
+        if reasons := [failed[key] for key in keys if key in failed]:
+            lost[job] = reasons[-1]
+        else:
+            tasks[job.task(keys)] = job
+
+    def keep(task: Task, outcome: Outcome) -> None:
+        tasks[task].keep(outcome)
+
+    for task, reason in trainer.train(list(tasks), keep).items():
+        lost[tasks[task]] = reason
     return [Lost(job.label, lost[job]) for job in missing if job in lost]
 
 
@@ -201,11 +194,28 @@ def _unfinished(configurations: Sequence[Configuration], on_done: OnDone) -> Ite
                 continue
             if several and model.checkpoint and len(model.checkpoint.members) == 1:
                 [key] = job.members()
-                configuration.members.keep_once(key, model.checkpoint)
+                configuration.members.keep(key, model.checkpoint)
             on_done(job.label, Outcome(model), True)
 
 
-@dataclass
+def _members_apart(jobs: Sequence[FoldJob]) -> dict[FoldJob, dict[str, MemberTask]]:
+    """Return the members to be trained by themselves, of each job that has such.
+
+    They are those of folds that have several; and the single one of a fold that another
+    configuration needs too, so that it is trained once.
+    """
+    of_each = {job: job.members() for job in jobs}
+    several = {job: members for job, members in of_each.items() if len(members) > 1}
+    wanted = {key for members in several.values() for key in members}
+    single = {
+        job: members
+        for job, members in of_each.items()
+        if job not in several and members.keys() & wanted
+    }
+    return several | single
+
+
+@dataclass(frozen=True)
 class Trainer:
     """Does tasks in processes, whichever of them die on the way."""
 
@@ -214,23 +224,29 @@ class Trainer:
     on_done: OnDone
 
     def train_members(self, members: Mapping[FoldJob, Mapping[str, MemberTask]]) -> dict[str, str]:
-        """Train each member once; return by key why some could not be."""
+        """Train each member that is not there, once; return by key why some could not be."""
         wanted: dict[str, tuple[MemberTask, MemberStore]] = {}
-        for job, those in members.items():
-            for key, task in those.items():
+        for job, of_job in members.items():
+            for key, task in of_job.items():
                 wanted.setdefault(key, (task, job.configuration.members))
-        keys: dict[Task, str] = {}
-        keeps: dict[Task, Keep] = {}
+        missing: dict[Task, tuple[str, MemberStore]] = {}
         for key, (task, store) in wanted.items():
-            if store.has(key):
-                self.on_done(task.label, Outcome(member=store.find(key)), True)
+            if found := store.find(key):
+                self.on_done(task.label, Outcome(member=found), True)
             else:
-                keys[task], keeps[task] = key, partial(_keep_member, store, key)
-        return {keys[task]: f"{task.label}: {why}" for task, why in self.train(keeps).items()}
+                missing[task] = key, store
 
-    def train(self, keeps: Mapping[Task, Keep]) -> dict[Task, str]:
+        def keep(task: Task, outcome: Outcome) -> None:
+            if outcome.member is not None:  # a past that lacks a class gives none
+                key, store = missing[task]
+                store.keep(key, outcome.member)
+
+        failed = self.train(list(missing), keep)
+        return {missing[task][0]: f"{task.label}: {reason}" for task, reason in failed.items()}
+
+    def train(self, tasks: Sequence[Task], keep: Keep) -> dict[Task, str]:
         """Do the tasks and keep what comes of each; return why some came to nothing."""
-        queue = Queue(list(keeps))
+        queue = Queue(tasks)
         while batch := queue.next_batch():
             started: list[Task] = []
             try:
@@ -241,17 +257,12 @@ class Trainer:
                     if outcome.failure:
                         queue.failed[task] = outcome.failure
                         continue
-                    keeps[task](outcome)
+                    keep(task, outcome)
                     self.on_done(task.label, outcome, False)
             except WORKER_DEATHS:
+                # joblib does not say which process died: all that had begun are suspects.
                 queue.blame([task for task in started if task in queue.waiting] or batch)
         return queue.failed
-
-
-def _keep_member(store: MemberStore, key: str, outcome: Outcome) -> None:
-    checkpoint: Checkpoint | None = outcome.member
-    if checkpoint is not None:  # a past that lacks a class gives none
-        store.keep_once(key, checkpoint)
 
 
 class Queue:
@@ -263,10 +274,7 @@ class Queue:
         self.deaths: Counter[Task] = Counter()
 
     def next_batch(self) -> list[Task]:
-        """Return what to do next: all that saw few deaths, the fewest first.
-
-        Else one task alone.
-        """
+        """Return all that saw few deaths, the fewest first; where there are none, one task alone."""
         together = [task for task in self.waiting if self.deaths[task] < TOGETHER]
         return sorted(together, key=lambda task: self.deaths[task]) or list(self.waiting)[:1]
 

@@ -69,17 +69,17 @@ def test_a_checkpoint_of_another_run_counts_as_not_done(bars, state, model):
     assert state.finished(FOLD, "key") is None
 
 
-def test_the_facts_of_the_start_stay_until_another_run_starts(state):
-    assert state.frozen("key", [0.1]) == [0.1]
-    assert state.frozen("key", [0.1, 0.2]) == [0.1]
-    assert state.frozen("other", [0.3]) == [0.3]
+def test_the_trials_known_at_the_start_stay_until_another_run_starts(state):
+    assert state.sharpes_at_start("key", [0.1]) == [0.1]
+    assert state.sharpes_at_start("key", [0.1, 0.2]) == [0.1]
+    assert state.sharpes_at_start("other", [0.3]) == [0.3]
 
 
 def test_a_fresh_start_forgets(state, model):
     state.keep(model, "key")
-    state.frozen("key", [1.0])
+    state.sharpes_at_start("key", [1.0])
     state.forget()
-    assert state.finished(FOLD, "key") is None and state.frozen("key", [2.0]) == [2.0]
+    assert state.finished(FOLD, "key") is None and state.sharpes_at_start("key", [2.0]) == [2.0]
 
 
 def test_sweeping_leaves_this_run_alone(state, model):
@@ -143,12 +143,12 @@ def test_what_was_half_written_when_a_run_was_killed_is_removed(state, tmp_path)
 
 def test_a_member_is_found_by_its_key(tmp_path, model):
     store = MemberStore(tmp_path)
-    store.keep_once("key", model.checkpoint)
-    assert store.has("key") and not store.has("other")
-    assert [found.digest for found in store.all_of(["key"])] == [
-        model.checkpoint.digest
-    ] and store.all_of(["key", "other"]) == []
+    store.keep("key", model.checkpoint)
+    assert store.find("key") and not store.find("other")
+    [found] = store.find_all(["key"])
+    assert found.digest == model.checkpoint.digest
+    assert store.find_all(["key", "other"]) == []
     (tmp_path / ".state" / "members" / "key.ckpt").write_bytes(b"half")
-    assert not store.has("key")
+    assert store.find("key") is None
     store.forget()
     assert list((tmp_path / ".state" / "members").iterdir()) == []

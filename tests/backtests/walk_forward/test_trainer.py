@@ -21,9 +21,9 @@ def folds(bars):
     return lay_folds(bars, PLAN, CONFIG)
 
 
-def configuration(bars, folds, folder, *, config=CONFIG, market="", name=""):
+def configuration(bars, folds, folder, *, config=CONFIG, instrument="", name=""):
     state, settings = RunState(folder / name), Settings(PLAN, config)
-    return Configuration(bars, folds, settings, state, MemberStore(folder), market, name)
+    return Configuration(bars, folds, settings, state, MemberStore(folder), instrument, name)
 
 
 def outcome_of(task):
@@ -95,10 +95,12 @@ def test_other_settings_train_all_folds_again(bars, folds, trainer, tmp_path):
     assert trainer == [LABELS, LABELS]
 
 
-def test_the_folds_of_several_markets_are_trained_at_the_same_time(bars, folds, trainer, tmp_path):
+def test_the_folds_of_several_instruments_are_trained_at_the_same_time(
+    bars, folds, trainer, tmp_path
+):
     one, other = (
-        configuration(bars, folds, tmp_path / "a", market="a"),
-        configuration(bars, folds[1:], tmp_path / "b", market="b"),
+        configuration(bars, folds, tmp_path / "a", instrument="a"),
+        configuration(bars, folds[1:], tmp_path / "b", instrument="b"),
     )
     assert run(one, other) == []
     assert trainer == [["a fold 1", "a fold 2", "a fold 3", "b fold 2", "b fold 3"]]
@@ -191,7 +193,7 @@ def test_a_fold_that_diverges_is_lost(monkeypatch, bars, folds, tmp_path):
 
 
 def dying(monkeypatch, marker):
-    """Real processes, of which the one with fold 2 of the market "a" dies.
+    """Real processes, of which the one with fold 2 of the instrument "a" dies.
 
     Once, or always without a marker.
     """
@@ -215,15 +217,15 @@ def dying(monkeypatch, marker):
 
 def test_a_worker_that_dies_once_costs_nothing(monkeypatch, bars, folds, tmp_path):
     dying(monkeypatch, str(tmp_path / "died"))
-    one = configuration(bars, folds, tmp_path, market="a")
+    one = configuration(bars, folds, tmp_path, instrument="a")
     assert run(one) == [] and numbers(one) == [1, 2, 3]
 
 
 def test_a_fold_whose_worker_always_dies_costs_no_other(monkeypatch, bars, folds, tmp_path):
     asked = dying(monkeypatch, "")
     one, other = (
-        configuration(bars, folds, tmp_path / "a", market="a"),
-        configuration(bars, folds, tmp_path / "b", market="b"),
+        configuration(bars, folds, tmp_path / "a", instrument="a"),
+        configuration(bars, folds, tmp_path / "b", instrument="b"),
     )
     assert run(one, other) == [
         Lost("a fold 2", "the process that trained it died in every try (memory?)")
