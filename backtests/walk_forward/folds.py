@@ -1,4 +1,4 @@
-"""Folds: laid over bars, trained each on its own past, forecast and traded each in its test block."""
+"""Folds: laid over bars, each trained on its own past, then forecast and traded on its test."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

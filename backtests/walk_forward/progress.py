@@ -1,4 +1,7 @@
-"""Progress over folds and epochs, and the time left, from lines that the processes append."""
+"""Progress over folds and epochs, and the time left.
+
+The processes that train append a line per epoch to a file; the command follows it.
+"""
 
 import json
 import time
@@ -26,15 +29,19 @@ LEAST_DONE = 0.2  # of a fold: before, a guess at the time left would be worth n
 
 @dataclass(frozen=True)
 class EpochLog:
-    """A file to which any number of processes append a line per epoch."""
+    """A file to which any number of processes append a line per epoch.
+
+    patience: of the training, from which follows how many epochs it will take.
+    """
 
     path: Path
     patience: int
 
     def __call__(self, fold: str, epoch: Epoch) -> None:
+        # In a worker on another machine there is no terminal to show it on.
         if not self.path.parent.exists():
-            return  # another machine's worker: there is no terminal to show it on
-        # The epochs that training will take if no better one comes.
+            return
+        # This many it takes if no better epoch comes.
         expected = min(epoch.best_epoch + self.patience, epoch.max_epochs)
         entry = {
             "fold": fold,
@@ -48,11 +55,11 @@ class EpochLog:
 
 
 class FoldProgress:
-    """Bars on the terminal: one over all folds with the time left, one for each fold in training."""
+    """Bars on the terminal: one over all folds, with the time left, one for each fold at work."""
 
     def __init__(
         self,
-        journal: EpochLog,
+        log: EpochLog,
         n_folds: int,
         console: Console,
         clock: Callable[[], float] = time.monotonic,
@@ -70,7 +77,7 @@ class FoldProgress:
             transient=True,
         )
         self._total = self._bars.add_task(f"{n_folds} folds", total=n_folds, detail="", left="")
-        self._journal, self._offset = journal, 0
+        self._log, self._offset = log, 0
         self._shares: dict[str, float] = {}  # by label: how much of a fold is done
         self._tasks: dict[str, TaskID] = {}
         self._over = Event()
@@ -133,16 +140,18 @@ class FoldProgress:
 
     def _read(self) -> None:
         """Take in the whole lines that have come since the last time."""
-        if not self._journal.path.exists():
+        if not self._log.path.exists():
             return
-        with self._journal.path.open("rb") as file:
+        with self._log.path.open("rb") as file:
             file.seek(self._offset)
-            whole, _, _ = file.read().rpartition(b"\n")
-        self._offset += len(whole) + bool(whole)
-        for line in whole.splitlines():
+            # Half a line, which its process is still writing, waits for the next time.
+            lines, _, _ = file.read().rpartition(b"\n")
+        self._offset += len(lines) + bool(lines)
+        for line in lines.splitlines():
             self._show(**json.loads(line))
 
     def _show(self, fold: str, epoch: int, expected: int, loss: float) -> None:
+        # Its last lines may be read after it was reported as finished.
         if self._shares.get(fold) == 1.0:
             return
         if fold not in self._tasks:

@@ -25,7 +25,6 @@ from backtests.walk_forward.folds import (
 )
 from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.workers import WORKER_DEATHS
-from model.checkpoint.checkpoint import Checkpoint
 from model.training.config import member_configs
 
 # A process that dies takes along what others do at that moment: a task that was at work at two
@@ -154,8 +153,8 @@ def train_all(
     """Train what is missing of all configurations; return the folds that were lost.
 
     First come the members of folds that have several, each once for all configurations, then the
-    folds. Each is kept as soon as it is there, and a fold that fails costs no other. on_more: called
-    once with the number of members to train beside the folds.
+    folds. Each is kept as soon as it is there, and a fold that fails costs no other. on_more: takes
+    once the number of members to train beside the folds.
     """
     trainer = Trainer(jobs, on_epoch, on_done)
     missing = list(_unfinished(configurations, on_done))
@@ -274,7 +273,7 @@ class Queue:
         self.deaths: Counter[Task] = Counter()
 
     def next_batch(self) -> list[Task]:
-        """Return all that saw few deaths, the fewest first; where there are none, one task alone."""
+        """Return all that saw few deaths, the fewest first; if none is left, one task alone."""
         together = [task for task in self.waiting if self.deaths[task] < TOGETHER]
         return sorted(together, key=lambda task: self.deaths[task]) or list(self.waiting)[:1]
 

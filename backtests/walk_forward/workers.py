@@ -35,9 +35,7 @@ MISSING = (
 
 @contextmanager
 def workers(address: str | None) -> Iterator[None]:
-    """Send all joblib tasks in the body to the Dask scheduler at `address`.
-
-    None keeps them on this machine.
+    """Do all joblib tasks in the body on the Dask cluster at `address`; None: on this machine.
 
     The cluster's workers must have this project installed in the same versions: then a fold is the
     same wherever it is trained. Raises ValueError where Dask is missing or nothing answers at the
@@ -46,7 +44,16 @@ def workers(address: str | None) -> Iterator[None]:
     if address is None:
         yield
         return
-    with _client(address), parallel_config(backend="dask"):
+    if distributed is None:
+        raise ValueError(MISSING)
+    try:
+        client = distributed.Client(address, timeout=CONNECT_WITHIN)
+    except (OSError, ValueError) as error:  # nobody there, or no address
+        raise ValueError(
+            "`dask` must be the address of a Dask scheduler, like tcp://host:8786, "
+            f"got {address!r}: {error}."
+        ) from error
+    with client, parallel_config(backend="dask"):
         yield
 
 
@@ -60,9 +67,9 @@ def here() -> tuple[str, int]:
 
 
 def require_sendable(result: object, owner: tuple[str, int]) -> None:
-    """Raise Unsendable for what cannot be sent to its owner.
+    """Raise Unsendable for a result that cannot be sent to the process that owns the task.
 
-    Left to itself, joblib on Dask would wait for it for ever.
+    Left to itself, joblib on Dask would wait for it for ever. owner: what `here` gives there.
     """
     if owner == here():
         return
@@ -70,8 +77,8 @@ def require_sendable(result: object, owner: tuple[str, int]) -> None:
         dumps(result)
     except Exception as error:  # whatever an object of somebody else's raises when it is pickled
         raise Unsendable(
-            f"what it gave must be possible to pickle, so that another process can send it: {error}. "
-            "Mend that, or train with --jobs 1 and without --dask."
+            "what it gave must be possible to pickle, so that another process can send it: "
+            f"{error}. Mend that, or train with --jobs 1 and without --dask."
         ) from error
 
 
@@ -100,18 +107,3 @@ def _watch(owner: int) -> None:
         os._exit(1)
 
     Thread(target=look, daemon=True).start()
-
-
-@contextmanager
-def _client(address: str) -> Iterator[None]:
-    if distributed is None:
-        raise ValueError(MISSING)
-    try:
-        client = distributed.Client(address, timeout=CONNECT_WITHIN)
-    except (OSError, ValueError) as error:  # nobody there, or no address
-        raise ValueError(
-            f"`dask` must be the address of a Dask scheduler, like tcp://host:8786, got {address!r}: "
-            f"{error}."
-        ) from error
-    with client:
-        yield

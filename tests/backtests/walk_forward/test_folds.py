@@ -88,7 +88,10 @@ def test_an_anchored_past_begins_on_the_first_bar_and_grows(bars, folds):
     [(40, "Give more bars."), (358, "Lower `folds` or `batch_size` to need fewer.")],
 )
 def test_too_few_bars_are_refused_with_the_number_needed(bars, n_bars, remedy):
-    message = f"ar1: {n_bars} bars; at least 359 are needed (for 3 folds that each learn from 2 blocks). {remedy}"
+    message = (
+        f"ar1: {n_bars} bars; at least 359 are needed "
+        f"(for 3 folds that each learn from 2 blocks). {remedy}"
+    )
     with pytest.raises(BarsError, match=re.escape(message)):
         lay_folds(bars.iloc[:n_bars], PLAN, CONFIG)
 

@@ -8,8 +8,8 @@ from model.training.loop import Epoch
 
 
 @pytest.fixture
-def journal(tmp_path):
-    return EpochLog(tmp_path / "journal", patience=10)
+def log(tmp_path):
+    return EpochLog(tmp_path / "log", patience=10)
 
 
 def epoch(number, best, max_epochs=100):
@@ -22,9 +22,9 @@ def screen():
 
 
 @pytest.fixture
-def progress(journal, screen):
+def progress(log, screen):
     return FoldProgress(
-        journal, 3, Console(file=screen, force_terminal=True, highlight=False, width=100)
+        log, 3, Console(file=screen, force_terminal=True, highlight=False, width=100)
     )
 
 
@@ -33,31 +33,31 @@ def shown(progress):
     return [task.completed / task.total for task in progress._bars.tasks]
 
 
-def test_an_epoch_moves_the_bar_of_its_fold_and_that_of_all(journal, progress):
-    journal("fold 2", epoch(3, best=2))
+def test_an_epoch_moves_the_bar_of_its_fold_and_that_of_all(log, progress):
+    log("fold 2", epoch(3, best=2))
     progress._read()
     assert shown(progress) == [0.25 / 3, 3 / 12]
 
 
-def test_no_more_epochs_are_expected_than_are_allowed(journal, progress):
-    journal("fold 1", epoch(4, best=4, max_epochs=5))
+def test_no_more_epochs_are_expected_than_are_allowed(log, progress):
+    log("fold 1", epoch(4, best=4, max_epochs=5))
     progress._read()
     assert shown(progress)[1] == 4 / 5
 
 
-def test_half_a_line_waits_for_its_other_half(journal, progress):
-    journal.path.write_text('{"fold": "fold 1", "epoch": 2, "exp')
+def test_half_a_line_waits_for_its_other_half(log, progress):
+    log.path.write_text('{"fold": "fold 1", "epoch": 2, "exp')
     progress._read()
     assert len(shown(progress)) == 1
-    with journal.path.open("a") as file:
+    with log.path.open("a") as file:
         file.write('ected": 4, "loss": 0.7}\n')
     progress._read()
     assert shown(progress)[1] == 0.5
 
 
-def test_a_finished_fold_is_said_and_counts_as_one(journal, progress, screen):
+def test_a_finished_fold_is_said_and_counts_as_one(log, progress, screen):
     with progress:
-        journal("fold 1", epoch(1, best=1))
+        log("fold 1", epoch(1, best=1))
         progress.finish("fold 1", "fold 1: done")
     progress._read()
     assert shown(progress)[0] == 1 / 3
@@ -73,9 +73,9 @@ def test_a_finished_fold_is_said_and_counts_as_one(journal, progress, screen):
         (7_200, "about 4 hours left"),
     ],
 )
-def test_the_time_left_is_told_in_words(journal, screen, seconds, left):
+def test_the_time_left_is_told_in_words(log, screen, seconds, left):
     now = [0.0]
-    progress = FoldProgress(journal, 4, Console(file=screen, width=100), lambda: now[0])
+    progress = FoldProgress(log, 4, Console(file=screen, width=100), lambda: now[0])
     progress.finish("fold 1", "found finished", found=True)  # took no time: tells nothing
     assert progress.time_left() == ""
     now[0] += seconds
@@ -83,12 +83,12 @@ def test_the_time_left_is_told_in_words(journal, screen, seconds, left):
     assert progress.time_left() == left
 
 
-def test_a_file_gets_a_line_on_the_time_left_now_and_then(journal, screen):
+def test_a_file_gets_a_line_on_the_time_left_now_and_then(log, screen):
     now = [0.0]
-    progress = FoldProgress(journal, 2, Console(file=screen, width=100), lambda: now[0])
+    progress = FoldProgress(log, 2, Console(file=screen, width=100), lambda: now[0])
     for number in range(1, 7):
         now[0] += 25
-        journal("fold 1", epoch(number, best=1, max_epochs=10))
+        log("fold 1", epoch(number, best=1, max_epochs=10))
         progress._read()
     assert screen.getvalue().splitlines() == [
         "0.3 of 2 done, about 7 minutes left",

@@ -241,7 +241,7 @@ def test_a_fold_whose_worker_always_dies_costs_no_other(monkeypatch, bars, folds
 def test_what_was_lost_is_named():
     error = FoldsFailed.of([Lost("a fold 2", "it died"), Lost("b fold 1", "nan")], 8)
     assert (
-        str(error)
-        == "a fold 2: it died; b fold 1: nan. 6 of 8 folds are kept; the same command tries the rest again."
+        str(error) == "a fold 2: it died; b fold 1: nan. 6 of 8 folds are kept; "
+        "the same command tries the rest again."
     )
     assert error.exit_code == 8

@@ -8,7 +8,7 @@ from joblib import Parallel, delayed
 
 from backtests.simulation.account import Account, Costs
 from backtests.synthetic.markets import market
-from backtests.walk_forward import workers as cluster
+from backtests.walk_forward import workers as module
 from backtests.walk_forward.folds import FoldPlan, Outcome, lay_folds, train_tasks
 from backtests.walk_forward.workers import workers
 from model.training.config import TrainConfig
@@ -74,21 +74,23 @@ def test_what_is_not_sent_need_not_be_sendable():
     assert outcome.model and not outcome.failure
 
 
+KILLED = """
+import os, signal, time
+from joblib import Parallel
+from backtests.walk_forward.workers import dies_with_parent
+parallel = Parallel(n_jobs=2, return_as="generator_unordered")
+list(parallel(dies_with_parent(time.sleep, 0) for _ in range(4)))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def test_a_process_that_works_ends_with_the_one_it_works_for(tmp_path):
     """It would wait for ever, and hold open what that one had opened.
 
-    Here the pipe that this test reads to its end.
+    Here that is the pipe that this test reads to its end.
     """
-    code = (
-        "import os, signal, time; from joblib import Parallel\n"
-        "from backtests.walk_forward.workers import dies_with_parent\n"
-        "done = Parallel(n_jobs=2, return_as='generator_unordered')(dies_with_parent(time.sleep, 0) for _ in range(4)); list(done)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode
-        == -9
-    )
+    ended = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, timeout=120)
+    assert ended.returncode == -9, ended.stderr
 
 
 def test_without_an_address_the_work_stays_here():
@@ -97,18 +99,17 @@ def test_without_an_address_the_work_stays_here():
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(cluster, "distributed", None)
-    with pytest.raises(ValueError, match=r"pip install 'backtrader-bilstm\[dask\]'"):
-        with workers("tcp://127.0.0.1:1"):
-            pass
+    monkeypatch.setattr(module, "distributed", None)
+    with (
+        pytest.raises(ValueError, match=r"pip install 'backtrader-bilstm\[dask\]'"),
+        workers("tcp://127.0.0.1:1"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
 def test_where_nothing_answers_it_says_so(monkeypatch, address):
-    monkeypatch.setattr(cluster, "CONNECT_WITHIN", "500ms")
-    with pytest.raises(
-        ValueError,
-        match=f"`dask` must be the address of a Dask scheduler, like tcp://host:8786, got '{address}'",
-    ):
-        with workers(address):
-            pass
+    monkeypatch.setattr(module, "CONNECT_WITHIN", "500ms")
+    message = "`dask` must be the address of a Dask scheduler, like tcp://host:8786, got"
+    with pytest.raises(ValueError, match=f"{message} '{address}'"), workers(address):
+        pass
