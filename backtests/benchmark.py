@@ -100,7 +100,8 @@ def require_agreement(contest: Contest, ours: Samples, theirs: Samples) -> None:
     found = difference(ours, theirs)
     if not found <= allowed:
         raise Disagreement(
-            f"both sides of {contest.name!r} must come to the same within {allowed:.2g}, got {found:.2g} apart: "
+            f"both sides of {contest.name!r} must come to the same within {allowed:.2g}, got "
+            f"{found:.2g} apart: "
             "their times cannot be compared. Look for what only one of them does."
         )
 

@@ -1,4 +1,7 @@
-"""What all commands share: the options that choose the bars, one clean message at the end, distinct exit codes."""
+"""What all commands share.
+
+The options that choose the bars, one clean message at the end, distinct exit codes.
+"""
 
 import errno
 import importlib.metadata
@@ -35,7 +38,10 @@ RUNNING = Group("Running", sort_key=5)
 
 OK, USAGE, CANNOT_WRITE, OUT_OF_MEMORY = 0, 2, 6, 9
 VERSION = importlib.metadata.version("backtrader-bilstm")
-# Errors that carry an `exit_code`: BarsError 3, CheckpointError 4, TrainingDiverged 5, OutputError 6.
+# Exit codes of the commands. An error of ours carries its own as `exit_code`; those of model/ are
+# drawn in model/errors.py: 0 done, 1 the audit found something or a benchmark's sides disagree,
+# 2 usage, 3 data refused, 4 checkpoint refused, 5 training diverged, 6 cannot write, 7 folder in use,
+# 8 some folds failed, 9 out of memory, 128 + n stopped by signal n.
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
@@ -55,7 +61,8 @@ class BarsOptions:
     timezone
         The zone of intraday stamps without one, for instance America/New_York.
     stamp
-        Whether a bar's stamp is its opening or its closing time; default: as a Parquet file says, else its opening.
+        Whether a bar's stamp is its opening or its closing time; default: as a Parquet file says,
+        else its opening.
     ticker
         Which one to take from a file that holds several.
     date_format
@@ -69,7 +76,8 @@ class BarsOptions:
     on_missing
         Rows that miss some of their prices: "error" refuses the file, "drop" leaves them out.
     bars_per_year
-        How many bars a year of this market has, for annualised figures; default: as the stamps show.
+        How many bars a year of this market has, for annualised figures; default: as the stamps
+        show.
     """
 
     data: Path | None = None
@@ -93,7 +101,7 @@ class BarsOptions:
 
     @property
     def instrument_name(self) -> str:
-        """The market's name: as given, else the ticker asked for, else the file's name without its endings."""
+        """The market's name: as given, else the ticker asked for, else the file's name."""
         return (
             self.instrument
             or self.ticker
@@ -124,9 +132,10 @@ def describe_bars(bars: pd.DataFrame) -> str:
     """Return one line on the bars: what annualised figures and every result depend on."""
     index = pd.DatetimeIndex(bars.index)
     return (
-        f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of {spoken(bar_interval(index))} "
-        f"from {day(index[0])} to {day(index[-1])}, "
-        f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, sha256 {digest_bars(bars)[:12]}"
+        f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of "
+        f"{spoken(bar_interval(index))} from {day(index[0])} to {day(index[-1])}, "
+        f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, "
+        f"sha256 {digest_bars(bars)[:12]}"
     )
 
 
@@ -137,7 +146,10 @@ NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 
 
 class _Outlet:
-    """A stream that outlives its reader: once the pipe or terminal behind it is closed, what is written goes nowhere."""
+    """A stream that outlives its reader.
+
+    Once the pipe or terminal behind it is closed, what is written goes nowhere.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -161,15 +173,17 @@ class _Outlet:
         except OSError as error:
             if error.errno not in NO_READER:
                 raise
-            with open(
-                os.devnull, "wb"
-            ) as nowhere:  # under the stream, so that what its buffer still holds goes there too
+            # Under the stream, so that what its buffer still holds goes there too.
+            with open(os.devnull, "wb") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 @contextmanager
 def _readers_may_leave() -> Iterator[None]:
-    """Let the work go on where what reads stdout or stderr has gone, as `| head` does: hours of it are worth more."""
+    """Let the work go on where what reads stdout or stderr has gone, as `| head` does.
+
+    Hours of it are worth more.
+    """
     out, err = (
         cast(TextIO, _Outlet(stream)) if stream else None for stream in (sys.stdout, sys.stderr)
     )
@@ -177,12 +191,10 @@ def _readers_may_leave() -> Iterator[None]:
         try:
             yield
         finally:
-            for outlet in filter(
-                None, (out, err)
-            ):  # what is left for the end of the process would fail there
-                with suppress(
-                    OSError
-                ):  # a full disk: said already, or else by the interpreter when it ends
+            # What is left for the end of the process would fail there. A full disk is reported
+            # already, or else by the interpreter when it ends.
+            for outlet in filter(None, (out, err)):
+                with suppress(OSError):
                     outlet.flush()
 
 
@@ -190,12 +202,16 @@ def _readers_may_leave() -> Iterator[None]:
 def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     """Parse `arguments` (default: the command line), run the command and leave with its exit code.
 
-    Warnings of ours become one line each on stderr. A fault that the program knows becomes one message; anything else
-    is a fault of the program and keeps its traceback.
+    Warnings of ours become one line each on stderr. A fault that the program knows becomes one
+    message; anything else is a fault of the program and keeps its traceback.
     """
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        _leave(128 + number, f"stopped by {signal.Signals(number).name}.")
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup it is
-            signal.signal(number, _stop)
+            signal.signal(number, stop)
     app.suppress_keyboard_interrupt = False  # cyclopts would leave without a word
     try:
         with warnings.catch_warnings():
@@ -212,9 +228,8 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     except MemoryError:
         _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
     except (OSError, ValueError, RuntimeError) as error:
-        if type(error) is RuntimeError and "allocate memory" in str(
-            error
-        ):  # what torch raises in place of a MemoryError
+        # What torch raises in the place of a MemoryError.
+        if type(error) is RuntimeError and "allocate memory" in str(error):
             _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
         _leave(_exit_code(error), _worded(error, app))
     sys.exit(result if isinstance(result, int) else OK)
@@ -256,7 +271,10 @@ def _show_warning(
 
 
 def _worded(message: Exception | str, app: App) -> str:
-    """Return a message with the settings in it that are the command's spelled as its flags: `max_epochs` as --max-epochs."""
+    """Return a message with the settings in it that are the command's spelled as its flags.
+
+    `max_epochs` as --max-epochs.
+    """
     text = as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
     # A command that only leads to others has no flags of its own.
     arguments = app.assemble_argument_collection() if app.default_command else ()
@@ -264,7 +282,3 @@ def _worded(message: Exception | str, app: App) -> str:
     return SETTING.sub(
         lambda found: flag if (flag := Setting(found[1]).flag) in flags else found[0], text
     )
-
-
-def _stop(number: int, _: FrameType | None) -> NoReturn:
-    _leave(128 + number, f"stopped by {signal.Signals(number).name}.")

@@ -1,4 +1,6 @@
-"""The command that examines a file of bars: what it is, what looks wrong in it, and whether it can be trained on.
+"""The command that examines a file of bars.
+
+What it is, what looks wrong in it, and whether it can be trained on.
 
 python -m model.doctor FILE
 """
@@ -41,17 +43,26 @@ def doctor(
     *,
     config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),
 ) -> None:
-    """Examine a file of bars: what it is, what looks wrong, whether it can be trained on; 0 usable, 3 refused."""
+    """Examine a file of bars: what it is, what looks wrong, whether it can be trained on.
+
+    0 usable, 3 refused.
+    """
     bars = bars_options.read(minimum_bars=None)
     if len(bars) > 1:
         console.print(_table("the file", describe_file(bars)))
         console.print(_table("what to look at", describe_doubts(bars)))
     settings, data = trainable(bars, config)
-    console.print(_table(f"training with {_flags(settings, config)}", describe_training(data)))
+    asked = (
+        "the settings asked for" if settings == config else f"--batch-size {settings.batch_size}"
+    )
+    console.print(_table(f"training with {asked}", describe_training(data)))
 
 
 def trainable(bars: pd.DataFrame, config: TrainConfig) -> tuple[TrainConfig, TrainingData]:
-    """Return what training would start from, with a smaller batch if the bars are too few for the one asked for."""
+    """Return what training would start from.
+
+    The batch is smaller where the bars are too few for the one asked for.
+    """
     preprocessor = config.preprocessor
     fitting = [
         size
@@ -88,13 +99,16 @@ def describe_doubts(bars: pd.DataFrame) -> Facts:
     splits = [
         f"{split.ratio:g}:1 at {day(bars.index[split.position])}" for split in find_splits(bars)
     ]
+    moves = bars["close"].pct_change().dropna()
+    strongest = moves.loc[moves.abs().nlargest(N_LARGEST).index]
+    largest = ", ".join(f"{move:+.1%} at {day(stamp)}" for stamp, move in strongest.items())
     return [
         ("gaps", _gaps(pd.DatetimeIndex(bars.index))),
         ("volume 0", count(int((bars["volume"] == 0).sum()), "bar")),
         ("opens equal to the close before", f"{stale:.1%}"),
         (f"stretches of {SHORTEST_STRETCH} bars and more without a move", _stretches(bars)),
         ("splits suspected", ", ".join(splits[:N_LARGEST]) or "none"),
-        ("largest moves from close to close", _largest_moves(bars["close"])),
+        ("largest moves from close to close", largest),
     ]
 
 
@@ -107,29 +121,33 @@ def _stretches(bars: pd.DataFrame) -> str:
 
 
 def _gaps(index: pd.DatetimeIndex) -> str:
-    """Return the number of gaps beyond the usual rhythm: longer than a long weekend, or than two bars of longer bars."""
+    """Return the number of gaps beyond the usual rhythm.
+
+    Longer than a long weekend, or than two bars of longer bars.
+    """
     gaps = np.diff(index.to_numpy())
     usual = max(pd.Timedelta(days=4), 2 * bar_interval(index))
     long = gaps > usual.to_timedelta64()
     at = int(gaps.argmax())
-    between = f"the longest {spoken(pd.Timedelta(gaps[at]))}, from {day(index[at])} to {day(index[at + 1])}"
-    return f"{int(long.sum())} longer than {spoken(usual)}; {between}"
-
-
-def _largest_moves(close: pd.Series) -> str:
-    moves = close.pct_change().dropna()
-    largest = moves.loc[moves.abs().nlargest(N_LARGEST).index]
-    return ", ".join(f"{move:+.1%} at {day(stamp)}" for stamp, move in largest.items())
+    longest = spoken(pd.Timedelta(gaps[at]))
+    return (
+        f"{int(long.sum())} longer than {spoken(usual)}; the longest {longest}, "
+        f"from {day(index[at])} to {day(index[at + 1])}"
+    )
 
 
 def describe_training(data: TrainingData) -> Facts:
-    """Return how many windows each part would have, how many of them go up, and the features that carry nothing."""
+    """Return how many windows each part would have, and how many of them go up.
+
+    And the features that carry nothing.
+    """
     settings, n_bars = data.config, len(data.features) + LOOKBACK - 1
     needed = settings.preprocessor.bars_needed(settings.batch_size)
     facts = [
         (
             "bars",
-            f"{n_bars}; {needed} are needed: {LOOKBACK - 1} to warm up, {settings.sequence_length} for a window, "
+            f"{n_bars}; {needed} are needed: {LOOKBACK - 1} to warm up, {settings.sequence_length} "
+            "for a window, "
             f"{settings.batch_size} windows in the training part",
         )
     ]
@@ -146,11 +164,6 @@ def _part(part: Part) -> str:
     return (
         f"{len(part)} windows from {day(part.timestamps[0])}, {part.labels.mean():.1%} of them up"
     )
-
-
-def _flags(settings: TrainConfig, asked: TrainConfig) -> str:
-    """Return the settings to train with as flags of model.train, or that the ones asked for do."""
-    return "the settings asked for" if settings == asked else f"--batch-size {settings.batch_size}"
 
 
 def _table(title: str, facts: Facts) -> Table:

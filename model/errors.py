@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting that a message names, with the value to give it or alone; whoever prints the message spells it.
+    """A setting that a message names, with the value to give it or alone.
+
+    Whoever prints the message spells it.
 
     As text it is Python: ticker='AAA'. As a flag it is what a command takes: --ticker AAA.
     """
@@ -87,7 +89,10 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
 
 class BarsError(ValueError):
-    """Bars that cannot be used; the message lists every kind of problem with its place and remedy."""
+    """Bars that cannot be used.
+
+    The message lists every kind of problem with its place and remedy.
+    """
 
     exit_code = 3
     args: Text
@@ -122,13 +127,19 @@ class UnknownArchitecture(ValueError):
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint that can be used here; the message names the file and the difference."""
+    """A file is no checkpoint that can be used here.
+
+    The message names the file and the difference.
+    """
 
     exit_code = 4
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint that could not be taken up, or that does not fit what it is given; the message says what goes on instead."""
+    """A checkpoint that could not be taken up, or that does not fit what it is given.
+
+    The message says what goes on instead.
+    """
 
 
 class TrainingDiverged(RuntimeError):
@@ -145,7 +156,10 @@ class TrainingDiverged(RuntimeError):
 
 
 class Interrupted(RuntimeError):
-    """A signal stopped work that can go on later; the exit code is the one that the signal gives."""
+    """A signal stopped work that can go on later.
+
+    The exit code is the one that the signal gives.
+    """
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)

@@ -54,7 +54,8 @@ class Cuts:
     def __post_init__(self) -> None:
         if self.count < 1 or self.seed < 0:
             raise ValueError(
-                f"`cuts` must be at least 1 and `seed` at least 0, got {self.count} and {self.seed}."
+                f"`cuts` must be at least 1 and `seed` at least 0, got {self.count} and "
+                f"{self.seed}."
             )
 
     def between(self, first: int, last: int, besides: Sequence[int] = ()) -> list[int]:
@@ -384,6 +385,7 @@ def checkpoint_scaler(checkpoint: Checkpoint, bars: pd.DataFrame) -> LeakResult:
         SCALER_FIGURES,
         bars.index[training.stop - 1 : training.stop],
         *figures,
-        f"fitted on the training part of the checkpoint trained until {day(checkpoint.trained_until)}",
+        "fitted on the training part of the checkpoint trained until "
+        f"{day(checkpoint.trained_until)}",
     )
     return tally.result

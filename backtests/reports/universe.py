@@ -48,7 +48,8 @@ class UniverseResults:
     def title(self) -> str:
         """One line that says what was run on what."""
         return (
-            f"universe of {len(self.results)} market{'s' if len(self.results) > 1 else ''}: walk-forward of "
+            f"universe of {len(self.results)} market{'s' if len(self.results) > 1 else ''}: "
+            "walk-forward of "
             f"{self.settings.plan.folds} folds, costs {self.settings.costs.per_side:g} bp per side"
         )
 

@@ -1,4 +1,7 @@
-"""What can be wrong with bars and how it is said: the errors, the table of checks on a bar, and the list of findings."""
+"""What can be wrong with bars and how it is said.
+
+The errors, the table of checks on a bar, and the list of findings.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,12 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-class Check(NamedTuple):
-    """One rule of a bar: the words of its breach, where it is broken, what to show of the bar, and what to do."""
+class BarRule(NamedTuple):
+    """One rule of a bar.
+
+    breach: its words. broken: whether a bar (open, high, low, close, volume) breaks it, on numbers or
+    on arrays. shown: which of the five a message shows. remedy: what to do.
+    """
 
     breach: str
     broken: Callable[[Any, Any, Any, Any, Any], Any]
@@ -30,49 +37,51 @@ class Check(NamedTuple):
     remedy: Text
 
 
-NOT_THERE = Check(
+NOT_THERE = BarRule(
     "a price that is not finite",
     lambda o, h, l, c, v: np.isnan(o) | np.isnan(h) | np.isnan(l) | np.isnan(c),
     PRICES,
     ("Remove or repair the row; prices are not filled in.",),
 )
-# A bar is reported for the first rule of the prices that it breaks: a NaN price is not also "not above 0".
-# NaN breaks no other rule of the prices, so that what is known of a bar is judged where one of its prices is missing.
-BAR_CHECKS = (
+# A bar is reported for the first rule of the prices that it breaks: a NaN price is not also "not
+# above 0". NaN breaks no other rule of the prices, so that what is known of a bar is judged where
+# one of its prices is missing.
+BAR_RULES = (
     NOT_THERE,
-    Check(
+    BarRule(
         "a price that is not finite",
         lambda o, h, l, c, v: np.isinf(o) | np.isinf(h) | np.isinf(l) | np.isinf(c),
         PRICES,
         ("Remove or repair the row; prices are not filled in.",),
     ),
-    Check(
+    BarRule(
         "a price that is not above 0 (negative or zero)",
         lambda o, h, l, c, v: np.fmin.reduce((o, h, l, c)) <= 0,
         PRICES,
         (
-            "The features use log returns: cut the series there, or use a back-adjusted series shifted above 0.",
+            "The features use log returns: cut the series there, or use a back-adjusted series "
+            "shifted above 0.",
         ),
     ),
-    Check(
+    BarRule(
         "high below low",
         lambda o, h, l, c, v: h < l * (1 - ROUNDING),
         ("high", "low"),
         ("Are the two columns swapped? Export again or map them with ", Setting("columns"), "."),
     ),
-    Check(
+    BarRule(
         "open or close above the high",
         lambda o, h, l, c, v: np.fmax(o, c) > h * (1 + ROUNDING),
         ("open", "close", "high"),
         ("Are all four prices on one basis (raw or adjusted)? Repair the row.",),
     ),
-    Check(
+    BarRule(
         "open or close below the low",
         lambda o, h, l, c, v: np.fmin(o, c) < l * (1 - ROUNDING),
         ("open", "close", "low"),
         ("Are all four prices on one basis (raw or adjusted)? Repair the row.",),
     ),
-    Check(
+    BarRule(
         "a volume that is negative or not finite",
         lambda o, h, l, c, v: ~((v >= 0) & (v < np.inf)),
         ("volume",),
@@ -84,14 +93,20 @@ BAR_CHECKS = (
 def bar_faults(
     open: float, high: float, low: float, close: float, volume: float
 ) -> tuple[str, ...]:
-    """Return the breaches of one bar, in the words of the checks; a sound bar has none. NaN volume is a breach."""
+    """Return the breaches of one bar, in the words of the checks; a sound bar has none.
+
+    NaN volume is a breach.
+    """
     values = [np.float64(value) for value in (open, high, low, close, volume)]
     with np.errstate(all="ignore"):
-        return tuple(dict.fromkeys(check.breach for check in BAR_CHECKS if check.broken(*values)))
+        return tuple(dict.fromkeys(check.breach for check in BAR_RULES if check.broken(*values)))
 
 
 def rounding_miss(values: Floats) -> Floats:
-    """Return by which part of the price high or low miss the other prices (n, 5); in checked bars it is below ROUNDING."""
+    """Return by which part of the price high or low miss the other prices (n, 5).
+
+    In checked bars it is below ROUNDING.
+    """
     prices, high, low = values[:, :4], values[:, 1], values[:, 2]
     return np.asarray(np.maximum(prices.max(axis=1) - high, low - prices.min(axis=1)) / np.abs(low))
 
@@ -116,7 +131,10 @@ class Findings:
         self.notes.append(text)
 
     def refuse(self, *text: Part) -> NoReturn:
-        """Raise at once, with all faults so far: after this one there is nothing left to look at."""
+        """Raise at once, with all faults so far.
+
+        After this one there is nothing left to look at.
+        """
         self.fault(*text)
         self.raise_faults()
         raise AssertionError("raise_faults returned in spite of a fault")
@@ -163,29 +181,28 @@ def figure(value: float) -> str:
 
 
 def find_broken_bars(
-    rows: pd.DataFrame, findings: Findings, checks: Sequence[Check] = BAR_CHECKS
+    rows: pd.DataFrame, findings: Findings, checks: Sequence[BarRule] = BAR_RULES
 ) -> None:
-    """Add a fault for every check that some of the rows break; rows have stamp, place and the five columns."""
+    """Add a fault for every check that some of the rows break.
+
+    Rows have stamp, place and the five columns.
+    """
     values = [rows[name].to_numpy(dtype=np.float64) for name in COLUMNS]
-    unbroken = {
-        of_prices: np.ones(len(rows), dtype=bool) for of_prices in (True, False)
-    }  # a bar is named once for each
+    # A bar is named once for its prices and once for its volume.
+    unbroken = {of_prices: np.ones(len(rows), dtype=bool) for of_prices in (True, False)}
     with np.errstate(all="ignore"):
         for check in checks:
             of_prices = check.shown != ("volume",)
             broken = unbroken[of_prices] & check.broken(*values)
             unbroken[of_prices] &= ~broken
             if broken.any():
-                findings.fault(_breach_text(check, rows[broken], findings), *check.remedy)
-
-
-def _breach_text(check: Check, broken: pd.DataFrame, findings: Findings) -> str:
-    examples = "; ".join(
-        _example(row, check.shown, findings) for _, row in broken.iloc[:3].iterrows()
-    )
-    more = "; ..." if len(broken) > 3 else ""
-    return f"{count(len(broken), 'bar')} with {check.breach} ({examples}{more}). "
-
-
-def _example(row: pd.Series, shown: Sequence[str], findings: Findings) -> str:
-    return f"{findings.place(row)}: " + ", ".join(f"{name} {figure(row[name])}" for name in shown)
+                examples = []
+                for _, row in rows[broken].iloc[:3].iterrows():
+                    shown = ", ".join(f"{name} {figure(row[name])}" for name in check.shown)
+                    examples.append(f"{findings.place(row)}: {shown}")
+                more = "; ..." if broken.sum() > 3 else ""
+                findings.fault(
+                    f"{count(int(broken.sum()), 'bar')} with {check.breach} "
+                    f"({'; '.join(examples)}{more}). ",
+                    *check.remedy,
+                )

@@ -1,4 +1,7 @@
-"""Intervals: the usual spacing of stamps, how many bars a year of the market has, and spacings that cannot be one market's."""
+"""Intervals: the usual spacing of timestamps, and how many bars a year of the market has.
+
+And spacings that cannot be one market's.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ WEEKS_OF_A_YEAR = 52
 
 
 def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
-    """Return the usual spacing: the commonest one, so that nights, weekends and missing bars do not count."""
+    """Return the usual spacing.
+
+    The commonest one, so that nights, weekends and missing bars do not count.
+    """
     if len(index) < 2:
         raise ValueError(
             f"the bar interval needs at least 2 bars, got {len(index)}. Give more bars."
@@ -30,22 +36,26 @@ def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
 def bars_per_year(index: pd.DatetimeIndex) -> float:
     """Return how many bars a year of this market has, inferred from the stamps.
 
-    252 for days, 365 where weekends trade; 52, 12, 4 or 1 for longer bars; within the day the bars of a usual week or
-    session times 52 weeks around the clock, or 252 sessions of an exchange.
+    252 for days, 365 where weekends trade; 52, 12, 4 or 1 for longer bars; within the day the bars
+    of a usual week or session times 52 weeks around the clock, or 252 sessions of an exchange.
     """
     interval = bar_interval(index)
     if interval >= 1.5 * DAY:
         return float(max(1, round(YEAR / interval)))
-    if _trades_weekends(index):
+    # Saturdays that trade like any day; an evening on Sunday does not make a market trade weekends.
+    if (index.day_of_week == 5).mean() > 0.1:
         return 365 * max(1.0, round(DAY / interval))
     if interval > 0.8 * DAY:
         return 252.0
-    weekly = _usual_count(index.to_period("W-SAT")) if _is_around_the_clock(index) else None
-    return weekly * WEEKS_OF_A_YEAR if weekly else _usual_count(index.to_period("D")) * 252
+    # Currencies and futures fill more than 100 of a week's 120 working hours.
+    weekly = _usual_count(index.to_period("W-SAT"))
+    if weekly * interval > pd.Timedelta(hours=100):
+        return weekly * WEEKS_OF_A_YEAR
+    return session_bars(index) * 252
 
 
 def yearly_bars(bars: pd.DataFrame) -> float:
-    """Return the bars of a year that the user states in `bars.attrs`, else those that the stamps show."""
+    """Return the bars of a year, as the user states them in `bars.attrs` or the timestamps show."""
     stated = bars.attrs.get("bars_per_year")
     return float(stated) if stated else bars_per_year(pd.DatetimeIndex(bars.index))
 
@@ -59,17 +69,6 @@ def _usual_count(periods: pd.PeriodIndex) -> float:
     return float(np.median(np.unique(periods.asi8, return_counts=True)[1]))
 
 
-def _trades_weekends(index: pd.DatetimeIndex) -> bool:
-    """Return whether Saturdays trade like any day: an evening on Sunday does not make a market trade weekends."""
-    return bool((index.day_of_week == 5).mean() > 0.1)
-
-
-def _is_around_the_clock(index: pd.DatetimeIndex) -> bool:
-    """Return whether the bars of a usual week fill more than 100 of its 120 working hours, as currencies and futures do."""
-    week = _usual_count(index.to_period("W-SAT")) * bar_interval(index)
-    return bool(week > pd.Timedelta(hours=100))
-
-
 class Change(NamedTuple):
     """A place where the bars' spacing becomes another one for good."""
 
@@ -81,8 +80,9 @@ class Change(NamedTuple):
 def spacing_change(index: pd.DatetimeIndex) -> Change | None:
     """Return where two frequencies were pasted together, or None.
 
-    A stretch is of another frequency if at least 20 spacings in a row are all nearly twice the finest recurring one, or more,
-    and most of them equal. Holidays and thin trading are irregular and do not look so.
+    A stretch is of another frequency if at least 20 spacings in a row are all nearly twice the
+    finest recurring one, or more, and most of them equal. Holidays and thin trading are irregular
+    and do not look so.
     """
     spacings = np.diff(index.as_unit("ns").asi8)
     values, counts = np.unique(spacings, return_counts=True)
@@ -101,19 +101,25 @@ def spacing_change(index: pd.DatetimeIndex) -> Change | None:
 def _runs(wrong: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return first and last-plus-one of each stretch of True."""
     edges = np.flatnonzero(np.diff(np.r_[False, wrong, False].astype(np.int8)))
-    return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2])]
+    return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def unchanged_stretches(
     closes: NDArray[np.float64], flat: NDArray[np.bool_], shortest: int
 ) -> list[tuple[int, int]]:
-    """Return stretches [first, stop) of at least `shortest` flat bars with one and the same close."""
+    """Return stretches [first, stop) of at least `shortest` flat bars with one and the same close.
+
+    flat: whether a bar has but one price.
+    """
     same = np.r_[False, (closes[1:] == closes[:-1]) & flat[1:] & flat[:-1]]
     return [(start - 1, stop) for start, stop in _runs(same) if stop - start + 1 >= shortest]
 
 
 def spoken(span: pd.Timedelta) -> str:
-    """Return a span in words, bars' intervals exactly: "1 day", "90 minutes", "6 hours 30 minutes"; from two years on rounded."""
+    """Return a span in words, bars' intervals exactly: "1 day", "90 minutes", "6 hours 30 minutes".
+
+    From two years on rounded.
+    """
     if span >= 2 * YEAR:
         return f"{span / YEAR:.1f}".removesuffix(".0") + " years"
     whole = next(

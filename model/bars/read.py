@@ -19,7 +19,7 @@ import pandas as pd
 from model.bars.columns import NamedCells, Table, name_columns, without_empty_rows
 from model.bars.csv_layout import csv_table
 from model.bars.faults import (
-    BAR_CHECKS,
+    BAR_RULES,
     COLUMNS,
     NOT_THERE,
     PRICES,
@@ -282,7 +282,7 @@ def _sound_rows(
     rows = fill_volume(rows, "volume" in named.cells, findings)
     rows = adjusted(rows, settings.adjust, findings)
     # Missing prices are said already, by the rows that miss them.
-    find_broken_bars(rows, findings, [check for check in BAR_CHECKS if check is not NOT_THERE])
+    find_broken_bars(rows, findings, [check for check in BAR_RULES if check is not NOT_THERE])
     rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)

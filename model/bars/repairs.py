@@ -1,6 +1,9 @@
-"""Repairs: what is done to rows of bars without inventing a price, each said in a note; what cannot be done is a fault.
+"""Repairs: what is done to rows of bars without inventing a price, each said in a note.
 
-Rows are a DataFrame with the columns stamp, place (line or row number), open, high, low, close, volume, maybe adj close.
+What cannot be done is a fault.
+
+Rows are a DataFrame with the columns stamp, place (line or row number), open, high, low, close,
+volume, maybe adj close.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.bars.faults import COLUMNS, PRICES, Findings, Mask, count, day, rounding_miss
-from model.bars.intervals import DAY, Change, bar_interval, spacing_change, spoken
-from model.errors import Setting, Text
+from model.bars.intervals import DAY, bar_interval, spacing_change, spoken
+from model.errors import Setting
 
 LONGEST_GAP = pd.Timedelta(days=3 * 365)
 NOTED_GAP = pd.Timedelta(days=15)
@@ -25,9 +28,12 @@ GRID = pd.Timedelta(hours=1)  # bars may shift by whole hours, as clocks do
 def drop_rows_without_prices(
     rows: pd.DataFrame, on_missing: str, judged: Sequence[str], unread: Mask, findings: Findings
 ) -> pd.DataFrame:
-    """Drop rows that hold no price at all; rows that miss some are a fault, or are dropped if the user says so.
+    """Drop rows that hold no price at all.
 
-    judged: the prices that the source has. unread: rows that hold what is no number; they are a fault already.
+    Rows that miss some are a fault, or are dropped if the user says so.
+
+    judged: the prices that the source has. unread: rows that hold what is no number; they are a
+    fault already.
     """
     missing = np.asarray(rows[list(judged)].isna(), dtype=bool) & ~unread[:, None]
     none = np.asarray(missing.all(axis=1)) & bool(judged)
@@ -37,7 +43,8 @@ def drop_rows_without_prices(
         findings.refuse("no data rows with prices (0 bars). Did the download fail?")
     if (none & ~nothing).any():
         findings.note(
-            f"dropped {_counted(rows, none & ~nothing, 'row', 'without any price', findings)}: holidays?"
+            f"dropped {_counted(rows, none & ~nothing, 'row', 'without any price', findings)}: "
+            "holidays?"
         )
     dropping = on_missing == "drop"
     if some.any():
@@ -60,13 +67,10 @@ def _say_missing(
         findings.fault(f"{where}. Remove the rows or pass ", drop, "; prices are not filled in.")
 
 
-def _first(rows: pd.DataFrame, mask: Mask, findings: Findings) -> str:
-    return findings.place(rows[mask].iloc[0])
-
-
 def _counted(rows: pd.DataFrame, mask: Mask, noun: str, what: str, findings: Findings) -> str:
     """Return "36 rows without any price (first 2015-01-19, line 13)"."""
-    return f"{count(int(mask.sum()), noun)} {what} (first {_first(rows, mask, findings)})"
+    first = findings.place(rows[mask].iloc[0])
+    return f"{count(int(mask.sum()), noun)} {what} (first {first})"
 
 
 def fill_volume(rows: pd.DataFrame, stated: bool, findings: Findings) -> pd.DataFrame:
@@ -90,12 +94,16 @@ def fill_volume(rows: pd.DataFrame, stated: bool, findings: Findings) -> pd.Data
 
 
 def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFrame:
-    """Scale all four prices by Adj Close / Close if the user says so; else keep the raw ones and say that they differ."""
+    """Scale all four prices by Adj Close / Close if the user says so.
+
+    Else keep the raw ones and say that they differ.
+    """
     if "adj close" not in rows:
         if adjust:
             findings.fault(
                 ADJUST,
-                " needs a column 'Adj Close' beside Close. Leave it out, or export with adjusted closes.",
+                " needs a column 'Adj Close' beside Close. Leave it out, or export with adjusted "
+                "closes.",
             )
         return rows
     with np.errstate(all="ignore"):
@@ -104,7 +112,8 @@ def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFra
     if adjust and wrong.any():
         findings.fault(
             ADJUST,
-            f", but {_counted(rows, wrong, 'row', 'without an Adj Close above 0', findings)}. Repair them.",
+            f", but {_counted(rows, wrong, 'row', 'without an Adj Close above 0', findings)}. "
+            "Repair them.",
         )
     if adjust and not wrong.any():
         return rows.assign(**{name: rows[name] * factor for name in PRICES})
@@ -112,7 +121,8 @@ def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFra
     if differs.any():
         most = np.abs(factor[differs] - 1).max()
         findings.note(
-            f"Adj Close differs from Close: {_counted(rows, differs, 'row', f'by up to {most:.1%}', findings)}. "
+            "Adj Close differs from Close: "
+            f"{_counted(rows, differs, 'row', f'by up to {most:.1%}', findings)}. "
             "Using the unadjusted open, high, low and close; pass ",
             ADJUST,
             " to scale all four by Adj Close / Close.",
@@ -134,7 +144,8 @@ def in_time_order(rows: pd.DataFrame, newest_first: bool, findings: Findings) ->
         return rows[::-1]
     late = stamps < np.fmax.accumulate(stamps)
     findings.note(
-        f"{_counted(rows, late, 'row', f'of {len(rows)} out of time order', findings)}; sorted by date."
+        f"{_counted(rows, late, 'row', f'of {len(rows)} out of time order', findings)}; sorted by "
+        "date."
     )
     return rows.sort_values("stamp", kind="stable")
 
@@ -151,36 +162,39 @@ def drop_copies(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
 
 
 def judge_repeated(rows: pd.DataFrame, findings: Findings) -> None:
-    """Refuse two bars for one stamp that differ."""
+    """Refuse two bars for one timestamp that differ, with the likeliest cause."""
     stamps = rows["stamp"]
-    twice = (stamps.duplicated(keep=False) & stamps.notna()).to_numpy()
-    if twice.any():
-        findings.fault(*_repeated_text(rows[twice], len(rows), findings))
-
-
-def _repeated_text(twice: pd.DataFrame, n_rows: int, findings: Findings) -> Text:
+    repeated = (stamps.duplicated(keep=False) & stamps.notna()).to_numpy()
+    if not repeated.any():
+        return
+    twice = rows[repeated]
     first = twice[twice["stamp"] == twice["stamp"].iloc[0]]
     lines = ", ".join(str(place) for place in first["place"].iloc[:4])
     times = {2: "twice"}.get(len(first), f"{len(first)} times")
     what = (
-        f"{count(twice['stamp'].nunique(), 'duplicate date')}: {day(first['stamp'].iloc[0])} occurs {times} with different "
-        f"values ({findings.unit}s {lines})."
+        f"{count(twice['stamp'].nunique(), 'duplicate date')}: {day(first['stamp'].iloc[0])} "
+        f"occurs {times} with different values ({findings.unit}s {lines})."
     )
-    if len(twice) > n_rows / 2:
-        return (
-            f"{what} Several tickers in one file, or times of day lost? Export one ticker with its full times.",
+    if len(twice) > len(rows) / 2:
+        findings.fault(
+            f"{what} Several tickers in one file, or times of day lost? "
+            "Export one ticker with its full times."
         )
-    if (twice["stamp"].dt.normalize() == twice["stamp"]).all():
-        return (f"{what} Keep one row for each date.",)
-    return (
-        f"{what} Local time with daylight saving? Export in UTC, or pass the time zone, as ",
-        Setting("timezone", "America/New_York"),
-        ".",
-    )
+    elif (twice["stamp"].dt.normalize() == twice["stamp"]).all():
+        findings.fault(f"{what} Keep one row for each date.")
+    else:
+        findings.fault(
+            f"{what} Local time with daylight saving? Export in UTC, or pass the time zone, as ",
+            Setting("timezone", "America/New_York"),
+            ".",
+        )
 
 
 def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """Drop a last row that lies off the grid of all others: a session still running when the file was written."""
+    """Drop a last row that lies off the grid of all others.
+
+    It is a session that was still running when the file was written.
+    """
     stamps = rows["stamp"]
     if len(rows) < 4 or stamps.isna().any():
         return rows
@@ -197,7 +211,8 @@ def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
             else " off the grid of the others"
         )
         findings.note(
-            f"the last row, {day(stamps.iloc[-1])} ({findings.unit} {rows['place'].iloc[-1]}), is{again} "
+            f"the last row, {day(stamps.iloc[-1])} ({findings.unit} {rows['place'].iloc[-1]}), "
+            f"is{again} "
             "(an unfinished session?); dropped."
         )
         return rows[:-1]
@@ -205,7 +220,10 @@ def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
 
 
 def _is_off_grid(steps: NDArray[np.timedelta64], usual: np.timedelta64) -> bool:
-    """Return whether only the last step leaves the grid of bars, as the clock of an unfinished bar after a gap does."""
+    """Return whether only the last step leaves the grid of bars.
+
+    The clock of an unfinished bar after a gap does.
+    """
     if usual <= np.timedelta64(0):
         return False
     odd = steps % min(usual, GRID.to_timedelta64()) != np.timedelta64(0)
@@ -213,7 +231,9 @@ def _is_off_grid(steps: NDArray[np.timedelta64], usual: np.timedelta64) -> bool:
 
 
 def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
-    """Refuse two frequencies or days with two bars, and gaps of years; note gaps that no holiday explains.
+    """Refuse two frequencies or days with two bars, and gaps of years.
+
+    Note gaps that no holiday explains.
 
     Where many rows are not read, what is between the others says nothing.
     """
@@ -224,31 +244,32 @@ def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
     if index[0] > pd.Timestamp.now() + DAY:
         first = findings.place(rows.dropna(subset="stamp").iloc[0])
         findings.fault(
-            f"all dates lie in the future (first {first}): another century, or another unit of epochs? Repair them."
+            f"all dates lie in the future (first {first}): another century, or another unit of "
+            "epochs? Repair them."
         )
     change = spacing_change(index)
     if change:
-        findings.fault(_change_text(change, index))
+        findings.fault(
+            f"the bars' spacing changes from {spoken(change.before)} to {spoken(change.after)} "
+            f"at {day(index[change.position])}. Use one frequency."
+        )
     elif bar_interval(index) >= 0.9 * DAY:
         _judge_days(rows.dropna(subset="stamp"), findings)
     _judge_gaps(rows.dropna(subset="stamp"), index, findings)
 
 
-def _change_text(change: Change, index: pd.DatetimeIndex) -> str:
-    return (
-        f"the bars' spacing changes from {spoken(change.before)} to {spoken(change.after)} at {day(index[change.position])}. "
-        "Use one frequency."
-    )
-
-
 def _judge_days(rows: pd.DataFrame, findings: Findings) -> None:
-    """Refuse two different stamps on one day among daily bars; equal stamps are refused elsewhere."""
+    """Refuse two different stamps on one day among daily bars.
+
+    Equal stamps are refused elsewhere.
+    """
     stamps = rows["stamp"].drop_duplicates()
     again = stamps.dt.normalize().duplicated()
     if again.any():
         place = findings.place(rows.loc[again.idxmax()])
         findings.fault(
-            f"{count(int(again.sum()), 'day')} with two bars among daily bars (first {place}). Use one bar a day."
+            f"{count(int(again.sum()), 'day')} with two bars among daily bars (first {place}). Use "
+            "one bar a day."
         )
 
 
@@ -259,20 +280,25 @@ def _judge_gaps(rows: pd.DataFrame, index: pd.DatetimeIndex, findings: Findings)
     between = " and ".join(findings.place(row) for row in ends)
     if gaps[worst] > max(LONGEST_GAP, 5 * interval).to_timedelta64():
         findings.fault(
-            f"a gap of {spoken(pd.Timedelta(gaps[worst]))} between {between}: a mistyped date, in the future or "
+            f"a gap of {spoken(pd.Timedelta(gaps[worst]))} between {between}: a mistyped date, in "
+            "the future or "
             "the past? Repair it."
         )
         return
     long = gaps > max(NOTED_GAP, 2.5 * interval).to_timedelta64()
     if long.any():
         findings.note(
-            f"{count(int(long.sum()), 'gap')} longer than {spoken(max(NOTED_GAP, 2.5 * interval))}; "
+            f"{count(int(long.sum()), 'gap')} longer than "
+            f"{spoken(max(NOTED_GAP, 2.5 * interval))}; "
             f"the longest is {spoken(pd.Timedelta(gaps[worst]))}, between {between}."
         )
 
 
 def accept_rounding(rows: pd.DataFrame, findings: Findings) -> None:
-    """Say where high or low misses open or close by no more than rounding; the prices stay as they are."""
+    """Say where high or low misses open or close by no more than rounding.
+
+    The prices stay as they are.
+    """
     miss = rounding_miss(rows[list(COLUMNS)].to_numpy(dtype=np.float64))
     if (miss > 0).any():
         findings.note(

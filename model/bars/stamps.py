@@ -56,7 +56,10 @@ def with_clocks(
 
 
 def _spelt(clocks: pd.Series) -> pd.Series:
-    """Return times written as numbers with all their digits: 93000 is 093000, 930 is 0930, and hours alone, 9, are 0900."""
+    """Return times written as numbers with all their digits.
+
+    93000 is 093000, 930 is 0930, and hours alone, 9, are 0900.
+    """
     digits = clocks.str.fullmatch(r"[0-9]{1,6}(?:\.0+)?").to_numpy(dtype=bool)
     plain = clocks.str.replace(r"\.0+$", "", regex=True)
     longest = int(plain[digits].str.len().max()) if digits.any() else 0
@@ -91,7 +94,10 @@ def clock_spans(clocks: pd.Series) -> Spans:
 
 
 def clock_format(word: str) -> str:
-    """Return the format of the time of day that a stamp ends with, "" without one: " %H:%M" of "31/01/2015 09:30"."""
+    """Return the format of the time of day that a stamp ends with, "" without one.
+
+    " %H:%M" of "31/01/2015 09:30".
+    """
     found = re.search(r"(\s+|T)[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?(\.[0-9]+)?(\s*[AaPp][Mm])?$", word)
     if not found:
         return ""
@@ -106,7 +112,10 @@ def clock_format(word: str) -> str:
 
 
 def parts_of(words: pd.Series, pattern: str) -> pd.DataFrame:
-    """Return the named parts of the words that match, the empty text for a part left out; arrow is 20 times as fast as `re`."""
+    """Return the named parts of the words that match, the empty text for a part left out.
+
+    Arrow is 20 times as fast as `re`.
+    """
     cells = pyarrow.array(words.to_numpy(dtype=object), pyarrow.string())
     found = pyarrow.compute.extract_regex(cells, pattern=pattern)
     rows = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
@@ -129,7 +138,8 @@ SHOWN = (
 )
 SHAPE = rf"^(?:[A-Za-z]{{3,9}},?\s+)?(?P<date>DATE)(?:(?:[T;,:]|\s+)\s*(?P<clock>{CLOCK}))?\s*(?P<offset>{OFFSET})?$"
 MONTH = r"[A-Za-z]{3,9}\.?"
-# How a date may look, and the orders of day, month and year it may be read in. Only one may fit the data.
+# How a date may look, and the orders of day, month and year it may be read in. Only one may fit the
+# data.
 DATE_SHAPES = (
     (r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}", ("%Y-%m-%d",)),
     (r"[0-9]{8}", ("%Y%m%d",)),
@@ -140,7 +150,8 @@ DATE_SHAPES = (
     (rf"[0-9]{{4}}[-/. ]?{MONTH}[-/. ]?[0-9]{{1,2}}", ("%Y-%b-%d",)),
     (rf"[0-9]{{1,2}}[-/. ]{MONTH}[-/. ,]+[0-9]{{2}}", ("%d-%b-%y", "%y-%b-%d")),
 )
-# Seconds, milliseconds, microseconds and nanoseconds from 1973 to 2096 do not overlap: the size is the proof.
+# Seconds, milliseconds, microseconds and nanoseconds from 1973 to 2096 do not overlap: the size is
+# the proof.
 EPOCHS = (("s", 1e8), ("ms", 1e11), ("us", 1e14), ("ns", 1e17))
 LARGEST = 40
 FOREIGN_EPOCHS = (
@@ -171,7 +182,10 @@ class Stamps:
 
 @dataclass(frozen=True)
 class _Column:
-    """A date column while it is read: what is NaT in `wall` is not understood yet; of what is `said` a fault says why it is not."""
+    """A date column while it is read: what is NaT in `wall` is not understood yet.
+
+    Of what is `said` a fault says why it is not.
+    """
 
     wall: Times
     offset: Spans
@@ -191,7 +205,10 @@ def read_stamps(
     date_format: str | None,
     findings: Findings,
 ) -> Stamps:
-    """Return what the cells of the date column, and of a time column beside it, say; add faults for what they do not."""
+    """Return what the cells of the date column, and of a time column beside it, say.
+
+    Add faults for what they do not.
+    """
     if isinstance(dates.dtype, pd.PeriodDtype):
         dates = dates.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(dates.dtype) and clocks is None:
@@ -231,7 +248,10 @@ def _typed(index: pd.DatetimeIndex) -> Stamps:
 
 
 def nanoseconds(stamps: pd.DatetimeIndex | pd.Series) -> Times:
-    """Return stamps in nanoseconds; a year that does not fit in them is NaT, where numpy alone would wrap it silently."""
+    """Return stamps in nanoseconds.
+
+    a year that does not fit in them is NaT, where numpy alone would wrap it silently.
+    """
     series = pd.Series(stamps)
     fits = (series.dt.year > 1677) & (series.dt.year < 2262)
     return np.asarray(series.where(fits).dt.as_unit("ns"), dtype="datetime64[ns]")
@@ -262,7 +282,10 @@ def _with_format(words: pd.Series, date_format: str) -> Stamps:
 
 
 def _understood(words: pd.Series, said: Mask, places: pd.Series, findings: Findings) -> Stamps:
-    """Read epochs by their size, then every shape of date that occurs; what remains is NaT, `said` where a fault says why."""
+    """Read epochs by their size, then every shape of date that occurs.
+
+    What remains is NaT, `said` where a fault says why.
+    """
     column = _Column(
         np.full(len(words), NOT_A_TIME), np.full(len(words), NONE), said, places, findings
     )
@@ -289,7 +312,10 @@ def _read_iso(words: pd.Series, wall: Times) -> None:
 
 
 def _read_epochs(words: pd.Series, wall: Times, offset: Spans) -> None:
-    """Read whole numbers of the size of an epoch; smaller or negative ones in the unit that all the others prove."""
+    """Read whole numbers of the size of an epoch.
+
+    Smaller or negative ones in the unit that all the others prove.
+    """
     units = set()
     rows = np.flatnonzero(words.str.fullmatch(r"[0-9]{9,19}(?:\.[0-9]+)?").to_numpy(dtype=bool))
     rows = rows[
@@ -345,7 +371,10 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: 
 
 
 def _are_turned(words: pd.Series, column: _Column) -> bool:
-    """Find what Excel leaves of foreign dates: turned ones where the day could be a month, text where it could not."""
+    """Find what Excel leaves of foreign dates.
+
+    Turned ones where the day could be a month, text where it could not.
+    """
     late = pd.DatetimeIndex(column.wall).day.to_numpy() > 12
     slashed = words.str.fullmatch(r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}.*").to_numpy(dtype=bool)
     known = ~np.isnat(column.wall)
@@ -359,7 +388,8 @@ def _are_turned(words: pd.Series, column: _Column) -> bool:
         examples = (int(rows.argmax()) for rows in (slashed, known & ~slashed))
         first, other = (f"{words.iloc[row]!r} ({column.line(row)})" for row in examples)
         column.findings.fault(
-            f"all dates with a day above 12 look like {first}, all others like {other}: a spreadsheet took their "
+            f"all dates with a day above 12 look like {first}, all others like {other}: a "
+            "spreadsheet took their "
             "day for the month. Export again, and open the file in no spreadsheet."
         )
     return bool(turned)
@@ -382,7 +412,8 @@ def _ambiguous(word: str, line: str, forms: tuple[str, ...], date: str) -> tuple
         Setting("date_format", form.replace("-", sign) + clock_format(word)) for form in forms
     ]
     return (
-        f"dates such as {word!r} ({line}) are ambiguous: no day above 12 proves the order of day and month. Pass ",
+        f"dates such as {word!r} ({line}) are ambiguous: no day above 12 proves the order of day "
+        "and month. Pass ",
         *joined(choices),
         ".",
     )
@@ -394,7 +425,10 @@ def _likeliest(readings: dict[str, pd.Series]) -> str:
 
 
 def _has_two_orders(dates: pd.Series, readings: dict[str, pd.Series], column: _Column) -> bool:
-    """Return whether some dates can only be read in one order of day and month and others only in another, with a fault added."""
+    """Return whether some dates need one order of day and month and others another.
+
+    Then a fault is added.
+    """
     failing = {form: read.isna() for form, read in readings.items()}
     best = _likeliest(readings)
     for other in failing:
@@ -443,11 +477,13 @@ def _report(
         )
     elif re.fullmatch(r"[0-9]{5}(\.[0-9]+)?", first):
         findings.fault(
-            f"{place}: it looks like an Excel serial number. Format the column as a date and export again."
+            f"{place}: it looks like an Excel serial number. Format the column as a date and "
+            "export again."
         )
     elif re.fullmatch(r"[0-9]{18}", first):
         findings.fault(
-            f"{place}: it looks like .NET ticks or a Windows file time, or nanoseconds of 1973 or 1990. Export dates."
+            f"{place}: it looks like .NET ticks or a Windows file time, or nanoseconds of 1973 or "
+            "1990. Export dates."
         )
     elif re.search(ZONE_NAME, first):
         findings.fault(
@@ -464,14 +500,18 @@ def _report(
 def settled(
     stamps: Stamps, timezone: str | None, places: pd.Series, findings: Findings
 ) -> tuple[Times, str | None]:
-    """Return naive stamps and their zone: dates keep the day their own zone has, times within the day become UTC."""
+    """Return naive stamps and their zone.
+
+    Dates keep the day their own zone has, times within the day become UTC.
+    """
     known, aware = ~np.isnat(stamps.wall), ~np.isnat(stamps.offset)
     if (known & aware).any() and (known & ~aware).any():
         lines = " and ".join(
             f"{findings.unit} {places[rows].iloc[0]}" for rows in (known & ~aware, known & aware)
         )
         findings.fault(
-            f"{int((known & ~aware).sum())} stamps state no offset from UTC and {int((known & aware).sum())} do "
+            f"{int((known & ~aware).sum())} stamps state no offset from UTC and "
+            f"{int((known & aware).sum())} do "
             f"(first: {lines}). Export all in UTC."
         )
         return np.full(len(known), NOT_A_TIME), None
@@ -489,7 +529,10 @@ def settled(
 
 
 def _are_dates(wall: Times) -> bool:
-    """Return whether all stamps are midnights, but for a first or last row that may be a running session's."""
+    """Return whether all timestamps are midnights.
+
+    A first or last row may differ: it may be a running session's.
+    """
     timed = np.flatnonzero(~np.isnat(wall) & (wall.astype("datetime64[D]") != wall))
     return not len(timed) or (len(timed) == 1 and len(wall) > 3 and timed[0] in (0, len(wall) - 1))
 
@@ -514,11 +557,15 @@ def _settled_aware(
 
 
 def _note_evenings(utc: pd.DatetimeIndex, findings: Findings) -> None:
-    """Say it where daily stamps in UTC are the evenings before their sessions: on Sundays, and never on Fridays."""
+    """Say it where daily stamps in UTC are the evenings before their sessions.
+
+    On Sundays, and never on Fridays.
+    """
     weekdays = utc.day_of_week
     if (weekdays == 6).mean() > 0.1 and not (weekdays == 4).any() and not (weekdays == 5).any():
         findings.note(
-            f"daily stamps such as {utc[0]} UTC fall on Sundays and never on Fridays: the midnight of another time zone? "
+            f"daily stamps such as {utc[0]} UTC fall on Sundays and never on Fridays: the midnight "
+            "of another time zone? "
             "They stay as they are; pass its name, as ",
             Setting("timezone", "Europe/Berlin"),
             ", for the dates of the sessions.",
@@ -526,13 +573,17 @@ def _note_evenings(utc: pd.DatetimeIndex, findings: Findings) -> None:
 
 
 def _localised(wall: Times, timezone: str, places: pd.Series, findings: Findings) -> Times:
-    """Return local times as UTC; an hour that happens twice is known by coming twice, the first time in summer time."""
+    """Return local times as UTC.
+
+    An hour that happens twice is known by coming twice, the first time in summer time.
+    """
     index = pd.DatetimeIndex(wall)
     newest_first = len(index) > 1 and index[0] > index[-1]
     first = ~index.duplicated(keep="last" if newest_first else "first")
     sides = (first, np.zeros(len(index), dtype=bool))
     summer, winter = (
-        _utc(index.tz_localize(timezone, ambiguous=side, nonexistent="NaT")) for side in sides
+        nanoseconds(index.tz_localize(timezone, ambiguous=side, nonexistent="NaT").tz_convert(None))
+        for side in sides
     )
     never = np.isnat(summer) & ~np.isnat(wall)
     if never.any():
@@ -548,7 +599,3 @@ def _localised(wall: Times, timezone: str, places: pd.Series, findings: Findings
             "which one is open. Export in UTC."
         )
     return summer
-
-
-def _utc(index: pd.DatetimeIndex) -> Times:
-    return nanoseconds(index.tz_convert(None))

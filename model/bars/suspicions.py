@@ -1,4 +1,7 @@
-"""Suspicions: what looks wrong in sound bars and is said, not repaired: splits, mixed units, halts, wild wicks."""
+"""Suspicions: what looks wrong in sound bars and is said, not repaired.
+
+Splits, mixed units, halts, wild wicks.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,26 @@ NEIGHBOURS = 21
 RETURNED = 2.0  # a close within this factor of the one before a misplaced bar has come back
 JUMP_FACTOR = 4.0  # a close so many times the one before it, and no split, is said
 WICK_FACTOR = 5.0  # a high or low so many times beyond open and close is a misprint
-SPIKE_FACTOR = 1.5  # a price so far off both its neighbours, and so many usual ranges of a bar, comes back at once
+# A price so far off both its neighbours, and so many usual ranges of a bar, comes back at once
+SPIKE_FACTOR = 1.5
 SPIKE_RANGES = 20
 
 
-class Split(NamedTuple):
-    """A fall or rise from one close to the next open as a split makes it: `ratio` new shares for one old."""
+class StockSplit(NamedTuple):
+    """A fall or rise from one close to the next open as a split makes it.
+
+    `ratio` new shares for one old.
+    """
 
     position: int
     ratio: float
 
 
 class Passing(NamedTuple):
-    """Bars whose prices leave the market's level and come back: in other units, or in a single bar."""
+    """Bars whose prices leave the market's level and come back.
+
+    In other units, or in a single bar.
+    """
 
     units: NDArray[np.intp]
     spikes: NDArray[np.intp]
@@ -50,7 +60,8 @@ def suspect(bars: pd.DataFrame, findings: Findings) -> None:
     """Add a note for everything that looks wrong; refuse a price that never changes."""
     if len(bars) > 1 and (bars["close"] == bars["close"].iloc[0]).all():
         findings.refuse(
-            f"close never changes ({figure(bars['close'].iloc[0])} on all {count(len(bars), 'bar')}): one class, "
+            f"close never changes ({figure(bars['close'].iloc[0])} on all "
+            f"{count(len(bars), 'bar')}): one class, "
             "nothing to learn. Is it the right column?"
         )
     passing = Passing(_isolated(bars["close"].to_numpy()), spikes(bars))
@@ -67,7 +78,10 @@ def suspect(bars: pd.DataFrame, findings: Findings) -> None:
 
 
 def opens_and_closes_swapped(rows: pd.DataFrame) -> bool:
-    """Return whether a bar's open is nearer to the open before than to the close before: the two columns are swapped."""
+    """Return whether a bar's open is nearer to the open before than to the close before.
+
+    The two columns are swapped.
+    """
     open, close = rows["open"].to_numpy(), rows["close"].to_numpy()
     as_named, swapped = np.abs(open[1:] - close[:-1]), np.abs(close[1:] - open[:-1])
     return bool(len(rows) > 2 and np.nanmedian(swapped) < np.nanmedian(as_named))
@@ -82,7 +96,10 @@ def highs_and_lows_elsewhere(rows: pd.DataFrame) -> bool:
 
 
 def flat_stretches(bars: pd.DataFrame, shortest: int = FLAT_BARS) -> list[tuple[int, int]]:
-    """Return stretches [first, stop) in which nothing moves: open, high, low and close all equal and unchanged."""
+    """Return stretches [first, stop) in which nothing moves.
+
+    Open, high, low and close are all equal and unchanged.
+    """
     values = bars[["open", "high", "low", "close"]].to_numpy()
     flat = values.max(axis=1) == values.min(axis=1)
     return unchanged_stretches(bars["close"].to_numpy(), flat, shortest)
@@ -95,13 +112,17 @@ def _flat_note(bars: pd.DataFrame) -> str | None:
     first, stop = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
     others = f", the longest of {len(stretches)} constant stretches" if len(stretches) > 1 else ""
     return (
-        f"price unchanged for {stop - first} bars from {day(bars.index[first])} to {day(bars.index[stop - 1])}{others}: "
+        f"price unchanged for {stop - first} bars from {day(bars.index[first])} to "
+        f"{day(bars.index[stop - 1])}{others}: "
         "halted, or filled forward? Remove filled bars; they are no trades."
     )
 
 
 def misplaced_units(close: Floats) -> NDArray[np.intp]:
-    """Return the bars whose close is many times, or a small part of, the median of the 21 bars around."""
+    """Return the bars whose close is far off the median of the 21 bars around.
+
+    Many times it, or a small part of it.
+    """
     around = pd.Series(close).rolling(NEIGHBOURS, center=True, min_periods=2).median().to_numpy()
     ratio = close / around
     return np.flatnonzero((ratio > UNIT_FACTOR) | (ratio < 1 / UNIT_FACTOR))
@@ -116,13 +137,17 @@ def _unit_note(bars: pd.DataFrame, wrong: NDArray[np.intp]) -> str | None:
     ratio = close[first] / around
     times = f"{ratio:.3g}x" if ratio > 1 else f"1/{1 / ratio:.3g} of"
     return (
-        f"{count(len(wrong), 'bar')} about {times} their neighbours (first {day(bars.index[first])}): "
+        f"{count(len(wrong), 'bar')} about {times} their neighbours (first "
+        f"{day(bars.index[first])}): "
         "units mixed up (pence and pounds), or a misprint?"
     )
 
 
 def _isolated(close: Floats) -> NDArray[np.intp]:
-    """Return the misplaced bars after which the price returns; where it stays there, it is a split or a real move."""
+    """Return the misplaced bars after which the price returns.
+
+    Where it stays there, it is a split or a real move.
+    """
     wrong = misplaced_units(close)
     if not len(wrong):
         return wrong
@@ -134,12 +159,15 @@ def _isolated(close: Floats) -> NDArray[np.intp]:
     return wrong[(level < RETURNED) & (level > 1 / RETURNED)]
 
 
-def find_splits(bars: pd.DataFrame) -> list[Split]:
-    """Return the jumps from close to open and on to the close that are near a whole ratio, and that stay."""
+def find_splits(bars: pd.DataFrame) -> list[StockSplit]:
+    """Return the jumps from close to open that are near a whole ratio, and that stay.
+
+    The price stays where the close of that bar is near its open.
+    """
     return _splits(bars, Passing(_isolated(bars["close"].to_numpy()), spikes(bars)))
 
 
-def _splits(bars: pd.DataFrame, passing: Passing) -> list[Split]:
+def _splits(bars: pd.DataFrame, passing: Passing) -> list[StockSplit]:
     keep = passing.lasting(len(bars))
     opens, closes = bars["open"].to_numpy()[keep], bars["close"].to_numpy()[keep]
     jump = closes[:-1] / opens[1:]
@@ -150,12 +178,12 @@ def _splits(bars: pd.DataFrame, passing: Passing) -> list[Split]:
     near = np.abs(size[large] / nearest - 1) < SPLIT_TOLERANCE
     ratios = np.where(jump[large] > 1, nearest, 1 / nearest)
     return [
-        Split(int(position), float(ratio))
-        for position, ratio in zip(keep[large[near] + 1], ratios[near])
+        StockSplit(int(position), float(ratio))
+        for position, ratio in zip(keep[large[near] + 1], ratios[near], strict=True)
     ]
 
 
-def _split_note(bars: pd.DataFrame, splits: Sequence[Split]) -> str | None:
+def _split_note(bars: pd.DataFrame, splits: Sequence[StockSplit]) -> str | None:
     if not splits:
         return None
     at, ratio = splits[0]
@@ -165,12 +193,16 @@ def _split_note(bars: pd.DataFrame, splits: Sequence[Split]) -> str | None:
     move = f"{'falls' if change < 0 else 'rises'} {abs(change):.1%}"
     return (
         f"close {move} from {day(bars.index[at - 1])} to {day(bars.index[at])}: "
-        f"an unadjusted {kind}?{others} Adjust the data first; the model and the returns take it for a real move."
+        f"an unadjusted {kind}?{others} Adjust the data first; the model and the returns take it "
+        "for a real move."
     )
 
 
-def _jump_note(bars: pd.DataFrame, passing: Passing, splits: Sequence[Split]) -> str | None:
-    """Say a move to another level that no whole ratio explains: the next open, or the close, is many times the close before."""
+def _jump_note(bars: pd.DataFrame, passing: Passing, splits: Sequence[StockSplit]) -> str | None:
+    """Say a move to another level that no whole ratio explains.
+
+    The next open, or the close, is many times the close before.
+    """
     lasting = passing.lasting(len(bars))
     closes = bars["close"].to_numpy()[lasting]
     known = [split.position for split in splits]
@@ -184,13 +216,17 @@ def _jump_note(bars: pd.DataFrame, passing: Passing, splits: Sequence[Split]) ->
     dates = " to ".join(day(bars.index[lasting[position]]) for position in (far[0], far[0] + 1))
     others = f" ({len(far) - 1} more like it)" if len(far) > 1 else ""
     return (
-        f"close goes from {figure(before)} to {figure(after)}, {dates}, and stays there{others}: another unit, another "
+        f"close goes from {figure(before)} to {figure(after)}, {dates}, and stays there{others}: "
+        "another unit, another "
         "instrument, or a real move? The model and the returns take it for a real move."
     )
 
 
 def spikes(bars: pd.DataFrame) -> NDArray[np.intp]:
-    """Return the bars with a price far above, or far below, the closes on both sides: what goes and comes back in one bar."""
+    """Return the bars with a price far above, or far below, the closes on both sides.
+
+    What goes and comes back in one bar.
+    """
     high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
     before = pd.Series(close).rolling(5, min_periods=1).median().shift(1).to_numpy()
     after = pd.Series(close[::-1]).rolling(5, min_periods=1).median().shift(1).to_numpy()[::-1]
@@ -212,7 +248,9 @@ def _spike_note(bars: pd.DataFrame, passing: Passing) -> str | None:
         return None
     first = bars.iloc[wild[0]]
     return (
-        f"{count(len(wild), 'bar')} with a price far off its neighbours that comes back at once (first {day(first.name)}: open "
-        f"{figure(first['open'])}, high {figure(first['high'])}, low {figure(first['low'])}, close {figure(first['close'])}): "
+        f"{count(len(wild), 'bar')} with a price far off its neighbours that comes back at once "
+        f"(first {day(first.name)}: open "
+        f"{figure(first['open'])}, high {figure(first['high'])}, low {figure(first['low'])}, close "
+        f"{figure(first['close'])}): "
         "a misprint?"
     )

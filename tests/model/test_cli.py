@@ -64,7 +64,10 @@ def callers_handlers() -> Iterator[None]:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Run a command whose body is `body` with arguments; return its exit code and what it said on stderr."""
+    """Run a command whose body is `body` with arguments.
+
+    Return its exit code and what it said on stderr.
+    """
 
     def leave(body: Callable[[Settings], Any], *arguments: str) -> tuple[int, str]:
         app = App(name="command")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.bars.faults import BAR_CHECKS, Findings, count
+from model.bars.faults import BAR_RULES, Findings, count
 from model.bars.read import bar_faults
 from model.errors import BarsError, Setting, as_flags, as_python
 from tests.helpers.bar_files import (
@@ -60,14 +60,16 @@ def test_a_sound_bar_has_no_fault(bar: tuple[float, ...]) -> None:
 CELLS = [
     (
         dict(close=-37.63),
-        "1 bar with a price that is not above 0 (negative or zero) (2015-01-09, line 7: open {open:.10g}, "
+        "1 bar with a price that is not above 0 (negative or zero) (2015-01-09, line 7: open "
+        "{open:.10g}, "
         "high {high:.10g}, low {low:.10g}, close -37.63). The features use log returns",
     ),
     (dict(close=np.inf), "1 bar with a price that is not finite (2015-01-09, line 7:"),
     (dict(high=1.0), "1 bar with high below low (2015-01-09, line 7: high 1, low {low:.10g})"),
     (
         dict(close=9999.0),
-        "1 bar with open or close above the high (2015-01-09, line 7: open {open:.10g}, close 9999, "
+        "1 bar with open or close above the high (2015-01-09, line 7: open {open:.10g}, close "
+        "9999, "
         "high {high:.10g})",
     ),
     (dict(open=1.0), "1 bar with open or close below the low (2015-01-09, line 7: open 1,"),
@@ -258,7 +260,7 @@ def test_only_the_first_three_bars_of_a_kind_are_shown(tmp_path: Path) -> None:
 
 
 def test_every_check_says_what_to_do() -> None:
-    assert all(as_python(check.remedy).endswith(".") for check in BAR_CHECKS)
+    assert all(as_python(check.remedy).endswith(".") for check in BAR_RULES)
 
 
 def test_findings_without_a_fault_raise_nothing() -> None:

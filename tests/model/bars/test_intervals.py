@@ -1,4 +1,6 @@
-"""Intervals: the usual spacing, the bars of a year of every kind of market, and changes of frequency."""
+"""Intervals: the usual spacing, the bars of a year of every kind of market, and changes of
+frequency.
+"""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,7 @@
-"""Repairs: what is done without inventing a price is said with its count and first date; what cannot be done is refused."""
+"""Repairs: what is done without inventing a price is said with its count and first date.
+
+What cannot be done is refused.
+"""
 
 import re
 from pathlib import Path
@@ -98,8 +101,8 @@ def test_rows_that_miss_some_prices_go_only_if_the_user_says_so(tmp_path: Path) 
     path = saved(tmp_path, changed(changed(DAILY, 5, open=np.nan, high=np.nan), 9, close=np.nan))
     said = refusal(path)
     assert (
-        "2 rows with a missing price (first 2015-01-09, line 7: open, high). Remove the rows or pass on_missing='drop'"
-        in said
+        "2 rows with a missing price (first 2015-01-09, line 7: open, high). Remove the rows or "
+        "pass on_missing='drop'" in said
     )
     with pytest.warns(BarsWarning, match="dropped 2 rows with a missing price"):
         assert_bars(read_bars(path, on_missing="drop"), DAILY.drop(index=[5, 9]))

@@ -130,8 +130,8 @@ def test_dates_turned_by_a_spreadsheet_are_refused(tmp_path: Path) -> None:
     )
     said = refusal(saved(tmp_path, DAILY.assign(date=turned)))
     assert (
-        "look like '13/01/2015' (line 9), all others like '2015-02-01' (line 2): a spreadsheet took their day"
-        in said
+        "look like '13/01/2015' (line 9), all others like '2015-02-01' (line 2): a spreadsheet "
+        "took their day" in said
     )
 
 
@@ -237,8 +237,8 @@ def test_a_column_of_them_is_refused(word: str, tmp_path: Path) -> None:
 
 def test_a_stated_form_that_does_not_fit_is_refused() -> None:
     assert (
-        "300 dates in column 'date' not understood (first: row 0, '2015-01-02') with date_format='%d/%m/%Y'"
-        in refusal(dated(DAILY, "%Y-%m-%d"), date_format="%d/%m/%Y")
+        "300 dates in column 'date' not understood (first: row 0, '2015-01-02') with "
+        "date_format='%d/%m/%Y'" in refusal(dated(DAILY, "%Y-%m-%d"), date_format="%d/%m/%Y")
     )
 
 
@@ -293,7 +293,9 @@ def test_days_as_instants_get_their_date_from_the_zone_stated() -> None:
     assert_bars(read_bars(instants, timezone="Asia/Tokyo"), DAILY)
     with pytest.warns(
         BarsWarning,
-        match="2015-01-01 15:00:00 UTC fall on Sundays and never on Fridays: the midnight of another",
+        match=(
+            "2015-01-01 15:00:00 UTC fall on Sundays and never on Fridays: the midnight of another"
+        ),
     ):
         assert read_bars(instants).index[0] == instants["date"].iloc[0].tz_localize(None)
 

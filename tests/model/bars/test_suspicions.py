@@ -1,4 +1,7 @@
-"""Suspicions: splits, mixed units, halts and misprints are said with their first date; sound bars are not suspected."""
+"""Suspicions: splits, mixed units, halts and misprints are said with their first date.
+
+Sound bars are not suspected.
+"""
 
 import numpy as np
 import pandas as pd
