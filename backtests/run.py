@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Parameter
 from joblib import cpu_count
 from rich.console import Console
 
@@ -25,7 +25,7 @@ from backtests.reports.universe_page import write_universe_report
 from backtests.simulation.account import Account, Costs
 from backtests.synthetic.control import parse_market
 from backtests.synthetic.markets import Market, market
-from backtests.walk import Request, Walk, begin, finish, trained
+from backtests.walk import Request, Walk, begin, finish
 from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
 from backtests.walk_forward.progress import EpochLog, FoldProgress
 from backtests.walk_forward.store import lock_folder
@@ -104,27 +104,28 @@ class MarketOptions:
 BARS, MARKET = BarsOptions(), MarketOptions()
 
 
-def panel(group: Group, **how: Any) -> Parameter:
-    """Return what puts a flag, or all flags of a dataclass, into a panel of the help."""
-    return Parameter(group=group, **how)
-
-
 @app.default
 def walk(
     *,
-    data: Annotated[list[Path] | None, panel(DATA, consume_multiple=True, negative=())] = None,
-    bars_options: Annotated[BarsOptions, panel(DATA, name="*", parse=ALL_BUT_DATA)] = BARS,
-    market_options: Annotated[MarketOptions, panel(DATA, name="*")] = MARKET,
-    out: Annotated[Path | None, panel(RUNNING)] = None,
-    plan: Annotated[FoldPlan, panel(FOLDS, name="*")] = FoldPlan(),
-    jobs: Annotated[int | None, panel(RUNNING)] = None,
-    account: Annotated[Account, panel(ACCOUNT_AND_COSTS, name="*")] = Account(),
-    costs: Annotated[Costs, panel(ACCOUNT_AND_COSTS, name="*")] = Costs(),
-    training: Annotated[TrainConfig, panel(TRAINING, name="*", parse=ALL_BUT_OWN)] = TrainConfig(),
-    architecture: Annotated[str, panel(TRAINING)] = TrainConfig.architecture,
-    dask: Annotated[str | None, panel(RUNNING)] = None,
-    ledger: Annotated[Path | None, panel(RUNNING)] = None,
-    fresh: Annotated[bool, panel(RUNNING)] = False,
+    data: Annotated[
+        list[Path] | None, Parameter(group=DATA, consume_multiple=True, negative=())
+    ] = None,
+    bars_options: Annotated[
+        BarsOptions, Parameter(group=DATA, name="*", parse=ALL_BUT_DATA)
+    ] = BARS,
+    market_options: Annotated[MarketOptions, Parameter(group=DATA, name="*")] = MARKET,
+    out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
+    plan: Annotated[FoldPlan, Parameter(group=FOLDS, name="*")] = FoldPlan(),
+    jobs: Annotated[int | None, Parameter(group=RUNNING)] = None,
+    account: Annotated[Account, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Account(),
+    costs: Annotated[Costs, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Costs(),
+    training: Annotated[
+        TrainConfig, Parameter(group=TRAINING, name="*", parse=ALL_BUT_OWN)
+    ] = TrainConfig(),
+    architecture: Annotated[str, Parameter(group=TRAINING)] = TrainConfig.architecture,
+    dask: Annotated[str | None, Parameter(group=RUNNING)] = None,
+    ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
+    fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
 
@@ -132,8 +133,8 @@ def walk(
     ----------
     data
         A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018. Several
-        files, or a folder of them, are walked over as a universe: each market in a folder of its
-        own, and one verdict over all.
+        files, or a folder of them, are walked over as a universe: each instrument in a folder
+        of its own, and one verdict over all.
     out
         The folder of the results; default: runs/ and the instrument's name.
     jobs
@@ -200,7 +201,7 @@ def _architectures(given: str) -> list[str]:
 def _walk_one(
     options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request
 ) -> None:
-    """Walk over one market and print what was found."""
+    """Walk over one instrument, or a synthetic market, and print what was found."""
     with lock_folder(folder):
         planted = market_options.sample() if market_options.market else None
         walk = begin(
@@ -212,9 +213,9 @@ def _walk_one(
         _introduce([walk])
         with workers(request.dask):
             lost = _train([walk], request.jobs)
-            models = trained(walk)
+            models = walk.models()
             if models is None:
-                raise FoldsFailed.of(lost, len(walk.folds) * len(walk.configurations))
+                raise FoldsFailed.of(lost, walk.n_models)
             console.print("trading, and training the rivals")
             compared = finish(walk, models, request.jobs)
     results = compared[request.architectures[0]]
@@ -234,41 +235,43 @@ def _walk_one(
 def _walk_universe(
     paths: Sequence[Path], options: BarsOptions, folder: Path, request: Request
 ) -> None:
-    """Walk over all markets, whichever fail, and print what was found on them together."""
+    """Walk over all instruments, whichever fail, and print what was found on them together."""
     settings = request.settings
     with ExitStack() as holding:
         holding.enter_context(lock_folder(folder))
-        markets = read_universe(
+        universe = read_universe(
             options, bar_files(paths), lambda bars: lay_folds(bars, settings.plan, settings.config)
         )
-        for name in markets:
+        # Each folder is also that of a run over its instrument alone.
+        for name in universe:
             holding.enter_context(lock_folder(folder / name))
-        walks = [begin(bars, folder / name, request, name=name) for name, bars in markets.items()]
+        walks = [
+            begin(bars, folder / name, request, instrument=name) for name, bars in universe.items()
+        ]
         _introduce(walks)
         with workers(request.dask):
             lost = _train(walks, request.jobs)
             console.print("trading, and training the rivals")
             found = {
-                walk.name: finish(walk, models, request.jobs)[request.architectures[0]]
+                walk.instrument: finish(walk, models, request.jobs)[request.architectures[0]]
                 for walk in walks
-                if (models := trained(walk))
+                if (models := walk.models())
             }
         if found:
             _conclude(folder, gather_universe(found, lost, settings))
     if lost:
-        n_folds = sum(len(walk.folds) * len(walk.configurations) for walk in walks)
-        raise FoldsFailed.of(lost, n_folds)
+        raise FoldsFailed.of(lost, sum(walk.n_models for walk in walks))
 
 
 def _conclude(folder: Path, universe: UniverseResults) -> None:
-    """Write what concerns all markets, and print it."""
+    """Write what concerns all instruments together, and print it."""
     write_universe(folder, universe)
     write_universe_report(folder, universe)
     console.print(universe_table(universe))
     names = ", ".join((REPORT, *UNIVERSE_FILES))
     for line in (
         universe.verdict.sentence,
-        f"written to {folder}: {names}, and a folder for each market",
+        f"written to {folder}: {names}, and a folder for each instrument",
     ):
         console.print(line, soft_wrap=True)
 
@@ -297,8 +300,7 @@ def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
     """Train the folds of all walks, with bars of progress; return those that were lost."""
     with tempfile.TemporaryDirectory() as folder:
         epochs = EpochLog(Path(folder) / "epochs", walks[0].settings.config.patience)
-        n_folds = sum(len(walk.folds) * len(walk.configurations) for walk in walks)
-        with FoldProgress(epochs, n_folds, console) as progress:
+        with FoldProgress(epochs, sum(walk.n_models for walk in walks), console) as progress:
 
             def done(label: str, outcome: Outcome, found: bool) -> None:
                 progress.finish(label, describe(label, outcome, found), found)

@@ -1,4 +1,4 @@
-"""The walk-forward over one market, from its bars to its files.
+"""The walk-forward over one instrument, from its bars to its files.
 
 `begin` lays the folds and opens the folders, the trainer trains what all walks of a run need, and
 `finish` trades, judges and writes.
@@ -32,10 +32,11 @@ from model.provenance import code_digest
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for, beside the bars.
+    """What a user asks for, beside the bars.
 
-    architectures: each is tried on the same folds, the first one leads. dask: a scheduler's
-    address. ledger: its file; None for the default. fresh: forget what an earlier run finished.
+    architectures: each is tried on the same folds, the first one leads. jobs: processes. dask: a
+    scheduler's address. ledger: its file; None for the default. fresh: forget what an earlier run
+    finished.
     """
 
     settings: Settings
@@ -50,9 +51,9 @@ class Request:
 class Walk:
     """All that is known of a walk before it is trained.
 
-    configurations: by architecture; the files of the first one lead. name: the market's in a
-    universe, "" where there is but one. best: what the best possible forecast gives at each bar, on
-    a planted market.
+    configurations: by architecture; the files of the first one lead. best: the best possible
+    probability at each bar, on a synthetic market. instrument: its name in a universe, "" where
+    there is but one.
     """
 
     bars: pd.DataFrame
@@ -61,12 +62,27 @@ class Walk:
     configurations: Mapping[str, Configuration]
     ledger: Ledger
     best: pd.Series | None = None
-    name: str = ""
+    instrument: str = ""
 
     @property
     def settings(self) -> Settings:
-        """The settings of the first configuration."""
+        """The settings of the configuration that leads."""
         return next(iter(self.configurations.values())).settings
+
+    @property
+    def n_models(self) -> int:
+        """How many models the folds of all configurations have."""
+        return len(self.folds) * len(self.configurations)
+
+    def models(self) -> dict[str, list[FoldModel]] | None:
+        """Return the models by architecture; None where a fold of any is missing."""
+        models = {}
+        for name, configuration in self.configurations.items():
+            of_folds = configuration.models()
+            if of_folds is None:
+                return None
+            models[name] = of_folds
+        return models
 
 
 def begin(
@@ -75,11 +91,9 @@ def begin(
     request: Request,
     *,
     best: pd.Series | None = None,
-    name: str = "",
+    instrument: str = "",
 ) -> Walk:
-    """Lay the folds and open the folders.
-
-    What cannot be walked over is refused before any training.
+    """Lay the folds and open the folders, so that all that can be refused is before any training.
 
     Each architecture but the first has a folder of its own in that of the first.
     """
@@ -102,40 +116,29 @@ def begin(
         others = state.sharpes_at_start(keys[one], ledger.others(*keys.values()))
         label = one if len(tried) > 1 else ""
         configurations[one] = Configuration(
-            bars, folds, own, state, store, name, label, keys[one], tuple(others)
+            bars, folds, own, state, store, instrument, label, keys[one], tuple(others)
         )
-    return Walk(bars, folder, folds, configurations, ledger, best, name)
-
-
-def trained(walk: Walk) -> dict[str, list[FoldModel]] | None:
-    """Return the models of each configuration; None where a fold of any is missing."""
-    found = {name: one.models() for name, one in walk.configurations.items()}
-    whole = {name: models for name, models in found.items() if models is not None}
-    return whole if len(whole) == len(found) else None
+    return Walk(bars, folder, folds, configurations, ledger, best, instrument)
 
 
 def finish(walk: Walk, models: Mapping[str, list[FoldModel]], jobs: int) -> dict[str, Results]:
     """Trade the trained models, judge, write all files, and enter the trials in the ledger.
 
-    Return the results by architecture, the first one's first.
+    Return the results by architecture, those of the one that leads first.
     """
-    for name, configuration in walk.configurations.items():
-        configuration.state.sweep(models[name])
-    results = evaluate_all(
-        walk.bars,
-        {
-            name: TrainedConfiguration(
-                models[name], one.state.checkpoints, one.settings, Trials(one.other_sharpes)
-            )
-            for name, one in walk.configurations.items()
-        },
-        jobs=jobs,
-        best=walk.best,
-    )
+    trained = {}
+    for name, one in walk.configurations.items():
+        # The strategy trades whatever checkpoints lie in the folder.
+        one.state.sweep(models[name])
+        trained[name] = TrainedConfiguration(
+            models[name], one.state.checkpoints, one.settings, Trials(one.other_sharpes)
+        )
+    results = evaluate_all(walk.bars, trained, jobs=jobs, best=walk.best)
     compared = results if len(results) > 1 else {}
     if compared:
         write_comparison(walk.folder, compared)
-    else:  # of an earlier run
+    else:
+        # One of an earlier run with more architectures would be taken for this run's.
         (walk.folder / COMPARISON).unlink(missing_ok=True)
     for number, (name, one) in enumerate(walk.configurations.items()):
         found = results[name]
