@@ -1,5 +1,6 @@
 """Folds: laid over bars, each trained on its own past, then forecast and traded on its test."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,7 +30,7 @@ from model.training.config import TrainConfig
 from model.training.fitting import combine, fit
 from model.training.loop import Epoch
 
-FEWEST_DECISIONS = 50
+FEWEST_DECISIONS = 50  # of all test blocks: below, no figure of the report says anything
 OnEpoch = Callable[[str, Epoch], None]
 
 
@@ -72,15 +73,11 @@ class FoldPlan:
         if faults:
             raise ValueError(" ".join(faults))
 
-    def search(self, account: Account, costs: Costs) -> Search:
-        """Return how each fold chooses its thresholds."""
-        return Search(costs.per_side * BASIS_POINT, account.allow_short, self.fewest_trades)
-
     def training(self, config: TrainConfig) -> TrainConfig:
         """Return the settings with this plan's shares: a fold's past is training and validation."""
-        return replace(
-            config, train=round(1 - self.validation_share, 12), validation=self.validation_share
-        )
+        # Rounded, as 1 - .9 is .09999999999999998 and the two shares must make 1.
+        train = round(1 - self.validation_share, 12)
+        return replace(config, train=train, validation=self.validation_share)
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,9 @@ class Settings:
 
     @property
     def search(self) -> Search:
-        """How each fold chooses its thresholds."""
-        return self.plan.search(self.account, self.costs)
+        """How each fold chooses its thresholds: after its costs, on the sides it trades."""
+        cost = self.costs.per_side * BASIS_POINT
+        return Search(cost, self.account.allow_short, self.plan.fewest_trades)
 
 
 @dataclass(frozen=True)
@@ -116,9 +114,10 @@ class Fold:
     warm_up: int
 
     def past(self, bars: pd.DataFrame) -> pd.DataFrame:
-        """Return all that the fold's model may see.
+        """Return all that the fold's model may see, its first window's warm-up included.
 
-        From the warm-up of its first window to its first test decision.
+        It ends with the bar at whose close the first test decision is made. A label needs later
+        bars: training leaves out the last windows, whose outcome is not known by then.
         """
         return bars.iloc[self.train - self.warm_up : self.test + 1]
 
@@ -133,7 +132,7 @@ class FoldModel:
 
     checkpoint: None where there is no model, for the reason stated. choice: how its thresholds were
     chosen. importance: how much validation suffers without each group of features. machine: the
-    libraries and the processor that trained it.
+    libraries and the processor that trained it, which may be another computer.
     """
 
     fold: Fold
@@ -170,6 +169,7 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
     """
     warm_up = LOOKBACK + config.sequence_length - 2
     blocks = plan.folds + plan.train_blocks
+    # Bars needed with one setting as low as it can be: a refusal names only settings that help.
     least = {
         "folds": _bars_needed(replace(plan, folds=1), config),
         "batch_size": _bars_needed(plan, replace(config, batch_size=1)),
@@ -180,6 +180,7 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
         f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks",
         [name for name, fewest in least.items() if fewest <= len(bars)],
     )
+    # What the division leaves over lies at the start, with the oldest bars.
     length = (len(bars) - warm_up) // blocks
     if plan.folds * length < FEWEST_DECISIONS:
         raise BarsError(
@@ -188,31 +189,29 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
             Setting("train_blocks"),
             ".",
         )
-    tests = [len(bars) - (plan.folds - number) * length for number in range(plan.folds)]
-    return [
-        Fold(
-            number,
-            warm_up if plan.anchored else test - plan.train_blocks * length,
-            test,
-            test + length,
-            warm_up,
-        )
-        for number, test in enumerate(tests, 1)
-    ]
+    folds = []
+    for number in range(1, plan.folds + 1):
+        test = len(bars) - (plan.folds - number + 1) * length
+        train = warm_up if plan.anchored else test - plan.train_blocks * length
+        folds.append(Fold(number, train, test, test + length, warm_up))
+    return folds
 
 
 def _bars_needed(plan: FoldPlan, config: TrainConfig) -> int:
+    """Return the fewest bars of which every fold's past holds a whole batch to train on."""
     warm_up = LOOKBACK + config.sequence_length - 2
-    past = plan.training(config).preprocessor.bars_needed(config.batch_size) - warm_up - 1
-    return warm_up + (plan.folds + plan.train_blocks) * max(1, -(-past // plan.train_blocks))
+    # A past is its decisions with the warm-up before them and the bar of the first test decision.
+    decisions = plan.training(config).preprocessor.bars_needed(config.batch_size) - warm_up - 1
+    length = max(1, math.ceil(decisions / plan.train_blocks))
+    return warm_up + (plan.folds + plan.train_blocks) * length
 
 
 @dataclass(frozen=True, eq=False)
 class MemberTask:
     """A member of a fold's model to be trained by itself.
 
-    config: of this one, with the shares of the plan (`FoldPlan.training`). label: how progress and
-    messages call it.
+    config: of this one member, with the shares of the plan (`FoldPlan.training`). label: how
+    progress and messages call it.
     """
 
     bars: pd.DataFrame
@@ -221,7 +220,7 @@ class MemberTask:
     label: str
 
     def call(self) -> Callable[..., Outcome]:
-        """Return what is to be done, wherever that is."""
+        """Return what is to be done, with as few bars as it needs, to be sent to any process."""
         return partial(train_member, self.fold.past(self.bars), self.config)
 
 
@@ -241,7 +240,7 @@ class FoldTask:
     members: Callable[[], Sequence[Checkpoint]] = tuple
 
     def call(self) -> Callable[..., Outcome]:
-        """Return what is to be done, wherever that is."""
+        """Return what is to be done, with as few bars as it needs, to be sent to any process."""
         past, members = self.fold.past(self.bars), tuple(self.members())
         return partial(train_fold, past, self.fold, self.config, self.search, members)
 
@@ -254,7 +253,7 @@ def train_tasks(
     *,
     jobs: int = 1,
     on_epoch: OnEpoch | None = None,
-    on_start: Callable[[Task], object] = bool,
+    on_start: Callable[[Task], None] | None = None,
 ) -> Iterator[tuple[Task, Outcome]]:
     """Do each task and yield it with what came of it as soon as that is there, in any order.
 
@@ -265,9 +264,11 @@ def train_tasks(
 
     def calls() -> Iterator[JoblibTask]:
         for number, task in enumerate(tasks):
-            on_start(task)
-            told = partial(on_epoch, task.label) if on_epoch else None
-            yield dies_with_parent(_outcome, number, here(), task.call(), told)
+            if on_start is not None:
+                on_start(task)
+            report = partial(on_epoch, task.label) if on_epoch else None
+            # Results come in any order: each carries the number of its task.
+            yield dies_with_parent(_outcome, number, here(), task.call(), report)
 
     # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that
     # joblib makes of them. A single task still gets a process of its own, unless one process is all
@@ -291,6 +292,7 @@ def _outcome(
         require_sendable(outcome, owner)
         return number, outcome
     except (TrainingDiverged, Unsendable) as error:
+        # Sent as a result, as an error would end all other tasks with this one.
         return number, Outcome(failure=str(error))
 
 
@@ -301,6 +303,7 @@ def train_member(
     try:
         return Outcome(member=fit(past, config, on_epoch))
     except OneClassError:
+        # Its fold's task meets the same and says why there is no model.
         return Outcome()
 
 
@@ -335,7 +338,7 @@ def predictions(
     its outcome is known, the probability, the label and the model's file. What is not known (no
     model, after the last bar) is missing.
     """
-    stamps = pd.Series(bars.index)
+    timestamps = pd.Series(bars.index)
     blocks = []
     for model in models:
         decided = bars.index[model.fold.test : model.fold.stop]
@@ -348,10 +351,11 @@ def predictions(
     forecasts = pd.concat(blocks)
     frame = pd.DataFrame(
         {
-            "decided_at": stamps,
-            "opens_at": stamps.shift(-1),
-            "known_at": stamps.shift(-known_after(config.label, config.horizon)),
+            "decided_at": timestamps,
+            "opens_at": timestamps.shift(-1),
+            "known_at": timestamps.shift(-known_after(config.label, config.horizon)),
             "probability": forecasts["probability"].reindex(bars.index).to_numpy(),
+            # A label stands on the bar at whose open its trade begins, one after the decision.
             "label": make_labels(bars, config.label, config.horizon).shift(-1).to_numpy(),
             "checkpoint": forecasts["checkpoint"].reindex(bars.index).to_numpy(),
         }
@@ -372,6 +376,7 @@ def trade(
     A fold without a model stays out of the market.
     """
     vacant = [range(model.fold.test, model.fold.stop) for model in models if not model.checkpoint]
-    nothing = len(vacant) == len(models)
-    source = pd.Series(np.nan, index=bars.index) if nothing else folder
+    # A folder without any checkpoint cannot be traded: no forecast on any bar comes to the same.
+    no_model = len(vacant) == len(models)
+    source = pd.Series(np.nan, index=bars.index) if no_model else folder
     return simulate(bars, source, models[0].fold.test, account=account, costs=costs, vacant=vacant)

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtests.simulation.account import Account, Costs
+from backtests.simulation.account import Account
 from backtests.synthetic.markets import market
 from backtests.walk_forward import folds as walk_forward
 from backtests.walk_forward.folds import (
@@ -14,6 +14,7 @@ from backtests.walk_forward.folds import (
     FoldTask,
     MemberTask,
     Outcome,
+    Settings,
     lay_folds,
     predictions,
     trade,
@@ -30,7 +31,7 @@ from tests.helpers.makers import random_checkpoint
 PLAN = FoldPlan(folds=3, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig(architecture="small", max_epochs=1))
 LARGE = replace(CONFIG, architecture="bilstm")
-SEARCH = PLAN.search(Account(), Costs())
+SEARCH = Settings(PLAN).search
 WARM_UP = 149
 
 

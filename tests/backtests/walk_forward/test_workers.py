@@ -6,17 +6,16 @@ import pytest
 from distributed import LocalCluster
 from joblib import Parallel, delayed
 
-from backtests.simulation.account import Account, Costs
 from backtests.synthetic.markets import market
 from backtests.walk_forward import workers as module
-from backtests.walk_forward.folds import FoldPlan, Outcome, lay_folds, train_tasks
+from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds, train_tasks
 from backtests.walk_forward.workers import workers
 from model.training.config import TrainConfig
 from tests.helpers.folds import trained
 
 PLAN = FoldPlan(folds=2, train_blocks=2)
 CONFIG = PLAN.training(TrainConfig(max_epochs=1))
-SEARCH = PLAN.search(Account(), Costs())
+SEARCH = Settings(PLAN).search
 
 
 @pytest.fixture(scope="module")
