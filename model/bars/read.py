@@ -43,8 +43,9 @@ from model.bars.repairs import (
     judge_spacing,
 )
 from model.bars.sources import frame_table, load
-from model.bars.stamps import NOT_A_TIME, Times, read_stamps, settled
+from model.bars.stamps import NOT_A_TIME, Times, read_stamps
 from model.bars.suspicions import highs_and_lows_elsewhere, opens_and_closes_swapped, suspect
+from model.bars.zones import settled
 from model.errors import (
     BarsError,
     BarsWarning,

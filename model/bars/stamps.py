@@ -1,4 +1,7 @@
-"""Clocks: times of day as files write them, within a stamp or in a column beside the date."""
+"""Timestamps as files write them, read by proof.
+
+The order of day and month, the unit of epochs, times of day within a date or in a column of their own.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,7 @@ import pyarrow
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from model.bars.faults import Findings, Mask, count, day
-from model.bars.intervals import DAY
+from model.bars.faults import Findings, Mask, count
 from model.bars.numbers import is_missing, text
 from model.errors import Part, ReadingError, Setting, joined
 
@@ -25,110 +27,6 @@ CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?:\s*[AaPp]\.?[Mm
 NONE = np.timedelta64("NaT", "ns")
 
 Spans = NDArray[np.timedelta64]
-
-
-def with_clocks(
-    dates: pd.Series, clocks: pd.Series, places: pd.Series, findings: Findings
-) -> tuple[pd.Series, Mask]:
-    """Join a time column to its date column, and return which rows have no time of day, with a fault added.
-
-    Times such as 93000, 930 or 9 get their lost zeros back.
-    """
-    missing, clocks = is_missing(clocks), _spelt(clocks)
-    wrong = ~(clocks.str.fullmatch(rf"(?:{CLOCK})\s*{OFFSET}?").to_numpy(dtype=bool) | missing)
-    lost = missing & ~missing.all()
-    if wrong.any():
-        first = f"{clocks[wrong].iloc[0]!r} ({findings.unit} {places[wrong].iloc[0]})"
-        findings.fault(
-            f"the time column beside the date column holds {first}, which is no time of day. "
-            "If it holds whole dates, pass ",
-            Setting("columns", {"its name": "date"}),
-            ".",
-        )
-    if lost.any():
-        first = f"{findings.unit} {places[lost].iloc[0]}"
-        findings.fault(
-            f"{count(int(lost.sum()), 'row')} without a time of day (first: {first}). "
-            "Repair or remove them; midnight is not taken for it."
-        )
-    days = dates.str.replace(r"[\sT]+00:00(?::00(?:\.0+)?)?$", "", regex=True)
-    return days.str.cat(clocks.where(~missing, ""), sep=" ").str.strip(), wrong | lost
-
-
-def _spelt(clocks: pd.Series) -> pd.Series:
-    """Return times written as numbers with all their digits.
-
-    93000 is 093000, 930 is 0930, and hours alone, 9, are 0900.
-    """
-    digits = clocks.str.fullmatch(r"[0-9]{1,6}(?:\.0+)?").to_numpy(dtype=bool)
-    plain = clocks.str.replace(r"\.0+$", "", regex=True)
-    longest = int(plain[digits].str.len().max()) if digits.any() else 0
-    if longest <= 2:
-        return clocks.where(~plain.str.fullmatch("[01]?[0-9]|2[0-3]"), plain.str.zfill(2) + "00")
-    return clocks.where(~digits, plain.str.zfill(6 if longest > 4 else 4))
-
-
-def clock_spans(clocks: pd.Series) -> Spans:
-    """Return times of day as spans; without one it is midnight."""
-    words = clocks.where(clocks != "", "00:00:00").str.replace(",", ".", regex=False)
-    digits = words.str.fullmatch(r"[0-9]{4}|[0-9]{6}")
-    if digits.any():
-        spelt = (
-            words.str.slice(0, 2)
-            + ":"
-            + words.str.slice(2, 4)
-            + ":"
-            + words.str.slice(4, 6).str.pad(2, "right", "0")
-        )
-        words = words.where(~digits, spelt)
-    parts = parts_of(words, CLOCK_PARTS)
-    hour, minute, second = (whole(parts[name]) for name in ("hour", "minute", "second"))
-    half = parts["half"].str.lower().to_numpy()
-    twelve = half != ""
-    valid = (minute < 60) & (second < 60) & (hour < 24) & (~twelve | ((hour >= 1) & (hour <= 12)))
-    hour = np.where(twelve, hour % 12 + 12 * (half == "p"), hour)
-    spans = ((hour * 60 + minute) * 60 + second) * 1_000_000_000 + whole(
-        parts["part"].str.pad(9, "right", "0")
-    )
-    return np.where(valid, spans.astype("timedelta64[ns]"), NONE)
-
-
-def clock_format(word: str) -> str:
-    """Return the format of the time of day that a stamp ends with, "" without one.
-
-    " %H:%M" of "31/01/2015 09:30".
-    """
-    found = re.search(r"(\s+|T)[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?(\.[0-9]+)?(\s*[AaPp][Mm])?$", word)
-    if not found:
-        return ""
-    hour = "%I" if found[4] else "%H"
-    parts = (
-        hour + ":%M",
-        ":%S" if found[2] else "",
-        ".%f" if found[3] else "",
-        " %p" if found[4] else "",
-    )
-    return ("T" if found[1] == "T" else " ") + "".join(parts)
-
-
-def parts_of(words: pd.Series, pattern: str) -> pd.DataFrame:
-    """Return the named parts of the words that match, the empty text for a part left out.
-
-    Arrow is 20 times as fast as `re`.
-    """
-    cells = pyarrow.array(words.to_numpy(dtype=object), pyarrow.string())
-    found = pyarrow.compute.extract_regex(cells, pattern=pattern)
-    rows = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
-    found = found.take(pyarrow.array(rows))
-    names = [field.name for field in found.type]
-    return pd.DataFrame(
-        {name: found.field(name).to_pandas().astype("str") for name in names}
-    ).set_index(words.index[rows])
-
-
-def whole(words: pd.Series) -> NDArray[np.int64]:
-    """Return words of digits as numbers, 0 for the empty text."""
-    return np.asarray(words.where(words != "", "0").astype("int64"))
 
 
 SHOWN = (
@@ -497,105 +395,105 @@ def _report(
         findings.fault(place, *SHOWN)
 
 
-def settled(
-    stamps: Stamps, timezone: str | None, places: pd.Series, findings: Findings
-) -> tuple[Times, str | None]:
-    """Return naive stamps and their zone.
+def with_clocks(
+    dates: pd.Series, clocks: pd.Series, places: pd.Series, findings: Findings
+) -> tuple[pd.Series, Mask]:
+    """Join a time column to its date column, and return which rows have no time of day, with a fault added.
 
-    Dates keep the day their own zone has, times within the day become UTC.
+    Times such as 93000, 930 or 9 get their lost zeros back.
     """
-    known, aware = ~np.isnat(stamps.wall), ~np.isnat(stamps.offset)
-    if (known & aware).any() and (known & ~aware).any():
-        lines = " and ".join(
-            f"{findings.unit} {places[rows].iloc[0]}" for rows in (known & ~aware, known & aware)
-        )
+    missing, clocks = is_missing(clocks), _spelt(clocks)
+    wrong = ~(clocks.str.fullmatch(rf"(?:{CLOCK})\s*{OFFSET}?").to_numpy(dtype=bool) | missing)
+    lost = missing & ~missing.all()
+    if wrong.any():
+        first = f"{clocks[wrong].iloc[0]!r} ({findings.unit} {places[wrong].iloc[0]})"
         findings.fault(
-            f"{int((known & ~aware).sum())} stamps state no offset from UTC and "
-            f"{int((known & aware).sum())} do "
-            f"(first: {lines}). Export all in UTC."
+            f"the time column beside the date column holds {first}, which is no time of day. "
+            "If it holds whole dates, pass ",
+            Setting("columns", {"its name": "date"}),
+            ".",
         )
-        return np.full(len(known), NOT_A_TIME), None
-    if _are_dates(stamps.wall):
-        return stamps.wall, timezone or stamps.zone or (
-            "UTC" if aware.any() and not stamps.offset[known].any() else None
+    if lost.any():
+        first = f"{findings.unit} {places[lost].iloc[0]}"
+        findings.fault(
+            f"{count(int(lost.sum()), 'row')} without a time of day (first: {first}). "
+            "Repair or remove them; midnight is not taken for it."
         )
-    if aware.any():
-        return _settled_aware(stamps, timezone, findings)
-    return (
-        (_localised(stamps.wall, timezone, places, findings), "UTC")
-        if timezone
-        else (stamps.wall, None)
+    days = dates.str.replace(r"[\sT]+00:00(?::00(?:\.0+)?)?$", "", regex=True)
+    return days.str.cat(clocks.where(~missing, ""), sep=" ").str.strip(), wrong | lost
+
+
+def _spelt(clocks: pd.Series) -> pd.Series:
+    """Return times written as numbers with all their digits.
+
+    93000 is 093000, 930 is 0930, and hours alone, 9, are 0900.
+    """
+    digits = clocks.str.fullmatch(r"[0-9]{1,6}(?:\.0+)?").to_numpy(dtype=bool)
+    plain = clocks.str.replace(r"\.0+$", "", regex=True)
+    longest = int(plain[digits].str.len().max()) if digits.any() else 0
+    if longest <= 2:
+        return clocks.where(~plain.str.fullmatch("[01]?[0-9]|2[0-3]"), plain.str.zfill(2) + "00")
+    return clocks.where(~digits, plain.str.zfill(6 if longest > 4 else 4))
+
+
+def clock_spans(clocks: pd.Series) -> Spans:
+    """Return times of day as spans; without one it is midnight."""
+    words = clocks.where(clocks != "", "00:00:00").str.replace(",", ".", regex=False)
+    digits = words.str.fullmatch(r"[0-9]{4}|[0-9]{6}")
+    if digits.any():
+        spelt = (
+            words.str.slice(0, 2)
+            + ":"
+            + words.str.slice(2, 4)
+            + ":"
+            + words.str.slice(4, 6).str.pad(2, "right", "0")
+        )
+        words = words.where(~digits, spelt)
+    parts = parts_of(words, CLOCK_PARTS)
+    hour, minute, second = (whole(parts[name]) for name in ("hour", "minute", "second"))
+    half = parts["half"].str.lower().to_numpy()
+    twelve = half != ""
+    valid = (minute < 60) & (second < 60) & (hour < 24) & (~twelve | ((hour >= 1) & (hour <= 12)))
+    hour = np.where(twelve, hour % 12 + 12 * (half == "p"), hour)
+    spans = ((hour * 60 + minute) * 60 + second) * 1_000_000_000 + whole(
+        parts["part"].str.pad(9, "right", "0")
     )
+    return np.where(valid, spans.astype("timedelta64[ns]"), NONE)
 
 
-def _are_dates(wall: Times) -> bool:
-    """Return whether all timestamps are midnights.
+def clock_format(word: str) -> str:
+    """Return the format of the time of day that a stamp ends with, "" without one.
 
-    A first or last row may differ: it may be a running session's.
+    " %H:%M" of "31/01/2015 09:30".
     """
-    timed = np.flatnonzero(~np.isnat(wall) & (wall.astype("datetime64[D]") != wall))
-    return not len(timed) or (len(timed) == 1 and len(wall) > 3 and timed[0] in (0, len(wall) - 1))
-
-
-def _settled_aware(
-    stamps: Stamps, timezone: str | None, findings: Findings
-) -> tuple[Times, str | None]:
-    if timezone:
-        local = nanoseconds(
-            pd.DatetimeIndex(stamps.utc, tz="UTC").tz_convert(timezone).tz_localize(None)
-        )
-        if _are_dates(local):
-            return local, timezone
-    days = stamps.wall.astype("datetime64[D]")
-    spacing = np.diff(np.sort(stamps.wall[~np.isnat(stamps.wall)])).astype(np.int64)
-    daily = len(spacing) and pd.Timedelta(int(np.median(spacing)), unit="ns") >= 0.8 * DAY
-    if daily and stamps.offset.astype(np.int64).any():
-        return days.astype("datetime64[ns]"), timezone or stamps.zone
-    if daily:
-        _note_evenings(pd.DatetimeIndex(stamps.utc).dropna(), findings)
-    return stamps.utc, "UTC"
-
-
-def _note_evenings(utc: pd.DatetimeIndex, findings: Findings) -> None:
-    """Say it where daily stamps in UTC are the evenings before their sessions.
-
-    On Sundays, and never on Fridays.
-    """
-    weekdays = utc.day_of_week
-    if (weekdays == 6).mean() > 0.1 and not (weekdays == 4).any() and not (weekdays == 5).any():
-        findings.note(
-            f"daily stamps such as {utc[0]} UTC fall on Sundays and never on Fridays: the midnight "
-            "of another time zone? "
-            "They stay as they are; pass its name, as ",
-            Setting("timezone", "Europe/Berlin"),
-            ", for the dates of the sessions.",
-        )
-
-
-def _localised(wall: Times, timezone: str, places: pd.Series, findings: Findings) -> Times:
-    """Return local times as UTC.
-
-    An hour that happens twice is known by coming twice, the first time in summer time.
-    """
-    index = pd.DatetimeIndex(wall)
-    newest_first = len(index) > 1 and index[0] > index[-1]
-    first = ~index.duplicated(keep="last" if newest_first else "first")
-    sides = (first, np.zeros(len(index), dtype=bool))
-    summer, winter = (
-        nanoseconds(index.tz_localize(timezone, ambiguous=side, nonexistent="NaT").tz_convert(None))
-        for side in sides
+    found = re.search(r"(\s+|T)[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?(\.[0-9]+)?(\s*[AaPp][Mm])?$", word)
+    if not found:
+        return ""
+    hour = "%I" if found[4] else "%H"
+    parts = (
+        hour + ":%M",
+        ":%S" if found[2] else "",
+        ".%f" if found[3] else "",
+        " %p" if found[4] else "",
     )
-    never = np.isnat(summer) & ~np.isnat(wall)
-    if never.any():
-        place = f"{day(wall[never][0])} ({findings.unit} {places[never].iloc[0]})"
-        findings.fault(
-            f"{place} does not exist in {timezone} (clocks went forward). Is it the right zone?"
-        )
-    once = (summer != winter) & ~index.duplicated(keep=False) & ~np.isnat(wall) & ~never
-    if once.any():
-        place = f"{day(wall[once][0])} ({findings.unit} {places[once].iloc[0]})"
-        findings.fault(
-            f"{place} happens twice in {timezone} (clocks went back) but stands here once: "
-            "which one is open. Export in UTC."
-        )
-    return summer
+    return ("T" if found[1] == "T" else " ") + "".join(parts)
+
+
+def parts_of(words: pd.Series, pattern: str) -> pd.DataFrame:
+    """Return the named parts of the words that match, the empty text for a part left out.
+
+    Arrow is 20 times as fast as `re`.
+    """
+    cells = pyarrow.array(words.to_numpy(dtype=object), pyarrow.string())
+    found = pyarrow.compute.extract_regex(cells, pattern=pattern)
+    rows = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
+    found = found.take(pyarrow.array(rows))
+    names = [field.name for field in found.type]
+    return pd.DataFrame(
+        {name: found.field(name).to_pandas().astype("str") for name in names}
+    ).set_index(words.index[rows])
+
+
+def whole(words: pd.Series) -> NDArray[np.int64]:
+    """Return words of digits as numbers, 0 for the empty text."""
+    return np.asarray(words.where(words != "", "0").astype("int64"))
