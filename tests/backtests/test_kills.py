@@ -11,7 +11,7 @@ from distributed import LocalCluster
 from backtests.synthetic.markets import market
 from tests.helpers.processes import environment
 
-QUICK = "--folds 2 --train-blocks 2 --max-epochs 1".split()
+QUICK = ["--folds", "2", "--train-blocks", "2", "--max-epochs", "1"]
 ENGINES = ("serial", "loky", "dask")
 FEW = (3, 9)  # a tenth of them
 EVERY = (*range(1, 13), *range(14, 36, 3))  # all while it trains, then down to the last file

@@ -167,7 +167,8 @@ def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
         (("--suffle",), "Unknown option: --suffle. Did you mean --shuffle? See --help."),
         (
             ("--label", "opn"),
-            'Invalid value "opn" for --label. Choose from: "open", "close". Did you mean "open"? See --help.',
+            'Invalid value "opn" for --label. Choose from: "open", "close". '
+            'Did you mean "open"? See --help.',
         ),
         (
             ("--max-epochs", "many"),

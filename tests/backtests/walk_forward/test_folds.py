@@ -166,7 +166,7 @@ def test_a_past_without_one_of_the_classes_gives_no_model(bars, folds):
 
 
 def test_the_thresholds_are_chosen_on_validation_with_all_costs(bars, folds):
-    assert SEARCH == Search(cost=2e-4, allow_short=False, fewest_trades=10)
+    assert Search(cost=2e-4, allow_short=False, fewest_trades=10) == SEARCH
     model = train_fold(folds[0].past(bars), folds[0], LARGE, replace(SEARCH, fewest_trades=1)).model
     assert model.choice.chosen
     assert (model.checkpoint.enter, model.checkpoint.exit) == (
