@@ -6,7 +6,7 @@ one.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 
 class Rule(NamedTuple):
@@ -30,6 +30,23 @@ def require(settings: Mapping[str, object], rules: Mapping[str, Rule]) -> None:
     ]
     if faults:
         raise ValueError(" ".join(faults))
+
+
+def require_fields(config: object) -> None:
+    """Refuse the fields of a dataclass that break the rule in their type.
+
+    Rules stand in types such as Annotated[int, whole(1)] and Literal["open", "close"].
+    """
+    rules: dict[str, Rule] = {}
+    for name, hint in get_type_hints(type(config), include_extras=True).items():
+        if get_origin(hint) is Literal:
+            rules[name] = one_of(*get_args(hint))
+        elif get_origin(hint) is Annotated:
+            # Beside a rule there may stand what others read, such as the flag's group.
+            for extra in hint.__metadata__:
+                if isinstance(extra, Rule):
+                    rules[name] = extra
+    require(vars(config), rules)
 
 
 def whole(least: int, most: int | None = None) -> Rule:

@@ -68,6 +68,7 @@ def train(
             "`out` and `deploy` exclude each other: deploy names the file itself. Give one of them."
         )
     name = bars_options.file_name
+    # The date in a deployed name is known after training; until then the name without it will do.
     result = deploy / name if deploy else out or Path(f"{name}.ckpt")
     require_writable(result)  # hours of work do not end in a refusal
     bars = bars_options.read()
@@ -92,6 +93,7 @@ def train(
             ) from error
         facts = {name: getattr(checkpoint, name) for name in ("metrics", "parts", "digest")}
         log.info("trained", extra=facts)
+        # A schedule knows its files by the bar that they were trained until.
         if deploy:
             result = deploy / f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
         checkpoint.save(result)
@@ -176,6 +178,7 @@ def show(checkpoint: Checkpoint) -> None:
 
 def compare_with_logistic(metrics: Mapping[str, float | None]) -> str:
     """Say which of the network and logistic regression forecasts the validation part better."""
+    # On validation, not on the test part: whoever chooses by this line does not use up the test.
     network, logistic = (metrics[f"validation_{name}log_loss"] or 0.0 for name in ("", "logistic_"))
     verdict = "better than" if network < logistic else "no better than"
     return (

@@ -1,31 +1,16 @@
 """The settings of training: TrainConfig, whose fields are the flags of the commands."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
 from model.checkpoint.member import MOST_MEMBERS
 from model.networks.registry import BUILT_IN, members_of
-from model.settings import number, one_of, require, whole
+from model.settings import number, require_fields, whole
 from model.training.windows import DataPreprocessor
 
 MOST_SEEDS = MOST_MEMBERS // len(BUILT_IN)  # an ensemble has one of each of these for every seed
-RULES = {
-    "seeds": whole(1, MOST_SEEDS),
-    "batch_size": whole(1),
-    "learning_rate": number(above=0),
-    "warm_up": whole(0),
-    "weight_decay": number(0),
-    "label_softness": number(0),
-    "averaging": number(0, below=1),
-    "max_epochs": whole(1),
-    "patience": whole(1),
-    "gradient_clip": number(above=0),
-    "seed": whole(0, 2**63 - 1),  # what torch takes
-    "threads": whole(1),
-    "precision": one_of("fp32", "bf16"),
-}
 
 
 @dataclass(frozen=True)
@@ -84,29 +69,33 @@ class TrainConfig:
         of its own.
     """
 
+    # The networks
     architecture: str = "bilstm"
-    seeds: int = 1
+    seeds: Annotated[int, whole(1, MOST_SEEDS)] = 1
+    # What they see, and what they forecast
     label: Literal["open", "close"] = "open"
     horizon: int = 1
     sequence_length: int = 50
     train: float = 0.70
     validation: float = 0.15
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    warm_up: int = 0
-    weight_decay: float = 1e-4
-    label_softness: float = 1.0
-    averaging: float = 0.99
-    max_epochs: int = 100
-    patience: int = 10
-    gradient_clip: float = 1.0
-    seed: int = 42
-    threads: int = 1
+    # How they learn
+    batch_size: Annotated[int, whole(1)] = 64
+    learning_rate: Annotated[float, number(above=0)] = 1e-3
+    warm_up: Annotated[int, whole(0)] = 0
+    weight_decay: Annotated[float, number(0)] = 1e-4
+    label_softness: Annotated[float, number(0)] = 1.0
+    averaging: Annotated[float, number(0, below=1)] = 0.99
+    max_epochs: Annotated[int, whole(1)] = 100
+    patience: Annotated[int, whole(1)] = 10
+    gradient_clip: Annotated[float, number(above=0)] = 1.0
+    seed: Annotated[int, whole(0, 2**63 - 1)] = 42  # what torch takes
+    # Where they learn
+    threads: Annotated[int, whole(1)] = 1
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        require(vars(self), RULES)
+        require_fields(self)
         members_of(self.architecture)  # refuses what nobody registered
         _ = self.preprocessor  # refuses wrong shares, labels and lengths
         try:

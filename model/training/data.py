@@ -127,7 +127,7 @@ class TrainingData:
         """The raw feature rows that the training windows reach; scaled ones would be clipped."""
         return self.features.to_numpy()[: len(self.train.rows)]
 
-    # Of a million bars these take 350 MB. They are made when a window is asked for, and never again.
+    # Of a million bars they take 350 MB: made when the first window is asked for, and never again.
     @cached_property
     def _rows(self) -> NDArray[np.float32]:
         return self.scaler.transform(self.features.to_numpy())
@@ -147,7 +147,7 @@ def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
 
     Raises BarsError for unsound or too few bars, OneClassError where a part lacks a class.
     """
-    bars = check_bars(bars)
+    bars = check_bars(bars)  # a caller of Python may not have read them by `read_bars`
     require_enough_bars(bars, config)
     preprocessor = config.preprocessor
     features = FeatureEngineer().transform(bars)
@@ -157,7 +157,8 @@ def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
     for name, part in zip(("train", "validation"), split[:2], strict=True):
         _require_both_classes(name, outcomes[part])
     targets = soft_targets(bars, config.label, config.horizon, config.label_softness)
-    # A window is judged by the position that opens with the bar after it.
+    # A window is judged by the position that opens with the bar after it. Bar `first` is the one
+    # after the first window.
     first = LOOKBACK - 1 + config.sequence_length
     last_decision = first - 1 + split[1].stop - 1
     return TrainingData(
@@ -186,14 +187,12 @@ def require_enough_bars(bars: pd.DataFrame, config: TrainConfig) -> None:
 
     Raises BarsError with the number needed and the settings of which a lower one would do.
     """
-    needed = config.preprocessor.bars_needed(config.batch_size)
+    preprocessor, batch_size = config.preprocessor, config.batch_size
     fewest = {
-        "batch_size": config.preprocessor.bars_needed(1),
-        "sequence_length": replace(config, sequence_length=1).preprocessor.bars_needed(
-            config.batch_size
-        ),
+        "batch_size": preprocessor.bars_needed(1),
+        "sequence_length": replace(preprocessor, sequence_length=1).bars_needed(batch_size),
     }
+    # Only settings that would help alone are named.
     helping = [name for name, bars_needed in fewest.items() if bars_needed <= len(bars)]
-    require_bars(
-        bars, needed, f"for a training part of one batch of {config.batch_size} windows", helping
-    )
+    purpose = f"for a training part of one batch of {batch_size} windows"
+    require_bars(bars, preprocessor.bars_needed(batch_size), purpose, helping)

@@ -31,7 +31,7 @@ from model.training.data import Part, TrainingData, prepare
 from model.training.loop import Epoch, Keeper, TrainingResult, optimise
 from model.training.resume import Resumption
 
-COMPARED = ("auc", "log_loss")  # with those of logistic regression
+COMPARED = ("auc", "log_loss")  # scores that logistic regression is given, too
 ALONE = 1e-3  # relative: sums of another order differ by less
 MEMBERS_OWN = ("architecture", "seed", "seeds")  # the settings in which members may differ
 # What the members of one checkpoint have in common.
@@ -112,9 +112,8 @@ def fit(
         if result.history:
             trained.append(calibrate(result, data, single))
         if result.diverged:
-            raise TrainingDiverged(
-                result.diverged, assemble(trained, data, bars) if trained else None
-            )
+            checkpoint = assemble(trained, data, bars) if trained else None
+            raise TrainingDiverged(result.diverged, checkpoint)
     return assemble(trained, data, bars)
 
 
@@ -125,7 +124,7 @@ def train_member(
     keeper: Keeper | None,
 ) -> TrainingResult:
     """Train one network from its own seed, leaving the caller's randomness alone."""
-    keep_freed_memory()
+    keep_freed_memory()  # a fifth to a third of the time otherwise goes to the allocator
     with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         shape = make_config(
@@ -138,6 +137,7 @@ def train_member(
         )  # hours of work do not end in it
         network.start(FEATURE_NAMES)
         network.to(config.device)
+        # Soft targets teach more than labels do; what a network is worth the labels alone say.
         training = data.train.loader(data.train.targets, config.batch_size)
         validation = data.validation.loader(data.validation.labels, config.batch_size)
         return optimise(network, training, validation, config, on_epoch, keeper)
@@ -150,12 +150,12 @@ def calibrate(result: TrainingResult, data: TrainingData, config: TrainConfig) -
     """
     history = [asdict(epoch) for epoch in result.history]
     for epoch in history:
-        del epoch["member"]
+        del epoch["member"]  # stands beside the history in the checkpoint
     member = Member(
         architecture=config.architecture,
         network=result.network,
         seed=config.seed,
-        temperature=1.0,
+        temperature=1.0,  # until the raw logits are known
         metrics={},
         weights={name: tensor.detach().cpu() for name, tensor in result.weights.items()},
         history=history,
@@ -178,10 +178,11 @@ def member_logits(member: Member, data: TrainingData) -> dict[str, NDArray[np.fl
     """
     logits = {name: member.logits(part.windows) for name, part in data.judged.items()}
     windows = data.validation.windows
+    # First, middle and last: what reads ahead, behind or over the batch differs at one of them.
     for place in (0, len(windows) // 2, len(windows) - 1):
         alone = float(member.logits(windows[place : place + 1])[0])
         among = float(logits["validation"][place])
-        if not abs(alone - among) <= ALONE * (1 + abs(among)):
+        if not abs(alone - among) <= ALONE * (1 + abs(among)):  # "not" catches NaN, too
             raise ValueError(
                 f"the network of {member.name} must judge each window by itself, "
                 f"but says {among:.4f} of one among others and {alone:.4f} of the same alone: "
@@ -199,6 +200,7 @@ def assemble(
     logistic = fit_logistic(data.train.last_rows, data.train.labels)
     scores: dict[str, Scores] = {}
     for name, part in data.judged.items():
+        # Members are asked together: the mean of their calibrated logits is the forecast.
         logits = np.mean([each.logits[name] for each in trained], axis=0)
         with threadpool_limits(1):
             probabilities = logistic.predict_proba(part.last_rows)[:, 1].astype(np.float64)
@@ -212,19 +214,20 @@ def assemble(
         label=config.label,
         horizon=config.horizon,
         sequence_length=config.sequence_length,
-        enter=None,
+        enter=None,  # thresholds are chosen by trading, which is not known here
         exit=None,
         trained_until=data.trained_until,
         bar_interval=bar_interval(pd.DatetimeIndex(bars.index)),
         instrument=bars.attrs.get("instrument"),
         timezone=bars.attrs.get("timezone"),
-        stamp=bars.attrs.get("stamp", "open"),
+        stamp=bars.attrs.get("stamp", "open"),  # what `read_bars` assumes where a file says nothing
         parts={name: _describe(part) for name, part in data.parts.items()},
         metrics=_by_part(scores),
         config=asdict(config),
         versions=library_versions(),
         usual=usual_ranges(data.training_features),
     )
+    # Not a bar after it, so that the checkpoint holds nothing it has not been trained on.
     return replace(checkpoint, golden=golden_window(checkpoint, bars.loc[: data.trained_until]))
 
 
@@ -304,6 +307,7 @@ def combine(
             f"the members must be {', '.join(wanted)}, in that order, "
             f"got {', '.join(found) or 'none'}. Train one for each of member_configs(config)."
         )
+    # Nothing is trained again: the members' logits, and all that is made of them, are.
     data = prepare(bars, config)
     trained = [TrainedMember(member, member_logits(member, data)) for member in members]
     whole = assemble(trained, data, bars)
@@ -321,6 +325,7 @@ def _require_companion(checkpoint: Checkpoint, whole: Checkpoint, name: str) -> 
     for field in COMMON:
         theirs, ours = getattr(checkpoint, field), getattr(whole, field)
         if theirs != ours:
+            # A scaler or the parts would fill the screen.
             values = f": {theirs} instead of {ours}" if len(str(ours)) < 40 else ""
             raise CheckpointError(
                 f"{name} must have the {field} of these bars and settings, "

@@ -65,7 +65,7 @@ class TrainingResult(NamedTuple):
     """
 
     history: list[Epoch]
-    network: Any
+    network: Any  # a dataclass of numbers of the network's own
     weights: dict[str, Tensor]
     diverged: str
 
@@ -73,7 +73,7 @@ class TrainingResult(NamedTuple):
 class Snapshot(NamedTuple):
     """A training state at a moment, as plain values and tensors."""
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any]  # whatever JSON holds
     tensors: Mapping[str, Tensor]
 
 
@@ -113,6 +113,7 @@ def optimise(
     if snapshot := keeper.load():
         state.restore(snapshot)
     report = on_epoch or (lambda epoch: None)
+    # Whoever watches sees a resumed training whole: the epochs before are reported again.
     for epoch in state.history:
         report(epoch)
     diverged = ""
@@ -132,7 +133,7 @@ def _run_epoch(state: "TrainingState", loader: Loader, keeper: Keeper) -> None:
     """Learn from every batch that the epoch has not had yet."""
     state.network.train()
     for windows, targets in state.batches_left(loader):
-        rate = state.learning_rate
+        rate = state.learning_rate  # before the step, which changes it during the warm-up
         loss, norm = _learn(state, windows, targets)
         # One infinite input leaves the loss finite and turns every weight into NaN in one step,
         # which the norm shows.
@@ -154,7 +155,7 @@ def _learn(state: "TrainingState", windows: Tensor, targets: Tensor) -> tuple[fl
     config = state.config
     logits = _logits(state.network, windows, config)
     loss = nn.functional.binary_cross_entropy_with_logits(logits, targets.to(config.device))
-    state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad(set_to_none=True)  # frees the gradients: nothing is filled with 0
     loss.backward()  # type: ignore[no-untyped-call]
     norm = float(nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_clip))
     state.optimizer.step()
@@ -170,12 +171,13 @@ def _validation_loss(state: "TrainingState", loader: Loader, keeper: Keeper) -> 
     targets make it too unsure: without the temperature, which the checkpoint will have too,
     training would end too early.
     """
-    network = state.average.network.eval()
+    network = state.average.network.eval()  # this one is never trained: eval for good
     batches = []
     for windows, outcomes in loader:
         with torch.inference_mode():
             batches.append((_logits(network, windows, state.config), outcomes))
-        keeper.save_if_due(state)
+        keeper.save_if_due(state)  # a long validation, too, ends soon after a signal
+    # In double precision, and once for all batches: the temperature belongs to the whole part.
     logits, labels = (
         torch.cat(column).double().cpu().numpy() for column in zip(*batches, strict=True)
     )
@@ -191,7 +193,7 @@ def _validation_loss(state: "TrainingState", loader: Loader, keeper: Keeper) -> 
 def _logits(network: DirectionNetwork, windows: Tensor, config: TrainConfig) -> Tensor:
     with arithmetic(config.precision, config.device):
         logits: Tensor = network(windows.to(config.device))
-    return logits.float()
+    return logits.float()  # the loss is summed in fp32 in any precision
 
 
 class TrainingState:
@@ -213,7 +215,7 @@ class TrainingState:
             for share, weights in network.learning_shares()
         ]
         self.optimizer = AdamW(groups, weight_decay=config.weight_decay)
-        steps = max(config.warm_up, 1)
+        steps = max(config.warm_up, 1)  # one step at the full rate is no warm-up
         self.warm_up = LinearLR(self.optimizer, 1 / steps, total_iters=steps - 1)
         self.plateau = ReduceLROnPlateau(self.optimizer, factor=0.5, patience=plateau)
         self.history: list[Epoch] = []
@@ -248,6 +250,7 @@ class TrainingState:
         batches = iter(loader)  # draws from the random state, whether it shuffles or not
         for _ in range(self.batches):
             next(batches)
+        # Dropout goes on from where it was in the midst of the epoch.
         if self.batches:
             torch.set_rng_state(self.random)
         yield from batches
@@ -264,18 +267,17 @@ class TrainingState:
             weights = self.average.network.state_dict()
             # Copies, for the average goes on to change its own in place.
             self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
-        self.history.append(
-            Epoch(
-                member=self.config.member,
-                epoch=self.epoch,
-                max_epochs=self.config.max_epochs,
-                train_loss=self.loss / self.windows,
-                validation_loss=validation_loss,
-                learning_rate=self.learning_rate,
-                gradient_norm=self.norm,
-                best_epoch=self.best_epoch,
-            )
+        epoch = Epoch(
+            member=self.config.member,
+            epoch=self.epoch,
+            max_epochs=self.config.max_epochs,
+            train_loss=self.loss / self.windows,
+            validation_loss=validation_loss,
+            learning_rate=self.learning_rate,
+            gradient_norm=self.norm,
+            best_epoch=self.best_epoch,
         )
+        self.history.append(epoch)
         self.plateau.step(validation_loss)
         self._begin_epoch()
 
@@ -290,6 +292,7 @@ class TrainingState:
         }
         tensors |= {f"weights {number}": own for number, own in optimizer["state"].items()}
         values = {
+            # The rest of a group is settings, which the key of a saved state stands for.
             "optimizer": [
                 {name: group[name] for name in ("lr", "initial_lr")}
                 for group in optimizer["param_groups"]

@@ -26,7 +26,8 @@ from model.training.loop import Keeper, Snapshot, TrainingState
 
 SUFFIX, LOCK, ENDING = ".part", "lock", ".state"
 SECONDS = 60.0  # between two states saved in the midst of an epoch
-DIGEST_LENGTH = 64
+DIGEST_LENGTH = 64  # SHA-256 in hex, in front of the content of a file
+# Ctrl-C, what a scheduler sends before it kills, and the end of the terminal or connection.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -67,12 +68,13 @@ def resumption(
     ...     kept.finish()
     """
     folder = result.with_name(result.name + SUFFIX)
-    require_writable(folder / "state")
+    require_writable(folder / "state")  # makes the folder, too
     refusal = OutputInUse(
         f"{result} must not be written by two trainings at once, and another one is at work on it. "
         "Wait for it, or give another file with --out."
     )
     with locked(folder / LOCK, refusal, folder):
+        # A training that was killed while it saved its result left a half-written one beside it.
         sweep(result.parent, result.name)
         if fresh:
             for path in folder.glob(f"*{ENDING}"):
@@ -88,7 +90,8 @@ class Resumption:
 
     def keeper(self, config: TrainConfig) -> "StateFile":
         """Return the file for the state of the one network that these settings train."""
-        # All that decides the bits of a training.
+        # All that decides the bits of a training. A state of other bits would make a checkpoint
+        # that no undisturbed training makes.
         content = {
             "bars": self._bars,
             "config": asdict(config),
@@ -132,6 +135,7 @@ class StateFile(Keeper):
         if not self._path.exists():
             return None
         data = self._path.read_bytes()
+        # The disk may have kept less than was written: what does not digest is not parsed.
         digest, content = data[:DIGEST_LENGTH], data[DIGEST_LENGTH:]
         record = json.loads(text_in(content, "state")) if _digest(content) == digest else None
         if record is None or record["key"] != self._key:
@@ -155,6 +159,7 @@ class StateFile(Keeper):
         content = pack(snapshot.tensors, state=text)
         write_atomically(self._path, _digest(content) + content)
         self._saved_at = time.monotonic()
+        # Only here, where the state on the disk is that of this very step.
         if self._request.number:
             best = (
                 f"epoch {state.best_epoch} is the best so far"
@@ -169,8 +174,9 @@ class StateFile(Keeper):
             self.save(state)
 
     def _interrupted(self, where: str) -> Interrupted:
+        name = signal.Signals(self._request.number).name
         return Interrupted(
-            f"stopped by {self._request.name} {where}. "
+            f"stopped by {name} {where}. "
             f"The same command goes on from there, with what is kept in {self._path.parent}.",
             self._request.number,
         )
@@ -184,10 +190,6 @@ class StopRequest:
     """Whether somebody asked to stop: the number of the signal, 0 while none came."""
 
     number = 0
-
-    @property
-    def name(self) -> str:
-        return signal.Signals(self.number).name
 
 
 @contextmanager
@@ -218,5 +220,5 @@ def stop_requests() -> Iterator[StopRequest]:
         signal.signal(number, note)
     try:
         yield request
-    finally:
+    finally:  # after a first signal they are back already, and this changes nothing
         put_back()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from model.checkpoint.member import cut_windows
 from model.checkpoint.scaler import Scaler
 from model.features.table import CALENDAR_CYCLES, FEATURE_NAMES, LOOKBACK
 from model.labels import check_label, known_after
-from model.settings import require, whole
+from model.settings import require_fields, whole
 
 SMALLEST_SCALE = 1e-8  # a column that varies less is constant but for rounding
 
@@ -43,7 +44,7 @@ class DataPreprocessor:
     (slice(0, 664, None), slice(665, 806, None), slice(807, 950, None))
     """
 
-    sequence_length: int = 50
+    sequence_length: Annotated[int, whole(1)] = 50
     train: float = 0.70
     validation: float = 0.15
     label: str = "open"
@@ -51,7 +52,7 @@ class DataPreprocessor:
 
     def __post_init__(self) -> None:
         check_label(self.label, self.horizon)
-        require(vars(self), {"sequence_length": whole(1)})
+        require_fields(self)
         if not (0 < self.train < 1 and 0 < self.validation < 1 and sum(self._shares()) <= 1):
             raise ValueError(
                 "`train` and `validation` must be shares above 0 with a sum of at most 1, "
@@ -104,11 +105,13 @@ class DataPreprocessor:
                 f"{length} + 1 rows make the first labelled window, got {len(values)}. "
                 "Give more bars."
             )
+        # Row 50 opens after the first window, of rows 0 to 49, is complete.
         outcomes = outcomes[length:]
         known = np.flatnonzero(~np.isnan(outcomes))
         if not len(known):
             raise ValueError("no window has a label. Give more bars.")
         outcomes = outcomes[: known[-1] + 1]
+        # Rows behind the last label reach no window and may hold anything.
         _require_numbers(values[: len(outcomes) + length - 1], outcomes)
         windows = cut_windows(values, length)[: len(outcomes)]
         windows.flags.writeable = (
@@ -129,6 +132,7 @@ class DataPreprocessor:
             Where training or validation would have no window.
         """
         train, validation = self._shares()
+        # Fractions: int(0.29 * 100) would be 28.
         first = int(train * n_windows)
         second = n_windows if train + validation == 1 else first + int(validation * n_windows)
         purge = known_after(self.label, self.horizon) - 1

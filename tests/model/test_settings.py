@@ -1,11 +1,12 @@
 """Rules for settings: what they accept, and how a refusal is worded."""
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import pytest
 
-from model.settings import Rule, number, one_of, require, whole
+from model.settings import Rule, number, one_of, require, require_fields, whole
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,27 @@ def test_all_settings_that_break_their_rule_are_refused_in_one_message() -> None
         require(settings, rules)
     assert str(refusal.value) == (
         "`horizon` must be a whole number from 1, got 0. "
+        "`stamp` must be one of open, close, got 'noon'."
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings with a rule in the types of three of them."""
+
+    folds: Annotated[int, whole(1)] = 1
+    share: Annotated[float, "of all", number(0, below=1)] = 0.5
+    stamp: Literal["open", "close"] = "open"
+    name: str = ""
+
+
+def test_the_fields_of_a_dataclass_keep_the_rules_in_their_types() -> None:
+    require_fields(Plan(name="free"))
+    with pytest.raises(ValueError) as refusal:
+        require_fields(Plan(folds=0, share=1.0, stamp="noon"))  # type: ignore[arg-type]
+    assert str(refusal.value) == (
+        "`folds` must be a whole number from 1, got 0. "
+        "`share` must be a number from 0 up to but not including 1, got 1.0. "
         "`stamp` must be one of open, close, got 'noon'."
     )
 
