@@ -1,4 +1,6 @@
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from model.runtime import precision_hint
 from tests.helpers.makers import random_bars
 from tests.helpers.processes import ROOT
 
-QUICK = ["--folds", "2", "--train-blocks", "2", "--max-epochs", "1", "--jobs", "1"]
+QUICK = shlex.split("--folds 2 --train-blocks 2 --max-epochs 1 --jobs 1")
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +44,10 @@ def walk(*arguments):
 def finished(bars_file, tmp_path_factory):
     """The command run as a script from another folder, and where it wrote."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    command = [
-        sys.executable,
-        ROOT / "backtests" / "run.py",
-        "--data",
-        bars_file,
-        "--ledger",
-        "trials",
-        *QUICK,
-    ]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True
-    ), folder / "runs" / "smoke"
+    script = [sys.executable, ROOT / "backtests" / "run.py"]
+    command = [*script, "--data", bars_file, "--ledger", "trials", *QUICK]
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return process, folder / "runs" / "smoke"
 
 
 def test_the_script_writes_all_its_files(finished):
@@ -104,37 +98,18 @@ def test_the_settings_are_in_the_summary(known):
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
-    """The summary of a walk over a market whose best forecast is known, by settings of our own, and
-    what it said.
+    """The summary of a walk over a market whose best forecast is known, and what it printed.
+
+    The settings are others than the defaults.
     """
     folder = tmp_path_factory.mktemp("known")
-    given = [
-        "--market",
-        "echo:strength=0.8",
-        "--market-bars",
-        500,
-        "--out",
-        folder,
-        "--ledger",
-        folder / "trials",
-    ]
+    market_flags = shlex.split("--market echo:strength=0.8 --market-bars 500")
+    own = shlex.split("--commission 7 --seed 5 --validation-share 0.3 --cash 5")
     with redirect_stdout(StringIO()) as printed:
         assert (
-            walk(
-                *given,
-                *QUICK,
-                "--commission",
-                7,
-                "--seed",
-                5,
-                "--validation-share",
-                0.3,
-                "--cash",
-                5,
-            )
-            == 0
+            walk(*market_flags, "--out", folder, "--ledger", folder / "trials", *QUICK, *own) == 0
         )
-    return json.loads((folder / "summary.json").read_text()) | {"said": printed.getvalue()}
+    return json.loads((folder / "summary.json").read_text()) | {"printed": printed.getvalue()}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +146,7 @@ def test_a_fault_is_one_message_and_an_exit_code(
 
 
 def test_a_market_s_best_forecast_stands_beside_ours(known):
-    assert "the best forecast there is: AUC 0." in known["said"]
+    assert "the best forecast there is: AUC 0." in known["printed"]
     assert known["best_possible"]["auc"] > 0.8 and known["best_possible"]["accuracy"] > 0.7
 
 
@@ -212,17 +187,35 @@ def test_an_empty_name_is_not_the_current_folder(tmp_path, capfd, monkeypatch):
 def test_the_help_says_what_the_costs_are(capsys):
     assert walk("--help") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert (
-        "--commission" in text
-        and "basis points" in text
-        and "--validation-share" in text
-        and "--learning-rate" in text
-    )
+    assert "--commission" in text and "basis points" in text
+
+
+def test_the_help_has_a_panel_for_each_kind_of_setting(capsys):
+    """Each flag stands in the panel of its kind, none in one of the command line's own."""
+    assert walk("--help") == 0
+    _, *panels = re.split(r"╭─ ", capsys.readouterr().out)
+    flags = {panel.partition(" ─")[0]: panel for panel in panels}
+    assert list(flags) == [
+        "Commands",
+        "Data",
+        "Folds",
+        "Account and costs",
+        "Training",
+        "Running",
+    ]
+    for name, those in {
+        "Data": ("--data", "--timezone", "--market"),
+        "Folds": ("--folds", "--validation-share"),
+        "Account and costs": ("--cash", "--commission"),
+        "Training": ("--learning-rate", "--architecture"),
+        "Running": ("--out", "--jobs", "--ledger", "--fresh"),
+    }.items():
+        assert all(f"{flag} " in flags[name] for flag in those), name
 
 
 @pytest.fixture(scope="module")
 def universe(bars_file, tmp_path_factory):
-    """Two markets, of which the folds of one always fail, walked over from a folder of files."""
+    """Two instruments in a folder, walked over, of which the folds of one always fail."""
     folder, out = tmp_path_factory.mktemp("universe"), tmp_path_factory.mktemp("out")
     shutil.copy(bars_file, folder / "sound.csv")
     market("ar1", n_bars=400, seed=4).bars.to_csv(folder / "bad.csv")
@@ -249,7 +242,7 @@ def test_a_universe_is_finished_but_for_what_failed(universe):
     assert not (out / "bad" / "summary.json").exists() and (out / "report.html").exists()
 
 
-def test_a_market_of_a_universe_has_the_files_that_it_has_alone(universe, finished):
+def test_an_instrument_of_a_universe_has_the_files_that_it_has_alone(universe, finished):
     """But for its name."""
     for name in ("equity.csv", "trades.csv", "predictions.csv", "months.csv"):
         assert (universe[1] / "sound" / name).read_bytes() == (finished[1] / name).read_bytes(), (
@@ -261,64 +254,32 @@ def test_a_universe_with_bad_files_is_refused_before_any_training(bars_file, tmp
     (tmp_path / "short.csv").write_text(
         "".join(bars_file.read_text().splitlines(keepends=True)[:100])
     )
-    assert (
-        walk(
-            "--data",
-            bars_file,
-            tmp_path / "short.csv",
-            tmp_path / "none.csv",
-            "--out",
-            tmp_path / "out",
-            *QUICK,
-        )
-        == 3
-    )
-    said = capfd.readouterr()
-    assert (
-        "nothing was trained" in said.err
-        and "short" in said.err
-        and "none.csv" in said.err
-        and "fold 1" not in said.out
-    )
+    files = [bars_file, tmp_path / "short.csv", tmp_path / "none.csv"]
+    assert walk("--data", *files, "--out", tmp_path / "out", *QUICK) == 3
+    printed = capfd.readouterr()
+    assert "nothing was trained" in printed.err and "fold 1" not in printed.out
+    assert "short" in printed.err and "none.csv" in printed.err
 
 
 def test_architectures_are_compared_on_the_same_folds(bars_file, tmp_path, capsys):
     """With their members trained once, and again none."""
-    given = [
-        "--data",
-        bars_file,
-        "--out",
-        tmp_path,
-        "--ledger",
-        tmp_path / "trials",
-        "--architecture",
-        "bilstm,ensemble",
-        *QUICK,
-    ]
-    assert walk(*given) == 0
-    said = capsys.readouterr().out
-    assert (
-        said.count("fold 1 bilstm 42: best epoch 1 of 1")
-        == said.count("fold 1 transformer 42: best epoch 1 of 1")
-        == 1
-    )
-    assert "architectures on the same folds" in said and "ensemble fold 2: trained until" in said
-    assert [
-        json.loads(line)["training"]["architecture"]
-        for line in (tmp_path / "trials").read_text().splitlines()
-    ] == ["bilstm", "ensemble"]
-    assert (tmp_path / "architectures.csv").exists() and (
-        tmp_path / "ensemble" / "report.html"
-    ).exists()
-    assert (
-        json.loads((tmp_path / "summary.json").read_text())["settings"]["training"]["architecture"]
-        == "bilstm"
-    )
-    assert walk(*[word for word in given if word not in ("--architecture", "bilstm,ensemble")]) == 0
-    assert (
-        "found finished" in capsys.readouterr().out
-        and not (tmp_path / "architectures.csv").exists()
-    )
+    ledger = tmp_path / "trials"
+    alone = ["--data", bars_file, "--out", tmp_path, "--ledger", ledger, *QUICK]
+    assert walk(*alone, "--architecture", "bilstm,ensemble") == 0
+    printed = capsys.readouterr().out
+    for member in ("bilstm 42", "transformer 42"):
+        assert printed.count(f"fold 1 {member}: best epoch 1 of 1") == 1
+    assert "architectures on the same folds" in printed
+    assert "ensemble fold 2: trained until" in printed
+    trials = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert [trial["training"]["architecture"] for trial in trials] == ["bilstm", "ensemble"]
+    assert (tmp_path / "architectures.csv").exists()
+    assert (tmp_path / "ensemble" / "report.html").exists()
+    settings = json.loads((tmp_path / "summary.json").read_text())["settings"]
+    assert settings["training"]["architecture"] == "bilstm"
+    assert walk(*alone) == 0
+    assert "found finished" in capsys.readouterr().out
+    assert not (tmp_path / "architectures.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -335,9 +296,7 @@ def test_architectures_that_cannot_be_compared_are_refused(tmp_path, capfd, name
 
 @pytest.fixture(scope="module")
 def killed(bars_file, tmp_path_factory):
-    """A run that was killed as soon as its first fold was finished, and the arguments that started
-    it.
-    """
+    """A run that was killed as soon as its first fold was finished, by its arguments and folder."""
     folder = tmp_path_factory.mktemp("killed")
     arguments = ["--data", bars_file, "--out", folder, "--ledger", folder / "trials", *QUICK]
     process = subprocess.Popen(
