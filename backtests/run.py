@@ -92,11 +92,9 @@ class MarketOptions:
 
     @property
     def name(self) -> str:
-        """The market's name as it stands in file names."""
         return (self.market or "").partition(":")[0]
 
     def sample(self) -> Market:
-        """Return the bars with the best probability at each."""
         name, strengths = parse_market(self.market or "")
         return market(name, self.market_bars, self.market_seed, **strengths)
 
@@ -156,6 +154,7 @@ def walk(
     """
     paths = data or []
     _require_possible(paths, market_options, training)
+    # The first one's settings stand for all: they differ in the architecture alone.
     names = _architectures(architecture)
     settings = Settings(
         plan, plan.training(replace(training, architecture=names[0])), account, costs
@@ -202,6 +201,7 @@ def _walk_one(
     options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request
 ) -> None:
     """Walk over one instrument, or a synthetic market, and print what was found."""
+    # Held from the reading of the bars to the last file: two runs would mix their folds.
     with lock_folder(folder):
         planted = market_options.sample() if market_options.market else None
         walk = begin(
@@ -213,6 +213,7 @@ def _walk_one(
         _introduce([walk])
         with workers(request.dask):
             lost = _train([walk], request.jobs)
+            # With a fold missing the figures would be of other decisions than were asked for.
             models = walk.models()
             if models is None:
                 raise FoldsFailed.of(lost, walk.n_models)
@@ -259,6 +260,7 @@ def _walk_universe(
             }
         if found:
             _conclude(folder, gather_universe(found, lost, settings))
+    # Last, so that what can be judged is written; the exit code says that something is missing.
     if lost:
         raise FoldsFailed.of(lost, sum(walk.n_models for walk in walks))
 
@@ -298,6 +300,7 @@ def _introduce(walks: Sequence[Walk]) -> None:
 
 def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
     """Train the folds of all walks, with bars of progress; return those that were lost."""
+    # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
         epochs = EpochLog(Path(folder) / "epochs", walks[0].settings.config.patience)
         with FoldProgress(epochs, sum(walk.n_models for walk in walks), console) as progress:
@@ -315,7 +318,10 @@ def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
 
 
 def describe_best(results: Results) -> str:
-    """Return one line on the best forecast that this market allows, beside ours."""
+    """Return one line on the best forecast that this market allows, beside ours.
+
+    On a synthetic market the truth is known: how far training is from it says more than a profit.
+    """
     best, ours = results.best or {}, results.folds.iloc[-1]
     return (
         f"the best forecast there is: AUC {best['auc']:.3f}, accuracy {best['accuracy']:.3f}, "
@@ -325,7 +331,10 @@ def describe_best(results: Results) -> str:
 
 
 def describe(label: str, outcome: Outcome, found: bool = False) -> str:
-    """Return one line on what came of training a fold or a member, now or, if found, earlier."""
+    """Return one line on what came of training a fold or a member.
+
+    found: an earlier run had finished it.
+    """
     label = f"{label}{', found finished' if found else ''}"
     if outcome.member is not None:
         return f"{label}: {outcome.member.members[0].summary}"

@@ -71,7 +71,6 @@ class Walk:
 
     @property
     def n_models(self) -> int:
-        """How many models the folds of all configurations have."""
         return len(self.folds) * len(self.configurations)
 
     def models(self) -> dict[str, list[FoldModel]] | None:
@@ -105,16 +104,17 @@ def begin(
         one: replace(settings, config=replace(settings.config, architecture=one))
         for one in request.architectures
     }
+    # All keys first: none of the run's configurations counts as another trial for the others.
     keys = {one: key_of(bars, own) for one, own in tried.items()}
     configurations = {}
     for one, own in tried.items():
         state = RunState(folder if one == request.architectures[0] else folder / one)
+        # Before anything is trained: a foreign checkpoint would be traded with the run's own.
         state.require_own()
         if request.fresh:
             state.forget()
-        # What is tried in this run counts as itself, not as something that the ledger held before.
         others = state.sharpes_at_start(keys[one], ledger.others(*keys.values()))
-        label = one if len(tried) > 1 else ""
+        label = one if len(tried) > 1 else ""  # messages of a single one need no name
         configurations[one] = Configuration(
             bars, folds, own, state, store, instrument, label, keys[one], tuple(others)
         )

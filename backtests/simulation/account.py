@@ -56,6 +56,7 @@ class Costs:
     slippage: float = 0.5
 
     def __post_init__(self) -> None:
+        # All faults at once, so that one correction is enough.
         faults = [
             f"`{name}` must be a number of basis points from 0, got {value}."
             for name, value in vars(self).items()
@@ -71,7 +72,6 @@ class Costs:
 
     @property
     def per_side(self) -> float:
-        """All of it, in basis points."""
         return self.commission + self.half_spread + self.slippage
 
     def __str__(self) -> str:
@@ -249,6 +249,7 @@ class Recorder(bt.Analyzer):  # type: ignore[misc]
         self.sizes.append(self.strategy.position.size)
 
     def notify_order(self, order: bt.Order) -> None:
+        # Backtrader tells of an order while the bar that filled it is the newest.
         data, done = self.strategy.data, order.executed
         # A reversal that the cash does not cover ends as Margin, with its closing half executed.
         if not order.alive() and done.size:
@@ -271,8 +272,8 @@ class ProbabilityFeed(bt.feeds.PandasData):  # type: ignore[misc]
 
 
 def _simulation(bars: pd.DataFrame, start: int, strategy: WalkForwardStrategy) -> Simulation:
-    """Collect what the recorder and the strategy kept, cut to the bars from `start` on."""
     recorder, timestamps = strategy.analyzers.recorder, pd.DatetimeIndex(bars.index)
+    # On bars without a decision there is no probability that anything was decided by.
     probability = np.full(len(bars), np.nan)
     probability[list(strategy.probabilities)] = list(strategy.probabilities.values())
     rows = [
@@ -309,7 +310,8 @@ def round_trips(
     for trip, left in _trips(fills):
         entries = [fill for fill in trip if (fill.size > 0) == (trip[0].size > 0)]
         exits = [fill for fill in trip if (fill.size > 0) != (trip[0].size > 0)]
-        size = sum(fill.size for fill in entries)
+        size = sum(fill.size for fill in entries)  # below 0 for a short
+        # What is left is worth the last price; all else was paid or earned at the quotes.
         gross = left * last_price - sum(fill.size * fill.quote for fill in trip)
         costs = sum(fill.commission + fill.size * (fill.price - fill.quote) for fill in trip)
         first, last = trip[0].bar, len(timestamps) - 1 if left else exits[-1].bar
@@ -341,7 +343,7 @@ def _trips(fills: Sequence[Fill]) -> Iterator[tuple[list[Fill], float]]:
     held, trip = 0.0, list[Fill]()
     for fill in fills:
         after = held + fill.size
-        if held and after and (held > 0) != (after > 0):
+        if held and after and (held > 0) != (after > 0):  # a reversal in one order
             yield [*trip, _share(fill, -held)], 0.0
             held, trip, fill = 0.0, [], _share(fill, after)
         trip.append(fill)

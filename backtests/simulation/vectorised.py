@@ -16,6 +16,7 @@ def directions(
 
     The rule is the strategy's own: enter and exit are its thresholds, NaN keeps what is held.
     """
+    # A loop, as what is held decides with what is wanted next.
     held, wanted = 0, []
     for forecast in probability.tolist():
         held = target(forecast, held, enter=enter, exit=exit, allow_short=allow_short)

@@ -15,7 +15,8 @@ from model.provenance import code_digest, library_versions
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-# The source that trains a fold and chooses its thresholds.
+# The source that trains a fold and chooses its thresholds. What only judges or reports is left out:
+# a change of it must not train all folds again.
 CODE = (
     "model",
     "backtests.walk_forward.folds",

@@ -122,7 +122,6 @@ class Fold:
         return bars.iloc[self.train - self.warm_up : self.test + 1]
 
     def test_bars(self, bars: pd.DataFrame) -> pd.DataFrame:
-        """Return the bars of the test decisions with the warm-up of the first."""
         return bars.iloc[self.test - self.warm_up : self.stop]
 
 
@@ -144,7 +143,6 @@ class FoldModel:
 
     @property
     def name(self) -> str:
-        """The checkpoint's file name."""
         return f"fold-{self.fold.number:02d}.ckpt"
 
 
@@ -286,24 +284,30 @@ def _outcome(
     train: Callable[..., Outcome],
     on_epoch: Callable[[Epoch], None] | None,
 ) -> tuple[int, Outcome]:
-    """Train in a process that may be another; return what came of it beside the task's number."""
+    """Train in a process that may be another; return what came of it beside the task's number.
+
+    owner: the process that asked for it. A training that fails gives an outcome that says so.
+    """
     try:
         outcome = train(on_epoch=on_epoch)
         require_sendable(outcome, owner)
         return number, outcome
     except (TrainingDiverged, Unsendable) as error:
-        # Sent as a result, as an error would end all other tasks with this one.
+        # An error raised here would end all other tasks with this one.
         return number, Outcome(failure=str(error))
 
 
 def train_member(
     past: pd.DataFrame, config: TrainConfig, on_epoch: Callable[[Epoch], None] | None = None
 ) -> Outcome:
-    """Train one member on a fold's past; nothing comes of one in which a part lacks a class."""
+    """Train one member on a fold's past.
+
+    A past in which a part lacks a class gives nothing: the fold's own task meets the same and says
+    why there is no model.
+    """
     try:
         return Outcome(member=fit(past, config, on_epoch))
     except OneClassError:
-        # Its fold's task meets the same and says why there is no model.
         return Outcome()
 
 
@@ -340,6 +344,7 @@ def predictions(
     """
     timestamps = pd.Series(bars.index)
     blocks = []
+    # Each model is asked about its own test block alone, with no bar after it.
     for model in models:
         decided = bars.index[model.fold.test : model.fold.stop]
         if model.checkpoint is None:

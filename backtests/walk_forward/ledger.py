@@ -31,6 +31,7 @@ class Ledger:
         return [
             trial["sharpe"]
             for trial in self._trials()
+            # A line of an older version does not name its bars: it counts, to be on the safe side.
             if trial.get("data", self.data) == self.data and trial["key"] not in keys
         ]
 
@@ -41,6 +42,7 @@ class Ledger:
         """
         require_writable(self.path)
         with locked(self.path.with_name(f".{self.path.name}.lock")):
+            # Read within the lock: another run may have added a line since the last time.
             trials = self._trials()
             if any(trial["key"] == key for trial in trials):
                 return
@@ -59,6 +61,7 @@ class Ledger:
         try:
             for line in self.path.read_text(encoding="utf-8").splitlines():
                 trial: Trial = json.loads(line)
+                # Python's JSON takes NaN and Infinity, with which nothing can be compared.
                 sharpe = float(trial["sharpe"])
                 if not math.isfinite(sharpe):
                     raise ValueError(f"a sharpe of {sharpe}")

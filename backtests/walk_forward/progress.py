@@ -94,16 +94,20 @@ class FoldProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # The follower first, as it would draw on bars that are gone.
         self._over.set()
         self._follower.join()
         self._bars.stop()
 
     def more(self, count: int) -> None:
-        """Expect so many trainings more."""
+        """Expect so many trainings more, beside those of the folds."""
         self._bars.update(self._total, total=(self._bars.tasks[0].total or 0) + count)
 
     def finish(self, fold: str, line: str, found: bool = False) -> None:
-        """Print a line about a finished fold and take its bar away; found: by an earlier run."""
+        """Print a line about a finished fold and take its bar away.
+
+        found: an earlier run finished it, so that it says nothing of the time that others take.
+        """
         self._shares[fold] = 1.0
         self._found += found
         if fold in self._tasks:
@@ -112,7 +116,10 @@ class FoldProgress:
         self.console.print(line, soft_wrap=True)
 
     def time_left(self) -> str:
-        """Return how long the rest will take, judged by what is done; "" while nothing is known."""
+        """Return in words how long the rest will take; "" while nothing is known.
+
+        It is judged by what this run did since it began, on as many processes as it has.
+        """
         done = sum(self._shares.values()) - self._found
         left = (self._bars.tasks[0].total or 0) - self._found - done
         if done < LEAST_DONE or left <= 0:
@@ -120,6 +127,7 @@ class FoldProgress:
         seconds = (self._clock() - self._started) * left / done
         if seconds < 60:
             return "less than a minute left"
+        # Rounded, as a guess to the second would pretend to know more.
         minutes = round(seconds / 60)
         if minutes < 100:
             return f"about {minutes} minute{'s' if minutes > 1 else ''} left"
@@ -156,6 +164,7 @@ class FoldProgress:
             return
         if fold not in self._tasks:
             self._tasks[fold] = self._bars.add_task(fold, detail="", left="")
+        # Even after its last epoch a fold has its thresholds to choose.
         self._shares[fold] = min(epoch / expected, 0.99)
         detail = f"epoch {epoch} of about {expected}, validation loss {loss:.4f}"
         self._bars.update(self._tasks[fold], total=expected, completed=epoch, detail=detail)

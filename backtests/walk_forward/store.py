@@ -31,7 +31,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     The lock ends with its process, however that ends.
     """
-    require_writable(folder / "summary.json")
+    require_writable(folder / "summary.json")  # now, rather than when all is trained
     refusal = FolderInUse(
         f"{folder} must not be used by two runs at once, and another one is at work there. "
         "Wait for it, or give another folder with --out."
@@ -90,12 +90,14 @@ class RunState:
             checkpoint = Checkpoint.load(self.checkpoints / model.name)
         except CheckpointError:
             return None
+        # A sound checkpoint of another training, copied here, is not the fold's.
         if checkpoint.digest != record["digest"]:
             return None
         return replace(model, checkpoint=checkpoint)
 
     def keep(self, model: FoldModel, key: str) -> None:
         """Save a fold's checkpoint, then the record that makes it count."""
+        # A process that is killed in between leaves a checkpoint without a record: no fold.
         if model.checkpoint:
             model.checkpoint.save(self.checkpoints / model.name)
         record = {
@@ -120,7 +122,10 @@ class RunState:
             )
 
     def sweep(self, models: Sequence[FoldModel]) -> None:
-        """Remove what an earlier run left: checkpoints and records of folds that are not these."""
+        """Remove what an earlier run left: checkpoints and records of folds that are not these.
+
+        A run of eight folds leaves three that a run of five in the same folder would trade too.
+        """
         kept = {model.name for model in models if model.checkpoint}
         kept |= {self._record(model.fold).name for model in models} | {START}
         for path in [*self._own(), *self._records.glob("*.json")]:
@@ -128,7 +133,7 @@ class RunState:
                 path.unlink()
 
     def _own(self) -> list[Path]:
-        return list(self.checkpoints.glob("fold-*.ckpt"))
+        return list(self.checkpoints.glob("fold-*.ckpt"))  # as FoldModel.name spells it
 
     def _record(self, fold: Fold) -> Path:
         return self._records / f"fold-{fold.number:02d}.json"
@@ -157,13 +162,11 @@ class MemberStore:
         return found if len(found) == len(keys) else []
 
     def keep(self, key: str, checkpoint: Checkpoint) -> None:
-        """Save a member, unless it is there."""
         if self.find(key) is None:
             require_writable(self._path(key))
             checkpoint.save(self._path(key))
 
     def forget(self) -> None:
-        """Drop all members."""
         for path in self._folder.glob("*.ckpt"):
             path.unlink()
 

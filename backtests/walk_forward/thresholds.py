@@ -10,7 +10,7 @@ from backtests.simulation.vectorised import Array, directions, n_entries, net_re
 from model.checkpoint.checkpoint import Checkpoint
 from strategy_plugin.decision import NEUTRAL
 
-HIGHEST = 0.999
+HIGHEST = 0.999  # the strategy takes no threshold of 1, which no probability would reach
 # A small grid on purpose: the best of many pairs on a few hundred bars would be the luckiest.
 QUANTILES = (0.25, 0.5, 0.75, 0.9)
 RETREATS = (0.0, 0.5, 1.0)  # how far from enter back to one half the exit lies
@@ -59,11 +59,13 @@ def with_thresholds(
     past: the bars the checkpoint was trained on. Of those after `trained_until` none is looked at:
     they are the test's.
     """
+    # The checkpoint states its parts by date: positions depend on the bars given.
     past = past.loc[: checkpoint.trained_until]
     part = checkpoint.parts["validation"]
     first, last = (
         int(past.index.searchsorted(pd.Timestamp(str(part[side])))) for side in ("first", "last")
     )
+    # The bars before the first decision are those that its window needs, no more.
     probability = checkpoint.probabilities(past.iloc[first - checkpoint.bars_needed + 1 : last + 1])
     choice = choose(probability.to_numpy(), open_returns(past)[first : last + 1], search)
     return replace(checkpoint, enter=choice.enter, exit=choice.exit), choice
@@ -78,6 +80,7 @@ def choose(probability: Array, moves: Array, search: Search) -> Choice:
     choices = []
     for enter, exit in candidates(probability, search.allow_short):
         wanted = directions(probability, enter=enter, exit=exit, allow_short=search.allow_short)
+        # Per bar, not per trade, or a pair that trades once and well would win.
         net = float(net_returns(wanted, moves, search.cost).mean())
         choices.append(Choice(enter, exit, n_entries(wanted), net, chosen=True))
     busy = [choice for choice in choices if choice.trades >= search.fewest_trades]
@@ -94,6 +97,7 @@ def candidates(probability: Array, allow_short: bool) -> Iterator[tuple[float, f
     """
     lean = np.abs(probability - NEUTRAL) if allow_short else probability - NEUTRAL
     strong = lean[lean > 0]
+    # A model that never leans to the side traded leaves one half alone to choose from.
     levels = np.quantile(strong, QUANTILES) if len(strong) else np.empty(0)
     for enter in sorted({NEUTRAL, *np.minimum(NEUTRAL + levels, HIGHEST).tolist()}):
         for exit in sorted({enter - retreat * (enter - NEUTRAL) for retreat in RETREATS}):

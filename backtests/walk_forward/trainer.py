@@ -81,7 +81,6 @@ class Configuration:
     other_sharpes: tuple[float, ...] = ()
 
     def jobs(self) -> list["FoldJob"]:
-        """Return what there is to do, finished or not."""
         search = self.settings.search
         return [
             FoldJob(self, fold, key_of(fold.past(self.bars), self.settings.config, search))
@@ -105,16 +104,14 @@ class FoldJob:
 
     @property
     def label(self) -> str:
-        """What messages call it by."""
+        # A run over one instrument with one architecture says "fold 1" alone.
         names = (self.configuration.instrument, self.configuration.name, f"fold {self.fold.number}")
         return " ".join(filter(None, names))
 
     def finished(self) -> FoldModel | None:
-        """Return its model, if it is there."""
         return self.configuration.state.finished(self.fold, self.key)
 
     def keep(self, outcome: Outcome) -> None:
-        """Keep its model."""
         if outcome.model is not None:
             self.configuration.state.keep(outcome.model, self.key)
 
@@ -130,7 +127,10 @@ class FoldJob:
         return tasks
 
     def task(self, members: Sequence[str]) -> FoldTask:
-        """Return the task; it takes the members with these keys if all are there at its turn."""
+        """Return the task, which takes the members with these keys if all are there at its turn.
+
+        Members are trained after the task is made, and one whose past lacks a class never comes.
+        """
         own = self.configuration
         return FoldTask(
             own.bars,
@@ -166,6 +166,7 @@ def train_all(
     tasks: dict[Task, FoldJob] = {}
     for job in missing:
         keys = list(members.get(job, ()))
+        # A fold whose member failed is not tried: it would be another model than asked for.
         if reasons := [failed[key] for key in keys if key in failed]:
             lost[job] = reasons[-1]
         else:
@@ -191,6 +192,7 @@ def _unfinished(configurations: Sequence[Configuration], on_done: OnDone) -> Ite
             if model is None:
                 yield job
                 continue
+            # An earlier run with one member kept it in the fold's checkpoint alone.
             if several and model.checkpoint and len(model.checkpoint.members) == 1:
                 [key] = job.members()
                 configuration.members.keep(key, model.checkpoint)
@@ -227,6 +229,7 @@ class Trainer:
         wanted: dict[str, tuple[MemberTask, MemberStore]] = {}
         for job, of_job in members.items():
             for key, task in of_job.items():
+                # The first job that needs it names it; the others find it in the store.
                 wanted.setdefault(key, (task, job.configuration.members))
         missing: dict[Task, tuple[str, MemberStore]] = {}
         for key, (task, store) in wanted.items():
@@ -244,7 +247,11 @@ class Trainer:
         return {missing[task][0]: f"{task.label}: {reason}" for task, reason in failed.items()}
 
     def train(self, tasks: Sequence[Task], keep: Keep) -> dict[Task, str]:
-        """Do the tasks and keep what comes of each; return why some came to nothing."""
+        """Do the tasks and keep what comes of each; return why some came to nothing.
+
+        When a process dies, joblib ends all others with it: what was not done is tried again, the
+        suspects last.
+        """
         queue = Queue(tasks)
         while batch := queue.next_batch():
             started: list[Task] = []
@@ -256,6 +263,7 @@ class Trainer:
                     if outcome.failure:
                         queue.failed[task] = outcome.failure
                         continue
+                    # Kept before it is reported: a run that is killed has lost nothing it told of.
                     keep(task, outcome)
                     self.on_done(task.label, outcome, False)
             except WORKER_DEATHS:
@@ -273,12 +281,15 @@ class Queue:
         self.deaths: Counter[Task] = Counter()
 
     def next_batch(self) -> list[Task]:
-        """Return all that saw few deaths, the fewest first; if none is left, one task alone."""
+        """Return what to do next: all that saw few deaths, the fewest first; else one task alone.
+
+        Alone, a task that kills its process (of too little memory, say) takes no other along.
+        """
         together = [task for task in self.waiting if self.deaths[task] < TOGETHER]
         return sorted(together, key=lambda task: self.deaths[task]) or list(self.waiting)[:1]
 
     def blame(self, suspects: Sequence[Task]) -> None:
-        """Count a death against the tasks that were at work."""
+        """Count a death against the tasks that were at work; give up those with too many."""
         self.deaths.update(suspects)
         for task in suspects:
             if self.deaths[task] >= TRIES:

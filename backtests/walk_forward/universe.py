@@ -65,10 +65,12 @@ def read_universe(
             bars = source.read()
             fits(bars)
         except BarsError as error:
+            # The next file is read all the same; and some messages name their file themselves.
             named = file.name in str(error)
             faults.append(error.args if named else (f"{file.name}: ", *error.args))
         else:
             universe[file] = bars
+    # Of sound files only: what could not be read can be compared with nothing.
     by_name = {file.name: bars for file, bars in universe.items()}
     faults += _equal_names(sources) + _equal_bars(by_name) + _other_intervals(by_name)
     if faults:

@@ -26,7 +26,7 @@ if distributed is not None:
     WORKER_DEATHS += (distributed.KilledWorker,)
 JoblibTask = tuple[Callable[..., object], tuple[object, ...], dict[str, object]]
 CONNECT_WITHIN = "10s"
-LOOK_EVERY = 1.0  # seconds
+LOOK_EVERY = 1.0  # seconds between looks at whether the parent lives
 MISSING = (
     "`dask` needs the packages dask and distributed, on this machine and on the cluster's: "
     "pip install 'backtrader-bilstm[dask]'."
@@ -73,6 +73,7 @@ def require_sendable(result: object, owner: tuple[str, int]) -> None:
     """
     if owner == here():
         return
+    # As joblib pickles it; the bytes are thrown away, which costs little beside a training.
     try:
         dumps(result)
     except Exception as error:  # whatever an object of somebody else's raises when it is pickled
@@ -99,9 +100,11 @@ def _call(owner: int, function: Callable[..., object], *given: object) -> object
 
 @cache
 def _watch(owner: int) -> None:
-    """Let this process end when its parent has, once."""
+    """Let this process end when its parent has."""
 
+    # Cached, so that one thread looks, rather than one for each task that this process does.
     def look() -> None:
+        # An orphan gets another parent.
         while os.getppid() == owner:
             time.sleep(LOOK_EVERY)
         os._exit(1)
