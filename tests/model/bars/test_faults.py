@@ -1,4 +1,4 @@
-"""Faults: the checks on one bar and on many, and messages that list every kind of problem at once."""
+"""Faults: the rules of one bar and of many, and messages that list every problem at once."""
 
 import pickle
 from pathlib import Path
