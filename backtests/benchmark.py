@@ -96,6 +96,7 @@ def hold(contest: Contest, quick: bool) -> Result | None:
 
 
 def require_agreement(contest: Contest, ours: Samples, theirs: Samples) -> None:
+    # Losses of trainings scatter; they must not differ by more than the rival's own seeds do.
     allowed = spread(theirs) if contest.tolerance is None else contest.tolerance
     found = difference(ours, theirs)
     if not found <= allowed:

@@ -65,8 +65,8 @@ console = Console(highlight=False)
 @app.default
 def controls(
     *,
-    markets: Annotated[list[str], Parameter(consume_multiple=True)] = list(MARKETS),
-    market_seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [1, 2, 3],
+    markets: Annotated[Sequence[str], Parameter(consume_multiple=True)] = MARKETS,
+    market_seeds: Annotated[Sequence[int], Parameter(consume_multiple=True)] = (1, 2, 3),
     bars: int | None = None,
     holdout_bars: int | None = None,
     fresh: int | None = None,

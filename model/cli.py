@@ -40,8 +40,8 @@ OK, USAGE, CANNOT_WRITE, OUT_OF_MEMORY = 0, 2, 6, 9
 VERSION = importlib.metadata.version("backtrader-bilstm")
 # Exit codes of the commands. An error of ours carries its own as `exit_code`; those of model/ are
 # drawn in model/errors.py: 0 done, 1 the audit found something or a benchmark's sides disagree,
-# 2 usage, 3 data refused, 4 checkpoint refused, 5 training diverged, 6 cannot write, 7 folder in use,
-# 8 some folds failed, 9 out of memory, 128 + n stopped by signal n.
+# 2 usage, 3 data refused, 4 checkpoint refused, 5 training diverged, 6 cannot write, 7 folder in
+# use, 8 some folds failed, 9 out of memory, 128 + n stopped by signal n.
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one

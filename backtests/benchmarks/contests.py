@@ -83,6 +83,7 @@ def lack_of(need: str) -> str:
     )
 
 
+# Twenty steps of a batch: enough for a median, short enough for A B A B.
 STEPS, STEPS_QUICK = Size(1_280, 1_280, 5), Size(128, 128, 1)
 FOLDS, FOLDS_QUICK = Size(5_031, 5_031, 1), Size(1_200, 1_200, 1)
 # No two backtests here are equally long: what the plugin remembers of one would be found by the

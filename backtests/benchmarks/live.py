@@ -62,11 +62,12 @@ class LiveStrategy(WalkForwardStrategy):
 
 
 class LiveDuel:
-    """One bar's way from its arrival to the decision, and the network's forward alone, bar by bar in turn."""
+    """A bar's way from its arrival to the decision, and the network's forward alone, in turn."""
 
     def __init__(self, bars: int) -> None:
         self.path, self.checkpoint, self.network = model_file(), model(), eager(model())
         self.sample = bars_of(0, bars)
+        # Made beforehand: the rival's forward alone is measured, without features.
         rows = self.checkpoint.scaler.transform(FeatureEngineer().transform(self.sample).to_numpy())
         self.windows = [
             torch.from_numpy(rows[start : start + LENGTH])[None]
@@ -74,6 +75,7 @@ class LiveDuel:
         ]
         self.ours: list[Sample] = []
         self.theirs: list[Sample] = []
+        # Negative while the window fills: the rival has nothing to do before.
         self._turns = count(-WINDOW)  # the first window is whole after so many bars
         self._begun = (0.0, 0.0)
 

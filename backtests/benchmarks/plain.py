@@ -64,6 +64,8 @@ def train(
     network = PlainLSTM()
     network.load_state_dict(weights)
     torch.set_rng_state(state)  # making the network drew numbers
+    # Our recipe lets the first layer learn at a share of the rate; so does the rival, for equal
+    # losses.
     first = [weights for name, weights in network.lstm.named_parameters() if "_l0" in name]
     known = {id(weights) for weights in first}
     rest = [weights for weights in network.parameters() if id(weights) not in known]
@@ -84,6 +86,7 @@ def epochs_of(
         network.train()
         total, count = 0.0, 0
         for windows, targets in loaders[0]:
+            # The usual order of a loop in PyTorch's own tutorials.
             optimizer.zero_grad()
             loss = loss_of(network(windows), targets)
             loss.backward()
@@ -97,7 +100,10 @@ def epochs_of(
 
 
 def start_weights(seed: int = 42) -> dict[str, Tensor]:
-    """Return the weights that our training starts from with this seed, and leave torch's random numbers where it does."""
+    """Return the weights that our training starts from with this seed.
+
+    torch's random numbers are left where our training leaves them, for dropout draws from them.
+    """
     torch.manual_seed(seed)
     network = BiLSTMClassifier(NetworkConfig())
     network.start(FEATURE_NAMES)
@@ -107,7 +113,9 @@ def start_weights(seed: int = 42) -> dict[str, Tensor]:
 def parts_of(
     features: NDArray[np.float64], labels: NDArray[np.float64]
 ) -> tuple[Part, Part, NDArray[np.float64]]:
-    """Return four fifths of the windows to train on, the rest to validate on, and the rows that the scaler is fitted on.
+    """Return the training part, the validation part, and the rows that the scaler is fitted on.
+
+    Four fifths of the windows are trained on.
 
     One window between them is left out: its label is not known yet where validation begins.
     """
@@ -122,7 +130,7 @@ def parts_of(
 
 
 def standardised(features: NDArray[np.float64], fitted: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return features scaled by the mean and deviation of those that the training part reaches, clipped to +-8."""
+    """Return features scaled by mean and deviation of the training rows, clipped to +-8."""
     mean, deviation = fitted.mean(axis=0), fitted.std(axis=0)
     scaled = (features - mean) / np.where(deviation < 1e-8, 1.0, deviation)
     rows: NDArray[np.float32] = np.clip(scaled, -8, 8).astype(np.float32)

@@ -56,6 +56,7 @@ def model() -> Checkpoint:
 def small_model_file() -> str:
     """Return the path of a network too small to hide what features, strategy and host cost."""
     path = scratch() / "small.ckpt"
+    # Random weights: what they forecast does not matter here, only what it costs.
     torch.manual_seed(0)
     member = replace(
         model().members[0], network=SMALL, weights=BiLSTMClassifier(SMALL).state_dict()
@@ -176,6 +177,7 @@ class UsualStrategy(bt.Strategy):  # type: ignore[misc]
         if len(self.data) >= LOOKBACK:
             self.rows.append(self.p.row(self))
         self.said.append(self.p.decide(np.array(self.rows)) if len(self.rows) == LENGTH else np.nan)
+        # An order only where the side changes, as the plugin sends them.
         if (self.said[-1] >= 0.5) != (self.position.size > 0):
             self.order_target_percent(target=0.95 if self.said[-1] >= 0.5 else 0.0)
 

@@ -46,6 +46,7 @@ CONFIG = TrainConfig(  # what the plain loop does
     gradient_clip=plain.CLIP,
 )
 WINDOW = 150  # bars before the first decision, that bar included
+# Three trainings that differ in nothing else show how far losses scatter by themselves.
 SEEDS = (1, 2, 3)
 
 
@@ -158,6 +159,7 @@ def plan_of(bars: int) -> FoldPlan:
 
 def ends(bars: int, precision: Precision = "fp32") -> Round:
     """Return trainings of three seeds to their end by early stopping, with their best losses."""
+    # A faint pattern: on a strong one every precision would come to the same loss.
     sample = market("echo", bars, strength=0.5).bars
     epochs = 12 if bars > 1_000 else 1
 
@@ -194,8 +196,9 @@ def walk_ours(bars: int, precision: Precision = "fp32") -> Round:
 
 
 def folds_of(bars: int) -> list[Fold]:
-    """Return the folds that learn from the same windows as PyBroker's model and are judged on the same bars."""
+    """Return the folds with the training windows and test bars of PyBroker's model."""
     windows, train, test = CUTS[bars]
+    # PyBroker cuts from the end, so that the last test window ends on the last bar.
     starts = [bars - test * (windows - number) for number in range(windows)]
     # A past ends with the bar of its first decision. PyBroker's ends one bar earlier, so ours may
     # decide there already.

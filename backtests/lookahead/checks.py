@@ -60,6 +60,7 @@ class Cuts:
 
     def between(self, first: int, last: int, besides: Sequence[int] = ()) -> list[int]:
         """Return `first`, those of `besides` behind it, and others drawn up to `last`, in order."""
+        # The first cut is always among them: there the warm-up ends, and mistakes gather.
         others = np.arange(first + 1, last + 1)
         drawn = np.random.default_rng(self.seed).choice(
             others, min(self.count - 1, len(others)), replace=False
@@ -111,6 +112,7 @@ class PipelineChecks:
     def known_targets(self, track: Track) -> LeakResult:
         """Put each label and target on the bar at which it is known: no later bar may move it."""
         config = self.data.config
+        # So many bars after the decision the outcome is known; before, it may still change.
         wait = detectors.OUTCOMES[config.label][1] + config.horizon
 
         def known(bars: pd.DataFrame) -> pd.DataFrame:
@@ -299,6 +301,7 @@ class CheckpointChecks:
         borders = self.bars.index.searchsorted(
             [checkpoint.trained_until for checkpoint in self.schedule.checkpoints]
         )
+        # Before its first model a schedule trades nothing, and nothing could leak.
         first = max(self._memory - 1, int(borders.min()))
         start = first - self._memory + 1
         bars = self.bars.iloc[start:]

@@ -98,6 +98,7 @@ class Tally:
 
         Two missing values are no comparison.
         """
+        # What neither table has is not compared, and must not count as an agreement.
         missing = pd.isna(values) & pd.isna(others)
         self.compared -= int(missing.sum())
         self.count(
@@ -124,6 +125,7 @@ class Tally:
                 for cell in (values[row, column], others[row, column])
             )
             found = Difference(self.name, items[column], bars[row], value, other, change)
+            # The earliest bar of an item says where the leak begins; later ones follow from it.
             known = self.findings.get(found.item)
             earlier = known and known.bar is not None and found.bar and found.bar < known.bar
             if known is None or earlier:
@@ -387,6 +389,7 @@ def poisoned(bars: pd.DataFrame, last: int, factor: float = POISON) -> pd.DataFr
 
     Prices move the other way at once, more volume, later stamps.
     """
+    # Against the way that the market took: whoever knows the next move is wrong at once.
     closes, values = bars["close"].to_numpy(), bars.to_numpy(copy=True)
     values[last + 1 :, :4] *= 1 / factor if closes[last + 1] > closes[last] else factor
     values[last + 1 :, 4:] = POISON * values[last + 1 :, 4:] + 1
@@ -404,6 +407,7 @@ def _later(index: pd.Index, start: int) -> pd.DatetimeIndex:
 def _numbered(rows: pd.DataFrame | pd.Series) -> pd.DataFrame:
     """Return the rows on their stamp and their number among the rows of that stamp."""
     frame = pd.DataFrame(rows)
+    # Several orders may stand on one timestamp; by number each is compared with itself.
     number = frame.groupby(level=0).cumcount()
     return frame.set_index([frame.index, number])
 

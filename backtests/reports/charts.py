@@ -24,6 +24,8 @@ def thinned(series: Rows) -> Rows:
     """Return at most MOST_POINTS rows, evenly spread, the first and the last among them."""
     if len(series) <= MOST_POINTS:
         return series
+    # Evenly spread rather than the largest moves: a line thinned by size would look wilder than it
+    # was.
     return series.iloc[np.linspace(0, len(series) - 1, MOST_POINTS).round().astype(int)]
 
 
@@ -39,11 +41,13 @@ def styled(figure: go.Figure, height: int) -> go.Figure:
         margin={"l": 8, "r": 8, "t": 28, "b": 8},
         hovermode="x unified",
         template="none",
+        # No background of its own: the page's colour, light or dark, shows through.
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 12},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
     )
+    # Grey that is half transparent reads on a light page and on a dark one.
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": BORDER, "automargin": True}
     return figure.update_xaxes(**axis).update_yaxes(**axis)
 
@@ -75,6 +79,7 @@ def written(stamps: pd.Index | pd.Series) -> list[str]:
 
     Written out to the nanosecond they would be a large part of the page.
     """
+    # Daily bars need no time of day, and a page of 2,500 points a line has many dates.
     moments = pd.DatetimeIndex(stamps)
     return moments.strftime(
         "%Y-%m-%d" if (moments == moments.normalize()).all() else "%Y-%m-%d %H:%M:%S"
@@ -89,6 +94,7 @@ def interval_figure(
     neutral: where a vertical line stands, for no difference. scale: what values are multiplied by.
     """
     figure = empty_figure("", height=90 + 42 * len(found))
+    # Reversed, since plotly draws the first row at the bottom.
     names, ends = list(found)[::-1], list(found.values())[::-1]
     figure.add_scatter(
         x=[scale * end.value for end in ends],
@@ -119,6 +125,7 @@ def equity_chart(results: Results) -> go.Figure:
     equity = thinned(results.equity)
     add_line(figure, equity["buy_and_hold"], HOLD, THEIRS)
     add_line(figure, equity["equity"], "strategy", OURS, width=2)
+    # On a log scale equal shares of gain have equal heights, early and late.
     figure.update_yaxes(type="log", tickformat="~s")
     return _with_borders(figure, results)
 
@@ -140,11 +147,13 @@ def forecast_chart(results: Results) -> go.Figure:
     close = results.bars["close"].loc[results.equity.index]
     add_line(figure, thinned(close), "close", THEIRS, row=1)
     trades = thinned(results.strategy.trades)
+    # Many marks of full size would hide the price.
     size = 8 if len(trades) <= MANY_TRADES else 5
     for name, stamps, prices, symbol, colour in (
         ("entry", trades["opened_at"], trades["entry_price"], "triangle-up", GOOD),
         ("exit", trades["closed_at"], trades["exit_price"], "triangle-down", BAD),
     ):
+        # A trip that is still open has no exit to draw.
         done = stamps.notna()
         figure.add_scatter(
             x=written(stamps[done]),
@@ -216,6 +225,7 @@ def calibration_chart(results: Results) -> go.Figure:
         return figure
     said = [part.probability for part in found.bins]
     figure.add_scatter(
+        # There along the upper ends and back along the lower ones: a closed band.
         x=said + said[::-1],
         y=[part.high for part in found.bins] + [part.low for part in found.bins][::-1],
         fill="toself",
@@ -243,6 +253,7 @@ def calibration_chart(results: Results) -> go.Figure:
 
 def rivals_chart(results: Results) -> go.Figure:
     """What the strategy earns more than each rival, with its interval."""
+    # Differences to each benchmark stand among the other intervals, by this prefix.
     intervals = {
         name.removeprefix("less "): found
         for name, found in results.evidence.intervals.items()
@@ -257,6 +268,7 @@ def importance_chart(results: Results) -> go.Figure:
     Bars are means over the folds, dots the folds.
     """
     table = results.importance
+    # The strongest group on top: plotly draws the first row at the bottom.
     table = table.loc[table.mean(axis=1).sort_values().index]
     order = list(table.index)
     figure = empty_figure("", height=90 + 30 * len(order))

@@ -125,6 +125,7 @@ def _words(results: Results) -> dict[str, str]:
     years = len(results.equity) / results.decisions.bars_per_year
     refused = ", ".join(f"{count} {what}" for what, count in results.strategy.refused.items())
 
+    # Without the last row, the total, which has no thresholds of its own.
     sources = results.folds["thresholds"].iloc[:-1].tolist()
     without = sources.count(NONE_QUALIFIED)
     if GIVEN in sources:
@@ -188,6 +189,7 @@ def _best_grid(results: Results) -> Grid:
 
 def _member_grid(results: Results) -> Grid:
     """Return the AUC of each member in each fold, a column per member."""
+    # In the order in which the members were trained, which pivot would sort.
     by_member = results.members.pivot(index="fold", columns="member", values="auc")
     order = list(dict.fromkeys(results.members["member"]))
     rows = [
@@ -320,6 +322,7 @@ def interval_grid(
 
 def _tests(results: Results) -> dict[str, str]:
     evidence = results.evidence
+    # Undefined where all forecasts lie on one side of the thresholds.
     independent = p_shown(evidence.direction and evidence.direction[1])
     found = {
         "base rate: the accuracy of always naming the more frequent direction": shown(
@@ -347,10 +350,10 @@ def _tests(results: Results) -> dict[str, str]:
         trials = f"{sharpe.trials} trial{'s' if sharpe.trials > 1 else ''}"
         found |= {
             "probability that the Sharpe ratio is above 0": f"{sharpe.probable:.3f}",
-            f"the same above the best luck of {trials} on these bars (deflated Sharpe ratio)": f"{sharpe.deflated:.3f}",
-            "bars that would show it above 0 with 95 % confidence (minimum track record length)": shown(
-                sharpe.bars_needed, ",.0f"
-            ),
+            f"the same above the best luck of {trials} on these bars "
+            "(deflated Sharpe ratio)": f"{sharpe.deflated:.3f}",
+            "bars that would show it above 0 with 95 % confidence "
+            "(minimum track record length)": shown(sharpe.bars_needed, ",.0f"),
         }
     return found
 
@@ -362,6 +365,7 @@ def p_shown(p: float | None) -> str:
 
 def render_page(template: str, charts: Mapping[str, go.Figure], **content: Any) -> str:
     """Return the page. It loads nothing: its charts' library and data are inside."""
+    # StrictUndefined: a name that a template misspells is an error, not an empty place on the page.
     pages = Environment(
         loader=PackageLoader("backtests.reports"),
         autoescape=select_autoescape(),
@@ -382,6 +386,7 @@ def render_page(template: str, charts: Mapping[str, go.Figure], **content: Any) 
         )
         for name, chart in charts.items()
     }
+    # Inside the page, large as it is: a report opens years later without a network.
     library = Markup(plotly.offline.get_plotlyjs())
     return pages.get_template(template).render(library=library, charts=drawn, **content)
 
@@ -411,6 +416,7 @@ def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
+        # Commas make large numbers of settings, such as the cash, readable.
         short = f"{value:,g}"
         # Six digits where they are all there is, else every digit.
         return short if float(short.replace(",", "")) == value else str(value)

@@ -4,7 +4,7 @@ import io
 import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,6 +93,7 @@ class Results:
 
         None where the best forecast is not known.
         """
+        # An edge of nothing has no share: on a fair coin the best AUC is exactly one half.
         ours, best = self.folds["auc"].iloc[-1], self.best and self.best["auc"]
         return (ours - 0.5) / (best - 0.5) if best and best != 0.5 and ours is not None else None
 
@@ -108,6 +109,7 @@ class Results:
             self.models, self.predictions, self.strategy, self.hold, yearly_bars(self.bars)
         )
         own = self.settings.account
+        # The file shows what was traded by, not what each checkpoint would have chosen.
         if own.enter is not None:  # in force in the place of the checkpoints' own
             trading = table["enter"].notna()
             table.loc[trading, ["enter", "exit", "thresholds"]] = [own.enter, own.exit, GIVEN]
@@ -189,7 +191,7 @@ class TrainedConfiguration:
     models: Sequence[FoldModel]
     folder: Path
     settings: Settings
-    trials: Trials = Trials()
+    trials: Trials = field(default_factory=Trials)
 
 
 def evaluate_all(
@@ -199,18 +201,22 @@ def evaluate_all(
     jobs: int = 1,
     best: pd.Series | None = None,
 ) -> dict[str, Results]:
-    """Trade each candidate's folder in one run, and weigh what came of it against rivals, luck and the other candidates.
+    """Trade each configuration's folder in one run, and judge what came of it.
 
-    All have the same folds, account and costs. best: the probability that the best possible forecast gives at each bar, on a
+    It is judged against benchmarks, luck and the other configurations. All have the same folds,
+    account and costs. best: the probability that the best possible forecast gives at each bar, on a
     planted market.
     """
     first = next(iter(candidates.values()))
     settings, folds = first.settings, [model.fold for model in first.models]
+    # Once for all configurations: they share folds, account and costs.
     hold = simulate_hold(bars, folds[0].test, account=settings.account, costs=settings.costs)
+    # Likewise trained once: what a learner forecasts depends on no configuration.
     learners = learner_probabilities(bars, folds, settings.config, jobs)
     runs = {name: _run(bars, candidate, learners) for name, candidate in candidates.items()}
     found = {}
     for name, run in runs.items():
+        # Each configuration counts as something tried beside the others.
         others = {other: beside.decisions for other, beside in runs.items() if other != name}
         trials = Trials(
             (
@@ -284,6 +290,7 @@ def write_results(folder: Path, results: Results) -> None:
 def csv_of(frame: pd.DataFrame) -> bytes:
     """Return a table as the bytes of its file."""
     buffer = io.StringIO()
+    # One line ending everywhere, so that the same run has the same bytes on every system.
     frame.to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue().encode()
 
@@ -312,6 +319,7 @@ def summary(results: Results) -> dict[str, Any]:
             str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()
         },
         "versions": all_versions(),
+        # Folds of different processors may differ in their last bits; the reader is told.
         "mixed_machines": len(machines_of(results.models)) > 1,
     }
 

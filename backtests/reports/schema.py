@@ -83,7 +83,10 @@ class EquityRow(Entry):
 
 
 class YearRow(Entry):
-    """years.csv: what the account and buy-and-hold gained in a calendar year, or the part of it that was traded."""
+    """years.csv: what the account and buy-and-hold gained in a calendar year.
+
+    Or in the part of it that was traded.
+    """
 
     year: int
     gain: float = msgspec.field(name="return")
@@ -135,8 +138,12 @@ class TradeRow(Entry):
 
 
 class PredictionRow(Entry):
-    """predictions.csv: a decision, made at decided_at's close for the position opened at opens_at's open, whose outcome, label, is
-    known at known_at. probability: of up, missing where there was no model; checkpoint: who said so."""
+    """predictions.csv: a decision, its forecast and its outcome.
+
+    It is made at decided_at's close for the position opened at opens_at's open, whose outcome,
+    label, is known at known_at. probability: of up, missing where there was no model; checkpoint:
+    the model.
+    """
 
     decided_at: str
     opens_at: str | None
@@ -154,9 +161,12 @@ class MemberRow(Scores):
 
 
 class ArchitectureRow(Entry):
-    """architectures.csv: an architecture on the same folds, the first the one that the others are held against. net: mean net
-    return per bar; sharpe: annual, by decision. auc_less, gain_less: the first's AUC and net less this one's, with the 95 %
-    interval, paired. loss_statistic, loss_p: Diebold and Mariano's, below 0 where the first's log loss is lower."""
+    """architectures.csv: an architecture on the same folds; the others are held against the first.
+
+    net: mean net return per bar; sharpe: annual, by decision. auc_less, gain_less: the first's AUC
+    and net less this one's, with the 95 % interval, paired. loss_statistic, loss_p: Diebold and
+    Mariano's, below 0 where the first's log loss is lower.
+    """
 
     architecture: str
     windows: float

@@ -149,8 +149,9 @@ def _table(
 
 
 def shown(value: Any, form: str) -> str:
-    """Return a figure as text, a dash where it is undefined, and a date without the midnight that daily stamps have."""
+    """Return a figure as text, a dash where it is undefined, a daily timestamp as its date."""
     if isinstance(value, pd.Timestamp):
         return day(value).removesuffix(":00")
-    missing = value is None or isinstance(value, float) and math.isnan(value)
+    # NaN is how pandas spells what a row does not have.
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
     return "-" if missing else format(value, form)

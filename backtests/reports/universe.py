@@ -152,4 +152,4 @@ def _ends(name: str, found: Interval | None) -> dict[str, float | None]:
         if found is None
         else (found.value, found.low, found.high, found.lowest, found.highest)
     )
-    return {f"{name}{end}": value for end, value in zip(ENDS, values)}
+    return {f"{name}{end}": value for end, value in zip(ENDS, values, strict=True)}

@@ -151,7 +151,10 @@ def _figures(universe: UniverseResults) -> Grid:
 
 
 def _tests(universe: UniverseResults) -> Grid:
-    words = f"p: none of the {universe.pool.series} series on any market beats holding it (superior predictive ability)"
+    words = (
+        f"p: none of the {universe.pool.series} series on any market beats holding it "
+        "(superior predictive ability)"
+    )
     return Grid(
         ["", "found"],
         [

@@ -95,6 +95,7 @@ def measure(control: Control) -> Row:
 
     The network, the baselines and the best possible forecast are judged on the same windows.
     """
+    # The network never sees the fresh bars; baselines and best forecast are judged on them too.
     sample = control.sample()
     examples = examples_of(sample.bars, control.config.preprocessor, control.bars)
     checkpoint = fit(sample.bars.iloc[: control.bars], control.config)
@@ -197,6 +198,7 @@ def share_interval(labels: Array, said: Array, best: Array) -> tuple[float | Non
     """
     if np.ptp(best) == 0:
         return None, None
+    # A fixed seed: the same run gives the same row.
     random = np.random.default_rng(0)
     draws = (random.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES))
     low, high = np.quantile([share(labels[draw], said[draw], best[draw]) for draw in draws], BAND)
@@ -256,6 +258,7 @@ def silence(
 
 
 def _silent(name: object, rows: pd.DataFrame, forecaster: str) -> Row:
+    # In units of each seed's own error, for windows differ in number.
     away = (rows[f"{forecaster}auc"] - 0.5) / rows["standard_error"]
     means = {
         score: float(rows[f"{forecaster}{score}"].mean())

@@ -77,6 +77,7 @@ def volrev(
     require("ratio", ratio, 1, inf)
     require("stay", stay, 0, 1)
     draws = Draws("volrev", n_bars, seed)
+    # +1 in calm, -1 in unrest.
     calm = draws.switching(1 - stay)
     follows = strength * np.roll(
         calm, 1
@@ -230,6 +231,7 @@ class Draws:
 
     def switching(self, flip: float) -> Array:
         """Return a state of +-1 that changes with probability `flip`, fair at the start."""
+        # One draw a bar even where nothing changes: a longer market begins with the shorter one.
         chance = self.states.random(self.n_bars)
         turns = np.where(chance < flip, -1.0, 1.0)
         turns[0] = 1.0 if chance[0] < 0.5 else -1.0
@@ -237,6 +239,7 @@ class Draws:
 
     def keys(self, shortest: int, longest: int) -> Array:
         """Return +-1 at the key bars and 0 between them, bar 0 the first."""
+        # As many gaps as could be needed if all were the shortest.
         gaps = self.states.integers(shortest, longest + 1, self.n_bars // shortest + 1)
         bars = np.concatenate([[0], np.cumsum(gaps)])
         key = np.zeros(self.n_bars)
@@ -251,6 +254,7 @@ class Draws:
         `wick` sets a key's lower shadow where positive, its upper where negative.
         """
         price = FIRST_PRICE * np.exp(SIGMA * np.concatenate([[0.0], np.cumsum(z)]))
+        # Each bar opens at the last close: a fill there earns the bar that was forecast.
         opens, closes = price[:-1], price[1:]
         highest, lowest = self.shadows(z, volatility)
         highest = np.where(np.less(wick, 0), np.maximum(z, 0) - wick, highest)
@@ -274,6 +278,7 @@ class Draws:
         Both are drawn independently by inverting their laws. Given z, a bridge knows no drift:
         where its volatility is constant or public, high and low tell nothing new.
         """
+        # 1 - [0, 1) is (0, 1]: the logarithm of 0 would be infinite.
         chance = 1 - self.extremes.random((self.n_bars, 2))  # in (0, 1]
         reach = np.sqrt(
             z[:, None] ** 2 - 2 * np.square(volatility * np.ones_like(z))[:, None] * np.log(chance)
@@ -282,6 +287,7 @@ class Draws:
 
     def volume(self) -> Array:
         noise = VOLUME_NOISE * self.volumes.standard_normal(self.n_bars)
+        # The first value has the deviation of the process in the long run.
         noise[0] /= sqrt(1 - VOLUME_MEMORY**2)
         return VOLUME_LEVEL * np.exp(autoregress(np.full(self.n_bars, VOLUME_MEMORY), noise))
 
@@ -295,12 +301,14 @@ def finished(bars: pd.DataFrame, probability: Array) -> Market:
 def innovations(draws: Draws, strength: float, lag: int = 1) -> Array:
     """Return noise that keeps z at variance 1 from its first bars on."""
     noise = draws.moves.standard_normal(draws.n_bars)
+    # The first `lag` values have no past to add to them and keep their whole variance.
     noise[lag:] *= sqrt(1 - strength**2)
     return noise
 
 
 def autoregress(coefficients: Array, noise: Array, lag: int = 1) -> Array:
     """Return z[t] = coefficients[t] z[t - lag] + noise[t]."""
+    # A list: single elements of an array cost ten times as much to read.
     z = noise.tolist()
     for t, coefficient in enumerate(coefficients[lag:].tolist(), lag):
         z[t] += coefficient * z[t - lag]

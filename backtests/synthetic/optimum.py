@@ -54,6 +54,7 @@ def regime_probability(bars: pd.DataFrame, *, delta: float, flip: float) -> Arra
 
     The factor of N(z; +-delta, 1) that both signs share is left out.
     """
+    # Prediction by the chain and correction by the likelihood, in one step a bar.
     chain, drift = two_states(1 - flip), np.array([delta, -delta])
     likelihood = exp_scaled(np.outer(moves(bars), drift), axis=1)  # (N, 2)
     rising = forward(0.5 * likelihood[0], chain * likelihood[1:, None, :])
@@ -65,10 +66,12 @@ def volrev_probability(bars: pd.DataFrame, *, strength: float, ratio: float, sta
 
     Today's state says how the next bar follows.
     """
+    # Innovations have this deviation, since z keeps variance 1.
     volatility, rest = volatilities(ratio), sqrt(1 - strength**2)
     z = moves(bars)[:, None] / volatility  # (N, 2): as either state would see it
     expected = z * np.array([strength, -strength])
     surprise = (z[1:, None, :] - expected[:-1, :, None]) / rest  # (N - 1, from, to)
+    # High and low betray the bridge's volatility, and so the hidden state, more than the close.
     range_fit = extreme_log_density(bars, volatility) - np.log(volatility)
     first = exp_scaled(range_fit[0] - z[0] ** 2 / 2, axis=0)
     steps = exp_scaled(range_fit[1:, None, :] - surprise**2 / 2, axis=(1, 2))
@@ -108,6 +111,7 @@ def latch_probability(
     """
     direction, age = latest_key(bars, wick)
     # The gap is uniform on shortest..longest and known to exceed age.
+    # A key's own direction is a fair coin, whatever came before.
     next_is_key = np.where(age + 1 < shortest, 0.0, 1 / np.maximum(longest - age, 1))
     follows = ndtr(strength * direction * moves(bars) / sqrt(1 - strength**2))
     return np.asarray((1 - next_is_key) * follows + next_is_key / 2)
@@ -138,6 +142,7 @@ def forward(first: Array, steps: Array) -> Array:
 
     first: the states' weights at bar 0, (2,). steps: those of each later bar, (N - 1, from, to).
     """
+    # Normalised at each bar: the product of thousands of likelihoods would underflow.
     share = first[0] / first.sum()
     shares = [share]
     for (stay_one, leave_one), (leave_two, stay_two) in steps.tolist():

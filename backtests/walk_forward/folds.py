@@ -136,7 +136,7 @@ class FoldModel:
 
     fold: Fold
     checkpoint: Checkpoint | None
-    choice: Choice = Choice()
+    choice: Choice = field(default_factory=Choice)
     reason: str = ""
     importance: Mapping[str, float] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)

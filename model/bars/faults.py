@@ -27,8 +27,8 @@ Mask = NDArray[np.bool_]
 class BarRule(NamedTuple):
     """One rule of a bar.
 
-    breach: its words. broken: whether a bar (open, high, low, close, volume) breaks it, on numbers or
-    on arrays. shown: which of the five a message shows. remedy: what to do.
+    breach: its words. broken: whether a bar (open, high, low, close, volume) breaks it, on numbers
+    or on arrays. shown: which of the five a message shows. remedy: what to do.
     """
 
     breach: str

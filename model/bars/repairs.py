@@ -301,7 +301,8 @@ def accept_rounding(rows: pd.DataFrame, findings: Findings) -> None:
     """
     miss = rounding_miss(rows[list(COLUMNS)].to_numpy(dtype=np.float64))
     if (miss > 0).any():
+        what = "whose high or low misses open or close by rounding"
         findings.note(
-            f"{_counted(rows, miss > 0, 'bar', 'whose high or low misses open or close by rounding', findings)}, "
+            f"{_counted(rows, miss > 0, 'bar', what, findings)}, "
             f"at most {miss.max():.1e} of the price; accepted as it stands."
         )

@@ -1,6 +1,7 @@
 """Timestamps as files write them, read by proof.
 
-The order of day and month, the unit of epochs, times of day within a date or in a column of their own.
+The order of day and month, the unit of epochs, times of day within a date or in a column of their
+own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ CLOCK_PARTS = (
     r"\s*(?P<half>[AaPp])?"
 )
 OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?)"
-CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?:\s*[AaPp]\.?[Mm]\.?)?|[0-9]{6}|[0-9]{4}"
+CLOCK = (
+    r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?:\s*[AaPp]\.?[Mm]\.?)?"
+    r"|[0-9]{6}|[0-9]{4}"
+)
 NONE = np.timedelta64("NaT", "ns")
 
 Spans = NDArray[np.timedelta64]
@@ -34,7 +38,10 @@ SHOWN = (
     Setting("date_format", "%d/%m/%Y %H:%M"),
     " for another form.",
 )
-SHAPE = rf"^(?:[A-Za-z]{{3,9}},?\s+)?(?P<date>DATE)(?:(?:[T;,:]|\s+)\s*(?P<clock>{CLOCK}))?\s*(?P<offset>{OFFSET})?$"
+SHAPE = (
+    rf"^(?:[A-Za-z]{{3,9}},?\s+)?(?P<date>DATE)(?:(?:[T;,:]|\s+)\s*(?P<clock>{CLOCK}))?"
+    rf"\s*(?P<offset>{OFFSET})?$"
+)
 MONTH = r"[A-Za-z]{3,9}\.?"
 # How a date may look, and the orders of day, month and year it may be read in. Only one may fit the
 # data.
@@ -67,7 +74,10 @@ Times = NDArray[np.datetime64]
 
 @dataclass(frozen=True)
 class Stamps:
-    """The wall clock of each row (NaT where not understood) and its offset from UTC (NaT where none is stated)."""
+    """The wall clock of each row, NaT where not understood, and its offset from UTC.
+
+    The offset is NaT where none is stated.
+    """
 
     wall: Times
     offset: Spans
@@ -129,7 +139,10 @@ def read_stamps(
 
 
 def _as_whole(dates: pd.Series) -> pd.Series:
-    """Return a column of floats that are whole, as epochs become beside a missing one, as whole numbers."""
+    """Return a column of whole floats as whole numbers.
+
+    Epochs become floats beside a missing one.
+    """
     if (
         pd.api.types.is_float_dtype(dates.dtype)
         and (dates.isna() | ((dates % 1 == 0) & (dates.abs() < 2**63))).all()
@@ -245,7 +258,7 @@ def _set_epochs(
 
 
 def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: _Column) -> None:
-    """Read the words of one shape into the column, in the only order of day, month and year that fits them all."""
+    """Read the words of one shape, in the only order of day, month and year that fits them all."""
     parts = parts_of(words, SHAPE.replace("DATE", shape))
     if not len(parts):
         return
@@ -294,7 +307,10 @@ def _are_turned(words: pd.Series, column: _Column) -> bool:
 
 
 def _hyphenated(dates: pd.Series) -> pd.Series:
-    """Bring 2015/1/2, 02Jan2015, "January 2, 2015" to parts joined by hyphens, with months of three letters."""
+    """Bring 2015/1/2, 02Jan2015, "January 2, 2015" to parts joined by hyphens.
+
+    Months keep three letters.
+    """
     if dates.str.contains("[A-Za-z]").any():
         dates = dates.str.replace(r"([A-Za-z]{3})[A-Za-z]*\.?", r"-\1-", regex=True)
     return dates.str.replace(r"[-/., ]+", "-", regex=True).str.strip("-")
@@ -368,7 +384,10 @@ def _report(
         f"{findings.unit} {places[unread].iloc[0]}",
         int(unread.sum()),
     )
-    place = f"{count(number, 'date')} in column {words.name!r} not understood (first: {line}, {first!r})"
+    place = (
+        f"{count(number, 'date')} in column {words.name!r} not understood "
+        f"(first: {line}, {first!r})"
+    )
     if is_missing(words[unread]).all():
         findings.fault(
             f"{count(number, 'row')} without a date (first: {line}). Remove or repair them."
@@ -398,7 +417,7 @@ def _report(
 def with_clocks(
     dates: pd.Series, clocks: pd.Series, places: pd.Series, findings: Findings
 ) -> tuple[pd.Series, Mask]:
-    """Join a time column to its date column, and return which rows have no time of day, with a fault added.
+    """Join a time column to its date column; return which rows have no time of day, a fault added.
 
     Times such as 93000, 930 or 9 get their lost zeros back.
     """
