@@ -1,4 +1,7 @@
-"""Numbers that stop being numbers: training ends, what it had learnt before is kept, and no such number reaches the disk."""
+"""Numbers that stop being numbers: training ends, and what it had learnt before is kept.
+
+No such number reaches the disk.
+"""
 
 import math
 from collections.abc import Callable, Iterator
@@ -112,7 +115,7 @@ def trained(data: Path, out: Path, fault: str, step: int, monkeypatch: pytest.Mo
 def require_kept(
     data: Path, out: Path, fault: str, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a fault the best epoch before training ended is on the disk, whole and finite, and nothing else."""
+    """Require the best epoch before the fault on the disk, whole and finite, and nothing else."""
     code = trained(data, out, fault, step, monkeypatch)
     assert code == 5 if fault in ENDS else code in (0, 5)
     before = step // STEPS

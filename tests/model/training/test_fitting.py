@@ -11,7 +11,6 @@ import torch
 from backtests.synthetic.markets import market
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, TrainingDiverged
-from model.labels import soft_targets
 from model.training import data as training_data
 from model.training import loop
 from model.training.config import TrainConfig
@@ -39,7 +38,7 @@ def trained(bars: pd.DataFrame, epochs: list[Epoch]) -> Checkpoint:
 
 
 def losses(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
-    """Let the validation losses be these, whatever was learnt, and an epoch add 1 to the head's bias."""
+    """Let the validation losses be these whatever was learnt, and an epoch add 1 to a bias."""
     left = iter(values)
 
     def step(state: TrainingState, *_: Any) -> None:
@@ -113,13 +112,6 @@ def test_training_stops_when_patience_is_exhausted(
 ) -> None:
     losses(monkeypatch, [0.9, 0.6, 0.8, 0.7, 0.1])
     assert len(fit(bars, replace(SHORT, max_epochs=5, patience=2)).members[0].history) == 4
-
-
-def test_each_window_has_the_target_of_the_move_after_its_last_row(bars: pd.DataFrame) -> None:
-    data = training_data.prepare(bars, SHORT)
-    after = soft_targets(bars).shift(-1).loc[data.features.index].to_numpy()
-    np.testing.assert_array_equal(data.targets, after[49:][: len(data.labels)])
-    np.testing.assert_array_equal(data.targets > 0.5, data.labels == 1)
 
 
 def test_the_learning_rate_rises_step_by_step(bars: pd.DataFrame) -> None:
@@ -223,7 +215,10 @@ def test_one_class_is_refused_with_the_counts() -> None:
 
 
 def test_divergence_is_told_with_epoch_step_and_what_to_do(bars: pd.DataFrame) -> None:
-    message = r"must stay finite, got nan and nan in epoch 1, step \d, at learning rate 1e\+30. Lower `learning_rate`"
+    message = (
+        r"must stay finite, got nan and nan in epoch 1, step \d, at learning rate 1e\+30. "
+        "Lower `learning_rate`"
+    )
     with pytest.raises(TrainingDiverged, match=message):
         fit(bars, replace(SHORT, learning_rate=1e30))
 

@@ -1,4 +1,7 @@
-"""A training that is killed or stopped by a signal: it ends at once or after its step, and the same command goes on with it."""
+"""A training that is killed or stopped by a signal.
+
+It ends at once or after its step, and the same command goes on with it.
+"""
 
 import json
 import os
@@ -48,7 +51,7 @@ TWO = ("signal SIGINT SIGTERM",)
 def test_the_same_seed_gives_the_same_bytes_in_two_fresh_processes(
     bars: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """The command itself with the default network, in interpreters whose sets have another order."""
+    """The command with the default network, in interpreters whose sets have another order."""
     bars.to_csv(tmp_path / "bars.csv")
     command = [
         sys.executable,

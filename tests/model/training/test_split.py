@@ -1,4 +1,4 @@
-"""The purged split in time order, the bars it needs, and the scaler's fit on what training may see."""
+"""The purged split in time order, the bars it needs, and the scaler's fit on training alone."""
 
 from typing import Any
 
