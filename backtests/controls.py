@@ -32,7 +32,8 @@ from model.files import require_writable, write_atomically
 from model.runtime import precision_hint
 from model.training.config import TrainConfig
 
-MARKETS = (
+# Lists, as the flags are: the help shows a default in the form of its type.
+MARKETS = [
     "regime",
     "volrev",
     "echo",
@@ -43,7 +44,8 @@ MARKETS = (
     "magecho",
     "walk",
     "walkdrift",
-)
+]
+MARKET_SEEDS = [1, 2, 3]
 SILENT_MARKETS = ("walk", "walkdrift")
 BARS, SILENT_BARS, HOLDOUT_BARS = 12_000, 3_000, 4_000
 CALIBRATION = (
@@ -115,6 +117,7 @@ def controls(
     held_out = HOLDOUT_BARS if holdout_bars is None else holdout_bars
     wanted = plan(markets, market_seeds, learned, held_out, config)
     store = Store(out)
+    # Before any training: hours of it must not end at a folder that cannot be written.
     require_writable(out / "controls.json")
     require_writable(store.folder / "row")
     if hint := precision_hint(config.precision):
@@ -139,6 +142,7 @@ def plan(
         parse_market(name)
     return [
         Control(name, seed, bars, holdout_bars, config)
+        # Each once, in the order given: a market named twice would weigh twice in the means.
         for name in dict.fromkeys(markets)
         for seed in dict.fromkeys(seeds)
     ]

@@ -215,6 +215,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     app.suppress_keyboard_interrupt = False  # cyclopts would leave without a word
     try:
         with warnings.catch_warnings():
+            # Python's own filter would drop a second note from the same line of code.
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = partial(_show_warning, app)
             _require_no_empty(sys.argv[1:] if arguments is None else arguments)
@@ -259,6 +260,7 @@ def _exit_code(error: Exception) -> int:
 
 def _leave(code: int, message: str) -> NoReturn:
     errors.print("[bold red]error:[/] ", end="")
+    # A path in the message may hold [brackets], which rich would take for its markup.
     errors.print(message, markup=False)
     sys.exit(code)
 

@@ -48,6 +48,7 @@ def doctor(
     0 usable, 3 refused.
     """
     bars = bars_options.read(minimum_bars=None)
+    # One bar has no interval to describe.
     if len(bars) > 1:
         console.print(_table("the file", describe_file(bars)))
         console.print(_table("what to look at", describe_doubts(bars)))
@@ -141,6 +142,7 @@ def describe_training(data: TrainingData) -> Facts:
 
     And the features that carry nothing.
     """
+    # The features begin where the longest look back is full: bars before that only warm up.
     settings, n_bars = data.config, len(data.features) + LOOKBACK - 1
     needed = settings.preprocessor.bars_needed(settings.batch_size)
     facts = [

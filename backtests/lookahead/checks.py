@@ -144,6 +144,7 @@ class PipelineChecks:
         )
 
     def preparation(self, track: Track) -> LeakResult:
+        # Feature row i is of bar i + LOOKBACK - 1: this is the bar of the last row reached.
         cuts = self.cuts.between(self.reached + LOOKBACK - 2, len(self.bars) - 2)
         return detectors.preparation_leaks(
             lambda bars: prepare(bars, self.data.config).scaler, self.bars, cuts, track=track
@@ -222,7 +223,13 @@ class CheckpointChecks:
                 for column in ([found.trained_until if found else None for found in force], stamps)
             )
             tally.count(
-                ["trained_until"], stamps, until, decided, until > decided, "is when it decides"
+                # NaT, where no checkpoint is in force yet, is later than nothing.
+                ["trained_until"],
+                stamps,
+                until,
+                decided,
+                until > decided,
+                "is when it decides",
             )
         return tally.result
 
@@ -329,6 +336,7 @@ class CheckpointChecks:
             for checkpoint in self.schedule.checkpoints:
                 if checkpoint.trained_until <= stamp:
                     file = self.schedule.file(checkpoint)
+                    # Resolved, since a relative link would point into the temporary folder.
                     Path(folder, file.name).symlink_to(file.resolve())
             yield Path(folder)
 

@@ -100,6 +100,7 @@ class Tally:
         """
         # What neither table has is not compared, and must not count as an agreement.
         missing = pd.isna(values) & pd.isna(others)
+        # `count` adds every cell.
         self.compared -= int(missing.sum())
         self.count(
             items, bars, values, others, ~(alike(values, others, tolerance) | missing), change
@@ -146,6 +147,7 @@ def alike(values: Table, others: Table, tolerance: Tolerance) -> Mask:
     elif np.any(tolerance):
         same = np.abs(values - others) <= tolerance
     else:
+        # As integers: == would part a NaN from itself and take -0 for 0.
         same = np.ascontiguousarray(values).view(np.int64) == np.ascontiguousarray(others).view(
             np.int64
         )
@@ -213,6 +215,7 @@ def history_leaks(
                 rows[rows.index.get_level_values(0) <= bars.index[cut]]
                 for rows in (full, _numbered(compute(other)))
             )
+            # A row that only one of the two has is missing in the other, and so differs.
             rows = before.index.union(after.index)
             values, others = (
                 table.reindex(rows).to_numpy() for table in (before, after[full.columns])
@@ -245,6 +248,7 @@ def scaler_leaks(
     full, tally = scaler_figures(fit(features)), Tally("scaler")
     for cut in track(range(reached, len(features))):
         poison = features.to_numpy(copy=True)
+        # Plus 1, so that a feature of 0 changes too.
         poison[cut:] = POISON * poison[cut:] + 1
         later = _later(features.index, cut)
         poisoned_rows = pd.DataFrame(poison, later, features.columns, copy=False)
@@ -352,9 +356,11 @@ def shuffled_label_leaks(
     """
     tally = Tally("shuffled labels")
     for seed in track(seeds):
+        # A permutation leaves the share of ups, and with it the standard error, nearly as it was.
         shuffled = np.random.default_rng(seed).permutation(labels)
         bound = LARGEST_Z * standard_error(shuffled[judged])
         auc = score(shuffled)
+        # Written as a comparison of values: equal within the bound, one half beyond it.
         other = auc if abs(auc - 0.5) <= bound else 0.5
         tally.compare(
             [f"AUC with seed {seed}"],
@@ -391,7 +397,9 @@ def poisoned(bars: pd.DataFrame, last: int, factor: float = POISON) -> pd.DataFr
     """
     # Against the way that the market took: whoever knows the next move is wrong at once.
     closes, values = bars["close"].to_numpy(), bars.to_numpy(copy=True)
+    # The other way than the true bars go, so that a label which saw them must flip.
     values[last + 1 :, :4] *= 1 / factor if closes[last + 1] > closes[last] else factor
+    # Plus 1, so that a volume of 0 changes too.
     values[last + 1 :, 4:] = POISON * values[last + 1 :, 4:] + 1
     other = pd.DataFrame(values, index=_later(bars.index, last + 1), columns=bars.columns)
     other.attrs = bars.attrs

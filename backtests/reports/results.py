@@ -172,6 +172,7 @@ class Results:
     def calibration(self) -> Reliability | None:
         """The calibration over all folds; None for too few forecasts."""
         said = np.isfinite(self.decisions.probability)
+        # Folds without a model have no probability.
         if said.sum() < FEWEST_CALIBRATED:
             return None
         return reliability(self.decisions.labels[said], self.decisions.probability[said])
@@ -218,6 +219,8 @@ def evaluate_all(
     for name, run in runs.items():
         # Each configuration counts as something tried beside the others.
         others = {other: beside.decisions for other, beside in runs.items() if other != name}
+        # Every candidate tried on these bars is a chance to be lucky: the deflated Sharpe ratio
+        # must count those that were not chosen too.
         trials = Trials(
             (
                 *candidates[name].trials.others,
@@ -357,6 +360,7 @@ def plain_row(row: Mapping[Hashable, object]) -> dict[str, object]:
     """Return a row as JSON has it: timestamps as text, null for what is undefined."""
     plain: dict[str, object] = {}
     for name, value in row.items():
+        # JSON has no NaN, and the writers refuse it (allow_nan=False).
         undefined = isinstance(value, float) and math.isnan(value)
         plain[str(name)] = (
             str(value) if isinstance(value, pd.Timestamp) else None if undefined else value

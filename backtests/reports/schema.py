@@ -15,6 +15,7 @@ from backtests.walk_forward.folds import FoldPlan
 from model.training.config import TrainConfig
 
 
+# Unknown fields are refused, so that a column added to a file without its description here fails.
 class Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A part of a file, with exactly these fields."""
 
@@ -53,7 +54,7 @@ class FoldRow(Scores):
     first_decision: str
     last_decision: str
     trades: int
-    gain: float = msgspec.field(name="return")
+    gain: float = msgspec.field(name="return")  # a word of Python's own
     sharpe: float | None
     max_drawdown: float
     exposure: float

@@ -142,6 +142,7 @@ def _table(
     for header, _, _ in columns:
         table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
+        # A rule above the total, lest it be read as one more fold.
         if row["fold"] == TOTAL:
             table.add_section()
         table.add_row(row["fold"], *(shown(row[column], form) for _, column, form in columns))

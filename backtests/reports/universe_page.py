@@ -101,6 +101,7 @@ def _verdict_grid(universe: UniverseResults) -> Grid:
             ]
             for row in rows
         ],
+        # A market's name is the user's: a space or a percent sign would break the link.
         [f"{quote(row['market'])}/{REPORT}" for row in rows],
     )
 

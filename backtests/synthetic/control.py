@@ -67,6 +67,7 @@ class Control:
     @property
     def key(self) -> str:
         """What names the row: a digest of settings, code and the libraries' versions."""
+        # The code and the libraries too: a row that others measured must not pass for this one's.
         decides = {**asdict(self), "code": code_digest(*CODE), "versions": library_versions()}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 

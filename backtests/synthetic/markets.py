@@ -201,6 +201,7 @@ def wandering(
     require("beta", beta, 0, 1 - alpha)
     require("degrees", degrees, 3, inf)
     draws = Draws(name, n_bars, seed)
+    # Student's t has variance degrees / (degrees - 2): scaled to 1.
     shocks = draws.moves.standard_t(degrees, n_bars) * sqrt((degrees - 2) / degrees)
     volatility = garch_volatility(shocks, alpha, beta)
     bars = draws.bars(volatility * (drift + shocks), volatility)

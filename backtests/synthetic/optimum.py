@@ -134,6 +134,7 @@ def latest(key: Array) -> npt.NDArray[np.int64]:
 
 def walk_probability(bars: pd.DataFrame, *, drift: float, degrees: float) -> Array:
     """The same at every bar, since the drift is a share of the bar's own volatility."""
+    # Student's t has variance degrees / (degrees - 2); the walk's shocks are scaled to variance 1.
     return np.full(len(bars), float(stdtr(degrees, drift * sqrt(degrees / (degrees - 2)))))
 
 
@@ -145,6 +146,7 @@ def forward(first: Array, steps: Array) -> Array:
     # Normalised at each bar: the product of thousands of likelihoods would underflow.
     share = first[0] / first.sum()
     shares = [share]
+    # Python's own floats: one at a time they are several times as fast as numpy's.
     for (stay_one, leave_one), (leave_two, stay_two) in steps.tolist():
         one = share * stay_one + (1 - share) * leave_two
         two = share * leave_one + (1 - share) * stay_two

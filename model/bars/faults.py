@@ -83,6 +83,7 @@ BAR_RULES = (
     ),
     BarRule(
         "a volume that is negative or not finite",
+        # Negated, so that NaN, which satisfies no comparison, breaks the rule.
         lambda o, h, l, c, v: ~((v >= 0) & (v < np.inf)),
         ("volume",),
         ("Volume must be 0 or more; leave it out where it is unknown.",),
@@ -99,6 +100,7 @@ def bar_faults(
     """
     values = [np.float64(value) for value in (open, high, low, close, volume)]
     with np.errstate(all="ignore"):
+        # Two rules share one wording (a NaN and an infinite price): it is said once.
         return tuple(dict.fromkeys(check.breach for check in BAR_RULES if check.broken(*values)))
 
 

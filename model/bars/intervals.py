@@ -29,6 +29,7 @@ def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
         raise ValueError(
             f"the bar interval needs at least 2 bars, got {len(index)}. Give more bars."
         )
+    # An index may count in seconds; Timedelta below is told nanoseconds.
     spacings, counts = np.unique(np.diff(index.as_unit("ns").asi8), return_counts=True)
     return pd.Timedelta(int(spacings[counts.argmax()]), unit="ns")
 
@@ -48,6 +49,7 @@ def bars_per_year(index: pd.DatetimeIndex) -> float:
     if interval > 0.8 * DAY:
         return 252.0
     # Currencies and futures fill more than 100 of a week's 120 working hours.
+    # Weeks from Sunday to Saturday, so that an opening on Sunday evening counts to the coming week.
     weekly = _usual_count(index.to_period("W-SAT"))
     if weekly * interval > pd.Timedelta(hours=100):
         return weekly * WEEKS_OF_A_YEAR
@@ -100,6 +102,7 @@ def spacing_change(index: pd.DatetimeIndex) -> Change | None:
 
 def _runs(wrong: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return first and last-plus-one of each stretch of True."""
+    # False at both ends gives a stretch that touches an end of the file its edge too.
     edges = np.flatnonzero(np.diff(np.r_[False, wrong, False].astype(np.int8)))
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 

@@ -142,11 +142,13 @@ def in_time_order(rows: pd.DataFrame, newest_first: bool, findings: Findings) ->
                 f"newest row first; the {len(rows)} rows were put in order, oldest first."
             )
         return rows[::-1]
+    # fmax passes over NaT, which maximum would carry on to all rows behind it.
     late = stamps < np.fmax.accumulate(stamps)
     findings.note(
         f"{_counted(rows, late, 'row', f'of {len(rows)} out of time order', findings)}; sorted by "
         "date."
     )
+    # Stable, so that two bars of one timestamp keep the file's order in the fault that names them.
     return rows.sort_values("stamp", kind="stable")
 
 
@@ -175,6 +177,8 @@ def judge_repeated(rows: pd.DataFrame, findings: Findings) -> None:
         f"{count(twice['stamp'].nunique(), 'duplicate date')}: {day(first['stamp'].iloc[0])} "
         f"occurs {times} with different values ({findings.unit}s {lines})."
     )
+    # The cause is guessed from how much is repeated: most of it is several tickers, dates without
+    # a time are daily bars, and what is left is the hour that autumn's change of clocks repeats.
     if len(twice) > len(rows) / 2:
         findings.fault(
             f"{what} Several tickers in one file, or times of day lost? "
@@ -278,6 +282,7 @@ def _judge_gaps(rows: pd.DataFrame, index: pd.DatetimeIndex, findings: Findings)
     worst = int(gaps.argmax())
     ends = [rows[rows["stamp"] == index[position]].iloc[0] for position in (worst, worst + 1)]
     between = " and ".join(findings.place(row) for row in ends)
+    # In intervals too, since bars of a month or a year are far apart without any gap.
     if gaps[worst] > max(LONGEST_GAP, 5 * interval).to_timedelta64():
         findings.fault(
             f"a gap of {spoken(pd.Timedelta(gaps[worst]))} between {between}: a mistyped date, in "

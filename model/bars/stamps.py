@@ -124,9 +124,8 @@ def read_stamps(
         _report(text(dates.astype(str)), np.isnat(stamps.wall), places, None, findings)
         return stamps
     words = text(_as_whole(dates)).str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)
-    said = np.zeros(
-        len(words), dtype=bool
-    )  # rows whose stamps are not read for a reason that is a fault already
+    # Rows whose timestamps are not read for a reason that is a fault already.
+    said = np.zeros(len(words), dtype=bool)
     if clocks is not None:
         words, said = with_clocks(words, text(clocks), places, findings)
     stamps = (
@@ -159,10 +158,8 @@ def _typed(index: pd.DatetimeIndex) -> Stamps:
 
 
 def nanoseconds(stamps: pd.DatetimeIndex | pd.Series) -> Times:
-    """Return stamps in nanoseconds.
-
-    a year that does not fit in them is NaT, where numpy alone would wrap it silently.
-    """
+    """Return timestamps in nanoseconds; NaT for a year that does not fit in them."""
+    # numpy alone would wrap such a year silently to one that fits.
     series = pd.Series(stamps)
     fits = (series.dt.year > 1677) & (series.dt.year < 2262)
     return np.asarray(series.where(fits).dt.as_unit("ns"), dtype="datetime64[ns]")
@@ -187,9 +184,8 @@ def _with_format(words: pd.Series, date_format: str) -> Stamps:
     if "%z" not in date_format:
         return stamps
     offset = _offsets(words.str.replace(rf"^.*?({OFFSET})$", r"\1", regex=True))
-    return Stamps(
-        stamps.wall + offset, offset
-    )  # the wall clock of its own zone, whose date is the session's
+    # The wall clock of its own zone, whose date is the session's.
+    return Stamps(stamps.wall + offset, offset)
 
 
 def _understood(words: pd.Series, said: Mask, places: pd.Series, findings: Findings) -> Stamps:
@@ -202,6 +198,7 @@ def _understood(words: pd.Series, said: Mask, places: pd.Series, findings: Findi
     )
     _read_epochs(words, column.wall, column.offset)
     _read_iso(words, column.wall)
+    # 20150102093000 is split, so that the shape of eight digits reads its date.
     compact = words.str.fullmatch(r"[0-9]{12}(?:[0-9]{2})?")
     words = words.where(~compact, words.str.slice(0, 8) + " " + words.str.slice(8))
     for shape, formats in DATE_SHAPES:
@@ -265,6 +262,7 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: 
     dates, rows = _hyphenated(parts["date"]), parts.index.to_numpy()
     readings = {form: pd.to_datetime(dates, format=form, errors="coerce") for form in formats}
     fitting = {form: read for form, read in readings.items() if read.notna().all()}
+    # A year of two digits can be taken for a day: only the right reading leaves the rows in order.
     if len(fitting) > 1 and formats[0].endswith("y"):
         fitting = {form: read for form, read in fitting.items() if _is_ordered(read)} or fitting
     if len(fitting) > 1:
@@ -419,7 +417,7 @@ def with_clocks(
 ) -> tuple[pd.Series, Mask]:
     """Join a time column to its date column; return which rows have no time of day, a fault added.
 
-    Times such as 93000, 930 or 9 get their lost zeros back.
+    Those are a fault. Times such as 93000, 930 or 9 get their lost zeros back.
     """
     missing, clocks = is_missing(clocks), _spelt(clocks)
     wrong = ~(clocks.str.fullmatch(rf"(?:{CLOCK})\s*{OFFSET}?").to_numpy(dtype=bool) | missing)
@@ -471,6 +469,7 @@ def clock_spans(clocks: pd.Series) -> Spans:
     parts = parts_of(words, CLOCK_PARTS)
     hour, minute, second = (whole(parts[name]) for name in ("hour", "minute", "second"))
     half = parts["half"].str.lower().to_numpy()
+    # 12 AM is midnight and 12 PM noon, and a clock of twelve hours has no hour 0 or 13.
     twelve = half != ""
     valid = (minute < 60) & (second < 60) & (hour < 24) & (~twelve | ((hour >= 1) & (hour <= 12)))
     hour = np.where(twelve, hour % 12 + 12 * (half == "p"), hour)

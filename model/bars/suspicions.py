@@ -83,6 +83,7 @@ def opens_and_closes_swapped(rows: pd.DataFrame) -> bool:
     The two columns are swapped.
     """
     open, close = rows["open"].to_numpy(), rows["close"].to_numpy()
+    # Medians below: a few overnight gaps must not decide which column is which.
     as_named, swapped = np.abs(open[1:] - close[:-1]), np.abs(close[1:] - open[:-1])
     return bool(len(rows) > 2 and np.nanmedian(swapped) < np.nanmedian(as_named))
 
@@ -133,6 +134,7 @@ def _unit_note(bars: pd.DataFrame, wrong: NDArray[np.intp]) -> str | None:
     if not len(wrong):
         return None
     first = wrong[0]
+    # Without the misplaced bars, which would spoil the level they are measured against.
     around = float(np.median(np.delete(close, wrong)[max(0, first - 10) : first + 10]))
     ratio = close[first] / around
     times = f"{ratio:.3g}x" if ratio > 1 else f"1/{1 / ratio:.3g} of"
@@ -153,6 +155,7 @@ def _isolated(close: Floats) -> NDArray[np.intp]:
         return wrong
     left = np.setdiff1d(np.arange(len(close)), wrong)
     before, after = np.searchsorted(left, wrong) - 1, np.searchsorted(left, wrong)
+    # At an end of the file there is no other side to return to: such a bar is not isolated.
     inside = (before >= 0) & (after < len(left))
     level = np.full(len(wrong), np.inf)
     level[inside] = close[left[before[inside]]] / close[left[after[inside]]]
@@ -168,12 +171,14 @@ def find_splits(bars: pd.DataFrame) -> list[StockSplit]:
 
 
 def _splits(bars: pd.DataFrame, passing: Passing) -> list[StockSplit]:
+    # Without the passing bars: a misprint's way out and back would look like two splits.
     keep = passing.lasting(len(bars))
     opens, closes = bars["open"].to_numpy()[keep], bars["close"].to_numpy()[keep]
     jump = closes[:-1] / opens[1:]
     size = np.maximum(jump, 1 / jump)
     held = np.abs(np.log(closes[:-1] / closes[1:] / jump)) < STAYING
     large = np.flatnonzero((size > SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) & held)
+    # Nearest in logs, in which 3:2 and 2:3 are equally far from no split.
     nearest = SPLIT_RATIOS[np.abs(np.log(size[large, None] / SPLIT_RATIOS)).argmin(axis=1)]
     near = np.abs(size[large] / nearest - 1) < SPLIT_TOLERANCE
     ratios = np.where(jump[large] > 1, nearest, 1 / nearest)
@@ -209,6 +214,7 @@ def _jump_note(bars: pd.DataFrame, passing: Passing, splits: Sequence[StockSplit
     far = np.flatnonzero(
         np.maximum(closes[1:] / closes[:-1], closes[:-1] / closes[1:]) > JUMP_FACTOR
     )
+    # A jump that is said as a split is not said again.
     far = far[~np.isin(lasting[far + 1], known)]
     if not len(far):
         return None
@@ -228,6 +234,7 @@ def spikes(bars: pd.DataFrame) -> NDArray[np.intp]:
     What goes and comes back in one bar.
     """
     high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
+    # Medians of five, so that one misprint is not taken for its neighbours' level.
     before = pd.Series(close).rolling(5, min_periods=1).median().shift(1).to_numpy()
     after = pd.Series(close[::-1]).rolling(5, min_periods=1).median().shift(1).to_numpy()[::-1]
     with np.errstate(over="ignore"):
