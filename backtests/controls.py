@@ -32,8 +32,7 @@ from model.files import require_writable, write_atomically
 from model.runtime import precision_hint
 from model.training.config import TrainConfig
 
-# Lists, as the flags are: the help shows a default in the form of its type.
-MARKETS = [
+MARKETS = (
     "regime",
     "volrev",
     "echo",
@@ -44,8 +43,7 @@ MARKETS = [
     "magecho",
     "walk",
     "walkdrift",
-]
-MARKET_SEEDS = [1, 2, 3]
+)
 SILENT_MARKETS = ("walk", "walkdrift")
 BARS, SILENT_BARS, HOLDOUT_BARS = 12_000, 3_000, 4_000
 CALIBRATION = (

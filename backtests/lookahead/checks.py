@@ -222,14 +222,9 @@ class CheckpointChecks:
                 pd.DatetimeIndex(column).to_numpy("datetime64[ns]")[:, None]
                 for column in ([found.trained_until if found else None for found in force], stamps)
             )
+            # NaT, where no checkpoint is in force yet, is later than nothing.
             tally.count(
-                # NaT, where no checkpoint is in force yet, is later than nothing.
-                ["trained_until"],
-                stamps,
-                until,
-                decided,
-                until > decided,
-                "is when it decides",
+                ["trained_until"], stamps, until, decided, until > decided, "is when it decides"
             )
         return tally.result
 

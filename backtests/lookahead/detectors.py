@@ -356,7 +356,6 @@ def shuffled_label_leaks(
     """
     tally = Tally("shuffled labels")
     for seed in track(seeds):
-        # A permutation leaves the share of ups, and with it the standard error, nearly as it was.
         shuffled = np.random.default_rng(seed).permutation(labels)
         bound = LARGEST_Z * standard_error(shuffled[judged])
         auc = score(shuffled)
@@ -397,7 +396,6 @@ def poisoned(bars: pd.DataFrame, last: int, factor: float = POISON) -> pd.DataFr
     """
     # Against the way that the market took: whoever knows the next move is wrong at once.
     closes, values = bars["close"].to_numpy(), bars.to_numpy(copy=True)
-    # The other way than the true bars go, so that a label which saw them must flip.
     values[last + 1 :, :4] *= 1 / factor if closes[last + 1] > closes[last] else factor
     # Plus 1, so that a volume of 0 changes too.
     values[last + 1 :, 4:] = POISON * values[last + 1 :, 4:] + 1

@@ -219,8 +219,6 @@ def evaluate_all(
     for name, run in runs.items():
         # Each configuration counts as something tried beside the others.
         others = {other: beside.decisions for other, beside in runs.items() if other != name}
-        # Every candidate tried on these bars is a chance to be lucky: the deflated Sharpe ratio
-        # must count those that were not chosen too.
         trials = Trials(
             (
                 *candidates[name].trials.others,

@@ -417,7 +417,7 @@ def with_clocks(
 ) -> tuple[pd.Series, Mask]:
     """Join a time column to its date column; return which rows have no time of day, a fault added.
 
-    Those are a fault. Times such as 93000, 930 or 9 get their lost zeros back.
+    Times such as 93000, 930 or 9 get their lost zeros back.
     """
     missing, clocks = is_missing(clocks), _spelt(clocks)
     wrong = ~(clocks.str.fullmatch(rf"(?:{CLOCK})\s*{OFFSET}?").to_numpy(dtype=bool) | missing)

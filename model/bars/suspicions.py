@@ -178,7 +178,6 @@ def _splits(bars: pd.DataFrame, passing: Passing) -> list[StockSplit]:
     size = np.maximum(jump, 1 / jump)
     held = np.abs(np.log(closes[:-1] / closes[1:] / jump)) < STAYING
     large = np.flatnonzero((size > SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) & held)
-    # Nearest in logs, in which 3:2 and 2:3 are equally far from no split.
     nearest = SPLIT_RATIOS[np.abs(np.log(size[large, None] / SPLIT_RATIOS)).argmin(axis=1)]
     near = np.abs(size[large] / nearest - 1) < SPLIT_TOLERANCE
     ratios = np.where(jump[large] > 1, nearest, 1 / nearest)
