@@ -171,15 +171,17 @@ class UsualStrategy(bt.Strategy):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.rows: deque[NDArray[np.float64]] = deque(maxlen=LENGTH)
-        self.said: list[float] = []
+        self.probabilities: list[float] = []
 
     def next(self) -> None:
         if len(self.data) >= LOOKBACK:
             self.rows.append(self.p.row(self))
-        self.said.append(self.p.decide(np.array(self.rows)) if len(self.rows) == LENGTH else np.nan)
+        whole = len(self.rows) == LENGTH
+        probability = self.p.decide(np.array(self.rows)) if whole else np.nan
+        self.probabilities.append(probability)
         # An order only where the side changes, as the plugin sends them.
-        if (self.said[-1] >= 0.5) != (self.position.size > 0):
-            self.order_target_percent(target=0.95 if self.said[-1] >= 0.5 else 0.0)
+        if (probability >= 0.5) != (self.position.size > 0):
+            self.order_target_percent(target=0.95 if probability >= 0.5 else 0.0)
 
 
 def batch_mode(bars: int) -> Round:
