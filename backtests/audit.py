@@ -64,11 +64,14 @@ def audit(
     config = _config(schedule, label, horizon)
     bars = bars_options.read()
     console.print(describe_bars(bars), soft_wrap=True)
+    # The way from bars to training is audited without a checkpoint too: a leak there needs no
+    # model.
     steps = PipelineChecks(bars, prepare(bars, config), chosen).steps
     if schedule:
         steps |= CheckpointChecks(bars, schedule, chosen).steps
     checks = list(_run(steps))
     show(checks)
+    # As an exit code, so that a script or CI can refuse to go on.
     return int(any(check.differences for check in checks))
 
 
@@ -80,6 +83,7 @@ def _config(
     if label is not None or horizon is not None:
         raise ValueError("`label` and `horizon` are stated by the checkpoint. Leave them out.")
     first = schedule.checkpoints[0]
+    # What the checkpoint was trained for; another label would be audited against the wrong prices.
     stated: Literal["open", "close"] = "open" if first.label == "open" else "close"
     return TrainConfig(label=stated, horizon=first.horizon, sequence_length=first.sequence_length)
 
@@ -92,6 +96,7 @@ def _run(steps: dict[str, Step]) -> Iterator[LeakResult]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
+    # Transient: what stays on the terminal is the table alone.
     with Progress(*columns, console=console, transient=True) as progress:
         for name, step in steps.items():
             yield step(partial(progress.track, description=name))
@@ -102,6 +107,7 @@ def show(checks: Sequence[LeakResult]) -> None:
     table = Table("check", "compared", "differences", title="look-ahead")
     table.columns[1].justify = table.columns[2].justify = "right"
     for check in checks:
+        # Red, as the one row that matters among a dozen must not be overlooked.
         mark = "[bold red]" if check.differences else ""
         table.add_row(
             check.name,
@@ -113,6 +119,7 @@ def show(checks: Sequence[LeakResult]) -> None:
         if check.note:
             console.print(f"{check.name}: {check.note}", soft_wrap=True)
     findings = [found for check in checks for found in check.findings]
+    # One leak shows in hundreds of values; the earliest of each item say where to look.
     for found in findings[:SHOWN]:
         console.print(str(found), soft_wrap=True, markup=False)
     if len(findings) > SHOWN:

@@ -75,9 +75,8 @@ def benchmark(
             )
             results.append(result)
             if json:
-                write_atomically(
-                    json, encoded(results, quick)
-                )  # what was measured is kept, should the rest be stopped
+                # What was measured is kept, should the rest be stopped.
+                write_atomically(json, encoded(results, quick))
     console.print(table(results))
 
 
@@ -99,11 +98,11 @@ def require_agreement(contest: Contest, ours: Samples, theirs: Samples) -> None:
     # Losses of trainings scatter; they must not differ by more than the rival's own seeds do.
     allowed = spread(theirs) if contest.tolerance is None else contest.tolerance
     found = difference(ours, theirs)
+    # Written so that NaN, which compares with nothing, is refused too.
     if not found <= allowed:
         raise Disagreement(
-            f"both sides of {contest.name!r} must come to the same within {allowed:.2g}, got "
-            f"{found:.2g} apart: "
-            "their times cannot be compared. Look for what only one of them does."
+            f"both sides of {contest.name!r} must come to the same within {allowed:.2g}, "
+            f"got {found:.2g} apart: their times cannot be compared. Look for what only one of them does."
         )
 
 
@@ -121,6 +120,7 @@ def table(results: Sequence[Result]) -> Table:
         "cpu",
         "wall",
         "met",
+        # A median: one round beside a noisy neighbour decides nothing.
         title="medians of rounds in turn; a goal is meant for the clock with the star",
     )
     for result in results:

@@ -99,6 +99,7 @@ def controls(
     out
         The folder of the results. A run that was stopped goes on where it was.
     """
+    # For one release: scripts with the old flag go on, and hear of the new one.
     if fresh is not None:
         if holdout_bars is not None:
             raise ValueError("`fresh` and `holdout_bars` are the same. Give `holdout_bars` alone.")
@@ -109,8 +110,10 @@ def controls(
         )
         holdout_bars = fresh
     require_from({"jobs": (jobs, 1), "holdout_bars": (holdout_bars, 0), "silence": (silence, 1)})
+    # Where nothing is to be found, many seeds count, not many markets.
     if silence:
         markets, market_seeds = list(SILENT_MARKETS), list(range(1, silence + 1))
+    # Fewer bars suffice where the question is only whether anything is claimed.
     learned = bars or (SILENT_BARS if silence else BARS)
     held_out = HOLDOUT_BARS if holdout_bars is None else holdout_bars
     wanted = plan(markets, market_seeds, learned, held_out, config)

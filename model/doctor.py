@@ -52,6 +52,7 @@ def doctor(
     if len(bars) > 1:
         console.print(_table("the file", describe_file(bars)))
         console.print(_table("what to look at", describe_doubts(bars)))
+    # Prepared like a training: what would stop that stops here, before hours are spent.
     settings, data = trainable(bars, config)
     asked = (
         "the settings asked for" if settings == config else f"--batch-size {settings.batch_size}"
@@ -96,6 +97,7 @@ def describe_file(bars: pd.DataFrame) -> Facts:
 
 def describe_doubts(bars: pd.DataFrame) -> Facts:
     """Return what may be wrong although it breaks no rule."""
+    # Where most opens repeat a close, the file has no opens of its own, and fills are fictions.
     stale = (bars["open"].to_numpy()[1:] == bars["close"].to_numpy()[:-1]).mean()
     splits = [
         f"{split.ratio:g}:1 at {day(bars.index[split.position])}" for split in find_splits(bars)
@@ -127,6 +129,7 @@ def _gaps(index: pd.DatetimeIndex) -> str:
     Longer than a long weekend, or than two bars of longer bars.
     """
     gaps = np.diff(index.to_numpy())
+    # A long weekend has three closed days.
     usual = max(pd.Timedelta(days=4), 2 * bar_interval(index))
     long = gaps > usual.to_timedelta64()
     at = int(gaps.argmax())
@@ -154,6 +157,7 @@ def describe_training(data: TrainingData) -> Facts:
         )
     ]
     facts += [(f"{name} part", _part(part)) for name, part in data.parts.items() if len(part)]
+    # Such a feature is masked by the scaler: it cannot help, and often shows a column misread.
     deviation = data.features.std()
     constant = [str(name) for name in data.features.columns[deviation < SMALLEST_SCALE]]
     return [

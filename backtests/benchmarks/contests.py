@@ -74,6 +74,7 @@ class Contest:
 
 def lack_of(need: str) -> str:
     """Return why something needed is not there; the empty string where it is."""
+    # Not a package but the processor's own.
     if need == "bf16":
         return "" if bf16_support() in ("tiles", "vectors") else "this processor has no bf16"
     return (

@@ -26,6 +26,7 @@ def bars_of(number: int, bars: int) -> pd.DataFrame:
 
     Each has its own level, so that nothing remembered from the last one helps.
     """
+    # Scaled prices: the features are those of the first round, what is cached of it is not.
     return walk(bars) * (1 + number / 1_000)
 
 

@@ -27,6 +27,7 @@ def walk_pybroker(bars: int) -> Round:
 
     def play(number: int) -> Work:
         pybroker = importlib.import_module("pybroker")  # an optional extra
+        # What it prints would be part of its time.
         pybroker.disable_logging()
         pybroker.disable_progress_bar()
         pybroker.register_columns(FEATURES)
@@ -36,6 +37,7 @@ def walk_pybroker(bars: int) -> Round:
         model = pybroker.model("lstm", learner.train, predict_fn=learner.predict)
         strategy.add_execution(hold_while_likely, ["bars"], models=model)
         with torch_threads(1):
+            # lookahead=1: as in our purge, the label of the last training bar is known in time.
             strategy.walkforward(windows=CUTS[bars][0], train_size=TRAIN_SHARE, lookahead=1)
         return Work(1, learner.losses)
 

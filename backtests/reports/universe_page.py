@@ -59,6 +59,7 @@ def _equity(universe: UniverseResults) -> go.Figure:
     figure, equity = empty_figure("what 1 becomes, log scale", height=420), thinned(universe.equity)
     add_line(figure, equity["buy_and_hold"], f"{HOLD} all", THEIRS)
     add_line(figure, equity["strategy"], "strategy on all", OURS, width=2)
+    # Equal shares of gain have equal heights, early and late.
     return figure.update_yaxes(type="log")
 
 
@@ -67,7 +68,9 @@ def strongest(markets: pd.DataFrame, name: str) -> Mapping[str, Interval]:
 
     Of many markets the best and the worst.
     """
+    # A market of one class has no AUC, and so no place in the chart.
     known = markets.dropna(subset=[name]).sort_values(name, ascending=False)
+    # A hundred intervals could not be told apart; the middle ones say least.
     if len(known) > MOST_MARKETS:
         known = pd.concat([known[: MOST_MARKETS // 2], known[-MOST_MARKETS // 2 :]])
     return {
