@@ -102,7 +102,8 @@ def require_agreement(contest: Contest, ours: Samples, theirs: Samples) -> None:
     if not found <= allowed:
         raise Disagreement(
             f"both sides of {contest.name!r} must come to the same within {allowed:.2g}, "
-            f"got {found:.2g} apart: their times cannot be compared. Look for what only one of them does."
+            f"got {found:.2g} apart: their times cannot be compared. "
+            "Look for what only one of them does."
         )
 
 
