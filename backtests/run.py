@@ -217,7 +217,7 @@ def _walk_one(
             models = walk.models()
             if models is None:
                 raise FoldsFailed.of(lost, walk.n_models)
-            console.print("trading, and training the rivals")
+            console.print("trading, and training the benchmarks")
             compared = finish(walk, models, request.jobs)
     results = compared[request.architectures[0]]
     console.print(tables(results))
@@ -252,7 +252,7 @@ def _walk_universe(
         _introduce(walks)
         with workers(request.dask):
             lost = _train(walks, request.jobs)
-            console.print("trading, and training the rivals")
+            console.print("trading, and training the benchmarks")
             found = {
                 walk.instrument: finish(walk, models, request.jobs)[request.architectures[0]]
                 for walk in walks

@@ -1,1 +1,1 @@
-"""What positions earn, by broker and vectorised."""
+"""What positions earn after costs: broker, vectorised."""

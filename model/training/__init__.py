@@ -1,1 +1,1 @@
-"""Windows, split, training loop, calibration, resuming."""
+"""Windows, purged split, loop, calibration, resuming."""

@@ -24,8 +24,9 @@ class TrendAndModel(bt.Strategy):
         self.trend = weeks.close - bt.indicators.SMA(weeks.close, period=self.p.weeks)
 
     def next(self):
-        # There is a probability at every bar; those that the model has seen prove nothing.
-        if self.data.datetime.datetime() <= checkpoint.trained_until:
+        # There are probabilities at bars that the model has seen too, and they prove nothing. Of the
+        # bar `trained_until` training used the open alone: its close is the first fair decision.
+        if self.data.datetime.datetime() < checkpoint.trained_until:
             return
         if not self.position and self.probability[0] > self.p.enter and self.trend[0] > 0:
             self.order_target_percent(target=0.95)  # filled at the next open, as the model learnt
