@@ -268,7 +268,8 @@ class Trainer:
                     self.on_done(task.label, outcome, False)
             except WORKER_DEATHS:
                 # joblib does not say which process died: all that had begun are suspects.
-                queue.blame([task for task in started if task in queue.waiting] or batch)
+                suspects = [task for task in started if task in queue.waiting]
+                queue.blame(suspects or [task for task in batch if task in queue.waiting])
         return queue.failed
 
 

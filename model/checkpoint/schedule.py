@@ -252,6 +252,8 @@ class Schedule:
         files = self._look()
         if files == self._files:
             return False
+        if set(self._files) - set(files):
+            self._refused.clear()  # what one of them could not stand beside may be gone
         self._files = files
         if not files:
             warnings.warn(
@@ -316,7 +318,8 @@ class Schedule:
                     CheckpointWarning,
                     stacklevel=3,
                 )
-        return sorted(kept, key=lambda one: one.since)
+        # Where the last good file has gone and the new one is refused, the old ones stay in force.
+        return sorted(kept or known, key=lambda one: one.since)
 
     def _admitted(self, file: FileVersion, others: list[Scheduled]) -> Scheduled:
         """Return the checkpoint of a file that meets all demands and can follow the others.

@@ -7,6 +7,7 @@ from backtests.walk_forward import trainer as training
 from backtests.walk_forward.folds import FoldModel, FoldPlan, FoldTask, Outcome, Settings, lay_folds
 from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.trainer import Configuration, FoldsFailed, Lost, train_all
+from backtests.walk_forward.workers import WORKER_DEATHS
 from model.training.config import TrainConfig
 from tests.helpers.dying import die_if_told
 from tests.helpers.makers import random_checkpoint
@@ -236,6 +237,21 @@ def test_a_fold_whose_worker_always_dies_costs_no_other(monkeypatch, bars, folds
         "fold-01.json",
         "fold-03.json",
     ]
+
+
+def test_what_is_done_is_not_blamed_for_a_later_death(monkeypatch, bars, folds, tmp_path):
+    """The process may die before it says which task it began."""
+
+    def train(tasks, **_):
+        if len(tasks) == len(folds):
+            yield tasks[0], outcome_of(tasks[0])
+        raise WORKER_DEATHS[0]("gone")
+
+    monkeypatch.setattr(training, "train_tasks", train)
+    one = configuration(bars, folds, tmp_path)
+    lost = run(one)
+    assert [each.label for each in lost] == ["fold 2", "fold 3"]
+    assert [job.finished() is not None for job in one.jobs()] == [True, False, False]
 
 
 def test_what_was_lost_is_named():

@@ -183,6 +183,27 @@ def test_a_folder_that_is_emptied_leaves_the_old_ones_in_force(folder: Path) -> 
     assert len(schedule.checkpoints) == 3 and schedule.refresh() is False
 
 
+def test_the_old_ones_stay_where_all_files_are_replaced_by_a_damaged_one(folder: Path) -> None:
+    schedule = Schedule(str(folder))
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "new.ckpt").write_bytes(b"nothing")
+    with pytest.warns(CheckpointWarning, match="the old ones stay in force: .*new.ckpt"):
+        assert schedule.refresh() is False
+    assert len(schedule.checkpoints) == 3
+
+
+def test_a_refused_file_is_taken_up_when_what_it_could_not_follow_is_gone(tmp_path: Path) -> None:
+    random_checkpoint(BARS, seed=1).save(tmp_path / "a.ckpt")
+    schedule = Schedule(str(tmp_path))
+    random_checkpoint(BARS, seed=2, horizon=2).save(tmp_path / "b.ckpt")
+    with pytest.warns(CheckpointWarning, match="must have the same horizon"):
+        assert schedule.refresh() is False
+    (tmp_path / "a.ckpt").unlink()
+    assert schedule.refresh() is True
+    assert [one.horizon for one in schedule.checkpoints] == [2]
+
+
 def test_hidden_files_are_nobodys_checkpoint(folder: Path) -> None:
     (folder / ".half-written.ckpt").write_bytes(b"nothing")
     assert len(Schedule(str(folder)).checkpoints) == 3
