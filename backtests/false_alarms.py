@@ -42,7 +42,7 @@ console = Console(highlight=False)
 def false_alarms(*, histories: int = 20, bars: int = 6_000, jobs: int | None = None) -> None:
     """Walk forward over random walks, without and with drift, and over two planted markets.
 
-    With cheap learners in the network's place.
+    Cheap learners stand in the network's place.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def verdict_on(
 ) -> Verdict:
     """Return the verdict on a walk-forward over one history of a market.
 
-    Of a cheap learner, traded at one half.
+    The forecasts are a cheap learner's, traded at one half.
     """
     bars = market(name, n_bars, seed).bars
     settings = Settings(plan, plan.training(TrainConfig()), Account(), costs)

@@ -92,7 +92,7 @@ def begin(
     best: pd.Series | None = None,
     instrument: str = "",
 ) -> Walk:
-    """Lay the folds and open the folders, so that all that can be refused is before any training.
+    """Lay the folds and open the folders, so that what can be refused is refused before training.
 
     Each architecture but the first has a folder of its own in that of the first.
     """

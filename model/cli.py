@@ -180,9 +180,9 @@ class _Outlet:
 
 @contextmanager
 def _readers_may_leave() -> Iterator[None]:
-    """Let the work go on where what reads stdout or stderr has gone, as `| head` does.
+    """Let the work go on where what reads stdout or stderr has gone, as with `| head`.
 
-    Hours of it are worth more.
+    Hours of work are worth more than a reader.
     """
     out, err = (
         cast(TextIO, _Outlet(stream)) if stream else None for stream in (sys.stdout, sys.stderr)
@@ -275,7 +275,7 @@ def _show_warning(
 def _worded(message: Exception | str, app: App) -> str:
     """Return a message with the settings in it that are the command's spelled as its flags.
 
-    `max_epochs` as --max-epochs.
+    For example, `max_epochs` becomes --max-epochs.
     """
     text = as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
     # A command that only leads to others has no flags of its own.

@@ -143,7 +143,7 @@ def _gaps(index: pd.DatetimeIndex) -> str:
 def describe_training(data: TrainingData) -> Facts:
     """Return how many windows each part would have, and how many of them go up.
 
-    And the features that carry nothing.
+    The features that carry nothing are named too.
     """
     # The features begin where the longest look back is full: bars before that only warm up.
     settings, n_bars = data.config, len(data.features) + LOOKBACK - 1

@@ -122,7 +122,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     def timestamp(self, ago: int = 0) -> int:
         """Return when a bar was, in nanoseconds since 1970.
 
-        By the time of training: in its zone, at a bar's open or close as there.
+        The time is that of training: in its zone, at a bar's open or close as there.
         """
         return self._conversion.timestamp(self.data.datetime[ago])
 

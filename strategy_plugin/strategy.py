@@ -198,7 +198,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     def decide(self, instrument: TradedData, reading: Reading) -> tuple[int, str]:
         """Return the direction wanted on a bar, -1, 0 or 1, and why it is not the signal's.
 
-        To be overridden where rules of one's own come before; "" where the signal decides.
+        The reason is "" where the signal decides. Override it to put rules of your own before.
         """
         wanted, reason = decide(reading, instrument.orders.held, self._rules, instrument.live)
         if reason == TOO_OLD and not instrument.refused[TOO_OLD]:

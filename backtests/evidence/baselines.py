@@ -104,7 +104,7 @@ def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int
 def logistic(examples: Examples) -> Array:
     """Return the probabilities of "up" by logistic regression.
 
-    On the last row of each judged window; validation chooses the penalty.
+    It reads the last row of each judged window; validation chooses the penalty.
     """
     train, validation = examples.train, examples.validation
     models = [fit_logistic(train.last_rows, train.labels, penalty) for penalty in PENALTIES]
@@ -120,7 +120,7 @@ def logistic(examples: Examples) -> Array:
 def boosting(examples: Examples) -> Array:
     """Return the probabilities of "up" by boosted trees.
 
-    On the last row of each judged window; validation chooses the number of trees.
+    It reads the last row of each judged window; validation chooses the number of trees.
     """
     train, validation = examples.train, examples.validation
     trees = HistGradientBoostingClassifier(
@@ -140,7 +140,8 @@ def boosting(examples: Examples) -> Array:
 def ridge(examples: Examples) -> Array:
     """Return the probabilities of "up" by ridge regression.
 
-    Of the move's sign on the whole of each judged window; validation chooses the penalty. Least
+    The move's sign is regressed on the whole of each judged window; validation chooses the
+    penalty. Least
     squares gives scores, not probabilities: a temperature chosen on validation makes them so.
     """
     # Centred, so that no intercept need be solved for: the shift is put back at the end.
@@ -171,8 +172,8 @@ def flat_windows(part: Part) -> NDArray[np.float32]:
 def ridge_solutions(windows: NDArray[np.float32], signs: Array) -> list[Array]:
     """Return the weights (columns,) for each penalty, of windows (n, columns) and signs (n,).
 
-    Through the smaller of the two Gram matrices: most folds have fewer windows than a window has
-    numbers.
+    They are solved through the smaller of the two Gram matrices: most folds have fewer windows than
+    a window has numbers.
     """
     wide = windows.shape[0] < windows.shape[1]
     # The large product in the windows' own 32 bits, the solution in 64.

@@ -92,8 +92,8 @@ def return_intervals(
 ) -> dict[str, Interval]:
     """Return the intervals of "mean" and "sharpe" (annual) of the first series.
 
-    And, as "less NAME", those of its mean less that of each other series. returns: net return per
-    decision, (n,) each, as fractions.
+    Beside them stand, as "less NAME", those of its mean less the mean of each other series.
+    returns: net return per decision, (n,) each, as fractions.
     """
     _, *others = returns
 

@@ -84,8 +84,8 @@ def log_losses(labels: Array, probabilities: Array) -> Array:
 def shifted_means(directions: Array, moves: Array, cost: float, count: int = SHIFTS) -> Array:
     """Return the mean net returns of the directions, moved along the bars, round the end.
 
-    By `count` evenly spaced distances, one mean each. Exposure and turnover stay (but for the
-    border), only the timing goes: what luck earns with such positions.
+    There is one mean for each of `count` evenly spaced distances. Exposure and turnover stay (but
+    for the border), only the timing goes: what luck earns with such positions.
     """
     # Without both ends of the grid: there the positions are not shifted at all.
     distances = np.unique(np.linspace(0, len(directions), count + 2).astype(int)[1:-1])
@@ -118,7 +118,7 @@ def outstanding(
 ) -> list[str]:
     """Return the names of those that earn more than the benchmark.
 
-    At a chance of 5 % that any of them is named wrongly, however many were tried. Source: Romano
+    The chance that any of them is named wrongly is 5 %, however many were tried. Source: Romano
     and Wolf, Stepwise multiple testing as formalized data snooping, Econometrica 73 (2005), by
     arch.
     """

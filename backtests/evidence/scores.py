@@ -202,8 +202,8 @@ def gain_table(equity: pd.DataFrame, *periods: str) -> pd.DataFrame:
 def distribution_table(equity: pd.DataFrame) -> pd.DataFrame:
     """Return how often a bar's return lay between two ends, as shares.
 
-    Of all bars for buy-and-hold; for the strategy of the bars on which it held a position, or its
-    many bars at 0 would hide the rest.
+    Buy-and-hold counts all bars; the strategy only those on which it held a position, or its many
+    bars at 0 would hide the rest.
     """
     theirs, ours = (bar_returns(equity[column].to_numpy()) for column in ("buy_and_hold", "equity"))
     holds = equity["position"].to_numpy() != 0

@@ -86,7 +86,7 @@ class EquityRow(Entry):
 class YearRow(Entry):
     """years.csv: what the account and buy-and-hold gained in a calendar year.
 
-    Or in the part of it that was traded.
+    A year that was traded in part counts with that part.
     """
 
     year: int

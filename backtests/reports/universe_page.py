@@ -66,7 +66,7 @@ def _equity(universe: UniverseResults) -> go.Figure:
 def strongest(markets: pd.DataFrame, name: str) -> Mapping[str, Interval]:
     """Return the figure of each market with its interval, the best first.
 
-    Of many markets the best and the worst.
+    Where there are many markets, only the best and the worst are kept.
     """
     # A market of one class has no AUC, and so no place in the chart.
     known = markets.dropna(subset=[name]).sort_values(name, ascending=False)

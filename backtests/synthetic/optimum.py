@@ -81,7 +81,7 @@ def volrev_probability(bars: pd.DataFrame, *, strength: float, ratio: float, sta
 def volatilities(ratio: float) -> Array:
     """Return the low and the high volatility in units of SIGMA.
 
-    Equally frequent, of mean square 1.
+    Both states are equally frequent, and the mean square is 1.
     """
     return np.array([1.0, ratio]) * sqrt(2 / (1 + ratio**2))
 
@@ -107,7 +107,7 @@ def latch_probability(
 ) -> Array:
     """z[t + 1] | past ~ N(strength d z[t], 1 - strength^2), d from the latest key.
 
-    But the next key is a fair coin.
+    At the next key the direction is drawn anew by a fair coin.
     """
     direction, age = latest_key(bars, wick)
     # The gap is uniform on shortest..longest and known to exceed age.

@@ -1,6 +1,6 @@
 """Intervals: the usual spacing of timestamps, and how many bars a year of the market has.
 
-And spacings that cannot be one market's.
+Here too: which spacings cannot be those of one market.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def unchanged_stretches(
 def spoken(span: pd.Timedelta) -> str:
     """Return a span in words, bars' intervals exactly: "1 day", "90 minutes", "6 hours 30 minutes".
 
-    From two years on rounded.
+    From two years on it is rounded.
     """
     if span >= 2 * YEAR:
         return f"{span / YEAR:.1f}".removesuffix(".0") + " years"

@@ -45,7 +45,7 @@ class StockSplit(NamedTuple):
 class Passing(NamedTuple):
     """Bars whose prices leave the market's level and come back.
 
-    In other units, or in a single bar.
+    They are in other units, or spike in a single bar.
     """
 
     units: NDArray[np.intp]
@@ -230,7 +230,7 @@ def _jump_note(bars: pd.DataFrame, passing: Passing, splits: Sequence[StockSplit
 def spikes(bars: pd.DataFrame) -> NDArray[np.intp]:
     """Return the bars with a price far above, or far below, the closes on both sides.
 
-    What goes and comes back in one bar.
+    Such a price goes and comes back within one bar.
     """
     high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
     # Medians of five, so that one misprint is not taken for its neighbours' level.

@@ -76,7 +76,7 @@ def _settled_aware(
 def _note_evenings(utc: pd.DatetimeIndex, findings: Findings) -> None:
     """Say it where daily stamps in UTC are the evenings before their sessions.
 
-    On Sundays, and never on Fridays.
+    Such timestamps fall on Sundays and never on Fridays or Saturdays.
     """
     weekdays = utc.day_of_week
     if (weekdays == 6).mean() > 0.1 and not (weekdays == 4).any() and not (weekdays == 5).any():

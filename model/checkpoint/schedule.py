@@ -53,9 +53,9 @@ _loaded: WeakValueDictionary[FileVersion, Checkpoint] = WeakValueDictionary()
 class Schedule:
     """The checkpoints of a file or a folder, each in force for its own bars.
 
-    A single file is in force at every bar. Of a folder's files, at each bar the one with the
-    greatest `trained_until` not after the bar's timestamp, so that none has seen what it decides
-    on.
+    A single file is in force at every bar. Of a folder's files, the one in force at a bar is that
+    with the greatest `trained_until` not after the bar's timestamp, so that none has seen what it
+    decides on.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Schedule:
         if not self._files:
             raise CheckpointError(
                 f"{path} must hold at least one {SUFFIX} file, got none. "
-                f"Train one with model.train --deploy {path}."
+                f"Train one with python -m model.train --deploy {path}."
             )
         self._scheduled = self._taken_up([])
 

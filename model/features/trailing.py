@@ -134,7 +134,7 @@ class TrailingWindows:
     def sums_before(self, name: str, bars: int, earlier: int) -> Array:
         """Return window sums at the rows, and at the `earlier` bars before: (rows + earlier,).
 
-        For windows of windows, as the moving average of a moving average.
+        They serve windows of windows, such as a moving average of a moving average.
         """
         row = self._row[name]
         return window_sums([level[row] for level in self._sum_levels], bars, self.rows + earlier)
@@ -323,7 +323,8 @@ def base_series(columns: Array, timestamps: Timestamps) -> dict[str, Array]:
 def log_series(columns: Array, before: Array, typical: Array) -> dict[str, Array]:
     """Return the logarithms that the series are made of.
 
-    In one call over contiguous memory: numpy may take another kernel elsewhere, with other bits.
+    They are taken in one call over contiguous memory: numpy may take another kernel elsewhere, with
+    other bits.
     """
     open_, high, low, close, _ = columns
     arguments = {

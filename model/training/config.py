@@ -40,7 +40,8 @@ class TrainConfig:
     batch_size
         Windows per step, in time order.
     learning_rate
-        AdamW's at the start; halved when the validation loss has not improved for 5 epochs.
+        AdamW's at the start; halved when more than 5 epochs in a row bring no better validation
+        loss.
     warm_up
         Steps over which the learning rate rises to its full size.
     weight_decay

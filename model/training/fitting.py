@@ -270,8 +270,8 @@ def combine(
 ) -> Checkpoint:
     """Join checkpoints that were trained apart into one with all their members.
 
-    Of those that `fit` makes of each of `member_configs(config)` it makes what `fit` makes of
-    `config`, to the last bit.
+    From the checkpoints that `fit` makes of each of `member_configs(config)` it makes what `fit`
+    makes of `config`, to the last bit.
 
     Parameters
     ----------
@@ -317,9 +317,9 @@ def combine(
 
 
 def _require_companion(checkpoint: Checkpoint, whole: Checkpoint, name: str) -> None:
-    """Refuse a checkpoint that answers another question than the whole.
+    """Refuse a checkpoint that does not belong to the whole.
 
-    Or that was trained on other bars, or in another way.
+    It answers another question, or was trained on other bars or in another way.
     """
     remedy = "Train all members on the same bars with the same settings."
     for field in COMMON:

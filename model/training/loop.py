@@ -21,7 +21,8 @@ from model.training.calibration import fit_temperature
 from model.training.config import TrainConfig
 from model.training.data import Loader
 
-PLATEAU = 5  # epochs without a better validation loss after which the learning rate is halved
+# Epochs in a row without a better validation loss that are let pass; the next one halves the rate.
+PLATEAU = 5
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Epoch:
     validation_loss
         Log loss against the labels, after calibration.
     learning_rate
-        That of the last step.
+        That after the last step, before the validation loss may halve it.
     gradient_norm
         The largest norm of a gradient before clipping.
     best_epoch
@@ -92,7 +93,7 @@ class Keeper:
         """Save the state, and raise Interrupted if a signal asked to stop."""
 
     def save_if_due(self, state: "TrainingState") -> None:
-        """Do so in the midst of an epoch if the last save is long ago or a signal asked to stop."""
+        """Save in the midst of an epoch if the last save is long ago or a signal asked to stop."""
 
 
 def optimise(

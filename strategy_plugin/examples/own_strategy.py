@@ -24,8 +24,8 @@ class TrendAndModel(bt.Strategy):
         self.trend = weeks.close - bt.indicators.SMA(weeks.close, period=self.p.weeks)
 
     def next(self):
-        # There are probabilities at bars that the model has seen too, and they prove nothing. Of the
-        # bar `trained_until` training used the open alone: its close is the first fair decision.
+        # There are probabilities at bars that the model has seen too, and they prove nothing. Of
+        # the bar `trained_until` training used the open alone: its close is the first fair one.
         if self.data.datetime.datetime() < checkpoint.trained_until:
             return
         if not self.position and self.probability[0] > self.p.enter and self.trend[0] > 0:
