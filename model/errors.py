@@ -24,10 +24,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from model.checkpoint.checkpoint import Checkpoint
+from pathlib import Path
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -142,15 +140,21 @@ class CheckpointWarning(UserWarning):
     """
 
 
+class Saved(Protocol):
+    """What an error needs of a checkpoint: importing its class here would make a circle."""
+
+    def save(self, path: str | Path) -> None: ...
+
+
 class TrainingDiverged(RuntimeError):
     """A loss or a gradient stopped being a number.
 
-    checkpoint: what was learnt in the epochs before, None where there is none.
+    checkpoint: the `Checkpoint` of the epochs before, None where there is none.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, checkpoint: Checkpoint | None = None) -> None:
+    def __init__(self, message: str, checkpoint: Saved | None = None) -> None:
         super().__init__(message)
         self.checkpoint = checkpoint
 
