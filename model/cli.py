@@ -1,7 +1,4 @@
-"""What all commands share.
-
-The options that choose the bars, one clean message at the end, distinct exit codes.
-"""
+"""What all commands share: the options that choose the bars, one clean message, exit codes."""
 
 import errno
 import importlib.metadata
@@ -13,11 +10,11 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NoReturn, TextIO, cast
+from typing import Literal, NoReturn, TextIO, cast
 
 import pandas as pd
 from cyclopts import App, CycloptsError, Group
@@ -36,16 +33,28 @@ ACCOUNT_AND_COSTS = Group("Account and costs", sort_key=3)
 TRAINING = Group("Training", sort_key=4)
 RUNNING = Group("Running", sort_key=5)
 
+# The exit codes of all commands. An error of ours carries its own as `exit_code`.
+#   0      done
+#   1      the audit found a difference; the sides of a benchmark disagree (Disagreement)
+#   2      wrong use: a flag, or a setting that its class refuses (ReadingError,
+#          UnknownArchitecture, any plain ValueError)
+#   3      bars refused (BarsError, OneClassError)
+#   4      checkpoint refused (CheckpointError)
+#   5      training diverged (TrainingDiverged)
+#   6      a result cannot be written (OutputError, any other OSError)
+#   7      another process writes the same result (OutputInUse, FolderInUse)
+#   8      some folds failed, the others are kept (FoldsFailed)
+#   9      out of memory
+#   128+n  stopped by signal n (Interrupted)
 OK, USAGE, CANNOT_WRITE, OUT_OF_MEMORY = 0, 2, 6, 9
 VERSION = importlib.metadata.version("backtrader-bilstm")
-# Exit codes of the commands. An error of ours carries its own as `exit_code`; those of model/ are
-# drawn in model/errors.py: 0 done, 1 the audit found something or a benchmark's sides disagree,
-# 2 usage, 3 data refused, 4 checkpoint refused, 5 training diverged, 6 cannot write, 7 folder in
-# use, 8 some folds failed, 9 out of memory, 128 + n stopped by signal n.
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
+NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 ENDINGS = re.compile(r"(\.(csv|txt|tsv|dat|parquet|pq|gz|zip|bz2|xz|zst))+$", re.IGNORECASE)
+
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,12 @@ class BarsOptions:
     data
         A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018.
     instrument
-        The market's name; default: the file's name.
+        The instrument's name; default: the file's name.
     timezone
-        The zone of intraday stamps without one, for instance America/New_York.
+        The zone of intraday timestamps without one, for instance America/New_York.
     stamp
-        Whether a bar's stamp is its opening or its closing time; default: as a Parquet file says,
-        else its opening.
+        Whether a bar's timestamp is its opening or its closing time; default: as a Parquet file
+        says, else its opening.
     ticker
         Which one to take from a file that holds several.
     date_format
@@ -76,7 +85,7 @@ class BarsOptions:
     on_missing
         Rows that miss some of their prices: "error" refuses the file, "drop" leaves them out.
     bars_per_year
-        How many bars a year of this market has, for annualised figures; default: as the stamps
+        How many bars a year of this market has, for annualised figures; default: as the timestamps
         show.
     """
 
@@ -101,35 +110,39 @@ class BarsOptions:
 
     @property
     def instrument_name(self) -> str:
-        """The market's name: as given, else the ticker asked for, else the file's name."""
-        return (
-            self.instrument
-            or self.ticker
-            or (ENDINGS.sub("", self.data.name) if self.data else "nasdaq")
-        )
+        """The instrument's name: as given, else the ticker asked for, else the file's name."""
+        file = ENDINGS.sub("", self.data.name) if self.data else "nasdaq"
+        return self.instrument or self.ticker or file
 
     @property
     def file_name(self) -> str:
-        """The market's name as it may stand in a file's name: EUR/USD as EUR-USD."""
+        """The instrument's name as it may stand in that of a file: EUR/USD as EUR-USD."""
         return re.sub(r"[^\w.-]+", "-", self.instrument_name).strip("-.") or "bars"
 
     def read(self, minimum_bars: int | None = None) -> pd.DataFrame:
-        """Return the bars; BarsError where they cannot be used."""
-        bars = sample_bars() if self.data is None else self._read_file(self.data, minimum_bars)
+        if self.data is None:
+            bars = sample_bars()
+        else:
+            bars = read_bars(
+                self.data,
+                instrument=self.instrument_name,
+                timezone=self.timezone,
+                stamp=self.stamp,
+                ticker=self.ticker,
+                date_format=self.date_format,
+                decimal=self.decimal,
+                columns=self.columns,
+                adjust=self.adjust,
+                on_missing=self.on_missing,
+                minimum_bars=minimum_bars,
+            )
         if self.bars_per_year:
             bars.attrs["bars_per_year"] = self.bars_per_year
         return bars
 
-    def _read_file(self, path: Path, minimum_bars: int | None) -> pd.DataFrame:
-        names = {field.name for field in fields(self)} - {"data", "bars_per_year"}
-        chosen = {name: getattr(self, name) for name in names} | {
-            "instrument": self.instrument_name
-        }
-        return read_bars(path, **chosen, minimum_bars=minimum_bars)
-
 
 def describe_bars(bars: pd.DataFrame) -> str:
-    """Return one line on the bars: what annualised figures and every result depend on."""
+    """Return one line on the bars, with what annualised figures and every result depend on."""
     index = pd.DatetimeIndex(bars.index)
     return (
         f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of "
@@ -139,22 +152,13 @@ def describe_bars(bars: pd.DataFrame) -> str:
     )
 
 
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
-
-
-NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
-
-
 class _Outlet:
-    """A stream that outlives its reader.
-
-    Once the pipe or terminal behind it is closed, what is written goes nowhere.
-    """
+    """A stream that outlives its reader: once its pipe or terminal is closed, it leads nowhere."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
@@ -180,9 +184,9 @@ class _Outlet:
 
 @contextmanager
 def _readers_may_leave() -> Iterator[None]:
-    """Let the work go on where what reads stdout or stderr has gone, as with `| head`.
+    """Let the work go on where nobody reads stdout or stderr any more, as after `| head`.
 
-    Hours of work are worth more than a reader.
+    Hours of training are worth more than their last lines.
     """
     out, err = (
         cast(TextIO, _Outlet(stream)) if stream else None for stream in (sys.stdout, sys.stderr)
@@ -248,6 +252,7 @@ def _require_no_empty(arguments: Sequence[str]) -> None:
 
 
 def _exit_code(error: Exception) -> int:
+    """Return the exit code of a fault that the program knows; raise any other again."""
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):
         return code
@@ -265,22 +270,23 @@ def _leave(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
-def _show_warning(
-    app: App, message: Warning | str, category: type[Warning], *_: Any, **__: Any
-) -> None:
+def _show_warning(app: App, message: Warning | str, *_: object, **__: object) -> None:
     errors.print("[yellow]note:[/] ", end="")
     errors.print(_worded(message, app), markup=False)
 
 
 def _worded(message: Exception | str, app: App) -> str:
-    """Return a message with the settings in it that are the command's spelled as its flags.
+    """Return a message with the settings in it spelled as flags: `max_epochs` as --max-epochs.
 
-    For example, `max_epochs` becomes --max-epochs.
+    Only those that the command has; for another command the setting stays as it is.
     """
     text = as_flags(message.args) if isinstance(message, BarsError | BarsWarning) else str(message)
     # A command that only leads to others has no flags of its own.
     arguments = app.assemble_argument_collection() if app.default_command else ()
     flags = {flag for argument in arguments for flag in argument.names}
-    return SETTING.sub(
-        lambda found: flag if (flag := Setting(found[1]).flag) in flags else found[0], text
-    )
+
+    def spelled(found: re.Match[str]) -> str:
+        flag = Setting(found[1]).flag
+        return flag if flag in flags else found[0]
+
+    return SETTING.sub(spelled, text)

@@ -15,6 +15,10 @@ OSError
 UserWarning
     BarsWarning                  bars that were repaired or look wrong
     CheckpointWarning            a checkpoint that was not taken up
+
+A setting that its class refuses is a plain ValueError, exit code 2. The exit codes of all commands,
+those of `backtests` too, stand in `model.cli`. Below the errors stands what their messages are made
+of: text, and settings that are spelled for whoever reads them.
 """
 
 from __future__ import annotations
@@ -25,71 +29,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting that a message names, with the value to give it or alone.
-
-    Whoever prints the message spells it.
-
-    As text it is Python: ticker='AAA'. As a flag it is what a command takes: --ticker AAA.
-    """
-
-    name: str
-    value: Any = None
-
-    def __str__(self) -> str:
-        return f"`{self.name}`" if self.value is None else f"{self.name}={self.value!r}"
-
-    @property
-    def flag(self) -> str:
-        """The setting as a command takes it."""
-        flag = "--" + self.name.replace("_", "-")
-        if isinstance(self.value, dict):
-            return self._pairs(flag)
-        return flag if self.value in (None, True) else shlex.join((flag, str(self.value)))
-
-    def _pairs(self, flag: str) -> str:
-        """Return --columns.Price close; a name that would not come through whole stands in JSON."""
-        if any(set(key) & set(".=") for key in self.value):
-            return shlex.join((flag, json.dumps(self.value, ensure_ascii=False)))
-        return shlex.join(
-            word for key, value in self.value.items() for word in (f"{flag}.{key}", value)
-        )
-
-
-Part = str | Setting
-Text = tuple[Part, ...]  # a message: what is said, and the settings named in it
-
-
-def as_python(text: Text) -> str:
-    """Return a message with its settings as a caller in Python writes them."""
-    return "".join(map(str, text))
-
-
-def as_flags(text: Text) -> str:
-    """Return a message with its settings as a command takes them."""
-    return "".join(part.flag if isinstance(part, Setting) else part for part in text)
-
-
-def joined(choices: Sequence[Part], word: str = " or ") -> Text:
-    """Return the choices with the word between them."""
-    return tuple(part for choice in choices for part in (word, choice))[1:]
-
-
-def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """Return " Did you mean ...?" if something known is spelt nearly so, else nothing."""
-    spelt = {str(word).lower(): str(word) for word in known if word}
-    match = get_close_matches(str(name).lower(), spelt, 1, 0.6)
-    return f" Did you mean {spelt[match[0]]!r}?" if match else ""
+from typing import Protocol
 
 
 class BarsError(ValueError):
-    """Bars that cannot be used.
+    """Bars that cannot be used; the message lists every kind of problem with place and remedy.
 
-    The message lists every kind of problem with its place and remedy.
+    Examples
+    --------
+    >>> read_bars("closes.csv")
+    Traceback (most recent call last):
+    BarsError: closes.csv: no 'open' column (found: date, close). ...
     """
 
     exit_code = 3
@@ -125,10 +75,7 @@ class UnknownArchitecture(ValueError):
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint that can be used here.
-
-    The message names the file and the difference.
-    """
+    """A file that is no checkpoint which can be used here; the message says what differs."""
 
     exit_code = 4
 
@@ -136,7 +83,7 @@ class CheckpointError(ValueError):
 class CheckpointWarning(UserWarning):
     """A checkpoint that could not be taken up, or that does not fit what it is given.
 
-    The message says what goes on instead.
+    Work goes on without it, or in spite of it; the message says how.
     """
 
 
@@ -149,7 +96,12 @@ class Saved(Protocol):
 class TrainingDiverged(RuntimeError):
     """A loss or a gradient stopped being a number.
 
-    checkpoint: the `Checkpoint` of the epochs before, None where there is none.
+    Parameters
+    ----------
+    message
+        What diverged, when, and what to do.
+    checkpoint
+        What was learnt in the epochs before, None where there is none.
     """
 
     exit_code = 5
@@ -162,7 +114,12 @@ class TrainingDiverged(RuntimeError):
 class Interrupted(RuntimeError):
     """A signal stopped work that can go on later.
 
-    The exit code is the one that the signal gives.
+    Parameters
+    ----------
+    message
+        What was stopped, and how it goes on.
+    number
+        The number of the signal, which decides the exit code as shells count it.
     """
 
     def __init__(self, message: str, number: int) -> None:
@@ -176,12 +133,64 @@ class OutputError(OSError):
     exit_code = 6
 
     def __str__(self) -> str:
-        return (
-            self.strerror or super().__str__()
-        )  # without the "[Errno 28]" that OSError puts in front
+        # Our message is whole: without the "[Errno 28]" that OSError puts in front.
+        return self.strerror or super().__str__()
 
 
 class OutputInUse(OutputError):
     """Another training writes the same result."""
 
     exit_code = 7
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that a message names, alone or with the value to give it.
+
+    Whoever prints the message spells it: as text it is Python, ticker='AAA', and for a command it
+    is a flag, --ticker AAA.
+    """
+
+    name: str
+    value: object = None
+
+    def __str__(self) -> str:
+        return f"`{self.name}`" if self.value is None else f"{self.name}={self.value!r}"
+
+    @property
+    def flag(self) -> str:
+        flag = "--" + self.name.replace("_", "-")
+        if self.value is None or self.value is True:
+            return flag
+        if not isinstance(self.value, dict):
+            return shlex.join((flag, str(self.value)))
+        # --columns.Price close; but a name that would be taken apart at these signs stands in JSON.
+        if any(set(key) & set(".=") for key in self.value):
+            return shlex.join((flag, json.dumps(self.value, ensure_ascii=False)))
+        pairs = ((f"{flag}.{key}", value) for key, value in self.value.items())
+        return shlex.join(word for pair in pairs for word in pair)
+
+
+Part = str | Setting
+Text = tuple[Part, ...]  # a message: what is said, and the settings named in it
+
+
+def as_python(text: Text) -> str:
+    """Return a message with its settings as a caller in Python writes them."""
+    return "".join(map(str, text))
+
+
+def as_flags(text: Text) -> str:
+    """Return a message with its settings as a command takes them."""
+    return "".join(part.flag if isinstance(part, Setting) else part for part in text)
+
+
+def joined(choices: Sequence[Part], word: str = " or ") -> Text:
+    return tuple(part for choice in choices for part in (word, choice))[1:]
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """Return " Did you mean ...?" if something known is spelled nearly so, else nothing."""
+    spelt = {str(word).lower(): str(word) for word in known if word}
+    match = get_close_matches(str(name).lower(), spelt, 1, 0.6)
+    return f" Did you mean {spelt[match[0]]!r}?" if match else ""

@@ -190,7 +190,7 @@ def compare_with_logistic(metrics: Mapping[str, float | None]) -> str:
 def _parts_table(checkpoint: Checkpoint) -> Table:
     table = Table("part", "windows", "first decision", "last decision", "up-share", title="parts")
     for name, part in checkpoint.parts.items():
-        first, last = (part[end] and day(part[end]) for end in ("first", "last"))
+        first, last = (part[end] and day(str(part[end])) for end in ("first", "last"))
         cells = (part["windows"], first, last, part["up_share"])
         table.add_row(name, *(_cell(value, digits=3) for value in cells))
     return table

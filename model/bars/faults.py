@@ -1,6 +1,7 @@
-"""What can be wrong with bars and how it is said.
+"""What can be wrong with bars: the rules that a bar keeps, and the list of what was found.
 
-The errors, the table of checks on a bar, and the list of findings.
+`Findings` collects faults (the bars cannot be used) and notes (what was done, or looks wrong) while
+a file is read, so that a user is told all of them at once.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from datetime import date
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from model.errors import BarsError, BarsWarning, Part, Setting, Text
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICES = COLUMNS[:4]
 ROUNDING = 1e-6  # relative: float32 and adjusted prices can put a high this far below the close
+N_EXAMPLES = 3  # bars that a message shows of each kind of fault
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -27,12 +30,13 @@ Mask = NDArray[np.bool_]
 class BarRule(NamedTuple):
     """One rule of a bar.
 
-    breach: its words. broken: whether a bar (open, high, low, close, volume) breaks it, on numbers
-    or on arrays. shown: which of the five a message shows. remedy: what to do.
+    breach: what a bar that breaks it is, in words. broken: which bars break it, of their opens,
+    highs, lows, closes and volumes, each of shape (n,). shown: which of the five a message shows.
+    remedy: what to do.
     """
 
     breach: str
-    broken: Callable[[Any, Any, Any, Any, Any], Any]
+    broken: Callable[[Floats, Floats, Floats, Floats, Floats], Mask]
     shown: tuple[str, ...]
     remedy: Text
 
@@ -43,9 +47,8 @@ NOT_THERE = BarRule(
     PRICES,
     ("Remove or repair the row; prices are not filled in.",),
 )
-# A bar is reported for the first rule of the prices that it breaks: a NaN price is not also "not
-# above 0". NaN breaks no other rule of the prices, so that what is known of a bar is judged where
-# one of its prices is missing.
+# NaN breaks no other rule of the prices, so that what is known of a bar is judged where one of its
+# prices is missing.
 BAR_RULES = (
     NOT_THERE,
     BarRule(
@@ -83,7 +86,7 @@ BAR_RULES = (
     ),
     BarRule(
         "a volume that is negative or not finite",
-        # Negated, so that NaN, which satisfies no comparison, breaks the rule.
+        # Written so that NaN breaks it: an unknown volume has become 0 before.
         lambda o, h, l, c, v: ~((v >= 0) & (v < np.inf)),
         ("volume",),
         ("Volume must be 0 or more; leave it out where it is unknown.",),
@@ -94,117 +97,111 @@ BAR_RULES = (
 def bar_faults(
     open: float, high: float, low: float, close: float, volume: float
 ) -> tuple[str, ...]:
-    """Return the breaches of one bar, in the words of the checks; a sound bar has none.
+    """Return what is wrong with one bar, in the words of the rules that it breaks.
 
-    NaN volume is a breach.
+    A sound bar has no fault; a missing price or volume is one.
     """
-    values = [np.float64(value) for value in (open, high, low, close, volume)]
+    values = np.array([[open], [high], [low], [close], [volume]], dtype=np.float64)
     with np.errstate(all="ignore"):
-        # Two rules share one wording (a NaN and an infinite price): it is said once.
-        return tuple(dict.fromkeys(check.breach for check in BAR_RULES if check.broken(*values)))
+        breaches = [rule.breach for rule in BAR_RULES if rule.broken(*values).any()]
+    return tuple(dict.fromkeys(breaches))  # two rules have the same words
 
 
-def rounding_miss(values: Floats) -> Floats:
-    """Return by which part of the price high or low miss the other prices (n, 5).
+def find_broken_bars(
+    rows: pd.DataFrame, findings: Findings, rules: Sequence[BarRule] = BAR_RULES
+) -> None:
+    """Add a fault for each rule that some of the rows break.
 
-    In checked bars it is below ROUNDING.
+    Rows have the columns timestamp, place and those of a bar.
     """
-    prices, high, low = values[:, :4], values[:, 1], values[:, 2]
-    return np.asarray(np.maximum(prices.max(axis=1) - high, low - prices.min(axis=1)) / np.abs(low))
+    values = [rows[name].to_numpy(dtype=np.float64) for name in COLUMNS]
+    named = np.zeros(len(rows), dtype=bool)
+    for rule in rules:
+        with np.errstate(all="ignore"):
+            broken = rule.broken(*values)
+        # Of its prices a bar is named for the first rule that it breaks: a high that is not finite
+        # is not also below the close. Its volume is another matter.
+        if rule.shown != ("volume",):
+            broken &= ~named
+            named |= broken
+        if not broken.any():
+            continue
+        examples = []
+        for _, row in rows[broken].iloc[:N_EXAMPLES].iterrows():
+            shown = ", ".join(f"{name} {price_text(row[name])}" for name in rule.shown)
+            examples.append(f"{findings.locate(row)}: {shown}")
+        more = "; ..." if broken.sum() > N_EXAMPLES else ""
+        findings.fault(
+            f"{count(int(broken.sum()), 'bar')} with {rule.breach} ({'; '.join(examples)}{more}). ",
+            *rule.remedy,
+        )
 
 
 @dataclass
 class Findings:
-    """Collect what is wrong (faults) and what was done (notes), to be said together at the end."""
+    """What was found in a source: faults, which make it unusable, and notes, which do not.
+
+    unit: what its places count, "line" of a file of text and "row" of anything else. n_lost: lines
+    that could not be cut into cells. about: what the faults found from here on are of.
+    """
 
     source: str
     unit: str = "row"
     faults: list[Text] = field(default_factory=list)
     notes: list[Text] = field(default_factory=list)
-    n_lost: int = 0  # rows that could not be cut into cells
-    about: str = ""  # what the faults found from here on are of
+    n_lost: int = 0
+    about: str = ""
 
     def fault(self, *text: Part) -> None:
-        """Add what makes the bars unusable."""
         self.faults.append((self.about, *text))
 
     def note(self, *text: Part) -> None:
-        """Add what was done, or looks wrong, and does not make them unusable."""
         self.notes.append(text)
 
     def refuse(self, *text: Part) -> NoReturn:
-        """Raise at once, with all faults so far.
-
-        After this one there is nothing left to look at.
-        """
+        """Raise this fault and all before it at once: after it there is nothing left to look at."""
         self.fault(*text)
         self.raise_faults()
         raise AssertionError("raise_faults returned in spite of a fault")
 
     def raise_faults(self) -> None:
-        """Raise one BarsError that lists every fault so far, if there is one."""
+        """Raise one BarsError that lists every fault so far; without one do nothing."""
         if len(self.faults) == 1:
             raise BarsError(f"{self.source}: ", *self.faults[0])
         if self.faults:
-            lines = [
-                part
-                for number, fault in enumerate(self.faults, 1)
-                for part in (f"\n  {number}. ", *fault)
-            ]
-            raise BarsError(f"{self.source}: {len(self.faults)} kinds of problem:", *lines)
+            parts: list[Part] = [f"{self.source}: {len(self.faults)} kinds of problem:"]
+            for number, fault in enumerate(self.faults, 1):
+                parts += [f"\n  {number}. ", *fault]
+            raise BarsError(*parts)
 
-    def warn_notes(self, stacklevel: int = 3) -> None:
-        """Say each note once, as a BarsWarning."""
+    def warn_notes(self) -> None:
+        """Issue each note as a BarsWarning of the line that called `read_bars`."""
         for note in self.notes:
-            warnings.warn(BarsWarning(f"{self.source}: ", *note), stacklevel=stacklevel)
+            warnings.warn(BarsWarning(f"{self.source}: ", *note), stacklevel=3)
 
-    def place(self, row: pd.Series) -> str:
-        """Return where a row of bars stands: its date if it is known, and its line."""
-        return (
-            f"{day(row['stamp'])}, {self.unit} {row['place']}"
-            if pd.notna(row["stamp"])
-            else f"{self.unit} {row['place']}"
-        )
+    def locate(self, row: pd.Series) -> str:
+        """Return where a row of bars stands, "2015-01-19, line 13", or "line 13" without a date."""
+        place = f"{self.unit} {row['place']}"
+        return f"{day(row['timestamp'])}, {place}" if pd.notna(row["timestamp"]) else place
+
+    def first(self, places: pd.Series, mask: Mask) -> str:
+        """Return the first of the places that the mask selects: "line 13"."""
+        return f"{self.unit} {places[mask].iloc[0]}"
 
 
-def day(stamp: Any) -> str:
-    """Return a stamp as a reader writes it: without a time of day at midnight."""
-    return str(pd.Timestamp(stamp)).removesuffix(" 00:00:00")
+def day(timestamp: date | np.datetime64 | str | float) -> str:
+    """Return a timestamp as a reader writes it: "2015-01-19" or "2015-01-19 09:30:00".
+
+    A midnight is taken for the date of a daily bar.
+    """
+    return str(pd.Timestamp(timestamp)).removesuffix(" 00:00:00")
 
 
 def count(number: int, noun: str) -> str:
-    """Return "1 bar" or "1,234 bars" (no comma below 10,000)."""
+    """Return "1 bar", "1234 bars" or "12,345 bars"."""
     return f"{number:,} {noun}s" if number >= 10_000 else f"{number} {noun}" + "s" * (number != 1)
 
 
-def figure(value: float) -> str:
-    """Return a price as it stands in a file, without the last digits' binary noise."""
+def price_text(value: float) -> str:
+    """Return a price as it stands in a file, without the binary noise of its last digits."""
     return "missing" if np.isnan(value) else f"{value:.10g}"
-
-
-def find_broken_bars(
-    rows: pd.DataFrame, findings: Findings, checks: Sequence[BarRule] = BAR_RULES
-) -> None:
-    """Add a fault for every check that some of the rows break.
-
-    Rows have stamp, place and the five columns.
-    """
-    values = [rows[name].to_numpy(dtype=np.float64) for name in COLUMNS]
-    # A bar is named once for its prices and once for its volume.
-    unbroken = {of_prices: np.ones(len(rows), dtype=bool) for of_prices in (True, False)}
-    with np.errstate(all="ignore"):
-        for check in checks:
-            of_prices = check.shown != ("volume",)
-            broken = unbroken[of_prices] & check.broken(*values)
-            unbroken[of_prices] &= ~broken
-            if broken.any():
-                examples = []
-                for _, row in rows[broken].iloc[:3].iterrows():
-                    shown = ", ".join(f"{name} {figure(row[name])}" for name in check.shown)
-                    examples.append(f"{findings.place(row)}: {shown}")
-                more = "; ..." if broken.sum() > 3 else ""
-                findings.fault(
-                    f"{count(int(broken.sum()), 'bar')} with {check.breach} "
-                    f"({'; '.join(examples)}{more}). ",
-                    *check.remedy,
-                )

@@ -1,7 +1,4 @@
-"""Intervals: the usual spacing of timestamps, and how many bars a year of the market has.
-
-Here too: which spacings cannot be those of one market.
-"""
+"""Intervals: the usual spacing of timestamps, bars a year, and spacings that no market has."""
 
 from __future__ import annotations
 
@@ -21,9 +18,10 @@ WEEKS_OF_A_YEAR = 52
 
 
 def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
-    """Return the usual spacing.
+    """Return the usual spacing of timestamps.
 
-    The commonest one, so that nights, weekends and missing bars do not count.
+    It is the commonest one, so that nights, weekends and missing bars do not count. ValueError
+    where there are fewer than 2 bars.
     """
     if len(index) < 2:
         raise ValueError(
@@ -35,10 +33,11 @@ def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
 
 
 def bars_per_year(index: pd.DatetimeIndex) -> float:
-    """Return how many bars a year of this market has, inferred from the stamps.
+    """Return how many bars a year of this market has, inferred from the timestamps.
 
-    252 for days, 365 where weekends trade; 52, 12, 4 or 1 for longer bars; within the day the bars
-    of a usual week or session times 52 weeks around the clock, or 252 sessions of an exchange.
+    252 for days, 365 where weekends trade; 52, 12, 4 or 1 for longer bars. Within the day the bars
+    of a usual week times 52 where trading goes around the clock, else those of a usual session
+    times 252.
     """
     interval = bar_interval(index)
     if interval >= 1.5 * DAY:
@@ -48,8 +47,8 @@ def bars_per_year(index: pd.DatetimeIndex) -> float:
         return 365 * max(1.0, round(DAY / interval))
     if interval > 0.8 * DAY:
         return 252.0
-    # Currencies and futures fill more than 100 of a week's 120 working hours.
-    # Weeks from Sunday to Saturday, so that an opening on Sunday evening counts to the coming week.
+    # Currencies and futures fill more than 100 of a week's 120 working hours. A week of theirs
+    # begins on Sunday evening.
     weekly = _usual_count(index.to_period("W-SAT"))
     if weekly * interval > pd.Timedelta(hours=100):
         return weekly * WEEKS_OF_A_YEAR
@@ -63,15 +62,15 @@ def yearly_bars(bars: pd.DataFrame) -> float:
 
 
 def session_bars(index: pd.DatetimeIndex) -> float:
-    """Return how many bars a usual day of trading has."""
     return _usual_count(index.to_period("D"))
 
 
 def _usual_count(periods: pd.PeriodIndex) -> float:
+    # The median, which a holiday or a first day that is not whole does not move.
     return float(np.median(np.unique(periods.asi8, return_counts=True)[1]))
 
 
-class Change(NamedTuple):
+class SpacingChange(NamedTuple):
     """A place where the bars' spacing becomes another one for good."""
 
     position: int
@@ -79,7 +78,7 @@ class Change(NamedTuple):
     after: pd.Timedelta
 
 
-def spacing_change(index: pd.DatetimeIndex) -> Change | None:
+def spacing_change(index: pd.DatetimeIndex) -> SpacingChange | None:
     """Return where two frequencies were pasted together, or None.
 
     A stretch is of another frequency if at least 20 spacings in a row are all nearly twice the
@@ -90,20 +89,20 @@ def spacing_change(index: pd.DatetimeIndex) -> Change | None:
     values, counts = np.unique(spacings, return_counts=True)
     finest = values[counts >= RECURRING].min(initial=np.iinfo(np.int64).max)
     for start, stop in _runs(spacings >= 1.9 * finest):
-        length, common = stop - start, np.unique(spacings[start:stop], return_counts=True)
-        if length >= RECURRING and common[1].max() >= 0.6 * length:
-            coarse, fine = (
-                pd.Timedelta(int(common[0][common[1].argmax()]), unit="ns"),
-                pd.Timedelta(int(finest), unit="ns"),
-            )
-            return Change(start, fine, coarse) if start else Change(stop, coarse, fine)
+        values, counts = np.unique(spacings[start:stop], return_counts=True)
+        if stop - start >= RECURRING and counts.max() >= 0.6 * (stop - start):
+            coarse = pd.Timedelta(int(values[counts.argmax()]), unit="ns")
+            fine = pd.Timedelta(int(finest), unit="ns")
+            # A file that begins with the coarse bars changes where they end.
+            if start:
+                return SpacingChange(start, fine, coarse)
+            return SpacingChange(stop, coarse, fine)
     return None
 
 
-def _runs(wrong: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return first and last-plus-one of each stretch of True."""
-    # False at both ends gives a stretch that touches an end of the file its edge too.
-    edges = np.flatnonzero(np.diff(np.r_[False, wrong, False].astype(np.int8)))
+def _runs(wanted: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the stretches of True as [first, stop)."""
+    edges = np.flatnonzero(np.diff(np.r_[False, wanted, False].astype(np.int8)))
     return [(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
@@ -115,22 +114,24 @@ def unchanged_stretches(
     flat: whether a bar has but one price.
     """
     same = np.r_[False, (closes[1:] == closes[:-1]) & flat[1:] & flat[:-1]]
+    # A run counts the bars that equal the one before; the first of them belongs to it too.
     return [(start - 1, stop) for start, stop in _runs(same) if stop - start + 1 >= shortest]
 
 
 def spoken(span: pd.Timedelta) -> str:
-    """Return a span in words, bars' intervals exactly: "1 day", "90 minutes", "6 hours 30 minutes".
+    """Return a span in words: "1 day", "90 minutes", "6 hours 30 minutes", "2.5 years".
 
-    From two years on it is rounded.
+    What an interval of bars can be is exact; from two years on it is rounded.
     """
     if span >= 2 * YEAR:
         return f"{span / YEAR:.1f}".removesuffix(".0") + " years"
-    whole = next(
-        ((span // length, unit) for unit, length in UNITS.items() if not span % length),
-        (LARGEST_COUNT, ""),
-    )
-    if whole[0] < LARGEST_COUNT or whole[1] == "day":
-        return _counted(*whole)
+    # One unit where a whole number of it says all: 90 minutes, but not 100,000 of them.
+    for unit, length in UNITS.items():
+        if not span % length:
+            number = span // length
+            if number < LARGEST_COUNT or unit == "day":
+                return _counted(number, unit)
+            break
     parts = []
     for unit, length in UNITS.items():
         number, span = divmod(span, length)

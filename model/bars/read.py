@@ -1,8 +1,8 @@
 """Bars of any file or frame: `read_bars`, the one door, and what holds of every bar it returns.
 
 The path of a file: sources (what it holds) -> csv_layout (cells) -> columns (which cell means what)
--> numbers and stamps (what the cells say) -> repairs and faults (which rows are sound bars)
--> suspicions (what looks wrong in them).
+-> numbers, timestamps and zones (what the cells say) -> repairs and faults (which rows are sound
+bars) -> suspicions (what looks wrong in them).
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from model.bars.repairs import (
     judge_spacing,
 )
 from model.bars.sources import frame_table, load
-from model.bars.stamps import NOT_A_TIME, Times, read_stamps
 from model.bars.suspicions import highs_and_lows_elsewhere, opens_and_closes_swapped, suspect
-from model.bars.zones import settled
+from model.bars.timestamps import NOT_A_TIME, Times, read_timestamps
+from model.bars.zones import without_zone
 from model.errors import (
     BarsError,
     BarsWarning,
@@ -252,20 +252,20 @@ def _rows_of(
 ) -> tuple[pd.DataFrame, Mask, str | None]:
     """Return what the cells say, which rows are not all read, and the time zone.
 
-    Rows have the columns stamp, place, open, high, low, close, volume and maybe adj close, NaN or
-    NaT where a cell is missing or not read; a fault says why it is not.
+    Rows have the columns timestamp, place, open, high, low, close, volume and maybe adj close, NaN
+    or NaT where a cell is missing or not read; a fault says why it is not.
     """
     places = pd.Series(named.places)
     timestamps: Times = np.full(len(places), NOT_A_TIME)
     zone = None
     if "date" in named.cells:
-        dates, clocks = named.cells["date"], named.cells.get("time")
-        read = read_stamps(dates, clocks, places, settings.date_format, findings)
-        timestamps, zone = settled(read, settings.timezone, places, findings)
+        dates, times = named.cells["date"], named.cells.get("time")
+        read = read_timestamps(dates, times, places, settings.date_format, findings)
+        timestamps, zone = without_zone(read, settings.timezone, places, findings)
     columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
     numbers, unread = read_numbers(columns, places, settings.decimal, findings)
     nothing = dict.fromkeys(COLUMNS, np.nan)
-    rows = pd.DataFrame({"stamp": timestamps, "place": places} | nothing | numbers)
+    rows = pd.DataFrame({"timestamp": timestamps, "place": places} | nothing | numbers)
     return rows, unread, zone
 
 
@@ -283,7 +283,7 @@ def _sound_rows(
     rows = fill_volume(rows, "volume" in named.cells, findings)
     rows = adjusted(rows, settings.adjust, findings)
     # Missing prices are said already, by the rows that miss them.
-    find_broken_bars(rows, findings, [check for check in BAR_RULES if check is not NOT_THERE])
+    find_broken_bars(rows, findings, [rule for rule in BAR_RULES if rule is not NOT_THERE])
     rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)
@@ -319,7 +319,7 @@ def _bars_of(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     """Return sound rows in the form of bars, with a note for all that looks wrong in them."""
     accept_rounding(rows, findings)
     values = rows[list(COLUMNS)].to_numpy(dtype=np.float64)
-    index = pd.DatetimeIndex(rows["stamp"], name="date")
+    index = pd.DatetimeIndex(rows["timestamp"], name="date")
     bars = pd.DataFrame(values, index=index, columns=list(COLUMNS))
     suspect(bars, findings)
     return bars
@@ -351,13 +351,13 @@ def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
     # The places of bars are their numbers, counted from 0 as iloc does.
     index = pd.DatetimeIndex(bars.index)
     columns = {name: bars[name].to_numpy() for name in COLUMNS}
-    rows = pd.DataFrame({"stamp": index, "place": np.arange(len(bars)), **columns})
+    rows = pd.DataFrame({"timestamp": index, "place": np.arange(len(bars)), **columns})
     find_broken_bars(rows, findings)
     late = np.r_[False, np.diff(index.asi8) <= 0][: len(rows)]
     if late.any():
         findings.fault(
             f"timestamps must increase and be unique; {int(late.sum())} do not "
-            f"(first {findings.place(rows[late].iloc[0])}). Use read_bars(frame)."
+            f"(first {findings.locate(rows[late].iloc[0])}). Use read_bars(frame)."
         )
     findings.raise_faults()
     return bars

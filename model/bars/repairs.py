@@ -1,9 +1,8 @@
 """Repairs: what is done to rows of bars without inventing a price, each said in a note.
 
-What cannot be done is a fault.
-
-Rows are a DataFrame with the columns stamp, place (line or row number), open, high, low, close,
-volume, maybe adj close.
+What cannot be repaired so is a fault. Rows are a DataFrame with the columns timestamp, place (the
+number of the line or row), open, high, low, close, volume and maybe adj close. The functions stand
+in the order in which `read_bars` calls them.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from model.bars.faults import COLUMNS, PRICES, Findings, Mask, count, day, rounding_miss
+from model.bars.faults import COLUMNS, PRICES, Findings, Mask, count, day
 from model.bars.intervals import DAY, bar_interval, spacing_change, spoken
 from model.errors import Setting
 
 LONGEST_GAP = pd.Timedelta(days=3 * 365)
 NOTED_GAP = pd.Timedelta(days=15)
-LEAST_KNOWN = 0.9  # share of the rows
+LEAST_KNOWN = 0.9  # share of the rows that must be read for the spacing to say anything
+FULL_STEP = 0.95  # of the usual spacing: summer time shortens the step of a day by an hour in 24
 ADJUST = Setting("adjust", True)
 GRID = pd.Timedelta(hours=1)  # bars may shift by whole hours, as clocks do
 
@@ -28,53 +27,48 @@ GRID = pd.Timedelta(hours=1)  # bars may shift by whole hours, as clocks do
 def drop_rows_without_prices(
     rows: pd.DataFrame, on_missing: str, judged: Sequence[str], unread: Mask, findings: Findings
 ) -> pd.DataFrame:
-    """Drop rows that hold no price at all.
+    """Drop rows that hold no price at all; those that miss some as `on_missing` says.
 
-    Rows that miss some are a fault, or are dropped if the user says so.
-
-    judged: the prices that the source has. unread: rows that hold what is no number; they are a
-    fault already.
+    judged: the prices that the source has a column for. unread: rows with a cell that is no number,
+    which is a fault already and not a missing price.
     """
     missing = np.asarray(rows[list(judged)].isna(), dtype=bool) & ~unread[:, None]
     none = np.asarray(missing.all(axis=1)) & bool(judged)
     some = np.asarray(missing.any(axis=1)) & ~none
-    nothing = none & rows["stamp"].isna().to_numpy() & rows["volume"].isna().to_numpy()
     if judged and none.all():
         findings.refuse("no data rows with prices (0 bars). Did the download fail?")
-    if (none & ~nothing).any():
-        findings.note(
-            f"dropped {_counted(rows, none & ~nothing, 'row', 'without any price', findings)}: "
-            "holidays?"
-        )
-    dropping = on_missing == "drop"
-    if some.any():
-        _say_missing(rows.loc[some], judged, dropping, findings)
-    return rows.loc[~(none | some if dropping else none)]
-
-
-def _say_missing(
-    some: pd.DataFrame, judged: Sequence[str], dropping: bool, findings: Findings
-) -> None:
-    """Say which rows miss some of their prices: they are dropped as the user says, or a fault."""
-    first, drop = some.iloc[0], Setting("on_missing", "drop")
+    # A row without anything, as at the end of a spreadsheet, is not worth a word.
+    stated = none & (rows["timestamp"].notna() | rows["volume"].notna()).to_numpy()
+    if stated.any():
+        what = _counted(rows, stated, "row", "without any price", findings)
+        findings.note(f"dropped {what}: holidays?")
+    if not some.any():
+        return rows.loc[~none]
+    first, drop = rows.loc[some].iloc[0], Setting("on_missing", "drop")
     names = ", ".join(name for name in judged if np.isnan(first[name]))
-    where = (
-        f"{count(len(some), 'row')} with a missing price (first {findings.place(first)}: {names})"
+    what = (
+        f"{count(int(some.sum()), 'row')} with a missing price "
+        f"(first {findings.locate(first)}: {names})"
     )
-    if dropping:
-        findings.note(f"dropped {where}, as ", drop, " says.")
-    else:
-        findings.fault(f"{where}. Remove the rows or pass ", drop, "; prices are not filled in.")
+    if on_missing == "drop":
+        findings.note(f"dropped {what}, as ", drop, " says.")
+        return rows.loc[~(none | some)]
+    findings.fault(f"{what}. Remove the rows or pass ", drop, "; prices are not filled in.")
+    return rows.loc[~none]
 
 
 def _counted(rows: pd.DataFrame, mask: Mask, noun: str, what: str, findings: Findings) -> str:
     """Return "36 rows without any price (first 2015-01-19, line 13)"."""
-    first = findings.place(rows[mask].iloc[0])
+    first = findings.locate(rows[mask].iloc[0])
     return f"{count(int(mask.sum()), noun)} {what} (first {first})"
 
 
 def fill_volume(rows: pd.DataFrame, stated: bool, findings: Findings) -> pd.DataFrame:
-    """Take a missing volume for 0; a market without any volume is usual, and said once."""
+    """Take a missing volume for 0, and say so.
+
+    stated: whether the source has a column of volumes. Currencies and indices often have none, or
+    zeros alone.
+    """
     volume = rows["volume"].to_numpy()
     unknown = np.isnan(volume)
     if not stated:
@@ -87,16 +81,15 @@ def fill_volume(rows: pd.DataFrame, stated: bool, findings: Findings) -> pd.Data
             "the volume features carry no information."
         )
     elif unknown.any():
-        findings.note(
-            f"{_counted(rows, unknown, 'bar', 'without a volume', findings)}; taken as 0 there."
-        )
+        what = _counted(rows, unknown, "bar", "without a volume", findings)
+        findings.note(f"{what}; taken as 0 there.")
     return rows.assign(volume=np.where(unknown, 0.0, volume))
 
 
 def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFrame:
     """Scale all four prices by Adj Close / Close if the user says so.
 
-    Else keep the raw ones and say that they differ.
+    Else keep the prices as they were traded, and say that they differ.
     """
     if "adj close" not in rows:
         if adjust:
@@ -108,21 +101,19 @@ def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFra
         return rows
     with np.errstate(all="ignore"):
         factor = rows["adj close"].to_numpy() / rows["close"].to_numpy()
+    # A close that is missing is a fault of its own.
     wrong = ~((factor > 0) & np.isfinite(factor)) & rows["close"].notna().to_numpy()
     if adjust and wrong.any():
-        findings.fault(
-            ADJUST,
-            f", but {_counted(rows, wrong, 'row', 'without an Adj Close above 0', findings)}. "
-            "Repair them.",
-        )
-    if adjust and not wrong.any():
+        what = _counted(rows, wrong, "row", "without an Adj Close above 0", findings)
+        findings.fault(ADJUST, f", but {what}. Repair them.")
+    elif adjust:
         return rows.assign(**{name: rows[name] * factor for name in PRICES})
     differs = np.abs(factor - 1) > 1e-6
     if differs.any():
         most = np.abs(factor[differs] - 1).max()
+        what = _counted(rows, differs, "row", f"by up to {most:.1%}", findings)
         findings.note(
-            "Adj Close differs from Close: "
-            f"{_counted(rows, differs, 'row', f'by up to {most:.1%}', findings)}. "
+            f"Adj Close differs from Close: {what}. "
             "Using the unadjusted open, high, low and close; pass ",
             ADJUST,
             " to scale all four by Adj Close / Close.",
@@ -130,61 +121,85 @@ def adjusted(rows: pd.DataFrame, adjust: bool, findings: Findings) -> pd.DataFra
     return rows
 
 
+def drop_copies(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    again = (rows.duplicated(["timestamp", *COLUMNS]) & rows["timestamp"].notna()).to_numpy()
+    if not again.any():
+        return rows
+    what = _counted(rows, again, "row", "that repeat another row in full", findings)
+    findings.note(f"dropped {what}.")
+    return rows[~again]
+
+
 def in_time_order(rows: pd.DataFrame, newest_first: bool, findings: Findings) -> pd.DataFrame:
-    """Put the rows in time order, and say so: newest-first ones reversed, others sorted."""
-    stamps = rows["stamp"].to_numpy()
-    steps = np.diff(stamps[~np.isnat(stamps)]).astype(np.int64)
+    """Put the rows in time order, and say so unless the source is known to be `newest_first`."""
+    timestamps = rows["timestamp"].to_numpy()
+    steps = np.diff(timestamps[~np.isnat(timestamps)]).astype(np.int64)
     if (steps >= 0).all():
         return rows
+    # Reversed, not sorted: rows of one timestamp change places too.
     if (steps <= 0).all():
         if not newest_first:
             findings.note(
                 f"newest row first; the {len(rows)} rows were put in order, oldest first."
             )
         return rows[::-1]
-    # fmax passes over NaT, which maximum would carry on to all rows behind it.
-    late = stamps < np.fmax.accumulate(stamps)
-    findings.note(
-        f"{_counted(rows, late, 'row', f'of {len(rows)} out of time order', findings)}; sorted by "
-        "date."
-    )
-    # Stable, so that two bars of one timestamp keep the file's order in the fault that names them.
-    return rows.sort_values("stamp", kind="stable")
+    late = timestamps < np.fmax.accumulate(timestamps)
+    what = _counted(rows, late, "row", f"of {len(rows)} out of time order", findings)
+    findings.note(f"{what}; sorted by date.")
+    return rows.sort_values("timestamp", kind="stable")
 
 
-def drop_copies(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """Drop rows that repeat an earlier one in everything."""
-    again = (rows.duplicated(["stamp", *COLUMNS]) & rows["stamp"].notna()).to_numpy()
-    if not again.any():
+def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Drop a last row that lies off the grid of all others.
+
+    It is a session that was still running when the file was written, with a price that is no close.
+    """
+    timestamps = rows["timestamp"]
+    if len(rows) < 4 or timestamps.isna().any():
         return rows
+    steps = np.diff(timestamps.to_numpy()).astype("timedelta64[ns]")
+    usual = bar_interval(pd.DatetimeIndex(timestamps)).to_timedelta64()
+    no_time = np.timedelta64(0)
+    full = steps >= FULL_STEP * usual
+    early = bool(steps[-1] > no_time and not full[-1] and full[:-1].all())
+    # After a gap the last step may be long: then it is the clock that leaves the grid.
+    off_grid = False
+    if usual > no_time:
+        odd = steps % min(usual, GRID.to_timedelta64()) != no_time
+        off_grid = bool(odd[-1] and not odd[:-1].any())
+    midnight = (timestamps.dt.normalize() == timestamps).to_numpy()
+    if not (early or off_grid or (midnight[:-1].all() and not midnight[-1])):
+        return rows
+    what = "off the grid of the others"
+    if usual >= DAY and early:
+        what = f"a second bar for {day(timestamps.iloc[-1].normalize())}"
     findings.note(
-        f"dropped {_counted(rows, again, 'row', 'that repeat another row in full', findings)}."
+        f"the last row, {day(timestamps.iloc[-1])} ({findings.unit} {rows['place'].iloc[-1]}), "
+        f"is {what} (an unfinished session?); dropped."
     )
-    return rows[~again]
+    return rows[:-1]
 
 
 def judge_repeated(rows: pd.DataFrame, findings: Findings) -> None:
     """Refuse two bars for one timestamp that differ, with the likeliest cause."""
-    stamps = rows["stamp"]
-    repeated = (stamps.duplicated(keep=False) & stamps.notna()).to_numpy()
-    if not repeated.any():
+    timestamps = rows["timestamp"]
+    repeated = rows[timestamps.duplicated(keep=False) & timestamps.notna()]
+    if repeated.empty:
         return
-    twice = rows[repeated]
-    first = twice[twice["stamp"] == twice["stamp"].iloc[0]]
+    first = repeated[repeated["timestamp"] == repeated["timestamp"].iloc[0]]
     lines = ", ".join(str(place) for place in first["place"].iloc[:4])
-    times = {2: "twice"}.get(len(first), f"{len(first)} times")
+    times = "twice" if len(first) == 2 else f"{len(first)} times"
     what = (
-        f"{count(twice['stamp'].nunique(), 'duplicate date')}: {day(first['stamp'].iloc[0])} "
-        f"occurs {times} with different values ({findings.unit}s {lines})."
+        f"{count(repeated['timestamp'].nunique(), 'duplicate date')}: "
+        f"{day(first['timestamp'].iloc[0])} occurs {times} with different values "
+        f"({findings.unit}s {lines})."
     )
-    # The cause is guessed from how much is repeated: most of it is several tickers, dates without
-    # a time are daily bars, and what is left is the hour that autumn's change of clocks repeats.
-    if len(twice) > len(rows) / 2:
+    if len(repeated) > len(rows) / 2:
         findings.fault(
             f"{what} Several tickers in one file, or times of day lost? "
             "Export one ticker with its full times."
         )
-    elif (twice["stamp"].dt.normalize() == twice["stamp"]).all():
+    elif (repeated["timestamp"].dt.normalize() == repeated["timestamp"]).all():
         findings.fault(f"{what} Keep one row for each date.")
     else:
         findings.fault(
@@ -194,62 +209,17 @@ def judge_repeated(rows: pd.DataFrame, findings: Findings) -> None:
         )
 
 
-def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """Drop a last row that lies off the grid of all others.
-
-    It is a session that was still running when the file was written.
-    """
-    stamps = rows["stamp"]
-    if len(rows) < 4 or stamps.isna().any():
-        return rows
-    steps = np.diff(stamps.to_numpy()).astype("timedelta64[ns]")
-    last, usual = steps[-1], bar_interval(pd.DatetimeIndex(stamps)).to_timedelta64()
-    midnight = (stamps.dt.normalize() == stamps).to_numpy()
-    early = bool(
-        last > np.timedelta64(0) and last < 0.95 * usual and (steps[:-1] >= 0.95 * usual).all()
-    )
-    if early or _is_off_grid(steps, usual) or (midnight[:-1].all() and not midnight[-1]):
-        again = (
-            f" a second bar for {day(stamps.iloc[-1].normalize())}"
-            if usual >= DAY and early
-            else " off the grid of the others"
-        )
-        findings.note(
-            f"the last row, {day(stamps.iloc[-1])} ({findings.unit} {rows['place'].iloc[-1]}), "
-            f"is{again} "
-            "(an unfinished session?); dropped."
-        )
-        return rows[:-1]
-    return rows
-
-
-def _is_off_grid(steps: NDArray[np.timedelta64], usual: np.timedelta64) -> bool:
-    """Return whether only the last step leaves the grid of bars.
-
-    The clock of an unfinished bar after a gap does.
-    """
-    if usual <= np.timedelta64(0):
-        return False
-    odd = steps % min(usual, GRID.to_timedelta64()) != np.timedelta64(0)
-    return bool(odd[-1] and not odd[:-1].any())
-
-
 def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
-    """Refuse two frequencies or days with two bars, and gaps of years.
-
-    Note gaps that no holiday explains.
-
-    Where many rows are not read, what is between the others says nothing.
-    """
-    known = rows["stamp"].dropna()
-    index = pd.DatetimeIndex(known.drop_duplicates())
+    """Refuse two frequencies in one file, days with two bars, and gaps of years."""
+    known = rows.dropna(subset="timestamp")
+    index = pd.DatetimeIndex(known["timestamp"].drop_duplicates())
+    # Where many rows are not read, what is between the others says nothing.
     if len(index) < 3 or len(known) < LEAST_KNOWN * (len(rows) + findings.n_lost):
         return
     if index[0] > pd.Timestamp.now() + DAY:
-        first = findings.place(rows.dropna(subset="stamp").iloc[0])
         findings.fault(
-            f"all dates lie in the future (first {first}): another century, or another unit of "
-            "epochs? Repair them."
+            f"all dates lie in the future (first {findings.locate(known.iloc[0])}): another "
+            "century, or another unit of epochs? Repair them."
         )
     change = spacing_change(index)
     if change:
@@ -258,56 +228,51 @@ def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
             f"at {day(index[change.position])}. Use one frequency."
         )
     elif bar_interval(index) >= 0.9 * DAY:
-        _judge_days(rows.dropna(subset="stamp"), findings)
-    _judge_gaps(rows.dropna(subset="stamp"), index, findings)
-
-
-def _judge_days(rows: pd.DataFrame, findings: Findings) -> None:
-    """Refuse two different stamps on one day among daily bars.
-
-    Equal stamps are refused elsewhere.
-    """
-    stamps = rows["stamp"].drop_duplicates()
-    again = stamps.dt.normalize().duplicated()
-    if again.any():
-        place = findings.place(rows.loc[again.idxmax()])
-        findings.fault(
-            f"{count(int(again.sum()), 'day')} with two bars among daily bars (first {place}). Use "
-            "one bar a day."
-        )
+        # Two bars of one timestamp are refused elsewhere.
+        timestamps = known["timestamp"].drop_duplicates()
+        again = timestamps.dt.normalize().duplicated()
+        if again.any():
+            place = findings.locate(known.loc[again.idxmax()])
+            findings.fault(
+                f"{count(int(again.sum()), 'day')} with two bars among daily bars (first {place}). "
+                "Use one bar a day."
+            )
+    _judge_gaps(known, index, findings)
 
 
 def _judge_gaps(rows: pd.DataFrame, index: pd.DatetimeIndex, findings: Findings) -> None:
+    """Refuse a gap of years, which is a mistyped date; note gaps that no holiday explains."""
     gaps, interval = np.diff(index.to_numpy()), bar_interval(index)
     worst = int(gaps.argmax())
-    ends = [rows[rows["stamp"] == index[position]].iloc[0] for position in (worst, worst + 1)]
-    between = " and ".join(findings.place(row) for row in ends)
-    # In intervals too, since bars of a month or a year are far apart without any gap.
+    longest = spoken(pd.Timedelta(gaps[worst]))
+    ends = [rows[rows["timestamp"] == index[position]].iloc[0] for position in (worst, worst + 1)]
+    between = " and ".join(findings.locate(row) for row in ends)
     if gaps[worst] > max(LONGEST_GAP, 5 * interval).to_timedelta64():
         findings.fault(
-            f"a gap of {spoken(pd.Timedelta(gaps[worst]))} between {between}: a mistyped date, in "
-            "the future or "
-            "the past? Repair it."
+            f"a gap of {longest} between {between}: a mistyped date, in the future or the past? "
+            "Repair it."
         )
         return
-    long = gaps > max(NOTED_GAP, 2.5 * interval).to_timedelta64()
+    noted = max(NOTED_GAP, 2.5 * interval)
+    long = gaps > noted.to_timedelta64()
     if long.any():
         findings.note(
-            f"{count(int(long.sum()), 'gap')} longer than "
-            f"{spoken(max(NOTED_GAP, 2.5 * interval))}; "
-            f"the longest is {spoken(pd.Timedelta(gaps[worst]))}, between {between}."
+            f"{count(int(long.sum()), 'gap')} longer than {spoken(noted)}; "
+            f"the longest is {longest}, between {between}."
         )
 
 
 def accept_rounding(rows: pd.DataFrame, findings: Findings) -> None:
-    """Say where high or low misses open or close by no more than rounding.
+    """Say where high or low misses another price by no more than rounding; prices stay.
 
-    The prices stay as they are.
+    Other rows are broken bars, and refused before.
     """
-    miss = rounding_miss(rows[list(COLUMNS)].to_numpy(dtype=np.float64))
+    prices = rows[list(PRICES)].to_numpy(dtype=np.float64)
+    high, low = prices[:, 1], prices[:, 2]
+    miss = np.maximum(prices.max(axis=1) - high, low - prices.min(axis=1)) / np.abs(low)
     if (miss > 0).any():
-        what = "whose high or low misses open or close by rounding"
+        words = "whose high or low misses open or close by rounding"
         findings.note(
-            f"{_counted(rows, miss > 0, 'bar', what, findings)}, "
+            f"{_counted(rows, miss > 0, 'bar', words, findings)}, "
             f"at most {miss.max():.1e} of the price; accepted as it stands."
         )

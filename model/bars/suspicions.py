@@ -1,6 +1,7 @@
 """Suspicions: what looks wrong in sound bars and is said, not repaired.
 
-Splits, mixed units, halts, wild wicks.
+Halts and filled gaps, mixed units, stock splits, jumps to another level, misprints of one bar. None
+of them breaks a rule, each may be real, and all of them spoil what a network learns.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars.faults import PRICES, Findings, Floats, count, day, figure
+from model.bars.faults import PRICES, Findings, count, day, price_text
 from model.bars.intervals import unchanged_stretches
 
 SPLIT_RATIOS = np.array(
@@ -27,60 +28,59 @@ NEIGHBOURS = 21
 RETURNED = 2.0  # a close within this factor of the one before a misplaced bar has come back
 JUMP_FACTOR = 4.0  # a close so many times the one before it, and no split, is said
 WICK_FACTOR = 5.0  # a high or low so many times beyond open and close is a misprint
-# A price so far off both its neighbours, and so many usual ranges of a bar, comes back at once
+# A price so far off both its neighbours, and so many usual ranges of a bar, comes back at once.
 SPIKE_FACTOR = 1.5
 SPIKE_RANGES = 20
+SPIKE_NEIGHBOURS = 5  # bars on either side
+
+Positions = NDArray[np.intp]
 
 
 class StockSplit(NamedTuple):
-    """A fall or rise from one close to the next open as a split makes it.
+    """A fall or rise from one close to the next open, as a split makes it.
 
-    `ratio` new shares for one old.
+    position: the first bar after it. ratio: new shares for one old, below 1 in a reverse split.
     """
 
     position: int
     ratio: float
 
 
-class Passing(NamedTuple):
-    """Bars whose prices leave the market's level and come back.
+class _Passing(NamedTuple):
+    """Bars that leave the level of prices and come back: in other units, or in a single bar."""
 
-    They are in other units, or spike in a single bar.
-    """
+    in_other_units: Positions
+    spikes: Positions
 
-    units: NDArray[np.intp]
-    spikes: NDArray[np.intp]
-
-    def lasting(self, n_bars: int) -> NDArray[np.intp]:
-        """Return all other bars."""
-        return np.delete(np.arange(n_bars), np.concatenate((self.units, self.spikes)))
+    def others(self, n_bars: int) -> Positions:
+        return np.delete(np.arange(n_bars), np.concatenate((self.in_other_units, self.spikes)))
 
 
 def suspect(bars: pd.DataFrame, findings: Findings) -> None:
     """Add a note for everything that looks wrong; refuse a price that never changes."""
-    if len(bars) > 1 and (bars["close"] == bars["close"].iloc[0]).all():
+    close = bars["close"]
+    if len(bars) > 1 and (close == close.iloc[0]).all():
         findings.refuse(
-            f"close never changes ({figure(bars['close'].iloc[0])} on all "
-            f"{count(len(bars), 'bar')}): one class, "
-            "nothing to learn. Is it the right column?"
+            f"close never changes ({price_text(close.iloc[0])} on all {count(len(bars), 'bar')}): "
+            "one class, nothing to learn. Is it the right column?"
         )
-    passing = Passing(_isolated(bars["close"].to_numpy()), spikes(bars))
+    passing = _passing(bars)
     splits = _splits(bars, passing)
-    notes = (
+    for note in (
         _flat_note(bars),
-        _unit_note(bars, passing.units),
+        _unit_note(bars, passing.in_other_units),
         _split_note(bars, splits),
         _jump_note(bars, passing, splits),
         _spike_note(bars, passing),
-    )
-    for note in filter(None, notes):
-        findings.note(note)
+    ):
+        if note:
+            findings.note(note)
 
 
 def opens_and_closes_swapped(rows: pd.DataFrame) -> bool:
-    """Return whether a bar's open is nearer to the open before than to the close before.
+    """Return whether the columns of opens and closes stand in each other's place.
 
-    The two columns are swapped.
+    A bar's open is near the close before; where it is nearer to the open before, it is the close.
     """
     open, close = rows["open"].to_numpy(), rows["close"].to_numpy()
     # Medians below: a few overnight gaps must not decide which column is which.
@@ -91,17 +91,13 @@ def opens_and_closes_swapped(rows: pd.DataFrame) -> bool:
 def highs_and_lows_elsewhere(rows: pd.DataFrame) -> bool:
     """Return whether in most rows another price lies above the high, or below the low."""
     prices = rows[list(PRICES)]
-    return bool(
-        ((prices.max(axis=1) > prices["high"]) | (prices.min(axis=1) < prices["low"])).mean() > 0.5
-    )
+    outside = (prices.max(axis=1) > prices["high"]) | (prices.min(axis=1) < prices["low"])
+    return bool(outside.mean() > 0.5)
 
 
 def flat_stretches(bars: pd.DataFrame, shortest: int = FLAT_BARS) -> list[tuple[int, int]]:
-    """Return stretches [first, stop) in which nothing moves.
-
-    Open, high, low and close are all equal and unchanged.
-    """
-    values = bars[["open", "high", "low", "close"]].to_numpy()
+    """Return stretches [first, stop) of bars with one and the same price for everything."""
+    values = bars[list(PRICES)].to_numpy()
     flat = values.max(axis=1) == values.min(axis=1)
     return unchanged_stretches(bars["close"].to_numpy(), flat, shortest)
 
@@ -119,71 +115,76 @@ def _flat_note(bars: pd.DataFrame) -> str | None:
     )
 
 
-def misplaced_units(close: Floats) -> NDArray[np.intp]:
-    """Return the bars whose close is far off the median of the 21 bars around.
+def _passing(bars: pd.DataFrame) -> _Passing:
+    """Return the bars that leave the level of prices and come back.
 
-    Many times it, or a small part of it.
+    Splits and jumps are looked for without them: both ways out of a misprint look like one.
     """
+    # The bars whose close is many times the median of the bars around, or a small part of it.
+    close = bars["close"].to_numpy()
     around = pd.Series(close).rolling(NEIGHBOURS, center=True, min_periods=2).median().to_numpy()
     ratio = close / around
-    return np.flatnonzero((ratio > UNIT_FACTOR) | (ratio < 1 / UNIT_FACTOR))
+    wrong = np.flatnonzero((ratio > UNIT_FACTOR) | (ratio < 1 / UNIT_FACTOR))
+    # Where the price stays there it is a split or a real move: the closes of the sound bars on both
+    # sides of a wrong one tell.
+    sound = np.delete(np.arange(len(close)), wrong)
+    after = np.searchsorted(sound, wrong)
+    inside = (after > 0) & (after < len(sound))
+    change = np.full(len(wrong), np.inf)
+    change[inside] = close[sound[after[inside] - 1]] / close[sound[after[inside]]]
+    returned = (change < RETURNED) & (change > 1 / RETURNED)
+    return _Passing(wrong[returned], _spikes(bars))
 
 
-def _unit_note(bars: pd.DataFrame, wrong: NDArray[np.intp]) -> str | None:
-    close = bars["close"].to_numpy()
+def _spikes(bars: pd.DataFrame) -> Positions:
+    """Return the bars with a price far above, or far below, the closes on both sides.
+
+    Far is a factor that the instrument's usual bar, from low to high, sets: of a wild one more is
+    usual than of a calm one.
+    """
+    high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
+    before, after = (
+        pd.Series(closes).rolling(SPIKE_NEIGHBOURS, min_periods=1).median().shift(1).to_numpy()
+        for closes in (close, close[::-1])
+    )
+    levels = np.stack((before, after[::-1]))
+    with np.errstate(over="ignore"):
+        far = max(SPIKE_FACTOR, np.exp(SPIKE_RANGES * np.median(np.log(high) - np.log(low))))
+        above, below = high / far > levels.max(axis=0), low * far < levels.min(axis=0)
+    return np.flatnonzero(above | below)
+
+
+def _unit_note(bars: pd.DataFrame, wrong: Positions) -> str | None:
     if not len(wrong):
         return None
-    first = wrong[0]
-    # Without the misplaced bars, which would spoil the level they are measured against.
+    first, close = wrong[0], bars["close"].to_numpy()
     around = float(np.median(np.delete(close, wrong)[max(0, first - 10) : first + 10]))
     ratio = close[first] / around
     times = f"{ratio:.3g}x" if ratio > 1 else f"1/{1 / ratio:.3g} of"
     return (
         f"{count(len(wrong), 'bar')} about {times} their neighbours (first "
-        f"{day(bars.index[first])}): "
-        "units mixed up (pence and pounds), or a misprint?"
+        f"{day(bars.index[first])}): units mixed up (pence and pounds), or a misprint?"
     )
 
 
-def _isolated(close: Floats) -> NDArray[np.intp]:
-    """Return the misplaced bars after which the price returns.
-
-    Where it stays there, it is a split or a real move.
-    """
-    wrong = misplaced_units(close)
-    if not len(wrong):
-        return wrong
-    left = np.setdiff1d(np.arange(len(close)), wrong)
-    before, after = np.searchsorted(left, wrong) - 1, np.searchsorted(left, wrong)
-    # At an end of the file there is no other side to return to: such a bar is not isolated.
-    inside = (before >= 0) & (after < len(left))
-    level = np.full(len(wrong), np.inf)
-    level[inside] = close[left[before[inside]]] / close[left[after[inside]]]
-    return wrong[(level < RETURNED) & (level > 1 / RETURNED)]
-
-
 def find_splits(bars: pd.DataFrame) -> list[StockSplit]:
-    """Return the jumps from close to open that are near a whole ratio, and that stay.
-
-    The price stays where the close of that bar is near its open.
-    """
-    return _splits(bars, Passing(_isolated(bars["close"].to_numpy()), spikes(bars)))
+    return _splits(bars, _passing(bars))
 
 
-def _splits(bars: pd.DataFrame, passing: Passing) -> list[StockSplit]:
-    # Without the passing bars: a misprint's way out and back would look like two splits.
-    keep = passing.lasting(len(bars))
-    opens, closes = bars["open"].to_numpy()[keep], bars["close"].to_numpy()[keep]
+def _splits(bars: pd.DataFrame, passing: _Passing) -> list[StockSplit]:
+    kept = passing.others(len(bars))
+    opens, closes = bars["open"].to_numpy()[kept], bars["close"].to_numpy()[kept]
     jump = closes[:-1] / opens[1:]
     size = np.maximum(jump, 1 / jump)
-    held = np.abs(np.log(closes[:-1] / closes[1:] / jump)) < STAYING
-    large = np.flatnonzero((size > SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) & held)
+    # The price stays where the close of the first bar after the jump is near its open.
+    stays = np.abs(np.log(closes[:-1] / closes[1:] / jump)) < STAYING
+    large = np.flatnonzero((size > SPLIT_RATIOS[0] * (1 - SPLIT_TOLERANCE)) & stays)
     nearest = SPLIT_RATIOS[np.abs(np.log(size[large, None] / SPLIT_RATIOS)).argmin(axis=1)]
     near = np.abs(size[large] / nearest - 1) < SPLIT_TOLERANCE
     ratios = np.where(jump[large] > 1, nearest, 1 / nearest)
     return [
         StockSplit(int(position), float(ratio))
-        for position, ratio in zip(keep[large[near] + 1], ratios[near], strict=True)
+        for position, ratio in zip(kept[large[near] + 1], ratios[near], strict=True)
     ]
 
 
@@ -202,61 +203,35 @@ def _split_note(bars: pd.DataFrame, splits: Sequence[StockSplit]) -> str | None:
     )
 
 
-def _jump_note(bars: pd.DataFrame, passing: Passing, splits: Sequence[StockSplit]) -> str | None:
-    """Say a move to another level that no whole ratio explains.
-
-    The next open, or the close, is many times the close before.
-    """
-    lasting = passing.lasting(len(bars))
-    closes = bars["close"].to_numpy()[lasting]
-    known = [split.position for split in splits]
-    far = np.flatnonzero(
-        np.maximum(closes[1:] / closes[:-1], closes[:-1] / closes[1:]) > JUMP_FACTOR
-    )
-    # A jump that is said as a split is not said again.
-    far = far[~np.isin(lasting[far + 1], known)]
+def _jump_note(bars: pd.DataFrame, passing: _Passing, splits: Sequence[StockSplit]) -> str | None:
+    kept = passing.others(len(bars))
+    close = bars["close"].to_numpy()[kept]
+    size = np.maximum(close[1:] / close[:-1], close[:-1] / close[1:])
+    far = np.flatnonzero(size > JUMP_FACTOR)
+    far = far[~np.isin(kept[far + 1], [split.position for split in splits])]
     if not len(far):
         return None
-    before, after = closes[far[0]], closes[far[0] + 1]
-    dates = " to ".join(day(bars.index[lasting[position]]) for position in (far[0], far[0] + 1))
+    before, after = far[0], far[0] + 1
     others = f" ({len(far) - 1} more like it)" if len(far) > 1 else ""
     return (
-        f"close goes from {figure(before)} to {figure(after)}, {dates}, and stays there{others}: "
-        "another unit, another "
-        "instrument, or a real move? The model and the returns take it for a real move."
+        f"close goes from {price_text(close[before])} to {price_text(close[after])}, "
+        f"{day(bars.index[kept[before]])} to {day(bars.index[kept[after]])}, and stays "
+        f"there{others}: another unit, another instrument, or a real move? The model and the "
+        "returns take it for a real move."
     )
 
 
-def spikes(bars: pd.DataFrame) -> NDArray[np.intp]:
-    """Return the bars with a price far above, or far below, the closes on both sides.
-
-    Such a price goes and comes back within one bar.
-    """
-    high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
-    # Medians of five, so that one misprint is not taken for its neighbours' level.
-    before = pd.Series(close).rolling(5, min_periods=1).median().shift(1).to_numpy()
-    after = pd.Series(close[::-1]).rolling(5, min_periods=1).median().shift(1).to_numpy()[::-1]
-    with np.errstate(over="ignore"):
-        far = max(SPIKE_FACTOR, np.exp(SPIKE_RANGES * np.median(np.log(high) - np.log(low))))
-        return np.flatnonzero(
-            (high / far > np.maximum(before, after)) | (low * far < np.minimum(before, after))
-        )
-
-
-def _spike_note(bars: pd.DataFrame, passing: Passing) -> str | None:
+def _spike_note(bars: pd.DataFrame, passing: _Passing) -> str | None:
     body = bars[["open", "close"]].to_numpy()
     high, low = bars["high"].to_numpy(), bars["low"].to_numpy()
-    wicks = np.flatnonzero(
-        (high / WICK_FACTOR > body.max(axis=1)) | (low * WICK_FACTOR < body.min(axis=1))
-    )
-    wild = np.setdiff1d(np.union1d(wicks, passing.spikes), passing.units)
+    above, below = high / WICK_FACTOR > body.max(axis=1), low * WICK_FACTOR < body.min(axis=1)
+    wild = np.union1d(np.flatnonzero(above | below), passing.spikes)
+    wild = np.setdiff1d(wild, passing.in_other_units)
     if not len(wild):
         return None
     first = bars.iloc[wild[0]]
+    prices = ", ".join(f"{name} {price_text(first[name])}" for name in PRICES)
     return (
         f"{count(len(wild), 'bar')} with a price far off its neighbours that comes back at once "
-        f"(first {day(first.name)}: open "
-        f"{figure(first['open'])}, high {figure(first['high'])}, low {figure(first['low'])}, close "
-        f"{figure(first['close'])}): "
-        "a misprint?"
+        f"(first {day(bars.index[wild[0]])}: {prices}): a misprint?"
     )

@@ -97,7 +97,7 @@ def refusal(source: Any, **settings: Any) -> str:
 
 
 def assert_bars(bars: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> None:
-    """Hold bars equal to a table, the stamps exactly, the numbers exactly."""
+    """Hold bars equal to a table, the timestamps exactly, the numbers exactly."""
     assert bars.index.equals(pd.DatetimeIndex(table["date"]).as_unit(bars.index.unit))
     np.testing.assert_array_equal(
         bars[list(columns)].to_numpy(), table[list(columns)].to_numpy(dtype=np.float64)

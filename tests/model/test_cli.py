@@ -367,7 +367,7 @@ def test_the_remedy_that_a_command_prints_is_a_flag_that_works(
     assert left.value.code == 0
 
 
-def test_a_stated_number_of_bars_per_year_goes_before_the_stamps() -> None:
+def test_a_stated_number_of_bars_per_year_goes_before_the_timestamps() -> None:
     bars = BarsOptions(bars_per_year=260).read()
     assert (yearly_bars(bars), yearly_bars(bars[:500])) == (260.0, 260.0)
     assert "260 bars per year" in describe_bars(bars)
@@ -394,7 +394,7 @@ def test_bars_are_described_by_what_every_result_depends_on(bars: pd.DataFrame) 
         (BarsOptions(Path("many.csv"), ticker="AAA"), "AAA"),
     ],
 )
-def test_a_market_s_name_is_fit_for_a_file(options: BarsOptions, name: str) -> None:
+def test_an_instruments_name_is_fit_for_a_file(options: BarsOptions, name: str) -> None:
     assert options.file_name == name
 
 

@@ -201,7 +201,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("table, message", REFUSED.values(), ids=REFUSED)
-def test_stamps_that_no_market_has_are_refused(
+def test_timestamps_that_no_market_has_are_refused(
     table: pd.DataFrame, message: str, tmp_path: Path
 ) -> None:
     said = refusal(saved(tmp_path, table))

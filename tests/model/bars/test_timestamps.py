@@ -1,4 +1,4 @@
-"""Clocks: a time column beside the date is joined to it in every form, and never guessed."""
+"""Timestamps: dates of any form, the order of day and month by proof, epochs by their size."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -110,13 +110,13 @@ def test_days_of_any_form_are_read(form: str, tmp_path: Path) -> None:
 
 
 FOREIGN = {
-    ".NET ticks": lambda stamp: stamp.value // 100 + 621_355_968_000_000_000,
-    "Windows file time": lambda stamp: stamp.value // 100 + 116_444_736_000_000_000,
+    ".NET ticks": lambda timestamp: timestamp.value // 100 + 621_355_968_000_000_000,
+    "Windows file time": lambda timestamp: timestamp.value // 100 + 116_444_736_000_000_000,
 }
 
 
 @pytest.mark.parametrize("write", FOREIGN.values(), ids=FOREIGN)
-def test_other_clocks_are_not_taken_for_nanoseconds(write: Callable[[pd.Timestamp], int]) -> None:
+def test_other_epochs_are_not_taken_for_nanoseconds(write: Callable[[pd.Timestamp], int]) -> None:
     assert "it looks like .NET ticks or a Windows file time" in refusal(
         DAILY.assign(date=DAILY["date"].map(write))
     )
@@ -270,7 +270,7 @@ AUTUMN = market(
 
 
 def local(table: pd.DataFrame, zone: str) -> pd.DataFrame:
-    """Return the table with its UTC stamps as naive local ones."""
+    """Return the table with its UTC timestamps as naive local ones."""
     return table.assign(
         date=table["date"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
     )
@@ -332,10 +332,10 @@ def test_an_hour_that_does_not_exist_is_refused() -> None:
     )
 
 
-def test_stamps_with_and_without_an_offset_are_refused() -> None:
+def test_timestamps_with_and_without_an_offset_are_refused() -> None:
     dates = dated(HOURLY, "%Y-%m-%d %H:%M:%S")["date"]
     said = refusal(HOURLY.assign(date=dates.where(HOURLY.index % 2 == 0, dates + "Z")))
-    assert "200 stamps state no offset from UTC and 200 do (first: row 0 and row 1)" in said
+    assert "200 timestamps state no offset from UTC and 200 do (first: row 0 and row 1)" in said
 
 
 def test_an_unknown_zone_is_answered_with_the_nearest() -> None:
@@ -355,7 +355,7 @@ ATTRS: list[tuple[pd.DataFrame, dict[str, Any], str | None]] = [
 
 
 @pytest.mark.parametrize("table, settings, zone", ATTRS)
-def test_attrs_say_what_zone_the_stamps_are_in(
+def test_attrs_say_what_zone_the_timestamps_are_in(
     table: pd.DataFrame, settings: dict[str, Any], zone: str | None
 ) -> None:
     assert read_bars(table, **settings).attrs["timezone"] == zone
