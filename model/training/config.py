@@ -130,7 +130,23 @@ class TrainConfig:
 
 
 def member_configs(config: TrainConfig) -> list[TrainConfig]:
-    """Return the settings of each member, in order: one of each architecture for each seed."""
+    """Return the settings of each member: one of each architecture for each seed, in order.
+
+    Parameters
+    ----------
+    config
+        Settings of a whole model, perhaps an ensemble, perhaps with several seeds.
+
+    Returns
+    -------
+    list of TrainConfig
+        Each with one architecture and one seed; `combine` joins what `fit` makes of them.
+
+    Examples
+    --------
+    >>> [one.member for one in member_configs(TrainConfig(architecture="ensemble"))]
+    ['bilstm 42', 'transformer 42']
+    """
     return [
         replace(config, architecture=name, seed=config.seed + number, seeds=1)
         for name in members_of(config.architecture)

@@ -83,7 +83,24 @@ def resumption(
 
 
 class Resumption:
-    """The folder with the states of a training, one file for each network."""
+    """The folder with the states of a training, one file for each network.
+
+    `resumption` makes one for the result that is trained; `fit` takes it.
+
+    Parameters
+    ----------
+    folder
+        Where the states lie.
+    bars
+        What is trained on: a state of other bars is not gone on with.
+    seconds
+        From one save in the midst of an epoch to the next, at the least.
+
+    Examples
+    --------
+    >>> with resumption(Path("nasdaq.ckpt"), bars) as kept:  # doctest: +SKIP
+    ...     fit(bars, resumption=kept).save("nasdaq.ckpt")
+    """
 
     def __init__(self, folder: Path, bars: pd.DataFrame, seconds: float = SECONDS) -> None:
         self.folder, self._bars, self._seconds = folder, digest_bars(bars), seconds

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -217,3 +218,37 @@ def test_training_loads_no_backtrader() -> None:
 @pytest.mark.parametrize("module", ["model.train", "model.predict"])
 def test_importing_a_command_runs_nothing(module: str) -> None:
     assert callable(importlib.import_module(module).app)
+
+
+PUBLIC = [getattr(package, name) for package in PACKAGES for name in package.__all__]
+FUNCTIONS = [one for one in PUBLIC if inspect.isfunction(one)]
+# Errors and warnings say in their docstring when they come; settings are what their fields say.
+CLASSES = [
+    one
+    for one in PUBLIC
+    if inspect.isclass(one) and not issubclass(one, Exception) and not is_dataclass(one)
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda one: one.__name__)
+def test_a_public_function_documents_its_parameters_its_result_and_an_example(function) -> None:
+    text, signature = inspect.getdoc(function), inspect.signature(function)
+    parameters = re.search(r"^Parameters\n-+\n(.*?)(?:^\w+\n-+\n|\Z)", text, re.M | re.S)
+    named = re.findall(r"^(\w[\w, ]*)$", parameters[1], re.M) if parameters else []
+    described = [name for line in named for name in line.split(", ")]
+    assert sorted(described) == sorted(signature.parameters)
+    assert "Returns\n---" in text or "Yields\n---" in text or function is model.register
+    assert re.search(r"^Examples\n-+\n(?:.*\n)*?>>> ", text, re.M)
+
+
+@pytest.mark.parametrize("public", CLASSES, ids=lambda one: one.__name__)
+def test_a_public_class_documents_an_example(public) -> None:
+    assert re.search(r"^(Examples\n-+|Examples?::?)$", inspect.getdoc(public), re.M)
+
+
+def test_settings_document_each_of_their_fields() -> None:
+    settings = [one for one in PUBLIC if is_dataclass(one)]
+    assert len(settings) >= 4
+    for one in settings:
+        for field in fields(one):
+            assert re.search(rf"^{field.name}$|\b{field.name}\b", inspect.getdoc(one), re.M), one
