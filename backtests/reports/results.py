@@ -197,7 +197,7 @@ class TrainedConfiguration:
 
 def evaluate_all(
     bars: pd.DataFrame,
-    candidates: Mapping[str, TrainedConfiguration],
+    configurations: Mapping[str, TrainedConfiguration],
     *,
     jobs: int = 1,
     best: pd.Series | None = None,
@@ -208,20 +208,22 @@ def evaluate_all(
     account and costs. best: the probability that the best possible forecast gives at each bar, on a
     planted market.
     """
-    first = next(iter(candidates.values()))
+    first = next(iter(configurations.values()))
     settings, folds = first.settings, [model.fold for model in first.models]
     # Once for all configurations: they share folds, account and costs.
     hold = simulate_hold(bars, folds[0].test, account=settings.account, costs=settings.costs)
     # Likewise trained once: what a learner forecasts depends on no configuration.
     learners = learner_probabilities(bars, folds, settings.config, jobs)
-    runs = {name: _run(bars, candidate, learners) for name, candidate in candidates.items()}
+    runs = {
+        name: _run(bars, configuration, learners) for name, configuration in configurations.items()
+    }
     found = {}
     for name, run in runs.items():
         # Each configuration counts as something tried beside the others.
         others = {other: beside.decisions for other, beside in runs.items() if other != name}
         trials = Trials(
             (
-                *candidates[name].trials.others,
+                *configurations[name].trials.others,
                 *(sharpe_per_bar(other.returns[STRATEGY]) for other in others.values()),
             )
         )
@@ -235,8 +237,8 @@ def evaluate_all(
         )
         found[name] = Results(
             bars,
-            candidates[name].settings,
-            candidates[name].models,
+            configurations[name].settings,
+            configurations[name].models,
             run.said,
             run.strategy,
             hold,
@@ -248,18 +250,22 @@ def evaluate_all(
 
 
 class _Run(NamedTuple):
-    """What a candidate said and did."""
+    """What a configuration forecast and did."""
 
     said: pd.DataFrame
     strategy: Simulation
     decisions: Decisions
 
 
-def _run(bars: pd.DataFrame, candidate: TrainedConfiguration, learners: pd.DataFrame) -> _Run:
-    settings = candidate.settings
-    said = predictions(bars, candidate.models, settings.config)
+def _run(bars: pd.DataFrame, configuration: TrainedConfiguration, learners: pd.DataFrame) -> _Run:
+    settings = configuration.settings
+    said = predictions(bars, configuration.models, settings.config)
     strategy = trade(
-        bars, candidate.models, candidate.folder, account=settings.account, costs=settings.costs
+        bars,
+        configuration.models,
+        configuration.folder,
+        account=settings.account,
+        costs=settings.costs,
     )
     # The position stands at the bar at whose open it was taken: that of a decision, one bar later.
     held = np.sign(strategy.position.shift(-1).to_numpy())
