@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -165,12 +165,15 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()
+        with suppress(BrokenPipeError):
+            self._process.communicate()
 
     def play(self, number: int) -> Sample:
         assert self._process.stdin and self._process.stdout  # both are pipes
-        self._process.stdin.write(f"{number}\n")
-        self._process.stdin.flush()
+        # A side that has ended already cannot be asked; what it has left to answer is nothing.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{number}\n")
+            self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(

@@ -12,6 +12,7 @@ import pytest
 
 from backtests.benchmarks.rounds import (
     FOLDER,
+    Child,
     Here,
     Sample,
     Samples,
@@ -70,6 +71,13 @@ def test_a_side_that_ends_early_is_said() -> None:
         match="a side of the benchmark ended with exit code 3; its message stands above",
     ):
         in_turn("apart", numbers, broken)(Size(1, 1, 1))
+
+
+def test_a_side_that_ended_before_it_was_asked_is_said_too() -> None:
+    with Child(broken, 1, {}) as child:
+        child._process.wait()
+        with pytest.raises(RuntimeError, match="ended with exit code 3"):
+            child.play(1)
 
 
 def test_costs_are_per_unit() -> None:
