@@ -120,24 +120,12 @@ class BarsOptions:
         return re.sub(r"[^\w.-]+", "-", self.instrument_name).strip("-.") or "bars"
 
     def read(self, minimum_bars: int | None = None) -> pd.DataFrame:
-        if self.data is None:
-            bars = sample_bars()
-        else:
-            bars = read_bars(
-                self.data,
-                instrument=self.instrument_name,
-                timezone=self.timezone,
-                stamp=self.stamp,
-                ticker=self.ticker,
-                date_format=self.date_format,
-                decimal=self.decimal,
-                columns=self.columns,
-                adjust=self.adjust,
-                on_missing=self.on_missing,
-                minimum_bars=minimum_bars,
-            )
-        if self.bars_per_year:
-            bars.attrs["bars_per_year"] = self.bars_per_year
+        # All other options are arguments of `read_bars` by their names.
+        given = vars(self) | {"instrument": self.instrument_name, "minimum_bars": minimum_bars}
+        path, stated = given.pop("data"), given.pop("bars_per_year")
+        bars = sample_bars() if path is None else read_bars(path, **given)
+        if stated:
+            bars.attrs["bars_per_year"] = stated
         return bars
 
 

@@ -219,8 +219,9 @@ def _read_epochs(words: pd.Series, column: _Column) -> None:
     }
     units = [unit for unit in chosen if len(chosen[unit])]
     if len(units) == 1 and 2 * len(rows) > len(words):
-        small = words.str.fullmatch(r"-?[0-9]{1,12}").to_numpy(dtype=bool)
-        chosen[units[0]] = np.union1d(chosen[units[0]], np.flatnonzero(small))
+        small = words.str.fullmatch(r"-?[0-9]{1,12}").to_numpy(dtype=bool, copy=True)
+        small[chosen[units[0]]] = False
+        chosen[units[0]] = np.concatenate((chosen[units[0]], np.flatnonzero(small)))
     for unit in units:
         rows = chosen[unit]
         counts = words.iloc[rows].str.replace(r"\..*$", "", regex=True).astype("int64").to_numpy()

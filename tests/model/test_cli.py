@@ -1,7 +1,9 @@
 """What all commands share: one clean message, distinct exit codes, one line a warning."""
 
+import ast
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -11,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, NoReturn, get_args
 
 import pandas as pd
 import pytest
@@ -32,7 +34,7 @@ from model.predict import app as predict
 from model.train import app as train
 from tests.helpers import ending
 from tests.helpers.bar_files import DAILY, changed, csv_text, dated, market, saved, spelt
-from tests.helpers.processes import environment
+from tests.helpers.processes import ROOT, environment
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,11 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     Return its exit code and what it said on stderr.
     """
 
-    def leave(body: Callable[[Settings], Any], *arguments: str) -> tuple[int, str]:
+    def leave(body: Callable[[Settings], object], *arguments: str) -> tuple[int, str]:
         app = App(name="command")
 
         @app.default
-        def command(*, settings: Annotated[Settings, Parameter(name="*")] = Settings()) -> Any:
+        def command(*, settings: Annotated[Settings, Parameter(name="*")] = Settings()) -> object:
             return body(settings)
 
         with pytest.raises(SystemExit) as left:
@@ -83,8 +85,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     return leave
 
 
-def raising(error: BaseException) -> Callable[[Settings], Any]:
-    def body(_: Settings) -> Any:
+def raising(error: BaseException) -> Callable[[Settings], object]:
+    def body(_: Settings) -> NoReturn:
         raise error
 
     return body
@@ -92,7 +94,7 @@ def raising(error: BaseException) -> Callable[[Settings], Any]:
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (8, 8), ("text", 0)])
 def test_a_command_leaves_with_the_code_it_returns(
-    said: Callable[..., tuple[int, str]], result: Any, code: int
+    said: Callable[..., tuple[int, str]], result: object, code: int
 ) -> None:
     assert said(lambda settings: result) == (code, "")
 
@@ -214,7 +216,7 @@ ENDS = {
 
 
 @pytest.fixture(scope="module")
-def ends() -> dict[str, list[Any]]:
+def ends() -> dict[str, list[object]]:
     """The exit code of a process in each case, and what it said on stdout and stderr."""
     finished = subprocess.run(
         [sys.executable, "-m", ending.__name__, *ENDS],
@@ -223,12 +225,12 @@ def ends() -> dict[str, list[Any]]:
         check=True,
         env=environment(),
     )
-    found: dict[str, list[Any]] = json.loads(finished.stdout)
+    found: dict[str, list[object]] = json.loads(finished.stdout)
     return found
 
 
 @pytest.mark.parametrize("case", ENDS)
-def test_a_process_ends_without_a_traceback(ends: dict[str, list[Any]], case: str) -> None:
+def test_a_process_ends_without_a_traceback(ends: dict[str, list[object]], case: str) -> None:
     """And under nohup a hangup changes nothing."""
     assert tuple(ends[case]) == ENDS[case]
 
@@ -428,9 +430,9 @@ COMMANDS = (train, predict, doctor, audit, benchmark, controls, walk, verdicts)
 OLD_NAMES = {("--fresh", controls.name)}
 
 
-def kinds_of_flags() -> dict[str, set[frozenset[Any]]]:
+def kinds_of_flags() -> dict[str, set[frozenset[object]]]:
     """Return the types that each flag has in the commands, None left out."""
-    kinds: dict[str, set[frozenset[Any]]] = {}
+    kinds: dict[str, set[frozenset[object]]] = {}
     for command in COMMANDS:
         for argument in command.assemble_argument_collection():
             for flag in {name for name in argument.names if name != "*"}:
@@ -460,3 +462,20 @@ def test_jobs_are_all_cores_in_every_command_that_has_them(
         "--jobs INT Processes that work at the same time; default: one per usable core. "
         "The result does not depend on it." in text
     )
+
+
+def test_the_list_of_exit_codes_names_every_error_that_carries_one() -> None:
+    text = (ROOT / "model" / "cli.py").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^#   (\d+) +(.*(?:\n# {5,}.*)*)", text, re.MULTILINE))
+    carriers = {
+        node.name: str(statement.value.value)
+        for package in ("model", "strategy_plugin", "backtests")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        for statement in node.body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "exit_code"
+        if isinstance(statement.value, ast.Constant)
+    }
+    assert len(carriers) > 8
+    assert {name for name, code in carriers.items() if name not in listed[code]} == set()

@@ -1,6 +1,5 @@
 """Faults: the rules of one bar and of many, and messages that list every problem at once."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 
 from model.bars.faults import BAR_RULES, Findings, count
 from model.bars.read import bar_faults
-from model.errors import BarsError, Setting, as_flags, as_python
+from model.errors import BarsError, as_python
 from tests.helpers.bar_files import (
     DAILY,
     PRICES,
@@ -218,49 +217,13 @@ def test_where_many_rows_are_not_read_the_spacing_of_the_others_is_not_judged(
     assert "(50 lines of other width)" in said and "kinds of problem" not in said
 
 
-SPELT = [
-    (Setting("ticker", "AAA"), "ticker='AAA'", "--ticker AAA"),
-    (
-        Setting("date_format", "%d/%m/%Y %H:%M"),
-        "date_format='%d/%m/%Y %H:%M'",
-        "--date-format '%d/%m/%Y %H:%M'",
-    ),
-    (Setting("adjust", True), "adjust=True", "--adjust"),
-    (Setting("batch_size"), "`batch_size`", "--batch-size"),
-    (Setting("columns", {"Price": "close"}), "columns={'Price': 'close'}", "--columns.Price close"),
-    (
-        Setting("columns", {"My Price": "close"}),
-        "columns={'My Price': 'close'}",
-        "'--columns.My Price' close",
-    ),
-    (
-        Setting("columns", {"4. x": "close"}),
-        "columns={'4. x': 'close'}",
-        """--columns '{"4. x": "close"}'""",
-    ),
-]
-
-
-@pytest.mark.parametrize("setting, python, flag", SPELT)
-def test_a_setting_is_spelled_for_python_or_as_a_flag(
-    setting: Setting, python: str, flag: str
-) -> None:
-    error = BarsError("pass ", setting, ".")
-    assert (str(error), as_flags(error.args)) == (f"pass {python}.", f"pass {flag}.")
-
-
-def test_an_error_keeps_its_settings_on_the_way_from_another_process() -> None:
-    error = pickle.loads(pickle.dumps(BarsError("pass ", Setting("ticker", "AAA"), ".")))
-    assert (type(error), as_flags(error.args)) == (BarsError, "pass --ticker AAA.")
-
-
 def test_only_the_first_three_bars_of_a_kind_are_shown(tmp_path: Path) -> None:
     said = refusal(saved(tmp_path, DAILY.assign(volume=-1)))
     assert "300 bars with a volume" in said and said.count("volume -1") == 3 and "; ...)" in said
 
 
-def test_every_check_says_what_to_do() -> None:
-    assert all(as_python(check.remedy).endswith(".") for check in BAR_RULES)
+def test_every_rule_says_what_to_do() -> None:
+    assert all(as_python(rule.remedy).endswith(".") for rule in BAR_RULES)
 
 
 def test_findings_without_a_fault_raise_nothing() -> None:

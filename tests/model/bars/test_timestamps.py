@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -344,7 +343,7 @@ def test_an_unknown_zone_is_answered_with_the_nearest() -> None:
     )
 
 
-ATTRS: list[tuple[pd.DataFrame, dict[str, Any], str | None]] = [
+ATTRS: list[tuple[pd.DataFrame, dict[str, str], str | None]] = [
     (DAILY, {}, None),
     (HOURLY, {}, None),
     (HOURLY, {"timezone": "Europe/Berlin"}, "UTC"),
@@ -356,6 +355,6 @@ ATTRS: list[tuple[pd.DataFrame, dict[str, Any], str | None]] = [
 
 @pytest.mark.parametrize("table, settings, zone", ATTRS)
 def test_attrs_say_what_zone_the_timestamps_are_in(
-    table: pd.DataFrame, settings: dict[str, Any], zone: str | None
+    table: pd.DataFrame, settings: dict[str, str], zone: str | None
 ) -> None:
     assert read_bars(table, **settings).attrs["timezone"] == zone
