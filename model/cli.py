@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NoReturn, TextIO, cast
@@ -201,6 +200,10 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     def stop(number: int, _: FrameType | None) -> NoReturn:
         _leave(128 + number, f"stopped by {signal.Signals(number).name}.")
 
+    def note(message: Warning | str, *_: object, **__: object) -> None:
+        errors.print("[yellow]note:[/] ", end="")
+        errors.print(_worded(message, app), markup=False)
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup it is
             signal.signal(number, stop)
@@ -209,7 +212,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         with warnings.catch_warnings():
             # Python's own filter would drop a second note from the same line of code.
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = partial(_show_warning, app)
+            warnings.showwarning = note
             _require_no_empty(sys.argv[1:] if arguments is None else arguments)
             result = app(
                 arguments, exit_on_error=False, print_error=False, result_action="return_value"
@@ -256,11 +259,6 @@ def _leave(code: int, message: str) -> NoReturn:
     # A path in the message may hold [brackets], which rich would take for its markup.
     errors.print(message, markup=False)
     sys.exit(code)
-
-
-def _show_warning(app: App, message: Warning | str, *_: object, **__: object) -> None:
-    errors.print("[yellow]note:[/] ", end="")
-    errors.print(_worded(message, app), markup=False)
 
 
 def _worded(message: Exception | str, app: App) -> str:
