@@ -51,9 +51,8 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
         return self.rows[number : number + LENGTH], self.targets[number]
 
 
-Part = tuple[
-    NDArray[np.float32], NDArray[np.float64]
-]  # scaled feature rows and the targets of their windows
+# Scaled feature rows and the targets of their windows.
+Part = tuple[NDArray[np.float32], NDArray[np.float64]]
 
 
 def train(

@@ -30,14 +30,8 @@ from model.training.windows import DataPreprocessor, Split
 from strategy_plugin.guard import TradingWarning
 
 TOLERANCE = 1e-6  # of a probability: torch sums in another order where a batch has another size
-TRADED = (
-    TOLERANCE,
-    0.0,
-    0.0,
-    0.0,
-    0.0,
-    0.0,
-)  # of probability, equity, position; size, price, commission of an order
+# Of probability, equity, position; size, price, commission of an order.
+TRADED = (TOLERANCE, 0.0, 0.0, 0.0, 0.0, 0.0)
 FEW_AHEAD = 5  # poisoned bars behind a window: each is another window to compute
 NUDGE = 1.01  # a poison for orders: a gap so small that what was ordered can still be paid
 
@@ -314,9 +308,8 @@ class CheckpointChecks:
             traded = simulate(bars, source)
         account = pd.concat([traded.probability, traded.equity, traded.position], axis=1)
         fills = traded.fills.set_index("filled_at")[["size", "price", "commission"]]
-        return pd.concat(
-            [account, fills.astype(float)]
-        )  # a run without fills has columns of no type
+        # A run without fills has columns of no type.
+        return pd.concat([account, fills.astype(float)])
 
     @contextmanager
     def _known_at(self, stamp: pd.Timestamp) -> Iterator[Path]:
@@ -325,9 +318,8 @@ class CheckpointChecks:
             yield self.schedule.path
             return
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", TradingWarning
-            )  # before its first model a schedule trades nothing, as it should
+            # Before its first model a schedule trades nothing, as it should.
+            warnings.simplefilter("ignore", TradingWarning)
             for checkpoint in self.schedule.checkpoints:
                 if checkpoint.trained_until <= stamp:
                     file = self.schedule.file(checkpoint)

@@ -30,9 +30,8 @@ Stamps = pd.Index | Sequence[None]
 Tolerance: TypeAlias = float | tuple[float, ...]  # of all items, or of each
 # the bars with another future behind a position, each with its description
 Futures: TypeAlias = Callable[[pd.DataFrame, int], Iterator[tuple[str, pd.DataFrame]]]
-Track = Callable[
-    [Sequence[int]], Iterable[int]
-]  # shows progress over what it passes on; `iter` shows none
+# Shows progress over what it passes on; `iter` shows none.
+Track = Callable[[Sequence[int]], Iterable[int]]
 
 AHEAD = 20  # poisoned bars where not the whole future is
 POISON = 10.0

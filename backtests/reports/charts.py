@@ -172,9 +172,8 @@ def forecast_chart(results: Results) -> go.Figure:
             [*levels, levels.iloc[-1]], index=[*results.borders, results.bars.index[-1]]
         )
         add_line(figure, steps, f"{column} threshold", colour, row=2, shape="hv")
-    figure.update_xaxes(
-        range=written(results.equity.index[[0, -1]])
-    )  # as wide as the other charts: markers would add a margin
+    # As wide as the other charts: markers would add a margin.
+    figure.update_xaxes(range=written(results.equity.index[[0, -1]]))
     figure.update_yaxes(title="price", row=1)
     figure.update_yaxes(title="probability", row=2)
     return _with_borders(styled(figure, height=520), results)

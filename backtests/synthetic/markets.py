@@ -79,9 +79,8 @@ def volrev(
     draws = Draws("volrev", n_bars, seed)
     # +1 in calm, -1 in unrest.
     calm = draws.switching(1 - stay)
-    follows = strength * np.roll(
-        calm, 1
-    )  # the state before a bar says how it follows; bar 0 follows nothing
+    # The state before a bar says how it follows; bar 0 follows nothing.
+    follows = strength * np.roll(calm, 1)
     z = autoregress(follows, innovations(draws, strength))
     low, high = filters.volatilities(ratio)
     volatility = np.where(calm > 0, low, high)

@@ -12,10 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from model.metrics import log_loss_of_logits
 
-LOWEST, HIGHEST = (
-    0.05,
-    20.0,
-)  # temperatures: beyond them it is the noise of few windows that decides
+# Temperatures: beyond them it is the noise of few windows that decides.
+LOWEST, HIGHEST = 0.05, 20.0
 PENALTY = 100.0  # in scikit-learn's terms 1 / C: for one or two thousand rows of scaled features
 MOST_STEPS = 2_000  # of the solver, which as a rule settles long before
 

@@ -132,9 +132,8 @@ def train_member(
         )
         network = make_network(config.architecture, shape)
         kind = architecture(config.architecture).config
-        require_storable(
-            config.architecture, network.config, kind
-        )  # hours of work do not end in it
+        # Here, so that hours of work do not end in a refusal.
+        require_storable(config.architecture, network.config, kind)
         network.start(FEATURE_NAMES)
         network.to(config.device)
         # Soft targets teach more than labels do; what a network is worth the labels alone say.

@@ -23,13 +23,14 @@ from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.labels import make_labels
 from tests.helpers.makers import random_bars, random_checkpoint
 
+# Those without processes and trainings.
 QUICK = (
     "backtest-forward",
     "next",
     "live",
     "sweep",
     "growth",
-)  # those without processes and trainings
+)
 
 
 @pytest.fixture

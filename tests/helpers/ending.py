@@ -48,9 +48,8 @@ def ended(words: list[str], *streams: IO[bytes]) -> int:
 
 
 def main(cases: list[str]) -> None:
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a process started in the background inherits that it is ignored
+    # A process started in the background inherits that it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found = {}
     for case in cases:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

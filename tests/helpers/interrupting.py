@@ -113,9 +113,8 @@ def disturbed(case: str, data: Path, out: Path, whole_seconds: float) -> tuple[i
 
 
 def main(data: Path, folder: Path, cases: list[str]) -> None:
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a process started in the background inherits that it is ignored
+    # A process started in the background inherits that it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     start = time.monotonic()
     if ended(child(lambda: train(data, folder / "whole.ckpt"), folder / "whole.said")):
         raise RuntimeError((folder / "whole.said").read_text())

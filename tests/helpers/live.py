@@ -23,9 +23,8 @@ class Tick(NamedTuple):
     volume: float
 
 
-Event = (
-    Tick | str | None | Callable[[], None]
-)  # a bar, a status, nothing for now, or something that happens meanwhile
+# A bar, a status, no bar yet, or something that happens meanwhile.
+Event = Tick | str | None | Callable[[], None]
 
 
 class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]

@@ -19,13 +19,14 @@ from model.networks.bilstm import NetworkConfig
 from model.networks.registry import make_network
 from model.networks.transformer import TransformerConfig
 
+# Several bars as one.
 MERGED: dict[Any, Any] = {
     "open": "first",
     "high": "max",
     "low": "min",
     "close": "last",
     "volume": "sum",
-}  # several bars as one
+}
 COLUMNS = ["open", "high", "low", "close", "volume"]
 SMALL = NetworkConfig(hidden=6, layers=2)
 SMALLS: Mapping[str, Any] = {
@@ -89,9 +90,8 @@ def random_checkpoint(
 
     def centred(member: Member) -> Member:
         logits = Checkpoint(**fields | {"members": (member,)}).logits(features)
-        member.weights["head.bias"] -= float(
-            np.median(logits) + 0.01 * logits.std()
-        )  # no bar at exactly one half
+        # No bar at exactly one half.
+        member.weights["head.bias"] -= float(np.median(logits) + 0.01 * logits.std())
         return replace(member, temperature=float(logits.std()))
 
     made = tuple(

@@ -327,9 +327,8 @@ def spread(w: Window) -> float:
 
 
 def entropy(closes: Series) -> float:
-    patterns = [
-        tuple(sorted(range(3), key=lambda i: closes[k + i])) for k in range(48)
-    ]  # a stable sort: ties by time
+    # A stable sort: ties by time.
+    patterns = [tuple(sorted(range(3), key=lambda i: closes[k + i])) for k in range(48)]
     shares = [patterns.count(pattern) / 48 for pattern in set(patterns)]
     return -math.fsum(p * math.log(p) for p in shares) / math.log(6)
 

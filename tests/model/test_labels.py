@@ -134,9 +134,8 @@ def test_no_softness_gives_the_labels_themselves(
 def test_a_move_of_one_deviation_is_84_percent_sure(bars: pd.DataFrame, horizon: int) -> None:
     k = 200
     closes = np.log(bars["close"].to_numpy())
-    volatility = np.sqrt(
-        np.mean(np.diff(closes[k - 21 : k]) ** 2)
-    )  # what is known when bar k opens
+    # What is known when bar k opens.
+    volatility = np.sqrt(np.mean(np.diff(closes[k - 21 : k]) ** 2))
     moved = bars.copy()
     moved.iloc[k + horizon, 0] = moved["open"].iloc[k] * np.exp(volatility * np.sqrt(horizon))
     assert soft_targets(moved, "open", horizon).iloc[k] == pytest.approx(norm.cdf(1))

@@ -79,6 +79,7 @@ def test_scores_are_those_of_scikit_learn(
 
 def test_scores_by_hand() -> None:
     scores = classification_scores(np.array([1.0, 0.0, 0.0, 0.0]), np.array([0.9, 0.8, 0.5, 0.1]))
+    # One half counts as up, as it does in trading.
     assert scores == pytest.approx(
         {
             "windows": 4,
@@ -91,7 +92,7 @@ def test_scores_by_hand() -> None:
             "balanced_accuracy": (1 + 1 / 3) / 2,
             "mcc": 1 / 3,
         }
-    )  # one half counts as up, as it does in trading
+    )
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])

@@ -213,9 +213,8 @@ def require_whole_windows(sequence: Sequence, model: Checkpoint, path: Path) -> 
     np.testing.assert_allclose(
         series(found.shown["live"], len(sound)), np.where(whole, expected, NAN), rtol=0, atol=1e-6
     )
-    assert all(
-        whole[fill.bar - 2] for fill in found.fills["live"]
-    )  # decided at the close of the bar before
+    # Decided at the close of the bar before.
+    assert all(whole[fill.bar - 2] for fill in found.fills["live"])
 
 
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")

@@ -46,9 +46,8 @@ def test_backfilled_bars_warm_the_window_up(clean: Watched, model: Checkpoint) -
 def test_once_live_the_orders_are_those_of_a_backtest_that_starts_there(
     clean: Watched, tmp_path: Path
 ) -> None:
-    random_checkpoint(BARS, BARS.index[START], seed=3).save(
-        tmp_path / "a.ckpt"
-    )  # the same weights, not to be used before
+    # The same weights, not to be used before.
+    random_checkpoint(BARS, BARS.index[START], seed=3).save(tmp_path / "a.ckpt")
     backtest = traded(host(feed(BARS)), checkpoint=str(tmp_path / "a.ckpt"), **RULES)
     assert backtest.fills["data"] == clean.fills["live"] and len(clean.fills["live"]) > 3
 
@@ -58,7 +57,7 @@ def changed(tick: Tick, **values: Any) -> Tick:
 
 
 NOISE: dict[str, tuple[str, Callable[[int], list[Event]]]] = {
-    "nothing for now": ("", lambda at: [None, None]),
+    "no bar yet": ("", lambda at: [None, None]),
     "a repeat": (REPEATED, lambda at: [TICKS[at]]),
     "a backfill that repeats": (LATE, lambda at: TICKS[at - 3 : at]),
     "a late bar from long ago": (LATE, lambda at: [TICKS[5]]),

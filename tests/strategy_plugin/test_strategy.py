@@ -140,9 +140,8 @@ def test_cheat_on_open_changes_no_order(
 def test_bars_the_model_has_seen_are_not_traded(bars: pd.DataFrame, tmp_path: Path) -> None:
     random_checkpoint(bars, bars.index[300]).save(tmp_path / "a.ckpt")
     strategy = traded(host(feed(bars)), checkpoint=str(tmp_path / "a.ckpt"), **ALWAYS)
-    assert (
-        strategy.fills["data"][0].bar == 302
-    )  # decided at bar 301, which is bars.index[300] = trained_until
+    # Decided at bar 301, which is bars.index[300] = trained_until.
+    assert strategy.fills["data"][0].bar == 302
     assert strategy.refusals()["data"]["in sample"] == 300 and not strategy.traded_in_sample
 
 
@@ -283,9 +282,8 @@ def test_of_a_pair_the_one_filled_cancels_the_other() -> None:
 
 def test_a_stop_in_true_ranges_uses_the_mean_of_fourteen_bars() -> None:
     opens = [100.0, 102.0] * 10 + [100.0, 95.0, 95.0]
-    strategy = trade(
-        [0.5] * 15 + [0.9] * 8, opens=opens, stop_loss="2atr"
-    )  # true range 2, entry at 100: stop at 96
+    # True range 2, entry at 100: stop at 96.
+    strategy = trade([0.5] * 15 + [0.9] * 8, opens=opens, stop_loss="2atr")
     assert [(fill.bar, fill.price) for fill in strategy.fills["given"]] == [(17, 100.0), (22, 95.0)]
 
 

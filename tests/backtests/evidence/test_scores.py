@@ -40,9 +40,8 @@ def test_a_rolling_ratio_is_that_of_the_last_bars(equity):
     assert equity["hold_rolling_sharpe"].iloc[-1] == pytest.approx(
         returns.mean() / returns.std() * np.sqrt(252)
     )
-    assert (
-        equity["rolling_sharpe"].iloc[-1] != equity["rolling_sharpe"].iloc[-1]
-    )  # flat throughout: undefined
+    # Flat throughout: undefined.
+    assert equity["rolling_sharpe"].iloc[-1] != equity["rolling_sharpe"].iloc[-1]
 
 
 @pytest.mark.parametrize(

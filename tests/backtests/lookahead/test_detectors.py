@@ -115,10 +115,8 @@ def test_a_planted_feature_is_caught_by_a_cut_and_by_poison_alone(
 def test_the_features_know_no_future(bars: pd.DataFrame) -> None:
     transform = FeatureEngineer().transform
     check = leaks.window_leaks("features", transform, bars)
-    assert (check.differences, check.compared) == (
-        0,
-        86 * (2 * 100 - 1),
-    )  # nothing follows the last bar that could be poisoned
+    # Nothing follows the last bar that could be poisoned.
+    assert (check.differences, check.compared) == (0, 86 * (2 * 100 - 1))
     assert leaks.history_leaks("features", transform, bars, [100, 150, 198]).differences == 0
 
 
@@ -171,9 +169,8 @@ def test_a_scaler_that_saw_rows_behind_training_is_caught(
     check = leaks.scaler_leaks(fits(data)[way], data.features, data.split[0].stop + 49)
     assert check.compared == 2 * 258 * (len(data.features) - data.split[0].stop - 49)
     assert bool(check.differences) == bool(figures)
-    assert (
-        figures - 20 <= len(check.findings) <= figures
-    )  # calendar features may be constant either way
+    # Calendar features may be constant either way.
+    assert figures - 20 <= len(check.findings) <= figures
 
 
 @pytest.mark.parametrize(

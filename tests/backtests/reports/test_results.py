@@ -180,9 +180,8 @@ def test_the_fold_table_says_when_each_fold_decided(results, models, bars):
         bars.index[model.fold.test] for model in models
     ]
     assert table["last_decision"].iloc[-1] == bars.index[-1]
-    assert (
-        table["windows"].iloc[-1] == len(results.predictions) - 2
-    )  # the last two labels are not known yet
+    # The last two labels are not known yet.
+    assert table["windows"].iloc[-1] == len(results.predictions) - 2
 
 
 def test_the_summary_is_json_with_a_version(folder):

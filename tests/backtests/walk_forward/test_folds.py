@@ -148,9 +148,8 @@ def test_a_model_is_blind_to_every_bar_after_its_first_test_decision(bars, folds
 
 
 def test_the_models_do_not_depend_on_the_number_of_processes(bars, folds):
-    parallel, alone = (
-        trained(bars, folds[:2], LARGE, SEARCH, jobs) for jobs in (2, 1)
-    )  # others know no small one
+    # Others know no small one.
+    parallel, alone = (trained(bars, folds[:2], LARGE, SEARCH, jobs) for jobs in (2, 1))
     assert [model.checkpoint.digest for model in parallel] == [
         model.checkpoint.digest for model in alone
     ]

@@ -143,9 +143,8 @@ def killed(count: int, writer: str, path: Path, contents: Contents) -> list[str]
 def test_a_save_killed_at_any_operation_leaves_the_old_or_the_new_file(
     contents: Contents, path: Path
 ) -> None:
-    assert (
-        killed(0, "atomic", path, contents) == ["old"] * 5 + ["new"] * 5
-    )  # the last one was not killed
+    # The last one was not killed.
+    assert killed(0, "atomic", path, contents) == ["old"] * 5 + ["new"] * 5
     contents.old.save(path)  # what the killed ones left behind is in nobody's way
     assert Checkpoint.load(path).digest == contents.old.digest
 

@@ -126,9 +126,8 @@ def test_the_head_reads_the_final_states_of_both_directions(
     network: BiLSTMClassifier, windows: Tensor
 ) -> None:
     outputs, _ = network.lstm(windows)
-    final = torch.cat(
-        (outputs[:, -1, :3], outputs[:, 0, 3:]), dim=1
-    )  # forward ends at the last bar, backward at the first
+    # Forward ends at the last bar, backward at the first.
+    final = torch.cat((outputs[:, -1, :3], outputs[:, 0, 3:]), dim=1)
     assert torch.allclose(network(windows), network.head(final).squeeze(1), atol=1e-7)
     assert not torch.allclose(network(windows), network.head(outputs[:, -1]).squeeze(1), atol=1e-3)
 

@@ -53,6 +53,5 @@ def test_log_loss_by_hand() -> None:
     assert log_loss_of_logits(np.log([3.0, 3.0]), np.array([1.0, 0.0])) == pytest.approx(
         -(np.log(0.75) + np.log(0.25)) / 2
     )
-    assert (
-        log_loss_of_logits(np.array([1000.0, -1000.0]), np.array([0.0, 0.0])) == 500.0
-    )  # exp would overflow
+    # `exp` would overflow.
+    assert log_loss_of_logits(np.array([1000.0, -1000.0]), np.array([0.0, 0.0])) == 500.0

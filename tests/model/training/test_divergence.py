@@ -119,9 +119,8 @@ def require_kept(
     code = trained(data, out, fault, step, monkeypatch)
     assert code == 5 if fault in ENDS else code in (0, 5)
     before = step // STEPS
-    assert (
-        out.exists() if code == 0 or before else not (out.exists() and fault in ENDS)
-    )  # others let the epoch end
+    # Others let the epoch end.
+    assert out.exists() if code == 0 or before else not (out.exists() and fault in ENDS)
     if out.exists():  # loading refuses what is not finite
         history = Checkpoint.load(out).members[0].history
         assert len(history) == before if fault in ENDS else before <= len(history) <= EPOCHS

@@ -115,9 +115,8 @@ def test_training_stops_when_patience_is_exhausted(
 
 
 def test_the_learning_rate_rises_step_by_step(bars: pd.DataFrame) -> None:
-    history = (
-        fit(bars, replace(SHORT, max_epochs=3, warm_up=12)).members[0].history
-    )  # 6 steps an epoch
+    # 6 steps an epoch.
+    history = fit(bars, replace(SHORT, max_epochs=3, warm_up=12)).members[0].history
     assert [entry["learning_rate"] for entry in history] == pytest.approx(
         [7 / 12 * 1e-3, 1e-3, 1e-3]
     )
@@ -227,9 +226,8 @@ def test_a_gradient_that_is_not_a_number_ends_training_before_the_step(
     bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(network: Any, *rest: Any) -> torch.Tensor:
-        return (
-            whole(network, *rest) + 0 * torch.sqrt(network.head.bias * 0).sum()
-        )  # its gradient is 0 times infinity
+        # Its gradient is 0 times infinity.
+        return whole(network, *rest) + 0 * torch.sqrt(network.head.bias * 0).sum()
 
     whole = loop._logits
     monkeypatch.setattr(loop, "_logits", broken)
@@ -304,9 +302,10 @@ def test_from_shuffled_labels_it_learns_nothing(monkeypatch: pytest.MonkeyPatch)
 
     for name in ("make_labels", "soft_targets"):
         monkeypatch.setattr(training_data, name, shuffled(getattr(training_data, name)))
+    # 427 windows.
     assert (fit(echoing, TrainConfig(max_epochs=1)).metrics["test_auc"] or 1) == pytest.approx(
         0.5, abs=3 * 0.028
-    )  # 427 windows
+    )
 
 
 def test_bars_out_of_order_or_in_a_zone_are_refused_before_any_training(bars: pd.DataFrame) -> None:

@@ -87,9 +87,8 @@ def test_killed_at_any_moment_or_border_it_goes_on_to_the_same_bytes(tmp_path: P
     ]
     found = outcomes(tmp_path, *cases).values()
     assert len(found) == len(cases) and all(outcome["same"] for outcome in found)
-    assert (
-        sum(outcome["code"] == -9 for outcome in found) >= 24
-    )  # a random moment may come after the end
+    # A random moment may come after the end.
+    assert sum(outcome["code"] == -9 for outcome in found) >= 24
     assert sum(outcome["went on"] for outcome in found) >= 12  # or before the first epoch's
 
 

@@ -33,10 +33,8 @@ def lengths(parts: tuple[slice, slice, slice]) -> tuple[int, ...]:
         (DataPreprocessor(label="close"), (665, 142, 143)),
         (DataPreprocessor(label="open"), (664, 141, 143)),
         (DataPreprocessor(label="open", horizon=5), (660, 137, 143)),
-        (
-            DataPreprocessor(train=0.85, validation=0.15),
-            (806, 143, 0),
-        ),  # no test part: no purge after validation
+        # No test part: no purge after validation.
+        (DataPreprocessor(train=0.85, validation=0.15), (806, 143, 0)),
         (DataPreprocessor(train=0.7, validation=0.3, label="close"), (665, 285, 0)),
     ],
 )
@@ -47,9 +45,8 @@ def test_the_split_of_950_windows(
 
 
 def test_shares_are_the_decimals_they_were_written_as() -> None:
-    assert (
-        0.7 * 10 + 0.1 * 10 == 8 and int(0.29 * 100) == 28
-    )  # binary numbers would take a window away
+    # Binary numbers would take a window away.
+    assert 0.7 * 10 + 0.1 * 10 == 8 and int(0.29 * 100) == 28
     assert DataPreprocessor(train=0.29, validation=0.2, label="close").split(100)[0].stop == 29
 
 
