@@ -16,9 +16,9 @@ from rich.table import Column, Table
 from backtests.benchmarks.contests import CONTESTS, Contest, Goal
 from backtests.benchmarks.rounds import Samples, difference, spread
 from backtests.synthetic.markets import require_known
-from backtests.walk_forward.fingerprint import machine
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
+from model.provenance import machine
 
 app = App(
     version=VERSION,

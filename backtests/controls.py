@@ -23,10 +23,10 @@ from backtests.synthetic.control import (
     Row,
     Store,
     measure,
-    parse_market,
     silence,
     write_table,
 )
+from backtests.synthetic.markets import parse_market
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
 from model.runtime import precision_hint

@@ -23,8 +23,7 @@ from backtests.reports.universe import (
 )
 from backtests.reports.universe_page import write_universe_report
 from backtests.simulation.account import Account, Costs
-from backtests.synthetic.control import parse_market
-from backtests.synthetic.markets import Market, market
+from backtests.synthetic.markets import Market, market, parse_market
 from backtests.walk import Request, Walk, begin, finish
 from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
 from backtests.walk_forward.progress import EpochLog, FoldProgress
@@ -32,7 +31,7 @@ from backtests.walk_forward.store import lock_folder
 from backtests.walk_forward.trainer import FoldsFailed, Lost, train_all
 from backtests.walk_forward.universe import bar_files, is_universe, read_universe
 from backtests.walk_forward.workers import workers
-from model.bars.faults import day
+from model.bars.intervals import day
 from model.cli import (
     ACCOUNT_AND_COSTS,
     DATA,

@@ -19,8 +19,7 @@ import pandas as pd
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
-from model.bars.faults import day
-from model.bars.intervals import session_bars, spoken, yearly_bars
+from model.bars.intervals import day, session_bars, spoken, yearly_bars
 from model.bars.read import bar_interval, digest_bars, read_bars
 from model.bars.sample import sample_bars
 from model.errors import BarsError, BarsWarning, Setting, as_flags

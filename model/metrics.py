@@ -96,6 +96,15 @@ def auc(labels: Array, scores: Array) -> float | None:
     return float(np.trapezoid(hit_rates, false_alarm_rates))
 
 
+def auc_standard_error(labels: Array) -> float:
+    """Return the standard error that an AUC of one half has on these labels, 0 or 1: (n,).
+
+    It is exact for scores that have no ties and know nothing. Source: Mann and Whitney (1947).
+    """
+    ups = float(labels.sum())
+    return math.sqrt((len(labels) + 1) / (12 * ups * (len(labels) - ups)))
+
+
 def log_loss(labels: Array, probabilities: Array) -> float | None:
     """Return the mean of -ln(probability of what came).
 

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from model.bars.faults import day
+from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.cli import VERSION, BarsOptions, run

@@ -1,10 +1,12 @@
-"""Provenance: which source code and which libraries made a result."""
+"""Provenance: which source code, libraries and processor made a result."""
 
 import hashlib
 import importlib.metadata
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+import torch
 
 
 def library_versions() -> dict[str, str]:
@@ -13,6 +15,15 @@ def library_versions() -> dict[str, str]:
         name: importlib.metadata.version(name)
         for name in ("backtrader-bilstm", "numpy", "pandas", "scikit-learn", "torch")
     }
+
+
+def machine() -> dict[str, str]:
+    """Return what, beside the code, can change the bits of a result.
+
+    These are the libraries and the processor's vector instructions, which decide in what order sums
+    are taken.
+    """
+    return {**library_versions(), "processor": torch.backends.cpu.get_cpu_capability()}
 
 
 @cache

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from model.bars.faults import day
+from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.cli import DATA, RUNNING, TRAINING, VERSION, BarsOptions, describe_bars, run
 from model.errors import TrainingDiverged

@@ -13,8 +13,8 @@ from datetime import time as time_of_day
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bars.faults import bar_faults, day
-from model.bars.intervals import EARLIEST
+from model.bars.faults import bar_faults
+from model.bars.intervals import EARLIEST, day
 from strategy_plugin.feeds import Bar, Feed, bar_of, nanoseconds, source_of
 
 REPEATED = "a bar that came before"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from model.bars.faults import day
+from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.scaler import MOST_OUT_OF_RANGE
 from strategy_plugin.decision import (

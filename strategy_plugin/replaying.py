@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from model.bars.faults import day
+from model.bars.intervals import day
 from model.checkpoint.buffer import FeatureBuffer
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import NO_FORECAST, Schedule

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from backtests.lookahead import detectors
 from backtests.lookahead.detectors import SCALER_FIGURES, LeakResult, Tally, Track, scaler_figures
 from backtests.simulation.account import simulate
-from model.bars.faults import day
+from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.features.table import LOOKBACK, FeatureEngineer

@@ -8,16 +8,16 @@ away or poisoned; what was computed at or before the cut must not notice.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars.faults import day
+from model.bars.intervals import day
 from model.checkpoint.scaler import Scaler
 from model.features.table import FEATURE_NAMES, LOOKBACK
+from model.metrics import auc_standard_error
 from model.training.windows import Split
 
 Compute = Callable[[pd.DataFrame], pd.DataFrame | pd.Series]
@@ -356,7 +356,7 @@ def shuffled_label_leaks(
     tally = Tally("shuffled labels")
     for seed in track(seeds):
         shuffled = np.random.default_rng(seed).permutation(labels)
-        bound = LARGEST_Z * standard_error(shuffled[judged])
+        bound = LARGEST_Z * auc_standard_error(shuffled[judged])
         auc = score(shuffled)
         # Written as a comparison of values: equal within the bound, one half beyond it.
         other = auc if abs(auc - 0.5) <= bound else 0.5
@@ -368,12 +368,6 @@ def shuffled_label_leaks(
             f"+-{bound:.3f} without a leak",
         )
     return tally.result
-
-
-def standard_error(labels: NDArray[np.float64]) -> float:
-    """Return the standard error of an AUC of one half (Mann and Whitney 1947)."""
-    ups = float(labels.sum())
-    return sqrt((len(labels) + 1) / (12 * ups * (len(labels) - ups)))
 
 
 def futures(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]:

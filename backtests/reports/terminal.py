@@ -16,7 +16,7 @@ from backtests.evidence.evidence import Evidence
 from backtests.evidence.scores import TOTAL
 from backtests.reports.results import Results
 from backtests.reports.universe import UniverseResults
-from model.bars.faults import day
+from model.bars.intervals import day
 
 # What the terminal's tables show: (header, column of the fold table, format).
 FORECASTS = (

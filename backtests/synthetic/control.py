@@ -15,13 +15,12 @@ import pandas as pd
 
 from backtests.evidence.baselines import Examples, baseline_probabilities, examples_of
 from backtests.evidence.calibration import reliability
-from backtests.lookahead.detectors import standard_error
 from backtests.simulation.vectorised import Array
-from backtests.synthetic.markets import Market, market
+from backtests.synthetic.markets import Market, market, parse_market
 from model.checkpoint.checkpoint import Checkpoint
 from model.files import write_atomically
-from model.metrics import auc, classification_scores
-from model.provenance import code_digest, library_versions
+from model.metrics import auc, auc_standard_error, classification_scores
+from model.provenance import code_digest, machine
 from model.training.config import TrainConfig
 from model.training.fitting import fit
 
@@ -35,7 +34,6 @@ CODE = (
     "backtests.synthetic",
     "backtests.evidence.baselines",
     "backtests.evidence.calibration",
-    "backtests.lookahead.detectors",
 )
 
 
@@ -66,29 +64,10 @@ class Control:
 
     @property
     def key(self) -> str:
-        """What names the row: a digest of settings, code and the libraries' versions."""
-        # The code and the libraries too: a row that others measured must not pass for this one's.
-        decides = {**asdict(self), "code": code_digest(*CODE), "versions": library_versions()}
+        """What names the row: a digest of settings, code, libraries and processor."""
+        # The code and the machine too: a row that others measured must not pass for this one's.
+        decides = {**asdict(self), "code": code_digest(*CODE), "machine": machine()}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def parse_market(text: str) -> tuple[str, dict[str, float]]:
-    """Read "echo" or "echo:strength=0.5,lag=35"; ValueError where there is no such market."""
-    name, _, settings = text.partition(":")
-    try:
-        pairs = [part.partition("=") for part in settings.split(",") if settings]
-        strengths = {key: _number(value) for key, _, value in pairs}
-    except ValueError:
-        raise ValueError(
-            f"a market must be NAME or NAME:SETTING=NUMBER,..., got {text!r}. "
-            "Write it like echo:strength=0.5."
-        ) from None
-    market(name, 2, 1, **strengths)  # refuses what it does not know, with the nearest name
-    return name, strengths
-
-
-def _number(text: str) -> float:
-    return int(text) if text.isdigit() else float(text)
 
 
 def measure(control: Control) -> Row:
@@ -126,7 +105,7 @@ def judged(examples: Examples, sample: Market, said: Array) -> Row:
         "windows": len(labels),
         "up_share": scores["up_share"],
         "base_rate": scores["base_rate"],
-        "standard_error": standard_error(labels),
+        "standard_error": auc_standard_error(labels),
         **{f"optimum_{name}": optimum[name] for name in ("auc", "log_loss", "accuracy")},
         "optimum_sharpe": gross_sharpe(best, returns),
         **{name: scores[name] for name in SCORES},

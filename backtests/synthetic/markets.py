@@ -47,6 +47,25 @@ def market(name: str, n_bars: int = 12_000, seed: int = 1, **strengths: float) -
     return MARKETS[name](n_bars, seed, **strengths)
 
 
+def parse_market(text: str) -> tuple[str, dict[str, float]]:
+    """Read "echo" or "echo:strength=0.5,lag=35"; ValueError where there is no such market."""
+    name, _, settings = text.partition(":")
+    try:
+        pairs = [part.partition("=") for part in settings.split(",") if settings]
+        strengths = {key: _number(value) for key, _, value in pairs}
+    except ValueError:
+        raise ValueError(
+            f"a market must be NAME or NAME:SETTING=NUMBER,..., got {text!r}. "
+            "Write it like echo:strength=0.5."
+        ) from None
+    market(name, 2, 1, **strengths)  # refuses what it does not know, with the nearest name
+    return name, strengths
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdigit() else float(text)
+
+
 def regime(
     n_bars: int = 12_000, seed: int = 1, *, delta: float = 0.35, flip: float = 1 / 60
 ) -> Market:

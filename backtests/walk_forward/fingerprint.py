@@ -7,10 +7,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
 from model.bars.read import digest_bars
-from model.provenance import code_digest, library_versions
+from model.provenance import code_digest, machine
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -25,15 +24,6 @@ CODE = (
     "backtests.simulation.vectorised",
     "strategy_plugin.decision",
 )
-
-
-def machine() -> dict[str, str]:
-    """Return what, beside the code, can change the bits of a result.
-
-    These are the libraries and the processor's vector instructions, which decide in what order sums
-    are taken.
-    """
-    return {**library_versions(), "processor": torch.backends.cpu.get_cpu_capability()}
 
 
 def all_versions() -> dict[str, str]:

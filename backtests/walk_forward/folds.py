@@ -11,7 +11,6 @@ import pandas as pd
 from joblib import Parallel
 
 from backtests.simulation.account import BASIS_POINT, Account, Costs, Simulation, simulate
-from backtests.walk_forward.fingerprint import machine
 from backtests.walk_forward.importance import importance
 from backtests.walk_forward.thresholds import Choice, Search, with_thresholds
 from backtests.walk_forward.workers import (
@@ -26,6 +25,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, Setting, TrainingDiverged
 from model.features.table import LOOKBACK
 from model.labels import known_after, make_labels
+from model.provenance import machine
 from model.training.config import TrainConfig
 from model.training.fitting import combine, fit
 from model.training.loop import Epoch

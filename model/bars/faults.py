@@ -9,13 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from model.bars.intervals import day
 from model.errors import BarsError, BarsWarning, Part, Setting, Text
 
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -187,14 +187,6 @@ class Findings:
     def first(self, places: pd.Series, mask: Mask) -> str:
         """Return the first of the places that the mask selects: "line 13"."""
         return f"{self.unit} {places[mask].iloc[0]}"
-
-
-def day(timestamp: date | np.datetime64 | str | float) -> str:
-    """Return a timestamp as a reader writes it: "2015-01-19" or "2015-01-19 09:30:00".
-
-    A midnight is taken for the date of a daily bar.
-    """
-    return str(pd.Timestamp(timestamp)).removesuffix(" 00:00:00")
 
 
 def count(number: int, noun: str) -> str:

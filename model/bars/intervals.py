@@ -1,7 +1,11 @@
-"""Intervals: the usual spacing of timestamps, bars a year, and spacings that no market has."""
+"""Intervals: the usual spacing of timestamps, bars a year, and spacings that no market has.
+
+And how a timestamp and a span are written, in messages and tables.
+"""
 
 from __future__ import annotations
 
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
@@ -141,3 +145,11 @@ def spoken(span: pd.Timedelta) -> str:
 
 def _counted(number: int, unit: str) -> str:
     return f"{number} {unit}" + "s" * (number != 1)
+
+
+def day(timestamp: date | np.datetime64 | str | float) -> str:
+    """Return a timestamp as a reader writes it: "2015-01-19" or "2015-01-19 09:30:00".
+
+    A midnight is taken for the date of a daily bar.
+    """
+    return str(pd.Timestamp(timestamp)).removesuffix(" 00:00:00")

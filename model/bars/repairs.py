@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from model.bars.faults import COLUMNS, PRICES, Findings, Mask, count, day
-from model.bars.intervals import DAY, bar_interval, spacing_change, spoken
+from model.bars.faults import COLUMNS, PRICES, Findings, Mask, count
+from model.bars.intervals import DAY, bar_interval, day, spacing_change, spoken
 from model.errors import Setting
 
 LONGEST_GAP = pd.Timedelta(days=3 * 365)

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars.faults import PRICES, Findings, count, day, price_text
-from model.bars.intervals import unchanged_stretches
+from model.bars.faults import PRICES, Findings, count, price_text
+from model.bars.intervals import day, unchanged_stretches
 
 SPLIT_RATIOS = np.array(
     [1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100, 200, 250, 500, 1000],

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from model.bars.faults import Findings, day
-from model.bars.intervals import DAY
+from model.bars.faults import Findings
+from model.bars.intervals import DAY, day
 from model.bars.timestamps import NOT_A_TIME, Times, Timestamps, nanoseconds
 from model.errors import Setting
 

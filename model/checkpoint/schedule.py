@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars.faults import day
-from model.bars.intervals import EARLIEST
+from model.bars.intervals import EARLIEST, day
 from model.checkpoint.buffer import FeatureBuffer
 from model.checkpoint.checkpoint import Checkpoint, Forecast
 from model.checkpoint.format import checkpoint_errors

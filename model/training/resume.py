@@ -14,13 +14,12 @@ from pathlib import Path
 from types import FrameType
 
 import pandas as pd
-import torch
 
 from model.bars.read import digest_bars
 from model.checkpoint.format import pack, tensors_in, text_in
 from model.errors import Interrupted, OutputInUse
 from model.files import locked, require_writable, sweep, write_atomically
-from model.provenance import code_digest, library_versions
+from model.provenance import code_digest, machine
 from model.training.config import TrainConfig
 from model.training.loop import Keeper, Snapshot, TrainingState
 
@@ -112,9 +111,8 @@ class Resumption:
         content = {
             "bars": self._bars,
             "config": asdict(config),
-            "versions": library_versions(),
             "code": code_digest("model"),
-            "processor": torch.backends.cpu.get_cpu_capability(),
+            "machine": machine(),
         }
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         name = f"{config.member.replace(' ', '-')}{ENDING}"

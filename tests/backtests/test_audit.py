@@ -12,7 +12,7 @@ from backtests.audit import SHOWN, app
 from backtests.lookahead import checks as subjects
 from backtests.lookahead.checks import CheckpointChecks, Cuts, PipelineChecks
 from backtests.lookahead.detectors import LeakResult
-from model.bars.faults import day
+from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.scaler import Scaler
 from model.checkpoint.schedule import Schedule

@@ -13,6 +13,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from model.metrics import (
     auc,
+    auc_standard_error,
     balanced_accuracy,
     bar_returns,
     brier,
@@ -226,6 +227,13 @@ def test_a_forecast_that_always_says_the_same_has_no_skill(probability: float) -
 def test_what_is_no_probability_is_refused_with_its_position(fault: float) -> None:
     with pytest.raises(ValueError, match=f"numbers from 0 to 1, got {fault} at position 2. Score"):
         classification_scores(np.array([1.0, 0.0, 0.0]), np.array([0.2, 0.8, fault]))
+
+
+def test_the_standard_error_of_an_auc_is_that_of_its_distribution() -> None:
+    draw = np.random.default_rng(1)
+    labels = draw.integers(0, 2, 150).astype(float)
+    aucs = [roc_auc_score(labels, draw.normal(size=150)) for _ in range(500)]
+    assert np.std(aucs) == pytest.approx(auc_standard_error(labels), rel=0.1)
 
 
 def test_the_log_loss_of_logits_is_that_of_their_probabilities() -> None:

@@ -3,6 +3,7 @@ against chance.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 from scipy.special import expit
 
 from backtests.evidence.baselines import BASELINES, Array, Examples, examples_of, logistic
-from backtests.lookahead.detectors import standard_error
 from backtests.synthetic import control as control_table
 from backtests.synthetic.control import (
     SCORES,
@@ -24,7 +24,6 @@ from backtests.synthetic.control import (
     gross_sharpe,
     judged,
     measure,
-    parse_market,
     share,
     share_interval,
     silence,
@@ -32,7 +31,7 @@ from backtests.synthetic.control import (
 )
 from backtests.synthetic.markets import Market, market
 from model.checkpoint.checkpoint import Checkpoint
-from model.metrics import classification_scores
+from model.metrics import auc_standard_error, classification_scores
 from model.training.config import TrainConfig
 from model.training.windows import DataPreprocessor
 from tests.helpers.makers import random_checkpoint
@@ -60,40 +59,6 @@ def best() -> Array:
 
 
 # What a control is
-
-
-@pytest.mark.parametrize(
-    ("text", "name", "strengths"),
-    [
-        ("echo", "echo", {}),
-        ("echo:strength=0.5", "echo", {"strength": 0.5}),
-        ("echo:strength=.5,lag=35", "echo", {"strength": 0.5, "lag": 35}),
-    ],
-)
-def test_a_market_is_named_with_its_settings(
-    text: str, name: str, strengths: dict[str, float]
-) -> None:
-    assert parse_market(text) == (name, strengths)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("eccho", "unknown market: 'eccho', did you mean 'echo'?"),
-        ("echo:strenght=0.5", "did you mean 'strength'?"),
-        (
-            "echo:strength",
-            "a market must be NAME or NAME:SETTING=NUMBER,..., got 'echo:strength'. "
-            "Write it like echo:strength=0.5.",
-        ),
-        ("echo:strength=1.5", "`strength` of a market must be at least 0 and below 1, got 1.5."),
-        ("echo:lag=2.5", "`lag` of a market must be a whole number of at least 1, got 2.5."),
-    ],
-)
-def test_a_market_that_does_not_exist_is_refused(text: str, message: str) -> None:
-    with pytest.raises(ValueError) as refused:
-        parse_market(text)
-    assert message in str(refused.value)
 
 
 def test_a_horizon_with_no_known_best_forecast_is_refused() -> None:
@@ -229,11 +194,15 @@ def test_a_row_is_found_again_under_the_same_settings_only(
         assert store.load(other) is None
 
 
-def test_a_row_is_not_found_after_the_code_has_changed(
-    control: Control, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "another"),
+    [("code_digest", lambda *names: "another"), ("machine", lambda: {"processor": "another"})],
+)
+def test_a_row_of_other_code_or_of_another_machine_is_measured_anew(
+    control: Control, monkeypatch: pytest.MonkeyPatch, name: str, another: Callable[..., object]
 ) -> None:
     before = control.key
-    monkeypatch.setattr(control_table, "code_digest", lambda *names: "another")
+    monkeypatch.setattr(control_table, name, another)
     assert control.key != before
 
 
@@ -267,7 +236,7 @@ def silent_row(sample: Examples, name: str) -> Row:
         "market": name,
         "windows": len(labels),
         "base_rate": scores["base_rate"],
-        "standard_error": standard_error(labels),
+        "standard_error": auc_standard_error(labels),
         **{f"logistic_{score}": scores[score] for score in SCORES},
     }
 

@@ -14,7 +14,7 @@ from scipy.stats import chi2, kstest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from backtests.synthetic import optimum as filters
-from backtests.synthetic.markets import MARKETS, Market, market
+from backtests.synthetic.markets import MARKETS, Market, market, parse_market
 from backtests.synthetic.optimum import Array
 from model.bars.read import check_bars
 
@@ -261,6 +261,23 @@ def test_extreme_arguments_give_probabilities(name: str, strengths: dict[str, fl
     assert market(name, 3_000, **strengths).probability.between(0, 1).all()
 
 
+# How it is named
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "strengths"),
+    [
+        ("echo", "echo", {}),
+        ("echo:strength=0.5", "echo", {"strength": 0.5}),
+        ("echo:strength=.5,lag=35", "echo", {"strength": 0.5, "lag": 35}),
+    ],
+)
+def test_a_market_is_named_with_its_settings(
+    text: str, name: str, strengths: dict[str, float]
+) -> None:
+    assert parse_market(text) == (name, strengths)
+
+
 # What is refused
 
 
@@ -320,3 +337,23 @@ def test_an_argument_out_of_range_is_refused(
         ValueError, match=rf"`{argument}` of a market must be {wanted}, got {value!r}\. Choose"
     ):
         market(name, **{argument: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("eccho", "unknown market: 'eccho', did you mean 'echo'?"),
+        ("echo:strenght=0.5", "did you mean 'strength'?"),
+        (
+            "echo:strength",
+            "a market must be NAME or NAME:SETTING=NUMBER,..., got 'echo:strength'. "
+            "Write it like echo:strength=0.5.",
+        ),
+        ("echo:strength=1.5", "`strength` of a market must be at least 0 and below 1, got 1.5."),
+        ("echo:lag=2.5", "`lag` of a market must be a whole number of at least 1, got 2.5."),
+    ],
+)
+def test_a_market_that_does_not_exist_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        parse_market(text)
+    assert message in str(refused.value)
