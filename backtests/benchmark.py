@@ -15,10 +15,10 @@ from rich.table import Column, Table
 
 from backtests.benchmarks.contests import CONTESTS, Contest, Goal
 from backtests.benchmarks.rounds import Samples, difference, spread
-from backtests.synthetic.markets import require_known
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
 from model.provenance import machine
+from model.settings import require_known
 
 app = App(
     version=VERSION,

@@ -5,7 +5,7 @@ python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ...
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +30,7 @@ from backtests.synthetic.markets import parse_market
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
 from model.runtime import precision_hint
+from model.settings import optional, require, whole
 from model.training.config import TrainConfig
 
 MARKETS = (
@@ -109,7 +110,14 @@ def controls(
             stacklevel=2,
         )
         holdout_bars = fresh
-    require_from({"jobs": (jobs, 1), "holdout_bars": (holdout_bars, 0), "silence": (silence, 1)})
+    require(
+        {"jobs": jobs, "holdout_bars": holdout_bars, "silence": silence},
+        {
+            "jobs": optional(whole(1)),
+            "holdout_bars": optional(whole(0)),
+            "silence": optional(whole(1)),
+        },
+    )
     # Where nothing is to be found, many seeds count, not many markets.
     if silence:
         markets, market_seeds = list(SILENT_MARKETS), list(range(1, silence + 1))
@@ -147,17 +155,6 @@ def plan(
         for name in dict.fromkeys(markets)
         for seed in dict.fromkeys(seeds)
     ]
-
-
-def require_from(limits: Mapping[str, tuple[int | None, int]]) -> None:
-    """Raise where a number is below its least; None is none."""
-    faults = [
-        f"`{name}` must be at least {least}, got {value}."
-        for name, (value, least) in limits.items()
-        if value is not None and value < least
-    ]
-    if faults:
-        raise ValueError(" ".join(faults))
 
 
 def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:

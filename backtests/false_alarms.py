@@ -21,6 +21,7 @@ from backtests.simulation.vectorised import directions
 from backtests.synthetic.markets import market
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
 from model.cli import VERSION, run
+from model.settings import optional, require, whole
 from model.training.config import TrainConfig
 from strategy_plugin.decision import NEUTRAL
 
@@ -54,10 +55,10 @@ def false_alarms(*, histories: int = 20, bars: int = 6_000, jobs: int | None = N
         Processes that work at the same time; default: one per usable core. The result does not
         depend on it.
     """
-    if histories < 1:
-        raise ValueError(f"`histories` must be at least 1, got {histories}.")
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"`jobs` must be at least 1, got {jobs}.")
+    require(
+        {"histories": histories, "jobs": jobs},
+        {"histories": whole(1), "jobs": optional(whole(1))},
+    )
     tasks = [(name, seed) for name in EMPTY for seed in range(1, histories + 1)]
     tasks += [(name, 1) for name in PLANTED]
     verdicts = Parallel(n_jobs=jobs or cpu_count())(

@@ -46,6 +46,7 @@ from model.cli import (
 from model.labels import tied_share
 from model.networks.registry import members_of
 from model.runtime import precision_hint
+from model.settings import optional, require, require_fields, whole
 from model.training.config import TrainConfig
 
 app = App(
@@ -76,18 +77,11 @@ class MarketOptions:
     """
 
     market: str | None = None
-    market_bars: int = 12_000
-    market_seed: int = 1
+    market_bars: Annotated[int, whole(1)] = 12_000
+    market_seed: Annotated[int, whole(0)] = 1
 
     def __post_init__(self) -> None:
-        least = {"market_bars": (self.market_bars, 1), "market_seed": (self.market_seed, 0)}
-        faults = [
-            f"`{name}` must be at least {fewest}, got {given}."
-            for name, (given, fewest) in least.items()
-            if given < fewest
-        ]
-        if faults:
-            raise ValueError(" ".join(faults))
+        require_fields(self)
 
     @property
     def name(self) -> str:
@@ -158,8 +152,7 @@ def walk(
     settings = Settings(
         plan, plan.training(replace(training, architecture=names[0])), account, costs
     )
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"`jobs` must be at least 1, got {jobs}.")
+    require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = Request(settings, names, jobs or int(cpu_count()), dask, ledger, fresh)
     if is_universe(paths):
         _walk_universe(paths, bars_options, out or Path("runs/universe"), request)

@@ -2,7 +2,6 @@
 
 import errno
 import importlib.metadata
-import math
 import os
 import re
 import signal
@@ -13,7 +12,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal, NoReturn, TextIO, cast
+from typing import Annotated, Literal, NoReturn, TextIO, cast
 
 import pandas as pd
 from cyclopts import App, CycloptsError, Group
@@ -23,6 +22,7 @@ from model.bars.intervals import day, session_bars, spoken, yearly_bars
 from model.bars.read import bar_interval, digest_bars, read_bars
 from model.bars.sample import sample_bars
 from model.errors import BarsError, BarsWarning, Setting, as_flags
+from model.settings import number, optional, require_fields
 
 # The panels of the commands' help, in their order.
 DATA = Group("Data", sort_key=1)
@@ -98,13 +98,10 @@ class BarsOptions:
     columns: dict[str, str] | None = None
     adjust: bool = False
     on_missing: Literal["error", "drop"] = "error"
-    bars_per_year: float | None = None
+    bars_per_year: Annotated[float | None, optional(number(above=0))] = None
 
     def __post_init__(self) -> None:
-        if self.bars_per_year is not None and not 0 < self.bars_per_year < math.inf:
-            raise ValueError(
-                f"`bars_per_year` must be a number above 0, got {self.bars_per_year:g}."
-            )
+        require_fields(self)
 
     @property
     def instrument_name(self) -> str:
@@ -203,9 +200,9 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
         errors.print("[yellow]note:[/] ", end="")
         errors.print(_worded(message, app), markup=False)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup it is
-            signal.signal(number, stop)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # under nohup it is
+            signal.signal(ending, stop)
     app.suppress_keyboard_interrupt = False  # cyclopts would leave without a word
     try:
         with warnings.catch_warnings():

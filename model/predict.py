@@ -14,6 +14,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.cli import VERSION, BarsOptions, run
 from model.errors import BarsWarning, CheckpointError
+from model.settings import number, optional, require
 
 app = App(
     version=VERSION,
@@ -40,8 +41,7 @@ def predict(
     enter
         Probability from which the decision is to be long; default: the checkpoint's own, or .50.
     """
-    if enter is not None and not 0.5 <= enter < 1:
-        raise ValueError(f"`enter` must be at least .5 and below 1, got {enter}.")
+    require({"enter": enter}, {"enter": optional(number(0.5, below=1))})
     bars = bars_options.read(minimum_bars=None)
     schedule = Schedule(str(checkpoint))
     model, last = model_at(schedule, bars.index[-1]), bars.index[-1]

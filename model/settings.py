@@ -5,8 +5,10 @@ one.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from model.errors import did_you_mean
 
 
 class Rule(NamedTuple):
@@ -49,6 +51,25 @@ def require_fields(config: object) -> None:
     require(vars(config), rules)
 
 
+def require_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse the first name that is not known, with the nearest one that is.
+
+    >>> require_known("market", ["ecko"], ["echo", "walk"])
+    Traceback (most recent call last):
+    ValueError: unknown market: 'ecko'. Did you mean 'echo'? Choose from: echo, walk.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ValueError(f"unknown {what}: {name!r}.{hint} Choose from: {', '.join(known)}.")
+
+
+def optional(rule: Rule) -> Rule:
+    """Return the same rule for a setting that may be left out, and is None then."""
+    return Rule(rule.words, lambda value: value is None or rule.holds(value))
+
+
 def whole(least: int, most: int | None = None) -> Rule:
     """Return the rule for a whole number, both bounds included; True and False are none."""
     words = f"a whole number from {least}" + ("" if most is None else f" to {most}")
@@ -70,7 +91,7 @@ def number(least: float = -math.inf, *, above: float = -math.inf, below: float =
     if above > -math.inf:
         words += f" above {above:g}"
     if below < math.inf:
-        words += f" up to but not including {below:g}"
+        words += f" {'and below' if above > -math.inf else 'up to but not including'} {below:g}"
     # Every comparison with NaN is False, and infinity is not below itself: neither keeps a rule.
     return Rule(
         words,

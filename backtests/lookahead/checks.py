@@ -24,6 +24,7 @@ from model.checkpoint.schedule import Schedule
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.labels import make_labels, soft_targets
 from model.metrics import auc
+from model.settings import require, whole
 from model.training.calibration import fit_logistic
 from model.training.data import TrainingData, prepare
 from model.training.windows import DataPreprocessor, Split
@@ -46,11 +47,7 @@ class Cuts:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.seed < 0:
-            raise ValueError(
-                f"`cuts` must be at least 1 and `seed` at least 0, got {self.count} and "
-                f"{self.seed}."
-            )
+        require({"cuts": self.count, "seed": self.seed}, {"cuts": whole(1), "seed": whole(0)})
 
     def between(self, first: int, last: int, besides: Sequence[int] = ()) -> list[int]:
         """Return `first`, those of `besides` behind it, and others drawn up to `last`, in order."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import backtrader as bt
 import numpy as np
@@ -12,12 +12,14 @@ import pandas as pd
 
 from backtests.simulation.vectorised import Array
 from model.bars.read import COLUMNS
-from strategy_plugin.decision import NEUTRAL, Reading
+from model.settings import Rule, number, require_fields
+from strategy_plugin.decision import NEUTRAL, Reading, thresholds
 from strategy_plugin.instrument import TradedData
 from strategy_plugin.sizers import FractionalCommission
 from strategy_plugin.strategy import BiLSTMStrategy
 
 BASIS_POINT = 1e-4
+BasisPoints = Annotated[float, Rule("a number of basis points from 0", number(0).holds)]
 TRADE_COLUMNS = (
     "direction",
     "decided_at",
@@ -51,19 +53,12 @@ class Costs:
         How much worse than the quote an order fills, per side, in basis points.
     """
 
-    commission: float = 1.0
-    half_spread: float = 0.5
-    slippage: float = 0.5
+    commission: BasisPoints = 1.0
+    half_spread: BasisPoints = 0.5
+    slippage: BasisPoints = 0.5
 
     def __post_init__(self) -> None:
-        # All faults at once, so that one correction is enough.
-        faults = [
-            f"`{name}` must be a number of basis points from 0, got {value}."
-            for name, value in vars(self).items()
-            if not (math.isfinite(value) and value >= 0)
-        ]
-        if faults:
-            raise ValueError(" ".join(faults))
+        require_fields(self)
 
     @property
     def in_price(self) -> float:
@@ -97,26 +92,19 @@ class Account:
         Also go short, by the same thresholds mirrored at one half.
     """
 
-    cash: float = 100_000.0
+    cash: Annotated[float, number(above=0)] = 100_000.0
     enter: float | None = None
     exit: float | None = None
     allow_short: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.cash) and self.cash > 0):
-            raise ValueError(f"`cash` must be above 0, got {self.cash}.")
-        if self.enter is None and self.exit is None:
-            return
-        if self.enter is None or self.exit is None:
+        require_fields(self)
+        if (self.enter is None) != (self.exit is None):
             raise ValueError(
                 "`enter` and `exit` must be given together or not at all, "
                 f"got {self.enter} and {self.exit}."
             )
-        if not 0.5 <= self.exit <= self.enter < 1:
-            raise ValueError(
-                "`exit` must be at least .5 and `enter` at least that and below 1, "
-                f"got {self.exit} and {self.enter}."
-            )
+        thresholds(self.enter, self.exit)  # refuses what the strategy would refuse
 
 
 class Fill(NamedTuple):

@@ -8,21 +8,22 @@ Brownian bridge, volume is noise that knows nothing of direction. A longer marke
 begins with the shorter one.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from inspect import signature
-from math import inf, sqrt
+from math import sqrt
 
 import numpy as np
 import pandas as pd
 
-from backtests.synthetic import optimum as filters
+from backtests.synthetic import optimum
 from backtests.synthetic.optimum import SIGMA, Array
+from model.settings import number, require, require_known, whole
 
 FIRST_PRICE = 100.0
 FIRST_STAMP = np.datetime64("2020-01-01T00", "ns")
 HOUR = np.timedelta64(1, "h")
+SHARE = number(0, below=1)
 VOLUME_LEVEL, VOLUME_MEMORY, VOLUME_NOISE = 1_000.0, 0.8, 0.3
 
 
@@ -44,7 +45,10 @@ def market(name: str, n_bars: int = 12_000, seed: int = 1, **strengths: float) -
     require_known(
         f"argument of market {name!r}", strengths, list(signature(MARKETS[name]).parameters)[2:]
     )
-    return MARKETS[name](n_bars, seed, **strengths)
+    try:
+        return MARKETS[name](n_bars, seed, **strengths)
+    except ValueError as error:  # a setting that the market cannot have
+        raise ValueError(f"market {name!r}: {error}") from None
 
 
 def parse_market(text: str) -> tuple[str, dict[str, float]]:
@@ -70,11 +74,10 @@ def regime(
     n_bars: int = 12_000, seed: int = 1, *, delta: float = 0.35, flip: float = 1 / 60
 ) -> Market:
     """A hidden drift changes its sign with probability `flip`: z = +-delta + e."""
-    require("delta", delta, 0, inf)
-    require("flip", flip, 0, 1)
+    require({"delta": delta, "flip": flip}, {"delta": number(0), "flip": SHARE})
     draws = Draws("regime", n_bars, seed)
     bars = draws.bars(delta * draws.switching(flip) + draws.moves.standard_normal(n_bars))
-    return finished(bars, filters.regime_probability(bars, delta=delta, flip=flip))
+    return finished(bars, optimum.regime_probability(bars, delta=delta, flip=flip))
 
 
 def volrev(
@@ -92,20 +95,21 @@ def volrev(
     Here z is in units of its own bar's volatility, which is also the bridge's: the range betrays
     the hidden state.
     """
-    require("strength", strength, 0, 1)
-    require("ratio", ratio, 1, inf)
-    require("stay", stay, 0, 1)
+    require(
+        {"strength": strength, "ratio": ratio, "stay": stay},
+        {"strength": SHARE, "ratio": number(1), "stay": SHARE},
+    )
     draws = Draws("volrev", n_bars, seed)
     # +1 in calm, -1 in unrest.
     calm = draws.switching(1 - stay)
     # The state before a bar says how it follows; bar 0 follows nothing.
     follows = strength * np.roll(calm, 1)
     z = autoregress(follows, innovations(draws, strength))
-    low, high = filters.volatilities(ratio)
+    low, high = optimum.volatilities(ratio)
     volatility = np.where(calm > 0, low, high)
     bars = draws.bars(volatility * z, volatility)
     return finished(
-        bars, filters.volrev_probability(bars, strength=strength, ratio=ratio, stay=stay)
+        bars, optimum.volrev_probability(bars, strength=strength, ratio=ratio, stay=stay)
     )
 
 
@@ -123,13 +127,12 @@ def ar1(n_bars: int = 12_000, seed: int = 1, *, strength: float = 0.25) -> Marke
 
 
 def echoing(name: str, n_bars: int, seed: int, strength: float, lag: int) -> Market:
-    require("strength", strength, 0, 1)
-    require_whole("lag", lag, 1)
+    require({"strength": strength, "lag": lag}, {"strength": SHARE, "lag": whole(1)})
     draws = Draws(name, n_bars, seed)
     bars = draws.bars(
         autoregress(np.full(n_bars, strength), innovations(draws, strength, lag), lag)
     )
-    return finished(bars, filters.echo_probability(bars, strength=strength, lag=lag))
+    return finished(bars, optimum.echo_probability(bars, strength=strength, lag=lag))
 
 
 def magecho(n_bars: int = 12_000, seed: int = 1, *, m: float = 2, lag: int = 25) -> Market:
@@ -137,15 +140,14 @@ def magecho(n_bars: int = 12_000, seed: int = 1, *, m: float = 2, lag: int = 25)
 
     z = m b + e, b = 1 if that |z| > m else -1.
     """
-    require("m", m, 0, inf)
-    require_whole("lag", lag, 1)
+    require({"m": m, "lag": lag}, {"m": number(0), "lag": whole(1)})
     draws = Draws("magecho", n_bars, seed)
     z = draws.moves.standard_normal(n_bars)
-    z[:lag] += np.where(draws.states.random(n_bars) < filters.large_share(m), m, -m)[:lag]
+    z[:lag] += np.where(draws.states.random(n_bars) < optimum.large_share(m), m, -m)[:lag]
     for t in range(lag, n_bars):
         z[t] += m if abs(z[t - lag]) > m else -m
     bars = draws.bars(z)
-    return finished(bars, filters.magecho_probability(bars, m=m, lag=lag))
+    return finished(bars, optimum.magecho_probability(bars, m=m, lag=lag))
 
 
 def latch(
@@ -164,20 +166,25 @@ def latch(
     an upper one. Bar 0 is a key; the gaps between keys are uniform on shortest..longest, a key's
     own z is uniform on +-body, its wick is `wick` SIGMA beyond the body.
     """
-    require("strength", strength, 0, 1)
-    require("body", body, 0, inf)
-    require("wick", wick, 3, inf)  # with less, an ordinary bar could pass for a key
-    require_whole("shortest", shortest, 1)
-    require_whole("longest", longest, shortest)
+    gaps = {"shortest": shortest, "longest": longest}
+    require(
+        {"strength": strength, "body": body, "wick": wick, "shortest": shortest},
+        {
+            "strength": SHARE,
+            "body": number(0),
+            "wick": number(3),  # with less, an ordinary bar could pass for a key
+            "shortest": whole(1),
+        },
+    )
+    require(gaps, {"longest": whole(shortest)})
     draws = Draws("latch", n_bars, seed)
     key = draws.keys(shortest, longest)
     noise = np.where(
         key != 0, draws.bodies.uniform(-body, body, n_bars), innovations(draws, strength)
     )
-    z = autoregress(np.where(key != 0, 0, strength * key[filters.latest(key)]), noise)
+    z = autoregress(np.where(key != 0, 0, strength * key[optimum.latest(key)]), noise)
     bars = draws.bars(z, wick=wick * key)
-    gaps = {"shortest": shortest, "longest": longest}
-    return finished(bars, filters.latch_probability(bars, strength=strength, wick=wick, **gaps))
+    return finished(bars, optimum.latch_probability(bars, strength=strength, wick=wick, **gaps))
 
 
 def walk(
@@ -214,16 +221,17 @@ def walkdrift(
 def wandering(
     name: str, n_bars: int, seed: int, drift: float, alpha: float, beta: float, degrees: float
 ) -> Market:
-    require("drift", drift, -inf, inf)
-    require("alpha", alpha, 0, 1)
-    require("beta", beta, 0, 1 - alpha)
-    require("degrees", degrees, 3, inf)
+    require(
+        {"drift": drift, "alpha": alpha, "degrees": degrees},
+        {"drift": number(), "alpha": SHARE, "degrees": number(3)},
+    )
+    require({"beta": beta}, {"beta": number(0, below=1 - alpha)})
     draws = Draws(name, n_bars, seed)
     # Student's t has variance degrees / (degrees - 2): scaled to 1.
     shocks = draws.moves.standard_t(degrees, n_bars) * sqrt((degrees - 2) / degrees)
     volatility = garch_volatility(shocks, alpha, beta)
     bars = draws.bars(volatility * (drift + shocks), volatility)
-    return finished(bars, filters.walk_probability(bars, drift=drift, degrees=degrees))
+    return finished(bars, optimum.walk_probability(bars, drift=drift, degrees=degrees))
 
 
 MARKETS: dict[str, Callable[..., Market]] = {
@@ -238,15 +246,13 @@ class Draws:
     """
 
     def __init__(self, name: str, n_bars: int, seed: int) -> None:
-        require_whole("n_bars", n_bars, 2)
-        require_whole("seed", seed, 0)
+        require({"n_bars": n_bars, "seed": seed}, {"n_bars": whole(2), "seed": whole(0)})
         self.name, self.n_bars = name, n_bars
         # The name too: walk and walkdrift of one seed must be two samples, not the same one counted
         # twice.
         generators = np.random.default_rng([seed, *name.encode()]).spawn(6)
-        self.moves, self.states, self.bodies, self.directions, self.extremes, self.volumes = (
-            generators
-        )
+        self.moves, self.states, self.bodies, self.directions = generators[:4]
+        self.extremes, self.volumes = generators[4:]
 
     def switching(self, flip: float) -> Array:
         """Return a state of +-1 that changes with probability `flip`, fair at the start."""
@@ -343,33 +349,3 @@ def garch_volatility(shocks: Array, alpha: float, beta: float) -> Array:
     for shock in shocks[:-1].tolist():
         variances.append(1 - alpha - beta + (alpha * shock**2 + beta) * variances[-1])
     return np.sqrt(variances)
-
-
-def require(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value < high or value == -inf:
-        raise ValueError(
-            f"`{name}` of a market must be at least {low:g} and below {high:g}, got {value!r}. "
-            "Choose a value in that range."
-        )
-
-
-def require_whole(name: str, value: int, low: int) -> None:
-    if not isinstance(value, int | np.integer) or value < low:
-        raise ValueError(
-            f"`{name}` of a market must be a whole number of at least {low}, got {value!r}. "
-            "Choose such a number."
-        )
-
-
-def require_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise on a name that is not known, with the nearest one that is."""
-    known = list(known)
-    for name in names:
-        if name not in known:
-            near = (
-                "".join(
-                    f", did you mean {match!r}?" for match in get_close_matches(name, known, n=1)
-                )
-                or "."
-            )
-            raise ValueError(f"unknown {what}: {name!r}{near} Choose from: {', '.join(known)}.")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from model.errors import BarsError, OneClassError, Setting, TrainingDiverged
 from model.features.table import LOOKBACK
 from model.labels import known_after, make_labels
 from model.provenance import machine
+from model.settings import number, require_fields, whole
 from model.training.config import TrainConfig
 from model.training.fitting import combine, fit
 from model.training.loop import Epoch
@@ -53,25 +55,14 @@ class FoldPlan:
         Let every fold's past begin on the first bar, so that it grows, rather than move along.
     """
 
-    folds: int = 8
-    train_blocks: int = 8
-    validation_share: float = 0.2
-    fewest_trades: int = 10
+    folds: Annotated[int, whole(1)] = 8
+    train_blocks: Annotated[int, whole(1)] = 8
+    validation_share: Annotated[float, number(above=0, below=1)] = 0.2
+    fewest_trades: Annotated[int, whole(1)] = 10
     anchored: bool = False
 
     def __post_init__(self) -> None:
-        at_least_one = ("folds", "train_blocks", "fewest_trades")
-        faults = [
-            f"`{name}` must be at least 1, got {getattr(self, name)}."
-            for name in at_least_one
-            if getattr(self, name) < 1
-        ]
-        if not 0 < self.validation_share < 1:
-            faults.append(
-                f"`validation_share` must lie between 0 and 1, got {self.validation_share}."
-            )
-        if faults:
-            raise ValueError(" ".join(faults))
+        require_fields(self)
 
     def training(self, config: TrainConfig) -> TrainConfig:
         """Return the settings with this plan's shares: a fold's past is training and validation."""
@@ -188,10 +179,10 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
             ".",
         )
     folds = []
-    for number in range(1, plan.folds + 1):
-        test = len(bars) - (plan.folds - number + 1) * length
+    for later in reversed(range(plan.folds)):  # how many test blocks follow this one
+        test = len(bars) - (later + 1) * length
         train = warm_up if plan.anchored else test - plan.train_blocks * length
-        folds.append(Fold(number, train, test, test + length, warm_up))
+        folds.append(Fold(plan.folds - later, train, test, test + length, warm_up))
     return folds
 
 
@@ -261,12 +252,12 @@ def train_tasks(
     """
 
     def calls() -> Iterator[JoblibTask]:
-        for number, task in enumerate(tasks):
+        for position, task in enumerate(tasks):
             if on_start is not None:
                 on_start(task)
             report = partial(on_epoch, task.label) if on_epoch else None
-            # Results come in any order: each carries the number of its task.
-            yield dies_with_parent(_outcome, number, here(), task.call(), report)
+            # Results come in any order: each carries the position of its task.
+            yield dies_with_parent(_outcome, position, here(), task.call(), report)
 
     # Bars are small: sending them is simpler, and safer in a full /tmp, than the memory maps that
     # joblib makes of them. A single task still gets a process of its own, unless one process is all
@@ -274,27 +265,27 @@ def train_tasks(
     parallel = Parallel(
         n_jobs=min(jobs, max(2, len(tasks))), return_as="generator_unordered", max_nbytes=None
     )
-    for number, outcome in parallel(calls()):
-        yield tasks[number], outcome
+    for position, outcome in parallel(calls()):
+        yield tasks[position], outcome
 
 
 def _outcome(
-    number: int,
+    position: int,
     owner: tuple[str, int],
     train: Callable[..., Outcome],
     on_epoch: Callable[[Epoch], None] | None,
 ) -> tuple[int, Outcome]:
-    """Train in a process that may be another; return what came of it beside the task's number.
+    """Train in a process that may be another; return what came of it beside the task's position.
 
     owner: the process that asked for it. A training that fails gives an outcome that says so.
     """
     try:
         outcome = train(on_epoch=on_epoch)
         require_sendable(outcome, owner)
-        return number, outcome
+        return position, outcome
     except (TrainingDiverged, Unsendable) as error:
         # An error raised here would end all other tasks with this one.
-        return number, Outcome(failure=str(error))
+        return position, Outcome(failure=str(error))
 
 
 def train_member(

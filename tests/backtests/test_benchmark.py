@@ -139,7 +139,7 @@ def test_what_cannot_be_run_is_left_out_with_a_word(
 
 
 def test_an_unknown_contest_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown contest: 'trainin', did you mean 'training'"):
+    with pytest.raises(ValueError, match="unknown contest: 'trainin'. Did you mean 'training'"):
         app(
             ["--only", "trainin"],
             exit_on_error=False,

@@ -391,12 +391,12 @@ def test_silence_judges_small_markets_without_an_edge(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--markets", "eccho"), "unknown market: 'eccho', did you mean 'echo'?"),
+        (("--markets", "eccho"), "unknown market: 'eccho'. Did you mean 'echo'?"),
         (("--horizon", "3"), "--horizon must be 1, got 3"),
-        (("--holdout-bars", "-1"), "--holdout-bars must be at least 0, got -1."),
+        (("--holdout-bars", "-1"), "--holdout-bars must be a whole number from 0, got -1."),
         (("--fresh", "7", "--holdout-bars", "8"), "--fresh and --holdout-bars are the same."),
-        (("--jobs", "0"), "--jobs must be at least 1, got 0."),
-        (("--silence", "0"), "--silence must be at least 1, got 0."),
+        (("--jobs", "0"), "--jobs must be a whole number from 1, got 0."),
+        (("--silence", "0"), "--silence must be a whole number from 1, got 0."),
     ],
 )
 def test_a_control_that_cannot_be_is_refused_before_any_work(

@@ -32,7 +32,10 @@ def test_the_command_counts_its_verdicts(capsys):
 def test_no_history_or_process_at_all_is_wrong_use(flag, capsys):
     with pytest.raises(SystemExit) as left:
         run(app, [flag, "0"])
-    assert left.value.code == 2 and f"{flag} must be at least 1, got 0." in capsys.readouterr().err
+    assert (
+        left.value.code == 2
+        and f"{flag} must be a whole number from 1, got 0." in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow

@@ -115,13 +115,13 @@ def known(tmp_path_factory):
 @pytest.mark.parametrize(
     "arguments, code, message",
     [
-        (["--folds", "0"], 2, "--folds must be at least 1, got 0."),
+        (["--folds", "0"], 2, "--folds must be a whole number from 1, got 0."),
         (
             ["--market-bars", "0", "--market-seed", "-1"],
             2,
-            "--market-bars must be at least 1, got 0. --market-seed must be at least",
+            "--market-bars must be a whole number from 1, got 0. --market-seed must be a whole",
         ),
-        (["--jobs", "0"], 2, "--jobs must be at least 1, got 0."),
+        (["--jobs", "0"], 2, "--jobs must be a whole number from 1, got 0."),
         (["--commission", "-1"], 2, "--commission must be a number of basis points from 0"),
         (["--train", "0.5"], 2, "--train"),
         (["--folds", "80"], 3, "bars; at least"),

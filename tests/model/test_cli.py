@@ -377,7 +377,7 @@ def test_a_stated_number_of_bars_per_year_goes_before_the_timestamps() -> None:
 
 @pytest.mark.parametrize("number", [0, -1, float("inf"), float("nan")])
 def test_an_impossible_number_of_bars_per_year_is_refused(number: float) -> None:
-    with pytest.raises(ValueError, match="`bars_per_year` must be a number above 0, got"):
+    with pytest.raises(ValueError, match="`bars_per_year` must be a finite number above 0, got"):
         BarsOptions(bars_per_year=number)
 
 

@@ -147,4 +147,7 @@ def test_a_threshold_that_cannot_be_is_refused(
     checkpoint_path: str, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert outcome("--checkpoint", checkpoint_path, "--data", data, "--enter", "1.7") == 2
-    assert "--enter must be at least .5 and below 1, got 1.7" in capsys.readouterr().err
+    assert (
+        "--enter must be a number from 0.5 up to but not including 1, got 1.7"
+        in capsys.readouterr().err
+    )

@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from model.settings import Rule, number, one_of, require, require_fields, whole
+from model.settings import (
+    Rule,
+    number,
+    one_of,
+    optional,
+    require,
+    require_fields,
+    require_known,
+    whole,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +32,8 @@ from model.settings import Rule, number, one_of, require, require_fields, whole
             [0.0, 0.99],
             [1, 1.0, -0.1],
         ),
+        (number(above=0, below=1), "a number above 0 and below 1", [0.1, 0.99], [0, 1, math.nan]),
+        (optional(whole(1)), "a whole number from 1", [1, None], [0, "", False]),
         (one_of("a", "b"), "one of a, b", ["a", "b"], ["c", "", None, 1]),
     ],
 )
@@ -43,6 +54,12 @@ def test_all_settings_that_break_their_rule_are_refused_in_one_message() -> None
         "`horizon` must be a whole number from 1, got 0. "
         "`stamp` must be one of open, close, got 'noon'."
     )
+
+
+def test_what_is_not_known_is_refused_with_the_nearest_name() -> None:
+    require_known("market", ["echo"], ["echo", "walk"])
+    with pytest.raises(ValueError, match=r"^unknown market: 'xyz'\. Choose from: echo, walk\.$"):
+        require_known("market", ["echo", "xyz", "ecko"], ["echo", "walk"])
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ def test_a_position_is_carried_over_the_border(bars, folder):
             lambda: Costs(half_spread=float("nan"), slippage=-2),
             "`slippage` must be a number of basis points from 0, got -2.",
         ),
-        (lambda: Account(cash=0), "`cash` must be above 0, got 0."),
+        (lambda: Account(cash=0), "`cash` must be a finite number above 0, got 0."),
     ],
 )
 def test_impossible_settings_are_refused(faulty, message):
@@ -225,8 +225,8 @@ def test_costs_say_what_they_are_made_of():
     "thresholds, message",
     [
         ({"enter": 0.6}, "`enter` and `exit` must be given together"),
-        ({"enter": 2.0, "exit": 0.5}, "`enter` at least that and below 1"),
-        ({"enter": 0.6, "exit": float("nan")}, "`exit` must be at least .5"),
+        ({"enter": 2.0, "exit": 0.5}, "0.5 <= exit <= enter < 1, got enter=2.0"),
+        ({"enter": 0.6, "exit": float("nan")}, "0.5 <= exit <= enter < 1"),
     ],
 )
 def test_thresholds_that_cannot_be_are_refused_before_any_training(

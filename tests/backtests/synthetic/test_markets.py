@@ -284,7 +284,7 @@ def test_a_market_is_named_with_its_settings(
 def test_an_unknown_market_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(
         ValueError,
-        match=r"unknown market: 'ecko', did you mean 'echo'\? Choose from: regime, volrev",
+        match=r"unknown market: 'ecko'\. Did you mean 'echo'\? Choose from: regime, volrev",
     ):
         market("ecko")
 
@@ -300,7 +300,7 @@ def test_an_unknown_market_like_none_is_refused_with_the_list() -> None:
 def test_an_unknown_argument_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(
         ValueError,
-        match=r"unknown argument of market 'echo': 'strenght', did you mean 'strength'\?",
+        match=r"unknown argument of market 'echo': 'strenght'\. Did you mean 'strength'\?",
     ):
         market("echo", strenght=0.5)
 
@@ -308,33 +308,33 @@ def test_an_unknown_argument_is_refused_with_the_nearest_name() -> None:
 @pytest.mark.parametrize(
     "name, argument, value, wanted",
     [
-        ("echo", "strength", 1.0, "at least 0 and below 1"),
-        ("ar1", "strength", -0.1, "at least 0 and below 1"),
-        ("volrev", "strength", float("nan"), "at least 0 and below 1"),
-        ("volrev", "ratio", 0.5, "at least 1 and below inf"),
-        ("volrev", "stay", 1.0, "at least 0 and below 1"),
-        ("regime", "delta", -1.0, "at least 0 and below inf"),
-        ("regime", "flip", 1.0, "at least 0 and below 1"),
-        ("magecho", "m", -2.0, "at least 0 and below inf"),
-        ("latch", "wick", 1.0, "at least 3 and below inf"),
-        ("latch", "body", -1.0, "at least 0 and below inf"),
-        ("walk", "degrees", 2.0, "at least 3 and below inf"),
-        ("walk", "beta", 0.95, "at least 0 and below 0.93"),
-        ("walk", "alpha", 1.5, "at least 0 and below 1"),
-        ("walkdrift", "drift", -np.inf, "at least -inf and below inf"),
-        ("echo", "lag", 0, "a whole number of at least 1"),
-        ("magecho", "lag", 2.5, "a whole number of at least 1"),
-        ("latch", "shortest", 0, "a whole number of at least 1"),
-        ("latch", "longest", 39, "a whole number of at least 40"),
-        ("echo", "n_bars", 1, "a whole number of at least 2"),
-        ("echo", "seed", -1, "a whole number of at least 0"),
+        ("echo", "strength", 1.0, "a number from 0 up to but not including 1"),
+        ("ar1", "strength", -0.1, "a number from 0 up to but not including 1"),
+        ("volrev", "strength", float("nan"), "a number from 0 up to but not including 1"),
+        ("volrev", "ratio", 0.5, "a finite number from 1"),
+        ("volrev", "stay", 1.0, "a number from 0 up to but not including 1"),
+        ("regime", "delta", -1.0, "a finite number from 0"),
+        ("regime", "flip", 1.0, "a number from 0 up to but not including 1"),
+        ("magecho", "m", -2.0, "a finite number from 0"),
+        ("latch", "wick", 1.0, "a finite number from 3"),
+        ("latch", "body", -1.0, "a finite number from 0"),
+        ("walk", "degrees", 2.0, "a finite number from 3"),
+        ("walk", "beta", 0.95, "a number from 0 up to but not including 0.93"),
+        ("walk", "alpha", 1.5, "a number from 0 up to but not including 1"),
+        ("walkdrift", "drift", -np.inf, "a finite number"),
+        ("echo", "lag", 0, "a whole number from 1"),
+        ("magecho", "lag", 2.5, "a whole number from 1"),
+        ("latch", "shortest", 0, "a whole number from 1"),
+        ("latch", "longest", 39, "a whole number from 40"),
+        ("echo", "n_bars", 1, "a whole number from 2"),
+        ("echo", "seed", -1, "a whole number from 0"),
     ],
 )
 def test_an_argument_out_of_range_is_refused(
     name: str, argument: str, value: float, wanted: str
 ) -> None:
     with pytest.raises(
-        ValueError, match=rf"`{argument}` of a market must be {wanted}, got {value!r}\. Choose"
+        ValueError, match=rf"market '{name}': `{argument}` must be {wanted}, got {value!r}\."
     ):
         market(name, **{argument: value})
 
@@ -342,15 +342,18 @@ def test_an_argument_out_of_range_is_refused(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("eccho", "unknown market: 'eccho', did you mean 'echo'?"),
-        ("echo:strenght=0.5", "did you mean 'strength'?"),
+        ("eccho", "unknown market: 'eccho'. Did you mean 'echo'?"),
+        ("echo:strenght=0.5", "Did you mean 'strength'?"),
         (
             "echo:strength",
             "a market must be NAME or NAME:SETTING=NUMBER,..., got 'echo:strength'. "
             "Write it like echo:strength=0.5.",
         ),
-        ("echo:strength=1.5", "`strength` of a market must be at least 0 and below 1, got 1.5."),
-        ("echo:lag=2.5", "`lag` of a market must be a whole number of at least 1, got 2.5."),
+        (
+            "echo:strength=1.5",
+            "market 'echo': `strength` must be a number from 0 up to but not including 1, got 1.5.",
+        ),
+        ("echo:lag=2.5", "market 'echo': `lag` must be a whole number from 1, got 2.5."),
     ],
 )
 def test_a_market_that_does_not_exist_is_refused(text: str, message: str) -> None:

@@ -106,10 +106,13 @@ def test_the_number_needed_is_enough(bars):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"folds": 0}, "`folds` must be at least 1, got 0."),
-        ({"train_blocks": -1}, "`train_blocks` must be at least 1, got -1."),
-        ({"validation_share": 1.0}, "`validation_share` must lie between 0 and 1, got 1.0."),
-        ({"folds": 0, "validation_share": 0.0}, "got 0. `validation_share` must lie"),
+        ({"folds": 0}, "`folds` must be a whole number from 1, got 0."),
+        ({"train_blocks": -1}, "`train_blocks` must be a whole number from 1, got -1."),
+        (
+            {"validation_share": 1.0},
+            "`validation_share` must be a number above 0 and below 1, got 1.0.",
+        ),
+        ({"folds": 0, "validation_share": 0.0}, "got 0. `validation_share` must be"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(settings, message):
