@@ -1,6 +1,6 @@
 """The command that looks for look-ahead.
 
-python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER].
+python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER]
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,11 +22,7 @@ from model.training.data import prepare
 
 SHOWN = 10
 
-HELP = """Look for look-ahead: compute all again with another future, and count what differs.
-
-Leaves with exit code 0 if nothing differs, with 1 if anything does."""
-
-app = App(version=VERSION, name="backtests/audit.py", help=HELP)
+app = App(version=VERSION, name="backtests/audit.py")
 console = Console(highlight=False)
 
 

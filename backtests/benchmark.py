@@ -1,6 +1,6 @@
 """The command that measures this project against what one would write otherwise.
 
-python backtests/benchmark.py [--only NAME...].
+python backtests/benchmark.py [--only NAME...]
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,7 @@ from model.files import require_writable, write_atomically
 from model.provenance import machine
 from model.settings import require_known
 
-app = App(
-    version=VERSION,
-    name="backtests/benchmark.py",
-    help="Measure this project against what one would write otherwise, both in turn.",
-)
+app = App(version=VERSION, name="backtests/benchmark.py")
 console = Console(highlight=False, markup=False)
 
 

@@ -55,11 +55,7 @@ CALIBRATION = (
     "calibration_error_limit",
 )
 
-app = App(
-    version=VERSION,
-    name="backtests/controls.py",
-    help="Train on markets whose best forecast is known, and say how much of it is found.",
-)
+app = App(version=VERSION, name="backtests/controls.py")
 console = Console(highlight=False)
 
 

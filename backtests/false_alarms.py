@@ -31,19 +31,16 @@ LAST_ROW, WHOLE_WINDOW = "logistic", "ridge"
 # Markets without an edge, and with one.
 EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
 
-app = App(
-    version=VERSION,
-    name="backtests/false_alarms.py",
-    help="Put the verdict to the test on markets on which the truth is known.",
-)
+app = App(version=VERSION, name="backtests/false_alarms.py")
 console = Console(highlight=False)
 
 
 @app.default
 def false_alarms(*, histories: int = 20, bars: int = 6_000, jobs: int | None = None) -> None:
-    """Walk forward over random walks, without and with drift, and over two planted markets.
+    """Put the verdict to the test on markets on which the truth is known.
 
-    Cheap learners stand in the network's place.
+    It walks forward over random walks, without and with drift, and over two planted markets. Cheap
+    learners stand in the network's place.
 
     Parameters
     ----------

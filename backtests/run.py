@@ -49,11 +49,7 @@ from model.runtime import precision_hint
 from model.settings import optional, require, require_fields, whole
 from model.training.config import TrainConfig
 
-app = App(
-    version=VERSION,
-    name="backtests/run.py",
-    help="Walk forward over bars: train a model per fold, trade all folds in one run, and judge.",
-)
+app = App(version=VERSION, name="backtests/run.py")
 console = Console(highlight=False)
 
 ALL_BUT_DATA = re.compile("^(?!data$)")  # here several files may be given

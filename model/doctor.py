@@ -27,11 +27,7 @@ LONG_WEEKEND = pd.Timedelta(days=4)
 N_LARGEST = 3
 SMALLER_BATCHES = (32, 16, 8)
 
-app = App(
-    version=VERSION,
-    name="model.doctor",
-    help="Examine a file of bars: what it is, what looks wrong, whether it can be trained on.",
-)
+app = App(version=VERSION, name="model.doctor")
 console = Console(highlight=False, soft_wrap=True)
 
 Facts = list[tuple[str, str]]

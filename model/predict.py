@@ -16,11 +16,7 @@ from model.cli import VERSION, BarsOptions, run
 from model.errors import BarsWarning, CheckpointError
 from model.settings import number, optional, require
 
-app = App(
-    version=VERSION,
-    name="model.predict",
-    help="Print the probability that the bar to come goes up, and the decision.",
-)
+app = App(version=VERSION, name="model.predict")
 console = Console(highlight=False)
 
 

@@ -30,11 +30,7 @@ from model.training.fitting import fit
 from model.training.loop import Epoch
 from model.training.resume import resumption
 
-app = App(
-    version=VERSION,
-    name="model.train",
-    help="Train the network on bars and save one self-contained checkpoint.",
-)
+app = App(version=VERSION, name="model.train")
 console = Console(highlight=False)
 BARS = BarsOptions()
 
