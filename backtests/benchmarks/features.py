@@ -133,7 +133,7 @@ class Market:
     """
 
     def __init__(self, bars: pd.DataFrame, tools: Tools) -> None:
-        self.tools, self.stamps = tools, pd.DatetimeIndex(bars.index)
+        self.tools, self.timestamps = tools, pd.DatetimeIndex(bars.index)
         self.open, self.high, self.low, self.close, self.volume = (
             tools.take(bars[name].to_numpy()) for name in ("open", "high", "low", "close", "volume")
         )
@@ -317,17 +317,17 @@ def candle_group(m: Market) -> Columns:
 
 
 def calendar_group(m: Market) -> Columns:
-    stamps = m.stamps
-    month = (stamps.day - 1) / stamps.days_in_month
+    timestamps = m.timestamps
+    month = (timestamps.day - 1) / timestamps.days_in_month
     phases = {
-        "tod": (stamps - stamps.normalize()) / pd.Timedelta(days=1),
-        "dow": stamps.day_of_week / 7,
+        "tod": (timestamps - timestamps.normalize()) / pd.Timedelta(days=1),
+        "dow": timestamps.day_of_week / 7,
         "dom": month,
-        "moy": (stamps.month - 1 + month) / 12,
+        "moy": (timestamps.month - 1 + month) / 12,
     }
     found = {f"{name}_sin": np.sin(2 * pi * phase) for name, phase in phases.items()}
     found |= {f"{name}_cos": np.cos(2 * pi * phase) for name, phase in phases.items()}
-    seconds = m.tools.take(np.append(np.nan, np.diff(stamps.asi8)).astype(float))
+    seconds = m.tools.take(np.append(np.nan, np.diff(timestamps.asi8)).astype(float))
     return found | {"bar_gap": np.clip(np.log(seconds / m.tools.median(seconds, 50)), -5, 5)}
 
 

@@ -5,7 +5,6 @@ Sides of the benchmark.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import pandas as pd
 import torch
@@ -24,15 +23,14 @@ from backtests.walk_forward.folds import (
     train_tasks,
 )
 from model.bars.sample import sample_bars
-from model.features.table import FEATURE_NAMES, FeatureEngineer
+from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.networks.bilstm import BiLSTMClassifier, NetworkConfig
-from model.runtime import keep_freed_memory, torch_threads
+from model.runtime import Precision, keep_freed_memory, torch_threads
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, prepare
 from model.training.fitting import fit
 from model.training.loop import optimise
 
-Precision = Literal["fp32", "bf16"]
 CONFIG = TrainConfig(  # what the plain loop does
     train=0.9,
     validation=0.1,
@@ -45,7 +43,7 @@ CONFIG = TrainConfig(  # what the plain loop does
     weight_decay=plain.DECAY,
     gradient_clip=plain.CLIP,
 )
-WINDOW = 150  # bars before the first decision, that bar included
+WINDOW = LOOKBACK + plain.LENGTH - 1  # bars before the first decision, that bar included
 # Three trainings that differ in nothing else show how far losses scatter by themselves.
 SEEDS = (1, 2, 3)
 

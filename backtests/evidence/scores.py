@@ -132,7 +132,7 @@ def member_table(
         members = model.checkpoint.members if model.checkpoint else ()
         decided = predictions.iloc[_test_rows(model, models, predictions)]
         for member in members:
-            # A model of one member has said what that member says.
+            # The forecast of a model of one member is that member's.
             if model.checkpoint and len(members) > 1:
                 alone = replace(model.checkpoint, members=(member,))
                 forecast = alone.probabilities(model.fold.test_bars(bars))

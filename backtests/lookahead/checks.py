@@ -149,7 +149,7 @@ class PipelineChecks:
 
     @property
     def decided(self) -> pd.DatetimeIndex:
-        """The stamps of the bars that decide: window i at the i-th of them."""
+        """The timestamps of the bars that decide: window i at the i-th of them."""
         return pd.DatetimeIndex(self.data.features.index[self.data.config.sequence_length - 1 :])
 
     @property
@@ -206,16 +206,19 @@ class CheckpointChecks:
 
     def in_force(self, _: Track) -> LeakResult:
         """Check that no checkpoint of a folder decides before the last bar it has seen."""
-        tally, stamps = Tally("schedule"), pd.DatetimeIndex(self.bars.index)
+        tally, timestamps = Tally("schedule"), pd.DatetimeIndex(self.bars.index)
         if self.schedule.folder:
-            force = [self.schedule.at(stamp) for stamp in stamps.as_unit("ns").asi8.tolist()]
+            force = [self.schedule.at(stamp) for stamp in timestamps.as_unit("ns").asi8.tolist()]
             until, decided = (
                 pd.DatetimeIndex(column).to_numpy("datetime64[ns]")[:, None]
-                for column in ([found.trained_until if found else None for found in force], stamps)
+                for column in (
+                    [found.trained_until if found else None for found in force],
+                    timestamps,
+                )
             )
             # NaT, where no checkpoint is in force yet, is later than nothing.
             tally.count(
-                ["trained_until"], stamps, until, decided, until > decided, "is when it decides"
+                ["trained_until"], timestamps, until, decided, until > decided, "is when it decides"
             )
         return tally.result
 
@@ -263,9 +266,9 @@ class CheckpointChecks:
         return self.schedule.checkpoints[0].bars_needed
 
     def _say(self, bars: pd.DataFrame) -> pd.Series:
-        stamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
+        timestamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
         return pd.Series(
-            self.schedule.probabilities(bars.to_numpy(), stamps),
+            self.schedule.probabilities(bars.to_numpy(), timestamps),
             index=bars.index,
             name="probability",
         )
@@ -329,8 +332,10 @@ def trained_on(checkpoint: Checkpoint, bars: pd.DataFrame) -> bool:
     """Return whether the checkpoint learnt from these bars: its golden window stands in them."""
     if checkpoint.golden is None or not checkpoint.parts:
         return False
-    stamps = pd.DatetimeIndex(np.array(checkpoint.golden.stamps, dtype="datetime64[ns]"))
-    return bool(np.array_equal(bars.reindex(stamps).to_numpy(), np.array(checkpoint.golden.bars)))
+    timestamps = pd.DatetimeIndex(np.array(checkpoint.golden.stamps, dtype="datetime64[ns]"))
+    return bool(
+        np.array_equal(bars.reindex(timestamps).to_numpy(), np.array(checkpoint.golden.bars))
+    )
 
 
 def checkpoint_parts(checkpoint: Checkpoint, bars: pd.DataFrame) -> Split:
@@ -338,16 +343,11 @@ def checkpoint_parts(checkpoint: Checkpoint, bars: pd.DataFrame) -> Split:
 
     Its training and validation part, and all that follows `trained_until`.
     """
-    stamps = [
-        checkpoint.parts[part][end] for part in ("train", "validation") for end in ("first", "last")
-    ]
-    places = bars.index.searchsorted(
-        pd.DatetimeIndex([*map(str, stamps), checkpoint.trained_until])
-    ).tolist()
+    after = int(bars.index.searchsorted(checkpoint.trained_until))
     return (
-        slice(places[0], places[1] + 1),
-        slice(places[2], places[3] + 1),
-        slice(places[4], len(bars)),
+        checkpoint.part_rows("train", bars.index),
+        checkpoint.part_rows("validation", bars.index),
+        slice(after, len(bars)),
     )
 
 

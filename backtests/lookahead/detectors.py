@@ -26,7 +26,7 @@ SCALER_FIGURES = [
 ]
 Table = NDArray[Any]  # (bars, items)
 Mask = NDArray[np.bool_]
-Stamps = pd.Index | Sequence[None]
+Timestamps = pd.Index | Sequence[None]
 Tolerance: TypeAlias = float | tuple[float, ...]  # of all items, or of each
 # the bars with another future behind a position, each with its description
 Futures: TypeAlias = Callable[[pd.DataFrame, int], Iterator[tuple[str, pd.DataFrame]]]
@@ -87,7 +87,7 @@ class Tally:
     def compare(
         self,
         items: Sequence[str],
-        bars: Stamps,
+        bars: Timestamps,
         values: Table,
         others: Table,
         change: str,
@@ -108,7 +108,7 @@ class Tally:
     def count(
         self,
         items: Sequence[str],
-        bars: Stamps,
+        bars: Timestamps,
         values: Table,
         others: Table,
         differ: Mask,
@@ -295,7 +295,7 @@ def label_leaks(
 
     The label must be that of a position opened after it.
 
-    labels: on the stamps of the decision bars, missing where the outcome is not known yet.
+    labels: on the timestamps of the decision bars, missing where the outcome is not known yet.
     """
     column, start = OUTCOMES[label]
     prices, tally = bars[column].to_numpy(), Tally(name)
@@ -385,7 +385,7 @@ def cut_off(bars: pd.DataFrame, last: int) -> Iterator[tuple[str, pd.DataFrame]]
 def poisoned(bars: pd.DataFrame, last: int, factor: float = POISON) -> pd.DataFrame:
     """Return the bars with other ones after position `last`.
 
-    Prices move the other way at once, more volume, later stamps.
+    Prices move the other way at once, more volume, later timestamps.
     """
     # Against the way that the market took: whoever knows the next move is wrong at once.
     closes, values = bars["close"].to_numpy(), bars.to_numpy(copy=True)
@@ -398,9 +398,9 @@ def poisoned(bars: pd.DataFrame, last: int, factor: float = POISON) -> pd.DataFr
 
 
 def _later(index: pd.Index, start: int) -> pd.DatetimeIndex:
-    """Return the stamps, those from position `start` on moved into the future."""
-    stamps = pd.DatetimeIndex(index)
-    return pd.DatetimeIndex(stamps[:start].append(stamps[start:] + LATER))
+    """Return the timestamps, those from position `start` on moved into the future."""
+    timestamps = pd.DatetimeIndex(index)
+    return pd.DatetimeIndex(timestamps[:start].append(timestamps[start:] + LATER))
 
 
 def _numbered(rows: pd.DataFrame | pd.Series) -> pd.DataFrame:

@@ -74,13 +74,13 @@ def add_line(
     )
 
 
-def written(stamps: pd.Index | pd.Series) -> list[str]:
-    """Return stamps as short as they can be.
+def written(timestamps: pd.Index | pd.Series) -> list[str]:
+    """Return timestamps as short as they can be.
 
     Written out to the nanosecond they would be a large part of the page.
     """
     # Daily bars need no time of day, and a page of 2,500 points a line has many dates.
-    moments = pd.DatetimeIndex(stamps)
+    moments = pd.DatetimeIndex(timestamps)
     return moments.strftime(
         "%Y-%m-%d" if (moments == moments.normalize()).all() else "%Y-%m-%d %H:%M:%S"
     ).tolist()
@@ -149,14 +149,14 @@ def forecast_chart(results: Results) -> go.Figure:
     trades = thinned(results.strategy.trades)
     # Many marks of full size would hide the price.
     size = 8 if len(trades) <= MANY_TRADES else 5
-    for name, stamps, prices, symbol, colour in (
+    for name, timestamps, prices, symbol, colour in (
         ("entry", trades["opened_at"], trades["entry_price"], "triangle-up", GOOD),
         ("exit", trades["closed_at"], trades["exit_price"], "triangle-down", BAD),
     ):
         # A trip that is still open has no exit to draw.
-        done = stamps.notna()
+        done = timestamps.notna()
         figure.add_scatter(
-            x=written(stamps[done]),
+            x=written(timestamps[done]),
             y=prices[done],
             mode="markers",
             name=name,
@@ -222,10 +222,10 @@ def calibration_chart(results: Results) -> go.Figure:
     found = results.calibration
     if found is None:
         return figure
-    said = [part.probability for part in found.bins]
+    probability = [part.probability for part in found.bins]
     figure.add_scatter(
         # There along the upper ends and back along the lower ones: a closed band.
-        x=said + said[::-1],
+        x=probability + probability[::-1],
         y=[part.high for part in found.bins] + [part.low for part in found.bins][::-1],
         fill="toself",
         mode="none",
@@ -234,10 +234,14 @@ def calibration_chart(results: Results) -> go.Figure:
         hoverinfo="skip",
     )
     figure.add_scatter(
-        x=said, y=said, mode="lines", name="exact", line={"color": THEIRS, "dash": "dot"}
+        x=probability,
+        y=probability,
+        mode="lines",
+        name="exact",
+        line={"color": THEIRS, "dash": "dot"},
     )
     figure.add_scatter(
-        x=said,
+        x=probability,
         y=[part.frequency for part in found.bins],
         mode="lines+markers",
         name="found",
@@ -245,7 +249,7 @@ def calibration_chart(results: Results) -> go.Figure:
         customdata=[part.windows for part in found.bins],
         hovertemplate="%{y:.1%} of %{customdata} decisions",
     )
-    figure.update_xaxes(title="said: probability of up", tickformat=".1~%")
+    figure.update_xaxes(title="forecast: probability of up", tickformat=".1~%")
     figure.update_yaxes(tickformat=".0%")
     return figure
 

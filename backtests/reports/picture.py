@@ -10,13 +10,11 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from model.metrics import drawdown
-
 OURS, THEIRS, QUIET = "#1f5fa8", "#8a8a8a", "#c8c8c8"
 
 
 def draw(equity: pd.DataFrame, borders: Sequence[pd.Timestamp], title: str) -> bytes:
-    """Return a PNG of the columns equity, buy_and_hold and probability over the index.
+    """Return a PNG of the equity, the drawdowns and the probability of `equity_table`.
 
     borders: the first decision of each fold, drawn as vertical lines.
     """
@@ -38,9 +36,8 @@ def draw(equity: pd.DataFrame, borders: Sequence[pd.Timestamp], title: str) -> b
     money.set_ylabel("equity, log scale")
     money.legend(loc="upper left", frameon=False)
 
-    for name, colour in (("buy_and_hold", THEIRS), ("equity", OURS)):
-        fall = 100 * drawdown(equity[name].to_numpy())
-        falls.plot(dates, fall, color=colour, linewidth=0.9)
+    for name, colour in (("hold_drawdown", THEIRS), ("drawdown", OURS)):
+        falls.plot(dates, 100 * equity[name], color=colour, linewidth=0.9)
     falls.set_ylabel("drawdown")
     falls.yaxis.set_major_formatter("{x:.0f} %")
 

@@ -4,7 +4,7 @@ import io
 import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +53,8 @@ FILES = (
 )
 COMPARISON = "architectures.csv"
 FEWEST_CALIBRATED = 100  # forecasts
+# What a column of a figure is called beside its value: the fields of Interval, in their order.
+ENDS = ("", "_low", "_high", "_lowest", "_highest")
 VERSION = 1  # of summary.json: raised when an entry changes its name or meaning
 
 
@@ -68,17 +70,14 @@ class Results:
     hold: Simulation
     decisions: Decisions
     evidence: Evidence
-    best: dict[str, float | None] | None = (
-        None  # scores of the best forecast there is, where the market is a planted one
-    )
+    # Scores of the best forecast there is, where the market is a planted one.
+    best: dict[str, float | None] | None = None
 
     @property
     def title(self) -> str:
         """One line that says what was run on what."""
-        name, interval = (
-            self.bars.attrs.get("instrument") or "bars",
-            spoken(bar_interval(self._stamps)),
-        )
+        name = self.bars.attrs.get("instrument") or "bars"
+        interval = spoken(bar_interval(pd.DatetimeIndex(self.bars.index)))
         costs = f"costs {self.settings.costs.per_side:g} bp per side"
         return f"{name}, bars of {interval}: walk-forward of {len(self.models)} folds, {costs}"
 
@@ -171,15 +170,11 @@ class Results:
     @cached_property
     def calibration(self) -> Reliability | None:
         """The calibration over all folds; None for too few forecasts."""
-        said = np.isfinite(self.decisions.probability)
         # Folds without a model have no probability.
-        if said.sum() < FEWEST_CALIBRATED:
+        known = np.isfinite(self.decisions.probability)
+        if known.sum() < FEWEST_CALIBRATED:
             return None
-        return reliability(self.decisions.labels[said], self.decisions.probability[said])
-
-    @property
-    def _stamps(self) -> pd.DatetimeIndex:
-        return pd.DatetimeIndex(self.bars.index)
+        return reliability(self.decisions.labels[known], self.decisions.probability[known])
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,14 +227,14 @@ def evaluate_all(
             None
             if best is None
             else forecast_scores(
-                run.said.assign(probability=best.loc[run.said["decided_at"]].to_numpy())
+                run.forecasts.assign(probability=best.loc[run.forecasts["decided_at"]].to_numpy())
             )
         )
         found[name] = Results(
             bars,
             configurations[name].settings,
             configurations[name].models,
-            run.said,
+            run.forecasts,
             run.strategy,
             hold,
             decisions,
@@ -252,14 +247,14 @@ def evaluate_all(
 class _Run(NamedTuple):
     """What a configuration forecast and did."""
 
-    said: pd.DataFrame
+    forecasts: pd.DataFrame
     strategy: Simulation
     decisions: Decisions
 
 
 def _run(bars: pd.DataFrame, configuration: TrainedConfiguration, learners: pd.DataFrame) -> _Run:
     settings = configuration.settings
-    said = predictions(bars, configuration.models, settings.config)
+    forecasts = predictions(bars, configuration.models, settings.config)
     strategy = trade(
         bars,
         configuration.models,
@@ -269,7 +264,7 @@ def _run(bars: pd.DataFrame, configuration: TrainedConfiguration, learners: pd.D
     )
     # The position stands at the bar at whose open it was taken: that of a decision, one bar later.
     held = np.sign(strategy.position.shift(-1).to_numpy())
-    return _Run(said, strategy, decisions_of(bars, said, held, learners, settings))
+    return _Run(forecasts, strategy, decisions_of(bars, forecasts, held, learners, settings))
 
 
 def write_results(folder: Path, results: Results) -> None:
@@ -348,13 +343,13 @@ def describe_settings(settings: Settings) -> dict[str, Any]:
 
 def describe_data(bars: pd.DataFrame) -> dict[str, Any]:
     """Return what the bars are, with a digest that tells whether two runs had the same."""
-    stamps = pd.DatetimeIndex(bars.index)
+    timestamps = pd.DatetimeIndex(bars.index)
     return {
         "instrument": bars.attrs.get("instrument"),
         "bars": len(bars),
-        "first": str(stamps[0]),
-        "last": str(stamps[-1]),
-        "bar_interval": str(bar_interval(stamps)),
+        "first": str(timestamps[0]),
+        "last": str(timestamps[-1]),
+        "bar_interval": str(bar_interval(timestamps)),
         "bars_per_year": yearly_bars(bars),
         "sha256": digest_bars(bars),
     }
@@ -399,13 +394,17 @@ def _row(name: str, found: Results, first: Results) -> dict[str, Any]:
         "net": found.evidence.net,
         "sharpe": found.evidence.rivals[STRATEGY]["sharpe"],
         "verdict": found.verdict.word,
-        **_ends("auc_less", evidence.intervals.get(f"auc less {name}")),
-        **_ends("gain_less", evidence.intervals.get(f"less {name}")),
+        **interval_columns("auc_less", evidence.intervals.get(f"auc less {name}"), ENDS[:3]),
+        **interval_columns("gain_less", evidence.intervals.get(f"less {name}"), ENDS[:3]),
         "loss_statistic": statistic,
         "loss_p": p,
     }
 
 
-def _ends(name: str, found: Interval | None) -> dict[str, float | None]:
-    value, low, high = (found.value, found.low, found.high) if found else (None, None, None)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
+def interval_columns(
+    name: str, interval: Interval | None, ends: Sequence[str] = ENDS
+) -> dict[str, float | None]:
+    """Return a figure and the ends of its intervals as columns; None where there is none."""
+    # A file may show the first ends alone, in the order of the interval's fields.
+    values = astuple(interval) if interval else (None,) * len(ends)
+    return {f"{name}{end}": value for end, value in zip(ends, values, strict=False)}

@@ -67,7 +67,7 @@ class FoldRow(Scores):
 class EquityRow(Entry):
     """equity.csv: a bar from the first decision on.
 
-    Values at its close; position: units held after its open; probability: said at its close.
+    Values at its close; position: units held after its open; probability: forecast at its close.
     drawdown, and that of buy-and-hold: below the highest value so far. rolling_sharpe: annual, of
     the last half year, of a short run less.
     """
@@ -260,7 +260,7 @@ class VerdictRecord(Entry):
 
 
 class DataRecord(Entry):
-    """What the bars are. sha256: over stamps and values, the same for the same bars."""
+    """What the bars are. sha256: over timestamps and values, the same for the same bars."""
 
     instrument: str | None
     bars: int

@@ -13,11 +13,17 @@ from typing import Any
 import pandas as pd
 
 from backtests.evidence.baselines import HOLD
-from backtests.evidence.bootstrap import Interval
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.pooled import Pool, in_equal_parts, pool
 from backtests.evidence.verdict import Verdict, judge_pool
-from backtests.reports.results import Results, csv_of, describe_settings, machines_of, plain_row
+from backtests.reports.results import (
+    Results,
+    csv_of,
+    describe_settings,
+    interval_columns,
+    machines_of,
+    plain_row,
+)
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import Settings
 from backtests.walk_forward.trainer import Lost
@@ -26,7 +32,6 @@ from model.files import write_atomically
 # The files that write_universe leaves beside the report and the folder of each market.
 UNIVERSE_FILES = ("universe.json", "markets.csv", "equity.csv")
 UNIVERSE_VERSION = 1  # of universe.json: raised when an entry changes its name or meaning
-ENDS = ("", "_low", "_high", "_lowest", "_highest")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +135,12 @@ def _row(name: str, results: Results, outstanding: bool) -> dict[str, Any]:
         "first_decision": total["first_decision"],
         "last_decision": total["last_decision"],
         "decisions": evidence.decisions,
-        **_ends("auc", evidence.intervals.get("auc")),
+        **interval_columns("auc", evidence.intervals.get("auc")),
         "accuracy": total["accuracy"],
         "base_rate": total["base_rate"],
         "net": evidence.net,
         "hold": hold["mean"],
-        **_ends("gain", gain),
+        **interval_columns("gain", gain),
         "sharpe": evidence.rivals[STRATEGY]["sharpe"],
         "hold_sharpe": hold["sharpe"],
         "trades": int(total["trades"]),
@@ -143,13 +148,3 @@ def _row(name: str, results: Results, outstanding: bool) -> dict[str, Any]:
         "verdict": results.verdict.word,
         "outstanding": outstanding,
     }
-
-
-def _ends(name: str, found: Interval | None) -> dict[str, float | None]:
-    """Return a figure with the ends of its intervals."""
-    values = (
-        (None,) * len(ENDS)
-        if found is None
-        else (found.value, found.low, found.high, found.lowest, found.highest)
-    )
-    return {f"{name}{end}": value for end, value in zip(ENDS, values, strict=True)}

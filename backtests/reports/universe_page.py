@@ -14,7 +14,7 @@ from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
 from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, interval_figure, thinned
 from backtests.reports.html import REPORT, Grid, interval_grid, p_shown, pairs_of, render_page
-from backtests.reports.results import describe_settings
+from backtests.reports.results import ENDS, describe_settings
 from backtests.reports.terminal import ranged, shown
 from backtests.reports.universe import UniverseResults
 from backtests.walk_forward.fingerprint import all_versions
@@ -74,9 +74,7 @@ def strongest(markets: pd.DataFrame, name: str) -> Mapping[str, Interval]:
     if len(known) > MOST_MARKETS:
         known = pd.concat([known[: MOST_MARKETS // 2], known[-MOST_MARKETS // 2 :]])
     return {
-        row["market"]: Interval(
-            *(row[f"{name}{end}"] for end in ("", "_low", "_high", "_lowest", "_highest"))
-        )
+        row["market"]: Interval(*(row[f"{name}{end}"] for end in ENDS))
         for row in known.to_dict("records")
     }
 

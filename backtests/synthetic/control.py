@@ -94,13 +94,13 @@ def measure(control: Control) -> Row:
     }
 
 
-def judged(examples: Examples, sample: Market, said: Array) -> Row:
+def judged(examples: Examples, sample: Market, forecast: Array) -> Row:
     """Score probabilities of the windows to be judged, beside those of the best forecast."""
     labels, timestamps = examples.judged.labels, examples.judged.timestamps
     best = sample.probability.loc[timestamps].to_numpy()
     returns = next_returns(sample).loc[timestamps].to_numpy()
-    scores, optimum = classification_scores(labels, said), classification_scores(labels, best)
-    low, high = share_interval(labels, said, best)
+    scores, optimum = classification_scores(labels, forecast), classification_scores(labels, best)
+    low, high = share_interval(labels, forecast, best)
     return {
         "windows": len(labels),
         "up_share": scores["up_share"],
@@ -109,12 +109,12 @@ def judged(examples: Examples, sample: Market, said: Array) -> Row:
         **{f"optimum_{name}": optimum[name] for name in ("auc", "log_loss", "accuracy")},
         "optimum_sharpe": gross_sharpe(best, returns),
         **{name: scores[name] for name in SCORES},
-        "sharpe": gross_sharpe(said, returns),
-        "share": share(labels, said, best),
+        "sharpe": gross_sharpe(forecast, returns),
+        "share": share(labels, forecast, best),
         "share_low": low,
         "share_high": high,
-        "mean_probability": float(said.mean()),
-        **_calibration(labels, said),
+        "mean_probability": float(forecast.mean()),
+        **_calibration(labels, forecast),
     }
 
 
@@ -132,8 +132,8 @@ def training_figures(checkpoint: Checkpoint) -> Row:
     }
 
 
-def _calibration(labels: Array, said: Array) -> Row:
-    found = reliability(labels, said)
+def _calibration(labels: Array, forecast: Array) -> Row:
+    found = reliability(labels, forecast)
     return {
         "calibration_error": found.error,
         "calibration_error_by_chance": found.error_by_chance,
@@ -151,27 +151,29 @@ def next_returns(sample: Market) -> pd.Series:
     return (sample.bars["close"] / sample.bars["open"] - 1).shift(-1)
 
 
-def gross_sharpe(said: Array, returns: Array) -> float | None:
+def gross_sharpe(forecast: Array, returns: Array) -> float | None:
     """Return mean over deviation, per bar and before costs, of going with every forecast.
 
     None where none says anything.
     """
-    earned = np.sign(said - 0.5) * returns
+    earned = np.sign(forecast - 0.5) * returns
     return float(earned.mean() / earned.std()) if earned.any() else None
 
 
-def share(labels: Array, said: Array, best: Array) -> float | None:
+def share(labels: Array, forecast: Array, best: Array) -> float | None:
     """Return the share of the attainable edge, (AUC - .5) / (best AUC - .5).
 
     None where nothing is attainable.
     """
-    found, attainable = auc(labels, said), auc(labels, best)
+    found, attainable = auc(labels, forecast), auc(labels, best)
     if np.ptp(best) == 0 or found is None or attainable is None:
         return None
     return (found - 0.5) / (attainable - 0.5)
 
 
-def share_interval(labels: Array, said: Array, best: Array) -> tuple[float | None, float | None]:
+def share_interval(
+    labels: Array, forecast: Array, best: Array
+) -> tuple[float | None, float | None]:
     """Return the 95 % interval of the share, by a bootstrap of the windows.
 
     Both forecasts are judged on the same draws.
@@ -181,7 +183,9 @@ def share_interval(labels: Array, said: Array, best: Array) -> tuple[float | Non
     # A fixed seed: the same run gives the same row.
     random = np.random.default_rng(0)
     draws = (random.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES))
-    low, high = np.quantile([share(labels[draw], said[draw], best[draw]) for draw in draws], BAND)
+    low, high = np.quantile(
+        [share(labels[draw], forecast[draw], best[draw]) for draw in draws], BAND
+    )
     return float(low), float(high)
 
 

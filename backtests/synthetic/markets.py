@@ -21,7 +21,7 @@ from backtests.synthetic.optimum import SIGMA, Array
 from model.settings import number, require, require_known, whole
 
 FIRST_PRICE = 100.0
-FIRST_STAMP = np.datetime64("2020-01-01T00", "ns")
+FIRST_TIMESTAMP = np.datetime64("2020-01-01T00", "ns")
 HOUR = np.timedelta64(1, "h")
 SHARE = number(0, below=1)
 VOLUME_LEVEL, VOLUME_MEMORY, VOLUME_NOISE = 1_000.0, 0.8, 0.3
@@ -292,8 +292,8 @@ class Draws:
             "close": closes,
             "volume": self.volume(),
         }
-        stamps = pd.DatetimeIndex(FIRST_STAMP + HOUR * np.arange(self.n_bars), name="date")
-        bars = pd.DataFrame(columns, index=stamps)
+        timestamps = pd.DatetimeIndex(FIRST_TIMESTAMP + HOUR * np.arange(self.n_bars), name="date")
+        bars = pd.DataFrame(columns, index=timestamps)
         bars.attrs = {"instrument": self.name, "timezone": "UTC", "stamp": "open"}
         return bars
 

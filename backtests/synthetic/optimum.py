@@ -30,8 +30,8 @@ def echo_probability(bars: pd.DataFrame, *, strength: float, lag: int) -> Array:
 
     What lies before the first bar has mean 0.
     """
-    heard = delayed(moves(bars), lag - 1, 0.0)
-    return np.asarray(ndtr(strength * heard / sqrt(1 - strength**2)))
+    past_move = delayed(moves(bars), lag - 1, 0.0)
+    return np.asarray(ndtr(strength * past_move / sqrt(1 - strength**2)))
 
 
 def magecho_probability(bars: pd.DataFrame, *, m: float, lag: int) -> Array:
@@ -39,9 +39,11 @@ def magecho_probability(bars: pd.DataFrame, *, m: float, lag: int) -> Array:
 
     b is known from |z[t + 1 - lag]|, its frequency where that lies before bar 0.
     """
-    heard = np.abs(delayed(moves(bars), lag - 1, np.nan))
-    unheard = large_share(m) * ndtr(m) + (1 - large_share(m)) * ndtr(-m)
-    return np.asarray(np.where(np.isnan(heard), unheard, np.where(heard > m, ndtr(m), ndtr(-m))))
+    past_size = np.abs(delayed(moves(bars), lag - 1, np.nan))
+    unknown = large_share(m) * ndtr(m) + (1 - large_share(m)) * ndtr(-m)
+    return np.asarray(
+        np.where(np.isnan(past_size), unknown, np.where(past_size > m, ndtr(m), ndtr(-m)))
+    )
 
 
 def large_share(m: float) -> float:

@@ -23,15 +23,12 @@ def importance(
     here: it takes ten forecasts of the whole part.
     """
     # Training learnt the rest by heart, and the test part is not to be looked at.
-    part = checkpoint.parts["validation"]
-    first, last = (
-        int(past.index.searchsorted(pd.Timestamp(str(part[side])))) for side in ("first", "last")
-    )
-    bars = past.iloc[first - checkpoint.bars_needed + 1 : last + 1]
+    part = checkpoint.part_rows("validation", past.index)
+    bars = past.iloc[part.start - checkpoint.bars_needed + 1 : part.stop]
     rows = FeatureEngineer().transform(bars).to_numpy()
     # A label stands at the entry; the decision fell at the close before.
     at_decision = make_labels(past, checkpoint.label, checkpoint.horizon).shift(-1)
-    labels = at_decision.to_numpy()[first : last + 1]
+    labels = at_decision.to_numpy()[part]
 
     def loss(features: NDArray[np.float64]) -> float:
         return log_loss_of_logits(checkpoint.logits(features, precision), labels)

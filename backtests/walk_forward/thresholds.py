@@ -59,15 +59,12 @@ def with_thresholds(
     past: the bars the checkpoint was trained on. Of those after `trained_until` none is looked at:
     they are the test's.
     """
-    # The checkpoint states its parts by date: positions depend on the bars given.
     past = past.loc[: checkpoint.trained_until]
-    part = checkpoint.parts["validation"]
-    first, last = (
-        int(past.index.searchsorted(pd.Timestamp(str(part[side])))) for side in ("first", "last")
-    )
+    part = checkpoint.part_rows("validation", past.index)
     # The bars before the first decision are those that its window needs, no more.
-    probability = checkpoint.probabilities(past.iloc[first - checkpoint.bars_needed + 1 : last + 1])
-    choice = choose(probability.to_numpy(), open_returns(past)[first : last + 1], search)
+    bars = past.iloc[part.start - checkpoint.bars_needed + 1 : part.stop]
+    probability = checkpoint.probabilities(bars)
+    choice = choose(probability.to_numpy(), open_returns(past)[part], search)
     return replace(checkpoint, enter=choice.enter, exit=choice.exit), choice
 
 

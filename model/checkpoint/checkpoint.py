@@ -204,6 +204,27 @@ class Checkpoint:
         """How many bars make the first probability."""
         return LOOKBACK + self.sequence_length - 1
 
+    def part_rows(self, part: str, index: pd.Index[pd.Timestamp]) -> slice:
+        """Return where a part's decisions lie among these bars.
+
+        The checkpoint states its parts by date: positions depend on the bars given.
+
+        Parameters
+        ----------
+        part
+            "train", "validation" or "test".
+        index
+            The timestamps of the bars.
+
+        Returns
+        -------
+        slice
+            From the part's first decision to its last.
+        """
+        ends = pd.DatetimeIndex([str(self.parts[part][end]) for end in ("first", "last")])
+        first, last = index.searchsorted(ends).tolist()
+        return slice(first, last + 1)
+
     def probabilities(self, bars: pd.DataFrame) -> pd.Series:
         """Return the probability of "up" decided at each bar's close.
 

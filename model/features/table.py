@@ -13,7 +13,7 @@ import pandas as pd
 from model.bars.read import COLUMNS
 from model.features import formulas
 from model.features.trailing import LOOKBACK as LOOKBACK
-from model.features.trailing import Array, Fraction, Timestamps, TrailingWindows, divided
+from model.features.trailing import Array, Fraction, Times, TrailingWindows, divided
 
 CHUNK = 512  # rows computed together: the working set stays in the processor's cache
 
@@ -219,7 +219,7 @@ class FeatureEngineer:
             rows, index=bars.index[LOOKBACK - 1 :], columns=list(FEATURE_NAMES), copy=False
         )
 
-    def rows(self, values: Array, timestamps: Timestamps, chunk: int = CHUNK) -> Array:
+    def rows(self, values: Array, timestamps: Times, chunk: int = CHUNK) -> Array:
         """Return the features of plain arrays, as a live feed has them.
 
         Parameters

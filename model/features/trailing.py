@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-Timestamps = npt.NDArray[np.datetime64]
+Times = npt.NDArray[np.datetime64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 LOOKBACK = 101  # bars behind one row, the current one included
@@ -90,7 +90,7 @@ class TrailingWindows:
     method returns has one value per row, (rows,), where it does not say otherwise.
     """
 
-    def __init__(self, values: Array, timestamps: Timestamps) -> None:
+    def __init__(self, values: Array, timestamps: Times) -> None:
         columns = np.ascontiguousarray(values.T)  # (5, rows + 100)
         series = base_series(columns, timestamps)
         self.rows = len(values) - LOOKBACK + 1
@@ -274,7 +274,7 @@ class CentredWindows:
         return varies
 
 
-def base_series(columns: Array, timestamps: Timestamps) -> dict[str, Array]:
+def base_series(columns: Array, timestamps: Times) -> dict[str, Array]:
     """Return the series by name, those of CENTRED first: columns (5, bars), each series (bars,)."""
     _, high, low, close, volume = columns
     before = lag(columns, 1)

@@ -254,9 +254,9 @@ def golden_window(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
     last = bars.iloc[-checkpoint.bars_needed :][list(COLUMNS)]
     features = FeatureEngineer().transform(last).to_numpy()
     scores = checkpoint.scaler.transform(features[-1:])[0]
-    stamps = last.index.to_numpy().astype("datetime64[ns]").astype(np.int64)
+    timestamps = last.index.to_numpy().astype("datetime64[ns]").astype(np.int64)
     return Golden(
-        tuple(stamps.tolist()),
+        tuple(timestamps.tolist()),
         tuple(map(tuple, last.to_numpy().tolist())),
         tuple(features[-1].tolist()),
         tuple(scores.tolist()),

@@ -312,6 +312,13 @@ def test_150_bars_make_one_probability_and_149_none(
         checkpoint.probabilities(bars[:149])
 
 
+def test_a_part_is_found_among_whatever_bars_are_given(bars: pd.DataFrame) -> None:
+    part = {"first": str(bars.index[200]), "last": str(bars.index[240])}
+    checkpoint = random_checkpoint(bars, parts={"validation": part})
+    assert checkpoint.part_rows("validation", bars.index) == slice(200, 241)
+    assert checkpoint.part_rows("validation", bars.index[150:]) == slice(50, 91)
+
+
 @pytest.mark.parametrize("first_changed", [200, 300, 399])
 def test_later_bars_change_no_earlier_probability(
     checkpoint: Checkpoint, bars: pd.DataFrame, first_changed: int
