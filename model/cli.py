@@ -18,8 +18,8 @@ import pandas as pd
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
-from model.bars.intervals import day, session_bars, spoken, yearly_bars
-from model.bars.read import bar_interval, digest_bars, read_bars
+from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly_bars
+from model.bars.read import digest_bars, read_bars
 from model.bars.sample import sample_bars
 from model.errors import BarsError, BarsWarning, Setting, as_flags
 from model.settings import number, optional, require_fields

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from model.bars.faults import count
-from model.bars.intervals import day, session_bars, spoken, yearly_bars
-from model.bars.read import bar_interval, digest_bars
+from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly_bars
+from model.bars.read import digest_bars
 from model.bars.suspicions import find_splits, flat_stretches
 from model.cli import DATA, TRAINING, VERSION, BarsOptions, run
 from model.features.table import LOOKBACK

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars.read import COLUMNS, bar_interval
+from model.bars.faults import COLUMNS
+from model.bars.intervals import bar_interval
 from model.checkpoint.buffer import FeatureBuffer as FeatureBuffer  # a public name of the plugin
 from model.checkpoint.schedule import NO_FORECAST
 from model.checkpoint.schedule import Schedule as Schedule  # a public name of the plugin

@@ -21,7 +21,7 @@ from backtests.benchmarks.plain import LENGTH, PlainLSTM
 from backtests.benchmarks.rounds import Round, Work, scratch
 from backtests.simulation.account import WalkForwardStrategy, simulate
 from backtests.synthetic.markets import market
-from model.bars.read import COLUMNS
+from model.bars.faults import COLUMNS
 from model.checkpoint.checkpoint import Checkpoint
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.networks.bilstm import BiLSTMClassifier, NetworkConfig

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from backtests.simulation.vectorised import Array
-from model.bars.read import COLUMNS
+from model.bars.faults import COLUMNS
 from model.settings import Rule, number, require_fields
 from strategy_plugin.decision import NEUTRAL, Reading, thresholds
 from strategy_plugin.instrument import TradedData

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from model.bars.intervals import spoken
-from model.bars.read import bar_interval, digest_bars
+from model.bars.intervals import bar_interval, spoken
+from model.bars.read import digest_bars
 from model.cli import ENDINGS, BarsOptions
 from model.errors import BarsError, Text
 

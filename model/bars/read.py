@@ -25,11 +25,9 @@ from model.bars.faults import (
     PRICES,
     Findings,
     Mask,
-    bar_faults,
     count,
     find_broken_bars,
 )
-from model.bars.intervals import bar_interval, bars_per_year
 from model.bars.numbers import read_numbers
 from model.bars.repairs import (
     accept_rounding,
@@ -48,28 +46,12 @@ from model.bars.timestamps import NOT_A_TIME, Times, read_timestamps
 from model.bars.zones import without_zone
 from model.errors import (
     BarsError,
-    BarsWarning,
     Part,
     ReadingError,
     Setting,
     did_you_mean,
     joined,
 )
-
-__all__ = [
-    "COLUMNS",
-    "MINIMUM_BARS",
-    "PRICES",
-    "BarsError",
-    "BarsWarning",
-    "bar_faults",
-    "bar_interval",
-    "bars_per_year",
-    "check_bars",
-    "digest_bars",
-    "read_bars",
-    "require_bars",
-]
 
 MINIMUM_BARS = 244
 MINIMUM_REASON = (

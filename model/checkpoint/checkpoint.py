@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from model.bars.intervals import spoken
-from model.bars.read import bar_interval, check_bars, require_bars
+from model.bars.intervals import bar_interval, spoken
+from model.bars.read import check_bars, require_bars
 from model.checkpoint.format import (
     FORMAT,
     NO_DIGEST,
@@ -31,8 +31,6 @@ from model.errors import CheckpointError
 from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.files import write_atomically
 from model.runtime import Precision
-
-__all__ = ["Checkpoint", "CheckpointError", "Forecast", "Golden", "Member"]
 
 
 class Forecast(NamedTuple):

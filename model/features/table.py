@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from model.bars.read import COLUMNS
+from model.bars.faults import COLUMNS
 from model.features import formulas
 from model.features.trailing import LOOKBACK as LOOKBACK
 from model.features.trailing import Array, Fraction, Times, TrailingWindows, divided

@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from model.bars.read import COLUMNS, bar_interval
-from model.checkpoint.checkpoint import Checkpoint, Golden
+from model.bars.faults import COLUMNS
+from model.bars.intervals import bar_interval
+from model.checkpoint.checkpoint import Checkpoint
+from model.checkpoint.format import Golden
 from model.checkpoint.member import Member, probability_of
 from model.checkpoint.scaler import usual_ranges
 from model.errors import CheckpointError, TrainingDiverged

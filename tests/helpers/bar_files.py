@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from model.bars.read import COLUMNS, read_bars
+from model.bars.faults import COLUMNS
+from model.bars.read import read_bars
 from model.errors import BarsError
 
 PRICES = list(COLUMNS[:4])

@@ -12,7 +12,9 @@ import pandas as pd
 import torch
 
 from model.checkpoint.buffer import FeatureBuffer
-from model.checkpoint.checkpoint import Checkpoint, Golden, Member
+from model.checkpoint.checkpoint import Checkpoint
+from model.checkpoint.format import Golden
+from model.checkpoint.member import Member
 from model.checkpoint.scaler import Scaler
 from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.networks.bilstm import NetworkConfig

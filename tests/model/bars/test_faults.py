@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.bars.faults import BAR_RULES, Findings, count
-from model.bars.read import bar_faults
+from model.bars.faults import BAR_RULES, Findings, bar_faults, count
 from model.errors import BarsError, as_python
 from tests.helpers.bar_files import (
     DAILY,

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.bars.intervals import session_bars, spacing_change, spoken
-from model.bars.read import bar_interval, bars_per_year
+from model.bars.intervals import bar_interval, bars_per_year, session_bars, spacing_change, spoken
 from tests.helpers.bar_files import HOURLY, currency_hours, sessions
 
 YEAR = pd.bdate_range("2010-01-04", periods=2000)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from model.bars.read import COLUMNS, read_bars
+from model.bars.faults import COLUMNS
+from model.bars.read import read_bars
 from model.errors import BarsWarning
 from tests.helpers.bar_files import (
     DAILY,

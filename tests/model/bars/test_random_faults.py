@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from model.bars.faults import ROUNDING
-from model.bars.read import COLUMNS, read_bars
+from model.bars.faults import COLUMNS, ROUNDING
+from model.bars.read import read_bars
 from model.errors import BarsError, BarsWarning
 from tests.helpers.bar_files import DAILY, PRICES, csv_text, dated, saved
 

@@ -8,17 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.bars.faults import count
-from model.bars.read import (
-    COLUMNS,
-    MINIMUM_BARS,
-    bar_interval,
-    bars_per_year,
-    check_bars,
-    digest_bars,
-    read_bars,
-    require_bars,
-)
+from model.bars.faults import COLUMNS, count
+from model.bars.intervals import bar_interval, bars_per_year
+from model.bars.read import MINIMUM_BARS, check_bars, digest_bars, read_bars, require_bars
 from model.errors import BarsError, BarsWarning
 from model.training.config import TrainConfig
 from model.training.data import require_enough_bars
