@@ -141,8 +141,8 @@ def ridge(examples: Examples) -> Array:
     """Return the probabilities of "up" by ridge regression.
 
     The move's sign is regressed on the whole of each judged window; validation chooses the
-    penalty. Least
-    squares gives scores, not probabilities: a temperature chosen on validation makes them so.
+    penalty. Least squares gives scores, not probabilities: a temperature chosen on validation makes
+    them so.
     """
     # Centred, so that no intercept need be solved for: the shift is put back at the end.
     signs = 2 * examples.train.labels - 1

@@ -90,8 +90,7 @@ def pool(instruments: Mapping[str, Decisions], *, resamples: int = RESAMPLES) ->
 def in_equal_parts(instruments: Mapping[str, Decisions], rule: str) -> pd.Series:
     """Return the rule's net return per bar, in equal parts of all instruments that decide there.
 
-    rule: "strategy", or the name of a benchmark that
-    all of them have.
+    rule: "strategy", or the name of a benchmark that all of them have.
     """
     return _side_by_side(instruments, lambda decisions: decisions.returns[rule]).mean(axis=1)
 

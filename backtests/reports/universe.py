@@ -52,10 +52,10 @@ class UniverseResults:
     @property
     def title(self) -> str:
         """One line that says what was run on what."""
+        markets = f"{len(self.results)} market{'s' if len(self.results) > 1 else ''}"
         return (
-            f"universe of {len(self.results)} market{'s' if len(self.results) > 1 else ''}: "
-            "walk-forward of "
-            f"{self.settings.plan.folds} folds, costs {self.settings.costs.per_side:g} bp per side"
+            f"universe of {markets}: walk-forward of {self.settings.plan.folds} folds, "
+            f"costs {self.settings.costs.per_side:g} bp per side"
         )
 
     @property
