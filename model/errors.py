@@ -39,7 +39,7 @@ class BarsError(ValueError):
     --------
     >>> read_bars("closes.csv")
     Traceback (most recent call last):
-    BarsError: closes.csv: no 'open' column (found: date, close). ...
+    model.errors.BarsError: closes.csv: no 'open', 'high', 'low' columns (found: date, close). ...
     """
 
     exit_code = 3

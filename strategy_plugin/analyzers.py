@@ -25,6 +25,7 @@ class SignalQuality(bt.Analyzer):  # type: ignore[misc]
 
     Example::
 
+        cerebro.addstrategy(BiLSTMStrategy, checkpoint="nasdaq.ckpt")
         cerebro.addanalyzer(SignalQuality, _name="quality")
         print(cerebro.run()[0].analyzers.quality.get_analysis())
     """  # noqa: D406, D407

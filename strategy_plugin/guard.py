@@ -36,9 +36,7 @@ class TradingWarning(UserWarning):
 
     Examples
     --------
-    To end the program at the first one::
-
-        warnings.simplefilter("error", TradingWarning)
+    >>> warnings.simplefilter("error", TradingWarning)  # ends the program at the first one
     """
 
 
@@ -64,7 +62,8 @@ class BarGuard:
 
     Examples
     --------
-    >>> feed.addfilter(BarGuard)  # doctest: +SKIP
+    >>> feed = bt.feeds.PandasData(dataname=bars)
+    >>> feed.addfilter(BarGuard)
     """
 
     def __init__(self, data: Feed, finished_after: float | None = None) -> None:

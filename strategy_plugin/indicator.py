@@ -61,7 +61,9 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
         class MyStrategy(bt.Strategy):
             def __init__(self):
-                self.probability = DirectionProbability(self.data, checkpoint="short.ckpt")
+                self.probability = DirectionProbability(self.data, checkpoint="nasdaq.ckpt")
+
+        cerebro.addstrategy(MyStrategy)
     """
 
     lines: Any = ("probability", "disagreement", "out_of_range")

@@ -74,7 +74,7 @@ def replay(path: str) -> Replay:
 
     Examples
     --------
-    >>> replay("decisions.jsonl").differences  # doctest: +SKIP
+    >>> replay("decisions.jsonl").differences
     []
     """
     lines, differences = _read(path)

@@ -98,7 +98,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
 
     Example::
 
-        cerebro.addstrategy(BiLSTMStrategy, checkpoint="short.ckpt", allow_short=True)
+        cerebro.addstrategy(BiLSTMStrategy, checkpoint="nasdaq.ckpt", allow_short=True)
     """
 
     params = (

@@ -26,7 +26,6 @@ class FeatureBuffer:
 
     Examples
     --------
-    >>> bars = sample_bars().iloc[:150]
     >>> buffer = FeatureBuffer(sequence_length=50)
     >>> timestamps = bars.index.as_unit("ns").asi8.tolist()
     >>> for number, (timestamp, bar) in enumerate(zip(timestamps, bars.to_numpy()), start=1):

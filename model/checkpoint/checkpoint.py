@@ -49,9 +49,11 @@ class Forecast(NamedTuple):
 
     Examples
     --------
-    >>> checkpoint = Checkpoint.load("nasdaq.ckpt")  # doctest: +SKIP
-    >>> features = FeatureEngineer().transform(sample_bars()).to_numpy()  # doctest: +SKIP
-    >>> probability, disagreement, out_of_range = checkpoint.forecast(features)  # doctest: +SKIP
+    >>> checkpoint = Checkpoint.load("nasdaq.ckpt")
+    >>> features = FeatureEngineer().transform(bars).to_numpy()
+    >>> probability, disagreement, out_of_range = checkpoint.forecast(features)
+    >>> features.shape, probability.shape
+    ((600, 86), (551,))
     """
 
     probability: NDArray[np.float64]
@@ -101,9 +103,10 @@ class Checkpoint:
 
     Examples
     --------
-    >>> checkpoint = fit(sample_bars(), TrainConfig(max_epochs=2))  # doctest: +SKIP
-    >>> checkpoint.save("nasdaq.ckpt")  # doctest: +SKIP
-    >>> Checkpoint.load("nasdaq.ckpt").probabilities(sample_bars())  # doctest: +SKIP
+    >>> checkpoint = Checkpoint.load("nasdaq.ckpt")
+    >>> probabilities = checkpoint.probabilities(bars)
+    >>> probabilities.index[0] == bars.index[checkpoint.bars_needed - 1]
+    True
     """
 
     members: tuple[Member, ...]

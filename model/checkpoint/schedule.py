@@ -78,10 +78,11 @@ class Schedule:
 
     Examples
     --------
-    >>> schedule = Schedule("checkpoints")  # doctest: +SKIP
-    >>> bars = sample_bars()  # doctest: +SKIP
-    >>> timestamps = bars.index.as_unit("ns").asi8  # doctest: +SKIP
-    >>> schedule.probabilities(bars.to_numpy(), timestamps)  # doctest: +SKIP
+    >>> schedule = Schedule("nasdaq.ckpt")
+    >>> timestamps = bars.index.as_unit("ns").asi8
+    >>> probabilities = schedule.probabilities(bars.to_numpy(), timestamps)
+    >>> len(bars), int(np.isnan(probabilities).sum())  # the first 149 have no whole window
+    (700, 149)
     """
 
     def __init__(

@@ -54,6 +54,8 @@ class DirectionNetwork(nn.Module, ABC):
     ...
     ...     def forward(self, windows: Tensor) -> Tensor:
     ...         return self.head(windows[:, -1]).squeeze(1)
+    >>> LastRow(NetworkConfig())(torch.zeros(3, 50, 86)).shape
+    torch.Size([3])
     """
 
     def __init__(self, config: Any) -> None:
@@ -97,6 +99,11 @@ class NetworkConfig:
     ------
     ValueError
         For a number that no network can have.
+
+    Examples
+    --------
+    >>> NetworkConfig(hidden=64, dropout=0.0)
+    NetworkConfig(features=86, hidden=64, layers=2, dropout=0.0)
     """
 
     features: int = 86
@@ -117,6 +124,11 @@ class NetworkConfig:
 
 class BiLSTMClassifier(DirectionNetwork):
     """A bidirectional LSTM over a window, and a linear head on both directions' final states.
+
+    Parameters
+    ----------
+    config
+        Its size: columns, cells, layers and dropout.
 
     Examples
     --------

@@ -55,7 +55,14 @@ def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> N
 
     Examples
     --------
-    >>> register("last_row", LastRow, LastRowConfig)  # doctest: +SKIP
+    >>> @dataclass(frozen=True)
+    ... class SmallConfig(NetworkConfig):
+    ...     hidden: int = 16
+    >>> class SmallBiLSTM(BiLSTMClassifier):
+    ...     pass
+    >>> register("small_bilstm", SmallBiLSTM, SmallConfig)
+    >>> TrainConfig(architecture="small_bilstm").member
+    'small_bilstm 42'
     """
     if name == ENSEMBLE or not name.isidentifier():
         raise ValueError(

@@ -35,6 +35,11 @@ class TransformerConfig:
     ------
     ValueError
         For a number that no network can have.
+
+    Examples
+    --------
+    >>> TransformerConfig(width=64, heads=4, feed_forward=256)
+    TransformerConfig(features=86, width=64, layers=2, heads=4, feed_forward=256, dropout=0.2)
     """
 
     features: int = 86
@@ -65,6 +70,11 @@ class TransformerConfig:
 
 class TransformerClassifier(DirectionNetwork):
     """Encoder layers with a causal mask over a window, and a linear head on its last row.
+
+    Parameters
+    ----------
+    config
+        Its size: columns, width, layers, heads, cells and dropout.
 
     Examples
     --------

@@ -68,6 +68,19 @@ class TrainConfig:
     precision
         Arithmetic of training: "fp32", or "bf16", faster on a CPU with AMX. Trading has a precision
         of its own.
+
+    Raises
+    ------
+    ValueError
+        For a setting that cannot be meant, with what it must be.
+
+    Examples
+    --------
+    >>> TrainConfig(horizon=5, seeds=3).preprocessor.split(1000)
+    (slice(0, 695, None), slice(700, 845, None), slice(850, 1000, None))
+    >>> TrainConfig(batch_size=0)
+    Traceback (most recent call last):
+    ValueError: `batch_size` must be a whole number from 1, got 0.
     """
 
     # The networks

@@ -45,6 +45,13 @@ class Epoch:
         The largest norm of a gradient before clipping.
     best_epoch
         The epoch with the lowest validation loss so far.
+
+    Examples
+    --------
+    >>> def show(epoch: Epoch) -> None:
+    ...     print(f"{epoch.member}: epoch {epoch.epoch} of {epoch.max_epochs}")
+    >>> checkpoint = fit(bars, TrainConfig(architecture="transformer", max_epochs=1), show)
+    transformer 42: epoch 1 of 1
     """
 
     member: str

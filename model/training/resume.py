@@ -62,8 +62,9 @@ def resumption(
 
     Examples
     --------
-    >>> with resumption(Path("nasdaq.ckpt"), bars) as kept:  # doctest: +SKIP
-    ...     fit(bars, TrainConfig(), resumption=kept).save("nasdaq.ckpt")
+    >>> config = TrainConfig(architecture="transformer", max_epochs=1)
+    >>> with resumption(Path("mine.ckpt"), bars) as kept:
+    ...     fit(bars, config, resumption=kept).save("mine.ckpt")
     ...     kept.finish()
     """
     folder = result.with_name(result.name + SUFFIX)
@@ -97,8 +98,9 @@ class Resumption:
 
     Examples
     --------
-    >>> with resumption(Path("nasdaq.ckpt"), bars) as kept:  # doctest: +SKIP
-    ...     fit(bars, resumption=kept).save("nasdaq.ckpt")
+    >>> with resumption(Path("mine.ckpt"), bars) as kept:
+    ...     kept.folder.name
+    'mine.ckpt.part'
     """
 
     def __init__(self, folder: Path, bars: pd.DataFrame, seconds: float = SECONDS) -> None:
