@@ -125,14 +125,32 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     def timestamp(self, ago: int = 0) -> int:
         """Return when a bar was, in nanoseconds since 1970.
 
-        The time is that of training: in its zone, at a bar's open or close as there.
+        Parameters
+        ----------
+        ago
+            0 for this bar, -1 for the one before it.
+
+        Returns
+        -------
+        int
+            The time of training: in its zone, at a bar's open or close as there.
         """
         return self._conversion.timestamp(self.data.datetime[ago])
 
     def inputs(self, ago: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the raw bars that the value depends on: values (150, 5), timestamps (150,).
+        """Return the raw bars that the value depends on.
 
-        Fewer until there are so many.
+        Parameters
+        ----------
+        ago
+            0 for the value of this bar, -1 for that of the one before it.
+
+        Returns
+        -------
+        values
+            (150, 5): open, high, low, close, volume; fewer rows until there are so many.
+        timestamps
+            (150,), in nanoseconds since 1970, as `timestamp` gives them.
         """
         if self._whole_feed is None:
             return self._buffer.inputs(ago)

@@ -17,13 +17,30 @@ class FractionalCommission(bt.CommissionInfo):  # type: ignore[misc]
     Backtrader's own rounds down to whole units: a price above the cash then gives no order and
     no notice.
 
+    Params:
+      - commission, mult, margin, leverage and all others: those of Backtrader's CommissionInfo;
+        here commission is a fraction of the value traded (0.001 is 0.1 %) unless there is a margin
+
     Example::
 
         cerebro.broker.addcommissioninfo(FractionalCommission(commission=0.001))
     """
 
     def getsize(self, price: float, cash: float) -> float:
-        """Return the units that the cash buys."""
+        """Return the units that the cash buys.
+
+        Parameters
+        ----------
+        price
+            Money a unit costs.
+        cash
+            Money there is.
+
+        Returns
+        -------
+        float
+            With leverage, and not rounded.
+        """
         unit = price if self.stocklike else self.get_margin(price)
         return float(self.p.leverage * cash / unit)
 
@@ -71,6 +88,8 @@ class VolatilityTarget(EquityShare):
         (0.01 is 1 %)
       - window: bars whose close-to-close returns tell how much the market varies; no size before
         there are so many
+      - share: the most of the equity that all positions together take; the rest stays in cash
+      - fractional: False rounds down to whole units
 
     Example::
 
@@ -115,6 +134,8 @@ class CappedKelly(EquityShare):
         1: at once
       - cost: what a side costs beside commission, as a fraction of its value; None takes the
         broker's slippage
+      - share: the most of the equity that all positions together take; the rest stays in cash
+      - fractional: False rounds down to whole units
 
     Example::
 

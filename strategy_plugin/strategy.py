@@ -196,9 +196,23 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
                 self._journal.write_decision(instrument)
 
     def decide(self, instrument: TradedData, reading: Reading) -> tuple[int, str]:
-        """Return the direction wanted on a bar, -1, 0 or 1, and why it is not the signal's.
+        """Return the direction wanted on a bar, and why it is not the signal's.
 
-        The reason is "" where the signal decides. Override it to put rules of your own before.
+        Override it to put rules of your own before.
+
+        Parameters
+        ----------
+        instrument
+            What is traded: its `data`, its `name`, and what is held, `orders.held`.
+        reading
+            What is known at the bar's close: probability, thresholds, the model's age and so on.
+
+        Returns
+        -------
+        wanted : int
+            -1 short, 0 flat, 1 long.
+        reason : str
+            "" where the signal decides.
         """
         wanted, reason = decide(reading, instrument.orders.held, self._rules, instrument.live)
         if reason == TOO_OLD and not instrument.refused[TOO_OLD]:
@@ -248,7 +262,17 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     def probability_of(self, data: Feed) -> float | None:
         """Return the probability of "up" that a data is traded by on this bar.
 
-        None where the data is not traded. CappedKelly asks for it.
+        CappedKelly asks for it.
+
+        Parameters
+        ----------
+        data
+            One of the strategy's.
+
+        Returns
+        -------
+        float or None
+            From 0 to 1, NaN where there is no forecast; None where the data is not traded.
         """
         for instrument in self.traded:
             if instrument.data is data:

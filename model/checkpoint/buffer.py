@@ -97,7 +97,7 @@ class FeatureBuffer:
         close: float,
         volume: float,
     ) -> bool:
-        """Take bar `number`; True if this changed the window.
+        """Take a new bar, or the newest one as it has grown.
 
         Parameters
         ----------
@@ -106,7 +106,12 @@ class FeatureBuffer:
         timestamp
             In nanoseconds since 1970.
         open, high, low, close, volume
-            The bar, finished or as far as it has grown.
+            The bar, finished or as far as it has grown: prices in the units of training.
+
+        Returns
+        -------
+        bool
+            True if this changed the window, False if the bar was shown before just so.
 
         Raises
         ------

@@ -168,6 +168,11 @@ class Checkpoint:
         path
             The file.
 
+        Returns
+        -------
+        Checkpoint
+            Equal, bit by bit, to the one that was saved.
+
         Raises
         ------
         CheckpointError
@@ -262,7 +267,15 @@ class Checkpoint:
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of "up" for each window of raw feature rows.
 
-        (n, 86) -> (n - sequence_length + 1,).
+        Parameters
+        ----------
+        features
+            As `FeatureEngineer` gives them: (n, 86), at least `sequence_length` rows.
+
+        Returns
+        -------
+        array
+            (n - sequence_length + 1,), from 0 to 1; the first is of the window of the first rows.
         """
         return self.forecast(features).probability
 
@@ -304,7 +317,17 @@ class Checkpoint:
     ) -> NDArray[np.float64]:
         """Return the mean calibrated logits, of which `predict` makes probabilities.
 
-        (n, 86) -> (n - sequence_length + 1,).
+        Parameters
+        ----------
+        features
+            As `FeatureEngineer` gives them: (n, 86), at least `sequence_length` rows.
+        precision
+            As in `forecast`.
+
+        Returns
+        -------
+        array
+            (n - sequence_length + 1,), the log of the odds of "up": 0 is a probability of one half.
         """
         logits: NDArray[np.float64] = self._members_logits(features, precision).mean(axis=0)
         return logits
@@ -323,6 +346,11 @@ class Checkpoint:
 
     def require_interval(self, interval: pd.Timedelta) -> None:
         """Refuse bars of another interval than those of training.
+
+        Parameters
+        ----------
+        interval
+            The usual distance of two bars.
 
         Raises
         ------

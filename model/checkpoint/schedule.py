@@ -203,7 +203,18 @@ class Schedule:
     def newest(self, checkpoint: Checkpoint | None, buffer: FeatureBuffer) -> tuple[float, ...]:
         """Return a checkpoint's forecast for the window of a buffer.
 
-        NaN without a checkpoint, without a whole window, and for one with a gap that is too long.
+        Parameters
+        ----------
+        checkpoint
+            One that `at` gives, None where none is in force.
+        buffer
+            The bars so far.
+
+        Returns
+        -------
+        tuple of three floats
+            Probability, disagreement and out_of_range of a `Forecast`; NaN without a checkpoint,
+            without a whole window, and for a window with a gap that is too long.
         """
         if checkpoint is None or not buffer.ready or self._long_gaps(buffer.inputs()[1]).any():
             return NO_FORECAST
@@ -211,9 +222,17 @@ class Schedule:
         return tuple(float(values[-1]) for values in forecast)
 
     def at(self, timestamp: int) -> Checkpoint | None:
-        """Return the checkpoint in force at a timestamp, in nanoseconds since 1970.
+        """Return the checkpoint in force at a bar.
 
-        None before the first of a folder.
+        Parameters
+        ----------
+        timestamp
+            The bar's, in nanoseconds since 1970.
+
+        Returns
+        -------
+        Checkpoint or None
+            None before the first of a folder.
         """
         index = bisect_right(self._scheduled, timestamp, key=lambda one: one.since) - 1
         return self._scheduled[index].checkpoint if index >= 0 else None
@@ -225,11 +244,27 @@ class Schedule:
         ----------
         checkpoint
             One of `checkpoints` itself, not its equal.
+
+        Returns
+        -------
+        Path
+            As the schedule found it: below `path`, or `path` itself.
         """
         return next(one.file.path for one in self._scheduled if one.checkpoint is checkpoint)
 
     def name(self, checkpoint: Checkpoint) -> str:
-        """Return the file name of one of the checkpoints."""
+        """Return the file name of one of the checkpoints.
+
+        Parameters
+        ----------
+        checkpoint
+            One of `checkpoints` itself, not its equal.
+
+        Returns
+        -------
+        str
+            Such as "2024-06-28.ckpt".
+        """
         return self.file(checkpoint).name
 
     def require(self, demand: Callable[[Checkpoint, str], object]) -> None:
@@ -245,9 +280,14 @@ class Schedule:
             demand(one.checkpoint, one.file.path.name)
 
     def refresh(self) -> bool:
-        """Look at the folder again; True if another set of checkpoints is now in force.
+        """Look at the files again, and take up those that are new or were written anew.
 
         A file that cannot be used is refused with a `CheckpointWarning` and changes nothing.
+
+        Returns
+        -------
+        bool
+            True if other checkpoints are now in force.
         """
         files = self._look()
         if files == self._files:

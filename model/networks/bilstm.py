@@ -66,17 +66,34 @@ class DirectionNetwork(nn.Module, ABC):
     def forward(self, windows: Tensor) -> Tensor:
         """Return the logits of "up", as known at each window's last row.
 
-        Shapes: (batch, rows, features) -> (batch,).
+        Parameters
+        ----------
+        windows
+            Scaled feature rows, the newest last: (batch, rows, features).
+
+        Returns
+        -------
+        Tensor
+            (batch,), the log of the odds of "up".
         """
 
     def start(self, columns: Sequence[str]) -> None:
         """Give the network the weights to start learning from.
 
-        columns: the names of a window's columns, in their order.
+        Parameters
+        ----------
+        columns
+            The names of a window's columns, in their order.
         """
 
     def learning_shares(self) -> Iterator[tuple[float, list[nn.Parameter]]]:
-        """Yield all parameters in groups, each with its share of the learning rate."""
+        """Yield all parameters in groups, each with its share of the learning rate.
+
+        Yields
+        ------
+        tuple of float and list of Parameter
+            The share, 1 for the whole rate, and the weights that learn at it.
+        """
         yield 1.0, list(self.parameters())
 
 

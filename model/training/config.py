@@ -137,6 +137,11 @@ class TrainConfig:
         """Return the same settings with the test part given to training.
 
         For a model that is to trade the next bar: nothing is left to judge it on.
+
+        Returns
+        -------
+        TrainConfig
+            Its shares of training and validation sum to 1.
         """
         # 1 - 0.9 is 0.09999999999999998 in binary, and would stand so in the checkpoint.
         return replace(self, train=round(1 - self.validation, 12))

@@ -107,7 +107,18 @@ class Resumption:
         self.folder, self._bars, self._seconds = folder, digest_bars(bars), seconds
 
     def keeper(self, config: TrainConfig) -> "StateFile":
-        """Return the file for the state of the one network that these settings train."""
+        """Return the file for the state of the one network that these settings train.
+
+        Parameters
+        ----------
+        config
+            One of `member_configs`.
+
+        Returns
+        -------
+        StateFile
+            From which `fit` goes on, and to which it saves.
+        """
         # All that decides the bits of a training. A state of other bits would make a checkpoint
         # that no undisturbed training makes.
         content = {
@@ -121,7 +132,7 @@ class Resumption:
         return StateFile(self.folder / name, key, self._seconds)
 
     def finish(self) -> None:
-        """Remove the states: the result is written."""
+        """Remove the states once the result is written; without it they stay for the next run."""
         # Another training may begin there at this moment.
         shutil.rmtree(self.folder, ignore_errors=True)
 

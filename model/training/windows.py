@@ -38,6 +38,11 @@ class DataPreprocessor:
     label, horizon
         As in `make_labels`; they decide how many windows are purged at the borders.
 
+    Raises
+    ------
+    ValueError
+        For shares, a length, a label or a horizon that cannot be.
+
     Examples
     --------
     >>> DataPreprocessor().split(950)
@@ -126,6 +131,16 @@ class DataPreprocessor:
         known at the close at which the next part first decides. If the shares sum to 1 there is no
         test part and nothing after validation.
 
+        Parameters
+        ----------
+        n_windows
+            How many windows there are.
+
+        Returns
+        -------
+        tuple of three slices
+            Which windows, counted from 0, are of training, of validation and of the test.
+
         Raises
         ------
         ValueError
@@ -152,7 +167,15 @@ class DataPreprocessor:
     def bars_needed(self, train_windows: int, validation_windows: int = 10) -> int:
         """Return the fewest bars that give training and validation so many windows.
 
-        Windows are counted after purging.
+        Parameters
+        ----------
+        train_windows, validation_windows
+            How many each part is to have, after purging.
+
+        Returns
+        -------
+        int
+            Bars, with those that the first feature row and the last label need.
         """
         train, validation = self._shares()
         purge = known_after(self.label, self.horizon) - 1
@@ -170,8 +193,19 @@ class DataPreprocessor:
         """Fit the scaler on the feature rows that the windows of the slice `train` reach.
 
         No other row is looked at: a mean over later ones would tell training about the future.
-        A DataFrame's index decides which calendar columns the span covers twice; for an array all
-        columns are kept.
+
+        Parameters
+        ----------
+        features
+            All feature rows, not scaled: (n, 86). A DataFrame's index decides which calendar
+            columns the span covers twice; of an array all columns are kept.
+        train
+            The windows of training, as `split` gives them.
+
+        Returns
+        -------
+        Scaler
+            Mean and standard deviation of each column, and which columns are kept.
         """
         reached = features[train.start : train.stop + self.sequence_length - 1]
         fitted = StandardScaler().fit(np.asarray(reached, dtype=np.float64))
