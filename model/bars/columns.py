@@ -1,12 +1,11 @@
 """Columns: a table of named cells as it came in, and which of its columns means what.
 
-The names that exporters write stand in one table, ALIASES; what a user maps goes before it. Tickers
-may stand in a second header row or in a column of their own: only one of them is read.
+The names that exporters write stand in `model.bars.names`; what a user maps goes before them.
+Tickers may stand in a second header row or in a column of their own: only one of them is read.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -17,46 +16,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.bars.faults import COLUMNS, PRICES, Findings, count
+from model.bars.names import (
+    ALIASES,
+    IGNORED,
+    KLINE_LETTERS,
+    SIDES,
+    TAKERS_LETTERS,
+    TARGETS,
+    is_some_volume,
+    meaning_of,
+    n_recognised,
+    plain_name,
+    side_of,
+)
 from model.bars.numbers import is_missing, is_number, missing_cells, text
-from model.errors import Setting, did_you_mean
+from model.bars.timestamps import are_times_of_day
+from model.errors import Setting, Text, did_you_mean, joined
 
-# What each column may be called, in order of preference: "close" beside "price" is the close. Names
-# are compared as `plain_name` gives them, so write them here in lower case and without signs.
-# fmt: off
-ALIASES: dict[str, tuple[str, ...]] = {
-    "date": (
-        "date", "datetime", "date time", "timestamp", "gmt time", "local time", "open time",
-        "opentime", "timeopen", "bar time", "trade date", "trading day", "day", "datum", "dt", "ts",
-        "ts event", "time", "times", "t", "date utc", "datetime utc", "timestamp utc", "time utc",
-        "utc", "utc time", "unix", "unix time", "unix timestamp", "unixtime", "epoch",
-        "close time", "closetime", "index", "unnamed 0", "",
-    ),
-    "time": ("time", "hour", "time of day", "tod", "zeit", "uhrzeit"),
-    "open": ("open", "o", "open price", "opening price", "price open", "1 open", "opening"),
-    "high": ("high", "h", "high price", "price high", "2 high", "highest"),
-    "low": ("low", "l", "low price", "price low", "3 low", "lowest"),
-    "close": (
-        "close", "c", "close price", "closing price", "price close", "4 close", "close last",
-        "closing", "last", "last price", "price",
-    ),
-    "volume": (
-        "volume", "v", "vol", "total volume", "5 volume", "6 volume", "volume traded",
-        "tick volume", "tickvolume", "tickvol", "trade volume", "base volume", "shares traded",
-        "no of shares",
-    ),
-    "adj close": (
-        "adj close", "adjclose", "adjusted close", "adj closing price", "adj price",
-        "5 adjusted close", "close adj", "close adjusted", "adjusted close price",
-    ),
-    "ticker": (
-        "ticker", "symbol", "tic", "instrument", "ric", "security", "asset", "pair", "isin", "code",
-        "sid", "name", "permno",
-    ),
-}
-# fmt: on
-# A name of two meanings has the first of them: "time" is the date, unless another column is.
-MEANINGS = {alias: meaning for meaning, aliases in reversed(ALIASES.items()) for alias in aliases}
-TARGETS = ("date", "time", *COLUMNS, "adj close", "ticker")
 # What stands in the index column where several header rows name fields and tickers.
 HEADER_ROW_NAMES = {"price", "ticker", "attributes", "symbols", ""}
 
@@ -75,35 +51,23 @@ class Table:
     places: NDArray[np.int64]
     headerless: str  # the first line of a file without a header row
     attrs: Mapping[Hashable, Any]  # a frame's own
+    likely: Levels  # what the columns may be, where no header names them
+    delimiter: str = ","
 
 
 @dataclass(frozen=True)
 class NamedCells:
-    """Cells of one instrument by meaning: date, four prices, maybe time, volume and adj close."""
+    """Cells of one instrument by meaning: date, four prices, maybe time, volume and adj close.
+
+    other_dates: further columns of dates, for where the first is not understood.
+    """
 
     cells: dict[str, pd.Series]
     places: NDArray[np.int64]
     ticker: str | None
     newest_first: bool  # the layout writes the newest row first by custom
     headerless: bool  # the order of the columns is by custom, not by name
-
-
-def plain_name(name: object) -> str:
-    """Return a column name without case, brackets and signs: "<Adj_Close**>" is "adj close"."""
-    return " ".join(re.sub(r"\s*\([a-z]{3,4}\)|[^0-9a-z]+", " ", str(name).lower()).split())
-
-
-def meaning_of(name: object) -> str | None:
-    """Return what a column of this name means, None if nothing known.
-
-    No name at all is a date's: pandas writes the index so.
-    """
-    return MEANINGS.get(plain_name(name))
-
-
-def n_recognised(names: Iterable[object]) -> int:
-    """Return how many of the names, the empty one aside, have a meaning."""
-    return sum(plain_name(name) != "" and meaning_of(name) is not None for name in names)
+    other_dates: tuple[pd.Series, ...] = ()
 
 
 def name_columns(
@@ -117,10 +81,10 @@ def name_columns(
     mapping = mapping or {}
     fields, tickers = _fields_and_tickers(table.names)
     fields, found = _fields_of_ticker(fields, tickers, ticker, findings)
-    meanings = _meanings(fields, mapping, findings)
+    meanings = _meanings(fields, mapping, table, findings)
     positions = _positions(meanings, fields, table, findings)
     if "ticker" in positions:
-        table, found = _rows_of_ticker(table, positions["ticker"], ticker, found, findings)
+        table, found = _rows_of_ticker(table, positions, ticker, found, findings)
     if ticker is not None and found is None:
         findings.fault(
             f"no ticker {ticker!r}: neither a column nor a second header row names tickers. Leave ",
@@ -133,7 +97,7 @@ def name_columns(
     known = positions.keys() | set(mapping.values())
     missing = [name for name in ("date", *PRICES) if name not in known]
     if missing:
-        _report_missing(missing, fields, table.headerless, findings)
+        _report_missing(missing, fields, table, findings)
     cells = {
         meaning: table.columns[position].rename(fields[position])
         for meaning, position in positions.items()
@@ -145,7 +109,12 @@ def name_columns(
         and plain_name(fields[positions["close"]]) == "price"
         and "change" in map(plain_name, fields)
     )
-    return NamedCells(cells, table.places, found, investing, bool(table.headerless))
+    others = tuple(
+        table.columns[position].rename(fields[position])
+        for position, meaning in enumerate(meanings)
+        if meaning == "date" and position not in positions.values()
+    )
+    return NamedCells(cells, table.places, found, investing, bool(table.headerless), others)
 
 
 def _fields_and_tickers(names: Sequence[Levels]) -> tuple[list[str | None], list[str]]:
@@ -201,11 +170,12 @@ def _fields_of_ticker(
 
 
 def _choose_ticker(
-    several: Sequence[str], ticker: str | None, where: str, findings: Findings
+    several: Sequence[str], ticker: str | None, where: str, findings: Findings, rolled: str = ""
 ) -> str:
     """Return the ticker asked for, or the only one.
 
     Where that is not decided it is the first, so that faults of its bars can be said as well.
+    rolled: the column that names them, where they may be the contracts of one series.
     """
     if ticker in several:
         return str(ticker)
@@ -214,9 +184,16 @@ def _choose_ticker(
         hint = did_you_mean(ticker, several)
         findings.fault(f"no ticker {ticker!r} in {where} (found: {listed}).{hint}")
     elif len(several) > 1:
+        one = Setting("ticker", several[0])
+        # What is one series to the user needs no choice, but he has to say so.
+        series: Text = (
+            ", or, if it is one series rolled over contracts, read it whole: ",
+            Setting("columns", {rolled: IGNORED}),
+        )
         findings.fault(
             f"{where} holds {len(several)} tickers ({listed}); choose one: ",
-            Setting("ticker", several[0]),
+            one,
+            *(series if rolled else ()),
             ".",
         )
     if len(several) > 1:
@@ -225,16 +202,20 @@ def _choose_ticker(
 
 
 def _meanings(
-    fields: Sequence[str | None], mapping: Mapping[str, str], findings: Findings
+    fields: Sequence[str | None], mapping: Mapping[str, str], table: Table, findings: Findings
 ) -> list[str | None]:
     """Return each column's meaning: as the user maps it, else by the table of aliases.
 
     Names and targets of the mapping that there are none of are faults.
     """
-    in_source = {plain_name(field) for field in fields if field is not None}
-    by_user = {}
+    by_user: dict[int, str] = {}
     for name, target in mapping.items():
-        if plain_name(name) not in in_source:
+        called = [position for position, field in enumerate(fields) if field == name] or [
+            position
+            for position, field in enumerate(fields)
+            if field is not None and plain_name(field) == plain_name(name)
+        ]
+        if not called:
             findings.fault(
                 Setting("columns"),
                 f" names {name!r}, which is no column (found: {_listed(fields)})."
@@ -245,17 +226,32 @@ def _meanings(
                 Setting("columns", {name: target}),
                 f": the target must be one of {', '.join(TARGETS)}.{did_you_mean(target, TARGETS)}",
             )
-        if plain_name(name) in in_source and target in TARGETS:
-            by_user[plain_name(name)] = target
-    meanings: list[str | None] = []
-    for field in fields:
-        if field is not None and plain_name(field) in by_user:
-            meanings.append(by_user[plain_name(field)])
         else:
-            known = meaning_of(field)
-            # A column that means by its name what the user gives to another is not read.
-            meanings.append(None if known in by_user.values() else known)
+            by_user |= dict.fromkeys(called, target)
+    given, kline = set(by_user.values()), set(fields) >= KLINE_LETTERS
+    meanings: list[str | None] = []
+    for position, field in enumerate(fields):
+        known = by_user.get(position, meaning_of(field))
+        if position in by_user:
+            known = None if known == IGNORED else known
+        elif known == "date" and known in given and _is_clock(field, table.columns[position]):
+            known = None if "time" in given else "time"
+        # A column that means by its name what the user gives to another is not read.
+        elif known in given or (kline and field in TAKERS_LETTERS):
+            known = None
+        meanings.append(known)
     return meanings
+
+
+def _is_clock(name: str | None, cells: pd.Series) -> bool:
+    """Return whether a column holds times of day alone, not looking at more cells than needed.
+
+    Bare numbers are times of day only where the column is called so.
+    """
+    named = plain_name(name) in ALIASES["time"]
+    if not named and not text(cells[:1]).str.contains(":").any():
+        return False
+    return are_times_of_day(cells[:20]) and are_times_of_day(cells)
 
 
 def _positions(
@@ -267,42 +263,119 @@ def _positions(
         if meaning:
             candidates.setdefault(meaning, []).append(position)
     if "volume" not in candidates:
-        candidates |= _volume_of_something(fields, findings)
+        candidates |= _volume_of_something(fields, meanings, findings)
+    # A time of day beside the date is joined to it, never dropped; alone it is the date.
+    dates = candidates.get("date", [])
+    clocks = [
+        position
+        for position in dates
+        if len(dates) > 1
+        and (
+            plain_name(fields[position]) in ALIASES["time"]
+            or _is_clock(fields[position], table.columns[position])
+        )
+    ]
+    if 0 < len(clocks) < len(dates):
+        candidates["date"] = [position for position in dates if position not in clocks]
+        candidates.setdefault("time", clocks[:1])
     best = {
         meaning: _best_column(meaning, found, fields, table, findings)
         for meaning, found in candidates.items()
     }
-    # A time of day beside the date is joined to it, never dropped; alone it is the date.
-    clocks = [
-        position
-        for position in candidates.get("date", ())
-        if plain_name(fields[position]) in ALIASES["time"]
-    ]
-    if clocks and clocks[0] != best["date"]:
-        best.setdefault("time", clocks[0])
     if "time" in best and "date" not in best:
         best["date"] = best.pop("time")
+    _judge_sides(best, candidates, fields, findings)
+    _note_other_closes(best, candidates, fields, table, findings)
     return best
 
 
-def _volume_of_something(fields: Sequence[str | None], findings: Findings) -> dict[str, list[int]]:
+def _volume_of_something(
+    fields: Sequence[str | None], meanings: Sequence[str | None], findings: Findings
+) -> dict[str, list[int]]:
     """Take "Volume BTC" for the volume where no column is called just so.
 
     Where there are several, in coins and in money, the first is taken and that is said.
     """
-    found = [
-        position
+    unknown = [
+        (position, field)
         for position, field in enumerate(fields)
-        if field and plain_name(field).startswith(("volume ", "vol "))
+        if field and meanings[position] is None
+    ]
+    found = [(position, field) for position, field in unknown if is_some_volume(field)]
+    derived = [
+        field for _, field in unknown if plain_name(field).startswith(("vol", "avg vol", "average"))
     ]
     if len(found) > 1:
-        first, second = str(fields[found[0]]), str(fields[found[1]])
         findings.note(
-            f"{len(found)} volume columns; taking {first!r}. For another pass ",
-            Setting("columns", {second: "volume"}),
+            f"{len(found)} volume columns; taking {found[0][1]!r}. For another pass ",
+            Setting("columns", {found[1][1]: "volume"}),
             ".",
         )
-    return {"volume": found[:1]} if found else {}
+    elif derived and not found:
+        findings.note(
+            f"column {derived[0]!r} is called after volume and something made of it, such as an "
+            "average or a change: it is not read. If it is the volume itself pass ",
+            Setting("columns", {derived[0]: "volume"}),
+            ".",
+        )
+    return {"volume": [found[0][0]]} if found else {}
+
+
+def _judge_sides(
+    best: Mapping[str, int],
+    candidates: Mapping[str, Sequence[int]],
+    fields: Sequence[str | None],
+    findings: Findings,
+) -> None:
+    """Say which side of a quote the prices are of; refuse prices of several sides."""
+    chosen = {name: side_of(fields[best[name]]) for name in PRICES if name in best}
+    if None in chosen.values() or len(chosen) < len(PRICES):
+        return
+    if len(set(chosen.values())) > 1:
+        listed = ", ".join(str(fields[best[name]]) for name in PRICES)
+        findings.fault(
+            f"the four prices are of several sides of a quote ({listed}). Export all four of one."
+        )
+        return
+    for side in SIDES:
+        other = {
+            str(fields[position]): name
+            for name in PRICES
+            for position in candidates[name]
+            if side_of(fields[position]) == side
+        }
+        if side != chosen["open"] and len(other) == len(PRICES):
+            findings.note(
+                f"prices of several sides of a quote; taking the {chosen['open']}. "
+                f"For the {side} pass ",
+                Setting("columns", other),
+                ".",
+            )
+            return
+
+
+def _note_other_closes(
+    best: Mapping[str, int],
+    candidates: Mapping[str, Sequence[int]],
+    fields: Sequence[str | None],
+    table: Table,
+    findings: Findings,
+) -> None:
+    """Say which of a last trade and a settlement is taken for the close; a named close is sure."""
+    aliases, first = ALIASES["close"], best.get("close", -1)
+    name = plain_name(fields[first]) if first >= 0 else ""
+    if name not in aliases or aliases.index(name) < aliases.index("close last") or side_of(name):
+        return
+    cells = text(table.columns[first])
+    for position in candidates["close"]:
+        if not text(table.columns[position]).equals(cells):
+            findings.note(
+                f"columns {fields[first]!r} and {fields[position]!r} may both be the close; "
+                f"taking {fields[first]!r}. For the other pass ",
+                Setting("columns", {str(fields[position]): "close"}),
+                ".",
+            )
+            return
 
 
 def _best_column(
@@ -328,14 +401,19 @@ def _best_column(
         ordered = traded or ordered
     first = ordered[0]
     same = [position for position in ordered if ranks[position] == ranks[first]]
-    if len(same) > 1:
-        cells = text(table.columns[first])
-        if not all(text(table.columns[position]).equals(cells) for position in same[1:]):
-            findings.fault(
-                f"{len(same)} columns mean {meaning!r} and differ "
-                f"({_listed(fields[position] for position in same)}). "
-                "Remove all but one, or rename it."
-            )
+    cells = text(table.columns[first]) if len(same) > 1 else None
+    if cells is not None and not all(
+        text(table.columns[position]).equals(cells) for position in same[1:]
+    ):
+        spelt = [str(fields[position]) for position in same]
+        remedy: Text = (" Remove all but one.",)
+        # Names that differ in their spelling can be told apart.
+        if len(set(spelt)) == len(spelt):
+            choices = [Setting("columns", {name: meaning}) for name in spelt]
+            remedy = (" Pass ", *joined(choices), ".")
+        findings.fault(
+            f"{len(same)} columns mean {meaning!r} and differ ({_listed(spelt)}).", *remedy
+        )
     return first
 
 
@@ -346,15 +424,24 @@ def _is_all_zero(cells: pd.Series) -> bool:
 
 
 def _rows_of_ticker(
-    table: Table, position: int, ticker: str | None, found: str | None, findings: Findings
+    table: Table,
+    positions: Mapping[str, int],
+    ticker: str | None,
+    found: str | None,
+    findings: Findings,
 ) -> tuple[Table, str | None]:
     """Keep the rows of one ticker where a column names it; `found` is the one of the header."""
-    words = text(table.columns[position])
+    name = table.names[positions["ticker"]][0]
+    words = text(table.columns[positions["ticker"]])
     several = sorted(words[~is_missing(words)].unique())
     if not several:
         return table, found
-    where = f"column {table.names[position][0]!r}"
-    chosen = _choose_ticker(several, ticker, where, findings)
+    # Contracts of one series follow each other; instruments of one time stand side by side.
+    when = [table.columns[positions[name]] for name in ("date", "time") if name in positions]
+    in_turn = 1 + int((words != words.shift())[1:].sum()) == len(several)
+    once = bool(when) and not pd.concat(when, axis=1, keys=range(len(when))).duplicated().any()
+    rolled = name if in_turn and once else ""
+    chosen = _choose_ticker(several, ticker, f"column {name!r}", findings, rolled)
     if len(several) > 1:
         rows = (words == chosen).to_numpy(dtype=bool)
         columns = tuple(column[rows].reset_index(drop=True) for column in table.columns)
@@ -363,17 +450,27 @@ def _rows_of_ticker(
 
 
 def _report_missing(
-    missing: Sequence[str], fields: Sequence[str | None], headerless: str, findings: Findings
+    missing: Sequence[str], fields: Sequence[str | None], table: Table, findings: Findings
 ) -> None:
     """Add a fault for missing columns, with what to do about them.
 
     The remedy is the name that is spelt nearly so, or the setting that maps names.
     """
-    if headerless:
+    if table.headerless:
         findings.refuse(
-            f"no header row (first line: {headerless[:80]}), and {len(fields)} columns are not "
-            "date, open, high, low, close and maybe a time and a volume. "
-            "Add a header line date,open,high,low,close,volume."
+            f"no header row (first line: {table.headerless[:80]}), and {len(fields)} columns are "
+            "not date, open, high, low, close and maybe a time and a volume. Add a header line of "
+            f"{len(fields)} names, as {table.delimiter.join(table.likely)} if that is what they "
+            "are."
+        )
+    if table.likely:
+        pairs = zip(map(str, fields), table.likely, strict=True)
+        known = {number: name for number, name in pairs if name in TARGETS}
+        findings.refuse(
+            f"the names of the columns are their numbers, {_listed(fields)}, and name nothing. "
+            "Map them, if that is their order: ",
+            Setting("columns", known),
+            ".",
         )
     if len(fields) == 1:
         findings.refuse(
@@ -382,18 +479,22 @@ def _report_missing(
         )
     words = ", ".join(map(repr, missing))
     said = f"no {words} column{'s' * (len(missing) > 1)} (found: {_listed(fields)})."
-    # Adjusted closes are no closes: they must not be offered for them.
+    # Adjusted closes are no closes, nor is a column taken already: they must not be offered.
     spelt = {
         plain_name(field): field
         for field in reversed(fields)
-        if field and meaning_of(field) != "adj close"
+        if field and meaning_of(field) is None
     }
+    offered: dict[str, str] = {}
     for name in missing:
         for match in get_close_matches(name, spelt, 1, 0.6):
-            unused = str(spelt[match])
-            mapped = Setting("columns", {unused: name})
-            findings.fault(f"{said} Did you mean {unused!r}? Map them: ", mapped, ".")
-            return
+            offered.setdefault(str(spelt[match]), name)
+    if offered:
+        listed = ", ".join(map(repr, offered))
+        findings.fault(
+            f"{said} Did you mean {listed}? Map them: ", Setting("columns", offered), "."
+        )
+        return
     mapped = Setting("columns", {"name in the file": missing[-1]})
     findings.fault(f"{said} Map them: ", mapped, ".")
 
@@ -413,7 +514,8 @@ def without_empty_rows(named: NamedCells, findings: Findings) -> NamedCells:
         f"(first: {findings.unit} {named.places[empty][0]})."
     )
     kept = {name: cells[~empty].reset_index(drop=True) for name, cells in named.cells.items()}
-    return replace(named, cells=kept, places=named.places[~empty])
+    others = tuple(cells[~empty].reset_index(drop=True) for cells in named.other_dates)
+    return replace(named, cells=kept, places=named.places[~empty], other_dates=others)
 
 
 def _listed(fields: Iterable[str | None]) -> str:

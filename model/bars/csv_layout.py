@@ -20,8 +20,10 @@ import pyarrow
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from model.bars.columns import Levels, Table, n_recognised, plain_name
+from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, Mask, count
+from model.bars.headerless import are_numbers_of_columns, headerless_names, likely_names
+from model.bars.names import n_recognised, plain_name
 
 DELIMITERS = "\t;|, "  # the commoner a comma's other uses, the later it is tried
 HEAD_LINES = 200
@@ -32,18 +34,6 @@ NUMBER = (
 )
 DATE = r"(?=.*[0-9]{2})[0-9A-Za-z]{1,9}[-/., ]+[0-9A-Za-z]{1,9}[-/.,: ]+[0-9].*"
 DATA = f"{NUMBER}|{DATE}"  # what no header holds
-CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9.]+)?|[0-9]{6}"
-EPOCH = r"[0-9]{10,19}"
-
-# What files without a header hold. Kraken adds a count of trades, others an average price.
-PRICES_BY_DATE: Levels = ("date", "open", "high", "low", "close", "volume")
-PRICES_BY_DATE_AND_TIME: Levels = ("date", "time", *PRICES_BY_DATE[1:])
-PRICES_BY_EPOCH: Levels = (*PRICES_BY_DATE, "trades", "vwap")
-# Binance's archives: the times of open and close are epochs.
-BINANCE: Levels = (
-    *("open time", "open", "high", "low", "close", "volume"),
-    *("close time", "quote volume", "trades", "taker volume", "taker quote volume", "ignore"),
-)
 
 Lines = NDArray[np.int64]  # the physical line of each row
 
@@ -56,6 +46,7 @@ class Layout:
     n_above: int
     names: tuple[Levels, ...]
     headerless: str = ""  # the first line, where no line names the columns
+    likely: Levels = ()  # what the columns may be, where no line names them
 
 
 def csv_table(text: str, mapped: Collection[str], findings: Findings) -> Table:
@@ -95,7 +86,9 @@ def csv_table(text: str, mapped: Collection[str], findings: Findings) -> Table:
         findings.refuse(
             "not CSV text, or with line breaks inside quotes. Save it as 'CSV UTF-8', without them."
         )
-    return Table(layout.names, cells, places, layout.headerless, attrs={})
+    return Table(
+        layout.names, cells, places, layout.headerless, {}, layout.likely, layout.delimiter
+    )
 
 
 def _is_comment(line: str) -> bool:
@@ -119,6 +112,11 @@ def _layout(
         if len(row) == width and any(re.fullmatch(DATA, field.strip("'\"")) for field in row)
     ]
     n_above = data[0] if data else len(rows)
+    # Names that pandas lacked and numbered look like data, but name nothing.
+    if data and are_numbers_of_columns(rows[n_above]) and rows[n_above + 1 :]:
+        names = tuple((name,) for name in rows[n_above])
+        likely = likely_names(rows[n_above + 1 :])
+        return Layout(delimiter, n_above + 1, names, likely=likely)
     header = _header_rows(rows[:n_above], mapped)
     from_comment = _fields(comment, delimiter)
     if not header and n_recognised(from_comment) >= 2:
@@ -127,8 +125,8 @@ def _layout(
         header = [rows[n_above - 1]]  # names that nobody knows: what is missing is said later
     if header:
         return Layout(delimiter, n_above, _names(header, width, rows[n_above:]))
-    names = tuple((name,) for name in _headerless_names(rows[0]))
-    return Layout(delimiter, 0, names, headerless=head[0])
+    names = tuple((name,) for name in headerless_names(rows))
+    return Layout(delimiter, 0, names, head[0], likely_names(rows))
 
 
 def _delimiter(head: Sequence[str]) -> str:
@@ -193,25 +191,6 @@ def _names(
         )
     )
     return tuple([("",), *names]) if unnamed_index else tuple(names)
-
-
-def _headerless_names(row: Sequence[str]) -> Levels:
-    """Return the names that a file without a header can only have, by its first row.
-
-    Where there is no such reading the columns are numbered, which no later step understands.
-    """
-    width = len(row)
-    has_clock = width > 1 and re.fullmatch(CLOCK, row[1]) is not None
-    has_epoch = re.fullmatch(EPOCH, row[0]) is not None
-    if has_epoch and width == len(BINANCE) and re.fullmatch(EPOCH, row[6]):
-        return BINANCE
-    if has_clock and width in (6, 7):
-        return PRICES_BY_DATE_AND_TIME[:width]
-    if not has_clock and width in (5, 6):
-        return PRICES_BY_DATE[:width]
-    if has_epoch and width in (7, 8):
-        return PRICES_BY_EPOCH[:width]
-    return tuple(f"column {number}" for number in range(1, width + 1))
 
 
 def _trimmed(body: list[str], layout: Layout) -> list[str]:

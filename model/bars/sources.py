@@ -21,6 +21,7 @@ import pyarrow.parquet
 
 from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, count
+from model.bars.headerless import are_numbers_of_columns, likely_names
 from model.errors import BarsError, did_you_mean
 
 CODECS = {
@@ -58,6 +59,7 @@ MARKUP = {
 }
 HIDDEN_IN_ZIP = r"/$|^__MACOSX|(^|/)\."  # folders, and what macOS puts beside the file
 OFFICE_PARTS = r"\[Content_Types\].xml$|mimetype$|xl/|_rels/"
+HEAD_ROWS = 200  # of a frame, that may show what columns without names are
 SAVE_AS_CSV = "Save it as 'CSV UTF-8'."
 
 
@@ -236,4 +238,7 @@ def frame_table(frame: pd.DataFrame, findings: Findings) -> Table:
         names.append(tuple(map(str, parts)))
         columns.append(frame.iloc[:, position].reset_index(drop=True))
     places = np.arange(len(frame))
-    return Table(tuple(names), tuple(columns), places, headerless="", attrs=frame.attrs)
+    likely: Levels = ()
+    if are_numbers_of_columns([levels[0] for levels in names]):
+        likely = likely_names(frame.head(HEAD_ROWS).reset_index(drop=True).astype(str).to_numpy())
+    return Table(tuple(names), tuple(columns), places, "", frame.attrs, likely)

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute
 from numpy.typing import NDArray
+from pandas.api.types import is_integer_dtype, is_string_dtype
 
 from model.bars.faults import Findings, Mask, count
 from model.bars.numbers import is_missing, text
@@ -362,6 +363,15 @@ def _report(
             Setting("date_format", "%d/%m/%Y %H:%M"),
             " for another form.",
         )
+
+
+def are_times_of_day(cells: pd.Series) -> bool:
+    """Return whether a column of text or numbers holds nothing but times of day, or nothing."""
+    if not (is_string_dtype(cells.dtype) or is_integer_dtype(cells.dtype)):
+        return False
+    times = _with_lost_zeros(text(cells))
+    found = times.str.fullmatch(rf"(?:{TIME})\s*{OFFSET}?").to_numpy(dtype=bool)
+    return bool(found.any() and (found | is_missing(times)).all())
 
 
 def _with_times_of_day(

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from model.bars.columns import plain_name
+from model.bars.names import plain_name
 from model.bars.read import read_bars
 from model.errors import BarsWarning
 from tests.helpers.bar_files import DAILY, HOURLY, assert_bars, dated, refusal, spelt
@@ -13,7 +13,11 @@ from tests.helpers.bar_files import DAILY, HOURLY, assert_bars, dated, refusal, 
 SPELT = [
     ("<OPEN>", "open"),
     (" Open ", "open"),
-    ("1. open", "1 open"),
+    ("1. open", "open"),
+    ("1b. open (USD)", "open"),
+    ("Open (Bid)", "open bid"),
+    ("日期", "日期"),
+    ("Объём", "объем"),
     ("Adj_Close**", "adj close"),
     ("Open (USD)", "open"),
     ("Close/Last", "close last"),
