@@ -50,7 +50,9 @@ NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, 
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
 NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
-ENDINGS = re.compile(r"(\.(csv|txt|tsv|dat|parquet|pq|gz|zip|bz2|xz|zst))+$", re.IGNORECASE)
+ENDINGS = re.compile(
+    r"(\.(csv|txt|tsv|dat|parquet|pq|feather|arrow|gz|zip|bz2|xz|zst))+$", re.IGNORECASE
+)
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -62,7 +64,7 @@ class BarsOptions:
     Parameters
     ----------
     data
-        A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018.
+        A CSV, Parquet or Feather file of bars; default: the NASDAQ Composite, daily, 1999 to 2018.
     instrument
         The instrument's name; default: the file's name.
     timezone

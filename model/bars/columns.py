@@ -30,7 +30,7 @@ from model.bars.names import (
     side_of,
 )
 from model.bars.numbers import is_missing, is_number, missing_cells, text
-from model.bars.timestamps import are_times_of_day
+from model.bars.times_of_day import are_times_of_day
 from model.errors import Setting, Text, did_you_mean, joined
 
 # What stands in the index column where several header rows name fields and tickers.
@@ -467,7 +467,7 @@ def _report_missing(
         pairs = zip(map(str, fields), table.likely, strict=True)
         known = {number: name for number, name in pairs if name in TARGETS}
         findings.refuse(
-            f"the names of the columns are their numbers, {_listed(fields)}, and name nothing. "
+            f"the header {','.join(map(str, fields))} names nothing, it counts the columns. "
             "Map them, if that is their order: ",
             Setting("columns", known),
             ".",

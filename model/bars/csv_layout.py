@@ -35,6 +35,9 @@ NUMBER = (
 DATE = r"(?=.*[0-9]{2})[0-9A-Za-z]{1,9}[-/., ]+[0-9A-Za-z]{1,9}[-/.,: ]+[0-9].*"
 DATA = f"{NUMBER}|{DATE}"  # what no header holds
 
+# What Yahoo's pages write in the place of a bar: "0.84 Dividend", "4:1 Stock Splits".
+EVENT = r"(?i)[0-9]\s*(?:dividend|stock splits?|capital gains?)\W*$"
+
 Lines = NDArray[np.int64]  # the physical line of each row
 
 
@@ -80,6 +83,7 @@ def csv_table(text: str, mapped: Collection[str], findings: Findings) -> Table:
     body, places = _with_closed_quotes(_trimmed(body, layout), places, findings)
     cells = _cells(body, layout)
     if not cells:
+        body, places = _without_events(body, places, layout, findings)
         body, places = _of_one_width(body, places, layout, findings)
         cells = _cells(body, layout)
     if not cells:
@@ -217,6 +221,24 @@ def _with_closed_quotes(
     return _kept(~unclosed, body, places, findings)
 
 
+def _without_events(
+    body: list[str], places: Lines, layout: Layout, findings: Findings
+) -> tuple[list[str], Lines]:
+    """Drop the lines of dividends and splits that stand between the bars of Yahoo's tables."""
+    width = len(layout.names)
+    events = np.array(
+        [bool(re.search(EVENT, line)) and _width(line, layout.delimiter) < width for line in body]
+    )
+    if not events.any():
+        return body, places
+    first = int(events.argmax())
+    findings.note(
+        f"dropped {count(int(events.sum()), 'line')} of dividends or splits, which are no bars "
+        f"(first line {places[first]}: {body[first][:60]!r})."
+    )
+    return [line for line, event in zip(body, events, strict=True) if not event], places[~events]
+
+
 def _of_one_width(
     body: list[str], places: Lines, layout: Layout, findings: Findings
 ) -> tuple[list[str], Lines]:
@@ -225,12 +247,28 @@ def _of_one_width(
     wrong = widths != len(layout.names)
     if wrong.any():
         first = int(wrong.argmax())
+        what = "Thousands separators without quotes, a cut or a joined line? Repair it."
+        if _are_notes(wrong, widths, body, layout):
+            what = "A footer or note, and no bar? Remove what is no row of the table."
         findings.fault(
-            f"line {places[first]} has {widths[first]} fields but the header has "
+            f"line {places[first]} has {count(int(widths[first]), 'field')} but the header has "
             f"{len(layout.names)} columns ({count(int(wrong.sum()), 'line')} of other width): "
-            f"{body[first][:60]!r}. Thousands separators without quotes, a cut or a joined line?"
+            f"{body[first][:60]!r}. {what}"
         )
     return _kept(~wrong, body, places, findings)
+
+
+def _are_notes(wrong: Mask, widths: NDArray[np.int64], body: Sequence[str], layout: Layout) -> bool:
+    """Return whether all lines of another width are short ones that do not begin as the rows do."""
+    begins = [re.sub("[0-9]", "0", _first_field(line, layout.delimiter)) for line in body]
+    usual = Counter(begins[row] for row in np.flatnonzero(~wrong)).most_common(1)
+    return bool((widths[wrong] < 5).all()) and not any(
+        begins[row] == shape for row in np.flatnonzero(wrong) for shape, _ in usual
+    )
+
+
+def _first_field(line: str, delimiter: str) -> str:
+    return line.split(delimiter, 1)[0].strip(" \"'")
 
 
 def _width(line: str, delimiter: str) -> int:

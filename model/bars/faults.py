@@ -25,6 +25,8 @@ N_EXAMPLES = 3  # bars that a message shows of each kind of fault
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Times = NDArray[np.datetime64]
+Spans = NDArray[np.timedelta64]
 
 
 class BarRule(NamedTuple):

@@ -16,6 +16,14 @@ EARLIEST = int(np.iinfo(np.int64).min)  # before every timestamp: also what a mi
 DAY = pd.Timedelta(days=1)
 YEAR = pd.Timedelta(days=365.25)
 UNITS = {unit: pd.Timedelta(1, unit) for unit in ("day", "hour", "minute", "second")}
+# Calendar months, quarters and years are one spacing each, whether by their first day, their last
+# or a working day: the days that one may have, and what it counts as.
+CALENDAR = (
+    ("1 month", 27, 34, YEAR / 12),
+    ("3 months", 87, 96, YEAR / 4),
+    ("6 months", 178, 187, YEAR / 2),
+    ("1 year", 362, 369, YEAR),
+)
 LARGEST_COUNT = 100  # of a smaller unit than days, in words
 RECURRING = 20  # a spacing that occurs so often belongs to the file; a rarer one is an accident
 WEEKS_OF_A_YEAR = 52
@@ -89,7 +97,7 @@ def spacing_change(index: pd.DatetimeIndex) -> SpacingChange | None:
     finest recurring one, or more, and most of them equal. Holidays and thin trading are irregular
     and do not look so.
     """
-    spacings = np.diff(index.as_unit("ns").asi8)
+    spacings = calendar_spacings(np.diff(index.as_unit("ns").asi8))
     values, counts = np.unique(spacings, return_counts=True)
     finest = values[counts >= RECURRING].min(initial=np.iinfo(np.int64).max)
     for start, stop in _runs(spacings >= 1.9 * finest):
@@ -102,6 +110,14 @@ def spacing_change(index: pd.DatetimeIndex) -> SpacingChange | None:
                 return SpacingChange(start, fine, coarse)
             return SpacingChange(stop, coarse, fine)
     return None
+
+
+def calendar_spacings(spacings: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return spacings in nanoseconds, those of calendar months, quarters and years as one each."""
+    days = spacings / DAY.value
+    for _, shortest, longest, usual in CALENDAR:
+        spacings = np.where((days >= shortest) & (days <= longest), usual.value, spacings)
+    return spacings
 
 
 def _runs(wanted: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -127,6 +143,9 @@ def spoken(span: pd.Timedelta) -> str:
 
     What an interval of bars can be is exact; from two years on it is rounded.
     """
+    for words, _, _, usual in CALENDAR:
+        if span == usual:
+            return words
     if span >= 2 * YEAR:
         return f"{span / YEAR:.1f}".removesuffix(".0") + " years"
     # One unit where a whole number of it says all: 90 minutes, but not 100,000 of them.

@@ -14,6 +14,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype, is_string_dtype
 
 from model.bars.faults import Findings, Floats, Mask, count
+from model.bars.fractions import without_fractions
 from model.errors import Setting
 
 # fmt: off
@@ -32,6 +33,7 @@ SUFFIXES = {"K": 3, "M": 6, "B": 9, "T": 12}  # powers of ten
 OTHER = {".": ",", ",": "."}
 SIGNED = r"[+-]?[0-9]*[.,][0-9.,]*(?:[eE][+-]?[0-9]+)?"
 AMBIGUOUS = r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?"
+POINTED = r"[1-9][0-9]{0,2}\.[0-9]{3}"  # a decimal number, or German thousands
 # A cell that may be a number, in a way that is not decided, with a fault added already. No cell of
 # a file is written so, for the cells have no outer blanks.
 UNREAD = " undecided"
@@ -95,10 +97,13 @@ def read_numbers(
         (cells.str.fullmatch(PLAIN).to_numpy(dtype=bool) | is_missing(cells)).all()
         for cells in words.values()
     )
-    if words and (decimal or not plain):
+    if words and (decimal or not plain or _all_in_groups(words)):
+        words, doubtful = without_fractions(words, decimal, places, findings)
         words = {name: _without_ornament(cells, name) for name, cells in words.items()}
         sign = DecimalSign(decimal) if decimal else _proven_sign(words, places, findings)
         words = {name: _with_decimal_point(cells, sign) for name, cells in words.items()}
+        if doubtful:
+            words |= {name: words[name].map(lambda _: UNREAD) for name in words if name != "volume"}
     for name, cells in columns.items():
         if name in words:
             numbers[name], wrong = _floats(words[name], cells, name, places, findings)
@@ -149,6 +154,8 @@ def _proven_sign(
         return DecimalSign.BOTH
     # One sign alone in a number, with three digits behind it: 1,234 may be either.
     undecided = "" if point or comma else _first_match(signed, AMBIGUOUS)
+    if not (point or comma or undecided) and _all_in_groups(words):
+        undecided = _first_match(dotted, POINTED)
     if undecided:
         findings.fault(
             f"numbers such as {_where_it_stands(undecided, words, places, findings)} "
@@ -160,6 +167,20 @@ def _proven_sign(
         )
         return DecimalSign.UNDECIDED
     return DecimalSign.COMMA if comma else DecimalSign.POINT
+
+
+def _all_in_groups(words: Mapping[str, pd.Series]) -> bool:
+    """Return whether prices and volumes alike are written as 12.345, or have no sign at all.
+
+    A volume of three decimals in every row is as likely one of thousands, and so are prices then.
+    """
+    volume = words.get("volume", pd.Series(dtype="str"))
+    traded = volume[~volume.str.fullmatch(r"0*\.?0*")]
+    if not len(traded) or not traded.iloc[:20].str.fullmatch(POINTED).all():
+        return False
+    return all(
+        cells.str.fullmatch(rf"{POINTED}|[0-9]{{1,3}}|0\.0*|").all() for cells in words.values()
+    )
 
 
 def _decimal_pattern(sign: str) -> str:

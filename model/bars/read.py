@@ -19,12 +19,11 @@ import pandas as pd
 from model.bars.columns import NamedCells, Table, name_columns, without_empty_rows
 from model.bars.csv_layout import csv_table
 from model.bars.faults import (
-    BAR_RULES,
     COLUMNS,
-    NOT_THERE,
     PRICES,
     Findings,
     Mask,
+    Times,
     count,
     find_broken_bars,
 )
@@ -41,8 +40,14 @@ from model.bars.repairs import (
     judge_spacing,
 )
 from model.bars.sources import frame_table, load
-from model.bars.suspicions import highs_and_lows_elsewhere, opens_and_closes_swapped, suspect
-from model.bars.timestamps import NOT_A_TIME, Times, read_timestamps
+from model.bars.suspicions import (
+    highs_and_lows_elsewhere,
+    judge_volume,
+    opens_and_closes_swapped,
+    rules_of,
+    suspect,
+)
+from model.bars.timestamps import NOT_A_TIME, read_timestamps
 from model.bars.zones import without_zone
 from model.errors import (
     BarsError,
@@ -142,7 +147,7 @@ def read_bars(
         on_missing=on_missing,
         minimum_bars=minimum_bars,
     )
-    content, findings = load(source)
+    content, findings = load(source, tuple(columns or ()))
     if isinstance(content, str):
         table = csv_table(content, tuple(columns or ()), findings)
     else:
@@ -242,7 +247,9 @@ def _rows_of(
     zone = None
     if "date" in named.cells:
         dates, times = named.cells["date"], named.cells.get("time")
-        read = read_timestamps(dates, times, places, settings.date_format, findings)
+        read = read_timestamps(
+            dates, times, places, settings.date_format, findings, named.other_dates
+        )
         timestamps, zone = without_zone(read, settings.timezone, places, findings)
     columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
     numbers, unread = read_numbers(columns, places, settings.decimal, findings)
@@ -265,7 +272,10 @@ def _sound_rows(
     rows = fill_volume(rows, "volume" in named.cells, findings)
     rows = adjusted(rows, settings.adjust, findings)
     # Missing prices are said already, by the rows that miss them.
-    find_broken_bars(rows, findings, [rule for rule in BAR_RULES if rule is not NOT_THERE])
+    find_broken_bars(rows, findings, rules_of(rows))
+    judge_volume(
+        rows, str(named.cells["volume"].name) if "volume" in named.cells else None, findings
+    )
     rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)

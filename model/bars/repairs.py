@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from model.bars.faults import COLUMNS, PRICES, Findings, Mask, count
-from model.bars.intervals import DAY, bar_interval, day, spacing_change, spoken
+from model.bars.faults import COLUMNS, PRICES, Findings, Mask, Spans, count
+from model.bars.intervals import DAY, bar_interval, calendar_spacings, day, spacing_change, spoken
 from model.errors import Setting
 
 LONGEST_GAP = pd.Timedelta(days=3 * 365)
@@ -21,6 +21,9 @@ NOTED_GAP = pd.Timedelta(days=15)
 LEAST_KNOWN = 0.9  # share of the rows that must be read for the spacing to say anything
 FULL_STEP = 0.95  # of the usual spacing: summer time shortens the step of a day by an hour in 24
 ADJUST = Setting("adjust", True)
+LEAST_OF_A_DAY = 0.1  # of all bars on Saturdays, and on Sundays, where trading never rests
+LEAST_ON_GRID = 0.95
+MOST_MISSING = 0.05
 GRID = pd.Timedelta(hours=1)  # bars may shift by whole hours, as clocks do
 
 
@@ -70,6 +73,13 @@ def fill_volume(rows: pd.DataFrame, stated: bool, findings: Findings) -> pd.Data
     zeros alone.
     """
     volume = rows["volume"].to_numpy()
+    # Interactive Brokers writes -1 where it knows no volume, as of currencies.
+    if stated and len(volume) and (volume == -1).all():
+        findings.note(
+            f"volume is -1 on all {count(len(rows), 'bar')}, which is how some brokers write that "
+            "there is none; it is taken as 0, and the volume features carry no information."
+        )
+        return rows.assign(volume=0.0)
     unknown = np.isnan(volume)
     if not stated:
         findings.note(
@@ -160,7 +170,8 @@ def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     steps = np.diff(timestamps.to_numpy()).astype("timedelta64[ns]")
     usual = bar_interval(pd.DatetimeIndex(timestamps)).to_timedelta64()
     no_time = np.timedelta64(0)
-    full = steps >= FULL_STEP * usual
+    whole = calendar_spacings(steps.astype(np.int64))
+    full = whole >= FULL_STEP * calendar_spacings(np.array([usual], dtype=np.int64))
     early = bool(steps[-1] > no_time and not full[-1] and full[:-1].all())
     # After a gap the last step may be long: then it is the clock that leaves the grid.
     off_grid = False
@@ -216,10 +227,14 @@ def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
     # Where many rows are not read, what is between the others says nothing.
     if len(index) < 3 or len(known) < LEAST_KNOWN * (len(rows) + findings.n_lost):
         return
-    if index[0] > pd.Timestamp.now() + DAY:
+    # Weeks and months may be named after their last day.
+    late = (known["timestamp"] > pd.Timestamp.now() + max(DAY, bar_interval(index))).to_numpy()
+    if late.any():
+        number = "all dates lie" if late.all() else f"{count(int(late.sum()), 'date')} of bars lie"
         findings.fault(
-            f"all dates lie in the future (first {findings.locate(known.iloc[0])}): another "
-            "century, or another unit of epochs? Repair them."
+            f"{number} in the future (first {findings.locate(known[late].iloc[0])}): another "
+            "century, another order of day and month, another unit of epochs, or rows filled "
+            "ahead? Repair or remove them."
         )
     change = spacing_change(index)
     if change:
@@ -259,6 +274,30 @@ def _judge_gaps(rows: pd.DataFrame, index: pd.DatetimeIndex, findings: Findings)
         findings.note(
             f"{count(int(long.sum()), 'gap')} longer than {spoken(noted)}; "
             f"the longest is {longest}, between {between}."
+        )
+    _note_missing(index, gaps[gaps <= noted.to_timedelta64()], findings)
+
+
+def _note_missing(index: pd.DatetimeIndex, steps: Spans, findings: Findings) -> None:
+    """Say how many bars are missing of a market that trades on all days of the week.
+
+    steps: between bars, without the gaps that are said already. Markets with sessions have no bar
+    at night and on holidays, and irregular bars no grid on which one could be missing.
+    """
+    interval = bar_interval(index)
+    weekend = [(index.day_of_week == number).mean() for number in (5, 6)]
+    if interval > DAY or min(weekend) < LEAST_OF_A_DAY:
+        return
+    n_steps = steps / interval.to_timedelta64()
+    if (n_steps % 1 == 0).mean() < LEAST_ON_GRID:
+        return
+    missing = int(np.round(n_steps - 1).clip(0).sum())
+    share = missing / (missing + len(index))
+    if share > MOST_MISSING:
+        findings.note(
+            f"{share:.0%} of the bars are missing ({missing:,} of {missing + len(index):,} of "
+            f"{spoken(interval)}) of a market that trades on all days of the week: lost in the "
+            "download, or bars without a trade? The rows beside a hole are taken for neighbours."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a file or frame holds: CSV as text, Parquet as a frame; anything else is named and refused.
+"""What a file or frame holds: CSV as text, Parquet and Feather as a frame; others are refused.
 
 A file is known by its first bytes, never by its name. Compressed files (gzip, bz2, xz, zstd, a zip
 of one file) are unpacked, one in another too.
@@ -12,16 +12,19 @@ import lzma
 import re
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.feather
 import pyarrow.parquet
 
 from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, count
 from model.bars.headerless import are_numbers_of_columns, likely_names
+from model.bars.names import n_recognised
 from model.errors import BarsError, did_you_mean
 
 CODECS = {
@@ -36,7 +39,6 @@ BINARIES = {
     b"%PDF": "a PDF",
     b"\x89HDF": "an HDF5 file",
     b"SQLite": "an SQLite database",
-    b"ARROW1": "an Arrow (Feather) file",
     b"\x80\x03": "a Python pickle",
     b"\x80\x04": "a Python pickle",
     b"\x80\x05": "a Python pickle",
@@ -44,6 +46,11 @@ BINARIES = {
     b"7z\xbc\xaf": "a 7z archive",
     b"Rar!": "a RAR archive",
     b"{\\rtf": "a rich text document",
+}
+FRAMES = {
+    b"PAR1": ("Parquet", pyarrow.parquet.read_table),
+    b"ARROW1": ("Feather", pyarrow.feather.read_table),
+    b"FEA1": ("Feather", pyarrow.feather.read_table),
 }
 BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
@@ -59,12 +66,17 @@ MARKUP = {
 }
 HIDDEN_IN_ZIP = r"/$|^__MACOSX|(^|/)\."  # folders, and what macOS puts beside the file
 OFFICE_PARTS = r"\[Content_Types\].xml$|mimetype$|xl/|_rels/"
+CODE_PAGES = ("cp1252", "cp1250", "cp1251", "gb18030", "shift_jis", "euc_kr", "big5")
+HEAD_BYTES, HEAD_LINES, FEWEST_NAMES = 4096, 20, 4  # where the names of columns are looked for
 HEAD_ROWS = 200  # of a frame, that may show what columns without names are
 SAVE_AS_CSV = "Save it as 'CSV UTF-8'."
 
 
-def load(source: object) -> tuple[str | pd.DataFrame, Findings]:
-    """Return the text of a CSV file, or a frame, and the list for what is found wrong with it."""
+def load(source: object, mapped: Collection[str] = ()) -> tuple[str | pd.DataFrame, Findings]:
+    """Return the text of a CSV file, or a frame, and the list for what is found wrong with it.
+
+    `mapped` are names of columns that the user maps: they may show how a file is encoded.
+    """
     if not isinstance(source, pd.DataFrame) and hasattr(source, "to_pandas"):
         source = source.to_pandas()  # an Arrow table, a polars frame
     if isinstance(source, pd.DataFrame):
@@ -80,15 +92,16 @@ def load(source: object) -> tuple[str | pd.DataFrame, Findings]:
     if re.match(r"[a-z][a-z0-9+.-]+://", findings.source):
         findings.refuse("this is an address, not a file. Download it and name the file.")
     data = _unpacked(_bytes_of(Path(source).expanduser(), findings), findings)
-    if not data.startswith(b"PAR1"):
-        return _text_of(data, findings), findings
-    try:
-        return pyarrow.parquet.read_table(io.BytesIO(data)).to_pandas(), findings
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        findings.refuse(
-            f"the Parquet file is damaged ({str(error).splitlines()[0]}). "
-            "Write or download it again."
-        )
+    for magic, (kind, read_table) in FRAMES.items():
+        if data.startswith(magic):
+            try:
+                return read_table(io.BytesIO(data)).to_pandas(), findings
+            except (pyarrow.ArrowException, OSError, ValueError) as error:
+                findings.refuse(
+                    f"the {kind} file is damaged ({str(error).splitlines()[0]}). "
+                    "Write or download it again."
+                )
+    return _text_of(data, mapped, findings), findings
 
 
 def _bytes_of(path: Path, findings: Findings) -> bytes:
@@ -166,12 +179,12 @@ def _unzipped(data: bytes, findings: Findings) -> bytes:
     return inside
 
 
-def _text_of(data: bytes, findings: Findings) -> str:
+def _text_of(data: bytes, mapped: Collection[str], findings: Findings) -> str:
     """Decode by the byte-order mark, else by what the bytes prove; refuse what is no text."""
     for magic, kind in BINARIES.items():
         if data.startswith(magic):
             findings.refuse(f"this is {kind}, not CSV text. {SAVE_AS_CSV}")
-    encoding = _encoding_of(data)
+    encoding = _encoding_of(data, mapped)
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -198,13 +211,13 @@ def _text_of(data: bytes, findings: Findings) -> str:
     return text
 
 
-def _encoding_of(data: bytes) -> str:
-    """Return the encoding: what a mark states, UTF-16 and UTF-8 by proof, else the Western page.
+def _encoding_of(data: bytes, mapped: Collection[str]) -> str:
+    """Return the encoding: what a mark states, UTF-16 and UTF-8 by proof, else a code page.
 
-    A file of bars is digits with a few letters, too little for a guess by frequencies: a detector
-    (charset-normalizer 3.5) takes "Volume €" in cp1252 for Japanese, and for 100 MB half a minute.
-    The wrong page does no harm: digits, points and commas are the same in all of them, and a
-    needed name that comes out garbled is refused as missing.
+    The page is the one in which a line of names is known, ours or the user's; a file of bars is
+    digits with a few letters, too little for a guess by frequencies: a detector (charset-normalizer
+    3.5) takes "Volume €" in cp1252 for Japanese, and for 100 MB half a minute. Where no name tells,
+    the Western page does no harm: digits, points and commas are the same in all of them.
     """
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
@@ -218,8 +231,24 @@ def _encoding_of(data: bytes) -> str:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
-        return "cp1252"
+        head = data[:HEAD_BYTES].splitlines(keepends=True)
+        # The last line may be cut off within a letter.
+        start = b"".join(head[:-1] or head)
+        return next((page for page in CODE_PAGES if _names_columns(start, page, mapped)), "cp1252")
     return "utf-8"
+
+
+def _names_columns(start: bytes, page: str, mapped: Collection[str]) -> bool:
+    """Return whether a line of a text's start, read by this page, holds names of columns."""
+    try:
+        lines = start.decode(page).splitlines()
+    except UnicodeDecodeError:
+        return False
+    rows = [re.split(r"[\t;|,]", line.replace('"', "")) for line in lines[:HEAD_LINES]]
+    return any(
+        n_recognised(row) + sum(field.strip() in mapped for field in row) >= FEWEST_NAMES
+        for row in rows
+    )
 
 
 def frame_table(frame: pd.DataFrame, findings: Findings) -> Table:
@@ -239,6 +268,7 @@ def frame_table(frame: pd.DataFrame, findings: Findings) -> Table:
         columns.append(frame.iloc[:, position].reset_index(drop=True))
     places = np.arange(len(frame))
     likely: Levels = ()
+    heads = [column[:HEAD_ROWS] for column in columns]
     if are_numbers_of_columns([levels[0] for levels in names]):
-        likely = likely_names(frame.head(HEAD_ROWS).reset_index(drop=True).astype(str).to_numpy())
+        likely = likely_names([[str(cell) for cell in row] for row in zip(*heads, strict=True)])
     return Table(tuple(names), tuple(columns), places, "", frame.attrs, likely)

@@ -13,8 +13,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars.faults import PRICES, Findings, count, price_text
-from model.bars.intervals import day, unchanged_stretches
+from model.bars.faults import (
+    BAR_RULES,
+    NOT_THERE,
+    PRICES,
+    BarRule,
+    Findings,
+    Floats,
+    count,
+    price_text,
+)
+from model.bars.intervals import DAY, bar_interval, day, unchanged_stretches
+from model.bars.names import IGNORED
+from model.errors import Setting
 
 SPLIT_RATIOS = np.array(
     [1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100, 200, 250, 500, 1000],
@@ -32,6 +43,18 @@ WICK_FACTOR = 5.0  # a high or low so many times beyond open and close is a misp
 SPIKE_FACTOR = 1.5
 SPIKE_RANGES = 20
 SPIKE_NEIGHBOURS = 5  # bars on either side
+
+FIXED_POINT, FIXED_POINT_STEP = 1e9, 10_000
+FEWEST_STILL, MOST_STILL = 3, 0.2  # bars of a weekend without a move; share of such bars elsewhere
+FEWEST_VOLUMES = 5
+FEWEST_MOVES, SAME_MOVES = 20, 0.1
+FEWEST_OPENS, MOST_COPIED = 10, 0.95
+DAILY = 0.8 * DAY
+COPIED_OPENS = (
+    "Each open is the close of the bar before, as BitMEX writes it, and no trade of its own bar. "
+    "Export bars with opens of their own; or set high to the highest and low to the lowest of the "
+    "four prices in a frame, and pass that to read_bars."
+)
 
 Positions = NDArray[np.intp]
 
@@ -67,6 +90,8 @@ def suspect(bars: pd.DataFrame, findings: Findings) -> None:
     passing = _passing(bars)
     splits = _splits(bars, passing)
     for note in (
+        _fixed_point_note(bars),
+        _weekend_note(bars),
         _flat_note(bars),
         _unit_note(bars, passing.in_other_units),
         _split_note(bars, splits),
@@ -95,6 +120,54 @@ def highs_and_lows_elsewhere(rows: pd.DataFrame) -> bool:
     return bool(outside.mean() > 0.5)
 
 
+def judge_volume(rows: pd.DataFrame, name: str | None, findings: Findings) -> None:
+    """Refuse a volume that is a price: between low and high in every row, or moving as the close.
+
+    name: that of its column.
+    """
+    rows = rows[rows["volume"] > 0].dropna(subset=["low", "high", "close"])
+    if name is None or len(rows) < FEWEST_VOLUMES:
+        return
+    low, high, volume = (rows[column].to_numpy() for column in ("low", "high", "volume"))
+    what = ""
+    if ((volume >= low) & (volume <= high)).all() and (low < high).any():
+        what = "lies between low and high in every row"
+    elif len(rows) >= FEWEST_MOVES:
+        with np.errstate(all="ignore"):
+            moves = np.diff(np.log(rows[["close", "volume"]].to_numpy()), axis=0)
+        own = np.median(np.abs(moves[:, 0]))
+        if np.median(np.abs(moves[:, 1] - moves[:, 0])) < SAME_MOVES * own:
+            what = "moves as the close does"
+    if what:
+        findings.fault(
+            f"column {name!r} {what}: it is a price, such as an average or adjusted one, and no "
+            "volume. Map the volume, or leave this column out: ",
+            Setting("columns", {name: IGNORED}),
+            ".",
+        )
+
+
+def rules_of(rows: pd.DataFrame) -> list[BarRule]:
+    """Return the rules of bars, with the true reason where opens break them by custom.
+
+    BitMEX and others write the close before as the open, which may lie outside of its own bar.
+    Prices that are missing are no matter of these rules.
+    """
+    rules = [rule for rule in BAR_RULES if rule is not NOT_THERE]
+    open, close = rows["open"].to_numpy(), rows["close"].to_numpy()
+    copied = max(_share_equal(open[1:], close[:-1]), _share_equal(open[:-1], close[1:]))
+    inside = (close <= rows["high"].to_numpy()) & (close >= rows["low"].to_numpy())
+    if len(rows) < FEWEST_OPENS or copied < MOST_COPIED or not inside.all():
+        return rules
+    return [
+        rule._replace(remedy=(COPIED_OPENS,)) if "open" in rule.shown else rule for rule in rules
+    ]
+
+
+def _share_equal(left: Floats, right: Floats) -> float:
+    return float((left == right).mean()) if len(left) else 0.0
+
+
 def flat_stretches(bars: pd.DataFrame, shortest: int = FLAT_BARS) -> list[tuple[int, int]]:
     """Return stretches [first, stop) of bars with one and the same price for everything."""
     values = bars[list(PRICES)].to_numpy()
@@ -112,6 +185,39 @@ def _flat_note(bars: pd.DataFrame) -> str | None:
         f"price unchanged for {stop - first} bars from {day(bars.index[first])} to "
         f"{day(bars.index[stop - 1])}{others}: "
         "halted, or filled forward? Remove filled bars; they are no trades."
+    )
+
+
+def _fixed_point_note(bars: pd.DataFrame) -> str | None:
+    prices = bars[list(PRICES)].to_numpy()
+    if prices.min() < FIXED_POINT or (prices % FIXED_POINT_STEP != 0).any():
+        return None
+    return (
+        f"prices such as {price_text(prices[0, 3])} are all whole, above a billion and multiples "
+        f"of {FIXED_POINT_STEP:,}: fixed-point numbers? Databento writes {prices[0, 3] / 1e9:.10g} "
+        "so. If that is it, divide the four columns by 1e9 and pass the frame to read_bars."
+    )
+
+
+def _weekend_note(bars: pd.DataFrame) -> str | None:
+    """Name bars on Saturdays or Sundays that nobody traded, as some exporters fill them in."""
+    index = pd.DatetimeIndex(bars.index)
+    still = (bars["high"] == bars["low"]) & (bars["volume"] == 0)
+    named, dead = [], np.zeros(len(bars), dtype=bool)
+    for number, name in ((5, "Saturdays"), (6, "Sundays")):
+        on = (index.day_of_week == number) & still.to_numpy()
+        if on.sum() >= FEWEST_STILL and on.sum() > 0.5 * (index.day_of_week == number).sum():
+            named.append(name)
+            dead |= on
+    # In a market that often stands still on other days too, they are nothing of their own.
+    if not named or still.to_numpy()[~dead].mean() > MOST_STILL:
+        return None
+    daily = bool(bar_interval(index) >= DAILY)
+    what = f"{dead.sum()} {' and '.join(named)}"
+    return (
+        f"{what if daily else f'{dead.sum():,} bars on ' + ' and '.join(named)} without volume or "
+        f"movement (first {day(index[dead][0])}): filled in by the exporter? Remove them; they "
+        "are no trades."
     )
 
 

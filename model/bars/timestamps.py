@@ -8,36 +8,36 @@ the cells say; `model.bars.zones` makes of it timestamps without a time zone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
-import pyarrow
-import pyarrow.compute
-from numpy.typing import NDArray
-from pandas.api.types import is_integer_dtype, is_string_dtype
 
-from model.bars.faults import Findings, Mask, count
+from model.bars.epochs import (
+    is_lost_in_a_spreadsheet,
+    read_epochs,
+    readings_of_digits,
+    tomorrow,
+    with_all_digits,
+)
+from model.bars.faults import Findings, Mask, Spans, Times, count
+from model.bars.intervals import DAY, day
 from model.bars.numbers import is_missing, text
+from model.bars.times_of_day import (
+    LAST_HOUR,
+    NO_SPAN,
+    OFFSET,
+    TIME,
+    integers,
+    parts_of,
+    times_of_day,
+    with_times_of_day,
+)
 from model.errors import ReadingError, Setting, joined
 
-Times = NDArray[np.datetime64]
-Spans = NDArray[np.timedelta64]
-
 NOT_A_TIME = np.datetime64("NaT", "ns")
-NO_SPAN = np.timedelta64("NaT", "ns")
-MIDNIGHT = r"[\sT]+00:00(?::00(?:\.0+)?)?$"
-# Times of day: 9:30, 09:30:00.250, 9:30 PM, 093000, 0930.
-TIME = (
-    r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?(?:\s*[AaPp]\.?[Mm]\.?)?"
-    r"|[0-9]{6}|[0-9]{4}"
-)
-TIME_PARTS = (
-    r"^(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?"
-    r"(?:\.(?P<fraction>[0-9]+))?\s*(?P<half>[AaPp])?"
-)
-OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?)"
 # A whole cell: a date of one of the shapes below, behind it maybe a time of day and an offset.
 CELL = (
     r"^(?:[A-Za-z]{3,9},?\s+)?(?P<date>DATE)"
@@ -48,7 +48,8 @@ MONTH = r"[A-Za-z]{3,9}\.?"
 # the data.
 DATE_SHAPES = (
     (r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}", ("%Y-%m-%d",)),
-    (r"[0-9]{8}", ("%Y%m%d",)),
+    (r"(?:1[6-9]|2[01])[0-9]{2}(?:0[1-9]|1[0-2])[0-9]{2}", ("%Y%m%d",)),
+    (r"[0-9]{8}", ("%d%m%Y", "%m%d%Y")),
     (r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}", ("%d-%m-%Y", "%m-%d-%Y")),
     (r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2}", ("%d-%m-%y", "%m-%d-%y", "%y-%m-%d")),
     (rf"[0-9]{{1,2}}[-/. ]?{MONTH}[-/. ,]*[0-9]{{4}}", ("%d-%b-%Y",)),
@@ -58,13 +59,11 @@ DATE_SHAPES = (
 )
 ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
 COMPACT = r"(?:19|20)[0-9]{10}(?:[0-9]{2})?"  # 201501020930 or 20150102093000
-# Seconds, milliseconds, microseconds and nanoseconds from 1973 to 2096 do not overlap: the size is
-# the proof of the unit. Each reaches from its smallest to LARGEST times as much.
-EPOCHS = (("s", 1e8), ("ms", 1e11), ("us", 1e14), ("ns", 1e17))
-LARGEST = 40
-# What counts otherwise: Windows file times of 1968 to 2045, .NET ticks of 1965 to 2123.
-FOREIGN_EPOCHS = ((1.16e17, 1.4e17), (6.2e17, 6.7e17))
-ZONE_NAME = r":[0-9]{2}\S*\s*\[?(?![AP]M$)[A-Z][A-Za-z]+(?:/[A-Za-z_]+)*\]?$"  # 10:00 US/Eastern
+ZONE_NAME = r"[:0-9][0-9]{2}\S*\s*\[?(?![AP]M$)[A-Z][A-Za-z]+(?:/[A-Za-z_]+)*\]?$"  # 10:00 EST
+# A stamp with the name of a zone of the time zone database, behind an offset or in its place.
+ZONED = r"^(?P<stamp>.*[0-9AaPpMm])\s*\[?(?P<zone>[A-Z][A-Za-z_]+/[A-Za-z0-9_/+-]+)\]?$"
+HALF_A_CENTURY = np.timedelta64(50 * 365, "D")
+A_CENTURY = pd.DateOffset(years=100)
 FEWEST_SWAPPED = 30  # dates from which on a rule without an exception is no accident
 
 
@@ -73,7 +72,7 @@ class Timestamps:
     """What the cells say, a row each: the time on the wall and its distance from UTC.
 
     wall: NaT where a cell is not understood. offset: NaT where none is stated. zone: its name,
-    which only typed columns know.
+    which only typed columns know, and stamps that end with it.
     """
 
     wall: Times
@@ -109,12 +108,41 @@ def read_timestamps(
     places: pd.Series,
     date_format: str | None,
     findings: Findings,
+    others: Sequence[pd.Series] = (),
 ) -> Timestamps:
     """Read the date column, and the column of times of day beside it if there is one.
 
     A fault names the cells that cannot be read, and why where that shows. `places` are the numbers
     of the rows in the file; `date_format` is what the user states, and the only one tried then.
+    Where nothing of the column is understood, one of the `others` that is takes its place.
     """
+    first = Findings(findings.source, findings.unit)
+    read = _read_column(dates, times, places, date_format, first)
+    if others and np.isnat(read.wall).all() and not date_format:
+        for other in others:
+            second = Findings(findings.source, findings.unit)
+            instead = _read_column(other, None, places, None, second)
+            if not second.faults:
+                first, read = second, instead
+                findings.note(
+                    f"column {dates.name!r} is not understood ({str(dates.iloc[0])!r}); the dates "
+                    f"are those of column {other.name!r} beside it."
+                )
+                break
+    for fault in first.faults:
+        findings.fault(*fault)
+    for note in first.notes:
+        findings.note(*note)
+    return read
+
+
+def _read_column(
+    dates: pd.Series,
+    times: pd.Series | None,
+    places: pd.Series,
+    date_format: str | None,
+    findings: Findings,
+) -> Timestamps:
     if isinstance(dates.dtype, pd.PeriodDtype):
         dates = dates.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(dates.dtype) and times is None:
@@ -128,13 +156,38 @@ def read_timestamps(
     words = text(dates).str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)
     reported = np.zeros(len(words), dtype=bool)
     if times is not None:
-        words, reported = _with_times_of_day(words, text(times), places, findings)
-    if date_format:
+        words, reported = with_times_of_day(words, text(times), places, findings)
+    words, zone = _without_zone_name(words)
+    if date_format == "%s":
+        timestamps = _in_utc(read_epochs(words))
+    elif date_format:
         timestamps = _by_format(words, date_format)
     else:
         timestamps = _by_proof(words, reported, places, findings)
     _report(words, np.isnat(timestamps.wall) & ~reported, places, date_format, findings)
-    return replace(timestamps, wall=np.where(reported, NOT_A_TIME, timestamps.wall))
+    wall = np.where(reported, NOT_A_TIME, timestamps.wall)
+    return replace(timestamps, wall=wall, zone=zone or timestamps.zone)
+
+
+def _in_utc(times: Times) -> Timestamps:
+    return Timestamps(times, np.where(np.isnat(times), NO_SPAN, np.timedelta64(0, "ns")))
+
+
+def _without_zone_name(words: pd.Series) -> tuple[pd.Series, str | None]:
+    """Return stamps without the name of their zone, and the name if it is the same in all.
+
+    Behind an offset it says nothing more.
+    """
+    if not re.match(ZONED, next(iter(words), "")):
+        return words, None
+    parts = parts_of(words, ZONED)
+    names = parts["zone"].unique()
+    if len(parts) < (words != "").sum() or len(names) > 1 or names[0] not in available_timezones():
+        return words, None
+    stamps = parts["stamp"].reindex(words.index, fill_value="")
+    stamps.name = words.name
+    offset = re.search(rf"[0-9]\s*{OFFSET}$", stamps.iloc[0])
+    return stamps, None if offset else str(names[0])
 
 
 def _typed(index: pd.DatetimeIndex) -> Timestamps:
@@ -160,9 +213,9 @@ def _by_format(words: pd.Series, date_format: str) -> Timestamps:
         parsed = pd.to_datetime(words, format=date_format, errors="coerce", utc=aware)
         # The format may be that of the date column alone, without the time column joined to it.
         if parsed.isna().all():
-            parts = _parts_of(words, rf"^(?P<date>.*?)\s+(?P<time>{TIME})$")
+            parts = parts_of(words, rf"^(?P<date>.*?)\s+(?P<time>{TIME})$")
             days = nanoseconds(pd.to_datetime(parts["date"], format=date_format, errors="coerce"))
-            moments = pd.Series(days + _times_of_day(parts["time"]), index=parts.index)
+            moments = pd.Series(days + times_of_day(parts["time"]), index=parts.index)
             parsed = moments.reindex(words.index)
     except ValueError as error:
         stated = Setting("date_format", date_format)
@@ -186,9 +239,10 @@ def _by_proof(
     """
     nothing = np.full(len(words), NOT_A_TIME), np.full(len(words), NO_SPAN)
     column = _Column(*nothing, reported, places, findings)
-    _read_epochs(words, column)
+    words = with_all_digits(words)
+    _read_digits(words, column)
     # The commonest shape is not taken apart, which matters for millions of rows.
-    iso = words.str.fullmatch(ISO).to_numpy(dtype=bool)
+    iso = words.str.fullmatch(ISO).to_numpy(dtype=bool) & np.isnat(column.wall)
     if iso.any():
         parsed = pd.to_datetime(words[iso], format="ISO8601", errors="coerce")
         column.wall[iso] = nanoseconds(parsed)
@@ -203,36 +257,34 @@ def _by_proof(
     return Timestamps(column.wall, column.offset)
 
 
-def _read_epochs(words: pd.Series, column: _Column) -> None:
-    """Read numbers of the size of an epoch, each in the unit that its size proves.
-
-    Where most cells are epochs of one unit, smaller and negative numbers are so too.
-    """
-    rows = np.flatnonzero(words.str.fullmatch(r"[0-9]{9,19}(?:\.[0-9]+)?").to_numpy(dtype=bool))
-    rows = rows[~words.iloc[rows].str.fullmatch(COMPACT).to_numpy(dtype=bool)]
-    numbers = words.iloc[rows].astype("float64").to_numpy()
-    for first, last in FOREIGN_EPOCHS:
-        if len(numbers) and first <= numbers.min() <= numbers.max() < last:
-            return
-    chosen = {
-        unit: rows[(numbers >= smallest) & (numbers < smallest * LARGEST)]
-        for unit, smallest in EPOCHS
-    }
-    units = [unit for unit in chosen if len(chosen[unit])]
-    if len(units) == 1 and 2 * len(rows) > len(words):
-        small = words.str.fullmatch(r"-?[0-9]{1,12}").to_numpy(dtype=bool, copy=True)
-        small[chosen[units[0]]] = False
-        chosen[units[0]] = np.concatenate((chosen[units[0]], np.flatnonzero(small)))
-    for unit in units:
-        rows = chosen[unit]
-        counts = words.iloc[rows].str.replace(r"\..*$", "", regex=True).astype("int64").to_numpy()
-        column.wall[rows] = counts.astype(f"datetime64[{unit}]").astype("datetime64[ns]")
-        column.offset[rows] = np.timedelta64(0, "ns")
+def _read_digits(words: pd.Series, column: _Column) -> None:
+    """Read numbers: dates of ten or twelve digits where they prove to be such, else epochs."""
+    readings = readings_of_digits(words)
+    known = words.str.fullmatch(r"[0-9]+").to_numpy(dtype=bool)
+    if len(readings) > 1:
+        choices = [Setting("date_format", form) for form in readings]
+        meant = " or ".join(
+            day(reading[known][0]) + (" as an epoch" if form == "%s" else "")
+            for form, reading in readings.items()
+        )
+        column.findings.fault(
+            f"dates such as {column.example(words[known])} can be read in several ways, as "
+            f"{meant}. Pass ",
+            *joined(choices),
+            ".",
+        )
+        column.reported[known] = True
+    elif readings:
+        column.wall[:] = next(iter(readings.values()))
+    else:
+        numbers = words.where(~words.str.fullmatch(COMPACT), "")
+        epochs = _in_utc(read_epochs(numbers))
+        column.wall[:], column.offset[:] = epochs.wall, epochs.offset
 
 
 def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: _Column) -> None:
     """Read the words of one shape, in the only order of day, month and year that fits them all."""
-    parts = _parts_of(words, CELL.replace("DATE", shape))
+    parts = parts_of(words, CELL.replace("DATE", shape))
     if not len(parts):
         return
     # 2015/1/2, 02Jan2015 and "January 2, 2015" become 2015-1-2, 02-Jan-2015 and Jan-2-2015.
@@ -241,7 +293,11 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: 
         dates = dates.str.replace(r"([A-Za-z]{3})[A-Za-z]*\.?", r"-\1-", regex=True)
     dates = dates.str.replace(r"[-/., ]+", "-", regex=True).str.strip("-")
     readings = {form: pd.to_datetime(dates, format=form, errors="coerce") for form in formats}
+    century = {form: _in_its_century(read) for form, read in readings.items() if "%y" in form}
+    readings |= century
     fitting = [form for form, read in readings.items() if read.notna().all()]
+    if len(fitting) > 1:  # no bar is dated after today
+        fitting = [form for form in fitting if readings[form].max() <= tomorrow()] or fitting
     # A year of two digits may be a day as well; then the order of time decides, if only one has it.
     if len(fitting) > 1 and formats[0].endswith("y"):
         ordered = [
@@ -260,8 +316,81 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: 
     if not fitting and _report_two_orders(parts["date"], form, readings, column):
         column.reported[rows] = True
         return
-    column.wall[rows] = nanoseconds(readings[form]) + _times_of_day(parts["time"])
+    wall = nanoseconds(readings[form]) + times_of_day(parts["time"])
+    column.wall[rows] = _with_ends_of_days(wall, parts["time"], words, column)
     column.offset[rows] = _offsets(parts["offset"])
+    if "%y" in form:
+        _note_century(pd.to_datetime(dates, format=form, errors="coerce"), readings[form], column)
+
+
+def _with_ends_of_days(wall: Times, times: pd.Series, words: pd.Series, column: _Column) -> Times:
+    """Return times with 24:00 as the end of its day, which is the next one, or as its beginning.
+
+    ISO 8601 has it for the end; the order of the rows tells, and one reading alone may fit it.
+    """
+    ends = times.str.fullmatch(LAST_HOUR).to_numpy(dtype=bool)
+    if not ends.any():
+        return wall
+    example = column.example(words.loc[times.index[ends]])
+    if _in_order(wall):
+        column.findings.note(
+            f"{count(int(ends.sum()), 'time')} of day of 24:00, such as {example}, read as 00:00 "
+            "of the next day; bars so named are mostly named after their close: ",
+            Setting("stamp", "close"),
+            ".",
+        )
+        return wall
+    earlier = np.where(ends, wall - DAY.to_timedelta64(), wall)
+    if _in_order(earlier):
+        column.findings.note(
+            f"{count(int(ends.sum()), 'time')} of day of 24:00, such as {example}, read as 00:00 "
+            "of the same day, for only so the rows are in order."
+        )
+        return earlier
+    column.findings.fault(
+        f"the time of day 24:00, as in {example}, may be the end of its day or its beginning, and "
+        "the rows are in no order that tells. Write 00:00 of the right day, or sort the rows."
+    )
+    column.reported[times.index[ends]] = True
+    return wall
+
+
+def _in_order(wall: Times) -> bool:
+    steps = np.diff(wall[~np.isnat(wall)]).astype(np.int64)
+    return bool((steps >= 0).all() or (steps <= 0).all())
+
+
+def _in_its_century(read: pd.Series) -> pd.Series:
+    """Return dates with years of two digits, which Python takes for 1969 to 2068, in their century.
+
+    No bar is dated after today. Rows in order that leap by a hundred years belong together, and so
+    do days of a week that has Sundays and no Friday, if a hundred years before it has none.
+    """
+    if not read.notna().all() or not len(read):
+        return read
+    early = (read - A_CENTURY).astype(read.dtype)
+    read = read.where(read <= tomorrow(), early)
+    leaps = np.flatnonzero(np.abs(np.diff(read.to_numpy())) > HALF_A_CENTURY)
+    if len(leaps) == 1:
+        before = np.arange(len(read)) <= leaps[0]
+        older = before if read.iloc[leaps[0]] > read.iloc[leaps[0] + 1] else ~before
+        in_order = read.where(~older, early)
+        if in_order.is_monotonic_increasing or in_order.is_monotonic_decreasing:
+            return in_order
+    days, days_before = read.dt.day_of_week, early.dt.day_of_week
+    if len(read) >= FEWEST_SWAPPED and (days == 6).any() and not (days == 4).any():
+        return read if (days_before > 4).any() else early
+    return read
+
+
+def _note_century(default: pd.Series, read: pd.Series, column: _Column) -> None:
+    moved = (default != read).to_numpy() & read.notna().to_numpy()
+    if moved.any():
+        years = read[moved].dt.year
+        column.findings.note(
+            f"years of two digits: {count(int(moved.sum()), 'date')} read as of {years.min()} to "
+            f"{years.max()}, for no bar is dated after today, nor a century off its neighbours."
+        )
 
 
 def _report_ambiguous(words: pd.Series, date: str, forms: list[str], column: _Column) -> None:
@@ -317,8 +446,8 @@ def _report_swapped(words: pd.Series, column: _Column) -> None:
 def _offsets(words: pd.Series) -> Spans:
     """Return offsets from UTC as spans, NaT where none is stated: "-05:00", "Z", ""."""
     offset = np.where(words == "", NO_SPAN, np.timedelta64(0, "ns"))
-    parts = _parts_of(words, r"(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?$")
-    minutes = _integers(parts["hours"]) * 60 + _integers(parts["minutes"])
+    parts = parts_of(words, r"(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?$")
+    minutes = integers(parts["hours"]) * 60 + integers(parts["minutes"])
     minutes = np.where(parts["sign"] == "-", -minutes, minutes)
     offset[words.index.get_indexer(parts.index)] = minutes.astype("timedelta64[m]")
     return offset
@@ -343,6 +472,11 @@ def _report(
             f"{what}: it looks like an Excel serial number. Format the column as a date and "
             "export again."
         )
+    elif is_lost_in_a_spreadsheet(first):
+        findings.fault(
+            f"{what}: its last digits are lost, as a spreadsheet shortens long numbers. Export it "
+            "again, and open the file in no spreadsheet."
+        )
     elif re.fullmatch(r"[0-9]{18}", first):
         findings.fault(
             f"{what}: it looks like .NET ticks or a Windows file time, or nanoseconds of 1973 or "
@@ -365,77 +499,6 @@ def _report(
         )
 
 
-def are_times_of_day(cells: pd.Series) -> bool:
-    """Return whether a column of text or numbers holds nothing but times of day, or nothing."""
-    if not (is_string_dtype(cells.dtype) or is_integer_dtype(cells.dtype)):
-        return False
-    times = _with_lost_zeros(text(cells))
-    found = times.str.fullmatch(rf"(?:{TIME})\s*{OFFSET}?").to_numpy(dtype=bool)
-    return bool(found.any() and (found | is_missing(times)).all())
-
-
-def _with_times_of_day(
-    dates: pd.Series, times: pd.Series, places: pd.Series, findings: Findings
-) -> tuple[pd.Series, Mask]:
-    """Join a time column to its date column.
-
-    Return also the rows that lack a sound time of day, which a fault names.
-    """
-    missing, times = is_missing(times), _with_lost_zeros(times)
-    wrong = ~(times.str.fullmatch(rf"(?:{TIME})\s*{OFFSET}?").to_numpy(dtype=bool) | missing)
-    # A column without any time is that of daily bars.
-    lost = missing & ~missing.all()
-    if wrong.any():
-        first = f"{times[wrong].iloc[0]!r} ({findings.first(places, wrong)})"
-        findings.fault(
-            f"the time column beside the date column holds {first}, which is no time of day. "
-            "If it holds whole dates, pass ",
-            Setting("columns", {"its name": "date"}),
-            ".",
-        )
-    if lost.any():
-        findings.fault(
-            f"{count(int(lost.sum()), 'row')} without a time of day (first: "
-            f"{findings.first(places, lost)}). Repair or remove them; midnight is not taken for it."
-        )
-    days = dates.str.replace(MIDNIGHT, "", regex=True)
-    return days.str.cat(times.where(~missing, ""), sep=" ").str.strip(), wrong | lost
-
-
-def _with_lost_zeros(times: pd.Series) -> pd.Series:
-    """Return times of day that were numbers with all their digits.
-
-    93000 is 093000, 930 is 0930, and hours alone, 9, are 0900.
-    """
-    digits = times.str.fullmatch(r"[0-9]{1,6}(?:\.0+)?").to_numpy(dtype=bool)
-    plain = times.str.replace(r"\.0+$", "", regex=True)
-    # All times of a column are written alike: the longest says what the others have lost.
-    longest = int(plain[digits].str.len().max()) if digits.any() else 0
-    if longest <= 2:
-        return times.where(~plain.str.fullmatch("[01]?[0-9]|2[0-3]"), plain.str.zfill(2) + "00")
-    return times.where(~digits, plain.str.zfill(6 if longest > 4 else 4))
-
-
-def _times_of_day(times: pd.Series) -> Spans:
-    """Return times of day as spans since midnight; the empty text is midnight, 25:00 is NaT."""
-    words = times.where(times != "", "00:00:00").str.replace(",", ".", regex=False)
-    digits = words.str.fullmatch(r"[0-9]{4}|[0-9]{6}")
-    if digits.any():
-        seconds = words.str.slice(4, 6).str.pad(2, "right", "0")
-        spelt = words.str.slice(0, 2) + ":" + words.str.slice(2, 4) + ":" + seconds
-        words = words.where(~digits, spelt)
-    parts = _parts_of(words, TIME_PARTS)
-    hour, minute, second = (_integers(parts[name]) for name in ("hour", "minute", "second"))
-    fraction = _integers(parts["fraction"].str.pad(9, "right", "0"))
-    half = parts["half"].str.lower().to_numpy()
-    twelve = half != ""
-    valid = (minute < 60) & (second < 60) & (hour < 24) & (~twelve | ((hour >= 1) & (hour <= 12)))
-    # On a clock of twelve hours, 12 AM is midnight and 12 PM noon.
-    hour = np.where(twelve, hour % 12 + 12 * (half == "p"), hour)
-    spans = ((hour * 60 + minute) * 60 + second) * 1_000_000_000 + fraction
-    return np.where(valid, spans.astype("timedelta64[ns]"), NO_SPAN)
-
-
 def _time_format(word: str) -> str:
     """Return the format of the time of day that a cell ends with: " %H:%M" of "31/01/2015 09:30".
 
@@ -448,21 +511,3 @@ def _time_format(word: str) -> str:
     hours = "%I:%M" if half else "%H:%M"
     ending = (":%S" if seconds else "") + (".%f" if fraction else "") + (" %p" if half else "")
     return ("T" if blank == "T" else " ") + hours + ending
-
-
-def _parts_of(words: pd.Series, pattern: str) -> pd.DataFrame:
-    """Return the named parts of the words that match, the empty text for a part left out.
-
-    Arrow is 20 times as fast as `re`.
-    """
-    cells = pyarrow.array(words.to_numpy(dtype=object), pyarrow.string())
-    found = pyarrow.compute.extract_regex(cells, pattern=pattern)
-    rows = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
-    found = found.take(pyarrow.array(rows))
-    parts = {field.name: found.field(field.name).to_pandas().astype("str") for field in found.type}
-    return pd.DataFrame(parts).set_index(words.index[rows])
-
-
-def _integers(words: pd.Series) -> NDArray[np.int64]:
-    """Return words of digits as numbers, 0 for the empty text."""
-    return np.asarray(words.where(words != "", "0").astype("int64"))

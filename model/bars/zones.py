@@ -9,13 +9,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from model.bars.faults import Findings
+from model.bars.faults import Findings, Times
 from model.bars.intervals import DAY, day
-from model.bars.timestamps import NOT_A_TIME, Times, Timestamps, nanoseconds
+from model.bars.timestamps import NOT_A_TIME, Timestamps, nanoseconds
 from model.errors import Setting
 
 MANY = 0.1  # share of daily timestamps on Sundays that is no accident
 DAILY = 0.8 * DAY  # summer time makes a day of 23 hours
+LONGEST_DAY = 1.5 * DAY
+NOON = 12
 
 
 def without_zone(
@@ -40,6 +42,18 @@ def without_zone(
         return wall, timezone or timestamps.zone or ("UTC" if in_utc else None)
     if aware.any():
         return _aware_without_zone(timestamps, timezone, findings)
+    if timestamps.zone and timezone not in (None, timestamps.zone):
+        findings.fault(
+            f"the timestamps say that they are of {timestamps.zone}, ",
+            Setting("timezone", timezone),
+            f" that they are of {timezone}. Leave it out.",
+        )
+    timezone = timestamps.zone or timezone
+    if _are_sessions_evenings(pd.DatetimeIndex(wall)):
+        if timezone:
+            return _sessions_of(wall), timezone
+        _note_evenings(pd.DatetimeIndex(wall), "", findings)
+        return wall, None
     if timezone:
         return _local_as_utc(wall, timezone, places, findings), "UTC"
     return wall, None
@@ -62,23 +76,50 @@ def _aware_without_zone(
         local = nanoseconds(utc.tz_localize("UTC").tz_convert(timezone).tz_localize(None))
         if _are_dates(local):
             return local, timezone
+        if _are_sessions_evenings(pd.DatetimeIndex(local)):
+            return _sessions_of(local), timezone
     wall = timestamps.wall
-    spacing = np.diff(np.sort(wall[~np.isnat(wall)])).astype(np.int64)
-    if not len(spacing) or pd.Timedelta(int(np.median(spacing)), unit="ns") < DAILY:
+    if _median_spacing(wall) < DAILY:
         return timestamps.utc, "UTC"
     # Daily bars with a time of day, that of the exchange's close for instance, keep their date. In
     # UTC it may be that of the day before, which only the user can know.
     if timestamps.offset.astype(np.int64).any():
         return wall.astype("datetime64[D]").astype("datetime64[ns]"), timezone or timestamps.zone
-    weekdays = utc.dropna().day_of_week
-    if (weekdays == 6).mean() > MANY and not (weekdays == 4).any() and not (weekdays == 5).any():
-        findings.note(
-            f"daily timestamps such as {utc.dropna()[0]} UTC fall on Sundays and never on Fridays: "
-            "the midnight of another time zone? They stay as they are; pass its name, as ",
-            Setting("timezone", "Europe/Berlin"),
-            ", for the dates of the sessions.",
-        )
+    if _are_on_sundays_not_fridays(utc):
+        _note_evenings(utc, " UTC", findings)
     return timestamps.utc, "UTC"
+
+
+def _median_spacing(wall: Times) -> pd.Timedelta:
+    spacings = np.diff(np.sort(wall[~np.isnat(wall)])).astype(np.int64)
+    return pd.Timedelta(int(np.median(spacings)) if len(spacings) else 0, unit="ns")
+
+
+def _are_on_sundays_not_fridays(index: pd.DatetimeIndex) -> bool:
+    weekdays = index.dropna().day_of_week
+    return (weekdays == 6).mean() > MANY and not (weekdays == 4).any() and not (weekdays == 5).any()
+
+
+def _are_sessions_evenings(index: pd.DatetimeIndex) -> bool:
+    """Return whether daily bars stand at the evening before their session: Sundays, no Fridays."""
+    known = index.dropna()
+    spacing = _median_spacing(known.to_numpy())
+    daily = DAILY <= spacing <= LONGEST_DAY
+    return daily and bool((known.hour >= NOON).all()) and _are_on_sundays_not_fridays(known)
+
+
+def _sessions_of(evenings: Times) -> Times:
+    """Return the dates of the sessions whose evenings before are given."""
+    return nanoseconds(pd.DatetimeIndex(evenings).normalize() + DAY)
+
+
+def _note_evenings(index: pd.DatetimeIndex, zone: str, findings: Findings) -> None:
+    findings.note(
+        f"daily timestamps such as {index.dropna()[0]}{zone} fall on Sundays and never on Fridays: "
+        "the midnight of another time zone? They stay as they are; pass its name, as ",
+        Setting("timezone", "Europe/Berlin"),
+        ", for the dates of the sessions.",
+    )
 
 
 def _local_as_utc(wall: Times, timezone: str, places: pd.Series, findings: Findings) -> Times:

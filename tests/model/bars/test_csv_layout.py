@@ -110,7 +110,7 @@ REFUSED = {
         r"line 4 has 5 fields .*\(1 line of other width\)",
     ),
     "a cut last line": (TEXT[:-30], "line 301 has"),
-    "a note below": (TEXT + "Data provided by X\n", "line 302 has 1 fields"),
+    "a note below": (TEXT + "Data provided by X\n", "line 302 has 1 field .*A footer or note"),
     "an open quote": (
         TEXT.replace("2015-01-06", '"2015-01-06'),
         "1 line with a quote that does not close .first line 4",
@@ -124,7 +124,7 @@ REFUSED = {
         csv_text(DAILY[["date", "low", "high", "open", "close", "volume"]], header=False),
         "no header row, and most highs are not the highest of their row",
     ),
-    "an endless field": (TEXT + "x" * 200_000, r"line 302 has 1 fields .*: 'x{60}'"),
+    "an endless field": (TEXT + "x" * 200_000, r"line 302 has 1 field .*: 'x{60}'"),
     "an endless field in quotes": (TEXT + '"' + "x," * 100_000 + '"', "line 302 has .* fields"),
     "no header, nine columns": (
         "\n".join(line + ",1,2,3" for line in BODY.splitlines()),

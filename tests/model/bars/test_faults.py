@@ -164,7 +164,7 @@ TOGETHER = {
         TEXT.replace("\n2015-01-20,", "\n1,2015-01-20,"),
         "line 14 has 7 fields but the header has 6 columns",
     ),
-    "a note below": (TEXT + "Data provided by X\n", "line 302 has 1 fields"),
+    "a note below": (TEXT + "Data provided by X\n", "line 302 has 1 field"),
     "an open quote": (
         TEXT.replace("2015-01-20", '"2015-01-20'),
         "a quote that does not close (first line 14: '\"2015-01-20",
@@ -217,8 +217,8 @@ def test_where_many_rows_are_not_read_the_spacing_of_the_others_is_not_judged(
 
 
 def test_only_the_first_three_bars_of_a_kind_are_shown(tmp_path: Path) -> None:
-    said = refusal(saved(tmp_path, DAILY.assign(volume=-1)))
-    assert "300 bars with a volume" in said and said.count("volume -1") == 3 and "; ...)" in said
+    said = refusal(saved(tmp_path, DAILY.assign(volume=-2)))
+    assert "300 bars with a volume" in said and said.count("volume -2") == 3 and "; ...)" in said
 
 
 def test_every_rule_says_what_to_do() -> None:

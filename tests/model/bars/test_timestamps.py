@@ -46,8 +46,8 @@ def test_days_at_midnight_are_days(times: object) -> None:
 
 
 def test_numbers_that_are_no_hours_are_refused() -> None:
-    assert "holds '24' (row 2), which is no time of day" in refusal(
-        timed(HOURLY["date"].dt.hour.replace(0, 24))
+    assert "holds '25' (row 2), which is no time of day" in refusal(
+        timed(HOURLY["date"].dt.hour.replace(0, 25))
     )
 
 
