@@ -299,12 +299,10 @@ def _volume_of_something(
     unknown = [
         (position, field)
         for position, field in enumerate(fields)
-        if field and meanings[position] is None
+        if field and meanings[position] is None and meaning_of(field) is None
     ]
     found = [(position, field) for position, field in unknown if is_some_volume(field)]
-    derived = [
-        field for _, field in unknown if plain_name(field).startswith(("vol", "avg vol", "average"))
-    ]
+    derived = [field for _, field in unknown if {"volume", "vol"} & set(plain_name(field).split())]
     if len(found) > 1:
         findings.note(
             f"{len(found)} volume columns; taking {found[0][1]!r}. For another pass ",

@@ -90,8 +90,9 @@ def tomorrow() -> np.datetime64:
 
 def _read(words: pd.Series, form: str) -> Times:
     # A year, if it has four digits, is of an age that has bars.
-    read = pd.to_datetime(words, format=form, errors="coerce").dt.as_unit("ns")
-    return np.asarray(read.where(read.dt.year >= 1900), dtype="datetime64[ns]")
+    read = pd.to_datetime(words, format=form, errors="coerce")
+    of_bars = (read.dt.year >= 1900) & (read.dt.year < 2200)
+    return np.asarray(read.where(of_bars).dt.as_unit("ns"), dtype="datetime64[ns]")
 
 
 def _fits(words: pd.Series, form: str) -> bool:

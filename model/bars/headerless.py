@@ -136,7 +136,8 @@ def _prices_among(columns: Sequence[int], numbers: Floats) -> list[int]:
     windows = [list(columns[at : at + 4]) for at in range(len(columns) - 3)]
     for window in windows:
         prices = numbers[:, window]
-        if _highest(prices).any() and _highest(-prices).any():
+        alike = np.nanmedian(prices.max(axis=1) - prices.min(axis=1)) < np.nanmedian(prices)
+        if alike and _highest(prices).any() and _highest(-prices).any():
             return window
     return windows[0] if windows else []
 

@@ -23,6 +23,7 @@ FULL_STEP = 0.95  # of the usual spacing: summer time shortens the step of a day
 ADJUST = Setting("adjust", True)
 LEAST_OF_A_DAY = 0.1  # of all bars on Saturdays, and on Sundays, where trading never rests
 LEAST_ON_GRID = 0.95
+RARE = 0.1  # of the days
 MOST_MISSING = 0.05
 GRID = pd.Timedelta(hours=1)  # bars may shift by whole hours, as clocks do
 
@@ -182,7 +183,8 @@ def drop_unfinished(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     if not (early or off_grid or (midnight[:-1].all() and not midnight[-1])):
         return rows
     what = "off the grid of the others"
-    if usual >= DAY and early:
+    same_day = timestamps.iloc[-1].normalize() == timestamps.iloc[-2].normalize()
+    if usual >= DAY and early and same_day:
         what = f"a second bar for {day(timestamps.iloc[-1].normalize())}"
     findings.note(
         f"the last row, {day(timestamps.iloc[-1])} ({findings.unit} {rows['place'].iloc[-1]}), "
@@ -230,11 +232,13 @@ def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
     # Weeks and months may be named after their last day.
     late = (known["timestamp"] > pd.Timestamp.now() + max(DAY, bar_interval(index))).to_numpy()
     if late.any():
-        number = "all dates lie" if late.all() else f"{count(int(late.sum()), 'date')} of bars lie"
+        what = "all dates lie in the future"
+        if not late.all():
+            what = f"{count(int(late.sum()), 'bar')} dated after today"
         findings.fault(
-            f"{number} in the future (first {findings.locate(known[late].iloc[0])}): another "
-            "century, another order of day and month, another unit of epochs, or rows filled "
-            "ahead? Repair or remove them."
+            f"{what} (first {findings.locate(known[late].iloc[0])}): another century, another "
+            "order of day and month, another unit of epochs, or rows filled ahead? Repair or "
+            "remove them."
         )
     change = spacing_change(index)
     if change:
@@ -288,10 +292,13 @@ def _note_missing(index: pd.DatetimeIndex, steps: Spans, findings: Findings) -> 
     weekend = [(index.day_of_week == number).mean() for number in (5, 6)]
     if interval > DAY or min(weekend) < LEAST_OF_A_DAY:
         return
-    n_steps = steps / interval.to_timedelta64()
-    if (n_steps % 1 == 0).mean() < LEAST_ON_GRID:
+    if (steps % interval.to_timedelta64() == np.timedelta64(0)).mean() < LEAST_ON_GRID:
         return
-    missing = int(np.round(n_steps - 1).clip(0).sum())
+    n_days = steps.sum() / DAY.to_timedelta64()
+    # A time of day that hardly ever has a bar is one at which the market rests.
+    _, counts = np.unique((index - index.normalize()).to_numpy(), return_counts=True)
+    a_day = min((counts > RARE * n_days).sum(), DAY / interval)
+    missing = max(0, round(n_days * a_day) + 1 - len(index))
     share = missing / (missing + len(index))
     if share > MOST_MISSING:
         findings.note(

@@ -67,7 +67,7 @@ MARKUP = {
 HIDDEN_IN_ZIP = r"/$|^__MACOSX|(^|/)\."  # folders, and what macOS puts beside the file
 OFFICE_PARTS = r"\[Content_Types\].xml$|mimetype$|xl/|_rels/"
 CODE_PAGES = ("cp1252", "cp1250", "cp1251", "gb18030", "shift_jis", "euc_kr", "big5")
-HEAD_BYTES, HEAD_LINES, FEWEST_NAMES = 4096, 20, 4  # where the names of columns are looked for
+HEAD_BYTES, HEAD_LINES = 4096, 20  # where the names of columns are looked for
 HEAD_ROWS = 200  # of a frame, that may show what columns without names are
 SAVE_AS_CSV = "Save it as 'CSV UTF-8'."
 
@@ -234,21 +234,19 @@ def _encoding_of(data: bytes, mapped: Collection[str]) -> str:
         head = data[:HEAD_BYTES].splitlines(keepends=True)
         # The last line may be cut off within a letter.
         start = b"".join(head[:-1] or head)
-        return next((page for page in CODE_PAGES if _names_columns(start, page, mapped)), "cp1252")
+        known = {page: _n_known_names(start, page, mapped) for page in CODE_PAGES}
+        return max(known, key=lambda page: known[page])  # the first of equals
     return "utf-8"
 
 
-def _names_columns(start: bytes, page: str, mapped: Collection[str]) -> bool:
-    """Return whether a line of a text's start, read by this page, holds names of columns."""
+def _n_known_names(start: bytes, page: str, mapped: Collection[str]) -> int:
+    """Return how many names of columns a line of a text's start holds, read by this page."""
     try:
         lines = start.decode(page).splitlines()
     except UnicodeDecodeError:
-        return False
+        return -1
     rows = [re.split(r"[\t;|,]", line.replace('"', "")) for line in lines[:HEAD_LINES]]
-    return any(
-        n_recognised(row) + sum(field.strip() in mapped for field in row) >= FEWEST_NAMES
-        for row in rows
-    )
+    return max(n_recognised(row) + sum(cell.strip() in mapped for cell in row) for row in rows)
 
 
 def frame_table(frame: pd.DataFrame, findings: Findings) -> Table:

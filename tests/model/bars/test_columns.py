@@ -5,30 +5,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from model.bars.names import plain_name
 from model.bars.read import read_bars
 from model.errors import BarsWarning
 from tests.helpers.bar_files import DAILY, HOURLY, assert_bars, dated, refusal, spelt
-
-SPELT = [
-    ("<OPEN>", "open"),
-    (" Open ", "open"),
-    ("1. open", "open"),
-    ("1b. open (USD)", "open"),
-    ("Open (Bid)", "open bid"),
-    ("日期", "日期"),
-    ("Объём", "объем"),
-    ("Adj_Close**", "adj close"),
-    ("Open (USD)", "open"),
-    ("Close/Last", "close last"),
-    ("Vol.", "vol"),
-    ("", ""),
-]
-
-
-@pytest.mark.parametrize("name, plain", SPELT)
-def test_a_name_is_compared_without_its_ornament(name: str, plain: str) -> None:
-    assert plain_name(name) == plain
 
 
 def renamed(*names: str) -> pd.DataFrame:

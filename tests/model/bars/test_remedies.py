@@ -197,7 +197,7 @@ TEXTS: dict[str, tuple[str, str, Callable[[str], str]]] = {
     ),
     "dates after today": (
         TEXT + BODY.splitlines()[-1].replace("2016", "2216") + "\n",
-        "1 date of bars lie in the future (first 2216-02-25, line 302)",
+        "1 bar dated after today (first 2216-02-25, line 302)",
         lambda text: without_line(text, 302),
     ),
     "lost digits": (

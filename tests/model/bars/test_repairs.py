@@ -129,6 +129,12 @@ def test_a_missing_volume_column_is_said_once() -> None:
     assert len(said) == 1 and (bars["volume"] == 0).all()
 
 
+@pytest.mark.parametrize("volume", [-1, -1.0, "-1"])
+def test_a_volume_of_minus_one_everywhere_is_none_and_said(volume: object) -> None:
+    with pytest.warns(BarsWarning, match="volume is -1 on all 400 bars, which is how some brokers"):
+        assert (read_bars(HOURLY.assign(volume=volume))["volume"] == 0).all()
+
+
 ADJUSTED = DAILY.assign(**{"Adj Close": DAILY["close"] * np.linspace(0.8, 1, 300)})
 
 
@@ -152,6 +158,10 @@ def test_adjust_needs_adjusted_closes() -> None:
     assert "1 row without an Adj Close above 0 (first 2015-01-09, row 5)" in refusal(
         changed(ADJUSTED, 5, **{"Adj Close": 0.0}), adjust=True
     )
+
+
+def daily_from(start: str, count: int, freq: str) -> pd.DataFrame:
+    return market(pd.date_range(start, periods=count, freq=freq), 100.0, 0.01, 2)
 
 
 def daily(count: int, freq: str) -> pd.DataFrame:
@@ -185,6 +195,30 @@ REFUSED = {
         ),
         "from 7 days to 1 day",
     ),
+    "months, then days": (
+        pd.concat([daily(240, "ME"), DAILY]),
+        "spacing changes from 1 month to 1 day at 2015-01-05",
+    ),
+    "quarters, then months": (
+        pd.concat([daily(60, "QS"), DAILY.iloc[:0], daily_from("2005-02-01", 60, "MS")]),
+        "spacing changes from 3 months to 1 month at 2005-0",
+    ),
+    "years, then days": (
+        pd.concat([daily(25, "YE"), DAILY]),
+        "spacing changes from 1 year to 1 day at 2015-01-05",
+    ),
+    "days, then months": (
+        pd.concat([DAILY, daily_from("2016-03-31", 40, "ME")]),
+        "spacing changes from 1 day to 1 month at 2016-0",
+    ),
+    "working months, then weeks": (
+        pd.concat([daily(120, "BME"), daily_from("2000-01-07", 100, "W-FRI")]),
+        "spacing changes from 1 month to 7 days at 1999-12-31",
+    ),
+    "dates filled ahead": (
+        daily_from(f"{pd.Timestamp.now() - pd.Timedelta(days=390):%Y-%m-%d}", 300, "B"),
+        r"\d+ bars? dated after today .first 20",
+    ),
     "a day with two bars": (
         changed(DAILY, 50, date=DAILY["date"][49] + pd.Timedelta(hours=9)),
         "1 day with two bars among daily bars",
@@ -208,10 +242,25 @@ def test_timestamps_that_no_market_has_are_refused(
     assert re.search(message, said, re.DOTALL), said
 
 
+def irregular(count: int) -> pd.DataFrame:
+    seconds = np.random.default_rng(3).exponential(900, count).astype(int) + 1
+    index = pd.Timestamp("2020-01-01") + pd.to_timedelta(seconds.cumsum(), unit="s")
+    return market(pd.DatetimeIndex(index), 100.0, 0.001, 3)
+
+
 LEGITIMATE = {
     "weeks": daily(300, "W-FRI"),
     "months": daily(300, "MS"),
     "ends of months": daily(300, "ME"),
+    "working ends of months": daily(300, "BME"),
+    "quarters": daily_from("1950-01-01", 250, "QS"),
+    "years": daily_from("1700-12-31", 250, "YE"),
+    "a market around the clock": daily_from("2020-01-01", 2000, "h"),
+    "the same without two days": daily_from("2020-01-01", 2000, "h").drop(index=range(500, 548)),
+    "dollar bars around the clock": irregular(2000),
+    "working hours on all days": daily_from("2020-01-01", 3000, "h").loc[
+        lambda table: table["date"].dt.hour.between(8, 19)
+    ],
     "all days": daily(300, "D"),
     "hours": HOURLY,
     "a week closed": DAILY.drop(index=range(100, 106)),
@@ -231,6 +280,29 @@ LEGITIMATE = {
 @pytest.mark.parametrize("table", LEGITIMATE.values(), ids=LEGITIMATE)
 def test_weekends_holidays_and_thin_trading_are_read_silently(table: pd.DataFrame) -> None:
     assert_bars(read_bars(table), table)
+
+
+THIN = {
+    "a third of the hours": (daily_from("2020-01-01", 3000, "h"), 2 / 3, "33%|34%|32%"),
+    "a tenth of the days": (daily_from("2018-01-01", 1000, "D"), 0.9, "9%|10%|11%"),
+    "half of the minutes": (daily_from("2020-01-01", 20_000, "min"), 0.5, "49%|50%|51%"),
+}
+
+
+@pytest.mark.parametrize("table, kept, share", THIN.values(), ids=THIN)
+def test_missing_bars_of_a_market_that_never_rests_are_said(
+    table: pd.DataFrame, kept: float, share: str
+) -> None:
+    thin = table[np.random.default_rng(1).random(len(table)) < kept]
+    with pytest.warns(BarsWarning, match=rf"(?:{share}) of the bars are missing \([\d,]+ of "):
+        read_bars(thin)
+
+
+def test_a_month_that_is_still_running_is_dropped() -> None:
+    months = daily_from("1990-01-01", 300, "MS")
+    running = appended(months, f"{months['date'].iloc[-1] + pd.Timedelta(days=12)}")
+    with pytest.warns(BarsWarning, match="off the grid of the others .an unfinished session"):
+        assert_bars(read_bars(running), months)
 
 
 def test_a_gap_that_no_holiday_explains_is_said() -> None:

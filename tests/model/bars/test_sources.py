@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow
+import pyarrow.feather
 import pytest
 
 from model.bars.read import read_bars
-from tests.helpers.bar_files import DAILY, assert_bars, csv_text, refusal, saved
+from tests.helpers.bar_files import DAILY, PRICES, assert_bars, csv_text, refusal, saved
 
 TEXT = csv_text(DAILY)
 
@@ -42,6 +43,12 @@ def parquet(table: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def feather(table: pd.DataFrame, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    pyarrow.feather.write_feather(table, buffer, **settings)
+    return buffer.getvalue()
+
+
 ACCEPTED = {
     "gzip": gzip.compress(TEXT.encode()),
     "bz2": bz2.compress(TEXT.encode()),
@@ -53,6 +60,10 @@ ACCEPTED = {
     ),
     "parquet with an index": parquet(DAILY.set_index("date")),
     "parquet with a date column": parquet(DAILY.rename(columns=str.title)),
+    "feather": feather(DAILY),
+    "feather with an index": feather(DAILY.set_index("date")),
+    "feather of zstd": feather(DAILY, compression="zstd"),
+    "feather in gzip": gzip.compress(feather(DAILY)),
     "parquet in gzip": gzip.compress(parquet(DAILY)),
     "utf-8 with its mark": TEXT.encode("utf-8-sig"),
     "utf-16 with its mark": TEXT.encode("utf-16"),
@@ -68,6 +79,38 @@ ACCEPTED = {
 @pytest.mark.parametrize("content", ACCEPTED.values(), ids=ACCEPTED)
 def test_a_container_or_an_encoding_changes_nothing(content: bytes, tmp_path: Path) -> None:
     assert_bars(read_bars(saved(tmp_path, content)), DAILY)
+
+
+CHINESE = csv_text(DAILY.set_axis(["日期", "开盘", "最高", "最低", "收盘", "成交量"], axis=1))
+JAPANESE = csv_text(DAILY.set_axis(["日付", "始値", "高値", "安値", "終値", "出来高"], axis=1))
+RUSSIAN = csv_text(DAILY.set_axis(["Дата", "Откр.", "Макс.", "Мин.", "Закр.", "Объём"], axis=1))
+POLISH = csv_text(
+    DAILY.set_axis(["Data", "Otwarcie", "Najwyższy", "Najniższy", "Zamknięcie", "Wolumen"], axis=1)
+)
+PAGES = [
+    (CHINESE, "gb18030"),
+    (CHINESE, "utf-8"),
+    (JAPANESE, "shift_jis"),
+    (RUSSIAN, "cp1251"),
+    (RUSSIAN, "utf-16"),
+    (POLISH, "cp1250"),
+]
+
+
+@pytest.mark.parametrize("text, page", PAGES)
+def test_a_code_page_is_proven_by_the_names_of_columns(
+    text: str, page: str, tmp_path: Path
+) -> None:
+    assert_bars(read_bars(saved(tmp_path, text.encode(page))), DAILY)
+
+
+@pytest.mark.parametrize("page", ["gb18030", "big5", "utf-8"])
+def test_a_code_page_is_proven_by_the_names_that_the_user_maps(page: str, tmp_path: Path) -> None:
+    names = ["日子", "甲", "乙", "丙", "丁", "戊"]
+    text = csv_text(DAILY.set_axis(names, axis=1))
+    mapped = dict(zip(names, ("date", *PRICES, "volume"), strict=True))
+    path = saved(tmp_path, text.encode(page))
+    assert_bars(read_bars(path, columns=mapped), DAILY)
 
 
 SPLIT = TEXT.index("\n", len(TEXT) // 2) + 1  # at the end of a line, where a cut does not show
@@ -101,6 +144,7 @@ REFUSED = {
     "7z": (b"7z\xbc\xaf" + bytes(100), "this is a 7z archive"),
     "ods": (zipped("mimetype", "content.xml"), "another office document"),
     "cut parquet": (parquet(DAILY)[:-50], "Parquet file is damaged"),
+    "cut feather": (feather(DAILY)[:-50], "Feather file is damaged .* Write or download it again"),
     "zip of two files": (zipped("a.csv", "b.csv"), r"zip archive of 2 files \(a.csv, b.csv\)"),
     "damaged zip": (zipped("a.csv")[:60], "damaged zip archive, or an Excel workbook"),
     "xlsx": (

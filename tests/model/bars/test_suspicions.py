@@ -10,7 +10,7 @@ import pytest
 from model.bars.read import read_bars
 from model.bars.suspicions import find_splits, flat_stretches
 from model.errors import BarsWarning
-from tests.helpers.bar_files import DAILY, HOURLY, PRICES, assert_bars, refusal
+from tests.helpers.bar_files import DAILY, HOURLY, PRICES, assert_bars, market, refusal
 
 
 def scaled(table: pd.DataFrame, rows: slice, factor: float) -> pd.DataFrame:
@@ -120,3 +120,46 @@ def test_splits_are_found_with_their_ratio() -> None:
 
 def test_stretches_are_found_with_their_ends() -> None:
     assert flat_stretches(halted(DAILY, 100, 140).set_index("date")) == [(100, 140)]
+
+
+WORKING = pd.date_range("2015-01-01", periods=900, freq="4h")
+WORKING_HOURS = WORKING[WORKING.day_of_week < 5]
+
+
+def with_dead_weekends(table: pd.DataFrame, days: tuple[int, ...], freq: str) -> pd.DataFrame:
+    """Return the table with flat bars without volume on these days of the week."""
+    index = pd.date_range(table["date"].iloc[0], table["date"].iloc[-1], freq=freq)
+    index = index[index.day_of_week.isin(days) & ~index.isin(table["date"])]
+    filled = table.set_index("date").reindex(index.union(pd.DatetimeIndex(table["date"])))
+    dead = filled["close"].isna()
+    closes = filled["close"].ffill()
+    filled = filled.assign(**{name: filled[name].fillna(closes) for name in PRICES})
+    return filled.assign(volume=filled["volume"].where(~dead, 0)).reset_index(names="date")
+
+
+WEEKENDS = {
+    "Saturdays": (with_dead_weekends(DAILY, (5,), "D"), "60 Saturdays without volume or movement"),
+    "weekends": (
+        with_dead_weekends(DAILY, (5, 6), "D"),
+        "120 Saturdays and Sundays without volume",
+    ),
+    "four hours": (
+        with_dead_weekends(market(WORKING_HOURS, 50.0, 0.01, 2), (5, 6), "4h"),
+        r"\d+ bars on Saturdays and Sundays without volume or movement \(first 2015-01-03",
+    ),
+}
+
+
+@pytest.mark.parametrize("table, message", WEEKENDS.values(), ids=WEEKENDS)
+def test_weekends_that_an_exporter_filled_in_are_said(table: pd.DataFrame, message: str) -> None:
+    with pytest.warns(BarsWarning, match=message):
+        assert_bars(read_bars(table), table)
+
+
+def test_flat_bars_on_all_days_are_no_matter_of_weekends() -> None:
+    table = market(pd.date_range("2015-01-01", periods=300), 50.0, 0.01, 2)
+    flat = np.random.default_rng(0).random(300) < 0.6
+    for name in PRICES:
+        table[name] = table[name].where(~flat, table["close"])
+    table["volume"] = table["volume"].where(~flat, 0)
+    assert_bars(read_bars(table), table)

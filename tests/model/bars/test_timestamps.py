@@ -51,6 +51,34 @@ def test_numbers_that_are_no_hours_are_refused() -> None:
     )
 
 
+HOUR_ENDS = market(pd.date_range("2021-04-01 01:00", periods=300, freq="h"), 50.0, 0.01, 2)
+
+
+@pytest.mark.parametrize("write", [lambda h: f"{h}:00", lambda h: h, lambda h: f"{h:02d}0000"])
+def test_the_hour_24_is_the_end_of_its_day_where_the_order_says_so(
+    write: Callable[[int], object],
+) -> None:
+    before = HOUR_ENDS["date"] - pd.Timedelta(hours=1)
+    table = HOUR_ENDS.assign(
+        date=before.dt.strftime("%Y-%m-%d"), time=(before.dt.hour + 1).map(write)
+    )
+    with pytest.warns(BarsWarning, match=r"12 times of day of 24:00, such as .*stamp='close'"):
+        assert_bars(read_bars(table), HOUR_ENDS)
+
+
+def test_the_hour_24_is_the_beginning_where_the_order_says_so() -> None:
+    hours = HOURLY["date"].dt.hour.replace(0, 24)
+    with pytest.warns(BarsWarning, match="17 times of day of 24:00.* of the same day"):
+        assert_bars(read_bars(timed(hours)), HOURLY)
+    mixed = timed(hours).sample(frac=1, random_state=1)
+    assert "the time of day 24:00, as in '2017-" in refusal(mixed)
+
+
+@pytest.mark.parametrize("word", ["24:01", "24:00:01", "25:00"])
+def test_no_time_is_later_than_24(word: str) -> None:
+    assert "not understood" in refusal(timed(HOURLY["date"].dt.strftime("%H:%M")).assign(time=word))
+
+
 def test_a_missing_time_is_not_taken_for_midnight() -> None:
     times = HOURLY["date"].dt.strftime("%H:%M").where(HOURLY.index != 7)
     assert "1 row without a time of day (first: row 7). Repair or remove them" in refusal(
@@ -100,6 +128,10 @@ HOURS = (
     "%Y-%m-%d:%H:%M:%S",
     "%Y-%m-%d %H:%M:%S UTC",
     "%d.%m.%Y %H:%M:%S GMT+0000",
+    "%Y-%m-%d %I-%p",
+    "%Y-%m-%d %I %p",
+    "%m/%d/%Y %I%p",
+    "%Y%m%d  %H:%M:%S UTC",
 )
 
 
@@ -341,6 +373,113 @@ def test_an_unknown_zone_is_answered_with_the_nearest() -> None:
     assert "got 'America/NewYork'. Did you mean 'America/New_York'?" in refusal(
         HOURLY, timezone="America/NewYork"
     )
+
+
+NAMED = [
+    "%Y%m%d %H:%M:%S US/Eastern",
+    "%Y-%m-%d %H:%M America/New_York",
+    "%d.%m.%Y %I:%M %p US/Eastern",
+]
+
+
+@pytest.mark.parametrize("form", NAMED)
+def test_a_zone_named_in_every_timestamp_is_that_of_all(form: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, dated(local(AUTUMN, "America/New_York"), form))
+    bars = read_bars(path)
+    assert_bars(bars, AUTUMN)
+    assert bars.attrs["timezone"] == "UTC"
+    assert "that they are of Asia/Tokyo. Leave it out." in refusal(path, timezone="Asia/Tokyo")
+
+
+def test_a_zone_named_behind_an_offset_says_nothing_more(tmp_path: Path) -> None:
+    aware = AUTUMN["date"].dt.tz_localize("UTC").dt.tz_convert("America/New_York")
+    words = aware.map(lambda timestamp: f"{timestamp.isoformat()}[America/New_York]")
+    assert_bars(read_bars(saved(tmp_path, AUTUMN.assign(date=words))), AUTUMN)
+
+
+def test_days_with_a_named_zone_keep_their_dates(tmp_path: Path) -> None:
+    bars = read_bars(saved(tmp_path, dated(DAILY, "%Y-%m-%d 00:00:00 Asia/Tokyo")))
+    assert_bars(bars, DAILY)
+    assert bars.attrs["timezone"] == "Asia/Tokyo"
+
+
+def test_two_zones_in_one_file_are_refused() -> None:
+    words = dated(HOURLY, "%Y-%m-%d %H:%M")["date"]
+    zones = [" US/Eastern" if row % 2 else " US/Pacific" for row in range(len(words))]
+    assert "write the time zone as an offset" in refusal(HOURLY.assign(date=words + zones))
+
+
+EVENINGS = {
+    "Berlin's midnights in UTC": (
+        DAILY["date"].dt.tz_localize("Europe/Berlin").dt.tz_convert("UTC").dt.tz_localize(None),
+        "Europe/Berlin",
+    ),
+    "Tokyo's midnights in UTC": (
+        DAILY["date"].dt.tz_localize("Asia/Tokyo").dt.tz_convert("UTC").dt.tz_localize(None),
+        "Asia/Tokyo",
+    ),
+    "the openings of New York's futures": (
+        DAILY["date"] - pd.Timedelta(hours=6),
+        "America/New_York",
+    ),
+}
+
+
+@pytest.mark.parametrize("evenings, zone", EVENINGS.values(), ids=EVENINGS)
+def test_daily_bars_of_the_evening_before_get_their_date_from_a_zone(
+    evenings: pd.Series, zone: str, tmp_path: Path
+) -> None:
+    path = saved(tmp_path, DAILY.assign(date=evenings))
+    with pytest.warns(BarsWarning, match="fall on Sundays and never on Fridays: the midnight of"):
+        assert read_bars(path).index[0] == evenings.iloc[0]
+    assert_bars(read_bars(path, timezone=zone), DAILY)
+
+
+def test_openings_in_utc_get_their_date_from_the_zone_of_the_exchange() -> None:
+    evenings = (DAILY["date"] - pd.Timedelta(hours=6)).dt.tz_localize("America/New_York")
+    assert_bars(
+        read_bars(DAILY.assign(date=evenings.dt.tz_convert("UTC")), timezone="America/New_York"),
+        DAILY,
+    )
+
+
+@pytest.mark.parametrize("hour", [16, 17, 22])
+def test_daily_bars_named_after_their_close_are_no_evenings_before(hour: int) -> None:
+    closes = DAILY["date"] + pd.Timedelta(hours=hour)
+    assert_bars(read_bars(DAILY.assign(date=closes)), DAILY.assign(date=closes))
+
+
+CENTURIES = {
+    "fifties": market(pd.bdate_range("1955-03-01", periods=300), 50.0, 0.01, 2),
+    "over 1969": market(pd.bdate_range("1968-06-03", periods=500), 50.0, 0.01, 2),
+    "the twenties of the last century": market(
+        pd.bdate_range("1923-03-01", periods=300), 9, 0.01, 2
+    ),
+    "from the twenties to the thirties": market(
+        pd.bdate_range("1925-03-02", periods=1000), 9.0, 0.01, 2
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ["%m/%d/%y", "%d-%b-%y", "%d.%m.%y"])
+@pytest.mark.parametrize("table", CENTURIES.values(), ids=CENTURIES)
+def test_years_of_two_digits_belong_to_the_century_that_the_data_prove(
+    table: pd.DataFrame, form: str, tmp_path: Path
+) -> None:
+    with pytest.warns(BarsWarning, match=r"years of two digits: \d+ dates read as of 19\d\d to 19"):
+        assert_bars(read_bars(saved(tmp_path, dated(table, form))), table)
+
+
+UNIX = HOURLY["date"].astype("datetime64[s]").astype("int64")
+
+
+def test_a_readable_column_of_dates_stands_in_for_one_that_is_not(tmp_path: Path) -> None:
+    table = dated(HOURLY, "Week %W, %a %Hh").assign(**{"Unix Timestamp": UNIX})
+    with pytest.warns(
+        BarsWarning,
+        match="column 'date' is not understood .*the dates are those of column 'Unix Timestamp'",
+    ):
+        assert_bars(read_bars(saved(tmp_path, table)), HOURLY)
 
 
 ATTRS: list[tuple[pd.DataFrame, dict[str, str], str | None]] = [
