@@ -30,7 +30,7 @@ from model.bars.names import (
     side_of,
 )
 from model.bars.numbers import is_missing, is_number, missing_cells, text
-from model.bars.times_of_day import are_times_of_day
+from model.bars.times_of_day import are_times_of_day, looks_like_a_date
 from model.errors import Setting, Text, did_you_mean, joined
 
 # What stands in the index column where several header rows name fields and tickers.
@@ -487,6 +487,11 @@ def _report_missing(
     for name in missing:
         for match in get_close_matches(name, spelt, 1, 0.6):
             offered.setdefault(str(spelt[match]), name)
+    # A column of epochs or dates needs no name to be offered as the date.
+    if "date" in missing and "date" not in offered.values():
+        unknown = [at for at, field in enumerate(fields) if field and meaning_of(field) is None]
+        dates = [at for at in unknown if looks_like_a_date(table.columns[at])]
+        offered |= {str(fields[at]): "date" for at in dates[:1]}
     if offered:
         listed = ", ".join(map(repr, offered))
         findings.fault(

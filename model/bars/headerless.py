@@ -14,16 +14,17 @@ import numpy as np
 from model.bars.columns import Levels
 from model.bars.faults import PRICES, Floats, Mask
 
-CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9.]+)?|[0-9]{6}"
+CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9.]+)?|(?:[01][0-9]|2[0-4])(?:[0-5][0-9]){1,2}"
 EPOCH = r"[0-9]{10,19}"
 DAY = r"[0-9]{8}|(?=.*[0-9]{2})[0-9A-Za-z]{1,9}[-/., ]+[0-9A-Za-z]{1,9}[-/.,: ]+[0-9].*"
 
 PRICES_BY_DATE: Levels = ("date", "open", "high", "low", "close", "volume")
 PRICES_BY_DATE_AND_TIME: Levels = ("date", "time", *PRICES_BY_DATE[1:])
+MOST_SOUND = 0.5  # of the rows, from which on single ones are broken and not the order of columns
+ALMOST_ALL = 0.9  # of the rows, in which a price that is the highest is the high
 # Kraken's archives add a count of trades, others an average price too; its interface gives the
 # average before the volume.
-KRAKEN: Levels = (*PRICES_BY_DATE, "trades")
-WITH_AVERAGE_LAST: Levels = (*KRAKEN, "vwap")
+WITH_AVERAGE_LAST: Levels = (*PRICES_BY_DATE, "trades", "vwap")
 WITH_AVERAGE_FIRST: Levels = (*PRICES_BY_DATE[:5], "vwap", "volume", "trades")
 # Binance's archives: the times of open and close are epochs.
 BINANCE: Levels = (
@@ -40,38 +41,45 @@ def headerless_names(rows: Rows) -> Levels:
     Where there is no such reading the columns are numbered, which no later step understands.
     """
     width, first = len(rows[0]), rows[0]
-    has_clock = width > 1 and re.fullmatch(CLOCK, first[1]) is not None
     has_epoch = re.fullmatch(EPOCH, first[0]) is not None
-    names: Levels = ()
-    if has_epoch and width == len(BINANCE) and re.fullmatch(EPOCH, first[6]):
-        names = BINANCE
-    elif has_clock and width in (6, 7):
-        names = PRICES_BY_DATE_AND_TIME[:width]
-    elif not has_clock and width in (5, 6):
-        names = PRICES_BY_DATE[:width]
-    elif has_epoch and width == len(KRAKEN):
-        names = KRAKEN
-    elif has_epoch and width == len(WITH_AVERAGE_LAST):
-        average_first = _averages(rows, WITH_AVERAGE_FIRST)["vwap"]
-        names = WITH_AVERAGE_FIRST if average_first else WITH_AVERAGE_LAST
-    averages = _averages(rows, names)
-    # An average price lies between low and high, and a volume does not.
-    if averages.get("volume") or averages.get("vwap") is False:
-        names = ()
-    return names or tuple(f"column {number}" for number in range(1, width + 1))
-
-
-def _averages(rows: Rows, names: Levels) -> dict[str, bool]:
-    """Return which of the volume and the average lie between low and high in every row."""
+    candidates: list[Levels] = []
+    if has_epoch:
+        if width == len(BINANCE) and re.fullmatch(EPOCH, first[6]):
+            candidates = [BINANCE]
+        elif width <= len(WITH_AVERAGE_LAST):
+            candidates = [WITH_AVERAGE_LAST[:width]]
+            candidates += [WITH_AVERAGE_FIRST] if width == len(WITH_AVERAGE_FIRST) else []
+    else:
+        candidates = [PRICES_BY_DATE[:width]] if width <= len(PRICES_BY_DATE) else []
+        if width in (6, 7) and _all_match(CLOCK, rows, 1):
+            candidates.append(PRICES_BY_DATE_AND_TIME[:width])
     numbers = _numbers(rows)
-    if not len(numbers) or "low" not in names:
-        return {}
-    low, high = numbers[:, names.index("low")], numbers[:, names.index("high")]
-    return {
-        name: lies_between(numbers[:, names.index(name)], low, high)
+    fitting = {names for names in candidates if "close" in names and _fits(names, numbers)}
+    numbered = tuple(f"column {number}" for number in range(1, width + 1))
+    return fitting.pop() if len(fitting) == 1 else numbered
+
+
+def _all_match(pattern: str, rows: Rows, column: int) -> bool:
+    """Return whether all rows of full width hold such a cell in this column."""
+    cells = [row[column] for row in rows if len(row) == len(rows[0])]
+    return all(re.fullmatch(pattern, cell) for cell in cells)
+
+
+def _fits(names: Levels, numbers: Floats) -> bool:
+    """Return whether the columns can mean this: an average lies between low and high, no volume."""
+    if not len(numbers):
+        return True
+    open, high, low, close = (numbers[:, names.index(name)] for name in PRICES)
+    # Single rows that break the rules of a bar are told by line, later.
+    known = np.isfinite(high - low + open - close)
+    sound = (high >= np.fmax(open, close)) & (low <= np.fmin(open, close)) & (high >= low)
+    if known.any() and sound[known].mean() < MOST_SOUND:
+        return False
+    return all(
+        lies_between(numbers[:, names.index(name)], low, high) == (name == "vwap")
         for name in ("volume", "vwap")
         if name in names
-    }
+    )
 
 
 def lies_between(values: Floats, low: Floats, high: Floats) -> bool:
@@ -104,7 +112,7 @@ def are_numbers_of_columns(row: Sequence[str]) -> bool:
 def likely_names(rows: Rows) -> Levels:
     """Return what the columns of these rows may be: names for a message to offer, never read.
 
-    A price that is the highest in every row is the high, one that is the lowest the low.
+    A price that is nearly always the highest is the high, one that is the lowest the low.
     """
     first, numbers = rows[0], _numbers(rows)
     names = [f"other {number}" for number in range(1, len(first) + 1)]
@@ -112,7 +120,8 @@ def likely_names(rows: Rows) -> Levels:
     date = are_dates.index(True) if any(are_dates) else 0
     names[date] = "date"
     rest = [column for column in range(len(first)) if column != date]
-    if date + 1 in rest and re.fullmatch(CLOCK, first[date + 1]):
+    has_epoch = re.fullmatch(EPOCH, first[date]) is not None
+    if date + 1 in rest and not has_epoch and _all_match(CLOCK, rows, date + 1):
         names[date + 1] = "time"
         rest.remove(date + 1)
     words = [column for column in rest if np.isnan(numbers[:, column]).all()]
@@ -120,10 +129,11 @@ def likely_names(rows: Rows) -> Levels:
         names[words[0]] = "ticker"
     rest = [column for column in rest if column not in words]
     prices = _prices_among(rest, numbers)
-    for column, name in zip(prices, _order_of(numbers[:, prices]), strict=False):
+    newest_first = len(rows) > 1 and rows[0][date] > rows[1][date]
+    for column, name in zip(prices, _order_of(numbers[:, prices], newest_first), strict=False):
         names[column] = name
-    behind = [column for column in rest if prices and column > prices[-1]]
-    for column in behind:
+    others = [column for column in rest if prices and column not in prices]
+    for column in sorted(others, key=lambda column: column < prices[0]):
         edges = (numbers[:, prices].min(axis=1), numbers[:, prices].max(axis=1))
         if not lies_between(numbers[:, column], *edges):
             names[column] = "volume"
@@ -142,17 +152,22 @@ def _prices_among(columns: Sequence[int], numbers: Floats) -> list[int]:
     return windows[0] if windows else []
 
 
-def _order_of(prices: Floats) -> tuple[str, ...]:
+def _order_of(prices: Floats, newest_first: bool) -> tuple[str, ...]:
+    """Return which of four prices is which: the open is near the close of the row before."""
     highest, lowest = np.flatnonzero(_highest(prices)), np.flatnonzero(_highest(-prices))
     if not len(highest) or not len(lowest) or highest[0] == lowest[0]:
         return PRICES
-    rest = iter(("open", "close"))
-    return tuple(
-        "high" if column == highest[0] else "low" if column == lowest[0] else next(rest)
-        for column in range(len(PRICES))
-    )
+    left, right = (column for column in range(4) if column not in (highest[0], lowest[0]))
+    ordered = prices[::-1] if newest_first else prices
+    as_named = np.abs(ordered[1:, left] - ordered[:-1, right])
+    swapped = np.abs(ordered[1:, right] - ordered[:-1, left])
+    if len(ordered) > 1 and np.median(swapped) < np.median(as_named):
+        left, right = right, left
+    named = {highest[0]: "high", lowest[0]: "low", left: "open", right: "close"}
+    return tuple(named[column] for column in range(4))
 
 
 def _highest(prices: Floats) -> Mask:
-    """Return which columns hold the highest price of every row."""
-    return np.asarray((prices >= prices.max(axis=1, keepdims=True)).all(axis=0))
+    """Return which columns hold the highest price of nearly every row."""
+    highest = prices >= prices.max(axis=1, keepdims=True)
+    return np.asarray(highest.mean(axis=0) >= ALMOST_ALL)

@@ -41,7 +41,6 @@ from model.bars.repairs import (
 )
 from model.bars.sources import frame_table, load
 from model.bars.suspicions import (
-    highs_and_lows_elsewhere,
     judge_volume,
     opens_and_closes_swapped,
     rules_of,
@@ -291,16 +290,11 @@ def _sound_rows(
 
 
 def _judge_column_order(rows: pd.DataFrame, findings: Findings) -> None:
-    """Refuse columns without names that do not look like open, high, low, close in this order.
+    """Refuse columns without names whose opens and closes have changed places.
 
-    Swapped opens and closes show in sound bars only: they are not looked for beside other faults.
+    It shows in sound bars only, and is not looked for beside other faults.
     """
-    if highs_and_lows_elsewhere(rows):
-        findings.fault(
-            "no header row, and most highs are not the highest of their row, or lows the lowest: "
-            "the order is not date, open, high, low, close. Add a header line."
-        )
-    elif not findings.faults and opens_and_closes_swapped(rows):
+    if not findings.faults and opens_and_closes_swapped(rows):
         findings.fault(
             "no header row, and the second column looks like the close, the fifth like the open. "
             "Add a header line."

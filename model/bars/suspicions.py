@@ -113,13 +113,6 @@ def opens_and_closes_swapped(rows: pd.DataFrame) -> bool:
     return bool(len(rows) > 2 and np.nanmedian(swapped) < np.nanmedian(as_named))
 
 
-def highs_and_lows_elsewhere(rows: pd.DataFrame) -> bool:
-    """Return whether in most rows another price lies above the high, or below the low."""
-    prices = rows[list(PRICES)]
-    outside = (prices.max(axis=1) > prices["high"]) | (prices.min(axis=1) < prices["low"])
-    return bool(outside.mean() > 0.5)
-
-
 def judge_volume(rows: pd.DataFrame, name: str | None, findings: Findings) -> None:
     """Refuse a volume that is a price: between low and high in every row, or moving as the close.
 

@@ -25,6 +25,7 @@ TIME_PARTS = (
     r"(?:\.(?P<fraction>[0-9]+))?\s*(?P<half>[AaPp])?"
 )
 OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?)"
+BEGINS_AS_A_DATE = r"(?:19|20)[0-9]{2}[-/.]?[01][0-9][-/.]?[0-3][0-9]|1[0-9]{9,18}$"
 LAST_HOUR = r"24(?::?00){1,2}(?:[.,]0+)?"
 
 
@@ -35,6 +36,12 @@ def are_times_of_day(cells: pd.Series) -> bool:
     times = _with_lost_zeros(text(cells))
     found = times.str.fullmatch(rf"(?:{TIME})\s*{OFFSET}?").to_numpy(dtype=bool)
     return bool(found.any() and (found | is_missing(times)).all())
+
+
+def looks_like_a_date(cells: pd.Series) -> bool:
+    """Return whether the first cells of a column are epochs, or dates that begin with a year."""
+    words = text(cells[:20]).replace("", np.nan).dropna()
+    return len(words) > 0 and bool(words.str.match(BEGINS_AS_A_DATE).all())
 
 
 def with_times_of_day(

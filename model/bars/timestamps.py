@@ -62,6 +62,7 @@ COMPACT = r"(?:19|20)[0-9]{10}(?:[0-9]{2})?"  # 201501020930 or 20150102093000
 ZONE_NAME = r"[:0-9][0-9]{2}\S*\s*\[?(?![AP]M$)[A-Z][A-Za-z]+(?:/[A-Za-z_]+)*\]?$"  # 10:00 EST
 # A stamp with the name of a zone of the time zone database, behind an offset or in its place.
 ZONED = r"^(?P<stamp>.*[0-9AaPpMm])\s*\[?(?P<zone>[A-Z][A-Za-z_]+/[A-Za-z0-9_/+-]+)\]?$"
+TAIWANESE = r"^([01][0-9]{2})([-/.][0-9]{1,2}[-/.][0-9]{1,2})"
 HALF_A_CENTURY = np.timedelta64(50 * 365, "D")
 A_CENTURY = pd.DateOffset(years=100)
 FEWEST_SWAPPED = 30  # dates from which on a rule without an exception is no accident
@@ -158,6 +159,7 @@ def _read_column(
     if times is not None:
         words, reported = with_times_of_day(words, text(times), places, findings)
     words, zone = _without_zone_name(words)
+    words = _with_western_years(words, findings)
     if date_format == "%s":
         timestamps = _in_utc(read_epochs(words))
     elif date_format:
@@ -171,6 +173,19 @@ def _read_column(
 
 def _in_utc(times: Times) -> Timestamps:
     return Timestamps(times, np.where(np.isnat(times), NO_SPAN, np.timedelta64(0, "ns")))
+
+
+def _with_western_years(words: pd.Series, findings: Findings) -> pd.Series:
+    """Return dates of the calendar of Taiwan, 108/01/02, with the year that is 1911 more."""
+    known = words[words != ""]
+    if not len(known) or not known.str.match(TAIWANESE).all():
+        return words
+    findings.note(
+        f"years of three digits, as in {known.iloc[0]!r}, read as those of Taiwan: 1911 are added."
+    )
+    return words.str.replace(
+        TAIWANESE, lambda found: str(int(found[1]) + 1911) + found[2], regex=True
+    )
 
 
 def _without_zone_name(words: pd.Series) -> tuple[pd.Series, str | None]:

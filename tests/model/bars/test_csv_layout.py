@@ -123,7 +123,7 @@ REFUSED = {
     ),
     "no header, lows and highs first": (
         csv_text(DAILY[["date", "low", "high", "open", "close", "volume"]], header=False),
-        "no header row, and most highs are not the highest of their row",
+        "6 columns are not date, .*as date,low,high,open,close,volume if that is what they are",
     ),
     "an endless field": (TEXT + "x" * 200_000, r"line 302 has 1 field .*: 'x{60}'"),
     "an endless field in quotes": (TEXT + '"' + "x," * 100_000 + '"', "line 302 has .* fields"),

@@ -50,7 +50,7 @@ ORDERS = [
     (["date", "open", "high", "low", "close", "volume"], "date,open,high,low,close,volume"),
     (["date", "open", "close", "high", "low", "volume"], "date,open,close,high,low,volume"),
     (["date", "low", "high", "open", "close", "volume"], "date,low,high,open,close,volume"),
-    (["volume", "date", "open", "high", "low", "close"], "other 1,date,open,high,low,close"),
+    (["volume", "date", "open", "high", "low", "close"], "volume,date,open,high,low,close"),
 ]
 
 
