@@ -36,6 +36,7 @@ DATE = r"(?=.*[0-9]{2})[0-9A-Za-z]{1,9}[-/., ]+[0-9A-Za-z]{1,9}[-/.,: ]+[0-9].*"
 DATA = f"{NUMBER}|{DATE}"  # what no header holds
 
 # What Yahoo's pages write in the place of a bar: "0.84 Dividend", "4:1 Stock Splits".
+EVENTS = ("ividend", "plit", "apital")
 EVENT = r"(?i)[0-9]\s*(?:dividend|stock splits?|capital gains?)\W*$"
 
 Lines = NDArray[np.int64]  # the physical line of each row
@@ -81,9 +82,10 @@ def csv_table(text: str, mapped: Collection[str], findings: Findings) -> Table:
     if not body:
         findings.refuse("a header but no data rows (0 bars). Did the download fail?")
     body, places = _with_closed_quotes(_trimmed(body, layout), places, findings)
+    if any(word in text for word in EVENTS):
+        body, places = _without_events(body, places, layout, findings)
     cells = _cells(body, layout)
     if not cells:
-        body, places = _without_events(body, places, layout, findings)
         body, places = _of_one_width(body, places, layout, findings)
         cells = _cells(body, layout)
     if not cells:
@@ -225,9 +227,9 @@ def _without_events(
     body: list[str], places: Lines, layout: Layout, findings: Findings
 ) -> tuple[list[str], Lines]:
     """Drop the lines of dividends and splits that stand between the bars of Yahoo's tables."""
-    width = len(layout.names)
+    bare = [line.rstrip(BLANKS) for line in body]
     events = np.array(
-        [bool(re.search(EVENT, line)) and _width(line, layout.delimiter) < width for line in body]
+        [bool(re.search(EVENT, line)) and _width(line, layout.delimiter) < 4 for line in bare]
     )
     if not events.any():
         return body, places

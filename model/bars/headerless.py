@@ -20,6 +20,7 @@ DAY = r"[0-9]{8}|(?=.*[0-9]{2})[0-9A-Za-z]{1,9}[-/., ]+[0-9A-Za-z]{1,9}[-/.,: ]+
 
 PRICES_BY_DATE: Levels = ("date", "open", "high", "low", "close", "volume")
 PRICES_BY_DATE_AND_TIME: Levels = ("date", "time", *PRICES_BY_DATE[1:])
+FEWEST_MOVES, SAME_MOVES = 20, 0.1  # of the close's own, by which an adjusted close may miss it
 MOST_SOUND = 0.5  # of the rows, from which on single ones are broken and not the order of columns
 ALMOST_ALL = 0.9  # of the rows, in which a price that is the highest is the high
 # Kraken's archives add a count of trades, others an average price too; its interface gives the
@@ -87,6 +88,18 @@ def lies_between(values: Floats, low: Floats, high: Floats) -> bool:
     return bool(((values >= low) & (values <= high)).all() and (low < high).any())
 
 
+def price_like(values: Floats, low: Floats, high: Floats, close: Floats) -> str:
+    """Return in which way values are prices and no volume, nothing if they are not."""
+    if lies_between(values, low, high):
+        return "lies between low and high in every row"
+    if len(values) >= FEWEST_MOVES:
+        with np.errstate(all="ignore"):
+            own, moves = np.diff(np.log(close)), np.diff(np.log(values))
+        if np.median(np.abs(moves - own)) < SAME_MOVES * np.median(np.abs(own)):
+            return "moves as the close does"
+    return ""
+
+
 def _numbers(rows: Rows) -> Floats:
     """Return the rows of full width as numbers, NaN for what is none."""
     width = len(rows[0])
@@ -134,8 +147,11 @@ def likely_names(rows: Rows) -> Levels:
         names[column] = name
     others = [column for column in rest if prices and column not in prices]
     for column in sorted(others, key=lambda column: column < prices[0]):
-        edges = (numbers[:, prices].min(axis=1), numbers[:, prices].max(axis=1))
-        if not lies_between(numbers[:, column], *edges):
+        low, high, close = (
+            numbers[:, names.index(name)] if name in names else numbers[:, prices[0]]
+            for name in ("low", "high", "close")
+        )
+        if not price_like(numbers[:, column], low, high, close):
             names[column] = "volume"
             break
     return tuple(names)

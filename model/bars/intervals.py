@@ -24,6 +24,8 @@ CALENDAR = (
     ("6 months", 178, 187, YEAR / 2),
     ("1 year", 362, 369, YEAR),
 )
+CALENDAR_SPACINGS = frozenset(usual.value for *_, usual in CALENDAR)
+FEWEST_OF_CALENDAR = 5
 LARGEST_COUNT = 100  # of a smaller unit than days, in words
 RECURRING = 20  # a spacing that occurs so often belongs to the file; a rarer one is an accident
 WEEKS_OF_A_YEAR = 52
@@ -102,7 +104,10 @@ def spacing_change(index: pd.DatetimeIndex) -> SpacingChange | None:
     finest = values[counts >= RECURRING].min(initial=np.iinfo(np.int64).max)
     for start, stop in _runs(spacings >= 1.9 * finest):
         values, counts = np.unique(spacings[start:stop], return_counts=True)
-        if stop - start >= RECURRING and counts.max() >= 0.6 * (stop - start):
+        # A few months in a row are no accident, as a few thin days would be.
+        of_calendar = values[counts.argmax()] in CALENDAR_SPACINGS
+        fewest = FEWEST_OF_CALENDAR if of_calendar else RECURRING
+        if stop - start >= fewest and counts.max() >= 0.6 * (stop - start):
             coarse = pd.Timedelta(int(values[counts.argmax()]), unit="ns")
             fine = pd.Timedelta(int(finest), unit="ns")
             # A file that begins with the coarse bars changes where they end.

@@ -12,7 +12,10 @@ from collections.abc import Iterable
 from model.bars.faults import COLUMNS, PRICES
 
 SIDES = ("bid", "mid", "ask")  # of a quote, as brokers write four prices of each
-TELLING = r"(?:bid|mid|ask|avg|mean|sma|ema|wma|chg|diff|pct|std)\)"
+# A currency in brackets, (USD) or a sign of another script, says nothing of the column; a side, an
+# average or a change does.
+TELLING = r"(?:bid|mid|ask|ma|avg|mean|sma|ema|wma|chg|diff|pct|std)\)"
+UNIT = rf"\s*\((?!{TELLING})(?:[a-z]{{3,4}}|[^\W\d_a-z]{{1,3}})\)"
 
 
 def plain_name(name: object) -> str:
@@ -22,8 +25,7 @@ def plain_name(name: object) -> str:
     """
     letters = unicodedata.normalize("NFKD", str(name)).casefold()
     letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    # A currency in brackets says nothing of the column, a side or an average does.
-    words = " ".join(re.sub(rf"\s*\((?!{TELLING})[a-z]{{3,4}}\)|[\W_]+", " ", letters).split())
+    words = " ".join(re.sub(rf"{UNIT}|[\W_]+", " ", letters).split())
     return re.sub(r"^[1-8][ab]? (?=\D)", "", words)
 
 

@@ -23,7 +23,6 @@ FULL_STEP = 0.95  # of the usual spacing: summer time shortens the step of a day
 ADJUST = Setting("adjust", True)
 LEAST_OF_A_DAY = 0.1  # of all bars on Saturdays, and on Sundays, where trading never rests
 LEAST_ON_GRID = 0.95
-RARE = 0.1  # of the days
 MOST_MISSING = 0.05
 GRID = pd.Timedelta(hours=1)  # bars may shift by whole hours, as clocks do
 
@@ -285,8 +284,8 @@ def _judge_gaps(rows: pd.DataFrame, index: pd.DatetimeIndex, findings: Findings)
 def _note_missing(index: pd.DatetimeIndex, steps: Spans, findings: Findings) -> None:
     """Say how many bars are missing of a market that trades on all days of the week.
 
-    steps: between bars, without the gaps that are said already. Markets with sessions have no bar
-    at night and on holidays, and irregular bars no grid on which one could be missing.
+    steps: between bars, without the gaps that are said already. Markets that rest on weekends rest
+    at night too, and irregular bars have no grid on which one could be missing.
     """
     interval = bar_interval(index)
     weekend = [(index.day_of_week == number).mean() for number in (5, 6)]
@@ -294,17 +293,13 @@ def _note_missing(index: pd.DatetimeIndex, steps: Spans, findings: Findings) -> 
         return
     if (steps % interval.to_timedelta64() == np.timedelta64(0)).mean() < LEAST_ON_GRID:
         return
-    n_days = steps.sum() / DAY.to_timedelta64()
-    # A time of day that hardly ever has a bar is one at which the market rests.
-    _, counts = np.unique((index - index.normalize()).to_numpy(), return_counts=True)
-    a_day = min((counts > RARE * n_days).sum(), DAY / interval)
-    missing = max(0, round(n_days * a_day) + 1 - len(index))
+    missing = int(np.round(steps / interval.to_timedelta64() - 1).clip(0).sum())
     share = missing / (missing + len(index))
     if share > MOST_MISSING:
         findings.note(
             f"{share:.0%} of the bars are missing ({missing:,} of {missing + len(index):,} of "
             f"{spoken(interval)}) of a market that trades on all days of the week: lost in the "
-            "download, or bars without a trade? The rows beside a hole are taken for neighbours."
+            "download, or hours without a trade? The rows beside a hole are taken for neighbours."
         )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.feather
+import pyarrow.ipc
 import pyarrow.parquet
 
 from model.bars.columns import Levels, Table
@@ -51,6 +52,7 @@ FRAMES = {
     b"PAR1": ("Parquet", pyarrow.parquet.read_table),
     b"ARROW1": ("Feather", pyarrow.feather.read_table),
     b"FEA1": ("Feather", pyarrow.feather.read_table),
+    b"\xff\xff\xff\xff": ("Arrow", lambda file: pyarrow.ipc.open_stream(file).read_all()),
 }
 BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",

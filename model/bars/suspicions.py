@@ -23,6 +23,7 @@ from model.bars.faults import (
     count,
     price_text,
 )
+from model.bars.headerless import price_like
 from model.bars.intervals import DAY, bar_interval, day, unchanged_stretches
 from model.bars.names import IGNORED
 from model.errors import Setting
@@ -44,10 +45,9 @@ SPIKE_FACTOR = 1.5
 SPIKE_RANGES = 20
 SPIKE_NEIGHBOURS = 5  # bars on either side
 
-FIXED_POINT, FIXED_POINT_STEP = 1e9, 10_000
+FIXED_POINT, FIXED_POINT_STEP = 1e8, 10_000
 FEWEST_STILL, MOST_STILL = 3, 0.2  # bars of a weekend without a move; share of such bars elsewhere
 FEWEST_VOLUMES = 5
-FEWEST_MOVES, SAME_MOVES = 20, 0.1
 FEWEST_OPENS, MOST_COPIED = 10, 0.95
 DAILY = 0.8 * DAY
 COPIED_OPENS = (
@@ -121,16 +121,10 @@ def judge_volume(rows: pd.DataFrame, name: str | None, findings: Findings) -> No
     rows = rows[rows["volume"] > 0].dropna(subset=["low", "high", "close"])
     if name is None or len(rows) < FEWEST_VOLUMES:
         return
-    low, high, volume = (rows[column].to_numpy() for column in ("low", "high", "volume"))
-    what = ""
-    if ((volume >= low) & (volume <= high)).all() and (low < high).any():
-        what = "lies between low and high in every row"
-    elif len(rows) >= FEWEST_MOVES:
-        with np.errstate(all="ignore"):
-            moves = np.diff(np.log(rows[["close", "volume"]].to_numpy()), axis=0)
-        own = np.median(np.abs(moves[:, 0]))
-        if np.median(np.abs(moves[:, 1] - moves[:, 0])) < SAME_MOVES * own:
-            what = "moves as the close does"
+    low, high, close, volume = (
+        rows[column].to_numpy() for column in ("low", "high", "close", "volume")
+    )
+    what = price_like(volume, low, high, close)
     if what:
         findings.fault(
             f"column {name!r} {what}: it is a price, such as an average or adjusted one, and no "
@@ -186,9 +180,10 @@ def _fixed_point_note(bars: pd.DataFrame) -> str | None:
     if prices.min() < FIXED_POINT or (prices % FIXED_POINT_STEP != 0).any():
         return None
     return (
-        f"prices such as {price_text(prices[0, 3])} are all whole, above a billion and multiples "
-        f"of {FIXED_POINT_STEP:,}: fixed-point numbers? Databento writes {prices[0, 3] / 1e9:.10g} "
-        "so. If that is it, divide the four columns by 1e9 and pass the frame to read_bars."
+        f"prices such as {price_text(prices[0, 3])} are all whole, above a hundred million and "
+        f"multiples of {FIXED_POINT_STEP:,}: fixed-point numbers? Databento writes "
+        f"{prices[0, 3] / 1e9:.10g} so. If that is it, divide the four columns by 1e9 and pass the "
+        "frame to read_bars."
     )
 
 

@@ -26,6 +26,8 @@ TIME_PARTS = (
 )
 OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?)"
 BEGINS_AS_A_DATE = r"(?:19|20)[0-9]{2}[-/.]?[01][0-9][-/.]?[0-3][0-9]|1[0-9]{9,18}$"
+ZONE = r"[A-Z][A-Za-z_]+/[A-Za-z0-9_/+-]+"  # a name of the time zone database
+TIMED = rf"(?:{TIME})\s*{OFFSET}?\s*(?:{ZONE})?"  # a whole cell of a time column
 LAST_HOUR = r"24(?::?00){1,2}(?:[.,]0+)?"
 
 
@@ -34,7 +36,7 @@ def are_times_of_day(cells: pd.Series) -> bool:
     if not (is_string_dtype(cells.dtype) or is_integer_dtype(cells.dtype)):
         return False
     times = _with_lost_zeros(text(cells))
-    found = times.str.fullmatch(rf"(?:{TIME})\s*{OFFSET}?").to_numpy(dtype=bool)
+    found = times.str.fullmatch(TIMED).to_numpy(dtype=bool)
     return bool(found.any() and (found | is_missing(times)).all())
 
 
@@ -52,7 +54,7 @@ def with_times_of_day(
     Return also the rows that lack a sound time of day, which a fault names.
     """
     missing, times = is_missing(times), _with_lost_zeros(times)
-    wrong = ~(times.str.fullmatch(rf"(?:{TIME})\s*{OFFSET}?").to_numpy(dtype=bool) | missing)
+    wrong = ~(times.str.fullmatch(TIMED).to_numpy(dtype=bool) | missing)
     # A column without any time is that of daily bars.
     lost = missing & ~missing.all()
     if wrong.any():

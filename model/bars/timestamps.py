@@ -30,6 +30,7 @@ from model.bars.times_of_day import (
     NO_SPAN,
     OFFSET,
     TIME,
+    ZONE,
     integers,
     parts_of,
     times_of_day,
@@ -50,6 +51,7 @@ DATE_SHAPES = (
     (r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}", ("%Y-%m-%d",)),
     (r"(?:1[6-9]|2[01])[0-9]{2}(?:0[1-9]|1[0-2])[0-9]{2}", ("%Y%m%d",)),
     (r"[0-9]{8}", ("%d%m%Y", "%m%d%Y")),
+    (r"[0-9]{6}", ("%d%m%y", "%m%d%y", "%y%m%d", "%Y%m")),
     (r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}", ("%d-%m-%Y", "%m-%d-%Y")),
     (r"[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2}", ("%d-%m-%y", "%m-%d-%y", "%y-%m-%d")),
     (rf"[0-9]{{1,2}}[-/. ]?{MONTH}[-/. ,]*[0-9]{{4}}", ("%d-%b-%Y",)),
@@ -59,9 +61,21 @@ DATE_SHAPES = (
 )
 ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
 COMPACT = r"(?:19|20)[0-9]{10}(?:[0-9]{2})?"  # 201501020930 or 20150102093000
-ZONE_NAME = r"[:0-9][0-9]{2}\S*\s*\[?(?![AP]M$)[A-Z][A-Za-z]+(?:/[A-Za-z_]+)*\]?$"  # 10:00 EST
+ZONE_NAME = r"[:0-9][0-9]{2}\S*\s*\[?(?![AP]M$)[A-Z][A-Za-z0-9]+(?:/[A-Za-z_]+)*\]?$"  # 10:00 EST
 # A stamp with the name of a zone of the time zone database, behind an offset or in its place.
-ZONED = r"^(?P<stamp>.*[0-9AaPpMm])\s*\[?(?P<zone>[A-Z][A-Za-z_]+/[A-Za-z0-9_/+-]+)\]?$"
+ZONED = rf"^(?P<stamp>.*[0-9AaPpMm])\s*\[?(?P<zone>{ZONE})\]?$"
+# Forms of dates that need a word of the user, and the format that says it.
+STATED = (
+    (r"[0-9]{4}-[0-9]{2}", "%Y-%m"),
+    (r"[0-9]{4}/[0-9]{2}", "%Y/%m"),
+    (r"(?:19|20)[0-9]{4}", "%Y%m"),
+    (r"(?:19|20)[0-9]{5}", "%Y%j"),
+    (r"[0-9]{4}-W[0-9]{2}-[1-7]", "%G-W%V-%u"),
+    (r"[A-Z][a-z]{2} [0-9]{4}", "%b %Y"),
+    (r"[A-Z][a-z]{2}-[0-9]{2}", "%b-%y"),
+)
+OTHER_CALENDAR = r"(?:1[0-6]|2[3-9])[0-9]{2}[-/.][0-9]{1,2}[-/.][0-9]{1,2}.*"
+FEW = 0.5  # of the dates: where more are read, another format is not what they need
 TAIWANESE = r"^([01][0-9]{2})([-/.][0-9]{1,2}[-/.][0-9]{1,2})"
 HALF_A_CENTURY = np.timedelta64(50 * 365, "D")
 A_CENTURY = pd.DateOffset(years=100)
@@ -506,10 +520,25 @@ def _report(
         )
     elif date_format:
         findings.fault(f"{what} with ", Setting("date_format", date_format), ".")
+    elif re.fullmatch("[0-9]{1,2}", first):
+        findings.fault(
+            f"{what}: a day of the month alone? Join year, month and day in one column of dates."
+        )
+    elif number < FEW * len(words):
+        findings.fault(
+            f"{what}; expected e.g. 2015-01-31 or 2015-01-31 09:30:00, as in the other rows. A "
+            "mistyped date, a note or a footer? Repair or remove it."
+        )
+    elif re.fullmatch(OTHER_CALENDAR, first):
+        findings.fault(
+            f"{what}: a year of another calendar, as the Buddhist one, which is 543 years ahead, "
+            "or a mistyped one? Write years as 2015."
+        )
     else:
+        stated = (form for shape, form in STATED if re.fullmatch(shape, first))
         findings.fault(
             f"{what}; expected e.g. 2015-01-31 or 2015-01-31 09:30:00; pass ",
-            Setting("date_format", "%d/%m/%Y %H:%M"),
+            Setting("date_format", next(stated, "%d/%m/%Y %H:%M")),
             " for another form.",
         )
 

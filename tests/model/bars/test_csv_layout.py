@@ -142,8 +142,9 @@ def test_a_broken_layout_is_refused_with_its_line(text: str, message: str, tmp_p
 def test_dividends_and_splits_of_yahoos_tables_are_dropped_and_said(tmp_path: Path) -> None:
     lines = csv_text(dated(DAILY, "%b %d, %Y"), sep="\t").splitlines()
     lines[21:21] = ["Jan 30, 2015\t0.84 Dividend"]
+    lines[61:61] = ["Mar 28, 2015\t0.84 Dividend\t\t\t\t"]
     lines[81:81] = ["Apr 28, 2015\t4:1 Stock Splits", "Apr 28, 2015\t1.20 Capital Gain"]
-    with pytest.warns(BarsWarning, match="dropped 3 lines of dividends or splits.*first line 22"):
+    with pytest.warns(BarsWarning, match="dropped 4 lines of dividends or splits.*first line 22"):
         assert_bars(read_bars(saved(tmp_path, "\n".join(lines))), DAILY)
 
 

@@ -60,6 +60,14 @@ def test_the_names_that_are_offered_fit_the_rows(order: list[str], names: str) -
     assert ",".join(likely_names(rows)) == names
 
 
+def test_an_adjusted_close_is_not_offered_as_the_volume() -> None:
+    table = DAILY.assign(adjusted=DAILY["close"] * 0.7)[
+        ["date", "open", "high", "low", "close", "adjusted", "volume"]
+    ]
+    rows = table.astype(str).to_numpy().tolist()
+    assert likely_names(rows) == (*("date", "open", "high", "low", "close", "other 6", "volume"),)
+
+
 NUMBERED = {
     "from 0": HOURLY.set_axis([str(number) for number in range(6)], axis=1),
     "from 1": HOURLY.set_axis([str(number) for number in range(1, 7)], axis=1),

@@ -66,6 +66,7 @@ HEADERS = {
     "akshare": "日期 开盘 最高 最低 收盘 成交量",
     "Taiwan": "日期 開盤價 最高價 最低價 收盤價 成交量",
     "Japan": "日付 始値 高値 安値 終値 出来高",
+    "Japan with units": "日付 始値(円) 高値(円) 安値(円) 終値(円) 出来高(株)",
     "Korea": "일자 시가 고가 저가 종가 거래량",
     "Investing in Russian": "Дата Откр. Макс. Мин. Цена Объём",
     "Investing in German": "Datum Eröffn. Hoch Tief Zuletzt Vol.",

@@ -5,6 +5,7 @@ What cannot be done is refused.
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -203,6 +204,10 @@ REFUSED = {
         pd.concat([daily(60, "QS"), DAILY.iloc[:0], daily_from("2005-02-01", 60, "MS")]),
         "spacing changes from 3 months to 1 month at 2005-0",
     ),
+    "a few months, then days": (
+        pd.concat([daily_from("2014-07-31", 6, "ME"), DAILY]),
+        "spacing changes from 1 month to 1 day at 2015-01-05",
+    ),
     "years, then days": (
         pd.concat([daily(25, "YE"), DAILY]),
         "spacing changes from 1 year to 1 day at 2015-01-05",
@@ -258,9 +263,6 @@ LEGITIMATE = {
     "a market around the clock": daily_from("2020-01-01", 2000, "h"),
     "the same without two days": daily_from("2020-01-01", 2000, "h").drop(index=range(500, 548)),
     "dollar bars around the clock": irregular(2000),
-    "working hours on all days": daily_from("2020-01-01", 3000, "h").loc[
-        lambda table: table["date"].dt.hour.between(8, 19)
-    ],
     "all days": daily(300, "D"),
     "hours": HOURLY,
     "a week closed": DAILY.drop(index=range(100, 106)),
@@ -285,13 +287,18 @@ def test_weekends_holidays_and_thin_trading_are_read_silently(table: pd.DataFram
 THIN = {
     "a third of the hours": (daily_from("2020-01-01", 3000, "h"), 2 / 3, "33%|34%|32%"),
     "a tenth of the days": (daily_from("2018-01-01", 1000, "D"), 0.9, "9%|10%|11%"),
+    "every third hour": (
+        daily_from("2020-01-01", 3000, "h"),
+        np.tile([0.0, 1.0, 1.0], 1000),
+        "33%",
+    ),
     "half of the minutes": (daily_from("2020-01-01", 20_000, "min"), 0.5, "49%|50%|51%"),
 }
 
 
 @pytest.mark.parametrize("table, kept, share", THIN.values(), ids=THIN)
 def test_missing_bars_of_a_market_that_never_rests_are_said(
-    table: pd.DataFrame, kept: float, share: str
+    table: pd.DataFrame, kept: Any, share: str
 ) -> None:
     thin = table[np.random.default_rng(1).random(len(table)) < kept]
     with pytest.warns(BarsWarning, match=rf"(?:{share}) of the bars are missing \([\d,]+ of "):

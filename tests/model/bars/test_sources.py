@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow
 import pyarrow.feather
+import pyarrow.ipc
 import pytest
 
 from model.bars.read import read_bars
@@ -49,6 +50,14 @@ def feather(table: pd.DataFrame, **settings: Any) -> bytes:
     return buffer.getvalue()
 
 
+def arrow_stream(table: pd.DataFrame) -> bytes:
+    buffer = pyarrow.BufferOutputStream()
+    content = pyarrow.Table.from_pandas(table)
+    with pyarrow.ipc.new_stream(buffer, content.schema) as stream:
+        stream.write_table(content)
+    return bytes(buffer.getvalue().to_pybytes())
+
+
 ACCEPTED = {
     "gzip": gzip.compress(TEXT.encode()),
     "bz2": bz2.compress(TEXT.encode()),
@@ -63,6 +72,7 @@ ACCEPTED = {
     "feather": feather(DAILY),
     "feather with an index": feather(DAILY.set_index("date")),
     "feather of zstd": feather(DAILY, compression="zstd"),
+    "Arrow's stream": arrow_stream(DAILY),
     "feather in gzip": gzip.compress(feather(DAILY)),
     "parquet in gzip": gzip.compress(parquet(DAILY)),
     "utf-8 with its mark": TEXT.encode("utf-8-sig"),

@@ -140,6 +140,42 @@ def test_days_of_any_form_are_read(form: str, tmp_path: Path) -> None:
     assert_bars(read_bars(saved(tmp_path, dated(DAILY, form))), DAILY)
 
 
+STATED = ["%Y-%m", "%Y/%m", "%b %Y", "%b-%y"]
+MONTHS = market(pd.date_range("1990-01-01", periods=300, freq="MS"), 50.0, 0.01, 2)
+
+
+@pytest.mark.parametrize(
+    "table, form",
+    [*((MONTHS, form) for form in STATED), (DAILY, "%Y%j"), (DAILY, "%G-W%V-%u")],
+)
+def test_the_format_that_is_offered_reads_the_dates(
+    table: pd.DataFrame, form: str, tmp_path: Path
+) -> None:
+    path = saved(tmp_path, dated(table, form))
+    assert f"pass date_format='{form}' for another form" in refusal(path)
+    assert_bars(read_bars(path, date_format=form), table)
+
+
+@pytest.mark.parametrize("form", ["%y%m%d", "%d%m%y", "%m%d%y"])
+def test_dates_of_six_digits_are_proven(form: str, tmp_path: Path) -> None:
+    assert_bars(read_bars(saved(tmp_path, dated(DAILY, form))), DAILY)
+    few = dated(DAILY[:6], form)
+    assert "ambiguous" in refusal(few, minimum_bars=None)
+    assert_bars(read_bars(few, date_format=form, minimum_bars=None), DAILY[:6])
+
+
+def test_months_of_six_digits_are_read_as_their_first_day(tmp_path: Path) -> None:
+    assert_bars(read_bars(saved(tmp_path, dated(MONTHS, "%Y%m"))), MONTHS)
+
+
+@pytest.mark.parametrize("years", [543, -621])
+def test_years_of_another_calendar_are_named(years: int) -> None:
+    words = [f"{date.year + years}-{date:%m-%d}" for date in DAILY["date"]]
+    assert "a year of another calendar, as the Buddhist one, which is 543 years ahead" in refusal(
+        DAILY.assign(date=words)
+    )
+
+
 FOREIGN = {
     ".NET ticks": lambda timestamp: timestamp.value // 100 + 621_355_968_000_000_000,
     "Windows file time": lambda timestamp: timestamp.value // 100 + 116_444_736_000_000_000,
@@ -194,7 +230,16 @@ def test_a_fault_of_dates_names_the_column_of_the_file() -> None:
     parts = DAILY.assign(
         day=DAILY["date"].dt.day, month=DAILY["date"].dt.month, year=DAILY["date"].dt.year
     ).drop(columns="date")
-    assert "300 dates in column 'day' not understood (first: row 0, '2')" in refusal(parts)
+    assert (
+        "300 dates in column 'day' not understood (first: row 0, '2'): a day of the month alone? "
+        "Join year, month and day in one column of dates." in refusal(parts)
+    )
+
+
+def test_a_few_dates_of_another_form_are_no_matter_of_the_format(tmp_path: Path) -> None:
+    said = refusal(saved(tmp_path, changed(dated(DAILY, "%Y-%m-%d"), 299, date="Total")))
+    assert "1 date in column 'date' not understood (first: line 301, 'Total'); expected" in said
+    assert "A mistyped date, a note or a footer? Repair or remove it." in said
 
 
 def test_days_before_1973_are_read_in_the_unit_that_the_others_prove() -> None:
@@ -245,6 +290,7 @@ UNREAD = [
     ),
     ("2015-01-09T10:00-05:00[America/New_York]", "write the time zone as an offset"),
     ("2015-01-09 13:00 PM", "'2015-01-09 13:00 PM'); expected"),
+    ("2015-01-09 10:00 EST5EDT", "write the time zone as an offset such as -05:00"),
     (
         "2015-01-09 10:00 EST",
         "'2015-01-09 10:00 EST'): write the time zone as an offset such as -05:00",
@@ -389,6 +435,12 @@ def test_a_zone_named_in_every_timestamp_is_that_of_all(form: str, tmp_path: Pat
     assert_bars(bars, AUTUMN)
     assert bars.attrs["timezone"] == "UTC"
     assert "that they are of Asia/Tokyo. Leave it out." in refusal(path, timezone="Asia/Tokyo")
+
+
+def test_a_zone_named_in_the_time_column_is_that_of_all() -> None:
+    table = local(AUTUMN, "America/New_York")
+    times = table["date"].dt.strftime("%H:%M US/Eastern")
+    assert_bars(read_bars(dated(table, "%Y-%m-%d").assign(time=times)), AUTUMN)
 
 
 def test_a_zone_named_behind_an_offset_says_nothing_more(tmp_path: Path) -> None:
