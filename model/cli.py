@@ -75,11 +75,11 @@ class BarsOptions:
     ticker
         Which one to take from a file that holds several.
     date_format
-        How dates are written, where that is not plain, for instance %d/%m/%Y.
+        How dates are written, where that is not plain, for instance %d/%m/%Y; %s is an epoch.
     decimal
         The decimal sign, "." or ",", where the numbers do not prove it.
     columns
-        Which column of the file is what: --columns.Price close.
+        Which column of the file is what: --columns.Price close; ignore leaves one out.
     adjust
         Scale open, high, low and close by Adj Close / Close.
     on_missing

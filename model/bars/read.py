@@ -87,7 +87,7 @@ def read_bars(
     on_missing: str = "error",
     minimum_bars: int | None = MINIMUM_BARS,
 ) -> pd.DataFrame:
-    """Read the bars of a CSV file (plain or compressed), a Parquet file or a DataFrame.
+    """Read the bars of a CSV file (plain or compressed), a Parquet or Feather file or a DataFrame.
 
     Another layout of the same data is read silently; what can be repaired without inventing a price
     is repaired with a BarsWarning; everything else is refused with one BarsError that lists every
@@ -104,11 +104,11 @@ def read_bars(
         The zone of intraday timestamps that state none: they become UTC. Daily ones keep their
         date.
     columns
-        Names in the source for names of ours: {"Price": "close"}.
+        Names in the source for names of ours: {"Price": "close"}; "ignore" leaves one out.
     ticker
         Which one, if the source holds several.
     date_format, decimal
-        What the data do not prove: "%d/%m/%Y", and "," or ".".
+        What the data do not prove: "%d/%m/%Y" or, of epochs, "%s", and "," or ".".
     adjust
         Scale all four prices by Adj Close / Close.
     on_missing

@@ -269,3 +269,152 @@ def test_prices_of_three_decimals_beside_whole_volumes_are_read_silently(tmp_pat
     yen = spelt(HOURLY, lambda price: f"{price * 100:.3f}")
     bars = read_bars(saved(tmp_path, yen))
     assert bars["close"].iloc[0] == float(yen["close"][0])
+
+
+SWAPPED = DAILY.rename(columns={"high": "low", "low": "high"})
+NEGATIVE = DAILY.assign(**(DAILY[PRICES] - DAILY["low"].min()))
+WEEKS_THEN_DAYS = pd.concat(
+    [market(pd.date_range("1990-01-05", periods=120, freq="W-FRI"), 100.0, 0.01, 2), DAILY]
+)
+AFTERNOON = changed(DAILY, 50, date=DAILY["date"][49] + pd.Timedelta(hours=9))
+ADJUSTED = DAILY.assign(**{"Adj Close": DAILY["close"]})
+AUTUMN = market(pd.date_range("2017-10-25", periods=300, freq="h"), 100.0, 0.01, 2)
+NEW_YORK = AUTUMN["date"].dt.tz_localize("UTC").dt.tz_convert("America/New_York")
+WORDS = dated(HOURLY, "%Y-%m-%d %H:%M:%S")["date"]
+
+# The table, its settings, what the message says, the table as it says, with what settings then.
+Case = tuple[pd.DataFrame, dict[str, Any], str, pd.DataFrame, dict[str, Any]]
+TABLES: dict[str, Case] = {
+    "highs below lows": (
+        SWAPPED,
+        {},
+        "Are the two columns swapped? Export again or map them with `columns`.",
+        SWAPPED,
+        {"columns": {"high": "low", "low": "high"}},
+    ),
+    "prices below 0": (
+        NEGATIVE,
+        {},
+        "cut the series there, or use a back-adjusted series shifted above 0.",
+        NEGATIVE.assign(**(NEGATIVE[PRICES] + 100)),
+        {},
+    ),
+    "a row without a price": (
+        changed(DAILY, 5, close=float("inf")),
+        {},
+        "Remove or repair the row; prices are not filled in.",
+        DAILY.drop(index=5),
+        {},
+    ),
+    "one date twice": (
+        changed(DAILY, 5, date=DAILY["date"][4]),
+        {},
+        "Keep one row for each date.",
+        DAILY.drop(index=5),
+        {},
+    ),
+    "two frequencies": (WEEKS_THEN_DAYS, {}, "Use one frequency.", DAILY, {}),
+    "two bars a day": (AFTERNOON, {}, "Use one bar a day.", DAILY.drop(index=50), {}),
+    "a year mistyped": (
+        changed(DAILY, 5, date=pd.Timestamp("1915-01-09")),
+        {},
+        "a mistyped date, in the future or the past? Repair it.",
+        DAILY,
+        {},
+    ),
+    "no adjusted close": (
+        DAILY,
+        {"adjust": True},
+        "adjust=True needs a column 'Adj Close' beside Close. Leave it out",
+        DAILY,
+        {},
+    ),
+    "an adjusted close of 0": (
+        changed(ADJUSTED, 5, **{"Adj Close": 0.0}),
+        {"adjust": True},
+        "but 1 row without an Adj Close above 0 (first 2015-01-09, row 5). Repair them.",
+        ADJUSTED,
+        {"adjust": True},
+    ),
+    "some with an offset": (
+        HOURLY.assign(date=WORDS.where(HOURLY.index % 2 == 0, WORDS + "Z")),
+        {},
+        "Export all in UTC.",
+        HOURLY.assign(date=WORDS + "Z"),
+        {},
+    ),
+    "an hour that comes twice, once": (
+        AUTUMN.assign(date=NEW_YORK.dt.tz_localize(None)).drop_duplicates("date"),
+        {"timezone": "America/New_York"},
+        "Export in UTC.",
+        AUTUMN,
+        {},
+    ),
+    "another zone than the one named": (
+        AUTUMN.assign(date=NEW_YORK.dt.strftime("%Y-%m-%d %H:%M:%S US/Eastern")),
+        {"timezone": "Asia/Tokyo"},
+        "that they are of Asia/Tokyo. Leave it out.",
+        AUTUMN.assign(date=NEW_YORK.dt.strftime("%Y-%m-%d %H:%M:%S US/Eastern")),
+        {},
+    ),
+    "a time that is missing": (
+        dated(HOURLY, "%Y-%m-%d").assign(
+            time=HOURLY["date"].dt.strftime("%H:%M").where(HOURLY.index != 7)
+        ),
+        {},
+        "Repair or remove them; midnight is not taken for it.",
+        dated(HOURLY, "%Y-%m-%d").assign(time=HOURLY["date"].dt.strftime("%H:%M")),
+        {},
+    ),
+    "24:00 in no order": (
+        dated(HOURLY, "%Y-%m-%d")
+        .assign(time=HOURLY["date"].dt.strftime("%H:%M").replace("00:00", "24:00"))
+        .sample(frac=1, random_state=1),
+        {},
+        "Write 00:00 of the right day, or sort the rows.",
+        dated(HOURLY, "%Y-%m-%d").assign(time=HOURLY["date"].dt.strftime("%H:%M")),
+        {},
+    ),
+    "a day, a month and a year": (
+        DAILY.assign(day=DAILY["date"].dt.day).drop(columns="date"),
+        {},
+        "Join year, month and day in one column of dates.",
+        DAILY,
+        {},
+    ),
+    "an unknown ticker": (DAILY, {"ticker": "Z"}, "Leave `ticker` out", DAILY, {}),
+    "another ticker": (
+        DAILY.assign(symbol="AAPL"),
+        {"ticker": "APPL"},
+        "Did you mean 'AAPL'?",
+        DAILY.assign(symbol="AAPL"),
+        {"ticker": "AAPL"},
+    ),
+    "a column that is none": (
+        DAILY.rename(columns={"close": "settle_2"}),
+        {"columns": {"setle_2": "close"}},
+        "Did you mean 'settle_2'?",
+        DAILY.rename(columns={"close": "settle_2"}),
+        {"columns": {"settle_2": "close"}},
+    ),
+    "prices of two sides": (
+        DAILY.set_axis(["date", "bidopen", "askhigh", "bidlow", "askclose", "v"], axis=1),
+        {},
+        "Export all four of one.",
+        DAILY.set_axis(["date", "bidopen", "bidhigh", "bidlow", "bidclose", "v"], axis=1),
+        {},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::model.errors.BarsWarning")
+@pytest.mark.parametrize("table, settings, message, mended, then", TABLES.values(), ids=TABLES)
+def test_what_a_refusal_of_bars_asks_for_makes_them_bars(
+    table: pd.DataFrame,
+    settings: dict[str, Any],
+    message: str,
+    mended: pd.DataFrame,
+    then: dict[str, Any],
+) -> None:
+    assert message in refusal(table, **settings)
+    assert len(read_bars(mended, **then)) >= 299
