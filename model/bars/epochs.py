@@ -64,9 +64,9 @@ def readings_of_digits(words: pd.Series) -> dict[str, Times]:
     the digits prove that it is none: such times would come after today, or all have a month, a day,
     an hour and a minute in too many numbers for an accident.
     """
-    first = next(iter(words[words != ""]), "")
-    formats = DIGITS.get(len(first), ())
-    if not any(_fits(words[words != ""].iloc[:1], form) for form in formats):
+    first = next((word for word in words if word), "")
+    formats = DIGITS.get(len(first), ()) if first.isdecimal() else ()
+    if not any(_fits(pd.Series([first]), form) for form in formats):
         return {}
     known = words[words.str.fullmatch(rf"[0-9]{{{len(first)}}}")]
     if len(known) < 0.9 * len(words):

@@ -181,9 +181,9 @@ def _fixed_point_note(bars: pd.DataFrame) -> str | None:
         return None
     return (
         f"prices such as {price_text(prices[0, 3])} are all whole, above a hundred million and "
-        f"multiples of {FIXED_POINT_STEP:,}: fixed-point numbers? Databento writes "
-        f"{prices[0, 3] / 1e9:.10g} so. If that is it, divide the four columns by 1e9 and pass the "
-        "frame to read_bars."
+        f"multiples of {FIXED_POINT_STEP:,}: fixed-point numbers? In 1e-9, as Databento writes "
+        f"them, this is {prices[0, 3] / 1e9:.10g}, in 1e-8 {prices[0, 3] / 1e8:.10g}. Divide the "
+        "four columns then, and pass the frame to read_bars."
     )
 
 

@@ -115,11 +115,11 @@ def test_every_setting_that_a_message_offers_reads_the_file(
     path = saved(tmp_path, csv_text(table, sep=";"))
     choices = offered(path)
     assert choices
-    for choice in choices:
+    for number, choice in enumerate(choices):
         bars = read_bars(path, minimum_bars=None, **choice)
         assert len(bars) > 10
-    for choice, table in zip(choices, expected, strict=False):
-        assert_bars(read_bars(path, minimum_bars=None, **choice), table)
+        if number < len(expected):
+            assert_bars(bars, expected[number])
 
 
 @pytest.mark.parametrize("zone", ["US/Eastern", "America/New_York"])
@@ -243,7 +243,7 @@ def test_opens_outside_of_a_few_bars_are_not_blamed_on_the_exporter() -> None:
 
 def test_fixed_point_prices_are_said_and_can_be_divided() -> None:
     first = f"{FIXED['close'][0] / 1e9:.10g}"
-    with pytest.warns(BarsWarning, match=rf"fixed-point numbers\? Databento writes {first} so"):
+    with pytest.warns(BarsWarning, match=rf"fixed-point numbers\? In 1e-9, .* this is {first},"):
         read_bars(FIXED)
     mended = FIXED.assign(**(FIXED[PRICES] / 1e9))
     assert_bars(read_bars(mended), mended)
