@@ -246,6 +246,8 @@ def _by_format(words: pd.Series, date_format: str) -> Timestamps:
             days = nanoseconds(pd.to_datetime(parts["date"], format=date_format, errors="coerce"))
             moments = pd.Series(days + times_of_day(parts["time"]), index=parts.index)
             parsed = moments.reindex(words.index)
+        if "%y" in date_format and not aware:
+            parsed = _in_its_century(parsed)
     except ValueError as error:
         stated = Setting("date_format", date_format)
         raise ReadingError(
@@ -345,6 +347,8 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: 
     if not fitting and _report_two_orders(parts["date"], form, readings, column):
         column.reported[rows] = True
         return
+    if "%y" in form and _report_century(words.loc[parts.index], readings[form], form, column):
+        return
     wall = nanoseconds(readings[form]) + times_of_day(parts["time"])
     column.wall[rows] = _with_ends_of_days(wall, parts["time"], words, column)
     column.offset[rows] = _offsets(parts["offset"])
@@ -392,8 +396,7 @@ def _in_order(wall: Times) -> bool:
 def _in_its_century(read: pd.Series) -> pd.Series:
     """Return dates with years of two digits, which Python takes for 1969 to 2068, in their century.
 
-    No bar is dated after today. Rows in order that leap by a hundred years belong together, and so
-    do days of a week that has Sundays and no Friday, if a hundred years before it has none.
+    No bar is dated after today, and rows in order that leap by a hundred years belong together.
     """
     if not read.notna().all() or not len(read):
         return read
@@ -406,10 +409,28 @@ def _in_its_century(read: pd.Series) -> pd.Series:
         in_order = read.where(~older, early)
         if in_order.is_monotonic_increasing or in_order.is_monotonic_decreasing:
             return in_order
-    days, days_before = read.dt.day_of_week, early.dt.day_of_week
-    if len(read) >= FEWEST_SWAPPED and (days == 6).any() and not (days == 4).any():
-        return read if (days_before > 4).any() else early
     return read
+
+
+def _report_century(words: pd.Series, read: pd.Series, form: str, column: _Column) -> bool:
+    """Add a fault if the days of the week fit the century before better.
+
+    Sundays to Thursdays are the sessions of some markets; a hundred years before, the same dates
+    are Mondays to Fridays.
+    """
+    days = set(read.dt.day_of_week.dropna())
+    if len(read) < FEWEST_SWAPPED or 6 not in days or len(days) < 4 or days & {4, 5}:
+        return False
+    sign = next((sign for sign in "/.- " if sign in words.iloc[0]), "-")
+    year = read.dt.year.iloc[0]
+    column.findings.fault(
+        f"years of two digits such as in {column.example(words)}: Sundays to Thursdays if of "
+        f"{year}, Mondays to Fridays if of {year - 100}. Pass ",
+        Setting("date_format", form.replace("-", sign) + _time_format(words.iloc[0])),
+        f" for {year}, else write years with four digits.",
+    )
+    column.reported[read.index] = True
+    return True
 
 
 def _note_century(default: pd.Series, read: pd.Series, column: _Column) -> None:

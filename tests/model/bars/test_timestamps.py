@@ -504,9 +504,6 @@ def test_daily_bars_named_after_their_close_are_no_evenings_before(hour: int) ->
 CENTURIES = {
     "fifties": market(pd.bdate_range("1955-03-01", periods=300), 50.0, 0.01, 2),
     "over 1969": market(pd.bdate_range("1968-06-03", periods=500), 50.0, 0.01, 2),
-    "the twenties of the last century": market(
-        pd.bdate_range("1923-03-01", periods=300), 9, 0.01, 2
-    ),
     "from the twenties to the thirties": market(
         pd.bdate_range("1925-03-02", periods=1000), 9.0, 0.01, 2
     ),
@@ -520,6 +517,30 @@ def test_years_of_two_digits_belong_to_the_century_that_the_data_prove(
 ) -> None:
     with pytest.warns(BarsWarning, match=r"years of two digits: \d+ dates read as of 19\d\d to 19"):
         assert_bars(read_bars(saved(tmp_path, dated(table, form))), table)
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%y", "%d-%b-%y"])
+def test_days_of_the_week_may_be_those_of_the_century_before(form: str, tmp_path: Path) -> None:
+    sundays_to_thursdays = pd.bdate_range("2022-03-01", periods=300) - pd.Timedelta(days=1)
+    near = market(sundays_to_thursdays, 50.0, 0.01, 2)
+    path = saved(tmp_path, dated(near, form))
+    assert (
+        "Sundays to Thursdays if of 2022, Mondays to Fridays if of 1922. "
+        f"Pass date_format='{form}' for 2022, else write years with four digits." in refusal(path)
+    )
+    assert_bars(read_bars(path, date_format=form), near)
+    assert_bars(read_bars(saved(tmp_path, dated(near, form.replace("y", "Y")))), near)
+
+
+def test_weeks_named_after_their_sunday_are_of_this_century(tmp_path: Path) -> None:
+    weeks = market(pd.date_range("2001-01-07", periods=300, freq="7D"), 50.0, 0.01, 2)
+    assert_bars(read_bars(saved(tmp_path, dated(weeks, "%d/%m/%y"))), weeks)
+
+
+def test_a_stated_format_of_two_digit_years_keeps_to_the_past(tmp_path: Path) -> None:
+    fifties = CENTURIES["fifties"]
+    path = saved(tmp_path, dated(fifties, "%d/%m/%y"))
+    assert_bars(read_bars(path, date_format="%d/%m/%y"), fifties)
 
 
 UNIX = HOURLY["date"].astype("datetime64[s]").astype("int64")
