@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 
@@ -116,7 +114,3 @@ def with_all_digits(words: pd.Series) -> pd.Series:
         for head, tail, power in cells.itertuples(index=False)
     ]
     return words.where(~found, pd.Series(whole, index=cells.index).reindex(words.index))
-
-
-def is_lost_in_a_spreadsheet(word: str) -> bool:
-    return re.fullmatch(r"[0-9](?:[.,][0-9]{1,5})?[eE]\+?[0-9]{1,2}", word) is not None

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from model.bars.epochs import (
-    is_lost_in_a_spreadsheet,
     read_epochs,
     readings_of_digits,
     tomorrow,
@@ -24,7 +23,7 @@ from model.bars.epochs import (
 )
 from model.bars.faults import Findings, Mask, Spans, Times, count
 from model.bars.intervals import DAY, day
-from model.bars.numbers import is_missing, text
+from model.bars.numbers import text
 from model.bars.times_of_day import (
     LAST_HOUR,
     NO_SPAN,
@@ -36,6 +35,7 @@ from model.bars.times_of_day import (
     times_of_day,
     with_times_of_day,
 )
+from model.bars.unread_dates import report_unread
 from model.errors import ReadingError, Setting, joined
 
 NOT_A_TIME = np.datetime64("NaT", "ns")
@@ -61,21 +61,8 @@ DATE_SHAPES = (
 )
 ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
 COMPACT = r"(?:19|20)[0-9]{10}(?:[0-9]{2})?"  # 201501020930 or 20150102093000
-ZONE_NAME = r"[:0-9][0-9]{2}\S*\s*\[?(?![AP]M$)[A-Z][A-Za-z0-9]+(?:/[A-Za-z_]+)*\]?$"  # 10:00 EST
 # A stamp with the name of a zone of the time zone database, behind an offset or in its place.
 ZONED = rf"^(?P<stamp>.*[0-9AaPpMm])\s*\[?(?P<zone>{ZONE})\]?$"
-# Forms of dates that need a word of the user, and the format that says it.
-STATED = (
-    (r"[0-9]{4}-[0-9]{2}", "%Y-%m"),
-    (r"[0-9]{4}/[0-9]{2}", "%Y/%m"),
-    (r"(?:19|20)[0-9]{4}", "%Y%m"),
-    (r"(?:19|20)[0-9]{5}", "%Y%j"),
-    (r"[0-9]{4}-W[0-9]{2}-[1-7]", "%G-W%V-%u"),
-    (r"[A-Z][a-z]{2} [0-9]{4}", "%b %Y"),
-    (r"[A-Z][a-z]{2}-[0-9]{2}", "%b-%y"),
-)
-OTHER_CALENDAR = r"(?:1[0-6]|2[3-9])[0-9]{2}[-/.][0-9]{1,2}[-/.][0-9]{1,2}.*"
-FEW = 0.5  # of the dates: where more are read, another format is not what they need
 TAIWANESE = r"^([01][0-9]{2})([-/.][0-9]{1,2}[-/.][0-9]{1,2})"
 HALF_A_CENTURY = np.timedelta64(50 * 365, "D")
 A_CENTURY = pd.DateOffset(years=100)
@@ -162,7 +149,7 @@ def _read_column(
         dates = dates.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(dates.dtype) and times is None:
         timestamps = _typed(pd.DatetimeIndex(dates))
-        _report(text(dates.astype(str)), np.isnat(timestamps.wall), places, None, findings)
+        report_unread(text(dates.astype(str)), np.isnat(timestamps.wall), places, None, findings)
         return timestamps
     # Beside a missing one, epochs have become floats: whole numbers are written as such again.
     if pd.api.types.is_float_dtype(dates.dtype):
@@ -180,7 +167,7 @@ def _read_column(
         timestamps = _by_format(words, date_format)
     else:
         timestamps = _by_proof(words, reported, places, findings)
-    _report(words, np.isnat(timestamps.wall) & ~reported, places, date_format, findings)
+    report_unread(words, np.isnat(timestamps.wall) & ~reported, places, date_format, findings)
     wall = np.where(reported, NOT_A_TIME, timestamps.wall)
     return replace(timestamps, wall=wall, zone=zone or timestamps.zone)
 
@@ -501,67 +488,6 @@ def _offsets(words: pd.Series) -> Spans:
     minutes = np.where(parts["sign"] == "-", -minutes, minutes)
     offset[words.index.get_indexer(parts.index)] = minutes.astype("timedelta64[m]")
     return offset
-
-
-def _report(
-    words: pd.Series, unread: Mask, places: pd.Series, date_format: str | None, findings: Findings
-) -> None:
-    """Add a fault for the dates that were not understood, with the reason where it shows."""
-    if not unread.any():
-        return
-    number, first = int(unread.sum()), words[unread].iloc[0]
-    line = findings.first(places, unread)
-    what = f"{count(number, 'date')} in column {words.name!r} not understood "
-    what += f"(first: {line}, {first!r})"
-    if is_missing(words[unread]).all():
-        findings.fault(
-            f"{count(number, 'row')} without a date (first: {line}). Remove or repair them."
-        )
-    elif re.fullmatch(r"[0-9]{5}(\.[0-9]+)?", first):
-        findings.fault(
-            f"{what}: it looks like an Excel serial number. Format the column as a date and "
-            "export again."
-        )
-    elif is_lost_in_a_spreadsheet(first):
-        findings.fault(
-            f"{what}: its last digits are lost, as a spreadsheet shortens long numbers. Export it "
-            "again, and open the file in no spreadsheet."
-        )
-    elif re.fullmatch(r"[0-9]{18}", first):
-        findings.fault(
-            f"{what}: it looks like .NET ticks or a Windows file time, or nanoseconds of 1973 or "
-            "1990. Export dates."
-        )
-    elif re.search(ZONE_NAME, first):
-        zone = Setting("timezone", "America/New_York")
-        findings.fault(
-            f"{what}: write the time zone as an offset such as -05:00, or leave it out and pass ",
-            zone,
-            ".",
-        )
-    elif date_format:
-        findings.fault(f"{what} with ", Setting("date_format", date_format), ".")
-    elif re.fullmatch("[0-9]{1,2}", first):
-        findings.fault(
-            f"{what}: a day of the month alone? Join year, month and day in one column of dates."
-        )
-    elif number < FEW * len(words):
-        findings.fault(
-            f"{what}; expected e.g. 2015-01-31 or 2015-01-31 09:30:00, as in the other rows. A "
-            "mistyped date, a note or a footer? Repair or remove it."
-        )
-    elif re.fullmatch(OTHER_CALENDAR, first):
-        findings.fault(
-            f"{what}: a year of another calendar, as the Buddhist one, which is 543 years ahead, "
-            "or a mistyped one? Write years as 2015."
-        )
-    else:
-        stated = (form for shape, form in STATED if re.fullmatch(shape, first))
-        findings.fault(
-            f"{what}; expected e.g. 2015-01-31 or 2015-01-31 09:30:00; pass ",
-            Setting("date_format", next(stated, "%d/%m/%Y %H:%M")),
-            " for another form.",
-        )
 
 
 def _time_format(word: str) -> str:
