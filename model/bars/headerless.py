@@ -117,9 +117,9 @@ def _number(cell: str) -> float:
 
 def are_numbers_of_columns(row: Sequence[str]) -> bool:
     """Return whether a row only counts the columns, 0,1,2,3, as pandas writes names it lacks."""
-    cells = row[1:] if row and not row[0] else row
+    cells = [cell.removesuffix(".0") for cell in (row[1:] if row and not row[0] else row)]
     counted = [[str(number) for number in range(start, start + len(cells))] for start in (0, 1)]
-    return len(cells) >= 4 and list(cells) in counted
+    return len(cells) >= 4 and cells in counted
 
 
 def likely_names(rows: Rows) -> Levels:

@@ -152,10 +152,14 @@ DERIVED = frozenset((
 def meaning_of(name: object) -> str | None:
     """Return what a column of this name means, None if nothing known.
 
-    No name at all is a date's: pandas writes the index so. A name of signs alone, "%", is none.
+    No name at all is a date's: pandas writes the index so. A name of signs alone, "%", is none,
+    and no volume is a percentage.
     """
     plain = plain_name(name)
-    return None if not plain and str(name).strip(" \"'") else MEANINGS.get(plain)
+    if not plain and str(name).strip(" \"'"):
+        return None
+    meaning = MEANINGS.get(plain)
+    return None if meaning == "volume" and "%" in str(name) else meaning
 
 
 def n_recognised(names: Iterable[object]) -> int:

@@ -74,7 +74,7 @@ def fill_volume(rows: pd.DataFrame, stated: bool, findings: Findings) -> pd.Data
     """
     volume = rows["volume"].to_numpy()
     # Interactive Brokers writes -1 where it knows no volume, as of currencies.
-    if stated and len(volume) and (volume == -1).all():
+    if stated and (volume == -1).any() and (volume[~np.isnan(volume)] == -1).all():
         findings.note(
             f"volume is -1 on all {count(len(rows), 'bar')}, which is how some brokers write that "
             "there is none; it is taken as 0, and the volume features carry no information."

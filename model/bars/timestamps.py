@@ -352,7 +352,9 @@ def _with_ends_of_days(wall: Times, times: pd.Series, words: pd.Series, column: 
     if not ends.any():
         return wall
     example = column.example(words.loc[times.index[ends]])
-    if _in_order(wall):
+    whole, rows = column.wall.copy(), times.index.to_numpy()
+    whole[rows] = wall
+    if _in_order(whole):
         column.findings.note(
             f"{count(int(ends.sum()), 'time')} of day of 24:00, such as {example}, read as 00:00 "
             "of the next day; bars so named are mostly named after their close: ",
@@ -361,7 +363,8 @@ def _with_ends_of_days(wall: Times, times: pd.Series, words: pd.Series, column: 
         )
         return wall
     earlier = np.where(ends, wall - DAY.to_timedelta64(), wall)
-    if _in_order(earlier):
+    whole[rows] = earlier
+    if _in_order(whole):
         column.findings.note(
             f"{count(int(ends.sum()), 'time')} of day of 24:00, such as {example}, read as 00:00 "
             "of the same day, for only so the rows are in order."

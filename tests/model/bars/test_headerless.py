@@ -70,6 +70,7 @@ def test_an_adjusted_close_is_not_offered_as_the_volume() -> None:
 
 NUMBERED = {
     "from 0": HOURLY.set_axis([str(number) for number in range(6)], axis=1),
+    "with points": HOURLY.set_axis([f"{number}.0" for number in range(6)], axis=1),
     "from 1": HOURLY.set_axis([str(number) for number in range(1, 7)], axis=1),
 }
 

@@ -151,7 +151,14 @@ def test_letters_of_two_cases_are_refused_and_can_be_told_apart() -> None:
 
 DERIVED = [
     *("Volume MA", "Vol Avg", "Volume Change %", "Volume 20d Average", "Vol. chg", "Volume ratio"),
-    *("Volume (avg)", "Volume SMA(20)", "Average Volume", "Volume Δ%", "Relative Volume %"),
+    *(
+        "Vol %",
+        "Volume (avg)",
+        "Volume SMA(20)",
+        "Average Volume",
+        "Volume Δ%",
+        "Relative Volume %",
+    ),
 ]
 
 

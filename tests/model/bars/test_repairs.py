@@ -130,7 +130,7 @@ def test_a_missing_volume_column_is_said_once() -> None:
     assert len(said) == 1 and (bars["volume"] == 0).all()
 
 
-@pytest.mark.parametrize("volume", [-1, -1.0, "-1"])
+@pytest.mark.parametrize("volume", [-1, -1.0, "-1", [-1.0, None] * 200])
 def test_a_volume_of_minus_one_everywhere_is_none_and_said(volume: object) -> None:
     with pytest.warns(BarsWarning, match="volume is -1 on all 400 bars, which is how some brokers"):
         assert (read_bars(HOURLY.assign(volume=volume))["volume"] == 0).all()

@@ -70,6 +70,9 @@ def test_the_hour_24_is_the_beginning_where_the_order_says_so() -> None:
     hours = HOURLY["date"].dt.hour.replace(0, 24)
     with pytest.warns(BarsWarning, match="17 times of day of 24:00.* of the same day"):
         assert_bars(read_bars(timed(hours)), HOURLY)
+    words = dated(HOURLY, "%Y-%m-%dT%H:%M:%S")["date"].str.replace("T00:00", "T24:00")
+    with pytest.warns(BarsWarning, match="17 times of day of 24:00.* of the same day"):
+        assert_bars(read_bars(HOURLY.assign(date=words)), HOURLY)
     mixed = timed(hours).sample(frac=1, random_state=1)
     assert "the time of day 24:00, as in '2017-" in refusal(mixed)
 
