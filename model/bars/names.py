@@ -140,6 +140,7 @@ TARGETS = ("date", "time", *COLUMNS, "adj close", "ticker", IGNORED)
 # L the last trade, V and Q what takers bought, B nothing.
 KLINE_LETTERS = frozenset("tTohlcv")
 TAKERS_LETTERS = frozenset("TLVQB")
+PERIOD = r"\b[0-9]+ ?(?:[dhmswy]|min|days?|hours?|weeks?)?\b"  # 20, 20d, 24 hours; not 1inch
 # A volume is not an average or a change of one.
 DERIVED = frozenset((
     *("ma", "sma", "ema", "wma", "avg", "average", "mean", "median", "adv", "change", "chg"),
@@ -170,8 +171,9 @@ def n_recognised(names: Iterable[object]) -> int:
 def is_some_volume(name: str) -> bool:
     """Return whether a name says volume and of what, "Volume BTC", and nothing derived of it."""
     plain = plain_name(name)
-    words = set(re.split(r"[\W\d_]+", plain))
-    return plain.startswith(("volume ", "vol ")) and not words & DERIVED and "%" not in name
+    if set(re.split(r"[\W\d_]+", plain)) & DERIVED or re.search(PERIOD, plain) or "%" in name:
+        return False
+    return plain.startswith(("volume ", "vol "))
 
 
 def side_of(name: object) -> str | None:

@@ -153,6 +153,9 @@ DERIVED = [
     *("Volume MA", "Vol Avg", "Volume Change %", "Volume 20d Average", "Vol. chg", "Volume ratio"),
     *(
         "Vol %",
+        "Vol_20d",
+        "Volume 24h",
+        "Vol 20",
         "Volume (avg)",
         "Volume SMA(20)",
         "Average Volume",
@@ -172,7 +175,9 @@ def test_what_is_made_of_volume_is_no_volume(name: str) -> None:
     assert_bars(read_bars(DAILY.assign(**{name: 5.0})), DAILY)
 
 
-@pytest.mark.parametrize("name", ["Volume BTC", "Volume (BTC)", "Vol. in lots", "Volume USDT"])
+@pytest.mark.parametrize(
+    "name", ["Volume BTC", "Volume 1INCH", "Volume (BTC)", "Vol. in lots", "Volume USDT"]
+)
 def test_a_volume_of_something_is_a_volume(name: str) -> None:
     assert_bars(read_bars(DAILY.rename(columns={"volume": name})), DAILY)
 
