@@ -31,8 +31,10 @@ def test_digits_that_are_dates_are_read(table: pd.DataFrame, form: str, tmp_path
     assert_bars(read_bars(saved(tmp_path, dated(table, form))), table)
 
 
-@pytest.mark.parametrize("freq", ["s", "min", "h", "D"])
-@pytest.mark.parametrize("start", ["2001-09-10", "2010-01-01", "2015-01-02", "2020-12-31"])
+@pytest.mark.parametrize(
+    "start, freq",
+    [("2001-09-10", "D"), ("2010-01-01", "h"), ("2015-01-02", "min"), ("2020-12-31", "s")],
+)
 def test_epochs_that_are_no_dates_are_read(start: str, freq: str) -> None:
     table = market(pd.date_range(start, periods=300, freq=freq), 50.0, 0.001, 2)
     epochs = table["date"].astype("datetime64[s]").astype("int64")

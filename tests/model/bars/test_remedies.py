@@ -110,13 +110,12 @@ SETTINGS: dict[str, tuple[Any, list[pd.DataFrame]]] = {
 @pytest.mark.filterwarnings("ignore::model.errors.BarsWarning")
 @pytest.mark.parametrize("table, expected", SETTINGS.values(), ids=SETTINGS)
 def test_every_setting_that_a_message_offers_reads_the_file(
-    table: pd.DataFrame, expected: list[pd.DataFrame], tmp_path: Path
+    table: pd.DataFrame, expected: list[pd.DataFrame]
 ) -> None:
-    path = saved(tmp_path, csv_text(table, sep=";"))
-    choices = offered(path)
+    choices = offered(table)
     assert choices
     for number, choice in enumerate(choices):
-        bars = read_bars(path, minimum_bars=None, **choice)
+        bars = read_bars(table, minimum_bars=None, **choice)
         assert len(bars) > 10
         if number < len(expected):
             assert_bars(bars, expected[number])
