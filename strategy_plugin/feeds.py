@@ -9,7 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import backtrader as bt
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from model.bars.intervals import EARLIEST
@@ -83,6 +85,35 @@ def source_of(feed: Feed) -> Feed:
     while feed._clone:
         feed = feed.data
     return feed
+
+
+def parts_of(feed: Feed) -> Sequence[Feed]:
+    """Return the feeds that Backtrader's chaindata or rolloverdata joins, or the feed by itself."""
+    source = source_of(feed)
+    joined: Sequence[Feed] = ()
+    if isinstance(source, bt.feeds.Chainer):
+        joined = source._args
+    elif isinstance(source, bt.feeds.RollOver):
+        joined = source._rolls
+    return [part for one in joined for part in parts_of(one)] or [source]
+
+
+def is_live(feed: Feed) -> bool:
+    """Return whether a feed's bars come as they happen.
+
+    Joined feeds say so of themselves, and only mean that Backtrader must not preload them: they
+    are live where one of their parts is.
+    """
+    return any(part.islive() for part in parts_of(feed))
+
+
+def zoned_indexes(feed: Feed) -> list[pd.DatetimeIndex]:
+    """Return the timestamps of the DataFrames behind a feed that state their zone."""
+    frames = [getattr(part.p, "dataname", None) for part in parts_of(feed)]
+    indexes = [getattr(frame, "index", None) for frame in frames]
+    return [
+        index for index in indexes if isinstance(index, pd.DatetimeIndex) and index.tz is not None
+    ]
 
 
 def nanoseconds(day_number: float) -> int:

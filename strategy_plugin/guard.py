@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.bars.faults import bar_faults
 from model.bars.intervals import EARLIEST, day
-from strategy_plugin.feeds import Bar, Feed, bar_of, nanoseconds, source_of
+from strategy_plugin.feeds import Bar, Feed, bar_of, is_live, nanoseconds, source_of
 
 REPEATED = "a bar that came before"
 REVISED = "a bar that came before with other values"
@@ -122,9 +122,9 @@ def guard_for(data: Feed, *, finished_after: float | None, daily: bool) -> BarGu
     guard = next((found for found, *_ in source._filters if isinstance(found, BarGuard)), None)
     if guard is None:
         guard = BarGuard(source)
-        if source.islive() and not rebuilt:
+        if is_live(source) and not rebuilt:
             source.addfilter(guard)
-        elif source.islive():
+        elif is_live(source):
             warnings.warn(
                 f"data {source._name!r}: nothing guards the bars that it is made of, so one at "
                 "fault goes into the next. Call feed.addfilter(BarGuard) before the feed is "

@@ -21,9 +21,10 @@ from strategy_plugin.feeds import (
     TimestampConversion,
     bar_of,
     conversion_for,
+    is_live,
     nanoseconds,
     nanoseconds_of,
-    source_of,
+    zoned_indexes,
 )
 from strategy_plugin.guard import Gate
 
@@ -95,7 +96,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         )
         _require_dates(self.data, self.schedule)
         # Only where bars are live may a folder get another checkpoint: a backtest must not change.
-        self._live = source_of(self.data).islive()
+        self._live = is_live(self.data)
         self._conversion = _conversion(self.data, self.schedule, self.p.timezone, self.p.stamp)
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
         self._gate = Gate(
@@ -289,13 +290,12 @@ def _require_dates(data: Feed, schedule: Schedule) -> None:
 
     It stores all times in UTC: midnight in Tokyo is an afternoon of the day before.
     """
-    index = getattr(getattr(data.p, "dataname", None), "index", None)
-    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
-        return
     if not schedule.whole_days or data.resampling or data.replaying:
         return
-    dates, shown = index.tz_localize(None).normalize(), index.tz_convert(None).normalize()
-    if not dates.equals(shown):
+    for index in zoned_indexes(data):
+        dates, shown = index.tz_localize(None).normalize(), index.tz_convert(None).normalize()
+        if dates.equals(shown):
+            continue
         first = int((dates != shown).argmax())
         raise CheckpointError(
             f"data {data._name!r} has dates in {index.tz}, of which Backtrader makes those of UTC: "

@@ -17,7 +17,7 @@ from strategy_plugin.decision import (
     Reading,
     thresholds,
 )
-from strategy_plugin.feeds import Feed, nanoseconds, source_of
+from strategy_plugin.feeds import Feed, is_live, nanoseconds, source_of
 from strategy_plugin.guard import TradingWarning, guard_for
 from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.orders import OrderEnd, OrderManager
@@ -74,7 +74,7 @@ class TradedData:
         self.data, self.name, self.signal, self.orders = data, name, signal, orders
         self.guard = guard_for(data, finished_after=signal.finished_after, daily=signal.daily)
         self.source = source_of(data)
-        self.live = not self.source.islive()
+        self.live = not is_live(data)
         self.refused: Counter[str] = Counter()
         self.n_decided = self.n_forecasts = self.n_out_of_range = 0
         self.decision = Decision()

@@ -13,7 +13,7 @@ from typing import Any, TextIO, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from strategy_plugin.feeds import bar_of
+from strategy_plugin.feeds import bar_of, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import Decision, TradedData
 
@@ -93,7 +93,7 @@ class Journal:
         self._path = path
         # The last run may have died within a line.
         self._gap = "\n" if _ends_within_a_line(path) else ""
-        live = any(instrument.source.islive() for instrument in traded)
+        live = any(is_live(instrument.source) for instrument in traded)
         self._file: TextIO | None = _open_alone(path, live)
         self._traded = traded
         self._header = {
