@@ -56,7 +56,7 @@ def audit(
         Seed of the cuts.
     """
     chosen = Cuts(cuts, seed)
-    schedule = Schedule(str(checkpoint)) if checkpoint else None
+    schedule = Schedule(checkpoint) if checkpoint else None
     config = _config(schedule, label, horizon)
     bars = bars_options.read()
     console.print(describe_bars(bars), soft_wrap=True)

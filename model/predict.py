@@ -39,7 +39,7 @@ def predict(
     """
     require({"enter": enter}, {"enter": optional(number(0.5, below=1))})
     bars = bars_options.read(minimum_bars=None)
-    schedule = Schedule(str(checkpoint))
+    schedule = Schedule(checkpoint)
     model, last = model_at(schedule, bars.index[-1]), bars.index[-1]
     instrument = bars.attrs.get("instrument")
     if model.instrument and instrument and model.instrument != instrument:

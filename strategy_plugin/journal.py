@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TextIO, TypedDict
 
 import numpy as np
@@ -82,7 +83,7 @@ class Journal:
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         *,
         params: dict[str, Any],
         sizer: dict[str, Any] | None,
@@ -211,7 +212,7 @@ def _origin(instrument: TradedData) -> Origin | None:
     }
 
 
-def _require_version(path: str) -> None:
+def _require_version(path: str | Path) -> None:
     """Refuse to append to a journal of another version: nobody could replay it."""
     found: object = VERSION  # also of a file that begins with no journal's line
     if os.path.isfile(path):  # a device may never end
@@ -225,7 +226,7 @@ def _require_version(path: str) -> None:
         )
 
 
-def _ends_within_a_line(path: str) -> bool:
+def _ends_within_a_line(path: str | Path) -> bool:
     # A file that is not there or too short has no last byte.
     with suppress(OSError), open(path, "rb") as file:
         file.seek(-1, os.SEEK_END)
@@ -233,7 +234,7 @@ def _ends_within_a_line(path: str) -> bool:
     return False
 
 
-def _open_alone(path: str, live: bool) -> TextIO:
+def _open_alone(path: str | Path, live: bool) -> TextIO:
     """Return the file, open for this run alone.
 
     The lock is on the file itself, and not by filelock, which would leave another beside it.

@@ -6,6 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -48,7 +49,7 @@ class Replay(NamedTuple):
     differences: list[str]
 
 
-def replay(path: str) -> Replay:
+def replay(path: str | Path) -> Replay:
     """Decide every bar of a journal again, and order again what its lines say.
 
     Probability, thresholds, target and order are computed anew, by the code that trades. Bars,
@@ -90,7 +91,7 @@ def replay(path: str) -> Replay:
     return Replay(sum("data" in line for line in lines), differences)
 
 
-def _read(path: str) -> tuple[list[dict[str, Any]], list[str]]:
+def _read(path: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the lines, and in words those that were cut off when a process died.
 
     Raises ValueError where they are not those of a journal of this version.

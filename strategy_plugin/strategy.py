@@ -149,7 +149,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         if not self.p.checkpoint:
             return LineSignal(data, self.p.enter, self.p.exit)
         params = {
-            "checkpoint": self.p.checkpoint.replace("{name}", name),
+            "checkpoint": str(self.p.checkpoint).replace("{name}", name),
             "max_gap": self.p.max_gap,
             "timezone": self.p.timezone,
             "stamp": self.p.stamp,
@@ -296,8 +296,10 @@ def _require_params(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> N
     for name in ("allow_short", "adopt"):
         require(isinstance(params[name], (bool, np.bool_)), name, "True or False")
     # A wrong type would only do harm in the midst of trading.
-    for name in ("checkpoint", "journal", "names", "stop_loss", "take_profit", "trailing"):
+    for name in ("names", "stop_loss", "take_profit", "trailing"):
         require(isinstance(params[name], str), name, "text")
+    for name in ("checkpoint", "journal"):
+        require(isinstance(params[name], (str, Path)), name, "text or a Path")
     require(params["in_sample"] in ("refuse", "trade"), "in_sample", "'refuse' or 'trade'")
     limit, cap = params["max_disagreement"], params["max_exposure"]
     is_limit = limit is None or (_is_finite(limit) and limit >= 0)

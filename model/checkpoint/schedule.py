@@ -87,7 +87,7 @@ class Schedule:
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         *,
         max_gap: int | None = None,
         precision: Precision = "fp32",

@@ -3,6 +3,7 @@
 The ways in which the host can be set up, and what a run showed and did.
 """
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import backtrader as bt
@@ -138,7 +139,7 @@ def traded(cerebro: Any, **params: Any) -> Watched:
     return strategy
 
 
-def shown(cerebro: Any, checkpoint: str, data_number: int = 0) -> Shown:
+def shown(cerebro: Any, checkpoint: str | Path, data_number: int = 0) -> Shown:
     """Run nothing but the indicator."""
     cerebro.addstrategy(Shown, checkpoint=checkpoint, data_number=data_number)
     strategy: Shown = cerebro.run()[0]

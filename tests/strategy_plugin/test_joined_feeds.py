@@ -10,7 +10,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.errors import CheckpointError
 from tests.helpers.hosts import BARS, RULES, Watched, feed, host, traded
 from tests.helpers.live import START, TICKS, live
-from tests.helpers.makers import random_bars, random_checkpoint
+from tests.helpers.makers import MERGED, random_bars, random_checkpoint
 
 CUT = 200
 
@@ -56,8 +56,7 @@ WEEKS = {"timeframe": bt.TimeFrame.Weeks}
 @pytest.mark.parametrize("join", [chained, rolled])
 def test_what_is_made_of_a_joined_feed_is_traded(tmp_path: Any, join: Any, make: str) -> None:
     days = random_bars(7 * 170)
-    weeks = days.resample("W").agg({name: "last" for name in days})
-    random_checkpoint(weeks.set_axis(weeks.index.as_unit("ns"))).save(tmp_path / "weeks.ckpt")
+    random_checkpoint(days.resample("W").agg(MERGED)).save(tmp_path / "weeks.ckpt")
     runs = []
     for made in (feed(days), join(days)):
         cerebro = host()

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from strategy_plugin import TradingWarning
-from tests.helpers.hosts import Watched, bars_at, feed, host, traded
+from model.checkpoint.checkpoint import Checkpoint
+from strategy_plugin import TradingWarning, replay
+from tests.helpers.hosts import Watched, bars_at, feed, host, shown, traded
 from tests.helpers.makers import random_bars, random_checkpoint
 
 ALWAYS = {"enter": 0.5, "exit": 0.5, "allow_short": True}
@@ -404,3 +405,18 @@ def test_what_concerns_a_model_is_refused_where_there_is_none(param: dict[str, A
         match=f"`{next(iter(param))}` must be .* where `checkpoint` is empty, got .*Leave",
     ):
         trade([0.5, 0.9], **param)
+
+
+@pytest.mark.parametrize("name", ["a.ckpt", "{name}.ckpt"])
+def test_paths_are_taken_as_their_text_is(
+    bars: pd.DataFrame, checkpoint: Checkpoint, tmp_path: Path, name: str
+) -> None:
+    checkpoint.save(tmp_path / name.format(name="data"))
+    runs = []
+    for kind in (str, Path):
+        journal = kind(tmp_path / f"{kind.__name__}.jsonl")
+        given = {"checkpoint": kind(tmp_path / name), "journal": journal}
+        runs.append(traded(host(feed(bars)), **given, **ALWAYS))
+        assert replay(journal) == (400, [])
+    assert runs[0].fills == runs[1].fills and runs[0].fills["data"]
+    assert shown(host(feed(bars)), tmp_path / name.format(name="data")).values[400] > 0
