@@ -79,6 +79,16 @@ def session_bars(index: pd.DatetimeIndex) -> float:
     return _usual_count(index.to_period("D"))
 
 
+def hour_shares(index: pd.DatetimeIndex) -> tuple[float, ...] | None:
+    """Return the share of the timestamps in each hour of the day, (24,).
+
+    None for bars of a day or longer: their time of day says nothing.
+    """
+    if bar_interval(index) >= DAY:
+        return None
+    return tuple((np.bincount(index.hour, minlength=24) / len(index)).tolist())
+
+
 def _usual_count(periods: pd.PeriodIndex) -> float:
     # The median, which a holiday or a first day that is not whole does not move.
     return float(np.median(np.unique(periods.asi8, return_counts=True)[1]))

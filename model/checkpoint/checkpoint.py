@@ -100,6 +100,11 @@ class Checkpoint:
         A window that must come out the same wherever it is served.
     usual
         The range of each feature in training.
+    hours
+        (24,), the share of the bars of training in each hour of the day; None for bars of a day or
+        longer, and where it is not known.
+    format
+        Of the file: one that was read keeps its own, and with it its digest.
 
     Examples
     --------
@@ -127,6 +132,8 @@ class Checkpoint:
     versions: dict[str, str]
     golden: Golden | None = None
     usual: UsualRanges | None = None
+    hours: tuple[float, ...] | None = None
+    format: int = FORMAT
 
     def __repr__(self) -> str:
         # The fields hold every weight. A checkpoint that no file can hold has no digest, but must
@@ -197,7 +204,7 @@ class Checkpoint:
             "bar_interval": self.bar_interval.total_seconds(),
             "members": tuple(member_record(member) for member in self.members),
         }
-        record = Record(format=FORMAT, digest=NO_DIGEST, feature_names=FEATURE_NAMES, **content)
+        record = Record(digest=NO_DIGEST, feature_names=FEATURE_NAMES, **content)
         return encode(record, self.members)
 
     @property

@@ -30,7 +30,7 @@ from model.features.table import FEATURE_NAMES, LOOKBACK
 from model.networks.registry import architecture, make_network_without_weights
 from model.runtime import torch_threads
 
-FORMAT = 2
+FORMAT = 3  # that is written; the older one is read
 # In bytes. Sixteen members of the usual size take 38 MB; a hostile header, nested as deep as its
 # size allows, is refused within a second.
 LARGEST_FILE = 256 << 20
@@ -78,8 +78,8 @@ class MemberRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     history: list[dict[str, float | int]]
 
 
-class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All of a checkpoint but its weights; names, types and order are those of the JSON."""
+class Format2(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All of a checkpoint of format 2 but its weights; names, types and order are the JSON's."""
 
     format: int
     digest: str
@@ -102,6 +102,18 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     versions: dict[str, str]
     golden: Golden | None
     usual: UsualRanges | None
+
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Record(Format2, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The record of format 3; what an older file does not hold is None."""
+
+    hours: Annotated[tuple[Share, ...], Meta(min_length=24, max_length=24)] | None = None
+
+
+FORMATS: dict[int, type[Format2]] = {2: Format2, FORMAT: Record}
 
 
 class Version(Struct, frozen=True):
@@ -236,14 +248,15 @@ def record_in(data: bytes, size: int) -> tuple[Record, dict[str, TensorEntry]]:
         )
     text = texts["checkpoint"]
     version = msgspec.json.decode(text, type=Version).format
-    if version != FORMAT:
+    if version not in FORMATS:
         raise CheckpointError(
-            f"it has format {version}, this program reads format {FORMAT}. "
-            "Use the version that wrote it, or upgrade."
+            f"it has format {version}, this program reads the formats "
+            f"{' and '.join(map(str, FORMATS))}. Use the version that wrote it, or upgrade."
         )
-    record = msgspec.json.decode(text, type=Record)
+    written = msgspec.json.decode(text, type=FORMATS[version])
     # What is read must be all that stands there: one content has one spelling.
-    _require(msgspec.json.encode(record).decode() == text, UNLIKE_SAVED)
+    _require(msgspec.json.encode(written).decode() == text, UNLIKE_SAVED)
+    record = Record(**msgspec.structs.asdict(written))
     entries = {name: msgspec.json.decode(entry, type=TensorEntry) for name, entry in header.items()}
     return record, entries
 
@@ -339,6 +352,11 @@ def _require_sense(record: Record) -> None:
         enter is None or exit is None or exit <= enter,
         f"exit must not be above enter, got {exit} and {enter}.",
     )
+    total = 1.0 if record.hours is None else math.fsum(record.hours)
+    _require(
+        math.isclose(total, 1.0, abs_tol=1e-6),
+        f"hours must be shares that sum to 1, got a sum of {total:g}.",
+    )
     # Arrays of other shapes would be stretched to fit where they are compared.
     golden = record.golden
     if golden is not None:
@@ -427,9 +445,14 @@ def encode(record: Record, members: Sequence[Member]) -> tuple[bytes, str]:
 
 
 def _bytes(record: Record, digest: str, weights: Mapping[str, Tensor]) -> bytes:
-    # One text holds the whole record: the order of several would be left open by safetensors.
-    record = msgspec.structs.replace(record, digest=digest)
-    return pack(weights, checkpoint=msgspec.json.encode(record).decode())
+    # One text holds the whole record: the order of several would be left open by safetensors. What
+    # was read from an older format is written in that again, so that its digest stays.
+    content = msgspec.structs.asdict(record) | {"digest": digest}
+    kind = FORMATS[record.format]
+    written = kind(**{name: content.pop(name) for name in kind.__struct_fields__})
+    for name, value in content.items():
+        _require(value is None, f"format {record.format} cannot hold `{name}`.")
+    return pack(weights, checkpoint=msgspec.json.encode(written).decode())
 
 
 def member_record(member: Member) -> MemberRecord:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from model.bars.faults import COLUMNS
-from model.bars.intervals import bar_interval
+from model.bars.intervals import bar_interval, hour_shares
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import Golden
 from model.checkpoint.member import Member, probability_of
@@ -48,6 +48,7 @@ COMMON = (
     "trained_until",
     "parts",
     "scaler",
+    "hours",
 )
 
 Scores = dict[str, float | None]
@@ -229,6 +230,7 @@ def assemble(
         config=asdict(config),
         versions=library_versions(),
         usual=usual_ranges(data.training_features),
+        hours=hour_shares(pd.DatetimeIndex(bars.loc[: data.trained_until].index)),
     )
     # Not a bar after it, so that the checkpoint holds nothing it has not been trained on.
     return replace(checkpoint, golden=golden_window(checkpoint, bars.loc[: data.trained_until]))

@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.bars.intervals import bar_interval, bars_per_year, session_bars, spacing_change, spoken
+from model.bars.intervals import (
+    bar_interval,
+    bars_per_year,
+    hour_shares,
+    session_bars,
+    spacing_change,
+    spoken,
+)
 from tests.helpers.bar_files import HOURLY, currency_hours, sessions
 
 YEAR = pd.bdate_range("2010-01-04", periods=2000)
@@ -95,3 +102,11 @@ def test_a_change_of_spacing_is_found_at_its_bar() -> None:
 )
 def test_spans_are_spoken(span: str, words: str) -> None:
     assert spoken(pd.Timedelta(span)) == words
+
+
+def test_shares_of_hours_are_those_of_bars_within_the_day() -> None:
+    session = pd.date_range("2024-01-02 09:30", periods=12, freq="10min", unit="ns")
+    shares = hour_shares(session)
+    assert shares is not None and len(shares) == 24
+    assert shares[9:12] == (0.25, 0.5, 0.25) and sum(shares) == 1
+    assert hour_shares(pd.date_range("2024-01-02 21:00", periods=9, unit="ns")) is None

@@ -22,6 +22,8 @@ from model.errors import CheckpointError
 from model.features.table import FEATURE_NAMES
 from tests.helpers.forging import JsonObject, forged, network_in, record_in, refusal
 
+OLDER = Path(__file__).parents[2] / "house" / "golden" / "format-2.ckpt"
+
 
 def test_the_forger_writes_files_that_load(small: bytes) -> None:
     assert forged(small) == small
@@ -31,6 +33,15 @@ def test_the_forger_writes_files_that_load(small: bytes) -> None:
 def test_the_digest_is_a_sha256_with_zeros_in_its_own_place(small: bytes) -> None:
     digest = record_in(small)["digest"]
     assert hashlib.sha256(small.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
+
+
+def test_a_file_of_an_older_format_is_written_as_it_was(tmp_path: Path) -> None:
+    older = Checkpoint.load(OLDER)
+    older.save(tmp_path / "again.ckpt")
+    assert (tmp_path / "again.ckpt").read_bytes() == OLDER.read_bytes()
+    assert (older.format, older.hours) == (2, None)
+    with pytest.raises(CheckpointError, match="format 2 cannot hold `hours`"):
+        replace(older, hours=(1.0, *[0.0] * 23)).save(tmp_path / "again.ckpt")
 
 
 def renamed(record: JsonObject) -> None:
@@ -46,10 +57,16 @@ def swapped(record: JsonObject) -> None:
     ("edit", "reason"),
     [
         (
-            lambda record: record.update(format=3),
-            "it has format 3, this program reads format 2. Use the version that wrote it, or ",
+            lambda record: record.update(format=4),
+            "it has format 4, this program reads the formats 2 and 3. Use the version that wrote ",
         ),
-        (lambda record: record.update(format=1), "it has format 1, this program reads format 2."),
+        (lambda record: record.update(format=1), "it has format 1, this program reads the formats"),
+        (lambda record: record.update(format=2), "it is damaged (Object contains unknown field"),
+        (lambda record: record.update(hours=[1.0]), "Expected `array` of length >= 24"),
+        (
+            lambda record: record.update(hours=[0.5] * 24),
+            "hours must be shares that sum to 1, got a sum of 12.",
+        ),
         (
             renamed,
             "(unknown: ['bar_close_zz'], missing: ['bar_close_z'], "
@@ -201,9 +218,9 @@ def test_a_record_that_does_not_fit_is_refused_with_the_difference(
             "missing, repeated or differently written entries",
         ),
         ('"horizon":1', '"horizon": 1', "missing, repeated or differently written entries"),
-        ('{"format":2', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
-        ('{"format":2', '{"fromat":1', "missing required field `format`"),
-        ('{"format":2', '[{"format":1', "it is damaged ("),
+        ('{"format":3', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
+        ('{"format":3', '{"fromat":1', "missing required field `format`"),
+        ('{"format":3', '[{"format":1', "it is damaged ("),
     ],
 )
 def test_a_record_that_is_not_as_save_writes_it_is_refused(
