@@ -116,6 +116,30 @@ def zoned_indexes(feed: Feed) -> list[pd.DatetimeIndex]:
     ]
 
 
+def states_zone(feed: Feed) -> bool:
+    """Return whether the feed itself says in which zone its times are: it then shows UTC."""
+    return bool(zoned_indexes(feed)) or any(
+        getattr(part.p, "tzinput", None) is not None for part in parts_of(feed)
+    )
+
+
+def utc_of(timestamps: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """Return local timestamps as those of UTC: (n,) -> (n,).
+
+    Of an hour that happens twice the first is meant: the second comes as bars that came before, and
+    a guard keeps those out. Raises ValueError for a time that does not exist in the zone.
+    """
+    index = pd.DatetimeIndex(timestamps.view("datetime64[ns]"))
+    first = np.ones(len(index), dtype=np.bool_)
+    utc = index.tz_localize(zone, ambiguous=first, nonexistent="NaT")
+    if utc.hasnans:
+        raise ValueError(
+            f"`timezone` must be the zone of the feed, got {zone!r}, where "
+            f"{index[utc.isna()][0]} does not exist: clocks went forward. Is it the right one?"
+        )
+    return utc.asi8
+
+
 def nanoseconds(day_number: float) -> int:
     """Return the timestamp of a day number, EARLIEST for a missing one.
 
@@ -137,14 +161,16 @@ class TimestampConversion(NamedTuple):
     """From a feed's day numbers to the timestamps that training gave the same bars.
 
     With a `grid` above 0, a bar belongs to the multiple of it at or before its own time less
-    `back`; then `shift` is added. All three are nanoseconds. Dates are a grid of whole days:
-    Backtrader's readers stamp a daily bar 23:59:59.99999, files and DataFrames have its date.
+    `back`; then local times of a `zone` become UTC, and `shift` is added. Dates are a
+    grid of whole days: Backtrader's readers stamp a daily bar 23:59:59.99999, files and DataFrames
+    have its date.
     Replayed bars carry the time of their last part, resampled ones that of their end.
     """
 
-    grid: int = 0
+    grid: int = 0  # nanoseconds, as back and shift are
     back: int = 0
     shift: int = 0
+    zone: str = ""  # "" where the feed shows the zone of training
 
     def timestamp(self, day_number: float) -> int:
         if self.grid == NANOSECONDS_A_DAY and math.isfinite(day_number):
@@ -155,6 +181,8 @@ class TimestampConversion(NamedTuple):
             return timestamp
         if self.grid:
             timestamp = (timestamp - self.back) // self.grid * self.grid
+        if self.zone:
+            timestamp = int(utc_of(np.array([timestamp]), self.zone)[0])
         return timestamp + self.shift
 
     def timestamps(self, day_numbers: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -167,11 +195,20 @@ class TimestampConversion(NamedTuple):
         timestamps = np.where(known, nanoseconds_of(day_numbers), 0)
         if self.grid:
             timestamps = (timestamps - self.back) // self.grid * self.grid
+        if self.zone:
+            timestamps = utc_of(timestamps, self.zone)
         return np.where(known, timestamps + self.shift, EARLIEST)
 
 
 def conversion_for(
-    *, interval: int, whole_days: bool, trained: str, shown: str, resampled: bool, replayed: bool
+    *,
+    interval: int,
+    whole_days: bool,
+    trained: str,
+    shown: str,
+    resampled: bool,
+    replayed: bool,
+    zone: str = "",
 ) -> TimestampConversion:
     """Return how a feed's times become those of training.
 
@@ -186,6 +223,8 @@ def conversion_for(
         as in training, but "close" where Backtrader resampled, which it stamps by the end.
     resampled, replayed
         What Backtrader makes of the feed.
+    zone
+        Of the feed's times where training had UTC, "" where they are as in training.
     """
     if whole_days:
         return TimestampConversion(grid=NANOSECONDS_A_DAY)
@@ -194,5 +233,7 @@ def conversion_for(
     # beginning. Stamped by the close, the last part ends where the next bar begins.
     if replayed:
         shift = interval if trained == "close" else 0
-        return TimestampConversion(grid=interval, back=int(shown == "close"), shift=shift)
-    return TimestampConversion(shift=((trained == "close") - (shown == "close")) * interval)
+        back = int(shown == "close")
+        return TimestampConversion(grid=interval, back=back, shift=shift, zone=zone)
+    shift = ((trained == "close") - (shown == "close")) * interval
+    return TimestampConversion(shift=shift, zone=zone)

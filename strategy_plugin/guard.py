@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.bars.faults import bar_faults
 from model.bars.intervals import EARLIEST, day
-from strategy_plugin.feeds import Bar, Feed, bar_of, is_live, nanoseconds, source_of
+from strategy_plugin.feeds import Bar, Feed, bar_of, is_live, nanoseconds, source_of, utc_of
 
 REPEATED = "a bar that came before"
 REVISED = "a bar that came before with other values"
@@ -69,6 +69,7 @@ class BarGuard:
     def __init__(self, data: Feed, finished_after: float | None = None) -> None:
         self.finished_after = finished_after
         self.daily = False  # whether a timestamp is a date
+        self.zone = ""  # of timestamps that are not in UTC
         self._gate = Gate(data._name, highest_jump=HIGHEST_JUMP)
         self._number = 0
         self._growing: int | None = None  # time of an unfinished bar that has not come again yet
@@ -104,6 +105,8 @@ class BarGuard:
     def _end(self, data: Feed, timestamp: int) -> float:
         # In seconds since 1970; minus infinity where no clock can tell, as for a bar long over.
         if self.finished_after is not None:
+            if self.zone:
+                timestamp = int(utc_of(np.array([timestamp]), self.zone)[0])
             return timestamp / 1e9 + self.finished_after
         if not self.daily or data.p.sessionend == UNSTATED or timestamp == EARLIEST:
             return -math.inf
@@ -111,7 +114,7 @@ class BarGuard:
         return nanoseconds(data.date2num(datetime.combine(date, data.p.sessionend))) / 1e9
 
 
-def guard_for(data: Feed, *, finished_after: float | None, daily: bool) -> BarGuard:
+def guard_for(data: Feed, *, finished_after: float | None, daily: bool, zone: str) -> BarGuard:
     """Return the guard of a feed that is traded; a live one without a guard gets one here.
 
     What Backtrader resamples or replays can only be guarded by the user, before that is done: a
@@ -134,7 +137,7 @@ def guard_for(data: Feed, *, finished_after: float | None, daily: bool) -> BarGu
             )
     if data is source and not rebuilt:
         # Of bars that are made into others the signal's clock tells nothing.
-        guard.finished_after, guard.daily = finished_after, daily
+        guard.finished_after, guard.daily, guard.zone = finished_after, daily, zone
     return guard
 
 

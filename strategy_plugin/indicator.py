@@ -1,5 +1,6 @@
 """A model's probability as Backtrader lines, the same in all of Backtrader's modes."""
 
+import warnings
 from array import array
 from collections import Counter
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.bars.faults import COLUMNS
 from model.bars.intervals import bar_interval
+from model.bars.zones import known_zone
 from model.checkpoint.buffer import FeatureBuffer as FeatureBuffer  # a public name of the plugin
 from model.checkpoint.schedule import NO_FORECAST
 from model.checkpoint.schedule import Schedule as Schedule  # a public name of the plugin
@@ -24,9 +26,11 @@ from strategy_plugin.feeds import (
     is_live,
     nanoseconds,
     nanoseconds_of,
+    states_zone,
     zoned_indexes,
 )
-from strategy_plugin.guard import Gate
+from strategy_plugin.guard import Gate, TradingWarning
+from strategy_plugin.hours import HourWatch
 
 
 class DirectionProbability(bt.Indicator):  # type: ignore[misc]
@@ -46,8 +50,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         not after the bar serves
       - max_gap: bars missing between two others beyond which no window that contains them is
         predicted, of daily bars a weekend is two and a long one three or four; None for no limit
-      - timezone: the zone of the feed's timestamps; None as in training, a zone that is another
-        one is refused
+      - timezone: the zone of the feed's timestamps; None as in training. Times within the day of
+        another zone are converted where training had UTC, all else is refused
       - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training,
         which Backtrader's own resampling is converted to; another one is refused, but on a
         replayed feed, where it is that of the bars replayed
@@ -98,6 +102,9 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         # Only where bars are live may a folder get another checkpoint: a backtest must not change.
         self._live = is_live(self.data)
         self._conversion = _conversion(self.data, self.schedule, self.p.timezone, self.p.stamp)
+        # What states its zone needs no watching.
+        self.zone_stated = self.p.timezone is not None or states_zone(self.data)
+        self._hours = HourWatch([] if self.zone_stated else self.schedule.checkpoints)
         self._buffer = FeatureBuffer(self.schedule.sequence_length)
         self._gate = Gate(
             self.data._name,
@@ -138,6 +145,18 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         """
         return self._conversion.timestamp(self.data.datetime[ago])
 
+    def behind(self, ago: int = 0) -> int:
+        """Return by how many nanoseconds a bar may be older than its timestamp.
+
+        Above 0 only where the feed looks like one in another zone.
+        """
+        return self._hours.behind(len(self.data) + ago)
+
+    @property
+    def zone(self) -> str:
+        """The zone from which the feed's times are converted to UTC, "" where none is."""
+        return self._conversion.zone
+
     def inputs(self, ago: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the raw bars that the value depends on.
 
@@ -165,6 +184,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         if self._whole_feed is not None:
             return
         self._whole_feed = _WholeFeed(self.data, self._gate, self._conversion)
+        self._watch_hours(*self._whole_feed.numbered)
         forecasts = self._whole_feed.forecasts(self.schedule)
         for line, values in zip(self.lines, forecasts, strict=True):
             line.array[: len(values)] = array("d", values.tobytes())
@@ -205,7 +225,15 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             return None
         if self._unchecked is not None:
             self._unchecked[number] = time
-        return self._buffer.update(number, self.timestamp(ago), *bar)
+        timestamp = self.timestamp(ago)
+        self._watch_hours(np.array([number]), np.array([timestamp]))
+        return self._buffer.update(number, timestamp, *bar)
+
+    def _watch_hours(self, numbers: NDArray[np.int64], timestamps: NDArray[np.int64]) -> None:
+        if self._hours.see(numbers, timestamps):
+            warnings.warn(
+                f"data {self.data._name!r}: {self._hours.describe()}", TradingWarning, stacklevel=2
+            )
 
 
 class _WholeFeed:
@@ -230,6 +258,11 @@ class _WholeFeed:
         forecasts = np.full((len(NO_FORECAST), len(self._sound)), np.nan)
         forecasts[:, self._sound] = cached_forecasts(schedule, self._values, self._timestamps)
         return forecasts
+
+    @property
+    def numbered(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The numbers of the sound bars and their timestamps."""
+        return np.flatnonzero(self._sound) + 1, self._timestamps
 
     def inputs(self, number: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         stop = int(self._counts[number - 1])
@@ -265,6 +298,9 @@ def _conversion(
         )
     # Backtrader stamps what it rebuilds itself, so there the param speaks of what it is made of.
     checkpoint, rebuilt = schedule.checkpoints[0], bool(data.resampling or data.replaying)
+    zone = ""
+    if timezone not in (None, checkpoint.timezone) and _converts(data, schedule):
+        zone, timezone = known_zone(timezone), None
     checkpoint.require_clock(timezone, None if rebuilt else stamp)
     return conversion_for(
         interval=checkpoint.bar_interval.as_unit("ns").value,
@@ -273,7 +309,17 @@ def _conversion(
         shown=stamp or "",
         resampled=bool(data.resampling),
         replayed=bool(data.replaying),
+        zone=zone,
     )
+
+
+def _converts(data: Feed, schedule: Schedule) -> bool:
+    """Return whether local times can become those of training.
+
+    Dates stay what they are, and what a feed's own zone made UTC is none to convert again.
+    """
+    in_utc = schedule.checkpoints[0].timezone == "UTC" and not schedule.whole_days
+    return in_utc and not states_zone(data)
 
 
 def _require_bars(data: object) -> None:

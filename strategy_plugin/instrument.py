@@ -72,7 +72,9 @@ class TradedData:
         self, data: Feed, name: str, signal: "ModelSignal | LineSignal", orders: OrderManager
     ) -> None:
         self.data, self.name, self.signal, self.orders = data, name, signal, orders
-        self.guard = guard_for(data, finished_after=signal.finished_after, daily=signal.daily)
+        self.guard = guard_for(
+            data, finished_after=signal.finished_after, daily=signal.daily, zone=signal.zone
+        )
         self.source = source_of(data)
         self.live = not is_live(data)
         self.refused: Counter[str] = Counter()
@@ -204,10 +206,13 @@ class ModelInForce:
         self._trained_until = checkpoint.trained_until.as_unit("ns").value
         self._interval = checkpoint.bar_interval.as_unit("ns").value
 
-    def reading(self, timestamp: int, probability: float, disagreement: float) -> Reading:
+    def reading(
+        self, timestamp: int, probability: float, disagreement: float, behind: int = 0
+    ) -> Reading:
+        # behind: by how many nanoseconds the bar may be older than its timestamp says.
         # The age goes by time, not by bars counted: a run that starts later must find the same.
         age = max(0, (timestamp - self._trained_until) // self._interval)
-        in_sample = timestamp < self._trained_until
+        in_sample = timestamp - behind < self._trained_until
         digest = self.checkpoint.digest
         return Reading(probability, self._thresholds, digest, age, in_sample, disagreement)
 
@@ -216,7 +221,8 @@ class ModelSignal:
     """The lines of a DirectionProbability, and the checkpoint in force.
 
     finished_after: seconds from a bar's timestamp to its end, None where no clock can tell.
-    daily: whether timestamps are dates. faults: bars that the model was not shown, by fault.
+    daily: whether timestamps are dates. zone: that of the feed's times where they are not those of
+    training. faults: bars that the model was not shown, by fault.
     """
 
     def __init__(
@@ -231,7 +237,7 @@ class ModelSignal:
         self._schedule.require(self._model_of)
         first = self._schedule.checkpoints[0]
         seconds = first.bar_interval.total_seconds()
-        self.daily = self._schedule.whole_days
+        self.daily, self.zone = self._schedule.whole_days, indicator.zone
         self.finished_after: float | None = None
         # A clock can tell within the day, and with timestamps in UTC.
         if first.timezone is not None and seconds < 86_400:
@@ -249,7 +255,8 @@ class ModelSignal:
         if self._model is None or checkpoint is not self._model.checkpoint:
             self._model = self._model_of(checkpoint, self._schedule.name(checkpoint))
         disagreement = self.indicator.disagreement[ago]
-        return self._model.reading(timestamp, self.probability(ago), disagreement)
+        behind = self.indicator.behind(ago)
+        return self._model.reading(timestamp, self.probability(ago), disagreement, behind)
 
     def _model_of(self, checkpoint: Checkpoint, name: str) -> ModelInForce:
         return ModelInForce(checkpoint, self._enter, self._exit, name)
@@ -261,6 +268,7 @@ class LineSignal:
     indicator = None
     finished_after = None
     daily = False
+    zone = ""
 
     def __init__(self, data: Feed, enter: float | None, exit: float | None) -> None:
         if not hasattr(data, "probability"):

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO, TypedDict
+from typing import Any, NotRequired, TextIO, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,17 @@ VERSION = 3
 
 
 class Origin(TypedDict):
-    """Where an instrument's probabilities come from; `clock` is the indicator's mode."""
+    """Where an instrument's probabilities come from; `clock` is the indicator's mode.
+
+    zone_stated: whether the zone of the feed's times was; else their hours were watched.
+    """
 
     checkpoint: str
     models: list[str]
     max_gap: int | None
     precision: str
     clock: str
+    zone_stated: NotRequired[bool]  # journals of earlier days have none, nor watched hours
 
 
 class Header(TypedDict):
@@ -209,6 +213,7 @@ def _origin(instrument: TradedData) -> Origin | None:
         "max_gap": schedule.max_gap,
         "precision": schedule.precision,
         "clock": indicator.mode,
+        "zone_stated": indicator.zone_stated,
     }
 
 

@@ -26,6 +26,7 @@ from strategy_plugin.decision import (
 )
 from strategy_plugin.feeds import Bar
 from strategy_plugin.guard import Gate, TradingWarning
+from strategy_plugin.hours import HourWatch
 from strategy_plugin.instrument import Decision, ModelInForce, carried_out
 from strategy_plugin.journal import (
     VERSION,
@@ -160,6 +161,7 @@ class _RecordedForecast(NamedTuple):
     probability: float
     disagreement: float
     input: str | None
+    behind: int = 0  # nanoseconds by which the bar may be older than its timestamp
 
 
 def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
@@ -182,9 +184,20 @@ def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
     for entry in entries:
         values = cast(Bar, tuple(_or_nan(value) for value in entry["values"]))
         bars.append(gate.admit(entry["number"], _timestamp(entry), values))
-    if origin["clock"] == "once":
-        return _forecasts_at_once(schedule, entries, bars)
-    return _forecasts_bar_by_bar(schedule, entries, bars)
+    redo = _forecasts_at_once if origin["clock"] == "once" else _forecasts_bar_by_bar
+    forecasts = redo(schedule, entries, bars)
+    if origin.get("zone_stated", True):
+        return forecasts
+    sound = [entry for entry, bar in zip(entries, bars, strict=True) if bar is not None]
+    watch = HourWatch(schedule.checkpoints)
+    watch.see(
+        np.array([entry["number"] for entry in sound], dtype=np.int64),
+        np.array([_timestamp(entry) for entry in sound], dtype=np.int64),
+    )
+    return [
+        forecast._replace(behind=watch.behind(entry["number"]))
+        for entry, forecast in zip(entries, forecasts, strict=True)
+    ]
 
 
 def _forecasts_at_once(
@@ -275,7 +288,9 @@ class _Redo:
             return NO_READING
         if self._model is None or checkpoint is not self._model.checkpoint:
             self._model = ModelInForce(checkpoint, self._enter, self._exit, checkpoint.digest)
-        return self._model.reading(_timestamp(entry), forecast.probability, forecast.disagreement)
+        return self._model.reading(
+            _timestamp(entry), forecast.probability, forecast.disagreement, forecast.behind
+        )
 
 
 @dataclass

@@ -72,8 +72,9 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         opened; None for no limit
       - max_gap: bars missing between two others beyond which no window that contains them is
         predicted, of daily bars a weekend is two and a long one three or four; None for no limit
-      - timezone, stamp: what the feeds' timestamps are in and mark; None as in training, anything
-        else is refused
+      - timezone: the zone of the feeds' timestamps; None as in training. Times within the day of
+        another zone are converted where training had UTC, all else is refused
+      - stamp: what the feeds' timestamps mark; None as in training, anything else is refused
       - precision: "fp32", or "bf16", which is faster on processors with AMX: backtest and live
         then agree to some 1e-3 only
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe

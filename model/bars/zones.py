@@ -6,18 +6,31 @@ UTC where their offset or zone is known, and stay as they are where nothing is.
 
 from __future__ import annotations
 
+from zoneinfo import available_timezones
+
 import numpy as np
 import pandas as pd
 
 from model.bars.faults import Findings, Times
 from model.bars.intervals import DAY, day
 from model.bars.timestamps import NOT_A_TIME, Timestamps, nanoseconds
-from model.errors import Setting
+from model.errors import Setting, did_you_mean
 
 MANY = 0.1  # share of daily timestamps on Sundays that is no accident
 DAILY = 0.8 * DAY  # summer time makes a day of 23 hours
 LONGEST_DAY = 1.5 * DAY
 NOON = 12
+
+
+def known_zone(name: object) -> str:
+    """Return the name of a time zone; ValueError for any other value."""
+    known = available_timezones()
+    if isinstance(name, str) and name in known:
+        return name
+    raise ValueError(
+        f"`timezone` must be a name such as 'America/New_York' or 'UTC', got {name!r}."
+        f"{did_you_mean(name, known)}"
+    )
 
 
 def without_zone(
