@@ -114,7 +114,7 @@ class BarGuard:
         return nanoseconds(data.date2num(datetime.combine(date, data.p.sessionend))) / 1e9
 
 
-def guard_for(data: Feed, *, finished_after: float | None, daily: bool, zone: str) -> BarGuard:
+def guard_for(data: Feed, *, finished_after: float | None, daily: bool, zone: str = "") -> BarGuard:
     """Return the guard of a feed that is traded; a live one without a guard gets one here.
 
     What Backtrader resamples or replays can only be guarded by the user, before that is done: a

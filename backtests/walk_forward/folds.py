@@ -21,7 +21,7 @@ from backtests.walk_forward.workers import (
     here,
     require_sendable,
 )
-from model.bars.read import require_bars
+from model.bars.read import require_bars, require_usual_spacing
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, Setting, TrainingDiverged
 from model.features.table import LOOKBACK
@@ -169,6 +169,7 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
         f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks",
         [name for name, fewest in least.items() if fewest <= len(bars)],
     )
+    require_usual_spacing(bars)
     # What the division leaves over lies at the start, with the oldest bars.
     length = (len(bars) - warm_up) // blocks
     if plan.folds * length < FEWEST_DECISIONS:

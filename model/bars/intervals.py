@@ -29,6 +29,10 @@ FEWEST_OF_CALENDAR = 5
 LARGEST_COUNT = 100  # of a smaller unit than days, in words
 RECURRING = 20  # a spacing that occurs so often belongs to the file; a rarer one is an accident
 WEEKS_OF_A_YEAR = 52
+FEWEST_JUDGED = 100  # bars of which the commonest spacing says something
+COMMON = 1 / 3  # share of the commonest spacing that makes it the usual one
+# Or as many are multiples of it and it is the distance of so many: minutes that seldom trade.
+GRID_SHARE, LEAST_ON_GRID = 0.9, 0.05
 
 
 def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
@@ -44,6 +48,26 @@ def bar_interval(index: pd.DatetimeIndex) -> pd.Timedelta:
     # An index may count in seconds; Timedelta below is told nanoseconds.
     spacings, counts = np.unique(np.diff(index.as_unit("ns").asi8), return_counts=True)
     return pd.Timedelta(int(spacings[counts.argmax()]), unit="ns")
+
+
+def no_usual_spacing(index: pd.DatetimeIndex) -> str:
+    """Return why timestamps have no usual spacing, "" where they have one or are too few to tell.
+
+    They have one if it is common, or if it is the step of a grid on which few bars are missing or
+    many. Bars that end with a volume, a number of trades or a move of the price have neither: a
+    model of one part would find the next to be of another frequency.
+    """
+    if len(index) < FEWEST_JUDGED:
+        return ""
+    usual, spacings = bar_interval(index), np.diff(index.to_numpy())
+    share = float((spacings == usual.to_timedelta64()).mean())
+    on_grid = float((spacings % usual.to_timedelta64() == np.timedelta64(0)).mean())
+    if share >= COMMON or (share >= LEAST_ON_GRID and on_grid >= GRID_SHARE):
+        return ""
+    return (
+        f"the commonest, {spoken(usual)}, is that of {share:.1%} of them, "
+        f"and {on_grid:.1%} are multiples of it"
+    )
 
 
 def bars_per_year(index: pd.DatetimeIndex) -> float:

@@ -27,8 +27,10 @@ from model.bars.faults import (
     count,
     find_broken_bars,
 )
+from model.bars.intervals import no_usual_spacing
 from model.bars.numbers import read_numbers
 from model.bars.repairs import (
+    IRREGULAR,
     accept_rounding,
     adjusted,
     drop_copies,
@@ -347,6 +349,13 @@ def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
         )
     findings.raise_faults()
     return bars
+
+
+def require_usual_spacing(bars: pd.DataFrame) -> None:
+    """Refuse, with a BarsError, bars of no usual spacing: to be called before training."""
+    irregular = no_usual_spacing(pd.DatetimeIndex(bars.index))
+    if irregular:
+        raise BarsError(IRREGULAR.format(irregular))
 
 
 def _require_form(bars: pd.DataFrame, findings: Findings) -> None:

@@ -13,7 +13,15 @@ import numpy as np
 import pandas as pd
 
 from model.bars.faults import COLUMNS, PRICES, Findings, Mask, Spans, count
-from model.bars.intervals import DAY, bar_interval, calendar_spacings, day, spacing_change, spoken
+from model.bars.intervals import (
+    DAY,
+    bar_interval,
+    calendar_spacings,
+    day,
+    no_usual_spacing,
+    spacing_change,
+    spoken,
+)
 from model.errors import Setting
 
 LONGEST_GAP = pd.Timedelta(days=3 * 365)
@@ -24,6 +32,12 @@ ADJUST = Setting("adjust", True)
 LEAST_OF_A_DAY = 0.1  # of all bars on Saturdays, and on Sundays, where trading never rests
 LEAST_ON_GRID = 0.95
 MOST_MISSING = 0.05
+IRREGULAR = (
+    "the bars come at no usual distance of time: {}. Bars that end with a volume, a number of "
+    "trades or a move of the price (dollar, tick, Renko bars) are not trained on: nothing could "
+    "tell whether later bars are of the same kind. Make bars of equal time, of an hour for "
+    "instance, of the same data."
+)
 GRID = pd.Timedelta(hours=1)  # bars may shift by whole hours, as clocks do
 
 
@@ -239,8 +253,10 @@ def judge_spacing(rows: pd.DataFrame, findings: Findings) -> None:
             "order of day and month, another unit of epochs, or rows filled ahead? Repair or "
             "remove them."
         )
-    change = spacing_change(index)
-    if change:
+    change, irregular = spacing_change(index), no_usual_spacing(index)
+    if irregular:
+        findings.fault(IRREGULAR.format(irregular))
+    elif change:
         findings.fault(
             f"the bars' spacing changes from {spoken(change.before)} to {spoken(change.after)} "
             f"at {day(index[change.position])}. Use one frequency."

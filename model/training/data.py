@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from model.bars.read import check_bars, require_bars
+from model.bars.read import check_bars, require_bars, require_usual_spacing
 from model.checkpoint.member import cut_windows
 from model.checkpoint.scaler import Scaler
 from model.errors import OneClassError
@@ -149,6 +149,7 @@ def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
     """
     bars = check_bars(bars)  # a caller of Python may not have read them by `read_bars`
     require_enough_bars(bars, config)
+    require_usual_spacing(bars)
     preprocessor = config.preprocessor
     features = FeatureEngineer().transform(bars)
     labels = make_labels(bars, config.label, config.horizon).loc[features.index]

@@ -2,6 +2,9 @@
 frequency.
 """
 
+import re
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +13,7 @@ from model.bars.intervals import (
     bar_interval,
     bars_per_year,
     hour_shares,
+    no_usual_spacing,
     session_bars,
     spacing_change,
     spoken,
@@ -110,3 +114,44 @@ def test_shares_of_hours_are_those_of_bars_within_the_day() -> None:
     assert shares is not None and len(shares) == 24
     assert shares[9:12] == (0.25, 0.5, 0.25) and sum(shares) == 1
     assert hour_shares(pd.date_range("2024-01-02 21:00", periods=9, unit="ns")) is None
+
+
+def spaced(seconds: Any, unit: float = 1e9) -> pd.DatetimeIndex:
+    """Timestamps so many seconds apart, in whole units of so many nanoseconds."""
+    return pd.DatetimeIndex(
+        1_700_000_000 * 10**9 + np.cumsum(np.maximum(1, np.rint(seconds * 1e9 / unit)) * unit)
+    )
+
+
+DRAW = np.random.default_rng(0)
+VOLUME_BARS = spaced(DRAW.gamma(4.0, 100.0, 1200))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        VOLUME_BARS,
+        VOLUME_BARS[:100],
+        spaced(DRAW.exponential(40.0, 1200), unit=1e6),
+        spaced(DRAW.gamma(8.0, 1.0, 1200)),
+    ],
+)
+def test_bars_without_a_usual_spacing_are_told(index: pd.DatetimeIndex) -> None:
+    assert re.search(r"of \d+\.\d% of them, and \d+\.\d% are multiples", no_usual_spacing(index))
+    assert no_usual_spacing(index[:99]) == ""
+
+
+MINUTES = pd.date_range("2024-01-02", periods=20_000, freq="min", unit="ns")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        *(index for index, *_ in MARKETS.values()),
+        *(pd.date_range("1990", periods=150, freq=freq) for freq in ("ME", "QE", "YE", "W")),
+        MINUTES[DRAW.random(len(MINUTES)) < 0.15],  # hardly ever traded
+        pd.DatetimeIndex([day + pd.Timedelta(hours=h) for day in YEAR[:400] for h in (9, 13)]),
+    ],
+)
+def test_thin_markets_and_calendar_bars_have_a_usual_spacing(index: pd.DatetimeIndex) -> None:
+    assert no_usual_spacing(index) == ""
