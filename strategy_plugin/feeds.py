@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-import backtrader as bt
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -90,11 +89,8 @@ def source_of(feed: Feed) -> Feed:
 def parts_of(feed: Feed) -> Sequence[Feed]:
     """Return the feeds that Backtrader's chaindata or rolloverdata joins, or the feed by itself."""
     source = source_of(feed)
-    joined: Sequence[Feed] = ()
-    if isinstance(source, bt.feeds.Chainer):
-        joined = source._args
-    elif isinstance(source, bt.feeds.RollOver):
-        joined = source._rolls
+    # As its Chainer and its RollOver call them; no other feed has either.
+    joined: Sequence[Feed] = getattr(source, "_args", None) or getattr(source, "_rolls", ())
     return [part for one in joined for part in parts_of(one)] or [source]
 
 

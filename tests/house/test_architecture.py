@@ -20,7 +20,7 @@ ORDER = {
         "checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
-        "feeds guard cache indicator decision orders sizers instrument broker journal "
+        "feeds guard hours cache indicator decision orders sizers instrument broker journal "
         "analyzers replaying strategy"
     ),
     "backtests": (
