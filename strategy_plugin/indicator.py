@@ -149,6 +149,16 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         """Return by how many nanoseconds a bar may be older than its timestamp.
 
         Above 0 only where the feed looks like one in another zone.
+
+        Parameters
+        ----------
+        ago
+            0 for the newest bar, -1 for the one before.
+
+        Returns
+        -------
+        int
+            Of this bar.
         """
         return self._hours.behind(len(self.data) + ago)
 
