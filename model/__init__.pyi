@@ -10,6 +10,7 @@ from .errors import Interrupted as Interrupted
 from .errors import OneClassError as OneClassError
 from .errors import OutputError as OutputError
 from .errors import OutputInUse as OutputInUse
+from .errors import TrainingDisturbed as TrainingDisturbed
 from .errors import TrainingDiverged as TrainingDiverged
 from .features.table import FEATURE_NAMES as FEATURE_NAMES
 from .features.table import FeatureEngineer as FeatureEngineer

@@ -8,6 +8,7 @@ ValueError
     UnknownArchitecture      2   no network of that name is registered
 RuntimeError
     TrainingDiverged         5   a loss stopped being a number
+    TrainingDisturbed        5   something else drew from torch's random numbers
     Interrupted          128+n   signal n stopped work that can go on later
 OSError
     OutputError              6   a result cannot be written
@@ -109,6 +110,12 @@ class TrainingDiverged(RuntimeError):
     def __init__(self, message: str, checkpoint: Saved | None = None) -> None:
         super().__init__(message)
         self.checkpoint = checkpoint
+
+
+class TrainingDisturbed(RuntimeError):
+    """Something else drew from torch's random numbers: no training could give these bits again."""
+
+    exit_code = 5
 
 
 class Interrupted(RuntimeError):

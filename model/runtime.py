@@ -1,9 +1,11 @@
-"""How torch computes in this process: threads, memory, and the precision of its arithmetic."""
+"""How torch computes in this process: its defaults, threads, memory, and precision."""
 
 import ctypes
+import os
 import platform
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Literal
 
@@ -18,6 +20,54 @@ SLOW_BF16 = (
 )
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's mallopt keys (malloc.h)
 MEBIBYTE = 1 << 20
+
+
+# torch's random numbers come from one generator per process: trainings wait for each other. One
+# that begins within another, in the same thread, goes ahead; the other goes on as if it had not.
+_training = threading.RLock()
+
+
+def _new_lock() -> None:
+    global _training
+    _training = threading.RLock()
+
+
+# A process that was forked while another thread trained would wait for ever.
+os.register_at_fork(after_in_child=_new_lock)
+
+
+@contextmanager
+def one_training() -> Iterator[None]:
+    """Run the body when no other thread of this process trains."""
+    with _training:
+        yield
+
+
+@contextmanager
+def usual_torch() -> Iterator[None]:
+    """Run the body with the defaults that torch starts with, and put back what was set.
+
+    A notebook may have chosen another dtype or device, switched gradients off or mixed precision
+    on; results shall not depend on it. The dtype and the precision of products are those of the
+    process: other threads have them too while the body runs.
+    """
+    with ExitStack() as stack:
+        dtype, products = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+        if dtype != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, dtype)
+        if products != "highest":
+            torch.set_float32_matmul_precision("highest")
+            stack.callback(torch.set_float32_matmul_precision, products)
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if torch.is_autocast_enabled("cpu"):
+            stack.enter_context(torch.autocast("cpu", enabled=False))
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        if not torch.is_grad_enabled():
+            stack.enter_context(torch.enable_grad())
+        yield
 
 
 @cache

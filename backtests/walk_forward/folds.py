@@ -23,7 +23,7 @@ from backtests.walk_forward.workers import (
 )
 from model.bars.read import require_bars, require_usual_spacing
 from model.checkpoint.checkpoint import Checkpoint
-from model.errors import BarsError, OneClassError, Setting, TrainingDiverged
+from model.errors import BarsError, OneClassError, Setting, TrainingDisturbed, TrainingDiverged
 from model.features.table import LOOKBACK
 from model.labels import known_after, make_labels
 from model.provenance import machine
@@ -284,7 +284,7 @@ def _outcome(
         outcome = train(on_epoch=on_epoch)
         require_sendable(outcome, owner)
         return position, outcome
-    except (TrainingDiverged, Unsendable) as error:
+    except (TrainingDisturbed, TrainingDiverged, Unsendable) as error:
         # An error raised here would end all other tasks with this one.
         return position, Outcome(failure=str(error))
 

@@ -28,7 +28,7 @@ from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import CheckpointError, UnknownArchitecture
 from model.features.table import FEATURE_NAMES, LOOKBACK
 from model.networks.registry import architecture, make_network_without_weights
-from model.runtime import torch_threads
+from model.runtime import torch_threads, usual_torch
 
 FORMAT = 3  # that is written; the older one is read
 # In bytes. Sixteen members of the usual size take 38 MB; a hostile header, nested as deep as its
@@ -159,6 +159,7 @@ def read_file(path: str | Path) -> bytes:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
 
 
+@usual_torch()
 def decode(data: bytes) -> tuple[Record, tuple[Member, ...]]:
     """Return what a file's bytes hold, after every check.
 
@@ -413,6 +414,7 @@ def _require_finite(weights: Mapping[str, Tensor]) -> None:
         )
 
 
+@usual_torch()
 def encode(record: Record, members: Sequence[Member]) -> tuple[bytes, str]:
     """Return the bytes of a file and their digest, one SHA-256 over all of it.
 
@@ -472,11 +474,13 @@ def _prefix(number: int) -> str:
     return f"{number}."
 
 
+@usual_torch()
 def pack(tensors: Mapping[str, Tensor], **texts: str) -> bytes:
     """Return the bytes of a file that holds the tensors and, in its header, the texts."""
     return save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=texts)
 
 
+@usual_torch()
 def tensors_in(data: bytes) -> dict[str, Tensor]:
     return load(data)
 

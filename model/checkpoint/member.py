@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.networks.bilstm import DirectionNetwork
-from model.networks.registry import make_network
-from model.runtime import Precision, arithmetic, torch_threads
+from model.networks.registry import make_network, make_network_without_weights
+from model.runtime import Precision, arithmetic, torch_threads, usual_torch
 
 BATCH = 256  # windows computed at once
 MOST_MEMBERS = 16  # of a checkpoint
@@ -69,16 +69,23 @@ class Member:
 
         One thread and batches of one size, so that the bits depend on the number of windows alone.
         """
-        with torch_threads(1), torch.inference_mode(), arithmetic(precision):
+        with usual_torch(), torch_threads(1), torch.inference_mode(), arithmetic(precision):
             parts = [self._network(batch) for batch in torch.split(windows, BATCH)]
         return torch.cat(parts).double().numpy() / self.temperature
 
     @cached_property
     def _network(self) -> DirectionNetwork:
-        # Initial weights are drawn and thrown away: the caller's random state stays.
-        with torch.random.fork_rng(devices=[]):
-            network = make_network(self.architecture, self.network)
-        network.load_state_dict(self.weights)
+        network = make_network_without_weights(self.architecture, self.network)
+        # Copies: those of a file may lie at any address, and sums of floats depend on it.
+        weights = {name: tensor.clone() for name, tensor in self.weights.items()}
+        network.load_state_dict(weights, assign=True)
+        held = (*network.parameters(), *network.buffers())
+        if any(tensor.is_meta for tensor in held):
+            # It computes some of its tensors anew, which needs the real ones. Its initial weights
+            # are drawn and thrown away: the caller's random state stays.
+            with torch.random.fork_rng(devices=[]):
+                network = make_network(self.architecture, self.network)
+            network.load_state_dict(weights)
         return network.eval().requires_grad_(False)
 
 

@@ -26,7 +26,7 @@ from model.networks.registry import (
     require_storable,
 )
 from model.provenance import library_versions
-from model.runtime import keep_freed_memory, torch_threads
+from model.runtime import keep_freed_memory, one_training, torch_threads, usual_torch
 from model.training.calibration import fit_logistic, fit_temperature
 from model.training.config import TrainConfig, member_configs
 from model.training.data import Part, TrainingData, prepare
@@ -69,7 +69,8 @@ def fit(
 ) -> Checkpoint:
     """Train on bars; each member is as it was in the epoch with its lowest validation loss.
 
-    Same bars, settings and library versions give the same bits.
+    Same bars, settings and library versions give the same bits, whatever defaults of torch are set.
+    Trainings of several threads wait for each other: torch has one source of random numbers.
 
     Parameters
     ----------
@@ -96,6 +97,8 @@ def fit(
         Where a part lacks a class.
     TrainingDiverged
         With the checkpoint of the epochs before.
+    TrainingDisturbed
+        Where something else drew from torch's random numbers during a step.
     ValueError
         For a network of one's own that a checkpoint cannot hold, or that reads several windows at
         once.
@@ -128,9 +131,17 @@ def train_member(
     on_epoch: Callable[[Epoch], None] | None,
     keeper: Keeper | None,
 ) -> TrainingResult:
-    """Train one network from its own seed, leaving the caller's randomness alone."""
+    """Train one network from its own seed, leaving the caller's randomness alone.
+
+    It waits while another thread of this process trains.
+    """
     keep_freed_memory()  # a fifth to a third of the time otherwise goes to the allocator
-    with torch_threads(config.threads), torch.random.fork_rng(devices=[]):
+    with (
+        one_training(),
+        usual_torch(),
+        torch_threads(config.threads),
+        torch.random.fork_rng(devices=[]),
+    ):
         torch.manual_seed(config.seed)
         shape = make_config(
             config.architecture, features=len(FEATURE_NAMES), sequence_length=config.sequence_length

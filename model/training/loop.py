@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
-from model.errors import TrainingDiverged
+from model.errors import TrainingDisturbed, TrainingDiverged
 from model.metrics import log_loss_of_logits
 from model.networks.bilstm import DirectionNetwork
+from model.networks.registry import BUILT_IN
 from model.runtime import arithmetic
 from model.training.calibration import fit_temperature
 from model.training.config import TrainConfig
@@ -23,6 +24,7 @@ from model.training.data import Loader
 
 # Epochs in a row without a better validation loss that are let pass; the next one halves the rate.
 PLATEAU = 5
+BLOCK = 624  # numbers that the Mersenne twister makes at a time
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,7 @@ class TrainingState:
         self.warm_up = LinearLR(self.optimizer, 1 / steps, total_iters=steps - 1)
         self.plateau = ReduceLROnPlateau(self.optimizer, factor=0.5, patience=plateau)
         self.history: list[Epoch] = []
+        self._draws: dict[int, int] = {}  # by the windows of a step, the numbers it draws
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
@@ -261,12 +264,28 @@ class TrainingState:
         # Dropout goes on from where it was in the midst of the epoch.
         if self.batches:
             torch.set_rng_state(self.random)
-        yield from batches
+        self.random = torch.get_rng_state()
+        for batch in batches:
+            self._require_undisturbed(torch.equal(torch.get_rng_state(), self.random))
+            yield batch
 
     def count_batch(self, loss: float, norm: float, windows: int) -> None:
         self.batches, self.windows = self.batches + 1, self.windows + windows
         self.loss, self.norm = self.loss + loss * windows, max(self.norm, norm)
-        self.random = torch.get_rng_state()
+        before, self.random = self.random, torch.get_rng_state()
+        if self.config.architecture in BUILT_IN:
+            # Every step on as many windows draws as many numbers. A network of one's own may not.
+            drawn = (_place(self.random) - _place(before)) % BLOCK
+            self._require_undisturbed(self._draws.setdefault(windows, drawn) == drawn)
+
+    def _require_undisturbed(self, holds: bool) -> None:
+        if not holds:
+            raise TrainingDisturbed(
+                "nothing else may draw from torch's random numbers while a network trains, "
+                f"but something did in epoch {self.epoch}, step {self.batches + 1}: the result "
+                "could not be had again. Train in a process of its own, or give what draws beside "
+                "it a torch.Generator of its own."
+            )
 
     def end_epoch(self, validation_loss: float) -> None:
         """Enter the epoch into the history; validation made this loss of its averaged weights."""
@@ -349,6 +368,12 @@ class TrainingState:
         self.history = [Epoch(**epoch) for epoch in values["history"]]
         self.batches, self.windows, self.loss, self.norm = values["batches"]
         self.random = tensors["random"]["state"]
+
+
+def _place(random: Tensor) -> int:
+    """Return how many numbers of its block a state of torch's CPU generator has given out."""
+    # After the seed and two flags stands the next one's number, of eight bytes.
+    return int.from_bytes(bytes(random[16:24].tolist()), "little")
 
 
 def _plain_values(scheduler: LinearLR | ReduceLROnPlateau) -> dict[str, Any]:
