@@ -1,26 +1,30 @@
-"""Bootstrap intervals: how far a figure may lie from the true one by chance alone.
+"""The bootstrap: how far a figure may lie from the true one by chance alone.
 
-The stationary bootstrap (Politis and Romano, JASA 89, 1994) draws blocks of neighbouring bars, so
-that whatever hangs together in time stays together. All series of one call are drawn together:
-differences between them are paired.
+The stationary bootstrap (Politis and Romano, JASA 89, 1994) draws blocks of neighbouring rows, so
+that whatever hangs together in time stays together. A resample is held as how often it holds each
+row. A mean is then one sum, an area under the ROC curve needs no sorting, and all figures of one
+call come from the same resamples: what is compared is paired.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import NDArray
 
-from model.metrics import auc
-
 Array = NDArray[np.float64]
+# From how often each row was drawn, (rows, b), to a figure of each of the b resamples, (k, b).
+Figure = Callable[[Array], Array]
 
 RESAMPLES = 2_000  # of which 20 lie beyond a bound of 99 %
 SEED = 20  # one for all, so that the same run has the same figures
-USUAL = 0.95
-WIDE = 0.98  # both ends of this interval are one-sided bounds of 99 %
+CHUNK = 400_000  # counts held at once: 3 MB stay in the cache, whatever the number of rows
+NOUGHT = 1e-12  # what is nearer to 0 is rounding
+# The ends of the 95 % interval, and the one-sided bounds of 99 %.
+ENDS = (2.5, 97.5, 1.0, 99.0)
 
 
 @dataclass(frozen=True)
@@ -37,120 +41,121 @@ class Interval:
     highest: float
 
 
+@dataclass(frozen=True)
+class Bootstrap:
+    """Resamples of so many rows in blocks of this mean length, the same on every call."""
+
+    rows: int
+    block: int
+    resamples: int = RESAMPLES
+
+    def draw(self, figures: Mapping[str, Figure]) -> dict[str, Array]:
+        """Return each figure as it is found, and then in every resample: (k, 1 + resamples)."""
+        source = StationaryBootstrap(self.block, np.arange(self.rows), seed=SEED)
+        size = max(1, CHUNK // self.rows)
+        # The rows as they are, each once.
+        once = np.ones((self.rows, 1))
+        draws = {name: [figure(once)] for name, figure in figures.items()}
+        for start in range(0, self.resamples, size):
+            chunk = range(start, min(start + size, self.resamples))
+            counts = [np.bincount(source.update_indices(), minlength=self.rows) for _ in chunk]
+            # A row of all resamples lies together: rows are what the figures take and sum.
+            drawn = np.stack(counts, axis=1).astype(np.float64)
+            for name, figure in figures.items():
+                draws[name].append(figure(drawn))
+        return {name: np.concatenate(parts, axis=1) for name, parts in draws.items()}
+
+
+def means_of(columns: Array) -> Figure:
+    """Return the figure that is the mean of each column, (rows, k)."""
+
+    def means(counts: Array) -> Array:
+        # Every resample has as many draws as there are rows.
+        drawn: Array = columns.T @ counts / len(columns)
+        return drawn
+
+    return means
+
+
+@dataclass(frozen=True, eq=False)
+class AreaUnderCurve:
+    """The figure that is the AUC of forecasts, counting pairs within their own group alone.
+
+    The level of one fold's probabilities says nothing about another's: a pair of two folds would
+    compare them. Ties count half.
+
+    Parameters
+    ----------
+    labels, scores
+        1 for up and 0 for not, and the forecast: (m,).
+    groups
+        (m,), whole numbers: the fold, of several instruments that of each.
+    rows
+        (m,), the bootstrap's row in which each is drawn.
+    """
+
+    labels: Array
+    scores: Array
+    groups: NDArray[np.intp]
+    rows: NDArray[np.intp]
+
+    def __call__(self, counts: Array) -> Array:
+        """Return the AUC of each resample, (1, b); one half where no pair was drawn."""
+        order = np.lexsort((self.scores, self.groups))
+        up = self.labels[order] > 0.5
+        rows, groups, scores = self.rows[order], self.groups[order], self.scores[order]
+        # Equal scores of one group are one place: how many of "not up" lie below it, and up to it.
+        starts = np.r_[True, (np.diff(scores) != 0) | (np.diff(groups) != 0)]
+        first = np.flatnonzero(starts)[np.cumsum(starts) - 1]
+        last = np.r_[np.flatnonzero(starts)[1:], len(up)][np.cumsum(starts) - 1]
+        before = np.r_[0, np.cumsum(~up)]
+        below = np.zeros((int(before[-1]) + 1, counts.shape[1]))
+        np.cumsum(counts[rows[~up]], axis=0, out=below[1:])
+        weights = counts[rows[up]]
+        wins = np.einsum("ij,ij->j", weights, below[before[first[up]]])
+        if (before[last[up]] != before[first[up]]).any():
+            wins += np.einsum("ij,ij->j", weights, below[before[last[up]]])
+            wins /= 2
+        # Per group: the pairs there are, less what lies below in earlier groups.
+        pairs = np.zeros(counts.shape[1])
+        borders = np.flatnonzero(np.r_[True, np.diff(groups) != 0, True])
+        rises = np.r_[0, np.cumsum(up)]
+        for start, stop in pairwise(borders):
+            ups = weights[rises[start] : rises[stop]].sum(axis=0)
+            earlier = below[before[start]]
+            wins -= ups * earlier
+            pairs += ups * (below[before[stop]] - earlier)
+        areas: Array = np.divide(wins, pairs, out=np.full_like(wins, 0.5), where=pairs > 0)
+        return areas[None]
+
+    @property
+    def defined(self) -> bool:
+        """Whether any group has both outcomes, so that there is a pair to compare."""
+        return any(
+            np.ptp(self.labels[self.groups == group]) > 0 for group in np.unique(self.groups)
+        )
+
+
+def interval(draws: Array) -> Interval:
+    """Return a figure with its intervals, of what `Bootstrap.draw` gives: (1 + resamples,).
+
+    What does not vary is its own bounds, and what is nearer to 0 than 1e-12 is 0.
+    """
+    value, resampled = float(draws[0]), draws[1:]
+    # Resamples of a constant differ by rounding, and a bound that is rounding would decide.
+    if np.ptp(resampled) <= NOUGHT:
+        resampled = draws[:1]
+    ends = [value, *np.percentile(resampled, ENDS).tolist()]
+    return Interval(*(end if abs(end) > NOUGHT else 0.0 for end in ends))
+
+
 def block_length(*series: Array) -> int:
-    """Return the longest of the series' optimal block lengths, in bars.
+    """Return the longest of the series' optimal block lengths, in rows.
 
     A series that does not vary needs none. Source: Politis and White, Automatic block-length
     selection for the dependent bootstrap, Econometric Reviews 23 (2004), by arch.
     """
-    varying = [values for values in series if np.ptp(values) > 0]
+    varying = [values for values in series if np.ptp(values) > NOUGHT]
     lengths = [float(optimal_block_length(values)["stationary"].iloc[0]) for values in varying]
     # Of a short series there may be no finite estimate.
     return max([1, *(math.ceil(length) for length in lengths if math.isfinite(length))])
-
-
-def intervals_of(
-    names: tuple[str, ...],
-    figures: Callable[[Array], Array],
-    rows: Array,
-    block: int,
-    *,
-    resamples: int = RESAMPLES,
-) -> dict[str, Interval]:
-    """Return the intervals of several figures of the same rows.
-
-    Parameters
-    ----------
-    names
-        One per figure.
-    figures
-        From rows (n, columns), drawn again or not, to figures (len(names),). Never NaN: one
-        resample without a figure would leave its interval undefined.
-    rows
-        One per decision or bar, in time order: (n, columns).
-    block
-        Mean length of the blocks in which rows are drawn.
-    resamples
-        How often; a fifth of the default still tells clear effects.
-    """
-    bootstrap = StationaryBootstrap(block, rows, seed=SEED)
-    low, high = bootstrap.conf_int(figures, resamples, method="percentile", size=USUAL)
-    # Of the same resamples, so that the wide interval holds the usual one.
-    lowest, highest = bootstrap.conf_int(
-        figures, resamples, method="percentile", size=WIDE, reuse=True
-    )
-    ends = np.stack((figures(rows), low, high, lowest, highest), axis=1)
-    return {name: Interval(*end) for name, end in zip(names, ends.tolist(), strict=True)}
-
-
-def return_intervals(
-    returns: Mapping[str, Array],
-    bars_per_year: float,
-    block: int,
-    *,
-    resamples: int = RESAMPLES,
-) -> dict[str, Interval]:
-    """Return the intervals of "mean" and "sharpe" (annual) of the first series.
-
-    Beside them stand, as "less NAME", those of its mean less the mean of each other series.
-    returns: net return per decision, (n,) each, as fractions.
-    """
-    _, *others = returns
-
-    def figures(rows: Array) -> Array:
-        means, deviation = rows.mean(axis=0), rows[:, 0].std(ddof=1)
-        # A resample in which nothing was held earns nothing: its ratio is 0, not undefined.
-        ratio = means[0] / deviation * math.sqrt(bars_per_year) if deviation > 1e-15 else 0.0
-        return np.array([means[0], ratio, *(means[0] - means[1:])])
-
-    names = ("mean", "sharpe", *(f"less {other}" for other in others))
-    rows = np.column_stack(list(returns.values()))
-    return intervals_of(names, figures, rows, block, resamples=resamples)
-
-
-def forecast_intervals(
-    labels: Array, probability: Array, block: int, *, resamples: int = RESAMPLES
-) -> dict[str, Interval]:
-    """Return the intervals of "auc" and "accuracy".
-
-    labels, probability: of the decisions that have both, (n,).
-    """
-
-    def figures(rows: Array) -> Array:
-        labels, probability = rows.T
-        accuracy = np.mean((probability >= 0.5) == (labels > 0.5))
-        return np.array([_resampled_auc(labels, probability), accuracy])
-
-    rows = np.column_stack((labels, probability))
-    return intervals_of(("auc", "accuracy"), figures, rows, block, resamples=resamples)
-
-
-def auc_differences(
-    labels: Array,
-    probability: Array,
-    others: Mapping[str, Array],
-    block: int,
-    *,
-    resamples: int = RESAMPLES,
-) -> dict[str, Interval]:
-    """Return the intervals of "auc less NAME", for each other forecast.
-
-    labels, probability, others: of the decisions that have all of them, (n,) each.
-    """
-
-    def figures(rows: Array) -> Array:
-        ours, *theirs = (_resampled_auc(rows[:, 0], forecast) for forecast in rows[:, 1:].T)
-        return ours - np.array(theirs)
-
-    names = tuple(f"auc less {name}" for name in others)
-    rows = np.column_stack((labels, probability, *others.values()))
-    return intervals_of(names, figures, rows, block, resamples=resamples)
-
-
-def _resampled_auc(labels: Array, scores: Array) -> float:
-    """Return the AUC; one half where there is one class only.
-
-    A resample of rare labels may miss them all, and then says nothing.
-    """
-    area = auc(labels, scores)
-    return 0.5 if area is None else area

@@ -5,12 +5,22 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from backtests.evidence.baselines import rule_directions
+from backtests.evidence.alpha import TrackRecord
+from backtests.evidence.baselines import HOLD, rule_directions
+from backtests.evidence.bootstrap import AreaUnderCurve
 from backtests.simulation.account import BASIS_POINT
-from backtests.simulation.vectorised import Array, directions, net_returns, open_returns
+from backtests.simulation.vectorised import (
+    Array,
+    directions,
+    fill_moves,
+    net_returns,
+    timing_gains,
+)
 from backtests.walk_forward.folds import Settings
 from model.bars.intervals import yearly_bars
+from model.labels import label_prices
 from strategy_plugin.decision import NEUTRAL
 
 STRATEGY = "strategy"
@@ -41,6 +51,12 @@ class Decisions:
         Per side, a fraction.
     horizon
         Of the label, in bars.
+    folds
+        The number of the fold that decided.
+    ties
+        Whether the move of the label is 0: no direction was right there.
+    fills
+        By where an order fills, as of `fill_moves`, the move that it would catch.
     decided_at
         The timestamps; needed where several instruments are pooled.
     variants
@@ -53,6 +69,9 @@ class Decisions:
     strategy: Array
     benchmarks: Mapping[str, Array]
     forecasts: Mapping[str, Array]
+    folds: NDArray[np.intp]
+    ties: NDArray[np.bool_]
+    fills: Mapping[str, Array]
     cost: float
     bars_per_year: float
     horizon: int = 1
@@ -78,6 +97,40 @@ class Decisions:
             name: net_returns(direction, self.moves, self.cost) for name, direction in held.items()
         }
 
+    @property
+    def record(self) -> TrackRecord:
+        """The track record by which these decisions are judged, beside buy-and-hold."""
+        returns = self.returns
+        hold = returns[HOLD]
+        others = {name: values for name, values in returns.items() if name != STRATEGY}
+        forecasts = {name: self.forecasts[name] for name in self.variants}
+        return TrackRecord(
+            returns=returns[STRATEGY],
+            benchmark=hold,
+            periods_per_year=self.bars_per_year,
+            tried={name: (values, hold) for name, values in returns.items() if name != HOLD},
+            others=others,
+            timing={fill: timing_gains(self.strategy, moves) for fill, moves in self.fills.items()},
+            forecasts=self.area(self.probability),
+            hits=np.where(
+                np.isfinite(self.probability), (self.probability >= NEUTRAL) == self.labels, np.nan
+            ),
+            compared={
+                # Paired: over the decisions that both forecast.
+                name: (
+                    self.area(np.where(np.isfinite(other), self.probability, np.nan)),
+                    self.area(np.where(np.isfinite(self.probability), other, np.nan)),
+                )
+                for name, other in forecasts.items()
+            },
+            horizon=self.horizon,
+        )
+
+    def area(self, forecast: Array) -> AreaUnderCurve:
+        """Return the area under the ROC curve of a forecast within folds, over what moved."""
+        judged = np.flatnonzero(np.isfinite(forecast) & ~self.ties)
+        return AreaUnderCurve(self.labels[judged], forecast[judged], self.folds[judged], judged)
+
 
 def decisions_of(
     bars: pd.DataFrame,
@@ -102,9 +155,12 @@ def decisions_of(
         Of the run: account, costs and horizon are taken from here.
     """
     test, allow_short = slice(len(bars) - len(predictions), len(bars)), settings.account.allow_short
-    moves = open_returns(bars)[test]
+    fills = {fill: moves[test] for fill, moves in fill_moves(bars).items()}
     # Of the last decisions, neither the fill after next nor the outcome is there yet.
-    known = np.isfinite(moves) & predictions["label"].notna().to_numpy()
+    known = np.isfinite(fills["open"]) & predictions["label"].notna().to_numpy()
+    before, after = label_prices(bars, settings.config.label, settings.config.horizon)
+    # A label stands at the entry, one bar after the decision.
+    ties = np.append((before == after)[1:], False)[test]
     forecasts = {str(name): learners[name].to_numpy() for name in learners}
     # Rules see the whole history, so that an average is warm at the first test decision.
     benchmarks = {
@@ -117,10 +173,13 @@ def decisions_of(
     return Decisions(
         labels=predictions["label"].to_numpy(float)[known],
         probability=predictions["probability"].to_numpy(float)[known],
-        moves=moves[known],
+        moves=fills["open"][known],
         strategy=strategy[known],
         benchmarks={name: direction[known] for name, direction in benchmarks.items()},
         forecasts={name: forecast[known] for name, forecast in forecasts.items()},
+        folds=predictions["fold"].to_numpy(np.intp)[known],
+        ties=ties[known],
+        fills={fill: moves[known] for fill, moves in fills.items()},
         cost=settings.costs.per_side * BASIS_POINT,
         bars_per_year=yearly_bars(bars),
         horizon=settings.config.horizon,

@@ -7,24 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from backtests.evidence.baselines import HOLD
-from backtests.evidence.bootstrap import (
-    RESAMPLES,
-    Interval,
-    auc_differences,
-    block_length,
-    forecast_intervals,
-    return_intervals,
-)
+from backtests.evidence.alpha import WORTH, Figures, figures_of
+from backtests.evidence.bootstrap import RESAMPLES
 from backtests.evidence.decisions import STRATEGY, Decisions
 from backtests.evidence.hypothesis_tests import (
-    TrackRecord,
+    SharpeRatio,
     diebold_mariano,
     expected_maximum,
     log_losses,
     pesaran_timmermann,
     shifted_means,
-    superiority,
 )
 from backtests.simulation.account import BASIS_POINT
 from backtests.simulation.vectorised import Array, n_entries, net_returns
@@ -78,24 +70,18 @@ class CostRow:
     sharpe: float | None
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """All figures on chance, by the names that they have in summary.json.
+@dataclass(frozen=True, kw_only=True)
+class Evidence(Figures):
+    """All figures on chance of one instrument's decisions, as summary.json names them.
 
     Means are net returns per bar (a fraction, 1 = 100 %), Sharpe ratios are annual.
 
     Parameters
     ----------
-    block
-        Mean length of the bootstrap's blocks, in bars.
-    intervals
-        By name: "auc", "accuracy", "mean", "sharpe"; "less NAME" of the strategy's mean less a
-        benchmark's, "auc less NAME" of the AUC less that of another configuration.
-    rivals
+    ties
+        Share of decisions whose price did not move; they count in no AUC.
+    benchmarks
         By name, mean, total and Sharpe ratio of the strategy and of every benchmark.
-    superiority, superiority_to_cash
-        p of "nothing tried earns more than buy-and-hold", and than nothing; None where nothing
-        differs from it.
     direction
         Pesaran and Timmermann's statistic and p.
     losses
@@ -110,12 +96,8 @@ class Evidence:
         The cost per side, in basis points, that eats all; None where nothing was traded.
     """
 
-    decisions: int
-    block: int
-    intervals: dict[str, Interval]
-    rivals: dict[str, dict[str, float]]
-    superiority: float | None
-    superiority_to_cash: float | None
+    ties: float
+    benchmarks: dict[str, dict[str, float]]
     direction: tuple[float, float] | None
     losses: dict[str, tuple[float, float] | None]
     luck: float
@@ -128,33 +110,31 @@ class Evidence:
 
 
 def evidence_of(
-    decisions: Decisions, trials: Trials = Trials(), *, resamples: int = RESAMPLES
+    decisions: Decisions,
+    trials: Trials = Trials(),
+    *,
+    worth: float = WORTH,
+    resamples: int = RESAMPLES,
 ) -> Evidence:
     """Return the evidence of one instrument's decisions.
 
-    trials: what else was tried on the same data, for which the Sharpe ratio is deflated.
+    trials: what else was tried on the same data, for which the Sharpe ratio is deflated. worth: the
+    alpha a year that is worth having, a fraction.
     """
     returns, years = decisions.returns, decisions.bars_per_year
-    ours, hold = returns[STRATEGY], returns[HOLD]
-    others = {name: values for name, values in returns.items() if name != HOLD}
-    # Outcomes overlap, and hang together, for as long as the label reaches.
-    block = max(block_length(ours, ours - hold), decisions.horizon)
+    ours = returns[STRATEGY]
+    figures = figures_of(decisions.record, worth=worth, resamples=resamples)
     net, gross = float(ours.mean()), float(net_returns(decisions.strategy, decisions.moves).mean())
     turnover = float(np.abs(np.diff(decisions.strategy, prepend=0.0)).mean())
     # The same positions at other times: what luck would earn with them.
     shifted = shifted_means(decisions.strategy, decisions.moves, decisions.cost)
-    forecast = np.isfinite(decisions.probability)
+    made = np.isfinite(decisions.probability)
+    forecast_up = (decisions.probability[made] >= 0.5).astype(float)
     return Evidence(
-        decisions=len(ours),
-        block=block,
-        intervals=return_intervals(returns, years, block, resamples=resamples)
-        | _forecast_intervals(decisions, block, resamples),
-        rivals={name: _money(values, years) for name, values in returns.items()},
-        superiority=superiority(hold, others, block, resamples=resamples),
-        superiority_to_cash=superiority(np.zeros(len(ours)), returns, block, resamples=resamples),
-        direction=pesaran_timmermann(
-            decisions.labels[forecast], (decisions.probability[forecast] >= 0.5).astype(float)
-        ),
+        **vars(figures),
+        ties=float(decisions.ties.mean()),
+        benchmarks={name: _money(values, years) for name, values in returns.items()},
+        direction=pesaran_timmermann(decisions.labels[made], forecast_up),
         losses=_losses(decisions),
         # Equal but for rounding counts. One is added to both: the strategy's own timing is one of
         # those that could have come.
@@ -166,28 +146,6 @@ def evidence_of(
         break_even=1e4 * gross / turnover if turnover else None,
         costs=[_at_cost(decisions, cost) for cost in COST_GRID],
     )
-
-
-def _forecast_intervals(decisions: Decisions, block: int, resamples: int) -> dict[str, Interval]:
-    """Return the intervals of AUC and accuracy, and of the AUC less every other configuration's.
-
-    Empty where no model made a forecast or only one outcome was observed; without the differences
-    where the configurations have no decisions of both outcomes in common.
-    """
-    intervals: dict[str, Interval] = {}
-    made = np.isfinite(decisions.probability)
-    labels, probability = decisions.labels[made], decisions.probability[made]
-    if not 0 < labels.sum() < len(labels):
-        return intervals
-    intervals |= forecast_intervals(labels, probability, block, resamples=resamples)
-    # Paired: each difference is over the decisions that all configurations forecast.
-    others = {name: decisions.forecasts[name][made] for name in decisions.variants}
-    common = np.isfinite(np.column_stack((probability, *others.values()))).all(axis=1)
-    labels, probability = labels[common], probability[common]
-    if others and 0 < labels.sum() < len(labels):
-        others = {name: forecast[common] for name, forecast in others.items()}
-        intervals |= auc_differences(labels, probability, others, block, resamples=resamples)
-    return intervals
 
 
 def _losses(decisions: Decisions) -> dict[str, tuple[float, float] | None]:
@@ -237,7 +195,7 @@ def sharpe_per_bar(returns: Array) -> float:
 
 
 def _sharpe(returns: Array, trials: Trials) -> SharpeFigures | None:
-    record = TrackRecord.of(returns)
+    record = SharpeRatio.of(returns)
     if record is None:
         return None
     needed = record.bars_needed()

@@ -7,14 +7,14 @@ returns that do not vary.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from arch.bootstrap import SPA, StepM
 from numpy.typing import NDArray
 from scipy.stats import kurtosis, norm, skew, t
 
-from backtests.evidence.bootstrap import RESAMPLES, SEED
+from backtests.evidence.bootstrap import NOUGHT
 from backtests.simulation.vectorised import net_returns
 from model.metrics import sharpe
 
@@ -94,60 +94,107 @@ def shifted_means(directions: Array, moves: Array, cost: float, count: int = SHI
     return means
 
 
-def superiority(
-    benchmark: Array, returns: Mapping[str, Array], block: int, *, resamples: int = RESAMPLES
-) -> float | None:
-    """Return the p-value of "none of these earns more than the benchmark".
+class Superiority(NamedTuple):
+    """Hansen's test: its p-value, and the mean gain that would have had p = .05.
 
-    However many were tried: it is the consistent version of the test for superior predictive
-    ability. benchmark, returns: net return per decision, (n,) each. None where none of them differs
-    from the benchmark. Source: Hansen, A test for superior predictive ability, JBES 23 (2005), by
-    arch.
+    critical: in standard deviations of a gain; a series by itself needs more than this.
     """
-    losses = _scaled_losses(benchmark, returns)
-    if losses.empty:
+
+    p: float
+    critical: float
+
+
+def in_own_deviations(gains: Mapping[str, Array]) -> pd.DataFrame:
+    """Return each series in units of its own standard deviation, a column each.
+
+    What does not vary is left out. Of gains as they are the most volatile series would decide
+    alone, and an edge on a quiet instrument would be lost among wild ones.
+    """
+    varying = {name: gain / gain.std() for name, gain in gains.items() if np.ptp(gain) > NOUGHT}
+    # A table without columns has rows all the same: there is nothing to test then, but to draw.
+    return pd.DataFrame(varying, index=range(max(map(len, gains.values()), default=0)))
+
+
+def superiority(gains: pd.DataFrame, means: Array, block: int) -> Superiority | None:
+    """Test whether none of the series gains anything, however many were tried.
+
+    It is the consistent version of the test for superior predictive ability.
+
+    Parameters
+    ----------
+    gains
+        Of `in_own_deviations`: (n, k).
+    means
+        Of `Bootstrap.draw`, the mean of each series: (k, 1 + resamples).
+    block
+        Mean length of the resamples' blocks, in rows.
+
+    Returns
+    -------
+    Superiority or None
+        None where there is no series. Source: Hansen, A test for superior predictive ability, JBES
+        23 (2005).
+    """
+    if gains.empty:
         return None
-    # What is tested are losses against the benchmark, so that the benchmark itself loses nothing.
-    test = SPA(np.zeros(len(losses)), losses, block_size=block, reps=resamples, seed=SEED)
-    test.compute()
-    return float(test.pvalues["consistent"])
+    found = gains.to_numpy().mean(axis=0)
+    best = _centred(gains, means, block).max(axis=0)
+    critical = float(np.quantile(best, 1 - FAMILY_ERROR))
+    return Superiority(float(np.mean(best > found.max())), critical)
 
 
-def outstanding(
-    benchmark: Array, returns: Mapping[str, Array], block: int, *, resamples: int = RESAMPLES
-) -> list[str]:
-    """Return the names of those that earn more than the benchmark.
+def outstanding(gains: pd.DataFrame, means: Array, block: int) -> list[str]:
+    """Return the names of the series that gain, arguments as of `superiority`.
 
     The chance that any of them is named wrongly is 5 %, however many were tried. Source: Romano
-    and Wolf, Stepwise multiple testing as formalized data snooping, Econometrica 73 (2005), by
-    arch.
+    and Wolf, Stepwise multiple testing as formalized data snooping, Econometrica 73 (2005).
     """
-    losses = _scaled_losses(benchmark, returns)
-    if losses.empty:
+    if gains.empty:
         return []
-    nothing = np.zeros(len(losses))
-    test = StepM(nothing, losses, FAMILY_ERROR, block_size=block, reps=resamples, seed=SEED)
-    test.compute()
-    return [str(name) for name in test.superior_models]
+    found, centred = gains.to_numpy().mean(axis=0), _centred(gains, means, block)
+    named = np.zeros(len(found), dtype=bool)
+    # Each step tests those that are left, against the best by luck of as many.
+    while not named.all():
+        critical = np.quantile(centred[~named].max(axis=0), 1 - FAMILY_ERROR)
+        better = ~named & (found > critical)
+        if not better.any():
+            break
+        named |= better
+    return [str(name) for name in gains.columns[named]]
 
 
-def _scaled_losses(benchmark: Array, returns: Mapping[str, Array]) -> pd.DataFrame:
-    """Return what each loses against the benchmark, in units of its own deviation.
+def _centred(gains: pd.DataFrame, means: Array, block: int) -> Array:
+    """Return the resampled means less those found, as if no series gained: (k, resamples).
 
-    Those that do not differ from it are left out. Hansen's statistic is studentised, arch's (8.0)
-    is the largest of the means as they are: there the most volatile series would decide alone, and
-    an edge on a quiet instrument would be lost among wild ones.
+    A series that lies far below 0 is left where it is: it cannot be the best by luck.
     """
-    # Below 1e-15 two series differ by rounding alone.
-    gains = {name: values - benchmark for name, values in returns.items()}
-    return pd.DataFrame(
-        {name: -gain / gain.std() for name, gain in gains.items() if np.ptp(gain) > 1e-15}
-    )
+    values = gains.to_numpy()
+    found, n = values.mean(axis=0), len(values)
+    variance = _bootstrap_variance(values - found, block)
+    relevant = found >= -np.sqrt(np.maximum(variance, 0) / n * 2 * np.log(np.log(n)))
+    centred: Array = means[:, 1:] - np.where(relevant, found, 0.0)[:, None]
+    return centred
+
+
+def _bootstrap_variance(centred: Array, block: int) -> Array:
+    """Return the variance that the stationary bootstrap gives the mean, times n: (n, k) -> (k,).
+
+    Source: Politis and Romano (1994), lemma 1: autocovariances, weighted by how often a lag stays
+    within a block.
+    """
+    n, lags = len(centred), np.arange(1, len(centred))
+    stays = 1 - 1 / block
+    weights = (1 - lags / n) * stays**lags + lags / n * stays ** (n - lags)
+    # The sums of products at all lags at once, by the Fourier transform of the padded series.
+    power = np.abs(np.fft.rfft(centred, 2 * n, axis=0)) ** 2
+    products = np.fft.irfft(power, 2 * n, axis=0)[:n]
+    variance: Array = (products[0] + 2 * weights @ products[1:]) / n
+    return variance
 
 
 @dataclass(frozen=True)
-class TrackRecord:
-    """A Sharpe ratio per bar, and what its certainty depends on.
+class SharpeRatio:
+    """An estimated Sharpe ratio per bar, and what its certainty depends on.
 
     That is the number of bars, skewness, and kurtosis (3 for a normal distribution). Sources:
     Bailey and Lopez de Prado, The Sharpe ratio efficient frontier, Journal of Risk 15 (2012), for
@@ -161,7 +208,7 @@ class TrackRecord:
     kurtosis: float
 
     @classmethod
-    def of(cls, returns: Array) -> "TrackRecord | None":
+    def of(cls, returns: Array) -> "SharpeRatio | None":
         """Return the record of bar returns (n,); None where they do not vary."""
         ratio = sharpe(returns, bars_per_year=1.0)
         if ratio is None:

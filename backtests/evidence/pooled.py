@@ -1,6 +1,6 @@
 """Pooled evidence: what a universe shows as a whole, and which of its instruments stand out.
 
-"Stands out" is corrected for how many were tried. Whole bars are resampled, so that what
+"Stands out" is corrected for how many were tried. Whole dates are resampled, so that what
 instruments have in common stays common in every resample: ten copies of one instrument are no surer
 than one.
 """
@@ -10,81 +10,138 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from backtests.evidence.alpha import WORTH, Figures, TrackRecord, figures_of, residual
 from backtests.evidence.baselines import HOLD
-from backtests.evidence.bootstrap import RESAMPLES, Interval, block_length, intervals_of
+from backtests.evidence.bootstrap import RESAMPLES, AreaUnderCurve, Bootstrap, means_of
 from backtests.evidence.decisions import STRATEGY, Decisions
-from backtests.evidence.hypothesis_tests import outstanding, superiority
+from backtests.evidence.hypothesis_tests import in_own_deviations, outstanding
 from backtests.simulation.vectorised import Array
-from model.metrics import auc
 
 
-@dataclass(frozen=True)
-class Pool:
+@dataclass(frozen=True, kw_only=True)
+class Pool(Figures):
     """All figures on chance over the instruments together, as universe.json names them.
 
-    Means are net returns per bar (a fraction, 1 = 100 %).
+    Returns are those of all instruments in equal parts, the benchmark is all of them held; a pair
+    of the AUC is of one instrument and fold; `decisions` counts dates.
 
     Parameters
     ----------
     markets
         How many instruments.
-    decisions, bars
-        Decisions of all instruments, and bars at which at least one decided.
-    block
-        Mean length of the bootstrap's blocks, in bars.
-    intervals
-        By name: "auc", the mean over the instruments; "mean", the strategies' in equal parts, and
-        "less buy and hold", less all instruments held in equal parts.
-    superiority, series
-        p of "no strategy and no benchmark on any instrument earns more than holding that
-        instrument", of so many series.
+    forecasts
+        Decisions of all instruments.
+    series
+        How many the test takes in: every strategy and benchmark on any instrument, over holding
+        that instrument.
+    correlation
+        The mean correlation of two instruments' gains; None for one, or where nothing varies.
+    independent
+        So many independent decisions would say as much as these.
     outstanding
-        The instruments on which the strategy earns more than holding, at a chance of 5 % that any
-        is named wrongly.
+        The instruments on which the strategy has an alpha, at a chance of 5 % that any is named
+        wrongly.
     """
 
     markets: int
-    decisions: int
-    bars: int
-    block: int
-    intervals: dict[str, Interval]
-    superiority: float | None
+    forecasts: int
     series: int
+    correlation: float | None
+    independent: float
     outstanding: list[str]
 
 
-def pool(instruments: Mapping[str, Decisions], *, resamples: int = RESAMPLES) -> Pool:
+def pool(
+    instruments: Mapping[str, Decisions], *, worth: float = WORTH, resamples: int = RESAMPLES
+) -> Pool:
     """Return the evidence of all instruments' decisions together."""
-    portfolio, held = (in_equal_parts(instruments, rule) for rule in (STRATEGY, HOLD))
-    ours, hold = portfolio.to_numpy(), held.to_numpy()
-    horizons = (decisions.horizon for decisions in instruments.values())
-    # Outcomes overlap, and hang together, for as long as the label reaches.
-    block = max(block_length(ours, ours - hold), *horizons)
-    gains: dict[str, Array] = {}
-    for name, decisions in instruments.items():
-        returns = decisions.returns
-        # Where an instrument does not decide it gains nothing: that changes neither the sums nor
-        # the tests' ratios. Each gain is over holding that same instrument.
-        decided = portfolio.index.isin(_timestamps(decisions))
-        for rule, values in returns.items():
-            if rule != HOLD:
-                gain = np.zeros(len(ours))
-                gain[decided] = values - returns[HOLD]
-                gains[f"{name}: {rule}"] = gain
-    strategies = {name: gains[f"{name}: {STRATEGY}"] for name in instruments}
-    # The gains are less holding already, so the benchmark of the tests is nothing.
-    nothing = np.zeros(len(ours))
+    record = pooled_record(instruments)
+    figures = figures_of(record, worth=worth, resamples=resamples)
+    strategies = {name: record.tried[f"{name}: {STRATEGY}"] for name in instruments}
+    alphas = in_own_deviations({name: residual(*pair) for name, pair in strategies.items()})
+    bootstrap = Bootstrap(len(record.returns), figures.block, resamples)
+    draws = bootstrap.draw({"alphas": means_of(alphas.to_numpy())})
+    n_decisions = sum(len(decisions.labels) for decisions in instruments.values())
+    correlation = _mean_correlation(instruments)
+    # Kish's design effect: with q between them, k gains of a date are worth k / (1 + (k - 1) q).
+    per_date = n_decisions / len(record.returns)
+    shared = 1 + (per_date - 1) * max(correlation or 0.0, 0.0)
     return Pool(
+        **vars(figures),
         markets=len(instruments),
-        decisions=sum(len(decisions.labels) for decisions in instruments.values()),
-        bars=len(ours),
-        block=block,
-        intervals=_intervals(instruments, ours, hold, block, resamples),
-        superiority=superiority(nothing, gains, block, resamples=resamples),
-        series=len(gains),
-        outstanding=outstanding(nothing, strategies, block, resamples=resamples),
+        forecasts=n_decisions,
+        series=len(record.tried),
+        correlation=correlation,
+        independent=n_decisions / shared,
+        outstanding=outstanding(alphas, draws["alphas"], figures.block),
     )
+
+
+def pooled_record(instruments: Mapping[str, Decisions]) -> TrackRecord:
+    """Return the track record of all instruments in equal parts."""
+    returns = in_equal_parts(instruments, STRATEGY)
+    records = {name: decisions.record for name, decisions in instruments.items()}
+    places = {
+        name: returns.index.get_indexer(_timestamps(decisions))
+        for name, decisions in instruments.items()
+    }
+
+    def on_dates(name: str, values: Array) -> Array:
+        # Where an instrument does not decide it gains nothing: that changes neither the sums nor
+        # the tests' ratios.
+        spread = np.zeros(len(returns))
+        spread[places[name]] = values
+        return spread
+
+    fills = next(iter(records.values())).timing
+    return TrackRecord(
+        returns=returns.to_numpy(),
+        benchmark=in_equal_parts(instruments, HOLD).to_numpy(),
+        periods_per_year=float(np.mean([one.bars_per_year for one in instruments.values()])),
+        tried={
+            f"{name}: {rule}": (on_dates(name, ours), on_dates(name, hold))
+            for name, record in records.items()
+            for rule, (ours, hold) in record.tried.items()
+        },
+        timing={
+            fill: np.mean([on_dates(name, one.timing[fill]) for name, one in records.items()], 0)
+            for fill in fills
+        },
+        forecasts=_area(instruments, places),
+        horizon=max(record.horizon for record in records.values()),
+    )
+
+
+def _area(
+    instruments: Mapping[str, Decisions], places: Mapping[str, NDArray[np.intp]]
+) -> AreaUnderCurve:
+    """Return the area over all forecasts, whose pairs are of one instrument and fold."""
+    areas = [decisions.area(decisions.probability) for decisions in instruments.values()]
+    # Folds are numbered anew on each instrument: no two share a group.
+    step = 1 + max(int(area.groups.max(initial=0)) for area in areas)
+    return AreaUnderCurve(
+        np.concatenate([area.labels for area in areas]),
+        np.concatenate([area.scores for area in areas]),
+        np.concatenate([area.groups + number * step for number, area in enumerate(areas)]),
+        np.concatenate(
+            [place[area.rows] for place, area in zip(places.values(), areas, strict=True)]
+        ),
+    )
+
+
+def _mean_correlation(instruments: Mapping[str, Decisions]) -> float | None:
+    """Return the mean correlation between the gains of two instruments, on common dates."""
+
+    def gain(decisions: Decisions) -> Array:
+        returns = decisions.returns
+        return residual(returns[STRATEGY], returns[HOLD])
+
+    between = _side_by_side(instruments, gain).corr().to_numpy()
+    pairs = between[np.triu_indices_from(between, 1)]
+    known = pairs[np.isfinite(pairs)]
+    return float(known.mean()) if len(known) else None
 
 
 def in_equal_parts(instruments: Mapping[str, Decisions], rule: str) -> pd.Series:
@@ -113,41 +170,3 @@ def _side_by_side(
     }
     # Instruments trade at different hours: all of them together are put in time order.
     return pd.DataFrame(columns).sort_index()
-
-
-def _intervals(
-    instruments: Mapping[str, Decisions], ours: Array, hold: Array, block: int, resamples: int
-) -> dict[str, Interval]:
-    """Return the intervals of both means, and of the mean AUC where any instrument has one."""
-    labels = _side_by_side(instruments, lambda decisions: decisions.labels).to_numpy()
-    probability = _side_by_side(instruments, lambda decisions: decisions.probability).to_numpy()
-    n = len(instruments)
-
-    def figures(rows: Array) -> Array:
-        ours, hold = rows[:, 0], rows[:, 1]
-        area = _mean_auc(rows[:, 2 : 2 + n], rows[:, 2 + n :])
-        # A resample of which no instrument has both outcomes says nothing: one half.
-        return np.array([ours.mean(), (ours - hold).mean(), 0.5 if np.isnan(area) else area])
-
-    # Whole bars, all instruments in one row: drawn again together or not at all.
-    rows = np.column_stack((ours, hold, labels, probability))
-    names = ("mean", f"less {HOLD}", "auc")
-    intervals = intervals_of(names, figures, rows, block, resamples=resamples)
-    if np.isnan(_mean_auc(labels, probability)):
-        del intervals["auc"]
-    return intervals
-
-
-def _mean_auc(labels: Array, probability: Array) -> float:
-    """Return the mean over the instruments of the area under the ROC curve.
-
-    labels, probability: (bars, instruments). NaN marks where an instrument does not decide or has
-    no forecast. One of which a single outcome was observed is left out; NaN where none is left.
-    """
-    areas = []
-    for observed, forecast in zip(labels.T, probability.T, strict=True):
-        known = np.isfinite(observed) & np.isfinite(forecast)
-        area = auc(observed[known], forecast[known])
-        if area is not None:
-            areas.append(area)
-    return float(np.mean(areas)) if areas else float("nan")

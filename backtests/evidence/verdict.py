@@ -1,35 +1,37 @@
-"""The verdict: one of three words, by a fixed rule, with the numbers that decided it."""
+"""The verdict: one of four words, by a fixed rule, with the numbers that decided it."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from backtests.evidence.baselines import HOLD
-from backtests.evidence.bootstrap import Interval
+from backtests.evidence.alpha import CHANCE, NOTHING_LEFT, Figures
 from backtests.evidence.evidence import Evidence
 from backtests.evidence.pooled import Pool
 
-Word = Literal["edge", "no edge", "cannot tell"]
+Word = Literal["edge", "worse", "no edge", "cannot tell"]
 EDGE: Final = "edge"
+WORSE: Final = "worse"
 NO_EDGE: Final = "no edge"
 CANNOT_TELL: Final = "cannot tell"
 
-CHANCE = 0.5  # the AUC of a coin toss
-NOTHING_LEFT = 0.52  # an AUC below this is worth nothing after costs
 SIGNIFICANT = 0.05  # a p-value below this is
 MOST_NAMES = 5  # of instruments that stand out, in one sentence
 
 RULE = (
-    f'"{EDGE}" if and only if the 99 % lower bounds of AUC - .5 and of the mean net return less '
-    "buy-and-hold's lie above 0 and the test for superior predictive ability has "
-    f'p < {SIGNIFICANT}; "{NO_EDGE}" if the 99 % upper bound of AUC lies below {NOTHING_LEFT}, '
-    f'which pays no costs; else "{CANNOT_TELL}". AUC is the chance that a bar that went up was '
-    "given a higher probability than one that did not: .5 is a coin toss. The test (Hansen 2005) "
-    "asks whether anything tried here beats buy-and-hold by more than the luck of having tried "
-    "several. The bounds are one-sided, by the stationary bootstrap."
+    "Alpha is what the strategy earns, net of costs, beside beta times its benchmark: a regression "
+    "of its returns on those of the benchmark gives both. AUC is the chance that of two moves of "
+    "one fold the one up was given the higher probability: .5 is a coin toss. In this order: "
+    f'"{WORSE}" if the 99 % upper bounds of alpha and of the gain on the benchmark lie below 0; '
+    f'"{EDGE}" if the 99 % lower bound of alpha lies above 0, that of AUC above {CHANCE}, that of '
+    "the timing's gain with fills at the close decided at above 0, and Hansen's test has "
+    f'p < {SIGNIFICANT}; "{NO_EDGE}" if the 99 % upper bound of alpha lies below the alpha worth '
+    f"having, or that of AUC below {NOTHING_LEFT}, by convention a forecast that pays no costs; "
+    f'else "{CANNOT_TELL}". Hansen\'s test (2005) asks whether anything tried here has an alpha '
+    "by more than the luck of having tried several. All bounds are one-sided and from the same "
+    "stationary bootstrap."
 )
 POOL_RULE = (
-    f"{RULE} Here AUC is the mean over the markets, the net return that of all of them in equal "
-    "parts, and the test takes in everything tried on any market; it is not "
+    f"{RULE} Here returns are those of all markets in equal parts, pairs are of one market and "
+    "fold, whole dates are drawn, and the test takes in everything tried on any market; it is not "
     f'"{NO_EDGE}" where a single market stands out.'
 )
 
@@ -48,76 +50,108 @@ class Verdict:
         return f"{self.word}: {self.reasons}"
 
 
-NOTHING_JUDGED = Verdict(CANNOT_TELL, "no forecast could be judged.")
-
-
 def judge(evidence: Evidence) -> Verdict:
-    """Return the verdict on one instrument, by `RULE`.
-
-    "cannot tell" where there was no forecast.
-    """
-    auc, gain = evidence.intervals.get("auc"), evidence.intervals[f"less {HOLD}"]
-    if auc is None:
-        return NOTHING_JUDGED
-    p = evidence.superiority
-    reasons = (
-        f"{_auc_words('AUC', auc)}; net of costs {_gain_words(gain, 'buy-and-hold')}; test for "
-        f"superior predictive ability {_test_words(p)}; {evidence.decisions} decisions."
-    )
-    return Verdict(_word(auc, gain, p), reasons)
+    """Return the verdict on one instrument, by `RULE`."""
+    reasons = f"{_reasons(evidence, 'buy-and-hold')} {_power_words(evidence)}"
+    return Verdict(word_of(evidence), reasons)
 
 
 def judge_pool(pool: Pool) -> Verdict:
     """Return the one verdict on a universe, by `POOL_RULE`.
 
-    That is the same rule on the mean AUC, the net return in equal parts, and a test over everything
-    tried on any instrument. Where a single one stands out it cannot be "no edge": the mean may hide
-    it.
+    Where a single instrument stands out it cannot be "no edge": the mean may hide it.
     """
-    auc, gain = pool.intervals.get("auc"), pool.intervals[f"less {HOLD}"]
-    if auc is None:
-        return NOTHING_JUDGED
-    word = _word(auc, gain, pool.superiority)
-    # The mean over many instruments may hide the one that has an edge.
+    word = word_of(pool)
     if word == NO_EDGE and pool.outstanding:
         word = CANNOT_TELL
+    markets = f"{pool.markets} market{'s' if pool.markets > 1 else ''}"
     reasons = (
-        f"{_auc_words('mean AUC', auc)}; net of costs, in equal parts, "
-        f"{_gain_words(gain, 'holding all')}; test for superior predictive ability over all "
-        f"{pool.series} series {_test_words(pool.superiority)}; "
-        f"{_outstanding_words(pool.outstanding)}; {pool.decisions} decisions on {pool.markets} "
-        f"market{'s' if pool.markets > 1 else ''}."
+        f"{_reasons(pool, 'holding all')} {_outstanding_words(pool.outstanding)} of {markets}. "
+        f"{_power_words(pool)}"
     )
+    if pool.correlation is not None:
+        reasons += (
+            f" The markets' gains correlate by {pool.correlation:.2f}: the {pool.forecasts:,} "
+            f"decisions are worth {pool.independent:,.0f} independent ones."
+        )
     return Verdict(word, reasons, POOL_RULE)
 
 
-def _word(auc: Interval, gain: Interval, p: float | None) -> Word:
-    # All three, since each alone is easily met: skill that costs eat, a gain by mere exposure, and
-    # the best of many tries.
-    if auc.lowest > CHANCE and gain.lowest > 0 and p is not None and p < SIGNIFICANT:
+def word_of(figures: Figures) -> Word:
+    """Return the word by `RULE`."""
+    alpha, gain = figures.intervals["alpha"], figures.intervals["gain"]
+    auc = figures.intervals.get("auc")
+    if alpha.highest < 0 and gain.highest < 0:
+        return WORSE
+    if not missing(figures):
         return EDGE
-    return NO_EDGE if auc.highest < NOTHING_LEFT else CANNOT_TELL
+    worthless = alpha.highest < figures.worth
+    return NO_EDGE if worthless or (auc and auc.highest < NOTHING_LEFT) else CANNOT_TELL
 
 
-def _auc_words(name: str, auc: Interval) -> str:
-    return f"{name} {auc.value:.3f} with 99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}"
+def missing(figures: Figures) -> list[str]:
+    """Return in words what "edge" still needs: nothing where all of it is there.
 
-
-def _gain_words(gain: Interval, other: str) -> str:
-    words = (
-        f"{1e4 * gain.value:+.2f} bp per bar against {other}, "
-        f"99 % lower bound {1e4 * gain.lowest:+.2f} bp"
+    All are asked for, since each alone is easily met: skill that costs eat, a gain by mere
+    exposure, fills that nobody could have had, and the best of many tries.
+    """
+    bounds = (
+        ("alpha", 0.0, "alpha's 99 % lower bound above 0"),
+        ("auc", CHANCE, f"AUC's 99 % lower bound above {CHANCE}"),
+        ("timing at close", 0.0, "a gain of the timing with fills at the close decided at"),
     )
-    # A strategy whose loss against holding is certain shall not pass under "cannot tell".
-    if gain.highest < 0:
-        words += (
-            f"; worse than {other}: its 99 % upper bound is {1e4 * gain.highest:+.2f} bp per bar"
-        )
+    words = [
+        text
+        for name, least, text in bounds
+        if name in figures.intervals and not figures.intervals[name].lowest > least
+    ]
+    p = figures.superiority
+    if p is None or p >= SIGNIFICANT:
+        words.append(f"Hansen's test with p below {SIGNIFICANT}")
     return words
 
 
+def _reasons(figures: Figures, benchmark: str) -> str:
+    """Return the numbers that decide, and what "edge" still needs."""
+    intervals, years = figures.intervals, figures.periods_per_year
+    alpha, gain, beta = intervals["alpha"], intervals["gain"], intervals["beta"]
+    words = [
+        f"alpha {years * alpha.value:+.1%} a year over {benchmark} (beta {beta.value:.2f}), "
+        f"99 % bounds {years * alpha.lowest:+.1%} and {years * alpha.highest:+.1%}"
+    ]
+    if auc := intervals.get("auc"):
+        words.append(
+            f"AUC {auc.value:.3f} within folds, 99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}"
+        )
+    words.append(f"Hansen's test {_test_words(figures.superiority)}")
+    words.append(
+        f"net of costs {1e4 * gain.value:+.2f} bp per bar against {benchmark}, 99 % bounds "
+        f"{1e4 * gain.lowest:+.2f} and {1e4 * gain.highest:+.2f}"
+    )
+    needed = missing(figures)
+    ending = f' For "{EDGE}" it lacks {"; ".join(needed)}.' if needed else ""
+    return "; ".join(words) + "." + ending
+
+
+def _power_words(figures: Figures) -> str:
+    """Return what so many decisions could have shown."""
+    power, years = figures.power, figures.periods_per_year
+    if power.alpha is None:
+        return f"{figures.decisions:,} decisions, none of which took a position."
+    shown = f"an alpha of {years * power.alpha:.1%} a year"
+    if power.auc is not None:
+        shown += f" and an AUC of {power.auc:.3f}"
+    words = f"{figures.decisions:,} decisions show {shown} with 80 % power"
+    estimate = power.decisions_for_alpha
+    needed = "none would do" if estimate is None else f"it would take {estimate:,}"
+    words += f"; for the alpha found {needed}"
+    if power.decisions_for_auc is not None:
+        words += f", for an AUC of {NOTHING_LEFT} {power.decisions_for_auc:,}"
+    return words + "."
+
+
 def _test_words(p: float | None) -> str:
-    return "no series to test" if p is None else f"p {p_words(p)}"
+    return "has no series to test" if p is None else f"p {p_words(p)}"
 
 
 def p_words(p: float) -> str:
@@ -128,7 +162,8 @@ def p_words(p: float) -> str:
 def _outstanding_words(names: list[str]) -> str:
     """Name the instruments that stand out: the first few, and how many more."""
     if not names:
-        return "no single market stands out"
+        return "None stands out"
     more = len(names) - MOST_NAMES
     listed = ", ".join(names[:MOST_NAMES])
-    return f"standing out: {listed}{f' and {more} more' if more > 0 else ''}"
+    others = f" and {more} more" if more > 0 else ""
+    return f"{listed}{others} {'stands' if len(names) == 1 else 'stand'} out"

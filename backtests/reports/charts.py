@@ -254,8 +254,8 @@ def calibration_chart(results: Results) -> go.Figure:
     return figure
 
 
-def rivals_chart(results: Results) -> go.Figure:
-    """What the strategy earns more than each rival, with its interval."""
+def benchmarks_chart(results: Results) -> go.Figure:
+    """What the strategy earns more than each benchmark, with its interval."""
     # Differences to each benchmark stand among the other intervals, by this prefix.
     intervals = {
         name.removeprefix("less "): found
@@ -309,7 +309,7 @@ CHARTS: dict[str, Callable[[Results], go.Figure]] = {
     "equity": equity_chart,
     "drawdown": drawdown_chart,
     "forecasts": forecast_chart,
-    "rivals": rivals_chart,
+    "benchmarks": benchmarks_chart,
     "distribution": distribution_chart,
     "rolling": rolling_chart,
     "calibration": calibration_chart,

@@ -108,7 +108,7 @@ def _grids(results: Results) -> dict[str, Grid]:
         "best": _best_grid(results),
         "figures": interval_grid(results.evidence.intervals, FIGURES),
         "tests": Grid(["", "found"], list(_tests(results).items())),
-        "rivals": _rival_grid(results),
+        "benchmarks": _benchmark_grid(results),
         "forecasts": _fold_grid((*FORECASTS, *THRESHOLDS), folds),
         "money": _fold_grid(MONEY, folds),
         "spread": _fold_grid(SPREAD, results.spread.to_dict("records")),
@@ -248,9 +248,9 @@ def _architecture_grid(compared: Mapping[str, Results]) -> Grid:
     )
 
 
-def _rival_grid(results: Results) -> Grid:
+def _benchmark_grid(results: Results) -> Grid:
     rows = []
-    for name, figures in results.evidence.rivals.items():
+    for name, figures in results.evidence.benchmarks.items():
         less = results.evidence.intervals.get(f"less {name}")
         rows.append(
             [

@@ -55,7 +55,7 @@ COMPARISON = "architectures.csv"
 FEWEST_CALIBRATED = 100  # forecasts
 # What a column of a figure is called beside its value: the fields of Interval, in their order.
 ENDS = ("", "_low", "_high", "_lowest", "_highest")
-VERSION = 1  # of summary.json: raised when an entry changes its name or meaning
+VERSION = 2  # of summary.json: raised when an entry changes its name or meaning
 
 
 @dataclass(frozen=True, eq=False)
@@ -392,7 +392,7 @@ def _row(name: str, found: Results, first: Results) -> dict[str, Any]:
         "architecture": name,
         **{score: total[score] for score in ("windows", "auc", "log_loss", "accuracy")},
         "net": found.evidence.net,
-        "sharpe": found.evidence.rivals[STRATEGY]["sharpe"],
+        "sharpe": found.evidence.benchmarks[STRATEGY]["sharpe"],
         "verdict": found.verdict.word,
         **interval_columns("auc_less", evidence.intervals.get(f"auc less {name}"), ENDS[:3]),
         **interval_columns("gain_less", evidence.intervals.get(f"less {name}"), ENDS[:3]),

@@ -10,6 +10,7 @@ import msgspec
 from backtests.evidence.calibration import Reliability
 from backtests.evidence.evidence import Evidence
 from backtests.evidence.pooled import Pool
+from backtests.evidence.verdict import Word
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldPlan
 from model.training.config import TrainConfig
@@ -146,6 +147,7 @@ class PredictionRow(Entry):
     the model.
     """
 
+    fold: int
     decided_at: str
     opens_at: str | None
     known_at: str | None
@@ -176,7 +178,7 @@ class ArchitectureRow(Entry):
     accuracy: float | None
     net: float
     sharpe: float
-    verdict: Literal["edge", "no edge", "cannot tell"]
+    verdict: Word
     auc_less: float | None
     auc_less_low: float | None
     auc_less_high: float | None
@@ -192,10 +194,10 @@ class MarketRow(Entry):
 
     Figures by decision, net of costs, null where undefined.
 
-    auc, gain (net less hold): with _low to _high, the 95 % interval, and _lowest, _highest, the
-    one-sided 99 % bounds. net, hold: mean per bar, a fraction. sharpe: annual. superiority: p of
-    "nothing tried here earns more than holding". verdict: that of the market by itself.
-    outstanding: whether it stands out though so many were tried.
+    auc (of pairs within folds), gain (net less hold): with _low to _high, the 95 % interval, and
+    _lowest, _highest, the one-sided 99 % bounds. net, hold: mean per bar, a fraction. sharpe:
+    annual. superiority: p of "nothing tried here has an alpha over holding". verdict: that of the
+    market by itself. outstanding: whether it stands out though so many were tried.
     """
 
     market: str
@@ -220,7 +222,7 @@ class MarketRow(Entry):
     hold_sharpe: float
     trades: int
     superiority: float | None
-    verdict: Literal["edge", "no edge", "cannot tell"]
+    verdict: Word
     outstanding: bool
 
 
@@ -255,7 +257,7 @@ UNIVERSE_TABLES: dict[str, type[Entry]] = {"markets.csv": MarketRow, "equity.csv
 class VerdictRecord(Entry):
     """The verdict: its word, and the sentence with the numbers that decided it."""
 
-    word: Literal["edge", "no edge", "cannot tell"]
+    word: Word
     sentence: str
 
 
@@ -307,7 +309,7 @@ class Summary(Entry):
     then the same command may give other bits elsewhere.
     """
 
-    version: Literal[1]
+    version: Literal[2]
     verdict: VerdictRecord
     data: DataRecord
     settings: SettingsRecord
@@ -338,7 +340,7 @@ class Universe(Entry):
     those of the first, the others' lie in the markets' folders.
     """
 
-    version: Literal[1]
+    version: Literal[2]
     verdict: VerdictRecord
     settings: SettingsRecord
     architectures: list[str]

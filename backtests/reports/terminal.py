@@ -1,6 +1,6 @@
 """The tables on the terminal.
 
-Forecasts, money and rivals of a walk-forward, and the markets of a universe.
+Forecasts, money and benchmarks of a walk-forward, and the markets of a universe.
 """
 
 import math
@@ -60,16 +60,16 @@ def tables(results: Results) -> Group:
         _table("forecasts", FORECASTS, rows),
         *members,
         _table("money, after costs, beside buy-and-hold", MONEY, rows),
-        _rival_table(results.evidence),
+        _benchmark_table(results.evidence),
     )
 
 
-def _rival_table(evidence: Evidence) -> Table:
+def _benchmark_table(evidence: Evidence) -> Table:
     title = "net of costs, by decision, with 95 % intervals"
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
-    for header in ("", "mean, bp per bar", "Sharpe", "strategy less it, bp per bar"):
+    for header in ("", "mean, bp per bar", "Sharpe", "difference, bp per bar"):
         table.add_column(header, justify="right" if header else "left", no_wrap=True)
-    for name, figures in evidence.rivals.items():
+    for name, figures in evidence.benchmarks.items():
         less = evidence.intervals.get(f"less {name}")
         difference = (
             f"{1e4 * less.value:+.2f} [{1e4 * less.low:+.2f}, {1e4 * less.high:+.2f}]"
@@ -89,7 +89,7 @@ def architecture_table(compared: pd.DataFrame) -> Table:
         title_justify="left",
         collapse_padding=True,
     )
-    for header in ("", "AUC", "AUC less it", "bp per bar less it", "log\nloss, p"):
+    for header in ("", "AUC", "difference in AUC", "difference in\nbp per bar", "log\nloss, p"):
         table.add_column(header, justify="right" if header else "left", no_wrap=True)
     for row in compared.to_dict("records"):
         table.add_row(

@@ -31,7 +31,7 @@ from model.files import write_atomically
 
 # The files that write_universe leaves beside the report and the folder of each market.
 UNIVERSE_FILES = ("universe.json", "markets.csv", "equity.csv")
-UNIVERSE_VERSION = 1  # of universe.json: raised when an entry changes its name or meaning
+UNIVERSE_VERSION = 2  # of universe.json: raised when an entry changes its name or meaning
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def universe_summary(universe: UniverseResults) -> dict[str, Any]:
 
 def _row(name: str, results: Results, outstanding: bool) -> dict[str, Any]:
     evidence, total = results.evidence, results.folds.iloc[-1]
-    gain, hold = evidence.intervals[f"less {HOLD}"], evidence.rivals[HOLD]
+    gain, hold = evidence.intervals["gain"], evidence.benchmarks[HOLD]
     return {
         "market": name,
         "first_decision": total["first_decision"],
@@ -141,7 +141,7 @@ def _row(name: str, results: Results, outstanding: bool) -> dict[str, Any]:
         "net": evidence.net,
         "hold": hold["mean"],
         **interval_columns("gain", gain),
-        "sharpe": evidence.rivals[STRATEGY]["sharpe"],
+        "sharpe": evidence.benchmarks[STRATEGY]["sharpe"],
         "hold_sharpe": hold["sharpe"],
         "trades": int(total["trades"]),
         "superiority": evidence.superiority,

@@ -36,6 +36,33 @@ def open_returns(bars: pd.DataFrame) -> Array:
     return moves
 
 
+def fill_moves(bars: pd.DataFrame) -> dict[str, Array]:
+    """Return what holding for one bar earns by where an order fills, at each bar's decision: (n,).
+
+    open: of the next bar, as orders do; close: the one decided at; middle: halfway between high
+    and low of the next bar; later: the open one bar later. NaN where the trade is not over.
+    """
+    close, middle = bars["close"], (bars["high"] + bars["low"]) / 2
+    moves = {
+        "open": pd.Series(open_returns(bars)),
+        "close": close.shift(-1) / close - 1,
+        "middle": middle.shift(-2) / middle.shift(-1) - 1,
+        "later": bars["open"].shift(-3) / bars["open"].shift(-2) - 1,
+    }
+    return {fill: move.to_numpy() for fill, move in moves.items()}
+
+
+def timing_gains(held: Array, moves: Array) -> Array:
+    """Return (held - its mean) times (move - its mean): (n,), (n,).
+
+    Their mean is what timing gains beside a constant position of the same mean: covariance, which
+    a position that follows volatility alone has too, where volatility and drift hang together.
+    """
+    gains = (held - held.mean()) * (moves - np.nanmean(moves))
+    # The last moves of a history are not over.
+    return np.asarray(np.nan_to_num(gains))
+
+
 def net_returns(wanted: Array, moves: Array, cost: float = 0.0) -> Array:
     """Return direction times move, less `cost` per unit by which the position changes.
 

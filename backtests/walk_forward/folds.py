@@ -330,9 +330,9 @@ def predictions(
 ) -> pd.DataFrame:
     """Return every test decision with its forecast and what became of it.
 
-    One row per decision of all test blocks, in order: when it is made, when its trade opens, when
-    its outcome is known, the probability, the label and the model's file. What is not known (no
-    model, after the last bar) is missing.
+    One row per decision of all test blocks, in order: its fold, when it is made, when its trade
+    opens, when its outcome is known, the probability, the label and the model's file. What is not
+    known (no model, after the last bar) is missing.
     """
     timestamps = pd.Series(bars.index)
     blocks = []
@@ -340,14 +340,15 @@ def predictions(
     for model in models:
         decided = bars.index[model.fold.test : model.fold.stop]
         if model.checkpoint is None:
-            blocks.append(pd.DataFrame({"probability": np.nan, "checkpoint": None}, index=decided))
-            continue
-        forecast = model.checkpoint.probabilities(model.fold.test_bars(bars))
-        block = {"probability": forecast, "checkpoint": model.name}
+            forecast, name = pd.Series(np.nan, index=decided), None
+        else:
+            forecast, name = model.checkpoint.probabilities(model.fold.test_bars(bars)), model.name
+        block = {"fold": model.fold.number, "probability": forecast, "checkpoint": name}
         blocks.append(pd.DataFrame(block, index=decided))
     forecasts = pd.concat(blocks)
     frame = pd.DataFrame(
         {
+            "fold": forecasts["fold"].reindex(bars.index).to_numpy(),
             "decided_at": timestamps,
             "opens_at": timestamps.shift(-1),
             "known_at": timestamps.shift(-known_after(config.label, config.horizon)),
@@ -357,7 +358,7 @@ def predictions(
             "checkpoint": forecasts["checkpoint"].reindex(bars.index).to_numpy(),
         }
     )
-    return frame.iloc[models[0].fold.test :].reset_index(drop=True)
+    return frame.iloc[models[0].fold.test :].reset_index(drop=True).astype({"fold": int})
 
 
 def trade(

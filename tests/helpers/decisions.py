@@ -28,6 +28,10 @@ def planted_decisions(
         strategy=directions(probability, enter=0.5, exit=0.5, allow_short=True),
         benchmarks={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
         forecasts={"logistic": np.full(n, 0.51)},
+        folds=np.arange(n) * 4 // n,
+        ties=np.zeros(n, dtype=bool),
+        # Prices that do not jump: an order fills where it was decided.
+        fills={"open": moves, "close": moves},
         cost=cost,
         bars_per_year=252,
         decided_at=pd.DatetimeIndex([]) if timestamps is None else timestamps,

@@ -25,8 +25,9 @@ def lucky():
 
 def test_skill_is_an_edge(skilled):
     verdict = judge(skilled)
-    assert verdict.word == "edge"
-    assert verdict.sentence.startswith("edge: AUC 0.6") and "2000 decisions." in verdict.sentence
+    assert verdict.word == "edge" and "it lacks" not in verdict.sentence
+    assert verdict.sentence.startswith("edge: alpha +") and "AUC 0.6" in verdict.sentence
+    assert "2,000 decisions show an alpha of " in verdict.sentence
 
 
 def test_outcomes_that_overlap_are_resampled_in_blocks_as_long():
@@ -50,13 +51,17 @@ def test_many_decisions_without_skill_are_no_edge():
 
 
 @pytest.mark.parametrize(
-    "skill, drift, cost", [(0.3, 0.0, 0.01), (0.1, 0.5, 1e-4), (0.3, 2.0, 1e-4)]
+    "cost, word, words",
+    [
+        (0.01, "worse", "alpha's 99 % lower bound above 0"),
+        (0.0022, "cannot tell", "alpha's 99 % lower bound above 0"),
+    ],
 )
-def test_a_forecast_that_earns_no_more_than_holding_is_no_edge(skill, drift, cost):
-    assert (
-        judge(quick_evidence(planted_decisions(skill, drift=drift, cost=cost))).word
-        == "cannot tell"
-    )
+def test_a_forecast_that_costs_eat_is_no_edge(cost, word, words):
+    """Right as it is on the direction."""
+    evidence = quick_evidence(planted_decisions(0.3, cost=cost))
+    assert evidence.intervals["auc"].lowest > 0.55
+    assert judge(evidence).word == word and words in judge(evidence).sentence
 
 
 @pytest.mark.parametrize(
@@ -66,8 +71,14 @@ def test_a_forecast_that_earns_no_more_than_holding_is_no_edge(skill, drift, cos
         ("auc", (0.499, 0.53), 0.04, "cannot tell"),
         ("auc", (0.48, 0.519), 0.04, "no edge"),
         ("auc", (0.501, 0.519), 0.05, "no edge"),
+        ("auc", (0.501, 0.53), 0.05, "cannot tell"),
         ("auc", (0.501, 0.53), None, "cannot tell"),
-        ("less buy and hold", (-1e-9, 1e-3), 0.04, "cannot tell"),
+        ("alpha", (0.0, 1e-3), 0.04, "cannot tell"),
+        ("alpha", (-1e-3, 0.009 / 252), 0.04, "no edge"),
+        ("alpha", (-1e-3, 0.011 / 252), 0.04, "cannot tell"),
+        ("timing at close", (0.0, 1e-3), 0.04, "cannot tell"),
+        ("timing at open", (-1e-3, -1e-4), 0.04, "edge"),
+        ("gain", (-1e-3, -1e-4), 0.04, "edge"),
     ],
 )
 def test_the_rule_is_the_one_written_down(skilled, name, bounds, p, word):
@@ -76,13 +87,34 @@ def test_the_rule_is_the_one_written_down(skilled, name, bounds, p, word):
     assert judge(changed).word == word
 
 
-def test_without_forecasts_nothing_can_be_told():
+def test_worse_comes_first_and_needs_both_bounds(skilled):
+    below = {name: replace(skilled.intervals[name], highest=-1e-9) for name in ("alpha", "gain")}
+    assert judge(replace(skilled, intervals=skilled.intervals | below)).word == "worse"
+    for name, interval in below.items():
+        one = replace(skilled, intervals=skilled.intervals | {name: interval})
+        assert judge(one).word != "worse"
+
+
+def test_without_forecasts_and_positions_there_is_no_edge():
     silent = replace(
         planted_decisions(0.3), probability=np.full(2000, np.nan), strategy=np.zeros(2000)
     )
     evidence = quick_evidence(silent)
-    assert judge(evidence).sentence == "cannot tell: no forecast could be judged."
+    assert judge(evidence).word == "no edge" and "auc" not in evidence.intervals
+    assert "none of which took a position" in judge(evidence).sentence
     assert evidence.sharpe is None and evidence.direction is None and evidence.break_even is None
+
+
+def test_moves_of_nothing_count_in_no_pair():
+    """A forecast of standstill is none of direction."""
+    decisions = planted_decisions(0.0, n=600)
+    still = np.arange(600) % 2 == 0
+    labels = np.where(still, 0.0, decisions.labels)
+    knows = np.where(still, 0.1, decisions.probability)
+    with_ties = replace(decisions, labels=labels, probability=knows, ties=still)
+    alone = replace(decisions, ties=still)
+    assert quick_evidence(with_ties).intervals["auc"] == quick_evidence(alone).intervals["auc"]
+    assert quick_evidence(with_ties).ties == 0.5
 
 
 @pytest.mark.parametrize("n", [48, 49, 55, 70])
@@ -104,9 +136,9 @@ def test_the_cost_grid_falls_from_gross(skilled):
 
 
 def test_every_benchmark_has_its_figures_and_its_difference(skilled):
-    assert list(skilled.rivals) == [STRATEGY, "buy and hold", "last return"]
+    assert list(skilled.benchmarks) == [STRATEGY, "buy and hold", "last return"]
     for name in ("buy and hold", "last return"):
-        difference = skilled.rivals[STRATEGY]["mean"] - skilled.rivals[name]["mean"]
+        difference = skilled.benchmarks[STRATEGY]["mean"] - skilled.benchmarks[name]["mean"]
         assert skilled.intervals[f"less {name}"].value == pytest.approx(difference)
 
 
@@ -123,11 +155,3 @@ def test_more_trials_deflate_the_sharpe_ratio():
     )
     assert alone.sharpe.deflated == alone.sharpe.probable > among_many.sharpe.deflated
     assert (alone.sharpe.trials, among_many.sharpe.trials) == (1, 100)
-
-
-def test_a_strategy_worse_than_holding_by_its_interval_is_said_to_be(skilled):
-    gain = replace(skilled.intervals["less buy and hold"], lowest=-9e-4, highest=-1.2e-5)
-    worse = replace(skilled, intervals=skilled.intervals | {"less buy and hold": gain})
-    words = "worse than buy-and-hold: its 99 % upper bound is -0.12 bp per bar; test"
-    assert words in judge(worse).sentence
-    assert "worse" not in judge(skilled).sentence

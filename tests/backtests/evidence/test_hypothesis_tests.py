@@ -2,14 +2,17 @@ import math
 
 import numpy as np
 import pytest
+from arch.bootstrap import SPA, StepM
 from scipy.stats import kstest
 from skfolio import measures
 from statsmodels.regression.linear_model import OLS
 
+from backtests.evidence.bootstrap import SEED, Bootstrap, means_of
 from backtests.evidence.hypothesis_tests import (
-    TrackRecord,
+    SharpeRatio,
     diebold_mariano,
     expected_maximum,
+    in_own_deviations,
     log_losses,
     outstanding,
     pesaran_timmermann,
@@ -87,7 +90,7 @@ def returns():
 
 
 def test_the_probability_of_a_sharpe_ratio_is_the_library_s(returns):
-    ours = TrackRecord.of(returns).probability_above(0.02)
+    ours = SharpeRatio.of(returns).probability_above(0.02)
     assert ours == pytest.approx(measures.probabilistic_sharpe_ratio(returns, 0.02), abs=2e-3)
 
 
@@ -109,20 +112,20 @@ def test_one_trial_is_not_deflated():
 
 
 def test_a_record_as_long_as_needed_has_just_the_confidence(returns):
-    record = TrackRecord.of(returns)
-    needed = TrackRecord(
+    record = SharpeRatio.of(returns)
+    needed = SharpeRatio(
         record.ratio, round(record.bars_needed(confidence=0.9)), record.skewness, record.kurtosis
     )
     assert needed.probability_above() == pytest.approx(0.9, abs=1e-3)
 
 
 def test_no_record_is_long_enough_for_a_ratio_below_the_threshold(returns):
-    assert TrackRecord.of(-returns).bars_needed() == math.inf
+    assert SharpeRatio.of(-returns).bars_needed() == math.inf
 
 
 @pytest.mark.parametrize("flat", [np.zeros(10), np.full(10, 0.01), np.array([0.1]), np.array([])])
 def test_returns_that_do_not_vary_have_no_record(flat):
-    assert TrackRecord.of(flat) is None
+    assert SharpeRatio.of(flat) is None
 
 
 def test_shifted_positions_lose_their_timing_and_nothing_else():
@@ -134,30 +137,44 @@ def test_shifted_positions_lose_their_timing_and_nothing_else():
     assert means.max() < 0.1 * (oracle * moves).mean() and abs(means.mean()) < 1e-4
 
 
+def drawn(series, block=2, resamples=400):
+    """The series in their own units, and the draws of their means."""
+    gains = in_own_deviations(series)
+    bootstrap = Bootstrap(len(next(iter(series.values()))), block, resamples)
+    return gains, bootstrap.draw({"gains": means_of(gains.to_numpy())})["gains"], block
+
+
 def test_one_clear_winner_among_many_is_superior(draw):
-    benchmark = draw.normal(0, 0.01, 1000)
     losers = {str(number): draw.normal(0, 0.01, 1000) for number in range(5)}
-    assert superiority(benchmark, losers, block=2) > 0.05
-    assert (
-        superiority(
-            benchmark, losers | {"winner": benchmark + draw.normal(0.003, 0.01, 1000)}, block=2
-        )
-        < 0.01
-    )
+    winner = {"winner": draw.normal(0.003, 0.01, 1000)}
+    assert superiority(*drawn(losers)).p > 0.05
+    assert superiority(*drawn(losers | winner)).p < 0.01
 
 
 def test_an_edge_on_a_quiet_instrument_is_not_lost_among_wild_ones(draw):
     wild = {str(number): draw.normal(0, 0.2, 1000) for number in range(5)}
     series = wild | {"quiet": draw.normal(0.0002, 0.001, 1000)}
-    assert superiority(np.zeros(1000), series, block=2) < 0.01
-    assert outstanding(np.zeros(1000), series, block=2) == ["quiet"]
+    assert superiority(*drawn(series)).p < 0.01
+    assert outstanding(*drawn(series)) == ["quiet"]
 
 
-def test_what_equals_the_benchmark_cannot_be_superior(draw):
-    benchmark = draw.normal(size=100)
-    assert superiority(benchmark, {"same": benchmark.copy()}, block=1) is None
+def test_what_earns_nothing_cannot_be_superior():
+    assert superiority(*drawn({"same": np.zeros(100)})) is None
+    assert outstanding(*drawn({"same": np.zeros(100)})) == []
 
 
-def test_the_same_series_give_the_same_p(draw):
-    returns = {"ours": draw.normal(size=300), "hold": draw.normal(size=300)}
-    assert superiority(returns["hold"], returns, 2) == superiority(returns["hold"], returns, 2)
+@pytest.mark.parametrize("block", [1, 2, 9])
+def test_both_tests_are_the_library_s_on_the_same_resamples(draw, block):
+    """arch's, whose variances take a loop over all lags: here they are one Fourier transform."""
+    means = (0.002, 0.0015, 0.001, 0.0, -0.0005, -0.003)
+    series = {str(mean): draw.normal(mean, 0.01, 600) for mean in means}
+    gains, draws, _ = drawn(series, block, resamples=500)
+    losses = -gains
+    spa = SPA(np.zeros(600), losses, block_size=block, reps=500, seed=SEED)
+    spa.compute()
+    found = superiority(gains, draws, block)
+    assert found.p == spa.pvalues["consistent"]
+    assert found.critical == pytest.approx(spa.critical_values(0.05)["consistent"], abs=1e-12)
+    steps = StepM(np.zeros(600), losses, 0.05, block_size=block, reps=500, seed=SEED)
+    steps.compute()
+    assert outstanding(gains, draws, block) == steps.superior_models

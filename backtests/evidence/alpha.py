@@ -1,0 +1,296 @@
+"""The figures that decide: alpha over a benchmark, the gain on it, the AUC, and their power.
+
+They are the same for a model's decisions, for a universe's, and for any series of returns: a track
+record is all they need.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from backtests.evidence.bootstrap import (
+    NOUGHT,
+    RESAMPLES,
+    AreaUnderCurve,
+    Array,
+    Bootstrap,
+    Interval,
+    block_length,
+    interval,
+    means_of,
+)
+from backtests.evidence.hypothesis_tests import in_own_deviations, superiority
+
+WORTH = 0.01  # an alpha a year that is worth having, by default
+CHANCE = 0.5  # the AUC of a coin toss
+NOTHING_LEFT = 0.52  # below it, by convention, a forecast pays no costs
+POWER = 0.8  # the chance of "edge" that an effect must have to count as one that shows
+FILLS = ("open", "close", "middle", "later")  # where an order may be taken to fill
+
+
+@dataclass(frozen=True, eq=False)
+class TrackRecord:
+    """Net returns beside those of a benchmark, in time order, and what else was tried.
+
+    Parameters
+    ----------
+    returns, benchmark
+        (n,), per decision or bar, as fractions.
+    periods_per_year
+        How many of them a year has.
+    tried
+        By name, the returns of everything tried on these dates, and those of its own benchmark:
+        (n,), (n,). This record's own are among them.
+    others
+        By name, the returns with which these are compared: (n,).
+    timing
+        By fill, (position - its mean) times (move - its mean): (n,). Their mean is what the timing
+        alone gains, before costs.
+    forecasts
+        Their area under the ROC curve; None where there are none.
+    hits
+        Whether the forecast named the direction, 1 or 0, NaN where there was none: (n,), or empty.
+    compared
+        By name, the areas of these forecasts and of others, over what both forecast.
+    horizon
+        Rows over which an outcome reaches.
+    """
+
+    returns: Array
+    benchmark: Array
+    periods_per_year: float
+    tried: Mapping[str, tuple[Array, Array]]
+    others: Mapping[str, Array] = field(default_factory=dict)
+    timing: Mapping[str, Array] = field(default_factory=dict)
+    forecasts: AreaUnderCurve | None = None
+    hits: Array = field(default_factory=lambda: np.empty(0))
+    compared: Mapping[str, tuple[AreaUnderCurve, AreaUnderCurve]] = field(default_factory=dict)
+    horizon: int = 1
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a record of this length could have shown, by the bootstrap's own spread.
+
+    Alphas are per decision, fractions. None where nothing varies, or there is no forecast.
+
+    Parameters
+    ----------
+    alpha, auc
+        The smallest that the whole rule calls an edge in 80 of 100 such records, where every part
+        of it is equally strong in units of its own error.
+    alpha_alone, test_alone, auc_alone
+        The smallest alpha that its bound shows, that Hansen's test shows, and the smallest AUC,
+        each by itself.
+    decisions_for_alpha, decisions_for_auc
+        How many decisions the alpha found, and an AUC of .52, would need; None for an alpha that
+        is not above 0: no number would do.
+    """
+
+    alpha: float | None
+    auc: float | None
+    alpha_alone: float | None
+    test_alone: float | None
+    auc_alone: float | None
+    decisions_for_alpha: int | None
+    decisions_for_auc: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The figures on chance by which a verdict is given. Means are per decision, fractions.
+
+    Parameters
+    ----------
+    decisions
+        How many, or of a universe at how many bars any was made.
+    periods_per_year
+        How many of them a year has.
+    block
+        Mean length of the bootstrap's blocks, in decisions.
+    intervals
+        By name: "alpha" and "beta" over the benchmark, "gain" (the mean less the benchmark's),
+        "mean", "sharpe" and "sharpe less benchmark" (annual); "auc" and "accuracy" where there are
+        forecasts; "timing at FILL"; "less NAME" and "auc less NAME" of what is compared.
+    superiority, superiority_to_cash
+        p of Hansen's test: nothing tried has an alpha, nothing tried earns anything; None where
+        nothing varies.
+    worth
+        The alpha worth having, per decision.
+    power
+        What so many decisions could have shown.
+    """
+
+    decisions: int
+    periods_per_year: float
+    block: int
+    intervals: dict[str, Interval]
+    superiority: float | None
+    superiority_to_cash: float | None
+    worth: float
+    power: Power
+
+
+def figures_of(record: TrackRecord, *, worth: float = WORTH, resamples: int = RESAMPLES) -> Figures:
+    """Return the figures of a track record, all from the same resamples.
+
+    worth: the alpha a year that is worth having, a fraction.
+    """
+    ours, theirs = record.returns, record.benchmark
+    # Outcomes overlap, and hang together, for as long as the label reaches.
+    block = max(block_length(ours, ours - theirs), record.horizon)
+    series = _series(record)
+    tried = in_own_deviations({name: residual(*pair) for name, pair in record.tried.items()})
+    earned = in_own_deviations({name: returns for name, (returns, _) in record.tried.items()})
+    draws = Bootstrap(len(ours), block, resamples).draw(
+        {
+            "series": means_of(np.column_stack(list(series.values()))),
+            "tried": means_of(tried.to_numpy()),
+            "earned": means_of(earned.to_numpy()),
+            **_areas(record),
+        }
+    )
+    means = dict(zip(series, draws["series"], strict=True))
+    figures = _money(means, len(ours), record.periods_per_year) | _comparisons(record, draws)
+    figures |= {name: means[name] for name in series if name.startswith(("less ", "timing "))}
+    if "hits" in means:
+        made = means["made"]
+        # A resample without any forecast says nothing: one half.
+        share = np.divide(means["hits"], made, out=np.full_like(made, CHANCE), where=made > 0)
+        figures["accuracy"] = share
+    test = superiority(tried, draws["tried"], block)
+    to_cash = superiority(earned, draws["earned"], block)
+    critical = test.critical * float(residual(ours, theirs).std()) if test else None
+    return Figures(
+        decisions=len(ours),
+        periods_per_year=record.periods_per_year,
+        block=block,
+        intervals={name: interval(drawn) for name, drawn in figures.items()},
+        superiority=test.p if test else None,
+        superiority_to_cash=to_cash.p if to_cash else None,
+        worth=worth / record.periods_per_year,
+        power=_power(figures, critical, len(ours)),
+    )
+
+
+def residual(returns: Array, benchmark: Array) -> Array:
+    """Return the returns less beta times the benchmark's, whose mean is alpha: (n,), (n,).
+
+    beta is the slope of a regression with an intercept, 0 where the benchmark does not vary.
+    """
+    centred = benchmark - benchmark.mean()
+    variance = float(centred @ centred)
+    slope = float(centred @ returns) / variance if variance > NOUGHT**2 * len(centred) else 0.0
+    return np.asarray(returns - slope * benchmark)
+
+
+def _series(record: TrackRecord) -> dict[str, Array]:
+    """Return the series of which all but the AUC is made, by their means alone."""
+    ours, theirs = record.returns, record.benchmark
+    # About their means, lest the squares of small returns lose digits.
+    centred, benchmark = ours - ours.mean(), theirs - theirs.mean()
+    made = np.isfinite(record.hits)
+    hits = {"hits": np.where(made, record.hits, 0.0), "made": made.astype(float)}
+    return {
+        **(hits if made.any() else {}),
+        "ours": ours,
+        "theirs": theirs,
+        "centred": centred,
+        "benchmark": benchmark,
+        "square": centred**2,
+        "benchmark square": benchmark**2,
+        "product": centred * benchmark,
+        **{f"less {name}": ours - other for name, other in record.others.items()},
+        **{f"timing at {fill}": product for fill, product in record.timing.items()},
+    }
+
+
+def _areas(record: TrackRecord) -> dict[str, AreaUnderCurve]:
+    """Return the areas under the ROC curve that are defined, by the names of their draws."""
+    areas = {"auc": record.forecasts} if record.forecasts and record.forecasts.defined else {}
+    for name, (ours, theirs) in record.compared.items():
+        if ours.defined and theirs.defined:
+            areas |= {f"ours beside {name}": ours, f"auc of {name}": theirs}
+    return areas
+
+
+def _comparisons(record: TrackRecord, draws: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the AUC, and what it is less that of each other forecast on common decisions."""
+    figures = {"auc": draws["auc"][0]} if "auc" in draws else {}
+    return figures | {
+        f"auc less {name}": draws[f"ours beside {name}"][0] - draws[f"auc of {name}"][0]
+        for name in record.compared
+        if f"auc of {name}" in draws
+    }
+
+
+def _money(means: Mapping[str, Array], n: int, periods_per_year: float) -> dict[str, Array]:
+    """Return alpha, beta, gain, mean and Sharpe ratios from the means of returns and products."""
+    ours, theirs = means["ours"], means["theirs"]
+    variance = np.maximum(means["square"] - means["centred"] ** 2, 0)
+    benchmark_variance = np.maximum(means["benchmark square"] - means["benchmark"] ** 2, 0)
+    covariance = means["product"] - means["centred"] * means["benchmark"]
+    # Where nothing was held, in all or in a resample, nothing varies: slope and ratio are 0 there.
+    beta = np.divide(
+        covariance,
+        benchmark_variance,
+        out=np.zeros_like(ours),
+        where=benchmark_variance > NOUGHT**2,
+    )
+    # Annual, and as the deviation of a sample has it, with one degree of freedom less.
+    scale = math.sqrt(periods_per_year * (1 - 1 / max(2, n)))
+    sharpe, benchmark_sharpe = (
+        scale * np.divide(mean, np.sqrt(square), out=np.zeros_like(mean), where=square > NOUGHT**2)
+        for mean, square in ((ours, variance), (theirs, benchmark_variance))
+    )
+    return {
+        "alpha": ours - beta * theirs,
+        "beta": beta,
+        "gain": ours - theirs,
+        "mean": ours,
+        "sharpe": sharpe,
+        "sharpe less benchmark": sharpe - benchmark_sharpe,
+    }
+
+
+def _power(figures: Mapping[str, Array], critical: float | None, n: int) -> Power:
+    """Return what n decisions could have shown. critical: the alpha that Hansen's test needs."""
+    alpha, area = figures["alpha"], figures.get("auc")
+    deviations = {"alpha": alpha[1:] - alpha[0]}
+    needed = {"alpha": float(alpha[0] - interval(alpha).lowest)}
+    if critical is not None:
+        deviations["test"], needed["test"] = deviations["alpha"], critical
+    for name in ("timing at close", "auc"):
+        if name in figures:
+            deviations[name] = figures[name][1:] - figures[name][0]
+            needed[name] = float(figures[name][0] - interval(figures[name]).lowest)
+    errors = {name: float(draws.std()) for name, draws in deviations.items()}
+    if errors["alpha"] <= NOUGHT:
+        return Power(None, None, None, None, None, None, None)
+
+    def smallest(names: Iterable[str]) -> float:
+        """Return the effect, in errors of each part, that all of them show in 80 of 100 draws."""
+        strengths = [
+            (needed[name] - deviations[name]) / errors[name]
+            for name in names
+            if errors[name] > NOUGHT
+        ]
+        return float(np.quantile(np.max(strengths, axis=0), POWER))
+
+    whole = smallest(errors)
+    found = float(alpha[0])
+    auc_error = errors.get("auc", 0.0)
+    known = area is not None and auc_error > NOUGHT
+    to_alpha, to_auc = whole * errors["alpha"], whole * auc_error
+    return Power(
+        alpha=to_alpha,
+        auc=CHANCE + to_auc if known else None,
+        alpha_alone=smallest(["alpha"]) * errors["alpha"],
+        test_alone=None if critical is None else smallest(["test"]) * errors["alpha"],
+        auc_alone=CHANCE + smallest(["auc"]) * auc_error if known else None,
+        # Errors shrink with the root of the number.
+        decisions_for_alpha=math.ceil(n * (to_alpha / found) ** 2) if found > NOUGHT else None,
+        decisions_for_auc=math.ceil(n * (to_auc / (NOTHING_LEFT - CHANCE)) ** 2) if known else None,
+    )
