@@ -19,7 +19,7 @@ from backtests.evidence.hypothesis_tests import (
     shifted_means,
 )
 from backtests.simulation.account import BASIS_POINT
-from backtests.simulation.vectorised import Array, n_entries, net_returns
+from backtests.simulation.vectorised import Array, net_returns
 from model.metrics import sharpe
 
 COST_GRID = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)  # basis points per side
@@ -56,18 +56,23 @@ class SharpeFigures:
     bars_needed: float | None
 
 
-@dataclass(frozen=True)
-class CostRow:
-    """What the same decisions would have earned at another cost.
+@dataclass(frozen=True, kw_only=True)
+class Earnings:
+    """What decisions earned, net. mean: per bar; total: in all, both fractions. sharpe: annual.
 
-    cost: per side, in basis points. mean: per bar; total: in all, both fractions. sharpe: annual,
-    None where nothing was traded.
+    The ratio is None where returns do not vary, as where nothing was traded.
     """
 
-    cost: float
     mean: float
     total: float
     sharpe: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRow(Earnings):
+    """What the same decisions would have earned at another cost per side, in basis points."""
+
+    cost: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +102,7 @@ class Evidence(Figures):
     """
 
     ties: float
-    benchmarks: dict[str, dict[str, float]]
+    benchmarks: dict[str, Earnings]
     direction: tuple[float, float] | None
     losses: dict[str, tuple[float, float] | None]
     luck: float
@@ -133,7 +138,7 @@ def evidence_of(
     return Evidence(
         **vars(figures),
         ties=float(decisions.ties.mean()),
-        benchmarks={name: _money(values, years) for name, values in returns.items()},
+        benchmarks={name: _earnings(values, years) for name, values in returns.items()},
         direction=pesaran_timmermann(decisions.labels[made], forecast_up),
         losses=_losses(decisions),
         # Equal but for rounding counts. One is added to both: the strategy's own timing is one of
@@ -166,24 +171,18 @@ def _losses(decisions: Decisions) -> dict[str, tuple[float, float] | None]:
     return found
 
 
-def _money(returns: Array, bars_per_year: float) -> dict[str, float]:
-    """Return mean, total and annual Sharpe ratio of the net returns per decision.
-
-    The ratio is 0, not undefined, where returns do not vary: the table has a number in each row.
-    """
-    return {
-        "mean": float(returns.mean()),
-        "total": float(np.prod(1 + returns) - 1),
-        "sharpe": sharpe(returns, bars_per_year) or 0.0,
-    }
+def _earnings(returns: Array, bars_per_year: float) -> Earnings:
+    """Return what the net returns per decision come to."""
+    return Earnings(
+        mean=float(returns.mean()),
+        total=float(np.prod(1 + returns) - 1),
+        sharpe=sharpe(returns, bars_per_year),
+    )
 
 
 def _at_cost(decisions: Decisions, cost: float) -> CostRow:
     returns = net_returns(decisions.strategy, decisions.moves, cost * BASIS_POINT)
-    money = _money(returns, decisions.bars_per_year)
-    # The ratio of no trades would read as one of 0.
-    traded = n_entries(decisions.strategy) > 0
-    return CostRow(cost, money["mean"], money["total"], money["sharpe"] if traded else None)
+    return CostRow(cost=cost, **vars(_earnings(returns, decisions.bars_per_year)))
 
 
 def sharpe_per_bar(returns: Array) -> float:

@@ -218,7 +218,7 @@ def calibration_chart(results: Results) -> go.Figure:
 
     The band is where exact probabilities would lie in 95 of 100 cases.
     """
-    figure = empty_figure('"up" came true', height=380)
+    figure = empty_figure("observed share of up", height=380)
     found = results.calibration
     if found is None:
         return figure
@@ -244,7 +244,7 @@ def calibration_chart(results: Results) -> go.Figure:
         x=probability,
         y=[part.frequency for part in found.bins],
         mode="lines+markers",
-        name="found",
+        name="observed",
         line={"color": OURS},
         customdata=[part.windows for part in found.bins],
         hovertemplate="%{y:.1%} of %{customdata} decisions",
@@ -287,7 +287,8 @@ def importance_chart(results: Results) -> go.Figure:
             showlegend=False,
             marker={"color": THEIRS, "size": 5},
         )
-    figure.update_xaxes(title="growth of the log loss")
+    # Plotly's own prefixes would read "-250µ" for a growth of -.00025.
+    figure.update_xaxes(title="growth of the log loss", tickformat="~g", exponentformat="none")
     return figure.update_layout(hovermode="closest", showlegend=False)
 
 

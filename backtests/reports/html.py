@@ -10,8 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from plotly import graph_objects as go
 
+from backtests.evidence.alpha import NOTHING_LEFT
 from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
+from backtests.evidence.evidence import Evidence
 from backtests.evidence.scores import GIVEN, NONE_QUALIFIED
 from backtests.evidence.verdict import p_words
 from backtests.reports.charts import CHARTS, MOST_POINTS
@@ -41,11 +43,19 @@ GLANCE = (
 )
 BEST = (("AUC", "auc", ".3f"), ("accuracy", "accuracy", ".3f"), ("log loss", "log_loss", ".4f"))
 GAIN = "+z.1%"  # no minus before a nought
-FIGURES = (  # with intervals, and no comparison with a benchmark: name, words, format, scale
-    ("auc", "AUC", ".3f", 1),
+FIGURES = (  # with intervals: name, words, format, scale
+    ("alpha", "alpha over buy-and-hold, bp per bar", "+.2f", 1e4),
+    ("beta", "beta", ".2f", 1),
+    ("auc", "AUC, pairs within folds", ".3f", 1),
     ("accuracy", "accuracy", ".3f", 1),
-    ("sharpe", "Sharpe ratio", ".2f", 1),
     ("mean", "net, bp per bar", "+.2f", 1e4),
+    ("gain", "net less buy-and-hold's, bp per bar", "+.2f", 1e4),
+    ("sharpe", "Sharpe ratio", ".2f", 1),
+    ("sharpe less benchmark", "Sharpe ratio less buy-and-hold's", "+.2f", 1),
+    ("timing at open", "timing gain, filled at the next open, bp", "+.2f", 1e4),
+    ("timing at close", "the same at the close decided at", "+.2f", 1e4),
+    ("timing at middle", "the same at the middle of the next bar", "+.2f", 1e4),
+    ("timing at later", "the same one bar later", "+.2f", 1e4),
 )
 EMPTY: Mapping[str, Results] = {}
 
@@ -107,7 +117,7 @@ def _grids(results: Results) -> dict[str, Grid]:
         "glance": _glance_grid(results),
         "best": _best_grid(results),
         "figures": interval_grid(results.evidence.intervals, FIGURES),
-        "tests": Grid(["", "found"], list(_tests(results).items())),
+        "tests": Grid(["", "value"], list(_tests(results).items())),
         "benchmarks": _benchmark_grid(results),
         "forecasts": _fold_grid((*FORECASTS, *THRESHOLDS), folds),
         "money": _fold_grid(MONEY, folds),
@@ -218,11 +228,11 @@ def _architecture_grid(compared: Mapping[str, Results]) -> Grid:
         [
             "",
             "AUC",
-            f"AUC of\n{first} less it",
+            f"{first}:\ndifference in AUC",
             "log loss",
             f"log loss\nof {first}",
             "net,\nbp per bar",
-            f"{first}\nless it, bp",
+            f"{first}: bp\nmore per bar",
             "Sharpe",
             "verdict\nby itself",
         ],
@@ -255,9 +265,9 @@ def _benchmark_grid(results: Results) -> Grid:
         rows.append(
             [
                 name,
-                f"{1e4 * figures['mean']:+.2f}",
-                f"{figures['total']:+.1%}",
-                f"{figures['sharpe']:.2f}",
+                f"{1e4 * figures.mean:+.2f}",
+                f"{figures.total:+.1%}",
+                shown(figures.sharpe, ".2f"),
                 f"{1e4 * less.value:+.2f}" if less else "-",
                 f"{1e4 * less.low:+.2f} to {1e4 * less.high:+.2f}" if less else "-",
                 f"{1e4 * less.lowest:+.2f}" if less else "-",
@@ -270,7 +280,7 @@ def _benchmark_grid(results: Results) -> Grid:
             "net,\nbp per bar",
             "in all",
             "Sharpe",
-            "strategy\nless it, bp",
+            "strategy: bp\nmore per bar",
             "95 % interval",
             "99 % lower\nbound",
             "our log loss",
@@ -317,7 +327,7 @@ def interval_grid(
                     f"{lowest} and {highest}",
                 ]
             )
-    return Grid(["", "found", "95 % interval", "99 % bounds"], rows)
+    return Grid(["", "estimate", "95 % interval", "99 % bounds"], rows)
 
 
 def _tests(results: Results) -> dict[str, str]:
@@ -328,16 +338,18 @@ def _tests(results: Results) -> dict[str, str]:
         "base rate: the accuracy of always naming the more frequent direction": shown(
             results.folds.iloc[-1]["base_rate"], ".3f"
         ),
+        "decisions whose price did not move, and that count in no AUC": f"{evidence.ties:.1%}",
+        **_power_rows(evidence),
         "gross return, bp per bar": f"{1e4 * evidence.gross:+.2f}",
         "break-even cost per side, bp": (
             "none: it loses before costs"
             if evidence.break_even is not None and evidence.break_even <= 0
             else shown(evidence.break_even, ".2f")
         ),
-        "p: nothing tried beats buy-and-hold (superior predictive ability)": p_shown(
+        "p: nothing tried has an alpha over buy-and-hold (Hansen's test)": p_shown(
             evidence.superiority
         ),
-        "p: nothing tried beats cash (superior predictive ability)": p_shown(
+        "p: nothing tried earns more than cash (Hansen's test)": p_shown(
             evidence.superiority_to_cash
         ),
         "p: directions are independent of the forecasts (Pesaran-Timmermann)": independent,
@@ -356,6 +368,28 @@ def _tests(results: Results) -> dict[str, str]:
             "(minimum track record length)": shown(sharpe.bars_needed, ",.0f"),
         }
     return found
+
+
+def _power_rows(evidence: Evidence) -> dict[str, str]:
+    """Return what so many decisions could have shown, with 80 % power."""
+    power, years = evidence.power, evidence.periods_per_year
+
+    def a_year(alpha: float | None) -> str:
+        return "-" if alpha is None else f"{years * alpha:.1%}"
+
+    return {
+        "smallest alpha a year that the whole rule shows": a_year(power.alpha),
+        "that its 99 % bound alone shows": a_year(power.alpha_alone),
+        "that Hansen's test alone shows": a_year(power.test_alone),
+        "smallest AUC that the whole rule shows": shown(power.auc, ".3f"),
+        "that its 99 % bound alone shows (AUC)": shown(power.auc_alone, ".3f"),
+        "decisions that the alpha found would need": (
+            "none would do"
+            if power.decisions_for_alpha is None and power.alpha is not None
+            else shown(power.decisions_for_alpha, ",")
+        ),
+        f"decisions that an AUC of {NOTHING_LEFT} would need": shown(power.decisions_for_auc, ","),
+    }
 
 
 def p_shown(p: float | None) -> str:

@@ -392,7 +392,7 @@ def _row(name: str, found: Results, first: Results) -> dict[str, Any]:
         "architecture": name,
         **{score: total[score] for score in ("windows", "auc", "log_loss", "accuracy")},
         "net": found.evidence.net,
-        "sharpe": found.evidence.benchmarks[STRATEGY]["sharpe"],
+        "sharpe": found.evidence.benchmarks[STRATEGY].sharpe,
         "verdict": found.verdict.word,
         **interval_columns("auc_less", evidence.intervals.get(f"auc less {name}"), ENDS[:3]),
         **interval_columns("gain_less", evidence.intervals.get(f"less {name}"), ENDS[:3]),

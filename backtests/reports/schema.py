@@ -177,7 +177,7 @@ class ArchitectureRow(Entry):
     log_loss: float | None
     accuracy: float | None
     net: float
-    sharpe: float
+    sharpe: float | None
     verdict: Word
     auc_less: float | None
     auc_less_low: float | None
@@ -218,8 +218,8 @@ class MarketRow(Entry):
     gain_high: float
     gain_lowest: float
     gain_highest: float
-    sharpe: float
-    hold_sharpe: float
+    sharpe: float | None
+    hold_sharpe: float | None
     trades: int
     superiority: float | None
     verdict: Word
@@ -229,7 +229,7 @@ class MarketRow(Entry):
 class PooledEquityRow(Entry):
     """equity.csv of a universe.
 
-    What 1 becomes in equal parts of all markets that decide at a bar, by decision.
+    The growth of 1 in equal parts of all markets that decide at a bar, by decision.
     """
 
     date: str

@@ -76,7 +76,7 @@ def _benchmark_table(evidence: Evidence) -> Table:
             if less
             else ""
         )
-        table.add_row(name, f"{1e4 * figures['mean']:+.2f}", f"{figures['sharpe']:.2f}", difference)
+        table.add_row(name, f"{1e4 * figures.mean:+.2f}", shown(figures.sharpe, ".2f"), difference)
     return table
 
 
@@ -84,7 +84,7 @@ def architecture_table(compared: pd.DataFrame) -> Table:
     """Return a row for each architecture with the paired differences of the first to it."""
     first = compared["architecture"].iloc[0]
     table = Table(
-        title=f"architectures on the same folds, with 95 % intervals of {first} less each",
+        title=f"architectures on the same folds: {first} less each, with 95 % intervals",
         box=SIMPLE_HEAD,
         title_justify="left",
         collapse_padding=True,
@@ -109,7 +109,7 @@ def universe_table(universe: UniverseResults) -> Table:
     """
     title = "markets, net of costs by decision, with 95 % intervals"
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
-    for header in ("market", "AUC", "bp per bar\nless holding", "Sharpe", "verdict"):
+    for header in ("market", "AUC", "bp per bar more\nthan holding", "Sharpe", "verdict"):
         table.add_column(
             header,
             justify="right" if header not in ("market", "verdict") else "left",

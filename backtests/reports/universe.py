@@ -75,7 +75,7 @@ class UniverseResults:
 
     @cached_property
     def equity(self) -> pd.DataFrame:
-        """What 1 becomes in equal parts, bar by bar.
+        """The growth of 1 in equal parts, bar by bar.
 
         The strategy on all markets, and all of them held.
         """
@@ -139,10 +139,10 @@ def _row(name: str, results: Results, outstanding: bool) -> dict[str, Any]:
         "accuracy": total["accuracy"],
         "base_rate": total["base_rate"],
         "net": evidence.net,
-        "hold": hold["mean"],
+        "hold": hold.mean,
         **interval_columns("gain", gain),
-        "sharpe": evidence.benchmarks[STRATEGY]["sharpe"],
-        "hold_sharpe": hold["sharpe"],
+        "sharpe": evidence.benchmarks[STRATEGY].sharpe,
+        "hold_sharpe": hold.sharpe,
         "trades": int(total["trades"]),
         "superiority": evidence.superiority,
         "verdict": results.verdict.word,

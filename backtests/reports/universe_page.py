@@ -55,8 +55,8 @@ def render_universe(universe: UniverseResults) -> str:
 
 
 def _equity(universe: UniverseResults) -> go.Figure:
-    """What 1 becomes in equal parts, on a log scale."""
-    figure, equity = empty_figure("what 1 becomes, log scale", height=420), thinned(universe.equity)
+    """The growth of 1 in equal parts, on a log scale."""
+    figure, equity = empty_figure("growth of 1, log scale", height=420), thinned(universe.equity)
     add_line(figure, equity["buy_and_hold"], f"{HOLD} all", THEIRS)
     add_line(figure, equity["strategy"], "strategy on all", OURS, width=2)
     # Equal shares of gain have equal heights, early and late.
@@ -86,8 +86,8 @@ def _verdict_grid(universe: UniverseResults) -> Grid:
         [
             "market",
             "AUC [95 %]",
-            "less holding,\nbp per bar [95 %]",
-            "p",
+            "more than holding,\nbp per bar [95 %]",
+            "p: no alpha\nin anything tried",
             "verdict\nby itself",
             "stands\nout",
         ],
@@ -131,8 +131,8 @@ def _market_grid(universe: UniverseResults) -> Grid:
                 shown(row["base_rate"], ".3f"),
                 f"{1e4 * row['net']:+.2f}",
                 f"{1e4 * row['hold']:+.2f}",
-                f"{row['sharpe']:.2f}",
-                f"{row['hold_sharpe']:.2f}",
+                shown(row["sharpe"], ".2f"),
+                shown(row["hold_sharpe"], ".2f"),
                 str(row["trades"]),
             ]
             for row in universe.markets.to_dict("records")
@@ -145,20 +145,22 @@ def _figures(universe: UniverseResults) -> Grid:
     return interval_grid(
         universe.pool.intervals,
         (
-            ("auc", "mean AUC", ".3f", 1),
+            ("alpha", "alpha over holding all, bp per bar", "+.2f", 1e4),
+            ("beta", "beta", ".2f", 1),
+            ("auc", "AUC, pairs within a market's folds", ".3f", 1),
             ("mean", "net, bp per bar", "+.2f", 1e4),
-            (f"less {HOLD}", "less holding all, bp", "+.2f", 1e4),
+            ("gain", "net less holding all, bp per bar", "+.2f", 1e4),
         ),
     )
 
 
 def _tests(universe: UniverseResults) -> Grid:
     words = (
-        f"p: none of the {universe.pool.series} series on any market beats holding it "
-        "(superior predictive ability)"
+        f"p: none of the {universe.pool.series} series on any market has an alpha over holding it "
+        "(Hansen's test)"
     )
     return Grid(
-        ["", "found"],
+        ["", "value"],
         [
             [words, p_shown(universe.pool.superiority)],
             ["markets that stand out", str(len(universe.pool.outstanding))],

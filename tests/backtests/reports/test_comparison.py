@@ -52,9 +52,9 @@ def compared(tmp_path_factory):
     )
 
 
-def test_each_is_a_rival_of_the_other(compared):
+def test_each_is_a_benchmark_of_the_other(compared):
     ours, theirs = (found.evidence for found in compared.values())
-    assert list(ours.rivals)[-1] == "ensemble" and list(theirs.rivals)[-1] == "bilstm"
+    assert list(ours.benchmarks)[-1] == "ensemble" and list(theirs.benchmarks)[-1] == "bilstm"
     assert ours.intervals["less ensemble"].value == pytest.approx(
         -theirs.intervals["less bilstm"].value
     )
@@ -62,7 +62,7 @@ def test_each_is_a_rival_of_the_other(compared):
         -theirs.intervals["auc less bilstm"].value
     )
     assert ours.losses["ensemble"][0] == pytest.approx(-theirs.losses["bilstm"][0])
-    assert ours.rivals["ensemble"]["mean"] == theirs.rivals["strategy"]["mean"]
+    assert ours.benchmarks["ensemble"].mean == theirs.benchmarks["strategy"].mean
 
 
 def test_each_is_a_trial_of_the_other(compared):
@@ -70,7 +70,7 @@ def test_each_is_a_trial_of_the_other(compared):
 
 
 def test_the_paired_difference_of_auc_is_that_of_the_folds(compared):
-    one, other = (found.folds["auc"].iloc[-1] for found in compared.values())
+    one, other = (found.evidence.intervals["auc"].value for found in compared.values())
     interval = compared["bilstm"].evidence.intervals["auc less ensemble"]
     assert (
         interval.value == pytest.approx(one - other)
@@ -117,7 +117,7 @@ def test_the_page_shows_the_members(compared):
     )
 
 
-@pytest.mark.parametrize("words", ["transformer", "AUC less it", "bilstm less each"])
+@pytest.mark.parametrize("words", ["transformer", "difference in AUC", "bilstm less each"])
 def test_the_terminal_says_it(compared, words):
     console = Console(width=80, file=io.StringIO())
     console.print(architecture_table(comparison_table(compared).replace("ensemble", "transformer")))

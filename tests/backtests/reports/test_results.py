@@ -1,12 +1,14 @@
 import io
 import json
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from backtests.evidence.verdict import Word
 from backtests.reports.results import FILES, summary, write_results
 from backtests.reports.terminal import tables
 from backtests.simulation.account import Account, Costs
@@ -81,7 +83,7 @@ def test_the_same_results_give_the_same_bytes(folder, results, tmp_path):
     [
         (
             "predictions.csv",
-            ["decided_at", "opens_at", "known_at", "probability", "label", "checkpoint"],
+            ["fold", "decided_at", "opens_at", "known_at", "probability", "label", "checkpoint"],
         ),
         (
             "equity.csv",
@@ -187,15 +189,15 @@ def test_the_fold_table_says_when_each_fold_decided(results, models, bars):
 def test_the_summary_is_json_with_a_version(folder):
     found = json.loads((folder / "summary.json").read_text())
     assert list(found) == KEYS
-    assert found["version"] == 1 and len(found["folds"]) == 3
+    assert found["version"] == 2 and len(found["folds"]) == 3
     assert found["settings"]["folds"] == vars(PLAN)
 
 
 def test_the_summary_holds_the_verdict_and_the_evidence(folder):
     found = json.loads((folder / "summary.json").read_text())
-    assert found["verdict"]["word"] in ("edge", "no edge", "cannot tell")
-    assert found["verdict"]["sentence"].startswith(found["verdict"]["word"] + ": AUC 0.")
-    assert list(found["evidence"]["rivals"]) == [
+    assert found["verdict"]["word"] in get_args(Word)
+    assert found["verdict"]["sentence"].startswith(found["verdict"]["word"] + ": alpha ")
+    assert list(found["evidence"]["benchmarks"]) == [
         "strategy",
         "buy and hold",
         "last return",

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 from rich.console import Console
 
 from backtests.reports.schema import UNIVERSE_TABLES, Universe
@@ -120,7 +121,7 @@ def test_the_equity_is_that_of_equal_parts(folder, universe):
 
 
 def test_the_page_says_verdict_markets_and_what_is_missing(page, universe):
-    assert universe.verdict.reasons in page and "c fold 2 (it &lt;died&gt;)" in page
+    assert str(escape(universe.verdict.reasons)) in page and "c fold 2 (it &lt;died&gt;)" in page
     assert (
         '<a href="a/report.html">a</a>' in page
         and '<a href="b%20%26%20c/report.html">b &amp; c</a>' in page

@@ -229,6 +229,7 @@ def decisions(bars, models):
 
 def test_there_is_one_row_per_test_decision(bars, decisions):
     assert list(decisions) == [
+        "fold",
         "decided_at",
         "opens_at",
         "known_at",
