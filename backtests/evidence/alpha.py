@@ -5,7 +5,7 @@ record is all they need.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,13 +21,12 @@ from backtests.evidence.bootstrap import (
     interval,
     means_of,
 )
-from backtests.evidence.hypothesis_tests import in_own_deviations, superiority
+from backtests.evidence.hypothesis_tests import Superiority, in_own_deviations, superiority
 
 WORTH = 0.01  # an alpha a year that is worth having, by default
 CHANCE = 0.5  # the AUC of a coin toss
 NOTHING_LEFT = 0.52  # below it, by convention, a forecast pays no costs
 POWER = 0.8  # the chance of "edge" that an effect must have to count as one that shows
-FILLS = ("open", "close", "middle", "later")  # where an order may be taken to fill
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +137,11 @@ def figures_of(record: TrackRecord, *, worth: float = WORTH, resamples: int = RE
 
     worth: the alpha a year that is worth having, a fraction.
     """
+    return draw(record, resamples).figures(worth)
+
+
+def draw(record: TrackRecord, resamples: int = RESAMPLES) -> "Drawn":
+    """Draw all figures of a track record."""
     ours, theirs = record.returns, record.benchmark
     # Outcomes overlap, and hang together, for as long as the label reaches.
     block = max(block_length(ours, ours - theirs), record.horizon)
@@ -160,19 +164,108 @@ def figures_of(record: TrackRecord, *, worth: float = WORTH, resamples: int = RE
         # A resample without any forecast says nothing: one half.
         share = np.divide(means["hits"], made, out=np.full_like(made, CHANCE), where=made > 0)
         figures["accuracy"] = share
-    test = superiority(tried, draws["tried"], block)
-    to_cash = superiority(earned, draws["earned"], block)
-    critical = test.critical * float(residual(ours, theirs).std()) if test else None
-    return Figures(
-        decisions=len(ours),
+    return Drawn(
+        draws=figures,
+        n=len(ours),
         periods_per_year=record.periods_per_year,
         block=block,
-        intervals={name: interval(drawn) for name, drawn in figures.items()},
-        superiority=test.p if test else None,
-        superiority_to_cash=to_cash.p if to_cash else None,
-        worth=worth / record.periods_per_year,
-        power=_power(figures, critical, len(ours)),
+        test=superiority(tried, draws["tried"], block),
+        to_cash=superiority(earned, draws["earned"], block),
+        residual=float(residual(ours, theirs).std()),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The figures of a record, as found and in every resample: (1 + resamples,) each.
+
+    test, to_cash: Hansen's over what was tried, beside its benchmarks and beside nothing. residual:
+    the standard deviation of what the benchmark does not explain.
+    """
+
+    draws: Mapping[str, Array]
+    n: int
+    periods_per_year: float
+    block: int
+    test: Superiority | None
+    to_cash: Superiority | None
+    residual: float
+
+    def figures(self, worth: float = WORTH) -> Figures:
+        """Return the figures with their intervals, tests and power; worth: an alpha a year."""
+        return Figures(
+            decisions=self.n,
+            periods_per_year=self.periods_per_year,
+            block=self.block,
+            intervals={name: interval(draws) for name, draws in self.draws.items()},
+            superiority=self.test.p if self.test else None,
+            superiority_to_cash=self.to_cash.p if self.to_cash else None,
+            worth=worth / self.periods_per_year,
+            power=self._power(),
+        )
+
+    def chance_of_edge(self, effects: Mapping[str, float]) -> float:
+        """Return how likely such a record is called an edge, by its own spread.
+
+        effects: the true "alpha", "auc" and "timing at close", as far as it has them.
+        """
+        deviations, needed = self._parts()
+        shown = [
+            effects["alpha" if name == "test" else name]
+            - (CHANCE if name == "auc" else 0.0)
+            + deviations[name]
+            > needed[name]
+            for name in deviations
+        ]
+        return float(np.mean(np.all(shown, axis=0)))
+
+    def _parts(self) -> tuple[dict[str, Array], dict[str, float]]:
+        """Return how each part of "edge" scatters, and by how much it must lie above nothing."""
+        names = [name for name in ("alpha", "auc", "timing at close") if name in self.draws]
+        deviations = {name: self.draws[name][1:] - self.draws[name][0] for name in names}
+        needed = {
+            name: float(self.draws[name][0] - interval(self.draws[name]).lowest) for name in names
+        }
+        if self.test:
+            # Hansen's test needs an alpha of so many deviations.
+            deviations["test"], needed["test"] = (
+                deviations["alpha"],
+                self.test.critical * self.residual,
+            )
+        return deviations, needed
+
+    def _power(self) -> Power:
+        """Return what so many decisions could have shown."""
+        deviations, needed = self._parts()
+        errors = {name: float(draws.std()) for name, draws in deviations.items()}
+        if errors["alpha"] <= NOUGHT:
+            return Power(None, None, None, None, None, None, None)
+
+        def smallest(*names: str) -> float:
+            """Return the effect, in errors of each part, that all show in 80 of 100 resamples."""
+            strengths = [
+                (needed[name] - deviations[name]) / errors[name]
+                for name in names
+                if errors[name] > NOUGHT
+            ]
+            return float(np.quantile(np.max(strengths, axis=0), POWER))
+
+        whole, found = smallest(*errors), float(self.draws["alpha"][0])
+        alpha, auc_error = whole * errors["alpha"], errors.get("auc", 0.0)
+        known = auc_error > NOUGHT
+        # Errors shrink with the root of the number.
+        for_auc = self.n * (whole * auc_error / (NOTHING_LEFT - CHANCE)) ** 2
+        return Power(
+            alpha=alpha,
+            auc=CHANCE + whole * auc_error if known else None,
+            alpha_alone=smallest("alpha") * errors["alpha"],
+            test_alone=smallest("test") * errors["alpha"] if self.test else None,
+            auc_alone=CHANCE + smallest("auc") * auc_error if known else None,
+            decisions_for_alpha=(
+                math.ceil(self.n * (alpha / found) ** 2) if found > NOUGHT else None
+            ),
+            decisions_for_auc=math.ceil(for_auc) if known else None,
+        )
 
 
 def residual(returns: Array, benchmark: Array) -> Array:
@@ -253,44 +346,3 @@ def _money(means: Mapping[str, Array], n: int, periods_per_year: float) -> dict[
         "sharpe": sharpe,
         "sharpe less benchmark": sharpe - benchmark_sharpe,
     }
-
-
-def _power(figures: Mapping[str, Array], critical: float | None, n: int) -> Power:
-    """Return what n decisions could have shown. critical: the alpha that Hansen's test needs."""
-    alpha, area = figures["alpha"], figures.get("auc")
-    deviations = {"alpha": alpha[1:] - alpha[0]}
-    needed = {"alpha": float(alpha[0] - interval(alpha).lowest)}
-    if critical is not None:
-        deviations["test"], needed["test"] = deviations["alpha"], critical
-    for name in ("timing at close", "auc"):
-        if name in figures:
-            deviations[name] = figures[name][1:] - figures[name][0]
-            needed[name] = float(figures[name][0] - interval(figures[name]).lowest)
-    errors = {name: float(draws.std()) for name, draws in deviations.items()}
-    if errors["alpha"] <= NOUGHT:
-        return Power(None, None, None, None, None, None, None)
-
-    def smallest(names: Iterable[str]) -> float:
-        """Return the effect, in errors of each part, that all of them show in 80 of 100 draws."""
-        strengths = [
-            (needed[name] - deviations[name]) / errors[name]
-            for name in names
-            if errors[name] > NOUGHT
-        ]
-        return float(np.quantile(np.max(strengths, axis=0), POWER))
-
-    whole = smallest(errors)
-    found = float(alpha[0])
-    auc_error = errors.get("auc", 0.0)
-    known = area is not None and auc_error > NOUGHT
-    to_alpha, to_auc = whole * errors["alpha"], whole * auc_error
-    return Power(
-        alpha=to_alpha,
-        auc=CHANCE + to_auc if known else None,
-        alpha_alone=smallest(["alpha"]) * errors["alpha"],
-        test_alone=None if critical is None else smallest(["test"]) * errors["alpha"],
-        auc_alone=CHANCE + smallest(["auc"]) * auc_error if known else None,
-        # Errors shrink with the root of the number.
-        decisions_for_alpha=math.ceil(n * (to_alpha / found) ** 2) if found > NOUGHT else None,
-        decisions_for_auc=math.ceil(n * (to_auc / (NOTHING_LEFT - CHANCE)) ** 2) if known else None,
-    )

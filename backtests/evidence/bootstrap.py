@@ -7,8 +7,9 @@ call come from the same resamples: what is compared is paired.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +23,7 @@ Figure = Callable[[Array], Array]
 RESAMPLES = 2_000  # of which 20 lie beyond a bound of 99 %
 SEED = 20  # one for all, so that the same run has the same figures
 CHUNK = 400_000  # counts held at once: 3 MB stay in the cache, whatever the number of rows
+REMEMBERED = 25_000_000  # counts that are kept for the next call, 50 MB at most
 NOUGHT = 1e-12  # what is nearer to 0 is rounding
 # The ends of the 95 % interval, and the one-sided bounds of 99 %.
 ENDS = (2.5, 97.5, 1.0, 99.0)
@@ -51,19 +53,32 @@ class Bootstrap:
 
     def draw(self, figures: Mapping[str, Figure]) -> dict[str, Array]:
         """Return each figure as it is found, and then in every resample: (k, 1 + resamples)."""
-        source = StationaryBootstrap(self.block, np.arange(self.rows), seed=SEED)
-        size = max(1, CHUNK // self.rows)
         # The rows as they are, each once.
         once = np.ones((self.rows, 1))
         draws = {name: [figure(once)] for name, figure in figures.items()}
-        for start in range(0, self.resamples, size):
-            chunk = range(start, min(start + size, self.resamples))
-            counts = [np.bincount(source.update_indices(), minlength=self.rows) for _ in chunk]
-            # A row of all resamples lies together: rows are what the figures take and sum.
-            drawn = np.stack(counts, axis=1).astype(np.float64)
+        small = self.rows * self.resamples <= REMEMBERED
+        for counts in _remembered(self) if small else _counts(self):
+            drawn = counts.astype(np.float64)
             for name, figure in figures.items():
                 draws[name].append(figure(drawn))
         return {name: np.concatenate(parts, axis=1) for name, parts in draws.items()}
+
+
+def _counts(bootstrap: Bootstrap) -> Iterator[NDArray[np.uint16]]:
+    """Yield how often each row is drawn in each resample, (rows, b), some resamples at a time."""
+    source = StationaryBootstrap(bootstrap.block, np.arange(bootstrap.rows), seed=SEED)
+    size = max(1, CHUNK // bootstrap.rows)
+    for start in range(0, bootstrap.resamples, size):
+        chunk = range(start, min(start + size, bootstrap.resamples))
+        counts = [np.bincount(source.update_indices(), minlength=bootstrap.rows) for _ in chunk]
+        # A row of all resamples lies together: rows are what the figures take and sum.
+        yield np.stack(counts, axis=1).astype(np.uint16)
+
+
+@lru_cache(maxsize=4)
+def _remembered(bootstrap: Bootstrap) -> list[NDArray[np.uint16]]:
+    # The markets of a universe, and the cells of a grid, draw the same rows again and again.
+    return list(_counts(bootstrap))
 
 
 def means_of(columns: Array) -> Figure:
