@@ -1,8 +1,10 @@
 """The verdict put to the test: how often it says "edge" where there is none, and where there is.
 
 python backtests/false_alarms.py [--histories 20] [--bars 6000] [--jobs N]
+python backtests/false_alarms.py --grid [--runs 1000]
 """
 
+from collections.abc import Sequence
 from typing import get_args
 
 import pandas as pd
@@ -18,7 +20,9 @@ from backtests.evidence.evidence import evidence_of
 from backtests.evidence.verdict import EDGE, Verdict, Word, judge
 from backtests.simulation.account import Account, Costs
 from backtests.simulation.vectorised import directions
+from backtests.synthetic.grid import SIZES, CellResult, judge_cells
 from backtests.synthetic.markets import market
+from backtests.synthetic.skills import DAYS
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
 from model.cli import VERSION, run
 from model.settings import optional, require, whole
@@ -28,6 +32,7 @@ from strategy_plugin.decision import NEUTRAL
 # In the network's place, which would take a day: on the last row where nothing is to be found, on
 # the whole window where echo hides its edge in the middle of it.
 LAST_ROW, WHOLE_WINDOW = "logistic", "ridge"
+FEWEST_DECISIONS = 50
 # Markets without an edge, and with one.
 EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
 
@@ -36,11 +41,21 @@ console = Console(highlight=False)
 
 
 @app.default
-def false_alarms(*, histories: int = 20, bars: int = 6_000, jobs: int | None = None) -> None:
+def false_alarms(
+    *,
+    histories: int = 20,
+    bars: int = 6_000,
+    grid: bool = False,
+    runs: int = 1_000,
+    decisions: tuple[int, ...] = SIZES,
+    jobs: int | None = None,
+) -> None:
     """Put the verdict to the test on markets on which the truth is known.
 
     It walks forward over random walks, without and with drift, and over two planted markets. Cheap
-    learners stand in the network's place.
+    learners stand in the network's place. With --grid nothing is learned: decisions whose true
+    alpha is known are judged, and the program leaves with exit code 1 where a word is wrong more
+    often than promised, or "edge" comes more or less often than the verdicts say of themselves.
 
     Parameters
     ----------
@@ -48,14 +63,35 @@ def false_alarms(*, histories: int = 20, bars: int = 6_000, jobs: int | None = N
         Histories of each random walk, seeds 1 to this; each planted market has the first only.
     bars
         Bars of each history.
+    grid
+        Judge decisions of known truth instead: an hour and less on two cores.
+    runs
+        Verdicts on each cell of the grid.
+    decisions
+        How many each of them judges: a cell for each number.
     jobs
         Processes that work at the same time; default: one per usable core. The result does not
         depend on it.
     """
     require(
-        {"histories": histories, "jobs": jobs},
-        {"histories": whole(1), "jobs": optional(whole(1))},
+        {
+            "histories": histories,
+            "bars": bars,
+            "runs": runs,
+            "decisions": min(decisions),
+            "jobs": jobs,
+        },
+        {
+            "histories": whole(1),
+            "bars": whole(1),
+            "runs": whole(1),
+            "decisions": whole(FEWEST_DECISIONS),
+            "jobs": optional(whole(1)),
+        },
     )
+    if grid:
+        print_grid(runs, decisions, jobs or cpu_count())
+        return
     tasks = [(name, seed) for name in EMPTY for seed in range(1, histories + 1)]
     tasks += [(name, 1) for name in PLANTED]
     verdicts = Parallel(n_jobs=jobs or cpu_count())(
@@ -67,6 +103,54 @@ def false_alarms(*, histories: int = 20, bars: int = 6_000, jobs: int | None = N
     console.print(
         f"{alarms} false alarms on {len(EMPTY) * histories} walks without an edge", soft_wrap=True
     )
+
+
+def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
+    """Print how often each word comes in each cell; SystemExit(1) where a promise is not held."""
+    results = judge_cells(runs, decisions, jobs=jobs)
+    console.print(_grid_table(results), soft_wrap=True)
+    faults = [
+        f"{result.cell.name}, {result.n:,} decisions: {fault}"
+        for result in results
+        for fault in result.faults
+    ]
+    console.print(
+        f"{len(results)} cells of {runs:,} verdicts: "
+        + ("; ".join(faults) or "every promise is held"),
+        soft_wrap=True,
+    )
+    if faults:
+        raise SystemExit(1)
+
+
+def _grid_table(results: Sequence[CellResult]) -> Table:
+    """Return a row per cell: the truth, how often each word came, and how often "edge" should."""
+    words = get_args(Word)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
+    for header in (
+        "",
+        "decisions",
+        "true alpha\na year",
+        "timing gain\na year",
+        "true\nAUC",
+        *words,
+        "edge\npromised",
+        "wrong",
+    ):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for result in results:
+        alpha, _, timing, area = result.truth
+        table.add_row(
+            result.cell.name,
+            f"{result.n:,}",
+            f"{DAYS * alpha:+z.1%}",
+            f"{DAYS * timing:+z.1%}",
+            "-" if area is None else f"{area:.3f}",
+            *(f"{result.words[word] / result.runs:.1%}" for word in words),
+            f"{result.promised:.1%}",
+            f"{result.wrong / result.runs:.1%}",
+        )
+    return table
 
 
 def _table(words: pd.Series) -> Table:

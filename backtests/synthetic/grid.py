@@ -10,6 +10,7 @@ from joblib import Parallel, delayed
 from scipy.stats import binomtest
 
 from backtests.evidence.alpha import CHANCE, NOTHING_LEFT, WORTH, draw
+from backtests.evidence.bootstrap import RESAMPLES
 from backtests.evidence.verdict import EDGE, NO_EDGE, WORSE, Word, word_of
 from backtests.synthetic.skills import CELLS, DAYS, Cell, Truth, decisions_in, truth_of
 
@@ -76,8 +77,13 @@ class CellResult:
         return faults
 
 
-def grid(
-    runs: int, sizes: Sequence[int] = SIZES, cells: Sequence[Cell] = CELLS, *, jobs: int = 1
+def judge_cells(
+    runs: int,
+    sizes: Sequence[int] = SIZES,
+    cells: Sequence[Cell] = CELLS,
+    *,
+    jobs: int = 1,
+    resamples: int = RESAMPLES,
 ) -> list[CellResult]:
     """Return what the real rule says of every cell at every size, `runs` times each."""
     truths = {cell.name: truth_of(cell) for cell in cells}
@@ -89,7 +95,7 @@ def grid(
         for start in range(0, runs, BATCH)
     ]
     found = Parallel(n_jobs=jobs)(
-        delayed(_verdicts)(cell, truths[cell.name], n, seeds) for cell, n, seeds in tasks
+        delayed(_verdicts)(cell, truths[cell.name], n, seeds, resamples) for cell, n, seeds in tasks
     )
     results = []
     for n in sizes:
@@ -106,7 +112,9 @@ def grid(
     return results
 
 
-def _verdicts(cell: Cell, truth: Truth, n: int, seeds: range) -> list[tuple[Word, float]]:
+def _verdicts(
+    cell: Cell, truth: Truth, n: int, seeds: range, resamples: int
+) -> list[tuple[Word, float]]:
     """Return the word on each history, and the chance of "edge" that its own spread gives."""
     effects = {
         "alpha": truth.alpha,
@@ -116,7 +124,7 @@ def _verdicts(cell: Cell, truth: Truth, n: int, seeds: range) -> list[tuple[Word
     verdicts = []
     for seed in seeds:
         # Apart from the seed of the truth.
-        drawn = draw(decisions_in(cell, n, seed + 1).record)
+        drawn = draw(decisions_in(cell, n, seed + 1).record, resamples)
         verdicts.append((word_of(drawn.figures()), drawn.chance_of_edge(effects)))
     return verdicts
 

@@ -38,6 +38,14 @@ def test_no_history_or_process_at_all_is_wrong_use(flag, capsys):
     )
 
 
+def test_the_grid_prints_every_cell_and_leaves_with_1_where_a_promise_is_broken(capsys):
+    with pytest.raises(SystemExit) as left:
+        run(app, ["--grid", "--runs", "2", "--decisions", "100", "--jobs", "1"])
+    text = capsys.readouterr().out
+    assert "always long" in text and "volatility timer" in text and not left.value.code
+    assert "cells of 2 verdicts: every promise is held" in text
+
+
 @pytest.mark.slow
 def test_forty_walks_raise_at_most_two_false_alarms(capsys):
     with pytest.raises(SystemExit):
