@@ -90,7 +90,7 @@ def parts_of(feed: Feed) -> Sequence[Feed]:
     """Return the feeds that Backtrader's chaindata or rolloverdata joins, or the feed by itself."""
     source = source_of(feed)
     # As its Chainer and its RollOver call them; no other feed has either.
-    joined: Sequence[Feed] = getattr(source, "_args", None) or getattr(source, "_rolls", ())
+    joined = [*getattr(source, "_args", ()), *getattr(source, "_rolls", ())]
     return [part for one in joined for part in parts_of(one)] or [source]
 
 
