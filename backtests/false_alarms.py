@@ -170,10 +170,16 @@ def verdict_on(
 
     The forecasts are a cheap learner's, traded at one half.
     """
-    bars = market(name, n_bars, seed).bars
+    learner = WHOLE_WINDOW if name in PLANTED else LAST_ROW
+    return verdict_by(learner, market(name, n_bars, seed).bars, plan=plan, costs=costs)
+
+
+def verdict_by(
+    learner: str, bars: pd.DataFrame, *, plan: FoldPlan = FoldPlan(), costs: Costs = Costs()
+) -> Verdict:
+    """Return the verdict on a walk-forward over bars; a cheap learner stands in for the network."""
     settings = Settings(plan, plan.training(TrainConfig()), Account(), costs)
     folds = lay_folds(bars, plan, settings.config)
-    learner = WHOLE_WINDOW if name in PLANTED else LAST_ROW
     forecasts = learner_probabilities(bars, folds, settings.config, learners=(learner,))
     probability = forecasts[learner].to_numpy()
     # The learner stands in the model's place: the folds have no model of their own.

@@ -84,6 +84,11 @@ class BarsOptions:
         Scale open, high, low and close by Adj Close / Close.
     on_missing
         Rows that miss some of their prices: "error" refuses the file, "drop" leaves them out.
+    repeats
+        Rows that repeat others or lie halfway between them, from 1 % on: "drop" leaves them out,
+        "keep" uses them, and no order fills at their opens; by default they are refused.
+    accept
+        Bars that were hardly traded so, by the name in the message; may be given several times.
     bars_per_year
         How many bars a year of this market has, for annualised figures; default: as the timestamps
         show.
@@ -100,6 +105,8 @@ class BarsOptions:
     columns: dict[str, str] | None = None
     adjust: bool = False
     on_missing: Literal["error", "drop"] = "error"
+    repeats: Literal["drop", "keep"] | None = None
+    accept: tuple[str, ...] = ()
     bars_per_year: Annotated[float | None, optional(number(above=0))] = None
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
+from model.bars.artefacts import flags_of
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly_bars
 from model.bars.read import digest_bars
@@ -100,6 +101,7 @@ def describe_doubts(bars: pd.DataFrame) -> Facts:
         (f"stretches of {SHORTEST_STRETCH} bars and more without a move", flat),
         ("splits suspected", ", ".join(splits[:N_LARGEST]) or "none"),
         ("largest moves from close to close", largest),
+        *((f"never traded? {flag['name']}", flag["sentence"]) for flag in flags_of(bars)),
     ]
 
 

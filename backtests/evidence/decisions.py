@@ -1,6 +1,6 @@
 """The decisions that are judged: what was forecast, held and observed, beside the benchmarks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from backtests.simulation.vectorised import (
     timing_gains,
 )
 from backtests.walk_forward.folds import Settings
+from model.bars.artefacts import FlagRecord, flags_of
 from model.bars.intervals import yearly_bars
 from model.labels import label_prices
 from strategy_plugin.decision import NEUTRAL
@@ -59,6 +60,8 @@ class Decisions:
         By where an order fills, as of `fill_moves`, the move that it would catch.
     decided_at
         The timestamps; needed where several instruments are pooled.
+    flags
+        What the bars say against themselves.
     variants
         The names of the run's other configurations, which stand among benchmarks and forecasts.
     """
@@ -76,6 +79,7 @@ class Decisions:
     bars_per_year: float
     horizon: int = 1
     decided_at: pd.DatetimeIndex = field(default_factory=lambda: pd.DatetimeIndex([]))
+    flags: Sequence[FlagRecord] = ()
     variants: tuple[str, ...] = ()
 
     def with_variants(self, others: Mapping[str, "Decisions"]) -> "Decisions":
@@ -184,4 +188,5 @@ def decisions_of(
         bars_per_year=yearly_bars(bars),
         horizon=settings.config.horizon,
         decided_at=pd.DatetimeIndex(bars.index[test][known]),
+        flags=flags_of(bars),
     )

@@ -18,6 +18,7 @@ from backtests.evidence.bootstrap import RESAMPLES, AreaUnderCurve, Bootstrap, m
 from backtests.evidence.decisions import STRATEGY, Decisions
 from backtests.evidence.hypothesis_tests import in_own_deviations, outstanding
 from backtests.simulation.vectorised import Array
+from model.bars.artefacts import FlagRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Pool(Figures):
 
     Parameters
     ----------
+    flags
+        What the bars of any instrument say against themselves.
     markets
         How many instruments.
     forecasts
@@ -45,6 +48,7 @@ class Pool(Figures):
         wrongly.
     """
 
+    flags: list[FlagRecord]
     markets: int
     forecasts: int
     series: int
@@ -70,6 +74,11 @@ def pool(
     shared = 1 + (per_date - 1) * max(correlation or 0.0, 0.0)
     return Pool(
         **vars(figures),
+        flags=[
+            FlagRecord(**flag | {"sentence": f"{name}: {flag['sentence']}"})
+            for name, decisions in instruments.items()
+            for flag in decisions.flags
+        ],
         markets=len(instruments),
         forecasts=n_decisions,
         series=len(record.tried),

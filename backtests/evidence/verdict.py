@@ -1,11 +1,13 @@
 """The verdict: one of four words, by a fixed rule, with the numbers that decided it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from backtests.evidence.alpha import CHANCE, NOTHING_LEFT, Figures
 from backtests.evidence.evidence import Evidence
 from backtests.evidence.pooled import Pool
+from model.bars.artefacts import FlagRecord
 
 Word = Literal["edge", "worse", "no edge", "cannot tell"]
 EDGE: Final = "edge"
@@ -26,7 +28,8 @@ RULE = (
     f'p < {SIGNIFICANT}; "{NO_EDGE}" if the 99 % upper bound of alpha lies below the alpha worth '
     f"having, or that of AUC below {NOTHING_LEFT}, by convention a forecast that pays no costs; "
     f'else "{CANNOT_TELL}". Hansen\'s test (2005) asks whether anything tried here has an alpha '
-    "by more than the luck of having tried several. All bounds are one-sided and from the same "
+    "by more than the luck of having tried several. Where the bars say that "
+    f'nobody traded them so, it is never "{EDGE}". All bounds are one-sided and from the same '
     "stationary bootstrap."
 )
 POOL_RULE = (
@@ -53,7 +56,7 @@ class Verdict:
 def judge(evidence: Evidence) -> Verdict:
     """Return the verdict on one instrument, by `RULE`."""
     reasons = f"{_reasons(evidence, 'buy-and-hold')} {_power_words(evidence)}"
-    return Verdict(word_of(evidence), reasons)
+    return Verdict(_flagged(word_of(evidence), evidence.flags), _flag_words(evidence) + reasons)
 
 
 def judge_pool(pool: Pool) -> Verdict:
@@ -74,7 +77,7 @@ def judge_pool(pool: Pool) -> Verdict:
             f" The markets' gains correlate by {pool.correlation:.2f}: the {pool.forecasts:,} "
             f"decisions are worth {pool.independent:,.0f} independent ones."
         )
-    return Verdict(word, reasons, POOL_RULE)
+    return Verdict(_flagged(word, pool.flags), _flag_words(pool) + reasons, POOL_RULE)
 
 
 def word_of(figures: Figures) -> Word:
@@ -87,6 +90,26 @@ def word_of(figures: Figures) -> Word:
         return EDGE
     worthless = alpha.highest < figures.worth
     return NO_EDGE if worthless or (auc and auc.highest < NOTHING_LEFT) else CANNOT_TELL
+
+
+def _flagged(word: Word, flags: Sequence[FlagRecord]) -> Word:
+    """Return the word that is left where the bars say something against themselves.
+
+    Of bars that nobody traded so no edge is believed; where that is only likely, and not accepted
+    by name, nothing is.
+    """
+    if any(not flag["identity"] and not flag["accepted"] for flag in flags):
+        return CANNOT_TELL
+    return CANNOT_TELL if word == EDGE and any(flag["identity"] for flag in flags) else word
+
+
+def _flag_words(evidence: Evidence | Pool) -> str:
+    """Return what the bars say against themselves, in front of all else."""
+    sentences = [flag["sentence"] for flag in evidence.flags[:MOST_NAMES]]
+    more = len(evidence.flags) - len(sentences)
+    return "".join(f"{sentence} " for sentence in sentences) + (
+        f"So do {more} more. " if more > 0 else ""
+    )
 
 
 def missing(figures: Figures) -> list[str]:

@@ -9,8 +9,10 @@ from typing import Annotated, NamedTuple
 import backtrader as bt
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from backtests.simulation.vectorised import Array
+from model.bars.artefacts import repeated_rows
 from model.bars.faults import COLUMNS
 from model.settings import Rule, number, require_fields
 from strategy_plugin.decision import NEUTRAL, Reading, thresholds
@@ -170,6 +172,8 @@ def simulate(
         checkpoint, neutral = "", NEUTRAL
         feed = ProbabilityFeed(dataname=frame.assign(probability=source.reindex(bars.index)))
     cerebro.adddata(feed, name=str(bars.attrs.get("instrument") or "bars"))
+    if (repeated := repeated_rows(bars)).any():
+        cerebro.broker = TradedBroker(repeated)
     cerebro.broker.set_cash(account.cash)
     cerebro.broker.addcommissioninfo(
         FractionalCommission(commission=costs.commission * BASIS_POINT)
@@ -198,6 +202,22 @@ def simulate_hold(
     """
     always = pd.Series(1.0, index=bars.index)
     return simulate(bars, always, start, account=Account(cash=account.cash), costs=costs)
+
+
+class TradedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
+    """A broker at which nothing fills on bars that repeat others: the order waits for the next.
+
+    repeated: which bars do, (n,).
+    """
+
+    def __init__(self, repeated: NDArray[np.bool_]) -> None:
+        super().__init__()
+        self._repeated = repeated
+
+    def _try_exec(self, order: bt.Order) -> None:
+        # Backtrader has no other place to ask whether an order may fill on this bar.
+        if not self._repeated[len(order.data) - 1]:
+            super()._try_exec(order)
 
 
 class WalkForwardStrategy(BiLSTMStrategy):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from model.bars.artefacts import repeated_rows
 from strategy_plugin.decision import target
 
 Array = NDArray[np.float64]
@@ -28,9 +29,11 @@ def open_returns(bars: pd.DataFrame) -> Array:
     """Return what holding earns from the open after each bar to the open after that.
 
     This is the trade of a decision at the bar's close, which fills at the next open; NaN for the
-    last two bars, whose trade is not over.
+    last two bars, whose trade is not over. At the open of a bar that repeats another nothing fills:
+    the next one takes its place.
     """
-    opened = bars["open"].to_numpy(dtype=float)
+    traded = bars["open"].where(~repeated_rows(bars))
+    opened = traded.bfill().fillna(bars["open"]).to_numpy(dtype=float)
     moves = np.full(len(opened), np.nan)
     moves[:-2] = opened[2:] / opened[1:-1] - 1
     return moves

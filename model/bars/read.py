@@ -16,6 +16,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
+from model.bars.artefacts import ACCEPTABLE, REPEATS, FlagRecord, drop_repeats, judge_artefacts
 from model.bars.columns import NamedCells, Table, name_columns, without_empty_rows
 from model.bars.csv_layout import csv_table
 from model.bars.faults import (
@@ -72,6 +73,7 @@ CHOICES = {
     "decimal": (None, ".", ","),
     "on_missing": ("error", "drop"),
     "adjust": (False, True),
+    "repeats": (None, "drop", "keep"),
 }
 
 
@@ -87,6 +89,8 @@ def read_bars(
     decimal: str | None = None,
     adjust: bool = False,
     on_missing: str = "error",
+    repeats: str | None = None,
+    accept: Sequence[str] = (),
     minimum_bars: int | None = MINIMUM_BARS,
 ) -> pd.DataFrame:
     """Read the bars of a CSV file (plain or compressed), a Parquet or Feather file or a DataFrame.
@@ -115,6 +119,12 @@ def read_bars(
         Scale all four prices by Adj Close / Close.
     on_missing
         "drop" drops rows that miss some of their prices; "error" refuses them.
+    repeats
+        From 1 % of the rows on, those that repeat others or lie halfway between them are refused,
+        unless "drop" leaves them out or "keep" takes them: then no order fills at their opens.
+    accept
+        A name, or several, of what else is refused, or said, of bars that were hardly traded so:
+        "heikin-ashi", "gaps" and those in the notes. It is said at every read all the same.
     minimum_bars
         Refuse fewer; the default is what the default training needs, None is any number.
 
@@ -123,7 +133,8 @@ def read_bars(
     DataFrame of shape (n_bars, 5)
         The float64 columns open, high, low, close (prices in the units of the source) and volume,
         over a DatetimeIndex named "date", increasing and unique, without a time zone. Its attrs say
-        instrument, timezone, stamp and, of a file, source.
+        instrument, timezone, stamp, flags (what the bars say against themselves, a list of dicts:
+        name, sentence, identity, accepted) and, of a file, source.
 
     Raises
     ------
@@ -146,6 +157,8 @@ def read_bars(
         decimal=decimal,
         adjust=adjust,
         on_missing=on_missing,
+        repeats=repeats,
+        accept=(accept,) if isinstance(accept, str) else tuple(accept),
         minimum_bars=minimum_bars,
     )
     content, findings = load(source, tuple(columns or ()))
@@ -159,11 +172,12 @@ def read_bars(
     rows = _sound_rows(rows, unread, cells, settings, findings)
     # Only here, so that a file's faults are all told at once; what follows needs sound rows.
     findings.raise_faults()
-    bars = _bars_of(rows, findings)
+    bars, flags = _bars_of(rows, settings, findings)
     findings.warn_notes()
     # Bars know what they are, so that reading them once more changes nothing.
     instrument = settings.instrument or cells.ticker
     bars.attrs = {"instrument": instrument, "timezone": zone, "stamp": settings.stamp}
+    bars.attrs["flags"] = flags
     origin = table.attrs.get("source") if isinstance(source, pd.DataFrame) else findings.source
     if origin is not None:
         bars.attrs["source"] = origin
@@ -183,6 +197,8 @@ class ReadingSettings:
     decimal: str | None = None
     adjust: bool = False
     on_missing: str = "error"
+    repeats: str | None = None
+    accept: Sequence[str] = ()
     minimum_bars: int | None = MINIMUM_BARS
 
     def __post_init__(self) -> None:
@@ -201,6 +217,10 @@ class ReadingSettings:
             and all(isinstance(word, str) for pair in columns.items() for word in pair)
         ):
             raise _meaningless("columns", "a dict such as {'Price': 'close'}", columns)
+        for name in self.accept:
+            if name not in ACCEPTABLE:
+                listed = ", ".join(map(repr, ACCEPTABLE))
+                raise _meaningless("accept", f"of {listed}", name, did_you_mean(name, ACCEPTABLE))
         if fewest is not None and not (isinstance(fewest, int | np.integer) and fewest >= 0):
             raise _meaningless("minimum_bars", "a whole number from 0, or None", fewest)
         if zone is not None and zone not in available_timezones():
@@ -231,6 +251,11 @@ def _with_attrs(settings: ReadingSettings, table: Table) -> ReadingSettings:
             "Leave it out.",
         )
     unstated = {name: own[name] for name in own if getattr(settings, name) is None}
+    # What was accepted of these bars once is accepted of them again.
+    accepted = [flag["name"] for flag in table.attrs.get("flags", ()) if flag["accepted"]]
+    if REPEATS in accepted and settings.repeats is None:
+        unstated["repeats"] = "keep"
+    unstated["accept"] = (*settings.accept, *(name for name in accepted if name != REPEATS))
     settings = replace(settings, **unstated)
     return settings if settings.stamp else replace(settings, stamp="open")
 
@@ -303,14 +328,23 @@ def _judge_column_order(rows: pd.DataFrame, findings: Findings) -> None:
         )
 
 
-def _bars_of(rows: pd.DataFrame, findings: Findings) -> pd.DataFrame:
-    """Return sound rows in the form of bars, with a note for all that looks wrong in them."""
+def _bars_of(
+    rows: pd.DataFrame, settings: ReadingSettings, findings: Findings
+) -> tuple[pd.DataFrame, list[FlagRecord]]:
+    """Return sound rows in the form of bars, and what they say against themselves.
+
+    Each has a note for all that looks wrong in it; what nobody could have traded is refused.
+    """
     accept_rounding(rows, findings)
     values = rows[list(COLUMNS)].to_numpy(dtype=np.float64)
     index = pd.DatetimeIndex(rows["timestamp"], name="date")
     bars = pd.DataFrame(values, index=index, columns=list(COLUMNS))
     suspect(bars, findings)
-    return bars
+    if settings.repeats == "drop":
+        bars = drop_repeats(bars, findings)
+    flags = judge_artefacts(bars, findings, accept=settings.accept, repeats=settings.repeats)
+    findings.raise_faults()
+    return bars, flags
 
 
 def check_bars(bars: pd.DataFrame) -> pd.DataFrame:

@@ -24,5 +24,5 @@ def sample_bars() -> pd.DataFrame:
     """
     raw = arch.data.nasdaq.load().rename(columns=str.lower).rename_axis("date")
     bars = raw[["open", "high", "low", "close", "volume"]].astype("float64")
-    bars.attrs = {"instrument": "nasdaq", "timezone": None, "stamp": "open"}
+    bars.attrs = {"instrument": "nasdaq", "timezone": None, "stamp": "open", "flags": []}
     return check_bars(bars)

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from model.bars.artefacts import FlagRecord
 from model.bars.intervals import bar_interval, spoken
 from model.bars.read import check_bars, require_bars
 from model.checkpoint.format import (
@@ -103,6 +104,9 @@ class Checkpoint:
     hours
         (24,), the share of the bars of training in each hour of the day; None for bars of a day or
         longer, and where it is not known.
+    flags
+        What the bars of training say against themselves, as `read_bars` keeps it in their attrs;
+        None where it is not known.
     format
         Of the file: one that was read keeps its own, and with it its digest.
 
@@ -133,6 +137,7 @@ class Checkpoint:
     golden: Golden | None = None
     usual: UsualRanges | None = None
     hours: tuple[float, ...] | None = None
+    flags: tuple[FlagRecord, ...] | None = None
     format: int = FORMAT
 
     def __repr__(self) -> str:

@@ -23,6 +23,7 @@ from msgspec import Meta, Raw, Struct
 from safetensors.torch import load, save
 from torch import Tensor
 
+from model.bars.artefacts import FlagRecord
 from model.checkpoint.member import MOST_MEMBERS, Member
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import CheckpointError, UnknownArchitecture
@@ -111,6 +112,7 @@ class Record(Format2, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The record of format 3; what an older file does not hold is None."""
 
     hours: Annotated[tuple[Share, ...], Meta(min_length=24, max_length=24)] | None = None
+    flags: tuple[FlagRecord, ...] | None = None
 
 
 FORMATS: dict[int, type[Format2]] = {2: Format2, FORMAT: Record}

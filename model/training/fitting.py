@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from model.bars.artefacts import flags_of
 from model.bars.faults import COLUMNS
 from model.bars.intervals import bar_interval, hour_shares
 from model.checkpoint.checkpoint import Checkpoint
@@ -48,6 +49,7 @@ COMMON = (
     "trained_until",
     "parts",
     "scaler",
+    "flags",
     "hours",
 )
 
@@ -241,6 +243,7 @@ def assemble(
         config=asdict(config),
         versions=library_versions(),
         usual=usual_ranges(data.training_features),
+        flags=tuple(flags_of(bars)),
         hours=hour_shares(pd.DatetimeIndex(bars.loc[: data.trained_until].index)),
     )
     # Not a bar after it, so that the checkpoint holds nothing it has not been trained on.

@@ -1,8 +1,21 @@
+import warnings
+
 import pytest
 
-from backtests.false_alarms import app, verdict_on
+from backtests.false_alarms import app, verdict_by, verdict_on
 from backtests.walk_forward.folds import FoldPlan
+from model.bars.read import read_bars
 from model.cli import run
+from model.errors import BarsWarning
+from tests.helpers.artefacts import (
+    bounce,
+    centred_mean,
+    clean,
+    filled_forward,
+    heikin_ashi,
+    open_a_row_late,
+    trailing_ticker,
+)
 
 PLAN = FoldPlan(folds=4, train_blocks=4)
 
@@ -12,6 +25,21 @@ PLAN = FoldPlan(folds=4, train_blocks=4)
 )
 def test_where_nothing_is_no_edge_is_claimed(name, seed):
     assert verdict_on(name, seed, 3000, plan=PLAN).word != "edge"
+
+
+@pytest.mark.parametrize(
+    "artefact",
+    [heikin_ashi, filled_forward, open_a_row_late, trailing_ticker, centred_mean, bounce],
+    ids=lambda artefact: artefact.__name__,
+)
+def test_what_nobody_traded_is_no_edge_though_it_is_accepted_as_bars(artefact):
+    """The whole way from a frame to the verdict; on the same walk as it was traded it is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BarsWarning)
+        bars = read_bars(artefact(clean(4)), accept=("heikin-ashi", "gaps"), repeats="keep")
+    verdict = verdict_by("logistic", bars, plan=PLAN)
+    assert verdict.word != "edge"
+    assert verdict.reasons.startswith(bars.attrs["flags"][0]["sentence"])
 
 
 @pytest.mark.parametrize("name, bars", [("echo", 1500), ("volrev", 3000)])

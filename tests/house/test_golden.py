@@ -20,7 +20,10 @@ from model.checkpoint.schedule import require_golden
 from model.features.table import FeatureEngineer
 
 GOLDEN = Path(__file__).parent / "golden"
-DIGESTS = {"format-2": "3114f308a7a312702d0e3d41ea60e911e7e62496ba7111db6daccda9e281c219"}
+DIGESTS = {
+    "format-2": "3114f308a7a312702d0e3d41ea60e911e7e62496ba7111db6daccda9e281c219",
+    "format-3": "6744c4c7db67cc752b269e9e7f27f183e021a9d5eca1047bd7a150b934540c46",
+}
 
 
 def features_of(checkpoint: Checkpoint) -> np.ndarray:
@@ -44,6 +47,12 @@ def test_a_file_of_each_format_loads_and_forecasts_what_it_did(name: str) -> Non
     forecast = checkpoint.forecast(features_of(checkpoint))
     assert [float(values[0]) for values in forecast] == pytest.approx(FORECAST, abs=1e-6)
     require_golden(checkpoint, name)
+
+
+def test_what_each_format_knows_of_its_bars() -> None:
+    older, newer = (Checkpoint.load(GOLDEN / f"format-{number}.ckpt") for number in (2, 3))
+    assert older.hours is None and older.flags is None
+    assert newer.hours == (1 / 24,) * 24 and newer.flags[0]["name"] == "gaps"
 
 
 # Probability, disagreement and out_of_range of the golden window.

@@ -7,6 +7,7 @@ import pytest
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.evidence import Trials, evidence_of
 from backtests.evidence.verdict import judge, p_words
+from model.bars.artefacts import FlagRecord
 from tests.helpers.decisions import planted_decisions
 
 # A fifth of the resamples: enough for effects as clear as these.
@@ -155,3 +156,24 @@ def test_more_trials_deflate_the_sharpe_ratio():
     )
     assert alone.sharpe.deflated == alone.sharpe.probable > among_many.sharpe.deflated
     assert (alone.sharpe.trials, among_many.sharpe.trials) == (1, 100)
+
+
+def flag(*, identity: bool, accepted: bool) -> FlagRecord:
+    return FlagRecord(name="gaps", sentence="Opens lie.", identity=identity, accepted=accepted)
+
+
+@pytest.mark.parametrize(
+    "identity, accepted, edge, worse",
+    [
+        (True, True, "cannot tell", "worse"),
+        (True, False, "cannot tell", "worse"),
+        (False, True, "edge", "worse"),
+        (False, False, "cannot tell", "cannot tell"),
+    ],
+)
+def test_bars_that_nobody_traded_are_no_edge(skilled, identity, accepted, edge, worse):
+    flags = [flag(identity=identity, accepted=accepted)]
+    assert judge(replace(skilled, flags=flags)).word == edge
+    assert judge(replace(skilled, flags=flags)).reasons.startswith("Opens lie. alpha +")
+    losing = quick_evidence(planted_decisions(0.3, cost=0.01))
+    assert judge(replace(losing, flags=flags)).word == worse

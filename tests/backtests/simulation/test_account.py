@@ -3,6 +3,8 @@ import pandas as pd
 import pytest
 
 from backtests.simulation.account import Account, Costs, Fill, round_trips, simulate, simulate_hold
+from model.bars.artefacts import repeated_rows
+from tests.helpers.artefacts import clean, filled_forward
 from tests.helpers.makers import random_bars, random_checkpoint
 
 TIMESTAMPS = pd.date_range("2020-01-01", periods=10, name="date")
@@ -234,3 +236,12 @@ def test_thresholds_that_cannot_be_are_refused_before_any_training(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Account(**thresholds)
+
+
+def test_an_order_waits_over_bars_that_repeat_others():
+    bars = filled_forward(clean(1, 400))
+    up = np.random.default_rng(2).random(len(bars)) < 0.5
+    run = simulate(bars, pd.Series(1.0 * up, index=bars.index), 5, account=Account(), costs=Costs())
+    filled = bars.index.get_indexer(run.fills["filled_at"])
+    assert len(filled) > 40 and not repeated_rows(bars)[filled].any()
+    assert (run.fills["quote"].to_numpy() == bars["open"].to_numpy()[filled]).all()

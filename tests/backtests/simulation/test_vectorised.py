@@ -4,6 +4,8 @@ import pytest
 from backtests.simulation.account import Account, Costs, simulate
 from backtests.simulation.vectorised import directions, n_entries, net_returns, open_returns
 from backtests.synthetic.markets import market
+from model.bars.artefacts import repeated_rows
+from tests.helpers.artefacts import clean, filled_forward
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,15 @@ def test_it_earns_what_backtrader_earns_by_the_same_probabilities(costs):
     wanted = directions(probability.to_numpy(), enter=0.5, exit=0.5)
     ours = np.nancumsum(net_returns(wanted, open_returns(planted.bars), costs.per_side * 1e-4))[-3]
     assert np.log(run.equity.iloc[-2] / run.equity.iloc[0]) == pytest.approx(0.95 * ours, abs=0.005)
+
+
+def test_nothing_fills_at_the_open_of_a_bar_that_repeats_another():
+    bars = filled_forward(clean(1))
+    repeated, opens = repeated_rows(bars), bars["open"].to_numpy()
+    moves = open_returns(bars)
+    # A decision on a Friday fills on Monday, as do those of the days that were made up.
+    friday = int(np.flatnonzero(repeated)[0]) - 1
+    monday = friday + 1 + int(np.argmin(repeated[friday + 1 :]))
+    assert monday == friday + 3 and bars.index[monday].day_name() == "Monday"
+    assert moves[friday - 1] == pytest.approx(opens[monday] / opens[friday] - 1)
+    assert moves[friday] == moves[friday + 1] == 0.0

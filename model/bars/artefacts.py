@@ -1,0 +1,439 @@
+"""Artefacts: bars that nobody could have traded, and that fake an edge.
+
+Smoothed candles, rows filled forward or interpolated, opens that are older than the decision, rows
+that hold part of the next bar: on a random walk each of them gives a forecast that looks right. The
+tests here look at the bars alone. What is so by identity is refused or has to be accepted by name;
+what is only unlikely is said. Thresholds lie well beyond what 150 US stocks, indices, currencies
+and simulated walks show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from model.bars.faults import PRICES, Findings, Floats, Mask, count
+from model.bars.intervals import day
+from model.errors import Part, Setting
+
+REPEATS, HEIKIN_ASHI, GAPS = "repeats", "heikin-ashi", "gaps"
+# All names but that of repeats, which has a setting of its own.
+ACCEPTABLE = (
+    HEIKIN_ASHI,
+    GAPS,
+    "wicks",
+    "no-wicks",
+    "one-size",
+    "smoothed",
+    "volume-ahead",
+    "clock",
+    "crowded",
+)
+
+FEWEST = 100  # bars of which anything is said
+MOST_REPEATED = 0.01  # share of rows from which they are refused
+FEWEST_REPEATED = 2
+HALFWAY, MOST_TIED = 0.005, 0.15
+SMOOTHED = 0.5  # of the bars whose open tells
+TELLING = 0.1
+GAP, GAP_BY_IDENTITY = 0.2, 0.6  # rank correlation
+WICK = 0.15
+ERRORS = 4.5  # standard errors of a rank correlation that a flag lies beyond, too
+BARE, ONE_SIZE, NEARLY_ALL, CROWDED = 0.5, 0.3, 0.8, 0.01
+STEPS_OF_SIZE = 5  # of a fine tick: the usual size is at least so many of the smallest moves
+SMOOTH = 0.3
+VOLUME_AHEAD, VOLUME_FITS = 0.05, 0.1
+CLOCK_GAP, CLOCK_T = 2e-4, 6.0
+CLOCK_GROUPS, CLOCK_FEWEST = 400, 30  # times of day that are told apart, and bars of each
+MOST_RANKED = 200_000  # pairs
+SHORT_STEP = 0.02  # of the usual step
+NEAR = 1e-7  # relative: two prices so near are one
+
+
+class FlagRecord(TypedDict):
+    """A flag as bars, checkpoints and files of results keep it."""
+
+    name: str
+    sentence: str
+    identity: bool
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A sign that bars are not what was traded.
+
+    name: by which it is accepted. sentence: what was found, with counts, and what to do. identity:
+    whether the bars are so by identity, and not only more than chance would have it.
+    """
+
+    name: str
+    sentence: str
+    identity: bool = False
+
+    def record(self, accepted: bool = False) -> FlagRecord:
+        """Return what is kept of it."""
+        return FlagRecord(
+            name=self.name, sentence=self.sentence, identity=self.identity, accepted=accepted
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Bars:
+    """The columns of bars and what all tests take from them: (n,) each."""
+
+    index: pd.DatetimeIndex
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    @classmethod
+    def of(cls, bars: pd.DataFrame) -> _Bars:
+        columns = (bars[name].to_numpy(dtype=np.float64) for name in (*PRICES, "volume"))
+        return cls(pd.DatetimeIndex(bars.index), *columns)
+
+    @property
+    def body(self) -> Floats:
+        return np.log(self.close / self.open)
+
+    @property
+    def gap(self) -> Floats:
+        """From the close before to the open, (n - 1,)."""
+        return np.log(self.open[1:] / self.close[:-1])
+
+
+def flags_of(bars: pd.DataFrame) -> list[FlagRecord]:
+    """Return what the bars say against themselves, as `read_bars` found it, or anew."""
+    known: list[FlagRecord] | None = bars.attrs.get("flags")
+    return [flag.record() for flag in find_artefacts(bars)] if known is None else known
+
+
+def repeated_rows(bars: pd.DataFrame) -> Mask:
+    """Return which bars repeat others: (n,).
+
+    A row with all five values of the row before (four where volume never changes) and a range, or
+    one whose open, high and close lie halfway between its neighbours'.
+    """
+    columns = _Bars.of(bars)
+    return _copied(columns) | _halfway(columns)
+
+
+def _copied(bars: _Bars) -> Mask:
+    values = np.stack((bars.open, bars.high, bars.low, bars.close, bars.volume))
+    if np.ptp(bars.volume) == 0:
+        values = values[:4]
+    copied = np.r_[False, (values[:, 1:] == values[:, :-1]).all(axis=0)]
+    copied &= bars.high > bars.low
+    return copied if copied.sum() >= FEWEST_REPEATED else np.zeros_like(copied)
+
+
+def _halfway(bars: _Bars) -> Mask:
+    none = np.zeros(len(bars.open), dtype=bool)
+    # Where moves have few sizes, as on a coarse tick or in Renko bars, many are alike by chance.
+    if len(none) < FEWEST or _commonest(np.abs(np.diff(bars.close)), bars) > MOST_TIED:
+        return none
+    halfway = ~none[1:-1]
+    for prices in (bars.open, bars.high, bars.close):
+        middle = (prices[:-2] + prices[2:]) / 2
+        halfway &= np.abs(prices[1:-1] - middle) <= NEAR * prices[1:-1]
+    # A price that stands still lies between its neighbours as well.
+    halfway &= bars.close[2:] != bars.close[:-2]
+    if halfway.mean() < HALFWAY:
+        return none
+    none[1:-1] = halfway
+    return none
+
+
+def find_artefacts(bars: pd.DataFrame) -> list[Flag]:
+    """Return what the bars alone say against them; nothing of fewer than 100 bars.
+
+    Parameters
+    ----------
+    bars
+        Sound bars in time order: (n, 5).
+
+    Returns
+    -------
+    list of Flag
+        Those by identity first.
+    """
+    if len(bars) < FEWEST:
+        return []
+    repeated = repeated_rows(bars)
+    # Of rows that are made up the other tests would tell again, in words that lead astray.
+    columns = _Bars.of(bars[~repeated])
+    with np.errstate(all="ignore"):
+        flags = [_repeats(_Bars.of(bars)), *(test(columns) for test in TESTS)]
+    return [flag for flag in flags if flag]
+
+
+def _repeats(bars: _Bars) -> Flag | None:
+    copied, halfway = _copied(bars), _halfway(bars) & ~_copied(bars)
+    parts = []
+    if copied.any():
+        first = day(bars.index[int(copied.argmax())])
+        parts.append(
+            f"{count(int(copied.sum()), 'bar')} repeat the one before in all values (first "
+            f"{first}): filled forward?"
+        )
+    if halfway.any():
+        first = day(bars.index[int(halfway.argmax())])
+        parts.append(
+            f"{count(int(halfway.sum()), 'bar')} lie halfway between their neighbours (first "
+            f"{first}): interpolated, and so holding the next bar?"
+        )
+    if not parts:
+        return None
+    return Flag(REPEATS, f"{' '.join(parts)} Nobody could trade at their opens.", identity=True)
+
+
+def _heikin_ashi(bars: _Bars) -> Flag | None:
+    expected = (bars.open[:-1] + bars.close[:-1]) / 2
+    # Files round: half a step of the last decimal that is written, with a little for the average.
+    near = np.maximum(NEAR * bars.open[1:], 0.51 * _step(bars))
+    telling = np.abs(expected - bars.close[:-1]) > 2 * near
+    if telling.mean() < TELLING:
+        return None
+    share = float(np.mean(np.abs(bars.open[1:] - expected)[telling] <= near[telling]))
+    if share < SMOOTHED:
+        return None
+    return Flag(
+        HEIKIN_ASHI,
+        f"{share:.0%} of the opens are the mean of open and close before: Heikin-Ashi candles, of "
+        "which no price was ever traded. Export plain bars.",
+        identity=True,
+    )
+
+
+def _step(bars: _Bars) -> float:
+    """Return the unit of the last decimal that prices are written with, from 1 to 1e-8."""
+    sample = bars.close[:: max(1, len(bars.close) // 500)]
+    for decimals in range(9):
+        step = 10.0**-decimals
+        if np.all(np.abs(sample - np.round(sample, decimals)) <= 1e-9 * sample):
+            return step
+    return 0.0
+
+
+def _gaps(bars: _Bars) -> Flag | None:
+    gap, body = bars.gap, bars.body
+    before, after = _correlation(gap, body[:-1]), _correlation(gap, body[1:])
+    largest = before if abs(before) >= abs(after) else after
+    if abs(largest) < _threshold(GAP, len(gap)):
+        return None
+    side = "before" if largest == before else "after"
+    identity = abs(largest) >= _threshold(GAP_BY_IDENTITY, len(gap))
+    return Flag(
+        GAPS,
+        f"the gap from close to open goes with the bar {side} it (rank correlation "
+        f"{largest:+.2f}): opens that are older than the close before, bars off by some minutes, "
+        "or quotes that bounce between bid and ask? An order at such an open would not fill. "
+        "Compare some opens with another source.",
+        identity,
+    )
+
+
+def _wicks(bars: _Bars) -> Flag | None:
+    top, bottom = np.maximum(bars.open, bars.close), np.minimum(bars.open, bars.close)
+    lean = np.log(bars.high / top) - np.log(bottom / bars.low)
+    found = _correlation(lean[:-1], bars.body[1:])
+    if abs(found) < _threshold(WICK, len(lean)):
+        return None
+    return Flag(
+        "wicks",
+        f"the longer wick tells the next bar's direction (rank correlation {found:+.2f}): do high "
+        "and low reach into the next bar?",
+    )
+
+
+def _bare(bars: _Bars) -> Flag | None:
+    moved = bars.high > bars.low
+    none = (bars.high == np.maximum(bars.open, bars.close)) & (
+        bars.low == np.minimum(bars.open, bars.close)
+    )
+    share = float(np.mean(none[moved])) if moved.any() else 0.0
+    if share < BARE:
+        return None
+    return Flag(
+        "no-wicks",
+        f"{share:.0%} of the bars have no wicks: one price a bar, an average or a settlement? Use "
+        "bars of trades.",
+    )
+
+
+def _one_size(bars: _Bars) -> Flag | None:
+    moves = np.abs(np.diff(bars.close))
+    smallest = float(moves[moves > 0].min(initial=np.inf))
+    for words, sizes in (
+        ("from open to close", np.abs(bars.close - bars.open)),
+        ("from low to high", bars.high - bars.low),
+    ):
+        share, usual = _commonest(sizes, bars), float(np.median(sizes))
+        # On a coarse tick one and two of them are common sizes; nearly all bars have one in Renko.
+        fine = usual >= STEPS_OF_SIZE * smallest
+        if share >= (ONE_SIZE if fine else NEARLY_ALL) and usual > 0:
+            return Flag(
+                "one-size",
+                f"{share:.0%} of the bars have one size {words}: Renko or range bars, which end "
+                "with a move and not with a time? Use bars of equal time.",
+            )
+    return None
+
+
+def _commonest(sizes: Floats, bars: _Bars) -> float:
+    """Return how many of the sizes, as a share, are the commonest one."""
+    # Differences of rounded prices differ in their last digits.
+    rounded = np.round(sizes / (NEAR * float(np.median(bars.close))))
+    return float(np.unique(rounded, return_counts=True)[1].max() / len(sizes))
+
+
+def _smoothed(bars: _Bars) -> Flag | None:
+    moves = np.diff(np.log(bars.close))
+    found = _correlation(moves[:-1], moves[1:])
+    if found < _threshold(SMOOTH, len(moves)):
+        return None
+    return Flag(
+        "smoothed",
+        f"each move goes on in the next (rank correlation {found:+.2f}): averages, medians or "
+        "filtered prices, which hold bars to come? Use prices as they were traded.",
+    )
+
+
+def _volume_ahead(bars: _Bars) -> Flag | None:
+    if np.ptp(bars.volume) == 0:
+        return None
+    size = np.log(bars.high / bars.low)
+    own, ahead = _correlation(bars.volume, size), _correlation(bars.volume[:-1], size[1:])
+    least = _threshold(VOLUME_AHEAD, len(size))
+    if ahead < VOLUME_FITS or ahead - own < least:
+        return None
+    return Flag(
+        "volume-ahead",
+        f"the volume fits the next bar's range (rank correlation {ahead:.2f}) better than its own "
+        f"({own:.2f}): is the column one row early?",
+    )
+
+
+def _clock(bars: _Bars) -> Flag | None:
+    """Look for a gap that comes at one time of day, or on the first bar of a month."""
+    index = bars.index[1:]
+    minutes = (index.hour * 60 + index.minute).to_numpy()
+    labels, groups = np.unique(minutes, return_inverse=True)
+    names = [f"at {minute // 60:02d}:{minute % 60:02d}" for minute in labels.tolist()]
+    if len(labels) == 1:
+        first = np.r_[False, index.month.to_numpy()[1:] != index.month.to_numpy()[:-1]]
+        groups, names = first.astype(int), ["", "on the first bar of a month"]
+    if len(names) > CLOCK_GROUPS:
+        return None
+    gap = bars.gap - bars.gap.mean()
+    number = np.bincount(groups, minlength=len(names))
+    mean = np.bincount(groups, gap, len(names)) / number
+    square = np.bincount(groups, gap**2, len(names)) / number
+    error = np.sqrt(np.maximum(square - mean**2, 0) / number)
+    # The gap over a night is longer and has a drift of its own: what is looked for is surer.
+    strange = (number >= CLOCK_FEWEST) & (np.abs(mean) >= CLOCK_GAP)
+    strange &= np.abs(mean) >= CLOCK_T * error
+    if len(labels) == 1:
+        strange[0] = False
+    if not strange.any():
+        return None
+    worst = int(np.argmax(np.where(strange, np.abs(mean) / error, 0)))
+    return Flag(
+        "clock",
+        f"opens {names[worst]} lie {1e4 * mean[worst]:+.1f} bp off the close before in the mean, "
+        f"on {number[worst]} bars: a spread that widens then, or a payment that is not adjusted "
+        "for? An order there would not earn it.",
+    )
+
+
+def _crowded(bars: _Bars) -> Flag | None:
+    steps = np.diff(bars.index.asi8)
+    short = steps < SHORT_STEP * np.median(steps)
+    if short.mean() < CROWDED:
+        return None
+    return Flag(
+        "crowded",
+        f"{count(int(short.sum()), 'bar')} follow the one before within {SHORT_STEP:.0%} of the "
+        f"usual time (first {day(bars.index[1:][short][0])}): copies of it? Keep one of each.",
+    )
+
+
+TESTS: tuple[Callable[[_Bars], Flag | None], ...] = (
+    _heikin_ashi,
+    _gaps,
+    _wicks,
+    _bare,
+    _one_size,
+    _smoothed,
+    _volume_ahead,
+    _clock,
+    _crowded,
+)
+
+
+def _threshold(usual: float, n: int) -> float:
+    # Of few bars a rank correlation is large by chance.
+    return max(usual, ERRORS / float(np.sqrt(n)))
+
+
+def _correlation(one: Floats, other: Floats) -> float:
+    """Return Spearman's rank correlation; 0 where one of them does not vary."""
+    # A correlation is known well enough from so many pairs, and sorting is what takes the time.
+    every = -(-len(one) // MOST_RANKED)
+    one, other = one[::every], other[::every]
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+
+def drop_repeats(bars: pd.DataFrame, findings: Findings) -> pd.DataFrame:
+    """Return the bars without those that repeat others, with a note and a count."""
+    repeated = repeated_rows(bars)
+    if not repeated.any():
+        return bars
+    first = day(bars.index[int(repeated.argmax())])
+    findings.note(
+        f"dropped {count(int(repeated.sum()), 'bar')} that repeat others or lie halfway between "
+        f"them (first {first})."
+    )
+    return bars[~repeated]
+
+
+def judge_artefacts(
+    bars: pd.DataFrame,
+    findings: Findings,
+    *,
+    accept: Sequence[str],
+    repeats: str | None,
+) -> list[FlagRecord]:
+    """Note what the bars say against themselves, and refuse what is so by identity.
+
+    accept: the names of what is let through all the same. Returns what is to be kept.
+    """
+    records = []
+    for flag in find_artefacts(bars):
+        accepted = flag.name in accept or (flag.name == REPEATS and repeats == "keep")
+        refused = flag.identity and not accepted
+        if flag.name == REPEATS:
+            refused &= bool(repeated_rows(bars).mean() >= MOST_REPEATED)
+        if refused:
+            findings.fault(flag.sentence, *_ways_on(flag))
+        else:
+            ending = " They are used, and never traded at their opens." if accepted else ""
+            findings.note(flag.sentence + (ending if flag.name == REPEATS else ""))
+            records.append(flag.record(accepted))
+    return records
+
+
+def _ways_on(flag: Flag) -> tuple[Part, ...]:
+    if flag.name == REPEATS:
+        drop, keep = Setting("repeats", "drop"), Setting("repeats", "keep")
+        return (" ", drop, " leaves them out, ", keep, " uses them all the same.")
+    return (" ", Setting("accept", flag.name), " uses the bars all the same.")
