@@ -25,6 +25,8 @@ CODE = (
     "strategy_plugin.decision",
 )
 
+ATTRIBUTES = ("instrument", "timezone", "stamp", "flags")  # of bars, that a result depends on
+
 
 def all_versions() -> dict[str, str]:
     """Return what made a result: `machine`, and the libraries that judged it."""
@@ -40,7 +42,7 @@ def key_of(bars: pd.DataFrame, *settings: "DataclassInstance") -> str:
     """
     content = {
         "bars": digest_bars(bars),
-        "attributes": {name: bars.attrs.get(name) for name in ("instrument", "timezone", "stamp")},
+        "attributes": {name: bars.attrs.get(name) for name in ATTRIBUTES},
         "settings": [{type(one).__name__: asdict(one)} for one in settings],
         "code": code_digest(*CODE),
         "machine": machine(),
