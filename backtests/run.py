@@ -192,6 +192,8 @@ def _walk_one(
     # Held from the reading of the bars to the last file: two runs would mix their folds.
     with lock_folder(folder):
         planted = market_options.sample() if market_options.market else None
+        if planted:
+            options.require_file()
         walk = begin(
             planted.bars if planted else options.read(),
             folder,

@@ -9,10 +9,10 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal, NoReturn, TextIO, cast
+from typing import Annotated, Literal, NoReturn, TextIO, cast, get_args
 
 import pandas as pd
 from cyclopts import App, CycloptsError, Group
@@ -49,6 +49,7 @@ VERSION = importlib.metadata.version("backtrader-bilstm")
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
+FRACTION = re.compile(r"[-+]?\d*\.\d*")
 NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 ENDINGS = re.compile(
     r"(\.(csv|txt|tsv|dat|parquet|pq|feather|arrow|gz|zip|bz2|xz|zst))+$", re.IGNORECASE
@@ -112,6 +113,20 @@ class BarsOptions:
     def __post_init__(self) -> None:
         require_fields(self)
 
+    def require_file(self) -> None:
+        """Refuse settings of reading where no file is read: they would do nothing."""
+        stated = [
+            field.name
+            for field in fields(self)
+            if field.name not in ("data", "instrument", "bars_per_year")
+            and getattr(self, field.name) != field.default
+        ]
+        if stated:
+            raise ValueError(
+                f"`data` must name a file where {', '.join(f'`{name}`' for name in stated)} "
+                "is given, which says how one is read. Give a file, or leave it out."
+            )
+
     @property
     def instrument_name(self) -> str:
         """The instrument's name: as given, else the ticker asked for, else the file's name."""
@@ -127,6 +142,8 @@ class BarsOptions:
         # All other options are arguments of `read_bars` by their names.
         given = vars(self) | {"instrument": self.instrument_name, "minimum_bars": minimum_bars}
         path, stated = given.pop("data"), given.pop("bars_per_year")
+        if path is None:
+            self.require_file()
         bars = sample_bars() if path is None else read_bars(path, **given)
         if stated:
             bars.attrs["bars_per_year"] = stated
@@ -218,7 +235,9 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
             # Python's own filter would drop a second note from the same line of code.
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = note
-            _require_no_empty(sys.argv[1:] if arguments is None else arguments)
+            given = sys.argv[1:] if arguments is None else arguments
+            _require_no_empty(given)
+            _require_whole(app, given)
             result = app(
                 arguments, exit_on_error=False, print_error=False, result_action="return_value"
             )
@@ -245,6 +264,31 @@ def _require_no_empty(arguments: Sequence[str]) -> None:
             flag = name
         if not argument or (name.startswith("--") and equals and not value):
             raise ValueError(f"{flag} must not be empty, got ''. Give a value, or leave it out.")
+
+
+def _require_whole(app: App, arguments: Sequence[str]) -> None:
+    """Refuse 1.5 where a whole number is asked for, which the library would round to 2."""
+    # A command that only leads to others has no flags of its own.
+    if not app.default_command or not any(map(FRACTION.fullmatch, _values(arguments))):
+        return
+    whole = {
+        flag
+        for argument in app.assemble_argument_collection()
+        if {int, float} & {argument.hint, *get_args(argument.hint)} == {int}
+        for flag in argument.names
+    }
+    flag = ""
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if argument.startswith("--"):
+            flag, argument = name, value
+        if flag in whole and FRACTION.fullmatch(argument) and not float(argument).is_integer():
+            raise ValueError(f"{flag} must be a whole number, got {argument}.")
+
+
+def _values(arguments: Sequence[str]) -> Iterator[str]:
+    for argument in arguments:
+        yield argument.partition("=")[2] if argument.startswith("--") else argument
 
 
 def _exit_code(error: Exception) -> int:

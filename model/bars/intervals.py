@@ -59,9 +59,12 @@ def no_usual_spacing(index: pd.DatetimeIndex) -> str:
     """
     if len(index) < FEWEST_JUDGED:
         return ""
-    usual, spacings = bar_interval(index), np.diff(index.to_numpy())
-    share = float((spacings == usual.to_timedelta64()).mean())
-    on_grid = float((spacings % usual.to_timedelta64() == np.timedelta64(0)).mean())
+    # Months, quarters and years have days of different numbers.
+    spacings = calendar_spacings(np.diff(index.as_unit("ns").asi8))
+    values, counts = np.unique(spacings, return_counts=True)
+    usual = pd.Timedelta(int(values[counts.argmax()]), unit="ns")
+    share = float(counts.max() / len(spacings))
+    on_grid = float((spacings % usual.value == 0).mean())
     if share >= COMMON or (share >= LEAST_ON_GRID and on_grid >= GRID_SHARE):
         return ""
     return (

@@ -68,7 +68,7 @@ def test_it_says_data_folds_costs_and_verdict(finished):
     assert "2 folds: each learns from 124 decisions and is judged on the next 62" in text
     assert "costs: 2 basis points per side: commission 1, half spread 0.5, slippage 0.5" in text
     assert precision_hint("fp32") in text
-    assert "no edge: AUC" in text or "cannot tell: AUC" in text
+    assert "no edge: alpha" in text or "cannot tell: alpha" in text
 
 
 def test_it_says_a_line_for_each_fold(finished):

@@ -23,8 +23,10 @@ def market(index: pd.DatetimeIndex, level: float, move: float, digits: int) -> p
     a column `date` and five numbers, rounded as files have them.
     """
     draw = np.random.default_rng(len(index))
-    close = level * np.exp(np.cumsum(draw.normal(0, move, len(index))))
-    open = np.r_[level, close[:-1]] * np.exp(draw.normal(0, move / 4, len(index)))
+    bodies, gaps = draw.normal(0, move, len(index)), draw.normal(0, move / 4, len(index))
+    # Each open starts from the close before, as traded prices do.
+    close = level * np.exp(np.cumsum(gaps + bodies))
+    open = close * np.exp(-bodies)
     high, low = np.maximum(open, close) * (1 + move / 3), np.minimum(open, close) * (1 - move / 3)
     prices = np.column_stack((open, high, low, close)).round(digits)
     return pd.DataFrame(

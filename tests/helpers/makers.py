@@ -42,8 +42,10 @@ def random_bars(
 ) -> pd.DataFrame:
     """A random walk with gaps between the bars, wicks and volume."""
     draw = np.random.default_rng(seed)
-    open = 100 * np.exp(np.cumsum(draw.normal(0, 0.01, count)))
-    close = open * np.exp(draw.normal(0, 0.01, count))
+    gaps, bodies = draw.normal(0, 0.01, count), draw.normal(0, 0.01, count)
+    # Each open starts from the close before, as traded prices do.
+    close = 100 * np.exp(np.cumsum(gaps + bodies))
+    open = close * np.exp(-bodies)
     high = np.maximum(open, close) * np.exp(draw.exponential(0.004, count))
     low = np.minimum(open, close) * np.exp(-draw.exponential(0.004, count))
     values = np.column_stack((open, high, low, close, draw.integers(1_000, 9_000, count)))

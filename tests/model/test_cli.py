@@ -479,3 +479,53 @@ def test_the_list_of_exit_codes_names_every_error_that_carries_one() -> None:
     }
     assert len(carriers) > 8
     assert {name for name, code in carriers.items() if name not in listed[code]} == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        (train, ["--max-epochs", "1.5"], "--max-epochs must be a whole number, got 1.5."),
+        (train, ["--seeds=2.5"], "--seeds must be a whole number, got 2.5."),
+        (walk, ["--folds", "1.5"], "--folds must be a whole number, got 1.5."),
+        (
+            verdicts,
+            ["--grid", "--decisions", "60", "70.5"],
+            "--decisions must be a whole number, got 70.5.",
+        ),
+        (
+            doctor,
+            ["--date-format", "%d", "--adjust"],
+            "--data must name a file where --date-format, --adjust is given",
+        ),
+        (
+            walk,
+            ["--market", "echo", "--timezone", "UTC"],
+            "--data must name a file where --timezone is given",
+        ),
+    ],
+)
+def test_what_would_be_rounded_or_do_nothing_is_refused(
+    command: App,
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    if command is walk:
+        arguments = [*arguments, "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as left:
+        run(command, arguments)
+    assert left.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_a_whole_number_may_be_written_with_a_point(capsys: pytest.CaptureFixture[str]) -> None:
+    app = App(name="command")
+
+    @app.default
+    def command(*, count: int = 0, share: float = 0.0) -> int:
+        assert (count, share) == (3, 0.5)
+        return 0
+
+    with pytest.raises(SystemExit) as left:
+        run(app, ["--count", "3.0", "--share", "0.5"])
+    assert left.value.code == 0

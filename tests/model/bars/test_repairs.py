@@ -262,7 +262,6 @@ LEGITIMATE = {
     "years": daily_from("1700-12-31", 250, "YE"),
     "a market around the clock": daily_from("2020-01-01", 2000, "h"),
     "the same without two days": daily_from("2020-01-01", 2000, "h").drop(index=range(500, 548)),
-    "dollar bars around the clock": irregular(2000),
     "all days": daily(300, "D"),
     "hours": HOURLY,
     "a week closed": DAILY.drop(index=range(100, 106)),

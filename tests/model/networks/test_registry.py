@@ -389,7 +389,9 @@ def test_a_network_that_sees_other_windows_of_its_batch_is_refused(
     bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model.training.fitting.make_network", lambda name, config: Future(config))
-    monkeypatch.setattr("model.checkpoint.member.make_network", lambda name, config: Future(config))
+    monkeypatch.setattr(
+        "model.checkpoint.member.make_network_without_weights", lambda name, config: Future(config)
+    )
     with pytest.raises(
         ValueError, match="the network of bilstm 42 must judge each window by itself, but says"
     ):
