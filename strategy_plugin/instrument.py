@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import backtrader as bt
+
 from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.scaler import MOST_OUT_OF_RANGE
@@ -17,12 +19,13 @@ from strategy_plugin.decision import (
     Reading,
     thresholds,
 )
-from strategy_plugin.feeds import Feed, is_live, nanoseconds, source_of
+from strategy_plugin.feeds import Feed, bar_of, is_live, nanoseconds, source_of
 from strategy_plugin.guard import TradingWarning, guard_for
 from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.orders import OrderEnd, OrderManager
 
 UNLIKE_TRAINING = "inputs unlike those of training"
+REPEATED_FILL = "filled on a bar that repeats another"
 
 
 class Decision(NamedTuple):
@@ -122,6 +125,23 @@ class TradedData:
     def carry_out(self, decision: Decision) -> None:
         self.n_forecasts += not math.isnan(decision.reading.probability)
         self.decision = carried_out(decision, self.orders)
+
+    def note_fill(self, order: bt.Order) -> None:
+        """Warn of a fill on a bar that repeats the one before: nobody traded at its prices.
+
+        Backtrader's broker cannot know that; a live one fills at real prices.
+        """
+        if order.data is not self.data or is_live(self.source) or len(self.data) < 2:
+            return
+        bar = bar_of(self.data)
+        if order.executed.size and bar[1] > bar[2] and bar == bar_of(self.data, -1):
+            if not self.refused[REPEATED_FILL]:
+                self._warn(
+                    f"an order was filled on the bar of {day(self.signal.timestamp(0))}, which "
+                    "repeats the one before: nobody traded at its prices. Leave such bars out, "
+                    'with read_bars(..., repeats="drop"). Further ones are counted'
+                )
+            self.refused[REPEATED_FILL] += 1
 
     def counts(self) -> Counter[str]:
         """Return by reason how many bars and orders did not go their usual way."""

@@ -235,6 +235,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     def notify_order(self, order: Order) -> None:
         for instrument in self.traded:
             instrument.orders.notify(order)
+            if not order.alive():
+                instrument.note_fill(order)
 
     def notify_data(self, data: Feed, status: int, *args: object, **kwargs: object) -> None:
         for instrument in self.traded:

@@ -63,6 +63,18 @@ def test_an_order_on_the_last_bar_is_reported_as_unfilled() -> None:
     assert strategy.fills["given"] == [] and strategy.refusals()["given"]["unfilled at end"] == 1
 
 
+def test_a_fill_on_a_bar_that_repeats_the_one_before_is_warned_of_and_counted() -> None:
+    bars = random_bars(12).assign(probability=[0.5] * 3 + [0.9] * 4 + [0.1] * 5)
+    prices = list(bars)[:5]
+    bars.iloc[4, :5] = bars.iloc[3][prices]
+    with pytest.warns(
+        TradingWarning, match=r"filled on the bar of 2020-01-05.*repeats='drop'|drop"
+    ):
+        strategy = traded(host(feed(bars, "given")), enter=0.6, exit=0.5)
+    assert strategy.refusals()["given"]["filled on a bar that repeats another"] == 1
+    assert [fill.bar for fill in strategy.fills["given"]] == [5, 9]
+
+
 def test_the_users_sizer_replaces_the_default() -> None:
     bars = random_bars(20).assign(probability=0.9)
     cerebro = host(feed(bars, "given"))
