@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import backtrader as bt
-
 from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.scaler import MOST_OUT_OF_RANGE
@@ -22,7 +20,7 @@ from strategy_plugin.decision import (
 from strategy_plugin.feeds import Feed, bar_of, is_live, nanoseconds, source_of
 from strategy_plugin.guard import TradingWarning, guard_for
 from strategy_plugin.indicator import DirectionProbability
-from strategy_plugin.orders import OrderEnd, OrderManager
+from strategy_plugin.orders import FilledOrder, OrderEnd, OrderManager
 
 UNLIKE_TRAINING = "inputs unlike those of training"
 REPEATED_FILL = "filled on a bar that repeats another"
@@ -126,7 +124,7 @@ class TradedData:
         self.n_forecasts += not math.isnan(decision.reading.probability)
         self.decision = carried_out(decision, self.orders)
 
-    def note_fill(self, order: bt.Order) -> None:
+    def note_fill(self, order: FilledOrder) -> None:
         """Warn of a fill on a bar that repeats the one before: nobody traded at its prices.
 
         Backtrader's broker cannot know that; a live one fills at real prices.

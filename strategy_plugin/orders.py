@@ -26,6 +26,13 @@ class Order(Protocol):
     def getstatusname(self) -> str: ...
 
 
+class FilledOrder(Order, Protocol):
+    """What else Backtrader's own orders tell."""
+
+    data: object
+    executed: Any  # size, price and commission so far
+
+
 class Broker(Protocol):
     """Where the orders of one instrument go, and what is held of it.
 

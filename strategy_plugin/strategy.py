@@ -28,7 +28,7 @@ from strategy_plugin.instrument import (
     names_of,
 )
 from strategy_plugin.journal import Journal
-from strategy_plugin.orders import Order, OrderManager, OrderRules
+from strategy_plugin.orders import FilledOrder, OrderManager, OrderRules
 from strategy_plugin.sizers import EquityShare, share_params
 
 # Params that do nothing where a feed brings its own probabilities, as there is no model then.
@@ -232,7 +232,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             self.traded_in_sample |= reading.in_sample
         return wanted, reason
 
-    def notify_order(self, order: Order) -> None:
+    def notify_order(self, order: FilledOrder) -> None:
         for instrument in self.traded:
             instrument.orders.notify(order)
             if not order.alive():

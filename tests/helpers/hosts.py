@@ -12,9 +12,9 @@ import pandas as pd
 
 from strategy_plugin import BiLSTMStrategy, DirectionProbability
 from strategy_plugin.feeds import nanoseconds
-from tests.helpers.makers import random_bars
+from tests.helpers.makers import walking_opens
 
-BARS = random_bars(230)  # what most runs are over: the last 81 have a whole window
+BARS = walking_opens(230)  # what most runs are over: the last 81 have a whole window
 RULES: dict[str, Any] = {"enter": 0.5, "exit": 0.5, "allow_short": True}
 MODES = [
     {"preload": preload, "runonce": runonce, "exactbars": exactbars}

@@ -44,8 +44,23 @@ def random_bars(
     draw = np.random.default_rng(seed)
     gaps, bodies = draw.normal(0, 0.01, count), draw.normal(0, 0.01, count)
     # Each open starts from the close before, as traded prices do.
-    close = 100 * np.exp(np.cumsum(gaps + bodies))
-    open = close * np.exp(-bodies)
+    opens = 100 * np.exp(np.cumsum(gaps + bodies) - bodies)
+    return _with_wicks(opens, bodies, draw, start, freq)
+
+
+def walking_opens(
+    count: int = 400, seed: int = 0, start: str = "2020-01-01", freq: str = "D"
+) -> pd.DataFrame:
+    """Bars whose opens alone walk: each close is forgotten by the next open, as no market does."""
+    draw = np.random.default_rng(seed)
+    opens = 100 * np.exp(np.cumsum(draw.normal(0, 0.01, count)))
+    return _with_wicks(opens, draw.normal(0, 0.01, count), draw, start, freq)
+
+
+def _with_wicks(
+    open: np.ndarray, bodies: np.ndarray, draw: np.random.Generator, start: str, freq: str
+) -> pd.DataFrame:
+    count, close = len(open), open * np.exp(bodies)
     high = np.maximum(open, close) * np.exp(draw.exponential(0.004, count))
     low = np.minimum(open, close) * np.exp(-draw.exponential(0.004, count))
     values = np.column_stack((open, high, low, close, draw.integers(1_000, 9_000, count)))

@@ -342,7 +342,7 @@ REMEDIES = {
         "--date-format '%d/%m/%Y %H:%M'",
     ),
     "decimal": (
-        csv_text(spelt(DAILY, lambda price: f"{price:.3f}"[-7:].replace(".", ",")), sep=";"),
+        csv_text(spelt(DAILY, lambda price: f"{price / 10:.3f}".replace(".", ",")), sep=";"),
         "--decimal ,",
     ),
     "on_missing": (csv_text(changed(DAILY, 5, close="")), "--on-missing drop"),

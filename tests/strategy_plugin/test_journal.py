@@ -16,7 +16,7 @@ from strategy_plugin import TradingWarning, VolatilityTarget
 from strategy_plugin.replaying import replay
 from tests.helpers.hosts import BARS, RULES, feed, host, traded
 from tests.helpers.live import live, ticks
-from tests.helpers.makers import MERGED, random_bars, random_checkpoint
+from tests.helpers.makers import MERGED, random_checkpoint, walking_opens
 
 Entry = dict[str, Any]
 
@@ -102,7 +102,7 @@ def test_a_journal_with_bars_at_fault_gaps_and_several_models_comes_out_again(
         random_checkpoint(BARS, BARS.index[number], seed=number).save(tmp_path / f"{number}.ckpt")
     faulty = BARS.drop(BARS.index[20:26]).copy()
     faulty.iloc[[0, 50, 200], 1] = np.nan
-    run = host(feed(faulty), feed(random_bars(200, seed=8).iloc[20:], "other"), runonce=runonce)
+    run = host(feed(faulty), feed(walking_opens(200, seed=8).iloc[20:], "other"), runonce=runonce)
     traded(run, checkpoint=str(tmp_path), journal=str(tmp_path / "journal"), max_gap=4, **RULES)
     assert replay(str(tmp_path / "journal")) == (404, [])
 
@@ -196,7 +196,7 @@ def test_an_order_whose_end_was_taken_out_is_named(path: str, tmp_path: Path) ->
 def given(name: str, seed: int) -> Any:
     """A feed of random bars with random probabilities."""
     probability = np.random.default_rng(seed).random(230).round(1)
-    return feed(random_bars(230, seed=seed).assign(probability=probability), name)
+    return feed(walking_opens(230, seed=seed).assign(probability=probability), name)
 
 
 def storm(cerebro: Any) -> None:
@@ -282,7 +282,7 @@ def test_a_live_run_whose_folder_got_a_new_model_and_a_damaged_one_comes_out_aga
 
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
 def test_a_replayed_feed_comes_out_again(tmp_path: Path) -> None:
-    days = random_bars(7 * 156, seed=1, start="2018-01-01")
+    days = walking_opens(7 * 156, seed=1, start="2018-01-01")
     weeks = days.resample("W-SUN").agg(MERGED)
     random_checkpoint(weeks, seed=3).save(tmp_path / "weeks.ckpt")
     cerebro = host()

@@ -32,12 +32,15 @@ def test_reading_bars_again_changes_nothing() -> None:
     again = read_bars(bars)
     pd.testing.assert_frame_equal(again, bars)
     assert (
-        again.attrs == bars.attrs == {"instrument": "EURUSD", "timezone": "UTC", "stamp": "close"}
+        again.attrs
+        == bars.attrs
+        == {"instrument": "EURUSD", "timezone": "UTC", "stamp": "close", "flags": []}
     )
 
 
 def test_attrs_default_to_nothing_stated() -> None:
-    assert read_bars(DAILY).attrs == {"instrument": None, "timezone": None, "stamp": "open"}
+    unstated = {"instrument": None, "timezone": None, "stamp": "open", "flags": []}
+    assert read_bars(DAILY).attrs == unstated
 
 
 def attributed(table: pd.DataFrame, **attrs: Any) -> pd.DataFrame:
@@ -111,6 +114,7 @@ def test_bars_know_the_file_they_come_from(tmp_path: Path) -> None:
             "instrument": "X",
             "timezone": None,
             "stamp": "open",
+            "flags": [],
             "source": str(tmp_path / "bars.csv"),
         }
     )

@@ -232,7 +232,8 @@ def test_opens_that_are_the_closes_before_are_named_and_can_be_widened() -> None
     assert "Each open is the close of the bar before, as BitMEX writes it, and no trade" in said
     prices = BITMEX[PRICES]
     widened = BITMEX.assign(high=prices.max(axis=1), low=prices.min(axis=1))
-    assert_bars(read_bars(widened), widened)
+    with pytest.warns(BarsWarning, match="have no wicks"):
+        assert_bars(read_bars(widened), widened)
 
 
 def test_opens_outside_of_a_few_bars_are_not_blamed_on_the_exporter() -> None:

@@ -24,6 +24,7 @@ from model.training.fitting import fit
 from model.training.loop import Snapshot, TrainingState
 from model.training.resume import StateFile, resumption
 from tests.helpers import small_network  # noqa: F401  makes the architecture known
+from tests.helpers.makers import walking_opens
 
 EPOCHS = 6
 STEPS = 7  # of an epoch
@@ -50,6 +51,12 @@ def impatient() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loop, "TrainingState", partial(TrainingState, plateau=1))
         yield
+
+
+@pytest.fixture(scope="module")
+def bars() -> pd.DataFrame:
+    """On these the loss falls, rises and falls again, so that all of a state matters."""
+    return walking_opens()
 
 
 @pytest.fixture(scope="module")
