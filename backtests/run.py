@@ -2,7 +2,8 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,9 +29,10 @@ from backtests.walk import Request, Walk, begin, finish
 from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
 from backtests.walk_forward.progress import EpochLog, FoldProgress
 from backtests.walk_forward.store import lock_folder
-from backtests.walk_forward.trainer import FoldsFailed, Lost, train_all
+from backtests.walk_forward.trainer import TRAINED, FoldsFailed, Lost, Origin, train_all
 from backtests.walk_forward.universe import bar_files, is_universe, read_universe
 from backtests.walk_forward.workers import workers
+from model.bars.faults import count
 from model.bars.intervals import day
 from model.cli import (
     ACCOUNT_AND_COSTS,
@@ -208,7 +210,7 @@ def _walk_one(
             if models is None:
                 raise FoldsFailed.of(lost, walk.n_models)
             console.print("trading, and training the benchmarks")
-            compared = finish(walk, models, request.jobs)
+            compared, entered = finish(walk, models, request.jobs)
     results = compared[request.architectures[0]]
     console.print(tables(results))
     if len(compared) > 1:
@@ -218,6 +220,7 @@ def _walk_one(
     more = (COMPARISON,) if len(compared) > 1 else ()
     for line in (
         results.verdict.sentence,
+        describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((REPORT, *FILES, *more))}, checkpoints/",
     ):
         console.print(line, soft_wrap=True)
@@ -243,13 +246,15 @@ def _walk_universe(
         with workers(request.dask):
             lost = _train(walks, request.jobs)
             console.print("trading, and training the benchmarks")
-            found = {
-                walk.instrument: finish(walk, models, request.jobs)[request.architectures[0]]
-                for walk in walks
-                if (models := walk.models())
-            }
+            found, entered = {}, Counter[Path]()
+            for walk in walks:
+                if models := walk.models():
+                    results, new = finish(walk, models, request.jobs)
+                    found[walk.instrument] = results[request.architectures[0]]
+                    entered[walk.ledger.path] += new
         if found:
             _conclude(folder, gather_universe(found, lost, settings))
+            console.print(describe_entered(entered), soft_wrap=True)
     # Last, so that what can be judged is written; the exit code says that something is missing.
     if lost:
         raise FoldsFailed.of(lost, sum(walk.n_models for walk in walks))
@@ -273,16 +278,18 @@ def _introduce(walks: Sequence[Walk]) -> None:
     settings = walks[0].settings
     config = settings.config
     for walk in walks:
-        count, first = len(walk.folds), walk.folds[0]
+        first = walk.folds[0]
         ties = tied_share(walk.bars, config.label, config.horizon)
         for line in (
             describe_bars(walk.bars),
             f"labels: {ties:.2%} of the moves are 0 and count as not up",
-            f"{count} fold{'s' if count > 1 else ''}: each learns from "
-            f"{first.test - first.train} decisions and is judged on the next "
+            f"{count(len(walk.folds), 'fold')}: each learns from "
+            f"{count(first.test - first.train, 'decision')} and is judged on the next "
             f"{first.stop - first.test}, from {day(walk.bars.index[first.test])} on",
+            walk.replaced,
         ):
-            console.print(line, soft_wrap=True)
+            if line:  # mostly nothing is replaced
+                console.print(line, soft_wrap=True)
     console.print(f"costs: {settings.costs}", soft_wrap=True)
     if hint := precision_hint(config.precision):
         console.print(hint, soft_wrap=True)
@@ -295,8 +302,8 @@ def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
         epochs = EpochLog(Path(folder) / "epochs", walks[0].settings.config.patience)
         with FoldProgress(epochs, sum(walk.n_models for walk in walks), console) as progress:
 
-            def done(label: str, outcome: Outcome, found: bool) -> None:
-                progress.finish(label, describe(label, outcome, found), found)
+            def done(label: str, outcome: Outcome, origin: Origin) -> None:
+                progress.finish(label, describe(label, outcome, origin), origin != TRAINED)
 
             return train_all(
                 [one for walk in walks for one in walk.configurations.values()],
@@ -320,12 +327,19 @@ def describe_best(results: Results) -> str:
     )
 
 
-def describe(label: str, outcome: Outcome, found: bool = False) -> str:
-    """Return one line on what came of training a fold or a member.
+def describe_entered(entered: Mapping[Path, int]) -> str:
+    """Return a line that says where trials were counted. entered: how many, by ledger."""
+    first, new = next(iter(entered)), sum(entered.values())
+    # Mostly there is a ledger for each instrument, all in one folder.
+    place = str(first) if len(entered) == 1 else f"{len(entered)} ledgers of {first.parent}"
+    if not new:
+        return f"no new trial: the same positions stand in {place}"
+    return f"{count(new, 'new trial')} in {place}"
 
-    found: an earlier run had finished it.
-    """
-    label = f"{label}{', found finished' if found else ''}"
+
+def describe(label: str, outcome: Outcome, origin: Origin = TRAINED) -> str:
+    """Return one line on what came of training a fold or a member."""
+    label = label if origin == TRAINED else f"{label}, {origin}"
     if outcome.member is not None:
         return f"{label}: {outcome.member.members[0].summary}"
     model = outcome.model

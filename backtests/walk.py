@@ -4,27 +4,30 @@
 `finish` trades, judges and writes.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from backtests.evidence.decisions import STRATEGY
-from backtests.evidence.evidence import Trials, sharpe_per_bar
+from backtests.evidence.evidence import sharpe_per_bar
 from backtests.reports.html import write_report
 from backtests.reports.results import (
     COMPARISON,
     Results,
     TrainedConfiguration,
+    describe_data,
     describe_settings,
     evaluate_all,
     write_comparison,
     write_results,
 )
-from backtests.walk_forward.fingerprint import CODE, key_of
+from backtests.walk_forward.fingerprint import CODE, all_versions, key_of
 from backtests.walk_forward.folds import Fold, FoldModel, Settings, lay_folds
-from backtests.walk_forward.ledger import Ledger, ledger_of
+from backtests.walk_forward.ledger import Ledger, Trial, ledger_of
 from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.trainer import Configuration
 from model.provenance import code_digest
@@ -53,7 +56,8 @@ class Walk:
 
     configurations: by architecture; the files of the first one lead. best: the best possible
     probability at each bar, on a synthetic market. instrument: its name in a universe, "" where
-    there is but one.
+    there is but one. replaced: a line on the results of other settings that lie in the folder, ""
+    where there are none.
     """
 
     bars: pd.DataFrame
@@ -63,6 +67,7 @@ class Walk:
     ledger: Ledger
     best: pd.Series | None = None
     instrument: str = ""
+    replaced: str = ""
 
     @property
     def settings(self) -> Settings:
@@ -113,28 +118,67 @@ def begin(
         state.require_own()
         if request.fresh:
             state.forget()
-        others = state.sharpes_at_start(keys[one], ledger.others(*keys.values()))
+        others = state.trials_at_start(keys[one], ledger.others(*keys.values()))
         label = one if len(tried) > 1 else ""  # messages of a single one need no name
         configurations[one] = Configuration(
             bars, folds, own, state, store, instrument, label, keys[one], tuple(others)
         )
-    return Walk(bars, folder, folds, configurations, ledger, best, instrument)
+    replaced = describe_replaced(folder, bars, settings)
+    return Walk(bars, folder, folds, configurations, ledger, best, instrument, replaced)
 
 
-def finish(walk: Walk, models: Mapping[str, list[FoldModel]], jobs: int) -> dict[str, Results]:
+def describe_replaced(folder: Path, bars: pd.DataFrame, settings: Settings) -> str:
+    """Return a line that says which settings made the results in a folder, where they differ.
+
+    "" where there are no results, or those of these bars, settings and versions.
+    """
+    try:
+        before = json.loads((folder / "summary.json").read_bytes())
+        were = dict(_settled(before["data"], before["settings"], before["versions"]))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{folder}: the results there are replaced; their summary.json cannot be read"
+    # As JSON has them, like those that they are compared with.
+    now = json.loads(json.dumps([describe_data(bars), describe_settings(settings), all_versions()]))
+    are = dict(_settled(*now))
+    differing = [
+        f"{name} was {were.get(name, 'not known')}, is {value}"
+        for name, value in are.items()
+        if were.get(name) != value
+    ]
+    if not differing:
+        return ""
+    return f"{folder}: the results there are replaced; {'; '.join(differing)}"
+
+
+def _settled(
+    data: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]], versions: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """Yield all that decides results, by its name."""
+    yield from data.items()
+    for part in settings.values():
+        yield from part.items()
+    yield from versions.items()
+
+
+def finish(
+    walk: Walk, models: Mapping[str, list[FoldModel]], jobs: int
+) -> tuple[dict[str, Results], int]:
     """Trade the trained models, judge, write all files, and enter the trials in the ledger.
 
-    Return the results by architecture, those of the one that leads first.
+    Return the results by architecture, those of the one that leads first, and how many
+    of the trials are new to the ledger.
     """
     trained = {}
     for name, one in walk.configurations.items():
         # The strategy trades whatever checkpoints lie in the folder.
         one.state.sweep(models[name])
         trained[name] = TrainedConfiguration(
-            models[name], one.state.checkpoints, one.settings, Trials(one.other_sharpes)
+            models[name], one.state.checkpoints, one.settings, one.tried
         )
     results = evaluate_all(walk.bars, trained, jobs=jobs, best=walk.best)
-    compared = results if len(results) > 1 else {}
+    compared, entered = results if len(results) > 1 else {}, 0
     if compared:
         write_comparison(walk.folder, compared)
     else:
@@ -149,5 +193,6 @@ def finish(walk: Walk, models: Mapping[str, list[FoldModel]], jobs: int) -> dict
             "code": code_digest(*CODE),
             **describe_settings(one.settings),
         }
-        walk.ledger.enter(one.key, sharpe_per_bar(found.decisions.returns[STRATEGY]), entry)
-    return results
+        trial = Trial(found.positions, sharpe_per_bar(found.decisions.returns[STRATEGY]))
+        entered += walk.ledger.enter(one.key, trial, entry)
+    return results, entered

@@ -4,7 +4,7 @@ import io
 import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ from backtests.reports.picture import draw
 from backtests.simulation.account import Simulation, simulate_hold
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel, Settings, predictions, trade
+from backtests.walk_forward.ledger import Trial, digest_positions, sharpes_but
 from model.bars.intervals import bar_interval, spoken, yearly_bars
 from model.bars.read import digest_bars
 from model.files import write_atomically
@@ -85,6 +86,11 @@ class Results:
     def verdict(self) -> Verdict:
         """The one sentence that matters."""
         return judge(self.evidence)
+
+    @property
+    def positions(self) -> str:
+        """The digest by which the ledger knows these positions."""
+        return digest_positions(self.bars, self.decisions.decided_at, self.decisions.strategy)
 
     @property
     def share_found(self) -> float | None:
@@ -181,13 +187,13 @@ class Results:
 class TrainedConfiguration:
     """A configuration that is trained and to be judged.
 
-    Its models, the folder of their checkpoints, its settings, and other trials known of.
+    Its models, the folder of their checkpoints, its settings, and what else was tried before.
     """
 
     models: Sequence[FoldModel]
     folder: Path
     settings: Settings
-    trials: Trials = field(default_factory=Trials)
+    tried: Sequence[Trial] = ()
 
 
 def evaluate_all(
@@ -212,13 +218,18 @@ def evaluate_all(
     runs = {
         name: _run(bars, configuration, learners) for name, configuration in configurations.items()
     }
+    # What this run repeats, if at other costs, is not something tried beside it.
+    own = {
+        digest_positions(bars, run.decisions.decided_at, run.decisions.strategy)
+        for run in runs.values()
+    }
     found = {}
     for name, run in runs.items():
         # Each configuration counts as something tried beside the others.
         others = {other: beside.decisions for other, beside in runs.items() if other != name}
         trials = Trials(
             (
-                *configurations[name].trials.others,
+                *sharpes_but(configurations[name].tried, own),
                 *(sharpe_per_bar(other.returns[STRATEGY]) for other in others.values()),
             )
         )

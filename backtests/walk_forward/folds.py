@@ -112,6 +112,11 @@ class Fold:
         """
         return bars.iloc[self.train - self.warm_up : self.test + 1]
 
+    @property
+    def checkpoint(self) -> str:
+        """The name of its model's file."""
+        return f"fold-{self.number:02d}.ckpt"
+
     def test_bars(self, bars: pd.DataFrame) -> pd.DataFrame:
         return bars.iloc[self.test - self.warm_up : self.stop]
 
@@ -134,7 +139,7 @@ class FoldModel:
 
     @property
     def name(self) -> str:
-        return f"fold-{self.fold.number:02d}.ckpt"
+        return self.fold.checkpoint
 
 
 @dataclass(frozen=True)
@@ -320,9 +325,17 @@ def train_fold(
         checkpoint = combine(members, past, config) if members else fit(past, config, on_epoch)
     except OneClassError as error:
         return Outcome(FoldModel(fold, None, reason=str(error), machine=machine()))
-    checkpoint, choice = with_thresholds(checkpoint, past, search)
     weights = importance(checkpoint, past, config.precision)
-    return Outcome(FoldModel(fold, checkpoint, choice, importance=weights, machine=machine()))
+    model = FoldModel(fold, checkpoint, importance=weights, machine=machine())
+    return Outcome(choose_anew(model, past, search))
+
+
+def choose_anew(model: FoldModel, past: pd.DataFrame, search: Search) -> FoldModel:
+    """Return the model with the thresholds that this search chooses; its weights stay."""
+    if model.checkpoint is None:
+        return model
+    checkpoint, choice = with_thresholds(model.checkpoint, past, search)
+    return replace(model, checkpoint=checkpoint, choice=choice)
 
 
 def predictions(

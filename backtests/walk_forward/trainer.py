@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import pandas as pd
 
@@ -21,9 +22,11 @@ from backtests.walk_forward.folds import (
     Outcome,
     Settings,
     Task,
+    choose_anew,
     train_tasks,
 )
-from backtests.walk_forward.store import MemberStore, RunState
+from backtests.walk_forward.ledger import Trial
+from backtests.walk_forward.store import Keys, MemberStore, RunState
 from backtests.walk_forward.workers import WORKER_DEATHS
 from model.training.config import member_configs
 
@@ -32,8 +35,14 @@ from model.training.config import member_configs
 TOGETHER, TRIES = 2, 4
 DIED = "the process that trained it died in every try (memory?)"
 
-# Called with a task's label, its outcome, and whether that was found finished.
-OnDone = Callable[[str, Outcome, bool], None]
+# Where an outcome is from: this run trained it; an earlier one finished it; an earlier one trained
+# it under other costs, and its thresholds were chosen anew.
+Origin = Literal["trained", "found finished", "network found, thresholds chosen anew"]
+TRAINED: Origin = "trained"
+FOUND: Origin = "found finished"
+CHOSEN_ANEW: Origin = "network found, thresholds chosen anew"
+# Called with a task's label and its outcome.
+OnDone = Callable[[str, Outcome, Origin], None]
 Keep = Callable[[Task, Outcome], None]
 
 
@@ -65,9 +74,8 @@ class Configuration:
     """Settings tried on an instrument: what is to be trained, and where it is kept.
 
     members: shared with all configurations of this instrument. instrument, name: what messages call
-    it by, "" where there is but one. key: the digest of all that decides its results.
-    other_sharpes: the Sharpe ratios per bar of all else that was tried on these bars, as the ledger
-    held them at the start.
+    it by, "" where there is but one. key: the digest of all that decides its results. tried: all
+    else that was tried on these bars, as the ledger held it at the start.
     """
 
     bars: pd.DataFrame
@@ -78,13 +86,14 @@ class Configuration:
     instrument: str = ""
     name: str = ""
     key: str = ""
-    other_sharpes: tuple[float, ...] = ()
+    tried: tuple[Trial, ...] = ()
 
     def jobs(self) -> list["FoldJob"]:
-        search = self.settings.search
+        config, search = self.settings.config, self.settings.search
+        pasts = [fold.past(self.bars) for fold in self.folds]
         return [
-            FoldJob(self, fold, key_of(fold.past(self.bars), self.settings.config, search))
-            for fold in self.folds
+            FoldJob(self, fold, Keys(key_of(past, config), key_of(past, config, search)))
+            for fold, past in zip(self.folds, pasts, strict=True)
         ]
 
     def models(self) -> list[FoldModel] | None:
@@ -96,11 +105,11 @@ class Configuration:
 
 @dataclass(frozen=True, eq=False)
 class FoldJob:
-    """A fold of a configuration with the key of its model."""
+    """A fold of a configuration with the keys of its model."""
 
     configuration: Configuration
     fold: Fold
-    key: str
+    keys: Keys
 
     @property
     def label(self) -> str:
@@ -109,11 +118,21 @@ class FoldJob:
         return " ".join(filter(None, names))
 
     def finished(self) -> FoldModel | None:
-        return self.configuration.state.finished(self.fold, self.key)
+        return self.configuration.state.finished(self.fold, self.keys)
+
+    def chosen_anew(self) -> FoldModel | None:
+        """Return the fold's model, kept, with new thresholds, if its network is there."""
+        own = self.configuration
+        model = own.state.trained(self.fold, self.keys.trained)
+        if model is None:
+            return None
+        model = choose_anew(model, self.fold.past(own.bars), own.settings.search)
+        own.state.keep(model, self.keys)
+        return model
 
     def keep(self, outcome: Outcome) -> None:
         if outcome.model is not None:
-            self.configuration.state.keep(outcome.model, self.key)
+            self.configuration.state.keep(outcome.model, self.keys)
 
     def members(self) -> dict[str, MemberTask]:
         """Return the task of each member by the key of all that decides it."""
@@ -181,14 +200,16 @@ def train_all(
 
 
 def _unfinished(configurations: Sequence[Configuration], on_done: OnDone) -> Iterator[FoldJob]:
-    """Yield the jobs that are not finished, and report those that are.
+    """Yield the jobs that are to be trained, and report those that are not.
 
     The single member of a finished fold is laid where other configurations find it.
     """
     several = any(len(member_configs(one.settings.config)) > 1 for one in configurations)
     for configuration in configurations:
         for job in configuration.jobs():
-            model = job.finished()
+            model, origin = job.finished(), FOUND
+            if model is None:
+                model, origin = job.chosen_anew(), CHOSEN_ANEW
             if model is None:
                 yield job
                 continue
@@ -196,7 +217,7 @@ def _unfinished(configurations: Sequence[Configuration], on_done: OnDone) -> Ite
             if several and model.checkpoint and len(model.checkpoint.members) == 1:
                 [key] = job.members()
                 configuration.members.keep(key, model.checkpoint)
-            on_done(job.label, Outcome(model), True)
+            on_done(job.label, Outcome(model), origin)
 
 
 def _members_apart(jobs: Sequence[FoldJob]) -> dict[FoldJob, dict[str, MemberTask]]:
@@ -234,7 +255,7 @@ class Trainer:
         missing: dict[Task, tuple[str, MemberStore]] = {}
         for key, (task, store) in wanted.items():
             if found := store.find(key):
-                self.on_done(task.label, Outcome(member=found), True)
+                self.on_done(task.label, Outcome(member=found), FOUND)
             else:
                 missing[task] = key, store
 
@@ -265,7 +286,7 @@ class Trainer:
                         continue
                     # Kept before it is reported: a run that is killed has lost nothing it told of.
                     keep(task, outcome)
-                    self.on_done(task.label, outcome, False)
+                    self.on_done(task.label, outcome, TRAINED)
             except WORKER_DEATHS:
                 # joblib does not say which process died: all that had begun are suspects.
                 suspects = [task for task in started if task in queue.waiting]

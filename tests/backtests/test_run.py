@@ -69,6 +69,7 @@ def test_it_says_data_folds_costs_and_verdict(finished):
     assert "costs: 2 basis points per side: commission 1, half spread 0.5, slippage 0.5" in text
     assert precision_hint("fp32") in text
     assert "no edge: alpha" in text or "cannot tell: alpha" in text
+    assert "1 new trial in trials\n" in text
 
 
 def test_it_says_a_line_for_each_fold(finished):
@@ -292,6 +293,38 @@ def test_architectures_are_compared_on_the_same_folds(bars_file, tmp_path, capsy
 def test_architectures_that_cannot_be_compared_are_refused(tmp_path, capfd, names, message):
     assert walk("--out", tmp_path, "--architecture", names, *QUICK) == 2
     assert message in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.fixture(scope="module")
+def dearer(bars_file, finished, tmp_path_factory):
+    """A run at other costs and with other cash over the results of the first, and a fresh one.
+
+    By what the first of them printed, and the folders of both.
+    """
+    out = tmp_path_factory.mktemp("dearer")
+    shutil.copytree(finished[1], out / "again")
+    for name in ("ledger", "copy"):
+        shutil.copy(finished[1].parent.parent / "trials", out / name)
+    at = ["--data", bars_file, *QUICK, "--commission", 30, "--cash", 5]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
+        patch.setattr(walk_forward, "fit", None)  # nothing is trained
+        assert walk(*at, "--ledger", out / "ledger", "--out", out / "again") == 0
+    assert walk(*at, "--ledger", out / "copy", "--out", out / "fresh") == 0
+    return printed.getvalue(), out / "again", out / "fresh"
+
+
+def test_at_other_costs_nothing_is_trained_and_the_bytes_are_those_of_a_fresh_run(dearer):
+    _, again, fresh = dearer
+    for name in [*FILES, REPORT, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]:
+        assert (again / name).read_bytes() == (fresh / name).read_bytes(), name
+
+
+def test_it_says_what_is_replaced_reused_and_counted(dearer):
+    printed, again, _ = dearer
+    assert f"{again}: the results there are replaced; cash was 100000.0, is 5.0; comm" in printed
+    assert "; commission was 1.0, is 30.0\n" in printed
+    assert "fold 2, network found, thresholds chosen anew: trained until" in printed
+    assert f"no new trial: the same positions stand in {again.with_name('ledger')}" in printed
 
 
 @pytest.fixture(scope="module")

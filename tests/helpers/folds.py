@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from backtests.evidence.evidence import Trials
 from backtests.reports.results import Results, TrainedConfiguration, evaluate_all
 from backtests.walk_forward.folds import Fold, FoldModel, FoldTask, Settings, train_tasks
 from backtests.walk_forward.thresholds import Search
@@ -40,6 +39,4 @@ def evaluate(
     best: pd.Series | None = None,
 ) -> Results:
     """The results of a single configuration."""
-    return evaluate_all(
-        bars, {"": TrainedConfiguration(models, folder, settings, Trials())}, best=best
-    )[""]
+    return evaluate_all(bars, {"": TrainedConfiguration(models, folder, settings)}, best=best)[""]

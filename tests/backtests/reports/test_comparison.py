@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from backtests.evidence.evidence import Trials
 from backtests.reports.html import render
 from backtests.reports.results import (
     COMPARISON,
@@ -21,6 +20,7 @@ from backtests.reports.schema import TABLES
 from backtests.reports.terminal import architecture_table, tables
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
+from backtests.walk_forward.ledger import Trial
 from model.training.config import TrainConfig
 from tests.helpers.formats import columns_of
 from tests.helpers.makers import random_bars, random_checkpoint
@@ -37,7 +37,7 @@ def candidate(bars, folder, seed, members=("bilstm",)):
     folder.mkdir()
     for model in models:
         model.checkpoint.save(folder / model.name)
-    return TrainedConfiguration(models, folder, SETTINGS, Trials((0.01,)))
+    return TrainedConfiguration(models, folder, SETTINGS, (Trial("", 0.01),))
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,16 @@ from subprocess import PIPE, Popen
 import pytest
 
 from backtests.walk_forward.folds import Fold, FoldModel
-from backtests.walk_forward.store import MemberStore, RunState, lock_folder
+from backtests.walk_forward.ledger import Trial
+from backtests.walk_forward.store import Keys, MemberStore, RunState, lock_folder
 from backtests.walk_forward.thresholds import Choice
 from tests.helpers.makers import random_checkpoint
 
 FOLD = Fold(1, train=150, test=200, stop=250, warm_up=149)
 CHOICE = Choice(0.55, 0.52, 12, 1e-4, True)
+KEYS = Keys("weights", "thresholds")
+DEARER = Keys("weights", "thresholds at other costs")
+OTHER = Keys("other weights", "other thresholds")
 
 
 @pytest.fixture
@@ -24,7 +28,7 @@ def state(tmp_path):
 def model(bars):
     return FoldModel(
         FOLD,
-        random_checkpoint(bars, bars.index[200]),
+        replace(random_checkpoint(bars, bars.index[200]), enter=0.55, exit=0.52),
         CHOICE,
         importance={"trend": 0.01},
         machine={"torch": "2.13"},
@@ -32,20 +36,20 @@ def model(bars):
 
 
 def test_a_kept_fold_is_found_by_its_key(state, model):
-    state.keep(model, "key")
-    found = state.finished(FOLD, "key")
+    state.keep(model, KEYS)
+    found = state.finished(FOLD, KEYS)
     assert found.checkpoint.digest == model.checkpoint.digest and found.choice == CHOICE
     assert (found.importance, found.machine) == (model.importance, model.machine)
 
 
 def test_a_fold_without_a_model_is_found_too(state):
-    state.keep(FoldModel(FOLD, None, reason="one class"), "key")
-    assert state.finished(FOLD, "key") == FoldModel(FOLD, None, reason="one class")
+    state.keep(FoldModel(FOLD, None, reason="one class"), KEYS)
+    assert state.finished(FOLD, KEYS) == FoldModel(FOLD, None, reason="one class")
 
 
 def test_another_key_finds_nothing(state, model):
-    state.keep(model, "key")
-    assert state.finished(FOLD, "other") is None
+    state.keep(model, KEYS)
+    assert state.finished(FOLD, OTHER) is None
 
 
 @pytest.mark.parametrize(
@@ -58,40 +62,70 @@ def test_another_key_finds_nothing(state, model):
     ],
 )
 def test_what_is_damaged_or_missing_counts_as_not_done(state, model, damage):
-    state.keep(model, "key")
+    state.keep(model, KEYS)
     damage(state)
-    assert state.finished(FOLD, "key") is None
+    assert state.finished(FOLD, KEYS) is None
 
 
 def test_a_checkpoint_of_another_run_counts_as_not_done(bars, state, model):
-    state.keep(model, "key")
+    state.keep(model, KEYS)
     random_checkpoint(bars, bars.index[200], seed=9).save(state.checkpoints / "fold-01.ckpt")
-    assert state.finished(FOLD, "key") is None
+    assert state.finished(FOLD, KEYS) is None
+
+
+def test_at_other_costs_the_network_is_found_but_not_the_fold(state, model):
+    state.keep(model, KEYS)
+    assert state.finished(FOLD, DEARER) is None and state.trained(FOLD, "other weights") is None
+    found = state.trained(FOLD, "weights")
+    assert (found.checkpoint.digest, found.choice) == (model.checkpoint.digest, CHOICE)
+
+
+def test_a_network_is_found_again_after_other_settings(state, model, bars):
+    """They replace its file, or have fewer folds and sweep it away."""
+    other = replace(model, checkpoint=random_checkpoint(bars, bars.index[200], seed=9))
+    state.keep(model, KEYS)
+    state.keep(replace(other, choice=Choice(0.5, 0.5)), OTHER)
+    assert state.finished(FOLD, KEYS) is None
+    assert state.trained(FOLD, "weights").checkpoint.digest == model.checkpoint.digest
+    state.sweep([])
+    assert not list(state.checkpoints.iterdir())
+    assert state.trained(FOLD, "other weights").checkpoint.digest == other.checkpoint.digest
+    state.forget()
+    assert state.trained(FOLD, "weights") is None
+
+
+def test_a_kill_between_new_thresholds_and_their_record_costs_no_training(state, model):
+    state.keep(model, KEYS)
+    chosen = replace(model.checkpoint, enter=0.6, exit=0.5)
+    chosen.save(state.checkpoints / model.name)
+    assert state.finished(FOLD, KEYS) is None
+    assert state.trained(FOLD, "weights").checkpoint.digest == chosen.digest
 
 
 def test_the_trials_known_at_the_start_stay_until_another_run_starts(state):
-    assert state.sharpes_at_start("key", [0.1]) == [0.1]
-    assert state.sharpes_at_start("key", [0.1, 0.2]) == [0.1]
-    assert state.sharpes_at_start("other", [0.3]) == [0.3]
+    first, later = Trial("held", 0.1), Trial("held otherwise", 0.2)
+    assert state.trials_at_start("key", [first]) == [first]
+    assert state.trials_at_start("key", [first, later]) == [first]
+    assert state.trials_at_start("other", [later]) == [later]
 
 
 def test_a_fresh_start_forgets(state, model):
-    state.keep(model, "key")
-    state.sharpes_at_start("key", [1.0])
+    state.keep(model, KEYS)
+    state.trials_at_start("key", [Trial("held", 1.0)])
     state.forget()
-    assert state.finished(FOLD, "key") is None and state.sharpes_at_start("key", [2.0]) == [2.0]
+    assert state.finished(FOLD, KEYS) is None and state.trials_at_start("key", []) == []
 
 
 def test_sweeping_leaves_this_run_alone(state, model):
     for number in (1, 7):
-        state.keep(replace(model, fold=replace(FOLD, number=number)), "key")
+        state.keep(replace(model, fold=replace(FOLD, number=number)), KEYS)
     state.sweep([model])
     assert [path.name for path in state.checkpoints.iterdir()] == ["fold-01.ckpt"]
-    assert state.finished(FOLD, "key")
+    assert state.finished(FOLD, KEYS)
 
 
 def test_a_checkpoint_of_somebody_else_is_not_traded_and_not_removed(state, model):
-    state.keep(model, "key")
+    state.keep(model, KEYS)
     model.checkpoint.save(state.checkpoints / "mine.ckpt")
     with pytest.raises(
         ValueError, match="must hold this run's checkpoints alone, got mine.ckpt. Move"
@@ -103,6 +137,7 @@ def test_a_checkpoint_of_somebody_else_is_not_traded_and_not_removed(state, mode
 SECOND = """
 import os, sys
 from pathlib import Path
+from backtests.walk_forward.ledger import Trial
 from backtests.walk_forward.store import FolderInUse, lock_folder
 try:
     with lock_folder(Path(sys.argv[1])):

@@ -3,10 +3,21 @@ from dataclasses import replace
 import pytest
 from joblib import Parallel, delayed
 
+from backtests.simulation.account import Costs
+from backtests.walk_forward import folds as walk_forward
 from backtests.walk_forward import trainer as training
 from backtests.walk_forward.folds import FoldModel, FoldPlan, FoldTask, Outcome, Settings, lay_folds
 from backtests.walk_forward.store import MemberStore, RunState
-from backtests.walk_forward.trainer import Configuration, FoldsFailed, Lost, train_all
+from backtests.walk_forward.thresholds import Choice
+from backtests.walk_forward.trainer import (
+    CHOSEN_ANEW,
+    FOUND,
+    TRAINED,
+    Configuration,
+    FoldsFailed,
+    Lost,
+    train_all,
+)
 from backtests.walk_forward.workers import WORKER_DEATHS
 from model.training.config import TrainConfig
 from tests.helpers.dying import die_if_told
@@ -59,7 +70,7 @@ def trainer(monkeypatch):
 
 def run(*configurations, seen=None, **told):
     note = (
-        (lambda label, _, found: seen.append((label, found)))
+        (lambda label, _, origin: seen.append((label, origin)))
         if seen is not None
         else (lambda *_: None)
     )
@@ -73,7 +84,7 @@ def numbers(configuration):
 def test_models_come_in_order_and_are_told_of_as_they_finish(bars, folds, trainer, tmp_path):
     seen, one = [], configuration(bars, folds, tmp_path)
     assert run(one, seen=seen) == [] and numbers(one) == [1, 2, 3]
-    assert seen == [("fold 3", False), ("fold 2", False), ("fold 1", False)]
+    assert seen == [("fold 3", TRAINED), ("fold 2", TRAINED), ("fold 1", TRAINED)]
 
 
 def test_finished_folds_are_not_trained_again(bars, folds, trainer, tmp_path):
@@ -84,7 +95,7 @@ def test_finished_folds_are_not_trained_again(bars, folds, trainer, tmp_path):
     assert one.models() is None
     run(one, seen=seen)
     assert trainer == [LABELS, ["fold 2"]]
-    assert seen == [("fold 1", True), ("fold 3", True), ("fold 2", False)]
+    assert seen == [("fold 1", FOUND), ("fold 3", FOUND), ("fold 2", TRAINED)]
     assert [model.checkpoint.digest for model in one.models()] == [
         model.checkpoint.digest for model in first
     ]
@@ -94,6 +105,26 @@ def test_other_settings_train_all_folds_again(bars, folds, trainer, tmp_path):
     run(configuration(bars, folds, tmp_path))
     run(configuration(bars, folds, tmp_path, config=PLAN.training(TrainConfig(seed=7))))
     assert trainer == [LABELS, LABELS]
+
+
+def test_other_costs_train_none_and_choose_thresholds_anew(
+    bars, folds, trainer, tmp_path, monkeypatch
+):
+    seen, one = [], configuration(bars, folds, tmp_path)
+    run(one)
+    choice = Choice(0.6, 0.55, 20, 1e-4, True)
+    monkeypatch.setattr(
+        walk_forward,
+        "with_thresholds",
+        lambda checkpoint, *_: (replace(checkpoint, enter=0.6, exit=0.55), choice),
+    )
+    dearer = replace(one, settings=replace(one.settings, costs=Costs(commission=9)))
+    assert run(dearer, seen=seen) == []
+    assert trainer == [LABELS] and seen == [(label, CHOSEN_ANEW) for label in LABELS]
+    assert [(model.choice, model.checkpoint.enter) for model in dearer.models()] == [
+        (choice, 0.6)
+    ] * 3
+    assert one.models() is None
 
 
 def test_the_folds_of_several_instruments_are_trained_at_the_same_time(
