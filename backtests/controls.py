@@ -27,6 +27,7 @@ from backtests.synthetic.control import (
     write_table,
 )
 from backtests.synthetic.markets import parse_market
+from model.bars.faults import count
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
 from model.runtime import precision_hint
@@ -160,7 +161,7 @@ def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:
     """
     known = {control: row for control in wanted if (row := store.load(control)) is not None}
     missing = [control for control in wanted if control not in known]
-    console.print(f"{len(wanted)} controls: {len(known)} known, {len(missing)} to measure")
+    console.print(f"{count(len(wanted), 'control')}: {len(known)} known, {len(missing)} to measure")
     # In the order in which they end.
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
     for control, row, seconds in parallel(delayed(timed)(control) for control in missing):
@@ -264,8 +265,9 @@ def show_silence(rows: Sequence[Row], out: Path) -> None:
     """Write silence.csv and print it: what is found where nothing is."""
     silent = silence(rows)
     write_atomically(out / "silence.csv", silent.to_csv(index=False).encode())
+    seeds = count(int(silent["seeds"].iloc[0]), "seed")
     table = compact(
-        f"what was found where nothing is, means over {silent['seeds'].iloc[0]} seeds",
+        f"what was found where nothing is, means over {seeds}",
         "market",
         "forecast",
         "AUC",

@@ -24,6 +24,7 @@ from backtests.synthetic.grid import SIZES, CellResult, judge_cells
 from backtests.synthetic.markets import market
 from backtests.synthetic.skills import DAYS
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
+from model.bars.faults import count
 from model.cli import VERSION, run
 from model.settings import optional, require, whole
 from model.training.config import TrainConfig
@@ -101,7 +102,8 @@ def false_alarms(
     console.print(_table(words))
     alarms = int((words.loc[list(EMPTY)] == EDGE).sum())
     console.print(
-        f"{alarms} false alarms on {len(EMPTY) * histories} walks without an edge", soft_wrap=True
+        f"{count(alarms, 'false alarm')} on {len(EMPTY) * histories} walks without an edge",
+        soft_wrap=True,
     )
 
 
@@ -115,7 +117,7 @@ def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
         for fault in result.faults
     ]
     console.print(
-        f"{len(results)} cells of {runs:,} verdicts: "
+        f"{count(len(results), 'cell')} of {count(runs, 'verdict')}: "
         + ("; ".join(faults) or "every promise is held"),
         soft_wrap=True,
     )

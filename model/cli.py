@@ -18,6 +18,7 @@ import pandas as pd
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
+from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly_bars
 from model.bars.read import digest_bars, read_bars
 from model.bars.sample import sample_bars
@@ -154,7 +155,7 @@ def describe_bars(bars: pd.DataFrame) -> str:
     """Return one line on the bars, with what annualised figures and every result depend on."""
     index = pd.DatetimeIndex(bars.index)
     return (
-        f"{bars.attrs.get('instrument') or 'bars'}: {len(bars)} bars of "
+        f"{bars.attrs.get('instrument') or 'bars'}: {count(len(bars), 'bar')} of "
         f"{spoken(bar_interval(index))} from {day(index[0])} to {day(index[-1])}, "
         f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, "
         f"sha256 {digest_bars(bars)[:12]}"

@@ -20,7 +20,7 @@ from model.bars.suspicions import find_splits, flat_stretches
 from model.cli import DATA, TRAINING, VERSION, BarsOptions, run
 from model.features.table import LOOKBACK
 from model.training.config import TrainConfig
-from model.training.data import TrainingData, prepare
+from model.training.data import TrainingData, describe_purge, prepare
 from model.training.windows import SMALLEST_SCALE
 
 SHORTEST_STRETCH = 5
@@ -122,14 +122,20 @@ def describe_training(data: TrainingData) -> Facts:
     needed = settings.preprocessor.bars_needed(settings.batch_size)
     reason = (
         f"{LOOKBACK - 1} to warm up, {settings.sequence_length} for a window, "
-        f"{settings.batch_size} windows in the training part"
+        f"{count(settings.batch_size, 'window')} in the training part"
     )
-    facts = [("bars", f"{n_bars}; {needed} are needed: {reason}")]
+    facts = [
+        ("bars", f"{n_bars}; {needed} are needed: {reason}"),
+        ("purged", describe_purge(settings)),
+    ]
     for name, part in data.parts.items():
         if len(part):
             up = f"{part.labels.mean():.1%} of them up"
             facts.append(
-                (f"{name} part", f"{len(part)} windows from {day(part.timestamps[0])}, {up}")
+                (
+                    f"{name} part",
+                    f"{count(len(part), 'window')} from {day(part.timestamps[0])}, {up}",
+                )
             )
     constant = [str(name) for name in data.features.columns[data.features.std() < SMALLEST_SCALE]]
     listed = f"{len(constant)}: {', '.join(constant)}" if constant else "none"

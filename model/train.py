@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from model.bars.faults import count
 from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.cli import DATA, RUNNING, TRAINING, VERSION, BarsOptions, describe_bars, run
@@ -25,7 +26,7 @@ from model.files import require_writable
 from model.labels import known_after, tied_share
 from model.runtime import precision_hint
 from model.training.config import TrainConfig
-from model.training.data import require_enough_bars
+from model.training.data import describe_purge, require_enough_bars
 from model.training.fitting import fit
 from model.training.loop import Epoch
 from model.training.resume import resumption
@@ -104,9 +105,10 @@ def describe(bars: pd.DataFrame, config: TrainConfig) -> None:
     unknown = known_after(config.label, config.horizon)
     labels = (
         f"labels: {tied:.2%} of the moves are 0 and count as not up; "
-        f"the last {unknown} windows have none yet and are left out"
+        f"the last {count(unknown, 'window')} must wait for one and are left out"
     )
-    for line in (describe_bars(bars), labels, precision_hint(config.precision)):
+    purged = f"purged: {describe_purge(config)}"
+    for line in (describe_bars(bars), labels, purged, precision_hint(config.precision)):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)
 

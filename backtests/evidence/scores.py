@@ -24,7 +24,12 @@ from model.metrics import (
 TOTAL = "total"
 NO_MODEL = "no model"
 # Where the thresholds in force are from.
-CHOSEN, NONE_QUALIFIED, GIVEN = "validation", "too few trades", "given"
+CHOSEN, LOST, NONE_QUALIFIED, GIVEN = (
+    "validation",
+    "validation, at a loss",
+    "too few trades",
+    "given",
+)
 # Of forecasts, in the order of the files' columns.
 SCORES = (
     "windows",
@@ -83,11 +88,12 @@ def fold_table(
 def _model_columns(model: FoldModel) -> dict[str, object]:
     if model.checkpoint is None:
         return {"model": NO_MODEL, "enter": None, "exit": None, "thresholds": None}
+    chosen = LOST if model.choice.lost else CHOSEN
     return {
         "model": model.name,
         "enter": model.checkpoint.enter,
         "exit": model.checkpoint.exit,
-        "thresholds": CHOSEN if model.choice.chosen else NONE_QUALIFIED,
+        "thresholds": chosen if model.choice.chosen else NONE_QUALIFIED,
     }
 
 

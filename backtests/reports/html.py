@@ -14,7 +14,7 @@ from backtests.evidence.alpha import NOTHING_LEFT
 from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.evidence import Evidence
-from backtests.evidence.scores import GIVEN, NONE_QUALIFIED
+from backtests.evidence.scores import GIVEN, LOST, NONE_QUALIFIED
 from backtests.evidence.verdict import p_words
 from backtests.reports.charts import CHARTS, MOST_POINTS
 from backtests.reports.results import (
@@ -137,7 +137,7 @@ def _words(results: Results) -> dict[str, str]:
 
     # Without the last row, the total, which has no thresholds of its own.
     sources = results.folds["thresholds"].iloc[:-1].tolist()
-    without = sources.count(NONE_QUALIFIED)
+    without, lost = sources.count(NONE_QUALIFIED), sources.count(LOST)
     if GIVEN in sources:
         thresholds = "The thresholds were given."
     else:
@@ -146,6 +146,11 @@ def _words(results: Results) -> dict[str, str]:
             thresholds += (
                 f" In {without} of {len(sources)} folds no pair made enough trades there, "
                 "and both are .50."
+            )
+        if lost:
+            thresholds += (
+                f" In {lost} of {len(sources)} folds even the best pair lost there; "
+                "it is traded all the same."
             )
 
     found = results.calibration

@@ -34,6 +34,7 @@ from backtests.simulation.account import Simulation, simulate_hold
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel, Settings, predictions, trade
 from backtests.walk_forward.ledger import Trial, digest_positions, sharpes_but
+from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken, yearly_bars
 from model.bars.read import digest_bars
 from model.files import write_atomically
@@ -80,7 +81,8 @@ class Results:
         name = self.bars.attrs.get("instrument") or "bars"
         interval = spoken(bar_interval(pd.DatetimeIndex(self.bars.index)))
         costs = f"costs {self.settings.costs.per_side:g} bp per side"
-        return f"{name}, bars of {interval}: walk-forward of {len(self.models)} folds, {costs}"
+        folds = count(len(self.models), "fold")
+        return f"{name}, bars of {interval}: walk-forward of {folds}, {costs}"
 
     @property
     def verdict(self) -> Verdict:
@@ -360,7 +362,7 @@ def describe_data(bars: pd.DataFrame) -> dict[str, Any]:
         "bars": len(bars),
         "first": str(timestamps[0]),
         "last": str(timestamps[-1]),
-        "bar_interval": str(bar_interval(timestamps)),
+        "bar_interval": spoken(bar_interval(timestamps)),
         "bars_per_year": yearly_bars(bars),
         "sha256": digest_bars(bars),
     }

@@ -42,16 +42,17 @@ class FoldRow(Scores):
     """One fold, or all of them together as fold "total": also a row of folds.csv.
 
     model: the checkpoint's file, "no model", or "" in total. enter, exit: the thresholds in force;
-    thresholds: whether validation chose them, could not (.50/.50) or they were given. trades: those
-    opened here. return, sharpe (annual), max_drawdown, exposure (share of bars in the market): of
-    the account; with hold_: of buy-and-hold.
+    thresholds: whether validation chose them, or did though even the best pair lost there, could
+    not (.50/.50) or they were given. trades: those opened here. return, sharpe (annual),
+    max_drawdown, exposure (share of bars in the market): of the account; with hold_: of buy-and-
+    hold.
     """
 
     fold: str
     model: str
     enter: float | None
     exit: float | None
-    thresholds: Literal["validation", "too few trades", "given"] | None
+    thresholds: Literal["validation", "validation, at a loss", "too few trades", "given"] | None
     first_decision: str
     last_decision: str
     trades: int

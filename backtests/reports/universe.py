@@ -27,6 +27,7 @@ from backtests.reports.results import (
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import Settings
 from backtests.walk_forward.trainer import Lost
+from model.bars.faults import count
 from model.files import write_atomically
 
 # The files that write_universe leaves beside the report and the folder of each market.
@@ -52,9 +53,9 @@ class UniverseResults:
     @property
     def title(self) -> str:
         """One line that says what was run on what."""
-        markets = f"{len(self.results)} market{'s' if len(self.results) > 1 else ''}"
+        markets = count(len(self.results), "market")
         return (
-            f"universe of {markets}: walk-forward of {self.settings.plan.folds} folds, "
+            f"universe of {markets}: walk-forward of {count(self.settings.plan.folds, 'fold')}, "
             f"costs {self.settings.costs.per_side:g} bp per side"
         )
 

@@ -21,6 +21,7 @@ from backtests.walk_forward.workers import (
     here,
     require_sendable,
 )
+from model.bars.faults import count
 from model.bars.read import require_bars, require_usual_spacing
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, Setting, TrainingDisturbed, TrainingDiverged
@@ -171,7 +172,7 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
     require_bars(
         bars,
         _bars_needed(plan, config),
-        f"for {plan.folds} folds that each learn from {plan.train_blocks} blocks",
+        f"for {count(plan.folds, 'fold')} that each learn from {count(plan.train_blocks, 'block')}",
         [name for name, fewest in least.items() if fewest <= len(bars)],
     )
     require_usual_spacing(bars)

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from model.bars.faults import count
 from model.training.loop import Epoch
 
 READ_EVERY = 0.5  # seconds
@@ -76,7 +77,7 @@ class FoldProgress:
             console=console,
             transient=True,
         )
-        self._total = self._bars.add_task(f"{n_folds} folds", total=n_folds, detail="", left="")
+        self._total = self._bars.add_task(count(n_folds, "fold"), total=n_folds, detail="", left="")
         self._log, self._offset = log, 0
         self._shares: dict[str, float] = {}  # by label: how much of a fold is done
         self._tasks: dict[str, TaskID] = {}
@@ -130,7 +131,7 @@ class FoldProgress:
         # Rounded, as a guess to the second would pretend to know more.
         minutes = round(seconds / 60)
         if minutes < 100:
-            return f"about {minutes} minute{'s' if minutes > 1 else ''} left"
+            return f"about {count(minutes, 'minute')} left"
         return f"about {round(minutes / 60)} hours left"
 
     def _show_total(self) -> None:

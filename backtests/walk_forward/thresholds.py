@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from backtests.simulation.vectorised import Array, directions, n_entries, net_returns, open_returns
+from model.bars.faults import count
 from model.checkpoint.checkpoint import Checkpoint
 from strategy_plugin.decision import NEUTRAL
 
@@ -32,7 +33,9 @@ class Search:
 class Choice:
     """The pair chosen, with the trades it made on validation and its mean net return per bar.
 
-    chosen: False where no pair traded often enough; `trades` is then the most that any made.
+    chosen: False where no pair traded often enough; `trades` is then the most that any made. A pair
+    that lost is traded all the same, and said: a validation part is too short to tell a small gain
+    from a small loss, and a fold that stayed out would be judged by nothing.
     """
 
     enter: float = NEUTRAL
@@ -41,14 +44,20 @@ class Choice:
     net: float = 0.0
     chosen: bool = False
 
+    @property
+    def lost(self) -> bool:
+        """Whether even the best pair lost on validation."""
+        return self.chosen and self.net < 0
+
     def __str__(self) -> str:
         if not self.chosen:
             return (
                 "thresholds .50/.50: no pair made enough trades on validation, "
                 f"{self.trades} at most"
             )
-        earned = f"{self.trades} trades and {1e4 * self.net:+.2f} bp per bar on validation"
-        return f"thresholds {self.enter:.3f}/{self.exit:.3f}: {earned}"
+        earned = f"{count(self.trades, 'trade')} and {1e4 * self.net:+.2f} bp per bar on validation"
+        best = ", where every pair lost" if self.lost else ""
+        return f"thresholds {self.enter:.3f}/{self.exit:.3f}: {earned}{best}"
 
 
 def with_thresholds(

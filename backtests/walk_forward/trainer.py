@@ -28,6 +28,7 @@ from backtests.walk_forward.folds import (
 from backtests.walk_forward.ledger import Trial
 from backtests.walk_forward.store import Keys, MemberStore, RunState
 from backtests.walk_forward.workers import WORKER_DEATHS
+from model.bars.faults import count
 from model.training.config import member_configs
 
 # A process that dies takes along what others do at that moment: a task that was at work at two
@@ -56,7 +57,7 @@ class FoldsFailed(RuntimeError):
         """Return the error that names what was lost of so many folds."""
         reasons = "; ".join(f"{one.label}: {one.reason}" for one in lost)
         return cls(
-            f"{reasons}. {folds - len(lost)} of {folds} folds are kept; "
+            f"{reasons}. Kept: {folds - len(lost)} of {count(folds, 'fold')}; "
             "the same command tries the rest again."
         )
 

@@ -201,11 +201,11 @@ def spoken(span: pd.Timedelta) -> str:
     for unit, length in UNITS.items():
         number, span = divmod(span, length)
         parts += [_counted(number, unit)] if number else []
-    return " ".join(parts[:2]) or f"{span.total_seconds():g} seconds"
+    return " ".join(parts[:2]) or _counted(span.total_seconds(), "second")
 
 
-def _counted(number: int, unit: str) -> str:
-    return f"{number} {unit}" + "s" * (number != 1)
+def _counted(number: float, unit: str) -> str:
+    return f"{number:.15g} {unit}" + "s" * (number != 1)
 
 
 def day(timestamp: date | np.datetime64 | str | float) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from model.bars.faults import count
 from model.bars.read import check_bars, require_bars, require_usual_spacing
 from model.checkpoint.member import cut_windows
 from model.checkpoint.scaler import Scaler
@@ -171,6 +172,12 @@ def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
         pd.Timestamp(bars.index[last_decision + known_after(config.label, config.horizon)]),
         config,
     )
+
+
+def describe_purge(config: TrainConfig) -> str:
+    """Return how many windows are left out between two parts, in words, and why."""
+    purged = count(known_after(config.label, config.horizon) - 1, "window")
+    return f"{purged} before each later part, whose outcome is not known when that part begins"
 
 
 def _require_both_classes(part: str, labels: NDArray[np.float64]) -> None:

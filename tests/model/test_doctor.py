@@ -40,6 +40,7 @@ def test_a_sound_file_is_described_and_usable(
         "train part",
         "validation part",
         "test part",
+        "1 window before each later part, whose outcome is not known when that part begins",
         "% of them up",
         "tod_sin",
     ):

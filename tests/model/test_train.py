@@ -42,7 +42,8 @@ def test_a_checkpoint_is_saved_and_its_place_and_scores_are_printed(
     assert f"trained until {Checkpoint.load(out).trained_until:%Y-%m-%d}\n" in printed
     assert "00:00:00" not in printed
     for word in (
-        "the last 2 windows have none yet",
+        "the last 2 windows must wait for one",
+        "purged: 1 window before each later part",
         "up-share",
         "best epoch",
         "auc",

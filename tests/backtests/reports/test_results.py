@@ -155,13 +155,24 @@ def test_thresholds_that_were_given_stand_in_the_place_of_the_checkpoints_own(re
     ].drop_duplicates().to_numpy().tolist() == [[0.5, 0.5, "given"]]
 
 
-@pytest.mark.parametrize("chosen, word", [(True, "validation"), (False, "too few trades")])
-def test_it_is_said_whether_validation_chose_the_thresholds(results, models, chosen, word):
+def test_the_bar_interval_is_written_as_it_is_spoken(results):
+    assert summary(results)["data"]["bar_interval"] == "1 day"
+
+
+@pytest.mark.parametrize(
+    "choice, word",
+    [
+        (Choice(chosen=True), "validation"),
+        (Choice(net=-1e-4, chosen=True), "validation, at a loss"),
+        (Choice(), "too few trades"),
+    ],
+)
+def test_it_is_said_whether_validation_chose_the_thresholds(results, models, choice, word):
     own = replace(results.settings, account=Account())
     folds = replace(
         results,
         settings=own,
-        models=[replace(model, choice=Choice(chosen=chosen)) for model in models],
+        models=[replace(model, choice=choice) for model in models],
     ).folds
     assert set(folds["thresholds"].iloc[:-1]) == {word}
 

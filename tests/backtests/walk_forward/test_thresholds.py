@@ -45,6 +45,13 @@ def test_a_choice_says_what_it_earned():
     )
 
 
+def test_a_best_pair_that_loses_is_chosen_and_said(draw):
+    probability = draw.uniform(0.3, 0.7, 2000)
+    choice = choose(probability, np.full(2000, -1e-3), Search(cost=1e-3))
+    assert choice.lost and choice.trades >= 10
+    assert str(choice).endswith(" bp per bar on validation, where every pair lost")
+
+
 @pytest.mark.parametrize("allow_short", [False, True])
 def test_every_pair_is_one_that_the_strategy_takes(draw, allow_short):
     pairs = list(candidates(draw.uniform(0, 1, 500), allow_short))
