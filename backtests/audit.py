@@ -4,17 +4,16 @@ python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER]
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from backtests.lookahead.checks import CheckpointChecks, Cuts, PipelineChecks, Step
 from backtests.lookahead.detectors import LeakResult
+from backtests.progress import tracker
 from model.checkpoint.schedule import Schedule
 from model.cli import VERSION, BarsOptions, describe_bars, run
 from model.training.config import TrainConfig
@@ -85,17 +84,9 @@ def _config(
 
 
 def _run(steps: dict[str, Step]) -> Iterator[LeakResult]:
-    """Run the checks one after the other, with a progress bar for each that takes a while."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    # Transient: what stays on the terminal is the table alone.
-    with Progress(*columns, console=console, transient=True) as progress:
-        for name, step in steps.items():
-            yield step(partial(progress.track, description=name))
+    """Run the checks one after the other, and say how far each that takes a while is."""
+    for number, (name, step) in enumerate(steps.items(), 1):
+        yield step(tracker(console, f"check {number} of {len(steps)}, {name}"))
 
 
 def show(checks: Sequence[LeakResult]) -> None:

@@ -18,6 +18,7 @@ from backtests.evidence.baselines import learner_probabilities
 from backtests.evidence.decisions import decisions_of
 from backtests.evidence.evidence import evidence_of
 from backtests.evidence.verdict import EDGE, Verdict, Word, judge
+from backtests.progress import tracked
 from backtests.simulation.account import Account, Costs
 from backtests.simulation.vectorised import directions
 from backtests.synthetic.grid import SIZES, CellResult, judge_cells
@@ -95,9 +96,10 @@ def false_alarms(
         return
     tasks = [(name, seed) for name in EMPTY for seed in range(1, histories + 1)]
     tasks += [(name, 1) for name in PLANTED]
-    verdicts = Parallel(n_jobs=jobs or cpu_count())(
-        delayed(verdict_on)(name, seed, bars) for name, seed in tasks
-    )
+    # In their order, each as soon as it is there.
+    parallel = Parallel(n_jobs=jobs or cpu_count(), return_as="generator")
+    coming = parallel(delayed(verdict_on)(name, seed, bars) for name, seed in tasks)
+    verdicts = list(tracked(coming, console, "walks", len(tasks)))
     words = pd.Series([found.word for found in verdicts], index=pd.MultiIndex.from_tuples(tasks))
     console.print(_table(words))
     alarms = int((words.loc[list(EMPTY)] == EDGE).sum())
@@ -109,7 +111,12 @@ def false_alarms(
 
 def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
     """Print how often each word comes in each cell; SystemExit(1) where a promise is not held."""
-    results = judge_cells(runs, decisions, jobs=jobs)
+    results = judge_cells(
+        runs,
+        decisions,
+        jobs=jobs,
+        track=lambda coming, total: tracked(coming, console, "batches of verdicts", total),
+    )
     console.print(_grid_table(results), soft_wrap=True)
     faults = [
         f"{result.cell.name}, {result.n:,} decisions: {fault}"

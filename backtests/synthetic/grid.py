@@ -1,7 +1,7 @@
 """The grid of false alarms and power: how often each word comes where the truth is known."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -20,6 +20,7 @@ TOLERANCE = 0.05  # between the power that verdicts say of themselves, and how o
 CONFIDENCE = 0.99
 ROUNDING = 2e-6  # a true alpha nearer to 0, per decision, is 0
 BATCH = 25  # verdicts of a task
+Said = list[tuple[Word, float]]  # by the verdicts of a task, with the chance of "edge"
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,12 @@ def judge_cells(
     *,
     jobs: int = 1,
     resamples: int = RESAMPLES,
+    track: Callable[[Iterable[Said], int], Iterable[Said]] = lambda items, _: items,
 ) -> list[CellResult]:
-    """Return what the real rule says of every cell at every size, `runs` times each."""
+    """Return what the real rule says of every cell at every size, `runs` times each.
+
+    track: passes the batches of verdicts on and shows how many of the number that it is given came.
+    """
     truths = {cell.name: truth_of(cell) for cell in cells}
     tasks = [
         (cell, n, range(start, min(start + BATCH, runs)))
@@ -94,9 +99,10 @@ def judge_cells(
         for cell in cells
         for start in range(0, runs, BATCH)
     ]
-    found = Parallel(n_jobs=jobs)(
+    coming = Parallel(n_jobs=jobs, return_as="generator")(
         delayed(_verdicts)(cell, truths[cell.name], n, seeds, resamples) for cell, n, seeds in tasks
     )
+    found = list(track(coming, len(tasks)))
     results = []
     for n in sizes:
         for cell in cells:
@@ -112,9 +118,7 @@ def judge_cells(
     return results
 
 
-def _verdicts(
-    cell: Cell, truth: Truth, n: int, seeds: range, resamples: int
-) -> list[tuple[Word, float]]:
+def _verdicts(cell: Cell, truth: Truth, n: int, seeds: range, resamples: int) -> Said:
     """Return the word on each history, and the chance of "edge" that its own spread gives."""
     effects = {
         "alpha": truth.alpha,

@@ -20,11 +20,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from backtests.progress import SAY_EVERY, time_left
 from model.bars.faults import count
 from model.training.loop import Epoch
 
 READ_EVERY = 0.5  # seconds
-SAY_EVERY = 60.0  # seconds between lines on the time left, where output is not a terminal
 LEAST_DONE = 0.2  # of a fold: before, a guess at the time left would be worth nothing
 
 
@@ -125,14 +125,7 @@ class FoldProgress:
         left = (self._bars.tasks[0].total or 0) - self._found - done
         if done < LEAST_DONE or left <= 0:
             return ""
-        seconds = (self._clock() - self._started) * left / done
-        if seconds < 60:
-            return "less than a minute left"
-        # Rounded, as a guess to the second would pretend to know more.
-        minutes = round(seconds / 60)
-        if minutes < 100:
-            return f"about {count(minutes, 'minute')} left"
-        return f"about {round(minutes / 60)} hours left"
+        return time_left((self._clock() - self._started) * left / done)
 
     def _show_total(self) -> None:
         self._bars.update(self._total, completed=sum(self._shares.values()), left=self.time_left())

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from backtests import progress
 from backtests.audit import SHOWN, app
 from backtests.lookahead import checks as subjects
 from backtests.lookahead.checks import CheckpointChecks, Cuts, PipelineChecks
@@ -110,14 +111,14 @@ def csv(bars: pd.DataFrame, tmp_path: Path) -> Path:
 
 
 def test_a_clean_pipeline_leaves_with_0_and_a_table_of_zeros(
-    csv: Path, capsys: pytest.CaptureFixture[str]
+    csv: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And says on the way where it is."""
+    monkeypatch.setattr(progress, "SAY_EVERY", -1.0)
     assert outcome("--data", csv, "--cuts", 2) == 0
-    rows = [
-        line.strip("│ \n").split("│")
-        for line in capsys.readouterr().out.splitlines()
-        if "│" in line
-    ]
+    printed = capsys.readouterr().out
+    assert f"check 2 of {len(PIPELINE)}, features, whole history: 1 of 2 done, less " in printed
+    rows = [line.strip("│ \n").split("│") for line in printed.splitlines() if "│" in line]
     assert [row[0].strip() for row in rows] == PIPELINE
     assert all(
         int(compared.replace(",", "")) > 0 and int(differences) == 0

@@ -2,6 +2,7 @@ import warnings
 
 import pytest
 
+from backtests import progress
 from backtests.false_alarms import app, verdict_by, verdict_on
 from backtests.walk_forward.folds import FoldPlan
 from model.bars.read import read_bars
@@ -66,10 +67,15 @@ def test_no_history_or_process_at_all_is_wrong_use(flag, capsys):
     )
 
 
-def test_the_grid_prints_every_cell_and_leaves_with_1_where_a_promise_is_broken(capsys):
+def test_the_grid_prints_every_cell_and_leaves_with_1_where_a_promise_is_broken(
+    capsys, monkeypatch
+):
+    """And says where it is."""
+    monkeypatch.setattr(progress, "SAY_EVERY", -1.0)
     with pytest.raises(SystemExit) as left:
         run(app, ["--grid", "--runs", "2", "--decisions", "100", "--jobs", "1"])
     text = capsys.readouterr().out
+    assert "batches of verdicts: 1 of " in text and " left\n" in text
     assert "always long" in text and "volatility timer" in text and not left.value.code
     assert "cells of 2 verdicts: every promise is held" in text
 

@@ -24,8 +24,8 @@ ORDER = {
         "analyzers replaying strategy"
     ),
     "backtests": (
-        "simulation walk_forward evidence reports lookahead synthetic benchmarks walk audit "
-        "controls false_alarms verdicts benchmark run console"
+        "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
+        "audit controls false_alarms verdicts benchmark run console"
     ),
 }
 
