@@ -23,6 +23,13 @@ def time_left(seconds: float) -> str:
     return f"about {round(minutes / 60)} hours left"
 
 
+def time_spent(seconds: float) -> str:
+    """Return a time in words: "40 seconds", "12 minutes"."""
+    if seconds < 100:
+        return count(round(seconds), "second")
+    return count(round(seconds / 60), "minute")
+
+
 def tracked(
     items: Iterable[Item],
     console: Console,

@@ -30,7 +30,7 @@ from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
 from backtests.walk_forward.progress import EpochLog, FoldProgress
 from backtests.walk_forward.store import lock_folder
 from backtests.walk_forward.trainer import TRAINED, FoldsFailed, Lost, Origin, train_all
-from backtests.walk_forward.universe import bar_files, is_universe, read_universe
+from backtests.walk_forward.universe import OnFaulty, bar_files, is_universe, read_universe
 from backtests.walk_forward.workers import workers
 from model.bars.faults import count
 from model.bars.intervals import day
@@ -102,6 +102,7 @@ def walk(
     bars_options: Annotated[
         BarsOptions, Parameter(group=DATA, name="*", parse=ALL_BUT_DATA)
     ] = BARS,
+    on_faulty: Annotated[OnFaulty, Parameter(group=DATA)] = "error",
     market_options: Annotated[MarketOptions, Parameter(group=DATA, name="*")] = MARKET,
     out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     plan: Annotated[FoldPlan, Parameter(group=FOLDS, name="*")] = FoldPlan(),
@@ -124,6 +125,9 @@ def walk(
         A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018. Several
         files, or a folder of them, are walked over as a universe: each instrument in a folder
         of its own, and one verdict over all.
+    on_faulty
+        Files of a universe that cannot be used: "error" refuses the universe and names them all,
+        "drop" leaves them out and names them in output, universe.json and report.
     out
         The folder of the results; default: runs/ and the instrument's name.
     jobs
@@ -153,7 +157,7 @@ def walk(
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = Request(settings, names, jobs or int(cpu_count()), dask, ledger, fresh)
     if is_universe(paths):
-        _walk_universe(paths, bars_options, out or Path("runs/universe"), request)
+        _walk_universe(paths, bars_options, on_faulty, out or Path("runs/universe"), request)
     else:
         options = replace(bars_options, data=paths[0] if paths else None)
         _walk_one(
@@ -227,15 +231,24 @@ def _walk_one(
 
 
 def _walk_universe(
-    paths: Sequence[Path], options: BarsOptions, folder: Path, request: Request
+    paths: Sequence[Path],
+    options: BarsOptions,
+    on_faulty: OnFaulty,
+    folder: Path,
+    request: Request,
 ) -> None:
     """Walk over all instruments, whichever fail, and print what was found on them together."""
     settings = request.settings
     with ExitStack() as holding:
         holding.enter_context(lock_folder(folder))
-        universe = read_universe(
-            options, bar_files(paths), lambda bars: lay_folds(bars, settings.plan, settings.config)
+        universe, left_out = read_universe(
+            options,
+            bar_files(paths),
+            lambda bars: lay_folds(bars, settings.plan, settings.config),
+            on_faulty,
         )
+        for one in left_out:
+            console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
         # Each folder is also that of a run over its instrument alone.
         for name in universe:
             holding.enter_context(lock_folder(folder / name))
@@ -253,7 +266,7 @@ def _walk_universe(
                     found[walk.instrument] = results[request.architectures[0]]
                     entered[walk.ledger.path] += new
         if found:
-            _conclude(folder, gather_universe(found, lost, settings))
+            _conclude(folder, gather_universe(found, lost, settings, left_out))
             console.print(describe_entered(entered), soft_wrap=True)
     # Last, so that what can be judged is written; the exit code says that something is missing.
     if lost:

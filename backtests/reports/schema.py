@@ -334,6 +334,13 @@ class FailedRecord(Entry):
     reason: str
 
 
+class LeftOutRecord(Entry):
+    """A file that could not be used and was left out on request."""
+
+    file: str
+    reason: str
+
+
 class Universe(Entry):
     """universe.json. version: raised when an entry changes its name or meaning.
 
@@ -347,6 +354,7 @@ class Universe(Entry):
     architectures: list[str]
     markets: list[MarketRow]
     failed: list[FailedRecord]
+    left_out: list[LeftOutRecord]
     evidence: Pool
     versions: dict[str, str]
     mixed_machines: bool

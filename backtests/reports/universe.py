@@ -27,6 +27,7 @@ from backtests.reports.results import (
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import Settings
 from backtests.walk_forward.trainer import Lost
+from backtests.walk_forward.universe import LeftOut
 from model.bars.faults import count
 from model.files import write_atomically
 
@@ -37,12 +38,16 @@ UNIVERSE_VERSION = 2  # of universe.json: raised when an entry changes its name 
 
 @dataclass(frozen=True, eq=False)
 class UniverseResults:
-    """The results of each market by name, what was lost, and the evidence of all together."""
+    """The results of each market by name, what was lost, and the evidence of all together.
+
+    left_out: files that could not be used, which the user asked to go without.
+    """
 
     results: Mapping[str, Results]
     lost: Sequence[Lost]
     settings: Settings
     pool: Pool
+    left_out: Sequence[LeftOut] = ()
 
     @property
     def architectures(self) -> list[str]:
@@ -91,12 +96,14 @@ class UniverseResults:
 
 
 def gather_universe(
-    results: Mapping[str, Results], lost: Sequence[Lost], settings: Settings
+    results: Mapping[str, Results],
+    lost: Sequence[Lost],
+    settings: Settings,
+    left_out: Sequence[LeftOut] = (),
 ) -> UniverseResults:
     """Weigh the markets' decisions together."""
-    return UniverseResults(
-        results, lost, settings, pool({name: found.decisions for name, found in results.items()})
-    )
+    pooled = pool({name: found.decisions for name, found in results.items()})
+    return UniverseResults(results, lost, settings, pooled, left_out)
 
 
 def write_universe(folder: Path, universe: UniverseResults) -> None:
@@ -122,6 +129,7 @@ def universe_summary(universe: UniverseResults) -> dict[str, Any]:
         "architectures": universe.architectures,
         "markets": [plain_row(row) for row in universe.markets.to_dict("records")],
         "failed": [{"fold": one.label, "reason": one.reason} for one in universe.lost],
+        "left_out": [one._asdict() for one in universe.left_out],
         "evidence": asdict(universe.pool),
         "versions": all_versions(),
         "mixed_machines": len(machines_of(models)) > 1,

@@ -46,6 +46,7 @@ def render_universe(universe: UniverseResults) -> str:
         figures=_figures(universe),
         tests=_tests(universe),
         lost=universe.lost,
+        left_out=universe.left_out,
         architectures=universe.architectures,
         most_markets=MOST_MARKETS,
         settings=pairs_of(describe_settings(universe.settings)),

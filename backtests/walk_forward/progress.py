@@ -20,7 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from backtests.progress import SAY_EVERY, time_left
+from backtests.progress import SAY_EVERY, time_left, time_spent
 from model.bars.faults import count
 from model.training.loop import Epoch
 
@@ -67,6 +67,7 @@ class FoldProgress:
     ) -> None:
         self.console, self._clock = console, clock
         self._started = self._last_said = clock()
+        self._estimated = False
         self._found = 0.0  # folds that were finished before, and so took no time
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -129,6 +130,14 @@ class FoldProgress:
 
     def _show_total(self) -> None:
         self._bars.update(self._total, completed=sum(self._shares.values()), left=self.time_left())
+        # Once, in a line that stays: whether to wait is decided at the beginning.
+        if not self._estimated and (left := self.time_left()):
+            self._estimated = True
+            total = self._bars.tasks[0]
+            self.console.print(
+                f"training of {total.description}: {left}, as far as its first "
+                f"{time_spent(self._clock() - self._started)} tell"
+            )
         # Where nobody sees the bars, in a file or a log, a line now and then says the same.
         if not self.console.is_terminal and self._clock() - self._last_said > SAY_EVERY:
             self._last_said = self._clock()

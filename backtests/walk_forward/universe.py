@@ -5,13 +5,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
 from model.bars.intervals import bar_interval, spoken
 from model.bars.read import digest_bars
 from model.cli import ENDINGS, BarsOptions
-from model.errors import BarsError, Text
+from model.errors import BarsError, Setting, Text, as_flags
+
+OnFaulty = Literal["error", "drop"]
+DROP = Setting("on_faulty", "drop")
+
+
+class LeftOut(NamedTuple):
+    """A file that was left out of a universe on request, and what is wrong with it."""
+
+    file: str
+    reason: str
 
 
 def is_universe(paths: Sequence[Path]) -> bool:
@@ -43,11 +54,15 @@ def bar_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def read_universe(
-    options: BarsOptions, files: Sequence[Path], fits: Callable[[pd.DataFrame], object]
-) -> dict[str, pd.DataFrame]:
-    """Return the bars of each file by the instrument's name, as it may stand in file names.
+    options: BarsOptions,
+    files: Sequence[Path],
+    fits: Callable[[pd.DataFrame], object],
+    on_faulty: OnFaulty = "error",
+) -> tuple[dict[str, pd.DataFrame], list[LeftOut]]:
+    """Return the bars of each file by the instrument's name, and the files that are left out.
 
-    fits: raises BarsError for bars that the plan cannot be laid over.
+    The name is as it may stand in file names. fits: raises BarsError for bars that the plan cannot
+    be laid over. on_faulty: "drop" leaves out the files that cannot be used by themselves.
 
     One BarsError names every file that cannot be used with its fault, so that a folder of a hundred
     is mended in one go.
@@ -59,7 +74,7 @@ def read_universe(
         )
     sources = [replace(options, data=file) for file in files]
     universe: dict[Path, pd.DataFrame] = {}
-    faults: list[Text] = []
+    faults: dict[Path, Text] = {}
     for file, source in zip(files, sources, strict=True):
         try:
             bars = source.read()
@@ -67,18 +82,26 @@ def read_universe(
         except BarsError as error:
             # The next file is read all the same; and some messages name their file themselves.
             named = file.name in str(error)
-            faults.append(error.args if named else (f"{file.name}: ", *error.args))
+            faults[file] = error.args if named else (f"{file.name}: ", *error.args)
         else:
             universe[file] = bars
     # Of sound files only: what could not be read can be compared with nothing.
     by_name = {file.name: bars for file, bars in universe.items()}
-    faults += _equal_names(sources) + _equal_bars(by_name) + _other_intervals(by_name)
-    if faults:
-        listed = chain.from_iterable(("\n- ", *fault) for fault in faults)
+    # Which of two that do not go together is to be left out cannot be guessed.
+    told = _equal_names(sources) + _equal_bars(by_name) + _other_intervals(by_name)
+    if told or not universe or (faults and on_faulty == "error"):
+        listed = chain.from_iterable(("\n- ", *fault) for fault in [*faults.values(), *told])
+        if faults and not told and universe:
+            listed = chain(listed, ("\nMend them, or leave them out with ", DROP, "."))
         raise BarsError(
             f"the universe of {len(files)} files cannot be used, and nothing was trained:", *listed
         )
-    return {source.file_name: universe[file] for file, source in zip(files, sources, strict=True)}
+    read = {
+        source.file_name: universe[file]
+        for file, source in zip(files, sources, strict=True)
+        if file in universe
+    }
+    return read, [LeftOut(file.name, as_flags(fault)) for file, fault in faults.items()]
 
 
 def _equal_names(sources: Sequence[BarsOptions]) -> list[Text]:

@@ -216,10 +216,14 @@ def test_the_help_has_a_panel_for_each_kind_of_setting(capsys):
 
 @pytest.fixture(scope="module")
 def universe(bars_file, tmp_path_factory):
-    """Two instruments in a folder, walked over, of which the folds of one always fail."""
+    """Two instruments in a folder, walked over, of which the folds of one always fail.
+
+    A third file is left out, as it is none.
+    """
     folder, out = tmp_path_factory.mktemp("universe"), tmp_path_factory.mktemp("out")
     shutil.copy(bars_file, folder / "sound.csv")
     market("ar1", n_bars=400, seed=4).bars.to_csv(folder / "bad.csv")
+    (folder / "none.csv").write_text("no bars at all")
     honest = walk_forward.fit
 
     def fit(past, *others):
@@ -229,7 +233,8 @@ def universe(bars_file, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(walk_forward, "fit", fit)
-        return walk("--data", folder, "--out", out, "--ledger", out / "trials", *QUICK), out
+        given = ["--data", folder, "--on-faulty", "drop", "--out", out, "--ledger", out / "trials"]
+        return walk(*given, *QUICK), out
 
 
 def test_a_universe_is_finished_but_for_what_failed(universe):
@@ -240,6 +245,8 @@ def test_a_universe_is_finished_but_for_what_failed(universe):
     assert found["failed"] == [
         {"fold": f"bad fold {number}", "reason": "the loss is nan"} for number in (1, 2)
     ]
+    [left_out] = found["left_out"]
+    assert left_out["file"] == "none.csv" and "none.csv" in left_out["reason"]
     assert not (out / "bad" / "summary.json").exists() and (out / "report.html").exists()
 
 
@@ -258,6 +265,7 @@ def test_a_universe_with_bad_files_is_refused_before_any_training(bars_file, tmp
     files = [bars_file, tmp_path / "short.csv", tmp_path / "none.csv"]
     assert walk("--data", *files, "--out", tmp_path / "out", *QUICK) == 3
     printed = capfd.readouterr()
+    assert "leave them out with --on-faulty drop." in printed.err
     assert "nothing was trained" in printed.err and "fold 1" not in printed.out
     assert "short" in printed.err and "none.csv" in printed.err
 

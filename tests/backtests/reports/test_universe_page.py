@@ -25,6 +25,7 @@ from backtests.reports.universe_page import (
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
 from backtests.walk_forward.trainer import Lost
+from backtests.walk_forward.universe import LeftOut
 from model.training.config import TrainConfig
 from tests.helpers.folds import evaluate, save
 from tests.helpers.formats import columns_of, format_of
@@ -34,6 +35,7 @@ FROZEN = Path(__file__).parent / "universe.schema.json"
 PLAN = FoldPlan(folds=2, train_blocks=2)
 SETTINGS = Settings(PLAN, PLAN.training(TrainConfig()), Account(), Costs())
 LOST = [Lost("c fold 2", "it <died>")]
+LEFT_OUT = [LeftOut("d.csv", "no <bars>")]
 
 
 def results_of(name, seed, folder, silent=False):
@@ -58,7 +60,7 @@ def universe(tmp_path_factory):
         "a": results_of("a", 1, folder / "a"),
         "b & c": results_of("b & c", 2, folder / "b", silent=True),
     }
-    return gather_universe(markets, LOST, SETTINGS)
+    return gather_universe(markets, LOST, SETTINGS, LEFT_OUT)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +124,7 @@ def test_the_equity_is_that_of_equal_parts(folder, universe):
 
 def test_the_page_says_verdict_markets_and_what_is_missing(page, universe):
     assert str(escape(universe.verdict.reasons)) in page and "c fold 2 (it &lt;died&gt;)" in page
+    assert "left out on request: d.csv (no &lt;bars&gt;)." in page
     assert (
         '<a href="a/report.html">a</a>' in page
         and '<a href="b%20%26%20c/report.html">b &amp; c</a>' in page

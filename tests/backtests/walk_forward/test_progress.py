@@ -91,6 +91,7 @@ def test_a_file_gets_a_line_on_the_time_left_now_and_then(log, screen):
         log("fold 1", epoch(number, best=1, max_epochs=10))
         progress._read()
     assert screen.getvalue().splitlines() == [
+        "training of 2 folds: about 8 minutes left, as far as its first 50 seconds tell",
         "0.3 of 2 done, about 7 minutes left",
         "0.6 of 2 done, about 6 minutes left",
     ]

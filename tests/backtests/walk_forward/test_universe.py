@@ -18,7 +18,9 @@ def folder(tmp_path):
 
 
 def read(folder, fits=len, **options):
-    return read_universe(BarsOptions(**options), bar_files([folder]), fits)
+    universe, left_out = read_universe(BarsOptions(**options), bar_files([folder]), fits)
+    assert not left_out
+    return universe
 
 
 def test_a_folder_is_its_files_of_bars_by_name(folder):
@@ -62,6 +64,29 @@ def test_all_bad_files_are_refused_together_by_name(folder):
         and "c.csv" in message
         and "d.csv" in message
     )
+
+
+def test_bad_files_are_left_out_on_request_and_named(folder):
+    (folder / "c.csv").write_text("no bars at all")
+    with pytest.raises(BarsError, match="leave them out with on_faulty='drop'"):
+        read(folder)
+    files = bar_files([folder])
+    universe, [left_out] = read_universe(BarsOptions(), files, len, "drop")
+    assert list(universe) == ["a", "b"]
+    assert left_out.file == "c.csv" and "c.csv" in left_out.reason
+
+
+def test_files_of_which_one_would_have_to_be_chosen_are_refused_all_the_same(folder):
+    same_bars(folder)
+    with pytest.raises(BarsError, match="hold the same bars"):
+        read_universe(BarsOptions(), bar_files([folder]), len, "drop")
+
+
+def test_a_universe_of_bad_files_alone_is_refused(folder):
+    for name in ("a.csv", "b.csv"):
+        (folder / name).write_text("no bars at all")
+    with pytest.raises(BarsError, match="the universe of 2 files cannot be used"):
+        read_universe(BarsOptions(), bar_files([folder]), len, "drop")
 
 
 def same_names(folder):
