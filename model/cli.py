@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal, NoReturn, TextIO, cast, get_args
@@ -149,6 +149,39 @@ class BarsOptions:
         if stated:
             bars.attrs["bars_per_year"] = stated
         return bars
+
+
+def bar_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files, with each folder replaced by the files of bars in it, by name.
+
+    Raises BarsError for a folder without any. Hidden files, and files whose names end otherwise
+    (a README beside the bars), are not bars.
+    """
+    files: list[Path] = []
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            found = [
+                file
+                for file in sorted(path.iterdir())
+                if ENDINGS.search(file.name) and not file.name.startswith(".")
+            ]
+        if not found:
+            raise BarsError(
+                f"{path} must hold files of bars, named .csv, .txt, .parquet or the like, got none."
+            )
+        files += found
+    return files
+
+
+def sources_of(options: BarsOptions, files: Sequence[Path]) -> list[BarsOptions]:
+    """Return the options of each of several files, of which each is called after its file."""
+    if options.instrument or options.ticker:
+        raise ValueError(
+            "`instrument` and `ticker` must be left out with several files: "
+            "each is called after its file."
+        )
+    return [replace(options, data=file) for file in files]
 
 
 def describe_bars(bars: pd.DataFrame) -> str:

@@ -1,8 +1,9 @@
 """The command that examines a file of bars: what it is, what looks wrong, whether it trains.
 
-python -m model.doctor FILE [any field of TrainConfig]
+python -m model.doctor FILE | FOLDER [any field of TrainConfig]
 """
 
+import warnings
 from dataclasses import replace
 from typing import Annotated
 
@@ -17,7 +18,18 @@ from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly_bars
 from model.bars.read import digest_bars
 from model.bars.suspicions import find_splits, flat_stretches
-from model.cli import DATA, TRAINING, VERSION, BarsOptions, run
+from model.cli import (
+    DATA,
+    OK,
+    TRAINING,
+    VERSION,
+    BarsOptions,
+    bar_files,
+    describe_bars,
+    run,
+    sources_of,
+)
+from model.errors import BarsError, as_flags
 from model.features.table import LOOKBACK
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, describe_purge, prepare
@@ -39,8 +51,14 @@ def doctor(
     bars_options: Annotated[BarsOptions, Parameter(name="*", group=DATA)] = BarsOptions(),
     *,
     config: Annotated[TrainConfig, Parameter(name="*", group=TRAINING)] = TrainConfig(),
-) -> None:
-    """Examine a file of bars: what it is, what looks wrong, whether it can be trained on."""
+) -> int:
+    """Examine a file of bars: what it is, what looks wrong, whether it can be trained on.
+
+    Of a folder every file is examined and gets a line; the exit code is that of the worst.
+    """
+    path = bars_options.data
+    if path and path.is_dir():
+        return max(examine(one, config) for one in sources_of(bars_options, bar_files([path])))
     bars = bars_options.read()
     if len(bars) > 1:
         _print("the file", describe_file(bars))
@@ -49,6 +67,28 @@ def doctor(
     asked = settings == config
     title = "the settings asked for" if asked else f"--batch-size {settings.batch_size}"
     _print(f"training with {title}", describe_training(data))
+    return OK
+
+
+def examine(source: BarsOptions, config: TrainConfig) -> int:
+    """Print a line on a file of a folder; return the exit code that it would have by itself."""
+    name = source.data.name if source.data else ""
+    # Counted here: whoever wants to read them asks for the file alone.
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        try:
+            bars = source.read()
+            settings, data = trainable(bars, config)
+        except BarsError as error:
+            console.print(f"{name}: refused: {as_flags(error.args)}", markup=False)
+            return error.exit_code
+    smaller = "" if settings == config else f" with --batch-size {settings.batch_size}"
+    trained = count(len(data.train), "window")
+    console.print(
+        f"{describe_bars(bars)}; {count(len(notes), 'note')}; {trained} to train on{smaller}",
+        markup=False,
+    )
+    return OK
 
 
 def trainable(bars: pd.DataFrame, config: TrainConfig) -> tuple[TrainConfig, TrainingData]:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,7 +10,7 @@ import pandas as pd
 
 from model.bars.intervals import bar_interval, spoken
 from model.bars.read import digest_bars
-from model.cli import ENDINGS, BarsOptions
+from model.cli import BarsOptions, sources_of
 from model.errors import BarsError, Setting, Text, as_flags
 
 OnFaulty = Literal["error", "drop"]
@@ -30,29 +29,6 @@ def is_universe(paths: Sequence[Path]) -> bool:
     return len(paths) > 1 or any(path.is_dir() for path in paths)
 
 
-def bar_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the files, with each folder replaced by the files of bars in it, by name.
-
-    Raises BarsError for a folder without any. Hidden files, and files whose names end otherwise
-    (a README beside the bars), are not bars.
-    """
-    files: list[Path] = []
-    for path in paths:
-        found = [path]
-        if path.is_dir():
-            found = [
-                file
-                for file in sorted(path.iterdir())
-                if ENDINGS.search(file.name) and not file.name.startswith(".")
-            ]
-        if not found:
-            raise BarsError(
-                f"{path} must hold files of bars, named .csv, .txt, .parquet or the like, got none."
-            )
-        files += found
-    return files
-
-
 def read_universe(
     options: BarsOptions,
     files: Sequence[Path],
@@ -67,12 +43,7 @@ def read_universe(
     One BarsError names every file that cannot be used with its fault, so that a folder of a hundred
     is mended in one go.
     """
-    if options.instrument or options.ticker:
-        raise ValueError(
-            "`instrument` and `ticker` must be left out with several files: "
-            "each is called after its file."
-        )
-    sources = [replace(options, data=file) for file in files]
+    sources = sources_of(options, files)
     universe: dict[Path, pd.DataFrame] = {}
     faults: dict[Path, Text] = {}
     for file, source in zip(files, sources, strict=True):

@@ -47,6 +47,32 @@ def test_a_sound_file_is_described_and_usable(
         assert words in printed.out
 
 
+def test_every_file_of_a_folder_has_a_line_and_the_worst_decides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = DAILY.copy()
+    split.loc[150:, PRICES] /= 10
+    for name, table in (("a", DAILY), ("b", split[:240]), ("c", DAILY[:120])):
+        saved(tmp_path, table).rename(tmp_path / f"{name}.csv")
+    assert outcome(tmp_path) == 3
+    printed = capsys.readouterr()
+    a, b, c = printed.out.splitlines()
+    assert a.startswith("a: 300 bars of 1 day from 2015-01-02") and "; 0 notes; " in a
+    assert "; 1 note; " in b and b.endswith(" to train on with --batch-size 32")
+    assert c.startswith("c.csv: refused: ") and "at least 244 are needed" in c
+    assert printed.err == ""
+    (tmp_path / "c.csv").unlink()
+    assert outcome(tmp_path) == 0
+
+
+def test_a_name_for_all_files_of_a_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(tmp_path, DAILY)
+    assert outcome(tmp_path, "--instrument", "A") == 2
+    assert "--instrument and --ticker must be left out" in capsys.readouterr().err
+
+
 def test_a_second_file_is_no_name_of_the_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from backtests.walk_forward.universe import bar_files, is_universe, read_universe
-from model.cli import BarsOptions
+from backtests.walk_forward.universe import is_universe, read_universe
+from model.cli import BarsOptions, bar_files
 from model.errors import BarsError
 from tests.helpers.makers import random_bars
 
