@@ -50,7 +50,7 @@ VERSION = importlib.metadata.version("backtrader-bilstm")
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
-FRACTION = re.compile(r"[-+]?\d*\.\d*")
+FRACTION = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
 NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 ENDINGS = re.compile(
     r"(\.(csv|txt|tsv|dat|parquet|pq|feather|arrow|gz|zip|bz2|xz|zst))+$", re.IGNORECASE
@@ -302,27 +302,27 @@ def _require_no_empty(arguments: Sequence[str]) -> None:
 
 def _require_whole(app: App, arguments: Sequence[str]) -> None:
     """Refuse 1.5 where a whole number is asked for, which the library would round to 2."""
-    # A command that only leads to others has no flags of its own.
-    if not app.default_command or not any(map(FRACTION.fullmatch, _values(arguments))):
-        return
-    whole = {
-        flag
-        for argument in app.assemble_argument_collection()
-        if {int, float} & {argument.hint, *get_args(argument.hint)} == {int}
-        for flag in argument.names
-    }
-    flag = ""
+    fractions, flag = [], ""
     for argument in arguments:
         name, _, value = argument.partition("=")
         if argument.startswith("--"):
-            flag, argument = name, value
-        if flag in whole and FRACTION.fullmatch(argument) and not float(argument).is_integer():
-            raise ValueError(f"{flag} must be a whole number, got {argument}.")
-
-
-def _values(arguments: Sequence[str]) -> Iterator[str]:
-    for argument in arguments:
-        yield argument.partition("=")[2] if argument.startswith("--") else argument
+            flag = name
+        else:
+            value = argument
+        if FRACTION.fullmatch(value) and not float(value).is_integer():
+            fractions.append((flag, value))
+    # A command that only leads to others has no flags of its own.
+    if not fractions or not app.default_command:
+        return
+    whole = {
+        name
+        for argument in app.assemble_argument_collection()
+        if {int, float} & {argument.hint, *get_args(argument.hint)} == {int}
+        for name in argument.names
+    }
+    for flag, value in fractions:
+        if flag in whole:
+            raise ValueError(f"{flag} must be a whole number, got {value}.")
 
 
 def _exit_code(error: Exception) -> int:

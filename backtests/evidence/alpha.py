@@ -5,10 +5,12 @@ record is all they need.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from backtests.evidence.bootstrap import (
     NOUGHT,
@@ -21,7 +23,13 @@ from backtests.evidence.bootstrap import (
     interval,
     means_of,
 )
-from backtests.evidence.hypothesis_tests import Superiority, in_own_deviations, superiority
+from backtests.evidence.hypothesis_tests import (
+    Superiority,
+    in_own_deviations,
+    outstanding,
+    superiority,
+)
+from model.bars.artefacts import FlagRecord
 
 WORTH = 0.01  # an alpha a year that is worth having, by default
 CHANCE = 0.5  # the AUC of a coin toss
@@ -55,6 +63,8 @@ class TrackRecord:
         By name, the areas of these forecasts and of others, over what both forecast.
     horizon
         Rows over which an outcome reaches.
+    flags
+        What the bars say against themselves.
     """
 
     returns: Array
@@ -67,6 +77,7 @@ class TrackRecord:
     hits: Array = field(default_factory=lambda: np.empty(0))
     compared: Mapping[str, tuple[AreaUnderCurve, AreaUnderCurve]] = field(default_factory=dict)
     horizon: int = 1
+    flags: Sequence[FlagRecord] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,8 @@ class Figures:
         The alpha worth having, per decision.
     power
         What so many decisions could have shown.
+    flags
+        What the bars say against themselves, by which "edge" may not be said.
     """
 
     decisions: int
@@ -130,6 +143,7 @@ class Figures:
     superiority_to_cash: float | None
     worth: float
     power: Power
+    flags: list[FlagRecord]
 
 
 def figures_of(record: TrackRecord, *, worth: float = WORTH, resamples: int = RESAMPLES) -> Figures:
@@ -164,44 +178,50 @@ def draw(record: TrackRecord, resamples: int = RESAMPLES) -> "Drawn":
         # A resample without any forecast says nothing: one half.
         share = np.divide(means["hits"], made, out=np.full_like(made, CHANCE), where=made > 0)
         figures["accuracy"] = share
-    return Drawn(
-        draws=figures,
-        n=len(ours),
-        periods_per_year=record.periods_per_year,
-        block=block,
-        test=superiority(tried, draws["tried"], block),
-        to_cash=superiority(earned, draws["earned"], block),
-        residual=float(residual(ours, theirs).std()),
-    )
+    to_cash = superiority(earned, draws["earned"], block)
+    return Drawn(record, block, figures, tried, draws["tried"], to_cash)
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """The figures of a record, as found and in every resample: (1 + resamples,) each.
 
-    test, to_cash: Hansen's over what was tried, beside its benchmarks and beside nothing. residual:
-    the standard deviation of what the benchmark does not explain.
+    tried: what each series tried gains beside its benchmark, in its own deviations, a column each;
+    tried_means: (k, 1 + resamples). to_cash: Hansen's test over what they earn.
     """
 
-    draws: Mapping[str, Array]
-    n: int
-    periods_per_year: float
+    record: TrackRecord
     block: int
-    test: Superiority | None
+    draws: Mapping[str, Array]
+    tried: pd.DataFrame
+    tried_means: Array
     to_cash: Superiority | None
-    residual: float
+
+    @cached_property
+    def test(self) -> Superiority | None:
+        """Hansen's test: nothing tried has an alpha."""
+        return superiority(self.tried, self.tried_means, self.block)
+
+    def outstanding(self, names: Sequence[str]) -> list[str]:
+        """Return which of these series have an alpha, however many they are."""
+        # A series that does not vary is not among the columns.
+        chosen = self.tried.columns.isin(names)
+        gains, means = self.tried.loc[:, chosen], self.tried_means[chosen]
+        return outstanding(gains, means, self.block)
 
     def figures(self, worth: float = WORTH) -> Figures:
         """Return the figures with their intervals, tests and power; worth: an alpha a year."""
+        years = self.record.periods_per_year
         return Figures(
-            decisions=self.n,
-            periods_per_year=self.periods_per_year,
+            decisions=len(self.record.returns),
+            periods_per_year=years,
             block=self.block,
             intervals={name: interval(draws) for name, draws in self.draws.items()},
             superiority=self.test.p if self.test else None,
             superiority_to_cash=self.to_cash.p if self.to_cash else None,
-            worth=worth / self.periods_per_year,
+            worth=worth / years,
             power=self._power(),
+            flags=list(self.record.flags),
         )
 
     def chance_of_edge(self, effects: Mapping[str, float]) -> float:
@@ -228,10 +248,9 @@ class Drawn:
         }
         if self.test:
             # Hansen's test needs an alpha of so many deviations.
-            deviations["test"], needed["test"] = (
-                deviations["alpha"],
-                self.test.critical * self.residual,
-            )
+            own = residual(self.record.returns, self.record.benchmark)
+            deviations["test"] = deviations["alpha"]
+            needed["test"] = self.test.critical * float(own.std())
         return deviations, needed
 
     def _power(self) -> Power:
@@ -250,20 +269,18 @@ class Drawn:
             ]
             return float(np.quantile(np.max(strengths, axis=0), POWER))
 
-        whole, found = smallest(*errors), float(self.draws["alpha"][0])
+        n, whole, found = len(self.record.returns), smallest(*errors), float(self.draws["alpha"][0])
         alpha, auc_error = whole * errors["alpha"], errors.get("auc", 0.0)
         known = auc_error > NOUGHT
         # Errors shrink with the root of the number.
-        for_auc = self.n * (whole * auc_error / (NOTHING_LEFT - CHANCE)) ** 2
+        for_auc = n * (whole * auc_error / (NOTHING_LEFT - CHANCE)) ** 2
         return Power(
             alpha=alpha,
             auc=CHANCE + whole * auc_error if known else None,
             alpha_alone=smallest("alpha") * errors["alpha"],
             test_alone=smallest("test") * errors["alpha"] if self.test else None,
             auc_alone=CHANCE + smallest("auc") * auc_error if known else None,
-            decisions_for_alpha=(
-                math.ceil(self.n * (alpha / found) ** 2) if found > NOUGHT else None
-            ),
+            decisions_for_alpha=(math.ceil(n * (alpha / found) ** 2) if found > NOUGHT else None),
             decisions_for_auc=math.ceil(for_auc) if known else None,
         )
 

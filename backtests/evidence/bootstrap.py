@@ -9,8 +9,9 @@ call come from the same resamples: what is compared is paired.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from arch.bootstrap import StationaryBootstrap, optimal_block_length
@@ -23,7 +24,7 @@ Figure = Callable[[Array], Array]
 RESAMPLES = 2_000  # of which 20 lie beyond a bound of 99 %
 SEED = 20  # one for all, so that the same run has the same figures
 CHUNK = 400_000  # counts held at once: 3 MB stay in the cache, whatever the number of rows
-REMEMBERED = 25_000_000  # counts that are kept for the next call, 50 MB at most
+REMEMBERED = 25_000_000  # counts of resamples that are kept for the next call, 50 MB
 NOUGHT = 1e-12  # what is nearer to 0 is rounding
 # The ends of the 95 % interval, and the one-sided bounds of 99 %.
 ENDS = (2.5, 97.5, 1.0, 99.0)
@@ -75,7 +76,7 @@ def _counts(bootstrap: Bootstrap) -> Iterator[NDArray[np.uint16]]:
         yield np.stack(counts, axis=1).astype(np.uint16)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _remembered(bootstrap: Bootstrap) -> list[NDArray[np.uint16]]:
     # The markets of a universe, and the cells of a grid, draw the same rows again and again.
     return list(_counts(bootstrap))
@@ -90,6 +91,21 @@ def means_of(columns: Array) -> Figure:
         return drawn
 
     return means
+
+
+class _Places(NamedTuple):
+    """Forecasts in the order of their groups and scores.
+
+    up, not_up: the bootstrap's rows of each outcome. first, last: of each forecast of "up", how
+    many of "not up" lie below its place, and up to its end. borders: how many of each outcome come
+    before each group, and in all.
+    """
+
+    up: NDArray[np.intp]
+    not_up: NDArray[np.intp]
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
+    borders: list[tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,38 +132,50 @@ class AreaUnderCurve:
 
     def __call__(self, counts: Array) -> Array:
         """Return the AUC of each resample, (1, b); one half where no pair was drawn."""
-        order = np.lexsort((self.scores, self.groups))
-        up = self.labels[order] > 0.5
-        rows, groups, scores = self.rows[order], self.groups[order], self.scores[order]
-        # Equal scores of one group are one place: how many of "not up" lie below it, and up to it.
-        starts = np.r_[True, (np.diff(scores) != 0) | (np.diff(groups) != 0)]
-        first = np.flatnonzero(starts)[np.cumsum(starts) - 1]
-        last = np.r_[np.flatnonzero(starts)[1:], len(up)][np.cumsum(starts) - 1]
-        before = np.r_[0, np.cumsum(~up)]
-        below = np.zeros((int(before[-1]) + 1, counts.shape[1]))
-        np.cumsum(counts[rows[~up]], axis=0, out=below[1:])
-        weights = counts[rows[up]]
-        wins = np.einsum("ij,ij->j", weights, below[before[first[up]]])
-        if (before[last[up]] != before[first[up]]).any():
-            wins += np.einsum("ij,ij->j", weights, below[before[last[up]]])
+        places = self._places
+        below = np.zeros((len(places.not_up) + 1, counts.shape[1]))
+        np.cumsum(counts[places.not_up], axis=0, out=below[1:])
+        weights = counts[places.up]
+        wins = np.einsum("ij,ij->j", weights, below[places.first])
+        if (places.last != places.first).any():
+            wins += np.einsum("ij,ij->j", weights, below[places.last])
             wins /= 2
         # Per group: the pairs there are, less what lies below in earlier groups.
         pairs = np.zeros(counts.shape[1])
-        borders = np.flatnonzero(np.r_[True, np.diff(groups) != 0, True])
-        rises = np.r_[0, np.cumsum(up)]
-        for start, stop in pairwise(borders):
-            ups = weights[rises[start] : rises[stop]].sum(axis=0)
-            earlier = below[before[start]]
+        for (up, not_up), (up_stop, not_up_stop) in pairwise(places.borders):
+            ups, earlier = weights[up:up_stop].sum(axis=0), below[not_up]
             wins -= ups * earlier
-            pairs += ups * (below[before[stop]] - earlier)
+            pairs += ups * (below[not_up_stop] - earlier)
         areas: Array = np.divide(wins, pairs, out=np.full_like(wins, 0.5), where=pairs > 0)
         return areas[None]
+
+    @cached_property
+    def _places(self) -> _Places:
+        # Once for all resamples: their order is that of the forecasts.
+        order = np.lexsort((self.scores, self.groups))
+        up, rows = self.labels[order] > 0.5, self.rows[order]
+        groups, scores = self.groups[order], self.scores[order]
+        # Equal scores of one group are one place.
+        starts = np.r_[True, (np.diff(scores) != 0) | (np.diff(groups) != 0)]
+        stops = np.r_[np.flatnonzero(starts)[1:], len(up)]
+        place = np.cumsum(starts)[up] - 1
+        n_not_up, n_up = np.r_[0, np.cumsum(~up)], np.r_[0, np.cumsum(up)]
+        borders = np.flatnonzero(np.r_[True, np.diff(groups) != 0, True])
+        return _Places(
+            up=rows[up],
+            not_up=rows[~up],
+            first=n_not_up[np.flatnonzero(starts)[place]],
+            last=n_not_up[stops[place]],
+            borders=list(zip(n_up[borders].tolist(), n_not_up[borders].tolist(), strict=True)),
+        )
 
     @property
     def defined(self) -> bool:
         """Whether any group has both outcomes, so that there is a pair to compare."""
+        borders = self._places.borders if len(self.labels) else []
         return any(
-            np.ptp(self.labels[self.groups == group]) > 0 for group in np.unique(self.groups)
+            up < up_stop and not_up < not_up_stop
+            for (up, not_up), (up_stop, not_up_stop) in pairwise(borders)
         )
 
 

@@ -128,6 +128,7 @@ class Decisions:
                 for name, other in forecasts.items()
             },
             horizon=self.horizon,
+            flags=self.flags,
         )
 
     def area(self, forecast: Array) -> AreaUnderCurve:

@@ -20,7 +20,6 @@ from backtests.evidence.hypothesis_tests import (
 )
 from backtests.simulation.account import BASIS_POINT
 from backtests.simulation.vectorised import Array, net_returns
-from model.bars.artefacts import FlagRecord
 from model.metrics import sharpe
 
 COST_GRID = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)  # basis points per side
@@ -84,8 +83,6 @@ class Evidence(Figures):
 
     Parameters
     ----------
-    flags
-        What the bars say against themselves, by which "edge" may not be said.
     ties
         Share of decisions whose price did not move; they count in no AUC.
     benchmarks
@@ -104,7 +101,6 @@ class Evidence(Figures):
         The cost per side, in basis points, that eats all; None where nothing was traded.
     """
 
-    flags: list[FlagRecord]
     ties: float
     benchmarks: dict[str, Earnings]
     direction: tuple[float, float] | None
@@ -141,7 +137,6 @@ def evidence_of(
     forecast_up = (decisions.probability[made] >= 0.5).astype(float)
     return Evidence(
         **vars(figures),
-        flags=list(decisions.flags),
         ties=float(decisions.ties.mean()),
         benchmarks={name: _earnings(values, years) for name, values in returns.items()},
         direction=pesaran_timmermann(decisions.labels[made], forecast_up),

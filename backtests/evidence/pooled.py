@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backtests.evidence.alpha import WORTH, Figures, TrackRecord, figures_of, residual
+from backtests.evidence.alpha import WORTH, Figures, TrackRecord, draw, residual
 from backtests.evidence.baselines import HOLD
-from backtests.evidence.bootstrap import RESAMPLES, AreaUnderCurve, Bootstrap, means_of
+from backtests.evidence.bootstrap import RESAMPLES, AreaUnderCurve
 from backtests.evidence.decisions import STRATEGY, Decisions
-from backtests.evidence.hypothesis_tests import in_own_deviations, outstanding
 from backtests.simulation.vectorised import Array
 from model.bars.artefacts import FlagRecord
 
@@ -30,8 +29,6 @@ class Pool(Figures):
 
     Parameters
     ----------
-    flags
-        What the bars of any instrument say against themselves.
     markets
         How many instruments.
     forecasts
@@ -48,7 +45,6 @@ class Pool(Figures):
         wrongly.
     """
 
-    flags: list[FlagRecord]
     markets: int
     forecasts: int
     series: int
@@ -62,29 +58,21 @@ def pool(
 ) -> Pool:
     """Return the evidence of all instruments' decisions together."""
     record = pooled_record(instruments)
-    figures = figures_of(record, worth=worth, resamples=resamples)
-    strategies = {name: record.tried[f"{name}: {STRATEGY}"] for name in instruments}
-    alphas = in_own_deviations({name: residual(*pair) for name, pair in strategies.items()})
-    bootstrap = Bootstrap(len(record.returns), figures.block, resamples)
-    draws = bootstrap.draw({"alphas": means_of(alphas.to_numpy())})
+    drawn = draw(record, resamples)
+    strategies = {f"{name}: {STRATEGY}": name for name in instruments}
     n_decisions = sum(len(decisions.labels) for decisions in instruments.values())
     correlation = _mean_correlation(instruments)
     # Kish's design effect: with q between them, k gains of a date are worth k / (1 + (k - 1) q).
     per_date = n_decisions / len(record.returns)
     shared = 1 + (per_date - 1) * max(correlation or 0.0, 0.0)
     return Pool(
-        **vars(figures),
-        flags=[
-            FlagRecord(**flag | {"sentence": f"{name}: {flag['sentence']}"})
-            for name, decisions in instruments.items()
-            for flag in decisions.flags
-        ],
+        **vars(drawn.figures(worth)),
         markets=len(instruments),
         forecasts=n_decisions,
         series=len(record.tried),
         correlation=correlation,
         independent=n_decisions / shared,
-        outstanding=outstanding(alphas, draws["alphas"], figures.block),
+        outstanding=[strategies[name] for name in drawn.outstanding(list(strategies))],
     )
 
 
@@ -120,6 +108,11 @@ def pooled_record(instruments: Mapping[str, Decisions]) -> TrackRecord:
         },
         forecasts=_area(instruments, places),
         horizon=max(record.horizon for record in records.values()),
+        flags=[
+            FlagRecord(**flag | {"sentence": f"{name}: {flag['sentence']}"})
+            for name, record in records.items()
+            for flag in record.flags
+        ],
     )
 
 

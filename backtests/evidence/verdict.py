@@ -1,13 +1,12 @@
 """The verdict: one of four words, by a fixed rule, with the numbers that decided it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from backtests.evidence.alpha import CHANCE, NOTHING_LEFT, Figures
 from backtests.evidence.evidence import Evidence
 from backtests.evidence.pooled import Pool
-from model.bars.artefacts import FlagRecord
+from model.bars.faults import count
 
 Word = Literal["edge", "worse", "no edge", "cannot tell"]
 EDGE: Final = "edge"
@@ -56,7 +55,7 @@ class Verdict:
 def judge(evidence: Evidence) -> Verdict:
     """Return the verdict on one instrument, by `RULE`."""
     reasons = f"{_reasons(evidence, 'buy-and-hold')} {_power_words(evidence)}"
-    return Verdict(_flagged(word_of(evidence), evidence.flags), _flag_words(evidence) + reasons)
+    return Verdict(word_of(evidence), _flag_words(evidence) + reasons)
 
 
 def judge_pool(pool: Pool) -> Verdict:
@@ -67,46 +66,38 @@ def judge_pool(pool: Pool) -> Verdict:
     word = word_of(pool)
     if word == NO_EDGE and pool.outstanding:
         word = CANNOT_TELL
-    markets = f"{pool.markets} market{'s' if pool.markets > 1 else ''}"
     reasons = (
-        f"{_reasons(pool, 'holding all')} {_outstanding_words(pool.outstanding)} of {markets}. "
-        f"{_power_words(pool)}"
+        f"{_reasons(pool, 'holding all')} {_outstanding_words(pool.outstanding)} of "
+        f"{count(pool.markets, 'market')}. {_power_words(pool)}"
     )
     if pool.correlation is not None:
         reasons += (
             f" The markets' gains correlate by {pool.correlation:.2f}: the {pool.forecasts:,} "
             f"decisions are worth {pool.independent:,.0f} independent ones."
         )
-    return Verdict(_flagged(word, pool.flags), _flag_words(pool) + reasons, POOL_RULE)
+    return Verdict(word, _flag_words(pool) + reasons, POOL_RULE)
 
 
 def word_of(figures: Figures) -> Word:
     """Return the word by `RULE`."""
+    # Where bars were hardly traded so, and that is not accepted by name, nothing can be told.
+    if any(not flag["identity"] and not flag["accepted"] for flag in figures.flags):
+        return CANNOT_TELL
     alpha, gain = figures.intervals["alpha"], figures.intervals["gain"]
     auc = figures.intervals.get("auc")
     if alpha.highest < 0 and gain.highest < 0:
         return WORSE
     if not missing(figures):
-        return EDGE
+        # Bars that nobody can have traded so may be accepted; an edge on them is none.
+        return CANNOT_TELL if any(flag["identity"] for flag in figures.flags) else EDGE
     worthless = alpha.highest < figures.worth
     return NO_EDGE if worthless or (auc and auc.highest < NOTHING_LEFT) else CANNOT_TELL
 
 
-def _flagged(word: Word, flags: Sequence[FlagRecord]) -> Word:
-    """Return the word that is left where the bars say something against themselves.
-
-    Of bars that nobody traded so no edge is believed; where that is only likely, and not accepted
-    by name, nothing is.
-    """
-    if any(not flag["identity"] and not flag["accepted"] for flag in flags):
-        return CANNOT_TELL
-    return CANNOT_TELL if word == EDGE and any(flag["identity"] for flag in flags) else word
-
-
-def _flag_words(evidence: Evidence | Pool) -> str:
+def _flag_words(figures: Figures) -> str:
     """Return what the bars say against themselves, in front of all else."""
-    sentences = [flag["sentence"] for flag in evidence.flags[:MOST_NAMES]]
-    more = len(evidence.flags) - len(sentences)
+    sentences = [flag["sentence"] for flag in figures.flags[:MOST_NAMES]]
+    more = len(figures.flags) - len(sentences)
     return "".join(f"{sentence} " for sentence in sentences) + (
         f"So do {more} more. " if more > 0 else ""
     )

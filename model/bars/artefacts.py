@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -21,25 +21,13 @@ from model.bars.faults import PRICES, Findings, Floats, Mask, count
 from model.bars.intervals import day
 from model.errors import Part, Setting
 
-REPEATS, HEIKIN_ASHI, GAPS = "repeats", "heikin-ashi", "gaps"
-# All names but that of repeats, which has a setting of its own.
-ACCEPTABLE = (
-    HEIKIN_ASHI,
-    GAPS,
-    "wicks",
-    "no-wicks",
-    "one-size",
-    "smoothed",
-    "volume-ahead",
-    "clock",
-    "crowded",
-)
+REPEATS = "repeats"  # which a setting of its own accepts
 
 FEWEST = 100  # bars of which anything is said
 MOST_REPEATED = 0.01  # share of rows from which they are refused
 FEWEST_REPEATED = 2
 HALFWAY, MOST_TIED = 0.005, 0.15
-SMOOTHED = 0.5  # of the bars whose open tells
+MEAN_OPENS = 0.5  # of the bars whose open tells
 TELLING = 0.1
 GAP, GAP_BY_IDENTITY = 0.2, 0.6  # rank correlation
 WICK = 0.15
@@ -56,7 +44,11 @@ NEAR = 1e-7  # relative: two prices so near are one
 
 
 class FlagRecord(TypedDict):
-    """A flag as bars, checkpoints and files of results keep it."""
+    """A sign that bars are not what was traded, as bars, checkpoints and results keep it.
+
+    name: by which it is accepted. sentence: what was found, and what to do. identity: whether the
+    bars are so by identity, and not only more than chance would have it.
+    """
 
     name: str
     sentence: str
@@ -64,23 +56,11 @@ class FlagRecord(TypedDict):
     accepted: bool
 
 
-@dataclass(frozen=True)
-class Flag:
-    """A sign that bars are not what was traded.
+class _Finding(NamedTuple):
+    """What a test found, with counts, and what to do; and whether it is so by identity."""
 
-    name: by which it is accepted. sentence: what was found, with counts, and what to do. identity:
-    whether the bars are so by identity, and not only more than chance would have it.
-    """
-
-    name: str
     sentence: str
     identity: bool = False
-
-    def record(self, accepted: bool = False) -> FlagRecord:
-        """Return what is kept of it."""
-        return FlagRecord(
-            name=self.name, sentence=self.sentence, identity=self.identity, accepted=accepted
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +92,7 @@ class _Bars:
 def flags_of(bars: pd.DataFrame) -> list[FlagRecord]:
     """Return what the bars say against themselves, as `read_bars` found it, or anew."""
     known: list[FlagRecord] | None = bars.attrs.get("flags")
-    return [flag.record() for flag in find_artefacts(bars)] if known is None else known
+    return find_artefacts(bars) if known is None else known
 
 
 def repeated_rows(bars: pd.DataFrame) -> Mask:
@@ -151,7 +131,7 @@ def _halfway(bars: _Bars) -> Mask:
     return none
 
 
-def find_artefacts(bars: pd.DataFrame) -> list[Flag]:
+def find_artefacts(bars: pd.DataFrame) -> list[FlagRecord]:
     """Return what the bars alone say against them; nothing of fewer than 100 bars.
 
     Parameters
@@ -161,40 +141,44 @@ def find_artefacts(bars: pd.DataFrame) -> list[Flag]:
 
     Returns
     -------
-    list of Flag
-        Those by identity first.
+    list of FlagRecord
+        None of them accepted.
     """
     if len(bars) < FEWEST:
         return []
-    repeated = repeated_rows(bars)
+    columns = _Bars.of(bars)
+    copied, halfway = _copied(columns), _halfway(columns)
     # Of rows that are made up the other tests would tell again, in words that lead astray.
-    columns = _Bars.of(bars[~repeated])
+    traded = _Bars.of(bars[~(copied | halfway)])
+    found = {REPEATS: _repeats(columns.index, copied, halfway & ~copied)}
     with np.errstate(all="ignore"):
-        flags = [_repeats(_Bars.of(bars)), *(test(columns) for test in TESTS)]
-    return [flag for flag in flags if flag]
+        found |= {name: test(traded) for name, test in TESTS.items()}
+    return [
+        FlagRecord(name=name, sentence=finding.sentence, identity=finding.identity, accepted=False)
+        for name, finding in found.items()
+        if finding
+    ]
 
 
-def _repeats(bars: _Bars) -> Flag | None:
-    copied, halfway = _copied(bars), _halfway(bars) & ~_copied(bars)
-    parts = []
-    if copied.any():
-        first = day(bars.index[int(copied.argmax())])
-        parts.append(
-            f"{count(int(copied.sum()), 'bar')} repeat the one before in all values (first "
-            f"{first}): filled forward?"
+def _repeats(index: pd.DatetimeIndex, copied: Mask, halfway: Mask) -> _Finding | None:
+    parts = [
+        f"{count(int(rows.sum()), 'bar')} {words.format(day(index[int(rows.argmax())]))}"
+        for rows, words in (
+            (copied, "repeat the one before in all values (first {}): filled forward?"),
+            (
+                halfway,
+                "halfway between the bars beside (first {}): interpolated, and so holding the "
+                "next bar?",
+            ),
         )
-    if halfway.any():
-        first = day(bars.index[int(halfway.argmax())])
-        parts.append(
-            f"{count(int(halfway.sum()), 'bar')} lie halfway between their neighbours (first "
-            f"{first}): interpolated, and so holding the next bar?"
-        )
+        if rows.any()
+    ]
     if not parts:
         return None
-    return Flag(REPEATS, f"{' '.join(parts)} Nobody could trade at their opens.", identity=True)
+    return _Finding(f"{' '.join(parts)} Nobody could trade at their opens.", identity=True)
 
 
-def _heikin_ashi(bars: _Bars) -> Flag | None:
+def _heikin_ashi(bars: _Bars) -> _Finding | None:
     expected = (bars.open[:-1] + bars.close[:-1]) / 2
     # Files round: half a step of the last decimal that is written, with a little for the average.
     near = np.maximum(NEAR * bars.open[1:], 0.51 * _step(bars))
@@ -202,10 +186,9 @@ def _heikin_ashi(bars: _Bars) -> Flag | None:
     if telling.mean() < TELLING:
         return None
     share = float(np.mean(np.abs(bars.open[1:] - expected)[telling] <= near[telling]))
-    if share < SMOOTHED:
+    if share < MEAN_OPENS:
         return None
-    return Flag(
-        HEIKIN_ASHI,
+    return _Finding(
         f"{share:.0%} of the opens are the mean of open and close before: Heikin-Ashi candles, of "
         "which no price was ever traded. Export plain bars.",
         identity=True,
@@ -222,7 +205,7 @@ def _step(bars: _Bars) -> float:
     return 0.0
 
 
-def _gaps(bars: _Bars) -> Flag | None:
+def _gaps(bars: _Bars) -> _Finding | None:
     gap, body = bars.gap, bars.body
     before, after = _correlation(gap, body[:-1]), _correlation(gap, body[1:])
     largest = before if abs(before) >= abs(after) else after
@@ -230,8 +213,7 @@ def _gaps(bars: _Bars) -> Flag | None:
         return None
     side = "before" if largest == before else "after"
     identity = abs(largest) >= _threshold(GAP_BY_IDENTITY, len(gap))
-    return Flag(
-        GAPS,
+    return _Finding(
         f"the gap from close to open goes with the bar {side} it (rank correlation "
         f"{largest:+.2f}): opens that are older than the close before, bars off by some minutes, "
         "or quotes that bounce between bid and ask? An order at such an open would not fill. "
@@ -240,20 +222,19 @@ def _gaps(bars: _Bars) -> Flag | None:
     )
 
 
-def _wicks(bars: _Bars) -> Flag | None:
+def _wicks(bars: _Bars) -> _Finding | None:
     top, bottom = np.maximum(bars.open, bars.close), np.minimum(bars.open, bars.close)
     lean = np.log(bars.high / top) - np.log(bottom / bars.low)
     found = _correlation(lean[:-1], bars.body[1:])
     if abs(found) < _threshold(WICK, len(lean)):
         return None
-    return Flag(
-        "wicks",
+    return _Finding(
         f"the longer wick tells the next bar's direction (rank correlation {found:+.2f}): do high "
         "and low reach into the next bar?",
     )
 
 
-def _bare(bars: _Bars) -> Flag | None:
+def _bare(bars: _Bars) -> _Finding | None:
     moved = bars.high > bars.low
     none = (bars.high == np.maximum(bars.open, bars.close)) & (
         bars.low == np.minimum(bars.open, bars.close)
@@ -261,14 +242,13 @@ def _bare(bars: _Bars) -> Flag | None:
     share = float(np.mean(none[moved])) if moved.any() else 0.0
     if share < BARE:
         return None
-    return Flag(
-        "no-wicks",
+    return _Finding(
         f"{share:.0%} of the bars have no wicks: one price a bar, an average or a settlement? Use "
         "bars of trades.",
     )
 
 
-def _one_size(bars: _Bars) -> Flag | None:
+def _one_size(bars: _Bars) -> _Finding | None:
     moves = np.abs(np.diff(bars.close))
     smallest = float(moves[moves > 0].min(initial=np.inf))
     for words, sizes in (
@@ -279,8 +259,7 @@ def _one_size(bars: _Bars) -> Flag | None:
         # On a coarse tick one and two of them are common sizes; nearly all bars have one in Renko.
         fine = usual >= STEPS_OF_SIZE * smallest
         if share >= (ONE_SIZE if fine else NEARLY_ALL) and usual > 0:
-            return Flag(
-                "one-size",
+            return _Finding(
                 f"{share:.0%} of the bars have one size {words}: Renko or range bars, which end "
                 "with a move and not with a time? Use bars of equal time.",
             )
@@ -294,19 +273,18 @@ def _commonest(sizes: Floats, bars: _Bars) -> float:
     return float(np.unique(rounded, return_counts=True)[1].max() / len(sizes))
 
 
-def _smoothed(bars: _Bars) -> Flag | None:
+def _smoothed(bars: _Bars) -> _Finding | None:
     moves = np.diff(np.log(bars.close))
     found = _correlation(moves[:-1], moves[1:])
     if found < _threshold(SMOOTH, len(moves)):
         return None
-    return Flag(
-        "smoothed",
+    return _Finding(
         f"each move goes on in the next (rank correlation {found:+.2f}): averages, medians or "
         "filtered prices, which hold bars to come? Use prices as they were traded.",
     )
 
 
-def _volume_ahead(bars: _Bars) -> Flag | None:
+def _volume_ahead(bars: _Bars) -> _Finding | None:
     if np.ptp(bars.volume) == 0:
         return None
     size = np.log(bars.high / bars.low)
@@ -314,14 +292,13 @@ def _volume_ahead(bars: _Bars) -> Flag | None:
     least = _threshold(VOLUME_AHEAD, len(size))
     if ahead < VOLUME_FITS or ahead - own < least:
         return None
-    return Flag(
-        "volume-ahead",
+    return _Finding(
         f"the volume fits the next bar's range (rank correlation {ahead:.2f}) better than its own "
         f"({own:.2f}): is the column one row early?",
     )
 
 
-def _clock(bars: _Bars) -> Flag | None:
+def _clock(bars: _Bars) -> _Finding | None:
     """Look for a gap that comes at one time of day, or on the first bar of a month."""
     index = bars.index[1:]
     minutes = (index.hour * 60 + index.minute).to_numpy()
@@ -345,37 +322,36 @@ def _clock(bars: _Bars) -> Flag | None:
     if not strange.any():
         return None
     worst = int(np.argmax(np.where(strange, np.abs(mean) / error, 0)))
-    return Flag(
-        "clock",
+    return _Finding(
         f"opens {names[worst]} lie {1e4 * mean[worst]:+.1f} bp off the close before in the mean, "
         f"on {number[worst]} bars: a spread that widens then, or a payment that is not adjusted "
         "for? An order there would not earn it.",
     )
 
 
-def _crowded(bars: _Bars) -> Flag | None:
+def _crowded(bars: _Bars) -> _Finding | None:
     steps = np.diff(bars.index.asi8)
     short = steps < SHORT_STEP * np.median(steps)
     if short.mean() < CROWDED:
         return None
-    return Flag(
-        "crowded",
+    return _Finding(
         f"{count(int(short.sum()), 'bar')} follow the one before within {SHORT_STEP:.0%} of the "
         f"usual time (first {day(bars.index[1:][short][0])}): copies of it? Keep one of each.",
     )
 
 
-TESTS: tuple[Callable[[_Bars], Flag | None], ...] = (
-    _heikin_ashi,
-    _gaps,
-    _wicks,
-    _bare,
-    _one_size,
-    _smoothed,
-    _volume_ahead,
-    _clock,
-    _crowded,
-)
+# By the name with which each is accepted.
+TESTS: dict[str, Callable[[_Bars], _Finding | None]] = {
+    "heikin-ashi": _heikin_ashi,
+    "gaps": _gaps,
+    "wicks": _wicks,
+    "no-wicks": _bare,
+    "one-size": _one_size,
+    "smoothed": _smoothed,
+    "volume-ahead": _volume_ahead,
+    "clock": _clock,
+    "crowded": _crowded,
+}
 
 
 def _threshold(usual: float, n: int) -> float:
@@ -417,23 +393,24 @@ def judge_artefacts(
 
     accept: the names of what is let through all the same. Returns what is to be kept.
     """
-    records = []
-    for flag in find_artefacts(bars):
-        accepted = flag.name in accept or (flag.name == REPEATS and repeats == "keep")
-        refused = flag.identity and not accepted
-        if flag.name == REPEATS:
-            refused &= bool(repeated_rows(bars).mean() >= MOST_REPEATED)
+    flags = find_artefacts(bars)
+    for flag in flags:
+        of_rows = flag["name"] == REPEATS
+        flag["accepted"] = repeats == "keep" if of_rows else flag["name"] in accept
+        refused = flag["identity"] and not flag["accepted"]
+        if of_rows and repeated_rows(bars).mean() < MOST_REPEATED:
+            refused = False
         if refused:
-            findings.fault(flag.sentence, *_ways_on(flag))
+            findings.fault(flag["sentence"], *_ways_on(flag["name"]))
         else:
-            ending = " They are used, and never traded at their opens." if accepted else ""
-            findings.note(flag.sentence + (ending if flag.name == REPEATS else ""))
-            records.append(flag.record(accepted))
-    return records
+            kept = of_rows and flag["accepted"]
+            ending = " They are used, and never traded at their opens." if kept else ""
+            findings.note(flag["sentence"] + ending)
+    return flags
 
 
-def _ways_on(flag: Flag) -> tuple[Part, ...]:
-    if flag.name == REPEATS:
+def _ways_on(name: str) -> tuple[Part, ...]:
+    if name == REPEATS:
         drop, keep = Setting("repeats", "drop"), Setting("repeats", "keep")
         return (" ", drop, " leaves them out, ", keep, " uses them all the same.")
-    return (" ", Setting("accept", flag.name), " uses the bars all the same.")
+    return (" ", Setting("accept", name), " uses the bars all the same.")

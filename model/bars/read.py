@@ -16,7 +16,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
-from model.bars.artefacts import ACCEPTABLE, REPEATS, FlagRecord, drop_repeats, judge_artefacts
+from model.bars.artefacts import REPEATS, TESTS, FlagRecord, drop_repeats, judge_artefacts
 from model.bars.columns import NamedCells, Table, name_columns, without_empty_rows
 from model.bars.csv_layout import csv_table
 from model.bars.faults import (
@@ -218,9 +218,9 @@ class ReadingSettings:
         ):
             raise _meaningless("columns", "a dict such as {'Price': 'close'}", columns)
         for name in self.accept:
-            if name not in ACCEPTABLE:
-                listed = ", ".join(map(repr, ACCEPTABLE))
-                raise _meaningless("accept", f"of {listed}", name, did_you_mean(name, ACCEPTABLE))
+            if name not in TESTS:
+                listed = ", ".join(map(repr, TESTS))
+                raise _meaningless("accept", f"one of {listed}", name, did_you_mean(name, TESTS))
         if fewest is not None and not (isinstance(fewest, int | np.integer) and fewest >= 0):
             raise _meaningless("minimum_bars", "a whole number from 0, or None", fewest)
         if zone is not None and zone not in available_timezones():

@@ -3,7 +3,6 @@ are whole.
 """
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -174,16 +173,7 @@ def test_a_goal_knows_whether_more_is_better(goal: Goal, found: float, met: bool
     assert goal.met(found) == met
 
 
-@pytest.mark.parametrize(
-    "tools",
-    [
-        PandasTools,
-        pytest.param(
-            TalibTools,
-            marks=pytest.mark.skipif(not find_spec("talib"), reason="TA-Lib is an extra"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("tools", [PandasTools, TalibTools])
 def test_the_usual_features_are_ours(tools: type[Tools]) -> None:
     bars = random_bars(500, freq="7h")
     with np.errstate(all="ignore"):

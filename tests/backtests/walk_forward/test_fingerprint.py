@@ -4,7 +4,7 @@ import pytest
 
 from backtests.simulation.account import Costs
 from backtests.walk_forward.fingerprint import key_of
-from model.bars.artefacts import Flag
+from model.bars.artefacts import FlagRecord
 from model.training.config import TrainConfig
 
 
@@ -36,5 +36,7 @@ def test_the_instrument_s_name_is_part_of_the_key(bars):
 
 def test_what_the_bars_say_against_themselves_is_part_of_the_key(bars):
     flagged = bars.copy()
-    flagged.attrs["flags"] = [Flag("gaps", "Opens lie.").record(accepted=True)]
+    flagged.attrs["flags"] = [
+        FlagRecord(name="gaps", sentence="Opens lie.", identity=True, accepted=True)
+    ]
     assert key_of(flagged) != key_of(bars)

@@ -32,8 +32,8 @@ IDENTITY = {"repeats", "heikin-ashi", "gaps"}
 def test_an_artefact_is_told_by_its_name(artefact: Any) -> None:
     for seed in (1, 2):
         flags = find_artefacts(artefact(clean(seed)))
-        assert ARTEFACTS[artefact] in [flag.name for flag in flags]
-        assert all(flag.name in IDENTITY for flag in flags if flag.identity)
+        assert ARTEFACTS[artefact] in [flag["name"] for flag in flags]
+        assert all(flag["name"] in IDENTITY for flag in flags if flag["identity"])
 
 
 @pytest.mark.parametrize("kind", CLEAN)
@@ -149,7 +149,7 @@ def test_flat_bars_that_repeat_are_none() -> None:
 def test_long_series_are_judged_on_a_part_of_their_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of so many pairs a correlation is known well enough."""
     monkeypatch.setattr(artefacts, "MOST_RANKED", 400)
-    assert find_artefacts(open_a_row_late(clean(1)))[0].name == "gaps"
+    assert find_artefacts(open_a_row_late(clean(1)))[0]["name"] == "gaps"
     assert find_artefacts(clean(1)) == []
 
 

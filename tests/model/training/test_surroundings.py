@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
@@ -136,7 +137,8 @@ def test_serving_in_another_thread_does_not_disturb(bars: pd.DataFrame, alone: s
     served: list[float] = []
 
     def serve() -> None:
-        while not stop.is_set():
+        # Once at least, however late this thread begins.
+        while not served or not stop.is_set():
             # A member anew, whose network is not made yet.
             member = replace(checkpoint.members[0])
             served.append(float(member.logits(torch.zeros(1, 50, 86))[0]))
@@ -198,7 +200,10 @@ def test_a_forked_process_does_not_wait_for_the_training_of_its_parent() -> None
     thread = threading.Thread(target=train)
     thread.start()
     trains.wait()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of just what is tested here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if not child:
         with one_training():
             os._exit(0)
