@@ -21,7 +21,7 @@ ORDER = {
     ),
     "strategy_plugin": (
         "feeds guard hours cache indicator decision orders sizers instrument broker journal "
-        "analyzers replaying strategy"
+        "analyzers replaying startup strategy"
     ),
     "backtests": (
         "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
@@ -139,6 +139,7 @@ HOSTED = {
     "strategy_plugin.analyzers",
     "strategy_plugin.sizers",
     "strategy_plugin.broker",
+    "strategy_plugin.startup",
     "backtests.simulation.account",
     "backtests.benchmarks.trading",
     "backtests.benchmarks.live",
