@@ -29,6 +29,7 @@ from model.bars.faults import (
     find_broken_bars,
 )
 from model.bars.intervals import no_usual_spacing
+from model.bars.misread_dates import judge_misread
 from model.bars.numbers import read_numbers
 from model.bars.repairs import (
     IRREGULAR,
@@ -302,7 +303,9 @@ def _sound_rows(
     judge_volume(
         rows, str(named.cells["volume"].name) if "volume" in named.cells else None, findings
     )
-    rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
+    rows = drop_copies(rows, findings)
+    judge_misread(rows, findings)
+    rows = in_time_order(rows, named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)
     judge_spacing(rows, findings)
