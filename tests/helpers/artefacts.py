@@ -84,6 +84,17 @@ def filled_forward_without_volume(bars: Bars) -> Bars:
     return filled_forward(bars.assign(volume=0.0))
 
 
+def prices_filled_forward(bars: Bars) -> Bars:
+    """Prices of weekends filled forward, their volumes with 0."""
+    daily = pd.date_range(bars.index[0], bars.index[-1], freq="D", name="date")
+    return bars.reindex(daily).fillna({"volume": 0.0}).ffill()
+
+
+def prices_filled_back(bars: Bars) -> Bars:
+    daily = pd.date_range(bars.index[0], bars.index[-1], freq="D", name="date")
+    return bars.reindex(daily).fillna({"volume": 0.0}).bfill()
+
+
 def interpolated_weekends(bars: Bars) -> Bars:
     daily = pd.date_range(bars.index[0], bars.index[-1], freq="D", name="date")
     return bars.reindex(daily).interpolate()
@@ -219,6 +230,8 @@ ARTEFACTS: dict[Artefact, str] = {
     heikin_ashi_rounded: "heikin-ashi",
     filled_forward: "repeats",
     filled_forward_without_volume: "repeats",
+    prices_filled_forward: "repeats",
+    prices_filled_back: "repeats",
     interpolated_weekends: "repeats",
     interpolated_days: "repeats",
     copies_a_second_later: "repeats",
