@@ -32,7 +32,7 @@ TELLING = 0.1
 GAP, GAP_BY_IDENTITY = 0.2, 0.6  # rank correlation
 WICK = 0.15
 ERRORS = 4.5  # standard errors of a rank correlation that a flag lies beyond, too
-BARE, ONE_SIZE, NEARLY_ALL, CROWDED = 0.5, 0.3, 0.8, 0.01
+BARE, FLAT, ONE_SIZE, NEARLY_ALL, CROWDED = 0.5, 0.95, 0.3, 0.8, 0.01
 STEPS_OF_SIZE = 5  # of a fine tick: the usual size is at least so many of the smallest moves
 SMOOTH = 0.3
 VOLUME_AHEAD, VOLUME_FITS = 0.05, 0.1
@@ -243,10 +243,16 @@ def _wicks(bars: _Bars) -> _Finding | None:
 
 def _bare(bars: _Bars) -> _Finding | None:
     moved = bars.high > bars.low
+    flat = 1 - float(np.mean(moved))
+    if flat >= FLAT:
+        return _Finding(
+            f"{flat:.0%} of the bars have one price for all four: closes, net asset values or "
+            "quotes alone? No order fills at an open that is the close. Use bars of trades.",
+        )
     none = (bars.high == np.maximum(bars.open, bars.close)) & (
         bars.low == np.minimum(bars.open, bars.close)
     )
-    share = float(np.mean(none[moved])) if moved.any() else 0.0
+    share = float(np.mean(none[moved]))
     if share < BARE:
         return None
     return _Finding(

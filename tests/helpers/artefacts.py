@@ -175,6 +175,10 @@ def one_average_a_bar(bars: Bars) -> Bars:
     return repaired(bars.assign(open=before, high=price, low=price, close=price))
 
 
+def closes_alone(bars: Bars) -> Bars:
+    return bars.assign(open=bars["close"], high=bars["close"], low=bars["close"])
+
+
 def reaching_highs_and_lows(bars: Bars) -> Bars:
     return bars.assign(
         high=np.maximum(bars["high"], bars["high"].shift(-1)),
@@ -244,6 +248,7 @@ ARTEFACTS: dict[Artefact, str] = {
     centred_median: "smoothed",
     centred_mean: "smoothed",
     one_average_a_bar: "no-wicks",
+    closes_alone: "no-wicks",
     reaching_highs_and_lows: "wicks",
     volume_a_row_early: "volume-ahead",
     renko: "one-size",
