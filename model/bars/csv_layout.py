@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, Mask, count
 from model.bars.headerless import are_numbers_of_columns, headerless_names, likely_names
-from model.bars.names import n_recognised, plain_name
+from model.bars.names import meaning_of, n_recognised, plain_name
 
 DELIMITERS = "\t;|, "  # the commoner a comma's other uses, the later it is tried
 HEAD_LINES = 200
@@ -184,16 +184,21 @@ def _header_rows(above: Sequence[list[str]], mapped: Collection[str]) -> list[li
 def _names(
     header: Sequence[Sequence[str]], width: int, rows: Sequence[Sequence[str]]
 ) -> tuple[Levels, ...]:
-    """Return the names of each column; one name too few is that of an index, left out."""
+    """Return the names of each column; one name too few is that of an index, left out.
+
+    A delimiter at the end of the header alone, or of the rows alone, makes no column.
+    """
     names = list(zip(*header, strict=True))
+    while len(names) > width and not any(names[-1]):
+        names.pop()
     unnamed_index = (
         len(names) == width - 1
         and rows
         and re.match(r"[0-9A-Za-z]+[-/. ]", rows[0][0])
+        # A first name that nobody knows is the date's where the last cells are all empty.
+        and (any(map(meaning_of, names[0])) or any(row[-1] for row in rows if len(row) == width))
         and not any(
-            plain_name(name) in ("date", "datetime", "timestamp", "time")
-            for levels in names
-            for name in levels
+            plain_name(name) and meaning_of(name) == "date" for levels in names for name in levels
         )
     )
     return tuple([("",), *names]) if unnamed_index else tuple(names)

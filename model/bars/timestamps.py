@@ -210,7 +210,9 @@ def _typed(index: pd.DatetimeIndex) -> Timestamps:
     wall = nanoseconds(index.tz_localize(None))
     if index.tz is None:
         return Timestamps(wall, np.full(len(wall), NO_SPAN))
-    return Timestamps(wall, wall - nanoseconds(index.tz_convert(None)), str(index.tz))
+    # A distance from UTC alone, or a zone of dateutil, has no name that could be stated later.
+    zone = str(index.tz) if str(index.tz) in available_timezones() else None
+    return Timestamps(wall, wall - nanoseconds(index.tz_convert(None)), zone)
 
 
 def nanoseconds(timestamps: pd.DatetimeIndex | pd.Series) -> Times:

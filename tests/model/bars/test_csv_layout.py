@@ -42,6 +42,10 @@ DAYS = {
     "delimiter at the end of the data": TEXT.replace("\n", ",\n").replace(
         "volume,\n", "volume\n", 1
     ),
+    "delimiter at the end of the header": TEXT.replace("volume\n", "volume,\n", 1),
+    "delimiter at the end of the data, a German date": TEXT.replace("\n", ",\n").replace(
+        "date,open,high,low,close,volume,\n", "Datum,open,high,low,close,volume\n", 1
+    ),
     "no header": BODY,
     "commented header of another order": "# date,close,high,low,open,volume\n"
     + csv_text(DAILY[["date", "close", "high", "low", "open", "volume"]], header=False),
@@ -68,6 +72,12 @@ DAYS = {
 @pytest.mark.parametrize("text", DAYS.values(), ids=DAYS)
 def test_another_layout_of_the_same_days_is_read_silently(text: str, tmp_path: Path) -> None:
     assert_bars(read_bars(saved(tmp_path, text)), DAILY)
+
+
+def test_a_delimiter_at_the_end_is_none_beside_a_date_that_the_user_names(tmp_path: Path) -> None:
+    rows = TEXT.replace("\n", ",\n").removeprefix("date,open,high,low,close,volume,\n")
+    path = saved(tmp_path, "stichtag,open,high,low,close,volume\n" + rows)
+    assert_bars(read_bars(path, columns={"stichtag": "date"}), DAILY)
 
 
 EPOCH = HOURLY.assign(date=HOURLY["date"].astype("datetime64[ms]").astype("int64"))

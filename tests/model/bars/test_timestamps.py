@@ -1,6 +1,7 @@
 """Timestamps: dates of any form, the order of day and month by proof, epochs by their size."""
 
 from collections.abc import Callable
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pandas as pd
@@ -354,6 +355,14 @@ def local(table: pd.DataFrame, zone: str) -> pd.DataFrame:
     return table.assign(
         date=table["date"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
     )
+
+
+def test_a_zone_without_a_name_is_not_kept_under_another() -> None:
+    """A distance from UTC alone: what is kept must be a name, or bars cannot be read again."""
+    zone = timezone(timedelta(hours=-5))
+    bars = read_bars(DAILY.assign(date=DAILY["date"].dt.tz_localize(zone)))
+    assert bars.attrs["timezone"] is None
+    assert_bars(read_bars(bars), DAILY)
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "Pacific/Auckland", "UTC"])
