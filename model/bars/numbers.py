@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype, is_string_dtype
 
-from model.bars.faults import Findings, Floats, Mask, count
+from model.bars.faults import PRICES, Findings, Floats, Mask, count
 from model.bars.fractions import without_fractions
 from model.errors import Setting
 
@@ -34,6 +34,8 @@ OTHER = {".": ",", ",": "."}
 SIGNED = r"[+-]?[0-9]*[.,][0-9.,]*(?:[eE][+-]?[0-9]+)?"
 AMBIGUOUS = r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?"
 POINTED = r"[1-9][0-9]{0,2}\.[0-9]{3}"  # a decimal number, or German thousands
+SHORTENED = r"[0-9][.,][0-9]{2}E[+-][0-9]{2,3}"  # the scientific format of spreadsheets
+FEWEST_SHORTENED = 30  # cells
 # A cell that may be a number, in a way that is not decided, with a fault added already. No cell of
 # a file is written so, for the cells have no outer blanks.
 UNREAD = " undecided"
@@ -92,6 +94,7 @@ def read_numbers(
     numbers: dict[str, Floats] = {}
     unread = np.zeros(len(places), dtype=bool)
     words = {name: text(cells) for name, cells in columns.items() if not is_number(cells)}
+    _report_shortened(words, places, findings)
     # Nearly every file writes plain numbers: then nothing has to be proven or rewritten.
     plain = all(
         (cells.str.fullmatch(PLAIN).to_numpy(dtype=bool) | is_missing(cells)).all()
@@ -111,6 +114,27 @@ def read_numbers(
         else:
             numbers[name] = cells.to_numpy(dtype=np.float64, na_value=np.nan)
     return numbers, unread
+
+
+def _report_shortened(
+    words: Mapping[str, pd.Series], places: pd.Series, findings: Findings
+) -> None:
+    """Add a fault for prices that a spreadsheet has cut to three digits, as 4.52E+05.
+
+    Programs write as many digits as there are, and not two behind the point in every cell.
+    """
+    for name, cells in words.items():
+        if (
+            name in PRICES
+            and len(cells) >= FEWEST_SHORTENED
+            and cells.str.fullmatch(SHORTENED).all()
+        ):
+            findings.fault(
+                f"column {name!r} has prices of three digits, such as {cells.iloc[0]} "
+                f"({findings.unit} {places.iloc[0]}): a spreadsheet shortened them, and the other "
+                "digits are lost. Export again, and open the file in no spreadsheet."
+            )
+            return
 
 
 def _without_ornament(words: pd.Series, name: str) -> pd.Series:

@@ -77,8 +77,10 @@ def with_times_of_day(
 def _with_lost_zeros(times: pd.Series) -> pd.Series:
     """Return times of day that were numbers with all their digits.
 
-    93000 is 093000, 930 is 0930, and hours alone, 9, are 0900.
+    93000 is 093000, 930 is 0930, and hours alone, 9, are 0900. A span of pandas, as databases give
+    it, is "0 days 09:30:00".
     """
+    times = times.str.replace(r"^0 days (?=[0-9])", "", regex=True)
     digits = times.str.fullmatch(r"[0-9]{1,6}(?:\.0+)?").to_numpy(dtype=bool)
     plain = times.str.replace(r"\.0+$", "", regex=True)
     # All times of a column are written alike: the longest says what the others have lost.

@@ -117,3 +117,13 @@ def test_a_missing_volume_is_taken_as_zero_and_said(word: str, tmp_path: Path) -
 
 def test_a_column_of_truths_is_no_column_of_prices() -> None:
     assert "300 cells of column 'close' not a number" in refusal(DAILY.assign(close=True))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-8])
+def test_prices_that_a_spreadsheet_shortened_are_refused(scale: float, tmp_path: Path) -> None:
+    """A spreadsheet writes 4712.55 as 4.71E+03; Python writes 4.71255e+03."""
+    small = DAILY.assign(**{name: DAILY[name] * scale for name in PRICES})
+    for write in ("{:.2E}".format, lambda number: f"{number:.2E}".replace(".", ",")):
+        message = refusal(saved(tmp_path, csv_text(spelt(small, write), sep=";")))
+        assert "column 'open' has prices of three digits" in message and "line 2" in message
+    assert_bars(read_bars(saved(tmp_path, spelt(small, "{!r}".format))), small)

@@ -32,6 +32,7 @@ TIMES = {
     "hours and minutes": HOURLY["date"].dt.hour * 100,
     "hours, minutes and seconds": HOURLY["date"].dt.hour * 10_000,
     "a clock": HOURLY["date"].dt.strftime("%H:%M"),
+    "spans since midnight": HOURLY["date"] - HOURLY["date"].dt.normalize(),
     "a clock of twelve hours": HOURLY["date"].dt.strftime("%I:%M %p"),
 }
 
