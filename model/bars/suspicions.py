@@ -49,6 +49,7 @@ FIXED_POINT, FIXED_POINT_STEP = 1e8, 10_000
 FEWEST_STILL, MOST_STILL = 3, 0.2  # bars of a weekend without a move; share of such bars elsewhere
 FEWEST_VOLUMES = 5
 FEWEST_OPENS, MOST_COPIED = 10, 0.95
+OUTSIDE = (("open", "close", "high"), ("open", "close", "low"))  # what rules of a range show
 DAILY = 0.8 * DAY
 COPIED_OPENS = (
     "Each open is the close of the bar before, as BitMEX writes it, and no trade of its own bar. "
@@ -147,7 +148,7 @@ def rules_of(rows: pd.DataFrame) -> list[BarRule]:
     if len(rows) < FEWEST_OPENS or copied < MOST_COPIED or not inside.all():
         return rules
     return [
-        rule._replace(remedy=(COPIED_OPENS,)) if "open" in rule.shown else rule for rule in rules
+        rule._replace(remedy=(COPIED_OPENS,)) if rule.shown in OUTSIDE else rule for rule in rules
     ]
 
 

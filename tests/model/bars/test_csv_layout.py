@@ -46,6 +46,7 @@ DAYS = {
     "delimiter at the end of the data, a German date": TEXT.replace("\n", ",\n").replace(
         "date,open,high,low,close,volume,\n", "Datum,open,high,low,close,volume\n", 1
     ),
+    "the end of a text of DOS": TEXT + "\x1a",
     "no header": BODY,
     "commented header of another order": "# date,close,high,low,open,volume\n"
     + csv_text(DAILY[["date", "close", "high", "low", "open", "volume"]], header=False),
@@ -120,6 +121,14 @@ REFUSED = {
         TEXT.replace("\n2015-01-06,", "\n"),
         r"line 4 has 5 fields .*\(1 line of other width\)",
     ),
+    "short first lines": (
+        re.sub(r",[0-9]+(?=\n)", "", TEXT[:1000]) + TEXT[1000:],
+        r"line 2 has 5 fields but the header has 6 columns",
+    ),
+    "a long first line": (
+        TEXT.replace("\n2015-01-05", ",1\n2015-01-05"),
+        r"line 2 has 7 fields but the header has 6 columns .1 line of other width",
+    ),
     "a cut last line": (TEXT[:-30], "line 301 has"),
     "a note below": (TEXT + "Data provided by X\n", "line 302 has 1 field .*A footer or note"),
     "an open quote": (
@@ -156,6 +165,12 @@ def test_dividends_and_splits_of_yahoos_tables_are_dropped_and_said(tmp_path: Pa
     lines[81:81] = ["Apr 28, 2015\t4:1 Stock Splits", "Apr 28, 2015\t1.20 Capital Gain"]
     with pytest.warns(BarsWarning, match="dropped 4 lines of dividends or splits.*first line 22"):
         assert_bars(read_bars(saved(tmp_path, "\n".join(lines))), DAILY)
+
+
+def test_rows_that_are_commented_out_are_said(tmp_path: Path) -> None:
+    text = "# note\n" + TEXT.replace("\n2015-01-06", "\n# a note\n#2015-01-06")
+    with pytest.warns(BarsWarning, match="left out 1 row that a comment sign .*first line 6"):
+        assert_bars(read_bars(saved(tmp_path, text)), DAILY.drop(index=2))
 
 
 def test_a_line_break_inside_quotes_is_refused(tmp_path: Path) -> None:
