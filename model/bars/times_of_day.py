@@ -24,7 +24,7 @@ TIME_PARTS = (
     r"^(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?"
     r"(?:\.(?P<fraction>[0-9]+))?\s*(?P<half>[AaPp])?"
 )
-OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?)"
+OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?|(?:UTC|GMT)[+-][0-9](?::[0-9]{2})?)"
 BEGINS_AS_A_DATE = r"(?:19|20)[0-9]{2}[-/.]?[01][0-9][-/.]?[0-3][0-9]|1[0-9]{9,18}$"
 ZONE = r"[A-Z][A-Za-z_]+/[A-Za-z0-9_/+-]+"  # a name of the time zone database
 TIMED = rf"(?:{TIME})\s*{OFFSET}?\s*(?:{ZONE})?"  # a whole cell of a time column

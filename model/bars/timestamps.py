@@ -63,6 +63,7 @@ ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]
 COMPACT = r"(?:19|20)[0-9]{10}(?:[0-9]{2})?"  # 201501020930 or 20150102093000
 # A stamp with the name of a zone of the time zone database, behind an offset or in its place.
 ZONED = rf"^(?P<stamp>.*[0-9AaPpMm])\s*\[?(?P<zone>{ZONE})\]?$"
+SPELT_DATE = r"^([0-9]{4})(?:\u5e74|- )\s*([0-9]{1,2})(?:\u6708|- )\s*([0-9]{1,2})\u65e5?"
 TAIWANESE = r"^([01][0-9]{2})([-/.][0-9]{1,2}[-/.][0-9]{1,2})"
 HALF_A_CENTURY = np.timedelta64(50 * 365, "D")
 A_CENTURY = pd.DateOffset(years=100)
@@ -159,6 +160,9 @@ def _read_column(
     reported = np.zeros(len(words), dtype=bool)
     if times is not None:
         words, reported = with_times_of_day(words, text(times), places, findings)
+    # The signs for year, month and day of Chinese and Japanese, and blanks of Korean exports.
+    if re.match(SPELT_DATE, next(iter(words), "")):
+        words = words.str.replace(SPELT_DATE, r"\1-\2-\3", regex=True)
     words, zone = _without_zone_name(words)
     words = _with_western_years(words, findings)
     if date_format == "%s":
@@ -488,7 +492,7 @@ def _report_swapped(words: pd.Series, column: _Column) -> None:
 def _offsets(words: pd.Series) -> Spans:
     """Return offsets from UTC as spans, NaT where none is stated: "-05:00", "Z", ""."""
     offset = np.where(words == "", NO_SPAN, np.timedelta64(0, "ns"))
-    parts = parts_of(words, r"(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?$")
+    parts = parts_of(words, r"(?P<sign>[+-])(?P<hours>[0-9]{1,2}):?(?P<minutes>[0-9]{2})?$")
     minutes = integers(parts["hours"]) * 60 + integers(parts["minutes"])
     minutes = np.where(parts["sign"] == "-", -minutes, minutes)
     offset[words.index.get_indexer(parts.index)] = minutes.astype("timedelta64[m]")
