@@ -180,7 +180,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 
 def _is_data(row: Sequence[str]) -> bool:
-    return any(re.fullmatch(DATA, field.strip("'\"")) for field in row)
+    return any(re.fullmatch(DATA, field.strip("'\"=")) for field in row)
 
 
 def _named_rows(above: Sequence[Sequence[str]], mapped: Collection[str]) -> list[int]:

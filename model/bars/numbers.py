@@ -23,7 +23,9 @@ MISSING_WORDS = frozenset((
 ))
 # fmt: on
 LONGEST_MISSING_WORD = max(map(len, MISSING_WORDS))
-OUTER_BLANKS = " \t\u00a0\u202f\ufeff'\""
+OUTER_BLANKS = (
+    " \t\u00a0\u202f\ufeff'\"="  # ="4.76" is how files keep spreadsheets from changing it
+)
 BLANK = r"[ \u00a0\u202f'\u2019_]"  # what groups digits, beside point and comma
 MONEY = r"[$\u20ac\u00a3\u00a5]"
 PLAIN = (
@@ -35,7 +37,7 @@ SIGNED = r"[+-]?[0-9]*[.,][0-9.,]*(?:[eE][+-]?[0-9]+)?"
 AMBIGUOUS = r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?"
 POINTED = r"[1-9][0-9]{0,2}\.[0-9]{3}"  # a decimal number, or German thousands
 SHORTENED = r"[0-9][.,][0-9]{2}E[+-][0-9]{2,3}"  # the scientific format of spreadsheets
-FEWEST_SHORTENED = 30  # cells
+FEWEST_SHORTENED, FEWEST_IN_GROUPS = 30, 20  # cells
 # A cell that may be a number, in a way that is not decided, with a fault added already. No cell of
 # a file is written so, for the cells have no outer blanks.
 UNREAD = " undecided"
@@ -197,11 +199,17 @@ def _all_in_groups(words: Mapping[str, pd.Series]) -> bool:
     """Return whether prices and volumes alike are written as 12.345, or have no sign at all.
 
     A volume of three decimals in every row is as likely one of thousands, and so are prices then.
+    Prices such as 1.004 beside 998 are, too: one with a zero less at its end, 1.01, never stands
+    there.
     """
     volume = words.get("volume", pd.Series(dtype="str"))
     traded = volume[~volume.str.fullmatch(r"0*\.?0*")]
     if not len(traded) or not traded.iloc[:20].str.fullmatch(POINTED).all():
-        return False
+        words = {name: cells for name, cells in words.items() if name in PRICES}
+        cells = pd.concat(list(words.values())) if words else traded
+        whole = cells.str.fullmatch(r"[1-9][0-9]{2}").sum()
+        if min(whole, cells.str.fullmatch(POINTED).sum()) < FEWEST_IN_GROUPS:
+            return False
     return all(
         cells.str.fullmatch(rf"{POINTED}|[0-9]{{1,3}}|0\.0*|").all() for cells in words.values()
     )
