@@ -241,10 +241,22 @@ def _meanings(
         elif known == "date" and known in given and _is_clock(field, table.columns[position]):
             known = None if "time" in given else "time"
         # A column that means by its name what the user gives to another is not read.
-        elif known in given or (kline and field in TAKERS_LETTERS):
+        elif (
+            known in given
+            or (kline and field in TAKERS_LETTERS)
+            or (known == "date" and _counts_rows(field, table.columns[position]))
+        ):
             known = None
         meanings.append(known)
     return meanings
+
+
+def _counts_rows(name: str | None, cells: pd.Series) -> bool:
+    """Return whether an index holds nothing but the numbers of the rows, and so no dates."""
+    if plain_name(name or "") not in ("", "index", "unnamed 0"):
+        return False
+    first = list(text(cells[:20]))
+    return first in [[str(n) for n in range(start, start + len(first))] for start in (0, 1)]
 
 
 def _is_clock(name: str | None, cells: pd.Series) -> bool:
