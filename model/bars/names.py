@@ -191,6 +191,19 @@ def is_some_volume(name: str) -> bool:
     return plain.startswith(("volume ", "vol "))
 
 
+def says_utc(name: object) -> bool:
+    """Return whether a name says that its times are UTC, "Time (UTC)", and not a distance of it."""
+    return (
+        re.search(r"(?i)(?:\b|_|time|stamp|date)(?:utc|gmt)(?![a-z]|\s*[+-]?[0-9])", str(name))
+        is not None
+    )
+
+
+def says_close(name: object) -> bool:
+    """Return whether a name says that a time is the end of a bar, "close_time"."""
+    return plain_name(name) in ("close time", "closetime", "time close", "timeclose")
+
+
 def side_of(name: object) -> str | None:
     """Return which side of a quote a price is of: "bidopen" and "Open (Bid)" are of the bid."""
     plain = plain_name(name)

@@ -166,7 +166,7 @@ def _read_column(
     words, zone = _without_zone_name(words)
     words = _with_western_years(words, findings)
     if date_format == "%s":
-        timestamps = _in_utc(read_epochs(words))
+        timestamps = in_utc(read_epochs(words))
     elif date_format:
         timestamps = _by_format(words, date_format)
     else:
@@ -176,7 +176,8 @@ def _read_column(
     return replace(timestamps, wall=wall, zone=zone or timestamps.zone)
 
 
-def _in_utc(times: Times) -> Timestamps:
+def in_utc(times: Times) -> Timestamps:
+    """Return times that are those of UTC."""
     return Timestamps(times, np.where(np.isnat(times), NO_SPAN, np.timedelta64(0, "ns")))
 
 
@@ -302,7 +303,7 @@ def _read_digits(words: pd.Series, column: _Column) -> None:
         column.wall[:] = next(iter(readings.values()))
     else:
         numbers = words.where(~words.str.fullmatch(COMPACT), "")
-        epochs = _in_utc(read_epochs(numbers))
+        epochs = in_utc(read_epochs(numbers))
         column.wall[:], column.offset[:] = epochs.wall, epochs.offset
 
 
