@@ -32,7 +32,7 @@ TELLING = 0.1
 GAP, GAP_BY_IDENTITY = 0.2, 0.6  # rank correlation
 WICK = 0.15
 ERRORS = 4.5  # standard errors of a rank correlation that a flag lies beyond, too
-BARE, ONE_SIZE, NEARLY_ALL, CROWDED = 0.5, 0.3, 0.8, 0.01
+BARE, FLAT, ONE_SIZE, NEARLY_ALL, CROWDED = 0.5, 0.95, 0.3, 0.8, 0.01
 STEPS_OF_SIZE = 5  # of a fine tick: the usual size is at least so many of the smallest moves
 SMOOTH = 0.3
 VOLUME_AHEAD, VOLUME_FITS = 0.05, 0.1
@@ -98,18 +98,21 @@ def flags_of(bars: pd.DataFrame) -> list[FlagRecord]:
 def repeated_rows(bars: pd.DataFrame) -> Mask:
     """Return which bars repeat others: (n,).
 
-    A row with all five values of the row before (four where volume never changes) and a range, or
-    one whose open, high and close lie halfway between its neighbours'.
+    A row with all five values of the row before (four where volume never changes) and a range, one
+    without a volume that has the prices of a traded one beside, before or after it, or one whose
+    open, high and close lie halfway between its neighbours'.
     """
     columns = _Bars.of(bars)
     return _copied(columns) | _halfway(columns)
 
 
 def _copied(bars: _Bars) -> Mask:
-    values = np.stack((bars.open, bars.high, bars.low, bars.close, bars.volume))
-    if np.ptp(bars.volume) == 0:
-        values = values[:4]
-    copied = np.r_[False, (values[:, 1:] == values[:, :-1]).all(axis=0)]
+    prices = np.stack((bars.open, bars.high, bars.low, bars.close))
+    same = np.r_[False, (prices[:, 1:] == prices[:, :-1]).all(axis=0)]
+    copied = same & np.r_[False, bars.volume[1:] == bars.volume[:-1]]
+    # Where prices alone are filled in, forward or back, one of the equal rows has the volume.
+    stretch = np.cumsum(~same)
+    copied |= (bars.volume == 0) & np.isin(stretch, stretch[bars.volume > 0])
     copied &= bars.high > bars.low
     return copied if copied.sum() >= FEWEST_REPEATED else np.zeros_like(copied)
 
@@ -164,7 +167,11 @@ def _repeats(index: pd.DatetimeIndex, copied: Mask, halfway: Mask) -> _Finding |
     parts = [
         f"{count(int(rows.sum()), 'bar')} {words.format(day(index[int(rows.argmax())]))}"
         for rows, words in (
-            (copied, "repeat the one before in all values (first {}): filled forward?"),
+            (
+                copied,
+                "repeat the one before in all values, or a traded one beside in all prices (first "
+                "{}): filled forward?",
+            ),
             (
                 halfway,
                 "halfway between the bars beside (first {}): interpolated, and so holding the "
@@ -236,10 +243,16 @@ def _wicks(bars: _Bars) -> _Finding | None:
 
 def _bare(bars: _Bars) -> _Finding | None:
     moved = bars.high > bars.low
+    flat = 1 - float(np.mean(moved))
+    if flat >= FLAT:
+        return _Finding(
+            f"{flat:.0%} of the bars have one price for all four: closes, net asset values or "
+            "quotes alone? No order fills at an open that is the close. Use bars of trades.",
+        )
     none = (bars.high == np.maximum(bars.open, bars.close)) & (
         bars.low == np.minimum(bars.open, bars.close)
     )
-    share = float(np.mean(none[moved])) if moved.any() else 0.0
+    share = float(np.mean(none[moved]))
     if share < BARE:
         return None
     return _Finding(

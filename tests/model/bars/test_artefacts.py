@@ -22,6 +22,8 @@ from tests.helpers.artefacts import (
     heikin_ashi,
     interpolated_days,
     open_a_row_late,
+    prices_filled_back,
+    prices_filled_forward,
     reaching_highs_and_lows,
 )
 
@@ -128,6 +130,13 @@ def test_rows_that_repeat_others_are_refused_dropped_or_kept(artefact: Any, tmp_
     assert flag["accepted"] and flag["identity"]
     with pytest.warns(BarsWarning, match="never traded"):
         assert len(read_bars(kept)) == len(bars)
+
+
+@pytest.mark.parametrize("fill", [prices_filled_forward, prices_filled_back])
+def test_of_prices_filled_in_without_volume_what_was_traded_is_left(fill: Any) -> None:
+    bars = clean(1)
+    with pytest.warns(BarsWarning, match="that repeat others"):
+        assert read_bars(fill(bars), repeats="drop").equals(bars)
 
 
 def test_a_few_rows_that_repeat_are_said_with_count_and_date(tmp_path: Path) -> None:
