@@ -69,6 +69,7 @@ def test_it_says_data_folds_costs_and_verdict(finished):
     assert "costs: 2 basis points per side: commission 1, half spread 0.5, slippage 0.5" in text
     assert precision_hint("fp32") in text
     assert "no edge: alpha" in text or "cannot tell: alpha" in text
+    assert "probability of backtest overfitting: 1 trial; ten are needed\n" in text
     assert "1 new trial in trials\n" in text
 
 
@@ -312,12 +313,16 @@ def dearer(bars_file, finished, tmp_path_factory):
     out = tmp_path_factory.mktemp("dearer")
     shutil.copytree(finished[1], out / "again")
     for name in ("ledger", "copy"):
+        (out / name).mkdir()
         shutil.copy(finished[1].parent.parent / "trials", out / name)
+        shutil.copytree(
+            finished[1].parent.parent / "trials-positions", out / name / "trials-positions"
+        )
     at = ["--data", bars_file, *QUICK, "--commission", 30, "--cash", 5]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
         patch.setattr(walk_forward, "fit", None)  # nothing is trained
-        assert walk(*at, "--ledger", out / "ledger", "--out", out / "again") == 0
-    assert walk(*at, "--ledger", out / "copy", "--out", out / "fresh") == 0
+        assert walk(*at, "--ledger", out / "ledger/trials", "--out", out / "again") == 0
+    assert walk(*at, "--ledger", out / "copy/trials", "--out", out / "fresh") == 0
     return printed.getvalue(), out / "again", out / "fresh"
 
 
@@ -332,7 +337,7 @@ def test_it_says_what_is_replaced_reused_and_counted(dearer):
     assert f"{again}: the results there are replaced; cash was 100000.0, is 5.0; comm" in printed
     assert "; commission was 1.0, is 30.0\n" in printed
     assert "fold 2, network found, thresholds chosen anew: trained until" in printed
-    assert f"no new trial: the same positions stand in {again.with_name('ledger')}" in printed
+    assert f"no new trial: the same positions stand in {again.parent / 'ledger/trials'}" in printed
 
 
 @pytest.fixture(scope="module")
