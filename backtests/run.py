@@ -36,6 +36,7 @@ from model.bars.faults import count
 from model.bars.intervals import day
 from model.cli import (
     ACCOUNT_AND_COSTS,
+    ALL_BUT_DATA,
     DATA,
     FOLDS,
     RUNNING,
@@ -55,7 +56,6 @@ from model.training.config import TrainConfig
 app = App(version=VERSION, name="backtests/run.py")
 console = Console(highlight=False)
 
-ALL_BUT_DATA = re.compile("^(?!data$)")  # here several files may be given
 # The fold plan's validation_share decides both shares, and here several architectures may be given.
 ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
 

@@ -51,6 +51,7 @@ VERSION = importlib.metadata.version("backtrader-bilstm")
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
+ALL_BUT_DATA = re.compile("^(?!data$)")  # of the options, where a command has its own flag
 FRACTION = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
 NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 ENDINGS = re.compile(

@@ -205,35 +205,33 @@ def trials_on(on: Subject, path: Path, lines: Sequence[Line], *keys: str) -> lis
     """Return the trials of a ledger's lines that were made on this, but those with these keys.
 
     Each once: a line whose settings or positions stand in a later one too is of an older version,
-    which kept no positions or not the file of them. A line that names no instrument, of an older
-    version, counts on the same bars, and one that names no bars, on all.
+    which kept no positions or not the file of them.
 
     path: of the ledger. Beside it may lie one of an older version, which had one for each digest
     of bars: it is read too, and never written.
     """
     # The same lines twice, where that one is the ledger, are no harm.
     older = lines_of(path.with_name(f"{on.data[:16]}{ENDING}"))
-    folder = _positions_folder(path).parent
-    found = {
-        line["key"]: line
-        for line in [*older, *lines]
-        if (
-            (line["instrument"], line.get("interval")) == (on.instrument, on.interval)
-            if "instrument" in line
-            else line.get("data", on.data) == on.data
-        )
-    }
+    found = {line["key"]: line for line in [*older, *lines] if is_on(on, line)}
     found = {line.get("positions") or key: line for key, line in found.items()}
-    return [
-        Trial(
-            line.get("positions", ""),
-            line["sharpe"],
-            str(folder / line["file"]) if "file" in line else "",
-            line.get("sha256", ""),
-        )
-        for line in found.values()
-        if line["key"] not in keys
-    ]
+    return [trial_of(line, path) for line in found.values() if line["key"] not in keys]
+
+
+def is_on(on: Subject, line: Line) -> bool:
+    """Return whether a line's trial was made on this instrument and interval.
+
+    A line of an older version names no instrument: it is where it was made on the same bars, or
+    names none, to be on the safe side.
+    """
+    if "instrument" in line:
+        return (line["instrument"], line.get("interval")) == (on.instrument, on.interval)
+    return bool(line.get("data", on.data) == on.data)
+
+
+def trial_of(line: Line, path: Path) -> Trial:
+    """Return the trial of a line of the ledger at this path."""
+    file = str(_positions_folder(path).parent / line["file"]) if "file" in line else ""
+    return Trial(line.get("positions", ""), line["sharpe"], file, line.get("sha256", ""))
 
 
 def counted(trials: Sequence[Trial], dates: pd.DatetimeIndex, but: Collection[str]) -> Counted:
