@@ -43,6 +43,10 @@ from model.cli import ALL_BUT_DATA, DATA, RUNNING, VERSION, BarsOptions, run
 from model.metrics import sharpe
 from model.training.config import TrainConfig
 
+LEGEND = (
+    "Sharpe: annual, net of costs. deflated: the probability that it lies above the best by luck "
+    "of so many trials, those that share half of its dates."
+)
 FOLLOWING = ("train", "validation")  # settings that the plan's validation_share decides
 
 app = App(version=VERSION, name="backtests/ledger.py")
@@ -119,7 +123,9 @@ def show_trials(
         return
     for page in pages:
         _print(page)
-    if not pages:
+    if pages:
+        console.print(LEGEND, soft_wrap=True)
+    else:
         place = ledger or (ledger_path(wanted) if wanted else ledgers_folder())
         console.print(f"nothing was tried yet: no trial in {place}", soft_wrap=True, markup=False)
 

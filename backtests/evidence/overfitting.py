@@ -119,9 +119,9 @@ def out_of_sample_logits(returns: Array, blocks: int) -> Array:
 
 def _sentence(probability: float, trials: int, dates: int, blocks: int) -> str:
     words = (
-        f"probability of backtest overfitting {probability:.0%}: in so many of the ways to halve "
-        f"{dates:,} common dates, the best of {trials} trials on one half was no better than the "
-        "middle one on the other; where none has skill it is about 50%"
+        f"probability of backtest overfitting {100 * probability:.0f} %: in so many of the ways to "
+        f"halve {dates:,} common dates, the best of {trials} trials on one half was no better than "
+        "the middle one on the other; where none has skill it is about 50 %"
     )
     few = f" (the dates are few: {blocks} blocks instead of {MOST_BLOCKS})"
     return words if blocks == MOST_BLOCKS else words + few

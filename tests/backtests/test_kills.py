@@ -15,7 +15,7 @@ from tests.helpers.processes import environment
 QUICK = ["--folds", "2", "--train-blocks", "2", "--max-epochs", "1"]
 ENGINES = ("serial", "loky", "dask")
 FEW = (3, 9)  # a tenth of them
-EVERY = (*range(1, 13), *range(14, 36, 3))  # all while it trains, then down to the last file
+EVERY = (*range(1, 13), *range(14, 39, 3))  # all while it trains, then down to the ledger
 
 
 @pytest.fixture(scope="module")

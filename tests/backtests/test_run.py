@@ -11,6 +11,7 @@ from io import StringIO
 import pandas as pd
 import pytest
 
+from backtests.ledger import app as ledger_app
 from backtests.reports.html import REPORT
 from backtests.reports.results import FILES
 from backtests.run import app
@@ -73,6 +74,41 @@ def test_it_says_data_folds_costs_and_verdict(finished):
     assert "1 new trial in trials\n" in text
 
 
+def test_the_ledger_shows_the_trial_as_the_summary_has_it(finished, bars_file, capsys):
+    ledger = finished[1].parent.parent / "trials"
+    with pytest.raises(SystemExit) as left:
+        run(ledger_app, ["--data", str(bars_file), "--ledger", str(ledger), "--json"])
+    [page] = json.loads(capsys.readouterr().out)
+    summary = json.loads((finished[1] / "summary.json").read_text())
+    evidence = summary["evidence"]
+    assert not left.value.code and (page["instrument"], page["interval"]) == ("smoke", "1 hour")
+    assert [(one["deflated"], one["sharpe"], one["decisions"]) for one in page["trials"]] == [
+        (
+            evidence["sharpe"]["deflated"],
+            evidence["benchmarks"]["strategy"]["sharpe"],
+            evidence["decisions"],
+        )
+    ]
+    assert page["overfitting"] == summary["overfitting"]
+
+
+def test_a_trial_whose_positions_are_missing_is_said_before_any_training(
+    finished, bars_file, tmp_path, capfd
+):
+    shutil.copy(finished[1].parent.parent / "trials", tmp_path / "trials")
+    at = ["--data", bars_file, "--ledger", tmp_path / "trials", "--out", tmp_path, "--seed", 5]
+    assert walk(*at, *QUICK) == 3
+    printed = capfd.readouterr()
+    assert f"{tmp_path}/trials-positions/smoke-1-hour-" in printed.err and not printed.out
+    assert "must hold the positions of a trial in the ledger, got No such file" in printed.err
+
+
+def test_a_planted_market_is_an_instrument_of_its_own(known):
+    """Another of its histories has the same name and dates."""
+    [trial] = [json.loads(line) for line in known["ledger"].splitlines()]
+    assert trial["instrument"] == f"echo {known['data']['sha256'][:8]}"
+
+
 def test_it_says_a_line_for_each_fold(finished):
     lines = [
         line
@@ -111,7 +147,10 @@ def known(tmp_path_factory):
         assert (
             walk(*market_flags, "--out", folder, "--ledger", folder / "trials", *QUICK, *own) == 0
         )
-    return json.loads((folder / "summary.json").read_text()) | {"printed": printed.getvalue()}
+    return json.loads((folder / "summary.json").read_text()) | {
+        "printed": printed.getvalue(),
+        "ledger": (folder / "trials").read_text(),
+    }
 
 
 @pytest.mark.parametrize(
