@@ -23,6 +23,7 @@ from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly
 from model.bars.read import digest_bars, read_bars
 from model.bars.sample import sample_bars
 from model.errors import BarsError, BarsWarning, Setting, as_flags
+from model.files import as_file_name
 from model.settings import number, optional, require_fields
 
 # The panels of the commands' help, in their order.
@@ -37,7 +38,7 @@ RUNNING = Group("Running", sort_key=5)
 #   1      the audit found a difference; the sides of a benchmark disagree (Disagreement)
 #   2      wrong use: a flag, or a setting that its class refuses (ReadingError,
 #          UnknownArchitecture, any plain ValueError)
-#   3      bars refused (BarsError, OneClassError)
+#   3      bars refused (BarsError, OneClassError), or a ledger (LedgerError)
 #   4      checkpoint refused (CheckpointError)
 #   5      training diverged or was disturbed (TrainingDiverged, TrainingDisturbed)
 #   6      a result cannot be written (OutputError, any other OSError)
@@ -50,6 +51,7 @@ VERSION = importlib.metadata.version("backtrader-bilstm")
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
+ALL_BUT_DATA = re.compile("^(?!data$)")  # of the options, where a command has its own flag
 FRACTION = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
 NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 ENDINGS = re.compile(
@@ -137,7 +139,7 @@ class BarsOptions:
     @property
     def file_name(self) -> str:
         """The instrument's name as it may stand in that of a file: EUR/USD as EUR-USD."""
-        return re.sub(r"[^\w.-]+", "-", self.instrument_name).strip("-.") or "bars"
+        return as_file_name(self.instrument_name)
 
     def read(self, minimum_bars: int | None = None) -> pd.DataFrame:
         # All other options are arguments of `read_bars` by their names.

@@ -25,7 +25,7 @@ ORDER = {
     ),
     "backtests": (
         "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
-        "audit controls false_alarms verdicts benchmark run console"
+        "ledger audit controls false_alarms verdicts benchmark run console"
     ),
 }
 
