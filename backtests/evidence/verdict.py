@@ -1,12 +1,13 @@
 """The verdict: one of four words, by a fixed rule, with the numbers that decided it."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from backtests.evidence.alpha import CHANCE, NOTHING_LEFT, Figures
-from backtests.evidence.evidence import Evidence
-from backtests.evidence.pooled import Pool
 from model.bars.faults import count
+
+if TYPE_CHECKING:
+    from backtests.evidence.pooled import Pool
 
 Word = Literal["edge", "worse", "no edge", "cannot tell"]
 EDGE: Final = "edge"
@@ -52,13 +53,13 @@ class Verdict:
         return f"{self.word}: {self.reasons}"
 
 
-def judge(evidence: Evidence) -> Verdict:
+def judge(evidence: Figures) -> Verdict:
     """Return the verdict on one instrument, by `RULE`."""
     reasons = f"{_reasons(evidence, 'buy-and-hold')} {_power_words(evidence)}"
     return Verdict(word_of(evidence), _flag_words(evidence) + reasons)
 
 
-def judge_pool(pool: Pool) -> Verdict:
+def judge_pool(pool: "Pool") -> Verdict:
     """Return the one verdict on a universe, by `POOL_RULE`.
 
     Where a single instrument stands out it cannot be "no edge": the mean may hide it.

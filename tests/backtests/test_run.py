@@ -11,7 +11,7 @@ from io import StringIO
 import pandas as pd
 import pytest
 
-from backtests.reports.html import REPORT
+from backtests.reports.page import REPORT
 from backtests.reports.results import FILES
 from backtests.run import app
 from backtests.synthetic.markets import market
