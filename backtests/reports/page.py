@@ -84,7 +84,7 @@ def interval_grid(
 def glance_grid(ours: Mapping[Any, Any], theirs: Mapping[Any, Any], benchmark: str) -> Grid:
     """Return what was earned in all beside the benchmark, as far as it is known."""
     rows = [
-        [words, shown(ours[name], form), shown(theirs[name], form)]
+        [words, shown(ours[name], form), shown(theirs.get(name), form)]
         for words, name, form in GLANCE
         if name in ours
     ]
