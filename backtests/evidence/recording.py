@@ -138,11 +138,8 @@ def returns_of(
         _judge_closes(recording, chosen, dates, findings)
     periods = returns_per_year(dates[rows], bars_per_year, findings)
     findings.raise_faults()
-    known = np.isfinite(moves)
-    moves = np.where(known, moves, 0.0)
-    counted = known[:, chosen].sum(axis=1)
-    benchmark = moves[:, chosen].sum(axis=1) / np.maximum(1, counted) * (not neutral)
-    weights = _weights(recording, held, values)
+    benchmark = np.zeros(len(dates)) if neutral else _in_equal_parts(moves[:, chosen])
+    weights, moves = _weights(recording, held, values), np.nan_to_num(moves)
     return DatedReturns(
         name=recording.name,
         start=dates[start],
@@ -155,11 +152,7 @@ def returns_of(
         timing=timing(weights[rows], moves[rows], benchmark[rows]) if recording.at_opens else None,
         exposed=(held[rows] != 0).any(axis=1),
         instruments=[recording.datas[number].name for number in traded],
-        flags=[
-            FlagRecord(**flag | {"sentence": f"{recording.datas[number].name}: {flag['sentence']}"})
-            for number in chosen
-            for flag in recording.datas[number].flags or ()
-        ],
+        flags=_flags([recording.datas[number] for number in chosen]),
     )
 
 
@@ -203,6 +196,20 @@ def _moves(recording: Recording) -> Array:
         moves = np.r_[np.full((1, closes.shape[1]), np.nan), closes[1:] / closes[:-1] - 1]
     ended = np.array([data.ended for data in recording.datas])
     return np.where(np.array(recording.times)[:, None] > ended, np.nan, moves)
+
+
+def _in_equal_parts(moves: Array) -> Array:
+    """Return the mean move of the datas that have one at a bar, 0 where none has: (n,)."""
+    known = np.isfinite(moves)
+    return np.asarray(np.nan_to_num(moves).sum(axis=1) / np.maximum(1, known.sum(axis=1)))
+
+
+def _flags(datas: Sequence[RecordedData]) -> list[FlagRecord]:
+    return [
+        FlagRecord(**flag | {"sentence": f"{data.name}: {flag['sentence']}"})
+        for data in datas
+        for flag in data.flags or ()
+    ]
 
 
 def _start(recording: Recording, moves: Array) -> int:
@@ -284,7 +291,7 @@ def _judge_closes(
 
 
 def _benchmark_name(number: int) -> str:
-    return HOLD if number == 1 else f"holding all {number} in equal parts"
+    return HOLD if number == 1 else "holding all in equal parts"
 
 
 def _unseen(recording: Recording, chosen: Sequence[int], traded: bool) -> list[str]:

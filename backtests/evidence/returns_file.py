@@ -106,11 +106,18 @@ def read_returns(
         dates=index,
         returns=values[RETURNS],
         benchmark=values.get(BENCHMARK, np.zeros(len(index))),
-        benchmark_name=_names(table)[columns[BENCHMARK]] if given else CASH,
+        benchmark_name=_benchmark_name(table, columns.get(BENCHMARK)),
         periods_per_year=periods,
         unseen=(FORECASTS, FILLS, f"{COSTS}, which the returns are taken to be net of", TRIALS),
         flags=() if given or neutral else (NO_BENCHMARK,),
     )
+
+
+def _benchmark_name(table: Table, column: int | None) -> str:
+    if column is None:
+        return CASH
+    name = _names(table)[column]
+    return f"the {BENCHMARK}" if plain_name(name) == BENCHMARK else name
 
 
 def _table_of(path: str | Path, named: list[str]) -> tuple[Table, Findings]:

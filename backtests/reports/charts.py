@@ -17,6 +17,7 @@ OURS, THEIRS, GOOD, BAD = "#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f"
 GRID, BORDER, SHADE = "rgba(128,128,128,.22)", "rgba(128,128,128,.55)", "rgba(128,128,128,.25)"
 Rows = TypeVar("Rows", pd.Series, pd.DataFrame)
 LONGEST_NAME = 17  # of a row, in letters
+LEAST_MONEY = 100  # of an account; what begins with less is a growth
 MANY_TRADES = 80  # drawn smaller
 MOST_POINTS = 2_500  # of a line: more than a screen has, and the file stays small
 
@@ -140,8 +141,10 @@ def equity_chart(results: Curves) -> go.Figure:
     equity = thinned(results.equity)
     add_line(figure, equity["buy_and_hold"], results.benchmark, THEIRS)
     add_line(figure, equity["equity"], "strategy", OURS, width=2)
-    # On a log scale equal shares of gain have equal heights, early and late.
-    figure.update_yaxes(type="log", tickformat="~s")
+    # On a log scale equal shares of gain have equal heights, early and late. Money is written 120k;
+    # of the growth of 1 that would be 800m for .8.
+    form = "~s" if equity["equity"].iloc[0] >= LEAST_MONEY else "~g"
+    figure.update_yaxes(type="log", tickformat=form)
     return _with_borders(figure, results)
 
 

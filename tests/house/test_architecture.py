@@ -25,7 +25,7 @@ ORDER = {
     ),
     "backtests": (
         "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
-        "audit controls false_alarms verdicts benchmark run console"
+        "audit controls false_alarms verdicts benchmark analyzers judge run console"
     ),
 }
 
@@ -140,6 +140,7 @@ HOSTED = {
     "strategy_plugin.sizers",
     "strategy_plugin.broker",
     "backtests.simulation.account",
+    "backtests.analyzers",
     "backtests.benchmarks.trading",
     "backtests.benchmarks.live",
 }
