@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from joblib import cpu_count
 from rich.console import Console
 
-from backtests.reports.html import REPORT
+from backtests.reports.page import REPORT
 from backtests.reports.results import COMPARISON, FILES, Results, comparison_table
 from backtests.reports.terminal import architecture_table, tables, universe_table
 from backtests.reports.universe import (

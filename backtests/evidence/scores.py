@@ -5,13 +5,12 @@ Every table stands beside buy-and-hold's figures; what is undefined is missing, 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from backtests.simulation.account import Simulation
 from backtests.simulation.vectorised import Array
-from backtests.walk_forward.folds import FoldModel
 from model.metrics import (
     bar_returns,
     classification_scores,
@@ -20,6 +19,10 @@ from model.metrics import (
     sharpe,
     total_return,
 )
+
+if TYPE_CHECKING:
+    from backtests.simulation.account import Simulation
+    from backtests.walk_forward.folds import FoldModel
 
 TOTAL = "total"
 NO_MODEL = "no model"
@@ -50,10 +53,10 @@ MOST_ROLLED = 0.25  # of all bars
 
 
 def fold_table(
-    models: Sequence[FoldModel],
+    models: Sequence["FoldModel"],
     predictions: pd.DataFrame,
-    strategy: Simulation,
-    hold: Simulation,
+    strategy: "Simulation",
+    hold: "Simulation",
     bars_per_year: float,
 ) -> pd.DataFrame:
     """Return one row per fold and one in total.
@@ -85,7 +88,7 @@ def fold_table(
     return pd.DataFrame([*rows, total | figures(slice(0, len(predictions)))])
 
 
-def _model_columns(model: FoldModel) -> dict[str, object]:
+def _model_columns(model: "FoldModel") -> dict[str, object]:
     if model.checkpoint is None:
         return {"model": NO_MODEL, "enter": None, "exit": None, "thresholds": None}
     chosen = LOST if model.choice.lost else CHOSEN
@@ -97,13 +100,15 @@ def _model_columns(model: FoldModel) -> dict[str, object]:
     }
 
 
-def _test_rows(model: FoldModel, models: Sequence[FoldModel], predictions: pd.DataFrame) -> slice:
+def _test_rows(
+    model: "FoldModel", models: Sequence["FoldModel"], predictions: pd.DataFrame
+) -> slice:
     # The predictions begin with the first fold's test block.
     first = models[0].fold.test
     return slice(model.fold.test - first, min(model.fold.stop - first, len(predictions)))
 
 
-def _money(simulation: Simulation, part: slice, bars_per_year: float) -> dict[str, float | None]:
+def _money(simulation: "Simulation", part: slice, bars_per_year: float) -> dict[str, float | None]:
     """Return what an account did over a part's decisions, until the next fold takes over."""
     # One close more: there the next fold takes over, so that the returns multiply to the total.
     reached = slice(part.start, part.stop + 1)
@@ -127,7 +132,7 @@ def forecast_scores(predictions: pd.DataFrame) -> dict[str, float | None]:
 
 
 def member_table(
-    bars: pd.DataFrame, models: Sequence[FoldModel], predictions: pd.DataFrame
+    bars: pd.DataFrame, models: Sequence["FoldModel"], predictions: pd.DataFrame
 ) -> pd.DataFrame:
     """Return how each member of each fold's model forecast the fold's decisions by itself.
 
@@ -158,17 +163,22 @@ def spread_table(members: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(together=rows["fold"].map(folds.set_index("fold")["auc"]))
 
 
-def equity_table(strategy: Simulation, hold: Simulation, bars_per_year: float) -> pd.DataFrame:
+def equity_table(strategy: "Simulation", hold: "Simulation", bars_per_year: float) -> pd.DataFrame:
     """Return both accounts at every close from the first decision on."""
-    ours, theirs = strategy.equity, hold.equity
+    table = account_table(strategy.equity, hold.equity, bars_per_year)
+    table.insert(3, "position", strategy.position)
+    table.insert(4, "probability", strategy.probability)
+    return table
+
+
+def account_table(ours: pd.Series, theirs: pd.Series, bars_per_year: float) -> pd.DataFrame:
+    """Return the worth of an account and of what it is held against, at every close."""
     bars = rolled_bars(len(ours), bars_per_year)
     return pd.DataFrame(
         {
             "equity": ours,
             "drawdown": drawdown(ours.to_numpy()),
             "buy_and_hold": theirs,
-            "position": strategy.position,
-            "probability": strategy.probability,
             "hold_drawdown": drawdown(theirs.to_numpy()),
             "rolling_sharpe": _rolling_sharpe(ours, bars, bars_per_year),
             "hold_rolling_sharpe": _rolling_sharpe(theirs, bars, bars_per_year),

@@ -1,12 +1,14 @@
 """The verdict: one of four words, by a fixed rule, with the numbers that decided it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from backtests.evidence.alpha import CHANCE, NOTHING_LEFT, Figures
-from backtests.evidence.evidence import Evidence
-from backtests.evidence.pooled import Pool
 from model.bars.faults import count
+
+if TYPE_CHECKING:
+    from backtests.evidence.pooled import Pool
 
 Word = Literal["edge", "worse", "no edge", "cannot tell"]
 EDGE: Final = "edge"
@@ -36,6 +38,12 @@ POOL_RULE = (
     "fold, whole dates are drawn, and the test takes in everything tried on any market; it is not "
     f'"{NO_EDGE}" where a single market stands out.'
 )
+RETURNS_RULE = (
+    f"{RULE} Here a return is that of a bar, whoever decided it. There is no forecast, so that AUC "
+    "has no part; fills at the close have one where all orders were market orders, decided at a "
+    "close; and Hansen's test knows of this one strategy alone, however many were tried before it. "
+    f'Without a benchmark it is never "{EDGE}".'
+)
 
 
 @dataclass(frozen=True)
@@ -52,13 +60,23 @@ class Verdict:
         return f"{self.word}: {self.reasons}"
 
 
-def judge(evidence: Evidence) -> Verdict:
+def judge(evidence: Figures) -> Verdict:
     """Return the verdict on one instrument, by `RULE`."""
     reasons = f"{_reasons(evidence, 'buy-and-hold')} {_power_words(evidence)}"
     return Verdict(word_of(evidence), _flag_words(evidence) + reasons)
 
 
-def judge_pool(pool: Pool) -> Verdict:
+def judge_returns(figures: Figures, benchmark: str, unseen: Sequence[str]) -> Verdict:
+    """Return the verdict on any strategy's returns, by `RETURNS_RULE`.
+
+    benchmark: its name. unseen: what could not be looked at, in words.
+    """
+    reasons = f"{_reasons(figures, benchmark)} {_power_words(figures)}"
+    reasons += f" Not looked at: {'; '.join(unseen)}."
+    return Verdict(word_of(figures), _flag_words(figures) + reasons, RETURNS_RULE)
+
+
+def judge_pool(pool: "Pool") -> Verdict:
     """Return the one verdict on a universe, by `POOL_RULE`.
 
     Where a single instrument stands out it cannot be "no edge": the mean may hide it.
@@ -151,7 +169,10 @@ def _power_words(figures: Figures) -> str:
     """Return what so many decisions could have shown."""
     power, years = figures.power, figures.periods_per_year
     if power.alpha is None:
-        return f"{figures.decisions:,} decisions, none of which took a position."
+        # No alpha varies where nothing was held, and where the benchmark was, in whatever part.
+        held = figures.intervals["beta"].value
+        does = "holds its benchmark" if held else "took a position"
+        return f"{figures.decisions:,} decisions, {'each' if held else 'none'} of which {does}."
     shown = f"an alpha of {years * power.alpha:.1%} a year"
     if power.auc is not None:
         shown += f" and an AUC of {power.auc:.3f}"

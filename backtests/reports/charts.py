@@ -1,21 +1,23 @@
 """The charts of the report: plotly figures in colours that read on light and dark alike."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
-from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
-from backtests.reports.results import Results
+
+if TYPE_CHECKING:
+    from backtests.reports.results import Results
 
 OURS, THEIRS, GOOD, BAD = "#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f"
 GRID, BORDER, SHADE = "rgba(128,128,128,.22)", "rgba(128,128,128,.55)", "rgba(128,128,128,.25)"
 Rows = TypeVar("Rows", pd.Series, pd.DataFrame)
 LONGEST_NAME = 17  # of a row, in letters
+LEAST_MONEY = 100  # of an account; what begins with less is a growth
 MANY_TRADES = 80  # drawn smaller
 MOST_POINTS = 2_500  # of a line: more than a screen has, and the file stays small
 
@@ -119,27 +121,46 @@ def interval_figure(
     return figure.update_layout(hovermode="closest", showlegend=False)
 
 
-def equity_chart(results: Results) -> go.Figure:
-    """Equity on a log scale beside buy-and-hold, with the borders of the folds."""
+class Curves(Protocol):
+    """An account beside a benchmark.
+
+    equity: of `account_table`. benchmark: its name. borders: where something new begins, as a fold.
+    """
+
+    @property
+    def equity(self) -> pd.DataFrame: ...
+    @property
+    def benchmark(self) -> str: ...
+    @property
+    def borders(self) -> Sequence[pd.Timestamp]: ...
+
+
+def equity_chart(results: Curves) -> go.Figure:
+    """Equity on a log scale beside the benchmark, with the borders of the folds."""
     figure = empty_figure("equity, log scale", height=420)
     equity = thinned(results.equity)
-    add_line(figure, equity["buy_and_hold"], HOLD, THEIRS)
+    add_line(figure, equity["buy_and_hold"], results.benchmark, THEIRS)
     add_line(figure, equity["equity"], "strategy", OURS, width=2)
-    # On a log scale equal shares of gain have equal heights, early and late.
-    figure.update_yaxes(type="log", tickformat="~s")
+    # On a log scale equal shares of gain have equal heights, early and late. Money is written 120k;
+    # of the growth of 1 that would be 800m for .8.
+    form = "~s" if equity["equity"].iloc[0] >= LEAST_MONEY else "~g"
+    figure.update_yaxes(type="log", tickformat=form)
     return _with_borders(figure, results)
 
 
-def drawdown_chart(results: Results) -> go.Figure:
+def drawdown_chart(results: Curves) -> go.Figure:
     """How far both lie below their highest value."""
     figure = empty_figure("drawdown", height=260)
-    for name, column, colour in ((HOLD, "hold_drawdown", THEIRS), ("strategy", "drawdown", OURS)):
+    for name, column, colour in (
+        (results.benchmark, "hold_drawdown", THEIRS),
+        ("strategy", "drawdown", OURS),
+    ):
         add_line(figure, thinned(results.equity[column]), name, colour)
     figure.update_yaxes(tickformat=".0%")
     return _with_borders(figure, results)
 
 
-def forecast_chart(results: Results) -> go.Figure:
+def forecast_chart(results: "Results") -> go.Figure:
     """The price with every entry and exit, over the probability with the thresholds in force."""
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.05
@@ -179,11 +200,11 @@ def forecast_chart(results: Results) -> go.Figure:
     return _with_borders(styled(figure, height=520), results)
 
 
-def distribution_chart(results: Results) -> go.Figure:
+def distribution_chart(results: "Results") -> go.Figure:
     """How often which return per bar came."""
     figure, table = empty_figure("share", height=300), results.distribution
     for name, column, colour in (
-        (HOLD, "buy_and_hold", THEIRS),
+        (results.benchmark, "buy_and_hold", THEIRS),
         ("strategy, while it holds", "strategy", OURS),
     ):
         figure.add_bar(
@@ -199,21 +220,21 @@ def distribution_chart(results: Results) -> go.Figure:
     return figure
 
 
-def rolling_chart(results: Results) -> go.Figure:
+def rolling_chart(results: "Results") -> go.Figure:
     """The annual Sharpe ratio of the last bars, as it would have been known at each."""
     figure, equity = (
         empty_figure(f"Sharpe ratio of {results.rolling_bars} bars", height=300),
         results.equity,
     )
     for name, column, colour in (
-        (HOLD, "hold_rolling_sharpe", THEIRS),
+        (results.benchmark, "hold_rolling_sharpe", THEIRS),
         ("strategy", "rolling_sharpe", OURS),
     ):
         add_line(figure, thinned(equity[column].iloc[results.rolling_bars :]), name, colour)
     return _with_borders(figure, results)
 
 
-def calibration_chart(results: Results) -> go.Figure:
+def calibration_chart(results: "Results") -> go.Figure:
     """How often "up" was observed where it was forecast.
 
     The band is where exact probabilities would lie in 95 of 100 cases.
@@ -254,7 +275,7 @@ def calibration_chart(results: Results) -> go.Figure:
     return figure
 
 
-def benchmarks_chart(results: Results) -> go.Figure:
+def benchmarks_chart(results: "Results") -> go.Figure:
     """What the strategy earns more than each benchmark, with its interval."""
     # Differences to each benchmark stand among the other intervals, by this prefix.
     intervals = {
@@ -265,7 +286,7 @@ def benchmarks_chart(results: Results) -> go.Figure:
     return interval_figure(intervals, scale=1e4, title="basis points per bar, net")
 
 
-def importance_chart(results: Results) -> go.Figure:
+def importance_chart(results: "Results") -> go.Figure:
     """How much the log loss on validation grows without each group of features.
 
     Bars are means over the folds, dots the folds.
@@ -292,7 +313,7 @@ def importance_chart(results: Results) -> go.Figure:
     return figure.update_layout(hovermode="closest", showlegend=False)
 
 
-def _with_borders(figure: go.Figure, results: Results) -> go.Figure:
+def _with_borders(figure: go.Figure, results: Curves) -> go.Figure:
     for border in results.borders:
         figure.add_shape(
             type="line",
@@ -306,7 +327,7 @@ def _with_borders(figure: go.Figure, results: Results) -> go.Figure:
     return figure
 
 
-CHARTS: dict[str, Callable[[Results], go.Figure]] = {
+CHARTS: dict[str, Callable[["Results"], go.Figure]] = {
     "equity": equity_chart,
     "drawdown": drawdown_chart,
     "forecasts": forecast_chart,

@@ -1,22 +1,24 @@
-"""The report of a walk-forward: one self-contained HTML page, and what all pages share."""
+"""The report of a walk-forward: one self-contained HTML page."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import plotly.offline
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
-from plotly import graph_objects as go
-
-from backtests.evidence.alpha import NOTHING_LEFT
-from backtests.evidence.baselines import HOLD
-from backtests.evidence.bootstrap import Interval
-from backtests.evidence.evidence import Evidence
 from backtests.evidence.scores import GIVEN, LOST, NONE_QUALIFIED
 from backtests.evidence.verdict import p_words
 from backtests.reports.charts import CHARTS, MOST_POINTS
+from backtests.reports.page import (
+    REPORT,
+    Grid,
+    figure_rows,
+    glance_grid,
+    interval_grid,
+    month_grid,
+    p_shown,
+    pairs_of,
+    power_rows,
+    render_page,
+)
 from backtests.reports.results import (
     Results,
     comparison_table,
@@ -28,48 +30,13 @@ from backtests.reports.terminal import FORECASTS, MONEY, SPREAD, ranged, shown
 from backtests.walk_forward.fingerprint import all_versions
 from model.files import write_atomically
 
-REPORT = "report.html"
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 THRESHOLDS = (
     ("enter", "enter", ".3f"),
     ("exit", "exit", ".3f"),
     ("thresholds\nby", "thresholds", ""),
 )
-GLANCE = (
-    ("return", "return", "+.1%"),
-    ("Sharpe ratio, annual", "sharpe", ".2f"),
-    ("largest drawdown", "max_drawdown", ".1%"),
-    ("bars in the market", "exposure", ".0%"),
-)
 BEST = (("AUC", "auc", ".3f"), ("accuracy", "accuracy", ".3f"), ("log loss", "log_loss", ".4f"))
-GAIN = "+z.1%"  # no minus before a nought
-FIGURES = (  # with intervals: name, words, format, scale
-    ("alpha", "alpha over buy-and-hold, bp per bar", "+.2f", 1e4),
-    ("beta", "beta", ".2f", 1),
-    ("auc", "AUC, pairs within folds", ".3f", 1),
-    ("accuracy", "accuracy", ".3f", 1),
-    ("mean", "net, bp per bar", "+.2f", 1e4),
-    ("gain", "net less buy-and-hold's, bp per bar", "+.2f", 1e4),
-    ("sharpe", "Sharpe ratio", ".2f", 1),
-    ("sharpe less benchmark", "Sharpe ratio less buy-and-hold's", "+.2f", 1),
-    ("timing at open", "timing gain, filled at the next open, bp", "+.2f", 1e4),
-    ("timing at close", "the same at the close decided at", "+.2f", 1e4),
-    ("timing at middle", "the same at the middle of the next bar", "+.2f", 1e4),
-    ("timing at later", "the same one bar later", "+.2f", 1e4),
-)
 EMPTY: Mapping[str, Results] = {}
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text: its headers and rows, the first column a name.
-
-    links: where each row's name leads, if anywhere.
-    """
-
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    links: Sequence[str] = ()
 
 
 def write_report(folder: Path, results: Results, compared: Mapping[str, Results] = EMPTY) -> None:
@@ -116,7 +83,7 @@ def _grids(results: Results) -> dict[str, Grid]:
     return {
         "glance": _glance_grid(results),
         "best": _best_grid(results),
-        "figures": interval_grid(results.evidence.intervals, FIGURES),
+        "figures": interval_grid(results.evidence.intervals, figure_rows("buy-and-hold")),
         "tests": Grid(["", "value"], list(_tests(results).items())),
         "benchmarks": _benchmark_grid(results),
         "forecasts": _fold_grid((*FORECASTS, *THRESHOLDS), folds),
@@ -124,7 +91,7 @@ def _grids(results: Results) -> dict[str, Grid]:
         "spread": _fold_grid(SPREAD, results.spread.to_dict("records")),
         "members": _member_grid(results),
         "costs": Grid(["cost\nper side", "net,\nbp per bar", "in all", "Sharpe"], costs),
-        "months": _month_grid(results),
+        "months": month_grid(results.months, results.years, "hold"),
     }
 
 
@@ -174,15 +141,11 @@ def _words(results: Results) -> dict[str, str]:
 
 def _glance_grid(results: Results) -> Grid:
     """Return what was earned in all, beside buy-and-hold."""
-    total = results.folds.iloc[-1]
-    rows = [
-        [words, shown(total[name], form), shown(total[f"hold_{name}"], form)]
-        for words, name, form in GLANCE
-    ]
-    return Grid(
-        ["", "strategy", HOLD],
-        [*rows, ["trades", str(total["trades"]), str(len(results.hold.trades))]],
-    )
+    total = results.folds.iloc[-1].to_dict()
+    theirs = {name: total.get(f"hold_{name}") for name in total}
+    grid = glance_grid(total, theirs, results.benchmark)
+    trades = ["trades", str(total["trades"]), str(len(results.hold.trades))]
+    return Grid(grid.headers, [*grid.rows, trades])
 
 
 def _best_grid(results: Results) -> Grid:
@@ -300,42 +263,6 @@ def _loss_words(test: tuple[float, float] | None) -> str:
     return f"{'lower' if test[0] < 0 else 'higher'}, p {p_words(test[1])}" if test else "-"
 
 
-def _month_grid(results: Results) -> Grid:
-    gains = results.months.set_index(["year", "month"])["return"]
-    rows = [
-        [
-            f"{year:.0f}",
-            *(shown(gains.get((year, month)), GAIN) for month in range(1, len(MONTHS) + 1)),
-            shown(ours, GAIN),
-            shown(theirs, GAIN),
-        ]
-        for year, ours, theirs in results.years.to_numpy().tolist()
-    ]
-    return Grid(["", *MONTHS, "year", "hold"], rows)
-
-
-def interval_grid(
-    intervals: Mapping[str, Interval], figures: Sequence[tuple[str, str, str, float]]
-) -> Grid:
-    """Return a row for each figure (name, words, format, scale) that there is."""
-    rows = []
-    for name, words, form, scale in figures:
-        if found := intervals.get(name):
-            low, high, lowest, highest = (
-                format(scale * end, form)
-                for end in (found.low, found.high, found.lowest, found.highest)
-            )
-            rows.append(
-                [
-                    words,
-                    format(scale * found.value, form),
-                    f"{low} to {high}",
-                    f"{lowest} and {highest}",
-                ]
-            )
-    return Grid(["", "estimate", "95 % interval", "99 % bounds"], rows)
-
-
 def _tests(results: Results) -> dict[str, str]:
     evidence = results.evidence
     # Undefined where all forecasts lie on one side of the thresholds.
@@ -345,7 +272,7 @@ def _tests(results: Results) -> dict[str, str]:
             results.folds.iloc[-1]["base_rate"], ".3f"
         ),
         "decisions whose price did not move, and that count in no AUC": f"{evidence.ties:.1%}",
-        **_power_rows(evidence),
+        **power_rows(evidence),
         "gross return, bp per bar": f"{1e4 * evidence.gross:+.2f}",
         "break-even cost per side, bp": (
             "none: it loses before costs"
@@ -374,90 +301,3 @@ def _tests(results: Results) -> dict[str, str]:
             "(minimum track record length)": shown(sharpe.bars_needed, ",.0f"),
         }
     return found
-
-
-def _power_rows(evidence: Evidence) -> dict[str, str]:
-    """Return what so many decisions could have shown, with 80 % power."""
-    power, years = evidence.power, evidence.periods_per_year
-
-    def a_year(alpha: float | None) -> str:
-        return "-" if alpha is None else f"{years * alpha:.1%}"
-
-    return {
-        "smallest alpha a year that the whole rule shows": a_year(power.alpha),
-        "that its 99 % bound alone shows": a_year(power.alpha_alone),
-        "that Hansen's test alone shows": a_year(power.test_alone),
-        "smallest AUC that the whole rule shows": shown(power.auc, ".3f"),
-        "that its 99 % bound alone shows (AUC)": shown(power.auc_alone, ".3f"),
-        "decisions that the alpha found would need": (
-            "none would do"
-            if power.decisions_for_alpha is None and power.alpha is not None
-            else shown(power.decisions_for_alpha, ",")
-        ),
-        f"decisions that an AUC of {NOTHING_LEFT} would need": shown(power.decisions_for_auc, ","),
-    }
-
-
-def p_shown(p: float | None) -> str:
-    """Return a p-value as it stands in a table."""
-    return "-" if p is None else p_words(p).removeprefix("= ")
-
-
-def render_page(template: str, charts: Mapping[str, go.Figure], **content: Any) -> str:
-    """Return the page. It loads nothing: its charts' library and data are inside."""
-    # StrictUndefined: a name that a template misspells is an error, not an empty place on the page.
-    pages = Environment(
-        loader=PackageLoader("backtests.reports"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters["sign"] = sign_of
-    drawn = {
-        # Markup: plotly's HTML is taken as it is, all other text of the page is escaped.
-        name: Markup(
-            chart.to_html(
-                full_html=False,
-                include_plotlyjs=False,  # once for all charts, in the page's head
-                div_id=f"chart-{name}",
-                config={"responsive": True, "displayModeBar": False},
-            )
-        )
-        for name, chart in charts.items()
-    }
-    # Inside the page, large as it is: a report opens years later without a network.
-    library = Markup(plotly.offline.get_plotlyjs())
-    return pages.get_template(template).render(library=library, charts=drawn, **content)
-
-
-def sign_of(text: str) -> str:
-    """Return "gain" or "loss" for a figure with its sign, "" for nought and what is no figure."""
-    if not text.strip("+-0.%"):
-        return ""
-    return {"+": "gain", "-": "loss"}.get(text[:1], "")
-
-
-def pairs_of(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as pairs of text."""
-    pairs: list[tuple[str, str]] = []
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            pairs += pairs_of(value, f"{name}: ")
-        else:
-            pairs.append((f"{prefix}{name}".replace("_", " "), _plain(value)))
-    return pairs
-
-
-def _plain(value: object) -> str:
-    """Return a setting as a reader who knows no Python writes it."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        # Commas make large numbers of settings, such as the cash, readable.
-        short = f"{value:,g}"
-        # Six digits where they are all there is, else every digit.
-        return short if float(short.replace(",", "")) == value else str(value)
-    return str(value).removesuffix(" 00:00:00")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from backtests.evidence.baselines import learner_probabilities
+from backtests.evidence.baselines import HOLD, learner_probabilities
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.calibration import Reliability, reliability
 from backtests.evidence.decisions import STRATEGY, Decisions, decisions_of
@@ -90,6 +90,11 @@ class Results:
     def verdict(self) -> Verdict:
         """The one sentence that matters."""
         return judge(self.evidence)
+
+    @property
+    def benchmark(self) -> str:
+        """What the account is held against."""
+        return HOLD
 
     @property
     def positions(self) -> str:

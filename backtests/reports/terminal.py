@@ -5,18 +5,20 @@ Forecasts, money and benchmarks of a walk-forward, and the markets of a universe
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
-from backtests.evidence.evidence import Evidence
 from backtests.evidence.scores import TOTAL
-from backtests.reports.results import Results
-from backtests.reports.universe import UniverseResults
 from model.bars.intervals import day
+
+if TYPE_CHECKING:
+    from backtests.evidence.evidence import Evidence
+    from backtests.reports.results import Results
+    from backtests.reports.universe import UniverseResults
 
 # What the terminal's tables show: (header, column of the fold table, format).
 FORECASTS = (
@@ -48,7 +50,7 @@ SPREAD = (
 )
 
 
-def tables(results: Results) -> Group:
+def tables(results: "Results") -> Group:
     """Return the tables that the terminal shows."""
     rows, spread = results.folds.to_dict("records"), results.spread.to_dict("records")
     members = (
@@ -64,7 +66,7 @@ def tables(results: Results) -> Group:
     )
 
 
-def _benchmark_table(evidence: Evidence) -> Table:
+def _benchmark_table(evidence: "Evidence") -> Table:
     title = "net of costs, by decision, with 95 % intervals"
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
     for header in ("", "mean, bp per bar", "Sharpe", "difference, bp per bar"):
@@ -102,7 +104,7 @@ def architecture_table(compared: pd.DataFrame) -> Table:
     return table
 
 
-def universe_table(universe: UniverseResults) -> Table:
+def universe_table(universe: "UniverseResults") -> Table:
     """Return a row for each market.
 
     Its forecasts, what it earned, its own verdict, and whether it stands out.

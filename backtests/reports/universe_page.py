@@ -13,7 +13,7 @@ from plotly import graph_objects as go
 from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
 from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, interval_figure, thinned
-from backtests.reports.html import REPORT, Grid, interval_grid, p_shown, pairs_of, render_page
+from backtests.reports.page import REPORT, Grid, interval_grid, p_shown, pairs_of, render_page
 from backtests.reports.results import ENDS, describe_settings
 from backtests.reports.terminal import ranged, shown
 from backtests.reports.universe import UniverseResults

@@ -169,7 +169,12 @@ def _prices_among(columns: Sequence[int], numbers: Floats) -> list[int]:
 
 
 def _order_of(prices: Floats, newest_first: bool) -> tuple[str, ...]:
-    """Return which of four prices is which: the open is near the close of the row before."""
+    """Return which of four prices is which: the open is near the close of the row before.
+
+    Of no prices none is.
+    """
+    if not prices.shape[1]:
+        return ()
     highest, lowest = np.flatnonzero(_highest(prices)), np.flatnonzero(_highest(-prices))
     if not len(highest) or not len(lowest) or highest[0] == lowest[0]:
         return PRICES

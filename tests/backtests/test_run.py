@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from backtests.ledger import app as ledger_app
-from backtests.reports.html import REPORT
+from backtests.reports.page import REPORT
 from backtests.reports.results import FILES
 from backtests.run import app
 from backtests.synthetic.markets import market

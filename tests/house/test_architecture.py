@@ -25,7 +25,7 @@ ORDER = {
     ),
     "backtests": (
         "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
-        "ledger audit controls false_alarms verdicts benchmark run console"
+        "ledger audit controls false_alarms verdicts benchmark analyzers judge run console"
     ),
 }
 
@@ -141,6 +141,7 @@ HOSTED = {
     "strategy_plugin.broker",
     "strategy_plugin.startup",
     "backtests.simulation.account",
+    "backtests.analyzers",
     "backtests.benchmarks.trading",
     "backtests.benchmarks.live",
 }

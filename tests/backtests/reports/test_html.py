@@ -11,7 +11,8 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from backtests.reports.charts import CHARTS, MOST_POINTS, thinned
-from backtests.reports.html import REPORT, pairs_of, render, sign_of, write_report
+from backtests.reports.html import render, write_report
+from backtests.reports.page import REPORT, pairs_of, sign_of
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
 from model.features.table import FEATURE_GROUPS

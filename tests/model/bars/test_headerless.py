@@ -114,3 +114,7 @@ def test_a_price_is_no_volume(values: object, what: str) -> None:
 @pytest.mark.parametrize("values", [5.0, DAILY["volume"] / 1e6, np.arange(300.0) + 1])
 def test_a_small_volume_is_none_of_the_prices(values: object) -> None:
     assert read_bars(DAILY.assign(volume=values))["volume"].iloc[7] > 0
+
+
+def test_columns_of_a_file_that_holds_no_prices_are_not_named() -> None:
+    assert likely_names([["2020-01-01", ".01"], ["2020-01-02", "-.02"]]) == ("date", "other 2")

@@ -1,0 +1,258 @@
+"""Returns from a file: a column of dates, one of returns, maybe one of a benchmark.
+
+Nothing is guessed: which column is which is said or can only be so, and whether the numbers are
+fractions is proven by them or refused.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from backtests.evidence.returns import (
+    CASH,
+    COSTS,
+    FILLS,
+    FORECASTS,
+    TRIALS,
+    DatedReturns,
+    report_few,
+    report_missing,
+    returns_per_year,
+)
+from backtests.simulation.vectorised import Array
+from model.bars.artefacts import FlagRecord
+from model.bars.columns import Table
+from model.bars.csv_layout import csv_table
+from model.bars.faults import Findings, count
+from model.bars.intervals import bar_interval, day
+from model.bars.names import plain_name
+from model.bars.numbers import is_missing, is_number, read_numbers, text
+from model.bars.sources import frame_table, load
+from model.bars.timestamps import read_timestamps
+from model.bars.zones import without_zone
+from model.errors import Setting, did_you_mean
+
+DATES = ("date", "datetime", "timestamp", "time", "day")
+RETURNS, BENCHMARK = "returns", "benchmark"
+RETURN_NAMES = (RETURNS, "return")
+MOST_USUAL = 0.2  # of half the returns: where they move by more, they are no fractions
+NO_BENCHMARK = FlagRecord(
+    name=BENCHMARK,
+    sentence=(
+        "No benchmark is given, so that alpha holds all that mere exposure to a market earned, and "
+        'is never an "edge": give a column of the market\'s returns, or declare the book neutral.'
+    ),
+    identity=True,
+    accepted=False,
+)
+
+
+def read_returns(
+    path: str | Path,
+    *,
+    returns: str | None = None,
+    benchmark: str | None = None,
+    neutral: bool = False,
+    date_format: str | None = None,
+    bars_per_year: float | None = None,
+) -> DatedReturns:
+    """Read the returns of a strategy and of its benchmark, in time order.
+
+    Parameters
+    ----------
+    path
+        A CSV or Parquet file. Returns are fractions, .01 is 1 %, or each bears a percent sign.
+    returns, benchmark
+        The names of their columns. By default the benchmark is the column of that name, if there is
+        one, and the returns are the column that is left beside it and the dates.
+    neutral
+        The book is declared neutral: it is held against cash.
+    date_format
+        How dates are written, where that is not plain, for instance "%d/%m/%Y".
+    bars_per_year
+        How many returns a year has; by default as their dates show.
+
+    Raises
+    ------
+    BarsError
+        They cannot be judged; the message lists every kind of problem.
+
+    Examples
+    --------
+    >>> read_returns("fund.csv", benchmark="SPX").benchmark_name
+    'SPX'
+    """
+    if neutral and benchmark:
+        raise ValueError(
+            "`neutral` and `benchmark` exclude each other: a neutral book is held against cash. "
+            "Give one of them."
+        )
+    table, findings = _table_of(path, [name for name in (returns, benchmark) if name])
+    columns = _columns_of(table, returns, benchmark, findings)
+    if neutral:
+        columns.pop(BENCHMARK, None)
+    index, values = _values_of(table, columns, date_format, findings)
+    _judge_dates(index, pd.Series(table.places), findings)
+    _judge_returns(values, index, findings)
+    findings.raise_faults()
+    periods = returns_per_year(index, bars_per_year, findings)
+    findings.raise_faults()
+    findings.warn_notes()
+    given = BENCHMARK in values
+    return DatedReturns(
+        name=Path(path).name,
+        start=index[0] - bar_interval(index),
+        dates=index,
+        returns=values[RETURNS],
+        benchmark=values.get(BENCHMARK, np.zeros(len(index))),
+        benchmark_name=_benchmark_name(table, columns.get(BENCHMARK)),
+        periods_per_year=periods,
+        unseen=(FORECASTS, FILLS, f"{COSTS}, which the returns are taken to be net of", TRIALS),
+        flags=() if given or neutral else (NO_BENCHMARK,),
+    )
+
+
+def _benchmark_name(table: Table, column: int | None) -> str:
+    if column is None:
+        return CASH
+    name = _names(table)[column]
+    return f"the {BENCHMARK}" if plain_name(name) == BENCHMARK else name
+
+
+def _table_of(path: str | Path, named: list[str]) -> tuple[Table, Findings]:
+    content, findings = load(path, named)
+    if isinstance(content, str):
+        return csv_table(content, named, findings), findings
+    return frame_table(content, findings), findings
+
+
+def _names(table: Table) -> list[str]:
+    return [" ".join(filter(None, levels)) for levels in table.names]
+
+
+def _columns_of(
+    table: Table, returns: str | None, benchmark: str | None, findings: Findings
+) -> dict[str, int]:
+    """Return which column is what: date, returns, maybe benchmark. What is not clear is refused."""
+    names = _names(table)
+    plain = [plain_name(name) for name in names]
+    date = next((number for number, name in enumerate(plain) if name in DATES), 0)
+    left = [number for number in range(len(names)) if number != date]
+    listed = ", ".join(repr(names[number]) for number in left) or "none"
+    chosen: dict[str, int] = {}
+    for role, name in ((RETURNS, returns), (BENCHMARK, benchmark)):
+        found = [number for number in left if names[number] == name]
+        if len(found) == 1:
+            chosen[role] = found[0]
+        elif name is not None:
+            findings.fault(
+                Setting(role, name),
+                f" must name one column, got {len(found)} of that name. Beside the dates there "
+                f"are: {listed}.{did_you_mean(name, (names[number] for number in left))}",
+            )
+    findings.raise_faults()
+    if BENCHMARK not in chosen and BENCHMARK in plain:
+        chosen[BENCHMARK] = plain.index(BENCHMARK)
+    left = [number for number in left if number not in chosen.values()]
+    called = [number for number in left if plain[number] in RETURN_NAMES]
+    if RETURNS not in chosen:
+        candidates = called if len(called) == 1 else left
+        if len(candidates) != 1:
+            findings.refuse(
+                f"one column beside the dates must hold the returns, got {listed}. Name it, as ",
+                Setting(RETURNS, names[left[0]] if left else "fund"),
+                ", and that of a benchmark, if there is one, as ",
+                Setting(BENCHMARK, names[left[-1]] if left else "market"),
+                ".",
+            )
+        chosen[RETURNS] = candidates[0]
+    return {"date": date, **{role: chosen[role] for role in (RETURNS, BENCHMARK) if role in chosen}}
+
+
+def _values_of(
+    table: Table, columns: dict[str, int], date_format: str | None, findings: Findings
+) -> tuple[pd.DatetimeIndex, dict[str, Array]]:
+    """Return the dates, and the returns by their role; what cannot be read is refused."""
+    places, names = pd.Series(table.places), _names(table)
+    cells = {role: table.columns[at].rename(names[at]) for role, at in columns.items()}
+    stamps = read_timestamps(cells.pop("date"), None, places, date_format, findings)
+    wall, _ = without_zone(stamps, None, places, findings)
+    percent = {role: _are_percent(column, places, findings) for role, column in cells.items()}
+    findings.raise_faults()
+    bare = {
+        role: text(column).str.removesuffix("%").str.strip() if percent[role] else column
+        for role, column in cells.items()
+    }
+    numbers, _ = read_numbers(bare, places, None, findings)
+    findings.raise_faults()
+    scaled = {role: values / 100 if percent[role] else values for role, values in numbers.items()}
+    return pd.DatetimeIndex(wall, name="date"), scaled
+
+
+def _are_percent(cells: pd.Series, places: pd.Series, findings: Findings) -> bool:
+    """Return whether every number of a column bears a percent sign; report where only some do."""
+    if is_number(cells):
+        return False
+    words = text(cells)
+    signed = words.str.endswith("%").to_numpy(dtype=bool)
+    bare = ~signed & ~is_missing(words)
+    if signed.any() and bare.any():
+        findings.fault(
+            f"{signed.sum():,} cells of column {cells.name!r} bear a percent sign and "
+            f"{bare.sum():,} do not (first: {findings.first(places, signed)} and "
+            f"{findings.first(places, bare)}). Write all as fractions, .01 for 1 %."
+        )
+    return bool(signed.any())
+
+
+def _judge_dates(index: pd.DatetimeIndex, places: pd.Series, findings: Findings) -> None:
+    """Report dates that stand twice or are not in their order."""
+    repeated = index.duplicated()
+    if repeated.any():
+        findings.fault(
+            f"dates must be unique, got {count(int(repeated.sum()), 'date')} again (first: "
+            f"{day(index[int(repeated.argmax())])}, {findings.first(places, repeated)}). Keep one "
+            "return of each."
+        )
+    back = np.r_[False, np.diff(index.asi8) < 0]
+    if back.any():
+        at = int(back.argmax())
+        findings.fault(
+            f"dates must ascend, got {day(index[at])} after {day(index[at - 1])} "
+            f"({findings.first(places, back)}). Sort the rows by date."
+        )
+
+
+def _judge_returns(values: dict[str, Array], index: pd.DatetimeIndex, findings: Findings) -> None:
+    """Report what no returns can be, and a benchmark that is of other dates."""
+    report_few(len(index), findings)
+    for role, found in values.items():
+        ours = role == RETURNS
+        report_missing(
+            found,
+            index,
+            "the returns are no numbers" if ours else "the benchmark has no return",
+            "Leave these rows out, or write what was earned."
+            if ours
+            else "It must be of the same dates: give both where both are known.",
+            findings,
+        )
+        known = found[np.isfinite(found)]
+        if (known <= -1).any():
+            first = int((found <= -1).argmax())
+            findings.fault(
+                f"the {role} must lie above -1, got {found[first]:g} on {day(index[first])}: "
+                "nobody loses more than all. If they are percent, divide them by 100."
+            )
+        elif len(known) and float(np.median(np.abs(known))) > MOST_USUAL:
+            findings.fault(
+                f"half of the {role} move by more than {MOST_USUAL:.0%}, in the median "
+                f"{np.median(np.abs(known)):.3g}. If they are percent, divide them by 100; of "
+                "prices or an account's worth take the change as a fraction."
+            )
+        elif ours and len(known) and np.ptp(known) == 0:
+            findings.fault(
+                f"the returns must vary, got {known[0]:g} on all {len(known):,} dates. Is it the "
+                "right column?"
+            )

@@ -1,0 +1,113 @@
+"""The command that judges any strategy by its returns.
+
+python backtests/judge.py RETURNS.csv [--benchmark COLUMN] [--out FOLDER]
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from backtests.evidence.alpha import WORTH
+from backtests.evidence.returns_file import read_returns
+from backtests.reports.judgement import EVIDENCE, Judgement, evidence_json, write_judgement
+from backtests.reports.page import REPORT, Grid, figure_rows, interval_grid
+from model.bars.intervals import day
+from model.cli import VERSION, run
+from model.settings import number, optional, require
+
+app = App(version=VERSION, name="backtests/judge.py")
+console = Console(highlight=False)
+
+
+@app.default
+def judge_file(
+    file: Path,
+    /,
+    *,
+    returns: str | None = None,
+    benchmark: str | None = None,
+    neutral: Annotated[bool, Parameter(negative=())] = False,
+    worth: float = WORTH,
+    bars_per_year: float | None = None,
+    date_format: str | None = None,
+    out: Path | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Judge any strategy by its returns, over a benchmark.
+
+    Parameters
+    ----------
+    file
+        A CSV or Parquet file in time order: a column of dates, one of net returns, as fractions
+        (.01 is 1 %), and one of the benchmark's returns, if there is one.
+    returns
+        The column of the returns; default: the one beside dates and benchmark.
+    benchmark
+        The column of the benchmark's returns; default: the one called benchmark, else cash, over
+        which there is never an "edge".
+    neutral
+        Declare the book neutral: it is held against cash.
+    worth
+        The alpha a year that is worth having, as a fraction: below it there is "no edge".
+    bars_per_year
+        How many returns a year has; default: as their dates show.
+    date_format
+        How dates are written, where that is not plain, for instance %d/%m/%Y.
+    out
+        A folder for the page, report.html, and the evidence, evidence.json.
+    json
+        Print the evidence as JSON, and nothing else.
+    """
+    require(
+        {"worth": worth, "bars_per_year": bars_per_year},
+        {"worth": number(above=0), "bars_per_year": optional(number(above=0))},
+    )
+    record = read_returns(
+        file,
+        returns=returns,
+        benchmark=benchmark,
+        neutral=neutral,
+        date_format=date_format,
+        bars_per_year=bars_per_year,
+    )
+    judgement = Judgement(record, worth)
+    if out:
+        write_judgement(out, judgement)
+    if json:
+        print(evidence_json(judgement), end="")
+        return
+    lines = [judgement.verdict.sentence]
+    if out:
+        lines.append(f"written to {out}: {REPORT}, {EVIDENCE}")
+    console.print(describe(judgement), soft_wrap=True, markup=False)
+    rows = figure_rows(judgement.benchmark)
+    console.print(figure_table(interval_grid(judgement.figures.intervals, rows)))
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def describe(judgement: Judgement) -> str:
+    """Return one line on what is judged."""
+    record = judgement.record
+    return (
+        f"{judgement.title} from {day(record.dates[0])} to {day(record.dates[-1])}, "
+        f"{record.periods_per_year:g} a year, beside {record.benchmark_name}"
+    )
+
+
+def figure_table(grid: Grid) -> Table:
+    """Return figures with their intervals as the terminal shows them."""
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
+    for header in grid.headers:
+        table.add_column(header, justify="right" if header else "left")
+    for row in grid.rows:
+        table.add_row(*row)
+    return table
+
+
+if __name__ == "__main__":
+    run(app)
