@@ -30,20 +30,23 @@ from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
 from backtests.walk_forward.progress import EpochLog, FoldProgress
 from backtests.walk_forward.store import lock_folder
 from backtests.walk_forward.trainer import TRAINED, FoldsFailed, Lost, Origin, train_all
-from backtests.walk_forward.universe import OnFaulty, is_universe, read_universe
 from backtests.walk_forward.workers import workers
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.cli import (
     ACCOUNT_AND_COSTS,
+    ALL_BUT_DATA,
     DATA,
     FOLDS,
     RUNNING,
     TRAINING,
     VERSION,
     BarsOptions,
+    OnFaulty,
     bar_files,
     describe_bars,
+    is_universe,
+    read_universe,
     run,
 )
 from model.labels import tied_share
@@ -55,7 +58,6 @@ from model.training.config import TrainConfig
 app = App(version=VERSION, name="backtests/run.py")
 console = Console(highlight=False)
 
-ALL_BUT_DATA = re.compile("^(?!data$)")  # here several files may be given
 # The fold plan's validation_share decides both shares, and here several architectures may be given.
 ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
 

@@ -69,9 +69,8 @@ def too_few_instruments(universe: Universe, fewest: int) -> list[Text]:
     if len(universe) >= fewest:
         return []
     found = f"got {len(universe)}: {', '.join(universe) or 'none'}. "
-    ways = "Give more, or lower " if len(universe) > 1 else "Give more: one is trained without "
-    setting = Setting("fewest_instruments" if len(universe) > 1 else "pooled")
-    return [(f"there must be at least {count(fewest, 'instrument')}, {found}{ways}", setting, ".")]
+    needed = f"there must be at least {count(fewest, 'instrument')}"
+    return [(f"{needed}, {found}Give more, or lower ", Setting("fewest_instruments"), ".")]
 
 
 def equal_bars(universe: Universe) -> list[Text]:

@@ -313,18 +313,22 @@ class Checkpoint:
         CheckpointError
             Where interval, time zone or stamp of one are others than in training.
         """
-        found = {
-            name: self.probabilities(bars) if len(bars) >= self.bars_needed else None
-            for name, bars in sorted(universe.items())
-        }
-        columns = [values.rename(name) for name, values in found.items() if values is not None]
+        columns = []
+        for name, bars in sorted(universe.items()):
+            if len(bars) >= self.bars_needed:
+                try:
+                    columns.append(self.probabilities(bars).rename(name))
+                except BarsError as error:
+                    raise BarsError(f"{name}: ", *error.args) from error
+                except CheckpointError as error:
+                    raise CheckpointError(f"{name}: {error}") from error
         if not columns:
             raise BarsError(
                 f"one instrument must have at least {self.bars_needed} bars, "
                 f"got {', '.join(f'{name} ({len(bars)})' for name, bars in universe.items())}. "
                 "Give more bars."
             )
-        return pd.concat(columns, axis=1).sort_index().reindex(columns=list(found))
+        return pd.concat(columns, axis=1).sort_index().reindex(columns=sorted(universe))
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of "up" for each window of raw feature rows.
