@@ -30,7 +30,6 @@ from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
 from backtests.walk_forward.progress import EpochLog, FoldProgress
 from backtests.walk_forward.store import lock_folder
 from backtests.walk_forward.trainer import TRAINED, FoldsFailed, Lost, Origin, train_all
-from backtests.walk_forward.universe import OnFaulty, is_universe, read_universe
 from backtests.walk_forward.workers import workers
 from model.bars.faults import count
 from model.bars.intervals import day
@@ -43,8 +42,11 @@ from model.cli import (
     TRAINING,
     VERSION,
     BarsOptions,
+    OnFaulty,
     bar_files,
     describe_bars,
+    is_universe,
+    read_universe,
     run,
 )
 from model.labels import tied_share

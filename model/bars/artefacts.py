@@ -9,7 +9,7 @@ and simulated walks show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypedDict
 
@@ -93,6 +93,17 @@ def flags_of(bars: pd.DataFrame) -> list[FlagRecord]:
     """Return what the bars say against themselves, as `read_bars` found it, or anew."""
     known: list[FlagRecord] | None = bars.attrs.get("flags")
     return find_artefacts(bars) if known is None else known
+
+
+def flags_of_all(universe: Mapping[str, pd.DataFrame]) -> list[FlagRecord]:
+    """Return what the bars of all instruments say against themselves; of several with the name."""
+    if len(universe) == 1:
+        return [flag for bars in universe.values() for flag in flags_of(bars)]
+    return [
+        FlagRecord(**flag | {"sentence": f"{name}: {flag['sentence']}"})
+        for name, bars in universe.items()
+        for flag in flags_of(bars)
+    ]
 
 
 def repeated_rows(bars: pd.DataFrame) -> Mask:
