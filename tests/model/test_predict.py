@@ -1,5 +1,6 @@
 """The command python -m model.predict."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,4 +151,60 @@ def test_a_threshold_that_cannot_be_is_refused(
     assert (
         "--enter must be a number from 0.5 up to but not including 1, got 1.7"
         in capsys.readouterr().err
+    )
+
+
+def test_as_json_it_is_one_object(
+    checkpoint: Checkpoint,
+    bars: pd.DataFrame,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = {"test_auc": 0.52, "test_windows": 400.0, "test_up_share": 0.5}
+    until = bars.index[-1] - pd.Timedelta(days=9)
+    replace(checkpoint, trained_until=until, metrics=metrics).save(tmp_path / "tested.ckpt")
+    assert outcome("--checkpoint", tmp_path / "tested.ckpt", "--data", data, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["probability"] == pytest.approx(
+        checkpoint.probabilities(bars).iloc[-1], abs=1e-6
+    )
+    assert printed["decided_at"] == str(bars.index[-1].date()) and printed["age"] == 9
+    # Of 200 ups and 200 downs the standard error is sqrt(401 / (12 * 200 * 200)).
+    assert (printed["test_auc"], printed["chance_auc"]) == (
+        0.52,
+        pytest.approx(0.5 + 1.6449 * (401 / 480_000) ** 0.5, abs=1e-5),
+    )
+    late = bars.index[-1] + pd.Timedelta(days=9)
+    replace(checkpoint, trained_until=late).save(tmp_path / "late.ckpt")
+    assert outcome("--checkpoint", tmp_path / "late.ckpt", "--data", data, "--json") == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert seen["probability"] is None and "no forecast" in seen["decision"]
+    assert seen["test_auc"] is None
+
+
+def test_age_and_test_auc_stand_beside_the_forecast(
+    checkpoint: Checkpoint,
+    bars: pd.DataFrame,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = {"test_auc": 0.52, "test_windows": 400.0, "test_up_share": 0.5}
+    until = bars.index[-1] - pd.Timedelta(days=1)
+    replace(checkpoint, trained_until=until, metrics=metrics).save(tmp_path / "tested.ckpt")
+    assert outcome("--checkpoint", tmp_path / "tested.ckpt", "--data", data) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1 bar interval after that" in printed
+    assert "0.520; a coin toss has .500, and in 95 of 100 cases less than 0.548" in printed
+
+
+def test_without_data_only_a_model_of_the_sample_is_asked(
+    checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace(checkpoint, instrument="gold").save(tmp_path / "gold.ckpt")
+    assert outcome("--checkpoint", tmp_path / "gold.ckpt") == 2
+    said = capsys.readouterr()
+    assert "--data must be given" in said.err and "was trained on gold" in " ".join(
+        said.err.split()
     )
