@@ -194,7 +194,7 @@ def test_age_and_test_auc_stand_beside_the_forecast(
     until = bars.index[-1] - pd.Timedelta(days=1)
     replace(checkpoint, trained_until=until, metrics=metrics).save(tmp_path / "tested.ckpt")
     assert outcome("--checkpoint", tmp_path / "tested.ckpt", "--data", data) == 0
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "1 bar interval after that" in printed
     assert "0.520; a coin toss has .500, and in 95 of 100 cases less than 0.548" in printed
 
