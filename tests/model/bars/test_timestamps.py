@@ -280,7 +280,8 @@ def test_two_orders_of_day_and_month_in_one_file_are_refused() -> None:
 
 UNREAD = [
     ("Q1 2015", "1 date in column 'date' not understood (first: line 7, 'Q1 2015')"),
-    ("2015Q1", "a quarter, or a span of two dates"),
+    ("2015Q1", "a week, a quarter, or a span of two dates"),
+    ("2015-W02", "a week, a quarter, or a span of two dates"),
     ("2015-01-05/2015-01-11", "a quarter, or a span of two dates"),
     ("42006", "looks like an Excel serial number"),
     ("", "1 row without a date"),
