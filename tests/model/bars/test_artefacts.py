@@ -17,6 +17,7 @@ from model.errors import BarsError, BarsWarning
 from tests.helpers.artefacts import (
     ARTEFACTS,
     CLEAN,
+    a_page_twice,
     clean,
     filled_forward,
     heikin_ashi,
@@ -146,6 +147,15 @@ def test_a_few_rows_that_repeat_are_said_with_count_and_date(tmp_path: Path) -> 
     with pytest.warns(BarsWarning, match=r"2 bars repeat the one before.*first 2011-07-18"):
         read = read_bars(written(bars, tmp_path))
     assert len(read) == len(bars) and not read.attrs["flags"][0]["accepted"]
+
+
+def test_a_page_that_stands_twice_is_refused_and_its_second_time_dropped() -> None:
+    bars = clean(1)
+    twice = a_page_twice(bars)
+    with pytest.raises(BarsError, match="60 bars repeat 20 or more earlier ones in a row"):
+        read_bars(twice)
+    with pytest.warns(BarsWarning, match="dropped 60 bars"):
+        assert read_bars(twice, repeats="drop").equals(bars.drop(bars.index[700:760]))
 
 
 def test_flat_bars_that_repeat_are_none() -> None:
