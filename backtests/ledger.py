@@ -165,7 +165,7 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
     for line in own:
         trial, entry = trial_of(line, path), Entry(line.get("date"), settings_in_short(line))
         if trial.file:
-            net = track_of(trial)[NET_RETURN]
+            net, years = track_of(trial)[NET_RETURN], line.get("bars_per_year")
             on = Subject(line["instrument"], line["interval"], line["data"])
             others = trials_on(on, path, lines, line["key"])
             beside = counted(others, pd.DatetimeIndex(net.index), {trial.positions})
@@ -175,7 +175,7 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
                 first=str(net.index[0]),
                 last=str(net.index[-1]),
                 decisions=len(net),
-                sharpe=sharpe(net.to_numpy(), line["bars_per_year"]),
+                sharpe=sharpe(net.to_numpy(), years) if years else None,
                 deflated=figures.deflated if figures else None,
                 trials=1 + len(beside.sharpes),
             )

@@ -190,7 +190,10 @@ def lines_of(path: Path) -> list[Line]:
             sharpe = float(line["sharpe"])
             if not math.isfinite(sharpe):
                 raise ValueError(f"a sharpe of {sharpe}")
-            Path(line.get("file", ""))  # refuses what is no text
+            if "file" in line:
+                texts = [line[name] for name in (*Subject._fields, "positions", "file", "sha256")]
+                if not all(isinstance(text, str) for text in texts):
+                    raise ValueError(f"no text among {', '.join(map(str, texts))}")
             lines.append(line | {"key": line["key"], "sharpe": sharpe})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LedgerError(

@@ -165,7 +165,8 @@ def test_before_the_first_trial_there_are_no_others(ledger):
         '{"key": "a", "sharpe": null}',
         '{"key": "a", "sharpe": NaN}',
         '{"key": "a", "sharpe": Infinity}',
-        '{"key": "a", "sharpe": 1, "file": 2}',
+        '{"key": "a", "sharpe": 1, "file": "a.parquet"}',
+        json.dumps({"key": "a", "sharpe": 1, **ON._asdict(), "positions": "", "file": 2}),
     ],
 )
 def test_a_damaged_ledger_is_refused_not_overwritten(ledger, content):
