@@ -34,8 +34,8 @@ from backtests.walk_forward.ledger import (
     Ledger,
     Trial,
     ledger_path,
+    returns_of,
     subject_of,
-    track_of,
 )
 from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.trainer import Configuration
@@ -135,7 +135,7 @@ def begin(
         others = state.trials_at_start(keys[one], ledger.others(*keys.values()))
         for other in others:
             if other.file:
-                track_of(other)  # one that cannot be read is refused
+                returns_of(other)  # one that cannot be read is refused
         label = one if len(tried) > 1 else ""  # messages of a single one need no name
         configurations[one] = Configuration(
             bars, folds, own, state, store, instrument, label, keys[one], tuple(others)
