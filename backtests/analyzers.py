@@ -1,5 +1,6 @@
 """Is there an edge in a strategy of your own? The verdict as a Backtrader analyzer."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from backtests.evidence.alpha import WORTH
 from backtests.evidence.recording import RecordedData, Recording, returns_of
 from backtests.reports.judgement import Judgement, judgement_summary, write_judgement
+from model.errors import BarsError
 from model.settings import number, optional, require
 
 NOT_YET = float("nan")
@@ -83,7 +85,17 @@ class StrategyEvidence(bt.Analyzer):  # type: ignore[misc]
         return self._judgement
 
     def get_analysis(self) -> dict[str, Any]:
+        # Backtrader itself asks at the end of every run, for its writers. With none of them the
+        # bootstrap would take its time for nothing; and what cannot be judged must not end the run.
+        if sys._getframe(1).f_code.co_name == "getwriterinfo":
+            return self._for_writers() if self.strategy.cerebro.runwriters else {}
         return judgement_summary(self.judgement)
+
+    def _for_writers(self) -> dict[str, Any]:
+        try:
+            return judgement_summary(self.judgement)
+        except BarsError as error:
+            return {"refused": str(error)}
 
     def write_report(self, folder: str | Path) -> None:
         write_judgement(Path(folder), self.judgement)

@@ -1,12 +1,13 @@
 """The judgement on any strategy: its evidence as JSON, and a page of the same look as all reports.
 
-It needs no model, no folds and no forecasts, and loads nothing that trains one.
+It needs no model, no folds and no forecasts, and loads nothing that trains or serves one.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,13 @@ from backtests.reports.page import (
     render_page,
 )
 from backtests.simulation.vectorised import Array
-from backtests.walk_forward.fingerprint import all_versions
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, spoken
 from model.files import write_atomically
 from model.metrics import max_drawdown, sharpe, total_return
 
 EVIDENCE = "evidence.json"
+JUDGES = ("backtrader-bilstm", "arch", "backtrader", "numpy", "pandas", "plotly", "scipy")
 EVIDENCE_VERSION = 1  # of evidence.json: raised when an entry changes its name or meaning
 
 
@@ -131,7 +132,7 @@ def judgement_summary(judgement: Judgement) -> dict[str, Any]:
             for year, ours, theirs in judgement.gains("year").itertuples(index=False)
         ],
         "evidence": asdict(judgement.figures),
-        "versions": all_versions(),
+        "versions": versions(),
     }
 
 
@@ -147,6 +148,11 @@ def describe_record(record: DatedReturns) -> dict[str, Any]:
         "bar_interval": spoken(bar_interval(record.dates)),
         "bars_per_year": record.periods_per_year,
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that judged."""
+    return {name: version(name) for name in JUDGES}
 
 
 def write_judgement(folder: Path, judgement: Judgement) -> None:
@@ -178,7 +184,7 @@ def render_judgement(judgement: Judgement) -> str:
         months=month_grid(judgement.gains("year", "month"), judgement.gains("year"), "benchmark"),
         benchmark=judgement.benchmark,
         data=pairs_of(describe_record(record)),
-        versions=pairs_of(all_versions()),
+        versions=pairs_of(versions()),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from backtests.evidence.alpha import Figures
 from backtests.evidence.calibration import Reliability
 from backtests.evidence.evidence import Evidence
 from backtests.evidence.overfitting import Overfitting
@@ -361,3 +362,67 @@ class Universe(Entry):
     evidence: Pool
     versions: dict[str, str]
     mixed_machines: bool
+
+
+class ReturnsRecord(Entry):
+    """The returns that are judged.
+
+    name: of the strategy's class, or of the file. instruments: those that were traded, none where a
+    file does not say. returns: how many. start: from when the first counts; first, last: when those
+    ended.
+    """
+
+    name: str
+    instruments: list[str]
+    returns: int
+    start: str
+    first: str
+    last: str
+    bar_interval: str
+    bars_per_year: float
+
+
+class TotalRecord(Entry):
+    """What returns came to in all. sharpe: annual, null where they do not vary."""
+
+    gain: float = msgspec.field(name="return")
+    sharpe: float | None
+    max_drawdown: float
+
+
+class StrategyTotal(TotalRecord):
+    """The strategy. exposure: share of bars with a position, null where that is not known."""
+
+    exposure: float | None
+
+
+class BenchmarkTotal(TotalRecord):
+    """What it is held against, by its name."""
+
+    name: str
+
+
+class ReturnsYearRow(Entry):
+    """What strategy and benchmark gained in a calendar year, of which a part counts as that."""
+
+    year: int
+    gain: float = msgspec.field(name="return")
+    benchmark_return: float
+
+
+class EvidenceFile(Entry):
+    """evidence.json: any strategy's. version: raised when an entry changes its name or meaning.
+
+    Returns are net, by bar, time-weighted around what was paid in and out. not_looked_at: what the
+    verdict knows nothing of. evidence: as of summary.json, without what needs forecasts.
+    """
+
+    version: Literal[1]
+    verdict: VerdictRecord
+    not_looked_at: list[str]
+    record: ReturnsRecord
+    strategy: StrategyTotal
+    benchmark: BenchmarkTotal
+    years: list[ReturnsYearRow]
+    evidence: Figures
+    versions: dict[str, str]
