@@ -207,8 +207,8 @@ def test_of_an_odd_number_half_are_above(names: int, biased: float) -> None:
 
 
 def test_equal_moves_of_other_prices_are_equal() -> None:
-    # All rose by 1 %, as prices are written.
-    moves = np.log(np.array([[10.1, 0.303, 7.07, 33.33]]) / np.array([[10, 0.3, 7, 33]]))
+    # All rose by 5 %, as prices are written.
+    moves = np.log(np.array([[0.21, 7.77, 0.63, 6.09]]) / np.array([[0.2, 7.4, 0.6, 5.8]]))
     assert len(set(moves[0].tolist())) > 1 and np.isnan(relative_labels(moves)).all()
 
 
