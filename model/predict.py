@@ -240,7 +240,7 @@ def decision_of(
     if timestamp < model.trained_until:
         return "none, as this is no forecast"
     if model.outcome == "relative":
-        return "none: it ranks an instrument among others"
+        return "none: it ranks instruments"
     position = "long" if probability >= enter else "no long position"
     return f"{position} (long from {enter:.2f})"
 

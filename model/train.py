@@ -198,7 +198,8 @@ def describe(bars: pd.DataFrame | Universe, config: TrainConfig) -> None:
         shares = [tied_share(own, config.label, config.horizon) for own in universe.values()]
         tied = np.average(shares, weights=[len(own) for own in universe.values()])
         labels = f"{tied:.2%} of the moves are 0 and count as not up; {waiting}"
-    purged = f"purged: {describe_purge(config)}"
+    unit = "window" if isinstance(bars, pd.DataFrame) else "date"
+    purged = f"purged: {describe_purge(config, unit)}"
     for line in (first, f"labels: {labels}", purged, precision_hint(config.precision)):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)

@@ -328,7 +328,7 @@ class Checkpoint:
                 f"got {', '.join(f'{name} ({len(bars)})' for name, bars in universe.items())}. "
                 "Give more bars."
             )
-        return pd.concat(columns, axis=1).sort_index().reindex(columns=sorted(universe))
+        return pd.concat(columns, axis=1, sort=True).reindex(columns=sorted(universe))
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of "up" for each window of raw feature rows.

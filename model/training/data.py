@@ -345,9 +345,12 @@ def describe_unlabelled(unlabelled: Unlabelled) -> str:
     return f"; without a label are {', '.join(parts)}" if parts else ""
 
 
-def describe_purge(config: TrainConfig) -> str:
-    """Return how many windows are left out between two parts, in words, and why."""
-    purged = count(known_after(config.label, config.horizon) - 1, "window")
+def describe_purge(config: TrainConfig, unit: str = "window") -> str:
+    """Return how much is left out between two parts, in words, and why.
+
+    unit: "date" for several instruments; more of them where one misses bars just then.
+    """
+    purged = count(known_after(config.label, config.horizon) - 1, unit)
     return f"{purged} before each later part, whose outcome is not known when that part begins"
 
 
