@@ -12,6 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.account_figures import (
+    AccountFigures,
+    TradeFigures,
+    account_figures,
+    trade_figures,
+)
 from backtests.evidence.baselines import HOLD, learner_probabilities
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.calibration import Reliability, reliability
@@ -134,6 +140,23 @@ class Results:
         """The account and buy-and-hold at every close from the first decision on."""
         return equity_table(self.strategy, self.hold, yearly_bars(self.bars))
 
+    @cached_property
+    def account(self) -> dict[str, AccountFigures]:
+        """What the account did, "strategy", and buy-and-hold's, "hold"."""
+        years = yearly_bars(self.bars)
+        accounts = {"strategy": self.strategy, "hold": self.hold}
+        return {
+            name: account_figures(one.equity.to_numpy(), years) for name, one in accounts.items()
+        }
+
+    @property
+    def trading(self) -> TradeFigures:
+        """What the account's trades did."""
+        ours = self.strategy
+        return trade_figures(
+            ours.trades, ours.fills, ours.equity.to_numpy(), yearly_bars(self.bars)
+        )
+
     @property
     def rolling_bars(self) -> int:
         """Over how many bars the rolling Sharpe ratio is taken."""
@@ -255,7 +278,7 @@ def evaluate_all(
             run.strategy,
             hold,
             decisions,
-            evidence_of(decisions, trials),
+            evidence_of(decisions, trials, worth=settings.account.worth),
             overfitting_probability([*nets, *tried.returns]),
             known,
         )
@@ -328,6 +351,8 @@ def summary(results: Results) -> dict[str, Any]:
         "data": describe_data(results.bars),
         "settings": describe_settings(results.settings),
         "total": rows[-1],
+        "account": {name: asdict(figures) for name, figures in results.account.items()},
+        "trading": asdict(results.trading),
         "refused": results.strategy.refused,
         "best_possible": results.best,
         "share_found": results.share_found,
