@@ -14,6 +14,7 @@ COMMANDS = {
     "predict": ("model.predict", "Forecast the bar to come."),
     "doctor": ("model.doctor", "Tell what a file of bars holds, and what is wrong with it."),
     "walk": ("backtests.run", "Walk forward: train, trade out of sample, judge."),
+    "ledger": ("backtests.ledger", "Show what was tried, and how much of it luck explains."),
     "judge": ("backtests.judge", "Judge any strategy by its returns."),
     "audit": ("backtests.audit", "Look for look-ahead in features, checkpoints and orders."),
     "controls": ("backtests.controls", "Measure learning on markets whose best forecast is known."),

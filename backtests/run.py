@@ -30,20 +30,23 @@ from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
 from backtests.walk_forward.progress import EpochLog, FoldProgress
 from backtests.walk_forward.store import lock_folder
 from backtests.walk_forward.trainer import TRAINED, FoldsFailed, Lost, Origin, train_all
-from backtests.walk_forward.universe import OnFaulty, is_universe, read_universe
 from backtests.walk_forward.workers import workers
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.cli import (
     ACCOUNT_AND_COSTS,
+    ALL_BUT_DATA,
     DATA,
     FOLDS,
     RUNNING,
     TRAINING,
     VERSION,
     BarsOptions,
+    OnFaulty,
     bar_files,
     describe_bars,
+    is_universe,
+    read_universe,
     run,
 )
 from model.labels import tied_share
@@ -55,7 +58,6 @@ from model.training.config import TrainConfig
 app = App(version=VERSION, name="backtests/run.py")
 console = Console(highlight=False)
 
-ALL_BUT_DATA = re.compile("^(?!data$)")  # here several files may be given
 # The fold plan's validation_share decides both shares, and here several architectures may be given.
 ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
 
@@ -143,8 +145,8 @@ def walk(
         trained with the same result. Epochs are then not shown, and jobs should be the number of
         workers.
     ledger
-        The file that counts the configurations tried on these bars, for the deflated Sharpe ratio;
-        default: one per data digest in your user data folder.
+        The file that knows what was tried, for the deflated Sharpe ratio and the probability of
+        overfitting; default: one per instrument and interval in your user data folder.
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
     """
@@ -225,6 +227,7 @@ def _walk_one(
     more = (COMPARISON,) if len(compared) > 1 else ()
     for line in (
         results.verdict.sentence,
+        results.overfitting.sentence,
         describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((REPORT, *FILES, *more))}, checkpoints/",
     ):

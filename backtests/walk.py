@@ -7,12 +7,13 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.evidence import sharpe_per_bar
 from backtests.reports.html import write_report
 from backtests.reports.results import (
@@ -27,9 +28,18 @@ from backtests.reports.results import (
 )
 from backtests.walk_forward.fingerprint import CODE, all_versions, key_of
 from backtests.walk_forward.folds import Fold, FoldModel, Settings, lay_folds
-from backtests.walk_forward.ledger import Ledger, Trial, ledger_of
+from backtests.walk_forward.ledger import (
+    NET_RETURN,
+    POSITION,
+    Ledger,
+    Trial,
+    ledger_path,
+    returns_of,
+    subject_of,
+)
 from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.trainer import Configuration
+from model.bars.intervals import yearly_bars
 from model.provenance import code_digest
 
 
@@ -101,7 +111,11 @@ def begin(
 
     Each architecture but the first has a folder of its own in that of the first.
     """
-    settings, ledger, store = request.settings, ledger_of(bars, request.ledger), MemberStore(folder)
+    settings, on, store = request.settings, subject_of(bars), MemberStore(folder)
+    if best is not None:
+        # Two histories of a planted market share its name and their dates, and nothing else.
+        on = on._replace(instrument=f"{on.instrument} {on.data[:8]}")
+    ledger = Ledger(request.ledger or ledger_path(on), on)
     folds = lay_folds(bars, settings.plan, settings.config)
     if request.fresh:
         store.forget()
@@ -119,6 +133,9 @@ def begin(
         if request.fresh:
             state.forget()
         others = state.trials_at_start(keys[one], ledger.others(*keys.values()))
+        for other in others:
+            if other.file:
+                returns_of(other)  # one that cannot be read is refused
         label = one if len(tried) > 1 else ""  # messages of a single one need no name
         configurations[one] = Configuration(
             bars, folds, own, state, store, instrument, label, keys[one], tuple(others)
@@ -189,10 +206,15 @@ def finish(
         write_results(one.state.folder, found)
         write_report(one.state.folder, found, {} if number else compared)
         entry = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "bars_per_year": yearly_bars(walk.bars),
             "seed": one.settings.config.seed,
             "code": code_digest(*CODE),
             **describe_settings(one.settings),
         }
-        trial = Trial(found.positions, sharpe_per_bar(found.decisions.returns[STRATEGY]))
-        entered += walk.ledger.enter(one.key, trial, entry)
+        net = found.decisions.net
+        held = found.decisions.strategy.astype(np.int8)
+        track = pd.DataFrame({POSITION: held, NET_RETURN: net})
+        trial = Trial(found.positions, sharpe_per_bar(net.to_numpy()))
+        entered += walk.ledger.enter(one.key, trial, track, entry)
     return results, entered

@@ -7,12 +7,13 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import KW_ONLY, dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal, NoReturn, TextIO, cast, get_args
+from typing import Annotated, Literal, NamedTuple, NoReturn, TextIO, cast, get_args
 
 import pandas as pd
 from cyclopts import App, CycloptsError, Group
@@ -22,7 +23,9 @@ from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly_bars
 from model.bars.read import digest_bars, read_bars
 from model.bars.sample import sample_bars
-from model.errors import BarsError, BarsWarning, Setting, as_flags
+from model.bars.universe import equal_bars, other_intervals
+from model.errors import BarsError, BarsWarning, Setting, Text, as_flags
+from model.files import as_file_name
 from model.settings import number, optional, require_fields
 
 # The panels of the commands' help, in their order.
@@ -32,12 +35,14 @@ ACCOUNT_AND_COSTS = Group("Account and costs", sort_key=3)
 TRAINING = Group("Training", sort_key=4)
 RUNNING = Group("Running", sort_key=5)
 
+ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where several files may be given
+
 # The exit codes of all commands. An error of ours carries its own as `exit_code`.
 #   0      done
 #   1      the audit found a difference; the sides of a benchmark disagree (Disagreement)
 #   2      wrong use: a flag, or a setting that its class refuses (ReadingError,
 #          UnknownArchitecture, any plain ValueError)
-#   3      bars refused (BarsError, OneClassError)
+#   3      bars refused (BarsError, OneClassError), or a ledger (LedgerError)
 #   4      checkpoint refused (CheckpointError)
 #   5      training diverged or was disturbed (TrainingDiverged, TrainingDisturbed)
 #   6      a result cannot be written (OutputError, any other OSError)
@@ -50,11 +55,15 @@ VERSION = importlib.metadata.version("backtrader-bilstm")
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
+ALL_BUT_DATA = re.compile("^(?!data$)")  # of the options, where a command has its own flag
 FRACTION = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
 NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 ENDINGS = re.compile(
     r"(\.(csv|txt|tsv|dat|parquet|pq|feather|arrow|gz|zip|bz2|xz|zst))+$", re.IGNORECASE
 )
+
+OnFaulty = Literal["error", "drop"]
+DROP = Setting("on_faulty", "drop")
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -137,7 +146,7 @@ class BarsOptions:
     @property
     def file_name(self) -> str:
         """The instrument's name as it may stand in that of a file: EUR/USD as EUR-USD."""
-        return re.sub(r"[^\w.-]+", "-", self.instrument_name).strip("-.") or "bars"
+        return as_file_name(self.instrument_name)
 
     def read(self, minimum_bars: int | None = None) -> pd.DataFrame:
         # All other options are arguments of `read_bars` by their names.
@@ -182,6 +191,87 @@ def sources_of(options: BarsOptions, files: Sequence[Path]) -> list[BarsOptions]
             "each is called after its file."
         )
     return [replace(options, data=file) for file in files]
+
+
+class LeftOut(NamedTuple):
+    """A file that was left out of a universe on request, and what is wrong with it."""
+
+    file: str
+    reason: str
+
+
+def is_universe(paths: Sequence[Path]) -> bool:
+    """Return whether these are several files, or a folder of files, rather than one."""
+    return len(paths) > 1 or any(path.is_dir() for path in paths)
+
+
+def each_by_itself(universe: Mapping[str, pd.DataFrame]) -> list[Text]:
+    """Say what keeps sound bars from being walked over one by one and judged together."""
+    return equal_bars(universe) + other_intervals(universe)
+
+
+def read_universe(
+    options: BarsOptions,
+    files: Sequence[Path],
+    fits: Callable[[pd.DataFrame], object],
+    on_faulty: OnFaulty = "error",
+    *,
+    together: Callable[[Mapping[str, pd.DataFrame]], list[Text]] = each_by_itself,
+) -> tuple[dict[str, pd.DataFrame], list[LeftOut]]:
+    """Return the bars of each file by the instrument's name, and the files that are left out.
+
+    The name is as it may stand in file names. fits: raises BarsError for bars that the plan cannot
+    be laid over. on_faulty: "drop" leaves out the files that cannot be used by themselves.
+    together: says why sound bars do not go together.
+
+    One BarsError names every file that cannot be used with its fault, so that a folder of a hundred
+    is mended in one go.
+    """
+    sources = sources_of(options, files)
+    universe: dict[Path, pd.DataFrame] = {}
+    faults: dict[Path, Text] = {}
+    for file, source in zip(files, sources, strict=True):
+        try:
+            bars = source.read()
+            fits(bars)
+        except BarsError as error:
+            # The next file is read all the same; and some messages name their file themselves.
+            named = file.name in str(error)
+            faults[file] = error.args if named else (f"{file.name}: ", *error.args)
+        else:
+            universe[file] = bars
+    # Of sound files only: what could not be read can be compared with nothing.
+    by_name = {file.name: bars for file, bars in universe.items()}
+    # Which of two that do not go together is to be left out cannot be guessed.
+    told = _equal_names(sources) + together(by_name)
+    if told or not universe or (faults and on_faulty == "error"):
+        listed = chain.from_iterable(("\n- ", *fault) for fault in [*faults.values(), *told])
+        if faults and not told and universe:
+            listed = chain(listed, ("\nMend them, or leave them out with ", DROP, "."))
+        raise BarsError(
+            f"the universe of {len(files)} files cannot be used, and nothing was trained:", *listed
+        )
+    read = {
+        source.file_name: universe[file]
+        for file, source in zip(files, sources, strict=True)
+        if file in universe
+    }
+    return read, [LeftOut(file.name, as_flags(fault)) for file, fault in faults.items()]
+
+
+def _equal_names(sources: Sequence[BarsOptions]) -> list[Text]:
+    """Say which files would write their results into one folder, the instrument's."""
+    files: dict[str, list[str]] = {}
+    for source in sources:
+        files.setdefault(source.file_name, []).append(str(source.data))
+    return [
+        (
+            f"{', '.join(same)} must have different names: all of them are called {name}. "
+            "Rename all but one.",
+        )
+        for name, same in files.items()
+        if len(same) > 1
+    ]
 
 
 def describe_bars(bars: pd.DataFrame) -> str:

@@ -5,6 +5,7 @@ A process may be killed, and the power may fail, at any moment.
 
 import glob
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -70,6 +71,11 @@ def require_writable(path: str | Path) -> None:
     finally:
         with suppress(OSError):
             os.unlink(probe)
+
+
+def as_file_name(text: str) -> str:
+    """Return a text as it may stand in the name of a file: EUR/USD as EUR-USD."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "bars"
 
 
 @contextmanager

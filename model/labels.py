@@ -9,6 +9,9 @@ from scipy.special import ndtr
 from model.settings import Rule, one_of, require, whole
 
 LABELS = ("open", "close")
+FEWEST_COMPARED = 2  # instruments of a day: each needs another one to be compared with
+TIED = 1e-12  # of log moves: prices of other sizes round equal moves otherwise
+NORMAL_MAD = 1.4826  # makes the median absolute deviation of a normal law its standard deviation
 VOLATILITY_BARS = 20
 RULES = {
     "label": one_of(*LABELS),
@@ -69,6 +72,66 @@ def soft_targets(
     with np.errstate(divide="ignore", invalid="ignore"):
         targets = ndtr(np.log(after / before) / scale)
     return labels.where(labels.isna() | ~(scale > 0), targets)
+
+
+def relative_labels(moves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return whether each instrument's move is above the median move of the others of its day.
+
+    Of the others, without itself: of an odd number of instruments the one in the middle would else
+    always be "not above", and the share of ones .33 of 3 and .48 of 21.
+
+    moves: (days, instruments), NaN for those that are not compared. Returns 1.0 above, 0.0 below,
+    NaN where the two are equal, or where a day has but one: (days, instruments).
+    """
+    medians = medians_of_others(moves)
+    labels = np.where(moves > medians, 1.0, 0.0)
+    labels[~(np.abs(moves - medians) > TIED)] = np.nan  # where there is no median, too
+    return labels
+
+
+def relative_targets(moves: NDArray[np.float64], softness: float = 1.0) -> NDArray[np.float64]:
+    """Return Phi((move - median) / (softness * 1.4826 * MAD)) where `relative_labels` has 0 or 1.
+
+    The median is that of the others; MAD is the median absolute deviation of the day's moves. As
+    with `soft_targets`, a softness or a MAD of 0 gives the labels themselves.
+
+    moves: (days, instruments), NaN for those that are not compared; so is the result.
+    """
+    labels, distances = relative_labels(moves), moves - medians_of_others(moves)
+    deviations = _row_medians(np.abs(moves - _row_medians(moves)[:, None]))
+    scale = softness * NORMAL_MAD * deviations[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        targets = ndtr(distances / scale)
+    return np.where(np.isnan(labels) | ~(scale > 0), labels, targets)
+
+
+def medians_of_others(moves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of the row without the value itself, for each value of each row: (d, k).
+
+    NaN values are left out of every median and have none; nor has the only value of a row.
+    """
+    order = np.argsort(moves, axis=1)  # NaN values last
+    ranks = np.argsort(order, axis=1)
+    ranked = np.take_along_axis(moves, order, axis=1)
+    others = np.isfinite(moves).sum(axis=1, keepdims=True) - 1  # (d, 1)
+    # The middle of the others; of an even number the mean of the two in the middle. A value at or
+    # before a place moves what stands there one on.
+    low, high = (
+        np.take_along_axis(ranked, np.clip(place + (ranks <= place), 0, moves.shape[1] - 1), axis=1)
+        for place in ((others - 1) // 2, others // 2)
+    )
+    return np.where(np.isfinite(moves) & (others > 0), low + (high - low) / 2, np.nan)
+
+
+def _row_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of each row, NaN values left out; NaN of a row without any: (d,)."""
+    ranked = np.sort(values, axis=1)
+    counts = np.isfinite(values).sum(axis=1)
+    rows, last = np.arange(len(values)), values.shape[1] - 1
+    low, high = (
+        ranked[rows, np.clip(place, 0, last)] for place in ((counts - 1) // 2, counts // 2)
+    )
+    return np.where(counts > 0, low + (high - low) / 2, np.nan)
 
 
 def tied_share(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> float:

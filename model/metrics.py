@@ -116,12 +116,12 @@ def log_loss(labels: Array, probabilities: Array) -> float | None:
     return float(np.mean(-np.log(np.clip(of_what_came, CERTAINTY, 1 - CERTAINTY))))
 
 
-def log_loss_of_logits(logits: Array, labels: Array) -> float:
+def log_loss_of_logits(logits: Array, labels: Array, weights: Array | None = None) -> float:
     """Return the mean log loss of logits (n,) against labels (n,) in [0, 1]: soft ones too.
 
-    From logits it neither overflows nor rounds to certainty.
+    From logits it neither overflows nor rounds to certainty. weights: how much each counts, (n,).
     """
-    return float(np.mean(np.logaddexp(0.0, logits) - labels * logits))
+    return float(np.average(np.logaddexp(0.0, logits) - labels * logits, weights=weights))
 
 
 def brier(labels: Array, probabilities: Array) -> float | None:

@@ -1,23 +1,40 @@
-"""The command that predicts: python -m model.predict --checkpoint FILE_OR_FOLDER --data FILE."""
+"""The command that predicts: python -m model.predict --checkpoint FILE_OR_FOLDER --data FILE.
 
+With --data FOLDER it ranks the instruments of a universe.
+"""
+
+import math
 import warnings
+from collections.abc import Mapping
+from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import norm
 
+from model.bars.faults import count
 from model.bars.intervals import day
+from model.bars.universe import together
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
-from model.cli import VERSION, BarsOptions, run
+from model.cli import RUNNING, VERSION, BarsOptions, OnFaulty, bar_files, errors, read_universe, run
 from model.errors import BarsWarning, CheckpointError
+from model.metrics import auc_standard_error
 from model.settings import number, optional, require
 
 app = App(version=VERSION, name="model.predict")
 console = Console(highlight=False)
+
+# What a probability is of, by the outcome that the model learnt.
+PROBABILITY = {
+    "direction": "probability of up",
+    "relative": "probability of more than the median",
+}
 
 
 @app.default
@@ -25,46 +42,177 @@ def predict(
     *,
     checkpoint: Path,
     bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
+    on_faulty: OnFaulty = "error",
     enter: float | None = None,
+    json: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
 ) -> None:
     """Print the probability that the bar to come goes up, and the decision.
+
+    Of a folder of files, a universe, the instruments are ranked by their probabilities.
 
     Parameters
     ----------
     checkpoint
         A file of model.train, or a schedule folder: then the newest one not trained beyond the
         last bar decides.
+    on_faulty
+        Files of a universe that cannot be used: "error" refuses the universe and names them all,
+        "drop" leaves them out and names them.
     enter
         Probability from which the decision is to be long; default: the checkpoint's own, or .50.
+    json
+        Print one object of JSON, and nothing else; null where there is no forecast.
     """
     require({"enter": enter}, {"enter": optional(number(0.5, below=1))})
-    bars = bars_options.read(minimum_bars=None)
     schedule = Schedule(checkpoint)
+    path = bars_options.data
+    if path and path.is_dir():
+        universe, left_out = read_universe(
+            bars_options, bar_files([path]), len, on_faulty, together=together
+        )
+        for one in left_out:
+            errors.print(f"left out {one.file}: {one.reason}", markup=False)
+        ranked = ranking(schedule, universe)
+        console.print_json(dumps(ranked)) if json else console.print(ranking_table(ranked))
+        return
+    bars = bars_options.read(minimum_bars=None)
     model, last = model_at(schedule, bars.index[-1]), bars.index[-1]
     instrument = bars.attrs.get("instrument")
     if model.instrument and instrument and model.instrument != instrument:
+        if path is None:
+            raise ValueError(
+                f"`data` must be given: without it the bars are those of {instrument}, and "
+                f"{schedule.file(model)} was trained on {model.instrument}."
+            )
         message = f"the checkpoint was trained on {model.instrument}, these bars are {instrument}."
         warnings.warn(BarsWarning(message), stacklevel=2)
+    warn_if_seen(model, last)
+    probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
+    forecast = {
+        "instrument": instrument,
+        "decided_at": day(last),
+        # What training has seen is no forecast.
+        "probability": probability if last >= model.trained_until else None,
+        "decision": decision_of(model, last, probability, enter or model.enter or 0.5),
+        **facts_of(model, schedule, last),
+    }
+    if json:
+        console.print_json(dumps(forecast))
+        return
+    table = Table(
+        show_header=False, title=f"{instrument or 'bars'}: decided at the close of {day(last)}"
+    )
+    table.add_column()
+    table.add_column(overflow="fold")  # a path is whole or it is none
+    table.add_row(PROBABILITY[model.outcome], f"{probability:.4f}")
+    for name in ("decision", "about", "model", "trained_until"):
+        table.add_row(name.replace("_", " "), str(forecast[name]))
+    for name, words in zip(("age", "test AUC"), trust_words(forecast), strict=True):
+        table.add_row(name, words)
+    console.print(table)
+
+
+def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[str, Any]:
+    """Return what a forecast is about, and how far its model is to be trusted.
+
+    age: bar intervals since `trained_until`, closed hours included. test_auc: None without a test
+    part. chance_auc: what a coin toss stays below on such a part in 95 of 100 cases.
+    """
+    move = "its open" if model.label == "open" else "the close before it"
+    until, chance = pd.Timestamp(model.trained_until), None
+    area, windows = model.metrics.get("test_auc"), model.metrics.get("test_windows")
+    if area is not None and windows:
+        ups = round(windows * (model.metrics["test_up_share"] or 0))
+        labels = (np.arange(int(windows)) < ups).astype(np.float64)
+        chance = 0.5 + float(norm.ppf(0.95)) * auc_standard_error(labels)
+    return {
+        "about": f"the move over {count(model.horizon, 'bar')} from the next bar, measured from "
+        f"{move}",
+        "model": str(schedule.file(model)),
+        "trained_until": day(until),
+        "age": max(0, int((last - until) // model.bar_interval)),
+        "test_auc": area,
+        "chance_auc": chance,
+    }
+
+
+def trust_words(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the age and the test AUC of a model in words."""
+    age = f"{count(facts['age'], 'bar interval')} after that, closed hours included"
+    if facts["test_auc"] is None:
+        return age, "none: it was trained without a test part"
+    return age, (
+        f"{facts['test_auc']:.3f}; a coin toss has .500, and in 95 of 100 cases less than "
+        f"{facts['chance_auc']:.3f}"
+    )
+
+
+def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Return the instruments by their probabilities at the last close that one of them has."""
+    last = max(bars.index[-1] for bars in universe.values())
+    model = model_at(schedule, last)
+    if len(model.instruments or ()) < 2:
+        raise CheckpointError(
+            f"{schedule.file(model)} must have learnt from several instruments to rank them, got "
+            f"{model.instrument or 'one'}. Train one with --pooled, or give one file of bars."
+        )
+    warn_if_seen(model, last)
+    # No more bars than the newest window needs.
+    scores = model.scores(
+        {name: bars.iloc[-model.bars_needed :] for name, bars in universe.items()}
+    )
+    newest = scores.reindex([last]).iloc[0].sort_values(ascending=False, kind="stable")
+    rows = []
+    for rank, (name, probability) in enumerate(newest.items(), 1):
+        bars, known = universe[str(name)], str(name) in (model.instruments or ())
+        missing = math.isnan(probability)
+        late = f"last bar {day(bars.index[-1])}" if bars.index[-1] < last else f"{len(bars)} bars"
+        rows.append(
+            {
+                "rank": None if missing else rank,
+                "instrument": str(name),
+                "probability": None if missing else probability,
+                "learnt_from": known,
+                "why_none": late if missing else None,
+            }
+        )
+    return {
+        "decided_at": day(last),
+        "probability_of": PROBABILITY[model.outcome],
+        "ranking": rows,
+        **facts_of(model, schedule, last),
+    }
+
+
+def ranking_table(ranked: Mapping[str, Any]) -> Table:
+    """Return the ranking as the terminal shows it."""
+    age, tested = trust_words(ranked)
+    table = Table(
+        "rank",
+        "instrument",
+        ranked["probability_of"],
+        "learnt from",
+        title=f"decided at the close of {ranked['decided_at']}",
+        caption=f"about {ranked['about']}; {ranked['model']}, trained until "
+        f"{ranked['trained_until']}; age: {age}; test AUC: {tested}",
+    )
+    for row in ranked["ranking"]:
+        if row["rank"] is None:
+            table.add_row("-", row["instrument"], f"none: {row['why_none']}", "")
+        else:
+            known = "yes" if row["learnt_from"] else "no"
+            table.add_row(str(row["rank"]), row["instrument"], f"{row['probability']:.4f}", known)
+    return table
+
+
+def warn_if_seen(model: Checkpoint, last: pd.Timestamp) -> None:
+    """Say that what the model has seen in training is no forecast."""
     if last < model.trained_until:
         message = (
             f"the last bar, {day(last)}, lies before {day(model.trained_until)}, "
             "until which the model has seen prices: this is no forecast. Give newer bars."
         )
         warnings.warn(BarsWarning(message), stacklevel=2)
-    probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
-    decision = decision_of(model, last, probability, enter or model.enter or 0.5)
-    move = "its open" if model.label == "open" else "the close before it"
-    about = f"the move over {model.horizon} bar(s) from the next bar, measured from {move}"
-    title = f"{instrument or 'bars'}: decided at the close of {day(last)}"
-    table = Table(show_header=False, title=title)
-    table.add_column()
-    table.add_column(overflow="fold")  # a path is whole or it is none
-    table.add_row("probability of up", f"{probability:.4f}")
-    table.add_row("decision", decision)
-    table.add_row("about", about)
-    table.add_row("model", str(schedule.file(model)))
-    table.add_row("trained until", day(model.trained_until))
-    console.print(table)
 
 
 def model_at(schedule: Schedule, timestamp: pd.Timestamp) -> Checkpoint:
@@ -91,6 +239,8 @@ def decision_of(
     # Before that the model has seen the very move that it would forecast.
     if timestamp < model.trained_until:
         return "none, as this is no forecast"
+    if model.outcome == "relative":
+        return "none: it ranks instruments"
     position = "long" if probability >= enter else "no long position"
     return f"{position} (long from {enter:.2f})"
 

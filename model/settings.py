@@ -84,7 +84,10 @@ def whole(least: int, most: int | None = None) -> Rule:
 
 
 def number(least: float = -math.inf, *, above: float = -math.inf, below: float = math.inf) -> Rule:
-    """Return the rule for a finite number from `least` or above `above`, and below `below`."""
+    """Return the rule for a finite number from `least` or above `above`, and below `below`.
+
+    True and False are none.
+    """
     words = "a number" if below < math.inf else "a finite number"
     if least > -math.inf:
         words += f" from {least:g}"
@@ -95,7 +98,12 @@ def number(least: float = -math.inf, *, above: float = -math.inf, below: float =
     # Every comparison with NaN is False, and infinity is not below itself: neither keeps a rule.
     return Rule(
         words,
-        lambda value: isinstance(value, int | float) and least <= value < below and above < value,
+        lambda value: (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and least <= value < below
+            and above < value
+        ),
     )
 
 

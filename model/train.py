@@ -1,15 +1,18 @@
 """The command that trains a network on bars and saves a checkpoint.
 
 python -m model.train [--data FILE] [--out FILE] [any field of TrainConfig]
+python -m model.train --data FOLDER --pooled [...]
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 from cyclopts import App, Parameter
 from pythonjsonlogger.json import JsonFormatter
@@ -18,17 +21,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from model.bars.faults import count
-from model.bars.intervals import day
+from model.bars.intervals import bar_interval, day, spoken
+from model.bars.read import require_usual_spacing
+from model.bars.universe import Universe, together, universe_of
 from model.checkpoint.checkpoint import Checkpoint
-from model.cli import DATA, RUNNING, TRAINING, VERSION, BarsOptions, describe_bars, run
-from model.errors import TrainingDiverged
+from model.cli import (
+    ALL_BUT_DATA,
+    DATA,
+    RUNNING,
+    TRAINING,
+    VERSION,
+    BarsOptions,
+    OnFaulty,
+    bar_files,
+    describe_bars,
+    is_universe,
+    read_universe,
+    run,
+)
+from model.errors import BarsError, Setting, TrainingDiverged
 from model.files import require_writable
 from model.labels import known_after, tied_share
 from model.runtime import precision_hint
 from model.training.config import TrainConfig
-from model.training.data import describe_purge, require_enough_bars
+from model.training.data import describe_purge, describe_unlabelled, require_enough_bars
 from model.training.fitting import fit
 from model.training.loop import Epoch
+from model.training.outcomes import outcomes_of
 from model.training.resume import resumption
 
 app = App(version=VERSION, name="model.train")
@@ -39,7 +58,14 @@ BARS = BarsOptions()
 @app.default
 def train(
     *,
-    bars_options: Annotated[BarsOptions, Parameter(name="*", group=DATA)] = BARS,
+    data: Annotated[
+        list[Path] | None, Parameter(group=DATA, consume_multiple=True, negative=())
+    ] = None,
+    bars_options: Annotated[
+        BarsOptions, Parameter(name="*", group=DATA, parse=ALL_BUT_DATA)
+    ] = BARS,
+    pooled: Annotated[bool, Parameter(group=DATA)] = False,
+    on_faulty: Annotated[OnFaulty, Parameter(group=DATA)] = "error",
     out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     deploy: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     log_json: Annotated[Path | None, Parameter(group=RUNNING)] = None,
@@ -50,8 +76,18 @@ def train(
 
     Parameters
     ----------
+    data
+        A CSV, Parquet or Feather file of bars; default: the NASDAQ Composite, daily, 1999 to 2018.
+        With --pooled several files, or a folder of them.
+    pooled
+        Train one network on the bars of all files: a universe, of which it forecasts any
+        instrument.
+    on_faulty
+        Files of a universe that cannot be used: "error" refuses the universe and names them all,
+        "drop" leaves them out and names them.
     out
-        Where the checkpoint goes; default: the instrument's name with .ckpt in this folder.
+        Where the checkpoint goes; default: the instrument's name, or the folder's, with .ckpt in
+        this folder.
     deploy
         A schedule folder: train without a test part up to the last bar and drop the checkpoint
         there, named by instrument and date.
@@ -64,14 +100,18 @@ def train(
         raise ValueError(
             "`out` and `deploy` exclude each other: deploy names the file itself. Give one of them."
         )
-    name = bars_options.file_name
+    paths = data or []
+    files = _files(paths, pooled, config)
+    options = replace(bars_options, data=None if pooled or not paths else paths[0])
+    name = options.file_name
+    if pooled:
+        name = paths[0].resolve().name if len(paths) == 1 else "universe"
     # The date in a deployed name is known after training; until then the name without it will do.
     result = deploy / name if deploy else out or Path(f"{name}.ckpt")
     require_writable(result)  # hours of work do not end in a refusal
-    bars = bars_options.read()
     if deploy:
         config = config.without_test()
-    require_enough_bars(bars, config)
+    bars = _universe(options, files, on_faulty, config) if pooled else _one(options, config)
     describe(bars, config)
     with (
         _json_log(log_json) as log,
@@ -99,18 +139,80 @@ def train(
     console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
 
 
-def describe(bars: pd.DataFrame, config: TrainConfig) -> None:
-    """Print what is trained on, and whether this processor has a faster precision."""
-    tied = tied_share(bars, config.label, config.horizon)
-    unknown = known_after(config.label, config.horizon)
-    labels = (
-        f"labels: {tied:.2%} of the moves are 0 and count as not up; "
-        f"the last {count(unknown, 'window')} must wait for one and are left out"
+def _files(paths: Sequence[Path], pooled: bool, config: TrainConfig) -> list[Path]:
+    """Return the files of a universe; refuse several without --pooled, and one with it."""
+    if not pooled and is_universe(paths):
+        raise ValueError(
+            f"`data` must be one file without `pooled`, got {', '.join(map(str, paths))}. "
+            "Give `pooled` for one network of all."
+        )
+    if not pooled and config.outcome == "relative":
+        raise ValueError(
+            "`outcome` must be direction without `pooled`, got relative: one instrument has no "
+            "others to be compared with. Give `pooled` and a folder of files."
+        )
+    files = bar_files(paths) if pooled else []
+    if pooled and len(files) < 2:
+        raise BarsError(
+            "one network of several instruments needs several files, got "
+            f"{', '.join(map(str, files)) or 'none'}. Give more, or leave out ",
+            Setting("pooled"),
+            ".",
+        )
+    return files
+
+
+def _one(options: BarsOptions, config: TrainConfig) -> pd.DataFrame:
+    bars = options.read()
+    require_enough_bars(bars, config)
+    return bars
+
+
+def _universe(
+    options: BarsOptions, files: Sequence[Path], on_faulty: OnFaulty, config: TrainConfig
+) -> dict[str, pd.DataFrame]:
+    """Return the bars of all files by name; those left out on request are named."""
+    universe, left_out = read_universe(
+        options,
+        files,
+        require_usual_spacing,
+        on_faulty,
+        together=partial(together, fewest=config.fewest_instruments),
     )
-    purged = f"purged: {describe_purge(config)}"
-    for line in (describe_bars(bars), labels, purged, precision_hint(config.precision)):
+    for one in left_out:
+        console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
+    return universe
+
+
+def describe(bars: pd.DataFrame | Universe, config: TrainConfig) -> None:
+    """Print what is trained on, and whether this processor has a faster precision."""
+    universe = universe_of(bars)
+    first = describe_bars(bars) if isinstance(bars, pd.DataFrame) else describe_universe(universe)
+    unknown = known_after(config.label, config.horizon)
+    waiting = f"the last {count(unknown, 'window')} must wait for one and are left out"
+    if config.outcome == "relative":
+        _, unlabelled = outcomes_of(universe, config)
+        labels = f"above or below the median move of the others; {waiting}"
+        labels += describe_unlabelled(unlabelled)
+    else:
+        shares = [tied_share(own, config.label, config.horizon) for own in universe.values()]
+        tied = np.average(shares, weights=[len(own) for own in universe.values()])
+        labels = f"{tied:.2%} of the moves are 0 and count as not up; {waiting}"
+    unit = "window" if isinstance(bars, pd.DataFrame) else "date"
+    purged = f"purged: {describe_purge(config, unit)}"
+    for line in (first, f"labels: {labels}", purged, precision_hint(config.precision)):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)
+
+
+def describe_universe(universe: Universe) -> str:
+    """Return one line on the bars of all instruments."""
+    indexes = [pd.DatetimeIndex(bars.index) for bars in universe.values()]
+    first, last = min(index[0] for index in indexes), max(index[-1] for index in indexes)
+    return (
+        f"{count(len(universe), 'instrument')}: {count(sum(map(len, indexes)), 'bar')} of "
+        f"{spoken(bar_interval(indexes[0]))} from {day(first)} to {day(last)}"
+    )
 
 
 def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None]:
@@ -167,7 +269,9 @@ def show(checkpoint: Checkpoint) -> None:
     console.print(_parts_table(checkpoint))
     for member in checkpoint.members:
         console.print(f"{member.name}: {member.summary}; temperature {member.temperature:.2f}")
-    console.print(f"trained until {day(checkpoint.trained_until)}")
+    learnt = checkpoint.instruments or {}
+    of = f" on {count(len(learnt), 'instrument')}" if len(learnt) > 1 else ""
+    console.print(f"trained{of} until {day(checkpoint.trained_until)}")
     console.print(_scores_table(checkpoint))
     if len(checkpoint.members) > 1:
         console.print(_members_table(checkpoint))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from model.labels import check_label, make_labels
 from model.metrics import auc, brier, calibration, hit_rate
-from strategy_plugin.decision import IN_SAMPLE, NOT_LIVE
+from strategy_plugin.decision import IN_SAMPLE, RESTING
 from strategy_plugin.instrument import TradedData
 
 
@@ -75,7 +75,7 @@ class _Decisions:
             return  # Backtrader calls again when another feed moves
         self._number = decision.number
         reading = decision.reading
-        probability = np.nan if decision.reason in (NOT_LIVE, IN_SAMPLE) else reading.probability
+        probability = np.nan if decision.reason in (*RESTING, IN_SAMPLE) else reading.probability
         row = data.open[ago], data.close[ago], probability, decision.wanted, reading.in_sample
         self._rows.append(row)
 

@@ -12,7 +12,7 @@ import backtrader as bt
 
 from strategy_plugin.feeds import Feed, bar_of
 from strategy_plugin.guard import bar_fault
-from strategy_plugin.instrument import TradedData
+from strategy_plugin.instrument import LOG, TradedData
 from strategy_plugin.orders import ATR_BARS, Order, Stops, average_true_range, direction
 from strategy_plugin.sizers import room_of
 
@@ -28,6 +28,7 @@ class Strategy(Protocol):
     def cancel(self, order: Order) -> None: ...
     def getposition(self, data: Feed) -> bt.Position: ...
     def getsizing(self, data: Feed, isbuy: bool) -> float: ...
+    def getsizer(self) -> bt.Sizer: ...
 
 
 class BacktraderBroker:
@@ -61,28 +62,42 @@ class BacktraderBroker:
         return units
 
     def room(self) -> float:
-        """Return the units that the cap on exposure leaves for this instrument.
+        """Return the units that cap, sizer and costs leave for this instrument.
 
         The figures are kept in `order_inputs`, so that a journal can tell how it came about.
         """
         strategy = self._strategy
+        equity = float(strategy.broker.getvalue())
         others = sum(
             exposure(strategy, instrument)
             for instrument in strategy.traded
             if instrument.data is not self._data
         )
         account = {
-            "equity": float(strategy.broker.getvalue()),
+            "equity": equity,
             "others": float(others),
             "worth": worth(strategy, self._data),
+            "cost": opening_cost(strategy, self._data, equity - others),
         }
+        # A sizer of another kind need not know a share that all positions together take.
+        share = getattr(getattr(strategy.getsizer(), "p", None), "share", None)
+        if share is not None:
+            account["share"] = float(share)
         self.order_inputs |= account
         return room_of(self._max_exposure, **account)
 
     def send(self, size: float, **kind: object) -> Order | None:
         """Send an order, at the market unless the kind says otherwise."""
         send = self._strategy.buy if size > 0 else self._strategy.sell
-        return send(data=self._data, size=abs(size), **kind)
+        order = send(data=self._data, size=abs(size), **kind)
+        LOG.info(
+            "data %r: %s: %+.8g%s",
+            self.name,
+            "no order" if order is None else f"order {order.ref} sent",
+            size,
+            "".join(f", {name} {value}" for name, value in kind.items() if name != "oco"),
+        )
+        return order
 
     def protect(self, stops: Stops) -> list[Order]:
         """Send a stop and a limit order for the whole position; none where a price is missing.
@@ -121,6 +136,19 @@ class BacktraderBroker:
 def worth(strategy: Strategy, data: Feed) -> float:
     """Return the exposure of one unit, in money: a future's moves by its multiplier."""
     return float(data.close[0] * strategy.broker.getcommissioninfo(data).p.mult)
+
+
+def opening_cost(strategy: Strategy, data: Feed, money: float) -> float:
+    """Return the commission and slippage of an opening with so much money."""
+    unit = worth(strategy, data)
+    if not (money > 0 and unit > 0):  # NaN as well
+        return 0.0
+    commission = strategy.broker.getcommissioninfo(data)
+    # Not every broker has such params: a live one need not say what it takes.
+    params = getattr(strategy.broker, "p", None)
+    slippage = getattr(params, "slip_perc", 0.0) * money
+    slippage += getattr(params, "slip_fixed", 0.0) * commission.p.mult * money / unit
+    return float(commission.getcommission(money / unit, data.close[0]) + slippage)
 
 
 def exposure(strategy: Strategy, instrument: TradedData) -> float:

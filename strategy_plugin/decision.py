@@ -8,6 +8,8 @@ NEUTRAL = 0.5  # the threshold where neither the user nor training chose one
 
 # Why the direction wanted is not the signal's, in the words of `refusals()` and of the journal.
 NOT_LIVE, IN_SAMPLE, NO_MODEL = "not live", "in sample", "no model in force"
+TOO_EARLY = "before trade_from"
+RESTING = (NOT_LIVE, TOO_EARLY)  # on these bars nothing may be ordered at all
 TOO_OLD, DISAGREED = "model too old", "members disagree"
 DECIDED = ("", TOO_OLD, DISAGREED)  # on these bars the probability counted
 
@@ -54,14 +56,16 @@ class DecisionRules(NamedTuple):
         return cls(*(params[name] for name in cls._fields))
 
 
-def decide(reading: Reading, held: int, rules: DecisionRules, live: bool = True) -> tuple[int, str]:
+def decide(reading: Reading, held: int, rules: DecisionRules, resting: str = "") -> tuple[int, str]:
     """Return the direction wanted, -1, 0 or 1, and why it is not the signal's, "" where it is.
 
     What is held stays where nothing may be decided. A model that is too old, or at odds with
     itself, opens nothing, and what it would turn around is closed.
+
+    resting: the reason of `RESTING` for which nothing may be ordered on this bar, "" for none.
     """
-    if not live:
-        return held, NOT_LIVE
+    if resting:
+        return held, resting
     if reading.in_sample and rules.in_sample == "refuse":
         return held, IN_SAMPLE
     if reading is NO_READING:  # by identity, as NaN equals nothing
@@ -120,6 +124,10 @@ def target(
     return 0
 
 
+class ThresholdsError(ValueError):
+    """A pair of thresholds that no position could be held by."""
+
+
 def thresholds(
     enter: float | None,
     exit: float | None,
@@ -129,7 +137,7 @@ def thresholds(
 ) -> Thresholds:
     """Return the thresholds in force: the given ones, else the model's `own`, else one half.
 
-    Raises ValueError unless .5 <= exit <= enter < 1, and names `source` where the model's own
+    Raises ThresholdsError unless .5 <= exit <= enter < 1, and names `source` where the model's own
     take part.
     """
     chosen = [
@@ -138,7 +146,7 @@ def thresholds(
     ]
     if not 0.5 <= chosen[1] <= chosen[0] < 1:
         where = f" (with those of {source})" if source and None in (enter, exit) else ""
-        raise ValueError(
+        raise ThresholdsError(
             "`enter` and `exit` must satisfy 0.5 <= exit <= enter < 1, got "
             f"enter={chosen[0]} and exit={chosen[1]}{where}. "
             "Give both, or neither to use the checkpoint's own."

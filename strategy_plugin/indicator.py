@@ -84,7 +84,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
     )
     plotlines: ClassVar = dict(
         probability=dict(color="tab:purple", linewidth=1.0),
-        disagreement=dict(color="tab:gray", linewidth=1.0, ls="--"),
+        # Near 0 both, in the same panel they would press the probability flat.
+        disagreement=dict(_plotskip=True),
         out_of_range=dict(_plotskip=True),
     )
 

@@ -1,5 +1,6 @@
 """One instrument that is traded: its data feed, its signal, its orders and its last decision."""
 
+import logging
 import math
 import warnings
 from collections import Counter
@@ -14,6 +15,8 @@ from strategy_plugin.decision import (
     NO_MODEL,
     NO_READING,
     NOT_LIVE,
+    RESTING,
+    TOO_EARLY,
     Reading,
     thresholds,
 )
@@ -23,6 +26,8 @@ from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.orders import FilledOrder, OrderEnd, OrderManager
 
 UNLIKE_TRAINING = "inputs unlike those of training"
+# One line for each decision, order and end of an order, at the level INFO.
+LOG = logging.getLogger("strategy_plugin")
 REPEATED_FILL = "filled on a bar that repeats another"
 
 
@@ -63,21 +68,29 @@ class Decision(NamedTuple):
 class TradedData:
     """One data feed with its signal, its orders and its guard.
 
-    live: whether decisions may become orders; a live feed says when. refused: bars by the reason
+    live: whether decisions may become orders; a live feed says when. trade_from: of the first bar
+    that may be traded, in nanoseconds since 1970, None for all. refused: bars by the reason
     why they were not traded freely. n_decided: bars on which the probability counted.
     n_forecasts: bars that had one. n_out_of_range: bars whose window is unlike those of training,
     traded all the same.
     """
 
     def __init__(
-        self, data: Feed, name: str, signal: "ModelSignal | LineSignal", orders: OrderManager
+        self,
+        data: Feed,
+        name: str,
+        signal: "ModelSignal | LineSignal",
+        orders: OrderManager,
+        trade_from: int | None = None,
     ) -> None:
         self.data, self.name, self.signal, self.orders = data, name, signal, orders
+        self.trade_from = trade_from
         self.guard = guard_for(
             data, finished_after=signal.finished_after, daily=signal.daily, zone=signal.zone
         )
         self.source = source_of(data)
         self.live = not is_live(data)
+        self._told_live = self.live  # whether the first live bar was spoken of
         self.refused: Counter[str] = Counter()
         self.n_decided = self.n_forecasts = self.n_out_of_range = 0
         self.decision = Decision()
@@ -101,6 +114,9 @@ class TradedData:
         """
         self.orders.broker.observe(self.ago)
         indicator = self.signal.indicator
+        if self.live and not self._told_live:
+            self._told_live = True
+            self._describe_start()
         # NaN, where there is no window, is not above the limit.
         if indicator is not None and indicator.out_of_range[self.ago] > MOST_OUT_OF_RANGE:
             if not self.n_out_of_range:
@@ -115,6 +131,36 @@ class TradedData:
             self.n_out_of_range += 1
         return self.signal.read(self.ago)
 
+    @property
+    def resting(self) -> str:
+        """Why nothing may be ordered on the newest bar, "" where it may."""
+        if not self.live:
+            return NOT_LIVE
+        early = self.trade_from is not None and self.signal.timestamp(self.ago) < self.trade_from
+        return TOO_EARLY if early else ""
+
+    def _describe_start(self) -> None:
+        """Say at the first live bar whether there is a history for a forecast, and whose it is."""
+        indicator = self.signal.indicator
+        if indicator is None:
+            return
+        seen, needed = len(indicator.inputs()[0]), indicator.schedule.bars_needed
+        reading = self.signal.read(self.ago)
+        LOG.info(
+            "data %r: live from %s, %d of %d bars of history, model %s, %d bar intervals old",
+            self.name,
+            day(self.signal.timestamp(self.ago)),
+            seen,
+            needed,
+            reading.model[:12] or "none in force",
+            reading.age,
+        )
+        if seen < needed:
+            self._warn(
+                f"{seen} of {needed} bars are there at the first live one, so the first forecast "
+                f"comes in {needed - seen} bars. Let the feed fill in a longer history"
+            )
+
     def decision_of(self, reading: Reading, wanted: int, reason: str) -> Decision:
         # The position held is as it will be when the working order is filled.
         number, timestamp = len(self.data) + self.ago, self.signal.timestamp(self.ago)
@@ -122,13 +168,37 @@ class TradedData:
 
     def carry_out(self, decision: Decision) -> None:
         self.n_forecasts += not math.isnan(decision.reading.probability)
-        self.decision = carried_out(decision, self.orders)
+        self.decision = done = carried_out(decision, self.orders)
+        # The bars of the history are decided on by nobody.
+        level = logging.DEBUG if done.reason in RESTING else logging.INFO
+        LOG.log(
+            level,
+            "data %r: %s: probability of up %.4f, held %+d, wanted %+d%s: %s",
+            self.name,
+            day(done.timestamp),
+            done.reading.probability,
+            done.held,
+            done.wanted,
+            f" ({done.reason})" if done.reason else "",
+            done.action or "nothing to do",
+        )
 
-    def note_fill(self, order: FilledOrder) -> None:
-        """Warn of a fill on a bar that repeats the one before: nobody traded at its prices.
+    def note_end(self, order: FilledOrder) -> None:
+        """Take the end of an order of this data.
 
+        A fill on a bar that repeats the one before is warned of: nobody traded at its prices.
         Backtrader's broker cannot know that; a live one fills at real prices.
         """
+        if order.data is self.data:
+            LOG.info(
+                "data %r: order %d: %s, %+.8g at %.8g, commission %.8g",
+                self.name,
+                order.ref,
+                order.getstatusname(),
+                order.executed.size,
+                order.executed.price,
+                order.executed.comm,
+            )
         if order.data is not self.data or is_live(self.source) or len(self.data) < 2:
             return
         bar = bar_of(self.data)
@@ -143,13 +213,16 @@ class TradedData:
 
     def counts(self) -> Counter[str]:
         """Return by reason how many bars and orders did not go their usual way."""
-        return (
+        counts = (
             Counter({UNLIKE_TRAINING: self.n_out_of_range})
             + self.refused
             + self.orders.counts
             + self.signal.faults
             + self.guard.counts
         )
+        for usual in ("sent", "completed"):
+            del counts[usual]
+        return counts
 
     def warn_if_untraded(self) -> None:
         """Warn where no bar could be traded, and say why.
@@ -175,6 +248,11 @@ class TradedData:
                 "was traded. See that it connects and that its backfill ends; a feed that sends "
                 "no such report must say False in islive()"
             )
+        if self.refused[TOO_EARLY] and not self.n_decided:
+            self._warn(
+                f"all {self.refused[TOO_EARLY]} bars lie before `trade_from`, so none was traded. "
+                "Give later bars, or an earlier date"
+            )
         if indicator is not None and self.refused[NO_MODEL] and self.n_decided <= 1:
             self._warn(
                 f"no model of {indicator.schedule.path} was in force before the last bar, so none "
@@ -198,7 +276,7 @@ def carried_out(decision: Decision, orders: OrderManager) -> Decision:
     Trading and its replay both do it here, so that they cannot come apart.
     """
     position = orders.broker.size
-    if decision.reason == NOT_LIVE:
+    if decision.reason in RESTING:
         action = orders.rest()
     else:
         action = orders.move(decision.wanted, decision.has_forecast)

@@ -13,6 +13,11 @@ from strategy_plugin.guard import TradingWarning
 ATR_BARS = 14  # true ranges in the average
 UNITS = ("%", "atr")
 REFUSED = ("margin", "rejected")
+# Of a refusal for margin; a share of 1 leaves nothing that commission and a gap could take.
+MARGIN_REMEDY = (
+    ". The money does not reach for the units, commission and the gap to the next open: give the "
+    "sizer a smaller share, like cerebro.addsizer(EquityShare, share=0.95)"
+)
 DUST = 1e-9  # units: a tenth of the smallest part that any broker trades
 ROUNDING = 1e-9  # relative: a share that is just the cap is not cut
 
@@ -259,8 +264,9 @@ class OrderManager:
             self.counts["no order"] += 1
             self._warn_once(
                 "no order",
-                f"the sizer gave no units for direction {target:+d} that the cap on exposure leaves"
-                " room for. Give more cash, a larger share or a higher `max_exposure`",
+                f"the sizer gave no units for direction {target:+d} that the other positions leave "
+                "room for: all together stay within `max_exposure`, the sizer's share and the "
+                "cash. Give more cash, a larger share or a higher `max_exposure`",
             )
             return "no order"
         self.working, self.working_direction, self.aim = order, target, aim
@@ -270,7 +276,7 @@ class OrderManager:
         return f"{size:+.8g}"
 
     def _units(self, target: int) -> float:
-        """Return the sizer's units, cut to the room that the cap on exposure leaves.
+        """Return the sizer's units, cut to the room that cap, sizer and costs leave.
 
         They stay whole units where the sizer's were.
         """
@@ -351,7 +357,8 @@ class OrderManager:
         self._refusals[wanted] += 1
         if self._refusals[wanted] <= self.rules.retries:
             return
-        refused = f"{self.rules.retries + 1} orders in a row were refused ({status}); "
+        remedy = MARGIN_REMEDY if status == "margin" else ""
+        refused = f"{self.rules.retries + 1} orders in a row were refused ({status}){remedy}; "
         if not wanted:
             self._warn_once(
                 "not closed",

@@ -18,7 +18,7 @@ from model.checkpoint.schedule import NO_FORECAST, Schedule
 from model.errors import CheckpointWarning
 from strategy_plugin.decision import (
     NO_READING,
-    NOT_LIVE,
+    RESTING,
     DecisionRules,
     Reading,
     decide,
@@ -38,6 +38,8 @@ from strategy_plugin.journal import (
 )
 from strategy_plugin.orders import Order, OrderManager, OrderRules, Seen, Stops
 from strategy_plugin.sizers import room_of, units_of
+
+RECORDED_LATER = ("share", "cost")  # figures of the room for an order
 
 
 class Replay(NamedTuple):
@@ -274,8 +276,8 @@ class _Redo:
         # In the order of the run: ends that were notified, the decision, ends found, the order.
         self._broker.begin_bar(entry, self._orders)
         reading, held = self._reading(entry, forecast), self._orders.held
-        live = entry["reason"] != NOT_LIVE
-        wanted, reason = decide(reading, held, self._rules, live)
+        resting = entry["reason"] if entry["reason"] in RESTING else ""
+        wanted, reason = decide(reading, held, self._rules, resting)
         self._broker.end_orders_found(entry)
         decision = Decision(entry["number"], _timestamp(entry), reading, held, wanted, reason)
         return carried_out(decision, self._orders)
@@ -351,7 +353,9 @@ class _RecordedBroker:
 
     def room(self) -> float:
         account = {name: self.order_inputs[name] for name in ("equity", "others", "worth")}
-        return room_of(self._max_exposure, **account)
+        # Journals of earlier days, and sizers without a share, have fewer figures.
+        more = {name: value for name, value in self.order_inputs.items() if name in RECORDED_LATER}
+        return room_of(self._max_exposure, **account, **more)
 
     def send(self, size: float) -> Order | None:
         return self._new_order() if self._gives_orders else None

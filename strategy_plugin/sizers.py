@@ -268,6 +268,27 @@ def _log_returns(closes: Sequence[float]) -> NDArray[np.float64]:
     return np.diff(np.log(prices))
 
 
-def room_of(cap: float, *, equity: float, others: float, worth: float) -> float:
-    """Return the units that a cap on exposure over equity leaves beside other positions."""
-    return max(0.0, (cap * equity - others) / worth) if worth > 0 else 0.0
+def room_of(
+    cap: float,
+    *,
+    equity: float,
+    others: float,
+    worth: float,
+    share: float = math.inf,
+    cost: float = 0.0,
+) -> float:
+    """Return the units that may be held beside the other positions.
+
+    All together stay within the cap on exposure over equity and within the sizer's share of it.
+    Without leverage they leave the money that pays for the opening, too: of a position that takes
+    all the cash the order is refused.
+
+    others, worth: money that the other positions and one unit stand for. cost: commission and
+    slippage, in money, of an opening with all the equity that the others leave.
+    """
+    if not worth > 0:  # NaN as well
+        return 0.0
+    most = min(cap, share)
+    # Beyond the equity itself it is the margin that decides, and only the broker knows it.
+    money = min(most * equity, equity - cost if most <= 1 else math.inf) - others
+    return max(0.0, money / worth)

@@ -1,21 +1,19 @@
 """The strategy: it trades a model's probabilities in Backtrader, one decision a bar."""
 
-import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping
-from functools import partial
-from numbers import Integral, Real
-from pathlib import Path
-from typing import Any
 
 import backtrader as bt
-import numpy as np
 
-from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.schedule import Schedule
 from strategy_plugin.broker import BacktraderBroker
-from strategy_plugin.decision import DECIDED, TOO_OLD, DecisionRules, Reading, decide
+from strategy_plugin.decision import (
+    DECIDED,
+    TOO_OLD,
+    DecisionRules,
+    Reading,
+    ThresholdsError,
+    decide,
+)
 from strategy_plugin.feeds import Feed
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.indicator import DirectionProbability
@@ -30,18 +28,14 @@ from strategy_plugin.instrument import (
 from strategy_plugin.journal import Journal
 from strategy_plugin.orders import FilledOrder, OrderManager, OrderRules
 from strategy_plugin.sizers import EquityShare, share_params
-
-# Params that do nothing where a feed brings its own probabilities, as there is no model then.
-OF_A_MODEL = (
-    "in_sample",
-    "max_model_age",
-    "max_disagreement",
-    "max_gap",
-    "timezone",
-    "stamp",
-    "precision",
+from strategy_plugin.startup import (
+    first_traded,
+    note_fractions,
+    note_other_instruments,
+    require_files,
+    require_members,
+    require_params,
 )
-MOST_NAMES = 5  # of checkpoints in one message
 
 
 class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
@@ -62,7 +56,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
     Params:
       - checkpoint: a file or a folder; "{name}" in it stands for the data's name. "": the feeds
         have a line `probability`
-      - enter, exit: .5 <= exit <= enter < 1; None takes the checkpoint's own
+      - enter, exit: .5 <= exit <= enter < 1; None takes the checkpoint's own. `optstrategy` passes
+        over pairs that break this
       - allow_short: False trades long or flat
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade"
         does, and marks the result; of a folder none decides on such bars
@@ -79,7 +74,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         then agree to some 1e-3 only
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
       - max_exposure: cap on the sum of all positions over equity, shorts included, applied before
-        an order is sent; a close sent on the same bar counts as done
+        an order is sent; a close sent on the same bar counts as done. An opening also leaves the
+        sizer's share and, without leverage, its own costs
       - retries, patience: orders refused in a row before an opening is given up; bars an order may
         stay unfilled
       - stop_loss, take_profit, trailing: "" or a distance like "3%" or "2atr" (true range averaged
@@ -87,8 +83,13 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - adopt: with stops, a position that is there at the start is left alone until it is closed,
         as stops of an earlier run may still work at the broker; True takes it over and gives it
         new ones: cancel those that are there first
+      - trade_from: a time, as "2024-05-31", before whose bars nothing is ordered, in the zone of
+        training; "now" for the start of the run, of daily bars this machine's date; "" trades all
       - journal: a file to which every decision is appended as a line of JSON;
         `strategy_plugin.replay(file)` makes them again
+
+    Log: `logging.getLogger("strategy_plugin")` has a line of the level INFO for each decision, each
+    order and each end of an order.
 
     Live: nothing is ordered before the feed reports LIVE. A bar that still grows is kept out where
     the clock can tell it: within the day with timestamps in UTC, of daily bars where the feed has
@@ -122,12 +123,13 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         ("take_profit", ""),
         ("trailing", ""),
         ("adopt", False),
+        ("trade_from", ""),
         ("journal", ""),
     )
 
     def __init__(self) -> None:
         given = self.p._getkwargs()
-        _require_params(given, self.p._getkwargsdefault())
+        require_params(given, self.p._getkwargsdefault())
         self.setsizer(EquityShare())  # cerebro.addsizer replaces it
         self.traded_in_sample = False
         self._journal: Journal | None = None
@@ -136,15 +138,25 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         self.traded: list[TradedData] = []
         for data, name in zip(datas, names_of(datas), strict=True):
             broker = BacktraderBroker(self, data, name, self.p.max_exposure)
-            signal = self._signal(data, name)
-            self.traded.append(TradedData(data, name, signal, OrderManager(broker, order_rules)))
+            try:
+                signal = self._signal(data, name)
+            except ThresholdsError as error:
+                # A sweep over both has pairs that are none: Backtrader passes over them.
+                if not self.env._dooptimize:
+                    raise
+                warnings.warn(f"passed over: {error}", TradingWarning, stacklevel=2)
+                raise bt.errors.StrategySkipError from error
+            orders = OrderManager(broker, order_rules)
+            trade_from = first_traded(self.p.trade_from, data, signal)
+            self.traded.append(TradedData(data, name, signal, orders, trade_from))
         # Not by truth: Backtrader's indicators are false where their value is 0.
         indicators = [instrument.signal.indicator for instrument in self.traded]
         schedules = [indicator.schedule for indicator in indicators if indicator is not None]
         if self.p.in_sample == "trade":
-            _require_files(schedules)
+            require_files(schedules)
         if self.p.max_disagreement is not None:
-            _require_members(schedules)
+            require_members(schedules)
+        note_other_instruments(self.traded)
 
     def _signal(self, data: Feed, name: str) -> ModelSignal | LineSignal:
         if not self.p.checkpoint:
@@ -167,6 +179,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
                 "cheat_on_close must be off: it fills at the close that the decision was made from."
                 " Call cerebro.broker.set_coc(False)."
             )
+        note_fractions(self.getsizer(), self.traded)
         if self.p.journal:
             self._journal = Journal(
                 self.p.journal,
@@ -215,7 +228,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         reason : str
             "" where the signal decides.
         """
-        wanted, reason = decide(reading, instrument.orders.held, self._rules, instrument.live)
+        wanted, reason = decide(reading, instrument.orders.held, self._rules, instrument.resting)
         if reason == TOO_OLD and not instrument.refused[TOO_OLD]:
             warnings.warn(
                 f"data {instrument.name!r}: the model is {reading.age} bar intervals old, "
@@ -236,7 +249,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         for instrument in self.traded:
             instrument.orders.notify(order)
             if not order.alive():
-                instrument.note_fill(order)
+                instrument.note_end(order)
 
     def notify_data(self, data: Feed, status: int, *args: object, **kwargs: object) -> None:
         for instrument in self.traded:
@@ -281,106 +294,3 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             if instrument.data is data:
                 return instrument.signal.probability(instrument.ago)
         return None
-
-
-def _require_params(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Check the params that no other class checks, and report all faults together."""
-    faults: list[str] = []
-
-    def require(holds: bool, name: str, must: str, why: str = "") -> None:
-        if not holds:
-            faults.append(f"`{name}` must be {must}, got {params[name]!r}{why}")
-
-    for name in ("max_model_age", "max_gap"):
-        value = params[name]
-        require(value is None or _is_whole(value, 0), name, "a whole number from 0 or None")
-    for name, least in (("retries", 0), ("patience", 1)):
-        require(_is_whole(params[name], least), name, f"a whole number from {least}")
-    for name in ("allow_short", "adopt"):
-        require(isinstance(params[name], (bool, np.bool_)), name, "True or False")
-    # A wrong type would only do harm in the midst of trading.
-    for name in ("names", "stop_loss", "take_profit", "trailing"):
-        require(isinstance(params[name], str), name, "text")
-    for name in ("checkpoint", "journal"):
-        require(isinstance(params[name], (str, Path)), name, "text or a Path")
-    require(params["in_sample"] in ("refuse", "trade"), "in_sample", "'refuse' or 'trade'")
-    limit, cap = params["max_disagreement"], params["max_exposure"]
-    is_limit = limit is None or (_is_finite(limit) and limit >= 0)
-    require(is_limit, "max_disagreement", "a number from 0 or None")
-    require(_is_finite(cap) and cap > 0, "max_exposure", "a finite number above 0")
-    for name in ("enter", "exit"):
-        require(params[name] is None or _is_finite(params[name]), name, "a number or None")
-    if params["checkpoint"] == "":
-        for name in OF_A_MODEL:
-            require(
-                params[name] == defaults[name],
-                name,
-                f"{defaults[name]!r} where `checkpoint` is empty",
-                ": a feed of probabilities has no model that it could concern. Leave it out or "
-                "give a checkpoint",
-            )
-    if faults:
-        raise ValueError("; ".join(faults) + ".")
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _require_files(schedules: list[Schedule]) -> None:
-    """Refuse in_sample="trade" where it can do nothing, which is under folders.
-
-    A folder's checkpoints come into force with their `trained_until`, never before.
-    """
-    folders = [str(schedule.path) for schedule in schedules if schedule.folder]
-    if not folders:
-        return
-    idle = (
-        f'`in_sample`="trade" does nothing under {_listed(folders)}: none of a folder\'s '
-        "checkpoints decides on bars before its `trained_until`"
-    )
-    if len(folders) == len(schedules):
-        raise ValueError(f"{idle}. Leave it out, or name the file of a checkpoint.")
-    warnings.warn(f"{idle}. Leave it out, or name files", TradingWarning, stacklevel=3)
-
-
-def _require_members(schedules: list[Schedule]) -> None:
-    """Refuse `max_disagreement` where no checkpoint has several members; warn where some have one.
-
-    A folder may yet get others: those are looked at when they come.
-    """
-
-    def idle(paths: list[str]) -> str:
-        return (
-            f"`max_disagreement` does nothing under {_listed(paths)}, of one member each: nothing "
-            "can disagree there. Leave it out, or train with several seeds or as an ensemble"
-        )
-
-    members = {
-        str(schedule.file(one)): one.members
-        for schedule in schedules
-        for one in schedule.checkpoints
-    }
-    single = [path for path, ours in members.items() if len(ours) == 1]
-    if len(single) == len(members) and not any(schedule.folder for schedule in schedules):
-        raise ValueError(f"{idle(single)}.")
-    if single:
-        warnings.warn(idle(single), TradingWarning, stacklevel=3)
-    known = {one.digest for schedule in schedules for one in schedule.checkpoints}
-
-    def look_at(folder: Path, checkpoint: Checkpoint, name: str) -> None:
-        if len(checkpoint.members) == 1 and checkpoint.digest not in known:
-            known.add(checkpoint.digest)
-            warnings.warn(idle([str(folder / name)]), TradingWarning, stacklevel=2)
-
-    for schedule in schedules:
-        schedule.require(partial(look_at, schedule.path))
-
-
-def _listed(paths: list[str]) -> str:
-    more = f" and {len(paths) - MOST_NAMES} more" if len(paths) > MOST_NAMES else ""
-    return ", ".join(paths[:MOST_NAMES]) + more

@@ -27,7 +27,7 @@ from model.metrics import log_loss_of_logits
 from model.training.calibration import fit_logistic, fit_temperature
 from model.training.config import TrainConfig
 from model.training.data import Part
-from model.training.windows import DataPreprocessor
+from model.training.windows import DataPreprocessor, Windows
 
 HOLD = "buy and hold"  # also the name of its row in every table and file
 FAST, SLOW = 20, 50  # bars of the moving averages; the slow one spans the model's own window
@@ -95,7 +95,8 @@ def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int
         decided = slice(windows.start + older, windows.stop + older)
         timestamps = pd.DatetimeIndex(features.index[decided])
         # A learner aims at the labels themselves.
-        return Part(rows[windows.start : decided.stop], labels, labels, timestamps)
+        reached = Windows(rows[windows.start : decided.stop], preprocessor.sequence_length)
+        return Part(reached, labels, labels, timestamps)
 
     reached = raw_rows[judged.start : judged.stop + older]
     return Examples(part(train), part(validation), part(judged), reached)
@@ -165,7 +166,7 @@ def flat_windows(part: Part) -> NDArray[np.float32]:
 
     All values of a feature stand together, the oldest first.
     """
-    flat: NDArray[np.float32] = part.windows.transpose(1, 2).reshape(len(part), -1).numpy()
+    flat: NDArray[np.float32] = part.windows[:].transpose(1, 2).reshape(len(part), -1).numpy()
     return flat
 
 

@@ -102,6 +102,13 @@ class Decisions:
         }
 
     @property
+    def net(self) -> pd.Series:
+        """The net return of each of the strategy's decisions by its timestamp."""
+        returns = net_returns(self.strategy, self.moves, self.cost)
+        # Bars may count in other units; dates of several runs are held against each other.
+        return pd.Series(returns, self.decided_at.as_unit("ns"))
+
+    @property
     def record(self) -> TrackRecord:
         """The track record by which these decisions are judged, beside buy-and-hold."""
         returns = self.returns

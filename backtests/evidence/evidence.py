@@ -144,7 +144,7 @@ def evidence_of(
         # Equal but for rounding counts. One is added to both: the strategy's own timing is one of
         # those that could have come.
         luck=float((1 + (shifted >= net - 1e-15).sum()) / (1 + len(shifted))),
-        sharpe=_sharpe(ours, trials),
+        sharpe=sharpe_figures(ours, trials),
         gross=gross,
         net=net,
         turnover=turnover,
@@ -193,7 +193,11 @@ def sharpe_per_bar(returns: Array) -> float:
     return sharpe(returns, bars_per_year=1.0) or 0.0
 
 
-def _sharpe(returns: Array, trials: Trials) -> SharpeFigures | None:
+def sharpe_figures(returns: Array, trials: Trials) -> SharpeFigures | None:
+    """Return the Sharpe ratio of returns, held against what else was tried.
+
+    None where they do not vary.
+    """
     record = SharpeRatio.of(returns)
     if record is None:
         return None

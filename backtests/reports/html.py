@@ -135,6 +135,7 @@ def _words(results: Results) -> dict[str, str]:
         "refused": f" Orders and refusals: {refused}." if refused else "",
         "in_market": shown(total["exposure"], ".0%"),
         "calibration": calibration,
+        "overfitting": results.overfitting.sentence,
     }
 
 

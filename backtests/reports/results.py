@@ -17,6 +17,7 @@ from backtests.evidence.bootstrap import Interval
 from backtests.evidence.calibration import Reliability, reliability
 from backtests.evidence.decisions import STRATEGY, Decisions, decisions_of
 from backtests.evidence.evidence import Evidence, Trials, evidence_of, sharpe_per_bar
+from backtests.evidence.overfitting import Overfitting, overfitting_probability
 from backtests.evidence.scores import (
     GIVEN,
     distribution_table,
@@ -33,7 +34,7 @@ from backtests.reports.picture import draw
 from backtests.simulation.account import Simulation, simulate_hold
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel, Settings, predictions, trade
-from backtests.walk_forward.ledger import Trial, digest_positions, sharpes_but
+from backtests.walk_forward.ledger import Trial, counted, digest_positions
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken, yearly_bars
 from model.bars.read import digest_bars
@@ -72,6 +73,7 @@ class Results:
     hold: Simulation
     decisions: Decisions
     evidence: Evidence
+    overfitting: Overfitting
     # Scores of the best forecast there is, where the market is a planted one.
     best: dict[str, float | None] | None = None
 
@@ -234,12 +236,9 @@ def evaluate_all(
     for name, run in runs.items():
         # Each configuration counts as something tried beside the others.
         others = {other: beside.decisions for other, beside in runs.items() if other != name}
-        trials = Trials(
-            (
-                *sharpes_but(configurations[name].tried, own),
-                *(sharpe_per_bar(other.returns[STRATEGY]) for other in others.values()),
-            )
-        )
+        nets = [run.decisions.net, *(other.net for other in others.values())]
+        tried = counted(configurations[name].tried, pd.DatetimeIndex(nets[0].index), own)
+        trials = Trials((*tried.sharpes, *(sharpe_per_bar(net.to_numpy()) for net in nets[1:])))
         decisions = run.decisions.with_variants(others)
         known = (
             None
@@ -257,6 +256,7 @@ def evaluate_all(
             hold,
             decisions,
             evidence_of(decisions, trials),
+            overfitting_probability([*nets, *tried.returns]),
             known,
         )
     return found
@@ -334,6 +334,7 @@ def summary(results: Results) -> dict[str, Any]:
         "folds": rows[:-1],
         "spread": [plain_row(row) for row in results.spread.to_dict("records")],
         "evidence": asdict(results.evidence),
+        "overfitting": asdict(results.overfitting),
         "calibration": asdict(results.calibration) if results.calibration else None,
         "importance": {
             str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()

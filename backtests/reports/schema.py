@@ -10,6 +10,7 @@ import msgspec
 from backtests.evidence.alpha import Figures
 from backtests.evidence.calibration import Reliability
 from backtests.evidence.evidence import Evidence
+from backtests.evidence.overfitting import Overfitting
 from backtests.evidence.pooled import Pool
 from backtests.evidence.verdict import Word
 from backtests.simulation.account import Account, Costs
@@ -305,6 +306,7 @@ class Summary(Entry):
     refused: what the strategy did not decide, order or get filled, by reason, with counts.
     best_possible: scores of the best forecast there is, on a planted market; share_found: (AUC -
     .5) / (its AUC - .5). spread: of the members of each fold's model, empty where it has but one.
+    overfitting: of the ledger's trials that count beside this run; it does not decide the verdict.
     calibration: null for too few forecasts. importance: by group of features, how much the log loss
     on validation grows without it, the mean over folds. versions: of the libraries, and the
     processor's instructions. mixed_machines: whether the folds were trained with different ones;
@@ -322,6 +324,7 @@ class Summary(Entry):
     folds: list[FoldRow]
     spread: list[SpreadRow]
     evidence: Evidence
+    overfitting: Overfitting
     calibration: Reliability | None
     importance: dict[str, float]
     versions: dict[str, str]

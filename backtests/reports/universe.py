@@ -27,8 +27,8 @@ from backtests.reports.results import (
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import Settings
 from backtests.walk_forward.trainer import Lost
-from backtests.walk_forward.universe import LeftOut
 from model.bars.faults import count
+from model.cli import LeftOut
 from model.files import write_atomically
 
 # The files that write_universe leaves beside the report and the folder of each market.

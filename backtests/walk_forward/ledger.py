@@ -1,9 +1,15 @@
-"""The ledger of trials: each series of positions judged on these bars, to tell luck from skill."""
+"""The ledger of trials: each series of positions judged on an instrument, to tell luck from skill.
+
+A line of JSON for each trial, which points to a Parquet file of its dated positions and net
+returns, in a folder beside the ledger.
+"""
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,21 +18,52 @@ import pandas as pd
 from numpy.typing import NDArray
 from platformdirs import user_data_path
 
-from model.bars.intervals import bar_interval
+from model.bars.intervals import bar_interval, spoken
 from model.bars.read import digest_bars
-from model.files import locked, require_writable, write_atomically
+from model.files import as_file_name, locked, require_writable, write_atomically
 
 Line = dict[str, Any]  # of the ledger: a trial, and what else was noted
+
+ENDING = ".jsonl"  # of the ledgers in the user's data folder
+LONGEST_NAME = 40  # of an instrument, in the name of a file
+POSITION, NET_RETURN = "position", "net_return"  # the columns of a trial's file
+
+
+class LedgerError(ValueError):
+    """A ledger, or a file of positions that it points to, cannot be used."""
+
+    exit_code = 3
+
+
+class Subject(NamedTuple):
+    """What trials are made on. data: the digest of the bars, which a new day of them changes."""
+
+    instrument: str
+    interval: str
+    data: str
 
 
 class Trial(NamedTuple):
     """Something that was tried: its Sharpe ratio per bar, and what tells it from other trials.
 
     positions: of `digest_positions`, "" in a line of an older version, which knew but the settings.
+    file: its dated positions, and sha256 of its bytes; "" in a line of an older version.
     """
 
     positions: str
     sharpe: float
+    file: str = ""
+    sha256: str = ""
+
+
+class Counted(NamedTuple):
+    """The trials that count beside a run.
+
+    sharpes: per bar, of all of them. returns: the dated net returns of those whose file has them.
+    """
+
+    sharpes: tuple[float, ...]
+    returns: tuple[pd.Series, ...]
 
 
 def digest_positions(
@@ -46,83 +83,215 @@ def digest_positions(
     return digest.hexdigest()
 
 
+def subject_of(bars: pd.DataFrame) -> Subject:
+    """Return what trials on these bars are made on."""
+    interval = spoken(bar_interval(pd.DatetimeIndex(bars.index)))
+    return Subject(str(bars.attrs.get("instrument") or "bars"), interval, digest_bars(bars))
+
+
+def ledgers_folder() -> Path:
+    """Return where the ledgers lie by default: in the user's data folder."""
+    return user_data_path("backtrader-bilstm") / "trials"
+
+
+def ledger_path(on: Subject) -> Path:
+    """Return the default ledger of an instrument and interval.
+
+    Instruments whose names differ in signs alone may share one: its lines name theirs.
+    """
+    # File systems count a name's bytes, of which a sign may have four.
+    name = f"{as_file_name(on.instrument)[:LONGEST_NAME]}-{as_file_name(on.interval)}"
+    return ledgers_folder() / f"{name}{ENDING}"
+
+
 class Ledger:
     """One line of JSON per trial; a trial that is repeated counts once.
 
-    data: the digest of the bars. Trials on other bars may stand in the same file and do not count;
-    one that does not say on which bars it was made counts on all.
+    on: what the run is made on. Trials on other instruments or intervals may stand in the same file
+    and do not count.
     """
 
-    def __init__(self, path: Path, data: str) -> None:
-        require_writable(path)  # now, rather than when all is trained
-        self.path, self.data = path, data
+    def __init__(self, path: Path, on: Subject) -> None:
+        self.path, self.on = path, on
+        # Beside the file itself, where the path is a link to it.
+        self.folder = _positions_folder(path)
+        # Now, rather than when all is trained.
+        for place in (path, self.folder / "probe"):
+            require_writable(place)
 
     def others(self, *keys: str) -> list[Trial]:
-        """Return all trials on these bars but those of the settings with these keys.
+        """Return all trials on this instrument and interval but those of settings with these keys.
 
-        Which of them have the positions of a run shows only when its positions are known.
+        Which of them have the positions of a run shows only when its positions are known, and which
+        of them count, only when its dates are.
         """
-        return [
-            Trial(line.get("positions", ""), line["sharpe"])
-            for line in self._lines()
-            # A line of an older version does not name its bars: it counts, to be on the safe side.
-            if line.get("data", self.data) == self.data and line["key"] not in keys
-        ]
+        return trials_on(self.on, self.path, lines_of(self.path), *keys)
 
-    def enter(self, key: str, trial: Trial, notes: Mapping[str, Any]) -> bool:
+    def enter(self, key: str, trial: Trial, track: pd.DataFrame, notes: Mapping[str, Any]) -> bool:
         """Add a trial, unless it is there; several runs may do so at the same time.
 
-        key: the digest of its settings. notes: stand in its line for whoever reads the file.
+        Parameters
+        ----------
+        key
+            The digest of its settings.
+        trial
+            Its positions and Sharpe ratio.
+        track
+            Columns position and net_return by the timestamp of the decision.
+        notes
+            Stand in its line for whoever reads the file.
 
-        Return whether it was added.
+        Returns
+        -------
+        bool
+            Whether it was added.
         """
         require_writable(self.path)
-        with locked(self.path.with_name(f".{self.path.name}.lock")):
+        with locked(self.path.with_name(f".{self.path.name}.lock"), None, self.folder):
             # Read within the lock: another run may have added a line since the last time.
-            lines = self._lines()
-            if any(
-                line["key"] == key
-                or (line.get("data"), line.get("positions")) == (self.data, trial.positions)
-                for line in lines
-            ):
-                return False
-            lines.append({"key": key, "data": self.data, **trial._asdict(), **notes})
-            content = "".join(json.dumps(line) + "\n" for line in lines)
-            write_atomically(self.path, content.encode())
+            for line in lines_of(self.path):
+                same = (line.get("instrument"), line.get("interval"), line.get("positions"))
+                if "file" in line and (
+                    line["key"] == key or same == (*self.on[:2], trial.positions)
+                ):
+                    return False
+            buffer = io.BytesIO()
+            track.rename_axis("decided_at").to_parquet(buffer)
+            content = buffer.getvalue()
+            # The name says to a reader what it is, and the digest tells it from all others.
+            name = f"{ledger_path(self.on).stem}-{trial.positions[:16]}.parquet"
+            # Before the line: a process that is killed in between leaves none that leads nowhere.
+            write_atomically(self.folder / name, content)
+            line = {"key": key, **self.on._asdict(), **trial._asdict()} | {
+                "file": f"{self.folder.name}/{name}",
+                "sha256": hashlib.sha256(content).hexdigest(),
+                **notes,
+            }
+            # What is there stays as it is, to the byte.
+            before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+            ending = "" if before.endswith("\n") or not before else "\n"
+            text = f"{before}{ending}{json.dumps(line)}\n"
+            write_atomically(self.path, text.encode())
             return True
 
-    def _lines(self) -> list[Line]:
-        """Return all trials in the file, none where it is not there yet.
 
-        A line that is no trial raises ValueError: passed over, it would make luck look like skill.
-        """
-        if not self.path.exists():
-            return []
-        lines = []
-        try:
-            for text in self.path.read_text(encoding="utf-8").splitlines():
-                line: Line = json.loads(text)
-                # Python's JSON takes NaN and Infinity, with which nothing can be compared.
-                sharpe = float(line["sharpe"])
-                if not math.isfinite(sharpe):
-                    raise ValueError(f"a sharpe of {sharpe}")
-                lines.append(line | {"key": line["key"], "sharpe": sharpe})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(
-                f"the ledger {self.path} must hold one line of JSON per trial, "
-                f"with its key and sharpe, got {error}. "
-                "Repair it, or name another with --ledger."
-            ) from error
-        return lines
+def lines_of(path: Path) -> list[Line]:
+    """Return all trials in a ledger, each with the whole path of its file.
+
+    None where the ledger is not there yet.
+
+    A line that is no trial raises LedgerError: passed over, it would make luck look like skill.
+    """
+    if not path.exists():
+        return []
+    lines = []
+    try:
+        for text in path.read_text(encoding="utf-8").splitlines():
+            line: Line = json.loads(text)
+            # Python's JSON takes NaN and Infinity, with which nothing can be compared.
+            sharpe = float(line["sharpe"])
+            if not math.isfinite(sharpe):
+                raise ValueError(f"a sharpe of {sharpe}")
+            if "file" in line:
+                texts = [line[name] for name in (*Subject._fields, "positions", "file", "sha256")]
+                if not all(isinstance(text, str) for text in texts):
+                    raise ValueError(f"no text among {', '.join(map(str, texts))}")
+                line["file"] = str(_positions_folder(path).parent / line["file"])
+            lines.append(line | {"key": line["key"], "sharpe": sharpe})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LedgerError(
+            f"the ledger {path} must hold one line of JSON per trial, "
+            f"with its key and sharpe, got {error}. "
+            "Repair it, or name another with --ledger."
+        ) from error
+    return lines
 
 
-def sharpes_but(trials: Sequence[Trial], positions: Collection[str]) -> tuple[float, ...]:
-    """Return the Sharpe ratios of the trials that have none of these positions."""
-    return tuple(trial.sharpe for trial in trials if trial.positions not in positions)
+def trials_on(on: Subject, path: Path, lines: Sequence[Line], *keys: str) -> list[Trial]:
+    """Return the trials of a ledger's lines that were made on this, but those with these keys.
+
+    Each once: a line whose settings or positions stand in a later one too is of an older version,
+    which kept no positions or not the file of them.
+
+    path: of the ledger. Beside it may lie one of an older version, which had one for each digest
+    of bars: it is read too, and never written.
+    """
+    # The same lines twice, where that one is the ledger, are no harm.
+    older = lines_of(path.with_name(f"{on.data[:16]}{ENDING}"))
+    found = {line["key"]: line for line in [*older, *lines] if is_on(on, line)}
+    found = {line.get("positions") or key: line for key, line in found.items()}
+    return [trial_of(line) for line in found.values() if line["key"] not in keys]
 
 
-def ledger_of(bars: pd.DataFrame, path: Path | None = None) -> Ledger:
-    """Return the ledger of these bars; by default a file of their own in the user's data folder."""
-    digest = digest_bars(bars)
-    own = user_data_path("backtrader-bilstm") / "trials" / f"{digest[:16]}.jsonl"
-    return Ledger(path or own, digest)
+def is_on(on: Subject, line: Line) -> bool:
+    """Return whether a line's trial was made on this instrument and interval.
+
+    A line of an older version names no instrument: it is where it was made on the same bars, or
+    names none, to be on the safe side.
+    """
+    if "instrument" in line:
+        return (line["instrument"], line.get("interval")) == (on.instrument, on.interval)
+    return bool(line.get("data", on.data) == on.data)
+
+
+def trial_of(line: Line) -> Trial:
+    """Return the trial of a line."""
+    rest = (line.get(name, "") for name in ("file", "sha256"))
+    return Trial(line.get("positions", ""), line["sharpe"], *rest)
+
+
+def counted(trials: Sequence[Trial], dates: pd.DatetimeIndex, but: Collection[str]) -> Counted:
+    """Return those of the trials that count beside a run.
+
+    A trial counts where at least half of the run's own dates are among the trial's dates: so a new
+    day of bars, from which all folds move on, leaves the ledger as full as it was. One whose dates
+    are not known, of an older version, counts always, and has no returns.
+
+    Parameters
+    ----------
+    trials
+        All on the run's instrument and interval.
+    dates
+        Of the run's own decisions that are judged.
+    but
+        The positions of the run itself: what it repeats, if at other costs, is not something tried
+        beside it.
+    """
+    sharpes, returns = [], []
+    for trial in trials:
+        if trial.positions in but:
+            continue
+        if trial.file:
+            net = returns_of(trial)
+            if 2 * int(dates.isin(net.index).sum()) < len(dates):
+                continue
+            returns.append(net)
+        sharpes.append(trial.sharpe)
+    return Counted(tuple(sharpes), tuple(returns))
+
+
+@lru_cache(maxsize=1024)  # of the same bytes: a digest is a part of the trial
+def returns_of(trial: Trial) -> pd.Series:
+    """Return the net returns of a trial by the timestamp of the decision, in its file.
+
+    LedgerError where its file is missing or damaged: without it there would seem to be fewer
+    trials.
+    """
+    fault = "other bytes than were written there"
+    try:
+        content = Path(trial.file).read_bytes()
+        if hashlib.sha256(content).hexdigest() == trial.sha256:
+            net = pd.read_parquet(io.BytesIO(content))[NET_RETURN]
+            return net.set_axis(pd.DatetimeIndex(net.index).as_unit("ns"))
+    except OSError as error:
+        fault = str(error.strerror)
+    raise LedgerError(
+        f"{trial.file} must hold the positions of a trial in the ledger, got {fault}. Put it back "
+        'from a copy; or take "file" out of its line, which then counts for the deflated Sharpe '
+        "ratio alone. A run that began before needs --fresh then."
+    )
+
+
+def _positions_folder(path: Path) -> Path:
+    real = path.resolve()
+    return real.with_name(f"{real.name}-positions")

@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from model.bars.faults import COLUMNS, PRICES, Findings, count
 from model.bars.names import (
     ALIASES,
+    FINISHED,
     IGNORED,
     KLINE_LETTERS,
+    OVER,
+    RUNNING,
     SIDES,
     TAKERS_LETTERS,
     TARGETS,
@@ -93,6 +96,7 @@ def name_columns(
             Setting("instrument", ticker),
             " names what the bars are of.",
         )
+    table = _without_running_bar(table, fields, mapping, findings)
     # A column that the user maps wrongly is a fault already, and not missing as well.
     known = positions.keys() | set(mapping.values())
     missing = [name for name in ("date", *PRICES) if name not in known]
@@ -237,10 +241,22 @@ def _meanings(
         elif known == "date" and known in given and _is_clock(field, table.columns[position]):
             known = None if "time" in given else "time"
         # A column that means by its name what the user gives to another is not read.
-        elif known in given or (kline and field in TAKERS_LETTERS):
+        elif (
+            known in given
+            or (kline and field in TAKERS_LETTERS)
+            or (known == "date" and _counts_rows(field, table.columns[position]))
+        ):
             known = None
         meanings.append(known)
     return meanings
+
+
+def _counts_rows(name: str | None, cells: pd.Series) -> bool:
+    """Return whether an index holds nothing but the numbers of the rows, and so no dates."""
+    if plain_name(name or "") not in ("", "index", "unnamed 0"):
+        return False
+    first = list(text(cells[:20]))
+    return first in [[str(n) for n in range(start, start + len(first))] for start in (0, 1)]
 
 
 def _is_clock(name: str | None, cells: pd.Series) -> bool:
@@ -445,6 +461,27 @@ def _rows_of_ticker(
         columns = tuple(column[rows].reset_index(drop=True) for column in table.columns)
         table = replace(table, columns=columns, places=table.places[rows])
     return table, chosen
+
+
+def _without_running_bar(
+    table: Table, fields: Sequence[str | None], mapping: Mapping[str, str], findings: Findings
+) -> Table:
+    """Drop a first or last row that a column such as OANDA's "complete" says is not over yet."""
+    for field, cells in zip(fields, table.columns, strict=True):
+        if field is None or field in mapping or plain_name(field) not in FINISHED:
+            continue
+        words = text(cells).str.lower()
+        running = np.flatnonzero(words.isin(RUNNING))
+        ends = (0, len(words) - 1)
+        if len(running) != 1 or running[0] not in ends or not words.isin(OVER | RUNNING).all():
+            continue
+        findings.note(
+            f"dropped the bar of {findings.unit} {table.places[running[0]]}: column {field!r} says "
+            "that it was not over yet."
+        )
+        kept = tuple(column.drop(running).reset_index(drop=True) for column in table.columns)
+        return replace(table, columns=kept, places=np.delete(table.places, running))
+    return table
 
 
 def _report_missing(

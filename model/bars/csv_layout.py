@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, Mask, count
 from model.bars.headerless import are_numbers_of_columns, headerless_names, likely_names
-from model.bars.names import n_recognised, plain_name
+from model.bars.names import meaning_of, n_recognised, plain_name
 
 DELIMITERS = "\t;|, "  # the commoner a comma's other uses, the later it is tried
 HEAD_LINES = 200
@@ -60,7 +60,8 @@ def csv_table(text: str, mapped: Collection[str], findings: Findings) -> Table:
     that the user maps, and so may stand in a header.
     """
     findings.unit = "line"
-    lines = re.split("\r\n|\n|\r", text.removeprefix("\ufeff"))
+    # Programs of DOS end a text with Ctrl-Z.
+    lines = re.split("\r\n|\n|\r", text.removeprefix("\ufeff").rstrip("\x1a"))
     numbers = [
         number
         for number, line in enumerate(lines, 1)
@@ -78,6 +79,7 @@ def csv_table(text: str, mapped: Collection[str], findings: Findings) -> Table:
     above = lines[numbers[0] - 2] if numbers[0] > 1 else ""
     comment = above.lstrip("#/ ") if _is_comment(above) else ""
     layout = _layout(body[:HEAD_LINES], comment, mapped, findings)
+    _note_commented_rows(lines, numbers[layout.n_above :], layout, findings)
     body, places = body[layout.n_above :], np.array(numbers[layout.n_above :], dtype=np.int64)
     if not body:
         findings.refuse("a header but no data rows (0 bars). Did the download fail?")
@@ -101,6 +103,25 @@ def _is_comment(line: str) -> bool:
     return line.lstrip(' "').startswith(("#", "//"))
 
 
+def _note_commented_rows(
+    lines: Sequence[str], numbers: Sequence[int], layout: Layout, findings: Findings
+) -> None:
+    """Say which rows of the data are left out because a comment sign stands before them."""
+    first = numbers[0] if numbers else len(lines)
+    between = np.setdiff1d(np.arange(first, len(lines) + 1), numbers)
+    commented = [
+        number
+        for number in between.tolist()
+        if re.match(r"[\s\"]*[#/]+\s*[0-9]", line := lines[number - 1])
+        and _width(line, layout.delimiter) == len(layout.names)
+    ]
+    if commented:
+        findings.note(
+            f"left out {count(len(commented), 'row')} that a comment sign stands before (first "
+            f"line {commented[0]}: {lines[commented[0] - 1][:60]!r})."
+        )
+
+
 def _layout(
     head: Sequence[str], comment: str, mapped: Collection[str], findings: Findings
 ) -> Layout:
@@ -112,12 +133,12 @@ def _layout(
         findings.refuse(f"not CSV text ({error}). Save it as 'CSV UTF-8'.")
     # Notes above the header are of other widths than the data, or hold neither number nor date.
     width = Counter(map(len, rows)).most_common(1)[0][0]
-    data = [
-        number
-        for number, row in enumerate(rows)
-        if len(row) == width and any(re.fullmatch(DATA, field.strip("'\"")) for field in row)
-    ]
+    data = [number for number, row in enumerate(rows) if len(row) == width and _is_data(row)]
     n_above = data[0] if data else len(rows)
+    # A row of another width below the names is one of the data, and told as such.
+    if named := _named_rows(rows[:n_above], mapped):
+        below = range(named[-1] + 1, n_above)
+        n_above = next((number for number in below if _is_data(rows[number])), n_above)
     # Names that pandas lacked and numbered look like data, but name nothing.
     if data and are_numbers_of_columns(rows[n_above]) and rows[n_above + 1 :]:
         names = tuple((name,) for name in rows[n_above])
@@ -158,17 +179,26 @@ def _fields(line: str, delimiter: str) -> list[str]:
     return [field.strip() for field in row]
 
 
+def _is_data(row: Sequence[str]) -> bool:
+    return any(re.fullmatch(DATA, field.strip("'\"=")) for field in row)
+
+
+def _named_rows(above: Sequence[Sequence[str]], mapped: Collection[str]) -> list[int]:
+    """Return which rows name two columns or more."""
+    return [
+        number
+        for number, row in enumerate(above)
+        if n_recognised(row) + sum(field in mapped for field in row) >= 2
+    ]
+
+
 def _header_rows(above: Sequence[list[str]], mapped: Collection[str]) -> list[list[str]]:
     """Return the rows above the data that name columns, without the notes above them.
 
     A row of tickers right above the names belongs to them: it is full, and each ticker stands over
     several fields.
     """
-    named = [
-        number
-        for number, row in enumerate(above)
-        if n_recognised(row) + sum(field in mapped for field in row) >= 2
-    ]
+    named = _named_rows(above, mapped)
     if not named:
         return []
     # A header may have one name fewer than the data have columns: that of the index.
@@ -184,16 +214,21 @@ def _header_rows(above: Sequence[list[str]], mapped: Collection[str]) -> list[li
 def _names(
     header: Sequence[Sequence[str]], width: int, rows: Sequence[Sequence[str]]
 ) -> tuple[Levels, ...]:
-    """Return the names of each column; one name too few is that of an index, left out."""
+    """Return the names of each column; one name too few is that of an index, left out.
+
+    A delimiter at the end of the header alone, or of the rows alone, makes no column.
+    """
     names = list(zip(*header, strict=True))
+    while len(names) > width and not any(names[-1]):
+        names.pop()
     unnamed_index = (
         len(names) == width - 1
         and rows
         and re.match(r"[0-9A-Za-z]+[-/. ]", rows[0][0])
+        # A first name that nobody knows is the date's where the last cells are all empty.
+        and (any(map(meaning_of, names[0])) or any(row[-1] for row in rows if len(row) == width))
         and not any(
-            plain_name(name) in ("date", "datetime", "timestamp", "time")
-            for levels in names
-            for name in levels
+            plain_name(name) and meaning_of(name) == "date" for levels in names for name in levels
         )
     )
     return tuple([("",), *names]) if unnamed_index else tuple(names)

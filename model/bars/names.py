@@ -18,12 +18,16 @@ TELLING = r"(?:bid|mid|ask|ma|avg|mean|sma|ema|wma|chg|diff|pct|std)\)"
 UNIT = rf"\s*\((?!{TELLING})(?:[a-z]{{3,4}}|[^\W\d_a-z]{{1,3}})\)"
 
 
+# Letters that are one with their stroke or without their dot.
+WHOLE_LETTERS = str.maketrans("\u0131\u0142\u00f8\u0111", "ilod")
+
+
 def plain_name(name: object) -> str:
     """Return a name without case, accents, brackets and signs: "<Adj_Close**>" is "adj close".
 
     The numbers that Alpha Vantage puts before a name, "1. open" and "1b. open (USD)", are signs.
     """
-    letters = unicodedata.normalize("NFKD", str(name)).casefold()
+    letters = unicodedata.normalize("NFKD", str(name)).casefold().translate(WHOLE_LETTERS)
     letters = "".join(letter for letter in letters if not unicodedata.combining(letter))
     words = " ".join(re.sub(rf"{UNIT}|[\W_]+", " ", letters).split())
     return re.sub(r"^[1-8][ab]? (?=\D)", "", words)
@@ -49,8 +53,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "open time", "opentime", "time open", "timeopen",
         "timestamp", "gmt time", "local time", "bar time", "bartime", "trade date", "tradedate",
         "trading date", "trading day", "quote date", "quotedate", "price date", "pricedate",
-        "session date", "business date", "bizdt", "traddt", "trade dt", "datadate", "caldt",
-        "dlycaldt", "as of", "as of date", "asof", "dtyyyymmdd", "yyyymmdd", "date yyyymmdd",
+        "session date", "business date", "exchange date", "bizdt", "traddt", "trade dt",
+        "datadate", "caldt", "dlycaldt", "as of", "as of date", "asof", "dtyyyymmdd",
+        "yyyymmdd", "date yyyymmdd",
         "ymd", "window start", "start", "start time", "starttime",
         "start date", "start at", "start timestamp", "open timestamp", "open date", "begin",
         "begins at",
@@ -74,23 +79,25 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "open", "o", "open price", "openprice", "opening price", "price open", "opening", "op",
         "opnpric", "px open", "openprc", "prcod", "first", "first price", "s dq open",
         *_both_sides("open"),
-        "eroffnung", "eroffn", "eroffnungskurs", "erster", "ouverture", "ouv", "apertura",
+        "eroffnung", "eroffn", "eroffnungskurs", "erster", "oppen", "ouverture", "ouv", "apertura",
         "abertura", "otwarcie", "avaus", "acilis",
-        "открытие", "откр", "开盘", "开盘价", "今开", "開盤", "開盤價", "始値", "시가",
+        "открытие", "откр", "开盘", "开盘价", "今开", "開盤", "開盤價", "始値", "시가", "오픈",
     ),
     "high": (
         "high", "h", "high price", "highprice", "price high", "highest", "highest price", "hi",
         "hghpric", "px high", "askhi", "prchd", "max", "maximum", "maxprice", "s dq high",
         *_both_sides("high"),
         "hoch", "hochst", "tageshoch", "haut", "plus haut", "maximo", "massimo", "maxima",
-        "najwyzszy", "yuksek", "макс", "максимум", "高", "最高", "最高价", "最高價", "高値", "고가",
+        "najwyzszy", "yuksek", "hoog", "hogsta", "hoyeste",
+        "макс", "максимум", "高", "最高", "最高价", "最高價", "高値", "고가",
     ),
     "low": (
         "low", "l", "low price", "lowprice", "price low", "lowest", "lowest price", "lo",
         "lwpric", "px low", "bidlo", "prcld", "min", "minimum", "minprice", "s dq low",
         *_both_sides("low"),
         "tief", "tiefst", "tagestief", "bas", "plus bas", "minimo", "minima", "najnizszy",
-        "dusuk", "мин", "минимум", "低", "最低", "最低价", "最低價", "安値", "저가",
+        "dusuk", "laag", "lagsta", "laveste",
+        "мин", "минимум", "低", "最低", "最低价", "最低價", "安値", "저가",
     ),
     "close": (
         "close", "c", "close price", "closeprice", "closing price", "price close", "closing", "cl",
@@ -98,6 +105,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "lastprice", "lastpric", "px last", "prc", "prccd", "last trade", "price", "settle",
         "settle price",
         "settlement", "settlement price",
+        "latest", "laatste", "senaste", "siste", "ostatnio",
         "schluss", "schlusskurs", "schlusspreis", "zuletzt", "letzter", "cloture", "clot",
         "dernier", "cierre", "ultimo", "chiusura", "fechamento", "zamkniecie", "kapanis", "simdi",
         "закрытие", "закр", "цена", "收盘", "收盘价", "收盤", "收盤價", "終値", "종가",
@@ -111,7 +119,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "traded shares", "shares", "no of shares", "number of shares", "no of shares traded",
         "contracts", "lots", "quantity", "qty", "size", "px volume", "last traded volume",
         "lasttradedvolume", "deal volume", "volume shares", "s dq volume", "cshtrd",
-        "stuck", "stucke", "stuecke", "umsatz stuck", "volumen", "volumi", "wolumen", "hacim",
+        "stuck", "stucke", "stuecke", "umsatz stuck", "volumen", "volumi", "wolumen",
+        "wol", "hacim", "hac",
         "объем", "成交量", "成交股數", "交易量", "出来高", "거래량",
     ),
     "adj close": (
@@ -134,6 +143,12 @@ ALIASES = {
 }
 # A name of two meanings has the first of them: "time" is the date, unless another column is.
 MEANINGS = {alias: meaning for meaning, aliases in reversed(ALIASES.items()) for alias in aliases}
+# Columns in which an exchange says whether a bar is over, and how it says so.
+FINISHED = frozenset((
+    *("complete", "completed", "confirm", "confirmed", "closed", "is closed", "isclosed"),
+    *("final", "is final", "isfinal"),
+))  # fmt: skip
+OVER, RUNNING = frozenset(("true", "1", "1.0", "yes")), frozenset(("false", "0", "0.0", "no"))
 IGNORED = "ignore"  # what the user calls a column that is not to be read
 TARGETS = ("date", "time", *COLUMNS, "adj close", "ticker", IGNORED)
 # Of Binance's and ccxt's single letters the small ones are the bar's own; T is its closing time,
@@ -174,6 +189,19 @@ def is_some_volume(name: str) -> bool:
     if set(re.split(r"[\W\d_]+", plain)) & DERIVED or re.search(PERIOD, plain) or "%" in name:
         return False
     return plain.startswith(("volume ", "vol "))
+
+
+def says_utc(name: object) -> bool:
+    """Return whether a name says that its times are UTC, "Time (UTC)", and not a distance of it."""
+    return (
+        re.search(r"(?i)(?:\b|_|time|stamp|date)(?:utc|gmt)(?![a-z]|\s*[+-]?[0-9])", str(name))
+        is not None
+    )
+
+
+def says_close(name: object) -> bool:
+    """Return whether a name says that a time is the end of a bar, "close_time"."""
+    return plain_name(name) in ("close time", "closetime", "time close", "timeclose")
 
 
 def side_of(name: object) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype, is_string_dtype
 
-from model.bars.faults import Findings, Floats, Mask, count
+from model.bars.faults import PRICES, Findings, Floats, Mask, count
 from model.bars.fractions import without_fractions
 from model.errors import Setting
 
@@ -23,7 +23,9 @@ MISSING_WORDS = frozenset((
 ))
 # fmt: on
 LONGEST_MISSING_WORD = max(map(len, MISSING_WORDS))
-OUTER_BLANKS = " \t\u00a0\u202f\ufeff'\""
+OUTER_BLANKS = (
+    " \t\u00a0\u202f\ufeff'\"="  # ="4.76" is how files keep spreadsheets from changing it
+)
 BLANK = r"[ \u00a0\u202f'\u2019_]"  # what groups digits, beside point and comma
 MONEY = r"[$\u20ac\u00a3\u00a5]"
 PLAIN = (
@@ -34,6 +36,8 @@ OTHER = {".": ",", ",": "."}
 SIGNED = r"[+-]?[0-9]*[.,][0-9.,]*(?:[eE][+-]?[0-9]+)?"
 AMBIGUOUS = r"[+-]?[0-9]{1,3},[0-9]{3}(?:e[0-9]+)?"
 POINTED = r"[1-9][0-9]{0,2}\.[0-9]{3}"  # a decimal number, or German thousands
+SHORTENED = r"[0-9][.,][0-9]{2}E[+-][0-9]{2,3}"  # the scientific format of spreadsheets
+FEWEST_SHORTENED, FEWEST_IN_GROUPS = 30, 20  # cells
 # A cell that may be a number, in a way that is not decided, with a fault added already. No cell of
 # a file is written so, for the cells have no outer blanks.
 UNREAD = " undecided"
@@ -92,6 +96,7 @@ def read_numbers(
     numbers: dict[str, Floats] = {}
     unread = np.zeros(len(places), dtype=bool)
     words = {name: text(cells) for name, cells in columns.items() if not is_number(cells)}
+    _report_shortened(words, places, findings)
     # Nearly every file writes plain numbers: then nothing has to be proven or rewritten.
     plain = all(
         (cells.str.fullmatch(PLAIN).to_numpy(dtype=bool) | is_missing(cells)).all()
@@ -111,6 +116,27 @@ def read_numbers(
         else:
             numbers[name] = cells.to_numpy(dtype=np.float64, na_value=np.nan)
     return numbers, unread
+
+
+def _report_shortened(
+    words: Mapping[str, pd.Series], places: pd.Series, findings: Findings
+) -> None:
+    """Add a fault for prices that a spreadsheet has cut to three digits, as 4.52E+05.
+
+    Programs write as many digits as there are, and not two behind the point in every cell.
+    """
+    for name, cells in words.items():
+        if (
+            name in PRICES
+            and len(cells) >= FEWEST_SHORTENED
+            and cells.str.fullmatch(SHORTENED).all()
+        ):
+            findings.fault(
+                f"column {name!r} has prices of three digits, such as {cells.iloc[0]} "
+                f"({findings.unit} {places.iloc[0]}): a spreadsheet shortened them, and the other "
+                "digits are lost. Export again, and open the file in no spreadsheet."
+            )
+            return
 
 
 def _without_ornament(words: pd.Series, name: str) -> pd.Series:
@@ -173,11 +199,17 @@ def _all_in_groups(words: Mapping[str, pd.Series]) -> bool:
     """Return whether prices and volumes alike are written as 12.345, or have no sign at all.
 
     A volume of three decimals in every row is as likely one of thousands, and so are prices then.
+    Prices such as 1.004 beside 998 are, too: one with a zero less at its end, 1.01, never stands
+    there.
     """
     volume = words.get("volume", pd.Series(dtype="str"))
     traded = volume[~volume.str.fullmatch(r"0*\.?0*")]
     if not len(traded) or not traded.iloc[:20].str.fullmatch(POINTED).all():
-        return False
+        words = {name: cells for name, cells in words.items() if name in PRICES}
+        cells = pd.concat(list(words.values())) if words else traded
+        whole = cells.str.fullmatch(r"[1-9][0-9]{2}").sum()
+        if min(whole, cells.str.fullmatch(POINTED).sum()) < FEWEST_IN_GROUPS:
+            return False
     return all(
         cells.str.fullmatch(rf"{POINTED}|[0-9]{{1,3}}|0\.0*|").all() for cells in words.values()
     )

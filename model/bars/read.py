@@ -29,6 +29,8 @@ from model.bars.faults import (
     find_broken_bars,
 )
 from model.bars.intervals import no_usual_spacing
+from model.bars.misread_dates import judge_misread
+from model.bars.names import says_close, says_utc
 from model.bars.numbers import read_numbers
 from model.bars.repairs import (
     IRREGULAR,
@@ -49,7 +51,7 @@ from model.bars.suspicions import (
     rules_of,
     suspect,
 )
-from model.bars.timestamps import NOT_A_TIME, read_timestamps
+from model.bars.timestamps import NOT_A_TIME, in_utc, read_timestamps
 from model.bars.zones import without_zone
 from model.errors import (
     BarsError,
@@ -168,6 +170,8 @@ def read_bars(
         table = frame_table(content, findings)
     settings = _with_attrs(settings, table)
     cells = without_empty_rows(name_columns(table, columns, ticker, findings), findings)
+    if stamp is None and table.attrs.get("stamp") is None:
+        _note_ends(cells, findings)
     rows, unread, zone = _rows_of(cells, settings, findings)
     rows = _sound_rows(rows, unread, cells, settings, findings)
     # Only here, so that a file's faults are all told at once; what follows needs sound rows.
@@ -252,12 +256,29 @@ def _with_attrs(settings: ReadingSettings, table: Table) -> ReadingSettings:
         )
     unstated = {name: own[name] for name in own if getattr(settings, name) is None}
     # What was accepted of these bars once is accepted of them again.
-    accepted = [flag["name"] for flag in table.attrs.get("flags", ()) if flag["accepted"]]
+    flags = table.attrs.get("flags")
+    known = flags if isinstance(flags, list) else []
+    accepted = [
+        flag["name"]
+        for flag in known
+        if isinstance(flag, dict) and flag.get("accepted") and flag.get("name") in (*TESTS, REPEATS)
+    ]
     if REPEATS in accepted and settings.repeats is None:
         unstated["repeats"] = "keep"
     unstated["accept"] = (*settings.accept, *(name for name in accepted if name != REPEATS))
     settings = replace(settings, **unstated)
     return settings if settings.stamp else replace(settings, stamp="open")
+
+
+def _note_ends(named: NamedCells, findings: Findings) -> None:
+    """Say that the dates are the ends of bars by their name, and so not what is taken for them."""
+    if "date" in named.cells and says_close(named.cells["date"].name):
+        findings.note(
+            f"the times are those of column {named.cells['date'].name!r}, the ends of bars, and "
+            "are taken for their beginnings: pass ",
+            Setting("stamp", "close"),
+            ".",
+        )
 
 
 def _rows_of(
@@ -276,6 +297,9 @@ def _rows_of(
         read = read_timestamps(
             dates, times, places, settings.date_format, findings, named.other_dates
         )
+        # The name of the column counts where its times state no distance from UTC.
+        if says_utc(dates.name) and read.zone is None and np.isnat(read.offset).all():
+            read = in_utc(read.wall)
         timestamps, zone = without_zone(read, settings.timezone, places, findings)
     columns = {name: named.cells[name] for name in (*COLUMNS, "adj close") if name in named.cells}
     numbers, unread = read_numbers(columns, places, settings.decimal, findings)
@@ -302,7 +326,9 @@ def _sound_rows(
     judge_volume(
         rows, str(named.cells["volume"].name) if "volume" in named.cells else None, findings
     )
-    rows = in_time_order(drop_copies(rows, findings), named.newest_first, findings)
+    rows = drop_copies(rows, findings)
+    judge_misread(rows, findings)
+    rows = in_time_order(rows, named.newest_first, findings)
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)
     judge_spacing(rows, findings)

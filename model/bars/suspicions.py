@@ -48,7 +48,9 @@ SPIKE_NEIGHBOURS = 5  # bars on either side
 FIXED_POINT, FIXED_POINT_STEP = 1e8, 10_000
 FEWEST_STILL, MOST_STILL = 3, 0.2  # bars of a weekend without a move; share of such bars elsewhere
 FEWEST_VOLUMES = 5
+FEWEST_NIGHTLY, HARDLY_TRADED = 0.05, 0.95  # of all bars, and of those at one time of day
 FEWEST_OPENS, MOST_COPIED = 10, 0.95
+OUTSIDE = (("open", "close", "high"), ("open", "close", "low"))  # what rules of a range show
 DAILY = 0.8 * DAY
 COPIED_OPENS = (
     "Each open is the close of the bar before, as BitMEX writes it, and no trade of its own bar. "
@@ -92,7 +94,7 @@ def suspect(bars: pd.DataFrame, findings: Findings) -> None:
     for note in (
         _fixed_point_note(bars),
         _weekend_note(bars),
-        _flat_note(bars),
+        _flat_note(bars) or _night_note(bars),
         _unit_note(bars, passing.in_other_units),
         _split_note(bars, splits),
         _jump_note(bars, passing, splits),
@@ -147,7 +149,7 @@ def rules_of(rows: pd.DataFrame) -> list[BarRule]:
     if len(rows) < FEWEST_OPENS or copied < MOST_COPIED or not inside.all():
         return rules
     return [
-        rule._replace(remedy=(COPIED_OPENS,)) if "open" in rule.shown else rule for rule in rules
+        rule._replace(remedy=(COPIED_OPENS,)) if rule.shown in OUTSIDE else rule for rule in rules
     ]
 
 
@@ -206,6 +208,24 @@ def _weekend_note(bars: pd.DataFrame) -> str | None:
         f"{what if daily else f'{dead.sum():,} bars on ' + ' and '.join(named)} without volume or "
         f"movement (first {day(index[dead][0])}): filled in by the exporter? Remove them; they "
         "are no trades."
+    )
+
+
+def _night_note(bars: pd.DataFrame) -> str | None:
+    """Name times of day at which hardly a bar was ever traded, as where nights are filled in."""
+    still = ((bars["high"] == bars["low"]) & (bars["volume"] == 0)).to_numpy()
+    index = pd.DatetimeIndex(bars.index)
+    at_time = pd.Series(still).groupby(np.asarray(index.hour * 60 + index.minute))
+    dead = still & (at_time.transform("mean") > HARDLY_TRADED).to_numpy()
+    # Daily bars have one time, and are no matter of nights.
+    if len(at_time) == 1 or not FEWEST_NIGHTLY <= dead.mean() < 1:
+        return None
+    if still[~dead].mean() > MOST_STILL:
+        return None
+    return (
+        f"{dead.mean():.0%} of the bars stand at times of day at which there is no volume or "
+        f"movement (first {day(bars.index[dead][0])}): nights that an exporter filled in? Remove "
+        "them; they are no trades."
     )
 
 

@@ -24,7 +24,7 @@ TIME_PARTS = (
     r"^(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}))?"
     r"(?:\.(?P<fraction>[0-9]+))?\s*(?P<half>[AaPp])?"
 )
-OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?)"
+OFFSET = r"(?:Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}:?(?:[0-9]{2})?|(?:UTC|GMT)[+-][0-9](?::[0-9]{2})?)"
 BEGINS_AS_A_DATE = r"(?:19|20)[0-9]{2}[-/.]?[01][0-9][-/.]?[0-3][0-9]|1[0-9]{9,18}$"
 ZONE = r"[A-Z][A-Za-z_]+/[A-Za-z0-9_/+-]+"  # a name of the time zone database
 TIMED = rf"(?:{TIME})\s*{OFFSET}?\s*(?:{ZONE})?"  # a whole cell of a time column
@@ -61,7 +61,7 @@ def with_times_of_day(
         first = f"{times[wrong].iloc[0]!r} ({findings.first(places, wrong)})"
         findings.fault(
             f"the time column beside the date column holds {first}, which is no time of day. "
-            "If it holds whole dates, pass ",
+            "Write it as 09:30; if it holds whole dates, pass ",
             Setting("columns", {str(times.name): "date"}),
             ".",
         )
@@ -77,8 +77,10 @@ def with_times_of_day(
 def _with_lost_zeros(times: pd.Series) -> pd.Series:
     """Return times of day that were numbers with all their digits.
 
-    93000 is 093000, 930 is 0930, and hours alone, 9, are 0900.
+    93000 is 093000, 930 is 0930, and hours alone, 9, are 0900. A span of pandas, as databases give
+    it, is "0 days 09:30:00".
     """
+    times = times.str.replace(r"^0 days (?=[0-9])", "", regex=True)
     digits = times.str.fullmatch(r"[0-9]{1,6}(?:\.0+)?").to_numpy(dtype=bool)
     plain = times.str.replace(r"\.0+$", "", regex=True)
     # All times of a column are written alike: the longest says what the others have lost.

@@ -63,6 +63,7 @@ ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]
 COMPACT = r"(?:19|20)[0-9]{10}(?:[0-9]{2})?"  # 201501020930 or 20150102093000
 # A stamp with the name of a zone of the time zone database, behind an offset or in its place.
 ZONED = rf"^(?P<stamp>.*[0-9AaPpMm])\s*\[?(?P<zone>{ZONE})\]?$"
+SPELT_DATE = r"^([0-9]{4})(?:\u5e74|- )\s*([0-9]{1,2})(?:\u6708|- )\s*([0-9]{1,2})\u65e5?"
 TAIWANESE = r"^([01][0-9]{2})([-/.][0-9]{1,2}[-/.][0-9]{1,2})"
 HALF_A_CENTURY = np.timedelta64(50 * 365, "D")
 A_CENTURY = pd.DateOffset(years=100)
@@ -159,10 +160,13 @@ def _read_column(
     reported = np.zeros(len(words), dtype=bool)
     if times is not None:
         words, reported = with_times_of_day(words, text(times), places, findings)
+    # The signs for year, month and day of Chinese and Japanese, and blanks of Korean exports.
+    if re.match(SPELT_DATE, next(iter(words), "")):
+        words = words.str.replace(SPELT_DATE, r"\1-\2-\3", regex=True)
     words, zone = _without_zone_name(words)
     words = _with_western_years(words, findings)
     if date_format == "%s":
-        timestamps = _in_utc(read_epochs(words))
+        timestamps = in_utc(read_epochs(words))
     elif date_format:
         timestamps = _by_format(words, date_format)
     else:
@@ -172,7 +176,8 @@ def _read_column(
     return replace(timestamps, wall=wall, zone=zone or timestamps.zone)
 
 
-def _in_utc(times: Times) -> Timestamps:
+def in_utc(times: Times) -> Timestamps:
+    """Return times that are those of UTC."""
     return Timestamps(times, np.where(np.isnat(times), NO_SPAN, np.timedelta64(0, "ns")))
 
 
@@ -210,7 +215,9 @@ def _typed(index: pd.DatetimeIndex) -> Timestamps:
     wall = nanoseconds(index.tz_localize(None))
     if index.tz is None:
         return Timestamps(wall, np.full(len(wall), NO_SPAN))
-    return Timestamps(wall, wall - nanoseconds(index.tz_convert(None)), str(index.tz))
+    # A distance from UTC alone, or a zone of dateutil, has no name that could be stated later.
+    zone = str(index.tz) if str(index.tz) in available_timezones() else None
+    return Timestamps(wall, wall - nanoseconds(index.tz_convert(None)), zone)
 
 
 def nanoseconds(timestamps: pd.DatetimeIndex | pd.Series) -> Times:
@@ -296,7 +303,7 @@ def _read_digits(words: pd.Series, column: _Column) -> None:
         column.wall[:] = next(iter(readings.values()))
     else:
         numbers = words.where(~words.str.fullmatch(COMPACT), "")
-        epochs = _in_utc(read_epochs(numbers))
+        epochs = in_utc(read_epochs(numbers))
         column.wall[:], column.offset[:] = epochs.wall, epochs.offset
 
 
@@ -486,7 +493,7 @@ def _report_swapped(words: pd.Series, column: _Column) -> None:
 def _offsets(words: pd.Series) -> Spans:
     """Return offsets from UTC as spans, NaT where none is stated: "-05:00", "Z", ""."""
     offset = np.where(words == "", NO_SPAN, np.timedelta64(0, "ns"))
-    parts = parts_of(words, r"(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})?$")
+    parts = parts_of(words, r"(?P<sign>[+-])(?P<hours>[0-9]{1,2}):?(?P<minutes>[0-9]{2})?$")
     minutes = integers(parts["hours"]) * 60 + integers(parts["minutes"])
     minutes = np.where(parts["sign"] == "-", -minutes, minutes)
     offset[words.index.get_indexer(parts.index)] = minutes.astype("timedelta64[m]")

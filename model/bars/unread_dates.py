@@ -17,6 +17,7 @@ STATED = (
     (r"[0-9]{4}/[0-9]{2}", "%Y/%m"),
     (r"(?:19|20)[0-9]{5}", "%Y%j"),
     (r"[0-9]{4}-W[0-9]{2}-[1-7]", "%G-W%V-%u"),
+    (r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "%Y-%d-%m"),
     (r"[A-Z][a-z]{2} [0-9]{4}", "%b %Y"),
     (r"[A-Z][a-z]{2}-[0-9]{2}", "%b-%y"),
 )
@@ -24,7 +25,7 @@ STATED = (
 REASONS = (
     (
         r"[0-9]{5}(\.[0-9]+)?",
-        ": it looks like an Excel serial number. Format the column as a date and export again.",
+        ": it looks like an Excel serial number, or a number of days since 1970. Write dates.",
     ),
     (
         r"[0-9](?:[.,][0-9]{1,5})?[eE]\+?[0-9]{1,2}",
@@ -35,6 +36,10 @@ REASONS = (
         r"[0-9]{18}",
         ": it looks like .NET ticks or a Windows file time, or nanoseconds of 1973 or 1990. Export "
         "dates.",
+    ),
+    (
+        r"[0-9]{4}[- ]?(?:Q[1-4]|W[0-9]{2})|[0-9-]{8,10}\s*(?:[/~]|to|-)\s*[0-9-]{8,10}",
+        ": a week, a quarter, or a span of two dates? Write the first day of each, as 2015-01-01.",
     ),
     (
         r"[0-9]{1,2}",

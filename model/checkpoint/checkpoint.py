@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,7 @@ from model.checkpoint.format import (
 )
 from model.checkpoint.member import Member, cut_windows, probability_of
 from model.checkpoint.scaler import Scaler, UsualRanges
-from model.errors import CheckpointError
+from model.errors import BarsError, CheckpointError
 from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.files import write_atomically
 from model.runtime import Precision
@@ -74,6 +75,9 @@ class Checkpoint:
         What raw features go through before the networks see them.
     label, horizon
         What a probability is about, as in `make_labels`.
+    outcome
+        "direction": that the price rises; "relative": that it rises more than the median of the
+        other instruments of a universe.
     sequence_length
         Feature rows of a window.
     enter, exit
@@ -82,7 +86,10 @@ class Checkpoint:
         The timestamp of the latest bar of which any price entered training or validation; a
         decision at an earlier close would look ahead.
     instrument
-        Its name, None where the bars had none.
+        Its name, None where the bars had none or are of several instruments.
+    instruments
+        The SHA-256 of the bars of each instrument that it learnt from, by name; None where it is
+        not known. It may forecast others: `trained_until` holds for them by date.
     bar_interval
         The usual distance of two bars.
     timezone
@@ -136,6 +143,8 @@ class Checkpoint:
     versions: dict[str, str]
     golden: Golden | None = None
     usual: UsualRanges | None = None
+    outcome: str = "direction"
+    instruments: dict[str, str] | None = None
     hours: tuple[float, ...] | None = None
     flags: tuple[FlagRecord, ...] | None = None
     format: int = FORMAT
@@ -148,8 +157,14 @@ class Checkpoint:
         except CheckpointError:
             digest = None
         names = [member.name for member in self.members]
+        several = len(self.instruments or ()) > 1
+        learnt = (
+            f"instruments={len(self.instruments or ())}"
+            if several
+            else (f"instrument={self.instrument!r}")
+        )
         return (
-            f"Checkpoint(instrument={self.instrument!r}, "
+            f"Checkpoint({learnt}, "
             f"bar_interval={spoken(self.bar_interval)!r}, label={self.label!r}, members={names}, "
             f"trained_until={str(self.trained_until)!r}, digest={digest!r})"
         )
@@ -239,9 +254,9 @@ class Checkpoint:
         slice
             From the part's first decision to its last.
         """
-        ends = pd.DatetimeIndex([str(self.parts[part][end]) for end in ("first", "last")])
-        first, last = index.searchsorted(ends).tolist()
-        return slice(first, last + 1)
+        first, last = (pd.Timestamp(str(self.parts[part][end])) for end in ("first", "last"))
+        # Of a universe these bars may lack either date.
+        return slice(int(index.searchsorted(first)), int(index.searchsorted(last, "right")))
 
     def probabilities(self, bars: pd.DataFrame) -> pd.Series:
         """Return the probability of "up" decided at each bar's close.
@@ -275,6 +290,45 @@ class Checkpoint:
         return pd.Series(
             self.predict(features.to_numpy()), index=features.index[rows:], name="probability"
         )
+
+    def scores(self, universe: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        """Return the probability of each instrument decided at each close: what a book ranks by.
+
+        Parameters
+        ----------
+        universe
+            The bars of each instrument by name, as `read_bars` gives them: those of training or
+            others.
+
+        Returns
+        -------
+        DataFrame
+            (dates, names), the names in order, on every date on which one of them has its whole
+            window; NaN where another has none, or no bar.
+
+        Raises
+        ------
+        BarsError
+            For unsound bars of one of them, or where none has enough.
+        CheckpointError
+            Where interval, time zone or stamp of one are others than in training.
+        """
+        columns = []
+        for name, bars in sorted(universe.items()):
+            if len(bars) >= self.bars_needed:
+                try:
+                    columns.append(self.probabilities(bars).rename(name))
+                except BarsError as error:
+                    raise BarsError(f"{name}: ", *error.args) from error
+                except CheckpointError as error:
+                    raise CheckpointError(f"{name}: {error}") from error
+        if not columns:
+            raise BarsError(
+                f"one instrument must have at least {self.bars_needed} bars, "
+                f"got {', '.join(f'{name} ({len(bars)})' for name, bars in universe.items())}. "
+                "Give more bars."
+            )
+        return pd.concat(columns, axis=1, sort=True).reindex(columns=sorted(universe))
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of "up" for each window of raw feature rows.

@@ -31,7 +31,7 @@ from model.features.table import FEATURE_NAMES, LOOKBACK
 from model.networks.registry import architecture, make_network_without_weights
 from model.runtime import torch_threads, usual_torch
 
-FORMAT = 3  # that is written; the older one is read
+FORMAT = 4  # that is written; the older ones are read
 # In bytes. Sixteen members of the usual size take 38 MB; a hostile header, nested as deep as its
 # size allows, is refused within a second.
 LARGEST_FILE = 256 << 20
@@ -108,14 +108,24 @@ class Format2(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Record(Format2, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The record of format 3; what an older file does not hold is None."""
+class Format3(Format2, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The record of format 3."""
 
     hours: Annotated[tuple[Share, ...], Meta(min_length=24, max_length=24)] | None = None
     flags: tuple[FlagRecord, ...] | None = None
 
 
-FORMATS: dict[int, type[Format2]] = {2: Format2, FORMAT: Record}
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Record(Format3, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The record of format 4; what an older file does not hold is at its default."""
+
+    outcome: Literal["direction", "relative"] = "direction"
+    instruments: dict[str, Sha256] | None = None
+
+
+FORMATS: dict[int, type[Format2]] = {2: Format2, 3: Format3, FORMAT: Record}
 
 
 class Version(Struct, frozen=True):
@@ -254,7 +264,7 @@ def record_in(data: bytes, size: int) -> tuple[Record, dict[str, TensorEntry]]:
     if version not in FORMATS:
         raise CheckpointError(
             f"it has format {version}, this program reads the formats "
-            f"{' and '.join(map(str, FORMATS))}. Use the version that wrote it, or upgrade."
+            f"{min(FORMATS)} to {max(FORMATS)}. Use the version that wrote it, or upgrade."
         )
     written = msgspec.json.decode(text, type=FORMATS[version])
     # What is read must be all that stands there: one content has one spelling.
@@ -454,8 +464,9 @@ def _bytes(record: Record, digest: str, weights: Mapping[str, Tensor]) -> bytes:
     content = msgspec.structs.asdict(record) | {"digest": digest}
     kind = FORMATS[record.format]
     written = kind(**{name: content.pop(name) for name in kind.__struct_fields__})
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Record)}
     for name, value in content.items():
-        _require(value is None, f"format {record.format} cannot hold `{name}`.")
+        _require(value == defaults[name], f"format {record.format} cannot hold `{name}`.")
     return pack(weights, checkpoint=msgspec.json.encode(written).decode())
 
 

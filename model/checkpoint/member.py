@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,14 @@ BATCH = 256  # windows computed at once
 MOST_MEMBERS = 16  # of a checkpoint
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class Batches(Protocol):
+    """Windows, (n, rows, features), whose slices are batches: a tensor, or cut when asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, batch: slice, /) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -64,13 +72,14 @@ class Member:
             f"validation loss {best['validation_loss']:.4f}"
         )
 
-    def logits(self, windows: Tensor, precision: Precision = "fp32") -> NDArray[np.float64]:
+    def logits(self, windows: Batches, precision: Precision = "fp32") -> NDArray[np.float64]:
         """Return the calibrated logits of "up": (n, rows, features) -> (n,).
 
         One thread and batches of one size, so that the bits depend on the number of windows alone.
         """
         with usual_torch(), torch_threads(1), torch.inference_mode(), arithmetic(precision):
-            parts = [self._network(batch) for batch in torch.split(windows, BATCH)]
+            starts = range(0, len(windows), BATCH)
+            parts = [self._network(windows[start : start + BATCH]) for start in starts]
         return torch.cat(parts).double().numpy() / self.temperature
 
     @cached_property

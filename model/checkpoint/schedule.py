@@ -26,7 +26,7 @@ CHUNK = 16_384  # bars whose feature rows are held at once: 11 MB, however long 
 TOLERANCE = 1e-5  # of a golden window: torch sums differently on another processor
 NO_FORECAST = (np.nan,) * len(Forecast._fields)
 # What all checkpoints of a folder must have in common.
-SHARED = ("label", "horizon", "bar_interval", "sequence_length", "timezone", "stamp")
+SHARED = ("label", "horizon", "outcome", "bar_interval", "sequence_length", "timezone", "stamp")
 
 
 class FileVersion(NamedTuple):

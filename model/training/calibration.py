@@ -18,11 +18,16 @@ PENALTY = 100.0  # in scikit-learn's terms 1 / C: for one or two thousand rows o
 MOST_STEPS = 2_000  # of the solver, which as a rule settles long before
 
 
-def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
+def fit_temperature(
+    logits: NDArray[np.float64],
+    labels: NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     """Return the temperature T for which sigmoid(logit / T) has the least log loss.
 
-    logits: (n,). labels: 0 or 1, (n,). Where the logits say nothing about the labels, the upper
-    bound of 20 leaves probabilities near one half; the lower one is 0.05.
+    logits: (n,). labels: 0 or 1, (n,). weights: how much each counts, (n,). Where the logits say
+    nothing about the labels, the upper bound of 20 leaves probabilities near one half; the lower
+    one is 0.05.
 
     Source: Guo et al., On calibration of modern neural networks, ICML 2017.
     """
@@ -30,7 +35,7 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.float64]) ->
 
     # In logarithms T and 1 / T are equally far from 1, and the search is even-handed.
     def loss(log_temperature: float) -> float:
-        return log_loss_of_logits(logits / np.exp(log_temperature), labels)
+        return log_loss_of_logits(logits / np.exp(log_temperature), labels, weights)
 
     found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded")
     return float(np.exp(found.x))

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import torch
 
 from model.checkpoint.member import MOST_MEMBERS
+from model.labels import FEWEST_COMPARED
 from model.networks.registry import BUILT_IN, members_of
-from model.settings import number, require_fields, whole
+from model.settings import number, require, require_fields, whole
 from model.training.windows import DataPreprocessor
 
 MOST_SEEDS = MOST_MEMBERS // len(BUILT_IN)  # an ensemble has one of each of these for every seed
@@ -30,6 +31,12 @@ class TrainConfig:
         close.
     horizon
         Bars over which the move is measured.
+    outcome
+        "direction", whether the price rises, or "relative", whether it rises more than the median
+        of the other instruments of a universe.
+    fewest_instruments
+        Instruments that a universe must have, and that must be compared on a date for a relative
+        label.
     sequence_length
         Feature rows per window.
     train
@@ -38,7 +45,7 @@ class TrainConfig:
         Share of the windows after them that choose the epoch and the calibration; the rest is the
         test part.
     batch_size
-        Windows per step, in time order.
+        Windows per step, in time order; of a universe the next whole dates until there are so many.
     learning_rate
         AdamW's at the start; halved when more than 5 epochs in a row bring no better validation
         loss.
@@ -89,6 +96,8 @@ class TrainConfig:
     # What they see, and what they forecast
     label: Literal["open", "close"] = "open"
     horizon: int = 1
+    outcome: Literal["direction", "relative"] = "direction"
+    fewest_instruments: Annotated[int, whole(1)] = 10
     sequence_length: int = 50
     train: float = 0.70
     validation: float = 0.15
@@ -112,6 +121,8 @@ class TrainConfig:
         require_fields(self)
         members_of(self.architecture)  # refuses what nobody registered
         _ = self.preprocessor  # refuses wrong shares, labels and lengths
+        if self.outcome == "relative":
+            require(vars(self), {"fewest_instruments": whole(FEWEST_COMPARED)})
         try:
             # "meta" makes tensors, but none that holds a number.
             torch.zeros(1, device=str(self.device)).item()

@@ -1,26 +1,37 @@
 """Training data: bars cut into windows, split by time into three parts, and scaled, each once."""
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from model.bars.faults import count
 from model.bars.read import check_bars, require_bars, require_usual_spacing
-from model.checkpoint.member import cut_windows
+from model.bars.universe import Universe, require_universe, universe_of
 from model.checkpoint.scaler import Scaler
-from model.errors import OneClassError
-from model.features.table import LOOKBACK, FeatureEngineer
-from model.labels import known_after, make_labels, soft_targets
+from model.errors import BarsError, BarsWarning, OneClassError, Setting
+from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.labels import known_after
 from model.training.config import TrainConfig
-from model.training.windows import Split, TimeSeriesDataset
+from model.training.outcomes import Unlabelled, first_entry, outcomes_of
+from model.training.windows import (
+    DateBatches,
+    Integers,
+    Split,
+    TimeSeriesDataset,
+    Windows,
+    as_run,
+    calendar_mask,
+    scaler_of,
+)
 
 FEWEST_PER_CLASS = 5  # windows of a part: with fewer a temperature or an AUC is a lottery
+FEWEST_VALIDATED = 10  # windows
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
@@ -29,10 +40,12 @@ Loader = DataLoader[tuple[Tensor, Tensor]]
 class Part:
     """The windows of one part in time order, with the outcome of each and the time of its decision.
 
+    Of several instruments, windows that decide at the same time stand in the order of the names.
+
     Parameters
     ----------
-    rows
-        The scaled feature rows that the windows reach: (m + sequence_length - 1, 86) float32.
+    windows
+        Cut from the scaled feature rows that they reach: (m, sequence_length, 86) float32.
     labels
         1.0 for up and 0.0 for not up: (m,).
     targets
@@ -41,7 +54,7 @@ class Part:
         The bars at whose close the windows are complete: (m,).
     """
 
-    rows: NDArray[np.float32]
+    windows: Windows
     labels: NDArray[np.float64]
     targets: NDArray[np.float64]
     timestamps: pd.DatetimeIndex
@@ -50,26 +63,33 @@ class Part:
         return len(self.labels)
 
     @property
-    def sequence_length(self) -> int:
-        return len(self.rows) - len(self.labels) + 1
-
-    @property
-    def windows(self) -> Tensor:
-        """The windows: (m, sequence_length, 86), a view of the rows."""
-        return torch.from_numpy(cut_windows(self.rows, self.sequence_length))
+    def rows(self) -> NDArray[np.float32]:
+        """The scaled rows that the windows reach, and of a universe those between them: (n, 86)."""
+        return self.windows.rows
 
     @property
     def last_rows(self) -> NDArray[np.float32]:
         """The newest row of each window: (m, 86)."""
-        return self.rows[self.sequence_length - 1 :]
+        return self.windows.last_rows
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How much each window counts where each date counts the same: (m,).
+
+        They are 1 over the windows of its date.
+        """
+        _, date, counts = np.unique(self.timestamps, return_inverse=True, return_counts=True)
+        weights: NDArray[np.float64] = 1.0 / counts[date]
+        return weights
 
     def loader(self, outcomes: NDArray[np.float64], batch_size: int) -> Loader:
-        """Deliver the windows in batches in time order, each with its outcome.
+        """Deliver the windows in batches of whole dates in time order, each with its outcome.
 
         outcomes: the labels or the targets of this part.
         """
-        dataset = TimeSeriesDataset(self.rows, outcomes, self.sequence_length)
-        return DataLoader(dataset, batch_size=batch_size, shuffle=False)
+        windows = self.windows
+        dataset = TimeSeriesDataset(windows.rows, outcomes, windows.sequence_length, windows.starts)
+        return DataLoader(dataset, batch_sampler=DateBatches(self.timestamps, batch_size))
 
 
 @dataclass(frozen=True)
@@ -78,26 +98,38 @@ class TrainingData:
 
     Parameters
     ----------
+    universe
+        The bars by the instrument's name, in the order of the names.
+    blocks
+        Which of the feature rows are of which instrument.
     features
-        The raw feature rows: (n, 86), on their bars' timestamps.
+        The raw feature rows, one instrument after the other: (n, 86), on their bars' timestamps.
+    starts
+        The first row of each window, in the order of decision and name: (m,).
     labels, targets
-        The outcomes of all windows in time order, the purged ones included: (m,).
+        The outcomes of all windows in that order, those purged before a part included: (m,).
     split
         Which of the windows belong to training, validation and test.
     scaler
         Fitted on the rows that the training windows reach.
     trained_until
-        The bar that the last validation label waits for.
+        The bar that the last label of training or validation waits for.
+    unlabelled
+        How many windows of a universe have no label.
     config
         The settings that the bars were prepared with.
     """
 
+    universe: dict[str, pd.DataFrame]
+    blocks: dict[str, slice]
     features: pd.DataFrame
+    starts: Integers
     labels: NDArray[np.float64]
     targets: NDArray[np.float64]
     split: Split
     scaler: Scaler
     trained_until: pd.Timestamp
+    unlabelled: Unlabelled
     config: TrainConfig
 
     @cached_property
@@ -126,57 +158,199 @@ class TrainingData:
     @property
     def training_features(self) -> NDArray[np.float64]:
         """The raw feature rows that the training windows reach; scaled ones would be clipped."""
-        return self.features.to_numpy()[: len(self.train.rows)]
+        values = self.features.to_numpy()
+        first, *others = (values[rows] for rows in self._reached(self.split[0]).values())
+        # Of one instrument a view: of a million bars a copy takes 700 MB.
+        return np.concatenate((first, *others)) if others else first
+
+    @property
+    def learnt(self) -> dict[str, pd.DataFrame]:
+        """The bars of the instruments that have a window in training or validation."""
+        known = {*self._reached(self.split[0]), *self._reached(self.split[1])}
+        return {name: bars for name, bars in self.universe.items() if name in known}
+
+    def _reached(self, windows: slice) -> dict[str, slice | Integers]:
+        return rows_reached(self.blocks, self.starts[windows], self.config.sequence_length)
 
     # Of a million bars they take 350 MB: made when the first window is asked for, and never again.
     @cached_property
     def _rows(self) -> NDArray[np.float32]:
-        return self.scaler.transform(self.features.to_numpy())
+        rows = np.empty(self.features.shape, dtype=np.float32)
+        values = self.features.to_numpy()
+        for block in self.blocks.values():  # one after the other: a whole copy would take as much
+            rows[block] = self.scaler.transform(values[block])
+        return rows
 
     def _part(self, windows: slice) -> Part:
-        span = self.config.sequence_length - 1  # rows that a window reaches beside its newest
+        starts, length = self.starts[windows], self.config.sequence_length
+        first = int(starts.min(initial=len(self.features) - length))
+        stop = int(starts.max(initial=first)) + length
+        decided = pd.DatetimeIndex(self.features.index[starts + length - 1])
         return Part(
-            self._rows[windows.start : windows.stop + span],
+            Windows(self._rows[first:stop], length, starts - first),
             self.labels[windows],
             self.targets[windows],
-            pd.DatetimeIndex(self.features.index[windows.start + span : windows.stop + span]),
+            decided,
         )
 
 
-def prepare(bars: pd.DataFrame, config: TrainConfig) -> TrainingData:
+def rows_reached(
+    blocks: dict[str, slice], starts: Integers, length: int
+) -> dict[str, slice | Integers]:
+    """Return the rows that windows reach, by the name of each instrument that has one of them.
+
+    They are a slice or, where windows without a label lie between them, the rows' numbers. starts:
+    the first rows of the windows, of `length` rows each.
+    """
+    starts = np.sort(starts)
+    borders = np.searchsorted(starts, [block.start for block in blocks.values()]).tolist()
+    reached: dict[str, slice | Integers] = {}
+    for name, first, stop in zip(blocks, borders, [*borders[1:], len(starts)], strict=True):
+        own = starts[first:stop]
+        if len(own):
+            rows = np.arange(own[0], own[-1] + length)
+            # A row belongs to a window that began at most `length` - 1 rows before.
+            latest = own[np.searchsorted(own, rows, side="right") - 1]
+            rows = rows[rows - latest < length]
+            run = as_run(rows)
+            reached[name] = rows if run is None else run
+    return reached
+
+
+def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
     """Make bars ready to train on: features, labels, soft targets, the purged split and the scaler.
 
-    Raises BarsError for unsound or too few bars, OneClassError where a part lacks a class.
+    bars: of one instrument, or by name of several. Raises BarsError for unsound or too few bars,
+    OneClassError where a part lacks a class.
     """
-    bars = check_bars(bars)  # a caller of Python may not have read them by `read_bars`
-    require_enough_bars(bars, config)
-    require_usual_spacing(bars)
+    universe = _usable(bars, config)
+    features, blocks = _feature_table(universe)
+    outcomes, unlabelled = outcomes_of(universe, config)
+    windows = pd.DataFrame(
+        {
+            name: np.concatenate([getattr(own, name) for own in outcomes.values()])
+            for name in ("decided", "known", "labels", "targets")
+        }
+    )
+    # Window i of an instrument begins with its row i.
+    windows["starts"] = np.concatenate(
+        [
+            block.start + np.arange(len(own.labels))
+            for block, own in zip(blocks.values(), outcomes.values(), strict=True)
+        ]
+    )
+    windows = windows[windows["labels"].notna()].sort_values("decided", kind="stable")
     preprocessor = config.preprocessor
-    features = FeatureEngineer().transform(bars)
-    labels = make_labels(bars, config.label, config.horizon).loc[features.index]
-    _, outcomes = preprocessor.create_sequences(features, labels)
-    split = preprocessor.split(len(outcomes))
+    kept, split = preprocessor.split_dates(
+        windows["decided"].to_numpy(), windows["known"].to_numpy()
+    )
+    columns = ("known", "labels", "targets", "starts")
+    known, labels, targets, starts = (windows[name].to_numpy()[kept] for name in columns)
+    if len(universe) > 1:
+        _require_windows(split, config, unlabelled)
     for name, part in zip(("train", "validation"), split[:2], strict=True):
-        _require_both_classes(name, outcomes[part])
-    targets = soft_targets(bars, config.label, config.horizon, config.label_softness)
-    # A window is judged by the position that opens with the bar after it. Bar `first` is the one
-    # after the first window.
-    first = LOOKBACK - 1 + config.sequence_length
-    last_decision = first - 1 + split[1].stop - 1
+        _require_both_classes(name, labels[part])
+    reached = rows_reached(blocks, starts[split[0]], config.sequence_length)
+    times = [features.index[rows] for rows in reached.values()]
     return TrainingData(
+        universe,
+        blocks,
         features,
-        outcomes,
-        targets.to_numpy()[first : first + len(outcomes)],
+        starts,
+        labels,
+        targets,
         split,
-        preprocessor.fit_scaler(features, split[0]),
-        pd.Timestamp(bars.index[last_decision + known_after(config.label, config.horizon)]),
+        scaler_of(
+            (features.to_numpy()[rows] for rows in reached.values()),
+            calendar_mask(times[0].append(times[1:])),
+        ),
+        pd.Timestamp(int(max(known[part].max() for part in split[:2]))),
+        unlabelled,
         config,
     )
 
 
-def describe_purge(config: TrainConfig) -> str:
-    """Return how many windows are left out between two parts, in words, and why."""
-    purged = count(known_after(config.label, config.horizon) - 1, "window")
+def _usable(bars: pd.DataFrame | Universe, config: TrainConfig) -> dict[str, pd.DataFrame]:
+    """Return sound bars by name; those too short for a window are left out with a warning."""
+    universe = universe_of(bars)
+    if isinstance(bars, pd.DataFrame):
+        if config.outcome == "relative":
+            raise ValueError(
+                "`outcome` must be 'direction' for the bars of one instrument, got 'relative': "
+                "there are no others to compare it with. Give several by name."
+            )
+        check_bars(bars)  # a caller of Python may not have read them by `read_bars`
+        require_enough_bars(bars, config)
+        require_usual_spacing(bars)
+        return universe
+    require_universe(universe, config.fewest_instruments)
+    needed = first_entry(config) + known_after(config.label, config.horizon)
+    short = [f"{name} ({len(own)})" for name, own in universe.items() if len(own) < needed]
+    if short:
+        told = f"too few bars for a labelled window, which needs {needed}: {', '.join(short)}"
+        universe = {name: own for name, own in universe.items() if len(own) >= needed}
+        if len(universe) < config.fewest_instruments:
+            raise BarsError(
+                f"{told}; {count(len(universe), 'instrument')} are left, and there must be at "
+                f"least {config.fewest_instruments} (",
+                Setting("fewest_instruments"),
+                "). Give more bars.",
+            )
+        warnings.warn(BarsWarning(f"left out, {told}."), stacklevel=4)
+    return universe
+
+
+def _feature_table(
+    universe: dict[str, pd.DataFrame],
+) -> tuple[pd.DataFrame, dict[str, slice]]:
+    """Return the feature rows of all instruments, one after the other, and which are whose."""
+    stops = np.cumsum([len(bars) - LOOKBACK + 1 for bars in universe.values()]).tolist()
+    blocks = {
+        name: slice(start, stop)
+        for name, start, stop in zip(universe, [0, *stops], stops, strict=False)
+    }
+    rows = np.empty((stops[-1], len(FEATURE_NAMES)))
+    for name, bars in universe.items():
+        rows[blocks[name]] = FeatureEngineer().transform(bars)
+    first, *others = (pd.DatetimeIndex(bars.index)[LOOKBACK - 1 :] for bars in universe.values())
+    index = first.append(others) if others else first
+    return pd.DataFrame(rows, index, pd.Index(FEATURE_NAMES), copy=False), blocks
+
+
+def _require_windows(split: Split, config: TrainConfig, unlabelled: Unlabelled) -> None:
+    """Require of several instruments what `require_enough_bars` does of one."""
+    train, validation = (part.stop - part.start for part in split[:2])
+    if train < config.batch_size or validation < FEWEST_VALIDATED:
+        raise BarsError(
+            f"the training part must hold a batch of {config.batch_size} windows and validation "
+            f"{FEWEST_VALIDATED}, got {train} and {validation}{describe_unlabelled(unlabelled)}. "
+            "Give more bars, or lower ",
+            Setting("batch_size"),
+            ".",
+        )
+
+
+def describe_unlabelled(unlabelled: Unlabelled) -> str:
+    """Return how many windows of a universe have no label, in words, "" where all have one."""
+    why = (
+        "of which most others have another entry or exit that day",
+        "of days that compare too few instruments",
+        "that equal the median of the others",
+    )
+    parts = [
+        f"{count(number, 'window')} {words}"
+        for number, words in zip(unlabelled, why, strict=True)
+        if number
+    ]
+    return f"; without a label are {', '.join(parts)}" if parts else ""
+
+
+def describe_purge(config: TrainConfig, unit: str = "window") -> str:
+    """Return how much is left out between two parts, in words, and why.
+
+    unit: "date" for several instruments; more of them where one misses bars just then.
+    """
+    purged = count(known_after(config.label, config.horizon) - 1, unit)
     return f"{purged} before each later part, whose outcome is not known when that part begins"
 
 

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from model.bars.artefacts import flags_of
+from model.bars.artefacts import flags_of_all
 from model.bars.faults import COLUMNS
 from model.bars.intervals import bar_interval, hour_shares
+from model.bars.read import digest_bars
+from model.bars.universe import Universe
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import Golden
 from model.checkpoint.member import Member, probability_of
@@ -41,11 +43,13 @@ MEMBERS_OWN = ("architecture", "seed", "seeds")  # the settings in which members
 COMMON = (
     "label",
     "horizon",
+    "outcome",
     "sequence_length",
     "bar_interval",
     "timezone",
     "stamp",
     "instrument",
+    "instruments",
     "trained_until",
     "parts",
     "scaler",
@@ -64,7 +68,7 @@ class TrainedMember(NamedTuple):
 
 
 def fit(
-    bars: pd.DataFrame,
+    bars: pd.DataFrame | Universe,
     config: TrainConfig = TrainConfig(),
     on_epoch: Callable[[Epoch], None] | None = None,
     resumption: Resumption | None = None,
@@ -77,8 +81,9 @@ def fit(
     Parameters
     ----------
     bars
-        As `read_bars` gives them. If the shares of training and validation sum to 1, the model has
-        seen them all.
+        As `read_bars` gives them; or those of several instruments by name, of which one network
+        learns: whatever their order, the same bits. If the shares of training and validation sum
+        to 1, the model has seen them all.
     config
         How to train.
     on_epoch
@@ -122,9 +127,9 @@ def fit(
         if result.history:
             trained.append(calibrate(result, data, single))
         if result.diverged:
-            checkpoint = assemble(trained, data, bars) if trained else None
+            checkpoint = assemble(trained, data) if trained else None
             raise TrainingDiverged(result.diverged, checkpoint)
-    return assemble(trained, data, bars)
+    return assemble(trained, data)
 
 
 def train_member(
@@ -157,7 +162,8 @@ def train_member(
         # Soft targets teach more than labels do; what a network is worth the labels alone say.
         training = data.train.loader(data.train.targets, config.batch_size)
         validation = data.validation.loader(data.validation.labels, config.batch_size)
-        return optimise(network, training, validation, config, on_epoch, keeper)
+        weights = data.validation.weights
+        return optimise(network, training, validation, config, on_epoch, keeper, weights=weights)
 
 
 def calibrate(result: TrainingResult, data: TrainingData, config: TrainConfig) -> TrainedMember:
@@ -178,7 +184,8 @@ def calibrate(result: TrainingResult, data: TrainingData, config: TrainConfig) -
         history=history,
     )
     raw = member_logits(member, data)
-    temperature = fit_temperature(raw["validation"], data.validation.labels)
+    validation = data.validation
+    temperature = fit_temperature(raw["validation"], validation.labels, validation.weights)
     logits = {name: values / temperature for name, values in raw.items()}
     scores = {
         name: classification_scores(part.labels, probability_of(logits[name]))
@@ -209,9 +216,7 @@ def member_logits(member: Member, data: TrainingData) -> dict[str, NDArray[np.fl
     return logits
 
 
-def assemble(
-    trained: Sequence[TrainedMember], data: TrainingData, bars: pd.DataFrame
-) -> Checkpoint:
+def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint:
     """Return the checkpoint of the members, with the scores of all together and a golden window."""
     config = data.config
     logistic = fit_logistic(data.train.last_rows, data.train.labels)
@@ -225,29 +230,42 @@ def assemble(
         scores[name] = classification_scores(part.labels, probability_of(logits)) | {
             f"logistic_{score}": cheap[score] for score in COMPARED
         }
+    learnt = data.learnt
+    index = pd.DatetimeIndex(next(iter(learnt.values())).index)
+    # Not a bar after it, so that the checkpoint holds nothing it has not been trained on.
+    seen = {name: bars.loc[: data.trained_until] for name, bars in learnt.items()}
+    times = [pd.DatetimeIndex(bars.index) for bars in seen.values()]
     checkpoint = Checkpoint(
         members=tuple(each.member for each in trained),
         scaler=data.scaler,
         label=config.label,
         horizon=config.horizon,
+        outcome=config.outcome,
         sequence_length=config.sequence_length,
         enter=None,  # thresholds are chosen by trading, which is not known here
         exit=None,
         trained_until=data.trained_until,
-        bar_interval=bar_interval(pd.DatetimeIndex(bars.index)),
-        instrument=bars.attrs.get("instrument"),
-        timezone=bars.attrs.get("timezone"),
-        stamp=bars.attrs.get("stamp", "open"),  # what `read_bars` assumes where a file says nothing
+        bar_interval=bar_interval(index),
+        instrument=_common(learnt, "instrument"),
+        instruments={name: digest_bars(bars) for name, bars in learnt.items()},
+        timezone=_common(learnt, "timezone"),
+        stamp=_common(learnt, "stamp") or "open",  # as `read_bars` where a file says nothing
         parts={name: _describe(part) for name, part in data.parts.items()},
         metrics=_by_part(scores),
         config=asdict(config),
         versions=library_versions(),
         usual=usual_ranges(data.training_features),
-        flags=tuple(flags_of(bars)),
-        hours=hour_shares(pd.DatetimeIndex(bars.loc[: data.trained_until].index)),
+        flags=tuple(flags_of_all(learnt)),
+        hours=hour_shares(pd.DatetimeIndex(times[0].append(times[1:]))),
     )
-    # Not a bar after it, so that the checkpoint holds nothing it has not been trained on.
-    return replace(checkpoint, golden=golden_window(checkpoint, bars.loc[: data.trained_until]))
+    last = next(bars for bars in seen.values() if len(bars) >= checkpoint.bars_needed)
+    return replace(checkpoint, golden=golden_window(checkpoint, last))
+
+
+def _common(universe: Universe, attribute: str) -> str | None:
+    """Return what the bars of all instruments state alike, None where they do not."""
+    stated = {bars.attrs.get(attribute) for bars in universe.values()}
+    return stated.pop() if len(stated) == 1 else None
 
 
 def _by_part(scores: Mapping[str, Scores]) -> Scores:
@@ -285,7 +303,7 @@ def golden_window(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
 
 
 def combine(
-    checkpoints: Sequence[Checkpoint], bars: pd.DataFrame, config: TrainConfig
+    checkpoints: Sequence[Checkpoint], bars: pd.DataFrame | Universe, config: TrainConfig
 ) -> Checkpoint:
     """Join checkpoints that were trained apart into one with all their members.
 
@@ -297,7 +315,7 @@ def combine(
     checkpoints
         In the order of `member_configs(config)`.
     bars
-        Those that each of them was trained on.
+        Those that each of them was trained on, of one instrument or of several by name.
     config
         The settings of all together.
 
@@ -329,7 +347,7 @@ def combine(
     # Nothing is trained again: the members' logits, and all that is made of them, are.
     data = prepare(bars, config)
     trained = [TrainedMember(member, member_logits(member, data)) for member in members]
-    whole = assemble(trained, data, bars)
+    whole = assemble(trained, data)
     for number, checkpoint in enumerate(checkpoints, 1):
         _require_companion(checkpoint, whole, f"checkpoint {number} of {len(checkpoints)}")
     return whole

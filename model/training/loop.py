@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
@@ -40,7 +41,7 @@ class Epoch:
     train_loss
         Mean loss against the soft targets over the epoch.
     validation_loss
-        Log loss against the labels, after calibration.
+        Log loss against the labels, after calibration; each date counts the same.
     learning_rate
         That after the last step, before the validation loss may halve it.
     gradient_norm
@@ -112,11 +113,14 @@ def optimise(
     config: TrainConfig,
     on_epoch: Callable[[Epoch], None] | None = None,
     keeper: Keeper | None = None,
+    *,
+    weights: NDArray[np.float64] | None = None,
 ) -> TrainingResult:
     """Train the network, which is left with the weights of its last step.
 
-    training: windows with targets from 0 to 1. validation: windows with labels 0 or 1. Goes on from
-    what the keeper has, whose epochs are reported again. Raises Interrupted where the keeper does.
+    training: windows with targets from 0 to 1. validation: windows with labels 0 or 1. weights: how
+    much each window of validation counts. Goes on from what the keeper has, whose epochs are
+    reported again. Raises Interrupted where the keeper does.
     """
     keeper = keeper or Keeper()
     state = TrainingState(network, config)
@@ -131,7 +135,7 @@ def optimise(
         with keeper.running():
             while not state.finished:
                 _run_epoch(state, training, keeper)
-                state.end_epoch(_validation_loss(state, validation, keeper))
+                state.end_epoch(_validation_loss(state, validation, keeper, weights))
                 report(state.history[-1])
                 keeper.save(state)
     except TrainingDiverged as error:
@@ -174,7 +178,12 @@ def _learn(state: "TrainingState", windows: Tensor, targets: Tensor) -> tuple[fl
     return loss.item(), norm
 
 
-def _validation_loss(state: "TrainingState", loader: Loader, keeper: Keeper) -> float:
+def _validation_loss(
+    state: "TrainingState",
+    loader: Loader,
+    keeper: Keeper,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     """Return the log loss against the labels, calibrated by the temperature that suits them best.
 
     A network grows too sure of itself long before it stops telling windows apart better, and soft
@@ -197,7 +206,8 @@ def _validation_loss(state: "TrainingState", loader: Loader, keeper: Keeper) -> 
             f"{np.count_nonzero(~np.isfinite(logits))} of {len(logits)} that are not. "
             "Lower `learning_rate`."
         )
-    return log_loss_of_logits(logits / fit_temperature(logits, labels), labels)
+    temperature = fit_temperature(logits, labels, weights)
+    return log_loss_of_logits(logits / temperature, labels, weights)
 
 
 def _logits(network: DirectionNetwork, windows: Tensor, config: TrainConfig) -> Tensor:

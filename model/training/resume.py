@@ -16,6 +16,7 @@ from types import FrameType
 import pandas as pd
 
 from model.bars.read import digest_bars
+from model.bars.universe import Universe, universe_of
 from model.checkpoint.format import pack, tensors_in, text_in
 from model.errors import Interrupted, OutputInUse
 from model.files import locked, require_writable, sweep, write_atomically
@@ -32,7 +33,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def resumption(
-    result: Path, bars: pd.DataFrame, *, fresh: bool = False, seconds: float = SECONDS
+    result: Path, bars: pd.DataFrame | Universe, *, fresh: bool = False, seconds: float = SECONDS
 ) -> Iterator["Resumption"]:
     """Let the training of a file go on where whatever ended it left it.
 
@@ -42,7 +43,8 @@ def resumption(
         The file that the training is for; the states lie in a folder beside it, with .part added to
         its name.
     bars
-        Those to train on. A state of other bars, settings, versions or code is not gone on with.
+        Those to train on, of one instrument or by name of several. A state of other bars, settings,
+        versions or code is not gone on with.
     fresh
         Start over, whatever states there are.
     seconds
@@ -103,8 +105,11 @@ class Resumption:
     'mine.ckpt.part'
     """
 
-    def __init__(self, folder: Path, bars: pd.DataFrame, seconds: float = SECONDS) -> None:
-        self.folder, self._bars, self._seconds = folder, digest_bars(bars), seconds
+    def __init__(
+        self, folder: Path, bars: pd.DataFrame | Universe, seconds: float = SECONDS
+    ) -> None:
+        self.folder, self._seconds = folder, seconds
+        self._bars = {name: digest_bars(own) for name, own in universe_of(bars).items()}
 
     def keeper(self, config: TrainConfig) -> "StateFile":
         """Return the file for the state of the one network that these settings train.

@@ -1,9 +1,10 @@
 """Windows of feature rows, their purged split in time order, and the scaler's fit."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from model.checkpoint.member import cut_windows
 from model.checkpoint.scaler import Scaler
@@ -23,6 +24,7 @@ from model.settings import require_fields, whole
 SMALLEST_SCALE = 1e-8  # a column that varies less is constant but for rounding
 
 Split = tuple[slice, slice, slice]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,7 @@ class DataPreprocessor:
         ValueError
             Where training or validation would have no window.
         """
-        train, validation = self._shares()
-        # Fractions: int(0.29 * 100) would be 28.
-        first = int(train * n_windows)
-        second = n_windows if train + validation == 1 else first + int(validation * n_windows)
+        first, second = self._borders(n_windows)
         purge = known_after(self.label, self.horizon) - 1
         parts = (
             slice(0, first - purge),
@@ -163,6 +162,45 @@ class DataPreprocessor:
                 "Give more bars."
             )
         return parts
+
+    def split_dates(self, decided: Integers, known: Integers) -> tuple[NDArray[np.bool_], Split]:
+        """Split the windows of several instruments by the dates on which they decide.
+
+        The shares are of distinct dates. A date before a border is left out as a whole where one
+        of its labels is not known at the close at which the next part first decides.
+
+        Parameters
+        ----------
+        decided
+            When each window decides, not decreasing: (n,).
+        known
+            When its label is known: (n,).
+
+        Returns
+        -------
+        kept
+            False for windows of a date that is left out although a later one of its part stays, as
+            before an instrument's long halt: (n,).
+        split
+            Which of the kept windows are of training, of validation and of the test; between two
+            slices lie those that are left out at the end of a part.
+        """
+        dates, starts, place = np.unique(decided, return_index=True, return_inverse=True)
+        latest = np.maximum.reduceat(known, starts)
+        borders = (0, *self._borders(len(dates)))
+        stays, stops = np.ones(len(dates), dtype=bool), []
+        for start, border in pairwise(borders):
+            stop = border
+            if border < len(dates):
+                in_time = latest[start:border] <= dates[border]
+                stop = start + int(np.flatnonzero(in_time)[-1]) + 1 if in_time.any() else start
+                stays[start:stop] = in_time[: stop - start]
+            stops.append(stop)
+        kept = stays[place]
+        # The slices, of dates so far, as those of the windows that are kept.
+        edges = (0, stops[0], borders[1], stops[1], borders[2], len(dates))
+        found = np.searchsorted(place[kept], edges).tolist()
+        return kept, (slice(*found[:2]), slice(*found[2:4]), slice(*found[4:]))
 
     def bars_needed(self, train_windows: int, validation_windows: int = 10) -> int:
         """Return the fewest bars that give training and validation so many windows.
@@ -208,14 +246,15 @@ class DataPreprocessor:
             Mean and standard deviation of each column, and which columns are kept.
         """
         reached = features[train.start : train.stop + self.sequence_length - 1]
-        fitted = StandardScaler().fit(np.asarray(reached, dtype=np.float64))
-        # scikit-learn's own rule for constant columns depends on their size; ours is a fixed bound.
-        deviation = np.sqrt(fitted.var_)
-        scale = np.where(deviation < SMALLEST_SCALE, 1.0, deviation)
-        kept = (True,) * len(scale)
-        if isinstance(reached, pd.DataFrame):
-            kept = calendar_mask(reached.index)
-        return Scaler(tuple(fitted.mean_.tolist()), tuple(scale.tolist()), kept)
+        kept = calendar_mask(reached.index) if isinstance(reached, pd.DataFrame) else None
+        return scaler_of([np.asarray(reached, dtype=np.float64)], kept)
+
+    def _borders(self, count: int) -> tuple[int, int]:
+        """Return where validation and the test begin among so many windows, or dates."""
+        train, validation = self._shares()
+        # Fractions: int(0.29 * 100) would be 28.
+        first = int(train * count)
+        return first, count if train + validation == 1 else first + int(validation * count)
 
     def _shares(self) -> tuple[Fraction, Fraction]:
         """Return the shares as the fractions that they were written as.
@@ -227,13 +266,31 @@ class DataPreprocessor:
         return train, 1 - train if abs(train + validation - 1) < Fraction(1, 10**9) else validation
 
 
+def scaler_of(
+    tables: Iterable[NDArray[np.float64]], kept: tuple[bool, ...] | None = None
+) -> Scaler:
+    """Fit the scaler on the rows of all tables, (n, 86) each, one after the other.
+
+    kept: which columns are kept; default: all.
+    """
+    fitted = StandardScaler()
+    for rows in tables:
+        fitted.partial_fit(rows)
+    # scikit-learn's own rule for constant columns depends on their size; ours is a fixed bound.
+    deviation = np.sqrt(fitted.var_)
+    scale = np.where(deviation < SMALLEST_SCALE, 1.0, deviation)
+    kept = kept or (True,) * len(scale)
+    return Scaler(tuple(fitted.mean_.tolist()), tuple(scale.tolist()), kept)
+
+
 def calendar_mask(index: pd.Index) -> tuple[bool, ...]:
     """Return which feature columns to keep.
 
     A calendar pair whose cycle the span does not cover twice is left out: it would be a disguised
     time trend.
     """
-    span = index[-1] - index[0]
+    # Of several instruments the rows stand one instrument after the other.
+    span = index.max() - index.min()
     return tuple(span >= CALENDAR_CYCLES.get(name, pd.Timedelta(0)) for name in FEATURE_NAMES)
 
 
@@ -252,6 +309,44 @@ def _require_numbers(values: NDArray[np.float64], labels: NDArray[np.float64]) -
         )
 
 
+class Windows:
+    """Windows of a table of feature rows, in an order of their own: none is copied before its turn.
+
+    rows: (n, 86). starts: the first row of each window, (m,); default: a window from each row on.
+    """
+
+    def __init__(
+        self, rows: NDArray[np.float32], sequence_length: int, starts: Integers | None = None
+    ) -> None:
+        self.rows, self.sequence_length = rows, sequence_length
+        # Of every row a window, (n - sequence_length + 1, sequence_length, 86): a view.
+        self.every = torch.from_numpy(cut_windows(rows, sequence_length))
+        self.starts = np.arange(len(self.every)) if starts is None else starts
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, batch: slice | Integers, /) -> Tensor:
+        """Return some of the windows, (k, sequence_length, 86), by their places in the order."""
+        starts = self.starts[batch]
+        run = as_run(starts)
+        return self.every[torch.from_numpy(starts) if run is None else run]
+
+    @property
+    def last_rows(self) -> NDArray[np.float32]:
+        """The newest row of each window: (m, 86)."""
+        ends = self.starts + self.sequence_length - 1
+        run = as_run(ends)
+        return self.rows[ends if run is None else run]
+
+
+def as_run(places: Integers) -> slice | None:
+    """Return places that follow each other as a slice, which takes views where others copy."""
+    if len(places) and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return None
+
+
 class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
     """Windows of scaled rows with their labels, in time order, for torch's DataLoader.
 
@@ -260,14 +355,17 @@ class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
     rows
         Scaled feature rows: (n, 86).
     labels
-        Label j belongs to the window from row j on: (n - sequence_length + 1,).
+        Label j belongs to window j: (m,).
     sequence_length
         Rows per window.
+    starts
+        The first row of each window: (m,); default: a window from each row on. The rows of several
+        instruments stand one instrument after the other, and their windows in any order.
 
     Attributes
     ----------
     windows : Tensor
-        (n - sequence_length + 1, sequence_length, 86), a view of the rows.
+        (n - sequence_length + 1, sequence_length, 86), those from each row on, a view of the rows.
     labels : Tensor
         The labels as float32.
 
@@ -284,30 +382,54 @@ class TimeSeriesDataset(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(
-        self, rows: NDArray[np.float32], labels: NDArray[np.float64], sequence_length: int = 50
+        self,
+        rows: NDArray[np.float32],
+        labels: NDArray[np.float64],
+        sequence_length: int = 50,
+        starts: Integers | None = None,
     ) -> None:
-        n_windows = len(rows) - sequence_length + 1
-        if len(labels) != n_windows:
+        self._windows = Windows(rows, sequence_length, starts)
+        if len(labels) != len(self._windows):
             raise ValueError(
-                f"{len(rows)} rows hold {n_windows} windows of {sequence_length}, "
+                f"{len(rows)} rows hold {len(self._windows)} windows of {sequence_length}, "
                 f"got {len(labels)} labels."
             )
-        self.windows = torch.from_numpy(cut_windows(rows, sequence_length))
+        self.windows = self._windows.every
         self.labels = torch.from_numpy(np.asarray(labels, dtype=np.float32))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        return self.windows[position], self.labels[position]
+        return self.windows[self._windows.starts[position]], self.labels[position]
 
     def __getitems__(self, positions: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        """Fetch a whole batch, as one slice where the positions follow each other.
+        """Fetch a whole batch, as one slice where the windows follow each other.
 
         DataLoader calls this in place of __getitem__ where it exists.
         """
-        first, last = positions[0], positions[-1]
-        # A slice is a view; any other choice copies its windows.
-        adjoining = list(positions) == list(range(first, last + 1))
-        chosen = slice(first, last + 1) if adjoining else torch.as_tensor(positions)
-        return list(zip(self.windows[chosen], self.labels[chosen], strict=True))
+        chosen = np.asarray(positions)
+        labels = self.labels[torch.from_numpy(chosen)]
+        return list(zip(self._windows[chosen], labels, strict=True))
+
+
+class DateBatches(Sampler[list[int]]):
+    """Batches of whole dates: the next ones, until a batch holds `batch_size` windows or more.
+
+    dates: when each window decides, not decreasing, (n,).
+    """
+
+    def __init__(self, dates: pd.DatetimeIndex, batch_size: int) -> None:
+        values = dates.to_numpy()
+        # A date ends where the next window decides later.
+        ends = [*(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
+        self._borders = [0]
+        for end in ends:
+            if end - self._borders[-1] >= batch_size or end == len(values):
+                self._borders.append(end)
+
+    def __len__(self) -> int:
+        return len(self._borders) - 1
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (list(range(start, stop)) for start, stop in pairwise(self._borders))

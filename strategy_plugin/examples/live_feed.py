@@ -6,10 +6,10 @@ python strategy_plugin/examples/live_feed.py
 import backtrader as bt
 
 from model import TrainConfig, fit, sample_bars
-from strategy_plugin import BiLSTMStrategy, replay
+from strategy_plugin import BiLSTMStrategy, EquityShare, replay
 
 bars = sample_bars()[-1200:]
-fit(bars[:900], TrainConfig(max_epochs=2)).save("example.ckpt")
+fit(bars[:900], TrainConfig(max_epochs=1)).save("example.ckpt")
 
 
 class LiveLike(bt.feeds.PandasData):
@@ -36,6 +36,7 @@ class LiveLike(bt.feeds.PandasData):
 cerebro = bt.Cerebro()
 cerebro.adddata(LiveLike(dataname=bars))
 cerebro.addstrategy(BiLSTMStrategy, checkpoint="example.ckpt", journal="decisions.jsonl")
+cerebro.addsizer(EquityShare, fractional=False)  # whole units, as most brokers take them
 cerebro.addanalyzer(bt.analyzers.Transactions, _name="fills")
 cerebro.broker.setcash(100_000)
 [strategy] = cerebro.run()

@@ -9,7 +9,7 @@ from model import TrainConfig, fit, sample_bars
 from strategy_plugin import DirectionProbability
 
 bars = sample_bars()[-1200:]
-checkpoint = fit(bars[:900], TrainConfig(max_epochs=2))
+checkpoint = fit(bars[:900], TrainConfig(max_epochs=1))
 checkpoint.save("example.ckpt")
 
 

@@ -16,7 +16,7 @@ BARS = {f"echo{seed}": market("echo", n_bars=900, seed=seed).bars for seed in (1
 
 Path("models").mkdir(exist_ok=True)
 for name, bars in BARS.items():
-    fit(bars[:700], TrainConfig(max_epochs=2)).save(f"models/{name}.ckpt")
+    fit(bars[:700], TrainConfig(max_epochs=1)).save(f"models/{name}.ckpt")
 
 cerebro = bt.Cerebro()
 for name, bars in BARS.items():
@@ -25,7 +25,7 @@ for name, bars in BARS.items():
 cerebro.addstrategy(
     BiLSTMStrategy, checkpoint="models/{name}.ckpt", enter=0.52, exit=0.50, max_exposure=0.9
 )
-cerebro.addsizer(EquityShare, share=0.3)  # of the account, for each position
+cerebro.addsizer(EquityShare, share=0.9)  # of the account, a third of it for each position
 cerebro.addanalyzer(bt.analyzers.Transactions, _name="fills")
 cerebro.broker.setcash(100_000)
 [strategy] = cerebro.run()

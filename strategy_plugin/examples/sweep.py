@@ -10,7 +10,7 @@ from strategy_plugin import BiLSTMStrategy
 
 if __name__ == "__main__":  # optstrategy starts processes, which import this file
     bars = sample_bars()[-1200:]
-    fit(bars[:900], TrainConfig(max_epochs=2)).save("example.ckpt")
+    fit(bars[:900], TrainConfig(max_epochs=1)).save("example.ckpt")
 
     cerebro = bt.Cerebro(optreturn=True)
     cerebro.adddata(bt.feeds.PandasData(dataname=bars))

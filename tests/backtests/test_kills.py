@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from tests.helpers.processes import environment
 QUICK = ["--folds", "2", "--train-blocks", "2", "--max-epochs", "1"]
 ENGINES = ("serial", "loky", "dask")
 FEW = (3, 9)  # a tenth of them
-EVERY = (*range(1, 13), *range(14, 36, 3))  # all while it trains, then down to the last file
+EVERY = (*range(1, 13), *range(14, 39, 3))  # all while it trains, then down to the ledger
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,10 @@ def contents(folder):
     """What a reader finds: all files but the run's own notes."""
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     return {
-        name: path.read_bytes()
+        # The ledger says when a trial was made, which is another time in each run.
+        name: re.sub(rb'"date": "[^"]+", ', b"", path.read_bytes())
+        if name == "trials"
+        else path.read_bytes()
         for name, path in found.items()
         if not name.startswith((".state", ".lock"))
     }

@@ -11,6 +11,7 @@ from io import StringIO
 import pandas as pd
 import pytest
 
+from backtests.ledger import app as ledger_app
 from backtests.reports.page import REPORT
 from backtests.reports.results import FILES
 from backtests.run import app
@@ -69,7 +70,43 @@ def test_it_says_data_folds_costs_and_verdict(finished):
     assert "costs: 2 basis points per side: commission 1, half spread 0.5, slippage 0.5" in text
     assert precision_hint("fp32") in text
     assert "no edge: alpha" in text or "cannot tell: alpha" in text
+    assert "probability of backtest overfitting: 1 trial; ten are needed\n" in text
     assert "1 new trial in trials\n" in text
+
+
+def test_the_ledger_shows_the_trial_as_the_summary_has_it(finished, bars_file, capsys):
+    ledger = finished[1].parent.parent / "trials"
+    with pytest.raises(SystemExit) as left:
+        run(ledger_app, ["--data", str(bars_file), "--ledger", str(ledger), "--json"])
+    [page] = json.loads(capsys.readouterr().out)
+    summary = json.loads((finished[1] / "summary.json").read_text())
+    evidence = summary["evidence"]
+    assert not left.value.code and (page["instrument"], page["interval"]) == ("smoke", "1 hour")
+    assert [(one["deflated"], one["sharpe"], one["decisions"]) for one in page["trials"]] == [
+        (
+            evidence["sharpe"]["deflated"],
+            evidence["benchmarks"]["strategy"]["sharpe"],
+            evidence["decisions"],
+        )
+    ]
+    assert page["overfitting"] == summary["overfitting"]
+
+
+def test_a_trial_whose_positions_are_missing_is_said_before_any_training(
+    finished, bars_file, tmp_path, capfd
+):
+    shutil.copy(finished[1].parent.parent / "trials", tmp_path / "trials")
+    at = ["--data", bars_file, "--ledger", tmp_path / "trials", "--out", tmp_path, "--seed", 5]
+    assert walk(*at, *QUICK) == 3
+    printed = capfd.readouterr()
+    assert f"{tmp_path}/trials-positions/smoke-1-hour-" in printed.err and not printed.out
+    assert "must hold the positions of a trial in the ledger, got No such file" in printed.err
+
+
+def test_a_planted_market_is_an_instrument_of_its_own(known):
+    """Another of its histories has the same name and dates."""
+    [trial] = [json.loads(line) for line in known["ledger"].splitlines()]
+    assert trial["instrument"] == f"echo {known['data']['sha256'][:8]}"
 
 
 def test_it_says_a_line_for_each_fold(finished):
@@ -110,7 +147,10 @@ def known(tmp_path_factory):
         assert (
             walk(*market_flags, "--out", folder, "--ledger", folder / "trials", *QUICK, *own) == 0
         )
-    return json.loads((folder / "summary.json").read_text()) | {"printed": printed.getvalue()}
+    return json.loads((folder / "summary.json").read_text()) | {
+        "printed": printed.getvalue(),
+        "ledger": (folder / "trials").read_text(),
+    }
 
 
 @pytest.mark.parametrize(
@@ -312,12 +352,16 @@ def dearer(bars_file, finished, tmp_path_factory):
     out = tmp_path_factory.mktemp("dearer")
     shutil.copytree(finished[1], out / "again")
     for name in ("ledger", "copy"):
+        (out / name).mkdir()
         shutil.copy(finished[1].parent.parent / "trials", out / name)
+        shutil.copytree(
+            finished[1].parent.parent / "trials-positions", out / name / "trials-positions"
+        )
     at = ["--data", bars_file, *QUICK, "--commission", 30, "--cash", 5]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
         patch.setattr(walk_forward, "fit", None)  # nothing is trained
-        assert walk(*at, "--ledger", out / "ledger", "--out", out / "again") == 0
-    assert walk(*at, "--ledger", out / "copy", "--out", out / "fresh") == 0
+        assert walk(*at, "--ledger", out / "ledger/trials", "--out", out / "again") == 0
+    assert walk(*at, "--ledger", out / "copy/trials", "--out", out / "fresh") == 0
     return printed.getvalue(), out / "again", out / "fresh"
 
 
@@ -332,7 +376,7 @@ def test_it_says_what_is_replaced_reused_and_counted(dearer):
     assert f"{again}: the results there are replaced; cash was 100000.0, is 5.0; comm" in printed
     assert "; commission was 1.0, is 30.0\n" in printed
     assert "fold 2, network found, thresholds chosen anew: trained until" in printed
-    assert f"no new trial: the same positions stand in {again.with_name('ledger')}" in printed
+    assert f"no new trial: the same positions stand in {again.parent / 'ledger/trials'}" in printed
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,24 @@ def filled_forward_without_volume(bars: Bars) -> Bars:
     return filled_forward(bars.assign(volume=0.0))
 
 
+def prices_filled_forward(bars: Bars) -> Bars:
+    """Prices of weekends filled forward, their volumes with 0."""
+    daily = pd.date_range(bars.index[0], bars.index[-1], freq="D", name="date")
+    return bars.reindex(daily).fillna({"volume": 0.0}).ffill()
+
+
+def prices_filled_back(bars: Bars) -> Bars:
+    daily = pd.date_range(bars.index[0], bars.index[-1], freq="D", name="date")
+    return bars.reindex(daily).fillna({"volume": 0.0}).bfill()
+
+
+def a_page_twice(bars: Bars) -> Bars:
+    """A download whose pages overlap, put under dates that go on."""
+    values = bars.to_numpy().copy()
+    values[700:760] = values[600:660]
+    return pd.DataFrame(values, bars.index, bars.columns)
+
+
 def interpolated_weekends(bars: Bars) -> Bars:
     daily = pd.date_range(bars.index[0], bars.index[-1], freq="D", name="date")
     return bars.reindex(daily).interpolate()
@@ -164,6 +182,10 @@ def one_average_a_bar(bars: Bars) -> Bars:
     return repaired(bars.assign(open=before, high=price, low=price, close=price))
 
 
+def closes_alone(bars: Bars) -> Bars:
+    return bars.assign(open=bars["close"], high=bars["close"], low=bars["close"])
+
+
 def reaching_highs_and_lows(bars: Bars) -> Bars:
     return bars.assign(
         high=np.maximum(bars["high"], bars["high"].shift(-1)),
@@ -219,6 +241,9 @@ ARTEFACTS: dict[Artefact, str] = {
     heikin_ashi_rounded: "heikin-ashi",
     filled_forward: "repeats",
     filled_forward_without_volume: "repeats",
+    prices_filled_forward: "repeats",
+    prices_filled_back: "repeats",
+    a_page_twice: "repeats",
     interpolated_weekends: "repeats",
     interpolated_days: "repeats",
     copies_a_second_later: "repeats",
@@ -231,6 +256,7 @@ ARTEFACTS: dict[Artefact, str] = {
     centred_median: "smoothed",
     centred_mean: "smoothed",
     one_average_a_bar: "no-wicks",
+    closes_alone: "no-wicks",
     reaching_highs_and_lows: "wicks",
     volume_a_row_early: "volume-ahead",
     renko: "one-size",

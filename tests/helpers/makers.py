@@ -97,7 +97,7 @@ def random_checkpoint(
         enter=0.5,
         exit=0.5,
         trained_until=pd.Timestamp(trained_until or bars.index[0]),
-        instrument="random",
+        instrument=None,  # a test may show it bars of any name
         bar_interval=bars.index[1] - bars.index[0],
         timezone=None,
         stamp="open",

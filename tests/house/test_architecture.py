@@ -21,11 +21,11 @@ ORDER = {
     ),
     "strategy_plugin": (
         "feeds guard hours cache indicator decision orders sizers instrument broker journal "
-        "analyzers replaying strategy"
+        "analyzers replaying startup strategy"
     ),
     "backtests": (
         "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
-        "audit controls false_alarms verdicts benchmark analyzers judge run console"
+        "ledger audit controls false_alarms verdicts benchmark analyzers judge run console"
     ),
 }
 
@@ -139,6 +139,7 @@ HOSTED = {
     "strategy_plugin.analyzers",
     "strategy_plugin.sizers",
     "strategy_plugin.broker",
+    "strategy_plugin.startup",
     "backtests.simulation.account",
     "backtests.analyzers",
     "backtests.benchmarks.trading",

@@ -23,6 +23,7 @@ GOLDEN = Path(__file__).parent / "golden"
 DIGESTS = {
     "format-2": "3114f308a7a312702d0e3d41ea60e911e7e62496ba7111db6daccda9e281c219",
     "format-3": "6744c4c7db67cc752b269e9e7f27f183e021a9d5eca1047bd7a150b934540c46",
+    "format-4": "02db30ba12d6b3b78304894de6298e3829bbbd64d9cd407e7b81268f66a20c90",
 }
 
 
@@ -50,9 +51,14 @@ def test_a_file_of_each_format_loads_and_forecasts_what_it_did(name: str) -> Non
 
 
 def test_what_each_format_knows_of_its_bars() -> None:
-    older, newer = (Checkpoint.load(GOLDEN / f"format-{number}.ckpt") for number in (2, 3))
-    assert older.hours is None and older.flags is None
-    assert newer.hours == (1 / 24,) * 24 and newer.flags[0]["name"] == "gaps"
+    oldest, older, newest = (
+        Checkpoint.load(GOLDEN / f"format-{number}.ckpt") for number in (2, 3, 4)
+    )
+    assert oldest.hours is None and oldest.flags is None
+    for one in (older, newest):
+        assert one.hours == (1 / 24,) * 24 and one.flags[0]["name"] == "gaps"
+    assert (older.outcome, older.instruments) == ("direction", None)
+    assert (newest.outcome, list(newest.instruments)) == ("relative", ["gold", "silver"])
 
 
 # Probability, disagreement and out_of_range of the golden window.

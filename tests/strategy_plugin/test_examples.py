@@ -12,8 +12,8 @@ from tests.helpers.processes import ROOT, environment
 EXAMPLES = sorted((ROOT / "strategy_plugin" / "examples").glob("*.py"))
 
 
-def test_there_are_five_examples_of_less_than_sixty_lines() -> None:
-    assert len(EXAMPLES) == 5
+def test_there_are_six_examples_of_less_than_sixty_lines() -> None:
+    assert len(EXAMPLES) == 6
     assert all(len(path.read_text().splitlines()) < 60 for path in EXAMPLES)
 
 
@@ -31,4 +31,7 @@ def test_an_example_runs_and_changes_the_equity(example: Path, tmp_path: Path) -
     figures = re.findall(r"(?:equity|log return) +([-+,.0-9]+)", done.stdout)
     if example.stem == "live_feed":
         assert "1200 decisions made again, 0 differences" in done.stdout
+    if example.stem == "once_a_day":
+        assert done.stdout.endswith("orders sent: 1\n") and done.stdout.count(" sent: ") == 2
+        return
     assert figures and any(figure not in ("100,000.00", "+0.000") for figure in figures)

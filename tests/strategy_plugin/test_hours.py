@@ -87,7 +87,7 @@ def test_a_live_feed_is_doubted_as_a_backtest_is(zone: str, path: str) -> None:
     with pytest.warns(TradingWarning, match="hardly ever") as told:
         backtest = run(local(zone), path)
         alive = traded(host(live(["LIVE", *ticks(local(zone))])), checkpoint=path, **RULES)
-    assert len(told) == 2
+    assert sum("hardly ever" in str(one.message) for one in told) == 2
     assert [fill[:1] for fill in alive.fills["live"]] == [
         fill[:1] for fill in backtest.fills["data"]
     ]

@@ -231,7 +231,7 @@ def test_whatever_the_broker_did_every_order_comes_out_again(
         cerebro, journal=str(tmp_path / "journal"), enter=0.6, exit=0.5, allow_short=True, **params
     )
     assert replay(str(tmp_path / "journal")) == (460, [])
-    assert sum(counts["sent"] for counts in strategy.refusals().values()) > 5
+    assert sum(instrument.orders.counts["sent"] for instrument in strategy.traded) > 5
 
 
 @pytest.mark.filterwarnings("ignore::strategy_plugin.TradingWarning")
@@ -337,7 +337,8 @@ def test_where_the_journal_cannot_be_written_trading_goes_on(path: str, clock: s
         TradingWarning, match="the journal /dev/full cannot be written any more .*trading goes on"
     ) as warned:
         strategy = traded(CLOCKS[clock](), checkpoint=path, journal="/dev/full", **RULES)
-    assert len(warned) == 1 and len(strategy.fills["data"]) > 2
+    assert sum("the journal" in str(one.message) for one in warned) == 1
+    assert len(strategy.fills["data"]) > 2
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"journal": 99}', "3", "\\0\\xff"])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from strategy_plugin import BiLSTMStrategy, TradingWarning
+from strategy_plugin import BiLSTMStrategy, EquityShare, TradingWarning
 from tests.helpers.hosts import RULES, Fill, Watched, bars_at, feed, host, series, traded
 from tests.helpers.live import live, ticks
 from tests.helpers.makers import random_bars, random_checkpoint
@@ -170,7 +170,7 @@ def test_a_partial_fill_is_waited_for_and_not_ordered_again() -> None:
     strategy = trade({"a": [0.9] * 8}, sizer=50, filler=bt.fillers.FixedSize(size=20))
     assert (
         strategy.fills["a"] == [Fill(4, 50.0, 100.0, "Completed")]
-        and strategy.refusals()["a"]["sent"] == 1
+        and strategy.traded[0].orders.counts["sent"] == 1
     )
 
 
@@ -189,3 +189,41 @@ def test_a_signal_that_changes_while_an_order_fills_closes_what_was_filled() -> 
         Fill(4, 40.0, 100.0, "Canceled"),
         Fill(5, -40.0, 100.0, "Completed"),
     ]
+
+
+@pytest.mark.parametrize("sizer", [{}, {"share": 1.0}], ids=str)
+@pytest.mark.parametrize("commission", [0.0, 0.0002, 0.01])
+def test_beside_one_that_has_grown_another_is_bought_with_what_is_left(
+    commission: float, sizer: dict[str, float]
+) -> None:
+    grown = bars_at(np.linspace(100, 150, 12), [0.9] * 12)
+    late = bars_at(50.0, [0.1] * 8 + [0.9] * 4)
+    cerebro = host(feed(grown, "grown"), feed(late, "late"), commission=commission)
+    cerebro.addsizer(EquityShare, **sizer)
+    strategy = traded(cerebro, enter=0.6, exit=0.5)
+    assert [fill.status for fill in strategy.fills["late"]] == ["Completed"]
+    share = sizer.get("share", 0.95)
+    held = sum(strategy.getposition(data).size * data.close[0] for data in strategy.datas)
+    # With a price that rises 3 % until the next open the shares move a little.
+    assert held / strategy.broker.getvalue() == pytest.approx(share, abs=0.02)
+
+
+def test_a_fixed_commission_leaves_room_too() -> None:
+    class PerOrder(bt.CommInfoBase):  # type: ignore[misc]
+        params = (("stocklike", True), ("commtype", bt.CommInfoBase.COMM_FIXED))
+
+        def _getcommission(self, size: float, price: float, pseudoexec: bool) -> float:
+            return 25.0
+
+    cerebro = host(feed(bars_at(100.0, [0.9] * 4), "given"))
+    cerebro.broker.addcommissioninfo(PerOrder())
+    cerebro.addsizer(EquityShare, share=1.0)
+    strategy = traded(cerebro, enter=0.6, exit=0.5)
+    assert strategy.fills["given"] == [Fill(2, 99.0, 100.0, "Completed")]
+
+
+def test_refused_for_margin_again_and_again_the_remedy_is_named() -> None:
+    cerebro = host(feed(bars_at(100 * 1.01 ** np.arange(12), [0.9] * 12), "given"))
+    cerebro.addsizer(EquityShare, share=1.0)
+    with pytest.warns(TradingWarning, match=r"\(margin\).*EquityShare, share=0.95"):
+        traded(cerebro, enter=0.6, exit=0.5)

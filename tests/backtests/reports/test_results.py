@@ -30,6 +30,7 @@ KEYS = [
     "folds",
     "spread",
     "evidence",
+    "overfitting",
     "calibration",
     "importance",
     "versions",

@@ -25,7 +25,7 @@ from backtests.reports.universe_page import (
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
 from backtests.walk_forward.trainer import Lost
-from backtests.walk_forward.universe import LeftOut
+from model.cli import LeftOut
 from model.training.config import TrainConfig
 from tests.helpers.folds import evaluate, save
 from tests.helpers.formats import columns_of, format_of

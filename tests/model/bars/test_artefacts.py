@@ -17,11 +17,14 @@ from model.errors import BarsError, BarsWarning
 from tests.helpers.artefacts import (
     ARTEFACTS,
     CLEAN,
+    a_page_twice,
     clean,
     filled_forward,
     heikin_ashi,
     interpolated_days,
     open_a_row_late,
+    prices_filled_back,
+    prices_filled_forward,
     reaching_highs_and_lows,
 )
 
@@ -130,6 +133,13 @@ def test_rows_that_repeat_others_are_refused_dropped_or_kept(artefact: Any, tmp_
         assert len(read_bars(kept)) == len(bars)
 
 
+@pytest.mark.parametrize("fill", [prices_filled_forward, prices_filled_back])
+def test_of_prices_filled_in_without_volume_what_was_traded_is_left(fill: Any) -> None:
+    bars = clean(1)
+    with pytest.warns(BarsWarning, match="that repeat others"):
+        assert read_bars(fill(bars), repeats="drop").equals(bars)
+
+
 def test_a_few_rows_that_repeat_are_said_with_count_and_date(tmp_path: Path) -> None:
     bars = clean(1)
     for at in (400, 800):
@@ -137,6 +147,15 @@ def test_a_few_rows_that_repeat_are_said_with_count_and_date(tmp_path: Path) -> 
     with pytest.warns(BarsWarning, match=r"2 bars repeat the one before.*first 2011-07-18"):
         read = read_bars(written(bars, tmp_path))
     assert len(read) == len(bars) and not read.attrs["flags"][0]["accepted"]
+
+
+def test_a_page_that_stands_twice_is_refused_and_its_second_time_dropped() -> None:
+    bars = clean(1)
+    twice = a_page_twice(bars)
+    with pytest.raises(BarsError, match="60 bars repeat 20 or more earlier ones in a row"):
+        read_bars(twice)
+    with pytest.warns(BarsWarning, match="dropped 60 bars"):
+        assert read_bars(twice, repeats="drop").equals(bars.drop(bars.index[700:760]))
 
 
 def test_flat_bars_that_repeat_are_none() -> None:

@@ -1,5 +1,7 @@
 """Columns: names of any spelling, several tickers, doubles, and the user's own mapping."""
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -163,3 +165,24 @@ def test_the_choice_between_two_volumes_is_said() -> None:
     table = DAILY.rename(columns={"volume": "Volume BTC"}).assign(**{"Volume USD": 1.0})
     with pytest.warns(BarsWarning, match="2 volume columns; taking 'Volume BTC'"):
         assert_bars(read_bars(table), DAILY)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_a_bar_that_its_column_says_is_not_over_is_dropped(newest_first: bool) -> None:
+    table = HOURLY.assign(complete=[*[True] * (len(HOURLY) - 1), False])
+    table = table[::-1] if newest_first else table
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert_bars(read_bars(table), HOURLY[:-1])
+        said = [str(one.message) for one in caught]
+        assert_bars(read_bars(table, columns={"complete": "ignore"}), HOURLY)
+    assert "column 'complete' says that it was not over yet" in said[0]
+    assert sum("not over yet" in str(one.message) for one in caught) == 1
+
+
+def test_numbers_of_rows_are_no_dates_and_the_dates_are_offered(tmp_path: Path) -> None:
+    table = DAILY.rename(columns={"date": "stichtag"})
+    path = tmp_path / "bars.csv"
+    table.to_csv(path)
+    assert "Did you mean 'stichtag'? Map them: columns={'stichtag': 'date'}" in refusal(path)
+    assert_bars(read_bars(path, columns={"stichtag": "date"}), DAILY)

@@ -42,6 +42,11 @@ DAYS = {
     "delimiter at the end of the data": TEXT.replace("\n", ",\n").replace(
         "volume,\n", "volume\n", 1
     ),
+    "delimiter at the end of the header": TEXT.replace("volume\n", "volume,\n", 1),
+    "delimiter at the end of the data, a German date": TEXT.replace("\n", ",\n").replace(
+        "date,open,high,low,close,volume,\n", "Datum,open,high,low,close,volume\n", 1
+    ),
+    "the end of a text of DOS": TEXT + "\x1a",
     "no header": BODY,
     "commented header of another order": "# date,close,high,low,open,volume\n"
     + csv_text(DAILY[["date", "close", "high", "low", "open", "volume"]], header=False),
@@ -68,6 +73,12 @@ DAYS = {
 @pytest.mark.parametrize("text", DAYS.values(), ids=DAYS)
 def test_another_layout_of_the_same_days_is_read_silently(text: str, tmp_path: Path) -> None:
     assert_bars(read_bars(saved(tmp_path, text)), DAILY)
+
+
+def test_a_delimiter_at_the_end_is_none_beside_a_date_that_the_user_names(tmp_path: Path) -> None:
+    rows = TEXT.replace("\n", ",\n").removeprefix("date,open,high,low,close,volume,\n")
+    path = saved(tmp_path, "stichtag,open,high,low,close,volume\n" + rows)
+    assert_bars(read_bars(path, columns={"stichtag": "date"}), DAILY)
 
 
 EPOCH = HOURLY.assign(date=HOURLY["date"].astype("datetime64[ms]").astype("int64"))
@@ -110,6 +121,14 @@ REFUSED = {
         TEXT.replace("\n2015-01-06,", "\n"),
         r"line 4 has 5 fields .*\(1 line of other width\)",
     ),
+    "short first lines": (
+        re.sub(r",[0-9]+(?=\n)", "", TEXT[:1000]) + TEXT[1000:],
+        r"line 2 has 5 fields but the header has 6 columns",
+    ),
+    "a long first line": (
+        TEXT.replace("\n2015-01-05", ",1\n2015-01-05"),
+        r"line 2 has 7 fields but the header has 6 columns .1 line of other width",
+    ),
     "a cut last line": (TEXT[:-30], "line 301 has"),
     "a note below": (TEXT + "Data provided by X\n", "line 302 has 1 field .*A footer or note"),
     "an open quote": (
@@ -146,6 +165,12 @@ def test_dividends_and_splits_of_yahoos_tables_are_dropped_and_said(tmp_path: Pa
     lines[81:81] = ["Apr 28, 2015\t4:1 Stock Splits", "Apr 28, 2015\t1.20 Capital Gain"]
     with pytest.warns(BarsWarning, match="dropped 4 lines of dividends or splits.*first line 22"):
         assert_bars(read_bars(saved(tmp_path, "\n".join(lines))), DAILY)
+
+
+def test_rows_that_are_commented_out_are_said(tmp_path: Path) -> None:
+    text = "# note\n" + TEXT.replace("\n2015-01-06", "\n# a note\n#2015-01-06")
+    with pytest.warns(BarsWarning, match="left out 1 row that a comment sign .*first line 6"):
+        assert_bars(read_bars(saved(tmp_path, text)), DAILY.drop(index=2))
 
 
 def test_a_line_break_inside_quotes_is_refused(tmp_path: Path) -> None:

@@ -49,7 +49,41 @@ def epoch(row: Any) -> int:
     return int(row.date.value // 10**9)
 
 
+def percent(row: Any) -> str:
+    return f'"{row.close}","{row.open}","{row.high}","{row.low}","{row.volume}","1.2%"'
+
+
 EXPORTS = {
+    "Refinitiv": Export(
+        DAILY,
+        "Exchange Date,Close,Net,%Chg,Open,Low,High,Volume",
+        lambda r: f"{r.date:%d-%b-%Y},{r.close},1,1%,{r.open},{r.low},{r.high},{r.volume}",
+        newest_first=True,
+    ),
+    "Investing.com in Turkish": Export(
+        DAILY,
+        "Tarih,Şimdi,Aç\u0131l\u0131ş,Yüksek,Düşük,Hac.,Fark %",
+        lambda r: f'"{r.date:%d.%m.%Y}",{percent(r)}',
+        newest_first=True,
+    ),
+    "Investing.com in Swedish": Export(
+        DAILY,
+        "Datum,Senaste,Öppen,Högsta,Lägsta,Vol.,+/- %",
+        lambda r: f'"{r.date:%Y-%m-%d}",{percent(r)}',
+        newest_first=True,
+    ),
+    "Investing.com in Korean": Export(
+        DAILY,
+        "날짜,종가,오픈,고가,저가,거래량,변동 %",
+        lambda r: f'"{r.date:%Y- %m- %d}",{percent(r)}',
+        newest_first=True,
+    ),
+    "Investing.com in Japanese": Export(
+        DAILY,
+        "日付け,終値,始値,高値,安値,出来高,変化率 %",
+        lambda r: f'"{r.date:%Y年%m月%d日}",{percent(r)}',
+        newest_first=True,
+    ),
     "TradeStation": Export(
         SESSIONS.assign(volume=0),
         '"Date","Time","Open","High","Low","Close","Up","Down"',

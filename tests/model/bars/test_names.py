@@ -1,5 +1,6 @@
 """Names: what exporters call dates and prices, in any script; averages and sides of a quote."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from model.bars.names import ALIASES, meaning_of, plain_name
 from model.bars.read import read_bars
 from model.errors import BarsWarning
-from tests.helpers.bar_files import DAILY, HOURLY, PRICES, assert_bars, dated, refusal
+from tests.helpers.bar_files import DAILY, HOURLY, PRICES, assert_bars, dated, refusal, saved
 
 SPELT = [
     ("<OPEN>", "open"),
@@ -193,3 +194,25 @@ def test_prices_of_several_sides_are_refused() -> None:
 def test_a_column_can_be_left_out() -> None:
     table = DAILY.assign(Close=1.0)
     assert_bars(read_bars(table, columns={"Close": "ignore"}), DAILY)
+
+
+@pytest.mark.parametrize("name", ["Gmt time", "Time (UTC)", "date_utc", "timestampUTC"])
+def test_times_are_in_utc_where_their_name_says_so(name: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, HOURLY.rename(columns={"date": name}))
+    for zone in (None, "America/New_York"):
+        bars = read_bars(path, timezone=zone, columns={name: "date"})
+        assert_bars(bars, HOURLY)
+        assert bars.attrs["timezone"] == "UTC"
+
+
+@pytest.mark.parametrize("name", ["Time", "Time (GMT+2)", "UTC-5", "outcome"])
+def test_a_distance_from_utc_in_a_name_is_not_taken_for_utc(name: str) -> None:
+    table = HOURLY.rename(columns={"date": name})
+    assert read_bars(table, columns={name: "date"}).attrs["timezone"] is None
+
+
+def test_times_that_are_called_ends_of_bars_are_said() -> None:
+    table = HOURLY.rename(columns={"date": "close_time"})
+    with pytest.warns(BarsWarning, match="the ends of bars.*pass stamp='close'"):
+        assert_bars(read_bars(table), HOURLY)
+    assert_bars(read_bars(table, stamp="close"), HOURLY)

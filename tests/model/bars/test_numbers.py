@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from model.bars.faults import COLUMNS
@@ -15,6 +16,8 @@ from tests.helpers.bar_files import (
     assert_bars,
     changed,
     csv_text,
+    dated,
+    market,
     refusal,
     saved,
     spelt,
@@ -117,3 +120,29 @@ def test_a_missing_volume_is_taken_as_zero_and_said(word: str, tmp_path: Path) -
 
 def test_a_column_of_truths_is_no_column_of_prices() -> None:
     assert "300 cells of column 'close' not a number" in refusal(DAILY.assign(close=True))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-8])
+def test_prices_that_a_spreadsheet_shortened_are_refused(scale: float, tmp_path: Path) -> None:
+    """A spreadsheet writes 4712.55 as 4.71E+03; Python writes 4.71255e+03."""
+    small = DAILY.assign(**{name: DAILY[name] * scale for name in PRICES})
+    for write in ("{:.2E}".format, lambda number: f"{number:.2E}".replace(".", ",")):
+        message = refusal(saved(tmp_path, csv_text(spelt(small, write), sep=";")))
+        assert "column 'open' has prices of three digits" in message and "line 2" in message
+    assert_bars(read_bars(saved(tmp_path, spelt(small, "{!r}".format))), small)
+
+
+def test_thousands_that_cross_into_others_are_ambiguous_without_a_volume(tmp_path: Path) -> None:
+    """998 beside 1.004: decimals would have 1.01 for 1.010 as well."""
+    whole = market(pd.bdate_range("2015-01-02", periods=300), 1000.0, 0.01, 0)
+    for table in (whole.drop(columns="volume"), whole):
+        german = spelt(table, lambda price: f"{price:,.0f}".replace(",", "."))
+        path = saved(tmp_path, csv_text(german, sep=";"))
+        assert "decimal comma or thousands? Pass decimal=','" in refusal(path)
+    assert_bars(read_bars(path, decimal=","), whole)
+
+
+def test_numbers_that_are_kept_from_spreadsheets_are_read(tmp_path: Path) -> None:
+    words = spelt(dated(DAILY, "%Y-%m-%d"), '="{}"'.format, [*DAILY])
+    text = ",".join(words) + "\n" + "\n".join(",".join(row) for row in words.to_numpy())
+    assert_bars(read_bars(saved(tmp_path, text)), DAILY)

@@ -241,6 +241,12 @@ def test_opens_outside_of_a_few_bars_are_not_blamed_on_the_exporter() -> None:
     assert "Are all four prices on one basis" in said and "BitMEX" not in said
 
 
+def test_a_price_below_0_is_not_blamed_on_opens_that_are_the_closes_before() -> None:
+    said = refusal(changed(BITMEX, 5, **dict.fromkeys(PRICES, -9999.0)))
+    negative = said.split("not above 0 (negative or zero)")[1]
+    assert "The features use log returns" in negative.splitlines()[0]
+
+
 def test_fixed_point_prices_are_said_and_can_be_divided() -> None:
     first = f"{FIXED['close'][0] / 1e9:.10g}"
     with pytest.warns(BarsWarning, match=rf"fixed-point numbers\? In 1e-9, .* this is {first},"):

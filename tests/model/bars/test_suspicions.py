@@ -10,7 +10,7 @@ import pytest
 from model.bars.read import read_bars
 from model.bars.suspicions import find_splits, flat_stretches
 from model.errors import BarsWarning
-from tests.helpers.bar_files import DAILY, HOURLY, PRICES, assert_bars, market, refusal
+from tests.helpers.bar_files import DAILY, HOURLY, PRICES, assert_bars, market, refusal, sessions
 
 
 def scaled(table: pd.DataFrame, rows: slice, factor: float) -> pd.DataFrame:
@@ -153,6 +153,16 @@ WEEKENDS = {
 @pytest.mark.parametrize("table, message", WEEKENDS.values(), ids=WEEKENDS)
 def test_weekends_that_an_exporter_filled_in_are_said(table: pd.DataFrame, message: str) -> None:
     with pytest.warns(BarsWarning, match=message):
+        assert_bars(read_bars(table), table)
+
+
+def test_nights_that_an_exporter_filled_in_are_said() -> None:
+    traded = market(sessions(60, 7), 50.0, 0.01, 2).set_index("date")
+    hours = pd.date_range(traded.index[0], traded.index[-1], freq="h")
+    table = traded.reindex(hours[hours.day_of_week < 5]).fillna({"volume": 0})
+    closes = table["close"].ffill()
+    table = table.apply(lambda column: column.fillna(closes)).reset_index(names="date")
+    with pytest.warns(BarsWarning, match="70% of the bars stand at times of day at which there"):
         assert_bars(read_bars(table), table)
 
 

@@ -31,6 +31,7 @@ TIMES = {
     "hours and minutes": HOURLY["date"].dt.hour * 100,
     "hours, minutes and seconds": HOURLY["date"].dt.hour * 10_000,
     "a clock": HOURLY["date"].dt.strftime("%H:%M"),
+    "spans since midnight": HOURLY["date"] - HOURLY["date"].dt.normalize(),
     "a clock of twelve hours": HOURLY["date"].dt.strftime("%I:%M %p"),
 }
 
@@ -279,6 +280,9 @@ def test_two_orders_of_day_and_month_in_one_file_are_refused() -> None:
 
 UNREAD = [
     ("Q1 2015", "1 date in column 'date' not understood (first: line 7, 'Q1 2015')"),
+    ("2015Q1", "a week, a quarter, or a span of two dates"),
+    ("2015-W02", "a week, a quarter, or a span of two dates"),
+    ("2015-01-05/2015-01-11", "a quarter, or a span of two dates"),
     ("42006", "looks like an Excel serial number"),
     ("", "1 row without a date"),
     ("NaT", "1 row without a date (first: line 7)"),
@@ -410,6 +414,12 @@ def test_an_hour_that_does_not_exist_is_refused() -> None:
     assert "2017-03-12 02:00:00 (row 98) does not exist in America/New_York" in refusal(
         spring, timezone="America/New_York"
     )
+
+
+def test_years_before_days_and_months_are_read_as_the_message_says(tmp_path: Path) -> None:
+    path = saved(tmp_path, dated(DAILY, "%Y-%d-%m"))
+    assert "date_format='%Y-%d-%m'" in refusal(path)
+    assert_bars(read_bars(path, date_format="%Y-%d-%m"), DAILY)
 
 
 def test_timestamps_with_and_without_an_offset_are_refused() -> None:

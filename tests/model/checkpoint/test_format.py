@@ -42,6 +42,8 @@ def test_a_file_of_an_older_format_is_written_as_it_was(tmp_path: Path) -> None:
     assert (older.format, older.hours) == (2, None)
     with pytest.raises(CheckpointError, match="format 2 cannot hold `hours`"):
         replace(older, hours=(1.0, *[0.0] * 23)).save(tmp_path / "again.ckpt")
+    with pytest.raises(CheckpointError, match="format 2 cannot hold `outcome`"):
+        replace(older, outcome="relative").save(tmp_path / "again.ckpt")
 
 
 def renamed(record: JsonObject) -> None:
@@ -57,12 +59,20 @@ def swapped(record: JsonObject) -> None:
     ("edit", "reason"),
     [
         (
-            lambda record: record.update(format=4),
-            "it has format 4, this program reads the formats 2 and 3. Use the version that wrote ",
+            lambda record: record.update(format=5),
+            "it has format 5, this program reads the formats 2 to 4. Use the version that wrote ",
         ),
         (lambda record: record.update(format=1), "it has format 1, this program reads the formats"),
         (lambda record: record.update(format=2), "it is damaged (Object contains unknown field"),
         (lambda record: record.update(hours=[1.0]), "Expected `array` of length >= 24"),
+        (
+            lambda record: record.update(outcome="luck"),
+            "Invalid enum value 'luck' - at `$.outcome`",
+        ),
+        (
+            lambda record: record.update(instruments={"gold": "12"}),
+            "Expected `str` matching regex '^[0-9a-f]{64}$' - at `$.instruments[...]`",
+        ),
         (
             lambda record: record.update(hours=[0.5] * 24),
             "hours must be shares that sum to 1, got a sum of 12.",
@@ -218,9 +228,9 @@ def test_a_record_that_does_not_fit_is_refused_with_the_difference(
             "missing, repeated or differently written entries",
         ),
         ('"horizon":1', '"horizon": 1', "missing, repeated or differently written entries"),
-        ('{"format":3', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
-        ('{"format":3', '{"fromat":1', "missing required field `format`"),
-        ('{"format":3', '[{"format":1', "it is damaged ("),
+        ('{"format":4', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
+        ('{"format":4', '{"fromat":1', "missing required field `format`"),
+        ('{"format":4', '[{"format":1', "it is damaged ("),
     ],
 )
 def test_a_record_that_is_not_as_save_writes_it_is_refused(

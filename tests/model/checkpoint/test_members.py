@@ -120,7 +120,7 @@ def test_members_trained_on_other_bars_are_refused(
 ) -> None:
     with pytest.raises(
         CheckpointError,
-        match="checkpoint 1 of 2 must have the (parts|scaler) of these bars and settings",
+        match="checkpoint 1 of 2 must have the instruments of these bars and settings",
     ):
         combine(singles, random_bars(400, seed=5), CONFIG)
 

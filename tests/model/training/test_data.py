@@ -23,17 +23,18 @@ def test_the_windows_of_a_part_are_the_scaled_rows_up_to_each_decision(
     data: TrainingData, name: str
 ) -> None:
     part, rows = data.parts[name], data.scaler.transform(data.features.to_numpy())
-    assert part.windows.shape == (len(part), 50, 86)
+    windows = part.windows[:]
+    assert windows.shape == (len(part), 50, 86)
     decided = data.features.index.get_indexer(part.timestamps)
     for place in (0, len(part) // 2, len(part) - 1):
         reached = slice(decided[place] - 49, decided[place] + 1)
-        np.testing.assert_array_equal(part.windows[place], rows[reached])
+        np.testing.assert_array_equal(windows[place], rows[reached])
     np.testing.assert_array_equal(part.last_rows, rows[decided])
 
 
 def test_all_parts_are_views_of_rows_that_were_scaled_once(data: TrainingData) -> None:
     for part in data.parts.values():
-        assert np.shares_memory(part.windows.numpy(), data._rows)
+        assert np.shares_memory(part.windows[:].numpy(), data._rows)
         assert np.shares_memory(part.last_rows, data._rows)
 
 
@@ -58,7 +59,7 @@ def test_a_loader_delivers_the_windows_with_the_outcomes_given(data: TrainingDat
     for outcomes in (part.labels, part.targets):
         windows, delivered = zip(*part.loader(outcomes, batch_size=10), strict=True)
         assert [len(batch) for batch in windows] == [10, 10, 10, 6]
-        np.testing.assert_array_equal(np.concatenate(windows), part.windows)
+        np.testing.assert_array_equal(np.concatenate(windows), part.windows[:])
         np.testing.assert_array_equal(np.concatenate(delivered), outcomes.astype(np.float32))
 
 

@@ -11,8 +11,7 @@ import torch
 from backtests.synthetic.markets import market
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, TrainingDiverged
-from model.training import data as training_data
-from model.training import loop
+from model.training import loop, outcomes
 from model.training.config import TrainConfig
 from model.training.fitting import fit
 from model.training.loop import Epoch, TrainingState
@@ -301,7 +300,7 @@ def test_from_shuffled_labels_it_learns_nothing(monkeypatch: pytest.MonkeyPatch)
         return labels
 
     for name in ("make_labels", "soft_targets"):
-        monkeypatch.setattr(training_data, name, shuffled(getattr(training_data, name)))
+        monkeypatch.setattr(outcomes, name, shuffled(getattr(outcomes, name)))
     # 427 windows.
     assert (fit(echoing, TrainConfig(max_epochs=1)).metrics["test_auc"] or 1) == pytest.approx(
         0.5, abs=3 * 0.028

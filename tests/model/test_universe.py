@@ -3,8 +3,7 @@
 import pandas as pd
 import pytest
 
-from backtests.walk_forward.universe import is_universe, read_universe
-from model.cli import BarsOptions, bar_files
+from model.cli import BarsOptions, bar_files, is_universe, read_universe
 from model.errors import BarsError
 from tests.helpers.makers import random_bars
 
@@ -106,7 +105,7 @@ def other_interval(folder):
     [
         (
             same_names,
-            "must have different names: the folder of each is called a. Rename all but one.",
+            "must have different names: all of them are called a. Rename all but one.",
         ),
         (same_bars, "b.csv, z.csv hold the same bars, which would count 2 times. Leave one."),
         (

@@ -1,0 +1,240 @@
+"""The command that shows what was tried, and how much of it luck explains.
+
+python backtests/ledger.py [--data FILE] [--ledger FILE] [--json]
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from json import dumps
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+from cyclopts import App, Parameter
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from backtests.evidence.evidence import Trials, sharpe_figures
+from backtests.evidence.overfitting import Overfitting, overfitting_probability
+from backtests.reports.results import describe_settings
+from backtests.reports.terminal import shown
+from backtests.simulation.account import Account, Costs
+from backtests.walk_forward.folds import FoldPlan, Settings
+from backtests.walk_forward.ledger import (
+    ENDING,
+    LedgerError,
+    Line,
+    Subject,
+    counted,
+    is_on,
+    ledger_path,
+    ledgers_folder,
+    lines_of,
+    returns_of,
+    subject_of,
+    trial_of,
+    trials_on,
+)
+from model.bars.faults import count
+from model.cli import ALL_BUT_DATA, DATA, RUNNING, VERSION, BarsOptions, run
+from model.metrics import sharpe
+from model.training.config import TrainConfig
+
+LEGEND = (
+    "Sharpe: annual, net of costs. deflated: the probability that it lies above the best by luck "
+    "of so many trials, those that share half of its dates."
+)
+FOLLOWING = ("train", "validation")  # settings that the plan's validation_share decides
+
+app = App(version=VERSION, name="backtests/ledger.py")
+console = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trial as a reader wants to know it; None where an older version did not note it.
+
+    tried: when. first, last, decisions: what was tested. sharpe: annual, net of costs. deflated:
+    the probability that it lies above the best by luck of so many trials, those that count beside
+    it and itself.
+    """
+
+    tried: str | None
+    settings: str
+    first: str | None = None
+    last: str | None = None
+    decisions: int | None = None
+    sharpe: float | None = None
+    deflated: float | None = None
+    trials: int | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a ledger knows of one instrument and interval, which an older version did not note.
+
+    overfitting: over the trials that count beside the last one.
+    """
+
+    ledger: str
+    instrument: str | None
+    interval: str | None
+    trials: list[Entry]
+    overfitting: Overfitting | None
+
+
+@app.default
+def show_trials(
+    *,
+    data: Annotated[Path | None, Parameter(group=DATA)] = None,
+    bars_options: Annotated[
+        BarsOptions, Parameter(group=DATA, name="*", parse=ALL_BUT_DATA)
+    ] = BarsOptions(),
+    ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
+    json: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
+) -> None:
+    """Show what was tried, and how much of it luck explains.
+
+    Parameters
+    ----------
+    data
+        A file of bars: only what was tried on their instrument and interval; default: on all.
+    ledger
+        The ledger, where it is not in your user data folder.
+    json
+        Print the same as JSON.
+    """
+    wanted = None
+    if data:
+        wanted = subject_of(BarsOptions(**vars(bars_options) | {"data": data}).read())
+    else:
+        bars_options.require_file()
+    pages = [
+        page
+        for path in _ledgers(ledger, wanted)
+        for page in pages_of(path, wanted)
+        if wanted or bars_options.instrument in (None, page.instrument)
+    ]
+    if json:
+        print(dumps([asdict(page) for page in pages], indent=2, allow_nan=False))
+        return
+    for page in pages:
+        _print(page)
+    if pages:
+        console.print(LEGEND, soft_wrap=True)
+    else:
+        place = ledger or (ledger_path(wanted) if wanted else ledgers_folder())
+        console.print(f"nothing was tried yet: no trial in {place}", soft_wrap=True, markup=False)
+
+
+def _ledgers(ledger: Path | None, wanted: Subject | None) -> list[Path]:
+    """Return the ledgers to read; LedgerError where the one that is named is not there."""
+    if ledger:
+        if not ledger.is_file():
+            raise LedgerError(
+                f"{ledger} must be a ledger of trials, got no such file. Name one that a "
+                "walk-forward wrote, or leave --ledger out for those of your user data folder."
+            )
+        return [ledger]
+    if wanted:
+        older = f"{wanted.data[:16]}{ENDING}"
+        return [path for path in (ledger_path(wanted), ledgers_folder() / older) if path.exists()]
+    return sorted(ledgers_folder().glob(f"*{ENDING}"))
+
+
+def pages_of(path: Path, wanted: Subject | None = None) -> list[Page]:
+    """Return what a ledger knows, a page for each instrument and interval.
+
+    wanted: only what counts on it.
+    """
+    lines = lines_of(path)
+    pages: dict[tuple[str | None, str | None], list[Line]] = {}
+    for line in lines:
+        on = (line.get("instrument"), line.get("interval"))
+        if wanted is None or is_on(wanted, line):
+            pages.setdefault(on, []).append(line)
+    return [_page(path, lines, own) for own in pages.values()]
+
+
+def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
+    """Return the page of a ledger's own lines on one instrument and interval."""
+    entries, latest = [], None
+    for line in own:
+        trial, entry = trial_of(line), Entry(line.get("date"), settings_in_short(line))
+        if trial.file:
+            net, years = returns_of(trial), line.get("bars_per_year")
+            on = Subject(line["instrument"], line["interval"], line["data"])
+            others = trials_on(on, path, lines, line["key"])
+            beside = counted(others, pd.DatetimeIndex(net.index), {trial.positions})
+            figures = sharpe_figures(net.to_numpy(), Trials(beside.sharpes))
+            entry = replace(
+                entry,
+                first=str(net.index[0]),
+                last=str(net.index[-1]),
+                decisions=len(net),
+                sharpe=sharpe(net.to_numpy(), years) if years else None,
+                deflated=figures.deflated if figures else None,
+                trials=1 + len(beside.sharpes),
+            )
+            latest = [net, *beside.returns]
+        entries.append(entry)
+    return Page(
+        str(path),
+        own[0].get("instrument"),
+        own[0].get("interval"),
+        entries,
+        overfitting_probability(latest) if latest else None,
+    )
+
+
+def settings_in_short(line: Line) -> str:
+    """Return the architecture of a trial and what else is not as by default."""
+    plan = FoldPlan()
+    usual = describe_settings(Settings(plan, plan.training(TrainConfig()), Account(), Costs()))
+    words = [str(line.get("training", {}).get("architecture", "not known"))]
+    for part, defaults in usual.items():
+        words += [
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in line.get(part, {}).items()
+            if value != defaults.get(name) and name not in FOLLOWING
+        ]
+    return ", ".join(words)
+
+
+def _print(page: Page) -> None:
+    name = page.instrument or "trials of an older version, which noted no instrument and no dates"
+    bars = f", bars of {page.interval}" if page.interval else ""
+    table = Table(
+        title=escape(f"{name}{bars}"), box=SIMPLE_HEAD, title_justify="left", collapse_padding=True
+    )
+    for header in ("tried", "settings", "tested"):
+        table.add_column(header, no_wrap=header != "settings")
+    for header in ("decisions", "Sharpe", "deflated", "trials"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for entry in page.trials:
+        table.add_row(
+            shown(entry.tried and entry.tried[:10], ""),
+            escape(entry.settings),
+            f"{entry.first[:10]}\n{entry.last[:10]}" if entry.first and entry.last else "-",
+            *(
+                shown(value, form)
+                for value, form in (
+                    (entry.decisions, ","),
+                    (entry.sharpe, ".2f"),
+                    (entry.deflated, ".3f"),
+                    (entry.trials, ","),
+                )
+            ),
+        )
+    console.print(table)
+    if page.overfitting:
+        console.print(page.overfitting.sentence, soft_wrap=True)
+    console.print(
+        f"{count(len(page.trials), 'trial')} in {page.ledger}", soft_wrap=True, markup=False
+    )
+
+
+if __name__ == "__main__":
+    run(app)
