@@ -139,6 +139,7 @@ def _words(results: Results) -> dict[str, str]:
         "in_market": shown(total["exposure"], ".0%"),
         "calibration": calibration,
         "overfitting": results.overfitting.sentence,
+        "registered": results.registered,
     }
 
 

@@ -41,6 +41,7 @@ from backtests.simulation.account import Simulation, simulate_hold
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel, Settings, predictions, trade
 from backtests.walk_forward.ledger import Trial, counted, digest_positions
+from backtests.walk_forward.registration import NOT_REGISTERED, Registration
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken, yearly_bars
 from model.bars.read import digest_bars
@@ -82,6 +83,8 @@ class Results:
     overfitting: Overfitting
     # Scores of the best forecast there is, where the market is a planted one.
     best: dict[str, float | None] | None = None
+    # None where the run was not registered before its test bars were touched.
+    registration: Registration | None = None
 
     @property
     def title(self) -> str:
@@ -96,6 +99,11 @@ class Results:
     def verdict(self) -> Verdict:
         """The one sentence that matters."""
         return judge(self.evidence)
+
+    @property
+    def registered(self) -> str:
+        """Whether the run was registered first, in words."""
+        return self.registration.sentence if self.registration else NOT_REGISTERED
 
     @property
     def benchmark(self) -> str:
@@ -360,6 +368,7 @@ def summary(results: Results) -> dict[str, Any]:
         "spread": [plain_row(row) for row in results.spread.to_dict("records")],
         "evidence": asdict(results.evidence),
         "overfitting": asdict(results.overfitting),
+        "registration": asdict(results.registration) if results.registration else None,
         "calibration": asdict(results.calibration) if results.calibration else None,
         "importance": {
             str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()

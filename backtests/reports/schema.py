@@ -16,6 +16,7 @@ from backtests.evidence.pooled import Pool
 from backtests.evidence.verdict import Word
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldPlan
+from backtests.walk_forward.registration import Registration
 from model.training.config import TrainConfig
 
 
@@ -316,6 +317,7 @@ class Summary(Entry):
     best_possible: scores of the best forecast there is, on a planted market; share_found: (AUC -
     .5) / (its AUC - .5). spread: of the members of each fold's model, empty where it has but one.
     overfitting: of the ledger's trials that count beside this run; it does not decide the verdict.
+    registration: null where the run was not registered before its test bars were touched.
     calibration: null for too few forecasts. importance: by group of features, how much the log loss
     on validation grows without it, the mean over folds. versions: of the libraries, and the
     processor's instructions. mixed_machines: whether the folds were trained with different ones;
@@ -336,6 +338,7 @@ class Summary(Entry):
     spread: list[SpreadRow]
     evidence: Evidence
     overfitting: Overfitting
+    registration: Registration | None
     calibration: Reliability | None
     importance: dict[str, float]
     versions: dict[str, str]

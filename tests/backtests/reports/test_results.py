@@ -33,6 +33,7 @@ KEYS = [
     "spread",
     "evidence",
     "overfitting",
+    "registration",
     "calibration",
     "importance",
     "versions",
