@@ -17,7 +17,9 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, BarsWarning, TrainingDiverged
 from model.features.table import FeatureEngineer
 from model.labels import known_after, make_labels, soft_targets
+from model.metrics import log_loss_of_logits
 from model.training import loop
+from model.training.calibration import fit_temperature
 from model.training.config import TrainConfig, member_configs
 from model.training.data import TrainingData, prepare
 from model.training.fitting import combine, fit
@@ -283,6 +285,18 @@ def test_one_instrument_by_name_is_trained_as_its_bars_are(
     assert (named.usual, named.golden) == (alone.usual, alone.golden)
 
 
+def test_each_date_of_validation_counts_the_same(data: TrainingData, trained: Checkpoint) -> None:
+    [member], part = trained.members, data.validation
+    raw = replace(member, temperature=1.0).logits(part.windows)
+    sizes = part.timestamps.value_counts()
+    weights = np.array([1 / sizes[stamp] for stamp in part.timestamps])
+    assert len(set(sizes)) > 1
+    assert member.temperature == fit_temperature(raw, part.labels, weights)
+    assert member.temperature != fit_temperature(raw, part.labels)
+    weighed = log_loss_of_logits(raw / member.temperature, part.labels, weights)
+    assert member.history[-1]["validation_loss"] == pytest.approx(weighed, abs=1e-9)
+
+
 def test_the_order_of_the_files_changes_no_bit(universe: Universe, trained: Checkpoint) -> None:
     turned = dict(sorted(universe.items(), key=lambda item: item[0][::-1], reverse=True))
     assert list(turned) != list(universe) and fit(turned, SHORT).digest == trained.digest
@@ -479,3 +493,24 @@ def test_one_instrument_has_no_relative_outcome(bars: pd.DataFrame) -> None:
 def test_a_universe_has_names(bars: pd.DataFrame) -> None:
     with pytest.raises(BarsError, match=r"under names of text, got 1. Give a dict such as"):
         fit({1: bars}, ALONE)  # type: ignore[dict-item]
+
+
+def test_hours_and_clock_are_those_of_all() -> None:
+    hourly = {
+        name: random_bars(300, seed=number, start=start, freq="h")
+        for number, (name, start) in enumerate(
+            (
+                ("a", "2024-01-01"),
+                ("b", "2024-01-01 05:00"),
+                ("c", "2024-01-02"),
+                ("d", "2024-01-01"),
+            )
+        )
+    }
+    for bars in hourly.values():
+        bars.attrs |= {"timezone": "UTC", "stamp": "close"}
+    checkpoint = fit(hourly, SHORT)
+    assert (checkpoint.timezone, checkpoint.stamp) == ("UTC", "close")
+    seen = [bars.index[bars.index <= checkpoint.trained_until].hour for bars in hourly.values()]
+    counts = np.bincount(np.concatenate(seen), minlength=24)
+    np.testing.assert_allclose(checkpoint.hours or (), counts / counts.sum())
