@@ -113,6 +113,27 @@ def train(
         config = config.without_test()
     bars = _universe(options, files, on_faulty, config) if pooled else _one(options, config)
     describe(bars, config)
+    checkpoint = _fit(bars, config, result, log_json, fresh=fresh, deployed=bool(deploy))
+    # A schedule knows its files by the bar that they were trained until.
+    if deploy:
+        result = deploy / _deployed_name(name, checkpoint)
+    show(checkpoint)
+    console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
+
+
+def _fit(
+    bars: pd.DataFrame | Universe,
+    config: TrainConfig,
+    result: Path,
+    log_json: Path | None,
+    *,
+    fresh: bool,
+    deployed: bool,
+) -> Checkpoint:
+    """Train, and save the checkpoint.
+
+    result: its file; with `deployed`, without the date, which is known after training.
+    """
     with (
         _json_log(log_json) as log,
         _progress_bar() as progress,
@@ -122,7 +143,7 @@ def train(
             checkpoint = fit(bars, config, _reporter(progress, log), kept)
         except TrainingDiverged as error:
             kept.finish()
-            if deploy or error.checkpoint is None:  # what did not end well is not deployed
+            if deployed or error.checkpoint is None:  # what did not end well is not deployed
                 raise
             error.checkpoint.save(result)
             raise TrainingDiverged(
@@ -130,13 +151,14 @@ def train(
             ) from error
         facts = {name: getattr(checkpoint, name) for name in ("metrics", "parts", "digest")}
         log.info("trained", extra=facts)
-        # A schedule knows its files by the bar that they were trained until.
-        if deploy:
-            result = deploy / f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
-        checkpoint.save(result)
+        file = result.with_name(_deployed_name(result.name, checkpoint)) if deployed else result
+        checkpoint.save(file)
         kept.finish()
-    show(checkpoint)
-    console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
+    return checkpoint
+
+
+def _deployed_name(name: str, checkpoint: Checkpoint) -> str:
+    return f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
 
 
 def _files(paths: Sequence[Path], pooled: bool, config: TrainConfig) -> list[Path]:
