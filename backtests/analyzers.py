@@ -40,7 +40,7 @@ class StrategyEvidence(bt.Analyzer):  # type: ignore[misc]
 
     Example::
 
-        cerebro.addstrategy(MyStrategy)
+        cerebro.addstrategy(bt.strategies.MA_CrossOver)
         cerebro.addanalyzer(StrategyEvidence, _name="evidence")
         evidence = cerebro.run()[0].analyzers.evidence
         print(evidence.get_analysis()["verdict"]["sentence"])
