@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.account_figures import account_figures
 from backtests.evidence.alpha import WORTH, Figures, figures_of
 from backtests.evidence.returns import DatedReturns
 from backtests.evidence.scores import account_table
@@ -35,7 +36,7 @@ from backtests.simulation.vectorised import Array
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, spoken
 from model.files import write_atomically
-from model.metrics import max_drawdown, sharpe, total_return
+from model.metrics import total_return
 
 EVIDENCE = "evidence.json"
 JUDGES = ("backtrader-bilstm", "arch", "backtrader", "numpy", "pandas", "plotly", "scipy")
@@ -106,12 +107,9 @@ class Judgement:
         """Return what the strategy did in all, or what its benchmark did."""
         column = "equity" if ours else "buy_and_hold"
         equity: Array = self.equity[column].to_numpy()
-        returns = self.record.returns if ours else self.record.benchmark
-        totals = {
-            "return": total_return(equity),
-            "sharpe": sharpe(returns, self.record.periods_per_year),
-            "max_drawdown": max_drawdown(equity),
-        }
+        totals = {"return": total_return(equity)} | asdict(
+            account_figures(equity, self.record.periods_per_year)
+        )
         if ours and self.record.exposed is not None:
             totals["exposure"] = float(self.record.exposed.mean())
         return totals

@@ -19,9 +19,18 @@ REPORT = "report.html"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 GLANCE = (
     ("return", "return", "+.1%"),
+    ("return a year", "return_a_year", "+.1%"),
+    ("volatility a year", "volatility", ".1%"),
     ("Sharpe ratio, annual", "sharpe", ".2f"),
     ("largest drawdown", "max_drawdown", ".1%"),
+    ("longest time under water, bars", "longest_under_water", ",.0f"),
     ("bars in the market", "exposure", ".0%"),
+    ("trades", "trades", ",.0f"),
+    ("trades that earned", "hit_rate", ".0%"),
+    ("mean return of those", "mean_win", "+.1%"),
+    ("mean return of the others", "mean_loss", "+.1%"),
+    ("bars a trade is held", "holding", ",.1f"),
+    ("turnover a year, times the account", "turnover_a_year", ",.1f"),
 )
 GAIN = "+z.1%"  # no minus before a nought
 

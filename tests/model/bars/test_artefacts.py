@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from model.bars import artefacts
-from model.bars.artefacts import find_artefacts, flags_of, repeated_rows
+from model.bars.artefacts import find_artefacts, flags_of, flags_of_all, repeated_rows
 from model.bars.read import read_bars
 from model.bars.sample import sample_bars
 from model.errors import BarsError, BarsWarning
@@ -182,3 +182,11 @@ def test_bars_are_left_as_they_are() -> None:
     before = bars.copy()
     find_artefacts(bars)
     assert np.array_equal(bars.to_numpy(), before.to_numpy())
+
+
+def test_the_flags_of_several_instruments_have_their_names() -> None:
+    gapless, sound = heikin_ashi(clean(1)), clean(2)
+    alone = flags_of_all({"gold": gapless})
+    assert alone == flags_of(gapless) and alone[0]["name"] == "heikin-ashi"
+    [first, *_] = flags_of_all({"silver": sound, "gold": gapless})
+    assert first == alone[0] | {"sentence": f"gold: {alone[0]['sentence']}"}
