@@ -42,7 +42,8 @@ ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where several files m
 #   1      the audit found a difference; the sides of a benchmark disagree (Disagreement)
 #   2      wrong use: a flag, or a setting that its class refuses (ReadingError,
 #          UnknownArchitecture, any plain ValueError)
-#   3      bars refused (BarsError, OneClassError), or a ledger (LedgerError)
+#   3      bars refused (BarsError, OneClassError), a feature of one's own (FeatureError), or a
+#          ledger (LedgerError)
 #   4      checkpoint refused (CheckpointError)
 #   5      training diverged or was disturbed (TrainingDiverged, TrainingDisturbed)
 #   6      a result cannot be written (OutputError, any other OSError)

@@ -30,7 +30,6 @@ from model.cli import (
     sources_of,
 )
 from model.errors import BarsError, as_flags
-from model.features.table import LOOKBACK
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, describe_purge, prepare
 from model.training.windows import SMALLEST_SCALE
@@ -158,10 +157,11 @@ def _gaps(index: pd.DatetimeIndex) -> str:
 
 def describe_training(data: TrainingData) -> Facts:
     """Return the windows that each part would have, and the features that carry nothing."""
-    settings, n_bars = data.config, len(data.features) + LOOKBACK - 1
+    settings, warm_up = data.config, data.config.lookback - 1
+    n_bars = len(data.features) + warm_up
     needed = settings.preprocessor.bars_needed(settings.batch_size)
     reason = (
-        f"{LOOKBACK - 1} to warm up, {settings.sequence_length} for a window, "
+        f"{warm_up} to warm up, {settings.sequence_length} for a window, "
         f"{count(settings.batch_size, 'window')} in the training part"
     )
     facts = [

@@ -5,6 +5,7 @@ ValueError
         OneClassError        3   a part of them never goes up, or never does not
         ReadingError         2   a setting of reading that cannot be meant
     CheckpointError          4   a file that is no checkpoint which can be used here
+    FeatureError             3   a feature of one's own that cannot be used
     UnknownArchitecture      2   no network of that name is registered
 RuntimeError
     TrainingDiverged         5   a loss stopped being a number
@@ -67,6 +68,12 @@ class BarsWarning(UserWarning):
 
     def __str__(self) -> str:
         return as_python(self.args)
+
+
+class FeatureError(ValueError):
+    """A feature of one's own that cannot be used; the message says why and what to change."""
+
+    exit_code = 3
 
 
 class UnknownArchitecture(ValueError):

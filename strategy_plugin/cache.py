@@ -16,6 +16,7 @@ from torch import __version__ as torch_version
 
 from model.checkpoint.checkpoint import Forecast
 from model.checkpoint.schedule import Schedule
+from model.features.registry import identities
 from model.files import locked, write_atomically
 from model.provenance import code_digest
 
@@ -86,6 +87,8 @@ def _key(schedule: Schedule, values: NDArray[np.float64], timestamps: NDArray[np
     digest = hashlib.sha256(f"{torch_version} {code_digest('model')}".encode())
     for checkpoint in schedule.checkpoints:
         digest.update(checkpoint.digest.encode())
+    # Of another source than in training a feature may have other values outside of the golden ones.
+    digest.update(identities(schedule.engineer.own).encode())
     digest.update(
         f"{schedule.folder} {schedule.precision} {schedule.max_gap} {len(values)}".encode()
     )

@@ -17,6 +17,7 @@ from model.checkpoint.buffer import FeatureBuffer as FeatureBuffer  # a public n
 from model.checkpoint.schedule import NO_FORECAST
 from model.checkpoint.schedule import Schedule as Schedule  # a public name of the plugin
 from model.errors import CheckpointError
+from model.features.registry import own_features
 from strategy_plugin.cache import cached_forecasts
 from strategy_plugin.feeds import (
     Feed,
@@ -55,6 +56,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
       - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training,
         which Backtrader's own resampling is converted to; another one is refused, but on a
         replayed feed, where it is that of the bars replayed
+      - features: the features of one's own that the checkpoint was trained with, as
+        my_features.py:Momentum, separated by commas; "" where all are registered
       - precision: "fp32", in which all modes agree to 1e-6; "bf16" is faster on processors with
         AMX, and probabilities then differ by some 1e-3 from one mode to the next
 
@@ -77,6 +80,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         ("max_gap", None),
         ("timezone", None),
         ("stamp", None),
+        ("features", ""),
         ("precision", "fp32"),
     )
     plotinfo: ClassVar = dict(
@@ -96,6 +100,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
                 "`checkpoint` must name a file or a folder, got ''. Name one that model.train "
                 "wrote."
             )
+        own_features(self.p.features)  # known from here on
         self.schedule = Schedule(
             self.p.checkpoint, max_gap=self.p.max_gap, precision=self.p.precision
         )
@@ -106,7 +111,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         # What states its zone needs no watching.
         self.zone_stated = self.p.timezone is not None or states_zone(self.data)
         self._hours = HourWatch([] if self.zone_stated else self.schedule.checkpoints)
-        self._buffer = FeatureBuffer(self.schedule.sequence_length)
+        self._buffer = FeatureBuffer(self.schedule.sequence_length, self.schedule.engineer)
         self._gate = Gate(
             self.data._name,
             remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.",

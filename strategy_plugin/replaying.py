@@ -16,6 +16,7 @@ from model.checkpoint.buffer import FeatureBuffer
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import NO_FORECAST, Schedule
 from model.errors import CheckpointWarning
+from model.features.registry import own_features
 from strategy_plugin.decision import (
     NO_READING,
     RESTING,
@@ -52,7 +53,7 @@ class Replay(NamedTuple):
     differences: list[str]
 
 
-def replay(path: str | Path) -> Replay:
+def replay(path: str | Path, features: str = "") -> Replay:
     """Decide every bar of a journal again, and order again what its lines say.
 
     Probability, thresholds, target and order are computed anew, by the code that trades. Bars,
@@ -63,6 +64,8 @@ def replay(path: str | Path) -> Replay:
     ----------
     path
         A file that a strategy wrote with `journal`.
+    features
+        As the strategy's: a journal says what they were, but nothing that it names is imported.
 
     Returns
     -------
@@ -81,6 +84,7 @@ def replay(path: str | Path) -> Replay:
     >>> replay("decisions.jsonl").differences
     []
     """
+    own_features(features)  # known from here on
     lines, differences = _read(path)
     try:
         for header, entries in _runs(lines):
@@ -226,7 +230,7 @@ def _forecasts_bar_by_bar(
 ) -> list[_RecordedForecast]:
     # The journal says which checkpoint was in force: a live folder got some of them later.
     models = {checkpoint.digest: checkpoint for checkpoint in schedule.checkpoints}
-    buffer = FeatureBuffer(schedule.sequence_length)
+    buffer = FeatureBuffer(schedule.sequence_length, schedule.engineer)
     forecasts = []
     for entry, bar in zip(entries, bars, strict=True):
         if bar is not None:

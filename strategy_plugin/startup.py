@@ -27,6 +27,7 @@ OF_A_MODEL = (
     "max_gap",
     "timezone",
     "stamp",
+    "features",
     "precision",
 )
 MOST_NAMES = 5  # of checkpoints in one message
@@ -48,7 +49,7 @@ def require_params(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> No
     for name in ("allow_short", "adopt"):
         require(isinstance(params[name], (bool, np.bool_)), name, "True or False")
     # A wrong type would only do harm in the midst of trading.
-    for name in ("names", "stop_loss", "take_profit", "trailing"):
+    for name in ("features", "names", "stop_loss", "take_profit", "trailing"):
         require(isinstance(params[name], str), name, "text")
     require(
         isinstance(params["trade_from"], (str, datetime)),

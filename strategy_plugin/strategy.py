@@ -70,6 +70,8 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - timezone: the zone of the feeds' timestamps; None as in training. Times within the day of
         another zone are converted where training had UTC, all else is refused
       - stamp: what the feeds' timestamps mark; None as in training, anything else is refused
+      - features: the features of one's own that the checkpoint was trained with, as
+        my_features.py:Momentum, separated by commas; "" where all are registered
       - precision: "fp32", or "bf16", which is faster on processors with AMX: backtest and live
         then agree to some 1e-3 only
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
@@ -114,6 +116,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         ("max_gap", None),
         ("timezone", None),
         ("stamp", None),
+        ("features", ""),
         ("precision", "fp32"),
         ("names", ""),
         ("max_exposure", 1.0),
@@ -166,6 +169,7 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             "max_gap": self.p.max_gap,
             "timezone": self.p.timezone,
             "stamp": self.p.stamp,
+            "features": self.p.features,
             "precision": self.p.precision,
         }
         # Made here, in a method: Backtrader finds an indicator's owner by a local called self.

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.features.table import FeatureEngineer
 
 SPARE = 8  # a tail moves to the front once in SPARE - 1 times its length
 
@@ -23,6 +23,8 @@ class FeatureBuffer:
     ----------
     sequence_length
         Rows of a window: `Schedule.sequence_length`.
+    engineer
+        What makes rows of bars: `Schedule.engineer`; default: our 86 features.
 
     Examples
     --------
@@ -34,17 +36,19 @@ class FeatureBuffer:
     (True, (50, 86))
     """
 
-    def __init__(self, sequence_length: int = 50) -> None:
+    def __init__(
+        self, sequence_length: int = 50, engineer: FeatureEngineer | None = None
+    ) -> None:
         self.sequence_length = sequence_length
-        self.bars_needed = LOOKBACK + sequence_length - 1
+        self._engineer = engineer or FeatureEngineer()
+        self.bars_needed = self._engineer.lookback + sequence_length - 1
         self.number = 0  # of the newest bar
         self._bar: tuple[float, ...] = ()
         # One bar more than needed: while a bar grows, the window before it is wanted too.
         self._values = Tail(self.bars_needed + 1, (5,), np.float64)
         self._timestamps = Tail(self.bars_needed + 1, (), np.int64)
-        self._rows = Tail(sequence_length, (len(FEATURE_NAMES),), np.float64)
+        self._rows = Tail(sequence_length, (len(self._engineer.names),), np.float64)
         self._missing = 0  # newest bars whose feature rows are not computed yet
-        self._engineer = FeatureEngineer()
 
     @property
     def ready(self) -> bool:
@@ -59,9 +63,10 @@ class FeatureBuffer:
         """
         # Rows are computed when they are asked for: a bar that grows, or one of the history,
         # costs nothing until then.
-        missing = min(self._missing, self.sequence_length, len(self._values) - LOOKBACK + 1)
+        before = self._engineer.lookback - 1
+        missing = min(self._missing, self.sequence_length, len(self._values) - before)
         if missing > 0:
-            count = LOOKBACK - 1 + missing
+            count = before + missing
             timestamps = self._timestamps.last(count).view("datetime64[ns]")
             for row in self._engineer.rows(self._values.last(count), timestamps):
                 self._rows.append(row)

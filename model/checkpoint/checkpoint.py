@@ -27,10 +27,12 @@ from model.checkpoint.format import (
     member_record,
     read_file,
 )
+from model.checkpoint.matching import matched, require_same_values
 from model.checkpoint.member import Member, cut_windows, probability_of
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import BarsError, CheckpointError
-from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.features.own import FeatureRecord
+from model.features.table import FeatureEngineer, Layout, layout
 from model.files import write_atomically
 from model.runtime import Precision
 
@@ -111,6 +113,11 @@ class Checkpoint:
     hours
         (24,), the share of the bars of training in each hour of the day; None for bars of a day or
         longer, and where it is not known.
+    features
+        What is known of the features of one's own: name, parameters, columns and the digest of
+        their source. They themselves are supplied by whoever serves it.
+    only
+        Whether our 86 are left out.
     flags
         What the bars of training say against themselves, as `read_bars` keeps it in their attrs;
         None where it is not known.
@@ -147,6 +154,8 @@ class Checkpoint:
     instruments: dict[str, str] | None = None
     hours: tuple[float, ...] | None = None
     flags: tuple[FlagRecord, ...] | None = None
+    features: tuple[FeatureRecord, ...] = ()
+    only: bool = False
     format: int = FORMAT
 
     def __repr__(self) -> str:
@@ -204,7 +213,8 @@ class Checkpoint:
         ------
         CheckpointError
             Naming the file and the reason, unless the digest, the features, the networks' shapes
-            and dtypes, and every number are in order.
+            and dtypes, and every number are in order; and where it needs features of one's own
+            that are not known here, or are others than in training.
         """
         # The names of the record's entries are those of our fields; three are of another type.
         data = read_file(path)
@@ -215,7 +225,12 @@ class Checkpoint:
             "bar_interval": pd.Timedelta(seconds=record.bar_interval),
             "members": members,
         }
-        return cls(**content)
+        checkpoint = cls(**content)
+        with checkpoint_errors(str(path)):
+            scale, only = np.array(record.scaler.scale), record.only
+            known = matched(record.features)
+            require_same_values(record.features, known, record.golden, scale, only)
+        return checkpoint
 
     @cached_property
     def _encoded(self) -> tuple[bytes, str]:
@@ -224,7 +239,7 @@ class Checkpoint:
             "bar_interval": self.bar_interval.total_seconds(),
             "members": tuple(member_record(member) for member in self.members),
         }
-        record = Record(digest=NO_DIGEST, feature_names=FEATURE_NAMES, **content)
+        record = Record(digest=NO_DIGEST, feature_names=self.layout.names, **content)
         return encode(record, self.members)
 
     @property
@@ -235,7 +250,25 @@ class Checkpoint:
     @property
     def bars_needed(self) -> int:
         """How many bars make the first probability."""
-        return LOOKBACK + self.sequence_length - 1
+        return self.layout.lookback + self.sequence_length - 1
+
+    @property
+    def layout(self) -> Layout:
+        """The columns of its feature rows, and the bars behind one."""
+        return layout(self.features, only=self.only)
+
+    @property
+    def engineer(self) -> FeatureEngineer:
+        """What turns bars into its feature rows.
+
+        Raises CheckpointError where it needs features of one's own that are not known here.
+        """
+        return FeatureEngineer(matched(self.features), only=self.only)
+
+    @property
+    def feature_sets(self) -> list[str]:
+        """What its feature rows are made of, in words: ours, and those of one's own."""
+        return [*(() if self.only else ("86 of ours",)), *map(str, self.features)]
 
     def part_rows(self, part: str, index: pd.Index[pd.Timestamp]) -> slice:
         """Return where a part's decisions lie among these bars.
@@ -269,7 +302,8 @@ class Checkpoint:
         Returns
         -------
         Series
-            From the first bar that has its whole window: the index is `bars.index[149:]`.
+            From the first bar that has its whole window: the index is `bars.index[149:]`. NaN where
+            a feature of one's own gives no number in the window.
 
         Raises
         ------
@@ -280,13 +314,13 @@ class Checkpoint:
         """
         bars = check_bars(bars)
         rows = self.sequence_length - 1
-        parts = f"{LOOKBACK} for the features and {rows} for the window"
+        parts = f"{self.layout.lookback} for the features and {rows} for the window"
         require_bars(bars, self.bars_needed, parts)
         self.require_interval(bar_interval(pd.DatetimeIndex(bars.index)))
         # Where training stated no time zone there is nothing to compare with.
         timezone = bars.attrs.get("timezone") if self.timezone else None
         self.require_clock(timezone, bars.attrs.get("stamp"))
-        features = FeatureEngineer().transform(bars)
+        features = self.engineer.transform(bars)
         return pd.Series(
             self.predict(features.to_numpy()), index=features.index[rows:], name="probability"
         )

@@ -27,11 +27,12 @@ from model.bars.artefacts import FlagRecord
 from model.checkpoint.member import MOST_MEMBERS, Member
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import CheckpointError, UnknownArchitecture
-from model.features.table import FEATURE_NAMES, LOOKBACK
+from model.features.own import FeatureRecord
+from model.features.table import layout
 from model.networks.registry import architecture, make_network_without_weights
 from model.runtime import torch_threads, usual_torch
 
-FORMAT = 4  # that is written; the older ones are read
+FORMAT = 5  # that is written; the older ones are read
 # In bytes. Sixteen members of the usual size take 38 MB; a hostile header, nested as deep as its
 # size allows, is refused within a second.
 LARGEST_FILE = 256 << 20
@@ -56,7 +57,7 @@ class Golden:
     bars
         (150, 5): open, high, low, close, volume.
     features, scores
-        (86,) each, of the last bar: before and after the scaler.
+        (86,) each, or as many as there are, of the last bar: before and after the scaler.
     probability
         Of the window that ends there.
     """
@@ -118,14 +119,21 @@ class Format3(Format2, frozen=True, forbid_unknown_fields=True, kw_only=True):
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class Record(Format3, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The record of format 4; what an older file does not hold is at its default."""
+class Format4(Format3, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The record of format 4."""
 
     outcome: Literal["direction", "relative"] = "direction"
     instruments: dict[str, Sha256] | None = None
 
 
-FORMATS: dict[int, type[Format2]] = {2: Format2, 3: Format3, FORMAT: Record}
+class Record(Format4, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The record of format 5; what an older file does not hold is at its default."""
+
+    features: tuple[FeatureRecord, ...] = ()
+    only: bool = False
+
+
+FORMATS: dict[int, type[Format2]] = {2: Format2, 3: Format3, 4: Format4, FORMAT: Record}
 
 
 class Version(Struct, frozen=True):
@@ -315,13 +323,14 @@ def _require_digest(data: bytes, stated: str) -> None:
 
 def _require_features(record: Record) -> None:
     """Check that features, scaler, windows and networks of the record are those of one another."""
-    names, count = record.feature_names, len(FEATURE_NAMES)
-    if names != FEATURE_NAMES:
-        foreign = sorted(set(names) - set(FEATURE_NAMES))
-        missing = sorted(set(FEATURE_NAMES) - set(names))
+    names, known = record.feature_names, layout(record.features, only=record.only).names
+    count = len(known)
+    if names != known:
+        foreign = sorted(set(names) - set(known))
+        missing = sorted(set(known) - set(names))
         moved = [
             f"{theirs} for {ours}"
-            for theirs, ours in zip(names, FEATURE_NAMES, strict=False)
+            for theirs, ours in zip(names, known, strict=False)
             if theirs != ours
         ]
         raise CheckpointError(
@@ -373,7 +382,8 @@ def _require_sense(record: Record) -> None:
     # Arrays of other shapes would be stretched to fit where they are compared.
     golden = record.golden
     if golden is not None:
-        bars, features = LOOKBACK + record.sequence_length - 1, len(FEATURE_NAMES)
+        rows = layout(record.features, only=record.only)
+        bars, features = rows.lookback + record.sequence_length - 1, len(rows.names)
         found = len(golden.stamps), len(golden.bars), len(golden.features), len(golden.scores)
         widths = sorted({len(bar) for bar in golden.bars})
         _require(

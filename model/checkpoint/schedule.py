@@ -16,6 +16,7 @@ from model.bars.intervals import EARLIEST, day
 from model.checkpoint.buffer import FeatureBuffer
 from model.checkpoint.checkpoint import Checkpoint, Forecast
 from model.checkpoint.format import checkpoint_errors
+from model.checkpoint.matching import TOLERANCE, golden_differences, golden_rows
 from model.errors import CheckpointError, CheckpointWarning
 from model.features.table import FeatureEngineer
 from model.runtime import SLOW_BF16, Precision, bf16_support
@@ -23,10 +24,18 @@ from model.settings import one_of, require
 
 SUFFIX = ".ckpt"
 CHUNK = 16_384  # bars whose feature rows are held at once: 11 MB, however long the history
-TOLERANCE = 1e-5  # of a golden window: torch sums differently on another processor
 NO_FORECAST = (np.nan,) * len(Forecast._fields)
 # What all checkpoints of a folder must have in common.
-SHARED = ("label", "horizon", "outcome", "bar_interval", "sequence_length", "timezone", "stamp")
+SHARED = (
+    "label",
+    "horizon",
+    "outcome",
+    "bar_interval",
+    "sequence_length",
+    "feature_sets",
+    "timezone",
+    "stamp",
+)
 
 
 class FileVersion(NamedTuple):
@@ -109,6 +118,7 @@ class Schedule:
         self.path = Path(path)
         self.folder = self.path.is_dir()
         self._refused: set[FileVersion] = set()
+        self._missing_noted = False
         self._demands: list[Callable[[Checkpoint, str], object]] = []
         self._files = self._look() if among is None else self._with_digests(among)
         if not self._files:
@@ -127,6 +137,11 @@ class Schedule:
     def bars_needed(self) -> int:
         """How many bars make the first probability."""
         return self._scheduled[0].checkpoint.bars_needed
+
+    @property
+    def engineer(self) -> FeatureEngineer:
+        """What turns bars into feature rows, the same for all checkpoints."""
+        return self._scheduled[0].checkpoint.engineer
 
     @property
     def checkpoints(self) -> list[Checkpoint]:
@@ -167,14 +182,14 @@ class Schedule:
         starts = np.searchsorted(timestamps, [one.since for one in self._scheduled]).tolist()
         stops = [*starts[1:], len(timestamps)]
         before = self.bars_needed - 1  # bars of a window before its newest
+        engineer = self.engineer
         for one, start, stop in zip(self._scheduled, starts, stops, strict=True):
             # The window of a checkpoint's first bars lies in the time of the one before it.
             for low in range(max(start, before), stop, CHUNK):
                 high = min(stop, low + CHUNK)
                 reach = slice(low - before, high)
-                features = FeatureEngineer().rows(
-                    values[reach], timestamps[reach].view("datetime64[ns]")
-                )
+                features = engineer.rows(values[reach], timestamps[reach].view("datetime64[ns]"))
+                self._note_missing(features, engineer)
                 found[:, low:high] = one.checkpoint.forecast(features, self.precision)
         for last in np.flatnonzero(self._long_gaps(timestamps)).tolist():
             # The first window without the gap begins after it.
@@ -218,6 +233,7 @@ class Schedule:
         """
         if checkpoint is None or not buffer.ready or self._long_gaps(buffer.inputs()[1]).any():
             return NO_FORECAST
+        self._note_missing(buffer.window[-1:], self.engineer)
         forecast = checkpoint.forecast(buffer.window, self.precision)
         return tuple(float(values[-1]) for values in forecast)
 
@@ -387,6 +403,20 @@ class Schedule:
         since = checkpoint.trained_until.as_unit("ns").value if self.folder else EARLIEST
         return Scheduled(file, checkpoint, since)
 
+    def _note_missing(self, rows: NDArray[np.float64], engineer: FeatureEngineer) -> None:
+        """Warn once where a feature of one's own gives no number: there is no forecast then."""
+        if self._missing_noted or not engineer.own or not np.isnan(rows).any():
+            return
+        self._missing_noted = True
+        faulty = np.array(engineer.names)[np.isnan(rows).any(axis=0)]
+        warnings.warn(
+            f"features must be finite numbers, got none in {', '.join(faulty[:3])} at some bars: "
+            "nothing is forecast from windows that contain them. Let their transform say what "
+            "stands there",
+            CheckpointWarning,
+            stacklevel=3,
+        )
+
     def _long_gaps(self, timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return after which bars more than `max_gap` others are missing, (n - 1,).
 
@@ -422,16 +452,17 @@ def require_golden(checkpoint: Checkpoint, name: str) -> None:
     if golden is None:
         return
     with checkpoint_errors(name):  # numbers that no bars can have are damage too
-        timestamps = np.array(golden.stamps, dtype=np.int64).view("datetime64[ns]")
-        rows = FeatureEngineer().rows(np.array(golden.bars), timestamps)  # (sequence_length, 86)
-        found = {
-            "features": rows[-1:],
-            "scores": checkpoint.scaler.transform(rows[-1:]),
-            "probability": checkpoint.predict(rows),
+        rows = golden_rows(golden, checkpoint.engineer)
+        scale = np.array(checkpoint.scaler.scale)
+        scores = checkpoint.scaler.transform(rows[-1:])[0]
+        off = {
+            "features": golden_differences(golden, rows[-1], scale),
+            "scores": np.abs(np.array(golden.scores) - scores),
+            "probability": np.abs(golden.probability - checkpoint.predict(rows)),
         }
-    for part, values in found.items():
+    for part, differences in off.items():
         # nan compares false with everything, and is refused too.
-        difference = float(np.abs(np.asarray(getattr(golden, part)) - values).max())
+        difference = float(differences.max())
         if not difference <= TOLERANCE:
             raise CheckpointError(
                 f"{name} does not serve as it was trained: its golden {part} come out "

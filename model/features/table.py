@@ -1,9 +1,11 @@
-"""The 86 features: their table, and the engine that fills rows with them.
+"""The 86 features: their table, and the engine that fills rows with them and with one's own.
 
-A row is a function of its own trailing bars alone, bit for bit: training, backtest and live trading
-call the same `rows`.
+A row is a function of its own trailing bars alone, ours bit for bit: training, backtest and live
+trading call the same `rows`.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -11,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from model.bars.faults import COLUMNS
+from model.errors import FeatureError
 from model.features import formulas
+from model.features.own import FeatureRecord, KnownFeature
 from model.features.trailing import LOOKBACK as LOOKBACK
 from model.features.trailing import Array, Fraction, Times, TrailingWindows, divided
 
@@ -169,10 +173,67 @@ CALENDAR_CYCLES = {
 }
 
 
+class Layout(NamedTuple):
+    """The columns of a row, the bars behind one, and the columns of each group."""
+
+    names: tuple[str, ...]
+    lookback: int
+    groups: dict[str, slice]
+
+
+def layout(own: Sequence[FeatureRecord], *, only: bool = False) -> Layout:
+    """Return the layout of rows of our features, unless `only`, and of one's own behind them.
+
+    Raises FeatureError where two have a name or a column in common, and where none is left.
+    """
+    columns = [name for record in own for name in record.columns]
+    for what, names in (("name", [record.name for record in own]), ("column", columns)):
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            raise FeatureError(
+                f"`features` must not have a {what} in common, got {', '.join(twice)} more than "
+                "once. Leave one out, or rename it."
+            )
+    if only and not own:
+        raise FeatureError(
+            "`features` must name some where `only` leaves ours out, got none. Name some."
+        )
+    ours = () if only else FEATURE_NAMES
+    lookback = max([1 if only else LOOKBACK, *(record.lookback for record in own)])
+    groups, end = {} if only else dict(FEATURE_GROUPS), len(ours)
+    for record in own:
+        groups[record.name] = slice(end, end + len(record.columns))
+        end += len(record.columns)
+    return Layout((*ours, *columns), lookback, groups)
+
+
 class FeatureEngineer:
     """Turns bars into feature rows.
 
     Stateless: neither history nor chunk nor call leaves a trace in a row.
+
+    Parameters
+    ----------
+    own
+        Features of one's own, as `TrainConfig.engineer` and `Checkpoint.engineer` have them; their
+        columns stand behind ours.
+    only
+        Leave our 86 out.
+
+    Attributes
+    ----------
+    own : tuple of KnownFeature
+        Those of one's own.
+    names : tuple of str
+        The columns of a row.
+    lookback : int
+        Bars behind a row, its own included: 101, or the longest `lookback` of one's own.
+    groups : dict of str to slice
+        The columns of each group; each feature of one's own is one.
+
+    Raises
+    ------
+    FeatureError
+        Where two of them have a name or a column in common, and where no column would be left.
 
     Examples
     --------
@@ -181,8 +242,12 @@ class FeatureEngineer:
     86
     """
 
+    def __init__(self, own: Sequence[KnownFeature] = (), *, only: bool = False) -> None:
+        self.own, self._ours = tuple(own), not only
+        self.names, self.lookback, self.groups = layout([one.record for one in own], only=only)
+
     def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
-        """Return the features of every bar that has 100 bars before it.
+        """Return the features of every bar that has enough bars before it, 100 for ours.
 
         Parameters
         ----------
@@ -199,24 +264,10 @@ class FeatureEngineer:
         ValueError
             Where bars or columns are missing, or the index holds no times.
         """
-        missing = [name for name in COLUMNS if name not in bars.columns]
-        if missing:
-            raise ValueError(
-                f"bars must have the columns {', '.join(COLUMNS)}, got none named "
-                f"{', '.join(missing)} among {list(bars.columns)}. Rename them, or load the file "
-                "with read_bars."
-            )
-        if not isinstance(bars.index, pd.DatetimeIndex):
-            raise ValueError(
-                f"bars must be indexed by a DatetimeIndex, got {type(bars.index).__name__}. "
-                "Set the index to the bars' timestamps, or load the file with read_bars."
-            )
-        # An aware index counts in UTC, a naive one as it is.
-        times = bars.index.tz_convert("UTC").tz_localize(None) if bars.index.tz else bars.index
-        values = bars[list(COLUMNS)].to_numpy(np.float64)
-        rows = self.rows(values, times.to_numpy("datetime64[ns]"))
+        values, timestamps = arrays_of(bars)
+        rows = self.rows(values, timestamps)
         return pd.DataFrame(
-            rows, index=bars.index[LOOKBACK - 1 :], columns=list(FEATURE_NAMES), copy=False
+            rows, index=bars.index[self.lookback - 1 :], columns=list(self.names), copy=False
         )
 
     def rows(self, values: Array, timestamps: Times, chunk: int = CHUNK) -> Array:
@@ -229,31 +280,61 @@ class FeatureEngineer:
         timestamps
             Of the bars, in UTC: (n,).
         chunk
-            How many rows are computed together; it changes no bit of them.
+            How many rows of ours are computed together; it changes no bit of them.
 
         Returns
         -------
-        One row for each bar from the 101st on: (n - 100, 86).
+        One row for each bar from the 101st on: (n - 100, 86). NaN where a feature of one's own
+        gives no finite number.
 
         Raises
         ------
         ValueError
-            Where there are fewer than 101 bars.
+            Where there are fewer than 101 bars, and FeatureError where a feature of one's own
+            fails.
         """
-        n_rows = len(values) - LOOKBACK + 1
+        n_rows = len(values) - self.lookback + 1
         if n_rows < 1:
             raise ValueError(
-                f"bars must be at least {LOOKBACK} (a feature row looks back {LOOKBACK - 1} bars), "
-                f"got {len(values)}. Pass a longer history."
+                f"bars must be at least {self.lookback} (a feature row looks back "
+                f"{self.lookback - 1} bars), got {len(values)}. Pass a longer history."
             )
         timestamps = timestamps.astype("datetime64[ns]", copy=False)
-        rows = np.empty((n_rows, len(FEATURES)))
-        with np.errstate(all="ignore"):  # a quotient that its denominator forbids is replaced by 0
-            for start in range(0, n_rows, chunk):
-                bars = slice(start, start + chunk + LOOKBACK - 1)
-                windows = TrailingWindows(values[bars], timestamps[bars])
-                rows[start : start + chunk] = feature_rows(windows)
+        rows = np.empty((n_rows, len(self.names)))
+        if self._ours:
+            surplus = self.lookback - LOOKBACK  # bars that only features of one's own look back
+            our_rows(values[surplus:], timestamps[surplus:], chunk, rows[:, : len(FEATURES)])
+        for one in self.own:
+            rows[:, self.groups[one.record.name]] = one.rows(values, timestamps, n_rows)
         return rows
+
+
+def arrays_of(bars: pd.DataFrame) -> tuple[Array, Times]:
+    """Return the values and the timestamps of bars as `rows` takes them; ValueError for no bars."""
+    missing = [name for name in COLUMNS if name not in bars.columns]
+    if missing:
+        raise ValueError(
+            f"bars must have the columns {', '.join(COLUMNS)}, got none named "
+            f"{', '.join(missing)} among {list(bars.columns)}. Rename them, or load the file "
+            "with read_bars."
+        )
+    if not isinstance(bars.index, pd.DatetimeIndex):
+        raise ValueError(
+            f"bars must be indexed by a DatetimeIndex, got {type(bars.index).__name__}. "
+            "Set the index to the bars' timestamps, or load the file with read_bars."
+        )
+    # An aware index counts in UTC, a naive one as it is.
+    times = bars.index.tz_convert("UTC").tz_localize(None) if bars.index.tz else bars.index
+    return bars[list(COLUMNS)].to_numpy(np.float64), times.to_numpy("datetime64[ns]")
+
+
+def our_rows(values: Array, timestamps: Times, chunk: int, rows: Array) -> None:
+    """Fill `rows` with our 86 features, (n - 100, 86), chunk by chunk."""
+    with np.errstate(all="ignore"):  # a quotient that its denominator forbids is replaced by 0
+        for start in range(0, len(rows), chunk):
+            bars = slice(start, start + chunk + LOOKBACK - 1)
+            windows = TrailingWindows(values[bars], timestamps[bars])
+            rows[start : start + chunk] = feature_rows(windows)
 
 
 def feature_rows(windows: TrailingWindows) -> Array:

@@ -193,8 +193,11 @@ def lay_delay_lines(lstm: nn.LSTM, columns: Sequence[str]) -> None:
 
     A line's first cell takes up the newest bar and each other cell what the one before it held, so
     cell j holds the bar j bars ago. Both directions get lines of their own. columns: the names of
-    the input columns.
+    the input columns; a line that is to carry one that is not there is not laid.
     """
+    lines = [line for line in LINES if line.keys() <= {*columns}]
+    if not lines:
+        return
     length = lstm.hidden_size // (len(LINES) + 1)
     for suffix in ("", "_reverse"):
         first = _Cells(lstm, f"l0{suffix}")
@@ -202,7 +205,7 @@ def lay_delay_lines(lstm: nn.LSTM, columns: Sequence[str]) -> None:
             nn.init.orthogonal_(states)
             biases.zero_()
         first.set_biases(slice(None), ORDINARY_BIASES)
-        for row, line in enumerate(LINES):
+        for row, line in enumerate(lines):
             cells = slice(row * length, (row + 1) * length)
             first.make_line(cells)
             for column, weight in line.items():

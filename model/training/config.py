@@ -1,11 +1,13 @@
 """The settings of training: TrainConfig, whose fields are the flags of the commands."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Literal
 
 import torch
 
 from model.checkpoint.member import MOST_MEMBERS
+from model.features.registry import identities, own_features
+from model.features.table import FeatureEngineer
 from model.labels import FEWEST_COMPARED
 from model.networks.registry import BUILT_IN, members_of
 from model.settings import number, require, require_fields, whole
@@ -37,6 +39,11 @@ class TrainConfig:
     fewest_instruments
         Instruments that a universe must have, and that must be compared on a date for a relative
         label.
+    features
+        Features of your own beside ours, as my_features.py:Momentum, separated by commas; a plain
+        word is one that is registered, here or by an installed package.
+    only
+        Leave our 86 features out.
     sequence_length
         Feature rows per window.
     train
@@ -98,6 +105,8 @@ class TrainConfig:
     horizon: int = 1
     outcome: Literal["direction", "relative"] = "direction"
     fewest_instruments: Annotated[int, whole(1)] = 10
+    features: str = ""
+    only: bool = False
     sequence_length: int = 50
     train: float = 0.70
     validation: float = 0.15
@@ -120,6 +129,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require_fields(self)
         members_of(self.architecture)  # refuses what nobody registered
+        _ = self.engineer
         _ = self.preprocessor  # refuses wrong shares, labels and lengths
         if self.outcome == "relative":
             require(vars(self), {"fewest_instruments": whole(FEWEST_COMPARED)})
@@ -136,13 +146,39 @@ class TrainConfig:
     def preprocessor(self) -> DataPreprocessor:
         """The cutting and splitting that these settings describe."""
         return DataPreprocessor(
-            self.sequence_length, self.train, self.validation, self.label, self.horizon
+            self.sequence_length,
+            self.train,
+            self.validation,
+            self.label,
+            self.horizon,
+            self.lookback,
         )
+
+    @property
+    def engineer(self) -> FeatureEngineer:
+        """What turns bars into the feature rows that these settings describe."""
+        return FeatureEngineer(own_features(self.features), only=self.only)
+
+    @property
+    def lookback(self) -> int:
+        """Bars behind a feature row, its own included."""
+        return self.engineer.lookback
 
     @property
     def member(self) -> str:
         """The name of the member that these settings, if they are those of a single one, train."""
         return f"{self.architecture} {self.seed}"
+
+    def described(self) -> dict[str, str | float | int | bool | None]:
+        """Return the settings by name: equal ones, equal trainings of the same bars.
+
+        Returns
+        -------
+        dict
+            Features of one's own are described by name, parameters and the digest of their source,
+            wherever their files lie.
+        """
+        return asdict(self) | {"features": identities(self.engineer.own)}
 
     def without_test(self) -> "TrainConfig":
         """Return the same settings with the test part given to training.

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from model.bars.faults import count
+from model.bars.intervals import day
 from model.bars.read import check_bars, require_bars, require_usual_spacing
 from model.bars.universe import Universe, require_universe, universe_of
 from model.checkpoint.scaler import Scaler
-from model.errors import BarsError, BarsWarning, OneClassError, Setting
-from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.errors import BarsError, BarsWarning, FeatureError, OneClassError, Setting
+from model.features.stability import TRIES, require_stable
 from model.labels import known_after
 from model.training.config import TrainConfig
 from model.training.outcomes import Outcomes, Unlabelled, first_entry, outcomes_of
@@ -32,6 +33,7 @@ from model.training.windows import (
 
 FEWEST_PER_CLASS = 5  # windows of a part: with fewer a temperature or an AUC is a lottery
 FEWEST_VALIDATED = 10  # windows
+FEWEST_TRIES = 10  # of a feature of one's own on each instrument of a universe
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
@@ -224,7 +226,7 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
     OneClassError where a part lacks a class.
     """
     universe = _usable(bars, config)
-    features, blocks = _feature_table(universe)
+    features, blocks = _feature_table(universe, config)
     outcomes, unlabelled = outcomes_of(universe, config)
     windows = _in_order(blocks, outcomes)
     kept, split = config.preprocessor.split_dates(
@@ -240,7 +242,7 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
     times = [features.index[rows] for rows in reached.values()]
     scaler = scaler_of(
         (features.to_numpy()[rows] for rows in reached.values()),
-        calendar_mask(times[0].append(times[1:])),
+        calendar_mask(times[0].append(times[1:]), features.columns),
     )
     return TrainingData(
         universe,
@@ -307,20 +309,48 @@ def _usable(bars: pd.DataFrame | Universe, config: TrainConfig) -> dict[str, pd.
 
 
 def _feature_table(
-    universe: dict[str, pd.DataFrame],
+    universe: dict[str, pd.DataFrame], config: TrainConfig
 ) -> tuple[pd.DataFrame, dict[str, slice]]:
-    """Return the feature rows of all instruments, one after the other, and which are whose."""
-    stops = np.cumsum([len(bars) - LOOKBACK + 1 for bars in universe.values()]).tolist()
+    """Return the feature rows of all instruments, one after the other, and which are whose.
+
+    Raises FeatureError for a feature of one's own that depends on more than its trailing bars, or
+    has no number somewhere.
+    """
+    engineer = config.engineer
+    before = engineer.lookback - 1
+    stops = np.cumsum([len(bars) - before for bars in universe.values()]).tolist()
     blocks = {
         name: slice(start, stop)
         for name, start, stop in zip(universe, [0, *stops], stops, strict=False)
     }
-    rows = np.empty((stops[-1], len(FEATURE_NAMES)))
+    rows = np.empty((stops[-1], len(engineer.names)))
     for name, bars in universe.items():
-        rows[blocks[name]] = FeatureEngineer().transform(bars)
-    first, *others = (pd.DatetimeIndex(bars.index)[LOOKBACK - 1 :] for bars in universe.values())
-    index = first.append(others) if others else first
-    return pd.DataFrame(rows, index, pd.Index(FEATURE_NAMES), copy=False), blocks
+        require_stable(engineer.own, bars, max(FEWEST_TRIES, TRIES // len(universe)))
+        rows[blocks[name]] = engineer.transform(bars)
+    first, *others = (pd.DatetimeIndex(bars.index)[before:] for bars in universe.values())
+    table = pd.DataFrame(
+        rows, first.append(others) if others else first, pd.Index(engineer.names), copy=False
+    )
+    if engineer.own:
+        _require_numbers(table, blocks)
+    return table, blocks
+
+
+def _require_numbers(table: pd.DataFrame, blocks: dict[str, slice]) -> None:
+    """Require a number of every feature at every bar that has enough bars before it."""
+    missing = table.isna()
+    faulty = [str(name) for name in table.columns[missing.any()]]
+    if not faulty:
+        return
+    row = int(missing[faulty[0]].to_numpy().argmax())
+    [instrument] = [name for name, block in blocks.items() if block.start <= row < block.stop]
+    where = f"{day(table.index[row])} of {instrument}" if len(blocks) > 1 else day(table.index[row])
+    raise FeatureError(
+        f"features must be finite numbers at every bar with enough bars before it, got none in "
+        f"{', '.join(faulty[:3])}, {count(int(missing.to_numpy().sum()), 'value')} in all, the "
+        f"first at {where}. Let the transform say what stands there (fillna(0), a denominator that "
+        "is never 0), or raise its `lookback`."
+    )
 
 
 def _require_windows(split: Split, config: TrainConfig, unlabelled: Unlabelled) -> None:

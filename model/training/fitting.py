@@ -20,7 +20,6 @@ from model.checkpoint.format import Golden
 from model.checkpoint.member import Member, probability_of
 from model.checkpoint.scaler import usual_ranges
 from model.errors import CheckpointError, TrainingDiverged
-from model.features.table import FEATURE_NAMES, FeatureEngineer
 from model.metrics import classification_scores
 from model.networks.registry import (
     architecture,
@@ -44,6 +43,8 @@ COMMON = (
     "label",
     "horizon",
     "outcome",
+    "features",
+    "only",
     "sequence_length",
     "bar_interval",
     "timezone",
@@ -151,13 +152,15 @@ def train_member(
     ):
         torch.manual_seed(config.seed)
         shape = make_config(
-            config.architecture, features=len(FEATURE_NAMES), sequence_length=config.sequence_length
+            config.architecture,
+            features=len(data.features.columns),
+            sequence_length=config.sequence_length,
         )
         network = make_network(config.architecture, shape)
         kind = architecture(config.architecture).config
         # Here, so that hours of work do not end in a refusal.
         require_storable(config.architecture, network.config, kind)
-        network.start(FEATURE_NAMES)
+        network.start(list(data.features.columns))
         network.to(config.device)
         # Soft targets teach more than labels do; what a network is worth the labels alone say.
         training = data.train.loader(data.train.targets, config.batch_size)
@@ -241,6 +244,8 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
         label=config.label,
         horizon=config.horizon,
         outcome=config.outcome,
+        features=tuple(one.record for one in config.engineer.own),
+        only=config.only,
         sequence_length=config.sequence_length,
         enter=None,  # thresholds are chosen by trading, which is not known here
         exit=None,
@@ -252,7 +257,7 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
         stamp=_common(learnt, "stamp") or "open",  # as `read_bars` where a file says nothing
         parts={name: _describe(part) for name, part in data.parts.items()},
         metrics=_by_part(scores),
-        config=asdict(config),
+        config=config.described(),
         versions=library_versions(),
         usual=usual_ranges(data.training_features),
         flags=tuple(flags_of_all(learnt)),
@@ -290,7 +295,7 @@ def golden_window(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
     still are those of training.
     """
     last = bars.iloc[-checkpoint.bars_needed :][list(COLUMNS)]
-    features = FeatureEngineer().transform(last).to_numpy()
+    features = checkpoint.engineer.transform(last).to_numpy()
     scores = checkpoint.scaler.transform(features[-1:])[0]
     timestamps = last.index.to_numpy().astype("datetime64[ns]").astype(np.int64)
     return Golden(

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.features.table import LOOKBACK
 from model.labels import (
     FEWEST_COMPARED,
     known_after,
@@ -99,7 +98,7 @@ def relative_outcomes(
 
 def first_entry(config: TrainConfig) -> int:
     """Return the number of the bar with which the position of the first window opens."""
-    return LOOKBACK - 1 + config.sequence_length
+    return config.lookback - 1 + config.sequence_length
 
 
 def _timestamps(bars: pd.DataFrame, config: TrainConfig) -> tuple[Integers, Integers]:

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
@@ -128,7 +127,7 @@ class Resumption:
         # that no undisturbed training makes.
         content = {
             "bars": self._bars,
-            "config": asdict(config),
+            "config": config.described(),
             "code": code_digest("model"),
             "machine": machine(),
         }

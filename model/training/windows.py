@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 
 from model.checkpoint.member import cut_windows
 from model.checkpoint.scaler import Scaler
-from model.features.table import CALENDAR_CYCLES, FEATURE_NAMES, LOOKBACK
+from model.features.table import CALENDAR_CYCLES, LOOKBACK
 from model.labels import check_label, known_after
 from model.settings import require_fields, whole
 
@@ -39,6 +39,8 @@ class DataPreprocessor:
         Shares of the windows; the rest is the test part.
     label, horizon
         As in `make_labels`; they decide how many windows are purged at the borders.
+    lookback
+        Bars behind a feature row, its own included.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class DataPreprocessor:
     validation: float = 0.15
     label: str = "open"
     horizon: int = 1
+    lookback: Annotated[int, whole(1)] = LOOKBACK
 
     def __post_init__(self) -> None:
         check_label(self.label, self.horizon)
@@ -225,7 +228,7 @@ class DataPreprocessor:
             for_validation = math.ceil((validation_windows + purge) / validation)
         n_windows = max(for_train, for_validation)
         # The rows of the first window look back, and the last label waits for later bars.
-        return LOOKBACK - 1 + self.sequence_length - 1 + n_windows + purge + 1
+        return self.lookback - 1 + self.sequence_length - 1 + n_windows + purge + 1
 
     def fit_scaler(self, features: pd.DataFrame | NDArray[np.float64], train: slice) -> Scaler:
         """Fit the scaler on the feature rows that the windows of the slice `train` reach.
@@ -246,7 +249,9 @@ class DataPreprocessor:
             Mean and standard deviation of each column, and which columns are kept.
         """
         reached = features[train.start : train.stop + self.sequence_length - 1]
-        kept = calendar_mask(reached.index) if isinstance(reached, pd.DataFrame) else None
+        kept = None
+        if isinstance(reached, pd.DataFrame):
+            kept = calendar_mask(reached.index, reached.columns)
         return scaler_of([np.asarray(reached, dtype=np.float64)], kept)
 
     def _borders(self, count: int) -> tuple[int, int]:
@@ -283,15 +288,15 @@ def scaler_of(
     return Scaler(tuple(fitted.mean_.tolist()), tuple(scale.tolist()), kept)
 
 
-def calendar_mask(index: pd.Index) -> tuple[bool, ...]:
-    """Return which feature columns to keep.
+def calendar_mask(index: pd.Index, names: Iterable[str]) -> tuple[bool, ...]:
+    """Return which of the feature columns with these names to keep.
 
     A calendar pair whose cycle the span does not cover twice is left out: it would be a disguised
     time trend.
     """
     # Of several instruments the rows stand one instrument after the other.
     span = index.max() - index.min()
-    return tuple(span >= CALENDAR_CYCLES.get(name, pd.Timedelta(0)) for name in FEATURE_NAMES)
+    return tuple(span >= CALENDAR_CYCLES.get(name, pd.Timedelta(0)) for name in names)
 
 
 def _require_numbers(values: NDArray[np.float64], labels: NDArray[np.float64]) -> None:

@@ -59,8 +59,8 @@ def swapped(record: JsonObject) -> None:
     ("edit", "reason"),
     [
         (
-            lambda record: record.update(format=5),
-            "it has format 5, this program reads the formats 2 to 4. Use the version that wrote ",
+            lambda record: record.update(format=6),
+            "it has format 6, this program reads the formats 2 to 5. Use the version that wrote ",
         ),
         (lambda record: record.update(format=1), "it has format 1, this program reads the formats"),
         (lambda record: record.update(format=2), "it is damaged (Object contains unknown field"),
@@ -228,9 +228,9 @@ def test_a_record_that_does_not_fit_is_refused_with_the_difference(
             "missing, repeated or differently written entries",
         ),
         ('"horizon":1', '"horizon": 1', "missing, repeated or differently written entries"),
-        ('{"format":4', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
-        ('{"format":4', '{"fromat":1', "missing required field `format`"),
-        ('{"format":4', '[{"format":1', "it is damaged ("),
+        ('{"format":5', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
+        ('{"format":5', '{"fromat":1', "missing required field `format`"),
+        ('{"format":5', '[{"format":1', "it is damaged ("),
     ],
 )
 def test_a_record_that_is_not_as_save_writes_it_is_refused(

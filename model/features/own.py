@@ -1,0 +1,258 @@
+"""Features of one's own: what they must be, and how the engine calls them.
+
+The engine hands a feature bars alone: in chunks for a history, the last `lookback` for a live bar.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import numpy as np
+import pandas as pd
+from msgspec import Meta, Struct
+
+from model.bars.faults import COLUMNS
+from model.bars.intervals import day
+from model.errors import FeatureError
+from model.features.trailing import Array, Times
+
+CHUNK = 16_384  # rows asked for at once
+LONGEST = 10_000  # bars of a lookback
+MOST_COLUMNS = 512  # of one feature
+PROBED = 16  # rows with which the columns are asked for
+
+Scalar = str | int | float | bool | None
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class OwnFeature(Protocol):
+    """What a feature of one's own must have; its class needs no base.
+
+    A class attribute `exact = True` has it called for each row by itself, which is slow, and keeps
+    every bit of its values wherever a history starts.
+
+    Examples
+    --------
+    >>> class Momentum:
+    ...     name = "momentum"
+    ...     lookback = 21
+    ...
+    ...     def transform(self, bars):
+    ...         return pd.DataFrame({"momentum_20": bars["close"].pct_change(20)})
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called, a plain word."""
+
+    @property
+    def lookback(self) -> int:
+        """Bars that a value depends on, its own included."""
+
+    def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """Return its columns.
+
+        Parameters
+        ----------
+        bars
+            Open, high, low, close and volume, indexed by time: (n, 5), a copy.
+
+        Returns
+        -------
+        DataFrame
+            A row for each bar, on the same index; those with fewer than `lookback` - 1 bars before
+            them may hold anything.
+        """
+
+
+class FeatureRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a checkpoint keeps of a feature: words and numbers, by which it is known again.
+
+    parameters: what an instance was made with. source: the SHA-256 of the module that defines it.
+    """
+
+    name: Name
+    lookback: Annotated[int, Meta(ge=1, le=LONGEST)]
+    exact: bool
+    columns: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MOST_COLUMNS)]
+    parameters: dict[str, str | float | int | bool | None]
+    source: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"{self.name}({given})"
+
+
+@dataclass(frozen=True, eq=False)
+class KnownFeature:
+    """A feature that can be served: the user's object, and what a checkpoint keeps of it."""
+
+    feature: OwnFeature
+    record: FeatureRecord
+
+    def rows(self, values: Array, timestamps: Times, n_rows: int) -> Array:
+        """Return the last `n_rows` rows: (n_rows, columns), NaN where it gives no finite number.
+
+        values, timestamps: the bars, with at least `lookback` - 1 before the first row.
+        """
+        before = self.record.lookback - 1
+        first = len(values) - n_rows - before
+        step = 1 if self.record.exact else CHUNK
+        rows = np.empty((n_rows, len(self.record.columns)))
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            bars = slice(first + start, first + stop + before)
+            rows[start:stop] = self.transform(values[bars], timestamps[bars])[before:]
+        return rows
+
+    def transform(self, values: Array, timestamps: Times) -> Array:
+        """Return what it makes of bars, a row for each: (n, columns). FeatureError if it cannot."""
+        table = transformed(self.feature, values, timestamps)
+        if tuple(table.columns) != self.record.columns:
+            raise FeatureError(
+                f"the feature {self.record.name!r} must give the same columns for any bars, "
+                f"{', '.join(self.record.columns)}, got {', '.join(map(str, table.columns))} "
+                f"for the {len(values)} bars that end at {_stamp(timestamps, -1)}. "
+                "Name them whatever the bars are."
+            )
+        found = table.to_numpy(np.float64, na_value=np.nan)
+        # An infinite value would be clipped to a large one, and forecast from as if it were known.
+        return np.where(np.isfinite(found), found, np.nan)
+
+
+def transformed(feature: OwnFeature, values: Array, timestamps: Times) -> pd.DataFrame:
+    """Call a feature and return its table; FeatureError where it fails or gives no such table."""
+    index = pd.DatetimeIndex(timestamps.astype("datetime64[ns]", copy=False), name="date")
+    # Copies: what a transform does to its bars reaches nobody else.
+    bars = pd.DataFrame(np.array(values, dtype=np.float64), index, pd.Index(COLUMNS))
+    where = f"for the {len(bars)} bars that end at {_stamp(timestamps, -1)}"
+    try:
+        table = feature.transform(bars)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a class of somebody else's raises
+        raise FeatureError(
+            f"the feature {feature.name!r} must give a row for every bar, got "
+            f"{type(error).__name__}: {str(error).rstrip('.')}, {where}. Mend its transform."
+        ) from error
+    fault = ""
+    if not isinstance(table, pd.DataFrame):
+        fault = f"a DataFrame, got {type(table).__name__}"
+    elif len(table) != len(index):
+        fault = f"a row for each bar, got {len(table)} rows"
+    elif not table.index.equals(index):
+        row = int((table.index != index).argmax())
+        fault = f"its rows on the bars' own index, got {table.index[row]!r} as row {row}"
+    elif others := [name for name, kind in table.dtypes.items() if kind.kind not in "biuf"]:
+        fault = f"numbers, got others in {others[0]!r}"
+    if fault:
+        raise FeatureError(
+            f"the transform of the feature {feature.name!r} must return {fault}, {where}. "
+            "Return pd.DataFrame({name: values}, index=bars.index)."
+        )
+    return table
+
+
+def _stamp(timestamps: Times, position: int) -> str:
+    return day(pd.Timestamp(timestamps[position]))
+
+
+def known_feature(given: object) -> KnownFeature:
+    """Return an object as a feature that can be served; FeatureError with all that it lacks."""
+    feature = _made(given)
+    name, lookback = getattr(feature, "name", None), getattr(feature, "lookback", None)
+    faults = []
+    if not (isinstance(name, str) and name.isidentifier()):
+        faults.append(f"`name` must be a plain word, got {name!r}")
+    if not (type(lookback) is int and 1 <= lookback <= LONGEST):
+        faults.append(f"`lookback` must be a whole number from 1 to {LONGEST}, got {lookback!r}")
+    if not callable(getattr(feature, "transform", None)):
+        faults.append("`transform` must be a method that turns bars into a DataFrame, got none")
+    if not isinstance(getattr(feature, "exact", False), bool):
+        faults.append(f"`exact` must be True or False, got {feature.exact!r}")  # type: ignore[attr-defined]
+    kind = type(feature)
+    if faults:
+        raise FeatureError(f"{kind.__name__} cannot be a feature: {'; '.join(faults)}. Mend it.")
+    parameters = {
+        key: value
+        for key, value in getattr(feature, "__dict__", {}).items()
+        if not key.startswith("_") and key not in ("name", "lookback", "exact")
+    }
+    for key, value in parameters.items():
+        if not isinstance(value, str | int | float | bool | None):
+            raise FeatureError(
+                f"`{key}` of the feature {name!r} must be a number or a text, by which a "
+                f"checkpoint knows it again, got {value!r}. Make it from such, or call it _{key}."
+            )
+    return KnownFeature(feature, _record(feature, parameters))
+
+
+def _made(given: object) -> OwnFeature:
+    """Return the feature, made without arguments where its class is given."""
+    if not isinstance(given, type):
+        return given  # type: ignore[return-value]
+    try:
+        made: OwnFeature = given()
+    except Exception as error:  # whatever a class of somebody else's raises
+        raise FeatureError(
+            f"{given.__name__} must be made without arguments, got {type(error).__name__}: "
+            f"{str(error).rstrip('.')}. Give its arguments defaults, or name an instance of it."
+        ) from error
+    return made
+
+
+def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRecord:
+    # What its columns are is asked of made-up bars of an hour: a transform may look at the time.
+    draw = np.random.default_rng(0)
+    count = feature.lookback + PROBED - 1
+    closes = 100 * np.exp(np.cumsum(draw.normal(0, 0.01, count)))
+    opens = closes * np.exp(draw.normal(0, 0.003, count))
+    values = np.column_stack(
+        (
+            opens,
+            np.maximum(opens, closes) * 1.002,
+            np.minimum(opens, closes) * 0.998,
+            closes,
+            draw.integers(1_000, 9_000, count),
+        )
+    )
+    hours = pd.date_range("2020-01-06", periods=count, freq="h", unit="ns").to_numpy()
+    names = list(transformed(feature, values, hours).columns)
+    faulty = [name for name in names if not (isinstance(name, str) and 0 < len(name) <= 100)]
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    fault = ""
+    if not 1 <= len(names) <= MOST_COLUMNS:
+        fault = f"from 1 to {MOST_COLUMNS} columns, got {len(names)}"
+    elif faulty:
+        fault = f"columns named by texts of up to 100 signs, got {faulty[0]!r}"
+    elif twice:
+        fault = f"columns of different names, got {', '.join(twice)} more than once"
+    if fault:
+        raise FeatureError(f"the feature {feature.name!r} must have {fault}. Rename them.")
+    return FeatureRecord(
+        name=feature.name,
+        lookback=feature.lookback,
+        exact=bool(getattr(feature, "exact", False)),
+        columns=tuple(names),
+        parameters=dict(parameters),
+        source=_source(feature),
+    )
+
+
+def _source(feature: OwnFeature) -> str:
+    """Return the SHA-256 of the module that defines a feature; in a notebook that of its class."""
+    kind = type(feature)
+    try:
+        try:
+            source = Path(inspect.getfile(kind)).read_bytes()
+        except (OSError, TypeError):
+            source = inspect.getsource(kind).encode()
+    except (OSError, TypeError) as error:
+        raise FeatureError(
+            f"the source of the feature {feature.name!r} must be readable, so that a checkpoint "
+            f"knows it again, got {kind.__name__} without one. Put it in a file of its own."
+        ) from error
+    return hashlib.sha256(source).hexdigest()

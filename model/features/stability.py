@@ -1,0 +1,235 @@
+"""Whether a feature of one's own is a function of its trailing bars: tried, and diagnosed.
+
+Live it is shown its last `lookback` bars, in a backtest chunks, in training all of them. If a value
+depends on which, the forecasts of a backtest are not those that are traded.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.bars.faults import count
+from model.bars.intervals import day
+from model.bars.read import digest_bars
+from model.errors import FeatureError
+from model.features.own import LONGEST, KnownFeature
+from model.features.table import arrays_of
+from model.features.trailing import Array, Times
+
+TRIES = 200  # random starts, ends and chunk sizes
+TOLERANCE = 1e-6  # of a column's standard deviation: rolling sums carry rounding, means a memory
+LOOKED_AT = 24  # rows that a diagnosis looks at
+SEED = 0
+
+_found_stable: set[tuple[str, str, str]] = set()  # features with the bars they were tried on
+
+
+class Difference(NamedTuple):
+    """A value that differs: at which bar and in which column, of all bars and of some."""
+
+    row: int
+    column: int
+    of_all: float
+    of_some: float
+
+
+def require_stable(known: Sequence[KnownFeature], bars: pd.DataFrame, tries: int = TRIES) -> None:
+    """Require of features the same values of bars whichever of them they are shown together.
+
+    Each is tried once on the same bars in a process. Raises FeatureError with bar, column, both
+    values and what to change.
+    """
+    digest = digest_bars(bars) if known else ""
+    values, timestamps = arrays_of(bars)
+    for one in known:
+        key = str(one.record), one.record.source, digest
+        if key not in _found_stable:
+            _Trial(one, values, timestamps).require(tries)
+            _found_stable.add(key)
+
+
+def tolerances(rows: Array) -> Array:
+    """Return by how much a value of each column may differ: (n, columns) -> (columns,)."""
+    known = np.where(np.isfinite(rows), rows, np.nan)
+    counted = np.isfinite(known).sum(axis=0)
+    means = np.nansum(known, axis=0) / np.maximum(counted, 1)
+    deviation = np.sqrt(np.nansum((known - means) ** 2, axis=0) / np.maximum(counted, 1))
+    # A constant column has no deviation to measure by, only its own size.
+    usual = np.where(deviation > TOLERANCE * np.abs(means), deviation, np.abs(means))
+    allowed: Array = TOLERANCE * usual
+    return allowed
+
+
+class _Trial:
+    """A feature tried on the bars of one instrument."""
+
+    def __init__(self, known: KnownFeature, values: Array, timestamps: Times) -> None:
+        self.known, self.values, self.timestamps = known, values, timestamps
+        self.lookback = known.record.lookback
+        # Row by row a value sees its own trailing bars alone, whatever it does with them.
+        self.exact = known.record.exact
+        self.full = self.table(0, len(values))
+        self.allowed = tolerances(self.full[self.lookback - 1 :])
+
+    def table(self, first: int, stop: int) -> Array:
+        """Return what the feature makes of some of the bars."""
+        return self.known.transform(self.values[first:stop], self.timestamps[first:stop])
+
+    def differs(self, found: Array, rows: slice) -> NDArray[np.bool_]:
+        """Return where values differ from those of all bars, missing ones included."""
+        of_all = self.full[rows]
+        missing = np.isnan(found) | np.isnan(of_all)
+        apart = np.abs(found - of_all) > self.allowed
+        mask: NDArray[np.bool_] = np.where(missing, np.isnan(found) != np.isnan(of_all), apart)
+        return mask
+
+    def require(self, tries: int) -> None:
+        if len(self.values) <= self.lookback:
+            return  # training says how many bars it needs
+        again = self.table(0, len(self.values))
+        if self.differs(again, slice(None)).any():
+            raise self._refusal(
+                self._earliest(again, 0),
+                "when it is asked a second time",
+                "it draws random numbers or keeps something from call to call. "
+                "Make every value from the bars it is given, and from nothing else.",
+            )
+        if self.exact:
+            return
+        found = self.first_difference(self.lookback, tries)
+        if found is not None:
+            raise self._diagnosed(found)
+
+    def first_difference(self, lookback: int, tries: int) -> Difference | None:
+        """Return the first value that differs at a random start, end and chunk size."""
+        draw, n_rows = np.random.default_rng(SEED), len(self.values) - lookback + 1
+        for _ in range(tries):
+            # As many short chunks as long ones: live they are of one row.
+            size = min(n_rows, int(np.exp(draw.uniform(0, np.log(n_rows + 1)))))
+            first = int(draw.integers(0, n_rows - size + 1))
+            stop, row = first + size + lookback - 1, first + lookback - 1
+            found = self.table(first, stop)[lookback - 1 :]
+            if self.differs(found, slice(row, stop)).any():
+                return self._earliest(found, row)
+        return None
+
+    def _earliest(self, found: Array, first: int) -> Difference:
+        differ = self.differs(found, slice(first, first + len(found)))
+        row = int(differ.any(axis=1).argmax())
+        column = int(differ[row].argmax())
+        of_all = float(self.full[first + row, column])
+        return Difference(first + row, column, of_all, float(found[row, column]))
+
+    def _diagnosed(self, found: Difference) -> FeatureError:
+        """Return the refusal that says what is wrong: it looks ahead, or further back."""
+        ahead = self._looks_ahead(found)
+        if ahead is not None:
+            return ahead
+        lookback = self._lookback_needed(found)
+        changed = f"of the {count(self.lookback, 'bar')} that end there, its `lookback`"
+        if lookback is None:
+            remedy = (
+                "it depends on where the bars begin, and no `lookback` mends that. Take a sum, a "
+                "mean or an extreme over the last bars (rolling) and not over all before; bins of "
+                "time that do not begin with the first bar (resample with origin='epoch'); no "
+                "number of the row."
+            )
+        else:
+            remedy = f"it looks further back than it says. Raise `lookback` to {lookback}."
+        return self._refusal(found, changed, remedy)
+
+    def _looks_ahead(self, found: Difference) -> FeatureError | None:
+        """Return the refusal of a feature of which a value changes with the bars after it."""
+        last = len(self.values) - 1
+        drawn = np.linspace(self.lookback - 1, max(self.lookback - 1, last - 1), LOOKED_AT)
+        rows = sorted({found.row, *drawn.astype(int).tolist()})
+        ahead = {row: self._bars_ahead(row) for row in rows}
+        ahead = {row: bars for row, bars in ahead.items() if bars}
+        if not ahead:
+            return None
+        row = found.row if found.row in ahead else next(iter(ahead))
+        without = self.table(0, row + 1)[row:]
+        reaches = Counter(row + bars for row, bars in ahead.items()).most_common(1)[0][1]
+        distances = set(ahead.values())
+        if len(distances) == 1 and (len(ahead) > 1 or distances != {last - row}):
+            [bars] = distances
+            remedy = (
+                f"it looks {count(bars, 'bar')} ahead. Turn the sign of the shift, or take a "
+                "window that ends at its bar (center=False)."
+            )
+        elif reaches > len(ahead) // 2 and len(ahead) > 2:
+            remedy = (
+                "it looks ahead over the whole series: a mean, a scale, a rank, a fit or a filter "
+                "over all bars knows the later ones. Take it over the last bars alone "
+                "(rolling), and no bfill or interpolation."
+            )
+        else:
+            remedy = (
+                f"it looks up to {count(max(distances), 'bar')} ahead, not at every bar alike: a "
+                "value of a longer period, or one filled backwards, stands before the time at "
+                "which it is known. Shift it to the bar that completes it (a resampled bar: "
+                "label='right' and shift(1); a merge: direction='backward' on that time; ffill, "
+                "not bfill)."
+            )
+        return self._refusal(self._earliest(without, row), "without the bars after it", remedy)
+
+    def _bars_ahead(self, row: int) -> int:
+        """Return how many later bars a row needs to be what it is, beside all before."""
+        last = len(self.values) - 1
+
+        def enough(bars: int) -> bool:
+            found = self.table(0, row + bars + 1)[row : row + 1]
+            return not self.differs(found, slice(row, row + 1)).any()
+
+        return _least(enough, 0, last - row) or 0
+
+    def _lookback_needed(self, found: Difference) -> int | None:
+        """Return the least lookback that mends a feature, None where none does."""
+        rows = np.unique(np.r_[found.row, np.linspace(self.lookback - 1, len(self.values) - 1, 8)])
+        needed, most = self.lookback, min(LONGEST, len(self.values) // 2)
+        for row in rows.astype(int).tolist():
+
+            def enough(bars: int, row: int = row) -> bool:
+                found = self.table(max(0, row - bars + 1), row + 1)[-1:]
+                return not self.differs(found, slice(row, row + 1)).any()
+
+            # With all bars before it a row is what it is, which says nothing of fewer.
+            least = _least(enough, needed, min(most, row))
+            needed = max(needed, least or 0)
+        # What suits these rows may not suit all: half as much again, as long as there are bars.
+        while needed <= most:
+            if needed > self.lookback and self.first_difference(needed, TRIES) is None:
+                return needed
+            needed += max(1, needed // 2)
+        return None
+
+    def _refusal(self, found: Difference, change: str, remedy: str) -> FeatureError:
+        record, stamp = self.known.record, pd.Timestamp(self.timestamps[found.row])
+        return FeatureError(
+            f"the feature {record.name!r} must give the same value whatever other bars it is shown:"
+            f" column {record.columns[found.column]!r} at {day(stamp)} (bar {found.row + 1}) is "
+            f"{found.of_all:.10g} of all bars, but {found.of_some:.10g} {change}: {remedy}"
+        )
+
+
+def _least(holds: Callable[[int], bool], first: int, most: int) -> int | None:
+    """Return the least number from `first` to `most` that holds, None where none does.
+
+    Found by doubling the step and then halving it, as for what holds from some number on.
+    """
+    if first > most:
+        return None
+    below, step = first - 1, 1
+    while not holds(above := min(first + step - 1, most)):
+        if above == most:
+            return None
+        below, step = above, 2 * step
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (below, middle) if holds(middle) else (middle, above)
+    return above
+
