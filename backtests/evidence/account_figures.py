@@ -87,7 +87,7 @@ def _return_a_year(equity: Array, years: float) -> float | None:
     if growth <= 0:
         return -1.0  # what has lost all has no rate at which it might have shrunk
     try:
-        return growth ** (1 / years) - 1
+        return float(growth ** (1 / years)) - 1
     except OverflowError:
         return None
 
