@@ -170,8 +170,8 @@ class _Recorder:
         units = self._strategy.broker.getposition(held_by).size
         place = self._places[id(held_by)]
         self.recording.fills.extend((len(self._time) - 1, place, units))
-        at_open = self._strategy.cerebro.p.cheat_on_open or order.exectype != bt.Order.Market
-        self.recording.at_opens &= not at_open
+        at_market = order.exectype == bt.Order.Market
+        self.recording.at_opens &= at_market and not self._strategy.cerebro.p.cheat_on_open
         self.recording.costs |= bool(order.executed.comm)
 
     def end(self) -> None:
