@@ -59,7 +59,8 @@ def predict(
         Files of a universe that cannot be used: "error" refuses the universe and names them all,
         "drop" leaves them out and names them.
     enter
-        Probability from which the decision is to be long; default: the checkpoint's own, or .50.
+        Probability from which the decision is to be long; default: the checkpoint's own, or .50. Of
+        a folder nothing is decided.
     json
         Print one object of JSON, and nothing else; null where there is no forecast.
     """
@@ -67,25 +68,26 @@ def predict(
     schedule = Schedule(checkpoint)
     path = bars_options.data
     if path and path.is_dir():
+        if enter is not None:
+            raise ValueError(
+                f"`enter` must be left out for a folder, got {enter:g}: its instruments are "
+                "ranked, and no position is decided. Give one file, or leave it out."
+            )
         universe, left_out = read_universe(
             bars_options, bar_files([path]), len, on_faulty, together=together
         )
         for one in left_out:
             errors.print(f"left out {one.file}: {one.reason}", markup=False)
         ranked = ranking(schedule, universe)
-        console.print_json(dumps(ranked)) if json else console.print(ranking_table(ranked))
+        if json:
+            console.print_json(dumps(ranked))
+        else:
+            console.print(ranking_table(ranked))
         return
     bars = bars_options.read(minimum_bars=None)
     model, last = model_at(schedule, bars.index[-1]), bars.index[-1]
     instrument = bars.attrs.get("instrument")
-    if model.instrument and instrument and model.instrument != instrument:
-        if path is None:
-            raise ValueError(
-                f"`data` must be given: without it the bars are those of {instrument}, and "
-                f"{schedule.file(model)} was trained on {model.instrument}."
-            )
-        message = f"the checkpoint was trained on {model.instrument}, these bars are {instrument}."
-        warnings.warn(BarsWarning(message), stacklevel=2)
+    judge_instrument(model, instrument, given=path is not None)
     warn_if_seen(model, last)
     probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
     forecast = {
@@ -98,18 +100,39 @@ def predict(
     }
     if json:
         console.print_json(dumps(forecast))
-        return
-    table = Table(
-        show_header=False, title=f"{instrument or 'bars'}: decided at the close of {day(last)}"
-    )
+    else:
+        console.print(forecast_table(forecast, PROBABILITY[model.outcome], probability))
+
+
+def judge_instrument(model: Checkpoint, instrument: str | None, *, given: bool) -> None:
+    """Warn of bars of another instrument than the model's; refuse them where none were given.
+
+    A model of several instruments serves any, but who asks it without bars has forgotten them.
+    """
+    learnt, several = model.instruments or {}, len(model.instruments or ()) > 1
+    other = model.instrument is not None and instrument not in (None, model.instrument)
+    if not given and (other or (several and instrument not in learnt)):
+        raise ValueError(
+            f"`data` must be given: without it the bars are those of {instrument}, and the model "
+            f"was trained on {count(len(learnt), 'instrument') if several else model.instrument}."
+        )
+    if other:
+        message = f"the checkpoint was trained on {model.instrument}, these bars are {instrument}."
+        warnings.warn(BarsWarning(message), stacklevel=3)
+
+
+def forecast_table(forecast: Mapping[str, Any], words: str, probability: float) -> Table:
+    """Return the forecast as the terminal shows it; words: what the probability is of."""
+    name, decided = forecast["instrument"] or "bars", forecast["decided_at"]
+    table = Table(show_header=False, title=f"{name}: decided at the close of {decided}")
     table.add_column()
     table.add_column(overflow="fold")  # a path is whole or it is none
-    table.add_row(PROBABILITY[model.outcome], f"{probability:.4f}")
+    table.add_row(words, f"{probability:.4f}")
     for name in ("decision", "about", "model", "trained_until"):
         table.add_row(name.replace("_", " "), str(forecast[name]))
-    for name, words in zip(("age", "test AUC"), trust_words(forecast), strict=True):
-        table.add_row(name, words)
-    console.print(table)
+    for name, told in zip(("age", "test AUC"), trust_words(forecast), strict=True):
+        table.add_row(name, told)
+    return table
 
 
 def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[str, Any]:
@@ -162,10 +185,12 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[st
         {name: bars.iloc[-model.bars_needed :] for name, bars in universe.items()}
     )
     newest = scores.reindex([last]).iloc[0].sort_values(ascending=False, kind="stable")
+    # What training has seen is no forecast.
+    seen = last < model.trained_until
     rows = []
     for rank, (name, probability) in enumerate(newest.items(), 1):
         bars, known = universe[str(name)], str(name) in (model.instruments or ())
-        missing = math.isnan(probability)
+        missing = seen or math.isnan(probability)
         late = f"last bar {day(bars.index[-1])}" if bars.index[-1] < last else f"{len(bars)} bars"
         rows.append(
             {
@@ -173,7 +198,7 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[st
                 "instrument": str(name),
                 "probability": None if missing else probability,
                 "learnt_from": known,
-                "why_none": late if missing else None,
+                "why_none": ("seen in training" if seen else late) if missing else None,
             }
         )
     return {
