@@ -30,7 +30,7 @@ from backtests.synthetic.markets import parse_market
 from model.bars.faults import count
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.settings import optional, require, whole
 from model.training.config import TrainConfig
 

@@ -51,7 +51,7 @@ from model.cli import (
 )
 from model.labels import tied_share
 from model.networks.registry import members_of
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.settings import optional, require, require_fields, whole
 from model.training.config import TrainConfig
 

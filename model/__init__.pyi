@@ -28,7 +28,7 @@ from .training.fitting import fit as fit
 from .training.loop import Epoch as Epoch
 from .training.resume import Resumption as Resumption
 from .training.resume import resumption as resumption
-from .training.windows import DataPreprocessor as DataPreprocessor
+from .training.preprocessor import DataPreprocessor as DataPreprocessor
 from .training.windows import TimeSeriesDataset as TimeSeriesDataset
 
 __all__: list[str]

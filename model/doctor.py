@@ -33,7 +33,7 @@ from model.errors import BarsError, as_flags
 from model.features.table import LOOKBACK
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, describe_purge, prepare
-from model.training.windows import SMALLEST_SCALE
+from model.training.preprocessor import SMALLEST_SCALE
 
 SHORTEST_STRETCH = 5
 LONG_WEEKEND = pd.Timedelta(days=4)

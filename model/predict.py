@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from json import dumps
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,7 +16,6 @@ import pandas as pd
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import norm
 
 from model.bars.faults import count
 from model.bars.intervals import day
@@ -124,7 +124,7 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[
     if area is not None and windows:
         ups = round(windows * (model.metrics["test_up_share"] or 0))
         labels = (np.arange(int(windows)) < ups).astype(np.float64)
-        chance = 0.5 + float(norm.ppf(0.95)) * auc_standard_error(labels)
+        chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
     return {
         "about": f"the move over {count(model.horizon, 'bar')} from the next bar, measured from "
         f"{move}",

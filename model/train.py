@@ -42,7 +42,7 @@ from model.cli import (
 from model.errors import BarsError, Setting, TrainingDiverged
 from model.files import require_writable
 from model.labels import known_after, tied_share
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.training.config import TrainConfig
 from model.training.data import describe_purge, describe_unlabelled, require_enough_bars
 from model.training.fitting import fit

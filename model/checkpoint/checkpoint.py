@@ -27,7 +27,7 @@ from model.checkpoint.format import (
     member_record,
     read_file,
 )
-from model.checkpoint.member import Member, cut_windows, probability_of
+from model.checkpoint.member import Member, probability_of
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import BarsError, CheckpointError
 from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer

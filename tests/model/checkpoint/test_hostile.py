@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import LARGEST_HEADER
-from model.checkpoint.member import MOST_MEMBERS
+from model.networks.registry import MOST_MEMBERS
 from model.errors import CheckpointError
 from model.networks.transformer import TransformerConfig
 from tests.helpers.forging import JsonObject, forged, network_in
