@@ -72,14 +72,27 @@ def predict(
         )
         for one in left_out:
             errors.print(f"left out {one.file}: {one.reason}", markup=False)
-        ranked = ranking(schedule, universe)
-        console.print_json(dumps(ranked)) if json else console.print(ranking_table(ranked))
-        return
-    bars = bars_options.read(minimum_bars=None)
+        found = ranking(schedule, universe)
+        table = ranking_table(found)
+    else:
+        bars = bars_options.read(minimum_bars=None)
+        found = forecast(schedule, bars, enter, given=path is not None)
+        table = forecast_table(found)
+    console.print_json(dumps(found)) if json else console.print(table)
+
+
+def forecast(
+    schedule: Schedule, bars: pd.DataFrame, enter: float | None, *, given: bool
+) -> dict[str, Any]:
+    """Return the forecast at the last bar.
+
+    given: whether the user named the bars; else they are the sample's, of which only a model of the
+    sample is asked.
+    """
     model, last = model_at(schedule, bars.index[-1]), bars.index[-1]
     instrument = bars.attrs.get("instrument")
     if model.instrument and instrument and model.instrument != instrument:
-        if path is None:
+        if not given:
             raise ValueError(
                 f"`data` must be given: without it the bars are those of {instrument}, and "
                 f"{schedule.file(model)} was trained on {model.instrument}."
@@ -88,28 +101,32 @@ def predict(
         warnings.warn(BarsWarning(message), stacklevel=2)
     warn_if_seen(model, last)
     probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
-    forecast = {
+    return {
         "instrument": instrument,
         "decided_at": day(last),
+        "probability_of": PROBABILITY[model.outcome],
         # What training has seen is no forecast.
         "probability": probability if last >= model.trained_until else None,
         "decision": decision_of(model, last, probability, enter or model.enter or 0.5),
         **facts_of(model, schedule, last),
     }
-    if json:
-        console.print_json(dumps(forecast))
-        return
+
+
+def forecast_table(found: Mapping[str, Any]) -> Table:
+    """Return the forecast as the terminal shows it."""
     table = Table(
-        show_header=False, title=f"{instrument or 'bars'}: decided at the close of {day(last)}"
+        show_header=False,
+        title=f"{found['instrument'] or 'bars'}: decided at the close of {found['decided_at']}",
     )
     table.add_column()
     table.add_column(overflow="fold")  # a path is whole or it is none
-    table.add_row(PROBABILITY[model.outcome], f"{probability:.4f}")
+    probability = found["probability"]
+    table.add_row(found["probability_of"], "-" if probability is None else f"{probability:.4f}")
     for name in ("decision", "about", "model", "trained_until"):
-        table.add_row(name.replace("_", " "), str(forecast[name]))
-    for name, words in zip(("age", "test AUC"), trust_words(forecast), strict=True):
+        table.add_row(name.replace("_", " "), str(found[name]))
+    for name, words in zip(("age", "test AUC"), trust_words(found), strict=True):
         table.add_row(name, words)
-    console.print(table)
+    return table
 
 
 def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[str, Any]:
