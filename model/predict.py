@@ -3,13 +3,15 @@
 With --data FOLDER it ranks the instruments of a universe.
 """
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Mapping
 from json import dumps
 from pathlib import Path
 from statistics import NormalDist
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -17,15 +19,18 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
+from model import checkpoint as checkpoints
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.universe import together
-from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.schedule import Schedule
 from model.cli import RUNNING, VERSION, BarsOptions, OnFaulty, bar_files, errors, read_universe, run
 from model.errors import BarsWarning, CheckpointError
 from model.metrics import auc_standard_error
 from model.settings import number, optional, require
+
+if TYPE_CHECKING:
+    from model.checkpoint.checkpoint import Checkpoint
+    from model.checkpoint.schedule import Schedule
 
 app = App(version=VERSION, name="model.predict")
 console = Console(highlight=False)
@@ -64,7 +69,7 @@ def predict(
         Print one object of JSON, and nothing else; null where there is no forecast.
     """
     require({"enter": enter}, {"enter": optional(number(0.5, below=1))})
-    schedule = Schedule(checkpoint)
+    schedule = checkpoints.Schedule(checkpoint)
     path = bars_options.data
     if path and path.is_dir():
         universe, left_out = read_universe(

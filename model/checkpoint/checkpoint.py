@@ -30,7 +30,7 @@ from model.checkpoint.format import (
 from model.checkpoint.member import Member, probability_of
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import BarsError, CheckpointError
-from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer, cut_windows
 from model.files import write_atomically
 from model.runtime import Precision
 

@@ -1,6 +1,7 @@
 """BiLSTM, Transformer, and networks of your own.
 
-Imported when they are first used: the names of architectures are checked without torch.
+The classes in `__init__.pyi` are imported when they are first used: whoever only checks the name of
+an architecture does not wait for torch.
 """
 
 import lazy_loader

@@ -83,8 +83,7 @@ def register(name: str, network: "type[networks.DirectionNetwork]", config: type
     known = BUILT_IN[name]() if name in BUILT_IN else _registered.setdefault(name, wanted)
     if known != wanted:
         raise ValueError(
-            f"`name` must be free, got {name!r}, which is {known.network.__name__}. "
-            "Choose another."
+            f"`name` must be free, got {name!r}, which is {known.network.__name__}. Choose another."
         )
 
 

@@ -28,7 +28,7 @@ from model.networks.bilstm import BiLSTMClassifier
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, prepare
 from model.training.fitting import fit
-from model.training.windows import DataPreprocessor
+from model.training.preprocessor import DataPreprocessor
 
 FRESH = 2_000
 # Market, bars and epochs that a learning network needs at least. The echo comes from the middle of
