@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from backtests.lookahead import detectors
 from backtests.lookahead.detectors import SCALER_FIGURES, LeakResult, Tally, Track, scaler_figures
-from backtests.simulation.account import simulate
+from backtests.simulation.broker import simulate
 from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule

@@ -16,7 +16,8 @@ from backtests import controls
 from backtests.controls import app
 from backtests.evidence.baselines import Array, examples_of, logistic
 from backtests.lookahead.detectors import history_leaks, scaler_leaks
-from backtests.simulation.account import Account, Costs, Simulation, simulate
+from backtests.simulation.account import Account, Costs
+from backtests.simulation.broker import Simulation, simulate
 from backtests.synthetic import control as control_table
 from backtests.synthetic.control import Control, Row, gross_sharpe, next_returns, share
 from backtests.synthetic.markets import Market, market
