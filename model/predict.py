@@ -3,29 +3,34 @@
 With --data FOLDER it ranks the instruments of a universe.
 """
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Mapping
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import norm
 
+from model import checkpoint as checkpoints
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.universe import together
-from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.schedule import Schedule
 from model.cli import RUNNING, VERSION, BarsOptions, OnFaulty, bar_files, errors, read_universe, run
 from model.errors import BarsWarning, CheckpointError
 from model.metrics import auc_standard_error
 from model.settings import number, optional, require
+
+if TYPE_CHECKING:
+    from model.checkpoint.checkpoint import Checkpoint
+    from model.checkpoint.schedule import Schedule
 
 app = App(version=VERSION, name="model.predict")
 console = Console(highlight=False)
@@ -65,7 +70,7 @@ def predict(
         Print one object of JSON, and nothing else; null where there is no forecast.
     """
     require({"enter": enter}, {"enter": optional(number(0.5, below=1))})
-    schedule = Schedule(checkpoint)
+    schedule = checkpoints.Schedule(checkpoint)
     path = bars_options.data
     if path and path.is_dir():
         if enter is not None:
@@ -157,7 +162,7 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[
     if area is not None and windows:
         ups = round(windows * (model.metrics["test_up_share"] or 0))
         labels = (np.arange(int(windows)) < ups).astype(np.float64)
-        chance = 0.5 + float(norm.ppf(0.95)) * auc_standard_error(labels)
+        chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
     return {
         "about": f"the move over {count(model.horizon, 'bar')} from the next bar, measured from "
         f"{move}",
