@@ -28,11 +28,11 @@ from model.checkpoint.format import (
     read_file,
 )
 from model.checkpoint.matching import matched, require_same_values
-from model.checkpoint.member import Member, cut_windows, probability_of
+from model.checkpoint.member import Member, probability_of
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import BarsError, CheckpointError
 from model.features.own import FeatureRecord
-from model.features.table import FeatureEngineer, Layout, layout
+from model.features.table import FeatureEngineer, Layout, cut_windows, layout
 from model.files import write_atomically
 from model.runtime import Precision
 
@@ -166,12 +166,9 @@ class Checkpoint:
         except CheckpointError:
             digest = None
         names = [member.name for member in self.members]
-        several = len(self.instruments or ()) > 1
-        learnt = (
-            f"instruments={len(self.instruments or ())}"
-            if several
-            else (f"instrument={self.instrument!r}")
-        )
+        n_instruments = len(self.instruments or ())
+        several = f"instruments={n_instruments}"
+        learnt = several if n_instruments > 1 else f"instrument={self.instrument!r}"
         return (
             f"Checkpoint({learnt}, "
             f"bar_interval={spoken(self.bar_interval)!r}, label={self.label!r}, members={names}, "

@@ -19,7 +19,8 @@ from model.checkpoint.format import checkpoint_errors
 from model.checkpoint.matching import TOLERANCE, golden_differences, golden_rows
 from model.errors import CheckpointError, CheckpointWarning
 from model.features.table import FeatureEngineer
-from model.runtime import SLOW_BF16, Precision, bf16_support
+from model.precision import SLOW_BF16, bf16_support
+from model.runtime import Precision
 from model.settings import one_of, require
 
 SUFFIX = ".ckpt"
