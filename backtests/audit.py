@@ -6,6 +6,7 @@ python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER]
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +19,7 @@ from backtests.progress import tracker
 from model import checkpoint as checkpoints
 from model import training
 from model.cli import VERSION, BarsOptions, describe_bars, run
+from model.features.registry import own_features
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def audit(
     checkpoint: Path | None = None,
     label: Literal["open", "close"] | None = None,
     horizon: int | None = None,
+    features: str = "",
+    only: bool = False,
     cuts: int = 50,
     seed: int = 1,
 ) -> int:
@@ -54,6 +58,10 @@ def audit(
         What is predicted, where no checkpoint says it; default: open.
     horizon
         Bars over which the move is measured, where no checkpoint says it; default: 1.
+    features
+        Features of your own, as my_features.py:Momentum, separated by commas: audited at every bar.
+    only
+        Leave our 86 features out, where no checkpoint says it.
     cuts
         Bars at which the whole history is cut, drawn with the seed; features and probabilities are
         cut at every bar besides.
@@ -61,8 +69,11 @@ def audit(
         Seed of the cuts.
     """
     chosen = lookahead.Cuts(cuts, seed)
+    own_features(features)  # known from here on
     schedule = checkpoints.Schedule(checkpoint) if checkpoint else None
     config = _config(schedule, label, horizon)
+    if schedule is None:
+        config = replace(config, features=features, only=only)
     bars = bars_options.read()
     console.print(describe_bars(bars), soft_wrap=True)
     # The way from bars to training is audited without a checkpoint too: a leak there needs no
@@ -86,7 +97,13 @@ def _config(
     first = schedule.checkpoints[0]
     # What the checkpoint was trained for; another label would be audited against the wrong prices.
     stated: Literal["open", "close"] = "open" if first.label == "open" else "close"
-    return TrainConfig(label=stated, horizon=first.horizon, sequence_length=first.sequence_length)
+    return TrainConfig(
+        label=stated,
+        horizon=first.horizon,
+        features=",".join(record.name for record in first.features),
+        only=first.only,
+        sequence_length=first.sequence_length,
+    )
 
 
 def _run(steps: dict[str, Step]) -> Iterator[LeakResult]:

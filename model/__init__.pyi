@@ -6,12 +6,14 @@ from .errors import BarsError as BarsError
 from .errors import BarsWarning as BarsWarning
 from .errors import CheckpointError as CheckpointError
 from .errors import CheckpointWarning as CheckpointWarning
+from .errors import FeatureError as FeatureError
 from .errors import Interrupted as Interrupted
 from .errors import OneClassError as OneClassError
 from .errors import OutputError as OutputError
 from .errors import OutputInUse as OutputInUse
 from .errors import TrainingDisturbed as TrainingDisturbed
 from .errors import TrainingDiverged as TrainingDiverged
+from .features.registry import register_feature as register_feature
 from .features.table import FEATURE_NAMES as FEATURE_NAMES
 from .features.table import FeatureEngineer as FeatureEngineer
 from .labels import make_labels as make_labels

@@ -24,7 +24,8 @@ from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.universe import together
 from model.cli import RUNNING, VERSION, BarsOptions, OnFaulty, bar_files, errors, read_universe, run
-from model.errors import BarsWarning, CheckpointError
+from model.errors import BarsWarning, CheckpointError, FeatureError
+from model.features.registry import own_features
 from model.metrics import auc_standard_error
 from model.settings import number, optional, require
 
@@ -49,6 +50,7 @@ def predict(
     bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
     on_faulty: OnFaulty = "error",
     enter: float | None = None,
+    features: str = "",
     json: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
 ) -> None:
     """Print the probability that the bar to come goes up, and the decision.
@@ -66,10 +68,14 @@ def predict(
     enter
         Probability from which the decision is to be long; default: the checkpoint's own, or .50. Of
         a folder nothing is decided.
+    features
+        The features of your own that the checkpoint was trained with, as my_features.py:Momentum,
+        separated by commas.
     json
         Print one object of JSON, and nothing else; null where there is no forecast.
     """
     require({"enter": enter}, {"enter": optional(number(0.5, below=1))})
+    own_features(features)  # known from here on
     schedule = checkpoints.Schedule(checkpoint)
     path = bars_options.data
     if path and path.is_dir():
@@ -105,6 +111,12 @@ def forecast(
     judge_instrument(model, instrument, given=given)
     warn_if_seen(model, last)
     probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
+    if math.isnan(probability):
+        raise FeatureError(
+            f"features must be finite numbers in the whole window that ends at {day(last)}, got "
+            f"none somewhere in those of {', '.join(record.name for record in model.features)}. "
+            "Let their transform say what stands there."
+        )
     return {
         "instrument": instrument,
         "decided_at": day(last),
@@ -207,6 +219,8 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[st
         bars, known = universe[str(name)], str(name) in (model.instruments or ())
         missing = seen or math.isnan(probability)
         late = f"last bar {day(bars.index[-1])}" if bars.index[-1] < last else f"{len(bars)} bars"
+        if bars.index[-1] == last and len(bars) >= model.bars_needed:
+            late = "a feature without a number"
         rows.append(
             {
                 "rank": None if missing else rank,

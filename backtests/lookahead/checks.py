@@ -16,11 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backtests.lookahead import detectors
-from backtests.lookahead.detectors import SCALER_FIGURES, LeakResult, Tally, Track, scaler_figures
+from backtests.lookahead.detectors import LeakResult, Tally, Track, scaler_figures, scaler_items
 from backtests.simulation.broker import simulate
 from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
+from model.features.stability import tolerances
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.labels import make_labels, soft_targets
 from model.metrics import auc
@@ -70,9 +71,12 @@ class PipelineChecks:
     @property
     def steps(self) -> dict[str, Step]:
         """Return the checks by name."""
-        return {
-            "features": self.features,
-            "features, whole history": self.history,
+        ours: dict[str, Step] = {"features": self.features, "features, whole history": self.history}
+        if self.data.config.only:
+            ours = {}
+        if self.data.config.features:
+            ours["features of one's own"] = self.own_features
+        return ours | {
             "labels": self.labels,
             "labels of windows": partial(self._window_labels, "labels of windows"),
             "targets of windows": partial(self._window_labels, "targets of windows"),
@@ -92,6 +96,18 @@ class PipelineChecks:
         cuts = self.cuts.between(LOOKBACK - 1, len(self.bars) - 2)
         return detectors.history_leaks(
             "features, whole history", FeatureEngineer().transform, self.bars, cuts, track=track
+        )
+
+    def own_features(self, track: Track) -> LeakResult:
+        """Check the features of one's own at every bar, to the tolerance that they are held to."""
+        engineer = FeatureEngineer(self.data.config.engineer.own, only=True)
+        return detectors.window_leaks(
+            "features of one's own",
+            engineer.transform,
+            self.bars,
+            engineer.lookback,
+            tolerance=tuple(tolerances(engineer.transform(self.bars).to_numpy()).tolist()),
+            track=track,
         )
 
     def labels(self, _: Track) -> LeakResult:
@@ -135,10 +151,14 @@ class PipelineChecks:
         )
 
     def preparation(self, track: Track) -> LeakResult:
-        # Feature row i is of bar i + LOOKBACK - 1: this is the bar of the last row reached.
-        cuts = self.cuts.between(self.reached + LOOKBACK - 2, len(self.bars) - 2)
+        # Feature row i is of bar i + lookback - 1: this is the bar of the last row reached.
+        last = self.reached + self.data.config.lookback - 2
         return detectors.preparation_leaks(
-            lambda bars: prepare(bars, self.data.config).scaler, self.bars, cuts, track=track
+            lambda bars: prepare(bars, self.data.config).scaler,
+            self.bars,
+            self.cuts.between(last, len(self.bars) - 2),
+            self.data.features.columns,
+            track=track,
         )
 
     def shuffled(self, track: Track) -> LeakResult:
@@ -369,15 +389,16 @@ def checkpoint_scaler(checkpoint: Checkpoint, bars: pd.DataFrame) -> LeakResult:
     """
     tally, training = Tally("scaler in checkpoints"), checkpoint_parts(checkpoint, bars)[0]
     span = checkpoint.sequence_length - 1
-    rows = FeatureEngineer().transform(
-        bars.iloc[training.start - span - LOOKBACK + 1 : training.stop]
+    layout = checkpoint.layout
+    rows = checkpoint.engineer.transform(
+        bars.iloc[training.start - span - layout.lookback + 1 : training.stop]
     )
     again = DataPreprocessor(checkpoint.sequence_length).fit_scaler(
         rows, slice(0, training.stop - training.start)
     )
     figures = scaler_figures(checkpoint.scaler), scaler_figures(again)
     tally.compare(
-        SCALER_FIGURES,
+        scaler_items(layout.names),
         bars.index[training.stop - 1 : training.stop],
         *figures,
         "fitted on the training part of the checkpoint trained until "

@@ -21,9 +21,6 @@ from model.metrics import auc_standard_error
 from model.training.preprocessor import Split
 
 Compute = Callable[[pd.DataFrame], pd.DataFrame | pd.Series]
-SCALER_FIGURES = [
-    f"{figure} of {name}" for name in FEATURE_NAMES for figure in ("mean", "scale", "mask")
-]
 Table = NDArray[Any]  # (bars, items)
 Mask = NDArray[np.bool_]
 Timestamps = pd.Index | Sequence[None]
@@ -245,6 +242,7 @@ def scaler_leaks(
     windows reach.
     """
     full, tally = scaler_figures(fit(features)), Tally("scaler")
+    items = scaler_items(features.columns)
     for cut in track(range(reached, len(features))):
         poison = features.to_numpy(copy=True)
         # Plus 1, so that a feature of 0 changes too.
@@ -256,7 +254,7 @@ def scaler_leaks(
             ("with other rows", poisoned_rows),
         ):
             tally.compare(
-                SCALER_FIGURES,
+                items,
                 features.index[cut : cut + 1],
                 full,
                 scaler_figures(fit(other)),
@@ -269,6 +267,7 @@ def preparation_leaks(
     fit: Callable[[pd.DataFrame], Scaler],
     bars: pd.DataFrame,
     cuts: Sequence[int],
+    names: Iterable[str] = FEATURE_NAMES,
     *,
     track: Track = iter,
 ) -> LeakResult:
@@ -277,14 +276,13 @@ def preparation_leaks(
     It stays, bit for bit.
 
     As many bars are given as before, so the split has its old borders. cuts: positions from the
-    last training decision on.
+    last training decision on. names: of the features.
     """
+    items = scaler_items(names)
     full, tally = scaler_figures(fit(bars)), Tally("scaler of training")
     for cut in track(cuts):
         again = scaler_figures(fit(poisoned(bars, cut)))
-        tally.compare(
-            SCALER_FIGURES, bars.index[cut : cut + 1], full, again, "with other bars after it"
-        )
+        tally.compare(items, bars.index[cut : cut + 1], full, again, "with other bars after it")
     return tally.result
 
 
@@ -411,6 +409,11 @@ def _numbered(rows: pd.DataFrame | pd.Series) -> pd.DataFrame:
     return frame.set_index([frame.index, number])
 
 
+def scaler_items(names: Iterable[str]) -> list[str]:
+    """Return what the scaler's numbers are called, for features of these names."""
+    return [f"{figure} of {name}" for name in names for figure in ("mean", "scale", "mask")]
+
+
 def scaler_figures(scaler: Scaler) -> Table:
-    """Return the scaler's numbers as one row, in the order of SCALER_FIGURES."""
+    """Return the scaler's numbers as one row, in the order of `scaler_items`."""
     return np.array([scaler.mean, scaler.scale, scaler.kept], dtype=np.float64).T.reshape(1, -1)

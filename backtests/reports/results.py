@@ -388,7 +388,7 @@ def describe_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings by the name of what they set."""
     return {
         "folds": asdict(settings.plan),
-        "training": asdict(settings.config),
+        "training": settings.config.described(),
         "account": asdict(settings.account),
         "costs_in_basis_points_per_side": asdict(settings.costs),
     }

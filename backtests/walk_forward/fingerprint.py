@@ -4,12 +4,13 @@ import hashlib
 import json
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from model.bars.read import digest_bars
 from model.provenance import code_digest, machine
+from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -43,8 +44,13 @@ def key_of(bars: pd.DataFrame, *settings: "DataclassInstance") -> str:
     content = {
         "bars": digest_bars(bars),
         "attributes": {name: bars.attrs.get(name) for name in ATTRIBUTES},
-        "settings": [{type(one).__name__: asdict(one)} for one in settings],
+        "settings": [{type(one).__name__: _described(one)} for one in settings],
         "code": code_digest(*CODE),
         "machine": machine(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _described(settings: "DataclassInstance") -> dict[str, Any]:
+    """Return settings by name; of a training with the digests of features of one's own."""
+    return settings.described() if isinstance(settings, TrainConfig) else asdict(settings)

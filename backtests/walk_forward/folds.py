@@ -27,7 +27,6 @@ from model.bars.faults import count
 from model.bars.read import require_bars, require_usual_spacing
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, Setting, TrainingDisturbed, TrainingDiverged
-from model.features.table import LOOKBACK
 from model.labels import known_after, make_labels
 from model.provenance import machine
 from model.training.config import TrainConfig
@@ -109,7 +108,7 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
     With L = decisions // (folds + train_blocks), each test block and each train block holds L
     decisions; an anchored past has as many or more.
     """
-    warm_up = LOOKBACK + config.sequence_length - 2
+    warm_up = config.lookback + config.sequence_length - 2
     blocks = plan.folds + plan.train_blocks
     # Bars needed with one setting as low as it can be: a refusal names only settings that help.
     least = {
@@ -142,7 +141,7 @@ def lay_folds(bars: pd.DataFrame, plan: FoldPlan, config: TrainConfig) -> list[F
 
 def _bars_needed(plan: FoldPlan, config: TrainConfig) -> int:
     """Return the fewest bars of which every fold's past holds a whole batch to train on."""
-    warm_up = LOOKBACK + config.sequence_length - 2
+    warm_up = config.lookback + config.sequence_length - 2
     # A past is its decisions with the warm-up before them and the bar of the first test decision.
     decisions = plan.training(config).preprocessor.bars_needed(config.batch_size) - warm_up - 1
     length = max(1, math.ceil(decisions / plan.train_blocks))

@@ -5,7 +5,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from model.checkpoint.checkpoint import Checkpoint
-from model.features.table import FEATURE_GROUPS, FeatureEngineer
 from model.labels import make_labels
 from model.metrics import log_loss_of_logits
 from model.runtime import Precision
@@ -25,7 +24,7 @@ def importance(
     # Training learnt the rest by heart, and the test part is not to be looked at.
     part = checkpoint.part_rows("validation", past.index)
     bars = past.iloc[part.start - checkpoint.bars_needed + 1 : part.stop]
-    rows = FeatureEngineer().transform(bars).to_numpy()
+    rows = checkpoint.engineer.transform(bars).to_numpy()
     # A label stands at the entry; the decision fell at the close before.
     at_decision = make_labels(past, checkpoint.label, checkpoint.horizon).shift(-1)
     labels = at_decision.to_numpy()[part]
@@ -34,7 +33,7 @@ def importance(
         return log_loss_of_logits(checkpoint.logits(features, precision), labels)
 
     unmoved, growth = loss(rows), {}
-    for group, columns in FEATURE_GROUPS.items():
+    for group, columns in checkpoint.layout.groups.items():
         moved = rows.copy()
         moved[:, columns] = np.roll(rows[:, columns], len(rows) // 2, axis=0)
         growth[group] = loss(moved) - unmoved

@@ -36,9 +36,7 @@ class FeatureBuffer:
     (True, (50, 86))
     """
 
-    def __init__(
-        self, sequence_length: int = 50, engineer: FeatureEngineer | None = None
-    ) -> None:
+    def __init__(self, sequence_length: int = 50, engineer: FeatureEngineer | None = None) -> None:
         self.sequence_length = sequence_length
         self._engineer = engineer or FeatureEngineer()
         self.bars_needed = self._engineer.lookback + sequence_length - 1

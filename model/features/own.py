@@ -71,7 +71,8 @@ class OwnFeature(Protocol):
 class FeatureRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a checkpoint keeps of a feature: words and numbers, by which it is known again.
 
-    parameters: what an instance was made with. source: the SHA-256 of the module that defines it.
+    parameters: what an instance was made with. source: the SHA-256 of the name of its class and
+    the module that defines it.
     """
 
     name: Name
@@ -243,7 +244,7 @@ def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRec
 
 
 def _source(feature: OwnFeature) -> str:
-    """Return the SHA-256 of the module that defines a feature; in a notebook that of its class."""
+    """Return the SHA-256 of a feature's class name and module; in a notebook of the class alone."""
     kind = type(feature)
     try:
         try:
@@ -255,4 +256,4 @@ def _source(feature: OwnFeature) -> str:
             f"the source of the feature {feature.name!r} must be readable, so that a checkpoint "
             f"knows it again, got {kind.__name__} without one. Put it in a file of its own."
         ) from error
-    return hashlib.sha256(source).hexdigest()
+    return hashlib.sha256(kind.__qualname__.encode() + b"\n" + source).hexdigest()

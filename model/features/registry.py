@@ -39,8 +39,9 @@ def register_feature(
     Parameters
     ----------
     feature
-        An `OwnFeature`, or its class, which is then made without arguments. What an instance was
-        made with (its attributes) must be numbers and texts.
+        An object with `name`, `lookback` and `transform(bars)`, which returns a DataFrame of any
+        columns on the index of the bars; or its class, which is then made without arguments. What
+        an instance was made with (its attributes) must be numbers and texts.
     bars
         Where they are given, the feature must give the same values of them whichever bars it is
         shown together, as training requires in any case: (n, 5 or more), as `read_bars` gives them.

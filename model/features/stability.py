@@ -7,6 +7,7 @@ depends on which, the forecasts of a backtest are not those that are traded.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -22,10 +23,12 @@ from model.features.trailing import Array, Times
 
 TRIES = 200  # random starts, ends and chunk sizes
 TOLERANCE = 1e-6  # of a column's standard deviation: rolling sums carry rounding, means a memory
-LOOKED_AT = 24  # rows that a diagnosis looks at
+LOOKED_AT = 12  # rows that a diagnosis looks at
+FAR = 0.2  # of the bars that are left: a row that waits for so many waits for the whole series
 SEED = 0
 
-_found_stable: set[tuple[str, str, str]] = set()  # features with the bars they were tried on
+# The digests of the bars that a feature was tried on.
+_found_stable: WeakKeyDictionary[KnownFeature, set[str]] = WeakKeyDictionary()
 
 
 class Difference(NamedTuple):
@@ -46,10 +49,10 @@ def require_stable(known: Sequence[KnownFeature], bars: pd.DataFrame, tries: int
     digest = digest_bars(bars) if known else ""
     values, timestamps = arrays_of(bars)
     for one in known:
-        key = str(one.record), one.record.source, digest
-        if key not in _found_stable:
+        tried_on = _found_stable.setdefault(one, set())
+        if digest not in tried_on:
             _Trial(one, values, timestamps).require(tries)
-            _found_stable.add(key)
+            tried_on.add(digest)
 
 
 def tolerances(rows: Array) -> Array:
@@ -153,23 +156,24 @@ class _Trial:
             return None
         row = found.row if found.row in ahead else next(iter(ahead))
         without = self.table(0, row + 1)[row:]
-        reaches = Counter(row + bars for row, bars in ahead.items()).most_common(1)[0][1]
-        distances = set(ahead.values())
-        if len(distances) == 1 and (len(ahead) > 1 or distances != {last - row}):
-            [bars] = distances
-            remedy = (
-                f"it looks {count(bars, 'bar')} ahead. Turn the sign of the shift, or take a "
-                "window that ends at its bar (center=False)."
-            )
-        elif reaches > len(ahead) // 2 and len(ahead) > 2:
+        most = max(ahead.values())
+        # Most rows wait for one and the same bar, or for much of what is left.
+        waits = Counter(at + bars for at, bars in ahead.items()).most_common(1)[0][1]
+        far = np.median([bars / (last - at) for at, bars in ahead.items()])
+        if len(ahead) > 2 and (waits > len(ahead) / 2 or far > FAR):
             remedy = (
                 "it looks ahead over the whole series: a mean, a scale, a rank, a fit or a filter "
                 "over all bars knows the later ones. Take it over the last bars alone "
                 "(rolling), and no bfill or interpolation."
             )
+        elif all(bars == min(most, last - at) for at, bars in ahead.items()):
+            remedy = (
+                f"it looks {count(most, 'bar')} ahead. Turn the sign of the shift, or take a "
+                "window that ends at its bar (center=False)."
+            )
         else:
             remedy = (
-                f"it looks up to {count(max(distances), 'bar')} ahead, not at every bar alike: a "
+                f"it looks up to {count(most, 'bar')} ahead, not at every bar alike: a "
                 "value of a longer period, or one filled backwards, stands before the time at "
                 "which it is known. Shift it to the bar that completes it (a resampled bar: "
                 "label='right' and shift(1); a merge: direction='backward' on that time; ffill, "
@@ -232,4 +236,3 @@ def _least(holds: Callable[[int], bool], first: int, most: int) -> int | None:
         middle = (below + above) // 2
         below, above = (below, middle) if holds(middle) else (middle, above)
     return above
-

@@ -216,7 +216,7 @@ class FeatureEngineer:
     Parameters
     ----------
     own
-        Features of one's own, as `TrainConfig.engineer` and `Checkpoint.engineer` have them; their
+        Features of one's own, as `TrainConfig.engineer.own` and `Checkpoint.engineer.own`; their
         columns stand behind ours.
     only
         Leave our 86 out.

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from model.checkpoint.scaler import Scaler
-from model.features.table import CALENDAR_CYCLES, LOOKBACK, cut_windows
+from model.features.table import CALENDAR_CYCLES, FEATURE_NAMES, LOOKBACK, cut_windows
 from model.labels import check_label, known_after
 from model.settings import require_fields, whole
 
@@ -285,7 +285,7 @@ def scaler_of(
     return Scaler(tuple(fitted.mean_.tolist()), tuple(scale.tolist()), kept)
 
 
-def calendar_mask(index: pd.Index, names: Iterable[str]) -> tuple[bool, ...]:
+def calendar_mask(index: pd.Index, names: Iterable[str] = FEATURE_NAMES) -> tuple[bool, ...]:
     """Return which of the feature columns with these names to keep.
 
     A calendar pair whose cycle the span does not cover twice is left out: it would be a disguised
