@@ -82,7 +82,7 @@ def require_same_values(
         raise CheckpointError(f"the source of {names} has changed, and {error}") from error
     off = golden_differences(golden, rows[-1], scale)
     for name in changed:
-        columns = engineer.groups[name]
+        columns = engineer.groups[f"own {name}"]
         worst = off[columns].max()
         if not worst <= TOLERANCE:
             column = engineer.names[columns][int(off[columns].argmax())]

@@ -20,7 +20,7 @@ import pandas as pd
 from model.errors import FeatureError, did_you_mean
 from model.features.own import FeatureRecord, KnownFeature, OwnFeature, known_feature
 from model.features.stability import require_stable
-from model.features.table import FEATURE_NAMES, GROUPS
+from model.features.table import FEATURE_NAMES
 
 # Entry points of an installed package: `name = package.module:Momentum`.
 GROUP = "backtrader_bilstm.features"
@@ -69,11 +69,6 @@ def register_feature(
 def _admit(found: KnownFeature, bars: pd.DataFrame | None = None) -> KnownFeature:
     """Put a feature among the known ones and return it, or the equal one that is there."""
     record = found.record
-    if record.name in GROUPS:
-        raise FeatureError(
-            f"`name` must not be that of a group of ours ({', '.join(GROUPS)}), "
-            f"got {record.name!r}. Choose another."
-        )
     if reserved := [name for name in record.columns if name in FEATURE_NAMES]:
         raise FeatureError(
             f"the columns of the feature {record.name!r} must not be called like one of our "

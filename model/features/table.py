@@ -203,7 +203,7 @@ def layout(own: Sequence[FeatureRecord], *, only: bool = False) -> Layout:
     lookback = max([1 if only else LOOKBACK, *(record.lookback for record in own)])
     groups, end = {} if only else dict(FEATURE_GROUPS), len(ours)
     for record in own:
-        groups[record.name] = slice(end, end + len(record.columns))
+        groups[f"own {record.name}"] = slice(end, end + len(record.columns))
         end += len(record.columns)
     return Layout((*ours, *columns), lookback, groups)
 
@@ -230,7 +230,7 @@ class FeatureEngineer:
     lookback : int
         Bars behind a row, its own included: 101, or the longest `lookback` of one's own.
     groups : dict of str to slice
-        The columns of each group; each feature of one's own is one.
+        The columns of each group; a feature of one's own is one, as "own momentum".
 
     Raises
     ------
@@ -307,7 +307,7 @@ class FeatureEngineer:
             surplus = self.lookback - LOOKBACK  # bars that only features of one's own look back
             our_rows(values[surplus:], timestamps[surplus:], chunk, rows[:, : len(FEATURES)])
         for one in self.own:
-            rows[:, self.groups[one.record.name]] = one.rows(values, timestamps, n_rows)
+            rows[:, self.groups[f"own {one.record.name}"]] = one.rows(values, timestamps, n_rows)
         return rows
 
 

@@ -14,9 +14,10 @@ import torch
 from model.checkpoint.buffer import FeatureBuffer
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import Golden
+from model.checkpoint.matching import matched
 from model.checkpoint.member import Member
 from model.checkpoint.scaler import Scaler
-from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.features.table import FeatureEngineer
 from model.networks.bilstm import NetworkConfig
 from model.networks.registry import make_network
 from model.networks.transformer import TransformerConfig
@@ -85,9 +86,11 @@ def random_checkpoint(
     Small ones of these architectures, whose probabilities on these bars spread around one half, or
     members as they are.
     """
-    features = FeatureEngineer().transform(bars).to_numpy()
+    # Checkpoint.engineer, before there is one.
+    own = matched(changes.get("features", ()))
+    features = FeatureEngineer(own, only=changes.get("only", False)).transform(bars).to_numpy()
     mean, scale = features.mean(axis=0).tolist(), np.maximum(features.std(axis=0), 1e-3).tolist()
-    scaler = Scaler(tuple(mean), tuple(scale), (True,) * len(FEATURE_NAMES))
+    scaler = Scaler(tuple(mean), tuple(scale), (True,) * features.shape[1])
     fields: dict[str, Any] = dict(
         members=(),
         scaler=scaler,
@@ -114,11 +117,18 @@ def random_checkpoint(
         return replace(member, temperature=float(logits.std()))
 
     made = tuple(
-        given if isinstance(given, Member) else centred(random_member(given, seed + number))
+        given
+        if isinstance(given, Member)
+        else centred(random_member(given, seed + number, wide(given, features.shape[1])))
         for number, given in enumerate(members)
     )
     checkpoint = Checkpoint(**(fields | {"members": made} | changes))
     return replace(checkpoint, golden=golden_of(checkpoint, bars)) if golden else checkpoint
+
+
+def wide(architecture: str, features: int) -> Any:
+    """The config of a small network that reads so many columns."""
+    return replace(SMALLS[architecture], features=features)
 
 
 def random_member(
@@ -147,8 +157,8 @@ def with_member(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
 
 def golden_of(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
     """The way of the first whole window, through the training side's code."""
-    bars = bars.iloc[: LOOKBACK + checkpoint.sequence_length - 1]
-    features = FeatureEngineer().transform(bars).to_numpy()
+    bars = bars.iloc[: checkpoint.bars_needed]
+    features = checkpoint.engineer.transform(bars).to_numpy()
     stamps = tuple(bars.index.as_unit("ns").asi8.tolist())
     return Golden(
         stamps,

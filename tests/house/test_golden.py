@@ -18,13 +18,14 @@ from backtests.synthetic.markets import market
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import FORMAT
 from model.checkpoint.schedule import require_golden
-from model.features.table import FeatureEngineer
+from model.features.registry import own_features
 
 GOLDEN = Path(__file__).parent / "golden"
 DIGESTS = {
     "format-2": "3114f308a7a312702d0e3d41ea60e911e7e62496ba7111db6daccda9e281c219",
     "format-3": "6744c4c7db67cc752b269e9e7f27f183e021a9d5eca1047bd7a150b934540c46",
     "format-4": "02db30ba12d6b3b78304894de6298e3829bbbd64d9cd407e7b81268f66a20c90",
+    "format-5": "a1015f63b40b3587e6b7b791c4d90e3bbfce1ede4ce2a91704ab634befddc750",
 }
 
 
@@ -32,7 +33,13 @@ def features_of(checkpoint: Checkpoint) -> np.ndarray:
     """The feature rows of the golden window."""
     assert checkpoint.golden is not None
     stamps = np.array(checkpoint.golden.stamps).view("datetime64[ns]")
-    return FeatureEngineer().rows(np.array(checkpoint.golden.bars), stamps)
+    return checkpoint.engineer.rows(np.array(checkpoint.golden.bars), stamps)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def spread() -> None:
+    """The feature of a user's own that the file of format 5 was trained with."""
+    own_features(f"{GOLDEN / 'spread.py'}:Spread")
 
 
 def test_every_format_that_is_read_has_its_file() -> None:
@@ -47,7 +54,8 @@ def test_a_file_of_each_format_loads_and_forecasts_what_it_did(name: str) -> Non
     checkpoint = Checkpoint.load(GOLDEN / f"{name}.ckpt")
     assert checkpoint.digest == DIGESTS[name]
     forecast = checkpoint.forecast(features_of(checkpoint))
-    assert [float(values[0]) for values in forecast] == pytest.approx(FORECAST, abs=1e-6)
+    expected = FORECAST_5 if name == "format-5" else FORECAST
+    assert [float(values[0]) for values in forecast] == pytest.approx(expected, abs=1e-6)
     require_golden(checkpoint, name)
 
 
@@ -62,7 +70,16 @@ def test_what_each_format_knows_of_its_bars() -> None:
     assert (newest.outcome, list(newest.instruments)) == ("relative", ["gold", "silver"])
 
 
+def test_the_features_of_ones_own_that_format_5_knows() -> None:
+    older, newest = (Checkpoint.load(GOLDEN / f"format-{number}.ckpt") for number in (4, 5))
+    assert older.features == () and not older.only
+    [spread] = newest.features
+    assert str(spread) == "spread(bars=12, power=0.5)" and spread.lookback == 12
+    assert newest.layout.names[86:] == ("span", "span_by_volume")
+
+
 # Probability, disagreement and out_of_range of the golden window.
+FORECAST_5 = [0.6613807502734206, 0.13701036167585967, 0.0175]
 FORECAST = [0.8059996469244901, 0.055871473415378514, 0.008372093023255813]
 RUNS: dict[str, tuple[str, dict[str, float]]] = {
     "regime": (

@@ -1,0 +1,137 @@
+"""Parity with features of one's own: training, backtest and live forecast and order the same."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tests.helpers.small_network  # noqa: F401
+from model.checkpoint.checkpoint import Checkpoint
+from model.features import registry
+from model.features.registry import own_features
+from model.training.config import TrainConfig
+from model.training.fitting import fit
+from strategy_plugin.replaying import replay
+from tests.helpers.hosts import BARS, RULES, feed, host, series, traded
+from tests.helpers.makers import random_bars, random_checkpoint
+from tests.helpers.own_features import FILE
+
+TEXT = f"{FILE}:Momentum,{FILE}:Wave,{FILE}:RowByRow"
+TOLERANCE = 1e-6
+CLOCKS: list[dict[str, Any]] = [
+    {},
+    {"runonce": False},
+    {"preload": False, "exactbars": 1},
+    {"live": True},
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As in a new process: what trades is given its features by the param alone."""
+    monkeypatch.setattr(registry, "_known", {})
+    registry._defined.cache_clear()
+    yield
+    registry._defined.cache_clear()
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_known", {})
+    registry._defined.cache_clear()
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Checkpoint, str]:
+    """A network with random weights for BARS, and its file."""
+    records = tuple(one.record for one in own_features(TEXT))
+    checkpoint = random_checkpoint(BARS, seed=3, features=records)
+    checkpoint.save(tmp_path / "own.ckpt")
+    return checkpoint, str(tmp_path / "own.ckpt")
+
+
+@pytest.mark.parametrize("mode", CLOCKS, ids=str)
+def test_every_clock_shows_the_checkpoints_probabilities_and_sends_the_same_orders(
+    trained: tuple[Checkpoint, str], mode: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, path = trained
+    expected = checkpoint.probabilities(BARS).to_numpy()
+    assert checkpoint.bars_needed == 209 and len(expected) == len(BARS) - 208
+    forget(monkeypatch)
+    strategy = traded(host(feed(BARS), **mode), checkpoint=path, features=TEXT, **RULES)
+    found = series(strategy.shown["data"], len(BARS))[208:]
+    assert np.abs(found - expected).max() < TOLERANCE
+    assert len(strategy.fills["data"]) >= 3
+    if mode:
+        forget(monkeypatch)
+        usual = traded(host(feed(BARS)), checkpoint=path, features=TEXT, **RULES)
+        assert [(fill.bar, round(fill.size, 6)) for fill in strategy.fills["data"]] == [
+            (fill.bar, round(fill.size, 6)) for fill in usual.fills["data"]
+        ]
+
+
+def test_a_journal_is_replayed_with_the_features_that_are_given_again(
+    trained: tuple[Checkpoint, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "decisions.jsonl"
+    traded(
+        host(feed(BARS), runonce=False),
+        checkpoint=trained[1],
+        features=TEXT,
+        journal=str(journal),
+        **RULES,
+    )
+    forget(monkeypatch)
+    done = replay(journal, features=TEXT)
+    assert done.bars == len(BARS) and done.differences == []
+    forget(monkeypatch)
+    with pytest.raises(ValueError, match="needs features of your own"):
+        replay(journal)
+
+
+CONFIG = TrainConfig(architecture="small", max_epochs=1, batch_size=32)
+
+
+@pytest.mark.parametrize(("only", "width"), [(False, 90), (True, 4)])
+def test_what_is_trained_forecasts_the_same_when_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: bool, width: int
+) -> None:
+    bars = random_bars(420, seed=2)
+    checkpoint = fit(bars, replace(CONFIG, features=TEXT, only=only))
+    assert len(checkpoint.scaler.mean) == len(checkpoint.usual.low) == width
+    assert checkpoint.members[0].network.features == width
+    assert "momentum(bars=20) " in str(checkpoint.config["features"])
+    checkpoint.save(tmp_path / "own.ckpt")
+    expected = checkpoint.probabilities(bars)
+    forget(monkeypatch)
+    own_features(TEXT)
+    pd.testing.assert_series_equal(
+        Checkpoint.load(tmp_path / "own.ckpt").probabilities(bars), expected
+    )
+
+
+def test_the_same_features_give_the_same_bytes_wherever_their_file_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars, other = random_bars(420, seed=2), tmp_path / "mine.py"
+    first = fit(bars, replace(CONFIG, features=f"{FILE}:Momentum"))
+    other.write_text(Path(FILE).read_text())
+    forget(monkeypatch)
+    second = fit(bars, replace(CONFIG, features=f"{other}:Momentum"))
+    assert first.digest == second.digest
+
+
+def test_with_only_ones_own_a_bilstm_starts_without_lines_of_ours() -> None:
+    bars = random_bars(420, seed=2)
+    config = TrainConfig(features=f"{FILE}:Momentum", only=True, max_epochs=1)
+    assert fit(bars, config).layout.names == ("momentum", "volume_score")
+
+
+def test_a_universe_is_tried_and_trained_on_with_ones_own() -> None:
+    universe = {name: random_bars(300, seed=seed) for seed, name in enumerate("abc")}
+    config = replace(CONFIG, features=f"{FILE}:Momentum", fewest_instruments=3)
+    pooled = fit(universe, config)
+    assert pooled.layout.groups["own momentum"] == slice(86, 88)
