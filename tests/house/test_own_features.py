@@ -1,5 +1,6 @@
 """Parity with features of one's own: training, backtest and live forecast and order the same."""
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,13 @@ import pandas as pd
 import pytest
 
 import tests.helpers.small_network  # noqa: F401
+from backtests.audit import app as audit
 from model.checkpoint.checkpoint import Checkpoint
+from model.cli import run
 from model.features import registry
 from model.features.registry import own_features
+from model.predict import app as predict
+from model.train import app as train
 from model.training.config import TrainConfig
 from model.training.fitting import fit
 from strategy_plugin.replaying import replay
@@ -135,3 +140,82 @@ def test_a_universe_is_tried_and_trained_on_with_ones_own() -> None:
     config = replace(CONFIG, features=f"{FILE}:Momentum", fewest_instruments=3)
     pooled = fit(universe, config)
     assert pooled.layout.groups["own momentum"] == slice(86, 88)
+
+
+def test_settings_sent_to_another_process_find_their_features_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent = pickle.dumps(replace(CONFIG, features=TEXT))
+    forget(monkeypatch)
+    assert pickle.loads(sent).engineer.lookback == 160
+
+
+def outcome(app: Any, *arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        run(app, [str(argument) for argument in arguments])
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """300 bars as a CSV file."""
+    random_bars(300).to_csv(tmp_path / "random.csv")
+    return tmp_path / "random.csv"
+
+
+QUICK = ("--max-epochs", 1, "--architecture", "small", "--batch-size", 32)
+
+
+def test_the_commands_take_features_as_a_flag(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, out = ("--features", f"{FILE}:Momentum"), tmp_path / "own.ckpt"
+    assert outcome(train, "--data", data, "--out", out, *given, "--only", *QUICK) == 0
+    forget(monkeypatch)
+    told = ("--checkpoint", out, "--data", data)
+    assert outcome(predict, *told) == 4
+    assert "Give --features with the file" in capsys.readouterr().err
+    assert outcome(predict, *told, *given) == 0
+    forget(monkeypatch)
+    assert outcome(audit, *told, *given, "--cuts", 1) == 0
+    assert "features of one's own" in capsys.readouterr().out
+
+
+def test_the_audit_goes_over_every_bar(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As if no random start or end had met it.
+    monkeypatch.setattr("model.training.data.require_stable", lambda *_: None)
+    (tmp_path / "rare.py").write_text(RARE)
+    given = ("--features", f"{tmp_path / 'rare.py'}:Rare")
+    assert outcome(audit, "--data", data, *given, "--cuts", 1) == 1
+    assert "features of one's own: rare at 2020-08-07 is" in capsys.readouterr().out
+
+
+# One bar in 300 knows the next one.
+RARE = """
+import pandas as pd
+
+class Rare:
+    name, lookback = "rare", 2
+
+    def transform(self, bars):
+        values = bars["close"].pct_change().fillna(0)
+        return pd.DataFrame({"rare": values.where(bars.index != "2020-08-07", values.shift(-1))})
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("absent.py:Momentum", "`features`"),
+        (f"{FILE}:Momentun", "Did you mean 'Momentum'?"),
+        ("momentum", "must name known ones"),
+    ],
+)
+def test_a_bad_flag_is_one_message_and_exit_code_3(
+    data: Path, capsys: pytest.CaptureFixture[str], given: str, words: str
+) -> None:
+    assert outcome(train, "--data", data, "--features", given, *QUICK) == 3
+    told = capsys.readouterr().err
+    assert words.replace("`features`", "--features") in told and told.count("error:") == 1
