@@ -1,1 +1,1 @@
-"""86 features of the trailing 101 bars."""
+"""86 features, and features of your own."""
