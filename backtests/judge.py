@@ -80,14 +80,12 @@ def judge_file(
     if json:
         print(evidence_json(judgement), end="")
         return
-    lines = [judgement.verdict.sentence]
-    if out:
-        lines.append(f"written to {out}: {REPORT}, {EVIDENCE}")
     console.print(describe(judgement), soft_wrap=True, markup=False)
     rows = figure_rows(judgement.benchmark)
     console.print(figure_table(interval_grid(judgement.figures.intervals, rows)))
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False)
+    console.print(judgement.verdict.sentence, soft_wrap=True, markup=False)
+    if out:
+        console.print(f"written to {out}: {REPORT}, {EVIDENCE}", soft_wrap=True, markup=False)
 
 
 def describe(judgement: Judgement) -> str:

@@ -111,7 +111,11 @@ def train(
     require_writable(result)  # hours of work do not end in a refusal
     if deploy:
         config = config.without_test()
-    bars = _universe(options, files, on_faulty, config) if pooled else _one(options, config)
+    if pooled:
+        bars: pd.DataFrame | Universe = _universe(options, files, on_faulty, config)
+    else:
+        bars = options.read()
+        require_enough_bars(bars, config)
     describe(bars, config)
     with (
         _json_log(log_json) as log,
@@ -160,12 +164,6 @@ def _files(paths: Sequence[Path], pooled: bool, config: TrainConfig) -> list[Pat
             ".",
         )
     return files
-
-
-def _one(options: BarsOptions, config: TrainConfig) -> pd.DataFrame:
-    bars = options.read()
-    require_enough_bars(bars, config)
-    return bars
 
 
 def _universe(

@@ -90,17 +90,18 @@ def judge_pool(pool: "Pool") -> Verdict:
     word = word_of(pool)
     if word == NO_EDGE and pool.outstanding:
         word = CANNOT_TELL
-    reasons = (
-        f"{_reasons(pool, 'holding all')} {_fill_words(pool)} "
-        f"{_outstanding_words(pool.outstanding)} of {count(pool.markets, 'market')}. "
-        f"{_power_words(pool)}"
-    )
+    reasons = [
+        _reasons(pool, "holding all"),
+        _fill_words(pool),
+        f"{_outstanding_words(pool.outstanding)} of {count(pool.markets, 'market')}.",
+        _power_words(pool),
+    ]
     if pool.correlation is not None:
-        reasons += (
-            f" The markets' gains correlate by {pool.correlation:.2f}: the {pool.forecasts:,} "
+        reasons.append(
+            f"The markets' gains correlate by {pool.correlation:.2f}: the {pool.forecasts:,} "
             f"decisions are worth {pool.independent:,.0f} independent ones."
         )
-    return Verdict(word, _flag_words(pool) + reasons, POOL_RULE)
+    return Verdict(word, _flag_words(pool) + " ".join(filter(None, reasons)), POOL_RULE)
 
 
 def word_of(figures: Figures) -> Word:
