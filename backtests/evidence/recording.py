@@ -252,10 +252,14 @@ def _judge_values(
     staked: Array, returns: Array, dates: pd.DatetimeIndex, start: int, findings: Findings
 ) -> None:
     """Report an account that was worth nothing, of which there is no return."""
-    if (staked[start:] <= 0).any():
-        at = start + int((staked[start:] <= 0).argmax())
+    with np.errstate(all="ignore"):
+        # Before and after what was paid in, which may have hidden that all was lost.
+        worth = np.minimum(staked, (1 + returns) * np.r_[np.inf, staked[:-1]])
+    worth[:start] = np.inf
+    if (worth <= 0).any():
+        at = int((worth <= 0).argmax())
         findings.fault(
-            f"the account must be worth more than 0, got {staked[at]:,.2f} on {day(dates[at])}: "
+            f"the account must be worth more than 0, got {worth[at]:,.2f} on {day(dates[at])}: "
             "from there on there are no returns. Trade less, or judge the run up to there."
         )
         return
