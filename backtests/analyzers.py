@@ -40,7 +40,7 @@ class StrategyEvidence(bt.Analyzer):  # type: ignore[misc]
 
     Example::
 
-        cerebro.addstrategy(MyStrategy)
+        cerebro.addstrategy(bt.strategies.MA_CrossOver)
         cerebro.addanalyzer(StrategyEvidence, _name="evidence")
         evidence = cerebro.run()[0].analyzers.evidence
         print(evidence.get_analysis()["verdict"]["sentence"])
@@ -108,6 +108,8 @@ class _Recorder:
     def __init__(self, strategy: bt.Strategy) -> None:
         names = [data._name or f"data{place}" for place, data in enumerate(strategy.datas)]
         self.recording = Recording(type(strategy).__name__, [RecordedData(name) for name in names])
+        # Who cheats on the open decides at the open, when the close before is gone.
+        self.recording.at_opens = not strategy.cerebro.p.cheat_on_open
         self._strategy = strategy
         self._time, self._shares_now = strategy.lines.datetime, strategy.broker.get_fundshares
         self._add_time, self._add_value = self.recording.times.append, self.recording.values.append
@@ -170,8 +172,7 @@ class _Recorder:
         units = self._strategy.broker.getposition(held_by).size
         place = self._places[id(held_by)]
         self.recording.fills.extend((len(self._time) - 1, place, units))
-        at_market = order.exectype == bt.Order.Market
-        self.recording.at_opens &= at_market and not self._strategy.cerebro.p.cheat_on_open
+        self.recording.at_opens &= order.exectype == bt.Order.Market
         self.recording.costs |= bool(order.executed.comm)
 
     def end(self) -> None:

@@ -3,29 +3,34 @@
 With --data FOLDER it ranks the instruments of a universe.
 """
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Mapping
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import norm
 
+from model import checkpoint as checkpoints
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.universe import together
-from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.schedule import Schedule
 from model.cli import RUNNING, VERSION, BarsOptions, OnFaulty, bar_files, errors, read_universe, run
 from model.errors import BarsWarning, CheckpointError
 from model.metrics import auc_standard_error
 from model.settings import number, optional, require
+
+if TYPE_CHECKING:
+    from model.checkpoint.checkpoint import Checkpoint
+    from model.checkpoint.schedule import Schedule
 
 app = App(version=VERSION, name="model.predict")
 console = Console(highlight=False)
@@ -65,7 +70,7 @@ def predict(
         Print one object of JSON, and nothing else; null where there is no forecast.
     """
     require({"enter": enter}, {"enter": optional(number(0.5, below=1))})
-    schedule = Schedule(checkpoint)
+    schedule = checkpoints.Schedule(checkpoint)
     path = bars_options.data
     if path and path.is_dir():
         if enter is not None:
@@ -78,30 +83,37 @@ def predict(
         )
         for one in left_out:
             errors.print(f"left out {one.file}: {one.reason}", markup=False)
-        ranked = ranking(schedule, universe)
-        if json:
-            console.print_json(dumps(ranked))
-        else:
-            console.print(ranking_table(ranked))
-        return
-    bars = bars_options.read(minimum_bars=None)
+        found = ranking(schedule, universe)
+        table = ranking_table(found)
+    else:
+        bars = bars_options.read(minimum_bars=None)
+        found = forecast(schedule, bars, enter, given=path is not None)
+        table = forecast_table(found)
+    console.print_json(dumps(found)) if json else console.print(table)
+
+
+def forecast(
+    schedule: Schedule, bars: pd.DataFrame, enter: float | None, *, given: bool
+) -> dict[str, Any]:
+    """Return the forecast at the last bar.
+
+    given: whether the user named the bars; else they are the sample's, of which only a model of the
+    sample is asked.
+    """
     model, last = model_at(schedule, bars.index[-1]), bars.index[-1]
     instrument = bars.attrs.get("instrument")
-    judge_instrument(model, instrument, given=path is not None)
+    judge_instrument(model, instrument, given=given)
     warn_if_seen(model, last)
     probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
-    forecast = {
+    return {
         "instrument": instrument,
         "decided_at": day(last),
+        "probability_of": PROBABILITY[model.outcome],
         # What training has seen is no forecast.
         "probability": probability if last >= model.trained_until else None,
         "decision": decision_of(model, last, probability, enter or model.enter or 0.5),
         **facts_of(model, schedule, last),
     }
-    if json:
-        console.print_json(dumps(forecast))
-    else:
-        console.print(forecast_table(forecast, PROBABILITY[model.outcome], probability))
 
 
 def judge_instrument(model: Checkpoint, instrument: str | None, *, given: bool) -> None:
@@ -121,17 +133,20 @@ def judge_instrument(model: Checkpoint, instrument: str | None, *, given: bool) 
         warnings.warn(BarsWarning(message), stacklevel=3)
 
 
-def forecast_table(forecast: Mapping[str, Any], words: str, probability: float) -> Table:
-    """Return the forecast as the terminal shows it; words: what the probability is of."""
-    name, decided = forecast["instrument"] or "bars", forecast["decided_at"]
-    table = Table(show_header=False, title=f"{name}: decided at the close of {decided}")
+def forecast_table(found: Mapping[str, Any]) -> Table:
+    """Return the forecast as the terminal shows it."""
+    table = Table(
+        show_header=False,
+        title=f"{found['instrument'] or 'bars'}: decided at the close of {found['decided_at']}",
+    )
     table.add_column()
     table.add_column(overflow="fold")  # a path is whole or it is none
-    table.add_row(words, f"{probability:.4f}")
+    probability = found["probability"]
+    table.add_row(found["probability_of"], "-" if probability is None else f"{probability:.4f}")
     for name in ("decision", "about", "model", "trained_until"):
-        table.add_row(name.replace("_", " "), str(forecast[name]))
-    for name, told in zip(("age", "test AUC"), trust_words(forecast), strict=True):
-        table.add_row(name, told)
+        table.add_row(name.replace("_", " "), str(found[name]))
+    for name, words in zip(("age", "test AUC"), trust_words(found), strict=True):
+        table.add_row(name, words)
     return table
 
 
@@ -147,7 +162,7 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[
     if area is not None and windows:
         ups = round(windows * (model.metrics["test_up_share"] or 0))
         labels = (np.arange(int(windows)) < ups).astype(np.float64)
-        chance = 0.5 + float(norm.ppf(0.95)) * auc_standard_error(labels)
+        chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
     return {
         "about": f"the move over {count(model.horizon, 'bar')} from the next bar, measured from "
         f"{move}",

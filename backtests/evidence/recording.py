@@ -125,7 +125,7 @@ def returns_of(
     """
     findings, dates = Findings(recording.name), recording.dates
     held = _held(recording)
-    traded = [number for number in range(len(recording.datas)) if held[:, number].any()]
+    traded = sorted({int(number) for number in recording.fills[1::3]})
     chosen = traded or list(range(len(recording.datas)))
     against = [recording.datas[number] for number in chosen]
     moves = _moves(recording)
@@ -160,8 +160,8 @@ def returns_of(
 def timing(weights: Array, moves: Array, benchmark: Array) -> Array:
     """Return what timing and choice gain at each bar, filled at the close decided at: (n,).
 
-    Of one instrument it is (weight - its mean) times (move - its mean), as of every verdict; of
-    several also what the mean weights gain beside the benchmark, which is choice and no exposure.
+    It is (weight - its mean) times (move - its mean), as of every verdict, and of several
+    instruments what the mean weights gain beside the benchmark, which is choice and no exposure.
 
     Parameters
     ----------
@@ -174,8 +174,7 @@ def timing(weights: Array, moves: Array, benchmark: Array) -> Array:
     """
     means = weights.mean(axis=0)
     timed = ((weights - means) * (moves - moves.mean(axis=0))).sum(axis=1)
-    chosen = (moves - benchmark[:, None]) @ means if weights.shape[1] > 1 else 0.0
-    return np.asarray(timed + chosen)
+    return np.asarray(timed + (moves - benchmark[:, None]) @ means)
 
 
 def _held(recording: Recording) -> Array:

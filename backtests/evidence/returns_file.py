@@ -80,8 +80,11 @@ def read_returns(
 
     Examples
     --------
-    >>> read_returns("fund.csv", benchmark="SPX").benchmark_name
-    'SPX'
+    >>> dates = pd.date_range("2024-01-01", periods=60, freq="B", name="date")
+    >>> table = pd.DataFrame({"fund": np.sin(range(60)) / 100, "SPX": 0.001}, index=dates)
+    >>> table.to_csv("fund.csv")
+    >>> read_returns("fund.csv", benchmark="SPX").periods_per_year
+    252.0
     """
     if neutral and benchmark:
         raise ValueError(

@@ -123,6 +123,7 @@ def power_rows(evidence: Figures) -> dict[str, str]:
         return "-" if alpha is None else f"{years * alpha:.1%}"
 
     rows = {
+        "alpha a year that is worth having": a_year(evidence.worth),
         "smallest alpha a year that the whole rule shows": a_year(power.alpha),
         "that its 99 % bound alone shows": a_year(power.alpha_alone),
         "that Hansen's test alone shows": a_year(power.test_alone),

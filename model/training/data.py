@@ -19,16 +19,8 @@ from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.labels import known_after
 from model.training.config import TrainConfig
 from model.training.outcomes import Outcomes, Unlabelled, first_entry, outcomes_of
-from model.training.windows import (
-    DateBatches,
-    Integers,
-    Split,
-    TimeSeriesDataset,
-    Windows,
-    as_run,
-    calendar_mask,
-    scaler_of,
-)
+from model.training.preprocessor import Integers, Split, calendar_mask, scaler_of
+from model.training.windows import DateBatches, TimeSeriesDataset, Windows, as_run
 
 FEWEST_PER_CLASS = 5  # windows of a part: with fewer a temperature or an AUC is a lottery
 FEWEST_VALIDATED = 10  # windows

@@ -93,3 +93,11 @@ def test_dates_are_days_where_all_times_lie_at_their_ends():
     assert recording.dates.equals(midnight) and str(midnight[0]) == "1999-09-03 00:00:00"
     recording.times = array("d", np.array(recording.times) - 0.5)
     assert recording.dates[0].hour == 11
+
+
+def test_what_was_bought_and_sold_within_a_bar_was_traded():
+    within = array("d", (30, 1, 2.0, 30, 1, 0.0))
+    closes = np.linspace(100, 120, N)
+    found = returns_of(recording_of(np.full(N, 1e3), closes, closes[::-1], fills=within))
+    assert found.instruments == ["data 1"] and not found.exposed.any()
+    assert found.benchmark == pytest.approx(closes[::-1][1:] / closes[::-1][:-1] - 1)

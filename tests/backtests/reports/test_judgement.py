@@ -108,6 +108,7 @@ def test_fills_at_the_close_that_gain_nothing_forbid_an_edge(record):
         "bars in the market",
         "alpha over SPX &amp; co, bp per bar",
         "timing gain, filled at the close decided at",
+        "alpha a year that is worth having</td><td>1.0%",
         "smallest alpha a year that the whole rule shows",
         "p: no alpha over SPX &amp; co",
         "bars per year",
