@@ -110,7 +110,7 @@ def train(
     if deploy:
         config = config.without_test()
     if pooled:
-        bars: pd.DataFrame | Universe = _universe(options, files, on_faulty, config)
+        bars: pd.DataFrame | Universe = _universe(options, paths, on_faulty, config)
     else:
         bars = options.read()
         training.require_enough_bars(bars, config)
