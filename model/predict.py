@@ -64,7 +64,8 @@ def predict(
         Files of a universe that cannot be used: "error" refuses the universe and names them all,
         "drop" leaves them out and names them.
     enter
-        Probability from which the decision is to be long; default: the checkpoint's own, or .50.
+        Probability from which the decision is to be long; default: the checkpoint's own, or .50. Of
+        a folder nothing is decided.
     json
         Print one object of JSON, and nothing else; null where there is no forecast.
     """
@@ -72,6 +73,11 @@ def predict(
     schedule = checkpoints.Schedule(checkpoint)
     path = bars_options.data
     if path and path.is_dir():
+        if enter is not None:
+            raise ValueError(
+                f"`enter` must be left out for a folder, got {enter:g}: its instruments are "
+                "ranked, and no position is decided. Give one file, or leave it out."
+            )
         universe, left_out = read_universe(
             bars_options, bar_files([path]), len, on_faulty, together=together
         )
@@ -96,14 +102,7 @@ def forecast(
     """
     model, last = model_at(schedule, bars.index[-1]), bars.index[-1]
     instrument = bars.attrs.get("instrument")
-    if model.instrument and instrument and model.instrument != instrument:
-        if not given:
-            raise ValueError(
-                f"`data` must be given: without it the bars are those of {instrument}, and "
-                f"{schedule.file(model)} was trained on {model.instrument}."
-            )
-        message = f"the checkpoint was trained on {model.instrument}, these bars are {instrument}."
-        warnings.warn(BarsWarning(message), stacklevel=2)
+    judge_instrument(model, instrument, given=given)
     warn_if_seen(model, last)
     probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
     return {
@@ -115,6 +114,23 @@ def forecast(
         "decision": decision_of(model, last, probability, enter or model.enter or 0.5),
         **facts_of(model, schedule, last),
     }
+
+
+def judge_instrument(model: Checkpoint, instrument: str | None, *, given: bool) -> None:
+    """Warn of bars of another instrument than the model's; refuse them where none were given.
+
+    A model of several instruments serves any, but who asks it without bars has forgotten them.
+    """
+    learnt, several = model.instruments or {}, len(model.instruments or ()) > 1
+    other = model.instrument is not None and instrument not in (None, model.instrument)
+    if not given and (other or (several and instrument not in learnt)):
+        raise ValueError(
+            f"`data` must be given: without it the bars are those of {instrument}, and the model "
+            f"was trained on {count(len(learnt), 'instrument') if several else model.instrument}."
+        )
+    if other:
+        message = f"the checkpoint was trained on {model.instrument}, these bars are {instrument}."
+        warnings.warn(BarsWarning(message), stacklevel=3)
 
 
 def forecast_table(found: Mapping[str, Any]) -> Table:
@@ -184,10 +200,12 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[st
         {name: bars.iloc[-model.bars_needed :] for name, bars in universe.items()}
     )
     newest = scores.reindex([last]).iloc[0].sort_values(ascending=False, kind="stable")
+    # What training has seen is no forecast.
+    seen = last < model.trained_until
     rows = []
     for rank, (name, probability) in enumerate(newest.items(), 1):
         bars, known = universe[str(name)], str(name) in (model.instruments or ())
-        missing = math.isnan(probability)
+        missing = seen or math.isnan(probability)
         late = f"last bar {day(bars.index[-1])}" if bars.index[-1] < last else f"{len(bars)} bars"
         rows.append(
             {
@@ -195,7 +213,7 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[st
                 "instrument": str(name),
                 "probability": None if missing else probability,
                 "learnt_from": known,
-                "why_none": late if missing else None,
+                "why_none": ("seen in training" if seen else late) if missing else None,
             }
         )
     return {

@@ -25,9 +25,10 @@ class AccountFigures:
     Parameters
     ----------
     return_a_year
-        Compound, a fraction.
+        Compound, a fraction; None where it passes every number, as of minutes that gained half.
     volatility
-        Standard deviation of the returns per bar, annual, a fraction.
+        Sample standard deviation of the returns per bar, as of the Sharpe ratio, annual, a
+        fraction.
     sharpe
         Annual; None where returns do not vary.
     max_drawdown
@@ -36,7 +37,7 @@ class AccountFigures:
         Bars of the longest time below the highest value so far; one that has not ended counts.
     """
 
-    return_a_year: float
+    return_a_year: float | None
     volatility: float
     sharpe: float | None
     max_drawdown: float
@@ -70,16 +71,25 @@ class TradeFigures:
 def account_figures(equity: Array, bars_per_year: float) -> AccountFigures:
     """Return the figures of an account's value at each close: (n,), the first before any trade."""
     returns = bar_returns(equity)
-    years = len(returns) / bars_per_year
-    growth = 1 + total_return(equity)
     return AccountFigures(
-        # What has lost all has no rate at which it might have shrunk.
-        return_a_year=growth ** (1 / years) - 1 if growth > 0 and years else -1.0 + (not years),
-        volatility=float(returns.std()) * bars_per_year**0.5 if len(returns) else 0.0,
+        return_a_year=_return_a_year(equity, len(returns) / bars_per_year),
+        volatility=float(returns.std(ddof=1)) * bars_per_year**0.5 if len(returns) > 1 else 0.0,
         sharpe=sharpe(returns, bars_per_year),
         max_drawdown=max_drawdown(equity),
         longest_under_water=longest_under_water(equity),
     )
+
+
+def _return_a_year(equity: Array, years: float) -> float | None:
+    growth = 1 + total_return(equity)
+    if not years:
+        return 0.0
+    if growth <= 0:
+        return -1.0  # what has lost all has no rate at which it might have shrunk
+    try:
+        return float(growth ** (1 / years)) - 1
+    except OverflowError:
+        return None
 
 
 def longest_under_water(equity: Array) -> int:

@@ -197,7 +197,8 @@ def _spread_words(evidence: "Evidence") -> str:
     if implied is None or 1e4 * implied.lowest <= evidence.charged:
         return ""
     even = evidence.break_even
-    words = "" if even is None else f", {even:.1f} would eat all"
+    # Of what loses before costs, no cost eats all.
+    words = f", {even:.1f} would eat all" if even is not None and even > 0 else ""
     return (
         f"The prices imply at least {1e4 * implied.lowest:.1f} bp a side, "
         f"{evidence.charged:g} are charged{words}."

@@ -419,11 +419,12 @@ class ReturnsRecord(Entry):
 class TotalRecord(Entry):
     """What returns came to in all. sharpe: annual, null where they do not vary.
 
-    longest_under_water: returns in the longest time below the highest value so far.
+    return_a_year: null where it passes every number. longest_under_water: returns in the longest
+    time below the highest value so far.
     """
 
     gain: float = msgspec.field(name="return")
-    return_a_year: float
+    return_a_year: float | None
     volatility: float
     sharpe: float | None
     max_drawdown: float

@@ -168,17 +168,14 @@ class Ledger:
                 **notes,
             }
             # What is there stays as it is, to the byte.
-            before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-            ending = "" if before.endswith("\n") or not before else "\n"
-            text = f"{before}{ending}{json.dumps(line)}\n"
-            write_atomically(self.path, text.encode())
+            before = self.path.read_bytes() if self.path.exists() else b""
+            ending = b"" if before.endswith(b"\n") or not before else b"\n"
+            write_atomically(self.path, before + ending + json.dumps(line).encode() + b"\n")
             return True
 
 
 def lines_of(path: Path) -> list[Line]:
-    """Return all trials in a ledger, each with the whole path of its file.
-
-    None where the ledger is not there yet.
+    """Return the lines of a ledger, each with the whole path of its file; none before the first.
 
     A line that is no trial raises LedgerError: passed over, it would make luck look like skill.
     """

@@ -9,7 +9,7 @@ and simulated walks show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypedDict
 
@@ -99,10 +99,15 @@ def flags_of_all(universe: Mapping[str, pd.DataFrame]) -> list[FlagRecord]:
     """Return what the bars of all instruments say against themselves; of several with the name."""
     if len(universe) == 1:
         return [flag for bars in universe.values() for flag in flags_of(bars)]
+    return named_flags((name, flags_of(bars)) for name, bars in universe.items())
+
+
+def named_flags(flags: Iterable[tuple[str, Sequence[FlagRecord]]]) -> list[FlagRecord]:
+    """Return the flags of several instruments as one list, each with the instrument's name."""
     return [
         FlagRecord(**flag | {"sentence": f"{name}: {flag['sentence']}"})
-        for name, bars in universe.items()
-        for flag in flags_of(bars)
+        for name, own in flags
+        for flag in own
     ]
 
 
@@ -211,7 +216,7 @@ def _repeats(index: pd.DatetimeIndex, copied: Mask, pages: Mask, halfway: Mask) 
             ),
             (
                 halfway,
-                "halfway between the bars beside (first {}): interpolated, and so holding the "
+                "lie halfway between the bars beside (first {}): interpolated, and so holding the "
                 "next bar?",
             ),
         )

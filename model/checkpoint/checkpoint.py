@@ -157,12 +157,9 @@ class Checkpoint:
         except CheckpointError:
             digest = None
         names = [member.name for member in self.members]
-        several = len(self.instruments or ()) > 1
-        learnt = (
-            f"instruments={len(self.instruments or ())}"
-            if several
-            else (f"instrument={self.instrument!r}")
-        )
+        n_instruments = len(self.instruments or ())
+        several = f"instruments={n_instruments}"
+        learnt = several if n_instruments > 1 else f"instrument={self.instrument!r}"
         return (
             f"Checkpoint({learnt}, "
             f"bar_interval={spoken(self.bar_interval)!r}, label={self.label!r}, members={names}, "

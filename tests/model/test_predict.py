@@ -210,6 +210,13 @@ def test_without_data_only_a_model_of_the_sample_is_asked(
     )
 
 
+def test_without_data_no_model_of_other_instruments_is_asked(
+    pooled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome("--checkpoint", pooled) == 2
+    assert "was trained on 2 instruments" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Four files of bars: one ended early, one is too short."""
@@ -281,8 +288,19 @@ def test_a_ranking_of_what_the_model_has_seen_is_no_forecast(
     later = pd.Timestamp("2021-01-01")
     learnt = {"a": "0" * 64, "x": "1" * 64}
     replace(checkpoint, trained_until=later, instruments=learnt).save(tmp_path / "late.ckpt")
-    assert outcome("--checkpoint", tmp_path / "late.ckpt", "--data", folder) == 0
-    assert "this is no forecast" in capsys.readouterr().err
+    assert outcome("--checkpoint", tmp_path / "late.ckpt", "--data", folder, "--json") == 0
+    said = capsys.readouterr()
+    assert "this is no forecast" in said.err
+    rows = json.loads(said.out)["ranking"]
+    assert {row["why_none"] for row in rows} == {"seen in training"} and len(rows) == 4
+    assert all(row["probability"] is None and row["rank"] is None for row in rows)
+
+
+def test_a_folder_is_ranked_and_nothing_is_decided(
+    pooled: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome("--checkpoint", pooled, "--data", folder, "--enter", "0.6") == 2
+    assert "--enter must be left out for a folder, got 0.6" in capsys.readouterr().err
 
 
 def test_a_relative_probability_of_one_instrument_is_no_decision(

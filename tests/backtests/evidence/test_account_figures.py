@@ -14,8 +14,8 @@ from backtests.evidence.account_figures import (
 def test_a_year_that_doubles_and_one_that_halves_make_nothing_a_year() -> None:
     figures = account_figures(np.array([1.0, 2.0, 1.0]), bars_per_year=1)
     assert figures.return_a_year == 0.0 and figures.max_drawdown == -0.5
-    # Returns of 1 and -.5 lie .75 from their mean.
-    assert figures.volatility == 0.75 and figures.longest_under_water == 1
+    # Returns of 1 and -.5 lie .75 from their mean; of two the sample deviation is 2**.5 of that.
+    assert figures.volatility == pytest.approx(0.75 * 2**0.5) and figures.longest_under_water == 1
 
 
 def test_the_rate_is_compound_and_the_volatility_annual() -> None:
@@ -23,7 +23,7 @@ def test_the_rate_is_compound_and_the_volatility_annual() -> None:
     assert figures.return_a_year == pytest.approx(1.01**4 - 1)
     assert figures.volatility == pytest.approx(0, abs=1e-12)
     assert account_figures(np.array([1.0, 1.1, 1.0]), 100).volatility == pytest.approx(
-        10 * np.std([0.1, 1 / 1.1 - 1])
+        10 * np.std([0.1, 1 / 1.1 - 1], ddof=1)
     )
 
 
@@ -32,6 +32,18 @@ def test_an_account_that_lost_all_or_did_nothing_has_a_rate(
     equity: list[float], years: float, rate: float
 ) -> None:
     assert account_figures(np.array(equity), years).return_a_year == rate
+
+
+def test_mean_over_volatility_is_the_sharpe_ratio() -> None:
+    equity = np.cumprod(1 + np.random.default_rng(3).normal(0.001, 0.01, 30))
+    figures = account_figures(equity, 252)
+    mean = np.mean(np.diff(equity) / equity[:-1])
+    assert figures.sharpe == pytest.approx(252 * mean / figures.volatility)
+
+
+def test_a_rate_that_no_number_holds_is_none() -> None:
+    """Minutes that more than doubled: the rate of a year has over 300 digits."""
+    assert account_figures(np.linspace(1.0, 2.2, 501), 525_600).return_a_year is None
 
 
 @pytest.mark.parametrize(

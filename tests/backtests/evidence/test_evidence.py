@@ -194,6 +194,9 @@ def test_the_spread_that_prices_imply_is_said_where_it_is_more_than_is_charged()
     )
     words = f"The prices imply at least {1e4 * implied.lowest:.1f} bp a side, 1 are charged"
     assert words in judge(evidence).sentence
+    losing = judge(replace(evidence, break_even=-3.0)).sentence
+    assert "1 are charged. " in losing and "would eat all" not in losing
+    assert "3.0 would eat all" in judge(replace(evidence, break_even=3.0)).sentence
     dear = quick_evidence(replace(bounced, cost=0.005))
     assert "The prices imply" not in judge(dear).sentence
 

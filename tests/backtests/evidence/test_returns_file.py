@@ -40,6 +40,7 @@ def test_dates_returns_and_benchmark_are_found_by_name_and_place(tmp_path):
         (TABLE.rename(columns={"benchmark": "SPX"}), {"benchmark": "SPX"}),
         (TABLE.rename(columns={"benchmark": "SPX"}), {"benchmark": "SPX", "returns": "fund"}),
         (TABLE[["benchmark", "fund", "date"]].rename(columns={"date": "Time"}), {}),
+        (TABLE[["fund", "benchmark", "date"]].rename(columns={"date": "Trade Date"}), {}),
         (TABLE.assign(more=0.1).rename(columns={"fund": "Returns"}), {}),
     ],
 )
@@ -154,6 +155,20 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path, settin
     expected = f"{setting}='fond' must name one column.*'fund', 'benchmark'.*mean 'fund'"
     with pytest.raises(BarsError, match=expected):
         read(tmp_path, TABLE, **{setting: "fond"})
+
+
+def test_nothing_is_held_against_itself(tmp_path):
+    with pytest.raises(BarsError, match="benchmark='fund' must name another column than that of"):
+        read(tmp_path, TABLE, returns="fund", benchmark="fund")
+    # The returns are of the column called benchmark, and so there is none.
+    assert read(tmp_path, TABLE, returns="benchmark").benchmark_name == "cash"
+
+
+def test_which_of_two_benchmarks_is_meant_is_asked(tmp_path):
+    two = TABLE.assign(Benchmark=0.01)
+    with pytest.raises(BarsError, match="must be called benchmark, got 'benchmark', 'Benchmark'"):
+        read(tmp_path, two, returns="fund")
+    assert read(tmp_path, two, returns="fund", benchmark="benchmark").returns[0] == TABLE["fund"][0]
 
 
 def test_the_number_of_returns_a_year_may_be_stated(tmp_path):

@@ -141,7 +141,7 @@ def test_the_portfolio_has_the_figures_of_its_equity(universe, folder, page):
         years = len(growth) / universe.pool.periods_per_year
         assert found[name]["return_a_year"] == pytest.approx(growth[-1] ** (1 / years) - 1)
         assert found[name]["volatility"] == pytest.approx(
-            returns.std() * universe.pool.periods_per_year**0.5
+            returns.std(ddof=1) * universe.pool.periods_per_year**0.5
         )
     assert "cash earns no interest" in page and "longest time under water" in page
 

@@ -141,6 +141,13 @@ def test_a_line_of_an_older_version_counts_without_returns_and_stays_as_it_is(le
     assert found.sharpes == (0.2, 0.3) and len(found.returns) == 1
 
 
+def test_lines_that_an_editor_ended_otherwise_stay_as_they_are(ledger):
+    edited = b'{"key": "a", "sharpe": 0.2}\r\n'
+    ledger.path.write_bytes(edited)
+    enter(ledger, "b")
+    assert ledger.path.read_bytes().startswith(edited + b"{") and len(ledger.others()) == 2
+
+
 def test_the_ledger_that_an_older_version_had_for_these_bars_is_read_and_not_written(
     bars, tmp_path
 ):
