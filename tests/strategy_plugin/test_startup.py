@@ -59,8 +59,10 @@ def test_where_all_bars_lie_before_trade_from_that_is_said() -> None:
 @pytest.mark.parametrize(
     "trade_from, message",
     [
-        ("soon", "`trade_from` must be '', 'now' or a time, got 'soon'"),
-        ("NaT", "`trade_from` must be a time, got 'NaT'"),
+        ("soon", "`trade_from` must be '', 'now' or a time, year first, got 'soon'"),
+        ("10.11.2024", "a time, year first, got '10.11.2024'. Write it like '2024-05-31'"),
+        ("05/06/2024", "a time, year first, got '05/06/2024'"),
+        (pd.NaT, "`trade_from` must be a time, got NaT"),
         (5, "`trade_from` must be '', 'now' or a time as text, like .*, got 5"),
         (
             "2024-01-03 10:00+09:00",
