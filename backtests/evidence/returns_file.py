@@ -163,7 +163,8 @@ def _columns_of(
         candidates = called if len(called) == 1 else left
         if len(candidates) != 1:
             findings.refuse(
-                f"one column beside the dates must hold the returns, got {listed}. Name it, as ",
+                f"one column beside the dates, taken from {names[date]!r}, must hold the returns, "
+                f"got {', '.join(repr(names[number]) for number in left) or 'none'}. Name it, as ",
                 Setting(RETURNS, names[left[0]] if left else "fund"),
                 ", and that of a benchmark, if there is one, as ",
                 Setting(BENCHMARK, names[left[-1]] if left else "market"),

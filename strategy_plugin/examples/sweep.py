@@ -17,7 +17,7 @@ if __name__ == "__main__":  # optstrategy starts processes, which import this fi
     cerebro = bt.Cerebro(optreturn=True)
     cerebro.adddata(bt.feeds.PandasData(dataname=bars))
     cerebro.optstrategy(
-        BiLSTMStrategy, checkpoint="example.ckpt", enter=(0.500, 0.502), exit=(0.500, 0.501)
+        BiLSTMStrategy, checkpoint="example.ckpt", enter=(0.500, 0.502, 0.504), exit=(0.500,)
     )
     cerebro.addanalyzer(bt.analyzers.Returns, _name="returns")
     cerebro.addanalyzer(bt.analyzers.DrawDown, _name="drawdown")

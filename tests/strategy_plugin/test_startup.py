@@ -163,6 +163,23 @@ def test_decisions_orders_and_fills_are_logged_on_request(caplog: pytest.LogCapt
     assert ended.endswith(f"Completed, {fill.size:+.8g} at 100, commission 9.5")
 
 
+def test_the_log_says_why_nothing_is_ordered(caplog: pytest.LogCaptureFixture) -> None:
+    prices = [100.0, 100.0, 100.0, 90.0, 90.0, 90.0, 90.0, 90.0]
+    probabilities = [float("nan"), *[0.9] * 5, 0.1, 0.1]
+    with caplog.at_level(logging.INFO, "strategy_plugin"):
+        traded(
+            host(feed(bars_at(prices, probabilities), "given")),
+            enter=0.6,
+            exit=0.5,
+            stop_loss="3%",
+        )
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "data 'given': 2024-01-01: no forecast, held +0, wanted +0: nothing to do"
+    barred = "held +0, wanted +1: not opened again until the signal leaves it"
+    assert f"data 'given': 2024-01-05: probability of up 0.9000, {barred}" in lines
+    assert lines[-1].endswith("0.1000, held +0, wanted +0: nothing to do")
+
+
 def test_a_sweep_passes_over_pairs_of_thresholds_that_are_none() -> None:
     cerebro = host(feed(bars_at(100.0, [0.9] * 8), "given"))
     cerebro.optstrategy(BiLSTMStrategy, enter=(0.5, 0.6), exit=(0.5, 0.55))
