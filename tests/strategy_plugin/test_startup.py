@@ -176,6 +176,8 @@ def test_the_log_says_why_nothing_is_ordered(caplog: pytest.LogCaptureFixture) -
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "data 'given': 2024-01-01: no forecast, held +0, wanted +0: nothing to do"
     barred = "held +0, wanted +1: not opened again until the signal leaves it"
+    [stop] = [line for line in lines if " sent: -" in line]
+    assert stop.endswith(", Stop, price 97")
     assert f"data 'given': 2024-01-05: probability of up 0.9000, {barred}" in lines
     assert lines[-1].endswith("0.1000, held +0, wanted +0: nothing to do")
 
