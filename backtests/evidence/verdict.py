@@ -98,7 +98,7 @@ def judge_pool(pool: "Pool") -> Verdict:
     ]
     if pool.correlation is not None:
         reasons.append(
-            f"The markets' gains correlate by {pool.correlation:.2f}: the {pool.forecasts:,} "
+            f"The markets' gains correlate by {pool.correlation:z.2f}: the {pool.forecasts:,} "
             f"decisions are worth {pool.independent:,.0f} independent ones."
         )
     return Verdict(word, _flag_words(pool) + " ".join(filter(None, reasons)), POOL_RULE)
@@ -219,10 +219,12 @@ def _power_words(figures: Figures) -> str:
         shown += f" and an AUC of {power.auc:.3f}"
     words = f"{figures.decisions:,} decisions show {shown} with 80 % power"
     estimate = power.decisions_for_alpha
-    needed = "none would do" if estimate is None else f"it would take {estimate:,}"
-    words += f"; for the alpha found {needed}"
+    if estimate is None:
+        words += "; no number would show the alpha found, which is not above 0"
+    else:
+        words += f"; the alpha found would take {estimate:,}"
     if power.decisions_for_auc is not None:
-        words += f", for an AUC of {NOTHING_LEFT} {power.decisions_for_auc:,}"
+        words += f"; an AUC of {NOTHING_LEFT} would take {power.decisions_for_auc:,}"
     return words + "."
 
 
