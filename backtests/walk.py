@@ -89,10 +89,6 @@ class Walk:
     def n_models(self) -> int:
         return len(self.folds) * len(self.configurations)
 
-    def models(self) -> dict[str, list[FoldModel]] | None:
-        """Return the models by architecture; None where a fold of any is missing."""
-        return trained_models(self.configurations)
-
 
 def begin(
     bars: pd.DataFrame,

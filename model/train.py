@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from model.bars.faults import count
-from model.bars.intervals import bar_interval, day, spoken
+from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
 from model.bars.universe import Universe, together, universe_of
 from model.checkpoint.checkpoint import Checkpoint
@@ -33,13 +33,15 @@ from model.cli import (
     VERSION,
     BarsOptions,
     OnFaulty,
-    bar_files,
     describe_bars,
+    describe_universe,
     is_universe,
+    pooled_files,
     read_universe,
+    require_pooled,
     run,
 )
-from model.errors import BarsError, Setting, TrainingDiverged
+from model.errors import TrainingDiverged
 from model.files import require_writable
 from model.labels import known_after, tied_share
 from model.runtime import precision_hint
@@ -101,7 +103,13 @@ def train(
             "`out` and `deploy` exclude each other: deploy names the file itself. Give one of them."
         )
     paths = data or []
-    files = _files(paths, pooled, config)
+    if not pooled and is_universe(paths):
+        raise ValueError(
+            f"`data` must be one file without `pooled`, got {', '.join(map(str, paths))}. "
+            "Give `pooled` for one network of all."
+        )
+    require_pooled(pooled, config.outcome)
+    files = pooled_files(paths) if pooled else []
     options = replace(bars_options, data=None if pooled or not paths else paths[0])
     name = options.file_name
     if pooled:
@@ -137,29 +145,6 @@ def train(
         kept.finish()
     show(checkpoint)
     console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
-
-
-def _files(paths: Sequence[Path], pooled: bool, config: TrainConfig) -> list[Path]:
-    """Return the files of a universe; refuse several without --pooled, and one with it."""
-    if not pooled and is_universe(paths):
-        raise ValueError(
-            f"`data` must be one file without `pooled`, got {', '.join(map(str, paths))}. "
-            "Give `pooled` for one network of all."
-        )
-    if not pooled and config.outcome == "relative":
-        raise ValueError(
-            "`outcome` must be direction without `pooled`, got relative: one instrument has no "
-            "others to be compared with. Give `pooled` and a folder of files."
-        )
-    files = bar_files(paths) if pooled else []
-    if pooled and len(files) < 2:
-        raise BarsError(
-            "one network of several instruments needs several files, got "
-            f"{', '.join(map(str, files)) or 'none'}. Give more, or leave out ",
-            Setting("pooled"),
-            ".",
-        )
-    return files
 
 
 def _one(options: BarsOptions, config: TrainConfig) -> pd.DataFrame:
@@ -202,16 +187,6 @@ def describe(bars: pd.DataFrame | Universe, config: TrainConfig) -> None:
     for line in (first, f"labels: {labels}", purged, precision_hint(config.precision)):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)
-
-
-def describe_universe(universe: Universe) -> str:
-    """Return one line on the bars of all instruments."""
-    indexes = [pd.DatetimeIndex(bars.index) for bars in universe.values()]
-    first, last = min(index[0] for index in indexes), max(index[-1] for index in indexes)
-    return (
-        f"{count(len(universe), 'instrument')}: {count(sum(map(len, indexes)), 'bar')} of "
-        f"{spoken(bar_interval(indexes[0]))} from {day(first)} to {day(last)}"
-    )
 
 
 def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None]:

@@ -86,7 +86,7 @@ def by_date(panel: Panel, books: Books, cost: float, *, resamples: int = RESAMPL
     }
     own = correlations[STRATEGY][DECAY[0]]
     # Moves over several bars overlap.
-    block = max(block_length(own[np.isfinite(own)]), panel.horizon, *DECAY)
+    block = max(block_length(np.nan_to_num(own)), panel.horizon, *DECAY)
     bootstrap = Bootstrap(len(panel.dates), block, resamples)
     middle = len(own) // 2
     return ByDate(
@@ -94,11 +94,12 @@ def by_date(panel: Panel, books: Books, cost: float, *, resamples: int = RESAMPL
         _decay(correlations, bootstrap),
         _tenths(panel),
         _years(panel, books, cost, correlations),
-        Halves(*(_mean(half) for half in (own[:middle], own[middle:]))),
+        Halves(*(mean_known(half) for half in (own[:middle], own[middle:]))),
     )
 
 
-def _mean(values: Array) -> float | None:
+def mean_known(values: Array) -> float | None:
+    """Return the mean of what is known; None where nothing is."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
 
@@ -230,8 +231,8 @@ def _tenths(panel: Panel) -> pd.DataFrame:
                     "forecaster": name,
                     "tenth": tenth + 1,
                     "dates": int(dates.sum()),
-                    "move": _mean(move),
-                    "excess": _mean(excess),
+                    "move": mean_known(move),
+                    "excess": mean_known(excess),
                 }
             )
     return pd.DataFrame(rows)
@@ -261,7 +262,7 @@ def _years(
                     "year": int(year),
                     "dates": int(own.sum()),
                     "auc": float(wins[own].sum() / pairs[own].sum()) if pairs[own].any() else None,
-                    "ic": _mean(correlations[name][DECAY[0]][own]),
+                    "ic": mean_known(correlations[name][DECAY[0]][own]),
                     **money,
                 }
             )

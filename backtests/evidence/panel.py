@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backtests.simulation.vectorised import Array, fill_moves
+from backtests.simulation.vectorised import Array, directions, fill_moves
 from backtests.walk_forward.universe import DatedFolds
 from model.bars.artefacts import FlagRecord, flags_of
 from model.bars.intervals import yearly_bars
@@ -15,6 +15,7 @@ from model.bars.universe import Universe
 from model.labels import label_prices
 from model.training.config import TrainConfig
 from model.training.outcomes import outcomes_of
+from strategy_plugin.decision import NEUTRAL
 
 REVERSAL, MOMENTUM = "reversal", "momentum"
 MOMENTUM_BARS, MOMENTUM_SKIPPED = 250, 20  # the move over so many bars, without the last
@@ -43,6 +44,8 @@ class Panel:
         By number of bars, what holding from the next open earned.
     held
         By name of who forecasts, the directions it takes on each name; only of outcome "direction".
+    flags
+        What the bars say against themselves.
     """
 
     dates: pd.DatetimeIndex
@@ -74,13 +77,15 @@ class Panel:
 
 def panel_of(
     dated: DatedFolds,
-    scores: Mapping[str, Array],
-    probabilities: frozenset[str],
-    held: Mapping[str, Array],
+    probabilities: Mapping[str, Array],
+    thresholds: Mapping[str, tuple[Array, Array]],
+    allow_short: bool = False,
 ) -> Panel:
     """Return the decisions on all test dates whose next move is known of any name.
 
-    scores, held: as of `Panel`, on all test dates. The rules reversal and momentum are added.
+    probabilities: of the strategy first, and of others: (dates, names) on all test dates. The rules
+    reversal and momentum are added. All are judged where the strategy forecasts. thresholds: by
+    name, enter and exit of each date; those not named have one half.
     """
     config, universe = dated.config, dated.universe
     tested = dated.dates[dated.folds[0].test : dated.folds[-1].stop]
@@ -97,13 +102,28 @@ def panel_of(
     }
     # The last dates wait for a bar to come.
     known = np.flatnonzero(np.isfinite(moves["open"]).any(axis=1))
-    every = {**scores, **{name: _table(of, tested) for name, of in _rules(universe).items()}}
+    rules = {name: _table(of, tested) for name, of in _rules(universe).items()}
+    made = np.isfinite(next(iter(probabilities.values())))
+    scores = {
+        name: np.where(made, table, np.nan) for name, table in {**probabilities, **rules}.items()
+    }
+    held = {}
+    if config.outcome == "direction":
+        held = {
+            name: _held(scores[name], thresholds.get(name, (NEUTRAL, NEUTRAL)), allow_short)
+            for name in probabilities
+        }
+        down = -1.0 if allow_short else 0.0
+        held |= {
+            name: np.select([scores[name] > 0, scores[name] < 0], [1.0, down], 0.0)
+            for name in rules
+        }
     return Panel(
         tested[known],
         list(universe),
         folds[known],
-        {name: table[known] for name, table in every.items()},
-        probabilities,
+        {name: table[known] for name, table in scores.items()},
+        frozenset(probabilities),
         _labels(universe, config, tested)[known],
         {fill: table[known] for fill, table in moves.items()},
         {bars: table[known] for bars, table in later.items()},
@@ -116,6 +136,19 @@ def panel_of(
             for name, bars in universe.items()
             for flag in flags_of(bars)
         ],
+    )
+
+
+def _held(
+    probabilities: Array, thresholds: tuple[float | Array, float | Array], allow_short: bool
+) -> Array:
+    """Return the directions held by these thresholds on each name: (dates, names)."""
+    enter, exit = thresholds
+    return np.column_stack(
+        [
+            directions(of_name, enter=enter, exit=exit, allow_short=allow_short)
+            for of_name in probabilities.T
+        ]
     )
 
 
