@@ -2,6 +2,7 @@
 
 python backtests/false_alarms.py [--histories 20] [--bars 6000] [--jobs N]
 python backtests/false_alarms.py --grid [--runs 1000]
+python backtests/false_alarms.py --universes 40 [--instruments 20] [--bars 3000]
 """
 
 from collections.abc import Sequence
@@ -14,18 +15,22 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from backtests.evidence.baselines import learner_probabilities
-from backtests.evidence.decisions import decisions_of
+from backtests.evidence.baselines import learner_probabilities, pooled_probabilities
+from backtests.evidence.books import Books
+from backtests.evidence.decisions import STRATEGY, decisions_of
 from backtests.evidence.evidence import evidence_of
-from backtests.evidence.verdict import EDGE, Verdict, Word, judge
+from backtests.evidence.panel import panel_of
+from backtests.evidence.verdict import EDGE, NO_COST, Verdict, Word, judge, judge_book
 from backtests.progress import tracked
 from backtests.simulation.account import Account, Costs
 from backtests.simulation.vectorised import directions
 from backtests.synthetic.grid import SIZES, CellResult, judge_cells
-from backtests.synthetic.markets import market
+from backtests.synthetic.markets import correlated_walks, market
 from backtests.synthetic.skills import DAYS
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
+from backtests.walk_forward.universe import lay_dated_folds
 from model.bars.faults import count
+from model.bars.universe import Universe
 from model.cli import VERSION, run
 from model.settings import optional, require, whole
 from model.training.config import TrainConfig
@@ -50,6 +55,8 @@ def false_alarms(
     grid: bool = False,
     runs: int = 1_000,
     decisions: tuple[int, ...] = SIZES,
+    universes: int | None = None,
+    instruments: int = 20,
     jobs: int | None = None,
 ) -> None:
     """Put the verdict to the test on markets on which the truth is known.
@@ -71,6 +78,11 @@ def false_alarms(
         Verdicts on each cell of the grid.
     decisions
         How many each of them judges: a cell for each number.
+    universes
+        Judge instead so many universes of walks that share half of their variance, each ranked by
+        one logistic regression for all, at no cost.
+    instruments
+        Walks of each universe.
     jobs
         Processes that work at the same time; default: one per usable core. The result does not
         depend on it.
@@ -81,6 +93,8 @@ def false_alarms(
             "bars": bars,
             "runs": runs,
             "decisions": min(decisions),
+            "universes": universes,
+            "instruments": instruments,
             "jobs": jobs,
         },
         {
@@ -88,9 +102,14 @@ def false_alarms(
             "bars": whole(1),
             "runs": whole(1),
             "decisions": whole(FEWEST_DECISIONS),
+            "universes": optional(whole(1)),
+            "instruments": whole(TrainConfig.fewest_instruments),
             "jobs": optional(whole(1)),
         },
     )
+    if universes:
+        print_universes(universes, instruments, bars, jobs or cpu_count())
+        return
     if grid:
         print_grid(runs, decisions, jobs or cpu_count())
         return
@@ -107,6 +126,22 @@ def false_alarms(
         f"{count(alarms, 'false alarm')} on {len(EMPTY) * histories} walks without an edge",
         soft_wrap=True,
     )
+
+
+def print_universes(universes: int, instruments: int, bars: int, jobs: int) -> None:
+    """Print how often each word is said of universes of walks, in which nothing is to be found."""
+    parallel = Parallel(n_jobs=jobs, return_as="generator")
+    coming = parallel(
+        delayed(verdict_on_universe)(correlated_walks(instruments, bars, seed))
+        for seed in range(1, universes + 1)
+    )
+    verdicts = list(tracked(coming, console, "universes", universes))
+    words = pd.Series([found.word for found in verdicts]).value_counts()
+    table = Table(*(f'"{word}"' for word in get_args(Word)), box=SIMPLE_HEAD)
+    table.add_row(*(str(words.get(word, 0)) for word in get_args(Word)))
+    console.print(table)
+    alarms = count(int(words.get(EDGE, 0)), "false alarm")
+    console.print(f"{alarms} on {count(universes, 'universe')} of walks", soft_wrap=True)
 
 
 def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
@@ -181,6 +216,20 @@ def verdict_on(
     """
     learner = WHOLE_WINDOW if name in PLANTED else LAST_ROW
     return verdict_by(learner, market(name, n_bars, seed).bars, plan=plan, costs=costs)
+
+
+def verdict_on_universe(
+    universe: Universe,
+    *,
+    learner: str = LAST_ROW,
+    plan: FoldPlan = FoldPlan(),
+    config: TrainConfig = TrainConfig(outcome="relative"),
+) -> Verdict:
+    """Return the verdict, at no cost, on a walk-forward of one cheap learner over a universe."""
+    dated = lay_dated_folds(universe, plan, plan.training(config))
+    forecasts = pooled_probabilities(dated, learners=(learner,))
+    panel = panel_of(dated, {STRATEGY: forecasts[learner]}, {})
+    return judge_book(Books(panel).figures(0.0), config.outcome, NO_COST)
 
 
 def verdict_by(
