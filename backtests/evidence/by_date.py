@@ -14,6 +14,7 @@ import pandas as pd
 
 from backtests.evidence.books import Books
 from backtests.evidence.bootstrap import (
+    NOUGHT,
     RESAMPLES,
     Array,
     Bootstrap,
@@ -111,54 +112,58 @@ def _mean_figure(*series: Array) -> RatioOfSums:
 
 
 def _forecasters(panel: Panel, books: Books, cost: float, bootstrap: Bootstrap) -> pd.DataFrame:
-    """Return what each forecasts and earns, and how much less or more the strategy does.
-
-    The two are paired: over the names and dates that both forecast.
-    """
-    ours, moves = panel.scores[STRATEGY], panel.moves["open"]
+    """Return what each forecasts and earns, and how much more the strategy does."""
     gross, net, turnovers = books.returns(0.0), books.returns(cost), books.turnovers
     rows = []
-    for name, scores in panel.scores.items():
-        both = np.isfinite(ours) & np.isfinite(scores)
-        paired = [np.where(both, one, np.nan) for one in (ours, scores)]
-        draws = bootstrap.draw(
-            {
-                "ic": _mean_figure(
-                    rank_correlations(scores, moves),
-                    *(rank_correlations(one, moves) for one in paired),
-                ),
-                "auc": area_within_rows(panel.labels, scores),
-                **{
-                    f"auc {place}": area_within_rows(panel.labels, one)
-                    for place, one in enumerate(paired)
-                },
-            }
-        )
-        spread = float(draws["ic"][0, 1:].std())
-        money = _money(gross[name], net[name], panel.bars_per_year) if name in net else {}
-        earned = money.get("gross")
-        turned = turnovers.get(name)
+    for name in panel.scores:
+        money = _money(gross[name], net[name], panel.bars_per_year)
+        turned = turnovers[name]
         rows.append(
             {
                 "forecaster": name,
-                "dates": int(np.isfinite(scores).any(axis=1).sum()),
-                "forecasts": int(np.isfinite(scores).sum()),
-                **_columns("auc", draws["auc"][0]),
-                **_columns("ic", draws["ic"][0]),
-                "ic_t": float(draws["ic"][0, 0]) / spread if spread else None,
+                **_skill(panel, name, bootstrap),
                 **money,
                 "turnover": turned,
-                "break_even": 1e4 * earned / turned if turned and earned is not None else None,
-                **_columns("auc_less", draws["auc 0"][0] - draws["auc 1"][0], name != STRATEGY),
-                **_columns("ic_less", draws["ic"][1] - draws["ic"][2], name != STRATEGY),
+                "break_even": 1e4 * float(gross[name].mean()) / turned if turned else None,
+                **_differences(panel, name, bootstrap),
                 **_losses(panel, name),
             }
         )
     return pd.DataFrame(rows)
 
 
+def _skill(panel: Panel, name: str, bootstrap: Bootstrap) -> dict[str, float | None]:
+    """Return the areas and rank correlations of one that forecasts."""
+    scores = panel.scores[name]
+    area = area_within_rows(panel.labels, scores)
+    coefficient = _mean_figure(rank_correlations(scores, panel.moves["open"]))
+    draws = bootstrap.draw({"auc": area, "ic": coefficient})
+    found, spread = float(draws["ic"][0, 0]), float(draws["ic"][0, 1:].std())
+    return {
+        "dates": int(np.isfinite(scores).any(axis=1).sum()),
+        "forecasts": int(np.isfinite(scores).sum()),
+        **_columns("auc", draws["auc"][0], area.defined),
+        **_columns("ic", draws["ic"][0], coefficient.defined),
+        "ic_t": found / spread if spread > NOUGHT else None,
+    }
+
+
+def _differences(panel: Panel, name: str, bootstrap: Bootstrap) -> dict[str, float | None]:
+    """Return what the strategy has more than another, over the names and dates of both."""
+    ours, theirs, moves = panel.scores[STRATEGY], panel.scores[name], panel.moves["open"]
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    paired = [np.where(both, one, np.nan) for one in (ours, theirs)]
+    areas = [area_within_rows(panel.labels, one) for one in paired]
+    coefficients = _mean_figure(*(rank_correlations(one, moves) for one in paired))
+    draws = bootstrap.draw({"ours": areas[0], "theirs": areas[1], "ic": coefficients})
+    other = name != STRATEGY
+    return _columns(
+        "auc_less", draws["ours"][0] - draws["theirs"][0], other and areas[0].defined
+    ) | _columns("ic_less", draws["ic"][0] - draws["ic"][1], other and coefficients.defined)
+
+
 def _columns(name: str, draws: Array, shown: bool = True) -> dict[str, float | None]:
-    """Return a figure and its 95 % interval as columns."""
+    """Return a figure and its 95 % interval as columns, None where it is not to be shown."""
     if not shown:
         return {f"{name}{end}": None for end in ENDS}
     found = interval(draws)
@@ -198,7 +203,8 @@ def _decay(correlations: Mapping[str, Mapping[int, Array]], bootstrap: Bootstrap
     for name, of_name in correlations.items():
         [draws] = bootstrap.draw({"ic": _mean_figure(*of_name.values())}).values()
         rows += [
-            {"forecaster": name, "bars": bars, **_columns("ic", found)}
+            {"forecaster": name, "bars": bars}
+            | _columns("ic", found, bool(np.isfinite(of_name[bars]).any()))
             for bars, found in zip(of_name, draws, strict=True)
         ]
     return pd.DataFrame(rows)
@@ -263,7 +269,7 @@ def _years(
                     "dates": int(own.sum()),
                     "auc": float(wins[own].sum() / pairs[own].sum()) if pairs[own].any() else None,
                     "ic": mean_known(correlations[name][DECAY[0]][own]),
-                    **money,
+                    **_money(gross[name][own], net[name][own], panel.bars_per_year),
                 }
             )
     return pd.DataFrame(rows)
