@@ -259,9 +259,6 @@ def _years(
         wins, pairs = area.numerators[:, 0], area.denominators[:, 0]
         for year in np.unique(years):
             own = years == year
-            money = (
-                _money(gross[name][own], net[name][own], panel.bars_per_year) if name in net else {}
-            )
             rows.append(
                 {
                     "forecaster": name,
