@@ -198,6 +198,11 @@ def walk(
     paths = data or []
     _require_possible(paths, market_options, training)
     require_pooled(pooled, training.outcome)
+    if market_options.instruments > 1 and not pooled:
+        raise ValueError(
+            f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
+            "the histories of a market make a universe for one network. Give `pooled`."
+        )
     # The first one's settings stand for all: they differ in the architecture alone.
     names = _architectures(architecture)
     settings = Settings(

@@ -32,7 +32,7 @@ from model.training.loop import Epoch
 # Of a process that trains: what python, torch and the rest take, and how many numbers of 8 bytes
 # stand for each feature at the peak (raw rows twice, scaled rows, and what is made on the way).
 BASE_MEMORY, NUMBERS = 600e6, 3.0
-TIMED_BATCHES = 6  # of the epoch that is timed
+TIMED_BATCHES = 3  # of the epoch that is timed
 
 
 @dataclass(frozen=True, eq=False)

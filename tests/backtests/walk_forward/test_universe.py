@@ -66,7 +66,7 @@ def test_dates_count_on_which_enough_can_be_forecast(ragged):
     """With all but one whole the first window decides; all five can from 90 bars on, till 300."""
     config = replace(CONFIG, fewest_instruments=4)
     assert lay_dated_folds(ragged, PLAN, config).dates[0] == ragged["n3"].index[NEEDED - 1]
-    with pytest.raises(BarsError, match="5 instruments or more can be forecast on 5[78] dates"):
+    with pytest.raises(BarsError, match="5 instruments or more can be forecast on 60 dates"):
         lay_dated_folds(ragged, PLAN, replace(CONFIG, fewest_instruments=5))
 
 
