@@ -68,7 +68,8 @@ def begin_pooled(
     best: Mapping[str, pd.Series] | None = None,
 ) -> PooledWalk:
     """Lay the folds and open the folders: what can be refused is refused before training."""
-    settings = request.settings
+    # In the order of the names, so that that of the files decides nothing.
+    settings, universe = request.settings, universe_of(universe)
     dated = lay_dated_folds(universe, settings.plan, settings.config)
     pasts = [dated.past(fold) for fold in dated.folds]
     # The ledger counts trials on one instrument alone.

@@ -4,11 +4,14 @@ import json
 import re
 import shlex
 import shutil
-from contextlib import redirect_stdout
+import subprocess
+import sys
+from contextlib import ExitStack, redirect_stdout
 from io import StringIO
 
 import pandas as pd
 import pytest
+from distributed import LocalCluster
 
 from backtests.reports.page import REPORT
 from backtests.reports.pooled import POOLED_FILES
@@ -18,6 +21,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.cli import run
 from model.errors import TrainingDiverged
 from tests.helpers.panels import random_universe
+from tests.helpers.processes import environment
 
 QUICK = shlex.split(
     "--pooled --folds 2 --train-blocks 2 --max-epochs 1 --jobs 1 --fewest-instruments 3"
@@ -122,13 +126,51 @@ def test_other_costs_train_no_network_again(ranked, data, tmp_path):
     assert "the results there are replaced; commission was 1.0, is 50.0" in text
 
 
-def test_the_order_of_the_files_and_the_jobs_change_nothing(ranked, data, tmp_path):
+def test_the_order_of_the_files_changes_no_network(ranked, data, tmp_path):
     files = [data / f"{name}.csv" for name in ("n2", "n0", "n1")]
-    given = ["--data", *files, "--out", tmp_path, "--outcome", "relative", *QUICK[:-4], *QUICK[-2:]]
-    assert walk(*given, "--jobs", 2)[0] == 0
+    assert walk("--data", *files, "--out", tmp_path, "--outcome", "relative", *QUICK)[0] == 0
     ours, theirs = contents(tmp_path), contents(ranked[2])
-    for name in ("checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"):
-        assert ours[name] == theirs[name]
+    assert ours == theirs
+
+
+def killed(folder, data, events, *options, fold=""):
+    """The walk of `ranked`, killed at each event and taken up again: how all of them ended."""
+    script = [sys.executable, "-m", "tests.helpers.deadly_walk", ",".join(map(str, events)), folder]
+    ranking = ["--data", data, "--outcome", "relative", *QUICK[:-4], *QUICK[-2:], *options]
+    done = subprocess.run(
+        [*script, fold, *ranking], capture_output=True, text=True, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_walk_that_is_killed_goes_on_to_the_same_bytes(ranked, data, tmp_path):
+    assert killed(tmp_path, data, [5], "--jobs", "1") == [[-9, 0]]
+    assert contents(tmp_path / "5") == contents(ranked[2])
+
+
+@pytest.mark.slow
+def test_it_does_so_killed_at_any_of_its_points(ranked, data, tmp_path):
+    events = range(1, 28, 2)
+    assert killed(tmp_path, data, events, "--jobs", "1") == [[-9, 0]] * len(events)
+    for event in events:
+        assert contents(tmp_path / str(event)) == contents(ranked[2]), event
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["loky", "dask"])
+def test_where_it_is_trained_and_what_dies_there_changes_no_byte(
+    ranked, data, tmp_path, monkeypatch, engine
+):
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])  # for the workers
+    options = ["--jobs", "2"]
+    with ExitStack() as open_:
+        if engine == "dask":
+            place = {"local_directory": str(tmp_path / "dask"), "host": "127.0.0.1"}
+            cluster = LocalCluster(2, threads_per_worker=1, dashboard_address=":0", **place)
+            options += ["--dask", open_.enter_context(cluster).scheduler_address]
+        assert killed(tmp_path, data, [0], *options, fold="fold 2") == [[0]]
+    assert (tmp_path / "0.died").exists() and contents(tmp_path / "0") == contents(ranked[2])
 
 
 def test_a_planted_universe_has_histories_of_one_law_and_a_best_forecast(planted):
