@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
+from backtests.evidence.books import BEST
 from backtests.evidence.scores import TOTAL
 from model.bars.intervals import day
 
@@ -155,10 +156,14 @@ def universe_table(universe: "UniverseResults") -> Table:
 def pooled_tables(results: "PooledResults") -> Group:
     """Return the tables of one network for a universe: by fold, by forecaster and by year."""
     evidence = results.by_date
+    # Of what else was tried, and of the best possible forecast, the files and the page tell.
+    shown_by_year = [
+        name for name in results.panel.scores if name not in (*results.architectures, BEST)
+    ]
     years = evidence.years.pivot(index="year", columns="forecaster", values="ic")
     by_year = _table(
         "information coefficient by year",
-        [(name.replace(" ", "\n"), name, "+.3f") for name in results.panel.scores],
+        [(name.replace(" ", "\n"), name, "+.3f") for name in shown_by_year],
         years.reset_index().to_dict("records"),
         "year",
     )
