@@ -34,9 +34,10 @@ from backtests.walk_forward.ledger import (
     Ledger,
     Trial,
     ledger_path,
+    returns_of,
     subject_of,
-    track_of,
 )
+from backtests.walk_forward.registration import Registration, register, registered
 from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.trainer import Configuration
 from model.bars.intervals import yearly_bars
@@ -50,7 +51,7 @@ class Request:
 
     architectures: each is tried on the same folds, the first one leads. jobs: processes. dask: a
     scheduler's address. ledger: its file; None for the default. fresh: forget what an earlier run
-    finished.
+    finished. register: write down what is to be judged before any test bar is touched.
     """
 
     settings: Settings
@@ -59,6 +60,7 @@ class Request:
     dask: str | None
     ledger: Path | None
     fresh: bool
+    register: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class Walk:
     configurations: by architecture; the files of the first one lead. best: the best possible
     probability at each bar, on a synthetic market. instrument: its name in a universe, "" where
     there is but one. replaced: a line on the results of other settings that lie in the folder, ""
-    where there are none.
+    where there are none. registration: of this run, None where it was not registered.
     """
 
     bars: pd.DataFrame
@@ -79,6 +81,7 @@ class Walk:
     best: pd.Series | None = None
     instrument: str = ""
     replaced: str = ""
+    registration: Registration | None = None
 
     @property
     def settings(self) -> Settings:
@@ -110,8 +113,23 @@ def begin(
     folds = lay_folds(bars, settings.plan, settings.config)
     pasts = [fold.past(bars) for fold in folds]
     configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
+    keys = {name: one.key for name, one in configurations.items()}
+    # Last of all that may refuse: whatever stands in the folder then is of this run.
+    registration = registered(folder, keys)
+    if request.register:
+        registration = register(
+            folder,
+            keys=keys,
+            data=describe_data(bars),
+            settings=describe_settings(settings),
+            code=code_digest(*CODE),
+            ledger=ledger.path,
+            trials=len(ledger.others()),
+        )
     replaced = describe_replaced(folder / "summary.json", describe_data(bars), settings)
-    return Walk(bars, folder, folds, configurations, ledger, best, instrument, replaced)
+    return Walk(
+        bars, folder, folds, configurations, ledger, best, instrument, replaced, registration
+    )
 
 
 def configure(
@@ -147,7 +165,7 @@ def configure(
         others = state.trials_at_start(keys[one], tried_before(*keys.values()))
         for other in others:
             if other.file:
-                track_of(other)  # one that cannot be read is refused
+                returns_of(other)  # one that cannot be read is refused
         label = one if len(tried) > 1 else ""  # messages of a single one need no name
         configurations[one] = Configuration(
             pasts, folds, own, state, store, instrument, label, keys[one], tuple(others)
@@ -220,7 +238,10 @@ def finish(
         trained[name] = TrainedConfiguration(
             models[name], one.state.checkpoints, one.settings, one.tried
         )
-    results = evaluate_all(walk.bars, trained, jobs=jobs, best=walk.best)
+    results = {
+        name: replace(found, registration=walk.registration)
+        for name, found in evaluate_all(walk.bars, trained, jobs=jobs, best=walk.best).items()
+    }
     compared, entered = results if len(results) > 1 else {}, 0
     if compared:
         write_comparison(walk.folder, compared)

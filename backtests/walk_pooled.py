@@ -18,7 +18,8 @@ from backtests.reports.pooled import (
 from backtests.reports.pooled_page import write_pooled_report
 from backtests.synthetic.markets import market, parse_market
 from backtests.walk import Request, configure, describe_replaced
-from backtests.walk_forward.folds import FoldModel, Settings
+from backtests.walk_forward.folds import FoldModel
+from backtests.walk_forward.plan import Settings
 from backtests.walk_forward.trainer import Configuration
 from backtests.walk_forward.universe import DatedFolds, lay_dated_folds
 from model.bars.faults import count

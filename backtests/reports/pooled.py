@@ -23,7 +23,8 @@ from backtests.evidence.verdict import NO_COST, Verdict, judge_book
 from backtests.reports.results import csv_of, describe_settings, machines_of, plain_row
 from backtests.simulation.account import BASIS_POINT
 from backtests.walk_forward.fingerprint import all_versions
-from backtests.walk_forward.folds import FoldModel, Settings
+from backtests.walk_forward.folds import FoldModel
+from backtests.walk_forward.plan import Settings
 from backtests.walk_forward.universe import DatedFolds, dated_probabilities
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from backtests.evidence.account_figures import AccountFigures, TradeFigures
 from backtests.evidence.alpha import Figures
 from backtests.evidence.calibration import Reliability
 from backtests.evidence.evidence import Evidence
@@ -15,6 +16,7 @@ from backtests.evidence.pooled import Pool
 from backtests.evidence.verdict import Word
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldPlan
+from backtests.walk_forward.registration import Registration
 from model.training.config import TrainConfig
 
 
@@ -300,13 +302,22 @@ class SpreadRow(Entry):
     together: float | None
 
 
+class AccountRecord(Entry):
+    """What an account did, and that of buy-and-hold (all held, in a universe)."""
+
+    strategy: AccountFigures
+    hold: AccountFigures
+
+
 class Summary(Entry):
     """summary.json. version: raised when an entry changes its name or meaning.
 
-    refused: what the strategy did not decide, order or get filled, by reason, with counts.
+    account, trading: of the account by close, and of its round trips. refused: what the strategy
+    did not decide, order or get filled, by reason, with counts.
     best_possible: scores of the best forecast there is, on a planted market; share_found: (AUC -
     .5) / (its AUC - .5). spread: of the members of each fold's model, empty where it has but one.
     overfitting: of the ledger's trials that count beside this run; it does not decide the verdict.
+    registration: null where the run was not registered before its test bars were touched.
     calibration: null for too few forecasts. importance: by group of features, how much the log loss
     on validation grows without it, the mean over folds. versions: of the libraries, and the
     processor's instructions. mixed_machines: whether the folds were trained with different ones;
@@ -318,6 +329,8 @@ class Summary(Entry):
     data: DataRecord
     settings: SettingsRecord
     total: FoldRow
+    account: AccountRecord
+    trading: TradeFigures
     refused: dict[str, int]
     best_possible: Scores | None
     share_found: float | None
@@ -325,6 +338,7 @@ class Summary(Entry):
     spread: list[SpreadRow]
     evidence: Evidence
     overfitting: Overfitting
+    registration: Registration | None
     calibration: Reliability | None
     importance: dict[str, float]
     versions: dict[str, str]
@@ -345,11 +359,29 @@ class LeftOutRecord(Entry):
     reason: str
 
 
+class PooledRow(Entry):
+    """One architecture over all markets. alpha and its 99 % bounds: a year, fractions.
+
+    correlation: of two markets' gains, in the mean.
+    """
+
+    architecture: str
+    verdict: Word
+    alpha: float
+    alpha_lowest: float
+    alpha_highest: float
+    auc: float | None
+    net: float
+    sharpe: float
+    correlation: float | None
+
+
 class Universe(Entry):
     """universe.json. version: raised when an entry changes its name or meaning.
 
     settings: of every market's walk. architectures: all that were trained; the figures here are
-    those of the first, the others' lie in the markets' folders.
+    those of the first, the others' lie in the markets' folders. portfolio: of all markets in equal
+    parts, by decision. pooled: of each architecture what decides, where there are several.
     """
 
     version: Literal[2]
@@ -360,200 +392,78 @@ class Universe(Entry):
     failed: list[FailedRecord]
     left_out: list[LeftOutRecord]
     evidence: Pool
+    portfolio: AccountRecord
+    pooled: list[PooledRow]
     versions: dict[str, str]
     mixed_machines: bool
 
 
-class PooledFoldRow(Entry):
-    """One fold of one network for a universe, or all as fold "total": also a row of its folds.csv.
+class ReturnsRecord(Entry):
+    """The returns that are judged.
 
-    model: the checkpoint's file, "no model", or "" in total. instruments: that it learnt from.
-    enter, exit: the thresholds in force, null where forecasts are traded by rank. dates, forecasts:
-    how many are judged. auc: of pairs of one date; ic: the mean rank correlation of a date between
-    forecast and next move. gross, net: of the book, mean per bar, a fraction.
+    name: of the strategy's class, or of the file. instruments: those that were traded, none where a
+    file does not say. returns: how many. start: from when the first counts; first, last: when those
+    ended.
     """
 
-    fold: str
-    model: str
-    instruments: int
-    enter: float | None
-    exit: float | None
-    first_decision: str | None
-    last_decision: str | None
-    dates: int
-    forecasts: int
-    auc: float | None
-    ic: float | None
-    gross: float | None
-    net: float | None
-
-
-class ForecasterRow(Entry):
-    """One that forecasts a universe, the strategy first: also a row of forecasters.csv.
-
-    Others are the run's other architectures, cheap learners of all instruments together, the best
-    possible forecast of a planted market, and the rules reversal and momentum, on the same dates.
-
-    auc (of pairs of one date), ic (information coefficient: mean rank correlation of a date): with
-    _low and _high, the 95 % interval; ic_t: by blocks of dates. gross, net: of its book, mean per
-    bar, a fraction; gross_sharpe, sharpe: annual; turnover: share of the money that changes hands
-    per bar; break_even: the cost per side, in basis points, that eats all. auc_less, ic_less: the
-    strategy's less this one's, over what both forecast. loss_statistic, loss_p: Diebold and
-    Mariano's of the mean log loss of a date against this one's, below 0 where the strategy's is
-    lower; in the strategy's row against one half. Null where undefined.
-    """
-
-    forecaster: str
-    dates: int
-    forecasts: int
-    auc: float | None
-    auc_low: float | None
-    auc_high: float | None
-    ic: float | None
-    ic_low: float | None
-    ic_high: float | None
-    ic_t: float | None
-    gross: float
-    net: float
-    gross_sharpe: float | None
-    sharpe: float | None
-    turnover: float
-    break_even: float | None
-    auc_less: float | None
-    auc_less_low: float | None
-    auc_less_high: float | None
-    ic_less: float | None
-    ic_less_low: float | None
-    ic_less_high: float | None
-    loss_statistic: float | None
-    loss_p: float | None
-
-
-class DecayRow(Entry):
-    """decay.csv: the rank correlation of a forecast with the move over so many bars.
-
-    The move is from the next open; with the 95 % interval.
-    """
-
-    forecaster: str
-    bars: int
-    ic: float | None
-    ic_low: float | None
-    ic_high: float | None
-
-
-class TenthRow(Entry):
-    """tenths.csv: what names earned on the next bar by the tenth of rank in which they stood.
-
-    1 is the tenth with the lowest forecasts. dates: on which any name stood there. move: mean, a
-    fraction; excess: less the mean of all names ranked on the date.
-    """
-
-    forecaster: str
-    tenth: int
-    dates: int
-    move: float | None
-    excess: float | None
-
-
-class ForecasterYearRow(Entry):
-    """years.csv of one network for a universe: the figures of a forecaster in a calendar year."""
-
-    forecaster: str
-    year: int
-    dates: int
-    auc: float | None
-    ic: float | None
-    gross: float
-    net: float
-    gross_sharpe: float | None
-    sharpe: float | None
-
-
-class BookEquityRow(Entry):
-    """equity.csv of one network for a universe: the growth of 1 after each date, by decision.
-
-    strategy: its paper book after costs; before_costs: the same without; benchmark: cash, or all
-    instruments held.
-    """
-
-    date: str
-    strategy: float
-    before_costs: float
-    benchmark: float
-
-
-class PooledPredictionRow(Entry):
-    """predictions.csv of one network for a universe: a decision about an instrument.
-
-    probability: of up, or of more than the median of the others; label: what came, missing where it
-    is not known or nothing moved; move: from the next open to the one after, a fraction.
-    """
-
-    decided_at: str
-    instrument: str
-    fold: int
-    probability: float
-    label: float | None
-    move: float | None
-
-
-# The rows of each table of one network for a universe.
-POOLED_TABLES: dict[str, type[Entry]] = {
-    "folds.csv": PooledFoldRow,
-    "forecasters.csv": ForecasterRow,
-    "decay.csv": DecayRow,
-    "tenths.csv": TenthRow,
-    "years.csv": ForecasterYearRow,
-    "equity.csv": BookEquityRow,
-    "predictions.csv": PooledPredictionRow,
-}
-
-
-class UniverseDataRecord(Entry):
-    """What the bars of a universe are. instruments: by name, the SHA-256 of each one's bars."""
-
-    bars: int
+    name: str
+    instruments: list[str]
+    returns: int
+    start: str
     first: str
     last: str
     bar_interval: str
-    instruments: dict[str, str]
+    bars_per_year: float
 
 
-class HalvesRecord(Entry):
-    """The strategy's mean rank correlation in the earlier half of the dates and in the later."""
+class TotalRecord(Entry):
+    """What returns came to in all. sharpe: annual, null where they do not vary.
 
-    earlier: float | None
-    later: float | None
+    return_a_year: null where it passes every number. longest_under_water: returns in the longest
+    time below the highest value so far.
+    """
+
+    gain: float = msgspec.field(name="return")
+    return_a_year: float | None
+    volatility: float
+    sharpe: float | None
+    max_drawdown: float
+    longest_under_water: int
 
 
-class Pooled(Entry):
-    """pooled.json. version: raised when an entry changes its name or meaning.
+class StrategyTotal(TotalRecord):
+    """The strategy. exposure: share of bars with a position, null where that is not known."""
 
-    verdict: at the stated cost; verdict_at_no_cost: what would be said if trading cost nothing;
-    evidence, evidence_at_no_cost: the figures of each. architectures: all that were trained, the
-    one first whose figures stand here. share_found: (AUC - .5) / (that of the best possible - .5),
-    on a planted market. unknown_moves: forecasts of a move that never came, before an instrument's
-    end, which count as 0.
+    exposure: float | None
+
+
+class BenchmarkTotal(TotalRecord):
+    """What it is held against, by its name."""
+
+    name: str
+
+
+class ReturnsYearRow(Entry):
+    """What strategy and benchmark gained in a calendar year, of which a part counts as that."""
+
+    year: int
+    gain: float = msgspec.field(name="return")
+    benchmark_return: float
+
+
+class EvidenceFile(Entry):
+    """evidence.json: any strategy's. version: raised when an entry changes its name or meaning.
+
+    Returns are net, by bar, time-weighted around what was paid in and out. not_looked_at: what the
+    verdict knows nothing of. evidence: as of summary.json, without what needs forecasts.
     """
 
     version: Literal[1]
     verdict: VerdictRecord
-    verdict_at_no_cost: VerdictRecord
-    data: UniverseDataRecord
-    settings: SettingsRecord
-    architectures: list[str]
-    left_out: list[LeftOutRecord]
-    total: PooledFoldRow
-    folds: list[PooledFoldRow]
-    forecasters: list[ForecasterRow]
-    decay: list[DecayRow]
-    tenths: list[TenthRow]
-    years: list[ForecasterYearRow]
-    halves: HalvesRecord
-    share_found: float | None
-    unknown_moves: int
+    not_looked_at: list[str]
+    record: ReturnsRecord
+    strategy: StrategyTotal
+    benchmark: BenchmarkTotal
+    years: list[ReturnsYearRow]
     evidence: Figures
-    evidence_at_no_cost: Figures
     versions: dict[str, str]
-    mixed_machines: bool

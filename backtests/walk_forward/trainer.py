@@ -76,7 +76,7 @@ class Configuration:
     pasts: the bars that the model of each of the folds may see. members: shared with all
     configurations of this instrument. instrument, name: what messages call it by, "" where there is
     but one. key: the digest of all that decides its results. tried: all else that was tried on
-    these bars, as the ledger held it at the start.
+    the instrument and interval, as the ledger held it at the start.
     """
 
     pasts: Sequence[Bars]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from backtests.walk_forward.folds import FEWEST_DECISIONS, Fold, FoldModel, FoldPlan
+from backtests.walk_forward.folds import FEWEST_DECISIONS, Fold, FoldModel
+from backtests.walk_forward.plan import FoldPlan
 from model.bars.faults import count
 from model.bars.universe import Universe, together
 from model.errors import BarsError, Setting

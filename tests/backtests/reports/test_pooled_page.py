@@ -23,7 +23,7 @@ from backtests.reports.pooled import (
     write_pooled,
 )
 from backtests.reports.pooled_page import render_pooled, write_pooled_report
-from backtests.reports.schema import POOLED_TABLES, Pooled
+from backtests.reports.pooled_schema import POOLED_TABLES, Pooled
 from backtests.reports.terminal import describe_halves, pooled_tables
 from backtests.simulation.account import Account
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings
