@@ -128,6 +128,7 @@ def judge_book(figures: Figures, outcome: str, costs: str = NET) -> Verdict:
         within="dates" if ranked else "folds",
         costs=costs,
     )
+    reasons += f" {_fill_words(figures)}"
     rule = BOOK_RULE if ranked else PARTS_RULE
     return Verdict(
         word_of(figures), f"{_flag_words(figures)}{reasons} {_power_words(figures)}", rule
