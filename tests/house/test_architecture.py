@@ -25,7 +25,8 @@ ORDER = {
     ),
     "backtests": (
         "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
-        "ledger audit controls false_alarms verdicts benchmark analyzers judge run console"
+        "walk_pooled ledger audit controls false_alarms verdicts benchmark analyzers judge run "
+        "console"
     ),
 }
 
