@@ -37,7 +37,8 @@ class Decision(NamedTuple):
     number, timestamp: of the bar. held, wanted: directions before and after. reason: why nothing
     may be decided or no position opened, "" where all is free. position: units held; aim: units
     an order was sent for, None without one; action: what was done; ends: what became of orders
-    since the decision before.
+    since the decision before. weight: the share of the equity that a book gives it, units: those
+    that it works towards; None where no book decides.
     """
 
     number: int = 0
@@ -50,6 +51,8 @@ class Decision(NamedTuple):
     aim: float | None = None
     action: str = ""
     ends: tuple[OrderEnd, ...] = ()
+    weight: float | None = None
+    units: float | None = None
 
     @property
     def has_forecast(self) -> bool:
@@ -171,6 +174,8 @@ class TradedData:
         self.decision = done = carried_out(decision, self.orders)
         # The bars of the history are decided on by nobody.
         level = logging.DEBUG if done.reason in RESTING else logging.INFO
+        if not LOG.isEnabledFor(level):
+            return
         LOG.log(
             level,
             "data %r: %s: probability of up %.4f, held %+d, wanted %+d%s: %s",
@@ -278,6 +283,8 @@ def carried_out(decision: Decision, orders: OrderManager) -> Decision:
     position = orders.broker.size
     if decision.reason in RESTING:
         action = orders.rest()
+    elif decision.units is not None:
+        action = orders.move_to(decision.units)
     else:
         action = orders.move(decision.wanted, decision.has_forecast)
     ends = tuple(orders.ends)

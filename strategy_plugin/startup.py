@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from numbers import Integral, Real
@@ -18,6 +18,7 @@ from model.checkpoint.schedule import Schedule
 from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import LineSignal, ModelSignal, TradedData
+from strategy_plugin.weights import WEIGHTS
 
 # Params that do nothing where a feed brings its own probabilities, as there is no model then.
 OF_A_MODEL = (
@@ -32,57 +33,103 @@ OF_A_MODEL = (
 MOST_NAMES = 5  # of checkpoints in one message
 
 
+def _whole(least: int) -> Callable[[object], bool]:
+    return lambda value: (
+        isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    )
+
+
+def _number(least: float, most: float = math.inf) -> Callable[[object], bool]:
+    """Return the test of a finite number from `least` to `most`."""
+    return lambda value: (
+        isinstance(value, Real)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and least <= float(value) <= most
+    )
+
+
+def _is_above_0(value: object) -> bool:
+    return _number(math.ulp(0.0))(value)
+
+
+def _is_side(value: object) -> bool:
+    return _whole(0)(value) or _number(0.0, 1.0 - math.ulp(1.0))(value)
+
+
+def _is(*kinds: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _or_none(holds: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or holds(value)
+
+
+TEXT = _is(str), "text"
+FLAG = _is(bool, np.bool_), "True or False"
+PATH = _is(str, Path), "text or a Path"
+SIDE = _is_side, "a whole number of names, or a share of them below 1; 0 for none"
+THRESHOLD = _or_none(_number(-math.inf)), "a number or None"
+FROM_0_OR_NONE = _or_none(_whole(0)), "a whole number from 0 or None"
+FROM_0, FROM_1 = (_whole(0), "a whole number from 0"), (_whole(1), "a whole number from 1")
+ABOVE_0 = _is_above_0, "a finite number above 0"
+# What a strategy's params must be: the test and its words. A wrong type would only do harm in the
+# midst of trading.
+RULES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "max_model_age": FROM_0_OR_NONE,
+    "max_gap": FROM_0_OR_NONE,
+    "retries": FROM_0,
+    "patience": FROM_1,
+    "allow_short": FLAG,
+    "adopt": FLAG,
+    "names": TEXT,
+    "stop_loss": TEXT,
+    "take_profit": TEXT,
+    "trailing": TEXT,
+    "trade_from": (
+        _is(str, datetime),
+        "'', 'now' or a time as text, like '2024-05-31' or '2024-05-31 14:00'",
+    ),
+    "checkpoint": PATH,
+    "journal": PATH,
+    "in_sample": (lambda value: value in ("refuse", "trade"), "'refuse' or 'trade'"),
+    "max_disagreement": (_or_none(_number(0)), "a number from 0 or None"),
+    "max_exposure": ABOVE_0,
+    "enter": THRESHOLD,
+    "exit": THRESHOLD,
+    # Those of a book.
+    "long": SIDE,
+    "short": SIDE,
+    "keep": (_number(1), "a number from 1, where no name is kept beyond its side"),
+    "weights": (lambda value: value in WEIGHTS, f"one of {', '.join(WEIGHTS)}"),
+    "window": (_whole(2), "a whole number from 2"),
+    "gross": ABOVE_0,
+    "cap": ABOVE_0,
+    "fewest": FROM_1,
+    "rebalance": FROM_1,
+    "wait": ABOVE_0,
+    "delisting_loss": (_number(0, 1), "a share from 0 to 1"),
+    "fractional": FLAG,
+}
+
+
 def require_params(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Check the params that no other class checks, and report all faults together."""
-    faults: list[str] = []
-
-    def require(holds: bool, name: str, must: str, why: str = "") -> None:
-        if not holds:
-            faults.append(f"`{name}` must be {must}, got {params[name]!r}{why}")
-
-    for name in ("max_model_age", "max_gap"):
-        value = params[name]
-        require(value is None or _is_whole(value, 0), name, "a whole number from 0 or None")
-    for name, least in (("retries", 0), ("patience", 1)):
-        require(_is_whole(params[name], least), name, f"a whole number from {least}")
-    for name in ("allow_short", "adopt"):
-        require(isinstance(params[name], (bool, np.bool_)), name, "True or False")
-    # A wrong type would only do harm in the midst of trading.
-    for name in ("names", "stop_loss", "take_profit", "trailing"):
-        require(isinstance(params[name], str), name, "text")
-    require(
-        isinstance(params["trade_from"], (str, datetime)),
-        "trade_from",
-        "'', 'now' or a time as text, like '2024-05-31' or '2024-05-31 14:00'",
-    )
-    for name in ("checkpoint", "journal"):
-        require(isinstance(params[name], (str, Path)), name, "text or a Path")
-    require(params["in_sample"] in ("refuse", "trade"), "in_sample", "'refuse' or 'trade'")
-    limit, cap = params["max_disagreement"], params["max_exposure"]
-    is_limit = limit is None or (_is_finite(limit) and limit >= 0)
-    require(is_limit, "max_disagreement", "a number from 0 or None")
-    require(_is_finite(cap) and cap > 0, "max_exposure", "a finite number above 0")
-    for name in ("enter", "exit"):
-        require(params[name] is None or _is_finite(params[name]), name, "a number or None")
+    faults = [
+        f"`{name}` must be {must}, got {params[name]!r}"
+        for name, (holds, must) in RULES.items()
+        if name in params and not holds(params[name])
+    ]
     if params["checkpoint"] == "":
-        for name in OF_A_MODEL:
-            require(
-                params[name] == defaults[name],
-                name,
-                f"{defaults[name]!r} where `checkpoint` is empty",
-                ": a feed of probabilities has no model that it could concern. Leave it out or "
-                "give a checkpoint",
-            )
+        faults += [
+            f"`{name}` must be {defaults[name]!r} where `checkpoint` is empty, got "
+            f"{params[name]!r}: a feed of probabilities has no model that it could concern. Leave "
+            "it out or give a checkpoint"
+            for name in OF_A_MODEL
+            if params[name] != defaults[name]
+        ]
     if faults:
         raise ValueError("; ".join(faults) + ".")
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def require_files(schedules: list[Schedule]) -> None:
