@@ -5,7 +5,7 @@ The position, the sizer's units, the room under the cap on exposure, and the ord
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import backtrader as bt
@@ -13,7 +13,7 @@ import backtrader as bt
 from strategy_plugin.feeds import Feed, bar_of
 from strategy_plugin.guard import bar_fault
 from strategy_plugin.instrument import LOG, TradedData
-from strategy_plugin.orders import ATR_BARS, Order, Stops, average_true_range, direction
+from strategy_plugin.orders import ATR_BARS, ROUNDING, Order, Stops, average_true_range, direction
 from strategy_plugin.sizers import room_of
 
 
@@ -49,12 +49,17 @@ class BacktraderBroker:
     def size(self) -> float:
         return float(self._strategy.getposition(self._data).size)
 
-    def observe(self, ago: int) -> None:
-        """Take a bar that is complete; one at fault says nothing about how far prices range."""
+    def observe(self, ago: int) -> bool:
+        """Take a bar that is complete; one at fault says nothing about how far prices range.
+
+        True where it is without fault.
+        """
         self.order_inputs = {}
         open, high, low, close, _ = bar_of(self._data, ago)
-        if not bar_fault((open, high, low, close, 0.0)):
+        sound = not bar_fault((open, high, low, close, 0.0))
+        if sound:
             self._bars.append((high, low, close))
+        return sound
 
     def units(self, direction: int) -> float:
         units = float(self._strategy.getsizing(self._data, isbuy=direction > 0))
@@ -167,3 +172,52 @@ def exposure(strategy: Strategy, instrument: TradedData) -> float:
     if not instrument.orders.sent_this_bar:
         units = max(abs(held), units)
     return units * abs(worth(strategy, instrument.data))
+
+
+def affordable_units(
+    strategy: Strategy, wanted: Mapping[str, float], fractional: bool
+) -> dict[str, float]:
+    """Return the positions wanted, all openings cut alike where the cash does not suffice.
+
+    It is reckoned at the newest closes, with commission and slippage; closes bring their cash, and
+    orders that are on their way keep theirs.
+
+    wanted: units by name, of the strategy's instruments. fractional: False for whole units.
+    """
+    cash, needed = float(strategy.broker.getcash()), 0.0
+    openings: dict[str, tuple[float, float]] = {}  # units that stay, and those that are opened
+    for instrument in strategy.traded:
+        name, orders = instrument.name, instrument.orders
+        size = orders.broker.size
+        units = wanted.get(name)
+        working: bt.Order | None = orders.working
+        if working is not None and (units is None or orders.works_towards(units)):
+            filled = size + working.executed.remsize
+            cash -= max(0.0, _cash_taken(strategy, instrument.data, size, filled))
+        elif units is not None:
+            stays = math.copysign(min(abs(size), abs(units)), size) if size * units > 0 else 0.0
+            cash -= _cash_taken(strategy, instrument.data, size, stays)
+            needed += _cash_taken(strategy, instrument.data, stays, units)
+            openings[name] = stays, units - stays
+    if needed <= max(0.0, cash):
+        return dict(wanted)
+    share = max(0.0, cash) / needed * (1 - ROUNDING)
+    cut = {name: opening * share for name, (_, opening) in openings.items()}
+    if not fractional:
+        cut = {name: float(math.trunc(opening)) for name, opening in cut.items()}
+    return dict(wanted) | {name: stays + cut[name] for name, (stays, _) in openings.items()}
+
+
+def _cash_taken(strategy: Strategy, data: Feed, before: float, after: float) -> float:
+    """Return the cash that takes a position from so many units to so many, below 0 for proceeds."""
+    if before == after:
+        return 0.0
+    commission, price = strategy.broker.getcommissioninfo(data), data.close[0]
+    if commission.stocklike and getattr(getattr(strategy.broker, "p", None), "shortcash", True):
+        cash = (after - before) * price  # what is sold short brings its price
+    else:
+        cash = (abs(after) - abs(before)) * commission.getoperationcost(1.0, price)
+    if max(before, after) > 0:
+        cash /= commission.get_leverage()
+    turnover = abs(after - before) * worth(strategy, data)
+    return float(cash + opening_cost(strategy, data, turnover))

@@ -11,6 +11,7 @@ from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.scaler import MOST_OUT_OF_RANGE
 from strategy_plugin.decision import (
+    AT_FAULT,
     IN_SAMPLE,
     NO_MODEL,
     NO_READING,
@@ -100,6 +101,7 @@ class TradedData:
         # A replayed feed grows its newest bar: the last complete one is the one before.
         self.ago = -1 if data.replaying else 0
         self._n_seen = 0
+        self.sound = True  # whether the bar read last is without fault
 
     def has_new_bar(self) -> bool:
         """Return True once for each new bar.
@@ -115,7 +117,7 @@ class TradedData:
 
         The orders see the bar, too, and windows unlike those of training are counted.
         """
-        self.orders.broker.observe(self.ago)
+        self.sound = self.orders.broker.observe(self.ago)
         indicator = self.signal.indicator
         if self.live and not self._told_live:
             self._told_live = True
@@ -281,7 +283,7 @@ def carried_out(decision: Decision, orders: OrderManager) -> Decision:
     Trading and its replay both do it here, so that they cannot come apart.
     """
     position = orders.broker.size
-    if decision.reason in RESTING:
+    if decision.reason in (*RESTING, AT_FAULT):
         action = orders.rest()
     elif decision.units is not None:
         action = orders.move_to(decision.units)

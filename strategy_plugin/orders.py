@@ -49,7 +49,7 @@ class Broker(Protocol):
 
     @property
     def size(self) -> float: ...
-    def observe(self, ago: int) -> None: ...
+    def observe(self, ago: int) -> bool: ...
     def units(self, direction: int) -> float: ...
     def room(self) -> float: ...
     def send(self, size: float) -> Order | None: ...
@@ -148,6 +148,10 @@ class OrderManager:
     def held(self) -> int:
         """The direction of the position as it will be when the working order is filled."""
         return direction(self.broker.size) if self.working is None else self.working_direction
+
+    def works_towards(self, units: float) -> bool:
+        """Return whether an order is on its way to a position of so many units."""
+        return self.working is not None and abs(units - self._wanted_units) < DUST
 
     def move(self, target: int, has_forecast: bool = True) -> str:
         """Work towards a direction, once a bar; return what was done, for the journal.

@@ -341,8 +341,9 @@ class _RecordedBroker:
             number: status for seen, number, status in entry["ends"] if seen == Seen.ON_CANCEL
         }
 
-    def observe(self, ago: int) -> None:
+    def observe(self, ago: int) -> bool:
         """Nothing to see: what the orders were computed from stands in the journal."""
+        return True
 
     def units(self, direction: int) -> float:
         inputs = self.order_inputs

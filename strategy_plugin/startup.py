@@ -13,12 +13,19 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
+from model.bars.intervals import bar_interval, spoken
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
-from strategy_plugin.instrument import LineSignal, ModelSignal, TradedData
-from strategy_plugin.weights import WEIGHTS
+from strategy_plugin.instrument import (
+    LineSignal,
+    ModelSignal,
+    TradedData,
+    datas_to_trade,
+    names_of,
+)
+from strategy_plugin.weights import ROUNDING, WEIGHTS, BookRules
 
 # Params that do nothing where a feed brings its own probabilities, as there is no model then.
 OF_A_MODEL = (
@@ -255,15 +262,64 @@ def _same(one: str, other: str) -> bool:
     return a in b or b in a
 
 
-def note_fractions(sizer: bt.Sizer, traded: Iterable[TradedData]) -> None:
-    """Warn where a live feed is traded in fractional units, which few brokers take."""
+def note_fractions(traded: Iterable[TradedData], whole: str) -> None:
+    """Warn where a live feed is traded in fractional units, which few brokers take.
+
+    whole: how whole ones are asked for.
+    """
     live = [instrument.name for instrument in traded if is_live(instrument.source)]
-    if live and getattr(getattr(sizer, "p", None), "fractional", False):
-        kind = type(sizer).__name__
+    if live:
         warnings.warn(
             f"{_listed(live)}: orders are in fractional units, as in the backtest. Where the "
-            f"broker takes only whole ones: cerebro.addsizer({kind}, fractional=False), in the "
-            "backtest too",
+            f"broker takes only whole ones: {whole}, in the backtest too",
             TradingWarning,
             stacklevel=3,
         )
+
+
+def require_one_kind(datas: Sequence[Feed], names: str) -> None:
+    """Refuse datas of several intervals where they are not named, and unlike ones that are.
+
+    Ranks compare what is known at one time of moves that are as long.
+    """
+    chosen = datas_to_trade(datas, names) if names else datas
+    kinds: dict[str, list[str]] = {}
+    for data, name in zip(chosen, names_of(chosen), strict=True):
+        kinds.setdefault(_interval(data), []).append(name)
+    if len(kinds) > 1:
+        shown = "; ".join(f"{kind}: {_listed(members)}" for kind, members in kinds.items())
+        raise ValueError(
+            f"the datas of a book must have bars of one interval, got {shown}. Leave the others "
+            "out, or name those to trade with `names`."
+        )
+
+
+def _interval(data: Feed) -> str:
+    """Return a feed's interval: of its DataFrame, where there is one, else as it is declared."""
+    frame = getattr(data.p, "dataname", None)
+    index = getattr(frame, "index", None)
+    rebuilt = data.resampling or data.replaying
+    if isinstance(index, pd.DatetimeIndex) and len(index) > 1 and not rebuilt:
+        return spoken(bar_interval(index))
+    return f"{data._compression} {bt.TimeFrame.getname(data._timeframe)}"
+
+
+def require_book(rules: BookRules, names: int) -> None:
+    """Refuse a book that so many names can never fill, and report all faults together."""
+    long, short = rules.counts(names)
+    faults = []
+    if not long + short:
+        faults.append("`long` and `short` must not both be 0: nothing would be held")
+    if names < max(long + short, rules.fewest):
+        faults.append(
+            f"a book of {long} long and {short} short with `fewest`={rules.fewest} must have at "
+            f"least {max(long + short, rules.fewest)} names, got {names}"
+        )
+    for side, count, gross in zip(("long", "short"), (long, short), rules.sides, strict=True):
+        if count * rules.cap < gross * (1 - ROUNDING):
+            faults.append(
+                f"`cap` must be at least {gross / count:.4g}, so that {count} {side} can hold "
+                f"their part of `gross`={rules.gross}, which is {gross:.4g}; got {rules.cap}"
+            )
+    if faults:
+        raise ValueError("; ".join(faults) + ".")

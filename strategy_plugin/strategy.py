@@ -98,7 +98,10 @@ class BiLSTMStrategy(TradingStrategy):
 
     def start(self) -> None:
         super().start()
-        note_fractions(self.getsizer(), self.traded)
+        sizer = self.getsizer()
+        if getattr(getattr(sizer, "p", None), "fractional", False):
+            whole = f"cerebro.addsizer({type(sizer).__name__}, fractional=False)"
+            note_fractions(self.traded, whole)
 
     def next(self) -> None:
         for instrument in self.traded:
