@@ -268,11 +268,11 @@ class BookStrategy(TradingStrategy):
 
     def _decide(self, quotes: Mapping[str, Quote]) -> None:
         """Rank a date where one is due, and order what the book lacks."""
+        for instrument in self.traded:
+            instrument.orders.sent_this_bar = False
         tradable: list[str] = []
         for name, quote in quotes.items():
-            instrument = self._of_name[name]
-            instrument.orders.sent_this_bar = False
-            self.note_reason(instrument, quote.reading, quote.reason)
+            self.note_reason(self._of_name[name], quote.reading, quote.reason)
             if quote.reason not in RESTING and quote.reason != AT_FAULT:
                 tradable.append(name)
         if tradable:
@@ -307,7 +307,7 @@ class BookStrategy(TradingStrategy):
             return
         self._since_ranked = 0
         self.n_ranked += 1
-        self._weights |= weights
+        self._weights = weights
         for name, weight in weights.items():
             units = units_of(
                 abs(weight),
@@ -359,7 +359,7 @@ class BookStrategy(TradingStrategy):
                 held,
                 direction(units),
                 quote.reason,
-                weight=self._weights.get(name, 0.0),
+                weight=self._weights.get(name),
                 units=units,
             )
             decisions.append((_turn(size, units), name, decision))

@@ -206,7 +206,9 @@ class TradedData:
                 order.executed.price,
                 order.executed.comm,
             )
-        if order.data is not self.data or is_live(self.source) or len(self.data) < 2:
+        # With exactbars=1 the host may keep but one bar.
+        kept = min(len(self.data), len(self.data.close.array))
+        if order.data is not self.data or is_live(self.source) or kept < 2:
             return
         bar = bar_of(self.data)
         if order.executed.size and bar[1] > bar[2] and bar == bar_of(self.data, -1):

@@ -301,7 +301,7 @@ def _interval(data: Feed) -> str:
     rebuilt = data.resampling or data.replaying
     if isinstance(index, pd.DatetimeIndex) and len(index) > 1 and not rebuilt:
         return spoken(bar_interval(index))
-    return f"{data._compression} {bt.TimeFrame.getname(data._timeframe)}"
+    return f"{data._compression or 1} {bt.TimeFrame.TName(data._timeframe)}"
 
 
 def require_book(rules: BookRules, names: int) -> None:

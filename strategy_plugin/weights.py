@@ -43,8 +43,8 @@ class BookRules(NamedTuple):
     @property
     def sides(self) -> tuple[float, float]:
         """The gross exposure of the long and of the short side."""
-        parts = bool(self.long) + bool(self.short)
-        return self.gross * bool(self.long) / parts, self.gross * bool(self.short) / parts
+        part = self.gross / 2 if self.long and self.short else self.gross
+        return part * bool(self.long), part * bool(self.short)
 
     def enough(self, ranked: int) -> bool:
         """Whether so many ranked names make a book."""
