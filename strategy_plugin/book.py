@@ -26,7 +26,7 @@ from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import LOG, Decision, TradedData, datas_to_trade
 from strategy_plugin.orders import OrderRules, direction
 from strategy_plugin.sizers import units_of
-from strategy_plugin.startup import note_fractions, require_book, require_one_kind
+from strategy_plugin.startup import note_fractions, require_alike, require_book, require_one_kind
 from strategy_plugin.trading import TradingStrategy
 from strategy_plugin.weights import BookRules, target_weights
 
@@ -128,6 +128,7 @@ class BookStrategy(TradingStrategy):
         self._of_name = {instrument.name: instrument for instrument in self.traded}
         live = [instrument.source for instrument in self.traded if is_live(instrument.source)]
         self._live = bool(live)
+        require_alike(self.traded)
         # A step of a backtest is a whole date: nothing is waited for.
         self._dates: Dates[Quote] = Dates(self.p.wait if live else 0.0)
         if live:
@@ -303,7 +304,7 @@ class BookStrategy(TradingStrategy):
         )
         if weights is None:
             self._since_ranked = self.p.rebalance  # the next date is due as well
-            self.n_thin += 1
+            self.n_thin += bool(scores)
             return
         self._since_ranked = 0
         self.n_ranked += 1

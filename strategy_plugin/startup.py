@@ -238,6 +238,25 @@ def _unsure_zone(trade_from: object, data: Feed, zone: str | None) -> str:
     )
 
 
+def require_alike(traded: Sequence[TradedData]) -> None:
+    """Refuse models of several datas whose forecasts are about unlike things: no ranks are in them.
+
+    Raises ValueError with what they forecast.
+    """
+    for part in ("label", "horizon", "outcome"):
+        kinds: dict[object, list[str]] = {}
+        for instrument in traded:
+            if instrument.signal.indicator is not None:
+                checkpoint = instrument.signal.indicator.schedule.checkpoints[0]
+                kinds.setdefault(getattr(checkpoint, part), []).append(instrument.name)
+        if len(kinds) > 1:
+            shown = "; ".join(f"{kind}: {_listed(names)}" for kind, names in kinds.items())
+            raise ValueError(
+                f"the models of a book must forecast the same, got {part} {shown}. Give models that "
+                "were trained alike."
+            )
+
+
 def note_other_instruments(traded: Sequence[TradedData]) -> None:
     """Warn where a data has another name than the instrument its model was trained on."""
     for instrument in traded:

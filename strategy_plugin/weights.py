@@ -77,7 +77,8 @@ def target_weights(
     volatility
         Of the names, any unit; for weights by its inverse. One without is not ranked.
     unopened
-        Names that may be kept or closed, neither opened nor enlarged.
+        Names that may be kept or closed, neither opened nor enlarged; they are ranked as well, and
+        a place that one would get stays empty.
 
     Returns
     -------
@@ -93,18 +94,13 @@ def target_weights(
     if volatility is not None:
         scores = {name: score for name, score in scores.items() if volatility.get(name, 0.0) > 0}
     frozen = [weight for name, weight in held.items() if weight and name not in scores]
-    # Whoever may not be opened and is not held takes no place.
-    ranked = sorted(
-        (name for name in scores if name not in unopened or held.get(name)),
-        key=lambda name: (-scores[name], name),
-    )
+    ranked = sorted(scores, key=lambda name: (-scores[name], name))
     if not rules.enough(len(ranked)):
         return None
     n_long, n_short = rules.counts(len(ranked))
     upwards = ranked[::-1]
-    closed = {name for name in ranked if name in unopened}
-    longs = _side(ranked, n_long, {n for n in ranked if held.get(n, 0.0) > 0}, rules, closed)
-    shorts = _side(upwards, n_short, {n for n in ranked if held.get(n, 0.0) < 0}, rules, closed)
+    longs = _side(ranked, n_long, {n for n in ranked if held.get(n, 0.0) > 0}, rules, unopened)
+    shorts = _side(upwards, n_short, {n for n in ranked if held.get(n, 0.0) < 0}, rules, unopened)
     # The first of either side are its own: they never are the last of the other that is kept.
     longs = [name for name in longs if name not in upwards[:n_short]]
     shorts = [name for name in shorts if name not in ranked[:n_long]]
@@ -123,7 +119,7 @@ def target_weights(
 
 
 def _side(
-    ranked: Sequence[str], count: int, held: set[str], rules: BookRules, unopened: set[str]
+    ranked: Sequence[str], count: int, held: set[str], rules: BookRules, unopened: Collection[str]
 ) -> list[str]:
     """Return the names of a side, best first: those kept before those that are new."""
     band = ranked[: math.floor(rules.keep * count + ROUNDING)] if count else []
