@@ -24,7 +24,6 @@ from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldPlan, Settings
 from backtests.walk_forward.ledger import (
     ENDING,
-    NET_RETURN,
     LedgerError,
     Line,
     Subject,
@@ -33,8 +32,8 @@ from backtests.walk_forward.ledger import (
     ledger_path,
     ledgers_folder,
     lines_of,
+    returns_of,
     subject_of,
-    track_of,
     trial_of,
     trials_on,
 )
@@ -163,9 +162,9 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
     """Return the page of a ledger's own lines on one instrument and interval."""
     entries, latest = [], None
     for line in own:
-        trial, entry = trial_of(line, path), Entry(line.get("date"), settings_in_short(line))
+        trial, entry = trial_of(line), Entry(line.get("date"), settings_in_short(line))
         if trial.file:
-            net = track_of(trial)[NET_RETURN]
+            net, years = returns_of(trial), line.get("bars_per_year")
             on = Subject(line["instrument"], line["interval"], line["data"])
             others = trials_on(on, path, lines, line["key"])
             beside = counted(others, pd.DatetimeIndex(net.index), {trial.positions})
@@ -175,7 +174,7 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
                 first=str(net.index[0]),
                 last=str(net.index[-1]),
                 decisions=len(net),
-                sharpe=sharpe(net.to_numpy(), line["bars_per_year"]),
+                sharpe=sharpe(net.to_numpy(), years) if years else None,
                 deflated=figures.deflated if figures else None,
                 trials=1 + len(beside.sharpes),
             )

@@ -119,6 +119,7 @@ def walk(
     dask: Annotated[str | None, Parameter(group=RUNNING)] = None,
     ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
+    register: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
 
@@ -149,6 +150,9 @@ def walk(
         overfitting; default: one per instrument and interval in your user data folder.
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
+    register
+        Write down bars, settings, code and ledger in the folder before any test bar is touched; the
+        report says so. The folder must be a new one.
     """
     paths = data or []
     _require_possible(paths, market_options, training)
@@ -158,7 +162,7 @@ def walk(
         plan, plan.training(replace(training, architecture=names[0])), account, costs
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
-    request = Request(settings, names, jobs or int(cpu_count()), dask, ledger, fresh)
+    request = Request(settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register)
     if is_universe(paths):
         _walk_universe(paths, bars_options, on_faulty, out or Path("runs/universe"), request)
     else:
@@ -228,6 +232,7 @@ def _walk_one(
     for line in (
         results.verdict.sentence,
         results.overfitting.sentence,
+        f"the run was {results.registered}",
         describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((REPORT, *FILES, *more))}, checkpoints/",
     ):

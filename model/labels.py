@@ -10,6 +10,7 @@ from model.settings import Rule, one_of, require, whole
 
 LABELS = ("open", "close")
 FEWEST_COMPARED = 2  # instruments of a day: each needs another one to be compared with
+TIED = 1e-12  # of log moves: prices of other sizes round equal moves otherwise
 NORMAL_MAD = 1.4826  # makes the median absolute deviation of a normal law its standard deviation
 VOLATILITY_BARS = 20
 RULES = {
@@ -84,7 +85,7 @@ def relative_labels(moves: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     medians = medians_of_others(moves)
     labels = np.where(moves > medians, 1.0, 0.0)
-    labels[np.isnan(medians) | (moves == medians)] = np.nan
+    labels[~(np.abs(moves - medians) > TIED)] = np.nan  # where there is no median, too
     return labels
 
 

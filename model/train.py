@@ -96,12 +96,8 @@ def train(
     fresh
         Start over, even if this training was interrupted and could go on.
     """
-    if out and deploy:
-        raise ValueError(
-            "`out` and `deploy` exclude each other: deploy names the file itself. Give one of them."
-        )
     paths = data or []
-    files = _files(paths, pooled, config)
+    _require_possible(paths, pooled, bool(out and deploy), config)
     options = replace(bars_options, data=None if pooled or not paths else paths[0])
     name = options.file_name
     if pooled:
@@ -111,8 +107,29 @@ def train(
     require_writable(result)  # hours of work do not end in a refusal
     if deploy:
         config = config.without_test()
-    bars = _universe(options, files, on_faulty, config) if pooled else _one(options, config)
+    bars = _universe(options, paths, on_faulty, config) if pooled else _one(options, config)
     describe(bars, config)
+    checkpoint = _fit(bars, config, result, log_json, fresh=fresh, deployed=bool(deploy))
+    # A schedule knows its files by the bar that they were trained until.
+    if deploy:
+        result = deploy / _deployed_name(name, checkpoint)
+    show(checkpoint)
+    console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
+
+
+def _fit(
+    bars: pd.DataFrame | Universe,
+    config: TrainConfig,
+    result: Path,
+    log_json: Path | None,
+    *,
+    fresh: bool,
+    deployed: bool,
+) -> Checkpoint:
+    """Train, and save the checkpoint.
+
+    result: its file; with `deployed`, without the date, which is known after training.
+    """
     with (
         _json_log(log_json) as log,
         _progress_bar() as progress,
@@ -122,25 +139,32 @@ def train(
             checkpoint = fit(bars, config, _reporter(progress, log), kept)
         except TrainingDiverged as error:
             kept.finish()
-            if deploy or error.checkpoint is None:  # what did not end well is not deployed
+            if deployed or error.checkpoint is None:  # what did not end well is not deployed
                 raise
             error.checkpoint.save(result)
-            raise TrainingDiverged(
-                f"{error} The best epoch before that is kept in {result}."
-            ) from error
+            message = f"{error} The best epoch before that is kept in {result}."
+            raise TrainingDiverged(message) from error
         facts = {name: getattr(checkpoint, name) for name in ("metrics", "parts", "digest")}
         log.info("trained", extra=facts)
-        # A schedule knows its files by the bar that they were trained until.
-        if deploy:
-            result = deploy / f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
-        checkpoint.save(result)
+        file = result.with_name(_deployed_name(result.name, checkpoint)) if deployed else result
+        checkpoint.save(file)
         kept.finish()
-    show(checkpoint)
-    console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
+    return checkpoint
 
 
-def _files(paths: Sequence[Path], pooled: bool, config: TrainConfig) -> list[Path]:
-    """Return the files of a universe; refuse several without --pooled, and one with it."""
+def _deployed_name(name: str, checkpoint: Checkpoint) -> str:
+    return f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
+
+
+def _require_possible(paths: Sequence[Path], pooled: bool, both: bool, config: TrainConfig) -> None:
+    """Refuse several files without --pooled, one with it, and what one alone cannot have.
+
+    both: whether --out and --deploy are given.
+    """
+    if both:
+        raise ValueError(
+            "`out` and `deploy` exclude each other: deploy names the file itself. Give one of them."
+        )
     if not pooled and is_universe(paths):
         raise ValueError(
             f"`data` must be one file without `pooled`, got {', '.join(map(str, paths))}. "
@@ -159,7 +183,6 @@ def _files(paths: Sequence[Path], pooled: bool, config: TrainConfig) -> list[Pat
             Setting("pooled"),
             ".",
         )
-    return files
 
 
 def _one(options: BarsOptions, config: TrainConfig) -> pd.DataFrame:
@@ -169,12 +192,12 @@ def _one(options: BarsOptions, config: TrainConfig) -> pd.DataFrame:
 
 
 def _universe(
-    options: BarsOptions, files: Sequence[Path], on_faulty: OnFaulty, config: TrainConfig
+    options: BarsOptions, paths: Sequence[Path], on_faulty: OnFaulty, config: TrainConfig
 ) -> dict[str, pd.DataFrame]:
     """Return the bars of all files by name; those left out on request are named."""
     universe, left_out = read_universe(
         options,
-        files,
+        bar_files(paths),
         require_usual_spacing,
         on_faulty,
         together=partial(together, fewest=config.fewest_instruments),
@@ -198,7 +221,8 @@ def describe(bars: pd.DataFrame | Universe, config: TrainConfig) -> None:
         shares = [tied_share(own, config.label, config.horizon) for own in universe.values()]
         tied = np.average(shares, weights=[len(own) for own in universe.values()])
         labels = f"{tied:.2%} of the moves are 0 and count as not up; {waiting}"
-    purged = f"purged: {describe_purge(config)}"
+    unit = "window" if isinstance(bars, pd.DataFrame) else "date"
+    purged = f"purged: {describe_purge(config, unit)}"
     for line in (first, f"labels: {labels}", purged, precision_hint(config.precision)):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)

@@ -329,8 +329,8 @@ class CheckpointChecks:
 
 
 def trained_on(checkpoint: Checkpoint, bars: pd.DataFrame) -> bool:
-    """Return whether the checkpoint learnt from these bars: its golden window stands in them."""
-    if checkpoint.golden is None or not checkpoint.parts:
+    """Return whether the checkpoint learnt from these bars alone: its golden window is in them."""
+    if checkpoint.golden is None or not checkpoint.parts or len(checkpoint.instruments or ()) > 1:
         return False
     timestamps = pd.DatetimeIndex(np.array(checkpoint.golden.stamps, dtype="datetime64[ns]"))
     return bool(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backtests.simulation.vectorised import Array
+from backtests.simulation.vectorised import WORTH, Array
 from model.bars.artefacts import repeated_rows
 from model.bars.faults import COLUMNS
 from model.settings import Rule, number, require_fields
@@ -92,12 +92,16 @@ class Account:
         Probability from which it is kept; default: each checkpoint's own, or .50.
     allow_short
         Also go short, by the same thresholds mirrored at one half.
+    worth
+        The alpha a year that is worth having, as a fraction: where it is surely less, the verdict
+        is "no edge".
     """
 
     cash: Annotated[float, number(above=0)] = 100_000.0
     enter: float | None = None
     exit: float | None = None
     allow_short: bool = False
+    worth: Annotated[float, number(above=0)] = WORTH
 
     def __post_init__(self) -> None:
         require_fields(self)

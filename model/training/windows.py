@@ -121,9 +121,8 @@ class DataPreprocessor:
         # Rows behind the last label reach no window and may hold anything.
         _require_numbers(values[: len(outcomes) + length - 1], outcomes)
         windows = cut_windows(values, length)[: len(outcomes)]
-        windows.flags.writeable = (
-            False  # neighbours share their rows: a change in one is one in all
-        )
+        # Neighbours share their rows: a change in one is one in all.
+        windows.flags.writeable = False
         return windows, outcomes
 
     def split(self, n_windows: int) -> Split:

@@ -145,6 +145,8 @@ def traded(name: str) -> Simulation:
     )
 
 
+# One model for all of them, whatever it was trained on.
+@pytest.mark.filterwarnings("ignore:.*its model was trained on")
 @pytest.mark.parametrize("name", RUNS)
 def test_five_markets_are_traded_as_they_were(name: str) -> None:
     run, (digest, figures) = traded(name), RUNS[name]
