@@ -13,7 +13,5 @@ from .sizers import EquityShare as EquityShare
 from .sizers import FractionalCommission as FractionalCommission
 from .sizers import VolatilityTarget as VolatilityTarget
 from .strategy import BiLSTMStrategy as BiLSTMStrategy
-from .weights import BookRules as BookRules
-from .weights import target_weights as target_weights
 
 __all__: list[str]

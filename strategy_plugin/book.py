@@ -85,9 +85,10 @@ class BookStrategy(TradingStrategy):
       - delisting_loss: share of the last close that is lost then
       - checkpoint: a file or a folder, of one model for all names; "{name}" in it stands for the
         data's name. "": the feeds have a line `probability`
-      - in_sample, max_model_age, max_disagreement, max_gap, timezone, stamp, precision, names,
-        retries, trade_from, journal: those of BiLSTMStrategy. A model that is too old, or at odds
-        with itself, opens and enlarges nothing
+      - max_model_age, max_disagreement: those of BiLSTMStrategy; a model that is too old, or at
+        odds with itself, opens and enlarges nothing
+      - in_sample, max_gap, timezone, stamp, precision: those of BiLSTMStrategy
+      - names, retries, trade_from, journal: those of BiLSTMStrategy
 
     Log: as that of BiLSTMStrategy.
 

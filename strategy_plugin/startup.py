@@ -252,8 +252,8 @@ def require_alike(traded: Sequence[TradedData]) -> None:
         if len(kinds) > 1:
             shown = "; ".join(f"{kind}: {_listed(names)}" for kind, names in kinds.items())
             raise ValueError(
-                f"the models of a book must forecast the same, got {part} {shown}. Give models that "
-                "were trained alike."
+                f"the models of a book must forecast the same, got {part} {shown}. Give models "
+                "that were trained alike."
             )
 
 
