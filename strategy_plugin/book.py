@@ -1,37 +1,28 @@
 """A book: many datas ranked by a model, the best long, the worst short, in one account."""
 
-import math
 import time
 import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import backtrader as bt
 
 from model.bars.intervals import day
-from strategy_plugin.broker import affordable_units, exposure, worth
+from strategy_plugin.broker import affordable_share, exposure, worth
 from strategy_plugin.dates import Dates
-from strategy_plugin.decision import (
-    AT_FAULT,
-    DECIDED,
-    NEUTRAL,
-    RESTING,
-    Reading,
-    doubt,
-    obstacle,
-)
+from strategy_plugin.decision import AT_FAULT, LATE, NEUTRAL, RESTING, Reading, doubt, obstacle
 from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import LOG, Decision, TradedData, datas_to_trade
+from strategy_plugin.journal import seen_bar, time_text
 from strategy_plugin.orders import OrderRules, direction
-from strategy_plugin.sizers import units_of
+from strategy_plugin.ranking import Book, Candidate, TrailingVolatility
 from strategy_plugin.startup import note_fractions, require_alike, require_book, require_one_kind
 from strategy_plugin.trading import TradingStrategy
-from strategy_plugin.weights import BookRules, target_weights
+from strategy_plugin.weights import BookRules
 
-MISSING, LATE = "no bar on a date", "a bar after its date was ranked"
-SETTLED, UNSETTLED = "settled", "not settled"
+MISSING, SETTLED, UNSETTLED = "no bar on a date", "settled", "not settled"
 NO_UNIT = "less than one unit"
 
 
@@ -39,7 +30,7 @@ class Quote(NamedTuple):
     """What a name's bar says to its date; taken when the bar comes, as the feed may move on.
 
     number, timestamp: of the bar. reason: why it may not be ranked or opened, "" where it may.
-    volatility: of its closes, NaN where it is not known or not asked for.
+    seen: the bar as the journal has it, None without one.
     """
 
     number: int
@@ -47,6 +38,7 @@ class Quote(NamedTuple):
     reading: Reading
     reason: str
     volatility: float
+    seen: dict[str, object] | None
 
 
 class BookStrategy(TradingStrategy):
@@ -119,28 +111,31 @@ class BookStrategy(TradingStrategy):
 
     def __init__(self) -> None:
         super().__init__()
-        self._book = BookRules.of(self.p._getkwargs())
+        rules = BookRules.of(self.p._getkwargs())
+        self._book = Book(rules, self.p.rebalance, self.p.fractional)
         require_one_kind(self.datas, self.p.names)
         datas = datas_to_trade(self.datas, self.p.names)
-        require_book(self._book, len(datas))
-        rules = OrderRules(self.p.retries, self.p.patience)
+        require_book(rules, len(datas))
+        self._least = max(rules.fewest, sum(rules.counts(len(datas))))
         # Probabilities are ranked: no threshold cuts them.
-        self.trade_by(datas, rules, most=self.p.gross, enter=NEUTRAL, exit=NEUTRAL)
+        self.trade_by(
+            datas,
+            OrderRules(self.p.retries, self.p.patience),
+            most=self.p.gross,
+            enter=NEUTRAL,
+            exit=NEUTRAL,
+        )
+        require_alike(self.traded)
         self._of_name = {instrument.name: instrument for instrument in self.traded}
+        self._managers = {instrument.name: instrument.orders for instrument in self.traded}
         live = [instrument.source for instrument in self.traded if is_live(instrument.source)]
         self._live = bool(live)
-        require_alike(self.traded)
         # A step of a backtest is a whole date: nothing is waited for.
         self._dates: Dates[Quote] = Dates(self.p.wait if live else 0.0)
         if live:
             live[0].addfilter(_Reminder(self._decide_complete_dates))
         self._missed: Counter[str] = Counter()  # dates without a bar, in a row
-        self._closes: dict[str, float] = {}  # the last sound one
-        self._moves = {name: deque[float](maxlen=self.p.window) for name in self._of_name}
-        self._weights: dict[str, float] = {}
-        self._units: dict[str, float] = {}  # that each name is worked towards
-        self._since_ranked: int = self.p.rebalance
-        self.n_ranked = self.n_thin = 0  # dates with a ranking, and those with too few names
+        self._trails = {name: TrailingVolatility(self.p.window) for name in self._of_name}
 
     def start(self) -> None:
         super().start()
@@ -151,6 +146,16 @@ class BookStrategy(TradingStrategy):
             )
         if self.p.fractional:
             note_fractions(self.traded, "BookStrategy, fractional=False")
+
+    @property
+    def n_ranked(self) -> int:
+        """Dates with a ranking."""
+        return self._book.n_ranked
+
+    @property
+    def n_thin(self) -> int:
+        """Dates that were due and had too few names with a forecast."""
+        return self._book.n_thin
 
     def next(self) -> None:
         for instrument in self.traded:
@@ -179,10 +184,10 @@ class BookStrategy(TradingStrategy):
 
     def _take(self, instrument: TradedData) -> None:
         """Keep what a new bar says until its date is complete."""
-        reading, name = instrument.read(), instrument.name
+        reading, trail = instrument.read(), self._trails[instrument.name]
         reason = obstacle(reading, self._rules, instrument.resting)
         if instrument.sound:
-            self._observe(name, instrument.data.close[instrument.ago])
+            trail.add(instrument.data.close[instrument.ago])
         elif reason not in RESTING:
             reason = AT_FAULT
         quote = Quote(
@@ -190,32 +195,28 @@ class BookStrategy(TradingStrategy):
             instrument.signal.timestamp(instrument.ago),
             reading,
             reason or doubt(reading, self._rules),
-            self._volatility(name),
+            trail.value,
+            seen_bar(instrument) if self._journal is not None else None,
         )
         now = time.monotonic() if self._live else 0.0
-        if not self._dates.add(name, quote.timestamp, quote, now) and reason not in RESTING:
-            self._missed[name] = 0
+        if not self._dates.add(instrument.name, quote.timestamp, quote, now):
+            self._pass_over(instrument, quote)
+
+    def _pass_over(self, instrument: TradedData, quote: Quote) -> None:
+        """Count a bar whose date was ranked without it; its name is there again."""
+        self._missed[instrument.name] = 0
+        if quote.reason not in RESTING:
             if not instrument.refused[LATE]:
                 warnings.warn(
-                    f"data {name!r}: its bar of {day(quote.timestamp)} came after that date was "
-                    "ranked, where it counted as missing. Give a longer `wait`, or feeds whose "
-                    "bars of a date have one timestamp. Further ones are counted",
+                    f"data {instrument.name!r}: its bar of {day(quote.timestamp)} came after that "
+                    "date was ranked, where it counted as missing. Give a longer `wait`, or feeds "
+                    "whose bars of a date have one timestamp. Further ones are counted",
                     TradingWarning,
                     stacklevel=2,
                 )
+            quote = quote._replace(reason=LATE)
             instrument.refused[LATE] += 1
-
-    def _observe(self, name: str, close: float) -> None:
-        if self.p.weights != "equal" and name in self._closes:
-            self._moves[name].append(math.log(close / self._closes[name]))
-        self._closes[name] = close
-
-    def _volatility(self, name: str) -> float:
-        moves = self._moves[name]
-        if len(moves) < self.p.window:
-            return math.nan
-        mean = math.fsum(moves) / len(moves)
-        return math.sqrt(math.fsum((move - mean) ** 2 for move in moves) / len(moves))
+        self._carry_out(instrument, quote, None)
 
     def _decide_complete_dates(self) -> None:
         now, expected = 0.0, list[str]()
@@ -226,15 +227,16 @@ class BookStrategy(TradingStrategy):
                 for instrument in self.traded
                 if instrument.live and self._missed[instrument.name] < self.p.patience
             ]
-        for _, quotes in self._dates.complete(expected, now):
-            self._note_missing(quotes)
-            self._decide(quotes)
+        for timestamp, quotes in self._dates.complete(expected, now):
+            settled = self._settle_missing(quotes)
+            self._decide(timestamp, quotes, settled)
 
-    def _note_missing(self, quotes: Mapping[str, Quote]) -> None:
+    def _settle_missing(self, quotes: Mapping[str, Quote]) -> list[str]:
         """Count the names without a bar on a date; settle those that have been away too long."""
         if len(quotes) == len(self.traded):
             self._missed.clear()
-            return
+            return []
+        settled = []
         for instrument in self.traded:
             name = instrument.name
             if name in quotes:
@@ -243,15 +245,15 @@ class BookStrategy(TradingStrategy):
             elif len(instrument.data) and instrument.live:
                 self._missed[name] += 1
                 instrument.refused[MISSING] += 1
-                if self._missed[name] == self.p.patience:
-                    self._settle(instrument)
+                if self._missed[name] == self.p.patience and self._settle(instrument):
+                    settled.append(name)
+        return settled
 
-    def _settle(self, instrument: TradedData) -> None:
+    def _settle(self, instrument: TradedData) -> bool:
+        """Settle a position; False where there is none, or the broker cannot."""
         size = instrument.orders.broker.size
         if not direction(size):
-            return
-        price = self._closes.get(instrument.name, instrument.data.close[0])
-        price *= 1 - self.p.delisting_loss
+            return False
         if not hasattr(self.broker, "settle"):
             instrument.refused[UNSETTLED] += 1
             warnings.warn(
@@ -261,125 +263,97 @@ class BookStrategy(TradingStrategy):
                 TradingWarning,
                 stacklevel=2,
             )
-            return
+            return False
+        price = self._trails[instrument.name].close * (1 - self.p.delisting_loss)
         LOG.info("data %r: settled: %+.8g at %.8g", instrument.name, size, price)
         self.broker.settle(self, instrument.data, price)
-        instrument.orders.rest()
+        instrument.orders.rest()  # what worked is cancelled
         instrument.refused[SETTLED] += 1
-        self._units.pop(instrument.name, None)
+        self._book.units.pop(instrument.name, None)
+        return True
 
-    def _decide(self, quotes: Mapping[str, Quote]) -> None:
+    def _decide(self, timestamp: int, quotes: Mapping[str, Quote], settled: list[str]) -> None:
         """Rank a date where one is due, and order what the book lacks."""
         for instrument in self.traded:
             instrument.orders.sent_this_bar = False
-        tradable: list[str] = []
-        for name, quote in quotes.items():
-            self.note_reason(self._of_name[name], quote.reading, quote.reason)
-            if quote.reason not in RESTING and quote.reason != AT_FAULT:
-                tradable.append(name)
-        if tradable:
-            self._since_ranked += 1
-            if self._since_ranked >= self.p.rebalance:
-                self._rank(quotes, tradable)
-        self._fit_to_cash(tradable)
-        self._carry_out(quotes)
-
-    def _rank(self, quotes: Mapping[str, Quote], tradable: Iterable[str]) -> None:
-        """Set weights and units anew; where too few names are ranked they stay."""
-        equity = float(self.broker.getvalue())
-        scores = {}
-        for name in tradable:
-            quote = quotes[name]
-            if quote.reason in DECIDED:
-                score = self.score(self._of_name[name], quote.reading)
-                if math.isfinite(score):
-                    scores[name] = score
-        weights = target_weights(
-            scores,
-            self._held_weights(scores, equity),
-            self._book,
-            volatility=None
-            if self.p.weights == "equal"
-            else {name: quotes[name].volatility for name in scores},
-            unopened={name for name in scores if quotes[name].reason},
-        )
-        if weights is None:
-            self._since_ranked = self.p.rebalance  # the next date is due as well
-            self.n_thin += bool(scores)
-            return
-        self._since_ranked = 0
-        self.n_ranked += 1
-        self._weights = weights
-        for name, weight in weights.items():
-            units = units_of(
-                abs(weight),
-                equity=equity,
-                traded=1,
-                worth=worth(self, self._of_name[name].data),
-                fractional=self.p.fractional,
+        candidates = {name: self._candidate(name, quote) for name, quote in quotes.items()}
+        equity, held = float(self.broker.getvalue()), None
+        if self._book.is_due(candidates):
+            held = self._held_weights(candidates, equity)
+            for name in self._book.rank(candidates, held, equity):
+                self._of_name[name].refused[NO_UNIT] += 1
+        moves, share = self._book.moves(candidates, self._managers), 1.0
+        if moves:
+            share = affordable_share(self, moves)
+            if share < 1:
+                self._book.cut_openings(moves, self._managers, share)
+                for name in moves:
+                    self._managers[name].counts["capped"] += 1
+        if self._journal is not None:
+            self._journal.write_date(
+                {
+                    "date": time_text(timestamp),
+                    "equity": equity,
+                    "held": held,
+                    "share": share,
+                    "settled": settled,
+                }
             )
-            self._units[name] = math.copysign(units, weight)
-            self._of_name[name].refused[NO_UNIT] += bool(weight and not units)
+        units = {name: self._wanted_units(name) for name in quotes}
+        # Closes before openings, and what brings cash before what takes it.
+        for name in sorted(
+            quotes, key=lambda name: (_turn(self._managers[name].broker.size, units[name]), name)
+        ):
+            self._carry_out(self._of_name[name], quotes[name], units[name])
 
-    def _held_weights(self, scores: Mapping[str, float], equity: float) -> dict[str, float]:
+    def _candidate(self, name: str, quote: Quote) -> Candidate:
+        instrument = self._of_name[name]
+        self.note_reason(instrument, quote.reading, quote.reason)
+        money = worth(self, instrument.data)
+        instrument.orders.broker.order_inputs = {"worth": money}
+        return Candidate(
+            self.score(instrument, quote.reading), quote.reason, quote.volatility, money
+        )
+
+    def _held_weights(self, candidates: Mapping[str, Candidate], equity: float) -> dict[str, float]:
         """Return the exposure of every position over equity, orders that still work included."""
         held = {}
-        for name, instrument in self._of_name.items():
-            orders = instrument.orders
+        for name, orders in self._managers.items():
             size = orders.broker.size
-            if size or orders.working is not None:
-                # Of what cannot be traded now also a position counts that an order is to close.
-                side = orders.held if name in scores else orders.held or direction(size)
-                held[name] = side * exposure(self, instrument) / equity if equity > 0 else 0.0
+            if (size or orders.working is not None) and equity > 0:
+                # Of what is not ranked also a position counts that an order is to close.
+                ranked = name in candidates and candidates[name].ranked
+                side = orders.held if ranked else orders.held or direction(size)
+                held[name] = side * exposure(self, self._of_name[name]) / equity
         return held
 
-    def _fit_to_cash(self, tradable: Iterable[str]) -> None:
-        """Cut all openings alike where the cash does not suffice for them."""
-        wanted = {}
-        for name in tradable:
-            if name in self._units:
-                instrument = self._of_name[name]
-                if abs(self._units[name] - instrument.orders.broker.size) > 0:
-                    wanted[name] = self._units[name]
-        if not wanted:
-            return
-        units = affordable_units(self, wanted, self.p.fractional)
-        for name in wanted:
-            self._of_name[name].orders.counts["capped"] += units[name] != wanted[name]
-        self._units |= units
+    def _wanted_units(self, name: str) -> float:
+        return self._book.units.get(name, self._managers[name].broker.size)
 
-    def _carry_out(self, quotes: Mapping[str, Quote]) -> None:
-        decisions = []
-        for name, quote in quotes.items():
-            orders = self._of_name[name].orders
-            size, held = orders.broker.size, orders.held
-            units = self._units.get(name, size)
-            decision = Decision(
+    def _carry_out(self, instrument: TradedData, quote: Quote, units: float | None) -> None:
+        held = instrument.orders.held
+        instrument.carry_out(
+            Decision(
                 quote.number,
                 quote.timestamp,
                 quote.reading,
                 held,
-                direction(units),
+                held if units is None else direction(units),
                 quote.reason,
-                weight=self._weights.get(name),
+                weight=self._book.weights.get(instrument.name),
                 units=units,
             )
-            decisions.append((_turn(size, units), name, decision))
-        # Closes before openings, and what brings cash before what takes it.
-        for _, name, decision in sorted(decisions):
-            instrument = self._of_name[name]
-            instrument.carry_out(decision)
-            if self._journal is not None:
-                self._journal.write_decision(instrument)
+        )
+        if self._journal is not None:
+            self._journal.write_decision(instrument, quote.seen)
 
     def stop(self) -> None:
         super().stop()
         if self.n_ranked:
             return
         if self.n_thin:
-            least = max(self._book.fewest, sum(self._book.counts(len(self.traded))))
             warnings.warn(
-                f"none of {self.n_thin} dates had enough names with a forecast, {least} of "
+                f"none of {self.n_thin} dates had enough names with a forecast, {self._least} of "
                 f"{len(self.traded)}, so nothing was traded. Give a longer history, or fewer names "
                 "with `long`, `short` and `fewest`",
                 TradingWarning,

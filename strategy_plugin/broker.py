@@ -14,6 +14,7 @@ from strategy_plugin.feeds import Feed, bar_of
 from strategy_plugin.guard import bar_fault
 from strategy_plugin.instrument import LOG, TradedData
 from strategy_plugin.orders import ATR_BARS, ROUNDING, Order, Stops, average_true_range, direction
+from strategy_plugin.ranking import common_units
 from strategy_plugin.sizers import room_of
 
 
@@ -174,38 +175,28 @@ def exposure(strategy: Strategy, instrument: TradedData) -> float:
     return units * abs(worth(strategy, instrument.data))
 
 
-def affordable_units(
-    strategy: Strategy, wanted: Mapping[str, float], fractional: bool
-) -> dict[str, float]:
-    """Return the positions wanted, all openings cut alike where the cash does not suffice.
+def affordable_share(strategy: Strategy, wanted: Mapping[str, float]) -> float:
+    """Return the share of all openings that the cash suffices for, at most 1.
 
     It is reckoned at the newest closes, with commission and slippage; closes bring their cash, and
     orders that are on their way keep theirs.
 
-    wanted: units by name, of the strategy's instruments. fractional: False for whole units.
+    wanted: units by name, of the strategy's instruments that are to get an order.
     """
     cash, needed = float(strategy.broker.getcash()), 0.0
-    openings: dict[str, tuple[float, float]] = {}  # units that stay, and those that are opened
     for instrument in strategy.traded:
-        name, orders = instrument.name, instrument.orders
-        size = orders.broker.size
-        units = wanted.get(name)
+        data, orders, size = instrument.data, instrument.orders, instrument.orders.broker.size
+        units = wanted.get(instrument.name)
         working: bt.Order | None = orders.working
-        if working is not None and (units is None or orders.works_towards(units)):
+        if units is not None:
+            stays = common_units(size, units)
+            cash -= _cash_taken(strategy, data, size, stays)
+            needed += _cash_taken(strategy, data, stays, units)
+        elif working is not None:
             filled = size + working.executed.remsize
-            cash -= max(0.0, _cash_taken(strategy, instrument.data, size, filled))
-        elif units is not None:
-            stays = math.copysign(min(abs(size), abs(units)), size) if size * units > 0 else 0.0
-            cash -= _cash_taken(strategy, instrument.data, size, stays)
-            needed += _cash_taken(strategy, instrument.data, stays, units)
-            openings[name] = stays, units - stays
-    if needed <= max(0.0, cash):
-        return dict(wanted)
-    share = max(0.0, cash) / needed * (1 - ROUNDING)
-    cut = {name: opening * share for name, (_, opening) in openings.items()}
-    if not fractional:
-        cut = {name: float(math.trunc(opening)) for name, opening in cut.items()}
-    return dict(wanted) | {name: stays + cut[name] for name, (stays, _) in openings.items()}
+            cash -= max(0.0, _cash_taken(strategy, data, size, filled))
+    # A trifle less: what is left after rounding must not lie below 0.
+    return 1.0 if needed <= max(0.0, cash) else max(0.0, cash) / needed * (1 - ROUNDING)
 
 
 def _cash_taken(strategy: Strategy, data: Feed, before: float, after: float) -> float:

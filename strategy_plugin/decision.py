@@ -11,7 +11,7 @@ NOT_LIVE, IN_SAMPLE, NO_MODEL = "not live", "in sample", "no model in force"
 TOO_EARLY = "before trade_from"
 RESTING = (NOT_LIVE, TOO_EARLY)  # on these bars nothing may be ordered at all
 TOO_OLD, DISAGREED = "model too old", "members disagree"
-AT_FAULT = "a bar at fault"  # of a book: no order goes out on such a bar
+AT_FAULT, LATE = "a bar at fault", "a bar after its date was ranked"  # those of a book
 DECIDED = ("", TOO_OLD, DISAGREED)  # on these bars the probability counted
 
 

@@ -13,6 +13,7 @@ from model.checkpoint.scaler import MOST_OUT_OF_RANGE
 from strategy_plugin.decision import (
     AT_FAULT,
     IN_SAMPLE,
+    LATE,
     NO_MODEL,
     NO_READING,
     NOT_LIVE,
@@ -285,7 +286,7 @@ def carried_out(decision: Decision, orders: OrderManager) -> Decision:
     Trading and its replay both do it here, so that they cannot come apart.
     """
     position = orders.broker.size
-    if decision.reason in (*RESTING, AT_FAULT):
+    if decision.reason in (*RESTING, AT_FAULT, LATE):
         action = orders.rest()
     elif decision.units is not None:
         action = orders.move_to(decision.units)

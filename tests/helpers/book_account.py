@@ -175,11 +175,11 @@ class WatchedBook(BookStrategy):
         self.rankings: list[dict[str, float]] = []
         self.fills: list[tuple[str, str, float, float, str]] = []
 
-    def _rank(self, *args: Any) -> None:
+    def _decide(self, *args: Any) -> None:
         before = self.n_ranked
-        super()._rank(*args)
+        super()._decide(*args)
         if self.n_ranked > before:
-            self.rankings.append({name: w for name, w in self._weights.items() if w})
+            self.rankings.append({name: w for name, w in self._book.weights.items() if w})
 
     def notify_order(self, order: Any) -> None:
         super().notify_order(order)

@@ -20,8 +20,8 @@ ORDER = {
         "checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
-        "feeds guard hours dates cache indicator decision weights orders sizers instrument broker "
-        "settling journal analyzers replaying startup trading strategy book"
+        "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
+        "broker settling journal analyzers replaying startup trading strategy book"
     ),
     "backtests": (
         "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
