@@ -266,8 +266,10 @@ class BookStrategy(TradingStrategy):
             return False
         price = self._trails[instrument.name].close * (1 - self.p.delisting_loss)
         LOG.info("data %r: settled: %+.8g at %.8g", instrument.name, size, price)
+        working = instrument.orders.working
         self.broker.settle(self, instrument.data, price)
-        instrument.orders.rest()  # what worked is cancelled
+        if working is not None:
+            instrument.orders.notify(working)  # cancelled; the notification comes a bar later
         instrument.refused[SETTLED] += 1
         self._book.units.pop(instrument.name, None)
         return True

@@ -75,6 +75,8 @@ class Entry(TypedDict):
     order: str
     ends: list[tuple[int, int, str]]
     facts: dict[str, float | None]
+    weight: NotRequired[float | None]  # these two only where a book decided
+    units: NotRequired[float]
 
 
 class DateEntry(TypedDict):

@@ -16,7 +16,7 @@ REFUSED = ("margin", "rejected")
 # Of a refusal for margin; a share of 1 leaves nothing that commission and a gap could take.
 MARGIN_REMEDY = (
     ". The money does not reach for the units, commission and the gap to the next open: give the "
-    "sizer a smaller share, like cerebro.addsizer(EquityShare, share=0.95)"
+    "sizer a smaller share, like cerebro.addsizer(EquityShare, share=0.95), or a book less `gross`"
 )
 DUST = 1e-9  # units: a tenth of the smallest part that any broker trades
 ROUNDING = 1e-9  # relative: a share that is just the cap is not cut
