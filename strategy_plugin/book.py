@@ -1,5 +1,6 @@
 """A book: many datas ranked by a model, the best long, the worst short, in one account."""
 
+import math
 import time
 import warnings
 from collections import Counter
@@ -15,7 +16,7 @@ from strategy_plugin.decision import AT_FAULT, LATE, NEUTRAL, RESTING, Reading, 
 from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import LOG, Decision, TradedData, datas_to_trade
-from strategy_plugin.journal import seen_bar, time_text
+from strategy_plugin.journal import or_null, seen_bar, time_text
 from strategy_plugin.orders import OrderRules, direction
 from strategy_plugin.ranking import Book, Candidate, TrailingVolatility
 from strategy_plugin.startup import note_fractions, require_alike, require_book, require_one_kind
@@ -134,6 +135,7 @@ class BookStrategy(TradingStrategy):
         self._dates: Dates[Quote] = Dates(self.p.wait if live else 0.0)
         if live:
             live[0].addfilter(_Reminder(self._decide_complete_dates))
+        self._is_unpriced = False
         self._missed: Counter[str] = Counter()  # dates without a bar, in a row
         self._trails = {name: TrailingVolatility(self.p.window) for name in self._of_name}
 
@@ -222,10 +224,12 @@ class BookStrategy(TradingStrategy):
         now, expected = 0.0, list[str]()
         if self._live:
             now = time.monotonic()
+            # One that was connected and is not now is known to be missing.
             expected = [
                 instrument.name
                 for instrument in self.traded
-                if instrument.live and self._missed[instrument.name] < self.p.patience
+                if (instrument.live or not instrument.was_live)
+                and self._missed[instrument.name] < self.p.patience
             ]
         for timestamp, quotes in self._dates.complete(expected, now):
             settled = self._settle_missing(quotes)
@@ -280,7 +284,9 @@ class BookStrategy(TradingStrategy):
             instrument.orders.sent_this_bar = False
         candidates = {name: self._candidate(name, quote) for name, quote in quotes.items()}
         equity, held = float(self.broker.getvalue()), None
-        if self._book.is_due(candidates):
+        if not math.isfinite(equity):
+            self._note_unpriced()
+        elif self._book.is_due(candidates):
             held = self._held_weights(candidates, equity)
             for name in self._book.rank(candidates, held, equity):
                 self._of_name[name].refused[NO_UNIT] += 1
@@ -295,7 +301,7 @@ class BookStrategy(TradingStrategy):
             self._journal.write_date(
                 {
                     "date": time_text(timestamp),
-                    "equity": equity,
+                    "equity": or_null(equity),
                     "held": held,
                     "share": share,
                     "settled": settled,
@@ -307,6 +313,16 @@ class BookStrategy(TradingStrategy):
             quotes, key=lambda name: (_turn(self._managers[name].broker.size, units[name]), name)
         ):
             self._carry_out(self._of_name[name], quotes[name], units[name])
+
+    def _note_unpriced(self) -> None:
+        if not self._is_unpriced:
+            self._is_unpriced = True
+            warnings.warn(
+                "the account has no value where the close of a name that is held is no number; the "
+                "book stays as it is on such dates. data.addfilter(BarGuard) keeps such bars out",
+                TradingWarning,
+                stacklevel=2,
+            )
 
     def _candidate(self, name: str, quote: Quote) -> Candidate:
         instrument = self._of_name[name]
@@ -320,13 +336,16 @@ class BookStrategy(TradingStrategy):
     def _held_weights(self, candidates: Mapping[str, Candidate], equity: float) -> dict[str, float]:
         """Return the exposure of every position over equity, orders that still work included."""
         held = {}
-        for name, orders in self._managers.items():
-            size = orders.broker.size
+        for name, instrument in self._of_name.items():
+            # Of a data that has not begun Backtrader's broker cannot tell the value.
+            orders, size = instrument.orders, 0.0
+            if len(instrument.data):
+                size = orders.broker.size
             if (size or orders.working is not None) and equity > 0:
                 # Of what is not ranked also a position counts that an order is to close.
                 ranked = name in candidates and candidates[name].ranked
                 side = orders.held if ranked else orders.held or direction(size)
-                held[name] = side * exposure(self, self._of_name[name]) / equity
+                held[name] = side * exposure(self, instrument) / equity
         return held
 
     def _wanted_units(self, name: str) -> float:

@@ -6,7 +6,7 @@ The position, the sizer's units, the room under the cap on exposure, and the ord
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import backtrader as bt
 
@@ -185,14 +185,16 @@ def affordable_share(strategy: Strategy, wanted: Mapping[str, float]) -> float:
     """
     cash, needed = float(strategy.broker.getcash()), 0.0
     for instrument in strategy.traded:
-        data, orders, size = instrument.data, instrument.orders, instrument.orders.broker.size
-        units = wanted.get(instrument.name)
-        working: bt.Order | None = orders.working
+        data, orders = instrument.data, instrument.orders
+        # Only of these is the size asked: of a data that has not begun the broker cannot tell.
+        units, working = wanted.get(instrument.name), cast(bt.Order | None, orders.working)
         if units is not None:
+            size = orders.broker.size
             stays = common_units(size, units)
             cash -= _cash_taken(strategy, data, size, stays)
             needed += _cash_taken(strategy, data, stays, units)
         elif working is not None:
+            size = orders.broker.size
             filled = size + working.executed.remsize
             cash -= max(0.0, _cash_taken(strategy, data, size, filled))
     # A trifle less: what is left after rounding must not lie below 0.

@@ -95,7 +95,7 @@ class TradedData:
         )
         self.source = source_of(data)
         self.live = not is_live(data)
-        self._told_live = self.live  # whether the first live bar was spoken of
+        self.was_live = self.live  # whether a live bar has been read
         self.refused: Counter[str] = Counter()
         self.n_decided = self.n_forecasts = self.n_out_of_range = 0
         self.decision = Decision()
@@ -120,8 +120,8 @@ class TradedData:
         """
         self.sound = self.orders.broker.observe(self.ago)
         indicator = self.signal.indicator
-        if self.live and not self._told_live:
-            self._told_live = True
+        if self.live and not self.was_live:
+            self.was_live = True
             self._describe_start()
         # NaN, where there is no window, is not above the limit.
         if indicator is not None and indicator.out_of_range[self.ago] > MOST_OUT_OF_RANGE:

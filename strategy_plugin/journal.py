@@ -82,13 +82,13 @@ class Entry(TypedDict):
 class DateEntry(TypedDict):
     """The line of a book's date, before those of its names.
 
-    date: its timestamp. equity: of the account. held: the exposure of each position over equity,
-    orders under way included; null on a date that is not ranked. share: of the openings that the
-    cash suffices for. settled: names whose position was settled.
+    date: its timestamp. equity: of the account, null where it is no number. held: the exposure of
+    each position over equity, orders under way included; null on a date that is not ranked. share:
+    of the openings that the cash suffices for. settled: names whose position was settled.
     """
 
     date: str
-    equity: float
+    equity: float | None
     held: dict[str, float] | None
     share: float
     settled: list[str]

@@ -378,7 +378,7 @@ class _BookRedo:
         """Rank a date and cut its openings, with the account as the journal tells of it."""
         for name in date["settled"]:
             self._book.units.pop(name, None)
-        if self._book.is_due(candidates):
+        if date["equity"] is not None and self._book.is_due(candidates):
             self._book.rank(candidates, date["held"] or {}, date["equity"])
         moves = self._book.moves(candidates, self._orders)
         if date["share"] < 1:

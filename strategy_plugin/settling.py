@@ -1,5 +1,7 @@
 """A broker that settles positions whose instrument no longer trades."""
 
+from collections.abc import Sequence
+
 import backtrader as bt
 
 from strategy_plugin.feeds import Feed
@@ -57,3 +59,11 @@ class SettlingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
         self.p.filler = filler
         self._get_value()
         return order
+
+    def _get_value(self, datas: Sequence[Feed] | None = None, lever: bool = False) -> float:
+        # Backtrader also values what it holds nothing of, at the close of the data: one that is no
+        # number, or a data that has not begun, would spoil the whole account.
+        if datas is None:
+            for data in [data for data, held in self.positions.items() if not held.size]:
+                del self.positions[data]
+        return float(super()._get_value(datas, lever))

@@ -38,6 +38,7 @@ OF_A_MODEL = (
     "precision",
 )
 MOST_NAMES = 5  # of checkpoints in one message
+FEWEST_TO_TELL = 20  # bars whose commonest spacing is their interval
 
 
 def _whole(least: int) -> Callable[[object], bool]:
@@ -302,25 +303,33 @@ def require_one_kind(datas: Sequence[Feed], names: str) -> None:
     Ranks compare what is known at one time of moves that are as long.
     """
     chosen = datas_to_trade(datas, names) if names else datas
-    kinds: dict[str, list[str]] = {}
-    for data, name in zip(chosen, names_of(chosen), strict=True):
-        kinds.setdefault(_interval(data), []).append(name)
-    if len(kinds) > 1:
-        shown = "; ".join(f"{kind}: {_listed(members)}" for kind, members in kinds.items())
-        raise ValueError(
-            f"the datas of a book must have bars of one interval, got {shown}. Leave the others "
-            "out, or name those to trade with `names`."
-        )
+    for interval_of in (_declared_interval, _shown_interval):
+        kinds: dict[str, list[str]] = {}
+        for data, name in zip(chosen, names_of(chosen), strict=True):
+            if interval := interval_of(data):
+                kinds.setdefault(interval, []).append(name)
+        if len(kinds) > 1:
+            shown = "; ".join(f"{kind}: {_listed(members)}" for kind, members in kinds.items())
+            raise ValueError(
+                f"the datas of a book must have bars of one interval, got {shown}. Leave the "
+                "others out, or name those to trade with `names`."
+            )
 
 
-def _interval(data: Feed) -> str:
-    """Return a feed's interval: of its DataFrame, where there is one, else as it is declared."""
-    frame = getattr(data.p, "dataname", None)
-    index = getattr(frame, "index", None)
-    rebuilt = data.resampling or data.replaying
-    if isinstance(index, pd.DatetimeIndex) and len(index) > 1 and not rebuilt:
-        return spoken(bar_interval(index))
+def _declared_interval(data: Feed) -> str:
     return f"{data._compression or 1} {bt.TimeFrame.TName(data._timeframe)}"
+
+
+def _shown_interval(data: Feed) -> str:
+    """Return the interval of a feed's DataFrame, "" where there is none, or few bars to tell by.
+
+    A feed is of days to Backtrader unless it is declared otherwise, whatever its bars are.
+    """
+    index = getattr(getattr(data.p, "dataname", None), "index", None)
+    rebuilt = data.resampling or data.replaying
+    if rebuilt or not isinstance(index, pd.DatetimeIndex) or len(index) < FEWEST_TO_TELL:
+        return ""
+    return spoken(bar_interval(index))
 
 
 def require_book(rules: BookRules, names: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from strategy_plugin.analyzers import SignalQuality
 from strategy_plugin.book import BookStrategy
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.sizers import EquityShare
@@ -180,6 +181,19 @@ def test_a_bar_at_fault_gets_no_order_and_no_rank() -> None:
     assert book_run(universe, long=1, short=1).fills[1][:2] == ("2024-01-02", "b")
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_a_close_that_is_no_number_stops_the_ranking_while_it_is_held(held: bool) -> None:
+    universe = of(a=[0.9] * 6, b=[0.8] * 6, c=[0.1] * 6)
+    universe["a" if held else "b"].iloc[2, 3] = np.nan
+    if held:
+        with pytest.warns(TradingWarning, match="the account has no value where the close of a"):
+            strategy = book_run(universe, long=1, short=1)
+    else:
+        strategy = book_run(universe, long=1, short=1)
+    assert strategy.n_ranked == 6 - held
+    assert [(name, size) for _, name, size, *_ in strategy.fills] == [("c", -475), ("a", 475)]
+
+
 def test_too_few_names_leave_the_book_as_it_is() -> None:
     names = {"a": [0.9] * 8, "b": [0.1] * 8, "c": [0.5] * 3 + [MISSING] * 5}
     strategy = book_run(of(**names), long=1, short=1, fewest=3)
@@ -215,11 +229,14 @@ def test_bad_input_is_one_message(params: dict[str, Any], message: str) -> None:
 
 
 def test_datas_of_several_intervals_are_refused() -> None:
-    universe = of(a=[0.5] * 30, b=[0.4] * 30)
-    universe["c"] = bars_at(100.0, [0.3] * 30, start="2024-01-01").resample("W").last()
+    universe = of(a=[0.5] * 150, b=[0.4] * 150)
+    universe["c"] = universe["a"].resample("W").last()
     with pytest.raises(ValueError, match="one interval, got 1 day: a, b; 7 days: c. Leave the"):
         book_run(universe, long=1, short=1)
-    assert book_run(universe, long=1, short=1, names="a, b").n_ranked == 30
+    assert book_run(universe, long=1, short=1, names="a, b").n_ranked == 150
+    # A few bars far apart say nothing.
+    universe["c"] = universe["c"][:3]
+    assert book_run(universe, long=1, short=1).n_ranked == 150
 
 
 def test_a_sizer_is_refused() -> None:
@@ -237,3 +254,47 @@ def test_a_data_beside_those_named_is_not_traded() -> None:
     [strategy] = cerebro.run()
     assert [instrument.name for instrument in strategy.traded] == ["a", "b"]
     assert strategy.n_ranked == 9
+
+
+class Sending(WatchedBook):
+    """Remembers of each order the bar that was there and whether it opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: dict[Any, list[bool]] = {}
+
+    def submit(self, data: Any, size: float) -> None:
+        assert bt.num2date(data.datetime[0]) == self.datetime.datetime()
+        assert data.low[0] <= min(data.open[0], data.close[0])
+        held = self.getposition(data).size
+        self.sent.setdefault(self.datetime.datetime(), []).append(abs(held + size) > abs(held))
+
+    def buy(self, **order: Any) -> Any:
+        self.submit(order["data"], order["size"])
+        return super().buy(**order)
+
+    def sell(self, **order: Any) -> Any:
+        self.submit(order["data"], -order["size"])
+        return super().sell(**order)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_order_without_a_sound_bar_and_no_close_after_an_opening(seed: int) -> None:
+    draw, universe = np.random.default_rng(seed), ragged_universe(10, 80, seed, holes=0.1)
+    for bars in universe.values():
+        at_fault = draw.uniform(size=len(bars)) < 0.05
+        bars.loc[at_fault, "low"] = bars.loc[at_fault, "high"] * 2
+    strategy = book_run(universe, kind=Sending, **RULES, patience=3)
+    assert sum(map(len, strategy.sent.values())) > 200
+    assert all(opens == sorted(opens) for opens in strategy.sent.values())
+    assert sum(counts["a bar at fault"] for counts in strategy.refusals().values()) > 10
+
+
+def test_the_quality_of_its_forecasts_is_that_of_its_ranked_bars() -> None:
+    cerebro = host(*(feed(bars, name) for name, bars in WHOLE.items()))
+    cerebro.addstrategy(WatchedBook, **RULES)
+    cerebro.addanalyzer(SignalQuality, _name="quality")
+    [strategy] = cerebro.run()
+    quality = strategy.analyzers.quality.get_analysis()
+    # The last two decisions have no outcome yet.
+    assert {figures["decisions"] for figures in quality.values()} == {58}

@@ -48,6 +48,24 @@ def test_twenty_feeds_with_random_delays_give_the_decisions_of_the_backtest(seed
     assert not {*chain(*found.refusals().values())} & {"no bar on a date", LATE}
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_the_first_ranking_waits_for_all_feeds_that_still_connect(seed: int) -> None:
+    draw, events = np.random.default_rng(seed), {}
+    for name, bars in UNIVERSE.items():
+        slow = [e for tick in ticks(bars) for e in (*[None] * draw.integers(0, 3), tick)]
+        # Ten bars of history, then the report that the feed is live.
+        start = slow.index(ticks(bars)[10])
+        events[name] = [*slow[:start], "LIVE", *slow[start:]]
+
+    def feeds(bars: pd.DataFrame, name: str) -> LiveProbabilities:
+        return LiveProbabilities(dataname=events[name], name=name)
+
+    found = book_run(UNIVERSE, feeds=feeds, wait=1e6, **RULES)
+    first = next(iter(UNIVERSE.values())).index[10]
+    expected = book_run(UNIVERSE, trade_from=str(first.date()), **RULES)
+    assert found.rankings == expected.rankings and found.n_ranked == 30
+
+
 class Clock:
     """Seconds that pass when a test says so."""
 
