@@ -1,6 +1,7 @@
 """What a strategy checks before its first bar: its params, and whether the models fit its datas."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -262,6 +263,24 @@ def require_alike(traded: Sequence[TradedData]) -> None:
             )
 
 
+def require_directions(traded: Sequence[TradedData]) -> None:
+    """Refuse models that rank instruments: of one by itself they say nothing.
+
+    Raises ValueError with the first one's file.
+    """
+    for instrument in traded:
+        indicator = instrument.signal.indicator
+        if indicator is None:
+            continue
+        for checkpoint in indicator.schedule.checkpoints:
+            if checkpoint.outcome != "direction":
+                raise ValueError(
+                    f"{indicator.schedule.file(checkpoint)} forecasts which of several instruments "
+                    "does better, not whether one goes up. Trade it with BookStrategy, or train "
+                    'one with outcome="direction".'
+                )
+
+
 def note_other_instruments(traded: Sequence[TradedData]) -> None:
     """Warn where a data has another name than the instrument its model was trained on."""
     for instrument in traded:
@@ -282,8 +301,12 @@ def note_other_instruments(traded: Sequence[TradedData]) -> None:
 
 def _same(one: str, other: str) -> bool:
     """Whether two names may mean one instrument: nvda, NVDA.US and NVDA_daily do."""
-    a, b = ("".join(filter(str.isalnum, name.casefold())) for name in (one, other))
-    return a in b or b in a
+    shorter, longer = sorted(
+        ("".join(filter(str.isalnum, name.casefold())) for name in (one, other)), key=len
+    )
+    # A letter or two lie in nearly every name: there only the whole one is the same.
+    words = re.split(r"[^0-9a-z]+", f"{one} {other}".casefold())
+    return shorter in longer if len(shorter) > 2 else words.count(shorter) > 1
 
 
 def note_fractions(traded: Iterable[TradedData], whole: str) -> None:

@@ -4,7 +4,7 @@ from strategy_plugin.decision import Reading, decide
 from strategy_plugin.instrument import Decision, TradedData, datas_to_trade
 from strategy_plugin.orders import OrderRules
 from strategy_plugin.sizers import EquityShare
-from strategy_plugin.startup import note_fractions
+from strategy_plugin.startup import note_fractions, require_directions
 from strategy_plugin.trading import TradingStrategy
 
 
@@ -96,6 +96,7 @@ class BiLSTMStrategy(TradingStrategy):
             enter=self.p.enter,
             exit=self.p.exit,
         )
+        require_directions(self.traded)
 
     def start(self) -> None:
         super().start()
