@@ -190,7 +190,7 @@ class Schedule:
                 high = min(stop, low + CHUNK)
                 reach = slice(low - before, high)
                 features = engineer.rows(values[reach], timestamps[reach].view("datetime64[ns]"))
-                self._note_missing(features, engineer)
+                self._note_missing(features)
                 found[:, low:high] = one.checkpoint.forecast(features, self.precision)
         for last in np.flatnonzero(self._long_gaps(timestamps)).tolist():
             # The first window without the gap begins after it.
@@ -234,7 +234,7 @@ class Schedule:
         """
         if checkpoint is None or not buffer.ready or self._long_gaps(buffer.inputs()[1]).any():
             return NO_FORECAST
-        self._note_missing(buffer.window[-1:], self.engineer)
+        self._note_missing(buffer.window[-1:])
         forecast = checkpoint.forecast(buffer.window, self.precision)
         return tuple(float(values[-1]) for values in forecast)
 
@@ -404,12 +404,13 @@ class Schedule:
         since = checkpoint.trained_until.as_unit("ns").value if self.folder else EARLIEST
         return Scheduled(file, checkpoint, since)
 
-    def _note_missing(self, rows: NDArray[np.float64], engineer: FeatureEngineer) -> None:
+    def _note_missing(self, rows: NDArray[np.float64]) -> None:
         """Warn once where a feature of one's own gives no number: there is no forecast then."""
-        if self._missing_noted or not engineer.own or not np.isnan(rows).any():
+        if self._missing_noted or not np.isnan(rows).any():
             return
         self._missing_noted = True
-        faulty = np.array(engineer.names)[np.isnan(rows).any(axis=0)]
+        names = self._scheduled[0].checkpoint.layout.names
+        faulty = np.array(names)[np.isnan(rows).any(axis=0)]
         warnings.warn(
             f"features must be finite numbers, got none in {', '.join(faulty[:3])} at some bars: "
             "nothing is forecast from windows that contain them. Let their transform say what "

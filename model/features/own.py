@@ -163,9 +163,14 @@ def _stamp(timestamps: Times, position: int) -> str:
 
 def known_feature(given: object) -> KnownFeature:
     """Return an object as a feature that can be served; FeatureError with all that it lacks."""
-    feature = _made(given)
-    name, lookback = getattr(feature, "name", None), getattr(feature, "lookback", None)
-    faults = []
+    feature, faults = _made(given), []
+    try:
+        name, lookback = getattr(feature, "name", None), getattr(feature, "lookback", None)
+    except Exception as error:  # whatever a property of somebody else's raises
+        raise FeatureError(
+            f"{type(feature).__name__} cannot be a feature: its `name` and `lookback` must be "
+            f"there from the start, got {type(error).__name__}: {str(error).rstrip('.')}. Mend it."
+        ) from error
     if not (isinstance(name, str) and name.isidentifier()):
         faults.append(f"`name` must be a plain word, got {name!r}")
     if not (type(lookback) is int and 1 <= lookback <= LONGEST):

@@ -4,6 +4,7 @@ Live it is shown its last `lookback` bars, in a backtest chunks, in training all
 depends on which, the forecasts of a backtest are not those that are traded.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -80,7 +81,10 @@ class _Trial:
 
     def table(self, first: int, stop: int) -> Array:
         """Return what the feature makes of some of the bars."""
-        return self.known.transform(self.values[first:stop], self.timestamps[first:stop])
+        with warnings.catch_warnings():
+            # What it warns of is told when it is asked in earnest, not at each of 200 tries.
+            warnings.simplefilter("ignore")
+            return self.known.transform(self.values[first:stop], self.timestamps[first:stop])
 
     def differs(self, found: Array, rows: slice) -> NDArray[np.bool_]:
         """Return where values differ from those of all bars, missing ones included."""

@@ -12,6 +12,7 @@ import pytest
 
 import tests.helpers.small_network  # noqa: F401
 from backtests.audit import app as audit
+from backtests.lookahead.checks import Cuts, PipelineChecks
 from model.checkpoint.checkpoint import Checkpoint
 from model.cli import run
 from model.features import registry
@@ -19,6 +20,7 @@ from model.features.registry import own_features
 from model.predict import app as predict
 from model.train import app as train
 from model.training.config import TrainConfig
+from model.training.data import prepare
 from model.training.fitting import fit
 from strategy_plugin.replaying import replay
 from tests.helpers.hosts import BARS, RULES, feed, host, series, traded
@@ -181,15 +183,17 @@ def test_the_commands_take_features_as_a_flag(
     assert "features of one's own" in capsys.readouterr().out
 
 
-def test_the_audit_goes_over_every_bar(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_audit_goes_over_every_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As if no random start or end had met it.
     monkeypatch.setattr("model.training.data.require_stable", lambda *_: None)
     (tmp_path / "rare.py").write_text(RARE)
-    given = ("--features", f"{tmp_path / 'rare.py'}:Rare")
-    assert outcome(audit, "--data", data, *given, "--cuts", 1) == 1
-    assert "features of one's own: rare at 2020-08-07 is" in capsys.readouterr().out
+    bars = random_bars(300)
+    data = prepare(bars, replace(CONFIG, features=f"{tmp_path / 'rare.py'}:Rare"))
+    found = PipelineChecks(bars, data, Cuts(1)).own_features(iter)
+    [first] = found.findings
+    assert found.compared > 590 and str(first).startswith(
+        "features of one's own: rare at 2020-08-07 is "
+    )
 
 
 # One bar in 300 knows the next one.

@@ -16,7 +16,7 @@ from tests.helpers.makers import random_bars
 
 DAYS = random_bars(300, seed=4)
 HOURS = random_bars(300, seed=4, freq="h")
-TRIES = 60  # of a feature that is not accused: a fraction of those of training
+TRIES = 40  # of a feature that is not accused: a fraction of those of training
 Transform = Callable[[pd.DataFrame], "pd.DataFrame | pd.Series | np.ndarray"]
 
 
