@@ -25,6 +25,7 @@ from model.features.trailing import Array, Times
 TRIES = 200  # random starts, ends and chunk sizes
 TOLERANCE = 1e-6  # of a column's standard deviation: rolling sums carry rounding, means a memory
 LOOKED_AT = 12  # rows that a diagnosis looks at
+ROUNDING = 1_000.0  # times the tolerance: what differs by more is no rounding
 FAR = 0.2  # of the bars that are left: a row that waits for so many waits for the whole series
 SEED = 0
 
@@ -138,7 +139,13 @@ class _Trial:
             return ahead
         lookback = self._lookback_needed(found)
         changed = f"of the {count(self.lookback, 'bar')} that end there, its `lookback`"
-        if lookback is None:
+        if (lookback is None or lookback > 4 * self.lookback) and self._is_rounding(found):
+            remedy = (
+                "it is rounding, as running sums carry it from bar to bar, and differences of "
+                "large numbers magnify it. Take them of changes rather than of prices, or let the "
+                "class have `exact = True`, which computes each row by itself."
+            )
+        elif lookback is None:
             remedy = (
                 "it depends on where the bars begin, and no `lookback` mends that. Take a sum, a "
                 "mean or an extreme over the last bars (rolling) and not over all before; bins of "
@@ -194,6 +201,17 @@ class _Trial:
             return not self.differs(found, slice(row, row + 1)).any()
 
         return _least(enough, 0, last - row) or 0
+
+    def _is_rounding(self, found: Difference) -> bool:
+        """Return whether the rows of their own bars alone differ by next to nothing."""
+        drawn = np.linspace(self.lookback - 1, len(self.values) - 1, LOOKED_AT).astype(int)
+        worst = 0.0
+        for row in (found.row, *drawn.tolist()):
+            alone = self.table(max(0, row - self.lookback + 1), row + 1)[-1:]
+            if self.differs(alone, slice(row, row + 1))[0, found.column]:
+                off = float(np.abs(alone - self.full[row])[0, found.column])
+                worst = max(worst, np.inf if np.isnan(off) else off)
+        return worst < ROUNDING * float(self.allowed[found.column])
 
     def _lookback_needed(self, found: Difference) -> int | None:
         """Return the least lookback that mends a feature, None where none does."""

@@ -156,6 +156,16 @@ def test_a_feature_that_looks_further_back_is_told_the_lookback_that_mends_it(na
     assert words in told and f"of the {lookback} bars that end there, its `lookback`" in told
 
 
+def test_rounding_is_told_as_such_and_a_row_by_itself_has_none() -> None:
+    def noisy(bars: pd.DataFrame) -> pd.Series:
+        level = bars["close"] + 1e6
+        return (level - level.rolling(3).mean()) / level.rolling(3).std()
+
+    told = refusal(noisy, 3)
+    assert "it is rounding" in told and "let the class have `exact = True`" in told
+    require_stable([known_feature(made(noisy, 3, exact=True))], DAYS)
+
+
 def test_the_lookback_that_is_told_mends_it() -> None:
     told = refusal(lambda b: returns(b).ewm(span=5).mean(), 10)
     lookback = int(told.rpartition("Raise `lookback` to ")[2].rstrip("."))
