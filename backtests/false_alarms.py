@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # the whole window where echo hides its edge in the middle of it.
 LAST_ROW, WHOLE_WINDOW = "logistic", "ridge"
 FEWEST_DECISIONS = 50
+GRID_WIDTH = 140  # characters of its table
 SIZES = (600, 2_438, 10_000)  # numbers of decisions; the second is that of the default run
 # Markets without an edge, and with one.
 EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
@@ -151,7 +152,9 @@ def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
         jobs=jobs,
         track=lambda coming, total: tracked(coming, console, "batches of verdicts", total),
     )
-    console.print(_grid_table(results), soft_wrap=True)
+    # No column may be cut: a file, or a narrow terminal, gets the whole width.
+    wide = Console(highlight=False, width=max(console.width, GRID_WIDTH))
+    wide.print(_grid_table(results), soft_wrap=True)
     faults = [
         f"{result.cell.name}, {result.n:,} decisions: {fault}"
         for result in results

@@ -112,7 +112,11 @@ def train(
     require_writable(result)  # hours of work do not end in a refusal
     if deploy:
         config = config.without_test()
-    bars = _universe(options, paths, on_faulty, config) if pooled else _one(options, config)
+    if pooled:
+        bars: pd.DataFrame | Universe = _universe(options, paths, on_faulty, config)
+    else:
+        bars = options.read()
+        training.require_enough_bars(bars, config)
     describe(bars, config)
     checkpoint = _fit(bars, config, result, log_json, fresh=fresh, deployed=bool(deploy))
     # A schedule knows its files by the bar that they were trained until.
@@ -178,12 +182,6 @@ def _require_possible(paths: Sequence[Path], pooled: bool, both: bool, config: T
     require_pooled(pooled, config.outcome)
     if pooled:
         pooled_files(paths)
-
-
-def _one(options: BarsOptions, config: TrainConfig) -> pd.DataFrame:
-    bars = options.read()
-    training.require_enough_bars(bars, config)
-    return bars
 
 
 def _universe(

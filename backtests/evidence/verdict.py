@@ -102,17 +102,18 @@ def judge_pool(pool: "Pool") -> Verdict:
     word = word_of(pool)
     if word == NO_EDGE and pool.outstanding:
         word = CANNOT_TELL
-    reasons = (
-        f"{_reasons(pool, 'holding all')} {_fill_words(pool)} "
-        f"{_outstanding_words(pool.outstanding)} of {count(pool.markets, 'market')}. "
-        f"{_power_words(pool)}"
-    )
+    reasons = [
+        _reasons(pool, "holding all"),
+        _fill_words(pool),
+        f"{_outstanding_words(pool.outstanding)} of {count(pool.markets, 'market')}.",
+        _power_words(pool),
+    ]
     if pool.correlation is not None:
-        reasons += (
-            f" The markets' gains correlate by {pool.correlation:.2f}: the {pool.forecasts:,} "
+        reasons.append(
+            f"The markets' gains correlate by {pool.correlation:z.2f}: the {pool.forecasts:,} "
             f"decisions are worth {pool.independent:,.0f} independent ones."
         )
-    return Verdict(word, _flag_words(pool) + reasons, POOL_RULE)
+    return Verdict(word, _flag_words(pool) + " ".join(filter(None, reasons)), POOL_RULE)
 
 
 def judge_book(figures: Figures, outcome: str, costs: str = NET) -> Verdict:
@@ -254,10 +255,12 @@ def _power_words(figures: Figures) -> str:
         shown += f" and an AUC of {power.auc:.3f}"
     words = f"{figures.decisions:,} decisions show {shown} with 80 % power"
     estimate = power.decisions_for_alpha
-    needed = "none would do" if estimate is None else f"it would take {estimate:,}"
-    words += f"; for the alpha found {needed}"
+    if estimate is None:
+        words += "; no number would show the alpha found, which is not above 0"
+    else:
+        words += f"; the alpha found would take {estimate:,}"
     if power.decisions_for_auc is not None:
-        words += f", for an AUC of {NOTHING_LEFT} {power.decisions_for_auc:,}"
+        words += f"; an AUC of {NOTHING_LEFT} would take {power.decisions_for_auc:,}"
     return words + "."
 
 

@@ -45,7 +45,7 @@ def require_universe(universe: Universe, fewest: int) -> None:
         except BarsError as error:
             faults.append((f"{name}: ", *error.args))
     # Only sound bars can be compared.
-    faults += too_few_instruments(universe, fewest) or [] if faults else together(universe, fewest)
+    faults += too_few_instruments(universe, fewest) if faults else together(universe, fewest)
     refuse(faults, len(universe))
 
 

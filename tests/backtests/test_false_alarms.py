@@ -129,6 +129,7 @@ def test_the_grid_prints_every_cell_and_leaves_with_1_where_a_promise_is_broken(
     assert "batches of verdicts: 1 of " in text and " left\n" in text
     assert "always long" in text and "volatility timer" in text and not left.value.code
     assert "cells of 2 verdicts: every promise is held" in text
+    assert "…" not in text and "cannot tell" in text  # no column is cut
 
 
 @pytest.mark.slow

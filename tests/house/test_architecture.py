@@ -20,8 +20,8 @@ ORDER = {
         "cli checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
-        "feeds guard hours cache indicator decision orders sizers instrument broker journal "
-        "analyzers replaying startup strategy"
+        "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
+        "broker settling journal analyzers replaying startup trading strategy book"
     ),
     "backtests": (
         "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
@@ -156,10 +156,12 @@ def test_a_package_knows_only_itself_and_those_before_it(
 
 HOSTED = {
     "strategy_plugin.indicator",
-    "strategy_plugin.strategy",
+    "strategy_plugin.book",
     "strategy_plugin.analyzers",
     "strategy_plugin.sizers",
     "strategy_plugin.broker",
+    "strategy_plugin.settling",
+    "strategy_plugin.trading",
     "strategy_plugin.startup",
     "backtests.simulation.broker",
     "backtests.analyzers",
