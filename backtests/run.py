@@ -1,38 +1,30 @@
 """The command that walks forward: python backtests/run.py [--data FILE ... | FOLDER] ..."""
 
+from __future__ import annotations
+
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from joblib import cpu_count
 from rich.console import Console
 
-from backtests.reports.page import REPORT
-from backtests.reports.results import COMPARISON, FILES, Results, comparison_table
-from backtests.reports.terminal import architecture_table, tables, universe_table
-from backtests.reports.universe import (
-    UNIVERSE_FILES,
-    UniverseResults,
-    gather_universe,
-    write_universe,
-)
-from backtests.reports.universe_page import write_universe_report
+import backtests
+from backtests import reports, synthetic, walk_forward
 from backtests.simulation.account import Account, Costs
-from backtests.synthetic.markets import Market, market, parse_market
-from backtests.walk import Request, Walk, begin, finish
-from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
+from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
-from backtests.walk_forward.store import lock_folder
-from backtests.walk_forward.trainer import TRAINED, FoldsFailed, Lost, Origin, train_all
-from backtests.walk_forward.workers import workers
 from model.bars.faults import count
 from model.bars.intervals import day
+from model.bars.read import require_usual_spacing
+from model.bars.universe import require_universe, together
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -42,18 +34,33 @@ from model.cli import (
     TRAINING,
     VERSION,
     BarsOptions,
+    LeftOut,
     OnFaulty,
     bar_files,
     describe_bars,
+    describe_universe,
     is_universe,
+    pooled_files,
     read_universe,
+    require_pooled,
     run,
 )
 from model.labels import tied_share
 from model.networks.registry import members_of
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.settings import optional, require, require_fields, whole
 from model.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from backtests.reports.results import Results
+    from backtests.reports.universe import UniverseResults
+    from backtests.synthetic.markets import Market
+    from backtests.walk import Request, Walk
+    from backtests.walk_forward.folds import Outcome
+    from backtests.walk_forward.trainer import Configuration, Lost, Origin
+    from backtests.walk_pooled import PooledWalk
 
 app = App(version=VERSION, name="backtests/run.py")
 console = Console(highlight=False)
@@ -75,11 +82,14 @@ class MarketOptions:
         How many bars of it.
     market_seed
         Which of its histories.
+    instruments
+        With --pooled: how many histories of it make a universe, one seed after the other.
     """
 
     market: str | None = None
     market_bars: Annotated[int, whole(1)] = 12_000
     market_seed: Annotated[int, whole(0)] = 1
+    instruments: Annotated[int, whole(1)] = 1
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -89,8 +99,15 @@ class MarketOptions:
         return (self.market or "").partition(":")[0]
 
     def sample(self) -> Market:
-        name, strengths = parse_market(self.market or "")
-        return market(name, self.market_bars, self.market_seed, **strengths)
+        name, strengths = synthetic.parse_market(self.market or "")
+        return synthetic.market(name, self.market_bars, self.market_seed, **strengths)
+
+    def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
+        """Return independent histories by name, and the best forecast at each bar of them."""
+        text = self.market or ""
+        return backtests.walk_pooled.planted_universe(
+            text, self.instruments, self.market_bars, self.market_seed
+        )
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -105,6 +122,7 @@ def walk(
     bars_options: Annotated[
         BarsOptions, Parameter(group=DATA, name="*", parse=ALL_BUT_DATA)
     ] = BARS,
+    pooled: Annotated[bool, Parameter(group=DATA)] = False,
     on_faulty: Annotated[OnFaulty, Parameter(group=DATA)] = "error",
     market_options: Annotated[MarketOptions, Parameter(group=DATA, name="*")] = MARKET,
     out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
@@ -129,11 +147,17 @@ def walk(
         A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018. Several
         files, or a folder of them, are walked over as a universe: each instrument in a folder
         of its own, and one verdict over all.
+    pooled
+        Train one network per fold on all files together, rather than one for each file. Take it
+        where the instruments are of one kind, as stocks of a market: each then learns from all, in
+        the time of one. Leave it out where each has laws of its own. With --outcome relative it
+        ranks them, and a paper book trades the best fifth against the worst.
     on_faulty
         Files of a universe that cannot be used: "error" refuses the universe and names them all,
         "drop" leaves them out and names them in output, universe.json and report.
     out
-        The folder of the results; default: runs/ and the instrument's name.
+        The folder of the results; default: runs/ and the instrument's name, of several universe or
+        pooled.
     jobs
         Processes that work at the same time; default: one per usable core. The result does not
         depend on it.
@@ -156,14 +180,26 @@ def walk(
     """
     paths = data or []
     _require_possible(paths, market_options, training)
+    require_pooled(pooled, training.outcome)
+    if market_options.instruments > 1 and not pooled:
+        raise ValueError(
+            f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
+            "the histories of a market make a universe for one network. Give `pooled`."
+        )
     # The first one's settings stand for all: they differ in the architecture alone.
     names = _architectures(architecture)
     settings = Settings(
         plan, plan.training(replace(training, architecture=names[0])), account, costs
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
-    request = Request(settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register)
-    if is_universe(paths):
+    request = backtests.walk.Request(
+        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register
+    )
+    if pooled:
+        _require_pooled_settings(request)
+        folder = out or Path("runs/pooled")
+        _walk_pooled(paths, bars_options, market_options, on_faulty, folder, request)
+    elif is_universe(paths):
         _walk_universe(paths, bars_options, on_faulty, out or Path("runs/universe"), request)
     else:
         options = replace(bars_options, data=paths[0] if paths else None)
@@ -188,6 +224,35 @@ def _require_possible(
             "its best forecast is known for the next bar."
         )
 
+    if market_options.instruments > 1 and not market_options.market:
+        raise ValueError(
+            f"`instruments` must be left out without `market`, got {market_options.instruments}: "
+            "files of bars are counted as they are."
+        )
+
+
+def _require_pooled_settings(request: Request) -> None:
+    """Refuse what would have no part in one network for a universe."""
+    settings, account = request.settings, Account()
+    ranked = settings.config.outcome == "relative"
+    idle = {
+        "cash": settings.account.cash != account.cash,
+        "ledger": request.ledger is not None,
+        "register": request.register,
+        "enter": ranked and settings.account.enter is not None,
+        "exit": ranked and settings.account.exit is not None,
+        "allow_short": ranked and settings.account.allow_short,
+        "fewest_trades": ranked and settings.plan.fewest_trades != FoldPlan().fewest_trades,
+    }
+    if any(idle.values()):
+        names = ", ".join(f"`{name}`" for name, stated in idle.items() if stated)
+        raise ValueError(
+            f"{names} must be left out with `pooled`"
+            f"{' and an outcome of relative' if ranked else ''}: its paper book knows only shares "
+            "of the money, a relative forecast is traded by rank, and the ledger counts trials on "
+            "one instrument, of which alone a run is registered."
+        )
+
 
 def _architectures(given: str) -> list[str]:
     names = [name.strip() for name in given.split(",")]
@@ -203,38 +268,38 @@ def _walk_one(
 ) -> None:
     """Walk over one instrument, or a synthetic market, and print what was found."""
     # Held from the reading of the bars to the last file: two runs would mix their folds.
-    with lock_folder(folder):
+    with walk_forward.lock_folder(folder):
         planted = market_options.sample() if market_options.market else None
         if planted:
             options.require_file()
-        walk = begin(
+        walk = backtests.walk.begin(
             planted.bars if planted else options.read(),
             folder,
             request,
             best=planted.probability if planted else None,
         )
         _introduce([walk])
-        with workers(request.dask):
-            lost = _train([walk], request.jobs)
+        with walk_forward.workers.workers(request.dask):
+            lost = _train(walk.configurations, walk.n_models, request.jobs)
             # With a fold missing the figures would be of other decisions than were asked for.
-            models = walk.models()
+            models = backtests.walk.trained_models(walk.configurations)
             if models is None:
-                raise FoldsFailed.of(lost, walk.n_models)
+                raise walk_forward.FoldsFailed.of(lost, walk.n_models)
             console.print("trading, and training the benchmarks")
-            compared, entered = finish(walk, models, request.jobs)
+            compared, entered = backtests.walk.finish(walk, models, request.jobs)
     results = compared[request.architectures[0]]
-    console.print(tables(results))
+    console.print(reports.tables(results))
     if len(compared) > 1:
-        console.print(architecture_table(comparison_table(compared)))
+        console.print(reports.architecture_table(reports.comparison_table(compared)))
     if results.share_found is not None:
         console.print(describe_best(results), soft_wrap=True)
-    more = (COMPARISON,) if len(compared) > 1 else ()
+    more = (reports.COMPARISON,) if len(compared) > 1 else ()
     for line in (
         results.verdict.sentence,
         results.overfitting.sentence,
         f"the run was {results.registered}",
         describe_entered({walk.ledger.path: entered}),
-        f"written to {folder}: {', '.join((REPORT, *FILES, *more))}, checkpoints/",
+        f"written to {folder}: {', '.join((reports.REPORT, *reports.FILES, *more))}, checkpoints/",
     ):
         console.print(line, soft_wrap=True)
 
@@ -249,45 +314,122 @@ def _walk_universe(
     """Walk over all instruments, whichever fail, and print what was found on them together."""
     settings = request.settings
     with ExitStack() as holding:
-        holding.enter_context(lock_folder(folder))
+        holding.enter_context(walk_forward.lock_folder(folder))
         universe, left_out = read_universe(
             options,
             bar_files(paths),
-            lambda bars: lay_folds(bars, settings.plan, settings.config),
+            lambda bars: walk_forward.lay_folds(bars, settings.plan, settings.config),
             on_faulty,
         )
         for one in left_out:
             console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
         # Each folder is also that of a run over its instrument alone.
         for name in universe:
-            holding.enter_context(lock_folder(folder / name))
+            holding.enter_context(walk_forward.lock_folder(folder / name))
         walks = [
-            begin(bars, folder / name, request, instrument=name) for name, bars in universe.items()
+            backtests.walk.begin(bars, folder / name, request, instrument=name)
+            for name, bars in universe.items()
         ]
         _introduce(walks)
-        with workers(request.dask):
-            lost = _train(walks, request.jobs)
+        with walk_forward.workers.workers(request.dask):
+            configurations = {
+                (walk.instrument, name): one
+                for walk in walks
+                for name, one in walk.configurations.items()
+            }
+            lost = _train(configurations, sum(walk.n_models for walk in walks), request.jobs)
             console.print("trading, and training the benchmarks")
             found, entered = {}, Counter[Path]()
             for walk in walks:
-                if models := walk.models():
-                    results, new = finish(walk, models, request.jobs)
+                if models := backtests.walk.trained_models(walk.configurations):
+                    results, new = backtests.walk.finish(walk, models, request.jobs)
                     found[walk.instrument] = results[request.architectures[0]]
                     entered[walk.ledger.path] += new
         if found:
-            _conclude(folder, gather_universe(found, lost, settings, left_out))
+            _conclude(folder, reports.gather_universe(found, lost, settings, left_out))
             console.print(describe_entered(entered), soft_wrap=True)
     # Last, so that what can be judged is written; the exit code says that something is missing.
     if lost:
-        raise FoldsFailed.of(lost, sum(walk.n_models for walk in walks))
+        raise walk_forward.FoldsFailed.of(lost, sum(walk.n_models for walk in walks))
+
+
+def _walk_pooled(
+    paths: Sequence[Path],
+    options: BarsOptions,
+    market_options: MarketOptions,
+    on_faulty: OnFaulty,
+    folder: Path,
+    request: Request,
+) -> None:
+    """Walk over all instruments with one network per fold, and print what was found."""
+    config = request.settings.config
+    # Held from the reading of the bars to the last file: two runs would mix their folds.
+    with walk_forward.lock_folder(folder):
+        best: dict[str, pd.Series] | None = None
+        left_out: list[LeftOut] = []
+        if market_options.market:
+            options.require_file()
+            universe, best = market_options.sample_universe()
+            require_universe(universe, config.fewest_instruments)
+        else:
+            universe, left_out = read_universe(
+                options,
+                pooled_files(paths),
+                require_usual_spacing,
+                on_faulty,
+                together=partial(together, fewest=config.fewest_instruments),
+            )
+        walk = backtests.walk_pooled.begin_pooled(
+            universe, folder, request, left_out=left_out, best=best
+        )
+        _introduce_pooled(walk, request)
+        with walk_forward.workers.workers(request.dask):
+            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            models = backtests.walk.trained_models(walk.configurations)
+            if models is None:
+                raise walk_forward.FoldsFailed.of(lost, walk.n_models)
+            console.print("forecasting, and training the cheap learners")
+            results = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
+    console.print(reports.pooled_tables(results))
+    if results.share_found is not None:
+        console.print(f"of the best forecast there is {results.share_found:.0%} of the edge found")
+    for line in (
+        reports.describe_halves(results.by_date.halves),
+        f"at no cost: {results.verdict_at_no_cost.sentence}",
+        f"net of costs: {results.verdict.sentence}",
+        f"written to {folder}: {', '.join((reports.REPORT, *reports.POOLED_FILES))}, checkpoints/",
+    ):
+        if line:
+            console.print(line, soft_wrap=True)
+
+
+def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
+    """Say on what the run rests, and what it will take, before it takes its time."""
+    dated, config = walk.dated, request.settings.config
+    first = dated.folds[0]
+    for one in walk.left_out:
+        console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
+    for line in (
+        describe_universe(dated.universe),
+        f"{count(len(dated.folds), 'fold')} by date: each learns from "
+        f"{count(first.test - first.train, 'date')} and is judged on the next "
+        f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
+        f"{count(config.fewest_instruments, 'instrument')} or more can be forecast",
+        walk.replaced,
+        f"costs: {request.settings.costs}",
+        precision_hint(config.precision),
+        backtests.walk_pooled.describe_cost(walk, request.jobs),
+    ):
+        if line:
+            console.print(line, soft_wrap=True)
 
 
 def _conclude(folder: Path, universe: UniverseResults) -> None:
     """Write what concerns all instruments together, and print it."""
-    write_universe(folder, universe)
-    write_universe_report(folder, universe)
-    console.print(universe_table(universe))
-    names = ", ".join((REPORT, *UNIVERSE_FILES))
+    reports.write_universe(folder, universe)
+    reports.write_universe_report(folder, universe)
+    console.print(reports.universe_table(universe))
+    names = ", ".join((reports.REPORT, *reports.UNIVERSE_FILES))
     for line in (
         universe.verdict.sentence,
         f"written to {folder}: {names}, and a folder for each instrument",
@@ -317,18 +459,19 @@ def _introduce(walks: Sequence[Walk]) -> None:
         console.print(hint, soft_wrap=True)
 
 
-def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
-    """Train the folds of all walks, with bars of progress; return those that were lost."""
+def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int) -> list[Lost]:
+    """Train all folds, n_models in all, with bars of progress; return those that were lost."""
+    patience = next(iter(configurations.values())).settings.config.patience
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
-        epochs = EpochLog(Path(folder) / "epochs", walks[0].settings.config.patience)
-        with FoldProgress(epochs, sum(walk.n_models for walk in walks), console) as progress:
+        epochs = EpochLog(Path(folder) / "epochs", patience)
+        with FoldProgress(epochs, n_models, console) as progress:
 
             def done(label: str, outcome: Outcome, origin: Origin) -> None:
-                progress.finish(label, describe(label, outcome, origin), origin != TRAINED)
+                progress.finish(label, describe(label, outcome, origin), origin != "trained")
 
-            return train_all(
-                [one for walk in walks for one in walk.configurations.values()],
+            return walk_forward.train_all(
+                list(configurations.values()),
                 jobs=jobs,
                 on_epoch=epochs,
                 on_more=progress.more,
@@ -359,9 +502,9 @@ def describe_entered(entered: Mapping[Path, int]) -> str:
     return f"{count(new, 'new trial')} in {place}"
 
 
-def describe(label: str, outcome: Outcome, origin: Origin = TRAINED) -> str:
+def describe(label: str, outcome: Outcome, origin: Origin = "trained") -> str:
     """Return one line on what came of training a fold or a member."""
-    label = label if origin == TRAINED else f"{label}, {origin}"
+    label = label if origin == "trained" else f"{label}, {origin}"
     if outcome.member is not None:
         return f"{label}: {outcome.member.members[0].summary}"
     model = outcome.model
@@ -372,7 +515,9 @@ def describe(label: str, outcome: Outcome, origin: Origin = TRAINED) -> str:
     members = model.checkpoint.members
     training = members[0].summary if len(members) == 1 else f"{len(members)} members"
     until = day(model.checkpoint.trained_until)
-    return f"{label}: trained until {until}, {training}; {model.choice}"
+    # A relative forecast is traded by rank, for which no thresholds are chosen.
+    ranked = model.checkpoint.outcome == "relative"
+    return f"{label}: trained until {until}, {training}" + ("" if ranked else f"; {model.choice}")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ python -m model.train [--data FILE] [--out FILE] [any field of TrainConfig]
 python -m model.train --data FOLDER --pooled [...]
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import pandas as pd
@@ -20,11 +22,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from model import training
 from model.bars.faults import count
-from model.bars.intervals import bar_interval, day, spoken
+from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
 from model.bars.universe import Universe, together, universe_of
-from model.checkpoint.checkpoint import Checkpoint
 from model.cli import (
     ALL_BUT_DATA,
     DATA,
@@ -35,20 +37,23 @@ from model.cli import (
     OnFaulty,
     bar_files,
     describe_bars,
+    describe_universe,
     is_universe,
+    pooled_files,
     read_universe,
+    require_pooled,
     run,
 )
-from model.errors import BarsError, Setting, TrainingDiverged
+from model.errors import TrainingDiverged
 from model.files import require_writable
 from model.labels import known_after, tied_share
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.training.config import TrainConfig
-from model.training.data import describe_purge, describe_unlabelled, require_enough_bars
-from model.training.fitting import fit
-from model.training.loop import Epoch
 from model.training.outcomes import outcomes_of
-from model.training.resume import resumption
+
+if TYPE_CHECKING:
+    from model.checkpoint.checkpoint import Checkpoint
+    from model.training.loop import Epoch
 
 app = App(version=VERSION, name="model.train")
 console = Console(highlight=False)
@@ -107,7 +112,11 @@ def train(
     require_writable(result)  # hours of work do not end in a refusal
     if deploy:
         config = config.without_test()
-    bars = _universe(options, paths, on_faulty, config) if pooled else _one(options, config)
+    if pooled:
+        bars: pd.DataFrame | Universe = _universe(options, paths, on_faulty, config)
+    else:
+        bars = options.read()
+        training.require_enough_bars(bars, config)
     describe(bars, config)
     checkpoint = _fit(bars, config, result, log_json, fresh=fresh, deployed=bool(deploy))
     # A schedule knows its files by the bar that they were trained until.
@@ -133,10 +142,10 @@ def _fit(
     with (
         _json_log(log_json) as log,
         _progress_bar() as progress,
-        resumption(result, bars, fresh=fresh) as kept,
+        training.resumption(result, bars, fresh=fresh) as kept,
     ):
         try:
-            checkpoint = fit(bars, config, _reporter(progress, log), kept)
+            checkpoint = training.fit(bars, config, _reporter(progress, log), kept)
         except TrainingDiverged as error:
             kept.finish()
             if deployed or error.checkpoint is None:  # what did not end well is not deployed
@@ -170,25 +179,9 @@ def _require_possible(paths: Sequence[Path], pooled: bool, both: bool, config: T
             f"`data` must be one file without `pooled`, got {', '.join(map(str, paths))}. "
             "Give `pooled` for one network of all."
         )
-    if not pooled and config.outcome == "relative":
-        raise ValueError(
-            "`outcome` must be direction without `pooled`, got relative: one instrument has no "
-            "others to be compared with. Give `pooled` and a folder of files."
-        )
-    files = bar_files(paths) if pooled else []
-    if pooled and len(files) < 2:
-        raise BarsError(
-            "one network of several instruments needs several files, got "
-            f"{', '.join(map(str, files)) or 'none'}. Give more, or leave out ",
-            Setting("pooled"),
-            ".",
-        )
-
-
-def _one(options: BarsOptions, config: TrainConfig) -> pd.DataFrame:
-    bars = options.read()
-    require_enough_bars(bars, config)
-    return bars
+    require_pooled(pooled, config.outcome)
+    if pooled:
+        pooled_files(paths)
 
 
 def _universe(
@@ -216,26 +209,16 @@ def describe(bars: pd.DataFrame | Universe, config: TrainConfig) -> None:
     if config.outcome == "relative":
         _, unlabelled = outcomes_of(universe, config)
         labels = f"above or below the median move of the others; {waiting}"
-        labels += describe_unlabelled(unlabelled)
+        labels += training.describe_unlabelled(unlabelled)
     else:
         shares = [tied_share(own, config.label, config.horizon) for own in universe.values()]
         tied = np.average(shares, weights=[len(own) for own in universe.values()])
         labels = f"{tied:.2%} of the moves are 0 and count as not up; {waiting}"
     unit = "window" if isinstance(bars, pd.DataFrame) else "date"
-    purged = f"purged: {describe_purge(config, unit)}"
+    purged = f"purged: {training.describe_purge(config, unit)}"
     for line in (first, f"labels: {labels}", purged, precision_hint(config.precision)):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)
-
-
-def describe_universe(universe: Universe) -> str:
-    """Return one line on the bars of all instruments."""
-    indexes = [pd.DatetimeIndex(bars.index) for bars in universe.values()]
-    first, last = min(index[0] for index in indexes), max(index[-1] for index in indexes)
-    return (
-        f"{count(len(universe), 'instrument')}: {count(sum(map(len, indexes)), 'bar')} of "
-        f"{spoken(bar_interval(indexes[0]))} from {day(first)} to {day(last)}"
-    )
 
 
 def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None]:

@@ -1,6 +1,7 @@
 """What a strategy checks before its first bar: its params, and whether the models fit its datas."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -202,7 +203,8 @@ def first_traded(
 
     It is in the zone of the signal's own times, as `trained_until` is. None for all bars.
 
-    Raises ValueError for text that is no time, and where the zone cannot be told.
+    Raises ValueError for text that is no time or has its day and month in an order of its own, and
+    where the zone cannot be told.
     """
     if trade_from == "":
         return None
@@ -216,10 +218,13 @@ def first_traded(
         now = pd.Timestamp.now().normalize() if dates else pd.Timestamp.now("UTC")
         return int(now.tz_localize(None).as_unit("ns").value)
     try:
-        first = pd.Timestamp(trade_from)
+        # Not pandas: it reads "10.11.2017" as the 11th of October, and orders a month too early.
+        first = pd.Timestamp(
+            datetime.fromisoformat(trade_from) if isinstance(trade_from, str) else trade_from
+        )
     except ValueError as error:
         raise ValueError(
-            f"`trade_from` must be '', 'now' or a time, got {trade_from!r} ({error}). Write it "
+            f"`trade_from` must be '', 'now' or a time, year first, got {trade_from!r}. Write it "
             "like '2024-05-31' or '2024-05-31 14:00'."
         ) from error
     if pd.isna(first):
@@ -258,6 +263,24 @@ def require_alike(traded: Sequence[TradedData]) -> None:
             )
 
 
+def require_directions(traded: Sequence[TradedData]) -> None:
+    """Refuse models that rank instruments: of one by itself they say nothing.
+
+    Raises ValueError with the first one's file.
+    """
+    for instrument in traded:
+        indicator = instrument.signal.indicator
+        if indicator is None:
+            continue
+        for checkpoint in indicator.schedule.checkpoints:
+            if checkpoint.outcome != "direction":
+                raise ValueError(
+                    f"{indicator.schedule.file(checkpoint)} forecasts which of several instruments "
+                    "does better, not whether one goes up. Trade it with BookStrategy, or train "
+                    'one with outcome="direction".'
+                )
+
+
 def note_other_instruments(traded: Sequence[TradedData]) -> None:
     """Warn where a data has another name than the instrument its model was trained on."""
     for instrument in traded:
@@ -278,8 +301,12 @@ def note_other_instruments(traded: Sequence[TradedData]) -> None:
 
 def _same(one: str, other: str) -> bool:
     """Whether two names may mean one instrument: nvda, NVDA.US and NVDA_daily do."""
-    a, b = ("".join(filter(str.isalnum, name.casefold())) for name in (one, other))
-    return a in b or b in a
+    shorter, longer = sorted(
+        ("".join(filter(str.isalnum, name.casefold())) for name in (one, other)), key=len
+    )
+    # A letter or two lie in nearly every name: there only the whole one is the same.
+    words = re.split(r"[^0-9a-z]+", f"{one} {other}".casefold())
+    return shorter in longer if len(shorter) > 2 else words.count(shorter) > 1
 
 
 def note_fractions(traded: Iterable[TradedData], whole: str) -> None:

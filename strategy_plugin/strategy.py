@@ -4,7 +4,7 @@ from strategy_plugin.decision import Reading, decide
 from strategy_plugin.instrument import Decision, TradedData, datas_to_trade
 from strategy_plugin.orders import OrderRules
 from strategy_plugin.sizers import EquityShare
-from strategy_plugin.startup import note_fractions
+from strategy_plugin.startup import note_fractions, require_directions
 from strategy_plugin.trading import TradingStrategy
 
 
@@ -53,8 +53,9 @@ class BiLSTMStrategy(TradingStrategy):
       - adopt: with stops, a position that is there at the start is left alone until it is closed,
         as stops of an earlier run may still work at the broker; True takes it over and gives it
         new ones: cancel those that are there first
-      - trade_from: a time, as "2024-05-31", before whose bars nothing is ordered, in the zone of
-        training; "now" for the start of the run, of daily bars this machine's date; "" trades all
+      - trade_from: a time, year first, as "2024-05-31", before whose bars nothing is ordered, in
+        the zone of training; "now" for the start of the run, of daily bars this machine's date; ""
+        trades all
       - journal: a file to which every decision is appended as a line of JSON;
         `strategy_plugin.replay(file)` makes them again
 
@@ -95,6 +96,7 @@ class BiLSTMStrategy(TradingStrategy):
             enter=self.p.enter,
             exit=self.p.exit,
         )
+        require_directions(self.traded)
 
     def start(self) -> None:
         super().start()

@@ -37,7 +37,7 @@ from backtests.evidence.scores import (
 )
 from backtests.evidence.verdict import Verdict, judge
 from backtests.reports.picture import draw
-from backtests.simulation.account import Simulation, simulate_hold
+from backtests.simulation.broker import Simulation, simulate_hold
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel, Settings, predictions, trade
 from backtests.walk_forward.ledger import Trial, counted, digest_positions

@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel
 
-from backtests.simulation.account import BASIS_POINT, Account, Costs, Simulation, simulate
+from backtests.simulation.account import Account, Costs
+from backtests.simulation.broker import Simulation, simulate
 from backtests.walk_forward.importance import importance
+from backtests.walk_forward.plan import FoldPlan as FoldPlan  # which lays the folds
+from backtests.walk_forward.plan import Settings as Settings
 from backtests.walk_forward.thresholds import Choice, Search, with_thresholds
 from backtests.walk_forward.workers import (
     JoblibTask,
@@ -23,72 +25,18 @@ from backtests.walk_forward.workers import (
 )
 from model.bars.faults import count
 from model.bars.read import require_bars, require_usual_spacing
+from model.bars.universe import Bars
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, Setting, TrainingDisturbed, TrainingDiverged
 from model.features.table import LOOKBACK
 from model.labels import known_after, make_labels
 from model.provenance import machine
-from model.settings import number, require_fields, whole
 from model.training.config import TrainConfig
 from model.training.fitting import combine, fit
 from model.training.loop import Epoch
 
 FEWEST_DECISIONS = 50  # of all test blocks: below, no figure of the report says anything
 OnEpoch = Callable[[str, Epoch], None]
-
-
-@dataclass(frozen=True)
-class FoldPlan:
-    """How the bars are cut into folds; every field is a flag of the command.
-
-    Parameters
-    ----------
-    folds
-        Test blocks; they adjoin, and the last one ends on the last bar.
-    train_blocks
-        Length of the past that each fold learns from, in test blocks.
-    validation_share
-        Share of that past, its tail, that chooses the epoch, the calibration and the thresholds.
-    fewest_trades
-        Round trips on validation from which a pair of thresholds may be chosen; .50/.50 where no
-        pair makes as many.
-    anchored
-        Let every fold's past begin on the first bar, so that it grows, rather than move along.
-    """
-
-    folds: Annotated[int, whole(1)] = 8
-    train_blocks: Annotated[int, whole(1)] = 8
-    validation_share: Annotated[float, number(above=0, below=1)] = 0.2
-    fewest_trades: Annotated[int, whole(1)] = 10
-    anchored: bool = False
-
-    def __post_init__(self) -> None:
-        require_fields(self)
-
-    def training(self, config: TrainConfig) -> TrainConfig:
-        """Return the settings with this plan's shares: a fold's past is training and validation."""
-        # Rounded, as 1 - .9 is .09999999999999998 and the two shares must make 1.
-        train = round(1 - self.validation_share, 12)
-        return replace(config, train=train, validation=self.validation_share)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides a walk-forward over given bars.
-
-    config: with the shares of the plan (`FoldPlan.training`).
-    """
-
-    plan: FoldPlan = FoldPlan()
-    config: TrainConfig = FoldPlan().training(TrainConfig())
-    account: Account = Account()
-    costs: Costs = Costs()
-
-    @property
-    def search(self) -> Search:
-        """How each fold chooses its thresholds: after its costs, on the sides it trades."""
-        cost = self.costs.per_side * BASIS_POINT
-        return Search(cost, self.account.allow_short, self.plan.fewest_trades)
 
 
 @dataclass(frozen=True)
@@ -206,29 +154,28 @@ def _bars_needed(plan: FoldPlan, config: TrainConfig) -> int:
 class MemberTask:
     """A member of a fold's model to be trained by itself.
 
-    config: of this one member, with the shares of the plan (`FoldPlan.training`). label: how
-    progress and messages call it.
+    past: the bars that it may see. config: of this one member, with the shares of the plan
+    (`FoldPlan.training`). label: how progress and messages call it.
     """
 
-    bars: pd.DataFrame
-    fold: Fold
+    past: Bars
     config: TrainConfig
     label: str
 
     def call(self) -> Callable[..., Outcome]:
         """Return what is to be done, with as few bars as it needs, to be sent to any process."""
-        return partial(train_member, self.fold.past(self.bars), self.config)
+        return partial(train_member, self.past, self.config)
 
 
 @dataclass(frozen=True, eq=False)
 class FoldTask:
     """A fold's model to be made.
 
-    search: how thresholds are chosen. members: gives the members' checkpoints when its turn comes;
-    () to train them with it.
+    past: the bars that it may see. search: how thresholds are chosen. members: gives the members'
+    checkpoints when its turn comes; () to train them with it.
     """
 
-    bars: pd.DataFrame
+    past: Bars
     fold: Fold
     config: TrainConfig
     search: Search
@@ -237,8 +184,8 @@ class FoldTask:
 
     def call(self) -> Callable[..., Outcome]:
         """Return what is to be done, with as few bars as it needs, to be sent to any process."""
-        past, members = self.fold.past(self.bars), tuple(self.members())
-        return partial(train_fold, past, self.fold, self.config, self.search, members)
+        members = tuple(self.members())
+        return partial(train_fold, self.past, self.fold, self.config, self.search, members)
 
 
 Task = MemberTask | FoldTask
@@ -290,13 +237,13 @@ def _outcome(
         outcome = train(on_epoch=on_epoch)
         require_sendable(outcome, owner)
         return position, outcome
-    except (TrainingDisturbed, TrainingDiverged, Unsendable) as error:
+    except (BarsError, TrainingDisturbed, TrainingDiverged, Unsendable) as error:
         # An error raised here would end all other tasks with this one.
         return position, Outcome(failure=str(error))
 
 
 def train_member(
-    past: pd.DataFrame, config: TrainConfig, on_epoch: Callable[[Epoch], None] | None = None
+    past: Bars, config: TrainConfig, on_epoch: Callable[[Epoch], None] | None = None
 ) -> Outcome:
     """Train one member on a fold's past.
 
@@ -310,7 +257,7 @@ def train_member(
 
 
 def train_fold(
-    past: pd.DataFrame,
+    past: Bars,
     fold: Fold,
     config: TrainConfig,
     search: Search,
@@ -320,18 +267,21 @@ def train_fold(
 ) -> Outcome:
     """Train on a fold's past, or combine its trained members, and choose thresholds there.
 
-    A past in which a part lacks a class gives a fold without a checkpoint, which stays out.
+    A past in which a part lacks a class gives a fold without a checkpoint, which stays out. Of a
+    universe the groups of features are not weighed: it would take ten forecasts of all its windows.
     """
     try:
         checkpoint = combine(members, past, config) if members else fit(past, config, on_epoch)
     except OneClassError as error:
         return Outcome(FoldModel(fold, None, reason=str(error), machine=machine()))
-    weights = importance(checkpoint, past, config.precision)
+    weights: dict[str, float] = {}
+    if isinstance(past, pd.DataFrame):
+        weights = importance(checkpoint, past, config.precision)
     model = FoldModel(fold, checkpoint, importance=weights, machine=machine())
     return Outcome(choose_anew(model, past, search))
 
 
-def choose_anew(model: FoldModel, past: pd.DataFrame, search: Search) -> FoldModel:
+def choose_anew(model: FoldModel, past: Bars, search: Search) -> FoldModel:
     """Return the model with the thresholds that this search chooses; its weights stay."""
     if model.checkpoint is None:
         return model

@@ -15,7 +15,6 @@ from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from model.bars.faults import PRICES, Findings, Floats, Mask, count
 from model.bars.intervals import day
@@ -422,7 +421,7 @@ def _correlation(one: Floats, other: Floats) -> float:
     one, other = one[::every], other[::every]
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+    return float(np.corrcoef(pd.Series(one).rank(), pd.Series(other).rank())[0, 1])
 
 
 def drop_repeats(bars: pd.DataFrame, findings: Findings) -> pd.DataFrame:

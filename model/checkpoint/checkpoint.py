@@ -27,10 +27,10 @@ from model.checkpoint.format import (
     member_record,
     read_file,
 )
-from model.checkpoint.member import Member, cut_windows, probability_of
+from model.checkpoint.member import Member, probability_of
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import BarsError, CheckpointError
-from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer, cut_windows
 from model.files import write_atomically
 from model.runtime import Precision
 

@@ -19,16 +19,8 @@ from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.labels import known_after
 from model.training.config import TrainConfig
 from model.training.outcomes import Outcomes, Unlabelled, first_entry, outcomes_of
-from model.training.windows import (
-    DateBatches,
-    Integers,
-    Split,
-    TimeSeriesDataset,
-    Windows,
-    as_run,
-    calendar_mask,
-    scaler_of,
-)
+from model.training.preprocessor import Integers, Split, calendar_mask, scaler_of
+from model.training.windows import DateBatches, TimeSeriesDataset, Windows, as_run
 
 FEWEST_PER_CLASS = 5  # windows of a part: with fewer a temperature or an AUC is a lottery
 FEWEST_VALIDATED = 10  # windows
@@ -339,9 +331,9 @@ def _require_windows(split: Split, config: TrainConfig, unlabelled: Unlabelled) 
 def describe_unlabelled(unlabelled: Unlabelled) -> str:
     """Return how many windows of a universe have no label, in words, "" where all have one."""
     why = (
-        "of which most others have another entry or exit that day",
-        "of days that compare too few instruments",
-        "that equal the median of the others",
+        "entered or left at other times than most of their date",
+        "of dates on which too few instruments can be compared",
+        "whose move is the median of the others",
     )
     parts = [
         f"{count(number, 'window')} {words}"

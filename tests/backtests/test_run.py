@@ -20,7 +20,7 @@ from backtests.walk_forward import folds as walk_forward
 from backtests.walk_forward.store import lock_folder
 from model.cli import run
 from model.errors import TrainingDiverged
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from tests.helpers.makers import random_bars
 from tests.helpers.processes import ROOT
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtests.simulation.account import Account, Costs, Simulation, simulate
+from backtests.simulation.account import Account, Costs
+from backtests.simulation.broker import Simulation, simulate
 from backtests.synthetic.markets import market
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import FORMAT

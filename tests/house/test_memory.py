@@ -51,7 +51,8 @@ EPOCH = textwrap.dedent("""
     fit(bars, TrainConfig(architecture="small", max_epochs=1, batch_size=256))
 """)
 BACKTEST = textwrap.dedent("""
-    from backtests.simulation.account import Account, simulate
+    from backtests.simulation.account import Account
+    from backtests.simulation.broker import simulate
     from tests.helpers.makers import random_checkpoint
 
     random_checkpoint(bars.iloc[:5_000], bars.index[200]).save("a.ckpt")

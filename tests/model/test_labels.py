@@ -18,7 +18,7 @@ from model.labels import (
     soft_targets,
     tied_share,
 )
-from model.training.windows import DataPreprocessor
+from model.training.preprocessor import DataPreprocessor
 
 NAN = np.nan
 

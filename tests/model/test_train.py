@@ -11,7 +11,7 @@ import pytest
 
 from model.checkpoint.checkpoint import Checkpoint
 from model.cli import run
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.train import app, compare_with_logistic
 from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.makers import random_bars

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from strategy_plugin import BiLSTMStrategy, EquityShare, TradingWarning, replay
+from strategy_plugin import BiLSTMStrategy, EquityShare, TradingWarning, replay, startup
 from tests.helpers.hosts import BARS, MODES, RULES, bars_at, feed, host, traded
 from tests.helpers.live import TICKS, live
 from tests.helpers.makers import random_bars, random_checkpoint
@@ -59,8 +59,10 @@ def test_where_all_bars_lie_before_trade_from_that_is_said() -> None:
 @pytest.mark.parametrize(
     "trade_from, message",
     [
-        ("soon", "`trade_from` must be '', 'now' or a time, got 'soon'"),
-        ("NaT", "`trade_from` must be a time, got 'NaT'"),
+        ("soon", "`trade_from` must be '', 'now' or a time, year first, got 'soon'"),
+        ("10.11.2024", "a time, year first, got '10.11.2024'. Write it like '2024-05-31'"),
+        ("05/06/2024", "a time, year first, got '05/06/2024'"),
+        (pd.NaT, "`trade_from` must be a time, got NaT"),
         (5, "`trade_from` must be '', 'now' or a time as text, like .*, got 5"),
         (
             "2024-01-03 10:00+09:00",
@@ -161,6 +163,25 @@ def test_decisions_orders_and_fills_are_logged_on_request(caplog: pytest.LogCapt
     assert ended.endswith(f"Completed, {fill.size:+.8g} at 100, commission 9.5")
 
 
+def test_the_log_says_why_nothing_is_ordered(caplog: pytest.LogCaptureFixture) -> None:
+    prices = [100.0, 100.0, 100.0, 90.0, 90.0, 90.0, 90.0, 90.0]
+    probabilities = [float("nan"), *[0.9] * 5, 0.1, 0.1]
+    with caplog.at_level(logging.INFO, "strategy_plugin"):
+        traded(
+            host(feed(bars_at(prices, probabilities), "given")),
+            enter=0.6,
+            exit=0.5,
+            stop_loss="3%",
+        )
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "data 'given': 2024-01-01: no forecast, held +0, wanted +0: nothing to do"
+    barred = "held +0, wanted +1: not opened again until the signal leaves it"
+    [stop] = [line for line in lines if " sent: -" in line]
+    assert stop.endswith(", Stop, price 97")
+    assert f"data 'given': 2024-01-05: probability of up 0.9000, {barred}" in lines
+    assert lines[-1].endswith("0.1000, held +0, wanted +0: nothing to do")
+
+
 def test_a_sweep_passes_over_pairs_of_thresholds_that_are_none() -> None:
     cerebro = host(feed(bars_at(100.0, [0.9] * 8), "given"))
     cerebro.optstrategy(BiLSTMStrategy, enter=(0.5, 0.6), exit=(0.5, 0.55))
@@ -203,3 +224,24 @@ def test_only_the_probability_is_drawn(model_path: str) -> None:
         if not getattr(getattr(indicator.plotlines, name), "_plotskip", False)
     ]
     assert drawn == ["probability"]
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        ("F", "nvda_f", True),
+        ("f", "F", True),
+        ("F", "XOF", False),
+        ("GE", "ge.us", True),
+        ("ge", "orange", False),
+        ("aapl", "AAPL.US", True),
+    ],
+)
+def test_short_names_are_the_same_only_whole(one: str, other: str, same: bool) -> None:
+    assert startup._same(one, other) is startup._same(other, one) is same
+
+
+def test_a_model_that_ranks_is_refused_for_one_instrument(tmp_path: Path) -> None:
+    random_checkpoint(BARS, outcome="relative").save(tmp_path / "ranks.ckpt")
+    with pytest.raises(ValueError, match="ranks.ckpt forecasts which of several .*BookStrategy"):
+        traded(host(feed(BARS)), checkpoint=str(tmp_path / "ranks.ckpt"), **RULES)

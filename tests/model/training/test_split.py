@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model.features.table import FEATURE_NAMES, LOOKBACK
 from model.labels import LABELS, known_after, make_labels
-from model.training.windows import DataPreprocessor, calendar_mask
+from model.training.preprocessor import DataPreprocessor, calendar_mask
 
 NAN = np.nan
 

@@ -7,12 +7,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from model.features.table import FEATURE_NAMES
-from model.training.windows import (
-    DataPreprocessor,
-    DateBatches,
-    TimeSeriesDataset,
-    Windows,
-)
+from model.training.preprocessor import DataPreprocessor
+from model.training.windows import DateBatches, TimeSeriesDataset, Windows
 
 NAN = np.nan
 
