@@ -55,7 +55,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         super().__init__()
         self.counts: Counter[str] = Counter()
         self._waiting: deque[Waiting] = deque()
-        self._last: dt.datetime | None = None  # start of the newest bar that was taken up
+        self._newest: dt.datetime | None = None  # start of the newest bar that was taken up
         self._settled = False
 
     def islive(self) -> bool:
@@ -69,12 +69,12 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         store: LiveStore = self.p.store
         store.start()
         self._symbol = str(self.p.dataname)
-        self._calendar = store.calendars[self._symbol]
-        self._minutes = Minutes(self._calendar, store.interval)
+        self._trading_days = store.calendars[self._symbol]
+        self._minutes = Minutes(self._trading_days, store.interval)
         self._daily = store.interval >= DAY
         self._looked = monotonic()
         self.put_notification(self.DELAYED)
-        start = self._calendar.start_of_history(store.now(), self.p.history, store.interval)
+        start = self._trading_days.start_of_history(store.now(), self.p.history, store.interval)
         self._take_history(start)
         while len(self._waiting) > self.p.history:
             self._waiting.popleft()
@@ -131,9 +131,9 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     def _ask_history(self) -> None:
         self._looked = monotonic()
-        newest = self._last if self._daily else self._minutes.newest
+        newest = self._newest if self._daily else self._minutes.newest
         if newest is None:
-            newest = self._calendar.start_of_history(self.p.store.now(), 1, self.p.store.interval)
+            newest = self._trading_days.start_of_history(self.p.store.now(), 1, self.p.store.interval)
         try:
             self._take_history(newest + (dt.timedelta(hours=1) if self._daily else MINUTE))
         except VenueError as error:
@@ -159,19 +159,19 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     def _take_days(self, days: object, now: dt.datetime) -> None:
         """Take up the days that are over by the calendar; the one that grows stays out."""
         for one in days:  # type: ignore[attr-defined]
-            session = self._calendar.session_on(one.start)
+            session = self._trading_days.session_on(one.start)
             if session is not None and session.closes <= now:
                 self._enqueue([(one, session.closes)])
         known = self._waiting[-1].end if self._waiting else None
-        self._due = self._calendar.next_close(known or now)
-        if known is None and self._last is not None:
+        self._due = self._trading_days.next_close(known or now)
+        if known is None and self._newest is not None:
             # The close is past and its bar not there yet: the venue takes a while.
             self._due = now + dt.timedelta(seconds=self.p.store.pace.poll)
 
     def _enqueue(self, finished: list[tuple[VenueBar, dt.datetime]]) -> None:
         for bar, end in finished:
-            if self._last is None or bar.start > self._last:
-                self._last = bar.start
+            if self._newest is None or bar.start > self._newest:
+                self._newest = bar.start
                 self._waiting.append(Waiting(bar, end))
 
     def _show(self, waiting: Waiting) -> bool:
@@ -195,13 +195,13 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         """Whether the next open is still to come, so that a decision is in time for it."""
         store: LiveStore = self.p.store
         assert store.clock is not None
-        if store.clock.is_open or self._calendar.around_the_clock:
+        if store.clock.is_open or self._trading_days.around_the_clock:
             return not self._daily and store.now() < end + store.interval
         return True
 
     def _time_of(self, bar: VenueBar, end: dt.datetime) -> dt.datetime:
         if self._daily:
-            session = self._calendar.session_on(bar.start)
+            session = self._trading_days.session_on(bar.start)
             date = bar.start.date() if session is None else session.date
             return dt.datetime.combine(date, dt.time(), dt.UTC)
         return end if self.p.stamp == "close" else bar.start

@@ -31,6 +31,7 @@ from tests.helpers.makers import random_bars
 KEYS = ("a-key-of-tests", "a-secret-of-tests")
 COSTS = Costs()
 CASH = 100_000.0
+NO_LIMITS = Limits()
 QUICK = Pace(idle=0.3, poll=0.3)
 MINUTE = dt.timedelta(minutes=1)
 
@@ -169,7 +170,7 @@ def traded_live(
     symbol: str = "SPY",
     interval: dt.timedelta = MINUTE,
     feed_class: Any = Line,
-    limits: Limits = Limits(),
+    limits: Limits = NO_LIMITS,
     folder: Path | None = None,
     dry_run: bool = False,
     shorts: bool = False,
