@@ -179,7 +179,9 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
                 "cheat_on_close must be off: it fills at the close that the decision was made from."
                 " Call cerebro.broker.set_coc(False)."
             )
-        note_fractions(self.getsizer(), self.traded)
+        # A broker that cuts orders to what is traded there needs no such word.
+        if not getattr(self.broker, "cuts_to_lots", False):
+            note_fractions(self.getsizer(), self.traded)
         if self.p.journal:
             self._journal = Journal(
                 self.p.journal,

@@ -115,6 +115,8 @@ class AlpacaVenue:
         self._crypto = CryptoHistoricalDataClient(key, secret, url_override=rest)
         for client in (self._trading, self._stocks, self._crypto):
             _make_patient(client)
+            # Proxies of the environment lead away from this machine.
+            client._session.trust_env = rest is None or urlsplit(rest).hostname not in LOOPBACK
         self._feed = DataFeed(feed)
         self._open: Callable[[Sequence[str], Listener], None] = self._streams_of(
             key, secret, paper, stream, reconnect

@@ -47,7 +47,6 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
       - watchman: what holds orders against limits
       - dry_run: send nothing; each order is cancelled where it would be sent
       - slip_perc: what an order at the market is expected to pay beside the quote, as a fraction
-      - before_order, after_order: called around each sending, for tests
     """
 
     params = (
@@ -57,6 +56,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         ("dry_run", False),
         ("slip_perc", 0.0),
     )
+
+    cuts_to_lots = True
 
     def __init__(self, **params: Any) -> None:
         super().__init__()

@@ -131,15 +131,16 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     def _ask_history(self) -> None:
         self._looked = monotonic()
+        store: LiveStore = self.p.store
         newest = self._newest if self._daily else self._minutes.newest
         if newest is None:
-            newest = self._trading_days.start_of_history(self.p.store.now(), 1, self.p.store.interval)
+            newest = self._trading_days.start_of_history(store.now(), 1, store.interval)
         try:
             self._take_history(newest + (dt.timedelta(hours=1) if self._daily else MINUTE))
         except VenueError as error:
             LOG.warning("%s It is asked for again.", error)
             if self._daily:
-                self._due = self.p.store.now() + dt.timedelta(seconds=self.p.store.pace.poll)
+                self._due = store.now() + dt.timedelta(seconds=store.pace.poll)
 
     def _take_history(self, start: dt.datetime, end: dt.datetime | None = None) -> None:
         """Take up the finished bars of a span that the history has, up to now by default."""

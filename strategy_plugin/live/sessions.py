@@ -73,13 +73,21 @@ class Calendar:
         return self._sessions[place - 1] if place else None
 
     def _learn(self, when: dt.datetime) -> None:
+        """Ask for the days around a moment, as far as they are not known."""
         first, last = (when - BEHIND).date(), (when + BEHIND).date()
-        if self._known is not None and self._known[0] <= first and last <= self._known[1]:
+        if self._known is None:
+            self._known = first, (when + AHEAD).date()
+            self._sessions = list(self._venue.sessions(*self._known))
             return
-        asked = (first, (when + AHEAD).date())
-        if self._known is not None:
-            asked = (min(first, self._known[0]), max(asked[1], self._known[1]))
-        self._sessions, self._known = list(self._venue.sessions(*asked)), asked
+        known_first, known_last = self._known
+        if first < known_first:
+            earlier = self._venue.sessions(first, known_first - DAY)
+            self._sessions = [*earlier, *self._sessions]
+            self._known = first, known_last
+        if last > known_last:
+            until = (when + AHEAD).date()
+            self._sessions += self._venue.sessions(known_last + DAY, until)
+            self._known = self._known[0], until
 
 
 class Minutes:

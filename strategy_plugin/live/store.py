@@ -78,6 +78,7 @@ class LiveStore:
         self._asked_at = 0.0
         self._due = False  # whether a bar was shown since the clock was asked for
         self._connected: dict[Stream, bool] = {}
+        self._stopped = False
         self._broken: set[Stream] = set()
 
     def start(self) -> None:
@@ -133,6 +134,8 @@ class LiveStore:
 
     def on_connection(self, stream: Stream, connected: bool) -> None:
         self._connected[stream] = connected
+        if self._stopped:
+            return
         if not connected:
             self._broken.add(stream)
             LOG.warning("the stream of %s broke; it is opened again", stream)
@@ -145,6 +148,7 @@ class LiveStore:
                 queue.put(Arrived(None))
 
     def stop(self) -> None:
+        self._stopped = True
         self.venue.close()
 
 
