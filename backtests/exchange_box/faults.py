@@ -25,7 +25,7 @@ KINDS = {
     "part fill": "only a `share` of an order fills at an open",
     "halt": "nothing fills at an open",
 }
-# A cut of both streams, and of each request that a strategy makes, none of which ends a run.
+# After which all ends as if nothing had happened.
 AT_RANDOM = (
     "cut stream",
     "cut updates",
@@ -115,10 +115,10 @@ def _fault(path: Path, place: int, table: dict[str, Any]) -> Fault:
 
 
 def random_faults(seed: int, bars: int, rate: float) -> list[Fault]:
-    """Return faults at random, on average `rate` of them a bar."""
+    """Return faults at random, on average `rate` of them a bar; none of them need end a run."""
     draw = random.Random(seed)
     return [
-        Fault(draw.choice(AT_RANDOM), bar, status=draw.choice((429, 500, 503)), path="/v2/")
+        Fault(draw.choice(AT_RANDOM), bar, status=draw.choice((429, 500, 503)))
         for bar in range(1, bars + 1)
         if draw.random() < rate
     ]
