@@ -142,6 +142,8 @@ class Exchange:
             return await handler(request)
         except Refusal as refusal:
             return _refused(refusal)
+        except ConnectionError:  # whoever asked is gone
+            return _cut(request)
 
     async def _get_account(self, request: web.Request) -> web.Response:
         return web.json_response(account_record(self.account, self.number))
@@ -392,10 +394,11 @@ class Exchange:
 
 async def listen(box: Exchange, host: str, port: int) -> web.AppRunner:
     """Begin to serve; OutputError where the port is taken."""
-    runner = web.AppRunner(box.application(), handle_signals=False, access_log=None)
+    application = box.application()
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=0.1).start()
+        await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
         raise OutputError(

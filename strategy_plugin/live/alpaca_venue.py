@@ -44,6 +44,7 @@ with warnings.catch_warnings():
     from alpaca.data.historical.stock import StockHistoricalDataClient
     from alpaca.data.live.crypto import CryptoDataStream
     from alpaca.data.live.stock import StockDataStream
+    from alpaca.data.live.websocket import DataStream
     from alpaca.data.models import Bar
     from alpaca.data.requests import CryptoBarsRequest, StockBarsRequest
     from alpaca.data.timeframe import TimeFrame
@@ -284,6 +285,7 @@ class AlpacaVenue:
                 bars = _CryptoBars(key, secret, url_override=end)
                 bars.told = listener.on_connection
                 bars.subscribe_bars(on_bar, *pairs)
+                bars.subscribe_updated_bars(on_corrected, *pairs)
                 run(bars)
 
         return open_streams
@@ -357,8 +359,8 @@ class _Updates(TradingStream):
         await super().close()
 
 
-class _StockBars(StockDataStream):
-    """The stream of bars, which tells when it is there and when it broke."""
+class _Bars(DataStream):
+    """A stream of bars, which tells when it is there and when it broke."""
 
     told: Told
     told_as: Stream = "bars"
@@ -374,14 +376,12 @@ class _StockBars(StockDataStream):
         await super().close()
 
 
-class _CryptoBars(CryptoDataStream):
-    """The same of cryptocurrencies, whose bars are not corrected."""
+class _StockBars(_Bars, StockDataStream):
+    pass
 
-    told: Told
-    told_as: Stream = "bars"
 
-    _dispatch = _StockBars._dispatch
-    close = _StockBars.close
+class _CryptoBars(_Bars, CryptoDataStream):
+    pass
 
 
 async def _end(stream: Any) -> None:

@@ -116,7 +116,10 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         newest = self._minutes.newest
         if newest is not None and minute.start > newest + MINUTE:
             # Minutes without a trade have no bar; only the history tells which were missed.
-            self._take_history(newest + MINUTE, minute.start - MINUTE)
+            try:
+                self._take_history(newest + MINUTE, minute.start - MINUTE)
+            except VenueError as error:
+                LOG.warning("%s What was missed before %s stays out.", error, minute.start)
         self._enqueue(self._minutes.take([minute]))
 
     def _note_correction(self, minute: VenueBar) -> None:

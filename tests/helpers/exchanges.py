@@ -71,9 +71,9 @@ class Line(LiveFeed):
 
 
 class Recorded(BiLSTMStrategy):
-    """Remembers what was decided and held at each bar; ends the run after `bars` of them."""
+    """Remembers what was decided and held at each bar; ends after `bars` or `until` one."""
 
-    params = (("bars", 0),)
+    params = (("bars", 0), ("until", None))
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Recorded(BiLSTMStrategy):
             decision.position,
         )
         self.equity[when] = self.broker.getvalue()
-        if len(self.decided) == self.p.bars:
+        if len(self.decided) == self.p.bars or when == self.p.until:
             self.env.runstop()
 
     def notify_order(self, order: Any) -> None:
@@ -112,8 +112,7 @@ class Run(NamedTuple):
     feed: Any
 
 
-@contextmanager
-def exchange_of(
+def box_of(
     bars: pd.DataFrame,
     live_from: Any,
     *,
@@ -124,11 +123,19 @@ def exchange_of(
     speed: float | None = None,
     faults: Sequence[Fault] = (),
     cash: float = CASH,
-) -> Iterator[tuple[Exchange, str]]:
-    """An exchange in a thread of this process, and its address."""
+) -> Exchange:
+    """An exchange that is not served yet."""
     listing = Listing(symbol, lot, tradable, shortable, crypto="/" in symbol)
     account = TradingAccount(cash, COSTS, {symbol: listing})
     market = Market({symbol: bars}, pd.Timestamp(live_from))
+    plan = FaultPlan(faults)
+    return Exchange(market, account, number="PA123", keys=KEYS, speed=speed, faults=plan)
+
+
+@contextmanager
+def exchange_of(*what: Any, **how: Any) -> Iterator[tuple[Exchange, str]]:
+    """An exchange in a thread of this process, and its address."""
+    box = box_of(*what, **how)
     loop, ready, address = asyncio.new_event_loop(), threading.Event(), []
     stop = asyncio.Event()
 
@@ -139,9 +146,6 @@ def exchange_of(
         await stop.wait()
         await runner.cleanup()
 
-    box = Exchange(
-        market, account, number="PA123", keys=KEYS, speed=speed, faults=FaultPlan(faults)
-    )
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
     assert ready.wait(10)
@@ -165,7 +169,7 @@ def commissioned(broker: Any) -> Any:
 def traded_live(
     url: str,
     *,
-    bars: int,
+    bars: int = 0,
     history: int = 20,
     symbol: str = "SPY",
     interval: dt.timedelta = MINUTE,
