@@ -48,7 +48,7 @@ class Fault:
     kind
         One of `KINDS`.
     bar
-        The number of the live bar, from 1, from which on it waits for its occasion.
+        The number of the live bar from which on it waits for its occasion; 0 from the start.
     times
         On how many occasions it comes.
     status, path
@@ -60,7 +60,7 @@ class Fault:
     """
 
     kind: str
-    bar: Annotated[int, whole(1)] = 1
+    bar: Annotated[int, whole(0)] = 0
     times: Annotated[int, whole(1)] = 1
     status: Annotated[int, whole(400, 599)] = 500
     path: str = ""

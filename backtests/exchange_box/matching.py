@@ -154,6 +154,8 @@ class TradingAccount:
         if any(other.sign != order.sign for other in self._at_market(order.symbol)):
             raise Refusal(403, 40310000, "potential wash trade detected. use complex orders")
         self._require_cover(order, listing)
+        if order.trail is not None and order.stop is None:
+            order.stop = self.last[order.symbol] + order.sign * order.trail
         self.orders[order.client_order_id] = order
         return order
 

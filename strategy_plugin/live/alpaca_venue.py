@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import requests
+from pydantic import ValidationError
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
@@ -297,6 +298,11 @@ class AlpacaVenue:
         except requests.RequestException as error:
             kind = type(error).__name__
             raise VenueUnreachable(f"{self.name} gave no answer on {what} ({kind}).") from None
+        except ValidationError as error:
+            raise VenueError(
+                f"{self.name} answered on {what} what its client does not understand: "
+                f"{error.errors()[0]['msg']}."
+            ) from None
         except APIError as error:
             status = error.status_code or 0
             if status in (401, 403) and "order" not in what:

@@ -63,11 +63,24 @@ class Line(LiveFeed):
     """A live feed with probabilities, from whatever model."""
 
     lines = ("probability",)
+    probability_at = staticmethod(probability_at)
 
     def _show(self, waiting: Any) -> bool:
         shown = super()._show(waiting)
-        self.lines.probability[0] = probability_at(bt.num2date(self.lines.datetime[0]))
+        self.lines.probability[0] = self.probability_at(bt.num2date(self.lines.datetime[0]))
         return shown
+
+
+class Rising(Line):
+    """Says that each bar goes up."""
+
+    probability_at = staticmethod(lambda when: 0.9)
+
+
+class Falling(Line):
+    """Says that none does."""
+
+    probability_at = staticmethod(lambda when: 0.1)
 
 
 class Recorded(BiLSTMStrategy):
@@ -202,7 +215,7 @@ def traded_live(
         timeframe=bt.TimeFrame.Minutes,
     )
     cerebro.adddata(feed)
-    defaults = {"enter": 0.5, "exit": 0.5} if feed_class is Line else {}
+    defaults = {"enter": 0.5, "exit": 0.5} if issubclass(feed_class, Line) else {}
     cerebro.addstrategy(Recorded, bars=bars, allow_short=shorts, **defaults | params)
     [strategy] = cerebro.run()
     return Run(strategy, broker, feed)

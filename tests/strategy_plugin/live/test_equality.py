@@ -14,7 +14,7 @@ from strategy_plugin.live.feed import LiveFeed
 from tests.helpers.exchanges import Run, backtested, exchange_of, minute_bars, traded_live
 from tests.helpers.makers import random_checkpoint
 
-BARS = minute_bars(4, 390)
+BARS = minute_bars(3, 390).iloc[:860]
 FIRST = BARS.index[740]  # forty bars before a session's end
 N_BARS = 60
 
