@@ -7,8 +7,10 @@ import asyncio
 import os
 import signal
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 from cyclopts import App, Parameter
@@ -17,13 +19,15 @@ from rich.console import Console
 from backtests.exchange_box.faults import FaultPlan, random_faults, read_faults
 from backtests.exchange_box.market import Market, is_crypto
 from backtests.exchange_box.matching import Listing, TradingAccount
-from backtests.exchange_box.server import Exchange, listen, timeframe_of
 from backtests.exchange_box.wire import ACCOUNT_NUMBER
 from backtests.simulation.account import Costs
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.cli import ACCOUNT_AND_COSTS, DATA, VERSION, BarsOptions, bar_files, run
 from model.settings import number, optional, require, whole
+
+if TYPE_CHECKING:
+    from backtests.exchange_box.server import Exchange
 
 HOST = "127.0.0.1"
 KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
@@ -89,6 +93,13 @@ def exchange(
             "cash": number(above=0),
         },
     )
+    try:
+        server = import_module("backtests.exchange_box.server")
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the exchange needs the package {error.name}, which is not there: "
+            "pip install 'backtrader-bilstm[live]'."
+        ) from None
     pace = _pace(speed)
     scripted = read_faults(faults) if faults else []
     market = _market(bars_options, symbol, live_from)
@@ -105,7 +116,7 @@ def exchange(
         for name in market.symbols
     }
     keys = (os.environ.get(KEYS[0]) or BOX, os.environ.get(KEYS[1]) or BOX)
-    box = Exchange(
+    box = server.Exchange(
         market,
         TradingAccount(cash, costs, listings),
         number=ACCOUNT_NUMBER,
@@ -115,12 +126,13 @@ def exchange(
     )
     first = day(market.steps[market.first_live].opens.tz_localize(None))
     console.print(
-        f"http://{HOST}:{port}: {', '.join(market.symbols)}, {timeframe_of(market.interval)} bars, "
-        f"{market.first_live} of history, {replayed} live from {first} UTC, speed {speed}, "
-        f"{costs}, {count(len(scripted), 'fault')}. Ctrl-C ends it.",
+        f"http://{HOST}:{port}: {', '.join(market.symbols)}, bars of "
+        f"{server.timeframe_of(market.interval)}, {market.first_live} of history, {replayed} live "
+        f"from {first} UTC, speed {speed}, {costs}, {count(len(scripted), 'fault')}. Ctrl-C ends "
+        "it.",
         markup=False,
     )
-    asyncio.run(serve(box, port))
+    asyncio.run(serve(server, box, port))
 
 
 def _pace(speed: str) -> float | None:
@@ -154,9 +166,9 @@ def _market(options: BarsOptions, symbol: str | None, live_from: str | None) -> 
     return Market(bars, pd.Timestamp(first))
 
 
-async def serve(box: Exchange, port: int) -> None:
+async def serve(server: ModuleType, box: "Exchange", port: int) -> None:
     """Serve until the process is told to end."""
-    runner = await listen(box, HOST, port)
+    runner = await server.listen(box, HOST, port)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGINT, signal.SIGTERM):

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal, TextIO
@@ -28,16 +29,17 @@ from model.cli import OK, VERSION, run
 from model.errors import CheckpointError, OutputError
 from model.settings import number, optional, require_fields, whole
 from strategy_plugin.decision import thresholds
-from strategy_plugin.live.alpaca_venue import LOOPBACK, AlpacaVenue
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.feed import LiveFeed
 from strategy_plugin.live.limits import STOP, Limits, Watchman
 from strategy_plugin.live.live_strategy import LiveStrategy
 from strategy_plugin.live.store import REAL, LiveStore, Pace, assets_of
-from strategy_plugin.live.venue import DAY, MINUTE, Venue, VenueError
+from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError
 from strategy_plugin.sizers import EquityShare, FractionalCommission
 
 LIMITS = Group("Limits", sort_key=10)
+# A room of its own for each venue, with a class `connect`; its libraries are an extra.
+VENUES = {"alpaca": "strategy_plugin.live.alpaca_venue"}
 KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 NEARBY = Pace(idle=2.0, poll=0.1)  # of an exchange on this machine, whose time may run fast
 BASIS_POINT = 1e-4
@@ -142,7 +144,7 @@ def trade(
     keys = _keys()
     schedule = Schedule(trading.checkpoint)
     interval = _interval(schedule)
-    venue = AlpacaVenue(*keys, paper=not trading.live, feed=trading.feed, url=trading.url)
+    venue = _venue(trading, keys)
     _require_account(venue, trading)
     assets = assets_of(venue, list(trading.symbols), trading.allow_short)
     nearby = trading.url is not None and urlsplit(trading.url).hostname in LOOPBACK
@@ -262,6 +264,18 @@ def _keys() -> tuple[str, str]:
             "them."
         )
     return os.environ[KEYS[0]], os.environ[KEYS[1]]
+
+
+def _venue(trading: Trading, keys: tuple[str, str]) -> Venue:
+    try:
+        room = import_module(VENUES[trading.store])
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"`store` {trading.store} needs the package {error.name}, which is not there: "
+            "pip install 'backtrader-bilstm[live]'."
+        ) from None
+    venue: Venue = room.connect(*keys, paper=not trading.live, feed=trading.feed, url=trading.url)
+    return venue
 
 
 def _interval(schedule: Schedule) -> dt.timedelta:

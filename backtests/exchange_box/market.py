@@ -73,8 +73,8 @@ class Market:
         self.sessions = _sessions(self.steps)
         self._require_nights()
         self._ends = [step.ends for step in self.steps]
-        zone = None if live_from.tzinfo else NEW_YORK
-        first = (live_from.tz_localize(zone) if zone else live_from).tz_convert("UTC")
+        zone = NEW_YORK if self.daily else "UTC"
+        first = (live_from if live_from.tzinfo else live_from.tz_localize(zone)).tz_convert("UTC")
         self.first_live = next(
             (number for number, step in enumerate(self.steps) if step.opens >= first),
             len(self.steps),

@@ -17,6 +17,7 @@ from urllib3.util.retry import Retry
 
 from strategy_plugin.live.venue import (
     DAY,
+    LOOPBACK,
     MINUTE,
     AccountState,
     Asset,
@@ -65,7 +66,6 @@ with warnings.catch_warnings():
 NEW_YORK = ZoneInfo("America/New_York")
 SECONDS_TO_WAIT = (5.0, 15.0)  # for a connection, for an answer: the client itself waits for ever
 TRIES = 4
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 FRACTION = 1e-9  # of a share, the smallest part that is traded of one that is divided at all
 MOST_ORDERS = 500  # in one answer
 # All others are at work: new, accepted, held, pending_cancel, ...
@@ -318,6 +318,9 @@ class AlpacaVenue:
                 status=status,
                 short_of_money="buying power" in reason,
             ) from None
+
+
+connect = AlpacaVenue
 
 
 class _Retries(Retry):

@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MINUTE = dt.timedelta(minutes=1)
 DAY = dt.timedelta(days=1)
 

@@ -21,11 +21,12 @@ ORDER = {
     ),
     "strategy_plugin": (
         "feeds guard hours cache indicator decision orders sizers instrument broker journal "
-        "analyzers replaying startup strategy"
+        "analyzers replaying startup strategy live trade"
     ),
     "backtests": (
-        "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
-        "ledger audit controls false_alarms verdicts benchmark analyzers judge run console"
+        "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
+        "synthetic benchmarks walk ledger audit controls false_alarms verdicts benchmark analyzers "
+        "judge run console"
     ),
 }
 
@@ -140,6 +141,10 @@ HOSTED = {
     "strategy_plugin.sizers",
     "strategy_plugin.broker",
     "strategy_plugin.startup",
+    "strategy_plugin.trade",
+    "strategy_plugin.live.broker",
+    "strategy_plugin.live.feed",
+    "strategy_plugin.live.rules",
     "backtests.simulation.account",
     "backtests.analyzers",
     "backtests.benchmarks.trading",
@@ -160,6 +165,7 @@ def test_the_plugin_never_imports_training_or_a_command() -> None:
         found
         for found in OWN
         if found.room.startswith("strategy_plugin")
+        and found.room != "strategy_plugin.trade"  # a command itself
         and area(found.target) in {"model.training", "model.train", "model.doctor", "model.cli"}
     ]
 
