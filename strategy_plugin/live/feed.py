@@ -121,6 +121,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
             except VenueError as error:
                 LOG.warning("%s What was missed before %s stays out.", error, minute.start)
         self._enqueue(self._minutes.take([minute]))
+        self.p.store.seen()
 
     def _note_correction(self, minute: VenueBar) -> None:
         self.counts[CORRECTED] += 1
@@ -192,7 +193,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         for name in ("open", "high", "low", "close", "volume"):
             getattr(self.lines, name)[0] = getattr(bar, name)
         self.lines.openinterest[0] = 0.0
-        store.shown(self._symbol)
+        store.seen()
         return True
 
     def _is_fresh(self, end: dt.datetime) -> bool:

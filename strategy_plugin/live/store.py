@@ -76,7 +76,7 @@ class LiveStore:
         self.orders: SimpleQueue[OrderState | None] = SimpleQueue()  # None: the stream came back
         self.clock: Clock | None = None
         self._asked_at = 0.0
-        self._due = False  # whether a bar was shown since the clock was asked for
+        self._due = False  # whether a minute or a bar came since the clock was asked for
         self._connected: dict[Stream, bool] = {}
         self._stopped = False
         self._broken: set[Stream] = set()
@@ -122,7 +122,8 @@ class LiveStore:
                 self._asked_at = time.monotonic()  # the next try waits as long
                 LOG.warning("%s The clock is asked for again.", error)
 
-    def shown(self, symbol: str) -> None:
+    def seen(self) -> None:
+        """Note that a minute or a bar came: the clock is asked for once it is dealt with."""
         self._due = True
 
     def on_bar(self, bar: VenueBar, corrected: bool) -> None:

@@ -84,9 +84,12 @@ class Falling(Line):
 
 
 class Recorded(BiLSTMStrategy):
-    """Remembers what was decided and held at each bar; ends after `bars` or `until` one."""
+    """Remembers what was decided and held at each bar; ends after `bars` or `until` one.
 
-    params = (("bars", 0), ("until", None))
+    meanwhile: what happens after the n-th decision, by n.
+    """
+
+    params = (("bars", 0), ("until", None), ("meanwhile", {}))
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,6 +110,8 @@ class Recorded(BiLSTMStrategy):
             decision.position,
         )
         self.equity[when] = self.broker.getvalue()
+        if len(self.decided) in self.p.meanwhile:
+            self.p.meanwhile[len(self.decided)]()
         if len(self.decided) == self.p.bars or when == self.p.until:
             self.env.runstop()
 
@@ -147,7 +152,10 @@ def box_of(
 
 @contextmanager
 def exchange_of(*what: Any, **how: Any) -> Iterator[tuple[Exchange, str]]:
-    """An exchange in a thread of this process, and its address."""
+    """An exchange in a thread of this process, and its address.
+
+    `box.pass_over(n)` lets n steps of its time pass, whoever asks for the clock.
+    """
     box = box_of(*what, **how)
     loop, ready, address = asyncio.new_event_loop(), threading.Event(), []
     stop = asyncio.Event()
@@ -159,6 +167,9 @@ def exchange_of(*what: Any, **how: Any) -> Iterator[tuple[Exchange, str]]:
         await stop.wait()
         await runner.cleanup()
 
+    box.pass_over = lambda steps: [  # type: ignore[attr-defined]
+        asyncio.run_coroutine_threadsafe(box._advance(), loop).result(5) for _ in range(steps)
+    ]
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
     assert ready.wait(10)

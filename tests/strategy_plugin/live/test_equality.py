@@ -11,7 +11,15 @@ import pytest
 
 from backtests.exchange_box.faults import Fault, random_faults
 from strategy_plugin.live.feed import LiveFeed
-from tests.helpers.exchanges import Run, backtested, exchange_of, minute_bars, traded_live
+from strategy_plugin.live.store import Pace
+from tests.helpers.exchanges import (
+    MINUTE,
+    Run,
+    backtested,
+    exchange_of,
+    minute_bars,
+    traded_live,
+)
 from tests.helpers.makers import random_checkpoint
 
 BARS = minute_bars(3, 390).iloc[:860]
@@ -146,6 +154,34 @@ def test_a_bar_missed_for_good_is_shown_and_not_decided_on() -> None:
     times = [start + dt.timedelta(minutes=number) for number in range(-1, 21)]
     missed = [when for when in times if when not in live.strategy.decided]
     assert times[0] in live.strategy.decided and 1 <= len(missed) <= 3
+
+
+def test_an_hour_without_a_connection_over_the_end_of_a_session_is_made_up_for() -> None:
+    with exchange_of(BARS, FIRST, faults=[Fault("miss bar", 10, times=60)]) as (box, url):
+        live = traded_live(url, bars=40, meanwhile={10: lambda: box.pass_over(60)})
+    times = [when.tz_localize(None).to_pydatetime() for when in BARS.index[739:]]
+    # What came and went meanwhile is shown, and only its newest bar is decided on.
+    assert [*live.strategy.decided] == [*times[:10], *times[70:100]]
+    assert len(live.feed) == 20 + 99
+    held = box.account.holdings
+    assert live.broker.getposition(live.feed).size == (held["SPY"].size if held else 0)
+    assert live.broker.getvalue() == pytest.approx(box.account.value(), rel=1e-12)
+
+
+def test_longer_bars_are_made_of_finished_minutes_live_as_in_the_history() -> None:
+    five = BARS.groupby([BARS.index.date, (BARS.index.hour * 60 + BARS.index.minute) // 5]).agg(
+        {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+    )
+    starts = BARS.index[::5].tz_localize(None)
+    with exchange_of(BARS, FIRST, faults=[Fault("cut stream", 33)]) as (_, url):
+        live = traded_live(url, bars=12, interval=5 * MINUTE, pace=Pace(idle=0.3, poll=0.02))
+    shown = [live.feed.close.array[number] for number in range(len(live.feed))]
+    first = len(starts) - len(five) + 148 - 20
+    assert shown == five["close"].iloc[first : first + len(shown)].tolist()
+    assert [*live.strategy.decided] == [
+        when.to_pydatetime() for when in starts[first + 19 : first + 31]
+    ]
+    assert live.strategy.fills
 
 
 def test_the_history_is_filled_in_and_nothing_is_ordered_on_it() -> None:
