@@ -232,7 +232,10 @@ class _Stopped:
 @contextmanager
 def _signals() -> Iterator[_Stopped]:
     stopped = _Stopped()
-    before = {ending: signal.signal(ending, stopped) for ending in (signal.SIGINT, signal.SIGTERM)}
+    endings = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
+        endings.remove(signal.SIGHUP)
+    before = {ending: signal.signal(ending, stopped) for ending in endings}
     try:
         yield stopped
     finally:

@@ -124,8 +124,9 @@ class AlpacaVenue:
             key, secret, paper, stream, reconnect
         )
         self._streams: list[Any] = []
-        # Its loggers would print the traceback of each lost connection.
+        # They would print each lost connection with a traceback, and each second try of a request.
         logging.getLogger("alpaca").setLevel(logging.CRITICAL)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def asset(self, symbol: str) -> Asset:
         found = self._asked(lambda: self._trading.get_asset(symbol), f"the asset {symbol}")

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty
 from typing import Any
 
@@ -236,16 +237,15 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             LOG.warning("%s It is looked up by its id.", error)
 
     def cancel(self, order: bt.Order) -> None:
-        name = order.info.get("client_order_id")
+        name, venue = order.info.get("client_order_id"), self.store.venue
         if name not in self._orders:
             return
         try:
-            state = self.store.venue.order(name)
+            state = venue.order(name)
             if state is not None and state.alive:
-                self.store.venue.cancel(state)
-                state = self.store.venue.order(name)
-        except OrderRefused:
-            state = self.store.venue.order(name)  # it was filled meanwhile
+                with suppress(OrderRefused):  # it was filled meanwhile
+                    venue.cancel(state)
+                state = venue.order(name)
         except VenueUnreachable as error:
             LOG.warning("%s It is cancelled again on the next bar.", error)
             return
@@ -306,13 +306,18 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
 
     def end_of_turn(self, symbol: str) -> None:
         """Cancel what an earlier run sent on the newest bar and this one did not decide again."""
-        name = self._kept.pop(symbol, None)
-        if name is None or name in self._orders:
+        name = self._kept.get(symbol)
+        if name is None:
             return
-        state = self.store.venue.order(name)
-        if state is not None and state.alive:
-            LOG.warning("an order of an earlier run is not decided again and cancelled: %s", name)
-            self._withdraw(state)
+        try:
+            state = None if name in self._orders else self.store.venue.order(name)
+            if state is not None and state.alive:
+                LOG.warning("an order of an earlier run is not decided again, cancelled: %s", name)
+                self._withdraw(state)
+        except VenueUnreachable as error:
+            LOG.warning("%s It is looked for again.", error)
+            return
+        del self._kept[symbol]
 
     def _withdraw(self, state: OrderState) -> None:
         try:

@@ -157,6 +157,13 @@ def exchange_of(*what: Any, **how: Any) -> Iterator[tuple[Exchange, str]]:
     `box.pass_over(n)` lets n steps of its time pass, whoever asks for the clock.
     """
     box = box_of(*what, **how)
+    with served(box) as url:
+        yield box, url
+
+
+@contextmanager
+def served(box: Exchange) -> Iterator[str]:
+    """Serve an exchange in a thread of this process, and give its address."""
     loop, ready, address = asyncio.new_event_loop(), threading.Event(), []
     stop = asyncio.Event()
 
@@ -174,7 +181,7 @@ def exchange_of(*what: Any, **how: Any) -> Iterator[tuple[Exchange, str]]:
     thread.start()
     assert ready.wait(10)
     try:
-        yield box, address[0]
+        yield address[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)
