@@ -3,21 +3,27 @@
 python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER]
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from backtests.lookahead.checks import CheckpointChecks, Cuts, PipelineChecks, Step
-from backtests.lookahead.detectors import LeakResult
+from backtests import lookahead
 from backtests.progress import tracker
-from model.checkpoint.schedule import Schedule
+from model import checkpoint as checkpoints
+from model import training
 from model.cli import VERSION, BarsOptions, describe_bars, run
 from model.training.config import TrainConfig
-from model.training.data import prepare
+
+if TYPE_CHECKING:
+    from backtests.lookahead.checks import Step
+    from backtests.lookahead.detectors import LeakResult
+    from model.checkpoint.schedule import Schedule
 
 SHOWN = 10
 
@@ -54,16 +60,16 @@ def audit(
     seed
         Seed of the cuts.
     """
-    chosen = Cuts(cuts, seed)
-    schedule = Schedule(checkpoint) if checkpoint else None
+    chosen = lookahead.Cuts(cuts, seed)
+    schedule = checkpoints.Schedule(checkpoint) if checkpoint else None
     config = _config(schedule, label, horizon)
     bars = bars_options.read()
     console.print(describe_bars(bars), soft_wrap=True)
     # The way from bars to training is audited without a checkpoint too: a leak there needs no
     # model.
-    steps = PipelineChecks(bars, prepare(bars, config), chosen).steps
+    steps = lookahead.PipelineChecks(bars, training.prepare(bars, config), chosen).steps
     if schedule:
-        steps |= CheckpointChecks(bars, schedule, chosen).steps
+        steps |= lookahead.CheckpointChecks(bars, schedule, chosen).steps
     checks = list(_run(steps))
     show(checks)
     # As an exit code, so that a script or CI can refuse to go on.

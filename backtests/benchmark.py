@@ -3,22 +3,27 @@
 python backtests/benchmark.py [--only NAME...]
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Column, Table
 
-from backtests.benchmarks.contests import CONTESTS, Contest, Goal
+from backtests import benchmarks
 from backtests.benchmarks.rounds import Samples, difference, spread
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
 from model.provenance import machine
 from model.settings import require_known
+
+if TYPE_CHECKING:
+    from backtests.benchmarks.contests import Contest, Goal
 
 app = App(version=VERSION, name="backtests/benchmark.py")
 console = Console(highlight=False, markup=False)
@@ -60,11 +65,11 @@ def benchmark(
     quick
         Tiny sizes, to see that everything runs: the figures then mean nothing.
     """
-    require_known("contest", only or [], [contest.name for contest in CONTESTS])
+    require_known("contest", only or [], [contest.name for contest in benchmarks.CONTESTS])
     if json:
         require_writable(json)
     results: list[Result] = []
-    for contest in CONTESTS:
+    for contest in benchmarks.CONTESTS:
         if (not only or contest.name in only) and (result := hold(contest, quick)):
             console.print(
                 "  ", ", ".join(sentence(result, goal) for goal in contest.goals), soft_wrap=True

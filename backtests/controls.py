@@ -3,11 +3,13 @@
 python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ...
 """
 
+from __future__ import annotations
+
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pandas as pd
 from cyclopts import App, Parameter
@@ -16,23 +18,17 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from backtests.evidence.baselines import BASELINES
+from backtests import evidence, synthetic
 from backtests.evidence.calibration import BINS
-from backtests.synthetic.control import (
-    Control,
-    Row,
-    Store,
-    measure,
-    silence,
-    write_table,
-)
-from backtests.synthetic.markets import parse_market
 from model.bars.faults import count
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.settings import optional, require, whole
 from model.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from backtests.synthetic.control import Control, Row, Store
 
 MARKETS = (
     "regime",
@@ -122,7 +118,7 @@ def controls(
     learned = bars or (SILENT_BARS if silence else BARS)
     held_out = HOLDOUT_BARS if holdout_bars is None else holdout_bars
     wanted = plan(markets, market_seeds, learned, held_out, config)
-    store = Store(out)
+    store = synthetic.Store(out)
     # Before any training: hours of it must not end at a folder that cannot be written.
     require_writable(out / "controls.json")
     require_writable(store.folder / "row")
@@ -132,7 +128,7 @@ def controls(
     if silence:
         show_silence(rows, out)
     else:
-        write_table(out, rows)
+        synthetic.write_table(out, rows)
         console.print(found(rows), calibration(rows), sep="\n")
         console.print(f"written to {out}: controls.json, controls.csv", soft_wrap=True)
 
@@ -145,9 +141,9 @@ def plan(
     ValueError before any work where one cannot be.
     """
     for name in markets:
-        parse_market(name)
+        synthetic.parse_market(name)
     return [
-        Control(name, seed, bars, holdout_bars, config)
+        synthetic.Control(name, seed, bars, holdout_bars, config)
         # Each once, in the order given: a market named twice would weigh twice in the means.
         for name in dict.fromkeys(markets)
         for seed in dict.fromkeys(seeds)
@@ -175,7 +171,7 @@ def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:
 
 def timed(control: Control) -> tuple[Control, Row, float]:
     started = time.perf_counter()
-    return control, measure(control), time.perf_counter() - started
+    return control, synthetic.measure(control), time.perf_counter() - started
 
 
 def line(row: Row) -> str:
@@ -206,7 +202,7 @@ def found(rows: Sequence[Row]) -> Table:
         "AUC",
         "share",
         "worst",
-        *BASELINES,
+        *evidence.BASELINES,
     )
     table.caption = (
         "AUC, means over the seeds; share = (AUC - .5) / (optimum - .5), worst: its least"
@@ -214,7 +210,7 @@ def found(rows: Sequence[Row]) -> Table:
     for name, part in by_market(rows):
         shares = part["share"].astype(float)
         columns = (part["optimum_auc"], part["auc"], shares)
-        baselines = [_figure(part[f"{baseline}_auc"].mean()) for baseline in BASELINES]
+        baselines = [_figure(part[f"{baseline}_auc"].mean()) for baseline in evidence.BASELINES]
         table.add_row(
             name, *(_figure(column.mean()) for column in columns), _figure(shares.min()), *baselines
         )
@@ -263,7 +259,7 @@ def compact(title: str, *columns: str) -> Table:
 
 def show_silence(rows: Sequence[Row], out: Path) -> None:
     """Write silence.csv and print it: what is found where nothing is."""
-    silent = silence(rows)
+    silent = synthetic.silence(rows)
     write_atomically(out / "silence.csv", silent.to_csv(index=False).encode())
     seeds = count(int(silent["seeds"].iloc[0]), "seed")
     table = compact(

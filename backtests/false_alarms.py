@@ -4,8 +4,10 @@ python backtests/false_alarms.py [--histories 20] [--bars 6000] [--jobs N]
 python backtests/false_alarms.py --grid [--runs 1000]
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import pandas as pd
 from cyclopts import App
@@ -14,27 +16,26 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from backtests.evidence.baselines import learner_probabilities
-from backtests.evidence.decisions import decisions_of
-from backtests.evidence.evidence import evidence_of
-from backtests.evidence.verdict import EDGE, Verdict, Word, judge
+from backtests import evidence, synthetic, walk_forward
 from backtests.progress import tracked
 from backtests.simulation.account import Account, Costs
 from backtests.simulation.vectorised import directions
-from backtests.synthetic.grid import SIZES, CellResult, judge_cells
-from backtests.synthetic.markets import market
-from backtests.synthetic.skills import DAYS
-from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
+from backtests.walk_forward.plan import FoldPlan, Settings
 from model.bars.faults import count
 from model.cli import VERSION, run
 from model.settings import optional, require, whole
 from model.training.config import TrainConfig
 from strategy_plugin.decision import NEUTRAL
 
+if TYPE_CHECKING:
+    from backtests.evidence.verdict import Verdict
+    from backtests.synthetic.grid import CellResult
+
 # In the network's place, which would take a day: on the last row where nothing is to be found, on
 # the whole window where echo hides its edge in the middle of it.
 LAST_ROW, WHOLE_WINDOW = "logistic", "ridge"
 FEWEST_DECISIONS = 50
+SIZES = (600, 2_438, 10_000)  # numbers of decisions; the second is that of the default run
 # Markets without an edge, and with one.
 EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
 
@@ -102,7 +103,7 @@ def false_alarms(
     verdicts = list(tracked(coming, console, "walks", len(tasks)))
     words = pd.Series([found.word for found in verdicts], index=pd.MultiIndex.from_tuples(tasks))
     console.print(_table(words))
-    alarms = int((words.loc[list(EMPTY)] == EDGE).sum())
+    alarms = int((words.loc[list(EMPTY)] == evidence.EDGE).sum())
     console.print(
         f"{count(alarms, 'false alarm')} on {len(EMPTY) * histories} walks without an edge",
         soft_wrap=True,
@@ -111,7 +112,7 @@ def false_alarms(
 
 def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
     """Print how often each word comes in each cell; SystemExit(1) where a promise is not held."""
-    results = judge_cells(
+    results = synthetic.judge_cells(
         runs,
         decisions,
         jobs=jobs,
@@ -134,7 +135,7 @@ def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
 
 def _grid_table(results: Sequence[CellResult]) -> Table:
     """Return a row per cell: the truth, how often each word came, and how often "edge" should."""
-    words = get_args(Word)
+    words = get_args(evidence.Word)
     table = Table(box=SIMPLE_HEAD, collapse_padding=True)
     for header in (
         "",
@@ -152,8 +153,8 @@ def _grid_table(results: Sequence[CellResult]) -> Table:
         table.add_row(
             result.cell.name,
             f"{result.n:,}",
-            f"{DAYS * alpha:+z.1%}",
-            f"{DAYS * timing:+z.1%}",
+            f"{synthetic.DAYS * alpha:+z.1%}",
+            f"{synthetic.DAYS * timing:+z.1%}",
             "-" if area is None else f"{area:.3f}",
             *(f"{result.words[word] / result.runs:.1%}" for word in words),
             f"{result.promised:.1%}",
@@ -164,7 +165,7 @@ def _grid_table(results: Sequence[CellResult]) -> Table:
 
 def _table(words: pd.Series) -> Table:
     """Return a row per market and a column per word, with how often it was said."""
-    columns = get_args(Word)
+    columns = get_args(evidence.Word)
     table = Table("market", *(f'"{word}"' for word in columns), box=SIMPLE_HEAD)
     for name in (*EMPTY, *PLANTED):
         counts = words.loc[name].value_counts()
@@ -180,7 +181,7 @@ def verdict_on(
     The forecasts are a cheap learner's, traded at one half.
     """
     learner = WHOLE_WINDOW if name in PLANTED else LAST_ROW
-    return verdict_by(learner, market(name, n_bars, seed).bars, plan=plan, costs=costs)
+    return verdict_by(learner, synthetic.market(name, n_bars, seed).bars, plan=plan, costs=costs)
 
 
 def verdict_by(
@@ -188,19 +189,21 @@ def verdict_by(
 ) -> Verdict:
     """Return the verdict on a walk-forward over bars; a cheap learner stands in for the network."""
     settings = Settings(plan, plan.training(TrainConfig()), Account(), costs)
-    folds = lay_folds(bars, plan, settings.config)
-    forecasts = learner_probabilities(bars, folds, settings.config, learners=(learner,))
+    folds = walk_forward.lay_folds(bars, plan, settings.config)
+    forecasts = evidence.learner_probabilities(bars, folds, settings.config, learners=(learner,))
     probability = forecasts[learner].to_numpy()
     # The learner stands in the model's place: the folds have no model of their own.
-    outcomes = predictions(bars, [FoldModel(fold, None) for fold in folds], settings.config)
-    decisions = decisions_of(
+    outcomes = walk_forward.predictions(
+        bars, [walk_forward.FoldModel(fold, None) for fold in folds], settings.config
+    )
+    decisions = evidence.decisions_of(
         bars,
         outcomes.assign(probability=probability),
         directions(probability, enter=NEUTRAL, exit=NEUTRAL),
         forecasts[[]],
         settings,
     )
-    return judge(evidence_of(decisions))
+    return evidence.judge(evidence.evidence_of(decisions))
 
 
 if __name__ == "__main__":

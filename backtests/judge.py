@@ -3,21 +3,25 @@
 python backtests/judge.py RETURNS.csv [--benchmark COLUMN] [--out FOLDER]
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from backtests.evidence.alpha import WORTH
-from backtests.evidence.returns_file import read_returns
-from backtests.reports.judgement import EVIDENCE, Judgement, evidence_json, write_judgement
-from backtests.reports.page import REPORT, Grid, figure_rows, interval_grid
+from backtests import evidence, reports
+from backtests.simulation.vectorised import WORTH
 from model.bars.intervals import day
 from model.cli import VERSION, run
 from model.settings import number, optional, require
+
+if TYPE_CHECKING:
+    from backtests.reports.judgement import Judgement
+    from backtests.reports.page import Grid
 
 app = App(version=VERSION, name="backtests/judge.py")
 console = Console(highlight=False)
@@ -66,7 +70,7 @@ def judge_file(
         {"worth": worth, "bars_per_year": bars_per_year},
         {"worth": number(above=0), "bars_per_year": optional(number(above=0))},
     )
-    record = read_returns(
+    record = evidence.read_returns(
         file,
         returns=returns,
         benchmark=benchmark,
@@ -74,18 +78,18 @@ def judge_file(
         date_format=date_format,
         bars_per_year=bars_per_year,
     )
-    judgement = Judgement(record, worth)
+    judgement = reports.Judgement(record, worth)
     if out:
-        write_judgement(out, judgement)
+        reports.write_judgement(out, judgement)
     if json:
-        print(evidence_json(judgement), end="")
+        print(reports.evidence_json(judgement), end="")
         return
     lines = [judgement.verdict.sentence]
     if out:
-        lines.append(f"written to {out}: {REPORT}, {EVIDENCE}")
+        lines.append(f"written to {out}: {reports.REPORT}, {reports.EVIDENCE}")
     console.print(describe(judgement), soft_wrap=True, markup=False)
-    rows = figure_rows(judgement.benchmark)
-    console.print(figure_table(interval_grid(judgement.figures.intervals, rows)))
+    rows = reports.figure_rows(judgement.benchmark)
+    console.print(figure_table(reports.interval_grid(judgement.figures.intervals, rows)))
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)
 

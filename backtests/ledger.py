@@ -3,11 +3,13 @@
 python backtests/ledger.py [--data FILE] [--ledger FILE] [--json]
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 from cyclopts import App, Parameter
@@ -16,15 +18,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from backtests.evidence.evidence import Trials, sharpe_figures
-from backtests.evidence.overfitting import Overfitting, overfitting_probability
-from backtests.reports.results import describe_settings
-from backtests.reports.terminal import shown
+from backtests import evidence, reports
 from backtests.simulation.account import Account, Costs
-from backtests.walk_forward.folds import FoldPlan, Settings
 from backtests.walk_forward.ledger import (
     ENDING,
-    NET_RETURN,
     LedgerError,
     Line,
     Subject,
@@ -33,15 +30,19 @@ from backtests.walk_forward.ledger import (
     ledger_path,
     ledgers_folder,
     lines_of,
+    returns_of,
     subject_of,
-    track_of,
     trial_of,
     trials_on,
 )
+from backtests.walk_forward.plan import FoldPlan, Settings
 from model.bars.faults import count
 from model.cli import ALL_BUT_DATA, DATA, RUNNING, VERSION, BarsOptions, run
 from model.metrics import sharpe
 from model.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from backtests.evidence.overfitting import Overfitting
 
 LEGEND = (
     "Sharpe: annual, net of costs. deflated: the probability that it lies above the best by luck "
@@ -163,19 +164,19 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
     """Return the page of a ledger's own lines on one instrument and interval."""
     entries, latest = [], None
     for line in own:
-        trial, entry = trial_of(line, path), Entry(line.get("date"), settings_in_short(line))
+        trial, entry = trial_of(line), Entry(line.get("date"), settings_in_short(line))
         if trial.file:
-            net = track_of(trial)[NET_RETURN]
+            net, years = returns_of(trial), line.get("bars_per_year")
             on = Subject(line["instrument"], line["interval"], line["data"])
             others = trials_on(on, path, lines, line["key"])
             beside = counted(others, pd.DatetimeIndex(net.index), {trial.positions})
-            figures = sharpe_figures(net.to_numpy(), Trials(beside.sharpes))
+            figures = evidence.sharpe_figures(net.to_numpy(), evidence.Trials(beside.sharpes))
             entry = replace(
                 entry,
                 first=str(net.index[0]),
                 last=str(net.index[-1]),
                 decisions=len(net),
-                sharpe=sharpe(net.to_numpy(), line["bars_per_year"]),
+                sharpe=sharpe(net.to_numpy(), years) if years else None,
                 deflated=figures.deflated if figures else None,
                 trials=1 + len(beside.sharpes),
             )
@@ -186,14 +187,16 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
         own[0].get("instrument"),
         own[0].get("interval"),
         entries,
-        overfitting_probability(latest) if latest else None,
+        evidence.overfitting_probability(latest) if latest else None,
     )
 
 
 def settings_in_short(line: Line) -> str:
     """Return the architecture of a trial and what else is not as by default."""
     plan = FoldPlan()
-    usual = describe_settings(Settings(plan, plan.training(TrainConfig()), Account(), Costs()))
+    usual = reports.describe_settings(
+        Settings(plan, plan.training(TrainConfig()), Account(), Costs())
+    )
     words = [str(line.get("training", {}).get("architecture", "not known"))]
     for part, defaults in usual.items():
         words += [
@@ -216,11 +219,11 @@ def _print(page: Page) -> None:
         table.add_column(header, justify="right", no_wrap=True)
     for entry in page.trials:
         table.add_row(
-            shown(entry.tried and entry.tried[:10], ""),
+            reports.shown(entry.tried and entry.tried[:10], ""),
             escape(entry.settings),
             f"{entry.first[:10]}\n{entry.last[:10]}" if entry.first and entry.last else "-",
             *(
-                shown(value, form)
+                reports.shown(value, form)
                 for value, form in (
                     (entry.decisions, ","),
                     (entry.sharpe, ".2f"),

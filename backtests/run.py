@@ -1,5 +1,7 @@
 """The command that walks forward: python backtests/run.py [--data FILE ... | FOLDER] ..."""
 
+from __future__ import annotations
+
 import re
 import tempfile
 from collections import Counter
@@ -7,30 +9,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from joblib import cpu_count
 from rich.console import Console
 
-from backtests.reports.page import REPORT
-from backtests.reports.results import COMPARISON, FILES, Results, comparison_table
-from backtests.reports.terminal import architecture_table, tables, universe_table
-from backtests.reports.universe import (
-    UNIVERSE_FILES,
-    UniverseResults,
-    gather_universe,
-    write_universe,
-)
-from backtests.reports.universe_page import write_universe_report
+import backtests
+from backtests import reports, synthetic, walk_forward
 from backtests.simulation.account import Account, Costs
-from backtests.synthetic.markets import Market, market, parse_market
-from backtests.walk import Request, Walk, begin, finish
-from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds
+from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
-from backtests.walk_forward.store import lock_folder
-from backtests.walk_forward.trainer import TRAINED, FoldsFailed, Lost, Origin, train_all
-from backtests.walk_forward.workers import workers
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.cli import (
@@ -51,9 +40,17 @@ from model.cli import (
 )
 from model.labels import tied_share
 from model.networks.registry import members_of
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.settings import optional, require, require_fields, whole
 from model.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from backtests.reports.results import Results
+    from backtests.reports.universe import UniverseResults
+    from backtests.synthetic.markets import Market
+    from backtests.walk import Request, Walk
+    from backtests.walk_forward.folds import Outcome
+    from backtests.walk_forward.trainer import Lost, Origin
 
 app = App(version=VERSION, name="backtests/run.py")
 console = Console(highlight=False)
@@ -89,8 +86,8 @@ class MarketOptions:
         return (self.market or "").partition(":")[0]
 
     def sample(self) -> Market:
-        name, strengths = parse_market(self.market or "")
-        return market(name, self.market_bars, self.market_seed, **strengths)
+        name, strengths = synthetic.parse_market(self.market or "")
+        return synthetic.market(name, self.market_bars, self.market_seed, **strengths)
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -119,6 +116,7 @@ def walk(
     dask: Annotated[str | None, Parameter(group=RUNNING)] = None,
     ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
+    register: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
 
@@ -149,6 +147,9 @@ def walk(
         overfitting; default: one per instrument and interval in your user data folder.
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
+    register
+        Write down bars, settings, code and ledger in the folder before any test bar is touched; the
+        report says so. The folder must be a new one.
     """
     paths = data or []
     _require_possible(paths, market_options, training)
@@ -158,7 +159,9 @@ def walk(
         plan, plan.training(replace(training, architecture=names[0])), account, costs
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
-    request = Request(settings, names, jobs or int(cpu_count()), dask, ledger, fresh)
+    request = backtests.walk.Request(
+        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register
+    )
     if is_universe(paths):
         _walk_universe(paths, bars_options, on_faulty, out or Path("runs/universe"), request)
     else:
@@ -199,37 +202,38 @@ def _walk_one(
 ) -> None:
     """Walk over one instrument, or a synthetic market, and print what was found."""
     # Held from the reading of the bars to the last file: two runs would mix their folds.
-    with lock_folder(folder):
+    with walk_forward.lock_folder(folder):
         planted = market_options.sample() if market_options.market else None
         if planted:
             options.require_file()
-        walk = begin(
+        walk = backtests.walk.begin(
             planted.bars if planted else options.read(),
             folder,
             request,
             best=planted.probability if planted else None,
         )
         _introduce([walk])
-        with workers(request.dask):
+        with walk_forward.workers.workers(request.dask):
             lost = _train([walk], request.jobs)
             # With a fold missing the figures would be of other decisions than were asked for.
             models = walk.models()
             if models is None:
-                raise FoldsFailed.of(lost, walk.n_models)
+                raise walk_forward.FoldsFailed.of(lost, walk.n_models)
             console.print("trading, and training the benchmarks")
-            compared, entered = finish(walk, models, request.jobs)
+            compared, entered = backtests.walk.finish(walk, models, request.jobs)
     results = compared[request.architectures[0]]
-    console.print(tables(results))
+    console.print(reports.tables(results))
     if len(compared) > 1:
-        console.print(architecture_table(comparison_table(compared)))
+        console.print(reports.architecture_table(reports.comparison_table(compared)))
     if results.share_found is not None:
         console.print(describe_best(results), soft_wrap=True)
-    more = (COMPARISON,) if len(compared) > 1 else ()
+    more = (reports.COMPARISON,) if len(compared) > 1 else ()
     for line in (
         results.verdict.sentence,
         results.overfitting.sentence,
+        f"the run was {results.registered}",
         describe_entered({walk.ledger.path: entered}),
-        f"written to {folder}: {', '.join((REPORT, *FILES, *more))}, checkpoints/",
+        f"written to {folder}: {', '.join((reports.REPORT, *reports.FILES, *more))}, checkpoints/",
     ):
         console.print(line, soft_wrap=True)
 
@@ -244,45 +248,46 @@ def _walk_universe(
     """Walk over all instruments, whichever fail, and print what was found on them together."""
     settings = request.settings
     with ExitStack() as holding:
-        holding.enter_context(lock_folder(folder))
+        holding.enter_context(walk_forward.lock_folder(folder))
         universe, left_out = read_universe(
             options,
             bar_files(paths),
-            lambda bars: lay_folds(bars, settings.plan, settings.config),
+            lambda bars: walk_forward.lay_folds(bars, settings.plan, settings.config),
             on_faulty,
         )
         for one in left_out:
             console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
         # Each folder is also that of a run over its instrument alone.
         for name in universe:
-            holding.enter_context(lock_folder(folder / name))
+            holding.enter_context(walk_forward.lock_folder(folder / name))
         walks = [
-            begin(bars, folder / name, request, instrument=name) for name, bars in universe.items()
+            backtests.walk.begin(bars, folder / name, request, instrument=name)
+            for name, bars in universe.items()
         ]
         _introduce(walks)
-        with workers(request.dask):
+        with walk_forward.workers.workers(request.dask):
             lost = _train(walks, request.jobs)
             console.print("trading, and training the benchmarks")
             found, entered = {}, Counter[Path]()
             for walk in walks:
                 if models := walk.models():
-                    results, new = finish(walk, models, request.jobs)
+                    results, new = backtests.walk.finish(walk, models, request.jobs)
                     found[walk.instrument] = results[request.architectures[0]]
                     entered[walk.ledger.path] += new
         if found:
-            _conclude(folder, gather_universe(found, lost, settings, left_out))
+            _conclude(folder, reports.gather_universe(found, lost, settings, left_out))
             console.print(describe_entered(entered), soft_wrap=True)
     # Last, so that what can be judged is written; the exit code says that something is missing.
     if lost:
-        raise FoldsFailed.of(lost, sum(walk.n_models for walk in walks))
+        raise walk_forward.FoldsFailed.of(lost, sum(walk.n_models for walk in walks))
 
 
 def _conclude(folder: Path, universe: UniverseResults) -> None:
     """Write what concerns all instruments together, and print it."""
-    write_universe(folder, universe)
-    write_universe_report(folder, universe)
-    console.print(universe_table(universe))
-    names = ", ".join((REPORT, *UNIVERSE_FILES))
+    reports.write_universe(folder, universe)
+    reports.write_universe_report(folder, universe)
+    console.print(reports.universe_table(universe))
+    names = ", ".join((reports.REPORT, *reports.UNIVERSE_FILES))
     for line in (
         universe.verdict.sentence,
         f"written to {folder}: {names}, and a folder for each instrument",
@@ -320,9 +325,9 @@ def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
         with FoldProgress(epochs, sum(walk.n_models for walk in walks), console) as progress:
 
             def done(label: str, outcome: Outcome, origin: Origin) -> None:
-                progress.finish(label, describe(label, outcome, origin), origin != TRAINED)
+                progress.finish(label, describe(label, outcome, origin), origin != "trained")
 
-            return train_all(
+            return walk_forward.train_all(
                 [one for walk in walks for one in walk.configurations.values()],
                 jobs=jobs,
                 on_epoch=epochs,
@@ -354,9 +359,9 @@ def describe_entered(entered: Mapping[Path, int]) -> str:
     return f"{count(new, 'new trial')} in {place}"
 
 
-def describe(label: str, outcome: Outcome, origin: Origin = TRAINED) -> str:
+def describe(label: str, outcome: Outcome, origin: Origin = "trained") -> str:
     """Return one line on what came of training a fold or a member."""
-    label = label if origin == TRAINED else f"{label}, {origin}"
+    label = label if origin == "trained" else f"{label}, {origin}"
     if outcome.member is not None:
         return f"{label}: {outcome.member.members[0].summary}"
     model = outcome.model

@@ -34,9 +34,10 @@ from backtests.walk_forward.ledger import (
     Ledger,
     Trial,
     ledger_path,
+    returns_of,
     subject_of,
-    track_of,
 )
+from backtests.walk_forward.registration import Registration, register, registered
 from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.trainer import Configuration
 from model.bars.intervals import yearly_bars
@@ -49,7 +50,7 @@ class Request:
 
     architectures: each is tried on the same folds, the first one leads. jobs: processes. dask: a
     scheduler's address. ledger: its file; None for the default. fresh: forget what an earlier run
-    finished.
+    finished. register: write down what is to be judged before any test bar is touched.
     """
 
     settings: Settings
@@ -58,6 +59,7 @@ class Request:
     dask: str | None
     ledger: Path | None
     fresh: bool
+    register: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ class Walk:
     configurations: by architecture; the files of the first one lead. best: the best possible
     probability at each bar, on a synthetic market. instrument: its name in a universe, "" where
     there is but one. replaced: a line on the results of other settings that lie in the folder, ""
-    where there are none.
+    where there are none. registration: of this run, None where it was not registered.
     """
 
     bars: pd.DataFrame
@@ -78,6 +80,7 @@ class Walk:
     best: pd.Series | None = None
     instrument: str = ""
     replaced: str = ""
+    registration: Registration | None = None
 
     @property
     def settings(self) -> Settings:
@@ -135,13 +138,27 @@ def begin(
         others = state.trials_at_start(keys[one], ledger.others(*keys.values()))
         for other in others:
             if other.file:
-                track_of(other)  # one that cannot be read is refused
+                returns_of(other)  # one that cannot be read is refused
         label = one if len(tried) > 1 else ""  # messages of a single one need no name
         configurations[one] = Configuration(
             bars, folds, own, state, store, instrument, label, keys[one], tuple(others)
         )
+    # Last of all that may refuse: whatever stands in the folder then is of this run.
+    registration = registered(folder, keys)
+    if request.register:
+        registration = register(
+            folder,
+            keys=keys,
+            data=describe_data(bars),
+            settings=describe_settings(settings),
+            code=code_digest(*CODE),
+            ledger=ledger.path,
+            trials=len(ledger.others()),
+        )
     replaced = describe_replaced(folder, bars, settings)
-    return Walk(bars, folder, folds, configurations, ledger, best, instrument, replaced)
+    return Walk(
+        bars, folder, folds, configurations, ledger, best, instrument, replaced, registration
+    )
 
 
 def describe_replaced(folder: Path, bars: pd.DataFrame, settings: Settings) -> str:
@@ -194,7 +211,10 @@ def finish(
         trained[name] = TrainedConfiguration(
             models[name], one.state.checkpoints, one.settings, one.tried
         )
-    results = evaluate_all(walk.bars, trained, jobs=jobs, best=walk.best)
+    results = {
+        name: replace(found, registration=walk.registration)
+        for name, found in evaluate_all(walk.bars, trained, jobs=jobs, best=walk.best).items()
+    }
     compared, entered = results if len(results) > 1 else {}, 0
     if compared:
         write_comparison(walk.folder, compared)

@@ -26,9 +26,9 @@ from .training.config import member_configs as member_configs
 from .training.fitting import combine as combine
 from .training.fitting import fit as fit
 from .training.loop import Epoch as Epoch
+from .training.preprocessor import DataPreprocessor as DataPreprocessor
 from .training.resume import Resumption as Resumption
 from .training.resume import resumption as resumption
-from .training.windows import DataPreprocessor as DataPreprocessor
 from .training.windows import TimeSeriesDataset as TimeSeriesDataset
 
 __all__: list[str]

@@ -35,7 +35,7 @@ ACCOUNT_AND_COSTS = Group("Account and costs", sort_key=3)
 TRAINING = Group("Training", sort_key=4)
 RUNNING = Group("Running", sort_key=5)
 
-ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where several files may be given
+ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where a command has its own flag
 
 # The exit codes of all commands. An error of ours carries its own as `exit_code`.
 #   0      done
@@ -56,7 +56,6 @@ VERSION = importlib.metadata.version("backtrader-bilstm")
 NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, or more memory."
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
-ALL_BUT_DATA = re.compile("^(?!data$)")  # of the options, where a command has its own flag
 FRACTION = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
 NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
 ENDINGS = re.compile(

@@ -3,9 +3,11 @@
 python -m model.doctor FILE | FOLDER [any field of TrainConfig]
 """
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
+from model import training
 from model.bars.artefacts import flags_of
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly_bars
@@ -32,8 +35,10 @@ from model.cli import (
 from model.errors import BarsError, as_flags
 from model.features.table import LOOKBACK
 from model.training.config import TrainConfig
-from model.training.data import TrainingData, describe_purge, prepare
-from model.training.windows import SMALLEST_SCALE
+from model.training.preprocessor import SMALLEST_SCALE
+
+if TYPE_CHECKING:
+    from model.training.data import TrainingData
 
 SHORTEST_STRETCH = 5
 LONG_WEEKEND = pd.Timedelta(days=4)
@@ -100,7 +105,7 @@ def trainable(bars: pd.DataFrame, config: TrainConfig) -> tuple[TrainConfig, Tra
         if config.preprocessor.bars_needed(size) <= len(bars):
             config = replace(config, batch_size=size)
             break
-    return config, prepare(bars, config)
+    return config, training.prepare(bars, config)
 
 
 def describe_file(bars: pd.DataFrame) -> Facts:
@@ -166,7 +171,7 @@ def describe_training(data: TrainingData) -> Facts:
     )
     facts = [
         ("bars", f"{n_bars}; {needed} are needed: {reason}"),
-        ("purged", describe_purge(settings)),
+        ("purged", training.describe_purge(settings)),
     ]
     for name, part in data.parts.items():
         if len(part):

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from model.settings import Rule, one_of, require, whole
 
 LABELS = ("open", "close")
 FEWEST_COMPARED = 2  # instruments of a day: each needs another one to be compared with
+TIED = 1e-12  # of log moves: prices of other sizes round equal moves otherwise
 NORMAL_MAD = 1.4826  # makes the median absolute deviation of a normal law its standard deviation
 VOLATILITY_BARS = 20
 RULES = {
@@ -69,7 +69,7 @@ def soft_targets(
     # A walk of h bars spreads with the root of h.
     scale = softness * np.sqrt(horizon) * recent_volatility(bars)
     with np.errstate(divide="ignore", invalid="ignore"):
-        targets = ndtr(np.log(after / before) / scale)
+        targets = _normal_cdf(np.log(after / before) / scale)
     return labels.where(labels.isna() | ~(scale > 0), targets)
 
 
@@ -84,7 +84,7 @@ def relative_labels(moves: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     medians = medians_of_others(moves)
     labels = np.where(moves > medians, 1.0, 0.0)
-    labels[np.isnan(medians) | (moves == medians)] = np.nan
+    labels[~(np.abs(moves - medians) > TIED)] = np.nan  # where there is no median, too
     return labels
 
 
@@ -100,8 +100,16 @@ def relative_targets(moves: NDArray[np.float64], softness: float = 1.0) -> NDArr
     deviations = _row_medians(np.abs(moves - _row_medians(moves)[:, None]))
     scale = softness * NORMAL_MAD * deviations[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        targets = ndtr(distances / scale)
+        targets = _normal_cdf(distances / scale)
     return np.where(np.isnan(labels) | ~(scale > 0), labels, targets)
+
+
+def _normal_cdf(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Here, as the settings know labels, and a command's help need not wait for scipy.
+    from scipy.special import ndtr
+
+    probabilities: NDArray[np.float64] = ndtr(values)
+    return probabilities
 
 
 def medians_of_others(moves: NDArray[np.float64]) -> NDArray[np.float64]:

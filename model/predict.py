@@ -3,23 +3,34 @@
 With --data FOLDER it ranks the instruments of a universe.
 """
 
+from __future__ import annotations
+
+import math
 import warnings
 from collections.abc import Mapping
+from json import dumps
 from pathlib import Path
-from typing import Annotated
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import pandas as pd
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
+from model import checkpoint as checkpoints
+from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.universe import together
-from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.schedule import Schedule
-from model.cli import VERSION, BarsOptions, OnFaulty, bar_files, read_universe, run
+from model.cli import RUNNING, VERSION, BarsOptions, OnFaulty, bar_files, errors, read_universe, run
 from model.errors import BarsWarning, CheckpointError
+from model.metrics import auc_standard_error
 from model.settings import number, optional, require
+
+if TYPE_CHECKING:
+    from model.checkpoint.checkpoint import Checkpoint
+    from model.checkpoint.schedule import Schedule
 
 app = App(version=VERSION, name="model.predict")
 console = Console(highlight=False)
@@ -38,6 +49,7 @@ def predict(
     bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
     on_faulty: OnFaulty = "error",
     enter: float | None = None,
+    json: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
 ) -> None:
     """Print the probability that the bar to come goes up, and the decision.
 
@@ -52,41 +64,128 @@ def predict(
         Files of a universe that cannot be used: "error" refuses the universe and names them all,
         "drop" leaves them out and names them.
     enter
-        Probability from which the decision is to be long; default: the checkpoint's own, or .50.
+        Probability from which the decision is to be long; default: the checkpoint's own, or .50. Of
+        a folder nothing is decided.
+    json
+        Print one object of JSON, and nothing else; null where there is no forecast.
     """
     require({"enter": enter}, {"enter": optional(number(0.5, below=1))})
-    schedule = Schedule(checkpoint)
+    schedule = checkpoints.Schedule(checkpoint)
     path = bars_options.data
     if path and path.is_dir():
+        if enter is not None:
+            raise ValueError(
+                f"`enter` must be left out for a folder, got {enter:g}: its instruments are "
+                "ranked, and no position is decided. Give one file, or leave it out."
+            )
         universe, left_out = read_universe(
             bars_options, bar_files([path]), len, on_faulty, together=together
         )
         for one in left_out:
-            console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
-        console.print(ranking(schedule, universe))
-        return
-    bars = bars_options.read(minimum_bars=None)
+            errors.print(f"left out {one.file}: {one.reason}", markup=False)
+        found = ranking(schedule, universe)
+        table = ranking_table(found)
+    else:
+        bars = bars_options.read(minimum_bars=None)
+        found = forecast(schedule, bars, enter, given=path is not None)
+        table = forecast_table(found)
+    console.print_json(dumps(found)) if json else console.print(table)
+
+
+def forecast(
+    schedule: Schedule, bars: pd.DataFrame, enter: float | None, *, given: bool
+) -> dict[str, Any]:
+    """Return the forecast at the last bar.
+
+    given: whether the user named the bars; else they are the sample's, of which only a model of the
+    sample is asked.
+    """
     model, last = model_at(schedule, bars.index[-1]), bars.index[-1]
     instrument = bars.attrs.get("instrument")
-    if model.instrument and instrument and model.instrument != instrument:
-        message = f"the checkpoint was trained on {model.instrument}, these bars are {instrument}."
-        warnings.warn(BarsWarning(message), stacklevel=2)
+    judge_instrument(model, instrument, given=given)
     warn_if_seen(model, last)
     probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
-    decision = decision_of(model, last, probability, enter or model.enter or 0.5)
-    title = f"{instrument or 'bars'}: decided at the close of {day(last)}"
-    table = Table(show_header=False, title=title)
+    return {
+        "instrument": instrument,
+        "decided_at": day(last),
+        "probability_of": PROBABILITY[model.outcome],
+        # What training has seen is no forecast.
+        "probability": probability if last >= model.trained_until else None,
+        "decision": decision_of(model, last, probability, enter or model.enter or 0.5),
+        **facts_of(model, schedule, last),
+    }
+
+
+def judge_instrument(model: Checkpoint, instrument: str | None, *, given: bool) -> None:
+    """Warn of bars of another instrument than the model's; refuse them where none were given.
+
+    A model of several instruments serves any, but who asks it without bars has forgotten them.
+    """
+    learnt, several = model.instruments or {}, len(model.instruments or ()) > 1
+    other = model.instrument is not None and instrument not in (None, model.instrument)
+    if not given and (other or (several and instrument not in learnt)):
+        raise ValueError(
+            f"`data` must be given: without it the bars are those of {instrument}, and the model "
+            f"was trained on {count(len(learnt), 'instrument') if several else model.instrument}."
+        )
+    if other:
+        message = f"the checkpoint was trained on {model.instrument}, these bars are {instrument}."
+        warnings.warn(BarsWarning(message), stacklevel=3)
+
+
+def forecast_table(found: Mapping[str, Any]) -> Table:
+    """Return the forecast as the terminal shows it."""
+    table = Table(
+        show_header=False,
+        title=f"{found['instrument'] or 'bars'}: decided at the close of {found['decided_at']}",
+    )
     table.add_column()
     table.add_column(overflow="fold")  # a path is whole or it is none
-    table.add_row(PROBABILITY[model.outcome], f"{probability:.4f}")
-    table.add_row("decision", decision)
-    table.add_row("about", about(model))
-    table.add_row("model", str(schedule.file(model)))
-    table.add_row("trained until", day(model.trained_until))
-    console.print(table)
+    probability = found["probability"]
+    table.add_row(found["probability_of"], "-" if probability is None else f"{probability:.4f}")
+    for name in ("decision", "about", "model", "trained_until"):
+        table.add_row(name.replace("_", " "), str(found[name]))
+    for name, words in zip(("age", "test AUC"), trust_words(found), strict=True):
+        table.add_row(name, words)
+    return table
 
 
-def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> Table:
+def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[str, Any]:
+    """Return what a forecast is about, and how far its model is to be trusted.
+
+    age: bar intervals since `trained_until`, closed hours included. test_auc: None without a test
+    part. chance_auc: what a coin toss stays below on such a part in 95 of 100 cases.
+    """
+    move = "its open" if model.label == "open" else "the close before it"
+    until, chance = pd.Timestamp(model.trained_until), None
+    area, windows = model.metrics.get("test_auc"), model.metrics.get("test_windows")
+    if area is not None and windows:
+        ups = round(windows * (model.metrics["test_up_share"] or 0))
+        labels = (np.arange(int(windows)) < ups).astype(np.float64)
+        chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
+    return {
+        "about": f"the move over {count(model.horizon, 'bar')} from the next bar, measured from "
+        f"{move}",
+        "model": str(schedule.file(model)),
+        "trained_until": day(until),
+        "age": max(0, int((last - until) // model.bar_interval)),
+        "test_auc": area,
+        "chance_auc": chance,
+    }
+
+
+def trust_words(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the age and the test AUC of a model in words."""
+    age = f"{count(facts['age'], 'bar interval')} after that, closed hours included"
+    if facts["test_auc"] is None:
+        return age, "none: it was trained without a test part"
+    return age, (
+        f"{facts['test_auc']:.3f}; a coin toss has .500, and in 95 of 100 cases less than "
+        f"{facts['chance_auc']:.3f}"
+    )
+
+
+def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """Return the instruments by their probabilities at the last close that one of them has."""
     last = max(bars.index[-1] for bars in universe.values())
     model = model_at(schedule, last)
@@ -101,22 +200,48 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> Table:
         {name: bars.iloc[-model.bars_needed :] for name, bars in universe.items()}
     )
     newest = scores.reindex([last]).iloc[0].sort_values(ascending=False, kind="stable")
+    # What training has seen is no forecast.
+    seen = last < model.trained_until
+    rows = []
+    for rank, (name, probability) in enumerate(newest.items(), 1):
+        bars, known = universe[str(name)], str(name) in (model.instruments or ())
+        missing = seen or math.isnan(probability)
+        late = f"last bar {day(bars.index[-1])}" if bars.index[-1] < last else f"{len(bars)} bars"
+        rows.append(
+            {
+                "rank": None if missing else rank,
+                "instrument": str(name),
+                "probability": None if missing else probability,
+                "learnt_from": known,
+                "why_none": ("seen in training" if seen else late) if missing else None,
+            }
+        )
+    return {
+        "decided_at": day(last),
+        "probability_of": PROBABILITY[model.outcome],
+        "ranking": rows,
+        **facts_of(model, schedule, last),
+    }
+
+
+def ranking_table(ranked: Mapping[str, Any]) -> Table:
+    """Return the ranking as the terminal shows it."""
+    age, tested = trust_words(ranked)
     table = Table(
         "rank",
         "instrument",
-        PROBABILITY[model.outcome],
+        ranked["probability_of"],
         "learnt from",
-        title=f"decided at the close of {day(last)}",
-        caption=f"about {about(model)}; {schedule.file(model)}, "
-        f"trained until {day(model.trained_until)}",
+        title=f"decided at the close of {ranked['decided_at']}",
+        caption=f"about {ranked['about']}; {ranked['model']}, trained until "
+        f"{ranked['trained_until']}; age: {age}; test AUC: {tested}",
     )
-    for rank, (name, probability) in enumerate(newest.dropna().items(), 1):
-        known = "yes" if name in (model.instruments or ()) else "no"
-        table.add_row(str(rank), str(name), f"{probability:.4f}", known)
-    for name in newest.index[newest.isna()]:
-        bars = universe[str(name)]
-        why = f"last bar {day(bars.index[-1])}" if bars.index[-1] < last else f"{len(bars)} bars"
-        table.add_row("-", str(name), f"none: {why}", "")
+    for row in ranked["ranking"]:
+        if row["rank"] is None:
+            table.add_row("-", row["instrument"], f"none: {row['why_none']}", "")
+        else:
+            known = "yes" if row["learnt_from"] else "no"
+            table.add_row(str(row["rank"]), row["instrument"], f"{row['probability']:.4f}", known)
     return table
 
 
@@ -128,12 +253,6 @@ def warn_if_seen(model: Checkpoint, last: pd.Timestamp) -> None:
             "until which the model has seen prices: this is no forecast. Give newer bars."
         )
         warnings.warn(BarsWarning(message), stacklevel=2)
-
-
-def about(model: Checkpoint) -> str:
-    """Return which move a probability is about, in words."""
-    move = "its open" if model.label == "open" else "the close before it"
-    return f"the move over {model.horizon} bar(s) from the next bar, measured from {move}"
 
 
 def model_at(schedule: Schedule, timestamp: pd.Timestamp) -> Checkpoint:
@@ -161,7 +280,7 @@ def decision_of(
     if timestamp < model.trained_until:
         return "none, as this is no forecast"
     if model.outcome == "relative":
-        return "none: it ranks an instrument among others"
+        return "none: it ranks instruments"
     position = "long" if probability >= enter else "no long position"
     return f"{position} (long from {enter:.2f})"
 

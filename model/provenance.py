@@ -6,8 +6,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that can change the bits of a trained model."""
@@ -23,6 +21,8 @@ def machine() -> dict[str, str]:
     These are the libraries and the processor's vector instructions, which decide in what order sums
     are taken.
     """
+    import torch  # here, as a command that prints its help has no use for it
+
     return {**library_versions(), "processor": torch.backends.cpu.get_cpu_capability()}
 
 

@@ -1,4 +1,4 @@
-"""How torch computes in this process: its defaults, threads, memory, and precision."""
+"""How torch computes in this process: its defaults, threads, memory, and arithmetic."""
 
 import ctypes
 import os
@@ -12,12 +12,7 @@ from typing import Literal
 import torch
 
 Precision = Literal["fp32", "bf16"]
-Bf16Support = Literal["tiles", "vectors", "none", "unknown"]
 
-BENCHMARK = "python backtests/benchmark.py --only training-bf16"
-SLOW_BF16 = (
-    "this processor has no instructions for bf16, which torch emulates then, slower than fp32"
-)
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's mallopt keys (malloc.h)
 MEBIBYTE = 1 << 20
 
@@ -87,40 +82,6 @@ def keep_freed_memory() -> bool:
         (M_TOP_PAD, 256 * MEBIBYTE),
     )
     return all(mallopt(key, value) == 1 for key, value in settings)
-
-
-def bf16_support() -> Bf16Support:
-    """Return with what the processor multiplies bf16, as torch knows it from 2.11 on.
-
-    With tiles (AMX) bf16 is fast. Vector instructions alone (avx512_bf16) decide nothing: with them
-    a training step took 1.44 times as long as in fp32 on a Xeon, .6 times on an EPYC of Zen 5.
-    """
-    instructions: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    if not instructions:
-        return "unknown"
-    if instructions.get("amx_bf16"):
-        return "tiles"
-    # Each family of processors has a name of its own for them.
-    some = any("bf16" in name and present for name, present in instructions.items())
-    return "vectors" if some else "none"
-
-
-def precision_hint(precision: str) -> str:
-    """Return a line for commands on how fast a precision is on this processor, "" for none."""
-    support = bf16_support()
-    if precision == "bf16" and support == "none":
-        return f"{SLOW_BF16}: --precision fp32 trains faster"
-    if precision == "bf16" and support == "vectors":
-        return (
-            "this processor has bf16 but no AMX: whether --precision fp32 trains faster depends; "
-            f"{BENCHMARK} says"
-        )
-    if precision == "fp32" and support == "tiles":
-        return (
-            "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as "
-            f"fast; {BENCHMARK} says by how much"
-        )
-    return ""
 
 
 def arithmetic(precision: Precision, device: str = "cpu") -> torch.autocast:

@@ -4,13 +4,15 @@ python -m model.train [--data FILE] [--out FILE] [any field of TrainConfig]
 python -m model.train --data FOLDER --pooled [...]
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import pandas as pd
@@ -20,11 +22,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from model import training
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, spoken
 from model.bars.read import require_usual_spacing
 from model.bars.universe import Universe, together, universe_of
-from model.checkpoint.checkpoint import Checkpoint
 from model.cli import (
     ALL_BUT_DATA,
     DATA,
@@ -42,13 +44,13 @@ from model.cli import (
 from model.errors import BarsError, Setting, TrainingDiverged
 from model.files import require_writable
 from model.labels import known_after, tied_share
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.training.config import TrainConfig
-from model.training.data import describe_purge, describe_unlabelled, require_enough_bars
-from model.training.fitting import fit
-from model.training.loop import Epoch
 from model.training.outcomes import outcomes_of
-from model.training.resume import resumption
+
+if TYPE_CHECKING:
+    from model.checkpoint.checkpoint import Checkpoint
+    from model.training.loop import Epoch
 
 app = App(version=VERSION, name="model.train")
 console = Console(highlight=False)
@@ -96,12 +98,8 @@ def train(
     fresh
         Start over, even if this training was interrupted and could go on.
     """
-    if out and deploy:
-        raise ValueError(
-            "`out` and `deploy` exclude each other: deploy names the file itself. Give one of them."
-        )
     paths = data or []
-    files = _files(paths, pooled, config)
+    _require_possible(paths, pooled, bool(out and deploy), config)
     options = replace(bars_options, data=None if pooled or not paths else paths[0])
     name = options.file_name
     if pooled:
@@ -111,36 +109,64 @@ def train(
     require_writable(result)  # hours of work do not end in a refusal
     if deploy:
         config = config.without_test()
-    bars = _universe(options, files, on_faulty, config) if pooled else _one(options, config)
+    bars = _universe(options, paths, on_faulty, config) if pooled else _one(options, config)
     describe(bars, config)
-    with (
-        _json_log(log_json) as log,
-        _progress_bar() as progress,
-        resumption(result, bars, fresh=fresh) as kept,
-    ):
-        try:
-            checkpoint = fit(bars, config, _reporter(progress, log), kept)
-        except TrainingDiverged as error:
-            kept.finish()
-            if deploy or error.checkpoint is None:  # what did not end well is not deployed
-                raise
-            error.checkpoint.save(result)
-            raise TrainingDiverged(
-                f"{error} The best epoch before that is kept in {result}."
-            ) from error
-        facts = {name: getattr(checkpoint, name) for name in ("metrics", "parts", "digest")}
-        log.info("trained", extra=facts)
-        # A schedule knows its files by the bar that they were trained until.
-        if deploy:
-            result = deploy / f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
-        checkpoint.save(result)
-        kept.finish()
+    checkpoint = _fit(bars, config, result, log_json, fresh=fresh, deployed=bool(deploy))
+    # A schedule knows its files by the bar that they were trained until.
+    if deploy:
+        result = deploy / _deployed_name(name, checkpoint)
     show(checkpoint)
     console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
 
 
-def _files(paths: Sequence[Path], pooled: bool, config: TrainConfig) -> list[Path]:
-    """Return the files of a universe; refuse several without --pooled, and one with it."""
+def _fit(
+    bars: pd.DataFrame | Universe,
+    config: TrainConfig,
+    result: Path,
+    log_json: Path | None,
+    *,
+    fresh: bool,
+    deployed: bool,
+) -> Checkpoint:
+    """Train, and save the checkpoint.
+
+    result: its file; with `deployed`, without the date, which is known after training.
+    """
+    with (
+        _json_log(log_json) as log,
+        _progress_bar() as progress,
+        training.resumption(result, bars, fresh=fresh) as kept,
+    ):
+        try:
+            checkpoint = training.fit(bars, config, _reporter(progress, log), kept)
+        except TrainingDiverged as error:
+            kept.finish()
+            if deployed or error.checkpoint is None:  # what did not end well is not deployed
+                raise
+            error.checkpoint.save(result)
+            message = f"{error} The best epoch before that is kept in {result}."
+            raise TrainingDiverged(message) from error
+        facts = {name: getattr(checkpoint, name) for name in ("metrics", "parts", "digest")}
+        log.info("trained", extra=facts)
+        file = result.with_name(_deployed_name(result.name, checkpoint)) if deployed else result
+        checkpoint.save(file)
+        kept.finish()
+    return checkpoint
+
+
+def _deployed_name(name: str, checkpoint: Checkpoint) -> str:
+    return f"{name}-{checkpoint.trained_until:%Y%m%dT%H%M%S}.ckpt"
+
+
+def _require_possible(paths: Sequence[Path], pooled: bool, both: bool, config: TrainConfig) -> None:
+    """Refuse several files without --pooled, one with it, and what one alone cannot have.
+
+    both: whether --out and --deploy are given.
+    """
+    if both:
+        raise ValueError(
+            "`out` and `deploy` exclude each other: deploy names the file itself. Give one of them."
+        )
     if not pooled and is_universe(paths):
         raise ValueError(
             f"`data` must be one file without `pooled`, got {', '.join(map(str, paths))}. "
@@ -159,22 +185,21 @@ def _files(paths: Sequence[Path], pooled: bool, config: TrainConfig) -> list[Pat
             Setting("pooled"),
             ".",
         )
-    return files
 
 
 def _one(options: BarsOptions, config: TrainConfig) -> pd.DataFrame:
     bars = options.read()
-    require_enough_bars(bars, config)
+    training.require_enough_bars(bars, config)
     return bars
 
 
 def _universe(
-    options: BarsOptions, files: Sequence[Path], on_faulty: OnFaulty, config: TrainConfig
+    options: BarsOptions, paths: Sequence[Path], on_faulty: OnFaulty, config: TrainConfig
 ) -> dict[str, pd.DataFrame]:
     """Return the bars of all files by name; those left out on request are named."""
     universe, left_out = read_universe(
         options,
-        files,
+        bar_files(paths),
         require_usual_spacing,
         on_faulty,
         together=partial(together, fewest=config.fewest_instruments),
@@ -193,12 +218,13 @@ def describe(bars: pd.DataFrame | Universe, config: TrainConfig) -> None:
     if config.outcome == "relative":
         _, unlabelled = outcomes_of(universe, config)
         labels = f"above or below the median move of the others; {waiting}"
-        labels += describe_unlabelled(unlabelled)
+        labels += training.describe_unlabelled(unlabelled)
     else:
         shares = [tied_share(own, config.label, config.horizon) for own in universe.values()]
         tied = np.average(shares, weights=[len(own) for own in universe.values()])
         labels = f"{tied:.2%} of the moves are 0 and count as not up; {waiting}"
-    purged = f"purged: {describe_purge(config)}"
+    unit = "window" if isinstance(bars, pd.DataFrame) else "date"
+    purged = f"purged: {training.describe_purge(config, unit)}"
     for line in (first, f"labels: {labels}", purged, precision_hint(config.precision)):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from backtests.benchmarks import engine, first_bar, pybroker, trading, training
 from backtests.benchmarks.live import live
 from backtests.benchmarks.rounds import Samples, Size, in_turn
-from model.runtime import bf16_support
+from model.precision import bf16_support
 
 
 class Figure(NamedTuple):

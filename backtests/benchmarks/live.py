@@ -23,7 +23,7 @@ from backtests.benchmarks.trading import (
     model_file,
     run,
 )
-from backtests.simulation.account import WalkForwardStrategy
+from backtests.simulation.broker import WalkForwardStrategy
 from model.features.table import FeatureEngineer
 from model.runtime import torch_threads
 

@@ -19,7 +19,7 @@ from backtests.benchmarks.engine import bars_of
 from backtests.benchmarks.features import PandasTools, TalibTools, Tools, usual_features
 from backtests.benchmarks.plain import LENGTH, PlainLSTM
 from backtests.benchmarks.rounds import Round, Work, scratch
-from backtests.simulation.account import WalkForwardStrategy, simulate
+from backtests.simulation.broker import WalkForwardStrategy, simulate
 from backtests.synthetic.markets import market
 from model.bars.faults import COLUMNS
 from model.checkpoint.checkpoint import Checkpoint

@@ -1,1 +1,9 @@
-"""Is it luck? Benchmarks, bootstrap, tests, verdict."""
+"""Is it luck? Benchmarks, bootstrap, tests, verdict.
+
+What the commands use stands in `__init__.pyi` and is imported when it is first used: a command's
+help loads neither torch nor scikit-learn.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -29,9 +29,9 @@ from backtests.evidence.hypothesis_tests import (
     outstanding,
     superiority,
 )
+from backtests.simulation.vectorised import WORTH as WORTH
 from model.bars.artefacts import FlagRecord
 
-WORTH = 0.01  # an alpha a year that is worth having, by default
 CHANCE = 0.5  # the AUC of a coin toss
 NOTHING_LEFT = 0.52  # below it, by convention, a forecast pays no costs
 POWER = 0.8  # the chance of "edge" that an effect must have to count as one that shows
@@ -57,6 +57,8 @@ class TrackRecord:
         alone gains, before costs.
     forecasts
         Their area under the ROC curve; None where there are none.
+    moves
+        What holding earns, by which the spread that the prices imply is estimated: (n,), or empty.
     hits
         Whether the forecast named the direction, 1 or 0, NaN where there was none: (n,), or empty.
     compared
@@ -74,6 +76,7 @@ class TrackRecord:
     others: Mapping[str, Array] = field(default_factory=dict)
     timing: Mapping[str, Array] = field(default_factory=dict)
     forecasts: AreaUnderCurve | None = None
+    moves: Array = field(default_factory=lambda: np.empty(0))
     hits: Array = field(default_factory=lambda: np.empty(0))
     compared: Mapping[str, tuple[AreaUnderCurve, AreaUnderCurve]] = field(default_factory=dict)
     horizon: int = 1
@@ -123,7 +126,8 @@ class Figures:
     intervals
         By name: "alpha" and "beta" over the benchmark, "gain" (the mean less the benchmark's),
         "mean", "sharpe" and "sharpe less benchmark" (annual); "auc" and "accuracy" where there are
-        forecasts; "timing at FILL"; "less NAME" and "auc less NAME" of what is compared.
+        forecasts; "timing at FILL"; "implied cost" (per side, a fraction); "less NAME" and "auc
+        less NAME" of what is compared.
     superiority, superiority_to_cash
         p of Hansen's test: nothing tried has an alpha, nothing tried earns anything; None where
         nothing varies.
@@ -173,6 +177,10 @@ def draw(record: TrackRecord, resamples: int = RESAMPLES) -> "Drawn":
     means = dict(zip(series, draws["series"], strict=True))
     figures = _money(means, len(ours), record.periods_per_year) | _comparisons(record, draws)
     figures |= {name: means[name] for name in series if name.startswith(("less ", "timing "))}
+    if "reversal" in means:
+        # Roll, A simple implicit measure of the effective bid-ask spread, JF 39 (1984): prices that
+        # bounce from one side of a spread to the other reverse by its half, squared.
+        figures["implied cost"] = np.sqrt(np.maximum(means["reversal"], 0))
     if "hits" in means:
         made = means["made"]
         # A resample without any forecast says nothing: one half.
@@ -303,8 +311,11 @@ def _series(record: TrackRecord) -> dict[str, Array]:
     centred, benchmark = ours - ours.mean(), theirs - theirs.mean()
     made = np.isfinite(record.hits)
     hits = {"hits": np.where(made, record.hits, 0.0), "made": made.astype(float)}
+    moves = record.moves - record.moves.mean() if len(record.moves) else record.moves
+    reversal = {"reversal": np.append(0.0, -moves[1:] * moves[:-1])}
     return {
         **(hits if made.any() else {}),
+        **(reversal if len(moves) else {}),
         "ours": ours,
         "theirs": theirs,
         "centred": centred,

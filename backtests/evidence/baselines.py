@@ -27,7 +27,8 @@ from model.metrics import log_loss_of_logits
 from model.training.calibration import fit_logistic, fit_temperature
 from model.training.config import TrainConfig
 from model.training.data import Part
-from model.training.windows import DataPreprocessor, Windows
+from model.training.preprocessor import DataPreprocessor
+from model.training.windows import Windows
 
 HOLD = "buy and hold"  # also the name of its row in every table and file
 FAST, SLOW = 20, 50  # bars of the moving averages; the slow one spans the model's own window

@@ -93,6 +93,12 @@ class Decisions:
             variants=tuple(others),
         )
 
+    def variant(self, name: str) -> "Decisions":
+        """Return the decisions of one of the run's other configurations."""
+        return replace(
+            self, strategy=self.benchmarks[name], probability=self.forecasts[name], variants=()
+        )
+
     @property
     def returns(self) -> dict[str, Array]:
         """The net return of each decision, of the strategy first and then of every benchmark."""
@@ -123,6 +129,7 @@ class Decisions:
             others=others,
             timing={fill: timing_gains(self.strategy, moves) for fill, moves in self.fills.items()},
             forecasts=self.area(self.probability),
+            moves=self.moves,
             hits=np.where(
                 np.isfinite(self.probability), (self.probability >= NEUTRAL) == self.labels, np.nan
             ),

@@ -97,6 +97,8 @@ class Evidence(Figures):
         Mean return per bar, before and after costs.
     turnover
         Position changed per bar.
+    charged
+        The cost per side that is charged, in basis points.
     break_even
         The cost per side, in basis points, that eats all; None where nothing was traded.
     """
@@ -110,6 +112,7 @@ class Evidence(Figures):
     gross: float
     net: float
     turnover: float
+    charged: float
     break_even: float | None
     costs: list[CostRow] = field(default_factory=list)
 
@@ -148,6 +151,7 @@ def evidence_of(
         gross=gross,
         net=net,
         turnover=turnover,
+        charged=decisions.cost / BASIS_POINT,
         break_even=1e4 * gross / turnover if turnover else None,
         costs=[_at_cost(decisions, cost) for cost in COST_GRID],
     )

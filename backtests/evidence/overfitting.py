@@ -14,7 +14,7 @@ from model.bars.faults import count
 FEWEST_TRIALS = 10  # of fewer, ranks say too little
 MOST_BLOCKS, FEWEST_BLOCKS = 16, 4  # 12,870 splits into halves, and 6
 FEWEST_DATES = 10  # of a block, so that a Sharpe ratio over half of the blocks means something
-NOTHING = 1e-30  # the variance that rounding leaves of returns that do not vary
+NOTHING = 1e-12  # of the mean square: the variance that rounding leaves where nothing varies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +106,9 @@ def out_of_sample_logits(returns: Array, blocks: int) -> Array:
     columns = halves.T
     n = sum(lengths[column] for column in columns)[:, None]
     total = sum(sums[column] for column in columns)
-    variance = (sum(squares[column] for column in columns) - total**2 / n) / (n - 1)
-    varying = variance > NOTHING
+    square = sum(squares[column] for column in columns)
+    variance = (square - total**2 / n) / (n - 1)
+    varying = variance > NOTHING * square / n
     ratios = np.where(varying, total / n / np.sqrt(np.where(varying, variance, 1.0)), 0.0)
     # In the order of `combinations`, the other half of the first split is the last one, and so on.
     ranks = rankdata(ratios[::-1], axis=1)

@@ -17,7 +17,7 @@ from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import RESAMPLES, AreaUnderCurve
 from backtests.evidence.decisions import STRATEGY, Decisions
 from backtests.simulation.vectorised import Array
-from model.bars.artefacts import FlagRecord
+from model.bars.artefacts import named_flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,7 @@ def pooled_record(instruments: Mapping[str, Decisions]) -> TrackRecord:
         },
         forecasts=_area(instruments, places),
         horizon=max(record.horizon for record in records.values()),
-        flags=[
-            FlagRecord(**flag | {"sentence": f"{name}: {flag['sentence']}"})
-            for name, record in records.items()
-            for flag in record.flags
-        ],
+        flags=named_flags((name, record.flags) for name, record in records.items()),
     )
 
 

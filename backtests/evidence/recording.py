@@ -22,13 +22,13 @@ from backtests.evidence.returns import (
     returns_per_year,
 )
 from backtests.simulation.vectorised import Array
-from model.bars.artefacts import FlagRecord
+from model.bars.artefacts import FlagRecord, named_flags
 from model.bars.faults import Findings
 from model.bars.intervals import day
 from model.errors import Setting
 from strategy_plugin.feeds import NANOSECONDS_A_DAY, TimestampConversion
 
-HOLD = "buy-and-hold"
+HOLD, HOLD_ALL = "buy-and-hold", "holding all in equal parts"
 SECOND = 1 / 86_400  # of a day
 BARS = "whether the bars were traded so"
 
@@ -125,8 +125,9 @@ def returns_of(
     """
     findings, dates = Findings(recording.name), recording.dates
     held = _held(recording)
-    traded = [number for number in range(len(recording.datas)) if held[:, number].any()]
+    traded = sorted({int(number) for number in recording.fills[1::3]})
     chosen = traded or list(range(len(recording.datas)))
+    against = [recording.datas[number] for number in chosen]
     moves = _moves(recording)
     start = _start(recording, moves[:, chosen])
     values, returns = _time_weighted(recording)
@@ -135,7 +136,7 @@ def returns_of(
     rows = slice(start + 1, None)
     _judge_values(values, returns, dates, start, findings)
     if not neutral:
-        _judge_closes(recording, chosen, dates, findings)
+        _judge_closes(against, dates, findings)
     periods = returns_per_year(dates[rows], bars_per_year, findings)
     findings.raise_faults()
     benchmark = np.zeros(len(dates)) if neutral else _in_equal_parts(moves[:, chosen])
@@ -146,21 +147,21 @@ def returns_of(
         dates=dates[rows],
         returns=returns[rows],
         benchmark=benchmark[rows],
-        benchmark_name=CASH if neutral else _benchmark_name(len(chosen)),
+        benchmark_name=CASH if neutral else (HOLD if len(chosen) == 1 else HOLD_ALL),
         periods_per_year=periods,
-        unseen=_unseen(recording, chosen, bool(traded)),
+        unseen=_unseen(recording, against, bool(traded)),
         timing=timing(weights[rows], moves[rows], benchmark[rows]) if recording.at_opens else None,
         exposed=(held[rows] != 0).any(axis=1),
         instruments=[recording.datas[number].name for number in traded],
-        flags=_flags([recording.datas[number] for number in chosen]),
+        flags=named_flags((data.name, data.flags or ()) for data in against),
     )
 
 
 def timing(weights: Array, moves: Array, benchmark: Array) -> Array:
     """Return what timing and choice gain at each bar, filled at the close decided at: (n,).
 
-    Of one instrument it is (weight - its mean) times (move - its mean), as of every verdict; of
-    several also what the mean weights gain beside the benchmark, which is choice and no exposure.
+    It is (weight - its mean) times (move - its mean), as of every verdict, and of several
+    instruments what the mean weights gain beside the benchmark, which is choice and no exposure.
 
     Parameters
     ----------
@@ -173,8 +174,7 @@ def timing(weights: Array, moves: Array, benchmark: Array) -> Array:
     """
     means = weights.mean(axis=0)
     timed = ((weights - means) * (moves - moves.mean(axis=0))).sum(axis=1)
-    chosen = (moves - benchmark[:, None]) @ means if weights.shape[1] > 1 else 0.0
-    return np.asarray(timed + chosen)
+    return np.asarray(timed + (moves - benchmark[:, None]) @ means)
 
 
 def _held(recording: Recording) -> Array:
@@ -202,14 +202,6 @@ def _in_equal_parts(moves: Array) -> Array:
     """Return the mean move of the datas that have one at a bar, 0 where none has: (n,)."""
     known = np.isfinite(moves)
     return np.asarray(np.nan_to_num(moves).sum(axis=1) / np.maximum(1, known.sum(axis=1)))
-
-
-def _flags(datas: Sequence[RecordedData]) -> list[FlagRecord]:
-    return [
-        FlagRecord(**flag | {"sentence": f"{data.name}: {flag['sentence']}"})
-        for data in datas
-        for flag in data.flags or ()
-    ]
 
 
 def _start(recording: Recording, moves: Array) -> int:
@@ -273,10 +265,10 @@ def _judge_values(
 
 
 def _judge_closes(
-    recording: Recording, chosen: Sequence[int], dates: pd.DatetimeIndex, findings: Findings
+    datas: Sequence[RecordedData], dates: pd.DatetimeIndex, findings: Findings
 ) -> None:
     """Report datas that cannot be held: a price of 0 or below, or none where there was one."""
-    for data in (recording.datas[number] for number in chosen):
+    for data in datas:
         closes = np.array(data.closes)
         begun = np.isfinite(closes).cumsum() > 0
         wrong = begun & ~(closes > 0)
@@ -290,17 +282,13 @@ def _judge_closes(
             )
 
 
-def _benchmark_name(number: int) -> str:
-    return HOLD if number == 1 else "holding all in equal parts"
-
-
-def _unseen(recording: Recording, chosen: Sequence[int], traded: bool) -> list[str]:
+def _unseen(recording: Recording, datas: Sequence[RecordedData], traded: bool) -> list[str]:
     """Return what a verdict on the run cannot look at."""
     unseen = [FORECASTS]
     if not recording.at_opens:
         unseen.append(f"{FILLS}, since not all orders were decided at a close and at the market")
     if traded and not recording.costs:
         unseen.append(f"{COSTS}, of which the broker took none")
-    if any(recording.datas[number].flags is None for number in chosen):
+    if any(data.flags is None for data in datas):
         unseen.append(BARS)
     return [*unseen, TRIALS]

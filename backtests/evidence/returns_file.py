@@ -4,6 +4,7 @@ Nothing is guessed: which column is which is said or can only be so, and whether
 fractions is proven by them or refused.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +27,13 @@ from model.bars.columns import Table
 from model.bars.csv_layout import csv_table
 from model.bars.faults import Findings, count
 from model.bars.intervals import bar_interval, day
-from model.bars.names import plain_name
+from model.bars.names import meaning_of, plain_name
 from model.bars.numbers import is_missing, is_number, read_numbers, text
 from model.bars.sources import frame_table, load
 from model.bars.timestamps import read_timestamps
 from model.bars.zones import without_zone
 from model.errors import Setting, did_you_mean
 
-DATES = ("date", "datetime", "timestamp", "time", "day")
 RETURNS, BENCHMARK = "returns", "benchmark"
 RETURN_NAMES = (RETURNS, "return")
 MOST_USUAL = 0.2  # of half the returns: where they move by more, they are no fractions
@@ -80,8 +80,11 @@ def read_returns(
 
     Examples
     --------
-    >>> read_returns("fund.csv", benchmark="SPX").benchmark_name
-    'SPX'
+    >>> dates = pd.date_range("2024-01-01", periods=60, freq="B", name="date")
+    >>> table = pd.DataFrame({"fund": np.sin(range(60)) / 100, "SPX": 0.001}, index=dates)
+    >>> table.to_csv("fund.csv")
+    >>> read_returns("fund.csv", benchmark="SPX").periods_per_year
+    252.0
     """
     if neutral and benchmark:
         raise ValueError(
@@ -136,38 +139,65 @@ def _columns_of(
 ) -> dict[str, int]:
     """Return which column is what: date, returns, maybe benchmark. What is not clear is refused."""
     names = _names(table)
-    plain = [plain_name(name) for name in names]
-    date = next((number for number, name in enumerate(plain) if name in DATES), 0)
-    left = [number for number in range(len(names)) if number != date]
-    listed = ", ".join(repr(names[number]) for number in left) or "none"
+    date = next((number for number, name in enumerate(names) if meaning_of(name) == "date"), 0)
+    beside = {number: name for number, name in enumerate(names) if number != date}
+    chosen = _named_columns(beside, {RETURNS: returns, BENCHMARK: benchmark}, findings)
+    left = {number: name for number, name in beside.items() if number not in chosen.values()}
+    called = [number for number, name in left.items() if plain_name(name) == BENCHMARK]
+    if BENCHMARK not in chosen and called:
+        if len(called) > 1:
+            findings.refuse(
+                f"one column must be called {BENCHMARK}, got {_listed(left[at] for at in called)}. "
+                "Name it, as ",
+                Setting(BENCHMARK, left[called[0]]),
+                ".",
+            )
+        chosen[BENCHMARK] = called[0]
+        del left[called[0]]
+    if RETURNS not in chosen:
+        called = [number for number, name in left.items() if plain_name(name) in RETURN_NAMES]
+        candidates = called if len(called) == 1 else list(left)
+        if len(candidates) != 1:
+            examples = list(left.values()) or ["fund", "market"]
+            findings.refuse(
+                f"one column beside the dates must hold the returns, got {_listed(left.values())}. "
+                "Name it, as ",
+                Setting(RETURNS, examples[0]),
+                ", and that of a benchmark, if there is one, as ",
+                Setting(BENCHMARK, examples[-1]),
+                ".",
+            )
+        chosen[RETURNS] = candidates[0]
+    return {"date": date, **{role: chosen[role] for role in (RETURNS, BENCHMARK) if role in chosen}}
+
+
+def _named_columns(
+    beside: Mapping[int, str], asked: Mapping[str, str | None], findings: Findings
+) -> dict[str, int]:
+    """Return the columns beside the dates that were asked for by name: one for each, or refused."""
     chosen: dict[str, int] = {}
-    for role, name in ((RETURNS, returns), (BENCHMARK, benchmark)):
-        found = [number for number in left if names[number] == name]
+    for role, name in asked.items():
+        found = [number for number, own in beside.items() if own == name]
         if len(found) == 1:
             chosen[role] = found[0]
         elif name is not None:
             findings.fault(
                 Setting(role, name),
                 f" must name one column, got {len(found)} of that name. Beside the dates there "
-                f"are: {listed}.{did_you_mean(name, (names[number] for number in left))}",
+                f"are: {_listed(beside.values())}.{did_you_mean(name, beside.values())}",
             )
+    if len(chosen) > len(set(chosen.values())):
+        findings.fault(
+            Setting(BENCHMARK, asked[BENCHMARK]),
+            " must name another column than that of the returns: held against itself, nothing has "
+            f"an alpha. Beside the dates there are: {_listed(beside.values())}.",
+        )
     findings.raise_faults()
-    if BENCHMARK not in chosen and BENCHMARK in plain:
-        chosen[BENCHMARK] = plain.index(BENCHMARK)
-    left = [number for number in left if number not in chosen.values()]
-    called = [number for number in left if plain[number] in RETURN_NAMES]
-    if RETURNS not in chosen:
-        candidates = called if len(called) == 1 else left
-        if len(candidates) != 1:
-            findings.refuse(
-                f"one column beside the dates must hold the returns, got {listed}. Name it, as ",
-                Setting(RETURNS, names[left[0]] if left else "fund"),
-                ", and that of a benchmark, if there is one, as ",
-                Setting(BENCHMARK, names[left[-1]] if left else "market"),
-                ".",
-            )
-        chosen[RETURNS] = candidates[0]
-    return {"date": date, **{role: chosen[role] for role in (RETURNS, BENCHMARK) if role in chosen}}
+    return chosen
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
 
 
 def _values_of(

@@ -21,7 +21,7 @@ from model.metrics import (
 )
 
 if TYPE_CHECKING:
-    from backtests.simulation.account import Simulation
+    from backtests.simulation.broker import Simulation
     from backtests.walk_forward.folds import FoldModel
 
 TOTAL = "total"

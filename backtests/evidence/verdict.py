@@ -8,6 +8,7 @@ from backtests.evidence.alpha import CHANCE, NOTHING_LEFT, Figures
 from model.bars.faults import count
 
 if TYPE_CHECKING:
+    from backtests.evidence.evidence import Evidence
     from backtests.evidence.pooled import Pool
 
 Word = Literal["edge", "worse", "no edge", "cannot tell"]
@@ -60,10 +61,15 @@ class Verdict:
         return f"{self.word}: {self.reasons}"
 
 
-def judge(evidence: Figures) -> Verdict:
+def judge(evidence: "Evidence") -> Verdict:
     """Return the verdict on one instrument, by `RULE`."""
-    reasons = f"{_reasons(evidence, 'buy-and-hold')} {_power_words(evidence)}"
-    return Verdict(word_of(evidence), _flag_words(evidence) + reasons)
+    reasons = [
+        _reasons(evidence, "buy-and-hold"),
+        _fill_words(evidence),
+        _spread_words(evidence),
+        _power_words(evidence),
+    ]
+    return Verdict(word_of(evidence), _flag_words(evidence) + " ".join(filter(None, reasons)))
 
 
 def judge_returns(figures: Figures, benchmark: str, unseen: Sequence[str]) -> Verdict:
@@ -85,8 +91,9 @@ def judge_pool(pool: "Pool") -> Verdict:
     if word == NO_EDGE and pool.outstanding:
         word = CANNOT_TELL
     reasons = (
-        f"{_reasons(pool, 'holding all')} {_outstanding_words(pool.outstanding)} of "
-        f"{count(pool.markets, 'market')}. {_power_words(pool)}"
+        f"{_reasons(pool, 'holding all')} {_fill_words(pool)} "
+        f"{_outstanding_words(pool.outstanding)} of {count(pool.markets, 'market')}. "
+        f"{_power_words(pool)}"
     )
     if pool.correlation is not None:
         reasons += (
@@ -151,6 +158,8 @@ def _reasons(figures: Figures, benchmark: str) -> str:
         f"alpha {years * alpha.value:+.1%} a year over {benchmark} (beta {beta.value:.2f}), "
         f"99 % bounds {years * alpha.lowest:+.1%} and {years * alpha.highest:+.1%}"
     ]
+    if alpha.highest < figures.worth:
+        words[0] += f", less than the {years * figures.worth:.1%} that is worth having"
     if auc := intervals.get("auc"):
         words.append(
             f"AUC {auc.value:.3f} within folds, 99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}"
@@ -163,6 +172,37 @@ def _reasons(figures: Figures, benchmark: str) -> str:
     needed = missing(figures)
     ending = f' For "{EDGE}" it lacks {"; ".join(needed)}.' if needed else ""
     return "; ".join(words) + "." + ending
+
+
+def _fill_words(figures: Figures) -> str:
+    """Return what the timing gains, before costs, by where its orders fill."""
+    fills = (("open", "at the open"), ("middle", "at the middle of the next bar's range"))
+    known = [
+        (words, figures.intervals[f"timing at {fill}"])
+        for fill, words in (*fills, ("later", "one bar later"))
+        if f"timing at {fill}" in figures.intervals
+    ]
+    if len(known) < 3:
+        return ""
+    gains = ", ".join(f"{1e4 * found.value:+.2f} {words}" for words, found in known)
+    (_, opened), (_, middle), _ = known
+    only = opened.lowest > 0 and not middle.lowest > 0
+    ending = ": at the open's own price only" if only else ""
+    return f"Its timing gains, in bp per bar before costs, {gains}{ending}."
+
+
+def _spread_words(evidence: "Evidence") -> str:
+    """Return what the prices imply that a side costs, where that is more than is charged."""
+    implied = evidence.intervals.get("implied cost")
+    if implied is None or 1e4 * implied.lowest <= evidence.charged:
+        return ""
+    even = evidence.break_even
+    # Of what loses before costs, no cost eats all.
+    words = f", {even:.1f} would eat all" if even is not None and even > 0 else ""
+    return (
+        f"The prices imply at least {1e4 * implied.lowest:.1f} bp a side, "
+        f"{evidence.charged:g} are charged{words}."
+    )
 
 
 def _power_words(figures: Figures) -> str:

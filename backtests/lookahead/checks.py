@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from backtests.lookahead import detectors
 from backtests.lookahead.detectors import SCALER_FIGURES, LeakResult, Tally, Track, scaler_figures
-from backtests.simulation.account import simulate
+from backtests.simulation.broker import simulate
 from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
@@ -27,7 +27,7 @@ from model.metrics import auc
 from model.settings import require, whole
 from model.training.calibration import fit_logistic
 from model.training.data import TrainingData, prepare
-from model.training.windows import DataPreprocessor, Split
+from model.training.preprocessor import DataPreprocessor, Split
 from strategy_plugin.guard import TradingWarning
 
 TOLERANCE = 1e-6  # of a probability: torch sums in another order where a batch has another size
@@ -329,8 +329,8 @@ class CheckpointChecks:
 
 
 def trained_on(checkpoint: Checkpoint, bars: pd.DataFrame) -> bool:
-    """Return whether the checkpoint learnt from these bars: its golden window stands in them."""
-    if checkpoint.golden is None or not checkpoint.parts:
+    """Return whether the checkpoint learnt from these bars alone: its golden window is in them."""
+    if checkpoint.golden is None or not checkpoint.parts or len(checkpoint.instruments or ()) > 1:
         return False
     timestamps = pd.DatetimeIndex(np.array(checkpoint.golden.stamps, dtype="datetime64[ns]"))
     return bool(

@@ -18,7 +18,7 @@ from model.bars.intervals import day
 from model.checkpoint.scaler import Scaler
 from model.features.table import FEATURE_NAMES, LOOKBACK
 from model.metrics import auc_standard_error
-from model.training.windows import Split
+from model.training.preprocessor import Split
 
 Compute = Callable[[pd.DataFrame], pd.DataFrame | pd.Series]
 SCALER_FIGURES = [

@@ -1,1 +1,9 @@
-"""Tables, files, charts and pages of a run."""
+"""Tables, files, charts and pages of a run.
+
+What the commands use stands in `__init__.pyi` and is imported when it is first used: a command's
+help loads neither torch nor plotly.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,9 +1,11 @@
 """The report of a walk-forward: one self-contained HTML page."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from backtests.evidence.account_figures import LEFT_OUT
 from backtests.evidence.scores import GIVEN, LOST, NONE_QUALIFIED
 from backtests.evidence.verdict import p_words
 from backtests.reports.charts import CHARTS, MOST_POINTS
@@ -61,6 +63,7 @@ def render(results: Results, compared: Mapping[str, Results] = EMPTY) -> str:
         data=pairs_of(describe_data(results.bars)),
         versions=pairs_of(all_versions()),
         costs_now=str(results.settings.costs),
+        left_out=LEFT_OUT,
         cash=results.settings.account.cash,
         most_points=MOST_POINTS,
         rolling_bars=results.rolling_bars,
@@ -136,6 +139,7 @@ def _words(results: Results) -> dict[str, str]:
         "in_market": shown(total["exposure"], ".0%"),
         "calibration": calibration,
         "overfitting": results.overfitting.sentence,
+        "registered": results.registered,
     }
 
 
@@ -143,9 +147,9 @@ def _glance_grid(results: Results) -> Grid:
     """Return what was earned in all, beside buy-and-hold."""
     total = results.folds.iloc[-1].to_dict()
     theirs = {name: total.get(f"hold_{name}") for name in total}
-    grid = glance_grid(total, theirs, results.benchmark)
-    trades = ["trades", str(total["trades"]), str(len(results.hold.trades))]
-    return Grid(grid.headers, [*grid.rows, trades])
+    ours = total | asdict(results.account["strategy"]) | asdict(results.trading)
+    theirs = theirs | asdict(results.account["hold"]) | {"trades": len(results.hold.trades)}
+    return glance_grid(ours, theirs, results.benchmark)
 
 
 def _best_grid(results: Results) -> Grid:

@@ -1,18 +1,20 @@
 """The judgement on any strategy: its evidence as JSON, and a page of the same look as all reports.
 
-It needs no model, no folds and no forecasts, and loads nothing that trains one.
+It needs no model, no folds and no forecasts, and loads nothing that trains or serves one.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.account_figures import account_figures
 from backtests.evidence.alpha import WORTH, Figures, figures_of
 from backtests.evidence.returns import DatedReturns
 from backtests.evidence.scores import account_table
@@ -31,13 +33,13 @@ from backtests.reports.page import (
     render_page,
 )
 from backtests.simulation.vectorised import Array
-from backtests.walk_forward.fingerprint import all_versions
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, spoken
 from model.files import write_atomically
-from model.metrics import max_drawdown, sharpe, total_return
+from model.metrics import total_return
 
 EVIDENCE = "evidence.json"
+JUDGES = ("backtrader-bilstm", "arch", "backtrader", "numpy", "pandas", "plotly", "scipy")
 EVIDENCE_VERSION = 1  # of evidence.json: raised when an entry changes its name or meaning
 
 
@@ -105,12 +107,9 @@ class Judgement:
         """Return what the strategy did in all, or what its benchmark did."""
         column = "equity" if ours else "buy_and_hold"
         equity: Array = self.equity[column].to_numpy()
-        returns = self.record.returns if ours else self.record.benchmark
-        totals = {
-            "return": total_return(equity),
-            "sharpe": sharpe(returns, self.record.periods_per_year),
-            "max_drawdown": max_drawdown(equity),
-        }
+        totals = {"return": total_return(equity)} | asdict(
+            account_figures(equity, self.record.periods_per_year)
+        )
         if ours and self.record.exposed is not None:
             totals["exposure"] = float(self.record.exposed.mean())
         return totals
@@ -131,7 +130,7 @@ def judgement_summary(judgement: Judgement) -> dict[str, Any]:
             for year, ours, theirs in judgement.gains("year").itertuples(index=False)
         ],
         "evidence": asdict(judgement.figures),
-        "versions": all_versions(),
+        "versions": versions(),
     }
 
 
@@ -147,6 +146,11 @@ def describe_record(record: DatedReturns) -> dict[str, Any]:
         "bar_interval": spoken(bar_interval(record.dates)),
         "bars_per_year": record.periods_per_year,
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that judged."""
+    return {name: version(name) for name in JUDGES}
 
 
 def write_judgement(folder: Path, judgement: Judgement) -> None:
@@ -178,7 +182,7 @@ def render_judgement(judgement: Judgement) -> str:
         months=month_grid(judgement.gains("year", "month"), judgement.gains("year"), "benchmark"),
         benchmark=judgement.benchmark,
         data=pairs_of(describe_record(record)),
-        versions=pairs_of(all_versions()),
+        versions=pairs_of(versions()),
     )
 
 

@@ -19,9 +19,18 @@ REPORT = "report.html"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 GLANCE = (
     ("return", "return", "+.1%"),
+    ("return a year", "return_a_year", "+.1%"),
+    ("volatility a year", "volatility", ".1%"),
     ("Sharpe ratio, annual", "sharpe", ".2f"),
     ("largest drawdown", "max_drawdown", ".1%"),
+    ("longest time under water, bars", "longest_under_water", ",.0f"),
     ("bars in the market", "exposure", ".0%"),
+    ("trades", "trades", ",.0f"),
+    ("trades that earned", "hit_rate", ".0%"),
+    ("mean return of those", "mean_win", "+.1%"),
+    ("mean return of the others", "mean_loss", "+.1%"),
+    ("bars a trade is held", "holding", ",.1f"),
+    ("turnover a year, times the account", "turnover_a_year", ",.1f"),
 )
 GAIN = "+z.1%"  # no minus before a nought
 
@@ -114,6 +123,7 @@ def power_rows(evidence: Figures) -> dict[str, str]:
         return "-" if alpha is None else f"{years * alpha:.1%}"
 
     rows = {
+        "alpha a year that is worth having": a_year(evidence.worth),
         "smallest alpha a year that the whole rule shows": a_year(power.alpha),
         "that its 99 % bound alone shows": a_year(power.alpha_alone),
         "that Hansen's test alone shows": a_year(power.test_alone),

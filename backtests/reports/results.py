@@ -12,6 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.account_figures import (
+    AccountFigures,
+    TradeFigures,
+    account_figures,
+    trade_figures,
+)
 from backtests.evidence.baselines import HOLD, learner_probabilities
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.calibration import Reliability, reliability
@@ -31,10 +37,11 @@ from backtests.evidence.scores import (
 )
 from backtests.evidence.verdict import Verdict, judge
 from backtests.reports.picture import draw
-from backtests.simulation.account import Simulation, simulate_hold
+from backtests.simulation.broker import Simulation, simulate_hold
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel, Settings, predictions, trade
 from backtests.walk_forward.ledger import Trial, counted, digest_positions
+from backtests.walk_forward.registration import NOT_REGISTERED, Registration
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken, yearly_bars
 from model.bars.read import digest_bars
@@ -76,6 +83,8 @@ class Results:
     overfitting: Overfitting
     # Scores of the best forecast there is, where the market is a planted one.
     best: dict[str, float | None] | None = None
+    # None where the run was not registered before its test bars were touched.
+    registration: Registration | None = None
 
     @property
     def title(self) -> str:
@@ -90,6 +99,11 @@ class Results:
     def verdict(self) -> Verdict:
         """The one sentence that matters."""
         return judge(self.evidence)
+
+    @property
+    def registered(self) -> str:
+        """Whether the run was registered first, in words."""
+        return self.registration.sentence if self.registration else NOT_REGISTERED
 
     @property
     def benchmark(self) -> str:
@@ -133,6 +147,23 @@ class Results:
     def equity(self) -> pd.DataFrame:
         """The account and buy-and-hold at every close from the first decision on."""
         return equity_table(self.strategy, self.hold, yearly_bars(self.bars))
+
+    @cached_property
+    def account(self) -> dict[str, AccountFigures]:
+        """What the account did, "strategy", and buy-and-hold's, "hold"."""
+        years = yearly_bars(self.bars)
+        accounts = {"strategy": self.strategy, "hold": self.hold}
+        return {
+            name: account_figures(one.equity.to_numpy(), years) for name, one in accounts.items()
+        }
+
+    @property
+    def trading(self) -> TradeFigures:
+        """What the account's trades did."""
+        ours = self.strategy
+        return trade_figures(
+            ours.trades, ours.fills, ours.equity.to_numpy(), yearly_bars(self.bars)
+        )
 
     @property
     def rolling_bars(self) -> int:
@@ -255,7 +286,7 @@ def evaluate_all(
             run.strategy,
             hold,
             decisions,
-            evidence_of(decisions, trials),
+            evidence_of(decisions, trials, worth=settings.account.worth),
             overfitting_probability([*nets, *tried.returns]),
             known,
         )
@@ -328,6 +359,8 @@ def summary(results: Results) -> dict[str, Any]:
         "data": describe_data(results.bars),
         "settings": describe_settings(results.settings),
         "total": rows[-1],
+        "account": {name: asdict(figures) for name, figures in results.account.items()},
+        "trading": asdict(results.trading),
         "refused": results.strategy.refused,
         "best_possible": results.best,
         "share_found": results.share_found,
@@ -335,6 +368,7 @@ def summary(results: Results) -> dict[str, Any]:
         "spread": [plain_row(row) for row in results.spread.to_dict("records")],
         "evidence": asdict(results.evidence),
         "overfitting": asdict(results.overfitting),
+        "registration": asdict(results.registration) if results.registration else None,
         "calibration": asdict(results.calibration) if results.calibration else None,
         "importance": {
             str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()

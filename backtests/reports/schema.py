@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from backtests.evidence.account_figures import AccountFigures, TradeFigures
+from backtests.evidence.alpha import Figures
 from backtests.evidence.calibration import Reliability
 from backtests.evidence.evidence import Evidence
 from backtests.evidence.overfitting import Overfitting
@@ -14,6 +16,7 @@ from backtests.evidence.pooled import Pool
 from backtests.evidence.verdict import Word
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldPlan
+from backtests.walk_forward.registration import Registration
 from model.training.config import TrainConfig
 
 
@@ -299,13 +302,22 @@ class SpreadRow(Entry):
     together: float | None
 
 
+class AccountRecord(Entry):
+    """What an account did, and that of buy-and-hold (all held, in a universe)."""
+
+    strategy: AccountFigures
+    hold: AccountFigures
+
+
 class Summary(Entry):
     """summary.json. version: raised when an entry changes its name or meaning.
 
-    refused: what the strategy did not decide, order or get filled, by reason, with counts.
+    account, trading: of the account by close, and of its round trips. refused: what the strategy
+    did not decide, order or get filled, by reason, with counts.
     best_possible: scores of the best forecast there is, on a planted market; share_found: (AUC -
     .5) / (its AUC - .5). spread: of the members of each fold's model, empty where it has but one.
     overfitting: of the ledger's trials that count beside this run; it does not decide the verdict.
+    registration: null where the run was not registered before its test bars were touched.
     calibration: null for too few forecasts. importance: by group of features, how much the log loss
     on validation grows without it, the mean over folds. versions: of the libraries, and the
     processor's instructions. mixed_machines: whether the folds were trained with different ones;
@@ -317,6 +329,8 @@ class Summary(Entry):
     data: DataRecord
     settings: SettingsRecord
     total: FoldRow
+    account: AccountRecord
+    trading: TradeFigures
     refused: dict[str, int]
     best_possible: Scores | None
     share_found: float | None
@@ -324,6 +338,7 @@ class Summary(Entry):
     spread: list[SpreadRow]
     evidence: Evidence
     overfitting: Overfitting
+    registration: Registration | None
     calibration: Reliability | None
     importance: dict[str, float]
     versions: dict[str, str]
@@ -344,11 +359,29 @@ class LeftOutRecord(Entry):
     reason: str
 
 
+class PooledRow(Entry):
+    """One architecture over all markets. alpha and its 99 % bounds: a year, fractions.
+
+    correlation: of two markets' gains, in the mean.
+    """
+
+    architecture: str
+    verdict: Word
+    alpha: float
+    alpha_lowest: float
+    alpha_highest: float
+    auc: float | None
+    net: float
+    sharpe: float
+    correlation: float | None
+
+
 class Universe(Entry):
     """universe.json. version: raised when an entry changes its name or meaning.
 
     settings: of every market's walk. architectures: all that were trained; the figures here are
-    those of the first, the others' lie in the markets' folders.
+    those of the first, the others' lie in the markets' folders. portfolio: of all markets in equal
+    parts, by decision. pooled: of each architecture what decides, where there are several.
     """
 
     version: Literal[2]
@@ -359,5 +392,78 @@ class Universe(Entry):
     failed: list[FailedRecord]
     left_out: list[LeftOutRecord]
     evidence: Pool
+    portfolio: AccountRecord
+    pooled: list[PooledRow]
     versions: dict[str, str]
     mixed_machines: bool
+
+
+class ReturnsRecord(Entry):
+    """The returns that are judged.
+
+    name: of the strategy's class, or of the file. instruments: those that were traded, none where a
+    file does not say. returns: how many. start: from when the first counts; first, last: when those
+    ended.
+    """
+
+    name: str
+    instruments: list[str]
+    returns: int
+    start: str
+    first: str
+    last: str
+    bar_interval: str
+    bars_per_year: float
+
+
+class TotalRecord(Entry):
+    """What returns came to in all. sharpe: annual, null where they do not vary.
+
+    return_a_year: null where it passes every number. longest_under_water: returns in the longest
+    time below the highest value so far.
+    """
+
+    gain: float = msgspec.field(name="return")
+    return_a_year: float | None
+    volatility: float
+    sharpe: float | None
+    max_drawdown: float
+    longest_under_water: int
+
+
+class StrategyTotal(TotalRecord):
+    """The strategy. exposure: share of bars with a position, null where that is not known."""
+
+    exposure: float | None
+
+
+class BenchmarkTotal(TotalRecord):
+    """What it is held against, by its name."""
+
+    name: str
+
+
+class ReturnsYearRow(Entry):
+    """What strategy and benchmark gained in a calendar year, of which a part counts as that."""
+
+    year: int
+    gain: float = msgspec.field(name="return")
+    benchmark_return: float
+
+
+class EvidenceFile(Entry):
+    """evidence.json: any strategy's. version: raised when an entry changes its name or meaning.
+
+    Returns are net, by bar, time-weighted around what was paid in and out. not_looked_at: what the
+    verdict knows nothing of. evidence: as of summary.json, without what needs forecasts.
+    """
+
+    version: Literal[1]
+    verdict: VerdictRecord
+    not_looked_at: list[str]
+    record: ReturnsRecord
+    strategy: StrategyTotal
+    benchmark: BenchmarkTotal
+    years: list[ReturnsYearRow]
+    evidence: Figures
+    versions: dict[str, str]

@@ -10,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from backtests.evidence.account_figures import AccountFigures, account_figures
 from backtests.evidence.baselines import HOLD
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.pooled import Pool, in_equal_parts, pool
@@ -70,6 +72,31 @@ class UniverseResults:
         return judge_pool(self.pool)
 
     @cached_property
+    def portfolio(self) -> dict[str, AccountFigures]:
+        """What all markets in equal parts did, "strategy", and all of them held, "hold"."""
+        years = self.pool.periods_per_year
+        columns = {"strategy": "strategy", "hold": "buy_and_hold"}
+        return {
+            name: account_figures(np.r_[1.0, self.equity[column]], years)
+            for name, column in columns.items()
+        }
+
+    @cached_property
+    def pooled(self) -> list[dict[str, Any]]:
+        """What decides on each architecture over all markets; none where there is but one."""
+        lead, *others = self.architectures
+        if not others:
+            return []
+        pools = {lead: self.pool} | {
+            other: pool(
+                {name: found.decisions.variant(other) for name, found in self.results.items()},
+                worth=self.settings.account.worth,
+            )
+            for other in others
+        }
+        return [pooled_row(name, one) for name, one in pools.items()]
+
+    @cached_property
     def markets(self) -> pd.DataFrame:
         """One row per market; a figure that is undefined is missing."""
         return pd.DataFrame(
@@ -102,7 +129,9 @@ def gather_universe(
     left_out: Sequence[LeftOut] = (),
 ) -> UniverseResults:
     """Weigh the markets' decisions together."""
-    pooled = pool({name: found.decisions for name, found in results.items()})
+    pooled = pool(
+        {name: found.decisions for name, found in results.items()}, worth=settings.account.worth
+    )
     return UniverseResults(results, lost, settings, pooled, left_out)
 
 
@@ -131,8 +160,27 @@ def universe_summary(universe: UniverseResults) -> dict[str, Any]:
         "failed": [{"fold": one.label, "reason": one.reason} for one in universe.lost],
         "left_out": [one._asdict() for one in universe.left_out],
         "evidence": asdict(universe.pool),
+        "portfolio": {name: asdict(figures) for name, figures in universe.portfolio.items()},
+        "pooled": universe.pooled,
         "versions": all_versions(),
         "mixed_machines": len(machines_of(models)) > 1,
+    }
+
+
+def pooled_row(architecture: str, pooled: Pool) -> dict[str, Any]:
+    """Return what decides on an architecture, as universe.json has it."""
+    alpha, years = pooled.intervals["alpha"], pooled.periods_per_year
+    auc = pooled.intervals.get("auc")
+    return {
+        "architecture": architecture,
+        "verdict": judge_pool(pooled).word,
+        "alpha": years * alpha.value,
+        "alpha_lowest": years * alpha.lowest,
+        "alpha_highest": years * alpha.highest,
+        "auc": auc.value if auc else None,
+        "net": pooled.intervals["mean"].value,
+        "sharpe": pooled.intervals["sharpe"].value,
+        "correlation": pooled.correlation,
     }
 
 

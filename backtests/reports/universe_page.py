@@ -4,16 +4,26 @@ One self-contained HTML page over all markets, which leads to the report of each
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 from plotly import graph_objects as go
 
+from backtests.evidence.account_figures import LEFT_OUT
 from backtests.evidence.baselines import HOLD
 from backtests.evidence.bootstrap import Interval
 from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, interval_figure, thinned
-from backtests.reports.page import REPORT, Grid, interval_grid, p_shown, pairs_of, render_page
+from backtests.reports.page import (
+    REPORT,
+    Grid,
+    glance_grid,
+    interval_grid,
+    p_shown,
+    pairs_of,
+    render_page,
+)
 from backtests.reports.results import ENDS, describe_settings
 from backtests.reports.terminal import ranged, shown
 from backtests.reports.universe import UniverseResults
@@ -41,6 +51,9 @@ def render_universe(universe: UniverseResults) -> str:
         charts,
         title=universe.title,
         verdict=universe.verdict,
+        portfolio=_portfolio_grid(universe),
+        outside=LEFT_OUT,
+        pooled=_pooled_grid(universe),
         verdicts=_verdict_grid(universe),
         markets=_market_grid(universe),
         figures=_figures(universe),
@@ -52,6 +65,33 @@ def render_universe(universe: UniverseResults) -> str:
         settings=pairs_of(describe_settings(universe.settings)),
         versions=pairs_of(all_versions()),
         costs_now=str(universe.settings.costs),
+    )
+
+
+def _portfolio_grid(universe: UniverseResults) -> Grid:
+    """Return what all markets in equal parts did, beside all of them held."""
+    ours, theirs = (asdict(universe.portfolio[name]) for name in ("strategy", "hold"))
+    grid = glance_grid(ours, theirs, f"{HOLD} all")
+    correlation = shown(universe.pool.correlation, ".2f")
+    return Grid(grid.headers, [*grid.rows, ["correlation of two markets' gains", correlation, ""]])
+
+
+def _pooled_grid(universe: UniverseResults) -> Grid:
+    """Return what decides on each architecture over all markets."""
+    return Grid(
+        ["", "verdict", "alpha a year", "99 % bounds", "AUC", "net,\nbp per bar", "Sharpe"],
+        [
+            [
+                row["architecture"],
+                row["verdict"],
+                f"{row['alpha']:+.1%}",
+                f"{row['alpha_lowest']:+.1%} and {row['alpha_highest']:+.1%}",
+                shown(row["auc"], ".3f"),
+                f"{1e4 * row['net']:+.2f}",
+                shown(row["sharpe"], ".2f"),
+            ]
+            for row in universe.pooled
+        ],
     )
 
 

@@ -9,6 +9,8 @@ from strategy_plugin.decision import target
 
 Array = NDArray[np.float64]
 
+WORTH = 0.01  # an alpha a year that is worth having, by default
+
 
 def directions(
     probability: Array, *, enter: float, exit: float, allow_short: bool = False

@@ -14,7 +14,6 @@ from backtests.evidence.bootstrap import RESAMPLES
 from backtests.evidence.verdict import EDGE, NO_EDGE, WORSE, Word, word_of
 from backtests.synthetic.skills import CELLS, DAYS, Cell, Truth, decisions_in, truth_of
 
-SIZES = (600, 2_438, 10_000)  # numbers of decisions; the second is that of the default run
 MOST_WRONG = 0.05  # what the verdict promises
 TOLERANCE = 0.05  # between the power that verdicts say of themselves, and how often they see
 CONFIDENCE = 0.99
@@ -80,7 +79,7 @@ class CellResult:
 
 def judge_cells(
     runs: int,
-    sizes: Sequence[int] = SIZES,
+    sizes: Sequence[int],
     cells: Sequence[Cell] = CELLS,
     *,
     jobs: int = 1,

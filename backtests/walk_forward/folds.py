@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel
 
-from backtests.simulation.account import BASIS_POINT, Account, Costs, Simulation, simulate
+from backtests.simulation.account import Account, Costs
+from backtests.simulation.broker import Simulation, simulate
 from backtests.walk_forward.importance import importance
+from backtests.walk_forward.plan import FoldPlan as FoldPlan  # which lays the folds
+from backtests.walk_forward.plan import Settings as Settings
 from backtests.walk_forward.thresholds import Choice, Search, with_thresholds
 from backtests.walk_forward.workers import (
     JoblibTask,
@@ -28,67 +30,12 @@ from model.errors import BarsError, OneClassError, Setting, TrainingDisturbed, T
 from model.features.table import LOOKBACK
 from model.labels import known_after, make_labels
 from model.provenance import machine
-from model.settings import number, require_fields, whole
 from model.training.config import TrainConfig
 from model.training.fitting import combine, fit
 from model.training.loop import Epoch
 
 FEWEST_DECISIONS = 50  # of all test blocks: below, no figure of the report says anything
 OnEpoch = Callable[[str, Epoch], None]
-
-
-@dataclass(frozen=True)
-class FoldPlan:
-    """How the bars are cut into folds; every field is a flag of the command.
-
-    Parameters
-    ----------
-    folds
-        Test blocks; they adjoin, and the last one ends on the last bar.
-    train_blocks
-        Length of the past that each fold learns from, in test blocks.
-    validation_share
-        Share of that past, its tail, that chooses the epoch, the calibration and the thresholds.
-    fewest_trades
-        Round trips on validation from which a pair of thresholds may be chosen; .50/.50 where no
-        pair makes as many.
-    anchored
-        Let every fold's past begin on the first bar, so that it grows, rather than move along.
-    """
-
-    folds: Annotated[int, whole(1)] = 8
-    train_blocks: Annotated[int, whole(1)] = 8
-    validation_share: Annotated[float, number(above=0, below=1)] = 0.2
-    fewest_trades: Annotated[int, whole(1)] = 10
-    anchored: bool = False
-
-    def __post_init__(self) -> None:
-        require_fields(self)
-
-    def training(self, config: TrainConfig) -> TrainConfig:
-        """Return the settings with this plan's shares: a fold's past is training and validation."""
-        # Rounded, as 1 - .9 is .09999999999999998 and the two shares must make 1.
-        train = round(1 - self.validation_share, 12)
-        return replace(config, train=train, validation=self.validation_share)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides a walk-forward over given bars.
-
-    config: with the shares of the plan (`FoldPlan.training`).
-    """
-
-    plan: FoldPlan = FoldPlan()
-    config: TrainConfig = FoldPlan().training(TrainConfig())
-    account: Account = Account()
-    costs: Costs = Costs()
-
-    @property
-    def search(self) -> Search:
-        """How each fold chooses its thresholds: after its costs, on the sides it trades."""
-        cost = self.costs.per_side * BASIS_POINT
-        return Search(cost, self.account.allow_short, self.plan.fewest_trades)
 
 
 @dataclass(frozen=True)

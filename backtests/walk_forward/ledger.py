@@ -168,15 +168,14 @@ class Ledger:
                 **notes,
             }
             # What is there stays as it is, to the byte.
-            before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-            ending = "" if before.endswith("\n") or not before else "\n"
-            text = f"{before}{ending}{json.dumps(line)}\n"
-            write_atomically(self.path, text.encode())
+            before = self.path.read_bytes() if self.path.exists() else b""
+            ending = b"" if before.endswith(b"\n") or not before else b"\n"
+            write_atomically(self.path, before + ending + json.dumps(line).encode() + b"\n")
             return True
 
 
 def lines_of(path: Path) -> list[Line]:
-    """Return all trials in a ledger, none where the file is not there yet.
+    """Return the lines of a ledger, each with the whole path of its file; none before the first.
 
     A line that is no trial raises LedgerError: passed over, it would make luck look like skill.
     """
@@ -190,7 +189,11 @@ def lines_of(path: Path) -> list[Line]:
             sharpe = float(line["sharpe"])
             if not math.isfinite(sharpe):
                 raise ValueError(f"a sharpe of {sharpe}")
-            Path(line.get("file", ""))  # refuses what is no text
+            if "file" in line:
+                texts = [line[name] for name in (*Subject._fields, "positions", "file", "sha256")]
+                if not all(isinstance(text, str) for text in texts):
+                    raise ValueError(f"no text among {', '.join(map(str, texts))}")
+                line["file"] = str(_positions_folder(path).parent / line["file"])
             lines.append(line | {"key": line["key"], "sharpe": sharpe})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LedgerError(
@@ -214,7 +217,7 @@ def trials_on(on: Subject, path: Path, lines: Sequence[Line], *keys: str) -> lis
     older = lines_of(path.with_name(f"{on.data[:16]}{ENDING}"))
     found = {line["key"]: line for line in [*older, *lines] if is_on(on, line)}
     found = {line.get("positions") or key: line for key, line in found.items()}
-    return [trial_of(line, path) for line in found.values() if line["key"] not in keys]
+    return [trial_of(line) for line in found.values() if line["key"] not in keys]
 
 
 def is_on(on: Subject, line: Line) -> bool:
@@ -228,10 +231,10 @@ def is_on(on: Subject, line: Line) -> bool:
     return bool(line.get("data", on.data) == on.data)
 
 
-def trial_of(line: Line, path: Path) -> Trial:
-    """Return the trial of a line of the ledger at this path."""
-    file = str(_positions_folder(path).parent / line["file"]) if "file" in line else ""
-    return Trial(line.get("positions", ""), line["sharpe"], file, line.get("sha256", ""))
+def trial_of(line: Line) -> Trial:
+    """Return the trial of a line."""
+    rest = (line.get(name, "") for name in ("file", "sha256"))
+    return Trial(line.get("positions", ""), line["sharpe"], *rest)
 
 
 def counted(trials: Sequence[Trial], dates: pd.DatetimeIndex, but: Collection[str]) -> Counted:
@@ -256,7 +259,7 @@ def counted(trials: Sequence[Trial], dates: pd.DatetimeIndex, but: Collection[st
         if trial.positions in but:
             continue
         if trial.file:
-            net = track_of(trial)[NET_RETURN]
+            net = returns_of(trial)
             if 2 * int(dates.isin(net.index).sum()) < len(dates):
                 continue
             returns.append(net)
@@ -265,8 +268,8 @@ def counted(trials: Sequence[Trial], dates: pd.DatetimeIndex, but: Collection[st
 
 
 @lru_cache(maxsize=1024)  # of the same bytes: a digest is a part of the trial
-def track_of(trial: Trial) -> pd.DataFrame:
-    """Return the positions and net returns of a trial by the timestamp of the decision.
+def returns_of(trial: Trial) -> pd.Series:
+    """Return the net returns of a trial by the timestamp of the decision, in its file.
 
     LedgerError where its file is missing or damaged: without it there would seem to be fewer
     trials.
@@ -275,8 +278,8 @@ def track_of(trial: Trial) -> pd.DataFrame:
     try:
         content = Path(trial.file).read_bytes()
         if hashlib.sha256(content).hexdigest() == trial.sha256:
-            track = pd.read_parquet(io.BytesIO(content))
-            return track.set_axis(pd.DatetimeIndex(track.index).as_unit("ns"))
+            net = pd.read_parquet(io.BytesIO(content))[NET_RETURN]
+            return net.set_axis(pd.DatetimeIndex(net.index).as_unit("ns"))
     except OSError as error:
         fault = str(error.strerror)
     raise LedgerError(

@@ -3,6 +3,8 @@
 The processes that train append a line per epoch to a file; the command follows it.
 """
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -22,7 +25,9 @@ from rich.progress import (
 
 from backtests.progress import SAY_EVERY, time_left, time_spent
 from model.bars.faults import count
-from model.training.loop import Epoch
+
+if TYPE_CHECKING:
+    from model.training.loop import Epoch
 
 READ_EVERY = 0.5  # seconds
 LEAST_DONE = 0.2  # of a fold: before, a guess at the time left would be worth nothing
@@ -85,7 +90,7 @@ class FoldProgress:
         self._over = Event()
         self._follower = Thread(target=self._follow, daemon=True)
 
-    def __enter__(self) -> "FoldProgress":
+    def __enter__(self) -> FoldProgress:
         self._bars.start()
         self._follower.start()
         return self

@@ -1,15 +1,20 @@
 """Thresholds chosen on validation: the pair that would have earned most there after costs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from backtests.simulation.vectorised import Array, directions, n_entries, net_returns, open_returns
 from model.bars.faults import count
-from model.checkpoint.checkpoint import Checkpoint
 from strategy_plugin.decision import NEUTRAL
+
+if TYPE_CHECKING:
+    from model.checkpoint.checkpoint import Checkpoint
 
 HIGHEST = 0.999  # the strategy takes no threshold of 1, which no probability would reach
 # A small grid on purpose: the best of many pairs on a few hundred bars would be the luckiest.

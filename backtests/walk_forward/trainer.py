@@ -76,7 +76,7 @@ class Configuration:
 
     members: shared with all configurations of this instrument. instrument, name: what messages call
     it by, "" where there is but one. key: the digest of all that decides its results. tried: all
-    else that was tried on these bars, as the ledger held it at the start.
+    else that was tried on the instrument and interval, as the ledger held it at the start.
     """
 
     bars: pd.DataFrame

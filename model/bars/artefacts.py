@@ -9,13 +9,12 @@ and simulated walks show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from model.bars.faults import PRICES, Findings, Floats, Mask, count
 from model.bars.intervals import day
@@ -32,6 +31,7 @@ TELLING = 0.1
 GAP, GAP_BY_IDENTITY = 0.2, 0.6  # rank correlation
 WICK = 0.15
 ERRORS = 4.5  # standard errors of a rank correlation that a flag lies beyond, too
+BLOCK, PRIME = 20, np.uint64(1_000_003)  # rows in a row that chance does not repeat
 BARE, FLAT, ONE_SIZE, NEARLY_ALL, CROWDED = 0.5, 0.95, 0.3, 0.8, 0.01
 STEPS_OF_SIZE = 5  # of a fine tick: the usual size is at least so many of the smallest moves
 SMOOTH = 0.3
@@ -99,10 +99,15 @@ def flags_of_all(universe: Mapping[str, pd.DataFrame]) -> list[FlagRecord]:
     """Return what the bars of all instruments say against themselves; of several with the name."""
     if len(universe) == 1:
         return [flag for bars in universe.values() for flag in flags_of(bars)]
+    return named_flags((name, flags_of(bars)) for name, bars in universe.items())
+
+
+def named_flags(flags: Iterable[tuple[str, Sequence[FlagRecord]]]) -> list[FlagRecord]:
+    """Return the flags of several instruments as one list, each with the instrument's name."""
     return [
         FlagRecord(**flag | {"sentence": f"{name}: {flag['sentence']}"})
-        for name, bars in universe.items()
-        for flag in flags_of(bars)
+        for name, own in flags
+        for flag in own
     ]
 
 
@@ -110,11 +115,12 @@ def repeated_rows(bars: pd.DataFrame) -> Mask:
     """Return which bars repeat others: (n,).
 
     A row with all five values of the row before (four where volume never changes) and a range, one
-    without a volume that has the prices of a traded one beside, before or after it, or one whose
-    open, high and close lie halfway between its neighbours'.
+    without a volume that has the prices of a traded one beside, before or after it, one of twenty
+    in a row that repeat twenty earlier ones, or one whose open, high and close lie halfway between
+    its neighbours'.
     """
     columns = _Bars.of(bars)
-    return _copied(columns) | _halfway(columns)
+    return _copied(columns) | _pages(columns) | _halfway(columns)
 
 
 def _copied(bars: _Bars) -> Mask:
@@ -126,6 +132,25 @@ def _copied(bars: _Bars) -> Mask:
     copied |= (bars.volume == 0) & np.isin(stretch, stretch[bars.volume > 0])
     copied &= bars.high > bars.low
     return copied if copied.sum() >= FEWEST_REPEATED else np.zeros_like(copied)
+
+
+def _pages(bars: _Bars) -> Mask:
+    """Return which bars stand in a row of many that all repeat an earlier row of bars."""
+    found = np.zeros(len(bars.open), dtype=bool)
+    number = len(found) - BLOCK + 1
+    if number < 1:
+        return found
+    values = np.stack((bars.open, bars.high, bars.low, bars.close, bars.volume), axis=1)
+    rows = pd.util.hash_pandas_object(pd.DataFrame(values), index=False).to_numpy()
+    pages, moved = np.zeros(number, dtype=np.uint64), np.ones(number, dtype=bool)
+    for at in range(BLOCK):
+        pages *= PRIME
+        pages += rows[at : at + number]
+        moved &= (bars.high > bars.low)[at : at + number]
+    again = pd.Series(pages).duplicated().to_numpy() & moved
+    for at in range(BLOCK):
+        found[at : at + number] |= again
+    return found
 
 
 def _halfway(bars: _Bars) -> Mask:
@@ -161,10 +186,11 @@ def find_artefacts(bars: pd.DataFrame) -> list[FlagRecord]:
     if len(bars) < FEWEST:
         return []
     columns = _Bars.of(bars)
-    copied, halfway = _copied(columns), _halfway(columns)
+    copied, pages, halfway = _copied(columns), _pages(columns), _halfway(columns)
     # Of rows that are made up the other tests would tell again, in words that lead astray.
-    traded = _Bars.of(bars[~(copied | halfway)])
-    found = {REPEATS: _repeats(columns.index, copied, halfway & ~copied)}
+    traded = _Bars.of(bars[~(copied | pages | halfway)])
+    pages &= ~copied
+    found = {REPEATS: _repeats(columns.index, copied, pages, halfway & ~copied & ~pages)}
     with np.errstate(all="ignore"):
         found |= {name: test(traded) for name, test in TESTS.items()}
     return [
@@ -174,7 +200,7 @@ def find_artefacts(bars: pd.DataFrame) -> list[FlagRecord]:
     ]
 
 
-def _repeats(index: pd.DatetimeIndex, copied: Mask, halfway: Mask) -> _Finding | None:
+def _repeats(index: pd.DatetimeIndex, copied: Mask, pages: Mask, halfway: Mask) -> _Finding | None:
     parts = [
         f"{count(int(rows.sum()), 'bar')} {words.format(day(index[int(rows.argmax())]))}"
         for rows, words in (
@@ -184,8 +210,13 @@ def _repeats(index: pd.DatetimeIndex, copied: Mask, halfway: Mask) -> _Finding |
                 "{}): filled forward?",
             ),
             (
+                pages,
+                f"repeat {BLOCK} or more earlier ones in a row (first {{}}): a page of a download "
+                "twice?",
+            ),
+            (
                 halfway,
-                "halfway between the bars beside (first {}): interpolated, and so holding the "
+                "lie halfway between the bars beside (first {}): interpolated, and so holding the "
                 "next bar?",
             ),
         )
@@ -390,7 +421,7 @@ def _correlation(one: Floats, other: Floats) -> float:
     one, other = one[::every], other[::every]
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0.0
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+    return float(np.corrcoef(pd.Series(one).rank(), pd.Series(other).rank())[0, 1])
 
 
 def drop_repeats(bars: pd.DataFrame, findings: Findings) -> pd.DataFrame:

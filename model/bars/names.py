@@ -193,10 +193,8 @@ def is_some_volume(name: str) -> bool:
 
 def says_utc(name: object) -> bool:
     """Return whether a name says that its times are UTC, "Time (UTC)", and not a distance of it."""
-    return (
-        re.search(r"(?i)(?:\b|_|time|stamp|date)(?:utc|gmt)(?![a-z]|\s*[+-]?[0-9])", str(name))
-        is not None
-    )
+    stated = r"(?i)(?:\b|_|time|stamp|date)(?:utc|gmt)(?![a-z]|\s*[+-]?[0-9])"
+    return re.search(stated, str(name)) is not None
 
 
 def says_close(name: object) -> bool:

@@ -256,7 +256,13 @@ def _with_attrs(settings: ReadingSettings, table: Table) -> ReadingSettings:
         )
     unstated = {name: own[name] for name in own if getattr(settings, name) is None}
     # What was accepted of these bars once is accepted of them again.
-    accepted = [flag["name"] for flag in table.attrs.get("flags", ()) if flag["accepted"]]
+    flags = table.attrs.get("flags")
+    known = flags if isinstance(flags, list) else []
+    accepted = [
+        flag["name"]
+        for flag in known
+        if isinstance(flag, dict) and flag.get("accepted") and flag.get("name") in (*TESTS, REPEATS)
+    ]
     if REPEATS in accepted and settings.repeats is None:
         unstated["repeats"] = "keep"
     unstated["accept"] = (*settings.accept, *(name for name in accepted if name != REPEATS))

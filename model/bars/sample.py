@@ -1,6 +1,5 @@
 """The bars that everything runs on when no file is given."""
 
-import arch.data.nasdaq
 import pandas as pd
 
 from model.bars.read import check_bars
@@ -22,7 +21,10 @@ def sample_bars() -> pd.DataFrame:
     >>> sample_bars().index[[0, -1]].strftime("%Y-%m-%d").tolist()
     ['1999-01-04', '2018-12-31']
     """
-    raw = arch.data.nasdaq.load().rename(columns=str.lower).rename_axis("date")
+    # Here, as arch takes half a second, and most bars come from a file.
+    from arch.data import nasdaq
+
+    raw = nasdaq.load().rename(columns=str.lower).rename_axis("date")
     bars = raw[["open", "high", "low", "close", "volume"]].astype("float64")
     bars.attrs = {"instrument": "nasdaq", "timezone": None, "stamp": "open", "flags": []}
     return check_bars(bars)

@@ -61,7 +61,7 @@ def with_times_of_day(
         first = f"{times[wrong].iloc[0]!r} ({findings.first(places, wrong)})"
         findings.fault(
             f"the time column beside the date column holds {first}, which is no time of day. "
-            "If it holds whole dates, pass ",
+            "Write it as 09:30; if it holds whole dates, pass ",
             Setting("columns", {str(times.name): "date"}),
             ".",
         )

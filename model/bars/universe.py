@@ -26,6 +26,12 @@ def universe_of(bars: pd.DataFrame | Universe) -> dict[str, pd.DataFrame]:
     """Return bars by the instrument's name, in the order of the names: of one, or of several."""
     if isinstance(bars, pd.DataFrame):
         return {bars.attrs.get("instrument") or NAMELESS: bars}
+    nameless = [name for name in bars if not (isinstance(name, str) and name)]
+    if nameless:
+        raise BarsError(
+            f"the bars of a universe must stand under names of text, got {nameless[0]!r}. "
+            "Give a dict such as {'gold': bars}."
+        )
     return dict(sorted(bars.items()))
 
 

@@ -38,8 +38,8 @@ REASONS = (
         "dates.",
     ),
     (
-        r"[0-9]{4}[- ]?Q[1-4]|[0-9-]{8,10}\s*(?:[/~]|to|-)\s*[0-9-]{8,10}",
-        ": a quarter, or a span of two dates? Write the first day of each, as 2015-01-01.",
+        r"[0-9]{4}[- ]?(?:Q[1-4]|W[0-9]{2})|[0-9-]{8,10}\s*(?:[/~]|to|-)\s*[0-9-]{8,10}",
+        ": a week, a quarter, or a span of two dates? Write the first day of each, as 2015-01-01.",
     ),
     (
         r"[0-9]{1,2}",

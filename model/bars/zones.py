@@ -97,6 +97,8 @@ def _aware_without_zone(
     # Daily bars with a time of day, that of the exchange's close for instance, keep their date. In
     # UTC it may be that of the day before, which only the user can know.
     if timestamps.offset.astype(np.int64).any():
+        if _are_sessions_evenings(pd.DatetimeIndex(wall)):
+            return _sessions_of(wall), timezone or timestamps.zone
         return wall.astype("datetime64[D]").astype("datetime64[ns]"), timezone or timestamps.zone
     if _are_on_sundays_not_fridays(utc):
         _note_evenings(utc, " UTC", findings)

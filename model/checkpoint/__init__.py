@@ -1,1 +1,9 @@
-"""Trained models as files, and serving them."""
+"""Trained models as files, and serving them.
+
+What the commands use stands in `__init__.pyi` and is imported when it is first used: a command's
+help does not load torch.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -27,10 +27,10 @@ from model.checkpoint.format import (
     member_record,
     read_file,
 )
-from model.checkpoint.member import Member, cut_windows, probability_of
+from model.checkpoint.member import Member, probability_of
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import BarsError, CheckpointError
-from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer, cut_windows
 from model.files import write_atomically
 from model.runtime import Precision
 
@@ -157,12 +157,9 @@ class Checkpoint:
         except CheckpointError:
             digest = None
         names = [member.name for member in self.members]
-        several = len(self.instruments or ()) > 1
-        learnt = (
-            f"instruments={len(self.instruments or ())}"
-            if several
-            else (f"instrument={self.instrument!r}")
-        )
+        n_instruments = len(self.instruments or ())
+        several = f"instruments={n_instruments}"
+        learnt = several if n_instruments > 1 else f"instrument={self.instrument!r}"
         return (
             f"Checkpoint({learnt}, "
             f"bar_interval={spoken(self.bar_interval)!r}, label={self.label!r}, members={names}, "
@@ -328,7 +325,7 @@ class Checkpoint:
                 f"got {', '.join(f'{name} ({len(bars)})' for name, bars in universe.items())}. "
                 "Give more bars."
             )
-        return pd.concat(columns, axis=1).sort_index().reindex(columns=sorted(universe))
+        return pd.concat(columns, axis=1, sort=True).reindex(columns=sorted(universe))
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of "up" for each window of raw feature rows.

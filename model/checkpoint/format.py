@@ -24,11 +24,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from model.bars.artefacts import FlagRecord
-from model.checkpoint.member import MOST_MEMBERS, Member
+from model.checkpoint.member import Member
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import CheckpointError, UnknownArchitecture
 from model.features.table import FEATURE_NAMES, LOOKBACK
-from model.networks.registry import architecture, make_network_without_weights
+from model.networks.registry import MOST_MEMBERS, architecture, make_network_without_weights
 from model.runtime import torch_threads, usual_torch
 
 FORMAT = 4  # that is written; the older ones are read

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,9 +14,6 @@ from model.networks.registry import make_network, make_network_without_weights
 from model.runtime import Precision, arithmetic, torch_threads, usual_torch
 
 BATCH = 256  # windows computed at once
-MOST_MEMBERS = 16  # of a checkpoint
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Batches(Protocol):
@@ -96,15 +92,6 @@ class Member:
                 network = make_network(self.architecture, self.network)
             network.load_state_dict(weights)
         return network.eval().requires_grad_(False)
-
-
-def cut_windows(rows: NDArray[Scalar], sequence_length: int) -> NDArray[Scalar]:
-    """Return the windows of feature rows: (n, 86) -> (n - length + 1, length, 86).
-
-    They are views, so that a million of them need no memory, and as writable as the rows are.
-    """
-    windows = sliding_window_view(rows, sequence_length, axis=0, writeable=True)
-    return windows.transpose(0, 2, 1)
 
 
 def probability_of(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,8 @@ from model.checkpoint.checkpoint import Checkpoint, Forecast
 from model.checkpoint.format import checkpoint_errors
 from model.errors import CheckpointError, CheckpointWarning
 from model.features.table import FeatureEngineer
-from model.runtime import SLOW_BF16, Precision, bf16_support
+from model.precision import SLOW_BF16, bf16_support
+from model.runtime import Precision
 from model.settings import one_of, require
 
 SUFFIX = ".ckpt"

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from model.bars.faults import COLUMNS
 from model.features import formulas
 from model.features.trailing import LOOKBACK as LOOKBACK
-from model.features.trailing import Array, Fraction, Times, TrailingWindows, divided
+from model.features.trailing import Array, Fraction, Scalar, Times, TrailingWindows, divided
 
 CHUNK = 512  # rows computed together: the working set stays in the processor's cache
 
@@ -271,3 +273,12 @@ def feature_rows(windows: TrailingWindows) -> Array:
     values = divided(sides[0], sides[1], np.array(floors)[:, None])
     bounded: Array = np.minimum(np.maximum(values, -BOUNDS), BOUNDS)
     return bounded.T
+
+
+def cut_windows(rows: NDArray[Scalar], sequence_length: int) -> NDArray[Scalar]:
+    """Return the windows of feature rows: (n, 86) -> (n - length + 1, length, 86).
+
+    They are views, so that a million of them need no memory, and as writable as the rows are.
+    """
+    windows = sliding_window_view(rows, sequence_length, axis=0, writeable=True)
+    return windows.transpose(0, 2, 1)

@@ -1,17 +1,17 @@
 """The architectures by name, and the door for a network of one's own."""
 
+from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
-import torch
 
+from model import networks
 from model.errors import UnknownArchitecture
-from model.networks.bilstm import BiLSTMClassifier, DirectionNetwork, NetworkConfig
-from model.networks.transformer import TransformerClassifier, TransformerConfig
 
 ENSEMBLE = "ensemble"  # one member of each of the built-in architectures
+MOST_MEMBERS = 16  # of one model
 # Entry points of an installed package: `name = package.module:ARCHITECTURE`.
 GROUP = "backtrader_bilstm.architectures"
 
@@ -19,18 +19,19 @@ GROUP = "backtrader_bilstm.architectures"
 class Architecture(NamedTuple):
     """A network class, and the dataclass of numbers that it is rebuilt from."""
 
-    network: type[DirectionNetwork]
+    network: "type[networks.DirectionNetwork]"
     config: type[Any]
 
 
-BUILT_IN = {
-    "bilstm": Architecture(BiLSTMClassifier, NetworkConfig),
-    "transformer": Architecture(TransformerClassifier, TransformerConfig),
+# Asked when one is made: whoever only checks a name, as the flags do, does not wait for torch.
+BUILT_IN: dict[str, Callable[[], Architecture]] = {
+    "bilstm": lambda: Architecture(networks.BiLSTMClassifier, networks.NetworkConfig),
+    "transformer": lambda: Architecture(networks.TransformerClassifier, networks.TransformerConfig),
 }
-_known = dict(BUILT_IN)
+_registered: dict[str, Architecture] = {}
 
 
-def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> None:
+def register(name: str, network: "type[networks.DirectionNetwork]", config: type[Any]) -> None:
     """Make a network known by a name, to be trained, saved, loaded and traded like the others.
 
     This holds for this process. An installed package makes its networks known to all processes and
@@ -68,7 +69,7 @@ def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> N
         raise ValueError(
             f"`name` must be a plain word and not {ENSEMBLE!r}, got {name!r}. Choose another."
         )
-    if not (isinstance(network, type) and issubclass(network, DirectionNetwork)):
+    if not (isinstance(network, type) and issubclass(network, networks.DirectionNetwork)):
         raise ValueError(f"`network` must be a class made from DirectionNetwork, got {network!r}.")
     if not (isinstance(config, type) and is_dataclass(config)):
         raise ValueError(f"`config` must be a dataclass, got {config!r}.")
@@ -79,10 +80,10 @@ def register(name: str, network: type[DirectionNetwork], config: type[Any]) -> N
     if usual is not None:
         require_storable(name, usual, config)
     wanted = Architecture(network, config)
-    if _known.setdefault(name, wanted) != wanted:
+    known = BUILT_IN[name]() if name in BUILT_IN else _registered.setdefault(name, wanted)
+    if known != wanted:
         raise ValueError(
-            f"`name` must be free, got {name!r}, which is {_known[name].network.__name__}. "
-            "Choose another."
+            f"`name` must be free, got {name!r}, which is {known.network.__name__}. Choose another."
         )
 
 
@@ -138,7 +139,9 @@ def architecture(name: str) -> Architecture:
 
     Raises UnknownArchitecture where nothing is, or where the installed package's cannot be.
     """
-    if name not in _known:
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    if name not in _registered:
         for point in entry_points(group=GROUP, name=name):
             try:
                 register(name, *point.load())
@@ -150,12 +153,13 @@ def architecture(name: str) -> Architecture:
                     f"`architecture` must be one that can be registered, got {name!r}, which an "
                     f"installed package has as {point.value}: {reason}. Mend that package."
                 ) from error
-    if name not in _known:
+    if name not in _registered:
+        known = ", ".join((*BUILT_IN, *_registered, ENSEMBLE))
         raise UnknownArchitecture(
-            f"`architecture` must be one of {', '.join((*_known, ENSEMBLE))}, got {name!r}. "
+            f"`architecture` must be one of {known}, got {name!r}. "
             "Register a network of your own with model.register."
         )
-    return _known[name]
+    return _registered[name]
 
 
 def members_of(name: str) -> tuple[str, ...]:
@@ -165,7 +169,8 @@ def members_of(name: str) -> tuple[str, ...]:
     """
     if name == ENSEMBLE:
         return tuple(BUILT_IN)
-    architecture(name)
+    if name not in BUILT_IN:
+        architecture(name)
     return (name,)
 
 
@@ -179,12 +184,14 @@ def make_config(name: str, **shape: int) -> Any:
     return config(**known)
 
 
-def make_network(name: str, config: object) -> DirectionNetwork:
+def make_network(name: str, config: object) -> "networks.DirectionNetwork":
     """Return a network with initial weights."""
     return architecture(name).network(config)
 
 
-def make_network_without_weights(name: str, config: object) -> DirectionNetwork:
+def make_network_without_weights(name: str, config: object) -> "networks.DirectionNetwork":
     """Return a network that has shapes, but neither memory nor values for its weights."""
+    import torch  # here, as names and settings are known without it
+
     with torch.device("meta"):
         return make_network(name, config)

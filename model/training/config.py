@@ -3,13 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-import torch
-
-from model.checkpoint.member import MOST_MEMBERS
 from model.labels import FEWEST_COMPARED
-from model.networks.registry import BUILT_IN, members_of
+from model.networks.registry import BUILT_IN, MOST_MEMBERS, members_of
 from model.settings import number, require, require_fields, whole
-from model.training.windows import DataPreprocessor
+from model.training.preprocessor import DataPreprocessor
 
 MOST_SEEDS = MOST_MEMBERS // len(BUILT_IN)  # an ensemble has one of each of these for every seed
 
@@ -123,14 +120,8 @@ class TrainConfig:
         _ = self.preprocessor  # refuses wrong shares, labels and lengths
         if self.outcome == "relative":
             require(vars(self), {"fewest_instruments": whole(FEWEST_COMPARED)})
-        try:
-            # "meta" makes tensors, but none that holds a number.
-            torch.zeros(1, device=str(self.device)).item()
-        except (RuntimeError, AssertionError) as error:
-            # A wrong name, a device that is not there, a build of torch without it.
-            raise ValueError(
-                f"`device` must be one that torch can use here, got {self.device!r}. Take cpu."
-            ) from error
+        if self.device != "cpu":  # which is always there
+            require_device(self.device)
 
     @property
     def preprocessor(self) -> DataPreprocessor:
@@ -181,3 +172,17 @@ def member_configs(config: TrainConfig) -> list[TrainConfig]:
         for name in members_of(config.architecture)
         for number in range(config.seeds)
     ]
+
+
+def require_device(device: str) -> None:
+    """Refuse a device on which torch cannot compute here."""
+    import torch  # here, as nobody else who states settings has to wait for it
+
+    try:
+        # "meta" makes tensors, but none that holds a number.
+        torch.zeros(1, device=str(device)).item()
+    except (RuntimeError, AssertionError) as error:
+        # A wrong name, a device that is not there, a build of torch without it.
+        raise ValueError(
+            f"`device` must be one that torch can use here, got {device!r}. Take cpu."
+        ) from error

@@ -18,17 +18,9 @@ from model.errors import BarsError, BarsWarning, OneClassError, Setting
 from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.labels import known_after
 from model.training.config import TrainConfig
-from model.training.outcomes import Unlabelled, first_entry, outcomes_of
-from model.training.windows import (
-    DateBatches,
-    Integers,
-    Split,
-    TimeSeriesDataset,
-    Windows,
-    as_run,
-    calendar_mask,
-    scaler_of,
-)
+from model.training.outcomes import Outcomes, Unlabelled, first_entry, outcomes_of
+from model.training.preprocessor import Integers, Split, calendar_mask, scaler_of
+from model.training.windows import DateBatches, TimeSeriesDataset, Windows, as_run
 
 FEWEST_PER_CLASS = 5  # windows of a part: with fewer a temperature or an AUC is a lottery
 FEWEST_VALIDATED = 10  # windows
@@ -226,10 +218,43 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
     universe = _usable(bars, config)
     features, blocks = _feature_table(universe)
     outcomes, unlabelled = outcomes_of(universe, config)
+    windows = _in_order(blocks, outcomes)
+    kept, split = config.preprocessor.split_dates(
+        windows["decided"].to_numpy(), windows["known"].to_numpy()
+    )
+    columns = ("known", "labels", "targets", "starts")
+    known, labels, targets, starts = (windows[name].to_numpy()[kept] for name in columns)
+    if not isinstance(bars, pd.DataFrame):
+        _require_windows(split, config, unlabelled)
+    for name, part in zip(("train", "validation"), split[:2], strict=True):
+        _require_both_classes(name, labels[part])
+    reached = rows_reached(blocks, starts[split[0]], config.sequence_length)
+    times = [features.index[rows] for rows in reached.values()]
+    scaler = scaler_of(
+        (features.to_numpy()[rows] for rows in reached.values()),
+        calendar_mask(times[0].append(times[1:])),
+    )
+    return TrainingData(
+        universe,
+        blocks,
+        features,
+        starts,
+        labels,
+        targets,
+        split,
+        scaler,
+        pd.Timestamp(int(max(known[part].max() for part in split[:2]))),
+        unlabelled,
+        config,
+    )
+
+
+def _in_order(blocks: dict[str, slice], outcomes: dict[str, Outcomes]) -> pd.DataFrame:
+    """Return the labelled windows in the order of decision and name, with their first rows."""
     windows = pd.DataFrame(
         {
             name: np.concatenate([getattr(own, name) for own in outcomes.values()])
-            for name in ("decided", "known", "labels", "targets")
+            for name in Outcomes._fields
         }
     )
     # Window i of an instrument begins with its row i.
@@ -239,35 +264,8 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
             for block, own in zip(blocks.values(), outcomes.values(), strict=True)
         ]
     )
-    windows = windows[windows["labels"].notna()].sort_values("decided", kind="stable")
-    preprocessor = config.preprocessor
-    kept, split = preprocessor.split_dates(
-        windows["decided"].to_numpy(), windows["known"].to_numpy()
-    )
-    columns = ("known", "labels", "targets", "starts")
-    known, labels, targets, starts = (windows[name].to_numpy()[kept] for name in columns)
-    if len(universe) > 1:
-        _require_windows(split, config, unlabelled)
-    for name, part in zip(("train", "validation"), split[:2], strict=True):
-        _require_both_classes(name, labels[part])
-    reached = rows_reached(blocks, starts[split[0]], config.sequence_length)
-    times = [features.index[rows] for rows in reached.values()]
-    return TrainingData(
-        universe,
-        blocks,
-        features,
-        starts,
-        labels,
-        targets,
-        split,
-        scaler_of(
-            (features.to_numpy()[rows] for rows in reached.values()),
-            calendar_mask(times[0].append(times[1:])),
-        ),
-        pd.Timestamp(int(max(known[part].max() for part in split[:2]))),
-        unlabelled,
-        config,
-    )
+    # Stable: what decides at the same time stays in the order of the names.
+    return windows[windows["labels"].notna()].sort_values("decided", kind="stable")
 
 
 def _usable(bars: pd.DataFrame | Universe, config: TrainConfig) -> dict[str, pd.DataFrame]:
@@ -345,9 +343,12 @@ def describe_unlabelled(unlabelled: Unlabelled) -> str:
     return f"; without a label are {', '.join(parts)}" if parts else ""
 
 
-def describe_purge(config: TrainConfig) -> str:
-    """Return how many windows are left out between two parts, in words, and why."""
-    purged = count(known_after(config.label, config.horizon) - 1, "window")
+def describe_purge(config: TrainConfig, unit: str = "window") -> str:
+    """Return how much is left out between two parts, in words, and why.
+
+    unit: "date" for several instruments; more of them where one misses bars just then.
+    """
+    purged = count(known_after(config.label, config.horizon) - 1, unit)
     return f"{purged} before each later part, whose outcome is not known when that part begins"
 
 

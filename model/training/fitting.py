@@ -246,7 +246,7 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
         exit=None,
         trained_until=data.trained_until,
         bar_interval=bar_interval(index),
-        instrument=_common(learnt, "instrument"),
+        instrument=_common(learnt, "instrument") if len(learnt) == 1 else None,
         instruments={name: digest_bars(bars) for name, bars in learnt.items()},
         timezone=_common(learnt, "timezone"),
         stamp=_common(learnt, "stamp") or "open",  # as `read_bars` where a file says nothing

@@ -18,7 +18,7 @@ from model.labels import (
     soft_targets,
 )
 from model.training.config import TrainConfig
-from model.training.windows import Integers
+from model.training.preprocessor import Integers
 
 NEVER = np.iinfo(np.int64).max  # when a label is known that waits for a bar to come
 

@@ -10,7 +10,7 @@ from strategy_plugin import BiLSTMStrategy, SignalQuality
 
 bars = sample_bars()[-1200:]  # of your own: read_bars("bars.csv")
 
-# Two epochs are a demonstration. Left out, training goes on until validation stops improving.
+# One epoch is a demonstration. Left out, training goes on until validation stops improving.
 checkpoint = fit(bars[:900], TrainConfig(max_epochs=1))
 checkpoint.save("example.ckpt")
 print(

@@ -11,9 +11,8 @@ import backtrader as bt
 from model import TrainConfig, fit, sample_bars
 from strategy_plugin import BiLSTMStrategy, EquityShare
 
-bars = sample_bars()[
-    -1200:
-]  # of your own: read_bars("nvda.csv"), which a download keeps up to date
+# Of your own: read_bars("nvda.csv"), which a download keeps up to date.
+bars = sample_bars()[-1200:]
 fit(bars[:900], TrainConfig(max_epochs=1)).save("example.ckpt")
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s")

@@ -301,6 +301,14 @@ def test_a_network_of_other_bars_is_not_held_to_these(file: Path) -> None:
     )
 
 
+def test_a_network_of_a_universe_is_not_held_to_one_instrument(
+    bars: pd.DataFrame, trained: Checkpoint, file: Path
+) -> None:
+    pooled = replace(trained, instruments={"one": "0" * 64, "two": "1" * 64})
+    check = checked(bars, saved(pooled, file), "scaler in checkpoints")
+    assert (check.compared, check.note) == (0, "0 of 1 checkpoints were trained on these bars")
+
+
 def test_parts_without_a_purge_are_caught(
     bars: pd.DataFrame, trained: Checkpoint, file: Path
 ) -> None:

@@ -16,7 +16,8 @@ from backtests import controls
 from backtests.controls import app
 from backtests.evidence.baselines import Array, examples_of, logistic
 from backtests.lookahead.detectors import history_leaks, scaler_leaks
-from backtests.simulation.account import Account, Costs, Simulation, simulate
+from backtests.simulation.account import Account, Costs
+from backtests.simulation.broker import Simulation, simulate
 from backtests.synthetic import control as control_table
 from backtests.synthetic.control import Control, Row, gross_sharpe, next_returns, share
 from backtests.synthetic.markets import Market, market
@@ -28,7 +29,7 @@ from model.networks.bilstm import BiLSTMClassifier
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, prepare
 from model.training.fitting import fit
-from model.training.windows import DataPreprocessor
+from model.training.preprocessor import DataPreprocessor
 
 FRESH = 2_000
 # Market, bars and epochs that a learning network needs at least. The echo comes from the middle of

@@ -1,3 +1,4 @@
+import itertools
 import warnings
 
 import pytest
@@ -7,8 +8,9 @@ from backtests.false_alarms import app, verdict_by, verdict_on
 from backtests.walk_forward.folds import FoldPlan
 from model.bars.read import read_bars
 from model.cli import run
-from model.errors import BarsWarning
+from model.errors import BarsError, BarsWarning
 from tests.helpers.artefacts import (
+    ARTEFACTS,
     bounce,
     centred_mean,
     clean,
@@ -41,6 +43,24 @@ def test_what_nobody_traded_is_no_edge_though_it_is_accepted_as_bars(artefact):
     verdict = verdict_by("logistic", bars, plan=PLAN)
     assert verdict.word != "edge"
     assert verdict.reasons.startswith(bars.attrs["flags"][0]["sentence"])
+
+
+@pytest.mark.slow
+def test_of_all_artefacts_hardly_any_is_an_edge():
+    """Each accepted by name and kept, so that nothing but the verdict stands between."""
+    accepted, edges, verdicts = ("heikin-ashi", "gaps"), [], 0
+    for artefact, seed in itertools.product(ARTEFACTS, (4, 5)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BarsWarning)
+            try:
+                bars = read_bars(artefact(clean(seed)), accept=accepted, repeats="keep")
+            except BarsError:
+                continue  # such bars cannot be had at all
+        for learner in ("logistic", "boosting"):
+            verdicts += 1
+            if verdict_by(learner, bars, plan=PLAN).word == "edge":
+                edges.append((artefact.__name__, seed, learner))
+    assert verdicts >= 80 and len(edges) <= verdicts / 50, edges
 
 
 @pytest.mark.parametrize("name, bars", [("echo", 1500), ("volrev", 3000)])

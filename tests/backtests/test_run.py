@@ -20,7 +20,7 @@ from backtests.walk_forward import folds as walk_forward
 from backtests.walk_forward.store import lock_folder
 from model.cli import run
 from model.errors import TrainingDiverged
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from tests.helpers.makers import random_bars
 from tests.helpers.processes import ROOT
 
@@ -72,6 +72,45 @@ def test_it_says_data_folds_costs_and_verdict(finished):
     assert "no edge: alpha" in text or "cannot tell: alpha" in text
     assert "probability of backtest overfitting: 1 trial; ten are needed\n" in text
     assert "1 new trial in trials\n" in text
+
+
+def test_a_registered_run_says_so_and_comes_before_its_results(bars_file, tmp_path, capsys):
+    out, ledger = tmp_path / "out", tmp_path / "trials"
+    asked = ("--data", bars_file, "--out", out, "--ledger", ledger, *QUICK)
+    # Killed after the registration, as it were: it stands, and no result does.
+    assert walk(*asked, "--register") == 0
+    said = capsys.readouterr().out
+    written = json.loads((out / "registration.json").read_text())
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["registration"] == written and written["trials"] == 0
+    assert written["data"]["sha256"] == summary["data"]["sha256"] and written["ledger"] is None
+    sentence = f"registered on {written['at']}, before its test bars were touched, with 0 trials"
+    assert f"the run was {sentence}" in said and sentence in (out / REPORT).read_text()
+    # Again: it is the same run, registered when it was.
+    assert walk(*asked, "--register") == 0
+    assert json.loads((out / "summary.json").read_text()) == summary
+    capsys.readouterr()
+    # At other costs it is another run, of which nothing was registered.
+    assert walk(*asked, "--commission", "3") == 0
+    assert "not registered before its test bars were touched" in capsys.readouterr().out
+    assert json.loads((out / "summary.json").read_text())["registration"] is None
+    assert walk(*asked, "--commission", "3", "--register") == 2
+    assert "--register must come before the results" in " ".join(capsys.readouterr().err.split())
+    other = tmp_path / "other"
+    assert walk(*asked[:3], other, *asked[4:], "--register") == 0
+    again = json.loads((other / "registration.json").read_text())
+    assert again["trials"] >= 1 and again["keys"] == written["keys"]
+    assert len(again["ledger"]) == 64
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"at": 1}'])
+def test_what_is_no_registration_is_refused(bars_file, tmp_path, capsys, text):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "registration.json").write_text(text)
+    assert walk("--data", bars_file, "--out", out, "--ledger", tmp_path / "trials", *QUICK) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "registration.json must be the registration of a run" in said
 
 
 def test_the_ledger_shows_the_trial_as_the_summary_has_it(finished, bars_file, capsys):

@@ -95,6 +95,13 @@ def prices_filled_back(bars: Bars) -> Bars:
     return bars.reindex(daily).fillna({"volume": 0.0}).bfill()
 
 
+def a_page_twice(bars: Bars) -> Bars:
+    """A download whose pages overlap, put under dates that go on."""
+    values = bars.to_numpy().copy()
+    values[700:760] = values[600:660]
+    return pd.DataFrame(values, bars.index, bars.columns)
+
+
 def interpolated_weekends(bars: Bars) -> Bars:
     daily = pd.date_range(bars.index[0], bars.index[-1], freq="D", name="date")
     return bars.reindex(daily).interpolate()
@@ -236,6 +243,7 @@ ARTEFACTS: dict[Artefact, str] = {
     filled_forward_without_volume: "repeats",
     prices_filled_forward: "repeats",
     prices_filled_back: "repeats",
+    a_page_twice: "repeats",
     interpolated_weekends: "repeats",
     interpolated_days: "repeats",
     copies_a_second_later: "repeats",

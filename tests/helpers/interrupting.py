@@ -2,9 +2,10 @@
 
 python -m tests.helpers.interrupting DATA FOLDER CASE..
 
-A CASE is "moment SEED", a kill at a random time; "border EPOCH", a kill when the state of that
-epoch is kept; or "signal NAME [NAME]", one or two signals in the third epoch. Each trains in a
-child until its end comes, and then again without a disturbance. Prints a line of JSON each: the
+Of a folder one network is trained. A CASE is "moment SEED", a kill at a random time; "border
+EPOCH", a kill when the state of that epoch is kept; or "signal NAME [NAME]", one or two signals in
+the third epoch. Each trains in a child until its end comes, and then again without a disturbance.
+Prints a line of JSON each: the
 exit code, the seconds from the last signal to the end, what was said, and whether the file is that
 of a training that nothing disturbed.
 """
@@ -61,7 +62,8 @@ def ended(number: int) -> int:
 
 
 def train(data: Path, out: Path) -> None:
-    run(app, ["--data", str(data), "--out", str(out), *SETTINGS])
+    of_all = ("--pooled", "--fewest-instruments", "2") if data.is_dir() else ()
+    run(app, ["--data", str(data), "--out", str(out), *SETTINGS, *of_all])
 
 
 def killed_at_border(epoch: int) -> None:

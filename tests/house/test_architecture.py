@@ -16,8 +16,8 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 # or a file that stands directly in its package. Within a folder any order will do without a circle.
 ORDER = {
     "model": (
-        "errors settings files labels metrics provenance runtime bars features networks cli "
-        "checkpoint predict training doctor train"
+        "errors settings files labels metrics provenance precision runtime bars features networks "
+        "cli checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
         "feeds guard hours cache indicator decision orders sizers instrument broker journal "
@@ -53,21 +53,29 @@ FILES = [
     if path.parent.name != "examples"
 ]
 SOURCES = {room_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+# What the stub beside an `__init__.py` names is imported too, when it is first used.
+STUBS = {
+    room_of(path): ast.parse(path.with_suffix(".pyi").read_text(encoding="utf-8"))
+    for path in FILES
+    if path.with_suffix(".pyi").exists()
+}
 
 
-def targets(node: ast.AST) -> list[str]:
+def targets(room: str, node: ast.AST) -> list[str]:
     """Return the modules that a statement imports; `from model import bars` imports model.bars."""
     if isinstance(node, ast.Import):
         return [name.name for name in node.names]
     if isinstance(node, ast.ImportFrom):
-        whole = [f"{node.module}.{name.name}" for name in node.names]
-        return [name if name in SOURCES else str(node.module) for name in whole]
+        # Relative ones stand in stubs, of packages.
+        parts = [room] * node.level + [node.module] * (node.module is not None)
+        whole = [".".join([*parts, name.name]) for name in node.names]
+        return [name if name in SOURCES else ".".join(parts) for name in whole]
     return []
 
 
 def imports_in(room: str, node: ast.AST, hidden: bool = False) -> Iterator[Import]:
     for child in ast.iter_child_nodes(node):
-        yield from (Import(room, target, child.lineno, hidden) for target in targets(child))  # type: ignore[attr-defined]
+        yield from (Import(room, target, child.lineno, hidden) for target in targets(room, child))  # type: ignore[attr-defined]
         if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
             yield from imports_in(
                 room,
@@ -76,7 +84,12 @@ def imports_in(room: str, node: ast.AST, hidden: bool = False) -> Iterator[Impor
             )
 
 
-IMPORTS = [found for room, tree in SOURCES.items() for found in imports_in(room, tree)]
+IMPORTS = [
+    found
+    for trees in (SOURCES, STUBS)
+    for room, tree in trees.items()
+    for found in imports_in(room, tree)
+]
 OWN = [found for found in IMPORTS if found.target.split(".")[0] in PACKAGES]
 
 
@@ -97,9 +110,16 @@ def test_every_room_has_its_place_and_every_place_its_room() -> None:
 
 
 def test_a_room_imports_only_rooms_before_it_in_its_package() -> None:
+    # Whoever imports the face of its own package may reach all that it shows.
+    shown = {face: [found for found in OWN if found.room == face] for face in PACKAGES}
+    reached = [
+        found._replace(target=room.target)
+        for found in OWN
+        for room in shown.get(found.target, [found])
+    ]
     within = [
         found
-        for found in OWN
+        for found in reached
         if found.room.split(".")[0] == found.target.split(".")[0]
         and area(found.room) != area(found.target)
         and "." in found.room
@@ -145,7 +165,7 @@ HOSTED = {
     "strategy_plugin.live.broker",
     "strategy_plugin.live.feed",
     "strategy_plugin.live.rules",
-    "backtests.simulation.account",
+    "backtests.simulation.broker",
     "backtests.analyzers",
     "backtests.benchmarks.trading",
     "backtests.benchmarks.live",
@@ -236,3 +256,9 @@ from model.errors import BarsError
         ("model.bars.read", True),
         ("model.errors", False),
     ]
+
+
+def test_what_a_package_imports_when_it_is_first_used_counts() -> None:
+    faces = {(found.room, found.target) for found in OWN}
+    assert ("model.training", "model.training.fitting") in faces
+    assert ("backtests", "backtests.walk") in faces

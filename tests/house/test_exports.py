@@ -206,7 +206,7 @@ def test_serving_a_model_loads_neither_training_nor_its_libraries() -> None:
 
 def test_training_loads_no_backtrader() -> None:
     loaded = loaded_by("from model import *; import model.train, model.predict")
-    assert {"model.training.fitting", "arch", "sklearn"} <= loaded
+    assert {"model.training.fitting", "sklearn"} <= loaded
     assert not {
         name
         for name in loaded

@@ -51,7 +51,8 @@ EPOCH = textwrap.dedent("""
     fit(bars, TrainConfig(architecture="small", max_epochs=1, batch_size=256))
 """)
 BACKTEST = textwrap.dedent("""
-    from backtests.simulation.account import Account, simulate
+    from backtests.simulation.account import Account
+    from backtests.simulation.broker import simulate
     from tests.helpers.makers import random_checkpoint
 
     random_checkpoint(bars.iloc[:5_000], bars.index[200]).save("a.ckpt")
@@ -73,5 +74,31 @@ def test_a_million_bars_need_less_than_three_gigabytes(tmp_path: Path, work: str
     command = [sys.executable, "-c", WORK.format(work), "1000000"]
     finished = subprocess.run(
         command, capture_output=True, text=True, check=True, env=environment(), cwd=tmp_path
+    )
+    assert int(finished.stdout) < 3e9
+
+
+POOLED = textwrap.dedent("""
+    import resource, sys
+    import tests.helpers.small_network  # its size adds next to nothing to that of the data
+    from model import TrainConfig, fit
+    from tests.helpers.makers import random_bars
+
+    names, count = map(int, sys.argv[1:])
+    universe = {f"n{number:03}": random_bars(count, seed=number) for number in range(names)}
+    config = TrainConfig(
+        architecture="small", max_epochs=1, batch_size=256, outcome="relative"
+    )
+    fit(universe, config)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+""")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names, count", [(60, 7_000), (500, 2_500)])
+def test_a_universe_needs_less_than_three_gigabytes(names: int, count: int) -> None:
+    command = [sys.executable, "-c", POOLED, str(names), str(count)]
+    finished = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment()
     )
     assert int(finished.stdout) < 3e9

@@ -11,11 +11,14 @@ from model.labels import (
     LABELS,
     known_after,
     make_labels,
+    medians_of_others,
     recent_volatility,
+    relative_labels,
+    relative_targets,
     soft_targets,
     tied_share,
 )
-from model.training.windows import DataPreprocessor
+from model.training.preprocessor import DataPreprocessor
 
 NAN = np.nan
 
@@ -162,3 +165,70 @@ def test_volatility_knows_only_closes_before_the_bar_opens(bars: pd.DataFrame) -
 def test_few_bars_have_no_volatility_and_keep_their_labels(bars: pd.DataFrame) -> None:
     few = bars.iloc[:10]
     pd.testing.assert_series_equal(soft_targets(few), make_labels(few))
+
+
+def by_hand(moves: np.ndarray) -> np.ndarray:
+    """The median of the others of its row, for each value."""
+    found = np.full(moves.shape, NAN)
+    for (row, column), move in np.ndenumerate(moves):
+        others = np.delete(moves[row], column)
+        others = others[~np.isnan(others)]
+        if len(others) and not np.isnan(move):
+            found[row, column] = np.median(others)
+    return found
+
+
+@pytest.fixture
+def moves() -> np.ndarray:
+    """Moves of 60 days by 7 instruments, some of which are missing and some equal."""
+    draw = np.random.default_rng(3)
+    found = draw.normal(0, 0.02, (60, 7))
+    found[::4] = found[::4].round(2)
+    found[draw.random(found.shape) < 0.3] = NAN
+    found[5], found[6, 1:], found[7, 2:] = NAN, NAN, NAN
+    return found
+
+
+def test_each_move_is_compared_with_the_median_of_the_others(moves: np.ndarray) -> None:
+    medians = by_hand(moves)
+    np.testing.assert_allclose(medians_of_others(moves), medians, rtol=0, atol=1e-15)
+    labels = relative_labels(moves)
+    np.testing.assert_array_equal(labels == 1, moves > medians + 1e-12)
+    np.testing.assert_array_equal(labels == 0, moves < medians - 1e-12)
+    assert np.isnan(labels).sum() > np.isnan(moves).sum() + 5  # equal ones
+
+
+@pytest.mark.parametrize("names, biased", [(3, 1 / 3), (5, 0.4), (21, 10 / 21)])
+def test_of_an_odd_number_half_are_above(names: int, biased: float) -> None:
+    drawn = np.random.default_rng(0).normal(size=(4_000, names))
+    assert (drawn > np.median(drawn, axis=1, keepdims=True)).mean() == pytest.approx(biased)
+    # The one in the middle is above or below the others' median with even chances.
+    assert relative_labels(drawn).mean() == pytest.approx(0.5, abs=2 / np.sqrt(4_000) / names)
+
+
+def test_equal_moves_of_other_prices_are_equal() -> None:
+    # All rose by 5 %, as prices are written.
+    moves = np.log(np.array([[0.21, 7.77, 0.63, 6.09]]) / np.array([[0.2, 7.4, 0.6, 5.8]]))
+    assert len(set(moves[0].tolist())) > 1 and np.isnan(relative_labels(moves)).all()
+
+
+@pytest.mark.parametrize("softness", [0.5, 1.0])
+def test_a_relative_target_is_the_normal_law_of_the_distance_in_units_of_its_day(
+    moves: np.ndarray, softness: float
+) -> None:
+    targets, labels = relative_targets(moves, softness), relative_labels(moves)
+    np.testing.assert_array_equal(np.isnan(targets), np.isnan(labels))
+    known = ~np.isnan(labels)
+    np.testing.assert_array_equal(targets[known] > 0.5, labels[known] == 1)
+    day = moves[1][~np.isnan(moves[1])]
+    spread = 1.4826 * np.median(np.abs(day - np.median(day)))
+    expected = norm.cdf((moves[1] - by_hand(moves)[1]) / (softness * spread))
+    np.testing.assert_allclose(targets[1], expected, atol=1e-12)
+
+
+def test_no_softness_and_a_day_without_spread_give_the_relative_labels_themselves(
+    moves: np.ndarray,
+) -> None:
+    np.testing.assert_array_equal(relative_targets(moves, 0.0), relative_labels(moves))
+    alike = np.array([[0.01, 0.01, 0.01, 0.02, -0.5]])
+    np.testing.assert_array_equal(relative_targets(alike), [[NAN, NAN, NAN, 1.0, 0.0]])

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.runtime import bf16_support, keep_freed_memory, precision_hint, torch_threads
+from model.precision import bf16_support, precision_hint
+from model.runtime import keep_freed_memory, torch_threads
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from model.checkpoint.checkpoint import Checkpoint
 from model.cli import run
-from model.runtime import precision_hint
+from model.precision import precision_hint
 from model.train import app, compare_with_logistic
+from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.makers import random_bars
 
 QUICK = ("--max-epochs", "1", "--sequence-length", "5", "--batch-size", "32")
@@ -156,3 +158,125 @@ def test_a_column_is_named_and_a_missing_price_dropped_by_flags(data: Path, tmp_
         *QUICK,
     )
     assert (outcome(*arguments), outcome(*arguments, "--on-missing", "drop")) == (3, 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four files of bars."""
+    (tmp_path / "stocks").mkdir()
+    for number, name in enumerate("abcd"):
+        random_bars(260, seed=number).to_csv(tmp_path / "stocks" / f"{name}.csv")
+    return tmp_path / "stocks"
+
+
+SMALL = (*QUICK, "--architecture", "small", "--fewest-instruments", "4")
+
+
+@pytest.mark.parametrize("way", ["folder", "files"])
+def test_one_network_is_trained_on_a_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    files = sorted(folder.iterdir(), reverse=True)
+    where = ["--data", folder] if way == "folder" else ["--data", *files]
+    assert outcome(*where, "--pooled", "--outcome", "relative", *SMALL) == 0
+    name = "stocks.ckpt" if way == "folder" else "universe.ckpt"
+    checkpoint = Checkpoint.load(folder.parent / name)
+    assert (checkpoint.outcome, list(checkpoint.instruments or ())) == ("relative", [*"abcd"])
+    printed = capsys.readouterr().out
+    for words in (
+        "4 instruments: 1040 bars of 1 day from 2020-01-01 to 2020-09-16",
+        "labels: above or below the median move of the others; the last 2 windows must wait",
+        "purged: 1 date before each later part",
+        "trained on 4 instruments until 2020-",
+    ):
+        assert words in printed
+
+
+def test_the_network_of_a_universe_is_deployed(folder: Path, tmp_path: Path) -> None:
+    assert outcome("--data", folder, "--pooled", "--deploy", tmp_path / "live", *SMALL) == 0
+    [file] = (tmp_path / "live").glob("*.ckpt")
+    assert file.name == "stocks-20200916T000000.ckpt"
+    assert Checkpoint.load(file).parts["test"]["windows"] == 0
+
+
+def test_faulty_files_of_a_universe_are_refused_or_left_out_by_name(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "e.csv").write_text("nothing")
+    (folder / "f.csv").write_text("")
+    given = ("--data", folder, "--pooled", "--out", tmp_path / "a.ckpt", *SMALL)
+    assert outcome(*given) == 3
+    said = capsys.readouterr().err
+    assert "e.csv" in said and "f.csv" in said and "leave them out with --on-faulty drop" in said
+    assert outcome(*given, "--on-faulty", "drop") == 0
+    assert "left out e.csv" in capsys.readouterr().out
+
+
+def same_name(folder: Path) -> None:
+    (folder / "a.txt").write_bytes((folder / "b.csv").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "flags", "code", "messages"),
+    [
+        (
+            lambda folder: [(folder / f"{name}.csv").unlink() for name in "bcd"],
+            ["--pooled"],
+            3,
+            ["needs several files, got", "a.csv. Give more, or leave out --pooled."],
+        ),
+        (
+            lambda folder: (folder / "d.csv").unlink(),
+            ["--pooled"],
+            3,
+            ["at least 4 instruments, got 3: a.csv, b.csv, c.csv. Give more, or lower --fewest-"],
+        ),
+        (
+            same_name,
+            ["--pooled"],
+            3,
+            ["must have different names: all of them are called a", "a.txt, b.csv hold the same"],
+        ),
+        (
+            lambda folder: random_bars(260, 9, "1990-01-01").to_csv(folder / "old.csv"),
+            ["--pooled"],
+            3,
+            ["old.csv must have dates in common with others, and has none"],
+        ),
+        (lambda folder: None, [], 2, ["--data must be one file without --pooled, got"]),
+        (
+            lambda folder: None,
+            ["--outcome", "relative"],
+            2,
+            ["--data must be one file without --pooled, got"],
+        ),
+        (
+            lambda folder: None,
+            ["--pooled", "--instrument", "gold"],
+            2,
+            ["`ticker` must be left out with several files"],
+        ),
+    ],
+)
+def test_what_makes_no_universe_is_refused_by_name(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], object],
+    flags: list[str],
+    code: int,
+    messages: list[str],
+) -> None:
+    spoil(folder)
+    assert outcome("--data", folder, "--out", tmp_path / "a.ckpt", *SMALL, *flags) == code
+    said = capsys.readouterr().err.replace("--ticker", "`ticker`")
+    assert not [message for message in messages if message not in said]
+    assert not (tmp_path / "a.ckpt").exists()
+
+
+def test_one_instrument_has_no_relative_outcome(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome("--data", data, "--outcome", "relative", *QUICK) == 2
+    assert "--outcome must be direction without --pooled" in capsys.readouterr().err

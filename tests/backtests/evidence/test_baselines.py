@@ -24,7 +24,7 @@ from backtests.walk_forward.folds import FoldPlan, lay_folds
 from model.features.table import FeatureEngineer
 from model.training.config import TrainConfig
 from model.training.data import prepare
-from model.training.windows import DataPreprocessor
+from model.training.preprocessor import DataPreprocessor
 
 LEARNED, FRESH = 3_000, 1_000
 

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from backtests.evidence.decisions import decisions_of
-from backtests.simulation.account import Account, Costs, simulate
+from backtests.simulation.account import Account, Costs
+from backtests.simulation.broker import simulate
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
 from model.training.config import TrainConfig
 

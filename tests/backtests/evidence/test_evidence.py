@@ -177,3 +177,54 @@ def test_bars_that_nobody_traded_are_no_edge(skilled, identity, accepted, edge, 
     assert judge(replace(skilled, flags=flags)).reasons.startswith("Opens lie. alpha +")
     losing = quick_evidence(planted_decisions(0.3, cost=0.01))
     assert judge(replace(losing, flags=flags)).word == worse
+
+
+def test_the_spread_that_prices_imply_is_said_where_it_is_more_than_is_charged():
+    """Prices that bounce between the sides of a spread of 60 bp, on 4,000 bars."""
+    draw, n = np.random.default_rng(5), 4_000
+    bounce = 0.003 * draw.choice([-1.0, 1.0], n + 1)
+    moves = 0.005 * draw.standard_normal(n) + np.diff(bounce)
+    bounced = replace(
+        planted_decisions(0.0, n=n), moves=moves, fills=dict.fromkeys(("open", "close"), moves)
+    )
+    evidence = quick_evidence(bounced)
+    implied = evidence.intervals["implied cost"]
+    assert implied.lowest < 0.003 < implied.highest and implied.value == pytest.approx(
+        0.003, rel=0.1
+    )
+    words = f"The prices imply at least {1e4 * implied.lowest:.1f} bp a side, 1 are charged"
+    assert words in judge(evidence).sentence
+    losing = judge(replace(evidence, break_even=-3.0)).sentence
+    assert "1 are charged. " in losing and "would eat all" not in losing
+    assert "3.0 would eat all" in judge(replace(evidence, break_even=3.0)).sentence
+    dear = quick_evidence(replace(bounced, cost=0.005))
+    assert "The prices imply" not in judge(dear).sentence
+
+
+def test_clean_prices_imply_no_spread(lucky):
+    assert lucky.intervals["implied cost"].lowest == 0
+    assert "The prices imply" not in judge(lucky).sentence
+
+
+def test_what_the_timing_gains_is_said_for_each_fill(skilled):
+    gained = skilled.intervals["timing at open"]
+    fills = {
+        "timing at middle": replace(gained, value=2e-4, lowest=-1e-4),
+        "timing at later": replace(gained, value=-3e-4, lowest=-9e-4),
+    }
+    said = judge(replace(skilled, intervals=skilled.intervals | fills)).sentence
+    assert (
+        f"Its timing gains, in bp per bar before costs, {1e4 * gained.value:+.2f} at the open, "
+        "+2.00 at the middle of the next bar's range, -3.00 one bar later: at the open's own "
+        "price only."
+    ) in said
+    fills["timing at middle"] = replace(gained, value=2e-4, lowest=1e-4)
+    said = judge(replace(skilled, intervals=skilled.intervals | fills)).sentence
+    assert "-3.00 one bar later." in said and "price only" not in said
+
+
+def test_no_edge_names_the_alpha_worth_having():
+    many = planted_decisions(0.0, n=12_000, seed=3)
+    evidence = quick_evidence(many, worth=0.5)
+    assert "less than the 50.0% that is worth having" in judge(evidence).sentence
+    assert evidence.worth == 0.5 / 252

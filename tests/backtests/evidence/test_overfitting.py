@@ -95,6 +95,15 @@ def test_a_trial_that_is_better_everywhere_is_no_luck():
     assert of(noise(8, skill=1.0)).probability == 0.0
 
 
+def test_returns_that_do_not_vary_have_a_ratio_of_nought():
+    """They would else have the highest of all, by what rounding leaves of their variance."""
+    returns = noise(15, skill=1.0)
+    constant = np.full_like(returns[:, :1], 0.01)
+    with_constant = out_of_sample_logits(np.hstack([returns, constant]), 8)
+    with_nought = out_of_sample_logits(np.hstack([returns, 0 * constant]), 8)
+    assert with_constant.tolist() == with_nought.tolist()
+
+
 def test_the_order_of_the_trials_does_not_matter():
     returns = with_twins(noise(9, skill=0.2))
     assert of(returns[:, ::-1]) == of(returns)

@@ -9,7 +9,7 @@ from backtests.evidence.scores import (
     gain_table,
     rolled_bars,
 )
-from backtests.simulation.account import Simulation
+from backtests.simulation.broker import Simulation
 
 TIMESTAMPS = pd.date_range("2020-11-30", periods=100, freq="D", name="date")
 

@@ -21,7 +21,7 @@ from model.features.table import FEATURE_NAMES, FeatureEngineer
 from model.labels import make_labels
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, prepare
-from model.training.windows import DataPreprocessor
+from model.training.preprocessor import DataPreprocessor
 from tests.helpers.makers import random_bars
 
 LABELS = [("open", 1), ("open", 3), ("close", 1), ("close", 3)]

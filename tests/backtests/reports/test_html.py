@@ -205,6 +205,9 @@ def test_a_long_and_busy_run_stays_a_small_file(results):
             "closed_at": stamps[1::2],
             "entry_price": flat[::2].to_numpy(),
             "exit_price": flat[1::2].to_numpy(),
+            "net": 1.0,
+            "return": 0.01,
+            "bars": 1,
         }
     )
     bars = pd.DataFrame({name: flat for name in ("open", "high", "low", "close", "volume")})

@@ -24,6 +24,8 @@ KEYS = [
     "data",
     "settings",
     "total",
+    "account",
+    "trading",
     "refused",
     "best_possible",
     "share_found",
@@ -31,6 +33,7 @@ KEYS = [
     "spread",
     "evidence",
     "overfitting",
+    "registration",
     "calibration",
     "importance",
     "versions",
@@ -203,6 +206,25 @@ def test_the_summary_is_json_with_a_version(folder):
     assert list(found) == KEYS
     assert found["version"] == 2 and len(found["folds"]) == 3
     assert found["settings"]["folds"] == vars(PLAN)
+
+
+def test_the_account_by_close_is_that_of_the_total(folder, results):
+    found = json.loads((folder / "summary.json").read_text())
+    account, total, trading = found["account"], found["total"], found["trading"]
+    for name, prefix in (("strategy", ""), ("hold", "hold_")):
+        # The total ends with the last decision's bar, where nothing else comes after it.
+        assert account[name]["max_drawdown"] == pytest.approx(total[f"{prefix}max_drawdown"])
+        assert account[name]["sharpe"] == pytest.approx(total[f"{prefix}sharpe"])
+    assert trading["trades"] == total["trades"] == len(results.strategy.trades)
+    assert 0 <= trading["hit_rate"] <= 1 and trading["mean_loss"] <= 0 < trading["holding"]
+
+
+def test_the_alpha_worth_having_is_the_accounts(results, bars, models, tmp_path):
+    settings = replace(results.settings, account=Account(worth=0.3))
+    other = evaluate(bars, models, save(models, tmp_path), settings)
+    years = other.evidence.periods_per_year
+    assert other.evidence.worth == pytest.approx(0.3 / years)
+    assert results.evidence.worth == pytest.approx(0.01 / years)
 
 
 def test_the_summary_holds_the_verdict_and_the_evidence(folder):

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from backtests.reports.schema import UNIVERSE_TABLES, Universe
 from backtests.reports.terminal import universe_table
-from backtests.reports.universe import UNIVERSE_FILES, gather_universe, write_universe
+from backtests.reports.universe import UNIVERSE_FILES, gather_universe, pooled_row, write_universe
 from backtests.reports.universe_page import (
     MOST_MARKETS,
     render_universe,
@@ -133,6 +133,19 @@ def test_the_page_says_verdict_markets_and_what_is_missing(page, universe):
     assert len(page) < 6_000_000
 
 
+def test_the_portfolio_has_the_figures_of_its_equity(universe, folder, page):
+    found = json.loads((folder / "universe.json").read_text())["portfolio"]
+    for name, column in (("strategy", "strategy"), ("hold", "buy_and_hold")):
+        growth = universe.equity[column].to_numpy()
+        returns = np.diff(growth, prepend=1.0) / np.r_[1.0, growth[:-1]]
+        years = len(growth) / universe.pool.periods_per_year
+        assert found[name]["return_a_year"] == pytest.approx(growth[-1] ** (1 / years) - 1)
+        assert found[name]["volatility"] == pytest.approx(
+            returns.std(ddof=1) * universe.pool.periods_per_year**0.5
+        )
+    assert "cash earns no interest" in page and "longest time under water" in page
+
+
 def test_of_several_architectures_it_says_whose_figures_these_are(universe, page):
     first = next(iter(universe.results.values()))
     tried = replace(
@@ -143,6 +156,13 @@ def test_of_several_architectures_it_says_whose_figures_these_are(universe, page
         "All figures here are those of <strong>bilstm</strong>" in both and "(transformer)" in both
     )
     assert "All figures here are those" not in page
+    # Judged by the same rule, the copy has the figures of the first.
+    lead, copy = replace(universe, results=dict.fromkeys(universe.results, tried)).pooled
+    assert copy["architecture"] == "transformer" and not universe.pooled
+    twins = gather_universe(dict.fromkeys(universe.results, first), LOST, SETTINGS)
+    [alone] = [pooled_row("bilstm", twins.pool)]
+    assert copy["alpha"] == pytest.approx(alone["alpha"]) and copy["auc"] == alone["auc"]
+    assert "Architectures over all markets" in both and lead["architecture"] == "bilstm"
 
 
 def test_the_terminal_shows_a_row_for_each_market(universe):

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtests.simulation.account import Account, Costs, Fill, round_trips, simulate, simulate_hold
+from backtests.simulation.account import Account, Costs
+from backtests.simulation.broker import Fill, round_trips, simulate, simulate_hold
 from model.bars.artefacts import repeated_rows
 from tests.helpers.artefacts import clean, filled_forward
 from tests.helpers.makers import random_bars, random_checkpoint

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from backtests.simulation.account import Account, Costs, simulate
+from backtests.simulation.account import Account, Costs
+from backtests.simulation.broker import simulate
 from backtests.simulation.vectorised import directions, n_entries, net_returns, open_returns
 from backtests.synthetic.markets import market
 from model.bars.artefacts import repeated_rows

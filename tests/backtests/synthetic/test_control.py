@@ -33,7 +33,7 @@ from backtests.synthetic.markets import Market, market
 from model.checkpoint.checkpoint import Checkpoint
 from model.metrics import auc_standard_error, classification_scores
 from model.training.config import TrainConfig
-from model.training.windows import DataPreprocessor
+from model.training.preprocessor import DataPreprocessor
 from tests.helpers.makers import random_checkpoint
 
 SEEDS, SILENT_BARS = range(1, 9), 3_000

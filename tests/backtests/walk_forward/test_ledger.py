@@ -14,8 +14,8 @@ from backtests.walk_forward.ledger import (
     counted,
     digest_positions,
     ledger_path,
+    returns_of,
     subject_of,
-    track_of,
 )
 
 ON = Subject("nasdaq", "1 day", "of these bars")
@@ -54,12 +54,12 @@ def test_a_line_leads_to_positions_and_returns_beside_the_ledger(ledger, tmp_pat
     assert line["file"] == "nasdaq.jsonl-positions/nasdaq-1-day-held by a.parquet"
     assert [line[name] for name in (*Subject._fields, "seed")] == [*ON, 42]
     [trial] = ledger.others()
-    pd.testing.assert_frame_equal(track_of(trial), track(), check_freq=False)
+    pd.testing.assert_series_equal(returns_of(trial), track()["net_return"], check_freq=False)
     assert pd.read_parquet(ledger.path.parent / line["file"]).equals(track())
     # Both go where the user moves them.
     shutil.move(tmp_path / "trials", tmp_path / "elsewhere")
     [moved] = Ledger(tmp_path / "elsewhere" / "nasdaq.jsonl", ON).others()
-    assert moved.file != trial.file and track_of(moved).equals(track_of(trial))
+    assert moved.file != trial.file and returns_of(moved).equals(returns_of(trial))
 
 
 def test_a_link_to_a_ledger_is_that_ledger(ledger, tmp_path):
@@ -67,7 +67,10 @@ def test_a_link_to_a_ledger_is_that_ledger(ledger, tmp_path):
     (tmp_path / "link").symlink_to(ledger.path)
     linked = Ledger(tmp_path / "link", ON)
     assert enter(linked, "b") and linked.others() == ledger.others()
-    assert [track_of(trial).equals(track()) for trial in linked.others()] == [True, True]
+    assert [returns_of(trial).equals(track()["net_return"]) for trial in linked.others()] == [
+        True,
+        True,
+    ]
 
 
 def test_a_repeat_counts_once(ledger):
@@ -75,7 +78,7 @@ def test_a_repeat_counts_once(ledger):
     before = ledger.path.read_text()
     assert not ledger.enter("at other costs", Trial("held by a", -0.3), track(2), {})
     assert ledger.path.read_text() == before and len(list(ledger.folder.iterdir())) == 1
-    assert track_of(ledger.others()[0]).equals(track())
+    assert returns_of(ledger.others()[0]).equals(track()["net_return"])
 
 
 @pytest.mark.parametrize("change", [{"instrument": "dax"}, {"interval": "1 hour"}])
@@ -87,7 +90,7 @@ def test_trials_on_another_instrument_or_interval_do_not_count(ledger, change):
     assert ledger.enter("here", trial, track(1), {})
     for one, seed in ((other, 2), (ledger, 1)):
         [found] = one.others()
-        assert track_of(found).equals(track(seed))
+        assert returns_of(found).equals(track(seed)["net_return"])
 
 
 def test_a_new_day_of_bars_does_not_empty_the_ledger(ledger):
@@ -138,6 +141,13 @@ def test_a_line_of_an_older_version_counts_without_returns_and_stays_as_it_is(le
     assert found.sharpes == (0.2, 0.3) and len(found.returns) == 1
 
 
+def test_lines_that_an_editor_ended_otherwise_stay_as_they_are(ledger):
+    edited = b'{"key": "a", "sharpe": 0.2}\r\n'
+    ledger.path.write_bytes(edited)
+    enter(ledger, "b")
+    assert ledger.path.read_bytes().startswith(edited + b"{") and len(ledger.others()) == 2
+
+
 def test_the_ledger_that_an_older_version_had_for_these_bars_is_read_and_not_written(
     bars, tmp_path
 ):
@@ -165,7 +175,8 @@ def test_before_the_first_trial_there_are_no_others(ledger):
         '{"key": "a", "sharpe": null}',
         '{"key": "a", "sharpe": NaN}',
         '{"key": "a", "sharpe": Infinity}',
-        '{"key": "a", "sharpe": 1, "file": 2}',
+        '{"key": "a", "sharpe": 1, "file": "a.parquet"}',
+        json.dumps({"key": "a", "sharpe": 1, **ON._asdict(), "positions": "", "file": 2}),
     ],
 )
 def test_a_damaged_ledger_is_refused_not_overwritten(ledger, content):

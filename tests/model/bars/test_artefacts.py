@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 
 from model.bars import artefacts
-from model.bars.artefacts import find_artefacts, flags_of, repeated_rows
+from model.bars.artefacts import find_artefacts, flags_of, flags_of_all, repeated_rows
 from model.bars.read import read_bars
 from model.bars.sample import sample_bars
 from model.errors import BarsError, BarsWarning
 from tests.helpers.artefacts import (
     ARTEFACTS,
     CLEAN,
+    a_page_twice,
     clean,
     filled_forward,
     heikin_ashi,
@@ -148,6 +149,15 @@ def test_a_few_rows_that_repeat_are_said_with_count_and_date(tmp_path: Path) -> 
     assert len(read) == len(bars) and not read.attrs["flags"][0]["accepted"]
 
 
+def test_a_page_that_stands_twice_is_refused_and_its_second_time_dropped() -> None:
+    bars = clean(1)
+    twice = a_page_twice(bars)
+    with pytest.raises(BarsError, match="60 bars repeat 20 or more earlier ones in a row"):
+        read_bars(twice)
+    with pytest.warns(BarsWarning, match="dropped 60 bars"):
+        assert read_bars(twice, repeats="drop").equals(bars.drop(bars.index[700:760]))
+
+
 def test_flat_bars_that_repeat_are_none() -> None:
     """A halt, which has a note of its own: its bars have no range."""
     bars = clean(1)
@@ -172,3 +182,11 @@ def test_bars_are_left_as_they_are() -> None:
     before = bars.copy()
     find_artefacts(bars)
     assert np.array_equal(bars.to_numpy(), before.to_numpy())
+
+
+def test_the_flags_of_several_instruments_have_their_names() -> None:
+    gapless, sound = heikin_ashi(clean(1)), clean(2)
+    alone = flags_of_all({"gold": gapless})
+    assert alone == flags_of(gapless) and alone[0]["name"] == "heikin-ashi"
+    [first, *_] = flags_of_all({"silver": sound, "gold": gapless})
+    assert first == alone[0] | {"sentence": f"gold: {alone[0]['sentence']}"}

@@ -258,3 +258,10 @@ def test_interval_and_bars_per_year_stand_here_too() -> None:
 def test_the_table_of_the_markets_is_sound() -> None:
     assert_bars(read_bars(DAILY), DAILY)
     assert_bars(read_bars(HOURLY), HOURLY)
+
+
+@pytest.mark.parametrize("flags", ["yes", [{"name": "gaps"}], [1], {"a": 1}, None])
+def test_flags_that_others_keep_with_a_frame_are_not_ours(flags: object) -> None:
+    frame = DAILY.copy()
+    frame.attrs["flags"] = flags
+    assert_bars(read_bars(frame), DAILY)

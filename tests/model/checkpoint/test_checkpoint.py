@@ -390,3 +390,44 @@ def test_a_checkpoint_loads_in_a_process_that_was_forked_after_one_was_saved(
     forked = [sys.executable, "-c", FORKED, str(tmp_path / "large.ckpt")]
     done = subprocess.run(forked, env=environment(OMP_NUM_THREADS="2"), check=False)
     assert done.returncode == 0
+
+
+def test_the_scores_of_a_universe_stand_by_date_and_name(
+    checkpoint: Checkpoint, bars: pd.DataFrame
+) -> None:
+    late, ended = random_bars(240, seed=4).iloc[60:], random_bars(200, seed=5).drop(bars.index[170])
+    universe = {"whole": bars, "late": late, "ended": ended, "short": bars.iloc[:149]}
+    scores = checkpoint.scores(universe)
+    assert list(scores.columns) == ["ended", "late", "short", "whole"]
+    assert scores.index.equals(bars.index[149:]) and scores["short"].isna().all()
+    for name in ("whole", "late", "ended"):
+        expected = checkpoint.probabilities(universe[name])
+        found = scores[name].dropna()
+        pd.testing.assert_series_equal(
+            found, expected, check_names=False, check_freq=False, check_exact=True
+        )
+    assert pd.isna(scores.loc[bars.index[170], "ended"])
+    turned = checkpoint.scores(dict(reversed(universe.items())))
+    pd.testing.assert_frame_equal(turned, scores, check_exact=True)
+
+
+def test_what_is_wrong_with_one_of_a_universe_is_said_with_its_name(
+    checkpoint: Checkpoint, bars: pd.DataFrame
+) -> None:
+    with pytest.raises(BarsError, match="gold: bars: timestamps must increase"):
+        checkpoint.scores({"whole": bars, "gold": bars[::-1]})
+    with pytest.raises(CheckpointError, match="gold: the checkpoint was trained on bars of 1 day"):
+        checkpoint.scores({"whole": bars, "gold": random_bars(200, freq="h")})
+    with pytest.raises(BarsError, match=r"at least 150 bars, got a \(149\), b \(20\)"):
+        checkpoint.scores({"a": bars[:149], "b": bars[:20]})
+
+
+def test_the_rows_of_a_part_are_found_among_bars_that_lack_its_dates(
+    checkpoint: Checkpoint, bars: pd.DataFrame
+) -> None:
+    parts = {"train": {"first": str(bars.index[160]), "last": str(bars.index[300])}}
+    dated = dataclasses.replace(checkpoint, parts=parts)
+    assert dated.part_rows("train", bars.index) == slice(160, 301)
+    lacking = bars.index.delete([160, 300])
+    found = lacking[dated.part_rows("train", lacking)]
+    assert (found[0], found[-1]) == (bars.index[161], bars.index[299])

@@ -19,8 +19,8 @@ from safetensors.torch import save as save_tensors
 
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import LARGEST_HEADER
-from model.checkpoint.member import MOST_MEMBERS
 from model.errors import CheckpointError
+from model.networks.registry import MOST_MEMBERS
 from model.networks.transformer import TransformerConfig
 from tests.helpers.forging import JsonObject, forged, network_in
 from tests.helpers.payloads import PAYLOADS, Payload

@@ -62,7 +62,7 @@ LINE = architectures.Architecture(LineClassifier, LineConfig)
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
     """Settings for the line, which is known as long as a test runs."""
-    monkeypatch.setattr(architectures, "_known", dict(BUILT_IN))
+    monkeypatch.setattr(architectures, "_registered", {})
     register("line", LineClassifier, LineConfig)
     return TrainConfig(architecture="line", seeds=2, max_epochs=2, batch_size=32)
 
@@ -97,7 +97,7 @@ def test_a_file_of_a_network_that_nobody_registered_is_refused(
     training: TrainConfig, bars: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit(bars, training).save(tmp_path / "line.ckpt")
-    monkeypatch.setattr(architectures, "_known", dict(BUILT_IN))
+    monkeypatch.setattr(architectures, "_registered", {})
     message = (
         "line.ckpt cannot be used: a member's `architecture` must be one of bilstm, transformer, "
         "ensemble, got 'line'."
@@ -165,7 +165,7 @@ def test_what_an_installed_package_offers_but_cannot_be_registered_is_said(
     register("mine", LineClassifier, LineConfig)
     members = (random_member("mine", network=LineConfig()),)
     random_checkpoint(bars, members=members, golden=False).save(tmp_path / "mine.ckpt")
-    monkeypatch.setattr(architectures, "_known", dict(BUILT_IN))
+    monkeypatch.setattr(architectures, "_registered", {})
     offer = EntryPoint("mine", value, architectures.GROUP)
     monkeypatch.setattr(architectures, "entry_points", lambda group, name: [offer])
     message = (

@@ -34,6 +34,26 @@ def test_the_temperature_found_has_the_least_log_loss(sample: Sample) -> None:
         )
 
 
+def test_a_temperature_weighs_what_it_is_told_to(sample: Sample) -> None:
+    """Of two halves with temperatures of their own, one counts nothing, or each the same."""
+    logits, labels = sample
+    mixed = np.r_[logits[:40_000] * 4, logits[40_000:]]
+    first = np.r_[np.ones(40_000), np.zeros(10_000)]
+    assert fit_temperature(mixed, labels, first) == pytest.approx(4, rel=0.03)
+    assert fit_temperature(mixed, labels, 1 - first) == pytest.approx(1, rel=0.05)
+    often = np.r_[np.full(40_000, 0.25), np.ones(10_000)]
+    balanced = np.r_[0:10_000, 40_000:50_000]
+    found = fit_temperature(mixed, labels, often)
+    assert found == pytest.approx(fit_temperature(mixed[balanced], labels[balanced]), rel=0.03)
+    assert found < 0.9 * fit_temperature(mixed, labels)
+
+
+def test_weights_of_one_change_no_bit(sample: Sample) -> None:
+    logits, labels = sample[0][:999] * 3, sample[1][:999]
+    weighed = fit_temperature(logits, labels, np.ones(999))
+    assert weighed == fit_temperature(logits, labels)
+
+
 def test_logits_that_point_the_wrong_way_get_the_highest_temperature(sample: Sample) -> None:
     assert fit_temperature(-sample[0], sample[1]) == pytest.approx(HIGHEST, rel=1e-3)
 

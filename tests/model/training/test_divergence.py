@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import train
+from model import train, training
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import tensors_in
 from model.cli import run
@@ -57,7 +57,7 @@ def finite_states(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
         write_atomically(path, data)
 
     monkeypatch.setattr(resume, "write_atomically", checked)
-    monkeypatch.setattr(train, "resumption", partial(resume.resumption, seconds=-1.0))
+    monkeypatch.setattr(training, "resumption", partial(resume.resumption, seconds=-1.0))
     yield written
 
 

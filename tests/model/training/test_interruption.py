@@ -23,17 +23,14 @@ from tests.helpers.makers import random_bars
 Outcome = dict[str, Any]
 
 
-def outcomes(folder: Path, *cases: str) -> dict[str, Outcome]:
-    """What became of each of the trainings."""
-    random_bars(300).to_csv(folder / "bars.csv")
-    command = [
-        sys.executable,
-        "-m",
-        interrupting.__name__,
-        str(folder / "bars.csv"),
-        str(folder),
-        *cases,
-    ]
+def outcomes(folder: Path, *cases: str, instruments: int = 1) -> dict[str, Outcome]:
+    """What became of each of the trainings, on one file or on a folder of several."""
+    data = folder / "bars"
+    data.mkdir()
+    for number in range(instruments):
+        random_bars(300, seed=number).to_csv(data / f"{number}.csv")
+    given = data if instruments > 1 else data / "0.csv"
+    command = [sys.executable, "-m", interrupting.__name__, str(given), str(folder), *cases]
     finished = subprocess.run(command, capture_output=True, check=True, text=True)
     return {outcome["case"]: outcome for outcome in map(json.loads, finished.stdout.splitlines())}
 
@@ -90,6 +87,16 @@ def test_killed_at_any_moment_or_border_it_goes_on_to_the_same_bytes(tmp_path: P
     # A random moment may come after the end.
     assert sum(outcome["code"] == -9 for outcome in found) >= 24
     assert sum(outcome["went on"] for outcome in found) >= 12  # or before the first epoch's
+
+
+@pytest.mark.slow
+def test_the_training_of_a_universe_that_is_killed_goes_on_to_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    cases = [*(f"border {epoch}" for epoch in (1, 4)), *(f"moment {seed}" for seed in range(4))]
+    found = outcomes(tmp_path, *cases, instruments=3).values()
+    assert len(found) == len(cases) and all(outcome["same"] for outcome in found)
+    assert sum(outcome["code"] == -9 for outcome in found) >= 4
 
 
 @pytest.mark.parametrize("case", ONE)

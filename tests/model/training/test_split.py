@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model.features.table import FEATURE_NAMES, LOOKBACK
 from model.labels import LABELS, known_after, make_labels
-from model.training.windows import DataPreprocessor, calendar_mask
+from model.training.preprocessor import DataPreprocessor, calendar_mask
 
 NAN = np.nan
 
@@ -89,6 +89,55 @@ def test_the_parts_are_ordered_and_never_decide_on_an_unknown_label(
             following.start < n_windows
         ):  # window w decides at the close of its last row; neighbours are one bar apart
             assert part.stop - 1 + known_after(label, horizon) == following.start
+
+
+@given(
+    n_windows=st.integers(1, 400),
+    shares=shares,
+    label=st.sampled_from(LABELS),
+    horizon=st.integers(1, 9),
+)
+def test_one_instrument_is_split_by_dates_as_by_windows(
+    n_windows: int, shares: tuple[int, int], label: str, horizon: int
+) -> None:
+    preprocessor = DataPreprocessor(
+        train=shares[0] / 100, validation=shares[1] / 100, label=label, horizon=horizon
+    )
+    decided = np.arange(n_windows)
+    kept, parts = preprocessor.split_dates(decided, decided + known_after(label, horizon))
+    try:
+        assert parts == preprocessor.split(n_windows)
+    except ValueError:
+        assert min(lengths(parts)[:2]) == 0
+    assert kept.all()
+
+
+@given(
+    data=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 15)), min_size=1, max_size=120).map(
+        sorted
+    ),
+    shares=shares,
+)
+def test_a_date_is_purged_as_a_whole_by_the_latest_of_its_labels(
+    data: list[tuple[int, int]], shares: tuple[int, int]
+) -> None:
+    decided = np.array([day for day, _ in data])
+    known = decided + [wait for _, wait in data]
+    preprocessor = DataPreprocessor(train=shares[0] / 100, validation=shares[1] / 100)
+    kept, parts = preprocessor.split_dates(decided, known)
+    dates = sorted(set(decided.tolist()))
+    first = shares[0] * len(dates) // 100
+    second = len(dates) if sum(shares) == 100 else first + shares[1] * len(dates) // 100
+    for part, own, border in zip(
+        parts, (dates[:first], dates[first:second], dates[second:]), (first, second, len(dates))
+    ):
+        stay = [
+            day
+            for day in own
+            if border == len(dates) or known[decided == day].max() <= dates[border]
+        ]
+        # Every window of the dates that stay, and no other.
+        assert decided[kept][part].tolist() == [day for day in decided if day in stay]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from model.features.table import FEATURE_NAMES
-from model.training.windows import DataPreprocessor, TimeSeriesDataset
+from model.training.preprocessor import DataPreprocessor
+from model.training.windows import DateBatches, TimeSeriesDataset, Windows
 
 NAN = np.nan
 
@@ -172,6 +173,45 @@ def test_a_batch_in_time_order_is_fetched_as_views(dataset: TimeSeriesDataset) -
     assert {
         window.untyped_storage().data_ptr() for window, _ in dataset.__getitems__(range(10, 74))
     } == {storage}
+
+
+def test_windows_in_an_order_of_their_own_are_delivered_in_it(dataset: TimeSeriesDataset) -> None:
+    rows, starts = np.arange(600, dtype=np.float32).reshape(200, 3), np.array([7, 120, 8, 0, 150])
+    ordered = TimeSeriesDataset(rows, np.arange(5.0), starts=starts)
+    assert len(ordered) == 5 and torch.equal(ordered.windows, dataset.windows)
+    for place, start in enumerate(starts):
+        assert torch.equal(ordered[place][0], dataset.windows[start]) and ordered[place][1] == place
+    [(windows, labels)] = DataLoader(ordered, batch_size=5)
+    assert torch.equal(windows, dataset.windows[starts]) and labels.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_windows_that_follow_each_other_are_views_and_others_copies() -> None:
+    rows = np.arange(600, dtype=np.float32).reshape(200, 3)
+    windows = Windows(rows, 50, np.array([3, 4, 5, 100, 9]))
+    storage = windows.every.untyped_storage().data_ptr()
+    assert windows[:3].untyped_storage().data_ptr() == storage
+    assert windows[2:].untyped_storage().data_ptr() != storage
+    assert torch.equal(windows[2:], windows.every[[5, 100, 9]])
+    np.testing.assert_array_equal(windows.last_rows, rows[[52, 53, 54, 149, 58]])
+    assert len(windows) == 5 and len(windows[5:]) == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch_size", "expected"),
+    [
+        ([1] * 7, 3, [3, 3, 1]),
+        ([2, 2, 2], 3, [4, 2]),
+        ([5, 1, 1, 1], 3, [5, 3]),
+        ([1, 1, 9, 1], 3, [11, 1]),
+        ([4], 1, [4]),
+    ],
+)
+def test_batches_are_of_whole_dates(sizes: list[int], batch_size: int, expected: list[int]) -> None:
+    dates = pd.date_range("2020-01-01", periods=len(sizes)).repeat(sizes)
+    batches = list(DateBatches(dates, batch_size))
+    assert [len(batch) for batch in batches] == expected
+    assert len(DateBatches(dates, batch_size)) == len(expected)
+    assert [place for batch in batches for place in batch] == list(range(sum(sizes)))
 
 
 def test_a_dataset_refuses_labels_that_do_not_fit() -> None:

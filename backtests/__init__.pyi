@@ -1,0 +1,3 @@
+from . import walk as walk
+
+__all__: list[str]

@@ -1,0 +1,3 @@
+from .contests import CONTESTS as CONTESTS
+
+__all__: list[str]

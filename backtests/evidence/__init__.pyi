@@ -1,0 +1,13 @@
+from .baselines import BASELINES as BASELINES
+from .baselines import learner_probabilities as learner_probabilities
+from .decisions import decisions_of as decisions_of
+from .evidence import Trials as Trials
+from .evidence import evidence_of as evidence_of
+from .evidence import sharpe_figures as sharpe_figures
+from .overfitting import overfitting_probability as overfitting_probability
+from .returns_file import read_returns as read_returns
+from .verdict import EDGE as EDGE
+from .verdict import Word as Word
+from .verdict import judge as judge
+
+__all__: list[str]

@@ -1,0 +1,9 @@
+from . import workers as workers
+from .folds import FoldModel as FoldModel
+from .folds import lay_folds as lay_folds
+from .folds import predictions as predictions
+from .store import lock_folder as lock_folder
+from .trainer import FoldsFailed as FoldsFailed
+from .trainer import train_all as train_all
+
+__all__: list[str]

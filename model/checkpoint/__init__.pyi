@@ -1,0 +1,3 @@
+from .schedule import Schedule as Schedule
+
+__all__: list[str]
