@@ -35,15 +35,18 @@ from strategy_plugin.live.limits import STOP, Limits, Watchman
 from strategy_plugin.live.live_strategy import LiveStrategy
 from strategy_plugin.live.store import REAL, LiveStore, Pace, assets_of
 from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError
+from strategy_plugin.orders import stops
 from strategy_plugin.sizers import EquityShare, FractionalCommission
 
 LIMITS = Group("Limits", sort_key=10)
 # A room of its own for each venue, with a class `connect`; its libraries are an extra.
 VENUES = {"alpaca": "strategy_plugin.live.alpaca_venue"}
 KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
-NEARBY = Pace(idle=2.0, poll=0.1)  # of an exchange on this machine, whose time may run fast
+NEARBY = Pace(
+    idle=2.0, poll=0.1, settle=0.0
+)  # of an exchange on this machine, whose time may run fast
 BASIS_POINT = 1e-4
-LINES = "bars.jsonl"
+LINES, JOURNAL = "bars.jsonl", "decisions.jsonl"
 
 app = App(version=VERSION, name="strategy_plugin.trade")
 console = Console(highlight=False, soft_wrap=True)
@@ -58,7 +61,7 @@ class Trading:
     symbols
         What is traded, as the venue calls it: SPY, or BTC/USD.
     checkpoint
-        A file of model.train, or a schedule folder.
+        A file of model.train, or a schedule folder; {name} in it stands for each symbol.
     store
         The venue.
     feed
@@ -83,6 +86,12 @@ class Trading:
         What the venue takes per side, in basis points, for which money is left.
     slippage
         How much worse than the quote an order is expected to fill, in basis points.
+    stop_loss
+        A stop at the venue for each position, at a distance like 3% or 2atr; default: none.
+    trailing
+        The same, following the price; not both.
+    max_model_age
+        Bar intervals after training beyond which nothing is opened; default: no limit.
     history
         Bars filled in before the first live one; default: as many as the model needs and half more.
     bars
@@ -110,6 +119,9 @@ class Trading:
     share: Annotated[float, number(above=0)] = 0.95
     commission: Annotated[float, number(0)] = 0.0
     slippage: Annotated[float, number(0)] = 1.0
+    stop_loss: str = ""
+    trailing: str = ""
+    max_model_age: Annotated[int | None, optional(whole(0))] = None
     history: Annotated[int | None, optional(whole(1))] = None
     bars: Annotated[int, whole(0)] = 0
     tag: str = "bilstm"
@@ -118,7 +130,9 @@ class Trading:
 
     def __post_init__(self) -> None:
         require_fields(self)
-        thresholds(self.enter, self.exit)  # refuses what the strategy would refuse
+        # They refuse what the strategy would refuse.
+        thresholds(self.enter, self.exit)
+        stops(stop_loss=self.stop_loss, trailing=self.trailing)
         if self.live and self.account is None:
             raise ValueError(
                 "`account` must be given with `live`: type out the number of the account whose "
@@ -142,7 +156,7 @@ def trade(
     Prints what it finds, then a line of JSON for each live bar, which the folder `out` keeps too.
     """
     keys = _keys()
-    schedule = Schedule(trading.checkpoint)
+    schedule = Schedule(str(trading.checkpoint).replace("{name}", trading.symbols[0]))
     interval = _interval(schedule)
     venue = _venue(trading, keys)
     _require_account(venue, trading)
@@ -208,6 +222,10 @@ def _cerebro(
         exit=trading.exit,
         allow_short=trading.allow_short,
         adopt=True,
+        stop_loss=trading.stop_loss,
+        trailing=trading.trailing,
+        max_model_age=trading.max_model_age,
+        journal=str(trading.out / JOURNAL),
         on_stop=trading.on_stop,
         write=write,
         bars=trading.bars,

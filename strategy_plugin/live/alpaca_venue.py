@@ -306,7 +306,7 @@ class AlpacaVenue:
             ) from None
         except APIError as error:
             status = error.status_code or 0
-            if status in (401, 403) and "order" not in what:
+            if status == 401 or (status == 403 and what == "the account"):
                 raise VenueError(
                     f"{self.name} refuses these keys ({status}). Set APCA_API_KEY_ID and "
                     "APCA_API_SECRET_KEY to those of the account, paper or live as asked for."

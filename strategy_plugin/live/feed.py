@@ -7,6 +7,7 @@ is live: the older ones show as DELAYED, so that nothing is decided on them.
 import datetime as dt
 import warnings
 from collections import Counter, deque
+from collections.abc import Iterable
 from queue import Empty
 from time import monotonic
 from typing import NamedTuple
@@ -114,7 +115,12 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     def _take_minute(self, minute: VenueBar) -> None:
         newest = self._minutes.newest
-        if newest is not None and minute.start > newest + MINUTE:
+        days, interval = self._trading_days, self.p.store.interval
+        if (
+            newest is not None
+            and minute.start > newest + MINUTE
+            and (days.span_of(newest + MINUTE, interval) or days.span_of(minute.start, interval))
+        ):
             # Minutes without a trade have no bar; only the history tells which were missed.
             try:
                 self._take_history(newest + MINUTE, minute.start - MINUTE)
@@ -161,14 +167,15 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         if end is None:
             self._enqueue(self._minutes.over(now))
 
-    def _take_days(self, days: object, now: dt.datetime) -> None:
+    def _take_days(self, days: Iterable[VenueBar], now: dt.datetime) -> None:
         """Take up the days that are over by the calendar; the one that grows stays out."""
-        for one in days:  # type: ignore[attr-defined]
+        settle = dt.timedelta(seconds=self.p.store.pace.settle)
+        for one in days:
             session = self._trading_days.session_on(one.start)
-            if session is not None and session.closes <= now:
+            if session is not None and session.closes + settle <= now:
                 self._enqueue([(one, session.closes)])
         known = self._waiting[-1].end if self._waiting else None
-        self._due = self._trading_days.next_close(known or now)
+        self._due = self._trading_days.next_close(known or now) + settle
         if known is None and self._newest is not None:
             # The close is past and its bar not there yet: the venue takes a while.
             self._due = now + dt.timedelta(seconds=self.p.store.pace.poll)

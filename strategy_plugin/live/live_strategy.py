@@ -34,6 +34,7 @@ class LiveStrategy(BiLSTMStrategy):
     def next(self) -> None:
         start = perf_counter()
         broker: LiveBroker = self.broker
+        broker.waited = 0.0
         live = any(instrument.live for instrument in self.traded)
         if live:
             self._frozen = broker.watchman.look(broker.store.now(), broker.getvalue())
@@ -82,5 +83,7 @@ class LiveStrategy(BiLSTMStrategy):
             "cash": broker.getcash(),
             "equity": broker.getvalue(),
             "frozen": self._frozen,
+            # From the bar to the end of its decisions, and of that for the venue's answers.
             "milliseconds": round(1e3 * took, 2),
+            "milliseconds at the venue": round(1e3 * broker.waited, 2),
         }

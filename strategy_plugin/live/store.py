@@ -30,11 +30,13 @@ class Pace(NamedTuple):
     """How long the store waits, in seconds.
 
     idle: without a bar, before the history is asked for it. poll: between two looks at the clock
-    where no stream tells that time has passed.
+    where no stream tells that time has passed. settle: after a close, before the day's bar is taken
+    for final.
     """
 
     idle: float = 75.0
     poll: float = 20.0
+    settle: float = 900.0
 
 
 REAL = Pace()

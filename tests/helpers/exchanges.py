@@ -32,7 +32,7 @@ KEYS = ("a-key-of-tests", "a-secret-of-tests")
 COSTS = Costs()
 CASH = 100_000.0
 NO_LIMITS = Limits()
-QUICK = Pace(idle=0.3, poll=0.3)
+QUICK = Pace(idle=0.3, poll=0.3, settle=0.0)
 MINUTE = dt.timedelta(minutes=1)
 
 

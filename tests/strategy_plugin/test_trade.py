@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from model.cli import run
+from strategy_plugin import replay
 from strategy_plugin.live.limits import STOP
 from strategy_plugin.trade import app
 from tests.helpers.exchanges import KEYS, exchange_of
@@ -68,6 +69,8 @@ def test_daily_bars_are_traded_once_their_day_is_over(daily: Path, capsys: Any) 
     assert len(box.account.orders) > 2
     assert lines_of(Path("runs/live/bars.jsonl").read_text()) == lines
     assert "done: 25 live bars" in out
+    decisions, differences = replay("runs/live/decisions.jsonl")
+    assert decisions > 200 and not differences
 
 
 def test_a_dry_run_says_what_it_would_send(daily: Path, capsys: Any) -> None:

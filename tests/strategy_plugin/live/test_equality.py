@@ -11,9 +11,9 @@ import pytest
 
 from backtests.exchange_box.faults import Fault, random_faults
 from strategy_plugin.live.feed import LiveFeed
-from strategy_plugin.live.store import Pace
 from tests.helpers.exchanges import (
     MINUTE,
+    QUICK,
     Run,
     backtested,
     exchange_of,
@@ -174,7 +174,7 @@ def test_longer_bars_are_made_of_finished_minutes_live_as_in_the_history() -> No
     )
     starts = BARS.index[::5].tz_localize(None)
     with exchange_of(BARS, FIRST, faults=[Fault("cut stream", 33)]) as (_, url):
-        live = traded_live(url, bars=12, interval=5 * MINUTE, pace=Pace(idle=0.3, poll=0.02))
+        live = traded_live(url, bars=12, interval=5 * MINUTE, pace=QUICK)
     shown = [live.feed.close.array[number] for number in range(len(live.feed))]
     first = len(starts) - len(five) + 148 - 20
     assert shown == five["close"].iloc[first : first + len(shown)].tolist()
