@@ -4,9 +4,10 @@ python backtests/exchange.py --data bars.csv --live-from 2018-01-02 --speed lock
 """
 
 import asyncio
+import math
 import os
 import signal
-from dataclasses import replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -23,8 +24,8 @@ from backtests.exchange_box.wire import ACCOUNT_NUMBER
 from backtests.simulation.account import Costs
 from model.bars.faults import count
 from model.bars.intervals import day
-from model.cli import ACCOUNT_AND_COSTS, DATA, VERSION, BarsOptions, bar_files, run
-from model.settings import number, optional, require, whole
+from model.cli import ACCOUNT_AND_COSTS, DATA, VERSION, BarsOptions, bar_files, run, sources_of
+from model.settings import number, optional, require_fields, whole
 
 if TYPE_CHECKING:
     from backtests.exchange_box.server import Exchange
@@ -38,26 +39,9 @@ app = App(version=VERSION, name="backtests/exchange.py")
 console = Console(highlight=False, soft_wrap=True)
 
 
-@app.default
-def exchange(
-    bars_options: Annotated[BarsOptions, Parameter(name="*", group=DATA)] = BarsOptions(),
-    *,
-    live_from: str | None = None,
-    symbol: str | None = None,
-    speed: str = "lockstep",
-    port: int = 8765,
-    fractional: Annotated[bool, Parameter(negative=())] = False,
-    no_shorts: Annotated[bool, Parameter(negative=())] = False,
-    faults: Path | None = None,
-    seed: int | None = None,
-    fault_rate: float = 0.02,
-    cash: Annotated[float, Parameter(group=ACCOUNT_AND_COSTS)] = 100_000.0,
-    costs: Annotated[Costs, Parameter(name="*", group=ACCOUNT_AND_COSTS)] = Costs(),
-) -> None:
-    """Replay bars as a live market that speaks Alpaca's protocol, on this machine alone.
-
-    The key and the secret it lets in are those of the environment, APCA_API_KEY_ID and
-    APCA_API_SECRET_KEY, else "box" and "box".
+@dataclass(frozen=True)
+class Replay:
+    """How bars are replayed; every field is a flag of the command.
 
     Parameters
     ----------
@@ -84,15 +68,51 @@ def exchange(
     cash
         Money at the start.
     """
-    require(
-        {"port": port, "seed": seed, "fault_rate": fault_rate, "cash": cash},
-        {
-            "port": whole(1, 65_535),
-            "seed": optional(whole(0)),
-            "fault_rate": number(above=0, below=1),
-            "cash": number(above=0),
-        },
-    )
+
+    live_from: str | None = None
+    symbol: str | None = None
+    speed: str = "lockstep"
+    port: Annotated[int, whole(1, 65_535)] = 8765
+    fractional: Annotated[bool, Parameter(negative=())] = False
+    no_shorts: Annotated[bool, Parameter(negative=())] = False
+    faults: Path | None = None
+    seed: Annotated[int | None, optional(whole(0))] = None
+    fault_rate: Annotated[float, number(above=0, below=1)] = 0.02
+    cash: Annotated[float, number(above=0)] = 100_000.0
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+        if not 0 < self.pace < math.inf:
+            raise ValueError(
+                f'`speed` must be "real", a factor above 0 or "lockstep", got {self.speed!r}.'
+            )
+
+    @property
+    def pace(self) -> float:
+        """How many seconds of the market pass in one; in lockstep that is not asked for."""
+        try:
+            return 1.0 if self.speed in ("real", "lockstep") else float(self.speed)
+        except ValueError:
+            return 0.0
+
+    def listing(self, symbol: str) -> Listing:
+        pair = is_crypto(symbol)
+        lot = FRACTION if self.fractional else 1.0
+        return Listing(symbol, lot, shortable=not self.no_shorts and not pair, crypto=pair)
+
+
+@app.default
+def exchange(
+    bars_options: Annotated[BarsOptions, Parameter(name="*", group=DATA)] = BarsOptions(),
+    *,
+    replay: Annotated[Replay, Parameter(name="*")] = Replay(),
+    costs: Annotated[Costs, Parameter(name="*", group=ACCOUNT_AND_COSTS)] = Costs(),
+) -> None:
+    """Replay bars as a live market that speaks Alpaca's protocol, on this machine alone.
+
+    The key and the secret it lets in are those of the environment, APCA_API_KEY_ID and
+    APCA_API_SECRET_KEY, else "box" and "box".
+    """
     try:
         server = import_module("backtests.exchange_box.server")
     except ModuleNotFoundError as error:
@@ -100,70 +120,48 @@ def exchange(
             f"the exchange needs the package {error.name}, which is not there: "
             "pip install 'backtrader-bilstm[live]'."
         ) from None
-    pace = _pace(speed)
-    scripted = read_faults(faults) if faults else []
-    market = _market(bars_options, symbol, live_from)
+    faults = read_faults(replay.faults) if replay.faults else []
+    market = _market(bars_options, replay)
     replayed = len(market.steps) - market.first_live
-    if seed is not None:
-        scripted += random_faults(seed, replayed, fault_rate)
-    listings = {
-        name: Listing(
-            name,
-            lot=FRACTION if fractional else 1.0,
-            shortable=not no_shorts and not is_crypto(name),
-            crypto=is_crypto(name),
-        )
-        for name in market.symbols
-    }
-    keys = (os.environ.get(KEYS[0]) or BOX, os.environ.get(KEYS[1]) or BOX)
+    if replay.seed is not None:
+        faults += random_faults(replay.seed, replayed, replay.fault_rate)
+    listings = {symbol: replay.listing(symbol) for symbol in market.symbols}
     box = server.Exchange(
         market,
-        TradingAccount(cash, costs, listings),
+        TradingAccount(replay.cash, costs, listings),
         number=ACCOUNT_NUMBER,
-        keys=keys,
-        speed=pace,
-        faults=FaultPlan(scripted),
+        keys=tuple(os.environ.get(name) or BOX for name in KEYS),
+        speed=None if replay.speed == "lockstep" else replay.pace,
+        faults=FaultPlan(faults),
     )
     first = day(market.steps[market.first_live].opens.tz_localize(None))
     console.print(
-        f"http://{HOST}:{port}: {', '.join(market.symbols)}, bars of "
+        f"http://{HOST}:{replay.port}: {', '.join(market.symbols)}, bars of "
         f"{server.timeframe_of(market.interval)}, {market.first_live} of history, {replayed} live "
-        f"from {first} UTC, speed {speed}, {costs}, {count(len(scripted), 'fault')}. Ctrl-C ends "
-        "it.",
+        f"from {first} UTC, speed {replay.speed}, {costs}, {count(len(faults), 'fault')}. Ctrl-C "
+        "ends it.",
         markup=False,
     )
-    asyncio.run(serve(server, box, port))
+    asyncio.run(serve(server, box, replay.port))
 
 
-def _pace(speed: str) -> float | None:
-    """Return how many seconds of the market pass in one, None for lockstep."""
-    if speed == "lockstep":
-        return None
-    try:
-        pace = 1.0 if speed == "real" else float(speed)
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace < float("inf"):
-        raise ValueError(f'`speed` must be "real", a factor above 0 or "lockstep", got {speed!r}.')
-    return pace
-
-
-def _market(options: BarsOptions, symbol: str | None, live_from: str | None) -> Market:
+def _market(options: BarsOptions, replay: Replay) -> Market:
     files = bar_files([options.data]) if options.data else []
-    sources = [replace(options, data=file) for file in files] if len(files) > 1 else [options]
-    if symbol and len(sources) > 1:
+    sources = [options] if len(files) < 2 else sources_of(options, files)
+    if replay.symbol and len(sources) > 1:
         raise ValueError(
             "`symbol` must be left out with several files: each is called after its file."
         )
-    bars = {symbol or source.file_name.upper(): source.read() for source in sources}
+    bars = {replay.symbol or source.file_name.upper(): source.read() for source in sources}
     index = next(iter(bars.values())).index
     try:
-        first = index[len(index) * 4 // 5] if live_from is None else pd.Timestamp(live_from)
+        given = index[len(index) * 4 // 5] if replay.live_from is None else replay.live_from
+        first = pd.Timestamp(given)
     except ValueError:
         raise ValueError(
-            f"`live_from` must be a date or a time, like 2018-01-02, got {live_from!r}."
+            f"`live_from` must be a date or a time, like 2018-01-02, got {replay.live_from!r}."
         ) from None
-    return Market(bars, pd.Timestamp(first))
+    return Market(bars, first)
 
 
 async def serve(server: ModuleType, box: "Exchange", port: int) -> None:

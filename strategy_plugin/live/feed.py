@@ -1,7 +1,8 @@
 """The feed: history, then bars as they are finished, in Backtrader's own terms.
 
 A bar that was missed in the stream is taken from the history. Of several at once only the newest
-is live: the older ones show as DELAYED, so that nothing is decided on them.
+is live: the older ones show as DELAYED, so that nothing is decided on them. Where a stream breaks
+the status is CONNBROKEN until the next bar.
 """
 
 import datetime as dt
@@ -17,7 +18,7 @@ import backtrader as bt
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.sessions import Minutes
-from strategy_plugin.live.store import LOG, Arrived, LiveStore
+from strategy_plugin.live.store import LOG, Connection, LiveStore
 from strategy_plugin.live.venue import DAY, MINUTE, VenueBar, VenueError
 
 CORRECTED = "a minute that was corrected after it was used"
@@ -94,24 +95,27 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
             self._ask_history()
             return
         try:
-            arrived: Arrived = self.p.store.bars[self._symbol].get(timeout=self._qcheck or 0.001)
+            arrived = self.p.store.bars[self._symbol].get(timeout=self._qcheck or 0.001)
         except Empty:
-            if not self._settled:
-                # A history without any bar: the first live one ends that.
-                self._settled = True
+            # A history without any bar: the first live one ends that.
+            self._settled = True
             if not self._daily and monotonic() - self._looked > self.p.store.pace.idle:
                 self._ask_history()
             return
         self._looked = monotonic()
-        if arrived.bar is None:
-            LOG.info("%s: the history is asked for what the stream missed", self._symbol)
-            self._ask_history()
-        elif self._daily:
-            return
+        if isinstance(arrived, Connection):
+            self._note_connection(arrived)
         elif arrived.corrected:
             self._note_correction(arrived.bar)
         elif self._minutes.newest is None or arrived.bar.start > self._minutes.newest:
             self._take_minute(arrived.bar)
+
+    def _note_connection(self, connection: Connection) -> None:
+        """Say that a stream broke; once it is back, take from the history what it missed."""
+        if connection.back:
+            self._ask_history()
+        else:
+            self.put_notification(self.CONNBROKEN)
 
     def _take_minute(self, minute: VenueBar) -> None:
         newest = self._minutes.newest

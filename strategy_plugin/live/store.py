@@ -43,10 +43,16 @@ REAL = Pace()
 
 
 class Arrived(NamedTuple):
-    """What a feed finds in its queue: a bar, or None where its stream has come back."""
+    """A minute in a feed's queue."""
 
-    bar: VenueBar | None
-    corrected: bool = False
+    bar: VenueBar
+    corrected: bool
+
+
+class Connection(NamedTuple):
+    """In its place: that a stream of the venue broke, or has come back."""
+
+    back: bool
 
 
 class LiveStore:
@@ -74,7 +80,9 @@ class LiveStore:
         self.calendars = {
             symbol: calendars[asset.around_the_clock] for symbol, asset in assets.items()
         }
-        self.bars: dict[str, SimpleQueue[Arrived]] = {symbol: SimpleQueue() for symbol in assets}
+        self.bars: dict[str, SimpleQueue[Arrived | Connection]] = {
+            symbol: SimpleQueue() for symbol in assets
+        }
         self.orders: SimpleQueue[OrderState | None] = SimpleQueue()  # None: the stream came back
         self.clock: Clock | None = None
         self._asked_at = 0.0
@@ -147,8 +155,10 @@ class LiveStore:
             LOG.info("the stream of %s is back", stream)
             if stream == "updates":
                 self.orders.put(None)
-            for queue in self.bars.values():
-                queue.put(Arrived(None))
+        else:
+            return  # it opens for the first time
+        for queue in self.bars.values():
+            queue.put(Connection(back=connected))
 
     def stop(self) -> None:
         self._stopped = True

@@ -91,6 +91,28 @@ def test_a_file_stop_closes_or_keeps_and_nothing_is_opened(daily: Path, capsys: 
         assert code == 2 and "must not be there at the start: an order of" in err
 
 
+@pytest.mark.parametrize(("on_stop", "held"), [("flat", 0), ("keep", 1)])
+def test_a_file_stop_that_a_person_lays_down_closes_or_keeps(
+    on_stop: str, held: int, daily: Path, capsys: Any
+) -> None:
+    rules = ("--enter", 0.5, "--exit", 0.5, "--on-stop", on_stop)
+    words = ("--symbols", "SPY", "--checkpoint", daily, *rules)
+    with exchange_of(DAYS, FIRST) as (box, url):
+        for _ in range(20):
+            if box.account.holdings:
+                break
+            ended(capsys, *words, "--url", url, "--bars", 2)
+        assert box.account.holdings
+        box.faults.take = lambda *_: Path(
+            "runs/live", STOP
+        ).touch()  # while the next run is at work
+        code, out, _ = ended(capsys, *words, "--url", url, "--bars", 12)
+    lines = lines_of(out)
+    assert code == 0 and lines[-1]["frozen"] == f"there is a file runs/live/{STOP}"
+    assert bool(box.account.holdings) == bool(held) or lines[-1]["probability"] < 0.5
+    assert not [line for line in lines[1:] if line["order"].startswith("+")]
+
+
 FAULTS: dict[str, tuple[list[str], int, str]] = {
     "an unknown symbol": (["--symbols", "QQQ"], 10, "asset not found for QQQ (404)"),
     "a wrong account": (

@@ -7,6 +7,7 @@ import backtrader as bt
 import pandas as pd
 import pytest
 
+from backtests.exchange_box.faults import Fault, FaultPlan
 from backtests.exchange_box.market import Market
 from backtests.exchange_box.matching import Listing, TradingAccount
 from backtests.exchange_box.server import Exchange
@@ -77,6 +78,7 @@ def pair() -> Any:
     listings = {symbol: Listing(symbol) for symbol in UNIVERSE}
     account = TradingAccount(100_000.0, COSTS, listings)
     box = Exchange(Market(UNIVERSE, pd.Timestamp(FIRST)), account, number="PA1", keys=KEYS)
+    box.faults = FaultPlan([Fault("cut stream", 20)])
     with served(box) as url, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         venue = venue_at(url)
@@ -102,4 +104,5 @@ def test_two_symbols_are_traded_by_a_plain_strategy_as_in_the_backtest(pair: Any
 
 def test_the_feeds_report_in_backtraders_words(pair: Any) -> None:
     _, live, _ = pair
-    assert live.told == ["DELAYED", "DELAYED", "LIVE", "LIVE"]
+    broken = ["CONNBROKEN", "CONNBROKEN"]  # once, and the next bar is live
+    assert live.told == ["DELAYED", "DELAYED", "LIVE", "LIVE", *broken, "LIVE", "LIVE"]
