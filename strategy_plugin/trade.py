@@ -6,9 +6,10 @@ Paper money by default; the keys come from the environment, APCA_API_KEY_ID and 
 """
 
 import datetime as dt
+import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
@@ -35,6 +36,7 @@ from strategy_plugin.live.limits import STOP, Limits, Watchman
 from strategy_plugin.live.live_strategy import LiveStrategy
 from strategy_plugin.live.store import REAL, LiveStore, Pace, assets_of
 from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError
+from strategy_plugin.live.watch import Alarms, StatusPage
 from strategy_plugin.orders import stops
 from strategy_plugin.sizers import EquityShare, FractionalCommission
 
@@ -99,7 +101,10 @@ class Trading:
     tag
         The strategy's name in the ids of its orders; two that trade one account need two.
     out
-        The folder of the run. A file STOP in it freezes the run.
+        The folder of the run: bars.jsonl, decisions.jsonl, status.html. A file STOP in it freezes
+        the run.
+    webhook
+        A URL that gets each alarm as JSON: a breach of a limit, an order refused, a lost stream.
     on_stop
         What a frozen run does with what it holds.
     """
@@ -126,6 +131,7 @@ class Trading:
     bars: Annotated[int, whole(0)] = 0
     tag: str = "bilstm"
     out: Path = Path("runs/live")
+    webhook: str | None = None
     on_stop: Literal["keep", "flat"] = "keep"
 
     def __post_init__(self) -> None:
@@ -164,8 +170,20 @@ def trade(
     nearby = trading.url is not None and urlsplit(trading.url).hostname in LOOPBACK
     store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL)
     _report(store, schedule, trading, limits)
-    with _lines(trading.out / LINES) as lines, _signals() as stopped:
-        cerebro = _cerebro(store, schedule, trading, Watchman(limits, trading.out), lines)
+    page = StatusPage(trading.out)
+    with (
+        _lines(trading.out / LINES) as lines,
+        Alarms(page, trading.webhook),
+        _signals() as stopped,
+    ):
+
+        def write(bar: Mapping[str, object]) -> None:
+            line = json.dumps(bar, allow_nan=False)
+            print(line, flush=True)
+            lines.write(f"{line}\n")
+            page.take_bar(bar)
+
+        cerebro = _cerebro(store, schedule, trading, Watchman(limits, trading.out), write)
         stopped.cerebro = cerebro
         try:
             [strategy] = cerebro.run()
@@ -186,12 +204,8 @@ def _cerebro(
     schedule: Schedule,
     trading: Trading,
     watchman: Watchman,
-    lines: TextIO,
+    write: Callable[[Mapping[str, object]], object],
 ) -> bt.Cerebro:
-    def write(line: str) -> None:
-        print(line, flush=True)
-        lines.write(f"{line}\n")
-
     broker = LiveBroker(
         store=store,
         tag=trading.tag,

@@ -1,6 +1,5 @@
-"""One line of JSON for each live bar, and what keeps a run frozen."""
+"""The strategy under limits, and what is told of each live bar."""
 
-import json
 import math
 from collections.abc import Mapping
 from time import perf_counter
@@ -20,7 +19,7 @@ class LiveStrategy(BiLSTMStrategy):
 
     Params:
       - on_stop: "keep" holds what is held in a frozen run, "flat" closes it
-      - write: takes a line of JSON for each live bar of each data
+      - write: takes what is to be told of each live bar of each data
       - bars: live bars after which the run ends, 0 for none
     """
 
@@ -45,7 +44,7 @@ class LiveStrategy(BiLSTMStrategy):
         for instrument in self.traded:
             new = before[instrument.name] > seen[instrument.name]
             if new and instrument.live and self.p.write is not None:
-                self.p.write(json.dumps(self._line(instrument, took), allow_nan=False))
+                self.p.write(self._line(instrument, took))
         self.n_live += live
         if self.p.bars and self.n_live >= self.p.bars:
             self.env.runstop()

@@ -69,6 +69,7 @@ def test_daily_bars_are_traded_once_their_day_is_over(daily: Path, capsys: Any) 
     assert len(box.account.orders) > 2
     assert lines_of(Path("runs/live/bars.jsonl").read_text()) == lines
     assert "done: 25 live bars" in out
+    assert dates[-1] in Path("runs/live/status.html").read_text()
     decisions, differences = replay("runs/live/decisions.jsonl")
     assert decisions > 200 and not differences
 
@@ -194,7 +195,7 @@ def test_a_signal_stops_it_between_two_bars_and_no_key_is_in_any_output(
     with exchange_of(DAYS, FIRST, speed=86_400.0) as (_, url):
         words = ["--symbols", "SPY", "--checkpoint", str(daily), "--url", url]
         process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "ignore", "-m", "strategy_plugin.trade", *words],
+            [sys.executable, "-m", "strategy_plugin.trade", *words],
             cwd=tmp_path,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -202,7 +203,7 @@ def test_a_signal_stops_it_between_two_bars_and_no_key_is_in_any_output(
             text=True,
         )
         assert process.stdout is not None
-        last_resort = threading.Timer(60, process.kill)
+        last_resort = threading.Timer(120, process.kill)
         last_resort.start()
         for line in process.stdout:
             if line.startswith("{"):
