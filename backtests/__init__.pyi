@@ -1,3 +1,4 @@
 from . import walk as walk
+from . import walk_pooled as walk_pooled
 
 __all__: list[str]

@@ -22,7 +22,8 @@ class StrategyEvidence(bt.Analyzer):  # type: ignore[misc]
 
     It needs no model of ours. Returns are those of the account from bar to bar, time-weighted
     around `broker.add_cash`, in every engine mode. They count from the strategy's first `next` (or
-    its first fill, if that is earlier) and are dated by the bar, as the feeds stamp it.
+    its first fill, if that is earlier), of one that asks a model of ours not before that model's
+    `trained_until`, and are dated by the bar, as the feeds stamp it.
 
     The benchmark is holding the datas that the strategy traded, in equal parts from close to close:
     a data counts from its second bar to its last; on a date of the strategy on which it has no bar
@@ -186,5 +187,14 @@ class _Recorder:
             recorded.multiplier = broker.getcommissioninfo(data).p.mult
             frame = getattr(data.p, "dataname", None)
             recorded.flags = getattr(frame, "attrs", {}).get("flags")
+        # Any indicator with a schedule of checkpoints is ours; its class would load torch.
+        schedules = (getattr(one, "schedule", None) for one in self._strategy.getindicators())
+        learnt = [
+            # Of a folder none decides before the first one's time.
+            min(checkpoint.trained_until for checkpoint in schedule.checkpoints)
+            for schedule in schedules
+            if schedule is not None
+        ]
+        self.recording.learnt_until = max(learnt, default=None)
         slipped = (getattr(broker.p, name, 0) for name in ("slip_perc", "slip_fixed"))
         self.recording.costs |= any(slipped)

@@ -2,6 +2,7 @@
 
 python backtests/false_alarms.py [--histories 20] [--bars 6000] [--jobs N]
 python backtests/false_alarms.py --grid [--runs 1000]
+python backtests/false_alarms.py --universes 40 [--instruments 20] [--bars 3000]
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from backtests.simulation.account import Account, Costs
 from backtests.simulation.vectorised import directions
 from backtests.walk_forward.plan import FoldPlan, Settings
 from model.bars.faults import count
+from model.bars.universe import Universe
 from model.cli import VERSION, run
 from model.settings import optional, require, whole
 from model.training.config import TrainConfig
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 # the whole window where echo hides its edge in the middle of it.
 LAST_ROW, WHOLE_WINDOW = "logistic", "ridge"
 FEWEST_DECISIONS = 50
+GRID_WIDTH = 140  # characters of its table
 SIZES = (600, 2_438, 10_000)  # numbers of decisions; the second is that of the default run
 # Markets without an edge, and with one.
 EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
@@ -51,6 +54,8 @@ def false_alarms(
     grid: bool = False,
     runs: int = 1_000,
     decisions: tuple[int, ...] = SIZES,
+    universes: int | None = None,
+    instruments: int = 20,
     jobs: int | None = None,
 ) -> None:
     """Put the verdict to the test on markets on which the truth is known.
@@ -72,6 +77,11 @@ def false_alarms(
         Verdicts on each cell of the grid.
     decisions
         How many each of them judges: a cell for each number.
+    universes
+        Judge instead so many universes of walks that share half of their variance, each ranked by
+        one logistic regression for all, at no cost.
+    instruments
+        Walks of each universe.
     jobs
         Processes that work at the same time; default: one per usable core. The result does not
         depend on it.
@@ -82,6 +92,8 @@ def false_alarms(
             "bars": bars,
             "runs": runs,
             "decisions": min(decisions),
+            "universes": universes,
+            "instruments": instruments,
             "jobs": jobs,
         },
         {
@@ -89,9 +101,14 @@ def false_alarms(
             "bars": whole(1),
             "runs": whole(1),
             "decisions": whole(FEWEST_DECISIONS),
+            "universes": optional(whole(1)),
+            "instruments": whole(TrainConfig.fewest_instruments),
             "jobs": optional(whole(1)),
         },
     )
+    if universes:
+        print_universes(universes, instruments, bars, jobs or cpu_count())
+        return
     if grid:
         print_grid(runs, decisions, jobs or cpu_count())
         return
@@ -110,6 +127,23 @@ def false_alarms(
     )
 
 
+def print_universes(universes: int, instruments: int, bars: int, jobs: int) -> None:
+    """Print how often each word is said of universes of walks, in which nothing is to be found."""
+    parallel = Parallel(n_jobs=jobs, return_as="generator")
+    coming = parallel(
+        delayed(verdict_on_universe)(synthetic.correlated_walks(instruments, bars, seed))
+        for seed in range(1, universes + 1)
+    )
+    verdicts = list(tracked(coming, console, "universes", universes))
+    counts = pd.Series([found.word for found in verdicts]).value_counts()
+    words = get_args(evidence.Word)
+    table = Table(*(f'"{word}"' for word in words), box=SIMPLE_HEAD)
+    table.add_row(*(str(counts.get(word, 0)) for word in words))
+    console.print(table)
+    alarms = count(int(counts.get(evidence.EDGE, 0)), "false alarm")
+    console.print(f"{alarms} on {count(universes, 'universe')} of walks", soft_wrap=True)
+
+
 def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
     """Print how often each word comes in each cell; SystemExit(1) where a promise is not held."""
     results = synthetic.judge_cells(
@@ -118,7 +152,9 @@ def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
         jobs=jobs,
         track=lambda coming, total: tracked(coming, console, "batches of verdicts", total),
     )
-    console.print(_grid_table(results), soft_wrap=True)
+    # No column may be cut: a file, or a narrow terminal, gets the whole width.
+    wide = Console(highlight=False, width=max(console.width, GRID_WIDTH))
+    wide.print(_grid_table(results), soft_wrap=True)
     faults = [
         f"{result.cell.name}, {result.n:,} decisions: {fault}"
         for result in results
@@ -182,6 +218,21 @@ def verdict_on(
     """
     learner = WHOLE_WINDOW if name in PLANTED else LAST_ROW
     return verdict_by(learner, synthetic.market(name, n_bars, seed).bars, plan=plan, costs=costs)
+
+
+def verdict_on_universe(
+    universe: Universe,
+    *,
+    learner: str = LAST_ROW,
+    plan: FoldPlan = FoldPlan(),
+    config: TrainConfig = TrainConfig(outcome="relative"),
+) -> Verdict:
+    """Return the verdict, at no cost, on a walk-forward of one cheap learner over a universe."""
+    dated = walk_forward.lay_dated_folds(universe, plan, plan.training(config))
+    forecasts = evidence.pooled_probabilities(dated, learners=(learner,))
+    panel = evidence.panel_of(dated, {evidence.STRATEGY: forecasts[learner]}, {})
+    figures = evidence.Books(panel).figures(0.0)
+    return evidence.judge_book(figures, config.outcome, evidence.NO_COST)
 
 
 def verdict_by(

@@ -84,14 +84,14 @@ def judge_file(
     if json:
         print(reports.evidence_json(judgement), end="")
         return
-    lines = [judgement.verdict.sentence]
-    if out:
-        lines.append(f"written to {out}: {reports.REPORT}, {reports.EVIDENCE}")
     console.print(describe(judgement), soft_wrap=True, markup=False)
     rows = reports.figure_rows(judgement.benchmark)
     console.print(figure_table(reports.interval_grid(judgement.figures.intervals, rows)))
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False)
+    console.print(judgement.verdict.sentence, soft_wrap=True, markup=False)
+    if out:
+        console.print(
+            f"written to {out}: {reports.REPORT}, {reports.EVIDENCE}", soft_wrap=True, markup=False
+        )
 
 
 def describe(judgement: Judgement) -> str:

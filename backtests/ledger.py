@@ -75,9 +75,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Page:
-    """What a ledger knows of one instrument and interval, which an older version did not note.
+    """What a ledger knows of one instrument and interval.
 
-    overfitting: over the trials that count beside the last one.
+    instrument, interval: None where an older version did not note them. overfitting: over the last
+    trial and those that count beside it; None where no trial has its returns.
     """
 
     ledger: str

@@ -24,10 +24,11 @@ def time_left(seconds: float) -> str:
 
 
 def time_spent(seconds: float) -> str:
-    """Return a time in words: "40 seconds", "12 minutes"."""
+    """Return a time in words: "40 seconds", "12 minutes", "3 hours"."""
     if seconds < 100:
         return count(round(seconds), "second")
-    return count(round(seconds / 60), "minute")
+    minutes = round(seconds / 60)
+    return count(minutes, "minute") if minutes < 100 else count(round(minutes / 60), "hour")
 
 
 def tracked(

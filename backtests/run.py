@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from joblib import cpu_count
@@ -22,6 +23,8 @@ from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
 from model.bars.faults import count
 from model.bars.intervals import day
+from model.bars.read import require_usual_spacing
+from model.bars.universe import require_universe, together
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -31,11 +34,15 @@ from model.cli import (
     TRAINING,
     VERSION,
     BarsOptions,
+    LeftOut,
     OnFaulty,
     bar_files,
     describe_bars,
+    describe_universe,
     is_universe,
+    pooled_files,
     read_universe,
+    require_pooled,
     run,
 )
 from model.labels import tied_share
@@ -45,12 +52,15 @@ from model.settings import optional, require, require_fields, whole
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
     from backtests.synthetic.markets import Market
     from backtests.walk import Request, Walk
     from backtests.walk_forward.folds import Outcome
-    from backtests.walk_forward.trainer import Lost, Origin
+    from backtests.walk_forward.trainer import Configuration, Lost, Origin
+    from backtests.walk_pooled import PooledWalk
 
 app = App(version=VERSION, name="backtests/run.py")
 console = Console(highlight=False)
@@ -72,11 +82,14 @@ class MarketOptions:
         How many bars of it.
     market_seed
         Which of its histories.
+    instruments
+        With --pooled: how many histories of it make a universe, one seed after the other.
     """
 
     market: str | None = None
     market_bars: Annotated[int, whole(1)] = 12_000
     market_seed: Annotated[int, whole(0)] = 1
+    instruments: Annotated[int, whole(1)] = 1
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -88,6 +101,13 @@ class MarketOptions:
     def sample(self) -> Market:
         name, strengths = synthetic.parse_market(self.market or "")
         return synthetic.market(name, self.market_bars, self.market_seed, **strengths)
+
+    def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
+        """Return independent histories by name, and the best forecast at each bar of them."""
+        text = self.market or ""
+        return backtests.walk_pooled.planted_universe(
+            text, self.instruments, self.market_bars, self.market_seed
+        )
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -102,6 +122,7 @@ def walk(
     bars_options: Annotated[
         BarsOptions, Parameter(group=DATA, name="*", parse=ALL_BUT_DATA)
     ] = BARS,
+    pooled: Annotated[bool, Parameter(group=DATA)] = False,
     on_faulty: Annotated[OnFaulty, Parameter(group=DATA)] = "error",
     market_options: Annotated[MarketOptions, Parameter(group=DATA, name="*")] = MARKET,
     out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
@@ -126,11 +147,17 @@ def walk(
         A CSV or Parquet file of bars; default: the NASDAQ Composite, daily, 1999 to 2018. Several
         files, or a folder of them, are walked over as a universe: each instrument in a folder
         of its own, and one verdict over all.
+    pooled
+        Train one network per fold on all files together, rather than one for each file. Take it
+        where the instruments are of one kind, as stocks of a market: each then learns from all, in
+        the time of one. Leave it out where each has laws of its own. With --outcome relative it
+        ranks them, and a paper book trades the best fifth against the worst.
     on_faulty
         Files of a universe that cannot be used: "error" refuses the universe and names them all,
         "drop" leaves them out and names them in output, universe.json and report.
     out
-        The folder of the results; default: runs/ and the instrument's name.
+        The folder of the results; default: runs/ and the instrument's name, of several universe or
+        pooled.
     jobs
         Processes that work at the same time; default: one per usable core. The result does not
         depend on it.
@@ -153,6 +180,12 @@ def walk(
     """
     paths = data or []
     _require_possible(paths, market_options, training)
+    require_pooled(pooled, training.outcome)
+    if market_options.instruments > 1 and not pooled:
+        raise ValueError(
+            f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
+            "the histories of a market make a universe for one network. Give `pooled`."
+        )
     # The first one's settings stand for all: they differ in the architecture alone.
     names = _architectures(architecture)
     settings = Settings(
@@ -162,7 +195,11 @@ def walk(
     request = backtests.walk.Request(
         settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register
     )
-    if is_universe(paths):
+    if pooled:
+        _require_pooled_settings(request)
+        folder = out or Path("runs/pooled")
+        _walk_pooled(paths, bars_options, market_options, on_faulty, folder, request)
+    elif is_universe(paths):
         _walk_universe(paths, bars_options, on_faulty, out or Path("runs/universe"), request)
     else:
         options = replace(bars_options, data=paths[0] if paths else None)
@@ -185,6 +222,35 @@ def _require_possible(
         raise ValueError(
             f"`horizon` must be 1 with `market`, got {training.horizon}: "
             "its best forecast is known for the next bar."
+        )
+
+    if market_options.instruments > 1 and not market_options.market:
+        raise ValueError(
+            f"`instruments` must be left out without `market`, got {market_options.instruments}: "
+            "files of bars are counted as they are."
+        )
+
+
+def _require_pooled_settings(request: Request) -> None:
+    """Refuse what would have no part in one network for a universe."""
+    settings, account = request.settings, Account()
+    ranked = settings.config.outcome == "relative"
+    idle = {
+        "cash": settings.account.cash != account.cash,
+        "ledger": request.ledger is not None,
+        "register": request.register,
+        "enter": ranked and settings.account.enter is not None,
+        "exit": ranked and settings.account.exit is not None,
+        "allow_short": ranked and settings.account.allow_short,
+        "fewest_trades": ranked and settings.plan.fewest_trades != FoldPlan().fewest_trades,
+    }
+    if any(idle.values()):
+        names = ", ".join(f"`{name}`" for name, stated in idle.items() if stated)
+        raise ValueError(
+            f"{names} must be left out with `pooled`"
+            f"{' and an outcome of relative' if ranked else ''}: its paper book knows only shares "
+            "of the money, a relative forecast is traded by rank, and the ledger counts trials on "
+            "one instrument, of which alone a run is registered."
         )
 
 
@@ -214,9 +280,9 @@ def _walk_one(
         )
         _introduce([walk])
         with walk_forward.workers.workers(request.dask):
-            lost = _train([walk], request.jobs)
+            lost = _train(walk.configurations, walk.n_models, request.jobs)
             # With a fold missing the figures would be of other decisions than were asked for.
-            models = walk.models()
+            models = backtests.walk.trained_models(walk.configurations)
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
             console.print("trading, and training the benchmarks")
@@ -266,11 +332,16 @@ def _walk_universe(
         ]
         _introduce(walks)
         with walk_forward.workers.workers(request.dask):
-            lost = _train(walks, request.jobs)
+            configurations = {
+                (walk.instrument, name): one
+                for walk in walks
+                for name, one in walk.configurations.items()
+            }
+            lost = _train(configurations, sum(walk.n_models for walk in walks), request.jobs)
             console.print("trading, and training the benchmarks")
             found, entered = {}, Counter[Path]()
             for walk in walks:
-                if models := walk.models():
+                if models := backtests.walk.trained_models(walk.configurations):
                     results, new = backtests.walk.finish(walk, models, request.jobs)
                     found[walk.instrument] = results[request.architectures[0]]
                     entered[walk.ledger.path] += new
@@ -280,6 +351,77 @@ def _walk_universe(
     # Last, so that what can be judged is written; the exit code says that something is missing.
     if lost:
         raise walk_forward.FoldsFailed.of(lost, sum(walk.n_models for walk in walks))
+
+
+def _walk_pooled(
+    paths: Sequence[Path],
+    options: BarsOptions,
+    market_options: MarketOptions,
+    on_faulty: OnFaulty,
+    folder: Path,
+    request: Request,
+) -> None:
+    """Walk over all instruments with one network per fold, and print what was found."""
+    config = request.settings.config
+    # Held from the reading of the bars to the last file: two runs would mix their folds.
+    with walk_forward.lock_folder(folder):
+        best: dict[str, pd.Series] | None = None
+        left_out: list[LeftOut] = []
+        if market_options.market:
+            options.require_file()
+            universe, best = market_options.sample_universe()
+            require_universe(universe, config.fewest_instruments)
+        else:
+            universe, left_out = read_universe(
+                options,
+                pooled_files(paths),
+                require_usual_spacing,
+                on_faulty,
+                together=partial(together, fewest=config.fewest_instruments),
+            )
+        walk = backtests.walk_pooled.begin_pooled(
+            universe, folder, request, left_out=left_out, best=best
+        )
+        _introduce_pooled(walk, request)
+        with walk_forward.workers.workers(request.dask):
+            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            models = backtests.walk.trained_models(walk.configurations)
+            if models is None:
+                raise walk_forward.FoldsFailed.of(lost, walk.n_models)
+            console.print("forecasting, and training the cheap learners")
+            results = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
+    console.print(reports.pooled_tables(results))
+    if results.share_found is not None:
+        console.print(f"of the best forecast there is {results.share_found:.0%} of the edge found")
+    for line in (
+        reports.describe_halves(results.by_date.halves),
+        f"at no cost: {results.verdict_at_no_cost.sentence}",
+        f"net of costs: {results.verdict.sentence}",
+        f"written to {folder}: {', '.join((reports.REPORT, *reports.POOLED_FILES))}, checkpoints/",
+    ):
+        if line:
+            console.print(line, soft_wrap=True)
+
+
+def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
+    """Say on what the run rests, and what it will take, before it takes its time."""
+    dated, config = walk.dated, request.settings.config
+    first = dated.folds[0]
+    for one in walk.left_out:
+        console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
+    for line in (
+        describe_universe(dated.universe),
+        f"{count(len(dated.folds), 'fold')} by date: each learns from "
+        f"{count(first.test - first.train, 'date')} and is judged on the next "
+        f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
+        f"{count(config.fewest_instruments, 'instrument')} or more can be forecast",
+        walk.replaced,
+        f"costs: {request.settings.costs}",
+        precision_hint(config.precision),
+        backtests.walk_pooled.describe_cost(walk, request.jobs),
+    ):
+        if line:
+            console.print(line, soft_wrap=True)
 
 
 def _conclude(folder: Path, universe: UniverseResults) -> None:
@@ -317,18 +459,19 @@ def _introduce(walks: Sequence[Walk]) -> None:
         console.print(hint, soft_wrap=True)
 
 
-def _train(walks: Sequence[Walk], jobs: int) -> list[Lost]:
-    """Train the folds of all walks, with bars of progress; return those that were lost."""
+def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int) -> list[Lost]:
+    """Train all folds, n_models in all, with bars of progress; return those that were lost."""
+    patience = next(iter(configurations.values())).settings.config.patience
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
-        epochs = EpochLog(Path(folder) / "epochs", walks[0].settings.config.patience)
-        with FoldProgress(epochs, sum(walk.n_models for walk in walks), console) as progress:
+        epochs = EpochLog(Path(folder) / "epochs", patience)
+        with FoldProgress(epochs, n_models, console) as progress:
 
             def done(label: str, outcome: Outcome, origin: Origin) -> None:
                 progress.finish(label, describe(label, outcome, origin), origin != "trained")
 
             return walk_forward.train_all(
-                [one for walk in walks for one in walk.configurations.values()],
+                list(configurations.values()),
                 jobs=jobs,
                 on_epoch=epochs,
                 on_more=progress.more,
@@ -372,7 +515,9 @@ def describe(label: str, outcome: Outcome, origin: Origin = "trained") -> str:
     members = model.checkpoint.members
     training = members[0].summary if len(members) == 1 else f"{len(members)} members"
     until = day(model.checkpoint.trained_until)
-    return f"{label}: trained until {until}, {training}; {model.choice}"
+    # A relative forecast is traded by rank, for which no thresholds are chosen.
+    ranked = model.checkpoint.outcome == "relative"
+    return f"{label}: trained until {until}, {training}" + ("" if ranked else f"; {model.choice}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ from backtests.walk_forward.registration import Registration, register, register
 from backtests.walk_forward.store import MemberStore, RunState
 from backtests.walk_forward.trainer import Configuration
 from model.bars.intervals import yearly_bars
+from model.bars.universe import Bars
 from model.provenance import code_digest
 
 
@@ -91,16 +92,6 @@ class Walk:
     def n_models(self) -> int:
         return len(self.folds) * len(self.configurations)
 
-    def models(self) -> dict[str, list[FoldModel]] | None:
-        """Return the models by architecture; None where a fold of any is missing."""
-        models = {}
-        for name, configuration in self.configurations.items():
-            of_folds = configuration.models()
-            if of_folds is None:
-                return None
-            models[name] = of_folds
-        return models
-
 
 def begin(
     bars: pd.DataFrame,
@@ -114,12 +105,48 @@ def begin(
 
     Each architecture but the first has a folder of its own in that of the first.
     """
-    settings, on, store = request.settings, subject_of(bars), MemberStore(folder)
+    settings, on = request.settings, subject_of(bars)
     if best is not None:
         # Two histories of a planted market share its name and their dates, and nothing else.
         on = on._replace(instrument=f"{on.instrument} {on.data[:8]}")
     ledger = Ledger(request.ledger or ledger_path(on), on)
     folds = lay_folds(bars, settings.plan, settings.config)
+    pasts = [fold.past(bars) for fold in folds]
+    configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
+    keys = {name: one.key for name, one in configurations.items()}
+    # Last of all that may refuse: whatever stands in the folder then is of this run.
+    registration = registered(folder, keys)
+    if request.register:
+        registration = register(
+            folder,
+            keys=keys,
+            data=describe_data(bars),
+            settings=describe_settings(settings),
+            code=code_digest(*CODE),
+            ledger=ledger.path,
+            trials=len(ledger.others()),
+        )
+    replaced = describe_replaced(folder / "summary.json", describe_data(bars), settings)
+    return Walk(
+        bars, folder, folds, configurations, ledger, best, instrument, replaced, registration
+    )
+
+
+def configure(
+    bars: Bars,
+    pasts: Sequence[Bars],
+    folds: Sequence[Fold],
+    folder: Path,
+    request: Request,
+    tried_before: Callable[..., list[Trial]],
+    instrument: str = "",
+) -> dict[str, Configuration]:
+    """Return what is to be trained by architecture, each with its folder opened.
+
+    bars: all of them; pasts: those that the model of each fold may see. tried_before: gives the
+    trials in the ledger but those with the keys that it is given.
+    """
+    settings, store = request.settings, MemberStore(folder)
     if request.fresh:
         store.forget()
     tried = {
@@ -135,46 +162,46 @@ def begin(
         state.require_own()
         if request.fresh:
             state.forget()
-        others = state.trials_at_start(keys[one], ledger.others(*keys.values()))
+        others = state.trials_at_start(keys[one], tried_before(*keys.values()))
         for other in others:
             if other.file:
                 returns_of(other)  # one that cannot be read is refused
         label = one if len(tried) > 1 else ""  # messages of a single one need no name
         configurations[one] = Configuration(
-            bars, folds, own, state, store, instrument, label, keys[one], tuple(others)
+            pasts, folds, own, state, store, instrument, label, keys[one], tuple(others)
         )
-    # Last of all that may refuse: whatever stands in the folder then is of this run.
-    registration = registered(folder, keys)
-    if request.register:
-        registration = register(
-            folder,
-            keys=keys,
-            data=describe_data(bars),
-            settings=describe_settings(settings),
-            code=code_digest(*CODE),
-            ledger=ledger.path,
-            trials=len(ledger.others()),
-        )
-    replaced = describe_replaced(folder, bars, settings)
-    return Walk(
-        bars, folder, folds, configurations, ledger, best, instrument, replaced, registration
-    )
+    return configurations
 
 
-def describe_replaced(folder: Path, bars: pd.DataFrame, settings: Settings) -> str:
+def trained_models(
+    configurations: Mapping[str, Configuration],
+) -> dict[str, list[FoldModel]] | None:
+    """Return the models by architecture; None where a fold of any is missing."""
+    models = {}
+    for name, configuration in configurations.items():
+        of_folds = configuration.models()
+        if of_folds is None:
+            return None
+        models[name] = of_folds
+    return models
+
+
+def describe_replaced(path: Path, data: Mapping[str, Any], settings: Settings) -> str:
     """Return a line that says which settings made the results in a folder, where they differ.
 
-    "" where there are no results, or those of these bars, settings and versions.
+    "" where there are no results, or those of these bars, settings and versions. path: of the
+    summary, which has data, settings and versions. data: what the bars are.
     """
+    folder = path.parent
     try:
-        before = json.loads((folder / "summary.json").read_bytes())
+        before = json.loads(path.read_bytes())
         were = dict(_settled(before["data"], before["settings"], before["versions"]))
     except FileNotFoundError:
         return ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return f"{folder}: the results there are replaced; their summary.json cannot be read"
+        return f"{folder}: the results there are replaced; their {path.name} cannot be read"
     # As JSON has them, like those that they are compared with.
-    now = json.loads(json.dumps([describe_data(bars), describe_settings(settings), all_versions()]))
+    now = json.loads(json.dumps([data, describe_settings(settings), all_versions()]))
     are = dict(_settled(*now))
     differing = [
         f"{name} was {were.get(name, 'not known')}, is {value}"

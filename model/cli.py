@@ -23,7 +23,7 @@ from model.bars.faults import count
 from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly_bars
 from model.bars.read import digest_bars, read_bars
 from model.bars.sample import sample_bars
-from model.bars.universe import equal_bars, other_intervals
+from model.bars.universe import Universe, equal_bars, other_intervals
 from model.errors import BarsError, BarsWarning, Setting, Text, as_flags
 from model.files import as_file_name
 from model.settings import number, optional, require_fields
@@ -205,6 +205,28 @@ def is_universe(paths: Sequence[Path]) -> bool:
     return len(paths) > 1 or any(path.is_dir() for path in paths)
 
 
+def require_pooled(pooled: bool, outcome: str) -> None:
+    """Refuse a relative outcome of single instruments."""
+    if not pooled and outcome == "relative":
+        raise ValueError(
+            "`outcome` must be direction without `pooled`, got relative: one instrument has no "
+            "others to be compared with. Give `pooled` and a folder of files."
+        )
+
+
+def pooled_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files of a universe; refuse a single one."""
+    files = bar_files(paths)
+    if len(files) < 2:
+        raise BarsError(
+            "one network of several instruments needs several files, got "
+            f"{', '.join(map(str, files)) or 'none'}. Give more, or leave out ",
+            Setting("pooled"),
+            ".",
+        )
+    return files
+
+
 def each_by_itself(universe: Mapping[str, pd.DataFrame]) -> list[Text]:
     """Say what keeps sound bars from being walked over one by one and judged together."""
     return equal_bars(universe) + other_intervals(universe)
@@ -282,6 +304,16 @@ def describe_bars(bars: pd.DataFrame) -> str:
         f"{spoken(bar_interval(index))} from {day(index[0])} to {day(index[-1])}, "
         f"{session_bars(index):g} a session, {yearly_bars(bars):g} bars per year, "
         f"sha256 {digest_bars(bars)[:12]}"
+    )
+
+
+def describe_universe(universe: Universe) -> str:
+    """Return one line on the bars of all instruments."""
+    indexes = [pd.DatetimeIndex(bars.index) for bars in universe.values()]
+    first, last = min(index[0] for index in indexes), max(index[-1] for index in indexes)
+    return (
+        f"{count(len(universe), 'instrument')}: {count(sum(map(len, indexes)), 'bar')} of "
+        f"{spoken(bar_interval(indexes[0]))} from {day(first)} to {day(last)}"
     )
 
 

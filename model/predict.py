@@ -21,7 +21,7 @@ from rich.table import Table
 
 from model import checkpoint as checkpoints
 from model.bars.faults import count
-from model.bars.intervals import day
+from model.bars.intervals import day, spoken
 from model.bars.universe import together
 from model.cli import RUNNING, VERSION, BarsOptions, OnFaulty, bar_files, errors, read_universe, run
 from model.errors import BarsWarning, CheckpointError
@@ -105,13 +105,15 @@ def forecast(
     judge_instrument(model, instrument, given=given)
     warn_if_seen(model, last)
     probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
+    enter = enter or model.enter or 0.5
     return {
         "instrument": instrument,
         "decided_at": day(last),
         "probability_of": PROBABILITY[model.outcome],
         # What training has seen is no forecast.
         "probability": probability if last >= model.trained_until else None,
-        "decision": decision_of(model, last, probability, enter or model.enter or 0.5),
+        "decision": decision_of(model, last, probability, enter),
+        "enter": enter,
         **facts_of(model, schedule, last),
     }
 
@@ -153,10 +155,10 @@ def forecast_table(found: Mapping[str, Any]) -> Table:
 def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[str, Any]:
     """Return what a forecast is about, and how far its model is to be trusted.
 
-    age: bar intervals since `trained_until`, closed hours included. test_auc: None without a test
-    part. chance_auc: what a coin toss stays below on such a part in 95 of 100 cases.
+    age: bar intervals since `trained_until`, nights and weekends included. test_auc: None
+    without a test part. chance_auc: what a coin toss stays below on such a part in 95 of 100 cases.
     """
-    move = "its open" if model.label == "open" else "the close before it"
+    start = "the next bar's open" if model.label == "open" else "this close"
     until, chance = pd.Timestamp(model.trained_until), None
     area, windows = model.metrics.get("test_auc"), model.metrics.get("test_windows")
     if area is not None and windows:
@@ -164,11 +166,11 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[
         labels = (np.arange(int(windows)) < ups).astype(np.float64)
         chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
     return {
-        "about": f"the move over {count(model.horizon, 'bar')} from the next bar, measured from "
-        f"{move}",
+        "about": f"the move from {start} to the {model.label} {count(model.horizon, 'bar')} later",
         "model": str(schedule.file(model)),
         "trained_until": day(until),
         "age": max(0, int((last - until) // model.bar_interval)),
+        "bar_interval": spoken(model.bar_interval),
         "test_auc": area,
         "chance_auc": chance,
     }
@@ -176,7 +178,10 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[
 
 def trust_words(facts: Mapping[str, Any]) -> tuple[str, str]:
     """Return the age and the test AUC of a model in words."""
-    age = f"{count(facts['age'], 'bar interval')} after that, closed hours included"
+    age = (
+        f"{count(facts['age'], 'bar interval')} of {facts['bar_interval']} after that, nights and "
+        "weekends included"
+    )
     if facts["test_auc"] is None:
         return age, "none: it was trained without a test part"
     return age, (
@@ -235,6 +240,7 @@ def ranking_table(ranked: Mapping[str, Any]) -> Table:
         title=f"decided at the close of {ranked['decided_at']}",
         caption=f"about {ranked['about']}; {ranked['model']}, trained until "
         f"{ranked['trained_until']}; age: {age}; test AUC: {tested}",
+        caption_justify="left",
     )
     for row in ranked["ranking"]:
         if row["rank"] is None:
@@ -282,7 +288,7 @@ def decision_of(
     if model.outcome == "relative":
         return "none: it ranks instruments"
     position = "long" if probability >= enter else "no long position"
-    return f"{position} (long from {enter:.2f})"
+    return f"{position} (long from {enter:.4f})"
 
 
 if __name__ == "__main__":

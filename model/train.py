@@ -24,7 +24,7 @@ from rich.table import Table
 
 from model import training
 from model.bars.faults import count
-from model.bars.intervals import bar_interval, day, spoken
+from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
 from model.bars.universe import Universe, together, universe_of
 from model.cli import (
@@ -37,11 +37,14 @@ from model.cli import (
     OnFaulty,
     bar_files,
     describe_bars,
+    describe_universe,
     is_universe,
+    pooled_files,
     read_universe,
+    require_pooled,
     run,
 )
-from model.errors import BarsError, Setting, TrainingDiverged
+from model.errors import TrainingDiverged
 from model.files import require_writable
 from model.labels import known_after, tied_share
 from model.precision import precision_hint
@@ -109,7 +112,11 @@ def train(
     require_writable(result)  # hours of work do not end in a refusal
     if deploy:
         config = config.without_test()
-    bars = _universe(options, paths, on_faulty, config) if pooled else _one(options, config)
+    if pooled:
+        bars: pd.DataFrame | Universe = _universe(options, paths, on_faulty, config)
+    else:
+        bars = options.read()
+        training.require_enough_bars(bars, config)
     describe(bars, config)
     checkpoint = _fit(bars, config, result, log_json, fresh=fresh, deployed=bool(deploy))
     # A schedule knows its files by the bar that they were trained until.
@@ -172,25 +179,9 @@ def _require_possible(paths: Sequence[Path], pooled: bool, both: bool, config: T
             f"`data` must be one file without `pooled`, got {', '.join(map(str, paths))}. "
             "Give `pooled` for one network of all."
         )
-    if not pooled and config.outcome == "relative":
-        raise ValueError(
-            "`outcome` must be direction without `pooled`, got relative: one instrument has no "
-            "others to be compared with. Give `pooled` and a folder of files."
-        )
-    files = bar_files(paths) if pooled else []
-    if pooled and len(files) < 2:
-        raise BarsError(
-            "one network of several instruments needs several files, got "
-            f"{', '.join(map(str, files)) or 'none'}. Give more, or leave out ",
-            Setting("pooled"),
-            ".",
-        )
-
-
-def _one(options: BarsOptions, config: TrainConfig) -> pd.DataFrame:
-    bars = options.read()
-    training.require_enough_bars(bars, config)
-    return bars
+    require_pooled(pooled, config.outcome)
+    if pooled:
+        pooled_files(paths)
 
 
 def _universe(
@@ -228,16 +219,6 @@ def describe(bars: pd.DataFrame | Universe, config: TrainConfig) -> None:
     for line in (first, f"labels: {labels}", purged, precision_hint(config.precision)):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)
-
-
-def describe_universe(universe: Universe) -> str:
-    """Return one line on the bars of all instruments."""
-    indexes = [pd.DatetimeIndex(bars.index) for bars in universe.values()]
-    first, last = min(index[0] for index in indexes), max(index[-1] for index in indexes)
-    return (
-        f"{count(len(universe), 'instrument')}: {count(sum(map(len, indexes)), 'bar')} of "
-        f"{spoken(bar_interval(indexes[0]))} from {day(first)} to {day(last)}"
-    )
 
 
 def _reporter(progress: Progress, log: logging.Logger) -> Callable[[Epoch], None]:

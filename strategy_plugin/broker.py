@@ -6,7 +6,7 @@ The position, the sizer's units, the room under the cap on exposure, and the ord
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import backtrader as bt
 
@@ -86,16 +86,21 @@ class BacktraderBroker:
         self.order_inputs |= account
         return room_of(self._max_exposure, **account)
 
-    def send(self, size: float, **kind: object) -> Order | None:
+    def send(self, size: float, **kind: Any) -> Order | None:
         """Send an order, at the market unless the kind says otherwise."""
         send = self._strategy.buy if size > 0 else self._strategy.sell
         order = send(data=self._data, size=abs(size), **kind)
+        # Backtrader numbers its kinds of orders; a reader knows them by name.
+        words = [
+            str(bt.Order.ExecTypes[value]) if name == "exectype" else f"{name} {value:.8g}"
+            for name, value in kind.items()
+            if name != "oco"
+        ]
         LOG.info(
-            "data %r: %s: %+.8g%s",
+            "data %r: %s: %s",
             self.name,
             "no order" if order is None else f"order {order.ref} sent",
-            size,
-            "".join(f", {name} {value}" for name, value in kind.items() if name != "oco"),
+            ", ".join([f"{size:+.8g}", *words]),
         )
         return order
 

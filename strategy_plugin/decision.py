@@ -147,10 +147,12 @@ def thresholds(
         for candidates in ((enter, own[0]), (exit, own[1]))
     ]
     if not 0.5 <= chosen[1] <= chosen[0] < 1:
-        where = f" (with those of {source})" if source and None in (enter, exit) else ""
+        where = advice = ""
+        if None in (enter, exit):
+            where = f" (with those of {source})" if source else ""
+            advice = " Give both, or neither to use the checkpoint's own."
         raise ThresholdsError(
             "`enter` and `exit` must satisfy 0.5 <= exit <= enter < 1, got "
-            f"enter={chosen[0]} and exit={chosen[1]}{where}. "
-            "Give both, or neither to use the checkpoint's own."
+            f"enter={chosen[0]} and exit={chosen[1]}{where}.{advice}"
         )
     return Thresholds(*chosen)

@@ -171,16 +171,19 @@ class TradedData:
         self.decision = done = carried_out(decision, self.orders)
         # The bars of the history are decided on by nobody.
         level = logging.DEBUG if done.reason in RESTING else logging.INFO
+        probability = done.reading.probability
+        barred = done.wanted and done.wanted != done.held and done.wanted == self.orders.barred
+        idle = "not opened again until the signal leaves it" if barred else "nothing to do"
         LOG.log(
             level,
-            "data %r: %s: probability of up %.4f, held %+d, wanted %+d%s: %s",
+            "data %r: %s: %s, held %+d, wanted %+d%s: %s",
             self.name,
             day(done.timestamp),
-            done.reading.probability,
+            "no forecast" if math.isnan(probability) else f"probability of up {probability:.4f}",
             done.held,
             done.wanted,
             f" ({done.reason})" if done.reason else "",
-            done.action or "nothing to do",
+            done.action or idle,
         )
 
     def note_end(self, order: FilledOrder) -> None:

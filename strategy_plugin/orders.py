@@ -137,7 +137,7 @@ class OrderManager:
         self._bars_working = 0
         # Refused in a row, by the direction that they led to.
         self._refusals: Counter[int] = Counter()
-        self._barred = 0  # the direction not to open until the signal has left it
+        self.barred = 0  # the direction not to open until the signal has left it
         self._protected_size = 0.0  # units that the protective pair was placed for
         self._n_protective = 0  # orders that the pair was placed as
         self._is_ours = False  # whether the position is known to be of this run
@@ -234,9 +234,9 @@ class OrderManager:
         for order in partial:
             self.ends.append(OrderEnd(Seen.FOUND, self._numbers[order.ref], "Partial"))
             self._stop_out()
-        if has_forecast and target != self._barred:
-            self._barred = 0
-        is_barred = target != 0 and target == self._barred
+        if has_forecast and target != self.barred:
+            self.barred = 0
+        is_barred = target != 0 and target == self.barred
         return 0 if is_barred and (partial or target != self.held) else target
 
     def _cancel_working(self, target: int) -> bool:
@@ -369,7 +369,7 @@ class OrderManager:
                 f"{refused}the position cannot be closed, and it is tried again on every bar",
             )
             return
-        self._barred = wanted
+        self.barred = wanted
         self._refusals.clear()
         self.counts["given up"] += 1
         self._warn_once("given up", f"{refused}the direction {wanted:+d} waits for a new signal")
@@ -377,8 +377,8 @@ class OrderManager:
     def _stop_out(self) -> None:
         """Bar the direction that was stopped out; an order that fills in parts is one stop."""
         stopped = direction(self._protected_size)
-        self.counts["stopped out"] += self._barred != stopped
-        self._barred = stopped
+        self.counts["stopped out"] += self.barred != stopped
+        self.barred = stopped
 
     def _warn_once(self, kind: str, what: str) -> None:
         if kind not in self._warned:

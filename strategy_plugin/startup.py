@@ -147,7 +147,8 @@ def first_traded(
 
     It is in the zone of the signal's own times, as `trained_until` is. None for all bars.
 
-    Raises ValueError for text that is no time, and where the zone cannot be told.
+    Raises ValueError for text that is no time or has its day and month in an order of its own, and
+    where the zone cannot be told.
     """
     if trade_from == "":
         return None
@@ -161,10 +162,13 @@ def first_traded(
         now = pd.Timestamp.now().normalize() if dates else pd.Timestamp.now("UTC")
         return int(now.tz_localize(None).as_unit("ns").value)
     try:
-        first = pd.Timestamp(trade_from)
+        # Not pandas: it reads "10.11.2017" as the 11th of October, and orders a month too early.
+        first = pd.Timestamp(
+            datetime.fromisoformat(trade_from) if isinstance(trade_from, str) else trade_from
+        )
     except ValueError as error:
         raise ValueError(
-            f"`trade_from` must be '', 'now' or a time, got {trade_from!r} ({error}). Write it "
+            f"`trade_from` must be '', 'now' or a time, year first, got {trade_from!r}. Write it "
             "like '2024-05-31' or '2024-05-31 14:00'."
         ) from error
     if pd.isna(first):

@@ -83,8 +83,9 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
       - adopt: with stops, a position that is there at the start is left alone until it is closed,
         as stops of an earlier run may still work at the broker; True takes it over and gives it
         new ones: cancel those that are there first
-      - trade_from: a time, as "2024-05-31", before whose bars nothing is ordered, in the zone of
-        training; "now" for the start of the run, of daily bars this machine's date; "" trades all
+      - trade_from: a time, year first, as "2024-05-31", before whose bars nothing is ordered, in
+        the zone of training; "now" for the start of the run, of daily bars this machine's date; ""
+        trades all
       - journal: a file to which every decision is appended as a line of JSON;
         `strategy_plugin.replay(file)` makes them again
 

@@ -112,11 +112,11 @@ def trained(
 
     The rivals have none.
     """
-    tasks = [MemberTask(bars, fold, config, str(fold.number)) for fold in folds]
+    tasks = {MemberTask(fold.past(bars), config, str(fold.number)): fold for fold in folds}
     models = [
-        FoldModel(task.fold, outcome.member)
-        for task, outcome in train_tasks(tasks, jobs=jobs)
-        if outcome.member
+        FoldModel(tasks[task], outcome.member)
+        for task, outcome in train_tasks(list(tasks), jobs=jobs)
+        if outcome.member and isinstance(task, MemberTask)
     ]
     return sorted(models, key=lambda model: model.fold.number)
 

@@ -15,7 +15,7 @@ import pandas as pd
 from backtests.evidence.bootstrap import (
     NOUGHT,
     RESAMPLES,
-    AreaUnderCurve,
+    Area,
     Array,
     Bootstrap,
     Interval,
@@ -75,10 +75,10 @@ class TrackRecord:
     tried: Mapping[str, tuple[Array, Array]]
     others: Mapping[str, Array] = field(default_factory=dict)
     timing: Mapping[str, Array] = field(default_factory=dict)
-    forecasts: AreaUnderCurve | None = None
+    forecasts: Area | None = None
     moves: Array = field(default_factory=lambda: np.empty(0))
     hits: Array = field(default_factory=lambda: np.empty(0))
-    compared: Mapping[str, tuple[AreaUnderCurve, AreaUnderCurve]] = field(default_factory=dict)
+    compared: Mapping[str, tuple[Area, Area]] = field(default_factory=dict)
     horizon: int = 1
     flags: Sequence[FlagRecord] = ()
 
@@ -328,7 +328,7 @@ def _series(record: TrackRecord) -> dict[str, Array]:
     }
 
 
-def _areas(record: TrackRecord) -> dict[str, AreaUnderCurve]:
+def _areas(record: TrackRecord) -> dict[str, Area]:
     """Return the areas under the ROC curve that are defined, by the names of their draws."""
     areas = {"auc": record.forecasts} if record.forecasts and record.forecasts.defined else {}
     for name, (ours, theirs) in record.compared.items():

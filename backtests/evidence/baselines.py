@@ -5,7 +5,8 @@ so that a run's other configurations are benchmarks too. (The folder backtests/b
 speed and has nothing to do with either.)
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -20,13 +21,16 @@ from threadpoolctl import threadpool_limits
 
 from backtests.simulation.vectorised import Array
 from backtests.walk_forward.folds import Fold
+from backtests.walk_forward.universe import DatedFolds
 from backtests.walk_forward.workers import dies_with_parent
+from model.bars.universe import Universe
+from model.errors import OneClassError
 from model.features.table import FeatureEngineer
 from model.labels import known_after, make_labels
 from model.metrics import log_loss_of_logits
 from model.training.calibration import fit_logistic, fit_temperature
 from model.training.config import TrainConfig
-from model.training.data import Part
+from model.training.data import Part, prepare
 from model.training.preprocessor import DataPreprocessor
 from model.training.windows import Windows
 
@@ -37,6 +41,9 @@ FAST, SLOW = 20, 50  # bars of the moving averages; the slow one spans the model
 PENALTIES = (1.0, 10.0, 100.0, 1_000.0)
 RIDGE_PENALTIES = (1e2, 1e3, 1e4, 1e5)
 BOOSTING_STEPS, BOOSTING_RATE = 100, 0.1  # scikit-learn's own
+# Whole windows of a universe that ridge regression lays side by side: 140 MB, twice while they are
+# turned.
+AT_ONCE = 8_192
 
 
 def rule_directions(bars: pd.DataFrame, *, allow_short: bool = False) -> dict[str, Array]:
@@ -59,13 +66,15 @@ class Examples:
     """The windows of one instrument's bars: what is learned from, and what is judged.
 
     Nothing was fitted on the judged part. raw_rows: the feature rows that its windows reach, not
-    scaled, as `Checkpoint.predict` takes them: (m + sequence_length - 1, 86).
+    scaled, as `Checkpoint.predict` takes them: (m + sequence_length - 1, 86). at_once: how many
+    whole windows are held side by side at the most; one instrument's all, in one sum.
     """
 
     train: Part
     validation: Part
     judged: Part
     raw_rows: Array
+    at_once: int = sys.maxsize
 
 
 def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int) -> Examples:
@@ -148,44 +157,56 @@ def ridge(examples: Examples) -> Array:
     """
     # Centred, so that no intercept need be solved for: the shift is put back at the end.
     signs = 2 * examples.train.labels - 1
-    shift = signs.mean()
-    solutions = ridge_solutions(flat_windows(examples.train), signs - shift)
-    windows, labels = flat_windows(examples.validation), examples.validation.labels
+    shift, at_once = signs.mean(), examples.at_once
+    solutions = ridge_solutions(flat_windows(examples.train, at_once), signs - shift)
+    labels = examples.validation.labels
     temperatures, losses = [], []
-    for weights in solutions:
-        scores = windows @ weights + shift
+    for products in _products(examples.validation, solutions, at_once):
+        scores = products + shift
         temperatures.append(fit_temperature(scores, labels))
         losses.append(log_loss_of_logits(scores / temperatures[-1], labels))
     best = int(np.argmin(losses))
-    judged = flat_windows(examples.judged) @ solutions[best] + shift
-    probabilities: Array = expit(judged / temperatures[best])
+    [judged] = _products(examples.judged, [solutions[best]], at_once)
+    probabilities: Array = expit((judged + shift) / temperatures[best])
     return probabilities
 
 
-def flat_windows(part: Part) -> NDArray[np.float32]:
-    """Return the windows of a part as rows: (m, 86 * sequence_length).
+def flat_windows(part: Part, at_once: int = sys.maxsize) -> Iterator[NDArray[np.float32]]:
+    """Yield the windows of a part as rows, (k, 86 * sequence_length), at most so many at once.
 
     All values of a feature stand together, the oldest first.
     """
-    flat: NDArray[np.float32] = part.windows[:].transpose(1, 2).reshape(len(part), -1).numpy()
-    return flat
+    for start in range(0, len(part), at_once):
+        windows = part.windows[start : min(start + at_once, len(part))]
+        flat: NDArray[np.float32] = windows.transpose(1, 2).reshape(len(windows), -1).numpy()
+        yield flat
 
 
-def ridge_solutions(windows: NDArray[np.float32], signs: Array) -> list[Array]:
-    """Return the weights (columns,) for each penalty, of windows (n, columns) and signs (n,).
+def _products(part: Part, solutions: Sequence[Array], at_once: int) -> list[Array]:
+    """Return the sums of a part's windows by each solution's weights: (m,) each."""
+    found = [[flat @ weights for weights in solutions] for flat in flat_windows(part, at_once)]
+    return [np.concatenate(products) for products in zip(*found, strict=True)]
 
-    They are solved through the smaller of the two Gram matrices: most folds have fewer windows than
-    a window has numbers.
+
+def ridge_solutions(windows: Iterable[NDArray[np.float32]], signs: Array) -> list[Array]:
+    """Return the weights (columns,) for each penalty, of windows (k, columns) and signs (n,).
+
+    windows: some at a time, n in all. They are solved through the smaller of the two Gram matrices:
+    most folds of one instrument have fewer windows than a window has numbers.
     """
-    wide = windows.shape[0] < windows.shape[1]
-    # The large product in the windows' own 32 bits, the solution in 64.
-    gram = np.asarray(windows @ windows.T if wide else windows.T @ windows, dtype=np.float64)
-    target = signs if wide else windows.T.astype(np.float64) @ signs
+    gram, target, wide, start = np.zeros(()), np.zeros(()), False, 0
+    for flat in windows:
+        own = signs[start : start + len(flat)]
+        start += len(flat)
+        wide = len(own) == len(signs) < flat.shape[1]
+        # The large product in the windows' own 32 bits, the solution in 64.
+        gram = gram + np.asarray(flat @ flat.T if wide else flat.T @ flat, dtype=np.float64)
+        target = target + (own if wide else flat.T.astype(np.float64) @ own)
     solutions = []
     for penalty in RIDGE_PENALTIES:
         matrix = gram + penalty * np.eye(len(gram))
         solution = np.asarray(solve(matrix, target, assume_a="pos", overwrite_a=True))
-        solutions.append(windows.T @ solution if wide else solution)
+        solutions.append(flat.T @ solution if wide else solution)
     return solutions
 
 
@@ -248,3 +269,59 @@ def _learn_fold(
     return pd.DataFrame(
         baseline_probabilities(examples, learners), index=examples.judged.timestamps
     )
+
+
+def pooled_probabilities(
+    dated: DatedFolds, jobs: int = 1, *, learners: Sequence[str] = tuple(BASELINES)
+) -> dict[str, Array]:
+    """Return each learner's probabilities for all instruments on all test dates: (dates, names).
+
+    Each is trained on the past of each fold with all its instruments, as the network is. NaN where
+    there is no window, and in a fold whose past lacks a class.
+    """
+    # max_nbytes: large arrays would be memory-mapped otherwise, and a mapped array is read-only.
+    parallel = Parallel(n_jobs=min(jobs, len(dated.folds)), max_nbytes=None)
+    tasks = [
+        dies_with_parent(
+            _learn_dated_fold, dated.past(fold), dated.test_bars(fold), dated.config, learners
+        )
+        for fold in dated.folds
+    ]
+    blocks: dict[str, list[pd.DataFrame]] = {name: [] for name in learners}
+    for fold, found in zip(dated.folds, parallel(tasks), strict=True):
+        for name in learners:
+            block = found.get(name, pd.DataFrame(dtype=float))
+            blocks[name].append(block.reindex(dated.test_dates(fold), columns=list(dated.universe)))
+    return {name: pd.concat(own).to_numpy(float) for name, own in blocks.items()}
+
+
+def _learn_dated_fold(
+    past: Universe, tested: Universe, config: TrainConfig, learners: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """Return the learners' probabilities of one fold, dates by names each.
+
+    tested: the bars that the windows of the test decisions reach.
+    """
+    try:
+        data = prepare(past, config)
+    except OneClassError:
+        return {}
+    length, n_rows = config.sequence_length, 0
+    rows, starts, decided = [], [], []
+    for own in tested.values():
+        features = FeatureEngineer().transform(own)
+        # A window of an instrument begins with each of its rows but the last.
+        starts.append(n_rows + np.arange(len(features) - length + 1))
+        n_rows += len(features)
+        rows.append(data.scaler.transform(features.to_numpy()))
+        decided.append(pd.DatetimeIndex(features.index[length - 1 :]).as_unit("ns").asi8)
+    windows = Windows(np.concatenate(rows), length, np.concatenate(starts))
+    unknown = np.full(len(windows), np.nan)
+    timestamps = pd.DatetimeIndex(np.concatenate(decided).astype("datetime64[ns]"))
+    judged = Part(windows, unknown, unknown, timestamps)
+    examples = Examples(data.train, data.validation, judged, np.empty((0, 0)), AT_ONCE)
+    names = np.repeat(list(tested), [len(own) for own in starts])
+    return {
+        name: pd.Series(found, [judged.timestamps, names]).unstack()
+        for name, found in baseline_probabilities(examples, learners).items()
+    }

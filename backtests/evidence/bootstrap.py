@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import NDArray
 
@@ -177,6 +178,50 @@ class AreaUnderCurve:
             up < up_stop and not_up < not_up_stop
             for (up, not_up), (up_stop, not_up_stop) in pairwise(borders)
         )
+
+
+@dataclass(frozen=True, eq=False)
+class RatioOfSums:
+    """The figure that is a sum over rows by another, and `otherwise` where that one is 0.
+
+    numerators, denominators: (rows, k).
+    """
+
+    numerators: Array
+    denominators: Array
+    otherwise: float = 0.0
+
+    def __call__(self, counts: Array) -> Array:
+        """Return the k ratios of each resample, (k, b)."""
+        whole = self.denominators.T @ counts
+        ratios = np.full_like(whole, self.otherwise)
+        np.divide(self.numerators.T @ counts, whole, out=ratios, where=whole > NOUGHT)
+        return ratios
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is anything to divide by."""
+        return bool((self.denominators > 0).any())
+
+
+def area_within_rows(labels: Array, scores: Array) -> RatioOfSums:
+    """Return the figure that is the AUC of pairs within a row of the bootstrap alone, as a date.
+
+    A row drawn twice counts twice: `AreaUnderCurve`, whose groups reach over rows, would pair it
+    with itself. Ties count half. labels: 1, 0 or NaN; scores: NaN where there is none: (rows,
+    names). Source: Mann and Whitney (1947).
+    """
+    judged = np.isfinite(labels) & np.isfinite(scores)
+    ranks = pd.DataFrame(np.where(judged, scores, np.nan)).rank(axis=1).to_numpy()
+    up = judged & (labels > 0.5)
+    n_up, n_not_up = up.sum(axis=1), (judged & ~up).sum(axis=1)
+    # Of the ranks of those that rose, what they have beyond their own number they have won.
+    wins = np.where(up, ranks, 0.0).sum(axis=1) - n_up * (n_up + 1) / 2
+    pairs = (n_up * n_not_up).astype(float)
+    return RatioOfSums(np.where(pairs > 0, wins, 0.0)[:, None], pairs[:, None], otherwise=0.5)
+
+
+Area = AreaUnderCurve | RatioOfSums
 
 
 def interval(draws: Array) -> Interval:

@@ -23,7 +23,7 @@ from backtests.evidence.returns import (
 )
 from backtests.simulation.vectorised import Array
 from model.bars.artefacts import FlagRecord, named_flags
-from model.bars.faults import Findings
+from model.bars.faults import Findings, count
 from model.bars.intervals import day
 from model.errors import Setting
 from strategy_plugin.feeds import NANOSECONDS_A_DAY, TimestampConversion
@@ -79,6 +79,8 @@ class Recording:
         Whether all orders that were filled were decided at a close and bought at the market.
     costs
         Whether anything was paid for trading.
+    learnt_until
+        Until when a model that the strategy asks has seen prices; None where it asks none of ours.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Recording:
     first: int | None = None
     at_opens: bool = True
     costs: bool = False
+    learnt_until: pd.Timestamp | None = None
 
     @property
     def dates(self) -> pd.DatetimeIndex:
@@ -129,7 +132,9 @@ def returns_of(
     chosen = traded or list(range(len(recording.datas)))
     against = [recording.datas[number] for number in chosen]
     moves = _moves(recording)
-    start = _start(recording, moves[:, chosen])
+    start, learnt = _start(recording, moves[:, chosen]), _bars_learnt(recording)
+    # What a model earns on bars that it has learnt from proves nothing.
+    start = max(start, learnt)
     values, returns = _time_weighted(recording)
     report_few(len(dates) - 1 - start, findings)
     findings.raise_faults()
@@ -149,7 +154,7 @@ def returns_of(
         benchmark=benchmark[rows],
         benchmark_name=CASH if neutral else (HOLD if len(chosen) == 1 else HOLD_ALL),
         periods_per_year=periods,
-        unseen=_unseen(recording, against, bool(traded)),
+        unseen=_unseen(recording, against, bool(traded), learnt),
         timing=timing(weights[rows], moves[rows], benchmark[rows]) if recording.at_opens else None,
         exposed=(held[rows] != 0).any(axis=1),
         instruments=[recording.datas[number].name for number in traded],
@@ -251,10 +256,14 @@ def _judge_values(
     staked: Array, returns: Array, dates: pd.DatetimeIndex, start: int, findings: Findings
 ) -> None:
     """Report an account that was worth nothing, of which there is no return."""
-    if (staked[start:] <= 0).any():
-        at = start + int((staked[start:] <= 0).argmax())
+    with np.errstate(all="ignore"):
+        # Before and after what was paid in, which may have hidden that all was lost.
+        worth = np.minimum(staked, (1 + returns) * np.r_[np.inf, staked[:-1]])
+    worth[:start] = np.inf
+    if (worth <= 0).any():
+        at = int((worth <= 0).argmax())
         findings.fault(
-            f"the account must be worth more than 0, got {staked[at]:,.2f} on {day(dates[at])}: "
+            f"the account must be worth more than 0, got {worth[at]:,.2f} on {day(dates[at])}: "
             "from there on there are no returns. Trade less, or judge the run up to there."
         )
         return
@@ -282,9 +291,20 @@ def _judge_closes(
             )
 
 
-def _unseen(recording: Recording, datas: Sequence[RecordedData], traded: bool) -> list[str]:
+def _bars_learnt(recording: Recording) -> int:
+    """Return how many of the first bars a model of ours that the strategy asks has seen."""
+    if recording.learnt_until is None:
+        return 0
+    return int(recording.dates.searchsorted(recording.learnt_until))
+
+
+def _unseen(
+    recording: Recording, datas: Sequence[RecordedData], traded: bool, learnt: int
+) -> list[str]:
     """Return what a verdict on the run cannot look at."""
     unseen = [FORECASTS]
+    if learnt:
+        unseen.append(f"the first {count(learnt, 'bar')}, which the model has learnt from")
     if not recording.at_opens:
         unseen.append(f"{FILLS}, since not all orders were decided at a close and at the market")
     if traded and not recording.costs:

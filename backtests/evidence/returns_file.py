@@ -160,8 +160,8 @@ def _columns_of(
         if len(candidates) != 1:
             examples = list(left.values()) or ["fund", "market"]
             findings.refuse(
-                f"one column beside the dates must hold the returns, got {_listed(left.values())}. "
-                "Name it, as ",
+                f"one column beside the dates, taken from {names[date]!r}, must hold the returns, "
+                f"got {_listed(left.values())}. Name it, as ",
                 Setting(RETURNS, examples[0]),
                 ", and that of a benchmark, if there is one, as ",
                 Setting(BENCHMARK, examples[-1]),

@@ -17,6 +17,9 @@ WORSE: Final = "worse"
 NO_EDGE: Final = "no edge"
 CANNOT_TELL: Final = "cannot tell"
 
+NET: Final = "net of costs"
+NO_COST: Final = "at no cost"
+
 SIGNIFICANT = 0.05  # a p-value below this is
 MOST_NAMES = 5  # of instruments that stand out, in one sentence
 
@@ -38,6 +41,15 @@ POOL_RULE = (
     f"{RULE} Here returns are those of all markets in equal parts, pairs are of one market and "
     "fold, whole dates are drawn, and the test takes in everything tried on any market; it is not "
     f'"{NO_EDGE}" where a single market stands out.'
+)
+BOOK_RULE = (
+    f"{RULE} Here a return is that of a book over all instruments at a date, long the fifth with "
+    "the best forecast and short the worst, in equal weights that sum to one, beside cash; pairs "
+    "are of one date, whole dates are drawn, and the test takes in the books of all that forecast."
+)
+PARTS_RULE = (
+    f"{RULE} Here returns are those of all instruments in equal parts, forecast by one network, "
+    "the benchmark is all of them held, pairs are of one fold, and whole dates are drawn."
 )
 RETURNS_RULE = (
     f"{RULE} Here a return is that of a bar, whoever decided it. There is no forecast, so that AUC "
@@ -90,17 +102,38 @@ def judge_pool(pool: "Pool") -> Verdict:
     word = word_of(pool)
     if word == NO_EDGE and pool.outstanding:
         word = CANNOT_TELL
-    reasons = (
-        f"{_reasons(pool, 'holding all')} {_fill_words(pool)} "
-        f"{_outstanding_words(pool.outstanding)} of {count(pool.markets, 'market')}. "
-        f"{_power_words(pool)}"
-    )
+    reasons = [
+        _reasons(pool, "holding all"),
+        _fill_words(pool),
+        f"{_outstanding_words(pool.outstanding)} of {count(pool.markets, 'market')}.",
+        _power_words(pool),
+    ]
     if pool.correlation is not None:
-        reasons += (
-            f" The markets' gains correlate by {pool.correlation:.2f}: the {pool.forecasts:,} "
+        reasons.append(
+            f"The markets' gains correlate by {pool.correlation:z.2f}: the {pool.forecasts:,} "
             f"decisions are worth {pool.independent:,.0f} independent ones."
         )
-    return Verdict(word, _flag_words(pool) + reasons, POOL_RULE)
+    return Verdict(word, _flag_words(pool) + " ".join(filter(None, reasons)), POOL_RULE)
+
+
+def judge_book(figures: Figures, outcome: str, costs: str = NET) -> Verdict:
+    """Return the verdict on one network's forecasts of a universe.
+
+    outcome: "relative" is traded by a book beside cash, by `BOOK_RULE`; "direction" in equal parts
+    beside all held, by `PARTS_RULE`. costs: which are counted, in words.
+    """
+    ranked = outcome == "relative"
+    reasons = _reasons(
+        figures,
+        "cash" if ranked else "holding all",
+        within="dates" if ranked else "folds",
+        costs=costs,
+    )
+    reasons += f" {_fill_words(figures)}"
+    rule = BOOK_RULE if ranked else PARTS_RULE
+    return Verdict(
+        word_of(figures), f"{_flag_words(figures)}{reasons} {_power_words(figures)}", rule
+    )
 
 
 def word_of(figures: Figures) -> Word:
@@ -150,8 +183,11 @@ def missing(figures: Figures) -> list[str]:
     return words
 
 
-def _reasons(figures: Figures, benchmark: str) -> str:
-    """Return the numbers that decide, and what "edge" still needs."""
+def _reasons(figures: Figures, benchmark: str, *, within: str = "folds", costs: str = NET) -> str:
+    """Return the numbers that decide, and what "edge" still needs.
+
+    within: of what both forecasts of a pair of the AUC are.
+    """
     intervals, years = figures.intervals, figures.periods_per_year
     alpha, gain, beta = intervals["alpha"], intervals["gain"], intervals["beta"]
     words = [
@@ -162,11 +198,12 @@ def _reasons(figures: Figures, benchmark: str) -> str:
         words[0] += f", less than the {years * figures.worth:.1%} that is worth having"
     if auc := intervals.get("auc"):
         words.append(
-            f"AUC {auc.value:.3f} within folds, 99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}"
+            f"AUC {auc.value:.3f} within {within}, "
+            f"99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}"
         )
     words.append(f"Hansen's test {_test_words(figures.superiority)}")
     words.append(
-        f"net of costs {1e4 * gain.value:+.2f} bp per bar against {benchmark}, 99 % bounds "
+        f"{costs} {1e4 * gain.value:+.2f} bp per bar against {benchmark}, 99 % bounds "
         f"{1e4 * gain.lowest:+.2f} and {1e4 * gain.highest:+.2f}"
     )
     needed = missing(figures)
@@ -218,10 +255,12 @@ def _power_words(figures: Figures) -> str:
         shown += f" and an AUC of {power.auc:.3f}"
     words = f"{figures.decisions:,} decisions show {shown} with 80 % power"
     estimate = power.decisions_for_alpha
-    needed = "none would do" if estimate is None else f"it would take {estimate:,}"
-    words += f"; for the alpha found {needed}"
+    if estimate is None:
+        words += "; no number would show the alpha found, which is not above 0"
+    else:
+        words += f"; the alpha found would take {estimate:,}"
     if power.decisions_for_auc is not None:
-        words += f", for an AUC of {NOTHING_LEFT} {power.decisions_for_auc:,}"
+        words += f"; an AUC of {NOTHING_LEFT} would take {power.decisions_for_auc:,}"
     return words + "."
 
 

@@ -5,11 +5,14 @@ from .judgement import write_judgement as write_judgement
 from .page import REPORT as REPORT
 from .page import figure_rows as figure_rows
 from .page import interval_grid as interval_grid
+from .pooled import POOLED_FILES as POOLED_FILES
 from .results import COMPARISON as COMPARISON
 from .results import FILES as FILES
 from .results import comparison_table as comparison_table
 from .results import describe_settings as describe_settings
 from .terminal import architecture_table as architecture_table
+from .terminal import describe_halves as describe_halves
+from .terminal import pooled_tables as pooled_tables
 from .terminal import shown as shown
 from .terminal import tables as tables
 from .terminal import universe_table as universe_table

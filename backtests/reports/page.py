@@ -128,7 +128,7 @@ def power_rows(evidence: Figures) -> dict[str, str]:
         "that its 99 % bound alone shows": a_year(power.alpha_alone),
         "that Hansen's test alone shows": a_year(power.test_alone),
         "decisions that the alpha found would need": (
-            "none would do"
+            "no number would do"
             if power.decisions_for_alpha is None and power.alpha is not None
             else shown(power.decisions_for_alpha, ",")
         ),

@@ -12,11 +12,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
+from backtests.evidence.books import BEST
 from backtests.evidence.scores import TOTAL
 from model.bars.intervals import day
 
 if TYPE_CHECKING:
+    from backtests.evidence.by_date import Halves
     from backtests.evidence.evidence import Evidence
+    from backtests.reports.pooled import PooledResults
     from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
 
@@ -47,6 +50,28 @@ SPREAD = (
     ("highest", "max", ".3f"),
     ("standard\ndeviation", "std", ".3f"),
     ("together", "together", ".3f"),
+)
+
+
+# Of one network for a universe: header, column, format, and what a fraction is multiplied by.
+FOLDS_OF_POOLED = (
+    ("first decision", "first_decision", "", 0),
+    ("names", "instruments", "", 0),
+    ("forecasts", "forecasts", ",", 0),
+    ("AUC", "auc", ".3f", 1),
+    ("IC", "ic", "+.3f", 1),
+    ("gross,\nbp", "gross", "+.1f", 1e4),
+    ("net,\nbp", "net", "+.1f", 1e4),
+)
+FORECASTERS = (
+    ("AUC", "auc", ".3f", 1),
+    ("IC", "ic", "+.3f", 1),
+    ("t", "ic_t", ".1f", 1),
+    ("gross,\nbp", "gross", "+.1f", 1e4),
+    ("net,\nbp", "net", "+.1f", 1e4),
+    ("Sharpe\ngross", "gross_sharpe", ".2f", 1),
+    ("Sharpe\nnet", "sharpe", ".2f", 1),
+    ("break-\neven", "break_even", ".1f", 1),
 )
 
 
@@ -128,6 +153,62 @@ def universe_table(universe: "UniverseResults") -> Table:
     return table
 
 
+def pooled_tables(results: "PooledResults") -> Group:
+    """Return the tables of one network for a universe: by fold, by forecaster and by year."""
+    evidence = results.by_date
+    # Of what else was tried, and of the best possible forecast, the files and the page tell.
+    shown_by_year = [
+        name for name in results.panel.scores if name not in (*results.architectures, BEST)
+    ]
+    years = evidence.years.pivot(index="year", columns="forecaster", values="ic")
+    by_year = _table(
+        "information coefficient by year",
+        [(name.replace(" ", "\n"), name, "+.3f") for name in shown_by_year],
+        years.reset_index().to_dict("records"),
+        "year",
+    )
+    return Group(
+        _scaled_table(
+            "forecasts: pairs and ranks within dates, basis points per bar",
+            FOLDS_OF_POOLED,
+            results.folds,
+        ),
+        _scaled_table(
+            "beside all that forecast; IC: mean rank correlation of a date",
+            FORECASTERS,
+            evidence.forecasters,
+            "forecaster",
+        ),
+        by_year,
+    )
+
+
+def scaled(columns: Sequence[tuple[str, str, str, float]], table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its fractions in the units shown; 0 leaves a column as it is."""
+    units = {name: scale for _, name, _, scale in columns if scale}
+    return table.assign(**{name: table[name].astype(float) * by for name, by in units.items()})
+
+
+def _scaled_table(
+    title: str,
+    columns: Sequence[tuple[str, str, str, float]],
+    table: pd.DataFrame,
+    first: str = "fold",
+) -> Table:
+    plain = [(header, name, form) for header, name, form, _ in columns]
+    return _table(title, plain, scaled(columns, table).to_dict("records"), first)
+
+
+def describe_halves(halves: "Halves") -> str:
+    """Return a sentence where the later half of the dates says otherwise than the earlier."""
+    if not halves.turned:
+        return ""
+    return (
+        f"The mean rank correlation was {halves.earlier:+.3f} in the earlier half of the dates and "
+        f"{halves.later:+.3f} in the later."
+    )
+
+
 def ranged(row: Mapping[Any, Any], name: str, form: str, scale: float = 1.0) -> str:
     """Return a figure of a row with its interval; a dash where it is undefined."""
     if shown(row[name], form) == "-":
@@ -137,17 +218,20 @@ def ranged(row: Mapping[Any, Any], name: str, form: str, scale: float = 1.0) -> 
 
 
 def _table(
-    title: str, columns: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[Any, Any]]
+    title: str,
+    columns: Sequence[tuple[str, str, str]],
+    rows: Sequence[Mapping[Any, Any]],
+    first: str = "fold",
 ) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
-    table.add_column("fold", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     for header, _, _ in columns:
         table.add_column(header, justify="right", no_wrap=True)
     for row in rows:
         # A rule above the total, lest it be read as one more fold.
-        if row["fold"] == TOTAL:
+        if row[first] == TOTAL:
             table.add_section()
-        table.add_row(row["fold"], *(shown(row[column], form) for _, column, form in columns))
+        table.add_row(str(row[first]), *(shown(row[column], form) for _, column, form in columns))
     return table
 
 

@@ -13,16 +13,18 @@ WORTH = 0.01  # an alpha a year that is worth having, by default
 
 
 def directions(
-    probability: Array, *, enter: float, exit: float, allow_short: bool = False
+    probability: Array, *, enter: float | Array, exit: float | Array, allow_short: bool = False
 ) -> Array:
     """Return the direction wanted after each decision, -1, 0 or 1, starting from no position.
 
-    The rule is the strategy's own: enter and exit are its thresholds, NaN keeps what is held.
+    The rule is the strategy's own: enter and exit are its thresholds, one for all decisions or for
+    each its own; NaN keeps what is held.
     """
+    levels = [np.broadcast_to(one, len(probability)).tolist() for one in (enter, exit)]
     # A loop, as what is held decides with what is wanted next.
     held, wanted = 0, []
-    for forecast in probability.tolist():
-        held = target(forecast, held, enter=enter, exit=exit, allow_short=allow_short)
+    for forecast, to_enter, to_keep in zip(probability.tolist(), *levels, strict=True):
+        held = target(forecast, held, enter=to_enter, exit=to_keep, allow_short=allow_short)
         wanted.append(held)
     return np.array(wanted, dtype=np.float64)
 

@@ -234,6 +234,26 @@ def wandering(
     return finished(bars, optimum.walk_probability(bars, drift=drift, degrees=degrees))
 
 
+def correlated_walks(
+    instruments: int, n_bars: int, seed: int, *, common: float = 0.5
+) -> dict[str, pd.DataFrame]:
+    """Return the bars of random walks that share a factor, by name: nothing can be forecast.
+
+    common: the share of each move's variance that the factor has.
+    """
+    require(
+        {"instruments": instruments, "common": common}, {"instruments": whole(1), "common": SHARE}
+    )
+    factor = Draws("walks", n_bars, seed).moves.standard_normal(n_bars)
+    universe = {}
+    width = len(str(instruments))
+    for place in range(1, instruments + 1):
+        draws = Draws(f"walk-{place:0{width}d}", n_bars, seed)
+        own = draws.moves.standard_normal(n_bars)
+        universe[draws.name] = draws.bars(sqrt(common) * factor + sqrt(1 - common) * own)
+    return universe
+
+
 MARKETS: dict[str, Callable[..., Market]] = {
     make.__name__: make for make in (regime, volrev, echo, latch, magecho, walk, walkdrift, ar1)
 }

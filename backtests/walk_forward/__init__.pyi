@@ -5,5 +5,6 @@ from .folds import predictions as predictions
 from .store import lock_folder as lock_folder
 from .trainer import FoldsFailed as FoldsFailed
 from .trainer import train_all as train_all
+from .universe import lay_dated_folds as lay_dated_folds
 
 __all__: list[str]

@@ -6,9 +6,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from model.bars.read import digest_bars
+from model.bars.universe import Bars, universe_of
 from model.provenance import code_digest, machine
 
 if TYPE_CHECKING:
@@ -34,15 +33,17 @@ def all_versions() -> dict[str, str]:
     return machine() | judges
 
 
-def key_of(bars: pd.DataFrame, *settings: "DataclassInstance") -> str:
+def key_of(bars: Bars, *settings: "DataclassInstance") -> str:
     """Return the digest of all that decides a result: equal keys, equal results.
 
     These are the bars with their attributes, the settings, code, libraries and processor. The class
     of each of the settings counts too: two of them may have fields of the same name.
     """
     content = {
-        "bars": digest_bars(bars),
-        "attributes": {name: bars.attrs.get(name) for name in ATTRIBUTES},
+        "bars": {
+            name: [digest_bars(own), {each: own.attrs.get(each) for each in ATTRIBUTES}]
+            for name, own in universe_of(bars).items()
+        },
         "settings": [{type(one).__name__: asdict(one)} for one in settings],
         "code": code_digest(*CODE),
         "machine": machine(),

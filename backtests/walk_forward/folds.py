@@ -25,6 +25,7 @@ from backtests.walk_forward.workers import (
 )
 from model.bars.faults import count
 from model.bars.read import require_bars, require_usual_spacing
+from model.bars.universe import Bars
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, Setting, TrainingDisturbed, TrainingDiverged
 from model.features.table import LOOKBACK
@@ -153,29 +154,28 @@ def _bars_needed(plan: FoldPlan, config: TrainConfig) -> int:
 class MemberTask:
     """A member of a fold's model to be trained by itself.
 
-    config: of this one member, with the shares of the plan (`FoldPlan.training`). label: how
-    progress and messages call it.
+    past: the bars that it may see. config: of this one member, with the shares of the plan
+    (`FoldPlan.training`). label: how progress and messages call it.
     """
 
-    bars: pd.DataFrame
-    fold: Fold
+    past: Bars
     config: TrainConfig
     label: str
 
     def call(self) -> Callable[..., Outcome]:
         """Return what is to be done, with as few bars as it needs, to be sent to any process."""
-        return partial(train_member, self.fold.past(self.bars), self.config)
+        return partial(train_member, self.past, self.config)
 
 
 @dataclass(frozen=True, eq=False)
 class FoldTask:
     """A fold's model to be made.
 
-    search: how thresholds are chosen. members: gives the members' checkpoints when its turn comes;
-    () to train them with it.
+    past: the bars that it may see. search: how thresholds are chosen. members: gives the members'
+    checkpoints when its turn comes; () to train them with it.
     """
 
-    bars: pd.DataFrame
+    past: Bars
     fold: Fold
     config: TrainConfig
     search: Search
@@ -184,8 +184,8 @@ class FoldTask:
 
     def call(self) -> Callable[..., Outcome]:
         """Return what is to be done, with as few bars as it needs, to be sent to any process."""
-        past, members = self.fold.past(self.bars), tuple(self.members())
-        return partial(train_fold, past, self.fold, self.config, self.search, members)
+        members = tuple(self.members())
+        return partial(train_fold, self.past, self.fold, self.config, self.search, members)
 
 
 Task = MemberTask | FoldTask
@@ -237,13 +237,13 @@ def _outcome(
         outcome = train(on_epoch=on_epoch)
         require_sendable(outcome, owner)
         return position, outcome
-    except (TrainingDisturbed, TrainingDiverged, Unsendable) as error:
+    except (BarsError, TrainingDisturbed, TrainingDiverged, Unsendable) as error:
         # An error raised here would end all other tasks with this one.
         return position, Outcome(failure=str(error))
 
 
 def train_member(
-    past: pd.DataFrame, config: TrainConfig, on_epoch: Callable[[Epoch], None] | None = None
+    past: Bars, config: TrainConfig, on_epoch: Callable[[Epoch], None] | None = None
 ) -> Outcome:
     """Train one member on a fold's past.
 
@@ -257,7 +257,7 @@ def train_member(
 
 
 def train_fold(
-    past: pd.DataFrame,
+    past: Bars,
     fold: Fold,
     config: TrainConfig,
     search: Search,
@@ -267,18 +267,21 @@ def train_fold(
 ) -> Outcome:
     """Train on a fold's past, or combine its trained members, and choose thresholds there.
 
-    A past in which a part lacks a class gives a fold without a checkpoint, which stays out.
+    A past in which a part lacks a class gives a fold without a checkpoint, which stays out. Of a
+    universe the groups of features are not weighed: it would take ten forecasts of all its windows.
     """
     try:
         checkpoint = combine(members, past, config) if members else fit(past, config, on_epoch)
     except OneClassError as error:
         return Outcome(FoldModel(fold, None, reason=str(error), machine=machine()))
-    weights = importance(checkpoint, past, config.precision)
+    weights: dict[str, float] = {}
+    if isinstance(past, pd.DataFrame):
+        weights = importance(checkpoint, past, config.precision)
     model = FoldModel(fold, checkpoint, importance=weights, machine=machine())
     return Outcome(choose_anew(model, past, search))
 
 
-def choose_anew(model: FoldModel, past: pd.DataFrame, search: Search) -> FoldModel:
+def choose_anew(model: FoldModel, past: Bars, search: Search) -> FoldModel:
     """Return the model with the thresholds that this search chooses; its weights stay."""
     if model.checkpoint is None:
         return model

@@ -58,6 +58,11 @@ class Settings:
 
     @property
     def search(self) -> Search:
-        """How each fold chooses its thresholds: after its costs, on the sides it trades."""
+        """How each fold chooses its thresholds: after its costs, on the sides it trades.
+
+        Always the same of a relative outcome, which is traded by rank.
+        """
+        if self.config.outcome == "relative":
+            return Search(0.0)
         cost = self.costs.per_side * BASIS_POINT
         return Search(cost, self.account.allow_short, self.plan.fewest_trades)

@@ -148,7 +148,8 @@ class FoldProgress:
             self._last_said = self._clock()
             if left := self.time_left():
                 total = self._bars.tasks[0]
-                self.console.print(f"{total.completed:.1f} of {total.total:.0f} done, {left}")
+                done = f"{total.completed:.1f}".removesuffix(".0")
+                self.console.print(f"{done} of {total.total:.0f} done, {left}")
 
     def _follow(self) -> None:
         while not self._over.wait(READ_EVERY):

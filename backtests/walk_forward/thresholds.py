@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from backtests.simulation.vectorised import Array, directions, n_entries, net_returns, open_returns
 from model.bars.faults import count
+from model.bars.universe import Bars, universe_of
 from strategy_plugin.decision import NEUTRAL
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ HIGHEST = 0.999  # the strategy takes no threshold of 1, which no probability wo
 # A small grid on purpose: the best of many pairs on a few hundred bars would be the luckiest.
 QUANTILES = (0.25, 0.5, 0.75, 0.9)
 RETREATS = (0.0, 0.5, 1.0)  # how far from enter back to one half the exit lies
+
+Decided = tuple[Array, Array]  # a forecast and what holding earned, for each decision: (n,) each
 
 
 @dataclass(frozen=True)
@@ -66,34 +69,56 @@ class Choice:
 
 
 def with_thresholds(
-    checkpoint: Checkpoint, past: pd.DataFrame, search: Search
+    checkpoint: Checkpoint, past: Bars, search: Search
 ) -> tuple[Checkpoint, Choice]:
     """Return the checkpoint with the thresholds that its validation part chose, and the choice.
 
     past: the bars the checkpoint was trained on. Of those after `trained_until` none is looked at:
-    they are the test's.
+    they are the test's. A relative forecast is traded by rank, and keeps one half.
     """
-    past = past.loc[: checkpoint.trained_until]
-    part = checkpoint.part_rows("validation", past.index)
-    # The bars before the first decision are those that its window needs, no more.
-    bars = past.iloc[part.start - checkpoint.bars_needed + 1 : part.stop]
-    probability = checkpoint.probabilities(bars)
-    choice = choose(probability.to_numpy(), open_returns(past)[part], search)
+    choice = Choice()
+    if checkpoint.outcome == "direction":
+        choice = choose(
+            [_validation_decisions(checkpoint, own) for own in universe_of(past).values()], search
+        )
     return replace(checkpoint, enter=choice.enter, exit=choice.exit), choice
 
 
-def choose(probability: Array, moves: Array, search: Search) -> Choice:
+def _validation_decisions(checkpoint: Checkpoint, past: pd.DataFrame) -> Decided:
+    """Return an instrument's forecasts on validation, and what holding earned after each."""
+    past = past.loc[: checkpoint.trained_until]
+    part = checkpoint.part_rows("validation", past.index)
+    older = checkpoint.bars_needed - 1
+    # One of a universe may begin, or end, within the part.
+    first = max(part.start, older)
+    if first >= part.stop:
+        return np.empty(0), np.empty(0)
+    # The bars before the first decision are those that its window needs, no more.
+    probability = checkpoint.probabilities(past.iloc[first - older : part.stop]).to_numpy()
+    moves = open_returns(past)[first : part.stop]
+    known = np.isfinite(moves)
+    return probability[known], moves[known]
+
+
+def choose(decisions: Sequence[Decided], search: Search) -> Choice:
     """Return the pair with the best mean net return among those that trade often enough.
 
-    probability, moves: (n,), a forecast and what holding earned for each decision. Of equals the
-    lowest pair wins, which trades earliest.
+    decisions: of each instrument. Of equals the lowest pair wins, which trades earliest.
     """
     choices = []
-    for enter, exit in candidates(probability, search.allow_short):
-        wanted = directions(probability, enter=enter, exit=exit, allow_short=search.allow_short)
+    forecasts = np.concatenate([probability for probability, _ in decisions])
+    for enter, exit in candidates(forecasts, search.allow_short):
+        wanted = [
+            directions(probability, enter=enter, exit=exit, allow_short=search.allow_short)
+            for probability, _ in decisions
+        ]
+        earned = [
+            net_returns(held, moves, search.cost)
+            for held, (_, moves) in zip(wanted, decisions, strict=True)
+        ]
         # Per bar, not per trade, or a pair that trades once and well would win.
-        net = float(net_returns(wanted, moves, search.cost).mean())
-        choices.append(Choice(enter, exit, n_entries(wanted), net, chosen=True))
+        net = float(np.concatenate(earned).mean())
+        choices.append(Choice(enter, exit, sum(map(n_entries, wanted)), net, chosen=True))
     busy = [choice for choice in choices if choice.trades >= search.fewest_trades]
     if not busy:
         return Choice(trades=max(choice.trades for choice in choices))

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import pandas as pd
-
 from backtests.walk_forward.fingerprint import key_of
 from backtests.walk_forward.folds import (
     Fold,
@@ -29,6 +27,7 @@ from backtests.walk_forward.ledger import Trial
 from backtests.walk_forward.store import Keys, MemberStore, RunState
 from backtests.walk_forward.workers import WORKER_DEATHS
 from model.bars.faults import count
+from model.bars.universe import Bars
 from model.training.config import member_configs
 
 # A process that dies takes along what others do at that moment: a task that was at work at two
@@ -72,14 +71,15 @@ class Lost:
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """Settings tried on an instrument: what is to be trained, and where it is kept.
+    """Settings tried on an instrument, or a universe: what is to be trained, and where it is kept.
 
-    members: shared with all configurations of this instrument. instrument, name: what messages call
-    it by, "" where there is but one. key: the digest of all that decides its results. tried: all
-    else that was tried on the instrument and interval, as the ledger held it at the start.
+    pasts: the bars that the model of each of the folds may see. members: shared with all
+    configurations of this instrument. instrument, name: what messages call it by, "" where there is
+    but one. key: the digest of all that decides its results. tried: all else that was tried on
+    the instrument and interval, as the ledger held it at the start.
     """
 
-    bars: pd.DataFrame
+    pasts: Sequence[Bars]
     folds: Sequence[Fold]
     settings: Settings
     state: RunState
@@ -91,10 +91,9 @@ class Configuration:
 
     def jobs(self) -> list["FoldJob"]:
         config, search = self.settings.config, self.settings.search
-        pasts = [fold.past(self.bars) for fold in self.folds]
         return [
-            FoldJob(self, fold, Keys(key_of(past, config), key_of(past, config, search)))
-            for fold, past in zip(self.folds, pasts, strict=True)
+            FoldJob(self, fold, past, Keys(key_of(past, config), key_of(past, config, search)))
+            for fold, past in zip(self.folds, self.pasts, strict=True)
         ]
 
     def models(self) -> list[FoldModel] | None:
@@ -106,10 +105,11 @@ class Configuration:
 
 @dataclass(frozen=True, eq=False)
 class FoldJob:
-    """A fold of a configuration with the keys of its model."""
+    """A fold of a configuration with the bars that its model may see, and the keys of the model."""
 
     configuration: Configuration
     fold: Fold
+    past: Bars
     keys: Keys
 
     @property
@@ -127,7 +127,7 @@ class FoldJob:
         model = own.state.trained(self.fold, self.keys.trained)
         if model is None:
             return None
-        model = choose_anew(model, self.fold.past(own.bars), own.settings.search)
+        model = choose_anew(model, self.past, own.settings.search)
         own.state.keep(model, self.keys)
         return model
 
@@ -137,13 +137,12 @@ class FoldJob:
 
     def members(self) -> dict[str, MemberTask]:
         """Return the task of each member by the key of all that decides it."""
-        bars, past = self.configuration.bars, self.fold.past(self.configuration.bars)
         tasks = {}
         for single in member_configs(self.configuration.settings.config):
             # All configurations of an instrument share it: its label names none of them.
             names = (self.configuration.instrument, f"fold {self.fold.number}", single.member)
             label = " ".join(filter(None, names))
-            tasks[key_of(past, single)] = MemberTask(bars, self.fold, single, label)
+            tasks[key_of(self.past, single)] = MemberTask(self.past, single, label)
         return tasks
 
     def task(self, members: Sequence[str]) -> FoldTask:
@@ -153,7 +152,7 @@ class FoldJob:
         """
         own = self.configuration
         return FoldTask(
-            own.bars,
+            self.past,
             self.fold,
             own.settings.config,
             own.settings.search,

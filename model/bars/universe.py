@@ -18,11 +18,12 @@ from model.bars.read import check_bars, digest_bars, require_usual_spacing
 from model.errors import BarsError, Setting, Text
 
 Universe = Mapping[str, pd.DataFrame]
+Bars = pd.DataFrame | Universe  # of one instrument, or by name of several
 
 NAMELESS = "bars"  # what an instrument is called whose bars do not say their name
 
 
-def universe_of(bars: pd.DataFrame | Universe) -> dict[str, pd.DataFrame]:
+def universe_of(bars: Bars) -> dict[str, pd.DataFrame]:
     """Return bars by the instrument's name, in the order of the names: of one, or of several."""
     if isinstance(bars, pd.DataFrame):
         return {bars.attrs.get("instrument") or NAMELESS: bars}
@@ -44,7 +45,7 @@ def require_universe(universe: Universe, fewest: int) -> None:
         except BarsError as error:
             faults.append((f"{name}: ", *error.args))
     # Only sound bars can be compared.
-    faults += too_few_instruments(universe, fewest) or [] if faults else together(universe, fewest)
+    faults += too_few_instruments(universe, fewest) if faults else together(universe, fewest)
     refuse(faults, len(universe))
 
 

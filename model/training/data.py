@@ -331,9 +331,9 @@ def _require_windows(split: Split, config: TrainConfig, unlabelled: Unlabelled) 
 def describe_unlabelled(unlabelled: Unlabelled) -> str:
     """Return how many windows of a universe have no label, in words, "" where all have one."""
     why = (
-        "of which most others have another entry or exit that day",
-        "of days that compare too few instruments",
-        "that equal the median of the others",
+        "entered or left at other times than most of their date",
+        "of dates on which too few instruments can be compared",
+        "whose move is the median of the others",
     )
     parts = [
         f"{count(number, 'window')} {words}"

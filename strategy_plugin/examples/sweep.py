@@ -3,6 +3,8 @@
 python strategy_plugin/examples/sweep.py
 """
 
+from itertools import chain
+
 import backtrader as bt
 
 from model import TrainConfig, fit, sample_bars
@@ -22,7 +24,11 @@ if __name__ == "__main__":  # optstrategy starts processes, which import this fi
     cerebro.broker.setcash(100_000)
 
     # The best of many pairs looks better than it is: choose on bars that you do not judge by.
-    for [run] in cerebro.run(maxcpus=2):
+    # A pair whose exit lies above its enter is passed over with a warning: its list is empty.
+    for run in chain.from_iterable(cerebro.run(maxcpus=2)):
         earned = run.analyzers.returns.get_analysis()["rtot"]
         deepest = run.analyzers.drawdown.get_analysis().max.drawdown
-        print(f"enter {run.p.enter:.3f}  log return {earned:+.3f}  drawdown {deepest:.1f} %")
+        print(
+            f"enter {run.p.enter:.3f}  exit {run.p.exit:.3f}  "
+            f"log return {earned:+.3f}  drawdown {deepest:.1f} %"
+        )

@@ -15,9 +15,10 @@ from backtests.reports.judgement import EVIDENCE
 from backtests.reports.page import REPORT
 from model.bars.artefacts import FlagRecord
 from model.errors import BarsError
+from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.sizers import FractionalCommission
 from tests.helpers.hosts import MODES, feed, host
-from tests.helpers.makers import random_bars
+from tests.helpers.makers import random_bars, random_checkpoint
 
 BARS = random_bars(260, seed=3)
 ALL_BUT_ROUNDING = 1 - 1e-12  # an order for all the money may be refused for its last bit
@@ -353,3 +354,33 @@ def test_a_run_waits_for_no_evidence_unless_a_writer_wants_it():
         cerebro.run()
     assert "sentence" in printed.getvalue()
     assert "refused: Averages: a verdict needs at least 50 returns" in refused.getvalue()
+
+
+class AsksAModel(bt.Strategy):
+    """Long while the model says up, also on bars that it has seen."""
+
+    params = (("checkpoint", ""),)
+
+    def __init__(self):
+        self.probability = DirectionProbability(self.data, checkpoint=self.p.checkpoint)
+
+    def next(self):
+        if self.probability[0] >= 0.5 and not self.position:
+            self.buy(size=40)
+        elif self.probability[0] < 0.5 and self.position:
+            self.close()
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_bars_that_a_model_of_the_strategy_has_seen_do_not_count(tmp_path, folder):
+    for seen in (190, 220):
+        random_checkpoint(BARS, BARS.index[seen]).save(tmp_path / f"{seen}.ckpt")
+    cerebro = host(feed(BARS, "a"))
+    cerebro.addstrategy(AsksAModel, checkpoint=str(tmp_path if folder else tmp_path / "190.ckpt"))
+    cerebro.addanalyzer(StrategyEvidence, _name="evidence")
+    [strategy] = cerebro.run()
+    found = strategy.analyzers.evidence.get_analysis()
+    # Decided at the bar until which it was trained; the first return is that of the next one.
+    assert found["record"]["start"] == str(BARS.index[190])
+    assert found["record"]["returns"] == len(BARS) - 191
+    assert "the first 190 bars, which the model has learnt from" in found["verdict"]["sentence"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtests import benchmark
+from backtests import benchmarks
 from backtests.benchmark import Disagreement, app
 from backtests.benchmarks import contests, live, trading
 from backtests.benchmarks.contests import CONTESTS, FASTER, LONGER, Contest, Goal
@@ -58,7 +58,7 @@ def contest(ours: list[float], theirs: list[float], **fields: Any) -> Contest:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *contests: Contest, arguments: str = "") -> None:
-    monkeypatch.setattr(benchmark, "CONTESTS", contests)
+    monkeypatch.setattr(benchmarks, "CONTESTS", contests)
     app(arguments.split(), exit_on_error=False, result_action="return_value")
 
 

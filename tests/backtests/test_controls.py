@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from torch import Tensor
 
-from backtests import controls
+from backtests import controls, synthetic
 from backtests.controls import app
 from backtests.evidence.baselines import Array, examples_of, logistic
 from backtests.lookahead.detectors import history_leaks, scaler_leaks
@@ -285,7 +285,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Control]:
         done.append(control)
         return pretended(control)
 
-    monkeypatch.setattr(controls, "measure", measure)
+    monkeypatch.setattr(synthetic, "measure", measure)
     return done
 
 

@@ -4,7 +4,8 @@ import warnings
 import pytest
 
 from backtests import progress
-from backtests.false_alarms import app, verdict_by, verdict_on
+from backtests.false_alarms import app, verdict_by, verdict_on, verdict_on_universe
+from backtests.synthetic.markets import correlated_walks, market
 from backtests.walk_forward.folds import FoldPlan
 from model.bars.read import read_bars
 from model.cli import run
@@ -69,6 +70,36 @@ def test_where_an_edge_is_planted_it_is_said(name, bars):
     assert verdict.word == "edge", verdict.sentence
 
 
+SHORT = FoldPlan(folds=2, train_blocks=2)
+
+
+def test_in_universes_of_walks_no_edge_is_claimed():
+    words = [
+        verdict_on_universe(correlated_walks(12, 600, seed), plan=SHORT).word
+        for seed in range(1, 5)
+    ]
+    assert "edge" not in words
+
+
+@pytest.mark.slow
+def test_in_forty_universes_of_twenty_walks_an_edge_is_claimed_twice_at_most():
+    words = [verdict_on_universe(correlated_walks(20, 3_000, seed)).word for seed in range(1, 41)]
+    assert words.count("edge") <= 2
+
+
+def test_in_a_universe_with_a_planted_law_it_is_said():
+    universe = {f"m{seed}": market("volrev", 600, seed).bars for seed in range(12)}
+    found = verdict_on_universe(universe, learner="boosting", plan=SHORT)
+    assert found.word == "edge", found.sentence
+
+
+def test_the_command_counts_its_verdicts_on_universes(capsys):
+    given = ["--universes", "1", "--instruments", "10", "--bars", "1000", "--jobs", "1"]
+    with pytest.raises(SystemExit):
+        run(app, given)
+    assert "0 false alarms on 1 universe of walks" in capsys.readouterr().out
+
+
 def test_the_command_counts_its_verdicts(capsys):
     with pytest.raises(SystemExit):
         run(app, ["--histories", "1", "--bars", "700", "--jobs", "1"])
@@ -98,6 +129,7 @@ def test_the_grid_prints_every_cell_and_leaves_with_1_where_a_promise_is_broken(
     assert "batches of verdicts: 1 of " in text and " left\n" in text
     assert "always long" in text and "volatility timer" in text and not left.value.code
     assert "cells of 2 verdicts: every promise is held" in text
+    assert "…" not in text and "cannot tell" in text  # no column is cut
 
 
 @pytest.mark.slow

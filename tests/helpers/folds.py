@@ -23,7 +23,9 @@ def trained(
     bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, search: Search, jobs: int = 1
 ) -> list[FoldModel]:
     """The folds' models in order."""
-    tasks = [FoldTask(bars, fold, config, search, f"fold {fold.number}") for fold in folds]
+    tasks = [
+        FoldTask(fold.past(bars), fold, config, search, f"fold {fold.number}") for fold in folds
+    ]
     outcomes = dict(train_tasks(tasks, jobs=jobs))
     models = [outcomes[task].model for task in tasks]
     assert all(models)

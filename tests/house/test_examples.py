@@ -86,7 +86,7 @@ def test_an_example_runs_and_gives_what_it_says(
 ) -> None:
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_known", dict(registry._known))
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     cerebro = host(feed(BARS))
     names = NAMES | {"bars": BARS.copy(), "cerebro": cerebro}
     if docstring.name not in NAMES:  # its readers are in the module

@@ -195,7 +195,8 @@ def test_age_and_test_auc_stand_beside_the_forecast(
     replace(checkpoint, trained_until=until, metrics=metrics).save(tmp_path / "tested.ckpt")
     assert outcome("--checkpoint", tmp_path / "tested.ckpt", "--data", data) == 0
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "1 bar interval after that" in printed
+    assert "1 bar interval of 1 day after that" in printed
+    assert "the move from the next bar's open to the open 1 bar later" in printed
     assert "0.520; a coin toss has .500, and in 95 of 100 cases less than 0.548" in printed
 
 

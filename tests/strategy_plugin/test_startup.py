@@ -59,8 +59,10 @@ def test_where_all_bars_lie_before_trade_from_that_is_said() -> None:
 @pytest.mark.parametrize(
     "trade_from, message",
     [
-        ("soon", "`trade_from` must be '', 'now' or a time, got 'soon'"),
-        ("NaT", "`trade_from` must be a time, got 'NaT'"),
+        ("soon", "`trade_from` must be '', 'now' or a time, year first, got 'soon'"),
+        ("10.11.2024", "a time, year first, got '10.11.2024'. Write it like '2024-05-31'"),
+        ("05/06/2024", "a time, year first, got '05/06/2024'"),
+        (pd.NaT, "`trade_from` must be a time, got NaT"),
         (5, "`trade_from` must be '', 'now' or a time as text, like .*, got 5"),
         (
             "2024-01-03 10:00+09:00",
@@ -159,6 +161,25 @@ def test_decisions_orders_and_fills_are_logged_on_request(caplog: pytest.LogCapt
     [ended] = [line for line in lines if "Completed" in line]
     assert sent.endswith(f"sent: {fill.size:+.8g}")
     assert ended.endswith(f"Completed, {fill.size:+.8g} at 100, commission 9.5")
+
+
+def test_the_log_says_why_nothing_is_ordered(caplog: pytest.LogCaptureFixture) -> None:
+    prices = [100.0, 100.0, 100.0, 90.0, 90.0, 90.0, 90.0, 90.0]
+    probabilities = [float("nan"), *[0.9] * 5, 0.1, 0.1]
+    with caplog.at_level(logging.INFO, "strategy_plugin"):
+        traded(
+            host(feed(bars_at(prices, probabilities), "given")),
+            enter=0.6,
+            exit=0.5,
+            stop_loss="3%",
+        )
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "data 'given': 2024-01-01: no forecast, held +0, wanted +0: nothing to do"
+    barred = "held +0, wanted +1: not opened again until the signal leaves it"
+    [stop] = [line for line in lines if " sent: -" in line]
+    assert stop.endswith(", Stop, price 97")
+    assert f"data 'given': 2024-01-05: probability of up 0.9000, {barred}" in lines
+    assert lines[-1].endswith("0.1000, held +0, wanted +0: nothing to do")
 
 
 def test_a_sweep_passes_over_pairs_of_thresholds_that_are_none() -> None:

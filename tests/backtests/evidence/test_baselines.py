@@ -59,7 +59,7 @@ def test_all_windows_after_validation_are_judged() -> None:
     judged, bars = examples("echo").judged, market("echo", LEARNED + FRESH, 1).bars
     # The last decision with an outcome opens with the last bar but one.
     assert judged.timestamps.equals(bars.loc[judged.timestamps[0] :].index[:-2])
-    assert len(judged) == len(judged.last_rows) == len(flat_windows(judged))
+    assert len(judged) == len(judged.last_rows) == len(next(flat_windows(judged)))
 
 
 def test_without_a_test_part_the_first_window_judged_is_decided_when_the_last_label_is_known() -> (
@@ -79,7 +79,7 @@ def test_where_no_window_is_left_to_judge_that_is_said() -> None:
 
 def test_a_window_ends_with_its_last_row_at_its_decision() -> None:
     sample = examples("echo")
-    newest = flat_windows(sample.judged)[0].reshape(86, 50)[:, -1]
+    newest = next(flat_windows(sample.judged))[0].reshape(86, 50)[:, -1]
     np.testing.assert_array_equal(newest, sample.judged.last_rows[0])
     features = FeatureEngineer().transform(market("echo", LEARNED + FRESH, 1).bars)
     decided = features.loc[sample.judged.timestamps[0]]
@@ -117,7 +117,7 @@ def test_ridge_solves_its_normal_equations_through_either_gram_matrix(
 ) -> None:
     draw = np.random.default_rng(1)
     windows, signs = draw.normal(size=shape).astype(np.float32), draw.normal(size=shape[0])
-    for penalty, weights in zip(RIDGE_PENALTIES, ridge_solutions(windows, signs), strict=True):
+    for penalty, weights in zip(RIDGE_PENALTIES, ridge_solutions([windows], signs), strict=True):
         np.testing.assert_allclose(
             windows.T @ (signs - windows @ weights), penalty * weights, atol=1e-2
         )

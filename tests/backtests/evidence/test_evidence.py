@@ -63,6 +63,7 @@ def test_a_forecast_that_costs_eat_is_no_edge(cost, word, words):
     evidence = quick_evidence(planted_decisions(0.3, cost=cost))
     assert evidence.intervals["auc"].lowest > 0.55
     assert judge(evidence).word == word and words in judge(evidence).sentence
+    assert "no number would show the alpha found, which is not above 0;" in judge(evidence).sentence
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ def test_a_skill_on_all_instruments_is_an_edge_and_surer_than_on_one(skilled):
 def test_luck_on_many_instruments_is_none():
     found = quick_pool(instruments(*[0.0] * 5))
     assert judge_pool(found).word != "edge" and found.outstanding == [] and found.series == 10
-    assert "None stands out of 5 markets." in judge_pool(found).reasons
+    reasons = judge_pool(found).reasons
+    assert "None stands out of 5 markets." in reasons and "  " not in reasons
     assert abs(found.correlation) < 0.1 and found.independent == pytest.approx(5 * N, rel=0.3)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from backtests.evidence.recording import RecordedData, Recording, returns_of, timing
 from backtests.simulation.vectorised import timing_gains
+from model.errors import BarsError
 
 N = 80
 
@@ -65,6 +66,14 @@ def test_returns_leave_out_what_was_paid_in_and_out():
     returns = returns_of(recording).returns
     assert np.flatnonzero(returns).tolist() == [39, 59]
     assert returns[[39, 59]] == pytest.approx([0.02, 0.02])
+
+
+def test_what_is_paid_in_does_not_hide_that_all_was_lost():
+    values = np.full(N, 1000.0)
+    values[40:] = 500.0  # 600 paid in after the fills of bar 40, before which it was worth -100
+    recording = recording_of(values, np.linspace(100, 120, N), paid_in=array("d", (40, 600.0)))
+    with pytest.raises(BarsError, match=r"worth more than 0, got -100.00 on 1999-10-13"):
+        returns_of(recording)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ FAULTS = {
     ),
     "unclear": (
         TABLE.rename(columns={"benchmark": "SPX"}),
-        "one column beside the dates must hold the returns, got 'fund', 'SPX'",
+        "one column beside the dates, taken from 'date', must hold the returns, got 'fund', 'SPX'",
     ),
     "irregular": (
         TABLE.assign(date=pd.Timestamp(2020, 1, 1) + pd.to_timedelta(np.arange(N) ** 2, "h")),

@@ -14,7 +14,7 @@ from scipy.stats import chi2, kstest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from backtests.synthetic import optimum as filters
-from backtests.synthetic.markets import MARKETS, Market, market, parse_market
+from backtests.synthetic.markets import MARKETS, Market, correlated_walks, market, parse_market
 from backtests.synthetic.optimum import Array
 from model.bars.read import check_bars
 
@@ -360,3 +360,15 @@ def test_a_market_that_does_not_exist_is_refused(text: str, message: str) -> Non
     with pytest.raises(ValueError) as refused:
         parse_market(text)
     assert message in str(refused.value)
+
+
+def test_correlated_walks_share_their_factor_and_nothing_else() -> None:
+    universe = correlated_walks(5, 20_000, 3)
+    moves = pd.DataFrame({name: np.log(bars["close"]).diff() for name, bars in universe.items()})
+    between = moves.corr().to_numpy()[np.triu_indices(5, 1)]
+    assert list(universe) == [f"walk-{place}" for place in range(1, 6)]
+    assert between == pytest.approx(0.5, abs=0.03)
+    # Nothing of a move is known before it, of its own or of another's.
+    assert np.abs([moves[a].corr(moves[b].shift()) for a in moves for b in moves]).max() < 0.03
+    longer = correlated_walks(5, 20_100, 3)["walk-2"].iloc[:20_000]
+    pd.testing.assert_frame_equal(longer, universe["walk-2"])

@@ -179,7 +179,7 @@ def test_the_thresholds_are_chosen_on_validation_with_all_costs(bars, folds):
 
 def test_epochs_are_reported_with_their_fold(bars, folds):
     seen, started = [], []
-    task = FoldTask(bars, folds[1], CONFIG, SEARCH, "fold 2")
+    task = FoldTask(folds[1].past(bars), folds[1], CONFIG, SEARCH, "fold 2")
     list(
         train_tasks(
             [task],
@@ -193,7 +193,7 @@ def test_epochs_are_reported_with_their_fold(bars, folds):
 def test_members_trained_by_themselves_make_the_same_model(bars, folds):
     config = replace(CONFIG, seeds=2)
     alone = [
-        dict(train_tasks([MemberTask(bars, folds[0], single, "")])).popitem()[1].member
+        dict(train_tasks([MemberTask(folds[0].past(bars), single, "")])).popitem()[1].member
         for single in member_configs(config)
     ]
     together, apart = (
@@ -209,7 +209,7 @@ def test_a_member_whose_past_lacks_a_class_is_none(bars, folds):
     rising = bars.copy()
     rising["open"] = rising["low"] = np.linspace(100, 200, len(bars))
     rising["close"] = rising["high"] = rising["open"] + 0.1
-    [(_, outcome)] = train_tasks([MemberTask(rising, folds[0], CONFIG, "")])
+    [(_, outcome)] = train_tasks([MemberTask(folds[0].past(rising), CONFIG, "")])
     assert outcome == Outcome()
 
 
@@ -218,7 +218,9 @@ def test_a_training_that_diverges_is_a_failure_of_its_fold(monkeypatch, bars, fo
         raise TrainingDiverged("the loss is nan")
 
     monkeypatch.setattr(walk_forward, "fit", diverge)
-    [(_, outcome)] = train_tasks([FoldTask(bars, folds[0], CONFIG, SEARCH, "fold 1")])
+    [(_, outcome)] = train_tasks(
+        [FoldTask(folds[0].past(bars), folds[0], CONFIG, SEARCH, "fold 1")]
+    )
     assert outcome == Outcome(failure="the loss is nan")
 
 

@@ -86,12 +86,13 @@ def test_the_time_left_is_told_in_words(log, screen, seconds, left):
 def test_a_file_gets_a_line_on_the_time_left_now_and_then(log, screen):
     now = [0.0]
     progress = FoldProgress(log, 2, Console(file=screen, width=100), lambda: now[0])
-    for number in range(1, 7):
-        now[0] += 25
+    for number in (1, 2, 3, 4, 5, 6, 10):
+        now[0] += 25 if number < 10 else 100
         log("fold 1", epoch(number, best=1, max_epochs=10))
         progress._read()
     assert screen.getvalue().splitlines() == [
         "training of 2 folds: about 8 minutes left, as far as its first 50 seconds tell",
         "0.3 of 2 done, about 7 minutes left",
         "0.6 of 2 done, about 6 minutes left",
+        "1 of 2 done, about 4 minutes left",
     ]

@@ -35,19 +35,20 @@ def folds(bars):
 
 def configuration(bars, folds, folder, *, config=CONFIG, instrument="", name=""):
     state, settings = RunState(folder / name), Settings(PLAN, config)
-    return Configuration(bars, folds, settings, state, MemberStore(folder), instrument, name)
+    pasts = [fold.past(bars) for fold in folds]
+    return Configuration(pasts, folds, settings, state, MemberStore(folder), instrument, name)
 
 
 def outcome_of(task):
     """What training would give: random weights, for the members that the settings name."""
-    until, config = task.bars.index[task.fold.test], task.config
+    until, config = task.past.index[-1], task.config
     if not isinstance(task, FoldTask):
         members = (config.architecture,)
         return Outcome(
-            member=random_checkpoint(task.bars, until, members=members, seed=config.seed)
+            member=random_checkpoint(task.past, until, members=members, seed=config.seed)
         )
     found = task.members()
-    checkpoint = random_checkpoint(task.bars, until, seed=task.fold.number)
+    checkpoint = random_checkpoint(task.past, until, seed=task.fold.number)
     if found:
         checkpoint = replace(checkpoint, members=tuple(one.members[0] for one in found))
     return Outcome(FoldModel(task.fold, checkpoint))

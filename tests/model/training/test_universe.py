@@ -21,8 +21,9 @@ from model.metrics import log_loss_of_logits
 from model.training import loop
 from model.training.calibration import fit_temperature
 from model.training.config import TrainConfig, member_configs
-from model.training.data import TrainingData, prepare
+from model.training.data import TrainingData, describe_unlabelled, prepare
 from model.training.fitting import combine, fit
+from model.training.outcomes import Unlabelled
 from model.training.resume import StateFile, resumption
 from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.makers import random_bars
@@ -240,6 +241,16 @@ def test_relative_labels_compare_those_with_the_usual_stamps_and_the_others_are_
     assert len({stamp for stamp, _ in expected.keys() - found.keys()}) <= 2 * config.horizon + 2
     assert list(data.unlabelled) == counts and counts[0] > 0
     np.testing.assert_array_equal(data.targets > 0.5, data.labels == 1)
+
+
+def test_windows_without_a_label_are_told_by_reason() -> None:
+    assert describe_unlabelled(Unlabelled(3, 0, 1)) == (
+        "; without a label are 3 windows entered or left at other times than most of their date, "
+        "1 window whose move is the median of the others"
+    )
+    few = describe_unlabelled(Unlabelled(few_names=2))
+    assert few.endswith("are 2 windows of dates on which too few instruments can be compared")
+    assert describe_unlabelled(Unlabelled()) == ""
 
 
 def test_relative_labels_have_no_favourite_though_names_are_odd() -> None:

@@ -1,0 +1,272 @@
+"""What forecasts of a universe are worth, date by date: rank correlations, areas, tenths, years.
+
+Names of one date share its news, so that each figure is made of one number per date, and dates are
+resampled as a whole. Whoever forecasts (the strategy, other networks, cheap learners, fixed rules)
+is judged on the same dates.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from backtests.evidence.books import Books
+from backtests.evidence.bootstrap import (
+    NOUGHT,
+    RESAMPLES,
+    Array,
+    Bootstrap,
+    RatioOfSums,
+    area_within_rows,
+    block_length,
+    interval,
+)
+from backtests.evidence.decisions import STRATEGY
+from backtests.evidence.hypothesis_tests import diebold_mariano, log_losses
+from backtests.evidence.panel import DECAY, Panel
+from model.metrics import sharpe
+
+FEWEST_RANKED = 3  # names of a date: of two, a rank correlation is 1 or -1
+FEWEST_COMPARED = 10  # dates of which Diebold and Mariano's test says anything
+TENTHS = 10
+ENDS = ("", "_low", "_high")
+
+
+class Halves(NamedTuple):
+    """The mean rank correlation of the strategy in the earlier half of the dates and the later."""
+
+    earlier: float | None
+    later: float | None
+
+    @property
+    def turned(self) -> bool:
+        """Whether the sign of the later half differs."""
+        return bool(self.earlier and self.later and self.earlier * self.later < 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ByDate:
+    """The evidence by date of all that forecast.
+
+    forecasters: a row for each, the strategy first. decay: a row for each of them and number of
+    bars. tenths: for each of them and tenth of rank. years: for each of them and year.
+    """
+
+    forecasters: pd.DataFrame
+    decay: pd.DataFrame
+    tenths: pd.DataFrame
+    years: pd.DataFrame
+    halves: Halves
+
+
+def rank_correlations(scores: Array, moves: Array) -> Array:
+    """Return the rank correlation of each date, the information coefficient: (dates,).
+
+    scores, moves: (dates, names). NaN for a date with fewer than three names that have both, or
+    where one of them does not vary. Source: Spearman (1904), ties by their mean rank.
+    """
+    both = np.isfinite(scores) & np.isfinite(moves)
+    centred = []
+    for values in (scores, moves):
+        ranks = pd.DataFrame(np.where(both, values, np.nan)).rank(axis=1)
+        centred.append(ranks.sub(ranks.mean(axis=1), axis=0).fillna(0.0).to_numpy())
+    product = (centred[0] * centred[1]).sum(axis=1)
+    scale = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
+    found = np.full(len(scores), np.nan)
+    np.divide(product, scale, out=found, where=(scale > 0) & (both.sum(axis=1) >= FEWEST_RANKED))
+    return found
+
+
+def by_date(panel: Panel, books: Books, cost: float, *, resamples: int = RESAMPLES) -> ByDate:
+    """Return the evidence by date. cost: of the books, a fraction per side."""
+    correlations = {
+        name: {bars: rank_correlations(scores, panel.later[bars]) for bars in DECAY}
+        for name, scores in panel.scores.items()
+    }
+    own = correlations[STRATEGY][DECAY[0]]
+    # Moves over several bars overlap.
+    block = max(block_length(np.nan_to_num(own)), panel.horizon, *DECAY)
+    bootstrap = Bootstrap(len(panel.dates), block, resamples)
+    middle = len(own) // 2
+    return ByDate(
+        _forecasters(panel, books, cost, bootstrap),
+        _decay(correlations, bootstrap),
+        _tenths(panel),
+        _years(panel, books, cost, correlations),
+        Halves(*(mean_known(half) for half in (own[:middle], own[middle:]))),
+    )
+
+
+def mean_known(values: Array) -> float | None:
+    """Return the mean of what is known; None where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _mean_figure(*series: Array) -> RatioOfSums:
+    """Return the figure that is the mean of each series over the dates on which it is known."""
+    columns = np.column_stack(series)
+    return RatioOfSums(np.nan_to_num(columns), np.isfinite(columns).astype(float))
+
+
+def _forecasters(panel: Panel, books: Books, cost: float, bootstrap: Bootstrap) -> pd.DataFrame:
+    """Return what each forecasts and earns, and how much more the strategy does."""
+    gross, net, turnovers = books.returns(0.0), books.returns(cost), books.turnovers
+    rows = []
+    for name in panel.scores:
+        money = _money(gross[name], net[name], panel.bars_per_year)
+        turned = turnovers[name]
+        rows.append(
+            {
+                "forecaster": name,
+                **_skill(panel, name, bootstrap),
+                **money,
+                "turnover": turned,
+                "break_even": 1e4 * float(gross[name].mean()) / turned if turned else None,
+                **_differences(panel, name, bootstrap),
+                **_losses(panel, name),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _skill(panel: Panel, name: str, bootstrap: Bootstrap) -> dict[str, float | None]:
+    """Return the areas and rank correlations of one that forecasts."""
+    scores = panel.scores[name]
+    area = area_within_rows(panel.labels, scores)
+    coefficient = _mean_figure(rank_correlations(scores, panel.moves["open"]))
+    draws = bootstrap.draw({"auc": area, "ic": coefficient})
+    found, spread = float(draws["ic"][0, 0]), float(draws["ic"][0, 1:].std())
+    return {
+        "dates": int(np.isfinite(scores).any(axis=1).sum()),
+        "forecasts": int(np.isfinite(scores).sum()),
+        **_columns("auc", draws["auc"][0], area.defined),
+        **_columns("ic", draws["ic"][0], coefficient.defined),
+        "ic_t": found / spread if spread > NOUGHT else None,
+    }
+
+
+def _differences(panel: Panel, name: str, bootstrap: Bootstrap) -> dict[str, float | None]:
+    """Return what the strategy has more than another, over the names and dates of both."""
+    ours, theirs, moves = panel.scores[STRATEGY], panel.scores[name], panel.moves["open"]
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    paired = [np.where(both, one, np.nan) for one in (ours, theirs)]
+    areas = [area_within_rows(panel.labels, one) for one in paired]
+    coefficients = _mean_figure(*(rank_correlations(one, moves) for one in paired))
+    draws = bootstrap.draw({"ours": areas[0], "theirs": areas[1], "ic": coefficients})
+    other = name != STRATEGY
+    return _columns(
+        "auc_less", draws["ours"][0] - draws["theirs"][0], other and areas[0].defined
+    ) | _columns("ic_less", draws["ic"][0] - draws["ic"][1], other and coefficients.defined)
+
+
+def _columns(name: str, draws: Array, shown: bool = True) -> dict[str, float | None]:
+    """Return a figure and its 95 % interval as columns, None where it is not to be shown."""
+    if not shown:
+        return {f"{name}{end}": None for end in ENDS}
+    found = interval(draws)
+    return {f"{name}{end}": value for end, value in zip(ENDS, vars(found).values(), strict=False)}
+
+
+def _money(gross: Array, net: Array, bars_per_year: float) -> dict[str, float | None]:
+    return {
+        "gross": float(gross.mean()),
+        "net": float(net.mean()),
+        "gross_sharpe": sharpe(gross, bars_per_year),
+        "sharpe": sharpe(net, bars_per_year),
+    }
+
+
+def _losses(panel: Panel, name: str) -> dict[str, float | None]:
+    """Compare the mean log loss of each date with that of another forecast, or of one half."""
+    test = None
+    if name == STRATEGY or name in panel.probabilities:
+        ours = panel.scores[STRATEGY]
+        theirs = np.full(ours.shape, 0.5) if name == STRATEGY else panel.scores[name]
+        both = np.isfinite(panel.labels) & np.isfinite(ours) & np.isfinite(theirs)
+        dates = both.any(axis=1)
+        losses = []
+        for one in (ours, theirs):
+            of_name = np.where(both, log_losses(panel.labels, one), 0.0)
+            losses.append(of_name[dates].sum(axis=1) / both[dates].sum(axis=1))
+        if dates.sum() > FEWEST_COMPARED * panel.horizon:
+            test = diebold_mariano(losses[0], losses[1], panel.horizon)
+    statistic, p = test or (None, None)
+    return {"loss_statistic": statistic, "loss_p": p}
+
+
+def _decay(correlations: Mapping[str, Mapping[int, Array]], bootstrap: Bootstrap) -> pd.DataFrame:
+    """Return the mean rank correlation with the move over so many bars, for each forecaster."""
+    rows = []
+    for name, of_name in correlations.items():
+        [draws] = bootstrap.draw({"ic": _mean_figure(*of_name.values())}).values()
+        rows += [
+            {"forecaster": name, "bars": bars}
+            | _columns("ic", found, bool(np.isfinite(of_name[bars]).any()))
+            for bars, found in zip(of_name, draws, strict=True)
+        ]
+    return pd.DataFrame(rows)
+
+
+def _tenths(panel: Panel) -> pd.DataFrame:
+    """Return what names earned by the tenth of the forecast's rank in which they stood.
+
+    move: the mean over dates; excess: less the mean of all names of the date that are ranked.
+    """
+    rows = []
+    for name, scores in panel.scores.items():
+        moves = np.where(np.isfinite(scores), panel.moves["open"], np.nan)
+        known = np.isfinite(moves)
+        table = pd.DataFrame(np.where(known, scores, np.nan))
+        share = table.rank(axis=1).sub(0.5).div(table.notna().sum(axis=1), axis=0).to_numpy()
+        number = np.where(known, np.floor(TENTHS * share + 1e-9), -1)
+        count = known.sum(axis=1, keepdims=True)
+        average = np.nan_to_num(moves).sum(axis=1, keepdims=True) / np.maximum(count, 1)
+        for tenth in range(TENTHS):
+            inside = number == tenth
+            dates = inside.any(axis=1)
+            held = inside[dates].sum(axis=1)
+            move, excess = (
+                np.where(inside, values, 0.0)[dates].sum(axis=1) / held
+                for values in (moves, moves - average)
+            )
+            rows.append(
+                {
+                    "forecaster": name,
+                    "tenth": tenth + 1,
+                    "dates": int(dates.sum()),
+                    "move": mean_known(move),
+                    "excess": mean_known(excess),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _years(
+    panel: Panel,
+    books: Books,
+    cost: float,
+    correlations: Mapping[str, Mapping[int, Array]],
+) -> pd.DataFrame:
+    """Return the figures of each forecaster in each calendar year."""
+    gross, net = books.returns(0.0), books.returns(cost)
+    years = panel.dates.year.to_numpy()
+    rows = []
+    for name, scores in panel.scores.items():
+        area = area_within_rows(panel.labels, scores)
+        wins, pairs = area.numerators[:, 0], area.denominators[:, 0]
+        for year in np.unique(years):
+            own = years == year
+            rows.append(
+                {
+                    "forecaster": name,
+                    "year": int(year),
+                    "dates": int(own.sum()),
+                    "auc": float(wins[own].sum() / pairs[own].sum()) if pairs[own].any() else None,
+                    "ic": mean_known(correlations[name][DECAY[0]][own]),
+                    **_money(gross[name][own], net[name][own], panel.bars_per_year),
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,286 @@
+"""The results of one network for a universe: everything found, as objects, JSON and CSV."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from backtests.evidence.alpha import Figures
+from backtests.evidence.baselines import pooled_probabilities
+from backtests.evidence.books import BEST, Books, equity_of
+from backtests.evidence.bootstrap import Array, area_within_rows
+from backtests.evidence.by_date import ByDate, by_date, mean_known, rank_correlations
+from backtests.evidence.decisions import STRATEGY
+from backtests.evidence.panel import Panel, panel_of
+from backtests.evidence.scores import NO_MODEL, TOTAL
+from backtests.evidence.verdict import NO_COST, Verdict, judge_book
+from backtests.reports.results import csv_of, describe_settings, machines_of, plain_row
+from backtests.simulation.account import BASIS_POINT
+from backtests.walk_forward.fingerprint import all_versions
+from backtests.walk_forward.folds import FoldModel
+from backtests.walk_forward.plan import Settings
+from backtests.walk_forward.universe import DatedFolds, dated_probabilities
+from model.bars.faults import count
+from model.bars.intervals import bar_interval, spoken
+from model.bars.read import digest_bars
+from model.bars.universe import Universe
+from model.cli import LeftOut
+from model.files import write_atomically
+from strategy_plugin.decision import NEUTRAL
+
+POOLED = "pooled.json"
+# The files that write_pooled leaves beside the report and the checkpoints.
+POOLED_FILES = (
+    POOLED,
+    "folds.csv",
+    "forecasters.csv",
+    "decay.csv",
+    "tenths.csv",
+    "years.csv",
+    "equity.csv",
+    "predictions.csv",
+)
+POOLED_VERSION = 1  # of pooled.json: raised when an entry changes its name or meaning
+
+
+@dataclass(frozen=True, eq=False)
+class PooledResults:
+    """All that one network for a universe found, and the settings that made it so.
+
+    models: of the architecture that leads. architectures: all that were trained. left_out: files
+    that could not be used, which the user asked to go without.
+    """
+
+    dated: DatedFolds
+    settings: Settings
+    models: Sequence[FoldModel]
+    panel: Panel
+    architectures: Sequence[str]
+    left_out: Sequence[LeftOut] = ()
+
+    @property
+    def title(self) -> str:
+        """One line that says what was run on what."""
+        return (
+            f"one network for {count(len(self.dated.universe), 'instrument')}: walk-forward of "
+            f"{count(len(self.models), 'fold')}, outcome {self.panel.outcome}, "
+            f"costs {self.settings.costs.per_side:g} bp per side"
+        )
+
+    @property
+    def cost(self) -> float:
+        """What a trade costs per side, a fraction."""
+        return self.settings.costs.per_side * BASIS_POINT
+
+    @property
+    def benchmark(self) -> str:
+        """What the book is held against."""
+        return "cash" if self.panel.outcome == "relative" else "holding all"
+
+    @cached_property
+    def books(self) -> Books:
+        return Books(self.panel)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """The figures on chance at the stated cost."""
+        return self.books.figures(self.cost)
+
+    @cached_property
+    def figures_at_no_cost(self) -> Figures:
+        return self.books.figures(0.0)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The one sentence that matters, at the stated cost."""
+        return judge_book(self.figures, self.panel.outcome)
+
+    @property
+    def verdict_at_no_cost(self) -> Verdict:
+        """What would be said if trading cost nothing: whether the forecasts are worth anything."""
+        return judge_book(self.figures_at_no_cost, self.panel.outcome, NO_COST)
+
+    @cached_property
+    def by_date(self) -> ByDate:
+        """The evidence by date of all that forecast."""
+        return by_date(self.panel, self.books, self.cost)
+
+    @cached_property
+    def equity(self) -> pd.DataFrame:
+        """The growth of 1 in the book, before and after costs, and in its benchmark."""
+        return equity_of(self.books, self.cost)
+
+    @property
+    def share_found(self) -> float | None:
+        """How much of the attainable edge in AUC was found; None where it is not known."""
+        areas = self.by_date.forecasters.set_index("forecaster")["auc"]
+        best = areas.get(BEST)
+        if best is None or best == NEUTRAL:
+            return None
+        return float((areas[STRATEGY] - NEUTRAL) / (best - NEUTRAL))
+
+    @cached_property
+    def folds(self) -> pd.DataFrame:
+        """One row per fold and one in total."""
+        rows = []
+        for model in self.models:
+            trading = model.checkpoint is not None and self.panel.outcome == "direction"
+            row = {
+                "fold": str(model.fold.number),
+                "model": model.name if model.checkpoint else NO_MODEL,
+                "instruments": len(self.dated.past(model.fold)),
+                "enter": model.checkpoint.enter if model.checkpoint and trading else None,
+                "exit": model.checkpoint.exit if model.checkpoint and trading else None,
+            }
+            rows.append(row | self._scores(self.panel.folds == model.fold.number))
+        total = {"fold": TOTAL, "model": "", "instruments": len(self.dated.universe)}
+        every = np.ones(len(self.panel.dates), dtype=bool)
+        return pd.DataFrame([*rows, total | self._scores(every)])
+
+    def _scores(self, dates: NDArray[np.bool_]) -> dict[str, Any]:
+        """Return what the strategy forecast and earned on some of the dates."""
+        panel, scores = self.panel, self.panel.scores[STRATEGY][dates]
+        area = area_within_rows(panel.labels[dates], scores)
+        wins, pairs = area.numerators.sum(), area.denominators.sum()
+        gross, net = (self.books.returns(cost)[STRATEGY][dates] for cost in (0.0, self.cost))
+        decided = panel.dates[dates]
+        return {
+            "first_decision": decided[0] if len(decided) else None,
+            "last_decision": decided[-1] if len(decided) else None,
+            "dates": len(decided),
+            "forecasts": int(np.isfinite(scores).sum()),
+            "auc": float(wins / pairs) if pairs else None,
+            "ic": mean_known(rank_correlations(scores, panel.moves["open"][dates])),
+            "gross": float(gross.mean()) if len(decided) else None,
+            "net": float(net.mean()) if len(decided) else None,
+        }
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """One row per decision: date, instrument, fold, the forecast, and what came of it."""
+        panel = self.panel
+        rows, names = np.nonzero(np.isfinite(panel.scores[STRATEGY]))
+        place = rows, names
+        return pd.DataFrame(
+            {
+                "decided_at": panel.dates[rows],
+                "instrument": np.array(panel.names)[names],
+                "fold": panel.folds[rows],
+                "probability": panel.scores[STRATEGY][place],
+                "label": panel.labels[place],
+                "move": panel.moves["open"][place],
+            }
+        )
+
+
+def evaluate_pooled(
+    dated: DatedFolds,
+    models: Mapping[str, Sequence[FoldModel]],
+    settings: Settings,
+    *,
+    jobs: int = 1,
+    best: Mapping[str, pd.Series] | None = None,
+    left_out: Sequence[LeftOut] = (),
+) -> PooledResults:
+    """Hold the forecasts of each architecture against what came, and against cheap learners.
+
+    models: by architecture, the first one leads. best: by instrument of a planted market, the
+    probability that the best possible forecast gives at each bar.
+    """
+    first, *others = models
+    probabilities = {STRATEGY: dated_probabilities(dated, models[first]).to_numpy()}
+    probabilities |= {one: dated_probabilities(dated, models[one]).to_numpy() for one in others}
+    probabilities |= pooled_probabilities(dated, jobs)
+    if best is not None:
+        tested = dated.dates[dated.folds[0].test : dated.folds[-1].stop]
+        known = pd.DataFrame({name: best[name] for name in dated.universe})
+        probabilities[BEST] = known.reindex(tested).to_numpy()
+    thresholds = {
+        name: _thresholds(models[one], settings)
+        for name, one in zip((STRATEGY, *others), models, strict=True)
+    }
+    panel = panel_of(dated, probabilities, thresholds, settings.account.allow_short)
+    return PooledResults(dated, settings, models[first], panel, list(models), left_out)
+
+
+def _thresholds(models: Sequence[FoldModel], settings: Settings) -> tuple[Array, Array]:
+    """Return enter and exit in force on each test date of all folds: (dates,), (dates,)."""
+    own = settings.account
+    levels = []
+    for model in models:
+        pair = (own.enter, own.exit)
+        if own.enter is None and model.checkpoint:
+            pair = (model.checkpoint.enter, model.checkpoint.exit)
+        given = [NEUTRAL if level is None else level for level in pair]
+        levels.append(np.tile(given, (model.fold.stop - model.fold.test, 1)))
+    enter, exit = np.concatenate(levels).T
+    return enter, exit
+
+
+def write_pooled(folder: Path, results: PooledResults) -> None:
+    """Write every file but report and checkpoints; each appears whole or not at all."""
+    tables = {
+        "folds": results.folds,
+        "forecasters": results.by_date.forecasters,
+        "decay": results.by_date.decay,
+        "tenths": results.by_date.tenths,
+        "years": results.by_date.years,
+        "equity": results.equity.reset_index(),
+        "predictions": results.predictions,
+    }
+    for name, table in tables.items():
+        write_atomically(folder / f"{name}.csv", csv_of(table))
+    text = json.dumps(pooled_summary(results), indent=2, allow_nan=False)
+    write_atomically(folder / POOLED, (text + "\n").encode())
+
+
+def pooled_summary(results: PooledResults) -> dict[str, Any]:
+    """Return the settings and the figures that matter, as JSON has them.
+
+    An undefined figure is null.
+    """
+    verdicts = {"verdict": results.verdict, "verdict_at_no_cost": results.verdict_at_no_cost}
+    tables = {
+        name: [plain_row(row) for row in getattr(results.by_date, name).to_dict("records")]
+        for name in ("forecasters", "decay", "tenths", "years")
+    }
+    folds = [plain_row(row) for row in results.folds.to_dict("records")]
+    return {
+        "version": POOLED_VERSION,
+        **{
+            name: {"word": verdict.word, "sentence": verdict.sentence}
+            for name, verdict in verdicts.items()
+        },
+        "data": describe_universe_data(results.dated.universe),
+        "settings": describe_settings(results.settings),
+        "architectures": list(results.architectures),
+        "left_out": [one._asdict() for one in results.left_out],
+        "total": folds[-1],
+        "folds": folds[:-1],
+        **tables,
+        "halves": results.by_date.halves._asdict(),
+        "share_found": results.share_found,
+        "unknown_moves": results.panel.unknown_moves,
+        "evidence": asdict(results.figures),
+        "evidence_at_no_cost": asdict(results.figures_at_no_cost),
+        "versions": all_versions(),
+        "mixed_machines": len(machines_of(results.models)) > 1,
+    }
+
+
+def describe_universe_data(universe: Universe) -> dict[str, Any]:
+    """Return what the bars of all instruments are, each with the digest of its own."""
+    indexes = [pd.DatetimeIndex(bars.index) for bars in universe.values()]
+    return {
+        "bars": sum(map(len, indexes)),
+        "first": str(min(index[0] for index in indexes)),
+        "last": str(max(index[-1] for index in indexes)),
+        "bar_interval": spoken(bar_interval(indexes[0])),
+        "instruments": {name: digest_bars(bars) for name, bars in universe.items()},
+    }

@@ -1,0 +1,235 @@
+"""The report of one network for a universe: one self-contained HTML page."""
+
+from pathlib import Path
+
+import pandas as pd
+from plotly import graph_objects as go
+
+from backtests.evidence.alpha import Figures
+from backtests.evidence.books import BEST
+from backtests.evidence.decisions import STRATEGY
+from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, thinned
+from backtests.reports.page import (
+    REPORT,
+    Grid,
+    figure_rows,
+    interval_grid,
+    p_shown,
+    pairs_of,
+    power_rows,
+    render_page,
+)
+from backtests.reports.pooled import PooledResults, describe_universe_data
+from backtests.reports.results import describe_settings
+from backtests.reports.terminal import (
+    FOLDS_OF_POOLED,
+    FORECASTERS,
+    describe_halves,
+    ranged,
+    scaled,
+    shown,
+)
+from backtests.walk_forward.fingerprint import all_versions
+from model.files import write_atomically
+
+COLOURS = ("#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f", "#8a63c9", "#c79a2e", "#4aa3a8")
+BOOKS = {
+    "relative": (
+        "Long the fifth of the names with the best forecast and short the worst fifth, in equal "
+        "weights that sum to one half on each side, weighed anew at every date, beside cash: a "
+        "paper book, without whole units, margin or the cost of borrowing."
+    ),
+    "direction": (
+        "All instruments in equal parts, each long while its probability is above its thresholds, "
+        "beside all of them held: a paper book, without whole units."
+    ),
+}
+
+
+def write_pooled_report(folder: Path, results: PooledResults) -> None:
+    """Write the page into the folder."""
+    write_atomically(folder / REPORT, render_pooled(results).encode())
+
+
+def render_pooled(results: PooledResults) -> str:
+    """Return the page."""
+    return render_page(
+        "pooled.html",
+        {
+            "equity": _equity(results),
+            "years": _years(results),
+            "tenths": _tenths(results),
+            "decay": _decay(results),
+        },
+        title=results.title,
+        verdict=results.verdict,
+        at_no_cost=results.verdict_at_no_cost,
+        turned=describe_halves(results.by_date.halves),
+        left_out=results.left_out,
+        architectures=results.architectures,
+        book=BOOKS[results.panel.outcome],
+        costs_now=str(results.settings.costs),
+        figures=_figures(results, results.figures),
+        figures_at_no_cost=_figures(results, results.figures_at_no_cost),
+        tests=_tests(results),
+        forecasters=_forecaster_grid(results),
+        differences=_difference_grid(results),
+        years=_year_grid(results),
+        folds=_fold_grid(results),
+        data=pairs_of(describe_universe_data(results.dated.universe)),
+        settings=pairs_of(describe_settings(results.settings)),
+        versions=pairs_of(all_versions()),
+    )
+
+
+def _equity(results: PooledResults) -> go.Figure:
+    figure, equity = empty_figure("growth of 1, log scale", height=420), thinned(results.equity)
+    add_line(figure, equity["benchmark"], results.benchmark, THEIRS)
+    add_line(figure, equity["before_costs"], "at no cost", COLOURS[2])
+    add_line(figure, equity["strategy"], "after costs", OURS, width=2)
+    return figure.update_yaxes(type="log", tickformat="~g")
+
+
+def _years(results: PooledResults) -> go.Figure:
+    """Return the information coefficient of each year, a line for each that forecasts."""
+    figure = empty_figure("information coefficient", height=320)
+    coefficients = results.by_date.years.pivot(index="year", columns="forecaster", values="ic")
+    for place, name in enumerate(results.panel.scores):
+        figure.add_scatter(
+            x=coefficients.index.to_numpy(),
+            y=coefficients[name].to_numpy(float),
+            mode="lines+markers",
+            name=name,
+            line={"color": COLOURS[place % len(COLOURS)], "width": 1.2 + (name == STRATEGY)},
+        )
+    return figure.update_xaxes(dtick=1 if len(coefficients) < 12 else 2)
+
+
+def _tenths(results: PooledResults) -> go.Figure:
+    figure = empty_figure("basis points per bar", height=300)
+    for place, (name, rows) in enumerate(results.by_date.tenths.groupby("forecaster", sort=False)):
+        if name != BEST:
+            figure.add_bar(
+                x=rows["tenth"],
+                y=1e4 * rows["excess"].astype(float),
+                name=name,
+                marker_color=COLOURS[place % len(COLOURS)],
+                visible=True if name == STRATEGY else "legendonly",
+            )
+    return figure.update_xaxes(title="tenth of rank, the best forecasts last", dtick=1)
+
+
+def _decay(results: PooledResults) -> go.Figure:
+    figure = empty_figure("information coefficient", height=300)
+    for place, (name, rows) in enumerate(results.by_date.decay.groupby("forecaster", sort=False)):
+        figure.add_scatter(
+            x=rows["bars"].astype(str),
+            y=rows["ic"],
+            mode="lines+markers",
+            name=name,
+            line={"color": COLOURS[place % len(COLOURS)]},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": rows["ic_high"] - rows["ic"],
+                "arrayminus": rows["ic"] - rows["ic_low"],
+            },
+            visible=True if name == STRATEGY else "legendonly",
+        )
+    return figure.update_xaxes(title="bars", type="category")
+
+
+def _figures(results: PooledResults, figures: Figures) -> Grid:
+    within = "dates" if results.panel.outcome == "relative" else "folds"
+    rows = [
+        (name, words.replace("within folds", f"within {within}"), form, scale)
+        for name, words, form, scale in figure_rows(results.benchmark)
+    ]
+    return interval_grid(figures.intervals, rows)
+
+
+def _tests(results: PooledResults) -> Grid:
+    words = f"p: nothing that forecasts here has an alpha over {results.benchmark} (Hansen's test)"
+    rows = {
+        words: p_shown(results.figures.superiority),
+        f"{words}, at no cost": p_shown(results.figures_at_no_cost.superiority),
+        **power_rows(results.figures),
+        "forecasts of a move that never came": str(results.panel.unknown_moves),
+    }
+    return Grid(["", "value"], list(map(list, rows.items())))
+
+
+def _forecaster_grid(results: PooledResults) -> Grid:
+    """Return what each forecasts and earns, the figures of chance with their intervals."""
+    rows = scaled(FORECASTERS, results.by_date.forecasters).to_dict("records")
+    return Grid(
+        ["", *(header for header, _, _, _ in FORECASTERS)],
+        [
+            [
+                row["forecaster"],
+                *(
+                    ranged(row, name, form) if f"{name}_low" in row else shown(row[name], form)
+                    for _, name, form, _ in FORECASTERS
+                ),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _difference_grid(results: PooledResults) -> Grid:
+    """Return what the strategy is worth more than each other forecast, paired."""
+    return Grid(
+        ["", "AUC, less [95 %]", "information coefficient, less [95 %]", "log loss, p"],
+        [
+            [
+                row["forecaster"],
+                ranged(row, "auc_less", "+.3f"),
+                ranged(row, "ic_less", "+.3f"),
+                p_shown(None if pd.isna(row["loss_p"]) else row["loss_p"]),
+            ]
+            for row in results.by_date.forecasters.to_dict("records")
+        ],
+    )
+
+
+def _year_grid(results: PooledResults) -> Grid:
+    """Return the strategy's figures of each year, and the coefficients of the others."""
+    table = results.by_date.years
+    coefficients = table.pivot(index="year", columns="forecaster", values="ic")
+    others = [name for name in results.panel.scores if name != STRATEGY]
+    own = table[table["forecaster"] == STRATEGY].to_dict("records")
+    return Grid(
+        [
+            "",
+            "AUC",
+            "information\ncoefficient",
+            "net,\nbp per bar",
+            "Sharpe,\nat no cost",
+            "Sharpe",
+            *(name.replace(" ", "\n") for name in others),
+        ],
+        [
+            [
+                str(row["year"]),
+                shown(row["auc"], ".3f"),
+                shown(row["ic"], "+.3f"),
+                shown(1e4 * row["net"], "+.2f"),
+                shown(row["gross_sharpe"], ".2f"),
+                shown(row["sharpe"], ".2f"),
+                *(shown(coefficients.loc[row["year"], name], "+.3f") for name in others),
+            ]
+            for row in own
+        ],
+    )
+
+
+def _fold_grid(results: PooledResults) -> Grid:
+    rows = scaled(FOLDS_OF_POOLED, results.folds).to_dict("records")
+    return Grid(
+        ["", *(header for header, _, _, _ in FOLDS_OF_POOLED)],
+        [
+            [row["fold"], *(shown(row[name], form) for _, name, form, _ in FOLDS_OF_POOLED)]
+            for row in rows
+        ],
+    )

@@ -1,0 +1,224 @@
+"""What one network for a universe leaves: its files, their format, its page, its tables."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from markupsafe import escape
+from rich.console import Console
+
+from backtests.reports.pooled import (
+    POOLED,
+    POOLED_FILES,
+    POOLED_VERSION,
+    PooledResults,
+    evaluate_pooled,
+    write_pooled,
+)
+from backtests.reports.pooled_page import render_pooled, write_pooled_report
+from backtests.reports.pooled_schema import POOLED_TABLES, Pooled
+from backtests.reports.terminal import describe_halves, pooled_tables
+from backtests.simulation.account import Account
+from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings
+from backtests.walk_forward.universe import lay_dated_folds
+from model.cli import LeftOut
+from model.training.config import TrainConfig
+from tests.helpers.formats import columns_of, format_of
+from tests.helpers.makers import random_checkpoint
+from tests.helpers.panels import random_universe
+
+FROZEN = Path(__file__).parent / "pooled.schema.json"
+PLAN = FoldPlan(folds=2, train_blocks=2)
+CONFIG = PLAN.training(TrainConfig(outcome="relative", fewest_instruments=3, batch_size=16))
+LEFT_OUT = [LeftOut("d.csv", "no <bars>")]
+
+
+def walked(outcome, *, silent=False, account=Account()):
+    """The results of random networks on random walks."""
+    dated = lay_dated_folds(random_universe(5), PLAN, replace(CONFIG, outcome=outcome))
+    models = [
+        FoldModel(
+            fold,
+            None
+            if silent
+            else replace(
+                random_checkpoint(
+                    dated.universe["n0"], dated.test_dates(fold)[0], seed=fold.number
+                ),
+                enter=0.5 + fold.number / 1000,
+                exit=0.5,
+            ),
+        )
+        for fold in dated.folds
+    ]
+    settings = Settings(PLAN, dated.config, account)
+    best = {name: bars["close"] * 0 + 0.5 for name, bars in dated.universe.items()}
+    return evaluate_pooled(
+        dated, {"bilstm": models, "transformer": models}, settings, best=best, left_out=LEFT_OUT
+    )
+
+
+@pytest.fixture(scope="module")
+def ranked():
+    return walked("relative")
+
+
+@pytest.fixture(scope="module")
+def directed():
+    return walked("direction")
+
+
+@pytest.fixture(scope="module")
+def folder(ranked, tmp_path_factory):
+    path = tmp_path_factory.mktemp("pooled")
+    write_pooled(path, ranked)
+    write_pooled_report(path, ranked)
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return (folder / "report.html").read_text()
+
+
+def rows_of(path):
+    """The rows of a table as text, None where a figure is missing."""
+    with path.open(newline="") as file:
+        rows = [{name: text or None for name, text in row.items()} for row in csv.DictReader(file)]
+    for row in rows:
+        if row.get("fold") == "total":
+            row["model"] = ""
+    return rows
+
+
+def test_the_files_are_those_named(folder):
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*POOLED_FILES, "report.html"])
+    assert {name for name in POOLED_FILES if name.endswith(".csv")} == set(POOLED_TABLES)
+
+
+@pytest.mark.parametrize("name", POOLED_TABLES)
+def test_every_row_of_a_table_fits_its_type(folder, name):
+    rows = rows_of(folder / name)
+    assert rows and list(rows[0]) == columns_of(POOLED_TABLES[name])
+    for row in rows:
+        msgspec.convert(row, POOLED_TABLES[name], strict=False)
+
+
+def test_directions_fit_too_with_the_thresholds_in_force(directed, tmp_path):
+    write_pooled(tmp_path, directed)
+    found = msgspec.json.decode((tmp_path / POOLED).read_bytes(), type=Pooled)
+    assert [fold.enter for fold in found.folds] == [0.501, 0.502] and found.total.enter is None
+
+
+def test_a_run_without_any_model_fits_too(tmp_path):
+    write_pooled(tmp_path, walked("relative", silent=True))
+    found = msgspec.json.decode((tmp_path / POOLED).read_bytes(), type=Pooled)
+    assert found.version == POOLED_VERSION and found.verdict.word == "no edge"
+    assert found.total.auc is None and found.folds[0].model == "no model"
+
+
+def test_the_summary_has_its_format(folder, ranked):
+    found = msgspec.json.decode((folder / POOLED).read_bytes(), type=Pooled)
+    assert found.verdict.sentence == ranked.verdict.sentence
+    assert found.verdict_at_no_cost.sentence == ranked.verdict_at_no_cost.sentence
+    assert [one.file for one in found.left_out] == ["d.csv"]
+    assert list(found.data.instruments) == ["n0", "n1", "n2", "n3", "n4"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": 2}, {"new": 1}, {"verdict": {"word": "maybe", "sentence": ""}}]
+)
+def test_what_does_not_fit_is_refused(folder, change):
+    content = json.loads((folder / POOLED).read_text()) | change
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(content, Pooled)
+
+
+def test_the_format_changes_only_with_its_version():
+    """Write tests/pooled.schema.json anew with a higher version when an entry changes its name or
+    meaning.
+    """
+    assert json.loads(FROZEN.read_text()) == format_of(Pooled)
+
+
+def test_the_same_results_give_the_same_bytes(folder, ranked, tmp_path):
+    again = replace(ranked)  # computes all of its figures anew
+    write_pooled(tmp_path, again)
+    assert all(
+        (folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in POOLED_FILES
+    )
+    assert render_pooled(again) == (folder / "report.html").read_text()
+
+
+def test_the_predictions_are_those_that_were_judged(folder, ranked):
+    table = pd.read_csv(folder / "predictions.csv")
+    assert (
+        len(table)
+        == ranked.folds["forecasts"].iloc[-1]
+        == np.isfinite(ranked.panel.scores["strategy"]).sum()
+    )
+    assert table["instrument"].nunique() == 5 and set(table["fold"]) == {1, 2}
+
+
+def test_given_thresholds_are_in_force_on_all_dates():
+    panel = walked("direction", account=Account(enter=0.9, exit=0.9)).panel
+    held = panel.held["strategy"].astype(bool)
+    assert held.any() and not (held & ~(panel.scores["strategy"] >= 0.9)).any()
+    # The learners are no part of the account: they trade at one half.
+    assert (panel.held["logistic"] == (panel.scores["logistic"] >= 0.5)).all()
+
+
+def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
+    assert str(escape(ranked.verdict.reasons)) in page
+    assert str(escape(ranked.verdict_at_no_cost.reasons)) in page
+    assert "left out on request: d.csv (no &lt;bars&gt;)." in page
+    assert "The strategy is <strong>bilstm</strong>" in page and "beside cash" in page
+    assert re.findall(r'id="chart-(\w+)"', page) == ["equity", "years", "tenths", "decay"]
+    tables = [
+        "figures",
+        "figures-at-no-cost",
+        "tests",
+        "forecasters",
+        "differences",
+        "years",
+        "folds",
+    ]
+    assert re.findall(r'id="table-([\w-]+)"', page) == tables
+    assert len(page) < 6_000_000
+
+
+def test_the_page_of_directions_holds_them_against_all_held(directed):
+    page = render_pooled(directed)
+    assert "beside all of them held" in page and "alpha over holding all, bp per bar" in page
+    assert "AUC, pairs within folds" in page
+
+
+def test_a_sign_that_turned_is_said(ranked):
+    turned = replace(ranked)
+    turned.__dict__["by_date"] = replace(
+        ranked.by_date, halves=ranked.by_date.halves._replace(earlier=0.03, later=-0.01)
+    )
+    sentence = describe_halves(turned.by_date.halves)
+    assert sentence.startswith("The mean rank correlation was +0.030 in the earlier half")
+    assert sentence in render_pooled(turned)
+
+
+def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
+    console = Console(width=80, file=io.StringIO())
+    console.print(pooled_tables(ranked))
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    for name in ("strategy", "logistic", "reversal", "momentum", "total", "2020"):
+        assert re.search(rf"^  {name} ", text, re.MULTILINE), name
+
+
+def test_the_share_of_the_edge_needs_one(ranked: PooledResults):
+    """The best forecast here is one half everywhere: there is no edge of which to find a share."""
+    assert ranked.share_found is None

@@ -1,0 +1,285 @@
+"""One network for a universe, by the command: its files, its resuming, what it refuses."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack, redirect_stdout
+from io import StringIO
+
+import pandas as pd
+import pytest
+from distributed import LocalCluster
+
+from backtests.reports.page import REPORT
+from backtests.reports.pooled import POOLED_FILES
+from backtests.run import app
+from backtests.walk_forward import folds as walk_forward
+from model.checkpoint.checkpoint import Checkpoint
+from model.cli import run
+from model.errors import TrainingDiverged
+from tests.helpers.panels import random_universe
+from tests.helpers.processes import environment
+
+QUICK = shlex.split(
+    "--pooled --folds 2 --train-blocks 2 --max-epochs 1 --jobs 1 --fewest-instruments 3"
+)
+
+
+def walk(*arguments):
+    """The exit code of the command in this process, and what it printed."""
+    with redirect_stdout(StringIO()) as printed, pytest.raises(SystemExit) as left:
+        run(app, [str(argument) for argument in arguments])
+    return left.value.code, " ".join(printed.getvalue().split())
+
+
+def contents(folder):
+    """What a reader finds: all files but the run's own notes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".state" not in str(path) and path.name != ".lock"
+    }
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder of three instruments, of which one ends before the others."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, bars in random_universe(3).items():
+        bars.iloc[: 390 if name == "n1" else 400].to_csv(folder / f"{name}.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranked(data, tmp_path_factory):
+    """A walk with relative forecasts: its exit code, what it printed, and its folder."""
+    out = tmp_path_factory.mktemp("ranked")
+    return *walk("--data", data, "--out", out, "--outcome", "relative", *QUICK), out
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A walk over planted histories, with two architectures."""
+    out = tmp_path_factory.mktemp("planted")
+    law = shlex.split("--market echo:strength=0.8 --market-bars 450 --instruments 3")
+    both = ["--architecture", "bilstm,transformer"]
+    return *walk(*law, "--out", out, *both, *QUICK), out
+
+
+def test_it_leaves_its_files_and_one_checkpoint_per_fold(ranked):
+    code, _, out = ranked
+    assert code == 0
+    assert sorted(contents(out)) == sorted(
+        [*POOLED_FILES, REPORT, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]
+    )
+    checkpoint = Checkpoint.load(out / "checkpoints" / "fold-01.ckpt")
+    assert list(checkpoint.instruments) == ["n0", "n1", "n2"] and checkpoint.outcome == "relative"
+    first = pd.read_csv(out / "folds.csv")["first_decision"][0]
+    assert str(checkpoint.trained_until.date()) == first
+
+
+def test_it_says_time_and_memory_before_it_starts(ranked):
+    text = ranked[1]
+    told = r"training 2 folds of up to \d+ windows, 1 at a time: \d+ seconds? \(1 epoch each\); "
+    assert re.search(told + r"0\.6 GB of memory for each at a time", text)
+    assert "3 instruments: 1190 bars of 1 day from 2020-01-01" in text
+    assert "2 folds by date: each learns from 120 dates and is judged on the next 60" in text
+    assert "where 3 instruments or more can be forecast" in text
+
+
+def test_the_verdict_stands_twice(ranked):
+    text, found = ranked[1], json.loads((ranked[2] / "pooled.json").read_text())
+    assert f"at no cost: {found['verdict_at_no_cost']['sentence']}" in text
+    assert f"net of costs: {found['verdict']['sentence']}" in text
+    assert (
+        found["evidence"]["intervals"]["mean"]["value"]
+        < (found["evidence_at_no_cost"]["intervals"]["mean"]["value"])
+    )
+
+
+def test_of_a_rank_no_thresholds_are_told(ranked):
+    lines = re.findall(r"fold \d: trained until.*?validation loss 0\.\d+", ranked[1])
+    assert len(lines) == 2 and "thresholds" not in ranked[1]
+
+
+def test_the_same_command_again_finds_all_and_leaves_the_same_bytes(ranked, data):
+    _, _, out = ranked
+    before = contents(out)
+    code, text = walk("--data", data, "--out", out, "--outcome", "relative", *QUICK)
+    assert (
+        code == 0
+        and text.count("found finished") == 2
+        and "training" not in text.split("fold 1")[0]
+    )
+    assert contents(out) == before
+
+
+def test_other_costs_train_no_network_again(ranked, data, tmp_path):
+    out = tmp_path / "dearer"
+    shutil.copytree(ranked[2], out)
+    given = ["--data", data, "--out", out, "--outcome", "relative", "--commission", 50]
+    code, text = walk(*given, *QUICK)
+    assert code == 0 and text.count("found finished") == 2
+    assert "the results there are replaced; commission was 1.0, is 50.0" in text
+
+
+def test_the_order_of_the_files_changes_no_network(ranked, data, tmp_path):
+    files = [data / f"{name}.csv" for name in ("n2", "n0", "n1")]
+    assert walk("--data", *files, "--out", tmp_path, "--outcome", "relative", *QUICK)[0] == 0
+    ours, theirs = contents(tmp_path), contents(ranked[2])
+    assert ours == theirs
+
+
+def killed(folder, data, events, *options, fold=""):
+    """The walk of `ranked`, killed at each event and taken up again: how all of them ended."""
+    script = [sys.executable, "-m", "tests.helpers.deadly_walk", ",".join(map(str, events)), folder]
+    ranking = ["--data", data, "--outcome", "relative", *QUICK[:-4], *QUICK[-2:], *options]
+    done = subprocess.run(
+        [*script, fold, *ranking], capture_output=True, text=True, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_walk_that_is_killed_goes_on_to_the_same_bytes(ranked, data, tmp_path):
+    assert killed(tmp_path, data, [5], "--jobs", "1") == [[-9, 0]]
+    assert contents(tmp_path / "5") == contents(ranked[2])
+
+
+@pytest.mark.slow
+def test_it_does_so_killed_at_any_of_its_points(ranked, data, tmp_path):
+    events = range(1, 28, 2)
+    assert killed(tmp_path, data, events, "--jobs", "1") == [[-9, 0]] * len(events)
+    for event in events:
+        assert contents(tmp_path / str(event)) == contents(ranked[2]), event
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["loky", "dask"])
+def test_where_it_is_trained_and_what_dies_there_changes_no_byte(
+    ranked, data, tmp_path, monkeypatch, engine
+):
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])  # for the workers
+    options = ["--jobs", "2"]
+    with ExitStack() as open_:
+        if engine == "dask":
+            place = {"local_directory": str(tmp_path / "dask"), "host": "127.0.0.1"}
+            cluster = LocalCluster(2, threads_per_worker=1, dashboard_address=":0", **place)
+            options += ["--dask", open_.enter_context(cluster).scheduler_address]
+        assert killed(tmp_path, data, [0], *options, fold="fold 2") == [[0]]
+    assert (tmp_path / "0.died").exists() and contents(tmp_path / "0") == contents(ranked[2])
+
+
+def test_a_planted_universe_has_histories_of_one_law_and_a_best_forecast(planted):
+    code, text, out = planted
+    found = json.loads((out / "pooled.json").read_text())
+    assert code == 0 and list(found["data"]["instruments"]) == ["echo-1", "echo-2", "echo-3"]
+    best = next(row for row in found["forecasters"] if row["forecaster"] == "best possible")
+    assert best["auc"] > 0.8 and found["share_found"] is not None
+    assert "of the best forecast there is" in text and "thresholds" in text
+
+
+def test_architectures_stand_beside_each_other(planted):
+    _, text, out = planted
+    found = json.loads((out / "pooled.json").read_text())
+    names = [row["forecaster"] for row in found["forecasters"]]
+    assert names == [
+        *("strategy", "transformer", "logistic", "boosting", "ridge"),
+        *("best possible", "reversal", "momentum"),
+    ]
+    assert found["architectures"] == ["bilstm", "transformer"]
+    assert "transformer fold 2: trained until" in text
+    assert (out / "transformer" / "checkpoints" / "fold-01.ckpt").exists()
+
+
+def test_a_fold_that_fails_costs_no_other(data, tmp_path, monkeypatch, capfd):
+    honest = walk_forward.fit
+
+    def fit(past, *others):
+        if max(len(bars) for bars in past.values()) > 280:
+            raise TrainingDiverged("the loss is nan")
+        return honest(past, *others)
+
+    given = ["--data", data, "--out", tmp_path, *QUICK, "--anchored"]
+    with monkeypatch.context() as patch:
+        patch.setattr(walk_forward, "fit", fit)
+        code, _ = walk(*given)
+    assert code == 8
+    said = " ".join(capfd.readouterr().err.split())
+    assert "fold 2: the loss is nan. Kept: 1 of 2 folds; the same command tries the rest" in said
+    code, text = walk(*given)
+    assert code == 0 and text.count("found finished") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (["--data", "{data}/n0.csv"], 3, "one network of several instruments needs several files"),
+        ([], 3, "one network of several instruments needs several files, got none"),
+        (["--data", "{data}", "--fewest-instruments", "4"], 3, "at least 4 instruments, got 3: n0"),
+        (
+            ["--data", "{data}", "--train-blocks", "20"],
+            3,
+            "the test blocks must hold at least 50 dates",
+        ),
+        (
+            ["--data", "{data}", "--batch-size", "999"],
+            3,
+            "holds no batch of 999 windows. Give more",
+        ),
+        (["--data", "{data}", "--cash", "5"], 2, "--cash must be left out with --pooled"),
+        (["--data", "{data}", "--ledger", "x"], 2, "--ledger must be left out with --pooled"),
+        (
+            ["--data", "{data}", "--outcome", "relative", "--allow-short"],
+            2,
+            "--allow-short must be left out with --pooled and an outcome of relative",
+        ),
+        (["--data", "{data}", "--instruments", "3"], 2, "--instruments must be left out without"),
+        (["--market", "echo"], 3, "there must be at least 3 instruments, got 1: echo-1"),
+    ],
+)
+def test_a_fault_is_one_message_and_an_exit_code(data, tmp_path, capfd, arguments, code, message):
+    given = [word.format(data=data) for word in arguments]
+    usual = list(zip(QUICK[1::2], QUICK[2::2]))
+    others = [word for pair in usual if pair[0] not in given for word in pair]
+    assert walk("--pooled", "--out", tmp_path, *others, *given)[0] == code
+    printed = capfd.readouterr().err
+    assert message in " ".join(printed.split()) and printed.count("error:") == 1
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_what_is_wrong_with_the_files_is_told_at_once(data, tmp_path, capfd):
+    for name in ("n0", "n1", "n2"):
+        shutil.copy(data / f"{name}.csv", tmp_path)
+    shutil.copy(data / "n0.csv", tmp_path / "copy.csv")
+    (tmp_path / "none.csv").write_text("no bars at all")
+    weekly = pd.read_csv(data / "n2.csv").assign(
+        date=pd.date_range("2010-01-01", periods=400, freq="7D")
+    )
+    weekly.to_csv(tmp_path / "weekly.csv", index=False)
+    assert walk("--data", tmp_path, "--out", tmp_path / "out", *QUICK)[0] == 3
+    said = " ".join(capfd.readouterr().err.split())
+    assert said.count("error:") == 1 and "the universe of 6 files cannot be used" in said
+    assert "none.csv" in said and "copy.csv, n0.csv hold the same bars" in said
+    assert "weekly.csv (7 days)" in said
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--outcome", "relative"], "--outcome must be direction without --pooled, got relative"),
+        (["--market", "echo", "--instruments", "3"], "--instruments must be 1 without --pooled"),
+    ],
+)
+def test_what_needs_a_universe_is_refused_without_one(data, tmp_path, capfd, arguments, message):
+    assert walk("--out", tmp_path, *arguments)[0] == 2
+    assert message in " ".join(capfd.readouterr().err.split())
+
+
+def test_the_help_says_when_to_take_it():
+    text = walk("--help")[1]
+    assert "--pooled" in text and "Train one network per fold on all files together" in text
+    assert "Leave it out where each has laws of its own." in text.replace("│ │ ", "")
