@@ -6,6 +6,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -112,6 +113,7 @@ class AlpacaVenue:
         reconnect: float = 1.0,
     ) -> None:
         rest, stream = _addresses(url)
+        self.waited = 0.0
         self._trading = TradingClient(key, secret, paper=paper, url_override=rest)
         self._stocks = StockHistoricalDataClient(key, secret, url_override=rest)
         self._crypto = CryptoHistoricalDataClient(key, secret, url_override=rest)
@@ -294,6 +296,7 @@ class AlpacaVenue:
 
     def _asked(self, ask: Callable[[], Any], what: str) -> Any:
         """Return an answer of the client; its faults become ours, without a word of its headers."""
+        start = perf_counter()
         try:
             return ask()
         except requests.RequestException as error:
@@ -319,6 +322,8 @@ class AlpacaVenue:
                 status=status,
                 short_of_money="buying power" in reason,
             ) from None
+        finally:
+            self.waited += perf_counter() - start
 
 
 connect = AlpacaVenue

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty
-from time import perf_counter
 from typing import Any
 
 import backtrader as bt
@@ -67,7 +66,6 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         self.watchman: Watchman = self.p.watchman or Watchman(Limits())
         self.tag = re.sub(r"[^A-Za-z0-9]+", "", self.p.tag)[:MOST_LETTERS]
         self.would: list[str] = []  # what a dry run did not send
-        self.waited = 0.0  # seconds, for the answers on orders
         self.cash = self.startingcash = self.startingvalue = 0.0
         self._positions: dict[str, bt.Position] = {}
         self._others = 0.0  # money in what other strategies hold
@@ -228,11 +226,8 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             return
         self._orders[request.client_order_id] = order
         order.addinfo(client_order_id=request.client_order_id)
-        start = perf_counter()
         try:
-            state = self.store.venue.submit(request)
-            self.waited += perf_counter() - start
-            self._take(state)
+            self._take(self.store.venue.submit(request))
         except OrderRefused as error:
             del self._orders[request.client_order_id]
             LOG.warning("%s", error)

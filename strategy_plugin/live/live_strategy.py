@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from time import perf_counter
 
 from model.bars.intervals import day
 from strategy_plugin.decision import Reading
@@ -31,20 +30,18 @@ class LiveStrategy(BiLSTMStrategy):
         self._frozen = ""
 
     def next(self) -> None:
-        start = perf_counter()
         broker: LiveBroker = self.broker
-        broker.waited = 0.0
         live = any(instrument.live for instrument in self.traded)
         if live:
             self._frozen = broker.watchman.look(broker.store.now(), broker.getvalue())
         before = {instrument.name: len(instrument.data) for instrument in self.traded}
         seen = {instrument.name: instrument.decision.number for instrument in self.traded}
         super().next()
-        took = perf_counter() - start
+        took, waited = broker.store.since_seen()
         for instrument in self.traded:
             new = before[instrument.name] > seen[instrument.name]
             if new and instrument.live and self.p.write is not None:
-                self.p.write(self._line(instrument, took))
+                self.p.write(self._line(instrument, took, waited))
         self.n_live += live
         if self.p.bars and self.n_live >= self.p.bars:
             self.env.runstop()
@@ -58,7 +55,7 @@ class LiveStrategy(BiLSTMStrategy):
             return 0, FROZEN
         return wanted, reason
 
-    def _line(self, instrument: TradedData, took: float) -> Mapping[str, object]:
+    def _line(self, instrument: TradedData, took: float, waited: float) -> Mapping[str, object]:
         decision, broker = instrument.decision, self.broker
         open, high, low, close, volume = bar_of(instrument.data)
         probability = decision.reading.probability
@@ -82,7 +79,7 @@ class LiveStrategy(BiLSTMStrategy):
             "cash": broker.getcash(),
             "equity": broker.getvalue(),
             "frozen": self._frozen,
-            # From the bar to the end of its decisions, and of that for the venue's answers.
+            # From the bar to the answers on its orders, and of that until the venue answered.
             "milliseconds": round(1e3 * took, 2),
-            "milliseconds at the venue": round(1e3 * broker.waited, 2),
+            "milliseconds at the venue": round(1e3 * waited, 2),
         }

@@ -85,7 +85,7 @@ class LiveStore:
         }
         self.orders: SimpleQueue[OrderState | None] = SimpleQueue()  # None: the stream came back
         self.clock: Clock | None = None
-        self._asked_at = 0.0
+        self._asked_at = self._seen_at = self._waited = 0.0
         self._due = False  # whether a minute or a bar came since the clock was asked for
         self._connected: dict[Stream, bool] = {}
         self._stopped = False
@@ -135,6 +135,14 @@ class LiveStore:
     def seen(self) -> None:
         """Note that a minute or a bar came: the clock is asked for once it is dealt with."""
         self._due = True
+        self._seen_at, self._waited = time.perf_counter(), self.venue.waited
+
+    def since_seen(self) -> tuple[float, float]:
+        """Return the seconds since the newest bar came, and those of them for the venue's answers.
+
+        The newest of several symbols on one bar counts.
+        """
+        return time.perf_counter() - self._seen_at, self.venue.waited - self._waited
 
     def on_bar(self, bar: VenueBar, corrected: bool) -> None:
         if bar.symbol in self.bars:

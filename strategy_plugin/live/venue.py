@@ -132,13 +132,14 @@ class Listener(Protocol):
 
 
 class Venue(Protocol):
-    """A place that trades.
+    """A place that trades; `waited` counts the seconds that its answers took.
 
     Every method raises VenueUnreachable where no answer comes, after tries of its own where a
     second one can do no harm.
     """
 
     name: str
+    waited: float
 
     def asset(self, symbol: str) -> Asset:
         """Return what is known of a symbol; VenueError for one that is unknown."""
