@@ -21,12 +21,12 @@ ORDER = {
     ),
     "strategy_plugin": (
         "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
-        "broker settling journal analyzers replaying startup trading strategy book"
+        "broker settling journal analyzers replaying startup trading strategy book live trade"
     ),
     "backtests": (
-        "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
-        "walk_pooled ledger audit controls false_alarms verdicts benchmark analyzers judge run "
-        "console"
+        "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
+        "synthetic benchmarks walk walk_pooled ledger audit controls false_alarms verdicts "
+        "benchmark analyzers judge run console"
     ),
 }
 
@@ -163,6 +163,10 @@ HOSTED = {
     "strategy_plugin.settling",
     "strategy_plugin.trading",
     "strategy_plugin.startup",
+    "strategy_plugin.trade",
+    "strategy_plugin.live.broker",
+    "strategy_plugin.live.feed",
+    "strategy_plugin.live.rules",
     "backtests.simulation.broker",
     "backtests.analyzers",
     "backtests.benchmarks.trading",
@@ -183,6 +187,7 @@ def test_the_plugin_never_imports_training_or_a_command() -> None:
         found
         for found in OWN
         if found.room.startswith("strategy_plugin")
+        and found.room != "strategy_plugin.trade"  # a command itself
         and area(found.target) in {"model.training", "model.train", "model.doctor", "model.cli"}
     ]
 
