@@ -197,7 +197,7 @@ class BookStrategy(TradingStrategy):
             instrument.signal.timestamp(instrument.ago),
             reading,
             reason or doubt(reading, self._rules),
-            trail.value,
+            trail.value if self.p.weights != "equal" else math.nan,
             seen_bar(instrument) if self._journal is not None else None,
         )
         now = time.monotonic() if self._live else 0.0
