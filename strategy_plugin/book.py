@@ -90,8 +90,9 @@ class BookStrategy(TradingStrategy):
 
     Example::
 
+        cerebro.adddata(bt.feeds.PandasData(dataname=bars / 2), name="nasdaq half")
         cerebro.broker = SettlingBroker(cash=100_000)
-        cerebro.addstrategy(BookStrategy, checkpoint="universe.ckpt", long=10, short=10)
+        cerebro.addstrategy(BookStrategy, checkpoint="nasdaq.ckpt", long=1, short=1)
     """
 
     # Backtrader adds the parent's params.
