@@ -96,6 +96,17 @@ def test_an_order_of_this_bar_that_is_not_decided_again_is_cancelled() -> None:
     assert left.status == "canceled" and len(box.account.orders) == 1
 
 
+def test_what_a_dead_run_left_is_settled_before_the_first_live_bar_however_late_it_is() -> None:
+    class Stale(Falling):
+        def _is_fresh(self, end: dt.datetime) -> bool:
+            return len(self) > 23  # as in a session that is open for long
+
+    with exchange_of(BARS, FIRST, faults=[Fault("halt", times=9)]) as (box, url):
+        left = placed(box, "bilstm-SPY-20240103T120000-market-buy", 3)
+        traded_live(url, bars=3, feed_class=Stale)
+    assert left.status == "canceled" and not box.account.holdings
+
+
 def test_an_order_of_another_hand_is_said_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     with exchange_of(BARS, FIRST, faults=[Fault("halt", 1, times=9)]) as (box, url):
         other = placed(box, "by-hand", 3)
