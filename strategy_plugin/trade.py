@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -26,7 +27,7 @@ from rich.console import Console
 from model.bars.faults import count
 from model.bars.intervals import day, spoken
 from model.checkpoint.schedule import Schedule
-from model.cli import OK, VERSION, run
+from model.cli import OK, VERSION, errors, run
 from model.errors import CheckpointError, OutputError
 from model.settings import number, optional, require_fields, whole
 from strategy_plugin.decision import thresholds
@@ -173,7 +174,7 @@ def trade(
     page = StatusPage(trading.out)
     with (
         _lines(trading.out / LINES) as lines,
-        Alarms(page, trading.webhook),
+        Alarms(page, partial(errors.print, "note:", markup=False), trading.webhook),
         _signals() as stopped,
     ):
 

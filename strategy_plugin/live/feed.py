@@ -6,7 +6,6 @@ the status is CONNBROKEN until the next bar.
 """
 
 import datetime as dt
-import warnings
 from collections import Counter, deque
 from collections.abc import Iterable
 from queue import Empty
@@ -15,7 +14,6 @@ from typing import NamedTuple
 
 import backtrader as bt
 
-from strategy_plugin.guard import TradingWarning
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.sessions import Minutes
 from strategy_plugin.live.store import LOG, Connection, LiveStore
@@ -135,11 +133,11 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     def _note_correction(self, minute: VenueBar) -> None:
         self.counts[CORRECTED] += 1
         if self.counts[CORRECTED] == 1:
-            warnings.warn(
-                f"data {self._name!r}: {CORRECTED}, {minute.start:%Y-%m-%d %H:%M}: what was "
-                "decided stays decided. Further ones are counted",
-                TradingWarning,
-                stacklevel=2,
+            LOG.warning(
+                "%s: %s, %s: what was decided stays decided. Further ones are counted",
+                self._symbol,
+                CORRECTED,
+                f"{minute.start:%Y-%m-%d %H:%M}",
             )
 
     def _ask_history(self) -> None:

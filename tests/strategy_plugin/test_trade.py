@@ -86,7 +86,8 @@ def test_a_file_stop_closes_or_keeps_and_nothing_is_opened(daily: Path, capsys: 
     words = ("--symbols", "SPY", "--checkpoint", daily, "--enter", 0.5, "--exit", 0.5)
     folder = Path("runs/live")
     with exchange_of(DAYS, FIRST) as (box, url):
-        ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
+        _, _, err = ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
+        assert "A person is needed" in err and "A person" in (folder / "status.html").read_text()
         assert not box.account.orders and "`max_order` is 10.00" in (folder / STOP).read_text()
         code, _, err = ended(capsys, *words, "--url", url)
         assert code == 2 and "must not be there at the start: an order of" in err

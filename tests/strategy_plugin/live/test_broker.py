@@ -11,7 +11,6 @@ import pytest
 
 from backtests.exchange_box.faults import Fault
 from backtests.exchange_box.matching import Order
-from strategy_plugin.guard import TradingWarning
 from strategy_plugin.live.limits import STOP, Limits, Watchman
 from strategy_plugin.live.rules import permitted_size
 from strategy_plugin.live.store import assets_of
@@ -188,10 +187,13 @@ def test_the_loss_of_a_day_freezes_and_the_next_day_counts_anew() -> None:
     assert "of the day's equity is lost, `max_daily_loss` is 5.00%" in watchman.look(tomorrow, 88.0)
 
 
-def test_a_breach_is_said_and_nothing_is_opened_after_it(tmp_path: Path) -> None:
-    with exchange_of(BARS, FIRST) as (box, url), pytest.warns(TradingWarning, match="A person"):
+def test_a_breach_is_said_and_nothing_is_opened_after_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with exchange_of(BARS, FIRST) as (box, url):
         traded_live(url, bars=20, limits=Limits(max_order=1_000.0), folder=tmp_path)
     assert not box.account.orders and (tmp_path / STOP).exists()
+    assert "`max_order` is 1,000.00. A person is needed" in caplog.text
 
 
 def test_symbols_that_cannot_be_traded_are_named_together() -> None:
