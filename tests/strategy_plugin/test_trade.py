@@ -58,8 +58,11 @@ def test_daily_bars_are_traded_once_their_day_is_over(daily: Path, capsys: Any) 
         out.partition("{")[0],
         [json.loads(line) for line in out.splitlines() if "{" in line],
     )
-    for said in ("PA123, paper", "cash 100,000.00", "holds       none", "1 day", "daily.ckpt"):
+    for said in ("PA123, paper", "cash 100,000.00", "holds         none", "1 day", "daily.ckpt"):
         assert said in report
+    first = lines[0]
+    assert f"SPY: {'long' if first['wanted'] else 'flat'} at the close of {first['bar']}" in report
+    assert f"now flat, probability of up {first['probability']:.4f}" in report
     dates = DAYS.index[259:284].strftime("%Y-%m-%d").tolist()
     assert [line["bar"] for line in lines] == dates
     closes = DAYS["close"].iloc[259:284].tolist()
