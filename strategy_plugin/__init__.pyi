@@ -1,4 +1,5 @@
 from .analyzers import SignalQuality as SignalQuality
+from .book import BookStrategy as BookStrategy
 from .decision import target as target
 from .guard import BarGuard as BarGuard
 from .guard import TradingWarning as TradingWarning
@@ -6,6 +7,7 @@ from .indicator import DirectionProbability as DirectionProbability
 from .indicator import FeatureBuffer as FeatureBuffer
 from .indicator import Schedule as Schedule
 from .replaying import replay as replay
+from .settling import SettlingBroker as SettlingBroker
 from .sizers import CappedKelly as CappedKelly
 from .sizers import EquityShare as EquityShare
 from .sizers import FractionalCommission as FractionalCommission

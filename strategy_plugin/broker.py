@@ -5,15 +5,16 @@ The position, the sizer's units, the room under the cap on exposure, and the ord
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import backtrader as bt
 
 from strategy_plugin.feeds import Feed, bar_of
 from strategy_plugin.guard import bar_fault
 from strategy_plugin.instrument import LOG, TradedData
-from strategy_plugin.orders import ATR_BARS, Order, Stops, average_true_range, direction
+from strategy_plugin.orders import ATR_BARS, ROUNDING, Order, Stops, average_true_range, direction
+from strategy_plugin.ranking import common_units
 from strategy_plugin.sizers import room_of
 
 
@@ -49,12 +50,17 @@ class BacktraderBroker:
     def size(self) -> float:
         return float(self._strategy.getposition(self._data).size)
 
-    def observe(self, ago: int) -> None:
-        """Take a bar that is complete; one at fault says nothing about how far prices range."""
+    def observe(self, ago: int) -> bool:
+        """Take a bar that is complete; one at fault says nothing about how far prices range.
+
+        True where it is without fault.
+        """
         self.order_inputs = {}
         open, high, low, close, _ = bar_of(self._data, ago)
-        if not bar_fault((open, high, low, close, 0.0)):
+        sound = not bar_fault((open, high, low, close, 0.0))
+        if sound:
             self._bars.append((high, low, close))
+        return sound
 
     def units(self, direction: int) -> float:
         units = float(self._strategy.getsizing(self._data, isbuy=direction > 0))
@@ -172,3 +178,44 @@ def exposure(strategy: Strategy, instrument: TradedData) -> float:
     if not instrument.orders.sent_this_bar:
         units = max(abs(held), units)
     return units * abs(worth(strategy, instrument.data))
+
+
+def affordable_share(strategy: Strategy, wanted: Mapping[str, float]) -> float:
+    """Return the share of all openings that the cash suffices for, at most 1.
+
+    It is reckoned at the newest closes, with commission and slippage; closes bring their cash, and
+    orders that are on their way keep theirs.
+
+    wanted: units by name, of the strategy's instruments that are to get an order.
+    """
+    cash, needed = float(strategy.broker.getcash()), 0.0
+    for instrument in strategy.traded:
+        data, orders = instrument.data, instrument.orders
+        # Only of these is the size asked: of a data that has not begun the broker cannot tell.
+        units, working = wanted.get(instrument.name), cast(bt.Order | None, orders.working)
+        if units is not None:
+            size = orders.broker.size
+            stays = common_units(size, units)
+            cash -= _cash_taken(strategy, data, size, stays)
+            needed += _cash_taken(strategy, data, stays, units)
+        elif working is not None:
+            size = orders.broker.size
+            filled = size + working.executed.remsize
+            cash -= max(0.0, _cash_taken(strategy, data, size, filled))
+    # A trifle less: what is left after rounding must not lie below 0.
+    return 1.0 if needed <= max(0.0, cash) else max(0.0, cash) / needed * (1 - ROUNDING)
+
+
+def _cash_taken(strategy: Strategy, data: Feed, before: float, after: float) -> float:
+    """Return the cash that takes a position from so many units to so many, below 0 for proceeds."""
+    if before == after:
+        return 0.0
+    commission, price = strategy.broker.getcommissioninfo(data), data.close[0]
+    if commission.stocklike and getattr(getattr(strategy.broker, "p", None), "shortcash", True):
+        cash = (after - before) * price  # what is sold short brings its price
+    else:
+        cash = (abs(after) - abs(before)) * commission.getoperationcost(1.0, price)
+    if max(before, after) > 0:
+        cash /= commission.get_leverage()
+    turnover = abs(after - before) * worth(strategy, data)
+    return float(cash + opening_cost(strategy, data, turnover))

@@ -22,7 +22,8 @@ from model.provenance import code_digest
 Forecasts = NDArray[np.float64]  # (3, bars): the rows of a Forecast
 
 ROWS = len(Forecast._fields)
-MOST_KEPT = 16  # arrays in memory, and files on disk
+FEWEST_KEPT = 16  # arrays in memory, and files on disk
+MOST_BYTES = 64_000_000  # as long as they take no more: a universe has hundreds of short ones
 _memory: OrderedDict[str, Forecasts] = OrderedDict()
 
 
@@ -30,13 +31,17 @@ def cached_forecasts(
     schedule: Schedule,
     values: NDArray[np.float64],
     timestamps: NDArray[np.int64],
-    most_kept: int = MOST_KEPT,
+    most_kept: int | None = None,
 ) -> Forecasts:
     """Return `schedule.forecasts(values, timestamps)`, computed once for the same models and bars.
 
     The workers of a pool (`optstrategy`) share the result through a file in a folder of this
     user's own: the first computes, the others wait for it.
+
+    most_kept: results that are kept; None for as many of this length as fit into `MOST_BYTES`.
     """
+    if most_kept is None:
+        most_kept = max(FEWEST_KEPT, MOST_BYTES // (ROWS * 8 * max(1, len(values))))
     key = _key(schedule, values, timestamps)
     forecasts = _memory.pop(key, None)
     if forecasts is None and multiprocessing.parent_process() is None:

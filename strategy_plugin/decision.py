@@ -11,6 +11,7 @@ NOT_LIVE, IN_SAMPLE, NO_MODEL = "not live", "in sample", "no model in force"
 TOO_EARLY = "before trade_from"
 RESTING = (NOT_LIVE, TOO_EARLY)  # on these bars nothing may be ordered at all
 TOO_OLD, DISAGREED = "model too old", "members disagree"
+AT_FAULT, LATE = "a bar at fault", "a bar after its date was ranked"  # those of a book
 DECIDED = ("", TOO_OLD, DISAGREED)  # on these bars the probability counted
 
 
@@ -53,7 +54,7 @@ class DecisionRules(NamedTuple):
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Self:
-        return cls(*(params[name] for name in cls._fields))
+        return cls(**{name: params[name] for name in cls._fields if name in params})
 
 
 def decide(reading: Reading, held: int, rules: DecisionRules, resting: str = "") -> tuple[int, str]:
@@ -64,12 +65,8 @@ def decide(reading: Reading, held: int, rules: DecisionRules, resting: str = "")
 
     resting: the reason of `RESTING` for which nothing may be ordered on this bar, "" for none.
     """
-    if resting:
-        return held, resting
-    if reading.in_sample and rules.in_sample == "refuse":
-        return held, IN_SAMPLE
-    if reading is NO_READING:  # by identity, as NaN equals nothing
-        return held, NO_MODEL
+    if reason := obstacle(reading, rules, resting):
+        return held, reason
     enter, exit = reading.thresholds
     wanted = target(
         reading.probability, held, enter=enter, exit=exit, allow_short=rules.allow_short
@@ -77,11 +74,29 @@ def decide(reading: Reading, held: int, rules: DecisionRules, resting: str = "")
     # A close, or staying where it is, needs no young model and no agreement.
     if wanted in (0, held):
         return wanted, ""
+    reason = doubt(reading, rules)
+    return (0 if reason else wanted), reason
+
+
+def obstacle(reading: Reading, rules: DecisionRules, resting: str = "") -> str:
+    """Return why nothing may be decided on a bar, "" where it may.
+
+    resting: the reason of `RESTING` for which nothing may be ordered, "" for none.
+    """
+    if resting:
+        return resting
+    if reading.in_sample and rules.in_sample == "refuse":
+        return IN_SAMPLE
+    return NO_MODEL if reading is NO_READING else ""  # by identity, as NaN equals nothing
+
+
+def doubt(reading: Reading, rules: DecisionRules) -> str:
+    """Return why a forecast may open no position, "" where it may."""
     if rules.max_model_age is not None and reading.age > rules.max_model_age:
-        return 0, TOO_OLD
+        return TOO_OLD
     if rules.max_disagreement is not None and reading.disagreement > rules.max_disagreement:
-        return 0, DISAGREED
-    return wanted, ""
+        return DISAGREED
+    return ""
 
 
 def target(

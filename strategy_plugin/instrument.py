@@ -11,7 +11,9 @@ from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.scaler import MOST_OUT_OF_RANGE
 from strategy_plugin.decision import (
+    AT_FAULT,
     IN_SAMPLE,
+    LATE,
     NO_MODEL,
     NO_READING,
     NOT_LIVE,
@@ -37,7 +39,8 @@ class Decision(NamedTuple):
     number, timestamp: of the bar. held, wanted: directions before and after. reason: why nothing
     may be decided or no position opened, "" where all is free. position: units held; aim: units
     an order was sent for, None without one; action: what was done; ends: what became of orders
-    since the decision before.
+    since the decision before. weight: the share of the equity that a book gives it, units: those
+    that it works towards; None where no book decides.
     """
 
     number: int = 0
@@ -50,6 +53,8 @@ class Decision(NamedTuple):
     aim: float | None = None
     action: str = ""
     ends: tuple[OrderEnd, ...] = ()
+    weight: float | None = None
+    units: float | None = None
 
     @property
     def has_forecast(self) -> bool:
@@ -90,13 +95,14 @@ class TradedData:
         )
         self.source = source_of(data)
         self.live = not is_live(data)
-        self._told_live = self.live  # whether the first live bar was spoken of
+        self.was_live = self.live  # whether a live bar has been read
         self.refused: Counter[str] = Counter()
         self.n_decided = self.n_forecasts = self.n_out_of_range = 0
         self.decision = Decision()
         # A replayed feed grows its newest bar: the last complete one is the one before.
         self.ago = -1 if data.replaying else 0
         self._n_seen = 0
+        self.sound = True  # whether the bar read last is without fault
 
     def has_new_bar(self) -> bool:
         """Return True once for each new bar.
@@ -112,13 +118,13 @@ class TradedData:
 
         The orders see the bar, too, and windows unlike those of training are counted.
         """
-        self.orders.broker.observe(self.ago)
+        self.sound = self.orders.broker.observe(self.ago)
         indicator = self.signal.indicator
-        if self.live and not self._told_live:
-            self._told_live = True
+        if self.live and not self.was_live:
+            self.was_live = True
             self._describe_start()
         # NaN, where there is no window, is not above the limit.
-        if indicator is not None and indicator.out_of_range[self.ago] > MOST_OUT_OF_RANGE:
+        if indicator is not None and indicator.lines.out_of_range[self.ago] > MOST_OUT_OF_RANGE:
             if not self.n_out_of_range:
                 warnings.warn(
                     f"data {self.name!r}: {indicator.out_of_range[self.ago]:.0%} of what the model "
@@ -171,6 +177,8 @@ class TradedData:
         self.decision = done = carried_out(decision, self.orders)
         # The bars of the history are decided on by nobody.
         level = logging.DEBUG if done.reason in RESTING else logging.INFO
+        if not LOG.isEnabledFor(level):
+            return
         probability = done.reading.probability
         barred = done.wanted and done.wanted != done.held and done.wanted == self.orders.barred
         idle = "not opened again until the signal leaves it" if barred else "nothing to do"
@@ -202,7 +210,9 @@ class TradedData:
                 order.executed.price,
                 order.executed.comm,
             )
-        if order.data is not self.data or is_live(self.source) or len(self.data) < 2:
+        # With exactbars=1 the host may keep but one bar.
+        kept = min(len(self.data), len(self.data.close.array))
+        if order.data is not self.data or is_live(self.source) or kept < 2:
             return
         bar = bar_of(self.data)
         if order.executed.size and bar[1] > bar[2] and bar == bar_of(self.data, -1):
@@ -279,8 +289,10 @@ def carried_out(decision: Decision, orders: OrderManager) -> Decision:
     Trading and its replay both do it here, so that they cannot come apart.
     """
     position = orders.broker.size
-    if decision.reason in RESTING:
+    if decision.reason in (*RESTING, AT_FAULT, LATE):
         action = orders.rest()
+    elif decision.units is not None:
+        action = orders.move_to(decision.units)
     else:
         action = orders.move(decision.wanted, decision.has_forecast)
     ends = tuple(orders.ends)
@@ -344,7 +356,7 @@ class ModelSignal:
             self.finished_after = seconds if by_open else 0.0
 
     def probability(self, ago: int) -> float:
-        return float(self.indicator.probability[ago])
+        return float(self.indicator.lines.probability[ago])
 
     def read(self, ago: int) -> Reading:
         timestamp = self.timestamp(ago)
@@ -353,7 +365,7 @@ class ModelSignal:
             return NO_READING
         if self._model is None or checkpoint is not self._model.checkpoint:
             self._model = self._model_of(checkpoint, self._schedule.name(checkpoint))
-        disagreement = self.indicator.disagreement[ago]
+        disagreement = self.indicator.lines.disagreement[ago]
         behind = self.indicator.behind(ago)
         return self._model.reading(timestamp, self.probability(ago), disagreement, behind)
 

@@ -75,6 +75,23 @@ class Entry(TypedDict):
     order: str
     ends: list[tuple[int, int, str]]
     facts: dict[str, float | None]
+    weight: NotRequired[float | None]  # these two only where a book decided
+    units: NotRequired[float]
+
+
+class DateEntry(TypedDict):
+    """The line of a book's date, before those of its names.
+
+    date: its timestamp. equity: of the account, null where it is no number. held: the exposure of
+    each position over equity, orders under way included; null on a date that is not ranked. share:
+    of the openings that the cash suffices for. settled: names whose position was settled.
+    """
+
+    date: str
+    equity: float | None
+    held: dict[str, float] | None
+    share: float
+    settled: list[str]
 
 
 class Journal:
@@ -109,14 +126,34 @@ class Journal:
         }
         self._begun = False
 
-    def write_decision(self, instrument: TradedData) -> None:
-        """Write the line of an instrument's newest decision, before it the run's header."""
+    def write_decision(
+        self, instrument: TradedData, seen: Mapping[str, object] | None = None
+    ) -> None:
+        """Write the line of an instrument's newest decision, before it the run's header.
+
+        seen: the bar that it was made on, as `seen_bar` gave it; None for the newest one.
+        """
+        self._begin()
+        order_inputs = instrument.orders.broker.order_inputs
+        self._write(
+            {
+                **(seen_bar(instrument) if seen is None else seen),
+                **decision_entry(instrument.decision),
+                "facts": {name: or_null(value) for name, value in order_inputs.items()},
+            }
+        )
+
+    def write_date(self, line: DateEntry) -> None:
+        """Write what a book decided a date from; the lines of its names follow."""
+        self._begin()
+        self._write(line)
+
+    def _begin(self) -> None:
         if not self._begun:
             # Not earlier: only with the first bar is it known in which mode Backtrader runs.
             datas = {each.name: _origin(each) for each in self._traded}
             self._write(self._header | {"datas": datas})
             self._begun = True
-        self._write(_entry(instrument))
 
     def close(self) -> None:
         if self._file is not None:
@@ -158,7 +195,7 @@ def decision_entry(decision: Decision) -> dict[str, object]:
     Trading writes it and replay compares it, key by key.
     """
     reading = decision.reading
-    return {
+    entry: dict[str, object] = {
         "model": reading.model,
         "probability": or_null(reading.probability),
         "disagreement": or_null(reading.disagreement),
@@ -172,6 +209,9 @@ def decision_entry(decision: Decision) -> dict[str, object]:
         "order": decision.action,
         "ends": decision.ends,
     }
+    if decision.units is not None:
+        entry |= {"weight": decision.weight, "units": decision.units}
+    return entry
 
 
 def input_digest(values: NDArray[np.float64], timestamps: NDArray[np.int64]) -> str:
@@ -186,20 +226,21 @@ def or_null(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _entry(instrument: TradedData) -> dict[str, object]:
-    """Return the `Entry` of an instrument's newest decision, in the order of the file."""
-    decision, indicator = instrument.decision, instrument.signal.indicator
-    inputs = None if indicator is None else input_digest(*indicator.inputs(instrument.ago))
-    order_inputs = instrument.orders.broker.order_inputs
+def seen_bar(instrument: TradedData) -> dict[str, object]:
+    """Return the first keys of an `Entry`, those of the newest complete bar."""
+    indicator, ago = instrument.signal.indicator, instrument.ago
     return {
         "data": instrument.name,
-        "number": decision.number,
-        "bar": np.datetime_as_string(np.datetime64(decision.timestamp, "ns")),
-        "values": [or_null(value) for value in bar_of(instrument.data, instrument.ago)],
-        "input": inputs,
-        **decision_entry(decision),
-        "facts": {name: or_null(value) for name, value in order_inputs.items()},
+        "number": len(instrument.data) + ago,
+        "bar": time_text(instrument.signal.timestamp(ago)),
+        "values": [or_null(value) for value in bar_of(instrument.data, ago)],
+        "input": None if indicator is None else input_digest(*indicator.inputs(ago)),
     }
+
+
+def time_text(timestamp: int) -> str:
+    """Return nanoseconds since 1970 as a journal has them."""
+    return str(np.datetime_as_string(np.datetime64(timestamp, "ns")))
 
 
 def _origin(instrument: TradedData) -> Origin | None:

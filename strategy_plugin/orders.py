@@ -16,7 +16,7 @@ REFUSED = ("margin", "rejected")
 # Of a refusal for margin; a share of 1 leaves nothing that commission and a gap could take.
 MARGIN_REMEDY = (
     ". The money does not reach for the units, commission and the gap to the next open: give the "
-    "sizer a smaller share, like cerebro.addsizer(EquityShare, share=0.95)"
+    "sizer a smaller share, like cerebro.addsizer(EquityShare, share=0.95), or a book less `gross`"
 )
 DUST = 1e-9  # units: a tenth of the smallest part that any broker trades
 ROUNDING = 1e-9  # relative: a share that is just the cap is not cut
@@ -49,7 +49,7 @@ class Broker(Protocol):
 
     @property
     def size(self) -> float: ...
-    def observe(self, ago: int) -> None: ...
+    def observe(self, ago: int) -> bool: ...
     def units(self, direction: int) -> float: ...
     def room(self) -> float: ...
     def send(self, size: float) -> Order | None: ...
@@ -130,6 +130,7 @@ class OrderManager:
         self.aim: float | None = None  # units that the order sent on this bar is to lead to
         # Whether the working order was sent on this bar: whoever opens a bar resets it.
         self.sent_this_bar = False
+        self._wanted_units = 0.0  # that `move_to` was last asked for
         # What ended, or was filled in part, since this list was cleared last.
         self.ends: list[OrderEnd] = []
         self._seen = Seen.NOTIFIED
@@ -148,6 +149,10 @@ class OrderManager:
         """The direction of the position as it will be when the working order is filled."""
         return direction(self.broker.size) if self.working is None else self.working_direction
 
+    def works_towards(self, units: float) -> bool:
+        """Return whether an order is on its way to a position of so many units."""
+        return self.working is not None and abs(units - self._wanted_units) < DUST
+
     def move(self, target: int, has_forecast: bool = True) -> str:
         """Work towards a direction, once a bar; return what was done, for the journal.
 
@@ -161,12 +166,31 @@ class OrderManager:
         if not self._may_trade():
             return "not ours"
         target = self._permitted(target, has_forecast)
-        if self.working is not None and not self._cancel_working(target):
+        is_wanted = target == self.working_direction
+        if self.working is not None and not self._cancel_working(is_wanted):
             return "waiting"
         if target == direction(self.broker.size):
             return self._protect()
         # A stop that is still there could fill beside the order that follows.
         return self._send(target) if self._cancel_protection() else "waiting"
+
+    def move_to(self, units: float) -> str:
+        """Work towards a position of so many units, once a bar; return what was done as `move`.
+
+        There are no stops beside it. An opening that was given up waits for other units.
+        """
+        self.rest()
+        if not self._may_trade():
+            return "not ours"
+        is_wanted = abs(units - self._wanted_units) < DUST
+        if not is_wanted:
+            self._barred, self._wanted_units = 0, units
+        if self.working is not None and not self._cancel_working(is_wanted):
+            return "waiting"
+        size = self.broker.size
+        if abs(units - size) < DUST or (self._barred and abs(units) > abs(size)):
+            return ""
+        return self._order(units, direction(units))
 
     def rest(self) -> str:
         """See what has ended and order nothing.
@@ -239,17 +263,17 @@ class OrderManager:
         is_barred = target != 0 and target == self.barred
         return 0 if is_barred and (partial or target != self.held) else target
 
-    def _cancel_working(self, target: int) -> bool:
+    def _cancel_working(self, is_wanted: bool) -> bool:
         """Cancel an order that is not wanted or has waited too long; True once it is gone.
 
         A cancel may take a broker time, and the order may still be filled until then.
         """
         assert self.working is not None
         self._bars_working += 1
-        if target == self.working_direction and self._bars_working <= self.rules.patience:
+        if is_wanted and self._bars_working <= self.rules.patience:
             return False
         # Still wanted, so it waited too long: it goes, and a new one takes its place.
-        self.counts["timed out"] += target == self.working_direction
+        self.counts["timed out"] += is_wanted
         self.broker.cancel(self.working)
         self._clear_ended()
         return self.working is None
@@ -261,7 +285,10 @@ class OrderManager:
         return not self.protection
 
     def _send(self, target: int) -> str:
-        aim = target * self._units(target)
+        return self._order(target * self._units(target), target)
+
+    def _order(self, aim: float, target: int) -> str:
+        """Send an order that leads to so many units, which are of the direction wanted."""
         size = aim - self.broker.size
         order = self.broker.send(size) if direction(size) else None
         if order is None:

@@ -17,27 +17,35 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import NO_FORECAST, Schedule
 from model.errors import CheckpointWarning
 from strategy_plugin.decision import (
+    AT_FAULT,
+    LATE,
+    NEUTRAL,
     NO_READING,
     RESTING,
     DecisionRules,
     Reading,
     decide,
+    doubt,
+    obstacle,
     thresholds,
 )
 from strategy_plugin.feeds import Bar
-from strategy_plugin.guard import Gate, TradingWarning
+from strategy_plugin.guard import Gate, TradingWarning, bar_fault
 from strategy_plugin.hours import HourWatch
 from strategy_plugin.instrument import Decision, ModelInForce, carried_out
 from strategy_plugin.journal import (
     VERSION,
+    DateEntry,
     Entry,
     Header,
     Origin,
     decision_entry,
     input_digest,
 )
-from strategy_plugin.orders import Order, OrderManager, OrderRules, Seen, Stops
+from strategy_plugin.orders import Order, OrderManager, OrderRules, Seen, Stops, direction
+from strategy_plugin.ranking import Book, Candidate, TrailingVolatility
 from strategy_plugin.sizers import room_of, units_of
+from strategy_plugin.weights import BookRules
 
 RECORDED_LATER = ("share", "cost")  # figures of the room for an order
 
@@ -57,7 +65,8 @@ def replay(path: str | Path) -> Replay:
 
     Probability, thresholds, target and order are computed anew, by the code that trades. Bars,
     positions, what became of orders and the units of a sizer other than EquityShare are taken
-    from the journal.
+    from the journal. So is the account of a book, whose dates are ranked again by probability: a
+    `score` of one's own is not known here.
 
     Parameters
     ----------
@@ -134,13 +143,15 @@ def _differences(header: Header, entries: list[Entry]) -> list[str]:
 
     They share the account, but what it was at each order stands in the lines.
     """
+    of_names = [entry for entry in entries if "data" in entry]
     differences = [
         f"a line is of data {entry['data']}, which its run did not trade"
-        for entry in entries
+        for entry in of_names
         if entry["data"] not in header["datas"]
     ]
+    known = {}
     for name, origin in header["datas"].items():
-        own = [entry for entry in entries if entry["data"] == name]
+        own = [entry for entry in of_names if entry["data"] == name]
         if origin is None:
             forecasts = [
                 _RecordedForecast(None, _or_nan(entry["probability"]), math.nan, entry["input"])
@@ -148,8 +159,19 @@ def _differences(header: Header, entries: list[Entry]) -> list[str]:
             ]
         else:
             forecasts = _forecasts(origin, own)
+        known[name] = own, forecasts
+    with warnings.catch_warnings():  # they were shown when it happened
+        warnings.simplefilter("ignore", TradingWarning)
+        warnings.simplefilter("ignore", CheckpointWarning)
         # Each run and instrument from its own start: nothing but the journal is carried over.
-        differences += _Redo(header, name).differences(own, forecasts)
+        if "rebalance" in header["params"]:
+            forecasts_by_name = {name: iter(found) for name, (_, found) in known.items()}
+            return differences + _BookRedo(header, forecasts_by_name).differences(entries)
+        for name, (own, forecasts) in known.items():
+            redo = _Redo(header, name)
+            for entry, forecast in zip(own, forecasts, strict=True):
+                decision = redo.decision(entry, forecast)
+                differences += redo.differences(entry, forecast, decision)
     return differences
 
 
@@ -245,44 +267,41 @@ class _Redo:
         params = header["params"]
         self._name = name
         self._has_model = header["datas"][name] is not None
-        self._enter, self._exit = params["enter"], params["exit"]
-        self._rules = DecisionRules.of(params)
-        self._broker = _RecordedBroker(
-            name, params["max_exposure"], header["sizer"], header["traded"]
+        # A book has no thresholds, no stops and no sizer.
+        self._enter, self._exit = params.get("enter", NEUTRAL), params.get("exit", NEUTRAL)
+        self.rules = DecisionRules.of(params)
+        most = params["max_exposure"] if "max_exposure" in params else params["gross"]
+        self.broker = _RecordedBroker(name, most, header["sizer"], header["traded"])
+        own = OrderRules.of(params) if "stop_loss" in params else None
+        self.orders = OrderManager(
+            self.broker, own or OrderRules(params["retries"], params["patience"])
         )
-        self._orders = OrderManager(self._broker, OrderRules.of(params))
         self._model: ModelInForce | None = None
 
-    def differences(self, entries: list[Entry], forecasts: list[_RecordedForecast]) -> list[str]:
-        differences = []
-        with warnings.catch_warnings():  # they were shown when it happened
-            warnings.simplefilter("ignore", TradingWarning)
-            warnings.simplefilter("ignore", CheckpointWarning)
-            for entry, forecast in zip(entries, forecasts, strict=True):
-                decision = self._decision(entry, forecast)
-                again = {"input": forecast.input, **decision_entry(decision)}
-                # These two are taken from the journal.
-                del again["position"], again["ends"]
-                told = cast(dict[str, object], entry)
-                differences += [
-                    f"data {self._name}, bar {day(entry['bar'])}: {part} was {told[part]}, is "
-                    f"{value}"
-                    for part, value in again.items()
-                    if told[part] != value
-                ]
-        return differences
+    def differences(
+        self, entry: Entry, forecast: _RecordedForecast, decision: Decision
+    ) -> list[str]:
+        """Return in words what came out otherwise than the line says."""
+        again = {"input": forecast.input, **decision_entry(decision)}
+        # These two are taken from the journal.
+        del again["position"], again["ends"]
+        told = cast(dict[str, object], entry)
+        return [
+            f"data {self._name}, bar {day(entry['bar'])}: {part} was {told.get(part)}, is {value}"
+            for part, value in again.items()
+            if told.get(part) != value
+        ]
 
-    def _decision(self, entry: Entry, forecast: _RecordedForecast) -> Decision:
+    def decision(self, entry: Entry, forecast: _RecordedForecast) -> Decision:
         # In the order of the run: ends that were notified, the decision, ends found, the order.
-        self._broker.begin_bar(entry, self._orders)
-        reading, held = self._reading(entry, forecast), self._orders.held
-        resting = entry["reason"] if entry["reason"] in RESTING else ""
-        wanted, reason = decide(reading, held, self._rules, resting)
-        self._broker.end_orders_found(entry)
+        self.broker.begin_bar(entry, self.orders)
+        reading, held = self.reading(entry, forecast), self.orders.held
+        wanted, reason = decide(reading, held, self.rules, resting_of(entry))
+        self.broker.end_orders_found(entry)
         decision = Decision(entry["number"], _timestamp(entry), reading, held, wanted, reason)
-        return carried_out(decision, self._orders)
+        return carried_out(decision, self.orders)
 
-    def _reading(self, entry: Entry, forecast: _RecordedForecast) -> Reading:
+    def reading(self, entry: Entry, forecast: _RecordedForecast) -> Reading:
         checkpoint = forecast.checkpoint
         if not self._has_model:
             return Reading(forecast.probability, thresholds(self._enter, self._exit))
@@ -293,6 +312,99 @@ class _Redo:
         return self._model.reading(
             _timestamp(entry), forecast.probability, forecast.disagreement, forecast.behind
         )
+
+
+class _BookRedo:
+    """The names of one run of a book: its dates are ranked once more, and its orders sent."""
+
+    def __init__(self, header: Header, forecasts: dict[str, Iterator[_RecordedForecast]]) -> None:
+        params = header["params"]
+        self._book = Book(BookRules.of(params), params["rebalance"], params["fractional"])
+        self._redos = {name: _Redo(header, name) for name in header["datas"]}
+        self._orders = {name: redo.orders for name, redo in self._redos.items()}
+        self._trails = {name: TrailingVolatility(params["window"]) for name in header["datas"]}
+        self._forecasts = forecasts
+
+    def differences(self, lines: list[Entry]) -> list[str]:
+        differences: list[str] = []
+        date: DateEntry | None = None
+        entries: list[Entry] = []
+        for line in lines:
+            if "data" in line:
+                entries.append(line)
+                continue
+            differences += self._date(date, entries)
+            date, entries = cast(DateEntry, line), []
+        return differences + self._date(date, entries)
+
+    def _date(self, date: DateEntry | None, entries: list[Entry]) -> list[str]:
+        """Decide a date again; bars that came too late for their own stand after its names."""
+        known = [entry for entry in entries if entry["data"] in self._redos]
+        found = {}
+        for entry in known:
+            redo = self._redos[entry["data"]]
+            if "units" in entry:
+                redo.broker.begin_bar(entry, redo.orders)
+            forecast = next(self._forecasts[entry["data"]])
+            found[entry["data"], entry["bar"]] = forecast, redo.reading(entry, forecast)
+        candidates = {
+            entry["data"]: self._candidate(entry, found[entry["data"], entry["bar"]][1])
+            for entry in known
+        }
+        passed = {entry["data"] for entry in known if "units" not in entry}
+        candidates = {name: one for name, one in candidates.items() if name not in passed}
+        if date is not None:
+            self._rank(date, candidates)
+        differences = []
+        for entry in known:
+            forecast, reading = found[entry["data"], entry["bar"]]
+            decision = self._decision(entry, reading, candidates.get(entry["data"]))
+            differences += self._redos[entry["data"]].differences(entry, forecast, decision)
+        return differences
+
+    def _candidate(self, entry: Entry, reading: Reading) -> Candidate:
+        name = entry["data"]
+        redo, trail = self._redos[name], self._trails[name]
+        open, high, low, close, _ = (_or_nan(value) for value in entry["values"])
+        reason = obstacle(reading, redo.rules, resting_of(entry))
+        if not bar_fault((open, high, low, close, 0.0)):
+            trail.add(close)
+        elif reason not in RESTING:
+            reason = AT_FAULT
+        worth = _or_nan(entry["facts"].get("worth"))
+        reason = reason or doubt(reading, redo.rules)
+        return Candidate(reading.probability, reason, trail.value, worth)
+
+    def _rank(self, date: DateEntry, candidates: dict[str, Candidate]) -> None:
+        """Rank a date and cut its openings, with the account as the journal tells of it."""
+        for name in date["settled"]:
+            self._book.units.pop(name, None)
+        if date["equity"] is not None and self._book.is_due(candidates):
+            self._book.rank(candidates, date["held"] or {}, date["equity"])
+        moves = self._book.moves(candidates, self._orders)
+        if date["share"] < 1:
+            self._book.cut_openings(moves, self._orders, date["share"])
+
+    def _decision(self, entry: Entry, reading: Reading, candidate: Candidate | None) -> Decision:
+        name = entry["data"]
+        redo, units = self._redos[name], None
+        if candidate is None:
+            redo.broker.begin_bar(entry, redo.orders)
+        else:
+            units = self._book.units.get(name, redo.broker.size)
+        held = redo.orders.held
+        redo.broker.end_orders_found(entry)
+        decision = Decision(
+            entry["number"],
+            _timestamp(entry),
+            reading,
+            held,
+            held if units is None else direction(units),
+            (resting_of(entry) or LATE) if candidate is None else candidate.reason,
+            weight=self._book.weights.get(name),
+            units=units,
+        )
+        return carried_out(decision, redo.orders)
 
 
 @dataclass
@@ -341,8 +453,9 @@ class _RecordedBroker:
             number: status for seen, number, status in entry["ends"] if seen == Seen.ON_CANCEL
         }
 
-    def observe(self, ago: int) -> None:
+    def observe(self, ago: int) -> bool:
         """Nothing to see: what the orders were computed from stands in the journal."""
+        return True
 
     def units(self, direction: int) -> float:
         inputs = self.order_inputs
@@ -380,6 +493,11 @@ class _RecordedBroker:
                 self._orders[number - 1].status = status
                 ended.append(self._orders[number - 1])
         return ended
+
+
+def resting_of(entry: Entry) -> str:
+    """Return why nothing might be ordered on a bar: what live feeds reported is not made again."""
+    return entry["reason"] if entry["reason"] in RESTING else ""
 
 
 def _or_nan(value: float | None) -> float:

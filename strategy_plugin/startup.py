@@ -1,8 +1,9 @@
 """What a strategy checks before its first bar: its params, and whether the models fit its datas."""
 
 import math
+import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from numbers import Integral, Real
@@ -13,11 +14,19 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
+from model.bars.intervals import bar_interval, spoken
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
-from strategy_plugin.instrument import LineSignal, ModelSignal, TradedData
+from strategy_plugin.instrument import (
+    LineSignal,
+    ModelSignal,
+    TradedData,
+    datas_to_trade,
+    names_of,
+)
+from strategy_plugin.weights import ROUNDING, WEIGHTS, BookRules
 
 # Params that do nothing where a feed brings its own probabilities, as there is no model then.
 OF_A_MODEL = (
@@ -30,59 +39,106 @@ OF_A_MODEL = (
     "precision",
 )
 MOST_NAMES = 5  # of checkpoints in one message
+FEWEST_TO_TELL = 20  # bars whose commonest spacing is their interval
+
+
+def _whole(least: int) -> Callable[[object], bool]:
+    return lambda value: (
+        isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    )
+
+
+def _number(least: float, most: float = math.inf) -> Callable[[object], bool]:
+    """Return the test of a finite number from `least` to `most`."""
+    return lambda value: (
+        isinstance(value, Real)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and least <= float(value) <= most
+    )
+
+
+def _is_above_0(value: object) -> bool:
+    return _number(math.ulp(0.0))(value)
+
+
+def _is_side(value: object) -> bool:
+    return _whole(0)(value) or _number(0.0, 1.0 - math.ulp(1.0))(value)
+
+
+def _is(*kinds: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _or_none(holds: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or holds(value)
+
+
+TEXT = _is(str), "text"
+FLAG = _is(bool, np.bool_), "True or False"
+PATH = _is(str, Path), "text or a Path"
+SIDE = _is_side, "a whole number of names, or a share of them below 1; 0 for none"
+THRESHOLD = _or_none(_number(-math.inf)), "a number or None"
+FROM_0_OR_NONE = _or_none(_whole(0)), "a whole number from 0 or None"
+FROM_0, FROM_1 = (_whole(0), "a whole number from 0"), (_whole(1), "a whole number from 1")
+ABOVE_0 = _is_above_0, "a finite number above 0"
+# What a strategy's params must be: the test and its words. A wrong type would only do harm in the
+# midst of trading.
+RULES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "max_model_age": FROM_0_OR_NONE,
+    "max_gap": FROM_0_OR_NONE,
+    "retries": FROM_0,
+    "patience": FROM_1,
+    "allow_short": FLAG,
+    "adopt": FLAG,
+    "names": TEXT,
+    "stop_loss": TEXT,
+    "take_profit": TEXT,
+    "trailing": TEXT,
+    "trade_from": (
+        _is(str, datetime),
+        "'', 'now' or a time as text, like '2024-05-31' or '2024-05-31 14:00'",
+    ),
+    "checkpoint": PATH,
+    "journal": PATH,
+    "in_sample": (lambda value: value in ("refuse", "trade"), "'refuse' or 'trade'"),
+    "max_disagreement": (_or_none(_number(0)), "a number from 0 or None"),
+    "max_exposure": ABOVE_0,
+    "enter": THRESHOLD,
+    "exit": THRESHOLD,
+    # Those of a book.
+    "long": SIDE,
+    "short": SIDE,
+    "keep": (_number(1), "a number from 1, where no name is kept beyond its side"),
+    "weights": (lambda value: value in WEIGHTS, f"one of {', '.join(WEIGHTS)}"),
+    "window": (_whole(2), "a whole number from 2"),
+    "gross": ABOVE_0,
+    "cap": ABOVE_0,
+    "fewest": FROM_1,
+    "rebalance": FROM_1,
+    "wait": ABOVE_0,
+    "delisting_loss": (_number(0, 1), "a share from 0 to 1"),
+    "fractional": FLAG,
+}
 
 
 def require_params(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Check the params that no other class checks, and report all faults together."""
-    faults: list[str] = []
-
-    def require(holds: bool, name: str, must: str, why: str = "") -> None:
-        if not holds:
-            faults.append(f"`{name}` must be {must}, got {params[name]!r}{why}")
-
-    for name in ("max_model_age", "max_gap"):
-        value = params[name]
-        require(value is None or _is_whole(value, 0), name, "a whole number from 0 or None")
-    for name, least in (("retries", 0), ("patience", 1)):
-        require(_is_whole(params[name], least), name, f"a whole number from {least}")
-    for name in ("allow_short", "adopt"):
-        require(isinstance(params[name], (bool, np.bool_)), name, "True or False")
-    # A wrong type would only do harm in the midst of trading.
-    for name in ("names", "stop_loss", "take_profit", "trailing"):
-        require(isinstance(params[name], str), name, "text")
-    require(
-        isinstance(params["trade_from"], (str, datetime)),
-        "trade_from",
-        "'', 'now' or a time as text, like '2024-05-31' or '2024-05-31 14:00'",
-    )
-    for name in ("checkpoint", "journal"):
-        require(isinstance(params[name], (str, Path)), name, "text or a Path")
-    require(params["in_sample"] in ("refuse", "trade"), "in_sample", "'refuse' or 'trade'")
-    limit, cap = params["max_disagreement"], params["max_exposure"]
-    is_limit = limit is None or (_is_finite(limit) and limit >= 0)
-    require(is_limit, "max_disagreement", "a number from 0 or None")
-    require(_is_finite(cap) and cap > 0, "max_exposure", "a finite number above 0")
-    for name in ("enter", "exit"):
-        require(params[name] is None or _is_finite(params[name]), name, "a number or None")
+    faults = [
+        f"`{name}` must be {must}, got {params[name]!r}"
+        for name, (holds, must) in RULES.items()
+        if name in params and not holds(params[name])
+    ]
     if params["checkpoint"] == "":
-        for name in OF_A_MODEL:
-            require(
-                params[name] == defaults[name],
-                name,
-                f"{defaults[name]!r} where `checkpoint` is empty",
-                ": a feed of probabilities has no model that it could concern. Leave it out or "
-                "give a checkpoint",
-            )
+        faults += [
+            f"`{name}` must be {defaults[name]!r} where `checkpoint` is empty, got "
+            f"{params[name]!r}: a feed of probabilities has no model that it could concern. Leave "
+            "it out or give a checkpoint"
+            for name in OF_A_MODEL
+            if params[name] != defaults[name]
+        ]
     if faults:
         raise ValueError("; ".join(faults) + ".")
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def require_files(schedules: list[Schedule]) -> None:
@@ -188,6 +244,43 @@ def _unsure_zone(trade_from: object, data: Feed, zone: str | None) -> str:
     )
 
 
+def require_alike(traded: Sequence[TradedData]) -> None:
+    """Refuse models of several datas whose forecasts are about unlike things: no ranks are in them.
+
+    Raises ValueError with what they forecast.
+    """
+    for part in ("label", "horizon", "outcome"):
+        kinds: dict[object, list[str]] = {}
+        for instrument in traded:
+            if instrument.signal.indicator is not None:
+                checkpoint = instrument.signal.indicator.schedule.checkpoints[0]
+                kinds.setdefault(getattr(checkpoint, part), []).append(instrument.name)
+        if len(kinds) > 1:
+            shown = "; ".join(f"{kind}: {_listed(names)}" for kind, names in kinds.items())
+            raise ValueError(
+                f"the models of a book must forecast the same, got {part} {shown}. Give models "
+                "that were trained alike."
+            )
+
+
+def require_directions(traded: Sequence[TradedData]) -> None:
+    """Refuse models that rank instruments: of one by itself they say nothing.
+
+    Raises ValueError with the first one's file.
+    """
+    for instrument in traded:
+        indicator = instrument.signal.indicator
+        if indicator is None:
+            continue
+        for checkpoint in indicator.schedule.checkpoints:
+            if checkpoint.outcome != "direction":
+                raise ValueError(
+                    f"{indicator.schedule.file(checkpoint)} forecasts which of several instruments "
+                    "does better, not whether one goes up. Trade it with BookStrategy, or train "
+                    'one with outcome="direction".'
+                )
+
+
 def note_other_instruments(traded: Sequence[TradedData]) -> None:
     """Warn where a data has another name than the instrument its model was trained on."""
     for instrument in traded:
@@ -208,19 +301,80 @@ def note_other_instruments(traded: Sequence[TradedData]) -> None:
 
 def _same(one: str, other: str) -> bool:
     """Whether two names may mean one instrument: nvda, NVDA.US and NVDA_daily do."""
-    a, b = ("".join(filter(str.isalnum, name.casefold())) for name in (one, other))
-    return a in b or b in a
+    shorter, longer = sorted(
+        ("".join(filter(str.isalnum, name.casefold())) for name in (one, other)), key=len
+    )
+    # A letter or two lie in nearly every name: there only the whole one is the same.
+    words = re.split(r"[^0-9a-z]+", f"{one} {other}".casefold())
+    return shorter in longer if len(shorter) > 2 else words.count(shorter) > 1
 
 
-def note_fractions(sizer: bt.Sizer, traded: Iterable[TradedData]) -> None:
-    """Warn where a live feed is traded in fractional units, which few brokers take."""
+def note_fractions(traded: Iterable[TradedData], whole: str) -> None:
+    """Warn where a live feed is traded in fractional units, which few brokers take.
+
+    whole: how whole ones are asked for.
+    """
     live = [instrument.name for instrument in traded if is_live(instrument.source)]
-    if live and getattr(getattr(sizer, "p", None), "fractional", False):
-        kind = type(sizer).__name__
+    if live:
         warnings.warn(
             f"{_listed(live)}: orders are in fractional units, as in the backtest. Where the "
-            f"broker takes only whole ones: cerebro.addsizer({kind}, fractional=False), in the "
-            "backtest too",
+            f"broker takes only whole ones: {whole}, in the backtest too",
             TradingWarning,
             stacklevel=3,
         )
+
+
+def require_one_kind(datas: Sequence[Feed], names: str) -> None:
+    """Refuse datas of several intervals where they are not named, and unlike ones that are.
+
+    Ranks compare what is known at one time of moves that are as long.
+    """
+    chosen = datas_to_trade(datas, names) if names else datas
+    for interval_of in (_declared_interval, _shown_interval):
+        kinds: dict[str, list[str]] = {}
+        for data, name in zip(chosen, names_of(chosen), strict=True):
+            if interval := interval_of(data):
+                kinds.setdefault(interval, []).append(name)
+        if len(kinds) > 1:
+            shown = "; ".join(f"{kind}: {_listed(members)}" for kind, members in kinds.items())
+            raise ValueError(
+                f"the datas of a book must have bars of one interval, got {shown}. Leave the "
+                "others out, or name those to trade with `names`."
+            )
+
+
+def _declared_interval(data: Feed) -> str:
+    return f"{data._compression or 1} {bt.TimeFrame.TName(data._timeframe)}"
+
+
+def _shown_interval(data: Feed) -> str:
+    """Return the interval of a feed's DataFrame, "" where there is none, or few bars to tell by.
+
+    A feed is of days to Backtrader unless it is declared otherwise, whatever its bars are.
+    """
+    index = getattr(getattr(data.p, "dataname", None), "index", None)
+    rebuilt = data.resampling or data.replaying
+    if rebuilt or not isinstance(index, pd.DatetimeIndex) or len(index) < FEWEST_TO_TELL:
+        return ""
+    return spoken(bar_interval(index))
+
+
+def require_book(rules: BookRules, names: int) -> None:
+    """Refuse a book that so many names can never fill, and report all faults together."""
+    long, short = rules.counts(names)
+    faults = []
+    if not long + short:
+        faults.append("`long` and `short` must not both be 0: nothing would be held")
+    if names < max(long + short, rules.fewest):
+        faults.append(
+            f"a book of {long} long and {short} short with `fewest`={rules.fewest} must have at "
+            f"least {max(long + short, rules.fewest)} names, got {names}"
+        )
+    for side, count, gross in zip(("long", "short"), (long, short), rules.sides, strict=True):
+        if count * rules.cap < gross * (1 - ROUNDING):
+            faults.append(
+                f"`cap` must be at least {gross / count:.4g}, so that {count} {side} can hold "
+                f"their part of `gross`={rules.gross}, which is {gross:.4g}; got {rules.cap}"
+            )
+    if faults:
+        raise ValueError("; ".join(faults) + ".")

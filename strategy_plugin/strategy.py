@@ -1,44 +1,14 @@
 """The strategy: it trades a model's probabilities in Backtrader, one decision a bar."""
 
-import warnings
-from collections import Counter
-
-import backtrader as bt
-
-from strategy_plugin.broker import BacktraderBroker
-from strategy_plugin.decision import (
-    DECIDED,
-    TOO_OLD,
-    DecisionRules,
-    Reading,
-    ThresholdsError,
-    decide,
-)
-from strategy_plugin.feeds import Feed
-from strategy_plugin.guard import TradingWarning
-from strategy_plugin.indicator import DirectionProbability
-from strategy_plugin.instrument import (
-    Decision,
-    LineSignal,
-    ModelSignal,
-    TradedData,
-    datas_to_trade,
-    names_of,
-)
-from strategy_plugin.journal import Journal
-from strategy_plugin.orders import FilledOrder, OrderManager, OrderRules
-from strategy_plugin.sizers import EquityShare, share_params
-from strategy_plugin.startup import (
-    first_traded,
-    note_fractions,
-    note_other_instruments,
-    require_files,
-    require_members,
-    require_params,
-)
+from strategy_plugin.decision import Reading, decide
+from strategy_plugin.instrument import Decision, TradedData, datas_to_trade
+from strategy_plugin.orders import OrderRules
+from strategy_plugin.sizers import EquityShare
+from strategy_plugin.startup import note_fractions, require_directions
+from strategy_plugin.trading import TradingStrategy
 
 
-class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
+class BiLSTMStrategy(TradingStrategy):
     """Holds a position while the probability of a rise is on its side.
 
     Buy Logic:
@@ -104,96 +74,38 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
         cerebro.addstrategy(BiLSTMStrategy, checkpoint="nasdaq.ckpt", allow_short=True)
     """
 
-    params = (
-        ("checkpoint", ""),
+    # Backtrader adds the parent's params.
+    params = (  # type: ignore[assignment]
         ("enter", None),
         ("exit", None),
         ("allow_short", False),
-        ("in_sample", "refuse"),
-        ("max_model_age", None),
-        ("max_disagreement", None),
-        ("max_gap", None),
-        ("timezone", None),
-        ("stamp", None),
-        ("precision", "fp32"),
-        ("names", ""),
         ("max_exposure", 1.0),
-        ("retries", 3),
-        ("patience", 5),
         ("stop_loss", ""),
         ("take_profit", ""),
         ("trailing", ""),
         ("adopt", False),
-        ("trade_from", ""),
-        ("journal", ""),
     )
 
     def __init__(self) -> None:
-        given = self.p._getkwargs()
-        require_params(given, self.p._getkwargsdefault())
+        super().__init__()
         self.setsizer(EquityShare())  # cerebro.addsizer replaces it
-        self.traded_in_sample = False
-        self._journal: Journal | None = None
-        self._rules, order_rules = DecisionRules.of(given), OrderRules.of(given)
-        datas = datas_to_trade(self.datas, self.p.names)
-        self.traded: list[TradedData] = []
-        for data, name in zip(datas, names_of(datas), strict=True):
-            broker = BacktraderBroker(self, data, name, self.p.max_exposure)
-            try:
-                signal = self._signal(data, name)
-            except ThresholdsError as error:
-                # A sweep over both has pairs that are none: Backtrader passes over them.
-                if not self.env._dooptimize:
-                    raise
-                warnings.warn(f"passed over: {error}", TradingWarning, stacklevel=2)
-                raise bt.errors.StrategySkipError from error
-            orders = OrderManager(broker, order_rules)
-            trade_from = first_traded(self.p.trade_from, data, signal)
-            self.traded.append(TradedData(data, name, signal, orders, trade_from))
-        # Not by truth: Backtrader's indicators are false where their value is 0.
-        indicators = [instrument.signal.indicator for instrument in self.traded]
-        schedules = [indicator.schedule for indicator in indicators if indicator is not None]
-        if self.p.in_sample == "trade":
-            require_files(schedules)
-        if self.p.max_disagreement is not None:
-            require_members(schedules)
-        note_other_instruments(self.traded)
-
-    def _signal(self, data: Feed, name: str) -> ModelSignal | LineSignal:
-        if not self.p.checkpoint:
-            return LineSignal(data, self.p.enter, self.p.exit)
-        params = {
-            "checkpoint": str(self.p.checkpoint).replace("{name}", name),
-            "max_gap": self.p.max_gap,
-            "timezone": self.p.timezone,
-            "stamp": self.p.stamp,
-            "precision": self.p.precision,
-        }
-        # Made here, in a method: Backtrader finds an indicator's owner by a local called self.
-        indicator = DirectionProbability(data, **params)  # type: ignore[call-arg]
-        return ModelSignal(indicator, self.p.enter, self.p.exit)
+        self.trade_by(
+            datas_to_trade(self.datas, self.p.names),
+            OrderRules.of(self.p._getkwargs()),
+            most=self.p.max_exposure,
+            enter=self.p.enter,
+            exit=self.p.exit,
+        )
+        require_directions(self.traded)
 
     def start(self) -> None:
-        # Not every broker has such a param: a live one has no need of it.
-        if getattr(getattr(self.broker, "p", None), "coc", False):
-            raise ValueError(
-                "cheat_on_close must be off: it fills at the close that the decision was made from."
-                " Call cerebro.broker.set_coc(False)."
-            )
+        super().start()
+        sizer = self.getsizer()
         # A broker that cuts orders to what is traded there needs no such word.
-        if not getattr(self.broker, "cuts_to_lots", False):
-            note_fractions(self.getsizer(), self.traded)
-        if self.p.journal:
-            self._journal = Journal(
-                self.p.journal,
-                params=self.p._getkwargs(),
-                sizer=share_params(self.getsizer()),
-                traded=self.traded,
-            )
-
-    def prenext(self) -> None:
-        # With several datas Backtrader waits for the last one's warm-up; each knows its own.
-        self.next()
+        cuts = getattr(self.broker, "cuts_to_lots", False)
+        if getattr(getattr(sizer, "p", None), "fractional", False) and not cuts:
+            whole = f"cerebro.addsizer({type(sizer).__name__}, fractional=False)"
+            note_fractions(self.traded, whole)
 
     def next(self) -> None:
         for instrument in self.traded:
@@ -232,68 +144,10 @@ class BiLSTMStrategy(bt.Strategy):  # type: ignore[misc]
             "" where the signal decides.
         """
         wanted, reason = decide(reading, instrument.orders.held, self._rules, instrument.resting)
-        if reason == TOO_OLD and not instrument.refused[TOO_OLD]:
-            warnings.warn(
-                f"data {instrument.name!r}: the model is {reading.age} bar intervals old, "
-                f"`max_model_age` is {self.p.max_model_age}; "
-                "no position is opened until a younger one is there",
-                TradingWarning,
-                stacklevel=2,
-            )
-        # A model too old, or at odds with itself, was asked all the same: it counts as decided.
-        if reason:
-            instrument.refused[reason] += 1
-        if reason in DECIDED:
-            instrument.n_decided += 1
-            self.traded_in_sample |= reading.in_sample
+        self.note_reason(instrument, reading, reason)
         return wanted, reason
 
-    def notify_order(self, order: FilledOrder) -> None:
-        for instrument in self.traded:
-            instrument.orders.notify(order)
-            if not order.alive():
-                instrument.note_end(order)
-
-    def notify_data(self, data: Feed, status: int, *args: object, **kwargs: object) -> None:
-        for instrument in self.traded:
-            # What is resampled beside itself is live when the feed that it is made of is.
-            if instrument.source is data:
-                instrument.live = status == data.LIVE
-
     def stop(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
-        for instrument in self.traded:
-            instrument.orders.count_unfilled()
+        super().stop()
         for instrument in self.traded:
             instrument.warn_if_untraded()
-
-    def refusals(self) -> dict[str, Counter[str]]:
-        """Return why bars were not predicted, decided, ordered or filled.
-
-        Returns
-        -------
-        dict of str to collections.Counter
-            By the data's name how often, by reason: "in sample", "margin", "stopped out", ...
-        """
-        return {instrument.name: instrument.counts() for instrument in self.traded}
-
-    def probability_of(self, data: Feed) -> float | None:
-        """Return the probability of "up" that a data is traded by on this bar.
-
-        CappedKelly asks for it.
-
-        Parameters
-        ----------
-        data
-            One of the strategy's.
-
-        Returns
-        -------
-        float or None
-            From 0 to 1, NaN where there is no forecast; None where the data is not traded.
-        """
-        for instrument in self.traded:
-            if instrument.data is data:
-                return instrument.signal.probability(instrument.ago)
-        return None

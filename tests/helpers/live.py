@@ -1,5 +1,6 @@
 """A live feed that does what real ones do: it comes late, twice, broken, and goes away."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ class Tick(NamedTuple):
     low: float
     close: float
     volume: float
+    probability: float = math.nan
 
 
 # A bar, a status, no bar yet, or something that happens meanwhile.
@@ -59,6 +61,16 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
             getattr(self.lines, field)[0] = getattr(tick, field)
         self.lines.openinterest[0] = 0.0
         return True
+
+
+class LiveProbabilities(LiveFeed):
+    """A live feed that brings its probabilities along."""
+
+    lines = ("probability",)
+
+    def _show(self, tick: Tick) -> bool:
+        self.lines.probability[0] = tick.probability
+        return super()._show(tick)
 
 
 def ticks(bars: pd.DataFrame) -> list[Tick]:

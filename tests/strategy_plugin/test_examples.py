@@ -12,8 +12,8 @@ from tests.helpers.processes import ROOT, environment
 EXAMPLES = sorted((ROOT / "strategy_plugin" / "examples").glob("*.py"))
 
 
-def test_there_are_six_examples_of_less_than_sixty_lines() -> None:
-    assert len(EXAMPLES) == 6
+def test_there_are_seven_examples_of_less_than_sixty_lines() -> None:
+    assert len(EXAMPLES) == 7
     assert all(len(path.read_text().splitlines()) < 60 for path in EXAMPLES)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from strategy_plugin import BiLSTMStrategy, EquityShare, TradingWarning, replay
+from strategy_plugin import BiLSTMStrategy, EquityShare, TradingWarning, replay, startup
 from tests.helpers.hosts import BARS, MODES, RULES, bars_at, feed, host, traded
 from tests.helpers.live import TICKS, live
 from tests.helpers.makers import random_bars, random_checkpoint
@@ -224,3 +224,24 @@ def test_only_the_probability_is_drawn(model_path: str) -> None:
         if not getattr(getattr(indicator.plotlines, name), "_plotskip", False)
     ]
     assert drawn == ["probability"]
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        ("F", "nvda_f", True),
+        ("f", "F", True),
+        ("F", "XOF", False),
+        ("GE", "ge.us", True),
+        ("ge", "orange", False),
+        ("aapl", "AAPL.US", True),
+    ],
+)
+def test_short_names_are_the_same_only_whole(one: str, other: str, same: bool) -> None:
+    assert startup._same(one, other) is startup._same(other, one) is same
+
+
+def test_a_model_that_ranks_is_refused_for_one_instrument(tmp_path: Path) -> None:
+    random_checkpoint(BARS, outcome="relative").save(tmp_path / "ranks.ckpt")
+    with pytest.raises(ValueError, match="ranks.ckpt forecasts which of several .*BookStrategy"):
+        traded(host(feed(BARS)), checkpoint=str(tmp_path / "ranks.ckpt"), **RULES)

@@ -1,0 +1,406 @@
+"""A book: many datas ranked by a model, the best long, the worst short, in one account."""
+
+import math
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import backtrader as bt
+
+from model.bars.intervals import day
+from strategy_plugin.broker import affordable_share, exposure, worth
+from strategy_plugin.dates import Dates
+from strategy_plugin.decision import AT_FAULT, LATE, NEUTRAL, RESTING, Reading, doubt, obstacle
+from strategy_plugin.feeds import Feed, is_live
+from strategy_plugin.guard import TradingWarning
+from strategy_plugin.instrument import LOG, Decision, TradedData, datas_to_trade
+from strategy_plugin.journal import or_null, seen_bar, time_text
+from strategy_plugin.orders import OrderRules, direction
+from strategy_plugin.ranking import Book, Candidate, TrailingVolatility
+from strategy_plugin.startup import note_fractions, require_alike, require_book, require_one_kind
+from strategy_plugin.trading import TradingStrategy
+from strategy_plugin.weights import BookRules
+
+MISSING, SETTLED, UNSETTLED = "no bar on a date", "settled", "not settled"
+NO_UNIT = "less than one unit"
+
+
+class Quote(NamedTuple):
+    """What a name's bar says to its date; taken when the bar comes, as the feed may move on.
+
+    number, timestamp: of the bar. reason: why it may not be ranked or opened, "" where it may.
+    seen: the bar as the journal has it, None without one.
+    """
+
+    number: int
+    timestamp: int
+    reading: Reading
+    reason: str
+    volatility: float
+    seen: dict[str, object] | None
+
+
+class BookStrategy(TradingStrategy):
+    """Ranks many datas by a model's probabilities and trades the ranks in one account.
+
+    Buy Logic:
+      - On a date that is due, the names with a sound bar and a forecast are ranked by probability,
+        equal ones by name
+      - Long the first, short the last; a name that is held stays while its rank is within `keep`
+        times its side
+      - The book is brought to its target weights; between two such dates orders that were refused
+        or only filled in part are worked on, nothing else
+      - A name held without a bar or a forecast stays as it is, keeps its place and counts against
+        `gross`
+
+    Order Execution Type:
+      - Market, decided when all names have their bar of a date, filled at each one's next open;
+        closes first, then shorts, then longs. Cash that does not suffice cuts all openings alike
+      - The weights are the size: there is no sizer
+
+    Params:
+      - long, short: names on either side, a number or a share (below 1) of those ranked; 0 for none
+      - keep: times a side's number, from 1; more trades less
+      - weights: "equal" or "inverse-volatility"
+      - window: moves of the close that tell the volatility
+      - gross: all positions over equity, shorts included; half for each of two sides. What a side
+        lacks stays in cash
+      - cap: the most of one name, as a share of the equity; the others of its side get what it cuts
+      - fewest: names that must be ranked, else the book stays as it is
+      - rebalance: dates from one ranking to the next, from the first that can be ranked on
+      - fractional: False rounds down to whole units
+      - wait: with live feeds, seconds after a date's first bar at which it is ranked without the
+        names that are not there; what comes later is counted and waits for the next date
+      - patience: dates of the other names without a bar after which a position is settled, where
+        the broker can (`SettlingBroker`), and bars that an order may stay unfilled
+      - delisting_loss: share of the last close that is lost then
+      - checkpoint: a file or a folder, of one model for all names; "{name}" in it stands for the
+        data's name. "": the feeds have a line `probability`
+      - max_model_age, max_disagreement: those of BiLSTMStrategy; a model that is too old, or at
+        odds with itself, opens and enlarges nothing
+      - in_sample, max_gap, timezone, stamp, precision: those of BiLSTMStrategy
+      - names, retries, trade_from, journal: those of BiLSTMStrategy
+
+    Log: as that of BiLSTMStrategy.
+
+    Borrowing costs, commission and slippage are Backtrader's, for each name where it is so set:
+    `broker.setcommission(commission=0.001, interest=0.02, name="...")`.
+
+    Example::
+
+        cerebro.broker = SettlingBroker(cash=100_000)
+        cerebro.addstrategy(BookStrategy, checkpoint="universe.ckpt", long=10, short=10)
+    """
+
+    # Backtrader adds the parent's params.
+    params = (  # type: ignore[assignment]
+        ("long", 0.2),
+        ("short", 0.2),
+        ("keep", 2.0),
+        ("weights", "equal"),
+        ("window", 20),
+        ("gross", 0.95),
+        ("cap", 1.0),
+        ("fewest", 2),
+        ("rebalance", 1),
+        ("fractional", True),
+        ("wait", 60.0),
+        ("delisting_loss", 0.0),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        rules = BookRules.of(self.p._getkwargs())
+        self._book = Book(rules, self.p.rebalance, self.p.fractional)
+        require_one_kind(self.datas, self.p.names)
+        datas = datas_to_trade(self.datas, self.p.names)
+        require_book(rules, len(datas))
+        self._least = max(rules.fewest, sum(rules.counts(len(datas))))
+        # Probabilities are ranked: no threshold cuts them.
+        self.trade_by(
+            datas,
+            OrderRules(self.p.retries, self.p.patience),
+            most=self.p.gross,
+            enter=NEUTRAL,
+            exit=NEUTRAL,
+        )
+        require_alike(self.traded)
+        self._of_name = {instrument.name: instrument for instrument in self.traded}
+        self._managers = {instrument.name: instrument.orders for instrument in self.traded}
+        live = [instrument.source for instrument in self.traded if is_live(instrument.source)]
+        self._live = bool(live)
+        # A step of a backtest is a whole date: nothing is waited for.
+        self._dates: Dates[Quote] = Dates(self.p.wait if live else 0.0)
+        if live:
+            live[0].addfilter(_Reminder(self._decide_complete_dates))
+        self._is_unpriced = False
+        self._missed: Counter[str] = Counter()  # dates without a bar, in a row
+        self._trails = {name: TrailingVolatility(self.p.window) for name in self._of_name}
+
+    def start(self) -> None:
+        super().start()
+        if type(self.getsizer()) is not bt.sizers.FixedSize:
+            raise ValueError(
+                f"a book's sizes are its weights, got the sizer {type(self.getsizer()).__name__}. "
+                "Leave addsizer out; `gross`, `cap` and `fractional` say how much."
+            )
+        if self.p.fractional:
+            note_fractions(self.traded, "BookStrategy, fractional=False")
+
+    @property
+    def n_ranked(self) -> int:
+        """Dates with a ranking."""
+        return self._book.n_ranked
+
+    @property
+    def n_thin(self) -> int:
+        """Dates that were due and had too few names with a forecast."""
+        return self._book.n_thin
+
+    def next(self) -> None:
+        for instrument in self.traded:
+            if instrument.has_new_bar():
+                self._take(instrument)
+        self._decide_complete_dates()
+
+    def score(self, instrument: TradedData, reading: Reading) -> float:
+        """Return what a name is ranked by, the higher the better; NaN leaves it out.
+
+        Override it to rank by something of your own.
+
+        Parameters
+        ----------
+        instrument
+            What is ranked: its `data` and its `name`.
+        reading
+            What is known at the bar's close: probability, the model's age and so on.
+
+        Returns
+        -------
+        float
+            The probability of "up".
+        """
+        return reading.probability
+
+    def _take(self, instrument: TradedData) -> None:
+        """Keep what a new bar says until its date is complete."""
+        reading, trail = instrument.read(), self._trails[instrument.name]
+        reason = obstacle(reading, self._rules, instrument.resting)
+        if instrument.sound:
+            trail.add(instrument.data.close[instrument.ago])
+        elif reason not in RESTING:
+            reason = AT_FAULT
+        quote = Quote(
+            len(instrument.data) + instrument.ago,
+            instrument.signal.timestamp(instrument.ago),
+            reading,
+            reason or doubt(reading, self._rules),
+            trail.value if self.p.weights != "equal" else math.nan,
+            seen_bar(instrument) if self._journal is not None else None,
+        )
+        now = time.monotonic() if self._live else 0.0
+        if not self._dates.add(instrument.name, quote.timestamp, quote, now):
+            self._pass_over(instrument, quote)
+
+    def _pass_over(self, instrument: TradedData, quote: Quote) -> None:
+        """Count a bar whose date was ranked without it; its name is there again."""
+        self._missed[instrument.name] = 0
+        if quote.reason not in RESTING:
+            if not instrument.refused[LATE]:
+                warnings.warn(
+                    f"data {instrument.name!r}: its bar of {day(quote.timestamp)} came after that "
+                    "date was ranked, where it counted as missing. Give a longer `wait`, or feeds "
+                    "whose bars of a date have one timestamp. Further ones are counted",
+                    TradingWarning,
+                    stacklevel=2,
+                )
+            quote = quote._replace(reason=LATE)
+            instrument.refused[LATE] += 1
+        self._carry_out(instrument, quote, None)
+
+    def _decide_complete_dates(self) -> None:
+        now, expected = 0.0, list[str]()
+        if self._live:
+            now = time.monotonic()
+            # One that was connected and is not now is known to be missing.
+            expected = [
+                instrument.name
+                for instrument in self.traded
+                if (instrument.live or not instrument.was_live)
+                and self._missed[instrument.name] < self.p.patience
+            ]
+        for timestamp, quotes in self._dates.complete(expected, now):
+            settled = self._settle_missing(quotes)
+            self._decide(timestamp, quotes, settled)
+
+    def _settle_missing(self, quotes: Mapping[str, Quote]) -> list[str]:
+        """Count the names without a bar on a date; settle those that have been away too long."""
+        if len(quotes) == len(self.traded):
+            self._missed.clear()
+            return []
+        settled = []
+        for instrument in self.traded:
+            name = instrument.name
+            if name in quotes:
+                self._missed[name] = 0
+            # One that has not begun, or whose feed is not connected, is not missing.
+            elif len(instrument.data) and instrument.live:
+                self._missed[name] += 1
+                instrument.refused[MISSING] += 1
+                if self._missed[name] == self.p.patience and self._settle(instrument):
+                    settled.append(name)
+        return settled
+
+    def _settle(self, instrument: TradedData) -> bool:
+        """Settle a position; False where there is none, or the broker cannot."""
+        size = instrument.orders.broker.size
+        if not direction(size):
+            return False
+        if not hasattr(self.broker, "settle"):
+            instrument.refused[UNSETTLED] += 1
+            warnings.warn(
+                f"data {instrument.name!r}: no bar on {self.p.patience} dates, and the broker "
+                f"settles nothing: the position of {size:+.8g} stays in the account at its last "
+                "close. In a backtest: cerebro.broker = SettlingBroker()",
+                TradingWarning,
+                stacklevel=2,
+            )
+            return False
+        price = self._trails[instrument.name].close * (1 - self.p.delisting_loss)
+        LOG.info("data %r: settled: %+.8g at %.8g", instrument.name, size, price)
+        working = instrument.orders.working
+        self.broker.settle(self, instrument.data, price)
+        if working is not None:
+            instrument.orders.notify(working)  # cancelled; the notification comes a bar later
+        instrument.refused[SETTLED] += 1
+        self._book.units.pop(instrument.name, None)
+        return True
+
+    def _decide(self, timestamp: int, quotes: Mapping[str, Quote], settled: list[str]) -> None:
+        """Rank a date where one is due, and order what the book lacks."""
+        for instrument in self.traded:
+            instrument.orders.sent_this_bar = False
+        candidates = {name: self._candidate(name, quote) for name, quote in quotes.items()}
+        equity, held = float(self.broker.getvalue()), None
+        if not math.isfinite(equity):
+            self._note_unpriced()
+        elif self._book.is_due(candidates):
+            held = self._held_weights(candidates, equity)
+            for name in self._book.rank(candidates, held, equity):
+                self._of_name[name].refused[NO_UNIT] += 1
+        moves, share = self._book.moves(candidates, self._managers), 1.0
+        if moves:
+            share = affordable_share(self, moves)
+            if share < 1:
+                self._book.cut_openings(moves, self._managers, share)
+                for name in moves:
+                    self._managers[name].counts["capped"] += 1
+        if self._journal is not None:
+            self._journal.write_date(
+                {
+                    "date": time_text(timestamp),
+                    "equity": or_null(equity),
+                    "held": held,
+                    "share": share,
+                    "settled": settled,
+                }
+            )
+        units = {name: self._wanted_units(name) for name in quotes}
+        # Closes before openings, and what brings cash before what takes it.
+        for name in sorted(
+            quotes, key=lambda name: (_turn(self._managers[name].broker.size, units[name]), name)
+        ):
+            self._carry_out(self._of_name[name], quotes[name], units[name])
+
+    def _note_unpriced(self) -> None:
+        if not self._is_unpriced:
+            self._is_unpriced = True
+            warnings.warn(
+                "the account has no value where the close of a name that is held is no number; the "
+                "book stays as it is on such dates. data.addfilter(BarGuard) keeps such bars out",
+                TradingWarning,
+                stacklevel=2,
+            )
+
+    def _candidate(self, name: str, quote: Quote) -> Candidate:
+        instrument = self._of_name[name]
+        self.note_reason(instrument, quote.reading, quote.reason)
+        money = worth(self, instrument.data)
+        instrument.orders.broker.order_inputs = {"worth": money}
+        return Candidate(
+            self.score(instrument, quote.reading), quote.reason, quote.volatility, money
+        )
+
+    def _held_weights(self, candidates: Mapping[str, Candidate], equity: float) -> dict[str, float]:
+        """Return the exposure of every position over equity, orders that still work included."""
+        held = {}
+        for name, instrument in self._of_name.items():
+            # Of a data that has not begun Backtrader's broker cannot tell the value.
+            orders, size = instrument.orders, 0.0
+            if len(instrument.data):
+                size = orders.broker.size
+            if (size or orders.working is not None) and equity > 0:
+                # Of what is not ranked also a position counts that an order is to close.
+                ranked = name in candidates and candidates[name].ranked
+                side = orders.held if ranked else orders.held or direction(size)
+                held[name] = side * exposure(self, instrument) / equity
+        return held
+
+    def _wanted_units(self, name: str) -> float:
+        return self._book.units.get(name, self._managers[name].broker.size)
+
+    def _carry_out(self, instrument: TradedData, quote: Quote, units: float | None) -> None:
+        held = instrument.orders.held
+        instrument.carry_out(
+            Decision(
+                quote.number,
+                quote.timestamp,
+                quote.reading,
+                held,
+                held if units is None else direction(units),
+                quote.reason,
+                weight=self._book.weights.get(instrument.name),
+                units=units,
+            )
+        )
+        if self._journal is not None:
+            self._journal.write_decision(instrument, quote.seen)
+
+    def stop(self) -> None:
+        super().stop()
+        if self.n_ranked:
+            return
+        if self.n_thin:
+            warnings.warn(
+                f"none of {self.n_thin} dates had enough names with a forecast, {self._least} of "
+                f"{len(self.traded)}, so nothing was traded. Give a longer history, or fewer names "
+                "with `long`, `short` and `fewest`",
+                TradingWarning,
+                stacklevel=2,
+            )
+        for instrument in self.traded:
+            instrument.warn_if_untraded()
+
+
+class _Reminder:
+    """A filter of a live feed that takes no bar, but is asked while none comes."""
+
+    def __init__(self, remind: Callable[[], None]) -> None:
+        self._remind = remind
+
+    def __call__(self, data: Feed) -> bool:
+        return False
+
+    def check(self, data: Feed, _forcedata: Feed | None = None) -> None:
+        # With one, Backtrader is in the midst of a step.
+        if _forcedata is None:
+            self._remind()
+
+
+def _turn(size: float, units: float) -> int:
+    """Return when an order goes out: sales, covers, then short and long openings."""
+    if units < size:
+        return 0 if size > 0 else 2
+    return 1 if units <= 0 else 3
