@@ -7,11 +7,13 @@ Paper money by default; the keys come from the environment, APCA_API_KEY_ID and 
 
 import datetime as dt
 import json
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -19,6 +21,7 @@ from typing import Annotated, Literal, TextIO
 from urllib.parse import urlsplit
 
 import backtrader as bt
+import numpy as np
 import pandas as pd
 from cyclopts import App, Group, Parameter
 from rich.console import Console
@@ -26,18 +29,19 @@ from rich.console import Console
 from model.bars.faults import count
 from model.bars.intervals import day, spoken
 from model.checkpoint.schedule import Schedule
-from model.cli import OK, VERSION, run
+from model.cli import OK, VERSION, errors, run
 from model.errors import CheckpointError, OutputError
 from model.settings import number, optional, require_fields, whole
-from strategy_plugin.decision import thresholds
+from strategy_plugin.decision import target, thresholds
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.feed import LiveFeed
 from strategy_plugin.live.limits import STOP, Limits, Watchman
 from strategy_plugin.live.live_strategy import LiveStrategy
+from strategy_plugin.live.sessions import finished_bars
 from strategy_plugin.live.store import REAL, LiveStore, Pace, assets_of
 from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError
 from strategy_plugin.live.watch import Alarms, StatusPage
-from strategy_plugin.orders import stops
+from strategy_plugin.orders import direction, stops
 from strategy_plugin.sizers import EquityShare, FractionalCommission
 
 LIMITS = Group("Limits", sort_key=10)
@@ -173,7 +177,7 @@ def trade(
     page = StatusPage(trading.out)
     with (
         _lines(trading.out / LINES) as lines,
-        Alarms(page, trading.webhook),
+        Alarms(page, partial(errors.print, "note:", markup=False), trading.webhook),
         _signals() as stopped,
     ):
 
@@ -348,7 +352,7 @@ def _first_line(path: Path) -> str:
 def _report(store: LiveStore, schedule: Schedule, trading: Trading, limits: Limits) -> None:
     """Print what there is before anything is done."""
     venue, model = store.venue, schedule.checkpoints[-1]
-    account, clock = venue.account(), venue.clock()
+    account, clock = venue.account(), store.ask_clock()
     age = pd.Timestamp(clock.now).tz_localize(None) - model.trained_until
     rows = {
         "account": f"{account.number}, {'REAL MONEY' if trading.live else 'paper'}"
@@ -369,6 +373,9 @@ def _report(store: LiveStore, schedule: Schedule, trading: Trading, limits: Limi
         f"{clock.now:%Y-%m-%d %H:%M} UTC, {'open' if clock.is_open else 'closed'}",
         "model": f"{schedule.file(model)}, {model.digest[:12]}, trained until "
         f"{day(model.trained_until)}, {age.days} days ago",
+        "would do now": _listed(
+            f"{symbol}: {_would_do(store, symbol, trading)}" for symbol in store.assets
+        ),
         "limits": _listed(
             f"{name.replace('_', ' ')} {value:g}"
             for name, value in vars(limits).items()
@@ -376,7 +383,40 @@ def _report(store: LiveStore, schedule: Schedule, trading: Trading, limits: Limi
         ),
     }
     for name, text in rows.items():
-        console.print(f"{name:12}{text}", markup=False)
+        console.print(f"{name:14}{text}", markup=False)
+
+
+def _would_do(store: LiveStore, symbol: str, trading: Trading) -> str:
+    """Return what is decided at the newest finished bar, before any rule but the thresholds."""
+    schedule = Schedule(str(trading.checkpoint).replace("{name}", symbol))
+    calendar, needed = store.calendars[symbol], schedule.bars_needed
+    found = finished_bars(store.venue, calendar, symbol, store.interval, store.now(), needed)
+    if len(found) < needed:
+        return f"nothing, as {len(found)} of {needed} bars are there"
+    times = [bar.start if schedule.checkpoints[-1].stamp == "open" else end for bar, end in found]
+    index = pd.DatetimeIndex(times).tz_localize(None).as_unit("ns")
+    if store.interval >= DAY:
+        # Their labels are midnight at the venue, which is the same day in UTC.
+        index = index.normalize()
+    values = np.array([bar[2:] for bar, _ in found], dtype=np.float64)
+    probability = float(schedule.probabilities(values, index.asi8)[-1])
+    model = schedule.at(int(index.asi8[-1]))
+    if model is None or math.isnan(probability):
+        return f"nothing, as there is no forecast at {day(index[-1])}"
+    held = direction(
+        sum(
+            one.size
+            for one in store.venue.positions()
+            if one.symbol.replace("/", "") == symbol.replace("/", "")
+        )
+    )
+    enter, exit = thresholds(trading.enter, trading.exit, own=(model.enter, model.exit))
+    wanted = target(probability, held, enter=enter, exit=exit, allow_short=trading.allow_short)
+    word = {1: "long", 0: "flat", -1: "short"}
+    return (
+        f"{word[wanted]} at the close of {day(index[-1])}, now {word[held]}, probability of up "
+        f"{probability:.4f}"
+    )
 
 
 def _listed(parts: Iterator[str]) -> str:

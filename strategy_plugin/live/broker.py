@@ -6,7 +6,6 @@ a stream comes back. What an order has become is asked for by its id before the 
 
 import datetime as dt
 import re
-import warnings
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +15,6 @@ from typing import Any
 import backtrader as bt
 
 from strategy_plugin.feeds import Feed
-from strategy_plugin.guard import TradingWarning
 from strategy_plugin.live.limits import Limits, Watchman
 from strategy_plugin.live.rules import permitted_size
 from strategy_plugin.live.store import LOG, LiveStore
@@ -217,7 +215,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
             opens=held * request.size >= 0,
         )
         if reason:
-            self._warn(f"{request.client_order_id} is not sent: {reason}. A person is needed")
+            LOG.error("%s is not sent: %s. A person is needed", request.client_order_id, reason)
             self._end(order, order.reject)
             return
         if self.p.dry_run:
@@ -386,7 +384,3 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
 
     def _notify(self, order: bt.Order) -> None:
         self._notifications.append(order.clone())
-
-    def _warn(self, what: str) -> None:
-        LOG.error("%s", what)
-        warnings.warn(what, TradingWarning, stacklevel=2)

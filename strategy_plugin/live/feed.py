@@ -6,7 +6,6 @@ the status is CONNBROKEN until the next bar.
 """
 
 import datetime as dt
-import warnings
 from collections import Counter, deque
 from collections.abc import Iterable
 from queue import Empty
@@ -15,7 +14,6 @@ from typing import NamedTuple
 
 import backtrader as bt
 
-from strategy_plugin.guard import TradingWarning
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.sessions import Minutes
 from strategy_plugin.live.store import LOG, Connection, LiveStore
@@ -58,7 +56,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self.counts: Counter[str] = Counter()
         self._waiting: deque[Waiting] = deque()
         self._newest: dt.datetime | None = None  # start of the newest bar that was taken up
-        self._settled = False
+        self._past_history = self._was_live = False
 
     def islive(self) -> bool:
         return True
@@ -83,7 +81,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     def _load(self) -> bool | None:
         if not self._waiting:
-            if self._settled:
+            if self._past_history:
                 self.p.broker.end_of_turn(self._symbol)
                 self.p.store.turn(self._symbol)
             self._wait()
@@ -97,8 +95,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         try:
             arrived = self.p.store.bars[self._symbol].get(timeout=self._qcheck or 0.001)
         except Empty:
-            # A history without any bar: the first live one ends that.
-            self._settled = True
+            self._past_history = True  # of a history without any bar, too
             if not self._daily and monotonic() - self._looked > self.p.store.pace.idle:
                 self._ask_history()
             return
@@ -136,11 +133,11 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     def _note_correction(self, minute: VenueBar) -> None:
         self.counts[CORRECTED] += 1
         if self.counts[CORRECTED] == 1:
-            warnings.warn(
-                f"data {self._name!r}: {CORRECTED}, {minute.start:%Y-%m-%d %H:%M}: what was "
-                "decided stays decided. Further ones are counted",
-                TradingWarning,
-                stacklevel=2,
+            LOG.warning(
+                "%s: %s, %s: what was decided stays decided. Further ones are counted",
+                self._symbol,
+                CORRECTED,
+                f"{minute.start:%Y-%m-%d %H:%M}",
             )
 
     def _ask_history(self) -> None:
@@ -166,7 +163,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
             return
         minutes = store.venue.bars(self._symbol, MINUTE, start, last)
         finished = self._minutes.take(one for one in minutes if one.start + MINUTE <= now)
-        self.counts[MISSED] += len(finished) if self._settled else 0
+        self.counts[MISSED] += len(finished) if self._past_history else 0
         self._enqueue(finished)
         if end is None:
             self._enqueue(self._minutes.over(now))
@@ -194,10 +191,11 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         store: LiveStore = self.p.store
         bar, end = waiting
         live = not self._waiting and self._is_fresh(end)
-        if live and not self._settled:
+        if live and not self._was_live:
             broker: LiveBroker = self.p.broker
             broker.settle(self._symbol, self._time_of(bar, end))
-        self._settled |= not self._waiting
+        self._was_live |= live
+        self._past_history |= not self._waiting
         self.put_notification(self.LIVE if live else self.DELAYED)
         shown = self._time_of(bar, end)
         self.lines.datetime[0] = bt.date2num(shown.replace(tzinfo=None))

@@ -137,3 +137,25 @@ class Minutes:
             math.fsum(minute.volume for minute in minutes),
         )
         return [(whole, span[1])]
+
+
+def finished_bars(
+    venue: Venue,
+    calendar: Calendar,
+    symbol: str,
+    interval: dt.timedelta,
+    now: dt.datetime,
+    most: int,
+) -> list[tuple[VenueBar, dt.datetime]]:
+    """Return the last bars that are finished by the venue's history, each with its end."""
+    start = calendar.start_of_history(now, most, interval)
+    if interval < DAY:
+        minutes = venue.bars(symbol, MINUTE, start, now)
+        made = Minutes(calendar, interval).take(one for one in minutes if one.start + MINUTE <= now)
+        return made[-most:]
+    days = [(one, calendar.session_on(one.start)) for one in venue.bars(symbol, DAY, start, now)]
+    return [
+        (one, session.closes)
+        for one, session in days
+        if session is not None and session.closes <= now
+    ][-most:]

@@ -88,13 +88,14 @@ class LiveStore:
         self._asked_at = self._seen_at = self._waited = 0.0
         self._due = False  # whether a minute or a bar came since the clock was asked for
         self._connected: dict[Stream, bool] = {}
-        self._stopped = False
+        self._started = self._stopped = False
         self._broken: set[Stream] = set()
 
     def start(self) -> None:
         """Ask for the time, and open the streams; once, whoever begins."""
-        if self.clock is not None:
+        if self._started:
             return
+        self._started = True
         # Before the streams: in lockstep the clock of one who listens moves time on.
         self.ask_clock()
         symbols = [] if self.interval >= DAY else list(self.assets)

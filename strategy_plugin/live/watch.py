@@ -4,7 +4,7 @@ import html
 import json
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -67,14 +67,16 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 class Alarms(logging.Handler):
-    """Takes the warnings of the store: to the page, and to a webhook where one is given.
+    """Takes the warnings of the store: says them, and sends them to the page and to a webhook.
 
     Messages are sent by a thread of their own, one after the other: trading never waits for them.
     """
 
-    def __init__(self, page: StatusPage, webhook: str | None = None) -> None:
+    def __init__(
+        self, page: StatusPage, say: Callable[[str], object], webhook: str | None = None
+    ) -> None:
         super().__init__(logging.WARNING)
-        self._page, self._webhook = page, webhook
+        self._page, self._say, self._webhook = page, say, webhook
         self._messages: SimpleQueue[dict[str, str] | None] = SimpleQueue()
         self._thread = Thread(target=self._send_all, daemon=True)
 
@@ -90,6 +92,7 @@ class Alarms(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
+        self._say(message)
         self._page.take_alarm(message)
         if self._webhook is not None:
             self._messages.put({"text": message, "level": record.levelname.lower()})

@@ -58,8 +58,11 @@ def test_daily_bars_are_traded_once_their_day_is_over(daily: Path, capsys: Any) 
         out.partition("{")[0],
         [json.loads(line) for line in out.splitlines() if "{" in line],
     )
-    for said in ("PA123, paper", "cash 100,000.00", "holds       none", "1 day", "daily.ckpt"):
+    for said in ("PA123, paper", "cash 100,000.00", "holds         none", "1 day", "daily.ckpt"):
         assert said in report
+    first = lines[0]
+    assert f"SPY: {'long' if first['wanted'] else 'flat'} at the close of {first['bar']}" in report
+    assert f"now flat, probability of up {first['probability']:.4f}" in report
     dates = DAYS.index[259:284].strftime("%Y-%m-%d").tolist()
     assert [line["bar"] for line in lines] == dates
     closes = DAYS["close"].iloc[259:284].tolist()
@@ -86,7 +89,8 @@ def test_a_file_stop_closes_or_keeps_and_nothing_is_opened(daily: Path, capsys: 
     words = ("--symbols", "SPY", "--checkpoint", daily, "--enter", 0.5, "--exit", 0.5)
     folder = Path("runs/live")
     with exchange_of(DAYS, FIRST) as (box, url):
-        ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
+        _, _, err = ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
+        assert "A person is needed" in err and "A person" in (folder / "status.html").read_text()
         assert not box.account.orders and "`max_order` is 10.00" in (folder / STOP).read_text()
         code, _, err = ended(capsys, *words, "--url", url)
         assert code == 2 and "must not be there at the start: an order of" in err

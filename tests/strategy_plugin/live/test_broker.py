@@ -11,7 +11,6 @@ import pytest
 
 from backtests.exchange_box.faults import Fault
 from backtests.exchange_box.matching import Order
-from strategy_plugin.guard import TradingWarning
 from strategy_plugin.live.limits import STOP, Limits, Watchman
 from strategy_plugin.live.rules import permitted_size
 from strategy_plugin.live.store import assets_of
@@ -96,6 +95,17 @@ def test_an_order_of_this_bar_that_is_not_decided_again_is_cancelled() -> None:
     assert left.status == "canceled" and len(box.account.orders) == 1
 
 
+def test_what_a_dead_run_left_is_settled_before_the_first_live_bar_however_late_it_is() -> None:
+    class Stale(Falling):
+        def _is_fresh(self, end: dt.datetime) -> bool:
+            return len(self) > 23  # as in a session that is open for long
+
+    with exchange_of(BARS, FIRST, faults=[Fault("halt", times=9)]) as (box, url):
+        left = placed(box, "bilstm-SPY-20240103T120000-market-buy", 3)
+        traded_live(url, bars=3, feed_class=Stale)
+    assert left.status == "canceled" and not box.account.holdings
+
+
 def test_an_order_of_another_hand_is_said_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     with exchange_of(BARS, FIRST, faults=[Fault("halt", 1, times=9)]) as (box, url):
         other = placed(box, "by-hand", 3)
@@ -177,10 +187,13 @@ def test_the_loss_of_a_day_freezes_and_the_next_day_counts_anew() -> None:
     assert "of the day's equity is lost, `max_daily_loss` is 5.00%" in watchman.look(tomorrow, 88.0)
 
 
-def test_a_breach_is_said_and_nothing_is_opened_after_it(tmp_path: Path) -> None:
-    with exchange_of(BARS, FIRST) as (box, url), pytest.warns(TradingWarning, match="A person"):
+def test_a_breach_is_said_and_nothing_is_opened_after_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with exchange_of(BARS, FIRST) as (box, url):
         traded_live(url, bars=20, limits=Limits(max_order=1_000.0), folder=tmp_path)
     assert not box.account.orders and (tmp_path / STOP).exists()
+    assert "`max_order` is 1,000.00. A person is needed" in caplog.text
 
 
 def test_symbols_that_cannot_be_traded_are_named_together() -> None:

@@ -54,11 +54,13 @@ def test_the_page_shows_the_last_bars_and_alarms_the_newest_first(tmp_path: Path
 
 def test_an_alarm_goes_to_the_webhook_and_to_the_page(tmp_path: Path, hook: Any) -> None:
     url, got = hook
-    with Alarms(StatusPage(tmp_path), url):
+    said: list[str] = []
+    with Alarms(StatusPage(tmp_path), said.append, url):
         LOG.error("an order of %d is not sent", 3)
         LOG.info("a stream is back")
         LOG.warning("the stream of bars broke")
     LOG.warning("after the run")
+    assert said == ["an order of 3 is not sent", "the stream of bars broke"]
     assert got == [
         {"text": "an order of 3 is not sent", "level": "error"},
         {"text": "the stream of bars broke", "level": "warning"},
@@ -70,7 +72,7 @@ def test_an_alarm_goes_to_the_webhook_and_to_the_page(tmp_path: Path, hook: Any)
 def test_a_webhook_that_takes_nothing_is_said_once(
     url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Alarms(StatusPage(tmp_path), url):
+    with Alarms(StatusPage(tmp_path), print, url):
         for _ in range(3):
             LOG.warning("something")
     said = [record for record in caplog.records if "webhook" in record.message]
