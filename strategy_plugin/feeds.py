@@ -42,11 +42,22 @@ class FeedParams(Protocol):
     sessionend: dt.time
 
 
+class Lines(Protocol):
+    """The lines of a bar."""
+
+    open: Line
+    high: Line
+    low: Line
+    close: Line
+    volume: Line
+
+
 class Feed(Protocol):
     """What the plugin asks of a data feed of Backtrader, whose own classes have no types."""
 
     LIVE: int
     p: FeedParams
+    lines: Lines
     open: Line
     high: Line
     low: Line
@@ -73,7 +84,9 @@ class Feed(Protocol):
 
 def bar_of(feed: Feed, ago: int = 0) -> Bar:
     """Return the prices and the volume of the newest bar, or with ago=-1 of the one before."""
-    return feed.open[ago], feed.high[ago], feed.low[ago], feed.close[ago], feed.volume[ago]
+    # By `lines` and not by the feed's own attributes, which Backtrader looks up last and slowly.
+    lines = feed.lines
+    return lines.open[ago], lines.high[ago], lines.low[ago], lines.close[ago], lines.volume[ago]
 
 
 def source_of(feed: Feed) -> Feed:

@@ -149,7 +149,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         int
             The time of training: in its zone, at a bar's open or close as there.
         """
-        return self._conversion.timestamp(self.data.datetime[ago])
+        return self._conversion.timestamp(self.data.lines.datetime[ago])
 
     def behind(self, ago: int = 0) -> int:
         """Return by how many nanoseconds a bar may be older than its timestamp.

@@ -124,7 +124,7 @@ class TradedData:
             self.was_live = True
             self._describe_start()
         # NaN, where there is no window, is not above the limit.
-        if indicator is not None and indicator.out_of_range[self.ago] > MOST_OUT_OF_RANGE:
+        if indicator is not None and indicator.lines.out_of_range[self.ago] > MOST_OUT_OF_RANGE:
             if not self.n_out_of_range:
                 warnings.warn(
                     f"data {self.name!r}: {indicator.out_of_range[self.ago]:.0%} of what the model "
@@ -215,7 +215,9 @@ class TradedData:
         if order.data is not self.data or is_live(self.source) or kept < 2:
             return
         bar = bar_of(self.data)
-        if order.executed.size and bar[1] > bar[2] and bar == bar_of(self.data, -1):
+        # A settlement is no trade at the bar's prices.
+        filled = order.executed.size and "settled" not in getattr(order, "info", ())
+        if filled and bar[1] > bar[2] and bar == bar_of(self.data, -1):
             if not self.refused[REPEATED_FILL]:
                 self._warn(
                     f"an order was filled on the bar of {day(self.signal.timestamp(0))}, which "
@@ -356,7 +358,7 @@ class ModelSignal:
             self.finished_after = seconds if by_open else 0.0
 
     def probability(self, ago: int) -> float:
-        return float(self.indicator.probability[ago])
+        return float(self.indicator.lines.probability[ago])
 
     def read(self, ago: int) -> Reading:
         timestamp = self.timestamp(ago)
@@ -365,7 +367,7 @@ class ModelSignal:
             return NO_READING
         if self._model is None or checkpoint is not self._model.checkpoint:
             self._model = self._model_of(checkpoint, self._schedule.name(checkpoint))
-        disagreement = self.indicator.disagreement[ago]
+        disagreement = self.indicator.lines.disagreement[ago]
         behind = self.indicator.behind(ago)
         return self._model.reading(timestamp, self.probability(ago), disagreement, behind)
 

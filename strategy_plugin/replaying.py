@@ -66,7 +66,8 @@ def replay(path: str | Path, features: str = "") -> Replay:
 
     Probability, thresholds, target and order are computed anew, by the code that trades. Bars,
     positions, what became of orders and the units of a sizer other than EquityShare are taken
-    from the journal.
+    from the journal. So is the account of a book, whose dates are ranked again by probability: a
+    `score` of one's own is not known here.
 
     Parameters
     ----------
