@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from model.features.trailing import Array, Times
 CHUNK = 16_384  # rows asked for at once
 LONGEST = 10_000  # bars of a lookback
 MOST_COLUMNS = 512  # of one feature
+LARGEST = 1e15  # number among the parameters; neither NaN nor infinity is below
 PROBED = 16  # rows with which the columns are asked for
 
 Scalar = str | int | float | bool | None
@@ -188,7 +190,10 @@ def known_feature(given: object) -> KnownFeature:
         if not key.startswith("_") and key not in ("name", "lookback", "exact")
     }
     for key, value in parameters.items():
-        if not isinstance(value, str | int | float | bool | None):
+        # Of their own types: what a file gives back must be equal.
+        if type(value) not in (str, int, float, bool, NoneType) or (
+            isinstance(value, int | float) and not abs(value) < LARGEST
+        ):
             raise FeatureError(
                 f"`{key}` of the feature {name!r} must be a number or a text, by which a "
                 f"checkpoint knows it again, got {value!r}. Make it from such, or call it _{key}."

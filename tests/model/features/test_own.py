@@ -191,6 +191,10 @@ def wide(*names: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
             changed(__init__=lambda self: setattr(self, "bars", [3]), lookback=3),
             "`bars` of the feature 'momentum' must be a number or a text",
         ),
+        (
+            changed(__init__=lambda self: setattr(self, "bars", np.nan), lookback=3),
+            "`bars` of the feature 'momentum' must be a number or a text",
+        ),
         (giving(lambda bars: bars["close"]), "must return a DataFrame, got Series"),
         (giving(lambda bars: bars.iloc[1:]), "must return a row for each bar, got "),
         (giving(lambda bars: bars.reset_index(drop=True)), "its rows on the bars' own index"),
