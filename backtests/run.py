@@ -21,6 +21,7 @@ from backtests import reports, synthetic, walk_forward
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
+from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
@@ -415,6 +416,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
         f"{count(first.test - first.train, 'date')} and is judged on the next "
         f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
         f"{count(config.fewest_instruments, 'instrument')} or more can be forecast",
+        f"labels: {learning.describe_labels(dated.universe, config)}",
         walk.replaced,
         f"costs: {request.settings.costs}",
         precision_hint(config.precision),

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import pandas as pd
 from cyclopts import App, Parameter
 from pythonjsonlogger.json import JsonFormatter
@@ -46,10 +45,8 @@ from model.cli import (
 )
 from model.errors import TrainingDiverged
 from model.files import require_writable
-from model.labels import known_after, tied_share
 from model.precision import precision_hint
 from model.training.config import TrainConfig
-from model.training.outcomes import outcomes_of
 
 if TYPE_CHECKING:
     from model.checkpoint.checkpoint import Checkpoint
@@ -204,16 +201,7 @@ def describe(bars: pd.DataFrame | Universe, config: TrainConfig) -> None:
     """Print what is trained on, and whether this processor has a faster precision."""
     universe = universe_of(bars)
     first = describe_bars(bars) if isinstance(bars, pd.DataFrame) else describe_universe(universe)
-    unknown = known_after(config.label, config.horizon)
-    waiting = f"the last {count(unknown, 'window')} must wait for one and are left out"
-    if config.outcome == "relative":
-        _, unlabelled = outcomes_of(universe, config)
-        labels = f"above or below the median move of the others; {waiting}"
-        labels += training.describe_unlabelled(unlabelled)
-    else:
-        shares = [tied_share(own, config.label, config.horizon) for own in universe.values()]
-        tied = np.average(shares, weights=[len(own) for own in universe.values()])
-        labels = f"{tied:.2%} of the moves are 0 and count as not up; {waiting}"
+    labels = training.describe_labels(universe, config)
     unit = "window" if isinstance(bars, pd.DataFrame) else "date"
     purged = f"purged: {training.describe_purge(config, unit)}"
     for line in (first, f"labels: {labels}", purged, precision_hint(config.precision)):

@@ -90,8 +90,9 @@ class BookStrategy(TradingStrategy):
 
     Example::
 
+        cerebro.adddata(bt.feeds.PandasData(dataname=bars / 2), name="nasdaq half")
         cerebro.broker = SettlingBroker(cash=100_000)
-        cerebro.addstrategy(BookStrategy, checkpoint="universe.ckpt", long=10, short=10)
+        cerebro.addstrategy(BookStrategy, checkpoint="nasdaq.ckpt", long=1, short=1)
     """
 
     # Backtrader adds the parent's params.
@@ -135,7 +136,7 @@ class BookStrategy(TradingStrategy):
         self._dates: Dates[Quote] = Dates(self.p.wait if live else 0.0)
         if live:
             live[0].addfilter(_Reminder(self._decide_complete_dates))
-        self._is_unpriced = False
+        self._is_unpriced, self._is_weighted = False, self.p.weights != "equal"
         self._missed: Counter[str] = Counter()  # dates without a bar, in a row
         self._trails = {name: TrailingVolatility(self.p.window) for name in self._of_name}
 
@@ -189,7 +190,7 @@ class BookStrategy(TradingStrategy):
         reading, trail = instrument.read(), self._trails[instrument.name]
         reason = obstacle(reading, self._rules, instrument.resting)
         if instrument.sound:
-            trail.add(instrument.data.close[instrument.ago])
+            trail.add(instrument.data.lines.close[instrument.ago])
         elif reason not in RESTING:
             reason = AT_FAULT
         quote = Quote(
@@ -197,7 +198,7 @@ class BookStrategy(TradingStrategy):
             instrument.signal.timestamp(instrument.ago),
             reading,
             reason or doubt(reading, self._rules),
-            trail.value if self.p.weights != "equal" else math.nan,
+            trail.value if self._is_weighted else math.nan,
             seen_bar(instrument) if self._journal is not None else None,
         )
         now = time.monotonic() if self._live else 0.0

@@ -215,7 +215,9 @@ class TradedData:
         if order.data is not self.data or is_live(self.source) or kept < 2:
             return
         bar = bar_of(self.data)
-        if order.executed.size and bar[1] > bar[2] and bar == bar_of(self.data, -1):
+        # A settlement is no trade at the bar's prices.
+        filled = order.executed.size and "settled" not in getattr(order, "info", ())
+        if filled and bar[1] > bar[2] and bar == bar_of(self.data, -1):
             if not self.refused[REPEATED_FILL]:
                 self._warn(
                     f"an order was filled on the bar of {day(self.signal.timestamp(0))}, which "

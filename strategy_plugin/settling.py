@@ -19,7 +19,6 @@ class SettlingBroker(bt.brokers.BackBroker):  # type: ignore[misc]
     Example::
 
         cerebro.broker = SettlingBroker(cash=100_000)
-        cerebro.addstrategy(BookStrategy, checkpoint="universe.ckpt", delisting_loss=0.3)
     """
 
     def settle(self, owner: bt.Strategy, data: Feed, price: float) -> bt.Order | None:

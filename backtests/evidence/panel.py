@@ -109,15 +109,7 @@ def panel_of(
     }
     held = {}
     if config.outcome == "direction":
-        held = {
-            name: _held(scores[name], thresholds.get(name, (NEUTRAL, NEUTRAL)), allow_short)
-            for name in probabilities
-        }
-        down = -1.0 if allow_short else 0.0
-        held |= {
-            name: np.select([scores[name] > 0, scores[name] < 0], [1.0, down], 0.0)
-            for name in rules
-        }
+        held = _directions(scores, frozenset(probabilities), thresholds, allow_short)
     return Panel(
         tested[known],
         list(universe),
@@ -139,17 +131,29 @@ def panel_of(
     )
 
 
-def _held(
-    probabilities: Array, thresholds: tuple[float | Array, float | Array], allow_short: bool
-) -> Array:
-    """Return the directions held by these thresholds on each name: (dates, names)."""
-    enter, exit = thresholds
-    return np.column_stack(
-        [
-            directions(of_name, enter=enter, exit=exit, allow_short=allow_short)
-            for of_name in probabilities.T
-        ]
-    )
+def _directions(
+    scores: Mapping[str, Array],
+    probabilities: frozenset[str],
+    thresholds: Mapping[str, tuple[Array, Array]],
+    allow_short: bool,
+) -> dict[str, Array]:
+    """Return the directions that each holds on each name: (dates, names).
+
+    Probabilities are held against thresholds; a rule's score leans up above 0, and down below.
+    """
+    held, down = {}, -1.0 if allow_short else 0.0
+    for name, table in scores.items():
+        if name not in probabilities:
+            held[name] = np.select([table > 0, table < 0], [1.0, down], 0.0)
+            continue
+        enter, exit = thresholds.get(name, (NEUTRAL, NEUTRAL))
+        held[name] = np.column_stack(
+            [
+                directions(of_name, enter=enter, exit=exit, allow_short=allow_short)
+                for of_name in table.T
+            ]
+        )
+    return held
 
 
 Columns = Mapping[str, tuple[pd.DataFrame, Array]]

@@ -1,5 +1,6 @@
 """The report of one network for a universe: one self-contained HTML page."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -69,8 +70,8 @@ def render_pooled(results: PooledResults) -> str:
         architectures=results.architectures,
         book=BOOKS[results.panel.outcome],
         costs_now=str(results.settings.costs),
-        figures=_figures(results, results.figures),
-        figures_at_no_cost=_figures(results, results.figures_at_no_cost),
+        figures=_figures(results, results.figures, "net"),
+        figures_at_no_cost=_figures(results, results.figures_at_no_cost, "gross"),
         tests=_tests(results),
         forecasters=_forecaster_grid(results),
         differences=_difference_grid(results),
@@ -139,10 +140,16 @@ def _decay(results: PooledResults) -> go.Figure:
     return figure.update_xaxes(title="bars", type="category")
 
 
-def _figures(results: PooledResults, figures: Figures) -> Grid:
+def _figures(results: PooledResults, figures: Figures, earned: str) -> Grid:
+    """Return the figures on chance. earned: "net" or "gross", which they are of."""
     within = "dates" if results.panel.outcome == "relative" else "folds"
     rows = [
-        (name, words.replace("within folds", f"within {within}"), form, scale)
+        (
+            name,
+            re.sub("^net", earned, words).replace("within folds", f"within {within}"),
+            form,
+            scale,
+        )
         for name, words, form, scale in figure_rows(results.benchmark)
     ]
     return interval_grid(figures.intervals, rows)

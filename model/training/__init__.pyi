@@ -1,5 +1,5 @@
+from .data import describe_labels as describe_labels
 from .data import describe_purge as describe_purge
-from .data import describe_unlabelled as describe_unlabelled
 from .data import prepare as prepare
 from .data import require_enough_bars as require_enough_bars
 from .fitting import fit as fit

@@ -16,7 +16,7 @@ from model.bars.universe import Universe, require_universe, universe_of
 from model.checkpoint.scaler import Scaler
 from model.errors import BarsError, BarsWarning, OneClassError, Setting
 from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
-from model.labels import known_after
+from model.labels import known_after, tied_share
 from model.training.config import TrainConfig
 from model.training.outcomes import Outcomes, Unlabelled, first_entry, outcomes_of
 from model.training.preprocessor import Integers, Split, calendar_mask, scaler_of
@@ -326,6 +326,19 @@ def _require_windows(split: Split, config: TrainConfig, unlabelled: Unlabelled) 
             Setting("batch_size"),
             ".",
         )
+
+
+def describe_labels(universe: Universe, config: TrainConfig) -> str:
+    """Return what the labels of bars are about, and which windows have none, in words."""
+    unknown = known_after(config.label, config.horizon)
+    waiting = f"the last {count(unknown, 'window')} must wait for one and are left out"
+    if config.outcome == "relative":
+        _, unlabelled = outcomes_of(universe, config)
+        about = "above or below the median move of the others"
+        return f"{about}; {waiting}{describe_unlabelled(unlabelled)}"
+    shares = [tied_share(own, config.label, config.horizon) for own in universe.values()]
+    tied = np.average(shares, weights=[len(own) for own in universe.values()])
+    return f"{tied:.2%} of the moves are 0 and count as not up; {waiting}"
 
 
 def describe_unlabelled(unlabelled: Unlabelled) -> str:

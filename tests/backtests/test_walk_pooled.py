@@ -88,6 +88,9 @@ def test_it_says_time_and_memory_before_it_starts(ranked):
     assert "3 instruments: 1190 bars of 1 day from 2020-01-01" in text
     assert "2 folds by date: each learns from 120 dates and is judged on the next 60" in text
     assert "where 3 instruments or more can be forecast" in text
+    assert (
+        "labels: above or below the median move of the others; the last 2 windows must wait" in text
+    )
 
 
 def test_the_verdict_stands_twice(ranked):

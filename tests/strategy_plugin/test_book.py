@@ -147,6 +147,13 @@ def test_a_name_that_has_ended_is_settled_at_its_last_close_less_the_loss() -> N
     assert [trade.pnl for trade in trades if trade.isclosed] == [-475 * 40]
 
 
+def test_a_settlement_is_no_fill_on_a_bar_that_repeats_another() -> None:
+    names = {"a": [0.9] * 3 + [MISSING] * 7, "b": [0.8] * 10, "c": [0.1] * 10}
+    universe = of(**names)
+    universe["a"].loc[universe["a"].index[1:], "high"] = 101.0
+    assert book_run(universe, long=1, short=1, patience=3).refusals()["a"]["settled"] == 1
+
+
 def test_a_broker_that_settles_nothing_is_said() -> None:
     names = {"a": [0.9] * 3 + [MISSING] * 7, "b": [0.8] * 10, "c": [0.1] * 10}
     cerebro = host(*(feed(bars, name) for name, bars in of(**names).items()))

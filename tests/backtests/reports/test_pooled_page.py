@@ -178,6 +178,7 @@ def test_given_thresholds_are_in_force_on_all_dates():
 def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
     assert str(escape(ranked.verdict.reasons)) in page
     assert str(escape(ranked.verdict_at_no_cost.reasons)) in page
+    assert "gross, bp per bar" in page and "net, bp per bar" in page
     assert "left out on request: d.csv (no &lt;bars&gt;)." in page
     assert "The strategy is <strong>bilstm</strong>" in page and "beside cash" in page
     assert re.findall(r'id="chart-(\w+)"', page) == ["equity", "years", "tenths", "decay"]
