@@ -16,6 +16,8 @@ COMMANDS = {
     "walk": ("backtests.run", "Walk forward: train, trade out of sample, judge."),
     "ledger": ("backtests.ledger", "Show what was tried, and how much of it luck explains."),
     "judge": ("backtests.judge", "Judge any strategy by its returns."),
+    "trade": ("strategy_plugin.trade", "Trade a checkpoint live, on paper by default."),
+    "exchange": ("backtests.exchange", "Replay bars as a live market on this machine."),
     "audit": ("backtests.audit", "Look for look-ahead in features, checkpoints and orders."),
     "controls": ("backtests.controls", "Measure learning on markets whose best forecast is known."),
 }

@@ -49,6 +49,7 @@ ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where a command has i
 #   7      another process writes the same result (OutputInUse, FolderInUse)
 #   8      some folds failed, the others are kept (FoldsFailed)
 #   9      out of memory
+#   10     a venue refuses, or cannot be reached (VenueError)
 #   128+n  stopped by signal n (Interrupted)
 OK, USAGE, CANNOT_WRITE, OUT_OF_MEMORY = 0, 2, 6, 9
 VERSION = importlib.metadata.version("backtrader-bilstm")

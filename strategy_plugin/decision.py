@@ -142,6 +142,8 @@ def target(
 class ThresholdsError(ValueError):
     """A pair of thresholds that no position could be held by."""
 
+    exit_code = 2
+
 
 def thresholds(
     enter: float | None,

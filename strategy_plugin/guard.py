@@ -135,8 +135,9 @@ def guard_for(data: Feed, *, finished_after: float | None, daily: bool, zone: st
                 TradingWarning,
                 stacklevel=2,
             )
-    if data is source and not rebuilt:
-        # Of bars that are made into others the signal's clock tells nothing.
+    # Of bars that are made into others the signal's clock tells nothing; and a feed that shows
+    # none before its end by the exchange's clock needs none of this machine's.
+    if data is source and not rebuilt and not getattr(data, "shows_finished_bars", False):
         guard.finished_after, guard.daily, guard.zone = finished_after, daily, zone
     return guard
 

@@ -228,10 +228,14 @@ class OrderManager:
             self._is_ours = True
         elif not any(self.rules.stops) or self.rules.adopt:
             self._is_ours = True
+            remark = (
+                ". Orders that an earlier run left at the broker are not seen from here: cancel "
+                "them there"
+            )
             self._warn_once(
                 "found",
-                f"a position of {size:+.8g} was there at the start and is taken over. Orders that "
-                "an earlier run left at the broker are not seen from here: cancel them there",
+                f"a position of {size:+.8g} was there at the start and is taken over"
+                f"{'' if self.rules.adopt else remark}",
             )
         else:
             self.counts["not ours"] += 1

@@ -101,7 +101,9 @@ class BiLSTMStrategy(TradingStrategy):
     def start(self) -> None:
         super().start()
         sizer = self.getsizer()
-        if getattr(getattr(sizer, "p", None), "fractional", False):
+        # A broker that cuts orders to what is traded there needs no such word.
+        cuts = getattr(self.broker, "cuts_to_lots", False)
+        if getattr(getattr(sizer, "p", None), "fractional", False) and not cuts:
             whole = f"cerebro.addsizer({type(sizer).__name__}, fractional=False)"
             note_fractions(self.traded, whole)
 

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 from rich.console import Console
 
-from backtests.progress import tracked
+from backtests.progress import time_spent, tracked
 
 
 @pytest.fixture
@@ -32,3 +32,17 @@ def test_a_terminal_gets_a_bar_that_goes_again() -> None:
     console = Console(file=screen, force_terminal=True, width=100)
     assert list(tracked(iter("ab"), console, "walks", 2)) == ["a", "b"]
     assert "walks" in screen.getvalue() and "done" not in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    "seconds, words",
+    [
+        (1, "1 second"),
+        (99, "99 seconds"),
+        (150, "2 minutes"),
+        (5_900, "98 minutes"),
+        (9_000, "2 hours"),
+    ],
+)
+def test_a_time_is_told_in_words(seconds: float, words: str) -> None:
+    assert time_spent(seconds) == words

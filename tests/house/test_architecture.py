@@ -21,12 +21,12 @@ ORDER = {
     ),
     "strategy_plugin": (
         "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
-        "broker settling journal analyzers replaying startup trading strategy book"
+        "broker settling journal analyzers replaying startup trading strategy book live trade"
     ),
     "backtests": (
-        "progress simulation walk_forward evidence reports lookahead synthetic benchmarks walk "
-        "walk_pooled ledger audit controls false_alarms verdicts benchmark analyzers judge run "
-        "console"
+        "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
+        "synthetic benchmarks walk walk_pooled ledger audit controls false_alarms verdicts "
+        "benchmark analyzers judge run console"
     ),
 }
 
@@ -163,6 +163,10 @@ HOSTED = {
     "strategy_plugin.settling",
     "strategy_plugin.trading",
     "strategy_plugin.startup",
+    "strategy_plugin.trade",
+    "strategy_plugin.live.broker",
+    "strategy_plugin.live.feed",
+    "strategy_plugin.live.rules",
     "backtests.simulation.broker",
     "backtests.analyzers",
     "backtests.benchmarks.trading",
@@ -183,6 +187,7 @@ def test_the_plugin_never_imports_training_or_a_command() -> None:
         found
         for found in OWN
         if found.room.startswith("strategy_plugin")
+        and found.room != "strategy_plugin.trade"  # a command itself
         and area(found.target) in {"model.training", "model.train", "model.doctor", "model.cli"}
     ]
 
@@ -259,3 +264,33 @@ def test_what_a_package_imports_when_it_is_first_used_counts() -> None:
     faces = {(found.room, found.target) for found in OWN}
     assert ("model.training", "model.training.fitting") in faces
     assert ("backtests", "backtests.walk") in faces
+
+
+def names_taken(tree: ast.AST) -> set[tuple[str, str]]:
+    """Return the names that are taken from faces, with the face, as in `training.fit`."""
+    faces = {}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            parent = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            faces |= {name.asname or name.name: parent + name.name for name in node.names}
+    return {
+        (faces[node.value.id], node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in faces
+    }
+
+
+def test_the_face_of_a_folder_shows_only_what_is_taken_from_it() -> None:
+    taken = set().union(*(names_taken(tree) for tree in SOURCES.values()))
+    shown = {
+        (face, name.name)
+        for face, tree in STUBS.items()
+        if face not in ("model", "strategy_plugin")  # whose names are the users'
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert ("model.training", "fit") in shown
+    assert shown <= taken

@@ -57,3 +57,14 @@ def test_nothing_fills_at_the_open_of_a_bar_that_repeats_another():
     assert monday == friday + 3 and bars.index[monday].day_name() == "Monday"
     assert moves[friday - 1] == pytest.approx(opens[monday] / opens[friday] - 1)
     assert moves[friday] == moves[friday + 1] == 0.0
+
+
+def test_each_decision_may_have_thresholds_of_its_own():
+    probability = np.array([0.6, 0.55, 0.55, 0.7])
+    enter, keep = np.array([0.5, 0.5, 0.6, 0.6]), np.array([0.5, 0.5, 0.6, 0.5])
+    assert directions(probability, enter=enter, exit=keep).tolist() == [1, 1, 0, 1]
+    one = directions(probability, enter=0.56, exit=0.5)
+    assert (
+        directions(probability, enter=np.full(4, 0.56), exit=np.full(4, 0.5)).tolist()
+        == one.tolist()
+    )

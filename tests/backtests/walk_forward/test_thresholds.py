@@ -1,7 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from backtests.simulation.account import Costs
+from backtests.walk_forward.plan import Settings
 from backtests.walk_forward.thresholds import Choice, Search, candidates, choose, with_thresholds
+from model.training.config import TrainConfig
 from tests.helpers.makers import random_checkpoint
 
 FREE_SEARCH = Search(cost=0.0)
@@ -88,3 +93,33 @@ def test_only_the_validation_part_chooses(bars, trained, first, last):
     changed.iloc[first:last, :4] *= 3
     search = Search(0.0, fewest_trades=2)
     assert with_thresholds(trained, changed, search)[1] == with_thresholds(trained, bars, search)[1]
+
+
+def test_of_a_universe_all_instruments_choose_together(bars, trained):
+    """What is held on one of them is not held on from its end to the next one's beginning."""
+    late, copy = bars.iloc[:310], bars.copy()
+    search = Search(1e-4, fewest_trades=2)
+    alone = with_thresholds(trained, bars, search)[1]
+    twice = with_thresholds(trained, {"a": bars, "b": copy}, search)[1]
+    assert (twice.enter, twice.exit, twice.trades) == (alone.enter, alone.exit, 2 * alone.trades)
+    assert twice.net == pytest.approx(alone.net)
+    # Of one that has ended its last moves are not known, one that is too short has no forecast.
+    part = with_thresholds(
+        trained, {"a": late, "b": bars.iloc[350:]}, replace(search, fewest_trades=0)
+    )
+    assert part[1].chosen
+
+
+def test_a_relative_forecast_has_no_thresholds_of_its_own(bars, trained):
+    ranked = replace(trained, outcome="relative")
+    model, choice = with_thresholds(ranked, {"a": bars}, Search(0.0, fewest_trades=2))
+    assert (model.enter, model.exit, choice.chosen) == (0.5, 0.5, False)
+
+
+def test_costs_choose_nothing_where_forecasts_are_ranked():
+    dear, cheap = (
+        Settings(config=TrainConfig(outcome="relative"), costs=Costs(commission=cost))
+        for cost in (50.0, 1.0)
+    )
+    assert dear.search == cheap.search
+    assert Settings(costs=Costs(commission=50.0)).search != Settings().search

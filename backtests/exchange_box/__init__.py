@@ -1,0 +1,1 @@
+"""A mock exchange that replays bars as live."""

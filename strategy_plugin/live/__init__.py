@@ -1,0 +1,1 @@
+"""A live store on a broker's maintained SDK."""

@@ -1,0 +1,227 @@
+"""The feed: history, then bars as they are finished, in Backtrader's own terms.
+
+A bar that was missed in the stream is taken from the history. Of several at once only the newest
+is live: the older ones show as DELAYED, so that nothing is decided on them. Where a stream breaks
+the status is CONNBROKEN until the next bar.
+"""
+
+import datetime as dt
+import warnings
+from collections import Counter, deque
+from collections.abc import Iterable
+from queue import Empty
+from time import monotonic
+from typing import NamedTuple
+
+import backtrader as bt
+
+from strategy_plugin.guard import TradingWarning
+from strategy_plugin.live.broker import LiveBroker
+from strategy_plugin.live.sessions import Minutes
+from strategy_plugin.live.store import LOG, Connection, LiveStore
+from strategy_plugin.live.venue import DAY, MINUTE, VenueBar, VenueError
+
+CORRECTED = "a minute that was corrected after it was used"
+MISSED = "a bar that the stream missed"
+
+
+class Waiting(NamedTuple):
+    """A finished bar that is to be shown, and its end."""
+
+    bar: VenueBar
+    end: dt.datetime
+
+
+class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
+    """Finished bars of one symbol from a store.
+
+    Params:
+      - store: the LiveStore
+      - broker: the LiveBroker, which settles what an earlier run left before the first live bar
+      - history: how many bars are filled in before the first live one
+      - stamp: "open" or "close", the end of a bar that its timestamp marks
+    """
+
+    params = (
+        ("store", None),
+        ("broker", None),
+        ("history", 300),
+        ("stamp", "open"),
+        ("qcheck", 0.2),
+    )
+
+    # By the venue's clock, so that this machine's need not tell which bars are finished.
+    shows_finished_bars = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+        self._waiting: deque[Waiting] = deque()
+        self._newest: dt.datetime | None = None  # start of the newest bar that was taken up
+        self._settled = False
+
+    def islive(self) -> bool:
+        return True
+
+    def haslivedata(self) -> bool:
+        return bool(self._waiting)
+
+    def start(self) -> None:
+        super().start()
+        store: LiveStore = self.p.store
+        store.start()
+        self._symbol = str(self.p.dataname)
+        self._trading_days = store.calendars[self._symbol]
+        self._minutes = Minutes(self._trading_days, store.interval)
+        self._daily = store.interval >= DAY
+        self._looked = monotonic()
+        self.put_notification(self.DELAYED)
+        start = self._trading_days.start_of_history(store.now(), self.p.history, store.interval)
+        self._take_history(start)
+        while len(self._waiting) > self.p.history:
+            self._waiting.popleft()
+
+    def _load(self) -> bool | None:
+        if not self._waiting:
+            if self._settled:
+                self.p.broker.end_of_turn(self._symbol)
+                self.p.store.turn(self._symbol)
+            self._wait()
+        return self._show(self._waiting.popleft()) if self._waiting else None
+
+    def _wait(self) -> None:
+        """Take what the stream brings, or look for what it did not bring."""
+        if self._daily and self.p.store.now() >= self._due:
+            self._ask_history()
+            return
+        try:
+            arrived = self.p.store.bars[self._symbol].get(timeout=self._qcheck or 0.001)
+        except Empty:
+            # A history without any bar: the first live one ends that.
+            self._settled = True
+            if not self._daily and monotonic() - self._looked > self.p.store.pace.idle:
+                self._ask_history()
+            return
+        self._looked = monotonic()
+        if isinstance(arrived, Connection):
+            self._note_connection(arrived)
+        elif arrived.corrected:
+            self._note_correction(arrived.bar)
+        elif self._minutes.newest is None or arrived.bar.start > self._minutes.newest:
+            self._take_minute(arrived.bar)
+
+    def _note_connection(self, connection: Connection) -> None:
+        """Say that a stream broke; once it is back, take from the history what it missed."""
+        if connection.back:
+            self._ask_history()
+        else:
+            self.put_notification(self.CONNBROKEN)
+
+    def _take_minute(self, minute: VenueBar) -> None:
+        newest = self._minutes.newest
+        days, interval = self._trading_days, self.p.store.interval
+        if (
+            newest is not None
+            and minute.start > newest + MINUTE
+            and (days.span_of(newest + MINUTE, interval) or days.span_of(minute.start, interval))
+        ):
+            # Minutes without a trade have no bar; only the history tells which were missed.
+            try:
+                self._take_history(newest + MINUTE, minute.start - MINUTE)
+            except VenueError as error:
+                LOG.warning("%s What was missed before %s stays out.", error, minute.start)
+        self._enqueue(self._minutes.take([minute]))
+        self.p.store.seen()
+
+    def _note_correction(self, minute: VenueBar) -> None:
+        self.counts[CORRECTED] += 1
+        if self.counts[CORRECTED] == 1:
+            warnings.warn(
+                f"data {self._name!r}: {CORRECTED}, {minute.start:%Y-%m-%d %H:%M}: what was "
+                "decided stays decided. Further ones are counted",
+                TradingWarning,
+                stacklevel=2,
+            )
+
+    def _ask_history(self) -> None:
+        self._looked = monotonic()
+        store: LiveStore = self.p.store
+        newest = self._newest if self._daily else self._minutes.newest
+        if newest is None:
+            newest = self._trading_days.start_of_history(store.now(), 1, store.interval)
+        try:
+            self._take_history(newest + (dt.timedelta(hours=1) if self._daily else MINUTE))
+        except VenueError as error:
+            LOG.warning("%s It is asked for again.", error)
+            if self._daily:
+                self._due = store.now() + dt.timedelta(seconds=store.pace.poll)
+
+    def _take_history(self, start: dt.datetime, end: dt.datetime | None = None) -> None:
+        """Take up the finished bars of a span that the history has, up to now by default."""
+        store: LiveStore = self.p.store
+        now = store.now()
+        last = now if end is None else end
+        if self._daily:
+            self._take_days(store.venue.bars(self._symbol, DAY, start, last), now)
+            return
+        minutes = store.venue.bars(self._symbol, MINUTE, start, last)
+        finished = self._minutes.take(one for one in minutes if one.start + MINUTE <= now)
+        self.counts[MISSED] += len(finished) if self._settled else 0
+        self._enqueue(finished)
+        if end is None:
+            self._enqueue(self._minutes.over(now))
+
+    def _take_days(self, days: Iterable[VenueBar], now: dt.datetime) -> None:
+        """Take up the days that are over by the calendar; the one that grows stays out."""
+        settle = dt.timedelta(seconds=self.p.store.pace.settle)
+        for one in days:
+            session = self._trading_days.session_on(one.start)
+            if session is not None and session.closes + settle <= now:
+                self._enqueue([(one, session.closes)])
+        known = self._waiting[-1].end if self._waiting else None
+        self._due = self._trading_days.next_close(known or now) + settle
+        if known is None and self._newest is not None:
+            # The close is past and its bar not there yet: the venue takes a while.
+            self._due = now + dt.timedelta(seconds=self.p.store.pace.poll)
+
+    def _enqueue(self, finished: list[tuple[VenueBar, dt.datetime]]) -> None:
+        for bar, end in finished:
+            if self._newest is None or bar.start > self._newest:
+                self._newest = bar.start
+                self._waiting.append(Waiting(bar, end))
+
+    def _show(self, waiting: Waiting) -> bool:
+        store: LiveStore = self.p.store
+        bar, end = waiting
+        live = not self._waiting and self._is_fresh(end)
+        if live and not self._settled:
+            broker: LiveBroker = self.p.broker
+            broker.settle(self._symbol, self._time_of(bar, end))
+        self._settled |= not self._waiting
+        self.put_notification(self.LIVE if live else self.DELAYED)
+        shown = self._time_of(bar, end)
+        self.lines.datetime[0] = bt.date2num(shown.replace(tzinfo=None))
+        for name in ("open", "high", "low", "close", "volume"):
+            getattr(self.lines, name)[0] = getattr(bar, name)
+        self.lines.openinterest[0] = 0.0
+        store.seen()
+        return True
+
+    def _is_fresh(self, end: dt.datetime) -> bool:
+        """Whether the next open is still to come, so that a decision is in time for it."""
+        store: LiveStore = self.p.store
+        assert store.clock is not None
+        if store.clock.is_open or self._trading_days.around_the_clock:
+            return not self._daily and store.now() < end + store.interval
+        return True
+
+    def _time_of(self, bar: VenueBar, end: dt.datetime) -> dt.datetime:
+        if self._daily:
+            session = self._trading_days.session_on(bar.start)
+            date = bar.start.date() if session is None else session.date
+            return dt.datetime.combine(date, dt.time(), dt.UTC)
+        return end if self.p.stamp == "close" else bar.start
+
+    def stop(self) -> None:
+        super().stop()
+        self.p.store.stop()

@@ -1,0 +1,217 @@
+"""The command that trades: what it finds and refuses, how it stops, and that it tells no keys."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.cli import run
+from strategy_plugin import replay
+from strategy_plugin.live.limits import STOP
+from strategy_plugin.trade import app
+from tests.helpers.exchanges import KEYS, exchange_of
+from tests.helpers.makers import random_bars, random_checkpoint
+from tests.helpers.processes import environment
+
+DAYS = random_bars(330, start="2022-01-03", freq="B")
+FIRST = DAYS.index[260]
+
+
+@pytest.fixture(scope="module")
+def daily(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of daily bars that has seen none of those that are live."""
+    path = tmp_path_factory.mktemp("models") / "daily.ckpt"
+    random_checkpoint(DAYS, instrument="SPY").save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), KEYS):
+        monkeypatch.setenv(name, value)
+
+
+def ended(capsys: Any, *words: object) -> tuple[int, str, str]:
+    """How the command ended, and what it said on stdout and stderr."""
+    with pytest.raises(SystemExit) as left:
+        run(app, [str(word) for word in words])
+    printed = capsys.readouterr()
+    return int(left.value.code or 0), printed.out, printed.err
+
+
+def lines_of(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+def test_daily_bars_are_traded_once_their_day_is_over(daily: Path, capsys: Any) -> None:
+    with exchange_of(DAYS, FIRST) as (box, url):
+        words = ("--symbols", "SPY", "--checkpoint", daily, "--url", url, "--bars", 25)
+        code, out, err = ended(capsys, *words, "--enter", 0.5, "--exit", 0.5)
+    assert code == 0, err
+    report, lines = (
+        out.partition("{")[0],
+        [json.loads(line) for line in out.splitlines() if "{" in line],
+    )
+    for said in ("PA123, paper", "cash 100,000.00", "holds       none", "1 day", "daily.ckpt"):
+        assert said in report
+    dates = DAYS.index[259:284].strftime("%Y-%m-%d").tolist()
+    assert [line["bar"] for line in lines] == dates
+    closes = DAYS["close"].iloc[259:284].tolist()
+    assert [line["close"] for line in lines] == closes  # never of a day that grows
+    expected = random_checkpoint(DAYS, instrument="SPY").probabilities(DAYS).loc[dates]
+    assert [line["probability"] for line in lines] == pytest.approx(expected.tolist(), abs=2e-6)
+    assert len(box.account.orders) > 2
+    assert lines_of(Path("runs/live/bars.jsonl").read_text()) == lines
+    assert "done: 25 live bars" in out
+    assert dates[-1] in Path("runs/live/status.html").read_text()
+    decisions, differences = replay("runs/live/decisions.jsonl")
+    assert decisions > 200 and not differences
+
+
+def test_a_dry_run_says_what_it_would_send(daily: Path, capsys: Any) -> None:
+    with exchange_of(DAYS, FIRST) as (box, url):
+        words = ("--symbols", "SPY", "--checkpoint", daily, "--url", url, "--bars", 9, "--dry-run")
+        code, out, _ = ended(capsys, *words, "--enter", 0.5, "--exit", 0.5)
+    assert code == 0 and not box.account.orders
+    assert "dry run: nothing is sent" in out and '"not sent": ["+' in out
+
+
+def test_a_file_stop_closes_or_keeps_and_nothing_is_opened(daily: Path, capsys: Any) -> None:
+    words = ("--symbols", "SPY", "--checkpoint", daily, "--enter", 0.5, "--exit", 0.5)
+    folder = Path("runs/live")
+    with exchange_of(DAYS, FIRST) as (box, url):
+        ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
+        assert not box.account.orders and "`max_order` is 10.00" in (folder / STOP).read_text()
+        code, _, err = ended(capsys, *words, "--url", url)
+        assert code == 2 and "must not be there at the start: an order of" in err
+
+
+@pytest.mark.parametrize(("on_stop", "held"), [("flat", 0), ("keep", 1)])
+def test_a_file_stop_that_a_person_lays_down_closes_or_keeps(
+    on_stop: str, held: int, daily: Path, capsys: Any
+) -> None:
+    rules = ("--enter", 0.5, "--exit", 0.5, "--on-stop", on_stop)
+    words = ("--symbols", "SPY", "--checkpoint", daily, *rules)
+    with exchange_of(DAYS, FIRST) as (box, url):
+        for _ in range(20):
+            if box.account.holdings:
+                break
+            ended(capsys, *words, "--url", url, "--bars", 2)
+        assert box.account.holdings
+        box.faults.take = lambda *_: Path(
+            "runs/live", STOP
+        ).touch()  # while the next run is at work
+        code, out, _ = ended(capsys, *words, "--url", url, "--bars", 12)
+    lines = lines_of(out)
+    assert code == 0 and lines[-1]["frozen"] == f"there is a file runs/live/{STOP}"
+    assert bool(box.account.holdings) == bool(held) or lines[-1]["probability"] < 0.5
+    assert not [line for line in lines[1:] if line["order"].startswith("+")]
+
+
+FAULTS: dict[str, tuple[list[str], int, str]] = {
+    "an unknown symbol": (["--symbols", "QQQ"], 10, "asset not found for QQQ (404)"),
+    "a wrong account": (
+        ["--account", "PA9"],
+        2,
+        "--account must be the one that the keys belong to",
+    ),
+    "real money": (["--live"], 2, "--account must be given with --live"),
+    "thresholds": (["--enter", "0.5", "--exit", "0.6"], 2, "0.5 <= exit <= enter < 1"),
+    "a share": (["--share", "0"], 2, "--share must be a finite number above 0, got 0"),
+    "an address": (["--url", "http://example.com"], 2, "--url must be https, or http on this"),
+    "a limit": (
+        ["--orders-per-minute", "0"],
+        2,
+        "--orders-per-minute must be a whole number from 1",
+    ),
+    "no checkpoint": (["--checkpoint", "none.ckpt"], 4, "none.ckpt"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS.values(), ids=FAULTS)
+def test_bad_input_is_one_message_and_one_code(
+    case: tuple[list[str], int, str], daily: Path, capsys: Any
+) -> None:
+    given, code, message = case
+    words = {"--symbols": "SPY", "--checkpoint": str(daily)}
+    with exchange_of(DAYS, FIRST) as (_, url):
+        words = {
+            name: value for name, value in (words | {"--url": url}).items() if name not in given
+        }
+        found, out, err = ended(capsys, *(word for pair in words.items() for word in pair), *given)
+    assert found == code and message in err.replace("\n", " ")
+    assert err.count("error:") == 1 and "Traceback" not in err and "{" not in out
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "message"),
+    [
+        (("", ""), 2, "APCA_API_KEY_ID and APCA_API_SECRET_KEY must be set in the environment"),
+        (("wrong", "keys"), 10, "alpaca refuses these keys (401)"),
+    ],
+)
+def test_no_keys_and_wrong_keys_end_it_at_once(
+    keys: Any, code: int, message: str, daily: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    for name, value in zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), keys):
+        monkeypatch.setenv(name, value)
+    with exchange_of(DAYS, FIRST) as (_, url):
+        found, _, err = ended(capsys, "--symbols", "SPY", "--checkpoint", daily, "--url", url)
+    assert found == code and message in err
+
+
+def test_a_venue_that_cannot_be_reached_is_said(daily: Path, capsys: Any) -> None:
+    words = ("--symbols", "SPY", "--checkpoint", daily, "--url", "http://127.0.0.1:9")
+    code, _, err = ended(capsys, *words)
+    assert code == 10 and "alpaca gave no answer on the account (ConnectionError)" in err
+
+
+def test_a_checkpoint_of_another_interval_is_refused(tmp_path: Path, capsys: Any) -> None:
+    weekly = random_checkpoint(random_bars(300, freq="W"), golden=False)
+    weekly.save(tmp_path / "weekly.ckpt")
+    words = ("--symbols", "SPY", "--checkpoint", tmp_path / "weekly.ckpt")
+    code, _, err = ended(capsys, *words)
+    assert code == 4 and "must have learnt from bars of whole minutes or of a day" in err
+
+
+def test_without_the_extra_it_says_what_to_install(
+    daily: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "strategy_plugin.live.alpaca_venue")
+    monkeypatch.setitem(sys.modules, "alpaca.common.exceptions", None)
+    code, _, err = ended(capsys, "--symbols", "SPY", "--checkpoint", daily)
+    assert code == 2 and "pip install 'backtrader-bilstm[live]'" in err
+
+
+def test_a_signal_stops_it_between_two_bars_and_no_key_is_in_any_output(
+    daily: Path, tmp_path: Path
+) -> None:
+    with exchange_of(DAYS, FIRST, speed=86_400.0) as (_, url):
+        words = ["--symbols", "SPY", "--checkpoint", str(daily), "--url", url]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "strategy_plugin.trade", *words],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        last_resort = threading.Timer(120, process.kill)
+        last_resort.start()
+        for line in process.stdout:
+            if line.startswith("{"):
+                process.send_signal(signal.SIGTERM)
+                break
+        out, err = process.communicate()
+        last_resort.cancel()
+    assert process.returncode == 128 + signal.SIGTERM and "stopped: " in out, err
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    for text in (out, err, *written):
+        assert not [key for key in KEYS if key in text]
