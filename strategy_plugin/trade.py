@@ -5,58 +5,24 @@ python -m strategy_plugin.trade --symbols SPY --checkpoint models/
 Paper money by default; the keys come from the environment, APCA_API_KEY_ID and APCA_API_SECRET_KEY.
 """
 
-import datetime as dt
-import json
-import math
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Literal, TextIO
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-import backtrader as bt
-import numpy as np
-import pandas as pd
 from cyclopts import App, Group, Parameter
-from rich.console import Console
 
-from model.bars.faults import count
-from model.bars.intervals import day, spoken
-from model.checkpoint.schedule import Schedule
-from model.cli import OK, VERSION, errors, run
-from model.errors import CheckpointError, OutputError
+from model.cli import VERSION, errors, run
 from model.features.registry import own_features
 from model.settings import number, optional, require_fields, whole
-from strategy_plugin.decision import target, thresholds
-from strategy_plugin.live.broker import LiveBroker
-from strategy_plugin.live.feed import LiveFeed
-from strategy_plugin.live.limits import STOP, Limits, Watchman
-from strategy_plugin.live.live_strategy import LiveStrategy
-from strategy_plugin.live.sessions import finished_bars
-from strategy_plugin.live.store import REAL, LiveStore, Pace, assets_of
-from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError
-from strategy_plugin.live.watch import Alarms, StatusPage
-from strategy_plugin.orders import direction, stops
-from strategy_plugin.sizers import EquityShare, FractionalCommission
+from strategy_plugin import live as sessions
+from strategy_plugin.decision import thresholds
+from strategy_plugin.live.limits import STOP, Limits
+from strategy_plugin.orders import stops
 
 LIMITS = Group("Limits", sort_key=10)
-# A room of its own for each venue, with a class `connect`; its libraries are an extra.
-VENUES = {"alpaca": "strategy_plugin.live.alpaca_venue"}
-KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
-NEARBY = Pace(
-    idle=2.0, poll=0.1, settle=0.0
-)  # of an exchange on this machine, whose time may run fast
-BASIS_POINT = 1e-4
-LINES, JOURNAL = "bars.jsonl", "decisions.jsonl"
 
 app = App(version=VERSION, name="strategy_plugin.trade")
-console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -170,263 +136,13 @@ def trade(
 
     Prints what it finds, then a line of JSON for each live bar, which the folder `out` keeps too.
     """
-    keys = _keys()
     own_features(trading.features)  # known from here on
-    schedule = Schedule(str(trading.checkpoint).replace("{name}", trading.symbols[0]))
-    interval = _interval(schedule)
-    venue = _venue(trading, keys)
-    _require_account(venue, trading)
-    assets = assets_of(venue, list(trading.symbols), trading.allow_short)
-    nearby = trading.url is not None and urlsplit(trading.url).hostname in LOOPBACK
-    store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL)
-    _report(store, schedule, trading, limits)
-    page = StatusPage(trading.out)
-    with (
-        _lines(trading.out / LINES) as lines,
-        Alarms(page, partial(errors.print, "note:", markup=False), trading.webhook),
-        _signals() as stopped,
-    ):
-
-        def write(bar: Mapping[str, object]) -> None:
-            line = json.dumps(bar, allow_nan=False)
-            print(line, flush=True)
-            lines.write(f"{line}\n")
-            page.take_bar(bar)
-
-        cerebro = _cerebro(store, schedule, trading, Watchman(limits, trading.out), write)
-        stopped.cerebro = cerebro
-        try:
-            [strategy] = cerebro.run()
-        finally:
-            store.stop()
-    broker = cerebro.broker
-    held = (f"{broker.getposition(data).size:+g} {data._name}" for data in strategy.datas)
-    console.print(
-        f"{'stopped: ' if stopped.number else 'done: '}{count(strategy.n_live, 'live bar')}; "
-        f"holds {', '.join(held)}; equity {broker.getvalue():,.2f}. Stopping closed nothing.",
-        markup=False,
-    )
-    return 128 + stopped.number if stopped.number else OK
-
-
-def _cerebro(
-    store: LiveStore,
-    schedule: Schedule,
-    trading: Trading,
-    watchman: Watchman,
-    write: Callable[[Mapping[str, object]], object],
-) -> bt.Cerebro:
-    broker = LiveBroker(
-        store=store,
-        tag=trading.tag,
-        watchman=watchman,
-        dry_run=trading.dry_run,
-        slip_perc=trading.slippage * BASIS_POINT,
-    )
-    broker.addcommissioninfo(FractionalCommission(commission=trading.commission * BASIS_POINT))
-    cerebro = bt.Cerebro(stdstats=False)
-    cerebro.broker = broker
-    daily = store.interval >= DAY
-    for symbol in store.assets:
-        feed = LiveFeed(  # type: ignore[call-arg]  # Backtrader makes arguments of its params
-            dataname=symbol,
-            store=store,
-            broker=broker,
-            history=trading.history or schedule.bars_needed * 3 // 2,
-            stamp=schedule.checkpoints[-1].stamp,
-            timeframe=bt.TimeFrame.Days if daily else bt.TimeFrame.Minutes,
-            compression=1 if daily else store.interval // MINUTE,
-        )
-        cerebro.adddata(feed, name=symbol)
-    cerebro.addsizer(EquityShare, share=trading.share)
-    cerebro.addstrategy(
-        LiveStrategy,
-        checkpoint=str(trading.checkpoint),
-        enter=trading.enter,
-        exit=trading.exit,
-        allow_short=trading.allow_short,
-        adopt=True,
-        stop_loss=trading.stop_loss,
-        trailing=trading.trailing,
-        max_model_age=trading.max_model_age,
-        journal=str(trading.out / JOURNAL),
-        on_stop=trading.on_stop,
-        write=write,
-        bars=trading.bars,
-    )
-    return cerebro
-
-
-class _Stopped:
-    """Ends a run between two bars when a signal comes; a second one ends it at once."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self.cerebro: bt.Cerebro | None = None
-
-    def __call__(self, number: int, _: FrameType | None) -> None:
-        if self.number or self.cerebro is None:
-            raise KeyboardInterrupt
-        self.number = number
-        self.cerebro.runstop()
-
-
-@contextmanager
-def _signals() -> Iterator[_Stopped]:
-    stopped = _Stopped()
-    endings = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
-        endings.remove(signal.SIGHUP)
-    before = {ending: signal.signal(ending, stopped) for ending in endings}
-    try:
-        yield stopped
-    finally:
-        for ending, handler in before.items():
-            signal.signal(ending, handler)
-
-
-@contextmanager
-def _lines(path: Path) -> Iterator[TextIO]:
-    """Open the file of the lines, to which each goes at once."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", buffering=1, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror}. Give another `out`."
-        ) from None
-    with file:
-        yield file
-
-
-def _keys() -> tuple[str, str]:
-    """Return the key and the secret of the environment, which stand nowhere else."""
-    missing = [name for name in KEYS if not os.environ.get(name)]
-    if missing:
-        raise ValueError(
-            f"{' and '.join(missing)} must be set in the environment: the key and the secret of "
-            "the account, paper or live. They are no flags, so that no list of processes shows "
-            "them."
-        )
-    return os.environ[KEYS[0]], os.environ[KEYS[1]]
-
-
-def _venue(trading: Trading, keys: tuple[str, str]) -> Venue:
-    try:
-        room = import_module(VENUES[trading.store])
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"`store` {trading.store} needs the package {error.name}, which is not there: "
-            "pip install 'backtrader-bilstm[live]'."
-        ) from None
-    venue: Venue = room.connect(*keys, paper=not trading.live, feed=trading.feed, url=trading.url)
-    return venue
-
-
-def _interval(schedule: Schedule) -> dt.timedelta:
-    """Return the interval of the bars that the models were trained on.
-
-    CheckpointError where no such bars can be had live.
-    """
-    interval = schedule.checkpoints[-1].bar_interval.to_pytimedelta()
-    whole_minutes = interval >= MINUTE and not interval % MINUTE and interval < DAY
-    if not (whole_minutes or interval == DAY):
-        raise CheckpointError(
-            f"{schedule.path} must have learnt from bars of whole minutes or of a day to be traded "
-            f"live, got {spoken(pd.Timedelta(interval))}. Train on such bars."
-        )
-    return interval
-
-
-def _require_account(venue: Venue, trading: Trading) -> None:
-    """Refuse an account that is not the one meant, or may not trade."""
-    found = venue.account()
-    if trading.account not in (None, found.number):
-        raise ValueError(
-            f"`account` must be the one that the keys belong to, got {trading.account}; theirs "
-            f"ends in {found.number[-3:]}."
-        )
-    if found.blocked:
-        raise VenueError(f"{venue.name} lets this account trade nothing: {found.blocked}.")
+    return sessions.trade_live(trading, limits, partial(errors.print, "note:", markup=False))
 
 
 def _first_line(path: Path) -> str:
     text = path.read_text(encoding="utf-8", errors="replace").strip()
     return text.splitlines()[0] if text else "somebody put it there"
-
-
-def _report(store: LiveStore, schedule: Schedule, trading: Trading, limits: Limits) -> None:
-    """Print what there is before anything is done."""
-    venue, model = store.venue, schedule.checkpoints[-1]
-    account, clock = venue.account(), store.ask_clock()
-    age = pd.Timestamp(clock.now).tz_localize(None) - model.trained_until
-    rows = {
-        "account": f"{account.number}, {'REAL MONEY' if trading.live else 'paper'}"
-        f"{', dry run: nothing is sent' if trading.dry_run else ''}",
-        "money": f"cash {account.cash:,.2f}, equity {account.equity:,.2f}, "
-        f"buying power {account.buying_power:,.2f}",
-        "holds": _listed(
-            f"{one.size:+g} {one.symbol} at {one.price:g}" for one in venue.positions()
-        ),
-        "open orders": _listed(
-            f"{one.size:+g} {one.symbol} ({one.client_order_id})" for one in venue.open_orders()
-        ),
-        "trades": _listed(
-            f"{symbol} in parts of {asset.lot:g}{'' if asset.shortable else ', no shorts'}"
-            for symbol, asset in store.assets.items()
-        ),
-        "bars": f"{spoken(pd.Timedelta(store.interval))}; the venue's clock says "
-        f"{clock.now:%Y-%m-%d %H:%M} UTC, {'open' if clock.is_open else 'closed'}",
-        "model": f"{schedule.file(model)}, {model.digest[:12]}, trained until "
-        f"{day(model.trained_until)}, {age.days} days ago",
-        "would do now": _listed(
-            f"{symbol}: {_would_do(store, symbol, trading)}" for symbol in store.assets
-        ),
-        "limits": _listed(
-            f"{name.replace('_', ' ')} {value:g}"
-            for name, value in vars(limits).items()
-            if value is not None
-        ),
-    }
-    for name, text in rows.items():
-        console.print(f"{name:14}{text}", markup=False)
-
-
-def _would_do(store: LiveStore, symbol: str, trading: Trading) -> str:
-    """Return what is decided at the newest finished bar, before any rule but the thresholds."""
-    schedule = Schedule(str(trading.checkpoint).replace("{name}", symbol))
-    calendar, needed = store.calendars[symbol], schedule.bars_needed
-    found = finished_bars(store.venue, calendar, symbol, store.interval, store.now(), needed)
-    if len(found) < needed:
-        return f"nothing, as {len(found)} of {needed} bars are there"
-    times = [bar.start if schedule.checkpoints[-1].stamp == "open" else end for bar, end in found]
-    index = pd.DatetimeIndex(times).tz_localize(None).as_unit("ns")
-    if store.interval >= DAY:
-        # Their labels are midnight at the venue, which is the same day in UTC.
-        index = index.normalize()
-    values = np.array([bar[2:] for bar, _ in found], dtype=np.float64)
-    probability = float(schedule.probabilities(values, index.asi8)[-1])
-    model = schedule.at(int(index.asi8[-1]))
-    if model is None or math.isnan(probability):
-        return f"nothing, as there is no forecast at {day(index[-1])}"
-    held = direction(
-        sum(
-            one.size
-            for one in store.venue.positions()
-            if one.symbol.replace("/", "") == symbol.replace("/", "")
-        )
-    )
-    enter, exit = thresholds(trading.enter, trading.exit, own=(model.enter, model.exit))
-    wanted = target(probability, held, enter=enter, exit=exit, allow_short=trading.allow_short)
-    word = {1: "long", 0: "flat", -1: "short"}
-    return (
-        f"{word[wanted]} at the close of {day(index[-1])}, now {word[held]}, probability of up "
-        f"{probability:.4f}"
-    )
-
-
-def _listed(parts: Iterator[str]) -> str:
-    return ", ".join(parts) or "none"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ from backtests.simulation.account import BASIS_POINT, Costs
 
 Status = Literal["accepted", "partially_filled", "filled", "canceled", "expired", "rejected"]
 OPEN: tuple[Status, ...] = ("accepted", "partially_filled")
+# Of the equity, what may be opened: that of a margin account, so that an opening can go out beside
+# the close that pays for it. What fills must be paid with cash.
+MULTIPLIER = 2
 DUST = 1e-12  # units: what rounding leaves of a position
 
 
@@ -98,7 +101,7 @@ class Fill:
 
 @dataclass
 class TradingAccount:
-    """One account without leverage, and all its orders in the order of their coming."""
+    """One account, whose cash pays for its fills, and all its orders as they came."""
 
     cash: float
     costs: Costs
@@ -119,7 +122,7 @@ class TradingAccount:
             for order in self.open_orders()
             if self._opens(order)
         )
-        return max(0.0, self.value() - exposure - working)
+        return max(0.0, MULTIPLIER * self.value() - exposure - working)
 
     def _opens(self, order: Order) -> bool:
         held = self.holdings.get(order.symbol, Holding()).size

@@ -8,7 +8,14 @@ from uuid import uuid5
 import pandas as pd
 
 from backtests.exchange_box.market import Bar, Session, is_crypto
-from backtests.exchange_box.matching import Fill, Holding, Listing, Order, TradingAccount
+from backtests.exchange_box.matching import (
+    MULTIPLIER,
+    Fill,
+    Holding,
+    Listing,
+    Order,
+    TradingAccount,
+)
 
 ACCOUNT_NUMBER = "PA0BOX0BOX0"
 Record = dict[str, Any]
@@ -30,7 +37,7 @@ def account_record(account: TradingAccount, number: str) -> Record:
         "cash": cash,
         "portfolio_value": value,
         "equity": value,
-        "multiplier": "1",
+        "multiplier": str(MULTIPLIER),
         "shorting_enabled": any(one.shortable for one in account.listings.values()),
         "trading_blocked": False,
         "transfers_blocked": False,

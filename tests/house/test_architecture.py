@@ -163,7 +163,7 @@ HOSTED = {
     "strategy_plugin.settling",
     "strategy_plugin.trading",
     "strategy_plugin.startup",
-    "strategy_plugin.trade",
+    "strategy_plugin.live.session",
     "strategy_plugin.live.broker",
     "strategy_plugin.live.feed",
     "strategy_plugin.live.rules",

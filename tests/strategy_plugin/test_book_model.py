@@ -23,7 +23,8 @@ FORECASTS = 41  # dates from the first whole window on
 @pytest.fixture(scope="module")
 def pooled(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("models") / "pooled.ckpt"
-    random_checkpoint(BARS, instruments={name: "0" * 64 for name in UNIVERSE}).save(path)
+    known = {name: "0" * 64 for name in UNIVERSE}
+    random_checkpoint(BARS, instruments=known, outcome="relative").save(path)
     return str(path)
 
 

@@ -56,7 +56,7 @@ def test_an_order_fills_at_the_open_and_pays_its_costs() -> None:
         (order(1, symbol="DEAD"), 422, "is not tradable"),
         (order(0.5), 422, "multiple of 1"),
         (order(0.00005, symbol="BTC/USD"), 422, "multiple of 0.0001"),
-        (order(101), 403, "insufficient buying power"),
+        (order(201), 403, "insufficient buying power"),
         (order(-1, symbol="HELD"), 422, "cannot be sold short"),
     ],
 )

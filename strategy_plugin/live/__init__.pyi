@@ -1,0 +1,3 @@
+from .session import trade_live as trade_live
+
+__all__: list[str]
