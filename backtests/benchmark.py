@@ -1,6 +1,6 @@
 """The command that measures this project against what one would write otherwise.
 
-python backtests/benchmark.py [--only NAME...]
+python backtests/benchmark.py [--contests NAME...]
 """
 
 from __future__ import annotations
@@ -50,34 +50,34 @@ class Result:
 @app.default
 def benchmark(
     *,
-    only: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    json: Path | None = None,
+    contests: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    record: Path | None = None,
     quick: bool = False,
 ) -> None:
     """Measure this project against what one would write otherwise, both in turn.
 
     Parameters
     ----------
-    only
+    contests
         The names of the contests to run; default: all of them, which takes some twenty minutes.
-    json
-        A file for all that was measured.
+    record
+        A file for all that was measured, as JSON.
     quick
         Tiny sizes, to see that everything runs: the figures then mean nothing.
     """
-    require_known("contest", only or [], [contest.name for contest in benchmarks.CONTESTS])
-    if json:
-        require_writable(json)
+    require_known("contest", contests or [], [contest.name for contest in benchmarks.CONTESTS])
+    if record:
+        require_writable(record)
     results: list[Result] = []
     for contest in benchmarks.CONTESTS:
-        if (not only or contest.name in only) and (result := hold(contest, quick)):
+        if (not contests or contest.name in contests) and (result := hold(contest, quick)):
             console.print(
                 "  ", ", ".join(sentence(result, goal) for goal in contest.goals), soft_wrap=True
             )
             results.append(result)
-            if json:
+            if record:
                 # What was measured is kept, should the rest be stopped.
-                write_atomically(json, encoded(results, quick))
+                write_atomically(record, encoded(results, quick))
     console.print(table(results))
 
 

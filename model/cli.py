@@ -41,7 +41,7 @@ ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where a command has i
 #   0      done
 #   1      the audit found a difference; the sides of a benchmark disagree (Disagreement)
 #   2      wrong use: a flag, or a setting that its class refuses (ReadingError,
-#          UnknownArchitecture, any plain ValueError)
+#          UnknownArchitecture, ThresholdsError, any plain ValueError)
 #   3      bars refused (BarsError, OneClassError), a feature of one's own (FeatureError), or a
 #          ledger (LedgerError)
 #   4      checkpoint refused (CheckpointError)

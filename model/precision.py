@@ -4,7 +4,7 @@ from typing import Literal
 
 Bf16Support = Literal["tiles", "vectors", "none", "unknown"]
 
-BENCHMARK = "python backtests/benchmark.py --only training-bf16"
+BENCHMARK = "python backtests/benchmark.py --contests training-bf16"
 SLOW_BF16 = (
     "this processor has no instructions for bf16, which torch emulates then, slower than fp32"
 )

@@ -11,10 +11,9 @@ from backtests.evidence.alpha import WORTH, Figures, TrackRecord, figures_of
 from backtests.evidence.bootstrap import RESAMPLES, Area, AreaUnderCurve, area_within_rows
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.panel import Panel
+from backtests.evidence.scores import BEST
 from backtests.simulation.book import book_returns, equal_parts, rank_weights, turnover
 from backtests.simulation.vectorised import Array, timing_gains
-
-BEST = "best possible"  # on a planted market: shown, and not counted as something tried
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from backtests.walk_forward.folds import FoldModel
 
 TOTAL = "total"
+BEST = "best possible"  # on a planted market: shown, and not counted as something tried
 NO_MODEL = "no model"
 # Where the thresholds in force are from.
 CHOSEN, LOST, NONE_QUALIFIED, GIVEN = (

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from backtests.evidence.alpha import Figures
 from backtests.evidence.baselines import pooled_probabilities
-from backtests.evidence.books import BEST, Books, equity_of
+from backtests.evidence.books import Books, equity_of
 from backtests.evidence.bootstrap import Array, area_within_rows
 from backtests.evidence.by_date import ByDate, by_date, mean_known, rank_correlations
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.panel import Panel, panel_of
-from backtests.evidence.scores import NO_MODEL, TOTAL
+from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
 from backtests.evidence.verdict import NO_COST, Verdict, judge_book
 from backtests.reports.results import csv_of, describe_settings, machines_of, plain_row
 from backtests.simulation.account import BASIS_POINT

@@ -7,8 +7,8 @@ import pandas as pd
 from plotly import graph_objects as go
 
 from backtests.evidence.alpha import Figures
-from backtests.evidence.books import BEST
 from backtests.evidence.decisions import STRATEGY
+from backtests.evidence.scores import BEST
 from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, thinned
 from backtests.reports.page import (
     REPORT,

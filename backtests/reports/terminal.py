@@ -12,8 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
-from backtests.evidence.books import BEST
-from backtests.evidence.scores import TOTAL
+from backtests.evidence.scores import BEST, TOTAL
 from model.bars.intervals import day
 
 if TYPE_CHECKING:

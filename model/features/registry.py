@@ -54,11 +54,7 @@ def register_feature(
 
     Examples
     --------
-    >>> class Momentum:
-    ...     name, lookback = "momentum", 21
-    ...
-    ...     def transform(self, bars):
-    ...         return pd.DataFrame({"momentum_20": bars["close"].pct_change(20)})
+    >>> from my_momentum import Momentum  # a file of yours
     >>> register_feature(Momentum, bars)
     >>> TrainConfig(features="momentum").lookback
     101

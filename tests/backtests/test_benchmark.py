@@ -67,7 +67,7 @@ def test_the_benchmark_runs_from_end_to_end(
 ) -> None:
     file = tmp_path / "found.json"
     app(
-        ["--quick", "--only", *QUICK, "--json", str(file)],
+        ["--quick", "--contests", *QUICK, "--record", str(file)],
         exit_on_error=False,
         result_action="return_value",
     )
@@ -140,7 +140,7 @@ def test_what_cannot_be_run_is_left_out_with_a_word(
 def test_an_unknown_contest_is_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="unknown contest: 'trainin'. Did you mean 'training'"):
         app(
-            ["--only", "trainin"],
+            ["--contests", "trainin"],
             exit_on_error=False,
             print_error=False,
             result_action="return_value",

@@ -147,23 +147,31 @@ def killed(folder, data, events, *options, fold=""):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_walk_that_is_killed_goes_on_to_the_same_bytes(ranked, data, tmp_path):
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    """What such a walk leaves, in a process like those that are killed: with as many threads."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert killed(folder, data, [0], "--jobs", "1") == [[0]]
+    return contents(folder / "0")
+
+
+def test_a_walk_that_is_killed_goes_on_to_the_same_bytes(undisturbed, data, tmp_path):
     assert killed(tmp_path, data, [5], "--jobs", "1") == [[-9, 0]]
-    assert contents(tmp_path / "5") == contents(ranked[2])
+    assert contents(tmp_path / "5") == undisturbed
 
 
 @pytest.mark.slow
-def test_it_does_so_killed_at_any_of_its_points(ranked, data, tmp_path):
+def test_it_does_so_killed_at_any_of_its_points(undisturbed, data, tmp_path):
     events = range(1, 28, 2)
     assert killed(tmp_path, data, events, "--jobs", "1") == [[-9, 0]] * len(events)
     for event in events:
-        assert contents(tmp_path / str(event)) == contents(ranked[2]), event
+        assert contents(tmp_path / str(event)) == undisturbed, event
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["loky", "dask"])
 def test_where_it_is_trained_and_what_dies_there_changes_no_byte(
-    ranked, data, tmp_path, monkeypatch, engine
+    undisturbed, data, tmp_path, monkeypatch, engine
 ):
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])  # for the workers
     options = ["--jobs", "2"]
@@ -173,7 +181,7 @@ def test_where_it_is_trained_and_what_dies_there_changes_no_byte(
             cluster = LocalCluster(2, threads_per_worker=1, dashboard_address=":0", **place)
             options += ["--dask", open_.enter_context(cluster).scheduler_address]
         assert killed(tmp_path, data, [0], *options, fold="fold 2") == [[0]]
-    assert (tmp_path / "0.died").exists() and contents(tmp_path / "0") == contents(ranked[2])
+    assert (tmp_path / "0.died").exists() and contents(tmp_path / "0") == undisturbed
 
 
 def test_a_planted_universe_has_histories_of_one_law_and_a_best_forecast(planted):

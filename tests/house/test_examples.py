@@ -31,6 +31,16 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # Code as Backtrader has it in docstrings.
 BLOCK = re.compile(r"^Example::\n\n((?: {4}.*\n|\n)+)", re.M)
 BARS = model.sample_bars()[-700:]
+# A feature of one's own, as its author would have it in a file.
+MY_MOMENTUM = """
+import pandas as pd
+
+class Momentum:
+    name, lookback = "momentum", 21
+
+    def transform(self, bars):
+        return pd.DataFrame({"momentum_20": bars["close"].pct_change(20)})
+"""
 
 
 class Documented(NamedTuple):
@@ -68,6 +78,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
     BARS.to_csv(folder / "bars.csv")
     BARS[["close"]].to_csv(folder / "closes.csv")
+    (folder / "my_momentum.py").write_text(MY_MOMENTUM)
     trained = model.fit(BARS, model.TrainConfig(architecture="small", max_epochs=2))
     trained.save(folder / "nasdaq.ckpt")
     cerebro = host(feed(BARS))
@@ -86,6 +97,7 @@ def test_an_example_runs_and_gives_what_it_says(
 ) -> None:
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     cerebro = host(feed(BARS))
     names = NAMES | {"bars": BARS.copy(), "cerebro": cerebro}

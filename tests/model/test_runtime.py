@@ -96,7 +96,7 @@ def test_nothing_is_known_of_bf16_where_torch_cannot_tell(monkeypatch: pytest.Mo
             "fp32",
             TILES,
             "this processor multiplies bf16 in hardware: --precision bf16 trains about twice as "
-            "fast; python backtests/benchmark.py --only training-bf16 says by how much",
+            "fast; python backtests/benchmark.py --contests training-bf16 says by how much",
         ),
         ("fp32", VECTORS, ""),
         ("fp32", NONE, ""),
@@ -106,7 +106,7 @@ def test_nothing_is_known_of_bf16_where_torch_cannot_tell(monkeypatch: pytest.Mo
             "bf16",
             VECTORS,
             "this processor has bf16 but no AMX: whether --precision fp32 trains faster depends; "
-            "python backtests/benchmark.py --only training-bf16 says",
+            "python backtests/benchmark.py --contests training-bf16 says",
         ),
         (
             "bf16",

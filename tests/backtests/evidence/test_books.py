@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backtests.evidence.books import BEST, Books, equity_of
+from backtests.evidence.books import Books, equity_of
+from backtests.evidence.scores import BEST
 from backtests.evidence.verdict import BOOK_RULE, NO_COST, PARTS_RULE, judge_book
 from tests.helpers.panels import planted_panel
 
