@@ -180,13 +180,7 @@ def walk(
         report says so. The folder must be a new one.
     """
     paths = data or []
-    _require_possible(paths, market_options, training)
-    require_pooled(pooled, training.outcome)
-    if market_options.instruments > 1 and not pooled:
-        raise ValueError(
-            f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
-            "the histories of a market make a universe for one network. Give `pooled`."
-        )
+    _require_possible(paths, market_options, training, pooled)
     # The first one's settings stand for all: they differ in the architecture alone.
     names = _architectures(architecture)
     settings = Settings(
@@ -213,8 +207,14 @@ def walk(
 
 
 def _require_possible(
-    paths: Sequence[Path], market_options: MarketOptions, training: TrainConfig
+    paths: Sequence[Path], market_options: MarketOptions, training: TrainConfig, pooled: bool
 ) -> None:
+    require_pooled(pooled, training.outcome)
+    if market_options.instruments > 1 and not pooled:
+        raise ValueError(
+            f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
+            "the histories of a market make a universe for one network. Give `pooled`."
+        )
     if market_options.market and paths:
         raise ValueError(
             "`data` and `market` exclude each other: a market makes its own bars. Give one of them."
@@ -224,7 +224,6 @@ def _require_possible(
             f"`horizon` must be 1 with `market`, got {training.horizon}: "
             "its best forecast is known for the next bar."
         )
-
     if market_options.instruments > 1 and not market_options.market:
         raise ValueError(
             f"`instruments` must be left out without `market`, got {market_options.instruments}: "

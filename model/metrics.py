@@ -17,7 +17,7 @@ CALIBRATION_GROUPS = 10
 
 
 class CalibrationGroup(TypedDict):
-    """Neighbouring probabilities: their mean, how often "up" came true, and on how many bars."""
+    """Neighbouring probabilities: their mean, how often "up" was observed, and on how many bars."""
 
     probability: float
     frequency: float
