@@ -168,10 +168,9 @@ class Ledger:
                 **notes,
             }
             # What is there stays as it is, to the byte.
-            before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-            ending = "" if before.endswith("\n") or not before else "\n"
-            text = f"{before}{ending}{json.dumps(line)}\n"
-            write_atomically(self.path, text.encode())
+            before = self.path.read_bytes() if self.path.exists() else b""
+            ending = b"" if before.endswith(b"\n") or not before else b"\n"
+            write_atomically(self.path, before + ending + f"{json.dumps(line)}\n".encode())
             return True
 
 
