@@ -111,7 +111,7 @@ def show_trials(
     """
     wanted = None
     if data:
-        wanted = subject_of(BarsOptions(**vars(bars_options) | {"data": data}).read())
+        wanted = subject_of(replace(bars_options, data=data).read())
     else:
         bars_options.require_file()
     pages = [

@@ -125,18 +125,18 @@ def test_what_the_run_repeats_is_not_tried_beside_it(ledger):
 
 def test_a_line_of_an_older_version_counts_without_returns_and_stays_as_it_is(ledger):
     older = (
-        '{"key":  "a", "sharpe": 0.2}\n'
+        '{"key":  "a", "sharpe": 0.2}\r\n'
         '{"key": "b", "data": "of these bars", "positions": "held", "sharpe": 0.3}\n'
         '{"key": "c", "data": "of others", "positions": "held", "sharpe": 0.4}'
     )
-    ledger.path.write_text(older)
+    ledger.path.write_bytes(older.encode())
     assert ledger.others() == [Trial("", 0.2), Trial("held", 0.3)]
     assert names(ledger.others("a")) == ["held"]
     assert counted(ledger.others(), DATES, ()) == ((0.2, 0.3), ())
     assert counted(ledger.others(), DATES, {"held"}).sharpes == (0.2,)
     # Made again, it has a file, and counts once.
     assert ledger.enter("b", Trial("held", 0.3), track(), {})
-    assert ledger.path.read_text().startswith(f"{older}\n{{")
+    assert ledger.path.read_bytes().startswith(f"{older}\n{{".encode())
     found = counted(ledger.others(), DATES, ())
     assert found.sharpes == (0.2, 0.3) and len(found.returns) == 1
 
@@ -228,6 +228,7 @@ def test_no_line_leads_nowhere_whenever_the_process_dies(ledger, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         enter(ledger, "a")
     monkeypatch.undo()
+    assert [path.suffix for path in ledger.folder.iterdir()] == [".parquet"]
     (ledger.folder / ".nasdaq-1-day.parquet.1.2.tmp").touch()
     assert not ledger.path.exists() and enter(ledger, "a")
     assert [path.name for path in ledger.folder.iterdir()] == ["nasdaq-1-day-held by a.parquet"]
