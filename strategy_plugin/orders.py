@@ -184,11 +184,11 @@ class OrderManager:
             return "not ours"
         is_wanted = abs(units - self._wanted_units) < DUST
         if not is_wanted:
-            self._barred, self._wanted_units = 0, units
+            self.barred, self._wanted_units = 0, units
         if self.working is not None and not self._cancel_working(is_wanted):
             return "waiting"
         size = self.broker.size
-        if abs(units - size) < DUST or (self._barred and abs(units) > abs(size)):
+        if abs(units - size) < DUST or (self.barred and abs(units) > abs(size)):
             return ""
         return self._order(units, direction(units))
 

@@ -146,6 +146,24 @@ def test_an_opening_refused_too_often_waits_for_a_new_signal(
     assert orders.move(1) == "+9.5"
 
 
+def test_units_of_a_book_that_were_given_up_wait_for_others(
+    orders: OrderManager, broker: PaperBroker
+) -> None:
+    with pytest.warns(TradingWarning, match="3 orders in a row"):
+        for _ in range(3):
+            assert orders.move_to(5.0) == "+5"
+            ended(orders, broker, "Margin")
+    assert [orders.move_to(5.0) for _ in range(5)] == [""] * 5
+    assert orders.move_to(4.0) == "+4"
+
+
+def test_a_position_that_is_there_at_the_start_is_closed_by_units_of_0(broker: PaperBroker) -> None:
+    broker.size = 9.5
+    begun = OrderManager(broker, OrderRules(retries=2, patience=3))  # type: ignore[arg-type]
+    with pytest.warns(TradingWarning, match="taken over"):
+        assert begun.move_to(0.0) == "-9.5"
+
+
 def test_what_went_through_ends_a_row_of_refusals(
     orders: OrderManager, broker: PaperBroker
 ) -> None:
