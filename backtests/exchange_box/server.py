@@ -6,7 +6,7 @@ the next open fills, its trade updates go out, and its bar; the answer is the ti
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from uuid import NAMESPACE_OID, uuid5
 
@@ -71,8 +71,7 @@ class Exchange:
         self.faults = faults or FaultPlan()
         self._keys, self._speed = keys, speed
         self._step = market.first_live  # the next that begins
-        before = market.steps[self._step - 1]
-        self._now = before.ends
+        self._now = market.steps[self._step - 1].ends
         self._started = 0.0  # of the loop's time, where time runs
         self._bars: dict[web.WebSocketResponse, set[str]] = {}
         self._updates: set[web.WebSocketResponse] = set()
@@ -446,6 +445,6 @@ async def _send_bytes(socket: web.WebSocketResponse, data: bytes) -> None:
             await socket.close()
 
 
-async def _close_all(sockets: object) -> None:
-    for socket in list(sockets):  # type: ignore[call-overload]
+async def _close_all(sockets: Iterable[web.WebSocketResponse]) -> None:
+    for socket in list(sockets):  # they leave the set while they close
         await socket.close()

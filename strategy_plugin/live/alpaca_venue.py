@@ -47,7 +47,6 @@ with warnings.catch_warnings():
     from alpaca.data.historical.stock import StockHistoricalDataClient
     from alpaca.data.live.crypto import CryptoDataStream
     from alpaca.data.live.stock import StockDataStream
-    from alpaca.data.live.websocket import DataStream
     from alpaca.data.models import Bar
     from alpaca.data.requests import CryptoBarsRequest, StockBarsRequest
     from alpaca.data.timeframe import TimeFrame
@@ -255,12 +254,17 @@ class AlpacaVenue:
     ) -> Callable[[Sequence[str], Listener], None]:
         """Return what opens the streams: the keys stay within it."""
 
-        def run(stream: Any) -> None:
-            stream._reconnect_min_backoff = reconnect
-            self._streams.append(stream)
-            threading.Thread(target=stream.run, daemon=True, name=stream.told_as).start()
-
         def open_streams(bars_of: Sequence[str], listener: Listener) -> None:
+            def run(stream: Any) -> None:
+                stream.told, stream._reconnect_min_backoff = listener.on_connection, reconnect
+                self._streams.append(stream)
+                threading.Thread(target=stream.run, daemon=True, name=stream.told_as).start()
+
+            def run_bars(stream: Any, symbols: Sequence[str]) -> None:
+                stream.subscribe_bars(on_bar, *symbols)
+                stream.subscribe_updated_bars(on_corrected, *symbols)
+                run(stream)
+
             async def on_bar(bar: Any) -> None:
                 listener.on_bar(_bar_of(bar), False)
 
@@ -272,25 +276,16 @@ class AlpacaVenue:
 
             end = f"{url}/stream" if url else None
             updates = _Updates(key, secret, paper=paper, url_override=end)  # type: ignore[arg-type]
-            updates.told = listener.on_connection
             updates.subscribe_trade_updates(on_update)
             run(updates)
             stocks = [symbol for symbol in bars_of if "/" not in symbol]
             pairs = [symbol for symbol in bars_of if "/" in symbol]
             if stocks:
                 end = f"{url}/v2/{self._feed.value}" if url else None
-                bars: Any = _StockBars(key, secret, feed=self._feed, url_override=end)
-                bars.told = listener.on_connection
-                bars.subscribe_bars(on_bar, *stocks)
-                bars.subscribe_updated_bars(on_corrected, *stocks)
-                run(bars)
+                run_bars(_StockBars(key, secret, feed=self._feed, url_override=end), stocks)
             if pairs:
                 end = f"{url}/v1beta3/crypto/us" if url else None
-                bars = _CryptoBars(key, secret, url_override=end)
-                bars.told = listener.on_connection
-                bars.subscribe_bars(on_bar, *pairs)
-                bars.subscribe_updated_bars(on_corrected, *pairs)
-                run(bars)
+                run_bars(_CryptoBars(key, secret, url_override=end), pairs)
 
         return open_streams
 
@@ -357,46 +352,38 @@ def _make_patient(client: RESTClient) -> None:
         client._session.mount(scheme, _Patience(max_retries=retries))
 
 
-class _Updates(TradingStream):
-    """The stream of trade updates, which tells when it is there and when it broke."""
+class _Telling:
+    """What a stream of Alpaca's client is mixed with: it tells when it is there and when it broke.
+
+    The client itself connects again and again without a word.
+    """
 
     told: Told
-    told_as: Stream = "updates"
+    told_as: Stream
+    opening: tuple[str, str]  # what the message says by which the stream is there
 
     async def _dispatch(self, msg: dict[str, Any]) -> None:
-        if msg.get("stream") == "listening":
+        key, word = self.opening
+        if msg.get(key) == word:
             self.told(self.told_as, True)
-        await super()._dispatch(msg)
+        await super()._dispatch(msg)  # type: ignore[misc]  # the client's
 
     async def close(self) -> None:
-        if self._ws:
+        if self._ws:  # type: ignore[attr-defined]
             self.told(self.told_as, False)
-        await super().close()
+        await super().close()  # type: ignore[misc]
 
 
-class _Bars(DataStream):
-    """A stream of bars, which tells when it is there and when it broke."""
-
-    told: Told
-    told_as: Stream = "bars"
-
-    async def _dispatch(self, msg: dict[str, Any]) -> None:
-        if msg.get("T") == "subscription":
-            self.told(self.told_as, True)
-        await super()._dispatch(msg)
-
-    async def close(self) -> None:
-        if self._ws:
-            self.told(self.told_as, False)
-        await super().close()
+class _Updates(_Telling, TradingStream):
+    told_as, opening = "updates", ("stream", "listening")
 
 
-class _StockBars(_Bars, StockDataStream):
-    pass
+class _StockBars(_Telling, StockDataStream):
+    told_as, opening = "bars", ("T", "subscription")
 
 
-class _CryptoBars(_Bars, CryptoDataStream):
-    pass
+class _CryptoBars(_Telling, CryptoDataStream):
+    told_as, opening = "bars", ("T", "subscription")
 
 
 async def _end(stream: Any) -> None:

@@ -190,14 +190,14 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     def _show(self, waiting: Waiting) -> bool:
         store: LiveStore = self.p.store
         bar, end = waiting
+        shown = self._time_of(bar, end)
         live = not self._waiting and self._is_fresh(end)
         if live and not self._was_live:
             broker: LiveBroker = self.p.broker
-            broker.settle(self._symbol, self._time_of(bar, end))
+            broker.settle(self._symbol, shown)
         self._was_live |= live
         self._past_history |= not self._waiting
         self.put_notification(self.LIVE if live else self.DELAYED)
-        shown = self._time_of(bar, end)
         self.lines.datetime[0] = bt.date2num(shown.replace(tzinfo=None))
         for name in ("open", "high", "low", "close", "volume"):
             getattr(self.lines, name)[0] = getattr(bar, name)

@@ -34,12 +34,11 @@ class LiveStrategy(BiLSTMStrategy):
         live = any(instrument.live for instrument in self.traded)
         if live:
             self._frozen = broker.watchman.look(broker.store.now(), broker.getvalue())
-        before = {instrument.name: len(instrument.data) for instrument in self.traded}
-        seen = {instrument.name: instrument.decision.number for instrument in self.traded}
+        before = {instrument.name: instrument.decision.number for instrument in self.traded}
         super().next()
         took, waited = broker.store.since_seen()
         for instrument in self.traded:
-            new = before[instrument.name] > seen[instrument.name]
+            new = instrument.decision.number > before[instrument.name]
             if new and instrument.live and self.p.write is not None:
                 self.p.write(self._line(instrument, took, waited))
         self.n_live += live
@@ -48,12 +47,9 @@ class LiveStrategy(BiLSTMStrategy):
 
     def decide(self, instrument: TradedData, reading: Reading) -> tuple[int, str]:
         wanted, reason = super().decide(instrument, reading)
-        held = instrument.orders.held
-        if self._frozen and not reason and wanted not in (0, held):
-            return 0 if self.p.on_stop == "flat" or held else held, FROZEN
-        if self._frozen and self.p.on_stop == "flat" and instrument.live:
-            return 0, FROZEN
-        return wanted, reason
+        opens = not reason and wanted not in (0, instrument.orders.held)
+        closes = self.p.on_stop == "flat" and instrument.live
+        return (0, FROZEN) if self._frozen and (opens or closes) else (wanted, reason)
 
     def _line(self, instrument: TradedData, took: float, waited: float) -> Mapping[str, object]:
         decision, broker = instrument.decision, self.broker

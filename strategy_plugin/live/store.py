@@ -100,7 +100,7 @@ class LiveStore:
         self.ask_clock()
         symbols = [] if self.interval >= DAY else list(self.assets)
         self.venue.open_streams(symbols, self)
-        streams: list[Stream] = ["updates", *(["bars"] if symbols else [])]  # type: ignore[list-item]
+        streams: list[Stream] = ["updates", "bars"] if symbols else ["updates"]
         until = time.monotonic() + SECONDS_TO_CONNECT
         while not all(self._connected.get(stream) for stream in streams):
             if time.monotonic() > until:
