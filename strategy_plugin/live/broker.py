@@ -26,6 +26,7 @@ from strategy_plugin.live.venue import (
     OrderState,
     VenueError,
     VenueUnreachable,
+    without_slash,
 )
 
 KINDS: dict[int, OrderKind] = {
@@ -94,11 +95,11 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
     def read_account(self) -> None:
         """Read cash and positions from the venue."""
         account = self.store.venue.account()
-        ours = {symbol.replace("/", ""): symbol for symbol in self.store.assets}
+        ours = {without_slash(symbol): symbol for symbol in self.store.assets}
         self.cash, self._others = account.cash, 0.0
         held: dict[str, Holding] = {}
         for one in self.store.venue.positions():
-            symbol = ours.get(one.symbol.replace("/", ""))
+            symbol = ours.get(without_slash(one.symbol))
             if symbol is None:
                 self._others += one.value
             else:
@@ -199,7 +200,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         return "-".join(
             (
                 self.tag,
-                str(data.p.dataname).replace("/", ""),
+                without_slash(str(data.p.dataname)),
                 f"{bt.num2date(data.datetime[0]):%Y%m%dT%H%M%S}",
                 kind,
                 "buy" if size > 0 else "sell",
@@ -291,7 +292,7 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         cancelled, and decided anew.
         """
         for name, state in list(self._left.items()):
-            if state.symbol.replace("/", "") != symbol.replace("/", ""):
+            if without_slash(state.symbol) != without_slash(symbol):
                 continue
             if f"-{bar:%Y%m%dT%H%M%S}-" in name:
                 self._kept[symbol] = name

@@ -171,10 +171,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     def _take_days(self, days: Iterable[VenueBar], now: dt.datetime) -> None:
         """Take up the days that are over by the calendar; the one that grows stays out."""
         settle = dt.timedelta(seconds=self.p.store.pace.settle)
-        for one in days:
-            session = self._trading_days.session_on(one.start)
-            if session is not None and session.closes + settle <= now:
-                self._enqueue([(one, session.closes)])
+        self._enqueue(self._trading_days.closed_days(days, now - settle))
         known = self._waiting[-1].end if self._waiting else None
         self._due = self._trading_days.next_close(known or now) + settle
         if known is None and self._newest is not None:

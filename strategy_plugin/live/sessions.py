@@ -37,6 +37,17 @@ class Calendar:
         following = self._begun(label + DAY)
         return following if following is not None and following.opens >= label else None
 
+    def closed_days(
+        self, days: Iterable[VenueBar], now: dt.datetime
+    ) -> list[tuple[VenueBar, dt.datetime]]:
+        """Return the daily bars whose session is over, each with its close; no other is final."""
+        sessions = [(one, self.session_on(one.start)) for one in days]
+        return [
+            (one, session.closes)
+            for one, session in sessions
+            if session is not None and session.closes <= now
+        ]
+
     def next_close(self, after: dt.datetime) -> dt.datetime:
         """Return the end of the first session that closes after a moment."""
         if self.around_the_clock:
@@ -151,11 +162,7 @@ def finished_bars(
     start = calendar.start_of_history(now, most, interval)
     if interval < DAY:
         minutes = venue.bars(symbol, MINUTE, start, now)
-        made = Minutes(calendar, interval).take(one for one in minutes if one.start + MINUTE <= now)
-        return made[-most:]
-    days = [(one, calendar.session_on(one.start)) for one in venue.bars(symbol, DAY, start, now)]
-    return [
-        (one, session.closes)
-        for one, session in days
-        if session is not None and session.closes <= now
-    ][-most:]
+        made = Minutes(calendar, interval)
+        finished = made.take(one for one in minutes if one.start + MINUTE <= now)
+        return (finished + made.over(now))[-most:]
+    return calendar.closed_days(venue.bars(symbol, DAY, start, now), now)[-most:]

@@ -16,6 +16,11 @@ OrderStatus = Literal["open", "partial", "filled", "canceled", "expired", "rejec
 Stream = Literal["bars", "updates"]
 
 
+def without_slash(symbol: str) -> str:
+    """Return a symbol as positions and orders may bear it: a venue leaves a pair's slash out."""
+    return symbol.replace("/", "")
+
+
 class VenueError(RuntimeError):
     """The venue refused what was asked, or cannot be reached; the message says which."""
 

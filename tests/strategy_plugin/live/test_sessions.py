@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from strategy_plugin.live.sessions import Calendar, Minutes
+from strategy_plugin.live.sessions import Calendar, Minutes, finished_bars
 from strategy_plugin.live.venue import DAY, MINUTE, Session, VenueBar
 
 HALF = dt.date(2024, 1, 4)  # a half day; the fifth is a holiday
@@ -97,6 +97,19 @@ def test_a_bar_whose_last_minutes_had_no_trade_is_finished_by_the_next_or_the_cl
     assert minutes.over(start + 5 * MINUTE) == []
     [(second, end)] = minutes.over(start + 6 * MINUTE)
     assert (second.start, second.close) == (start + 3 * MINUTE, 6.0) and end == start + 6 * MINUTE
+
+
+def test_the_newest_finished_bar_is_that_of_the_feed_though_its_last_minutes_had_no_trade(
+    calendar: Calendar,
+) -> None:
+    start = at(HALF, 15, 0)
+    venue: Any = Days()
+    venue.bars = lambda *_: bars(start, 5.0, 7.0, 6.0, 8.0)
+    found = finished_bars(venue, calendar, "SPY", 3 * MINUTE, start + 6 * MINUTE, 5)
+    assert [(bar.close, end) for bar, end in found] == [
+        (6.0, start + 3 * MINUTE),
+        (8.0, start + 6 * MINUTE),
+    ]
 
 
 def test_minutes_outside_of_sessions_make_no_bar(calendar: Calendar) -> None:
