@@ -5,7 +5,7 @@ import json
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +29,7 @@ from strategy_plugin.live.limits import Limits, Watchman
 from strategy_plugin.live.live_strategy import LiveStrategy
 from strategy_plugin.live.sessions import finished_bars
 from strategy_plugin.live.store import REAL, LiveStore, Pace, assets_of
-from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError
+from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError, without_slash
 from strategy_plugin.live.watch import Alarms, StatusPage
 from strategy_plugin.orders import direction
 from strategy_plugin.sizers import EquityShare, FractionalCommission
@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 # A room of its own for each venue, with a class `connect`; its libraries are an extra.
 VENUES = {"alpaca": "strategy_plugin.live.alpaca_venue"}
 KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
-NEARBY = Pace(
-    idle=2.0, poll=0.1, settle=0.0
-)  # of an exchange on this machine, whose time may run fast
+# Of an exchange on this machine, whose time may run fast.
+NEARBY = Pace(idle=2.0, poll=0.1, settle=0.0)
 BASIS_POINT = 1e-4
 LINES, JOURNAL = "bars.jsonl", "decisions.jsonl"
 
@@ -55,14 +54,18 @@ def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -
     say: shows an alarm beside the lines.
     """
     keys = _keys()
-    schedule = Schedule(str(trading.checkpoint).replace("{name}", trading.symbols[0]))
-    interval = _interval(schedule)
+    # Models of several symbols may need different histories, and bear different timestamps.
+    schedules = {
+        symbol: Schedule(str(trading.checkpoint).replace("{name}", symbol))
+        for symbol in trading.symbols
+    }
+    interval = _interval(schedules)
     venue = _venue(trading, keys)
     _require_account(venue, trading)
     assets = assets_of(venue, list(trading.symbols), trading.allow_short)
     nearby = trading.url is not None and urlsplit(trading.url).hostname in LOOPBACK
     store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL)
-    _report(store, schedule, trading, limits)
+    _report(store, schedules, trading, limits)
     page = StatusPage(trading.out)
     with (
         _lines(trading.out / LINES) as lines,
@@ -76,7 +79,7 @@ def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -
             lines.write(f"{line}\n")
             page.take_bar(bar)
 
-        cerebro = _cerebro(store, schedule, trading, Watchman(limits, trading.out), write)
+        cerebro = _cerebro(store, schedules, trading, Watchman(limits, trading.out), write)
         stopped.cerebro = cerebro
         try:
             [strategy] = cerebro.run()
@@ -94,7 +97,7 @@ def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -
 
 def _cerebro(
     store: LiveStore,
-    schedule: Schedule,
+    schedules: Mapping[str, Schedule],
     trading: "Trading",
     watchman: Watchman,
     write: Callable[[Mapping[str, object]], object],
@@ -110,7 +113,7 @@ def _cerebro(
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.broker = broker
     daily = store.interval >= DAY
-    for symbol in store.assets:
+    for symbol, schedule in schedules.items():
         feed = LiveFeed(  # type: ignore[call-arg]  # Backtrader makes arguments of its params
             dataname=symbol,
             store=store,
@@ -206,19 +209,27 @@ def _venue(trading: "Trading", keys: tuple[str, str]) -> Venue:
     return venue
 
 
-def _interval(schedule: Schedule) -> dt.timedelta:
-    """Return the interval of the bars that the models were trained on.
+def _interval(schedules: Mapping[str, Schedule]) -> dt.timedelta:
+    """Return the one interval of the bars that the models were trained on.
 
-    CheckpointError where no such bars can be had live.
+    CheckpointError where no such bars can be had live, or the models have several.
     """
-    interval = schedule.checkpoints[-1].bar_interval.to_pytimedelta()
-    whole_minutes = interval >= MINUTE and not interval % MINUTE and interval < DAY
-    if not (whole_minutes or interval == DAY):
+    found: dict[dt.timedelta, str] = {}
+    for schedule in schedules.values():
+        interval = schedule.checkpoints[-1].bar_interval.to_pytimedelta()
+        whole_minutes = interval >= MINUTE and not interval % MINUTE and interval < DAY
+        if not (whole_minutes or interval == DAY):
+            raise CheckpointError(
+                f"{schedule.path} must have learnt from bars of whole minutes or of a day to be "
+                f"traded live, got {spoken(pd.Timedelta(interval))}. Train on such bars."
+            )
+        found[interval] = f"{spoken(pd.Timedelta(interval))} of {schedule.path}"
+    if len(found) > 1:
         raise CheckpointError(
-            f"{schedule.path} must have learnt from bars of whole minutes or of a day to be traded "
-            f"live, got {spoken(pd.Timedelta(interval))}. Train on such bars."
+            "the models of a run must have learnt from bars of one interval, got "
+            f"{_listed(found.values())}. Trade the others in a run with a `tag` of its own."
         )
-    return interval
+    return next(iter(found))
 
 
 def _require_account(venue: Venue, trading: "Trading") -> None:
@@ -233,19 +244,21 @@ def _require_account(venue: Venue, trading: "Trading") -> None:
         raise VenueError(f"{venue.name} lets this account trade nothing: {found.blocked}.")
 
 
-def _report(store: LiveStore, schedule: Schedule, trading: "Trading", limits: Limits) -> None:
+def _report(
+    store: LiveStore, schedules: Mapping[str, Schedule], trading: "Trading", limits: Limits
+) -> None:
     """Print what there is before anything is done."""
-    venue, model = store.venue, schedule.checkpoints[-1]
-    account, clock = venue.account(), store.ask_clock()
-    age = pd.Timestamp(clock.now).tz_localize(None) - model.trained_until
+    venue = store.venue
+    account, clock, holdings = venue.account(), store.ask_clock(), venue.positions()
+    held = {without_slash(one.symbol): direction(one.size) for one in holdings}
+    models = {one.file(one.checkpoints[-1]): one.checkpoints[-1] for one in schedules.values()}
+    now = pd.Timestamp(clock.now).tz_localize(None)
     rows = {
         "account": f"{account.number}, {'REAL MONEY' if trading.live else 'paper'}"
         f"{', dry run: nothing is sent' if trading.dry_run else ''}",
         "money": f"cash {account.cash:,.2f}, equity {account.equity:,.2f}, "
         f"buying power {account.buying_power:,.2f}",
-        "holds": _listed(
-            f"{one.size:+g} {one.symbol} at {one.price:g}" for one in venue.positions()
-        ),
+        "holds": _listed(f"{one.size:+g} {one.symbol} at {one.price:g}" for one in holdings),
         "open orders": _listed(
             f"{one.size:+g} {one.symbol} ({one.client_order_id})" for one in venue.open_orders()
         ),
@@ -255,10 +268,15 @@ def _report(store: LiveStore, schedule: Schedule, trading: "Trading", limits: Li
         ),
         "bars": f"{spoken(pd.Timedelta(store.interval))}; the venue's clock says "
         f"{clock.now:%Y-%m-%d %H:%M} UTC, {'open' if clock.is_open else 'closed'}",
-        "model": f"{schedule.file(model)}, {model.digest[:12]}, trained until "
-        f"{day(model.trained_until)}, {age.days} days ago",
+        "model": "; ".join(
+            f"{file}, {model.digest[:12]}, trained until "
+            f"{day(model.trained_until)}, {(now - model.trained_until).days} days ago"
+            for file, model in models.items()
+        ),
         "would do now": _listed(
-            f"{symbol}: {_would_do(store, symbol, trading)}" for symbol in store.assets
+            f"{symbol}: "
+            f"{_would_do(store, symbol, schedule, held.get(without_slash(symbol), 0), trading)}"
+            for symbol, schedule in schedules.items()
         ),
         "limits": _listed(
             f"{name.replace('_', ' ')} {value:g}"
@@ -270,9 +288,10 @@ def _report(store: LiveStore, schedule: Schedule, trading: "Trading", limits: Li
         console.print(f"{name:14}{text}", markup=False)
 
 
-def _would_do(store: LiveStore, symbol: str, trading: "Trading") -> str:
+def _would_do(
+    store: LiveStore, symbol: str, schedule: Schedule, held: int, trading: "Trading"
+) -> str:
     """Return what is decided at the newest finished bar, before any rule but the thresholds."""
-    schedule = Schedule(str(trading.checkpoint).replace("{name}", symbol))
     calendar, needed = store.calendars[symbol], schedule.bars_needed
     found = finished_bars(store.venue, calendar, symbol, store.interval, store.now(), needed)
     if len(found) < needed:
@@ -287,13 +306,6 @@ def _would_do(store: LiveStore, symbol: str, trading: "Trading") -> str:
     model = schedule.at(int(index.asi8[-1]))
     if model is None or math.isnan(probability):
         return f"nothing, as there is no forecast at {day(index[-1])}"
-    held = direction(
-        sum(
-            one.size
-            for one in store.venue.positions()
-            if one.symbol.replace("/", "") == symbol.replace("/", "")
-        )
-    )
     enter, exit = thresholds(trading.enter, trading.exit, own=(model.enter, model.exit))
     wanted = target(probability, held, enter=enter, exit=exit, allow_short=trading.allow_short)
     word = {1: "long", 0: "flat", -1: "short"}
@@ -303,5 +315,5 @@ def _would_do(store: LiveStore, symbol: str, trading: "Trading") -> str:
     )
 
 
-def _listed(parts: Iterator[str]) -> str:
+def _listed(parts: Iterable[str]) -> str:
     return ", ".join(parts) or "none"

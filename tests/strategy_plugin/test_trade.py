@@ -184,6 +184,16 @@ def test_a_checkpoint_of_another_interval_is_refused(tmp_path: Path, capsys: Any
     assert code == 4 and "must have learnt from bars of whole minutes or of a day" in err
 
 
+def test_each_symbol_has_the_interval_of_its_own_model(tmp_path: Path, capsys: Any) -> None:
+    for symbol, freq in (("SPY", "D"), ("QQQ", "5min")):
+        random_checkpoint(random_bars(300, freq=freq), golden=False).save(
+            tmp_path / f"{symbol}.ckpt"
+        )
+    words = ("--symbols", "SPY", "QQQ", "--checkpoint", tmp_path / "{name}.ckpt")
+    code, _, err = ended(capsys, *words)
+    assert code == 4 and "bars of one interval, got 1 day of" in err and "5 minutes of" in err
+
+
 def test_without_the_extra_it_says_what_to_install(
     daily: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
