@@ -226,6 +226,11 @@ def or_null(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def or_nan(value: float | None) -> float:
+    """Return a number that `or_null` wrote."""
+    return math.nan if value is None else value
+
+
 def seen_bar(instrument: TradedData) -> dict[str, object]:
     """Return the first keys of an `Entry`, those of the newest complete bar."""
     indicator, ago = instrument.signal.indicator, instrument.ago
@@ -241,6 +246,11 @@ def seen_bar(instrument: TradedData) -> dict[str, object]:
 def time_text(timestamp: int) -> str:
     """Return nanoseconds since 1970 as a journal has them."""
     return str(np.datetime_as_string(np.datetime64(timestamp, "ns")))
+
+
+def timestamp_of(entry: Entry) -> int:
+    """Return the timestamp that `time_text` wrote, in nanoseconds since 1970."""
+    return int(np.datetime64(entry["bar"], "ns").astype(np.int64))
 
 
 def _origin(instrument: TradedData) -> Origin | None:

@@ -3,9 +3,7 @@
 import json
 import math
 import warnings
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -42,13 +40,13 @@ from strategy_plugin.journal import (
     Origin,
     decision_entry,
     input_digest,
+    or_nan,
+    timestamp_of,
 )
-from strategy_plugin.orders import Order, OrderManager, OrderRules, Seen, Stops, direction
+from strategy_plugin.orders import OrderManager, OrderRules, direction
 from strategy_plugin.ranking import Book, Candidate, TrailingVolatility
-from strategy_plugin.sizers import room_of, units_of
+from strategy_plugin.recorded import RecordedBroker
 from strategy_plugin.weights import BookRules
-
-RECORDED_LATER = ("share", "cost")  # figures of the room for an order
 
 
 class Replay(NamedTuple):
@@ -158,7 +156,7 @@ def _differences(header: Header, entries: list[Entry]) -> list[str]:
         own = [entry for entry in of_names if entry["data"] == name]
         if origin is None:
             forecasts = [
-                _RecordedForecast(None, _or_nan(entry["probability"]), math.nan, entry["input"])
+                _RecordedForecast(None, or_nan(entry["probability"]), math.nan, entry["input"])
                 for entry in own
             ]
         else:
@@ -210,8 +208,8 @@ def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
     gate = Gate("journal")
     bars = []
     for entry in entries:
-        values = cast(Bar, tuple(_or_nan(value) for value in entry["values"]))
-        bars.append(gate.admit(entry["number"], _timestamp(entry), values))
+        values = cast(Bar, tuple(or_nan(value) for value in entry["values"]))
+        bars.append(gate.admit(entry["number"], timestamp_of(entry), values))
     redo = _forecasts_at_once if origin["clock"] == "once" else _forecasts_bar_by_bar
     forecasts = redo(schedule, entries, bars)
     if origin.get("zone_stated", True):
@@ -220,7 +218,7 @@ def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
     watch = HourWatch(schedule.checkpoints)
     watch.see(
         np.array([entry["number"] for entry in sound], dtype=np.int64),
-        np.array([_timestamp(entry) for entry in sound], dtype=np.int64),
+        np.array([timestamp_of(entry) for entry in sound], dtype=np.int64),
     )
     return [
         forecast._replace(behind=watch.behind(entry["number"]))
@@ -231,7 +229,7 @@ def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
 def _forecasts_at_once(
     schedule: Schedule, entries: list[Entry], bars: list[Bar | None]
 ) -> list[_RecordedForecast]:
-    sound = [(_timestamp(entry), bar) for entry, bar in zip(entries, bars, strict=True) if bar]
+    sound = [(timestamp_of(entry), bar) for entry, bar in zip(entries, bars, strict=True) if bar]
     values = np.array([bar for _, bar in sound])
     timestamps = np.array([timestamp for timestamp, _ in sound])
     computed = iter(schedule.forecasts(values, timestamps).T.tolist())
@@ -242,7 +240,7 @@ def _forecasts_at_once(
         # A bar at fault has no forecast, but the window of the sound bars before it.
         probability, disagreement, _ = next(computed) if bar is not None else NO_FORECAST
         digest = input_digest(values[window], timestamps[window])
-        checkpoint = schedule.at(_timestamp(entry))
+        checkpoint = schedule.at(timestamp_of(entry))
         forecasts.append(_RecordedForecast(checkpoint, probability, disagreement, digest))
     return forecasts
 
@@ -256,7 +254,7 @@ def _forecasts_bar_by_bar(
     forecasts = []
     for entry, bar in zip(entries, bars, strict=True):
         if bar is not None:
-            buffer.update(entry["number"], _timestamp(entry), *bar)
+            buffer.update(entry["number"], timestamp_of(entry), *bar)
         checkpoint = models.get(entry["model"])
         probability, disagreement, _ = schedule.newest(checkpoint, buffer) if bar else NO_FORECAST
         digest = input_digest(*buffer.inputs())
@@ -275,7 +273,7 @@ class _Redo:
         self._enter, self._exit = params.get("enter", NEUTRAL), params.get("exit", NEUTRAL)
         self.rules = DecisionRules.of(params)
         most = params["max_exposure"] if "max_exposure" in params else params["gross"]
-        self.broker = _RecordedBroker(name, most, header["sizer"], header["traded"])
+        self.broker = RecordedBroker(name, most, header["sizer"], header["traded"])
         own = OrderRules.of(params) if "stop_loss" in params else None
         self.orders = OrderManager(
             self.broker, own or OrderRules(params["retries"], params["patience"])
@@ -302,7 +300,7 @@ class _Redo:
         reading, held = self.reading(entry, forecast), self.orders.held
         wanted, reason = decide(reading, held, self.rules, resting_of(entry))
         self.broker.end_orders_found(entry)
-        decision = Decision(entry["number"], _timestamp(entry), reading, held, wanted, reason)
+        decision = Decision(entry["number"], timestamp_of(entry), reading, held, wanted, reason)
         return carried_out(decision, self.orders)
 
     def reading(self, entry: Entry, forecast: _RecordedForecast) -> Reading:
@@ -314,7 +312,7 @@ class _Redo:
         if self._model is None or checkpoint is not self._model.checkpoint:
             self._model = ModelInForce(checkpoint, self._enter, self._exit, checkpoint.digest)
         return self._model.reading(
-            _timestamp(entry), forecast.probability, forecast.disagreement, forecast.behind
+            timestamp_of(entry), forecast.probability, forecast.disagreement, forecast.behind
         )
 
 
@@ -369,13 +367,13 @@ class _BookRedo:
     def _candidate(self, entry: Entry, reading: Reading) -> Candidate:
         name = entry["data"]
         redo, trail = self._redos[name], self._trails[name]
-        open, high, low, close, _ = (_or_nan(value) for value in entry["values"])
+        open, high, low, close, _ = (or_nan(value) for value in entry["values"])
         reason = obstacle(reading, redo.rules, resting_of(entry))
         if not bar_fault((open, high, low, close, 0.0)):
             trail.add(close)
         elif reason not in RESTING:
             reason = AT_FAULT
-        worth = _or_nan(entry["facts"].get("worth"))
+        worth = or_nan(entry["facts"].get("worth"))
         reason = reason or doubt(reading, redo.rules)
         return Candidate(reading.probability, reason, trail.value, worth)
 
@@ -400,7 +398,7 @@ class _BookRedo:
         redo.broker.end_orders_found(entry)
         decision = Decision(
             entry["number"],
-            _timestamp(entry),
+            timestamp_of(entry),
             reading,
             held,
             held if units is None else direction(units),
@@ -411,102 +409,6 @@ class _BookRedo:
         return carried_out(decision, redo.orders)
 
 
-@dataclass
-class _RecordedOrder:
-    """An order with the status that the journal tells; ref is its number among those sent."""
-
-    ref: int
-    status: str = "Accepted"
-
-    def alive(self) -> bool:
-        return self.status in ("Accepted", "Partial")
-
-    def getstatusname(self) -> str:
-        return self.status
-
-
-class _RecordedBroker:
-    """The broker of one instrument as the journal tells of it."""
-
-    def __init__(
-        self, name: str, max_exposure: float, sizer: dict[str, Any] | None, traded: int
-    ) -> None:
-        self.name = name
-        self.size = 0.0
-        self.order_inputs: dict[str, float] = {}
-        self._max_exposure, self._sizer, self._traded = max_exposure, sizer, traded
-        self._gives_orders = True
-        self._orders: list[_RecordedOrder] = []
-        self._ends_on_cancel: dict[int, str] = {}
-
-    def begin_bar(self, entry: Entry, orders: OrderManager) -> None:
-        """Take a line's position and account, and notify of what had ended before it.
-
-        What is missing in the line is NaN, which comes out as another order.
-        """
-        self.size, self._gives_orders = entry["position"], entry["order"] != "no order"
-        self.order_inputs = defaultdict(lambda: math.nan)
-        self.order_inputs |= {name: _or_nan(value) for name, value in entry["facts"].items()}
-        for order in self._ended(entry, Seen.NOTIFIED):
-            orders.notify(order)
-
-    def end_orders_found(self, entry: Entry) -> None:
-        """End what was found to have ended; what ended by its cancelling waits for that."""
-        self._ended(entry, Seen.FOUND)
-        self._ends_on_cancel = {
-            number: status for seen, number, status in entry["ends"] if seen == Seen.ON_CANCEL
-        }
-
-    def observe(self, ago: int) -> bool:
-        """Nothing to see: what the orders were computed from stands in the journal."""
-        return True
-
-    def units(self, direction: int) -> float:
-        inputs = self.order_inputs
-        if self._sizer is None:
-            return inputs["units"]
-        equity, worth = inputs["equity"], inputs["worth"]
-        return units_of(**self._sizer, equity=equity, worth=worth, traded=self._traded)
-
-    def room(self) -> float:
-        account = {name: self.order_inputs[name] for name in ("equity", "others", "worth")}
-        # Journals of earlier days, and sizers without a share, have fewer figures.
-        more = {name: value for name, value in self.order_inputs.items() if name in RECORDED_LATER}
-        return room_of(self._max_exposure, **account, **more)
-
-    def send(self, size: float) -> Order | None:
-        return self._new_order() if self._gives_orders else None
-
-    def protect(self, stops: Stops) -> list[Order]:
-        return [self._new_order() for _ in range(int(self.order_inputs.get("placed", 0)))]
-
-    def cancel(self, order: Order) -> None:
-        # One that the journal does not end here was still alive after its cancel.
-        known = self._orders[order.ref - 1]
-        known.status = self._ends_on_cancel.get(order.ref, known.status)
-
-    def _new_order(self) -> _RecordedOrder:
-        self._orders.append(_RecordedOrder(len(self._orders) + 1))
-        return self._orders[-1]
-
-    def _ended(self, entry: Entry, when: Seen) -> list[_RecordedOrder]:
-        ended = []
-        for seen, number, status in entry["ends"]:
-            # A number that was never sent again is a difference, and was reported as one.
-            if seen == when and number <= len(self._orders):
-                self._orders[number - 1].status = status
-                ended.append(self._orders[number - 1])
-        return ended
-
-
 def resting_of(entry: Entry) -> str:
     """Return why nothing might be ordered on a bar: what live feeds reported is not made again."""
     return entry["reason"] if entry["reason"] in RESTING else ""
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _timestamp(entry: Entry) -> int:
-    return int(np.datetime64(entry["bar"], "ns").astype(np.int64))

@@ -21,7 +21,8 @@ ORDER = {
     ),
     "strategy_plugin": (
         "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
-        "broker settling journal analyzers replaying startup trading strategy book live trade"
+        "broker settling journal recorded analyzers replaying startup trading strategy book live "
+        "trade"
     ),
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
