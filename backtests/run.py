@@ -47,7 +47,7 @@ from model.cli import (
     run,
 )
 from model.labels import tied_share
-from model.networks.registry import members_of
+from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, require_fields, whole
 from model.training.config import TrainConfig
@@ -78,7 +78,8 @@ class MarketOptions:
     ----------
     market
         A market on which the best possible forecast is known, in the place of data: echo, volrev,
-        regime, latch, magecho, walk or walkdrift, also with its settings, as in echo:strength=0.5.
+        regime, latch, magecho, shared, walk or walkdrift, also with its settings, as in
+        echo:strength=0.5.
     market_bars
         How many bars of it.
     market_seed
@@ -105,10 +106,11 @@ class MarketOptions:
 
     def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
         """Return independent histories by name, and the best forecast at each bar of them."""
-        text = self.market or ""
-        return backtests.walk_pooled.planted_universe(
-            text, self.instruments, self.market_bars, self.market_seed
+        universe = synthetic.planted_universe(
+            self.market or "", self.instruments, self.market_bars, self.market_seed
         )
+        best = {name: one.probability for name, one in universe.items()}
+        return {name: one.bars for name, one in universe.items()}, best
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -182,7 +184,7 @@ def walk(
     paths = data or []
     _require_possible(paths, market_options, training, pooled)
     # The first one's settings stand for all: they differ in the architecture alone.
-    names = _architectures(architecture)
+    names = architectures_of(architecture)
     settings = Settings(
         plan, plan.training(replace(training, architecture=names[0])), account, costs
     )
@@ -252,15 +254,6 @@ def _require_pooled_settings(request: Request) -> None:
             "of the money, a relative forecast is traded by rank, and the ledger counts trials on "
             "one instrument, of which alone a run is registered."
         )
-
-
-def _architectures(given: str) -> list[str]:
-    names = [name.strip() for name in given.split(",")]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`architecture` must name each but once, got {given}.")
-    for name in names:
-        members_of(name)  # refuses what nobody registered
-    return names
 
 
 def _walk_one(

@@ -16,7 +16,7 @@ from backtests.reports.pooled import (
     write_pooled,
 )
 from backtests.reports.pooled_page import write_pooled_report
-from backtests.synthetic.markets import market, parse_market
+from backtests.synthetic.markets import market
 from backtests.walk import Request, configure, describe_replaced
 from backtests.walk_forward.folds import FoldModel
 from backtests.walk_forward.plan import Settings
@@ -93,24 +93,6 @@ def finish_pooled(
     write_pooled(walk.folder, results)
     write_pooled_report(walk.folder, results)
     return results
-
-
-def planted_universe(
-    text: str, instruments: int, n_bars: int, seed: int
-) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
-    """Return independent histories of one planted market, and the best forecast on each.
-
-    text: as of `parse_market`. seed: of the first; each further one has the next.
-    """
-    name, strengths = parse_market(text)
-    width = len(str(instruments))
-    bars, best = {}, {}
-    for number in range(instruments):
-        one = market(name, n_bars, seed + number, **strengths)
-        called = f"{name}-{number + 1:0{width}d}"
-        one.bars.attrs["instrument"] = called
-        bars[called], best[called] = one.bars, one.probability
-    return bars, best
 
 
 def describe_cost(walk: PooledWalk, jobs: int) -> str:
