@@ -388,6 +388,7 @@ def _walk_pooled(
         console.print(f"of the best forecast there is {results.share_found:.0%} of the edge found")
     for line in (
         reports.describe_halves(results.by_date.halves),
+        reports.describe_together(results.by_date.together),
         f"at no cost: {results.verdict_at_no_cost.sentence}",
         f"net of costs: {results.verdict.sentence}",
         f"written to {folder}: {', '.join((reports.REPORT, *reports.POOLED_FILES))}, checkpoints/",

@@ -46,7 +46,7 @@ POOLED_FILES = (
     "equity.csv",
     "predictions.csv",
 )
-POOLED_VERSION = 1  # of pooled.json: raised when an entry changes its name or meaning
+POOLED_VERSION = 2  # of pooled.json: raised when an entry changes its name or meaning
 
 
 @dataclass(frozen=True, eq=False)

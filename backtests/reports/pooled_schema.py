@@ -34,13 +34,15 @@ class ForecasterRow(Entry):
     """One that forecasts a universe, the strategy first: also a row of forecasters.csv.
 
     Others are the run's other architectures, cheap learners of all instruments together, the best
-    possible forecast of a planted market, and the rules reversal and momentum, on the same dates.
+    possible forecast of a planted market, "mean of ranks", of those that the strategy and boosting
+    give a name on a date, and the rules reversal and momentum, on the same dates.
 
     auc (of pairs of one date), ic (information coefficient: mean rank correlation of a date): with
     _low and _high, the 95 % interval; ic_t: by blocks of dates. gross, net: of its book, mean per
     bar, a fraction; gross_sharpe, sharpe: annual; turnover: share of the money that changes hands
     per bar; break_even: the cost per side, in basis points, that eats all. auc_less, ic_less: the
-    strategy's less this one's, over what both forecast. loss_statistic, loss_p: Diebold and
+    strategy's less this one's, over what both forecast; ic_together_less: the ic of "mean of
+    ranks" less this one's; _t: by blocks of dates. loss_statistic, loss_p: Diebold and
     Mariano's of the mean log loss of a date against this one's, below 0 where the strategy's is
     lower; in the strategy's row against one half. Null where undefined.
     """
@@ -67,6 +69,11 @@ class ForecasterRow(Entry):
     ic_less: float | None
     ic_less_low: float | None
     ic_less_high: float | None
+    ic_less_t: float | None
+    ic_together_less: float | None
+    ic_together_less_low: float | None
+    ic_together_less_high: float | None
+    ic_together_less_t: float | None
     loss_statistic: float | None
     loss_p: float | None
 
@@ -179,7 +186,7 @@ class Pooled(Entry):
     end, which count as 0.
     """
 
-    version: Literal[1]
+    version: Literal[2]
     verdict: VerdictRecord
     verdict_at_no_cost: VerdictRecord
     data: UniverseDataRecord

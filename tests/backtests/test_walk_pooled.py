@@ -199,7 +199,7 @@ def test_architectures_stand_beside_each_other(planted):
     names = [row["forecaster"] for row in found["forecasters"]]
     assert names == [
         *("strategy", "transformer", "logistic", "boosting", "ridge"),
-        *("best possible", "reversal", "momentum"),
+        *("best possible", "mean of ranks", "reversal", "momentum"),
     ]
     assert found["architectures"] == ["bilstm", "transformer"]
     assert "transformer fold 2: trained until" in text
