@@ -297,15 +297,12 @@ def _of_one_width(
 
 def _are_notes(wrong: Mask, widths: NDArray[np.int64], body: Sequence[str], layout: Layout) -> bool:
     """Return whether all lines of another width are short ones that do not begin as the rows do."""
-    begins = [re.sub("[0-9]", "0", _first_field(line, layout.delimiter)) for line in body]
+    firsts = (line.split(layout.delimiter, 1)[0].strip(" \"'") for line in body)
+    begins = [re.sub("[0-9]", "0", first) for first in firsts]
     usual = Counter(begins[row] for row in np.flatnonzero(~wrong)).most_common(1)
     return bool((widths[wrong] < 5).all()) and not any(
         begins[row] == shape for row in np.flatnonzero(wrong) for shape, _ in usual
     )
-
-
-def _first_field(line: str, delimiter: str) -> str:
-    return line.split(delimiter, 1)[0].strip(" \"'")
 
 
 def _width(line: str, delimiter: str) -> int:
