@@ -174,7 +174,8 @@ def walk(
         workers.
     ledger
         The file that knows what was tried, for the deflated Sharpe ratio and the probability of
-        overfitting; default: one per instrument and interval in your user data folder.
+        overfitting; default: one per instrument and interval in your user data folder, pooled one
+        per interval.
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
     register
@@ -239,8 +240,6 @@ def _require_pooled_settings(request: Request) -> None:
     ranked = settings.config.outcome == "relative"
     idle = {
         "cash": settings.account.cash != account.cash,
-        "ledger": request.ledger is not None,
-        "register": request.register,
         "enter": ranked and settings.account.enter is not None,
         "exit": ranked and settings.account.exit is not None,
         "allow_short": ranked and settings.account.allow_short,
@@ -251,8 +250,7 @@ def _require_pooled_settings(request: Request) -> None:
         raise ValueError(
             f"{names} must be left out with `pooled`"
             f"{' and an outcome of relative' if ranked else ''}: its paper book knows only shares "
-            "of the money, a relative forecast is traded by rank, and the ledger counts trials on "
-            "one instrument, of which alone a run is registered."
+            "of the money, and a relative forecast is traded by rank."
         )
 
 
@@ -382,7 +380,7 @@ def _walk_pooled(
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
             console.print("forecasting, and training the cheap learners")
-            results = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
+            results, entered = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
     console.print(reports.pooled_tables(results))
     if results.share_found is not None:
         console.print(f"of the best forecast there is {results.share_found:.0%} of the edge found")
@@ -391,6 +389,9 @@ def _walk_pooled(
         reports.describe_together(results.by_date.together),
         f"at no cost: {results.verdict_at_no_cost.sentence}",
         f"net of costs: {results.verdict.sentence}",
+        results.overfitting.sentence,
+        f"the run was {results.registered}",
+        describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.POOLED_FILES))}, checkpoints/",
     ):
         if line:

@@ -19,6 +19,7 @@ from backtests.reports.page import (
     pairs_of,
     power_rows,
     render_page,
+    sharpe_rows,
 )
 from backtests.reports.pooled import PooledResults, describe_universe_data
 from backtests.reports.results import describe_settings
@@ -75,6 +76,8 @@ def render_pooled(results: PooledResults) -> str:
         figures=_figures(results, results.figures, "net"),
         figures_at_no_cost=_figures(results, results.figures_at_no_cost, "gross"),
         tests=_tests(results),
+        overfitting=results.overfitting.sentence,
+        registered=results.registered,
         forecasters=_forecaster_grid(results),
         differences=_difference_grid(results),
         years=_year_grid(results),
@@ -163,6 +166,7 @@ def _tests(results: PooledResults) -> Grid:
         words: p_shown(results.figures.superiority),
         f"{words}, at no cost": p_shown(results.figures_at_no_cost.superiority),
         **power_rows(results.figures),
+        **sharpe_rows(results.sharpe),
         "forecasts of a move that never came": str(results.panel.unknown_moves),
     }
     return Grid(["", "value"], list(map(list, rows.items())))

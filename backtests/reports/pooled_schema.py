@@ -3,7 +3,10 @@
 from typing import Literal
 
 from backtests.evidence.alpha import Figures
+from backtests.evidence.evidence import SharpeFigures
+from backtests.evidence.overfitting import Overfitting
 from backtests.reports.schema import Entry, LeftOutRecord, SettingsRecord, VerdictRecord
+from backtests.walk_forward.registration import Registration
 
 
 class PooledFoldRow(Entry):
@@ -183,7 +186,9 @@ class Pooled(Entry):
     evidence, evidence_at_no_cost: the figures of each. architectures: all that were trained, the
     one first whose figures stand here. share_found: (AUC - .5) / (that of the best possible - .5),
     on a planted market. unknown_moves: forecasts of a move that never came, before an instrument's
-    end, which count as 0.
+    end, which count as 0. sharpe: of the book at the stated cost, null where nothing varies;
+    overfitting: of the ledger's trials that count beside this run, which decides no verdict;
+    registration: null where the run was not registered before its test bars were touched.
     """
 
     version: Literal[2]
@@ -204,5 +209,8 @@ class Pooled(Entry):
     unknown_moves: int
     evidence: Figures
     evidence_at_no_cost: Figures
+    sharpe: SharpeFigures | None
+    overfitting: Overfitting
+    registration: Registration | None
     versions: dict[str, str]
     mixed_machines: bool
