@@ -286,7 +286,14 @@ def benchmarks_chart(results: "Results") -> go.Figure:
     return interval_figure(intervals, scale=1e4, title="basis points per bar, net")
 
 
-def importance_chart(results: "Results") -> go.Figure:
+class Weighed(Protocol):
+    """Results that say what each group of features is worth, a column for each fold."""
+
+    @property
+    def importance(self) -> pd.DataFrame: ...
+
+
+def importance_chart(results: Weighed) -> go.Figure:
     """How much the log loss on validation grows without each group of features.
 
     Bars are means over the folds, dots the folds.
