@@ -25,7 +25,7 @@ from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import require_universe, together
+from model.bars.universe import faults_together, require_universe
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -377,7 +377,7 @@ def _walk_pooled(
                 pooled_files(paths),
                 require_usual_spacing,
                 on_faulty,
-                together=partial(together, fewest=config.fewest_instruments),
+                together=partial(faults_together, fewest=config.fewest_instruments),
             )
         walk = backtests.walk_pooled.begin_pooled(
             universe, folder, request, left_out=left_out, best=best
