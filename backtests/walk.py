@@ -52,6 +52,7 @@ class Request:
     architectures: each is tried on the same folds, the first one leads. jobs: processes. dask: a
     scheduler's address. ledger: its file; None for the default. fresh: forget what an earlier run
     finished. register: write down what is to be judged before any test bar is touched.
+    settings_file: the text of the file that the command takes to make the run again.
     """
 
     settings: Settings
@@ -61,6 +62,7 @@ class Request:
     ledger: Path | None
     fresh: bool
     register: bool = False
+    settings_file: str = ""
 
 
 @dataclass(frozen=True, eq=False)
