@@ -10,8 +10,12 @@ from .results import COMPARISON as COMPARISON
 from .results import FILES as FILES
 from .results import comparison_table as comparison_table
 from .results import describe_settings as describe_settings
+from .runs import is_run as is_run
+from .runs import read_runs as read_runs
+from .runs_page import compare_runs as compare_runs
 from .terminal import architecture_table as architecture_table
 from .terminal import describe_halves as describe_halves
+from .terminal import grid_table as grid_table
 from .terminal import pooled_tables as pooled_tables
 from .terminal import shown as shown
 from .terminal import tables as tables

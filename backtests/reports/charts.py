@@ -22,13 +22,13 @@ MANY_TRADES = 80  # drawn smaller
 MOST_POINTS = 2_500  # of a line: more than a screen has, and the file stays small
 
 
-def thinned(series: Rows) -> Rows:
-    """Return at most MOST_POINTS rows, evenly spread, the first and the last among them."""
-    if len(series) <= MOST_POINTS:
+def thinned(series: Rows, most: int = MOST_POINTS) -> Rows:
+    """Return at most so many rows, evenly spread, the first and the last among them."""
+    if len(series) <= most:
         return series
     # Evenly spread rather than the largest moves: a line thinned by size would look wilder than it
     # was.
-    return series.iloc[np.linspace(0, len(series) - 1, MOST_POINTS).round().astype(int)]
+    return series.iloc[np.linspace(0, len(series) - 1, most).round().astype(int)]
 
 
 def empty_figure(title: str, height: int) -> go.Figure:
