@@ -315,7 +315,9 @@ def _conversion(
     # Backtrader stamps what it rebuilds itself, so there the param speaks of what it is made of.
     checkpoint, rebuilt = schedule.checkpoints[0], bool(data.resampling or data.replaying)
     zone = ""
-    if timezone not in (None, checkpoint.timezone) and _converts(data, schedule):
+    # Dates stay what they are, and what a feed's own zone made UTC is none to convert again.
+    in_utc = checkpoint.timezone == "UTC" and not schedule.whole_days and not states_zone(data)
+    if in_utc and timezone not in (None, "UTC"):
         zone, timezone = known_zone(timezone), None
     checkpoint.require_clock(timezone, None if rebuilt else stamp)
     return conversion_for(
@@ -327,15 +329,6 @@ def _conversion(
         replayed=bool(data.replaying),
         zone=zone,
     )
-
-
-def _converts(data: Feed, schedule: Schedule) -> bool:
-    """Return whether local times can become those of training.
-
-    Dates stay what they are, and what a feed's own zone made UTC is none to convert again.
-    """
-    in_utc = schedule.checkpoints[0].timezone == "UTC" and not schedule.whole_days
-    return in_utc and not states_zone(data)
 
 
 def _require_bars(data: object) -> None:

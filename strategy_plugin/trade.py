@@ -119,10 +119,11 @@ class Trading:
                 "`account` must be given with `live`: type out the number of the account whose "
                 "money is to be traded."
             )
-        if (self.out / STOP).exists():
+        if (stop := self.out / STOP).exists():
+            cause = stop.read_text(encoding="utf-8", errors="replace").strip().partition("\n")[0]
             raise ValueError(
-                f"{self.out / STOP} must not be there at the start: "
-                f"{_first_line(self.out / STOP)}. Remove it once the cause is dealt with."
+                f"{stop} must not be there at the start: {cause or 'somebody put it there'}. "
+                "Remove it once the cause is dealt with."
             )
 
 
@@ -138,11 +139,6 @@ def trade(
     """
     own_features(trading.features)  # known from here on
     return sessions.trade_live(trading, limits, partial(errors.print, "note:", markup=False))
-
-
-def _first_line(path: Path) -> str:
-    text = path.read_text(encoding="utf-8", errors="replace").strip()
-    return text.splitlines()[0] if text else "somebody put it there"
 
 
 if __name__ == "__main__":

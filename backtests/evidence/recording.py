@@ -132,9 +132,10 @@ def returns_of(
     chosen = traded or list(range(len(recording.datas)))
     against = [recording.datas[number] for number in chosen]
     moves = _moves(recording)
-    start, learnt = _start(recording, moves[:, chosen]), _bars_learnt(recording)
     # What a model earns on bars that it has learnt from proves nothing.
-    start = max(start, learnt)
+    learnt_until = recording.learnt_until
+    learnt = 0 if learnt_until is None else int(dates.searchsorted(learnt_until))
+    start = max(_start(recording, moves[:, chosen]), learnt)
     values, returns = _time_weighted(recording)
     report_few(len(dates) - 1 - start, findings)
     findings.raise_faults()
@@ -289,13 +290,6 @@ def _judge_closes(
                 Setting("neutral", True),
                 ".",
             )
-
-
-def _bars_learnt(recording: Recording) -> int:
-    """Return how many of the first bars a model of ours that the strategy asks has seen."""
-    if recording.learnt_until is None:
-        return 0
-    return int(recording.dates.searchsorted(recording.learnt_until))
 
 
 def _unseen(
