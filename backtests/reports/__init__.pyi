@@ -4,6 +4,7 @@ from .judgement import evidence_json as evidence_json
 from .judgement import write_judgement as write_judgement
 from .page import REPORT as REPORT
 from .page import figure_rows as figure_rows
+from .page import grid_table as grid_table
 from .page import interval_grid as interval_grid
 from .pooled import POOLED_FILES as POOLED_FILES
 from .results import COMPARISON as COMPARISON
@@ -15,7 +16,6 @@ from .runs import read_runs as read_runs
 from .runs_page import compare_runs as compare_runs
 from .terminal import architecture_table as architecture_table
 from .terminal import describe_halves as describe_halves
-from .terminal import grid_table as grid_table
 from .terminal import pooled_tables as pooled_tables
 from .terminal import shown as shown
 from .terminal import tables as tables

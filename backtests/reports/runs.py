@@ -111,8 +111,8 @@ class Run:
     @property
     def sharpe(self) -> float | None:
         """Annual, of the returns of its equity; None where they do not vary."""
-        returns: Array = self.equity.pct_change().dropna().to_numpy(np.float64)
-        return sharpe(returns, self.summary.evidence.periods_per_year)
+        growth: Array = self.equity.to_numpy(np.float64)
+        return sharpe(np.diff(growth) / growth[:-1], self.summary.evidence.periods_per_year)
 
     @property
     def alike(self) -> tuple[object, ...] | None:

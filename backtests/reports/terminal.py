@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 
 from backtests.evidence.scores import BEST, TOTAL
@@ -19,7 +18,6 @@ from model.bars.intervals import day
 if TYPE_CHECKING:
     from backtests.evidence.by_date import Halves
     from backtests.evidence.evidence import Evidence
-    from backtests.reports.page import Grid
     from backtests.reports.pooled import PooledResults
     from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
@@ -151,16 +149,6 @@ def universe_table(universe: "UniverseResults") -> Table:
             shown(row["sharpe"], ".2f"),
             row["verdict"] + (", stands out" if row["outstanding"] else ""),
         )
-    return table
-
-
-def grid_table(grid: "Grid", title: str | None = None) -> Table:
-    """Return a table of a page as the terminal shows it."""
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
-    for header in grid.headers:
-        table.add_column(header, justify="right" if header else "left")
-    for row in grid.rows:
-        table.add_row(*map(escape, row))
     return table
 
 
