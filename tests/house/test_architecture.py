@@ -16,8 +16,8 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 # or a file that stands directly in its package. Within a folder any order will do without a circle.
 ORDER = {
     "model": (
-        "errors settings files labels metrics provenance precision runtime bars features networks "
-        "cli checkpoint predict training doctor train"
+        "errors settings settings_file files labels metrics provenance precision runtime notebook "
+        "bars features networks cli checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
         "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
@@ -27,7 +27,7 @@ ORDER = {
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
         "synthetic benchmarks walk walk_pooled ledger audit controls false_alarms verdicts "
-        "benchmark analyzers judge run console"
+        "benchmark analyzers judge compare run console"
     ),
 }
 
