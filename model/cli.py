@@ -42,7 +42,8 @@ ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where a command has i
 
 # The exit codes of all commands. An error of ours carries its own as `exit_code`.
 #   0      done
-#   1      the audit found a difference; the sides of a benchmark disagree (Disagreement)
+#   1      the audit or a reconciliation found a difference; the sides of a benchmark disagree
+#          (Disagreement)
 #   2      wrong use: a flag, or a setting that its class refuses (ReadingError,
 #          UnknownArchitecture, ThresholdsError, any plain ValueError)
 #   3      bars refused (BarsError, OneClassError), a feature of one's own (FeatureError), a file of
