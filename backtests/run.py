@@ -25,7 +25,7 @@ from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import require_universe, together
+from model.bars.universe import faults_together, require_universe
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -46,10 +46,12 @@ from model.cli import (
     require_pooled,
     run,
 )
+from model.files import write_atomically
 from model.labels import tied_share
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, require_fields, whole
+from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -141,6 +143,7 @@ def walk(
     ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
     register: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
 
@@ -191,7 +194,7 @@ def walk(
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = backtests.walk.Request(
-        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register
+        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register, settings_file
     )
     if pooled:
         _require_pooled_settings(request)
@@ -271,7 +274,7 @@ def _walk_one(
         )
         _introduce([walk])
         with walk_forward.workers.workers(request.dask):
-            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            lost = _train(folder, walk.configurations, walk.n_models, request)
             # With a fold missing the figures would be of other decisions than were asked for.
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
@@ -330,7 +333,8 @@ def _walk_universe(
         if cost := backtests.cost.describe_cost(configurations.values(), request.jobs):
             console.print(cost, soft_wrap=True)
         with walk_forward.workers.workers(request.dask):
-            lost = _train(configurations, sum(walk.n_models for walk in walks), request.jobs)
+            n_models = sum(walk.n_models for walk in walks)
+            lost = _train(folder, configurations, n_models, request)
             console.print("trading, and training the benchmarks")
             found, entered = {}, Counter[Path]()
             for walk in walks:
@@ -370,14 +374,14 @@ def _walk_pooled(
                 pooled_files(paths),
                 require_usual_spacing,
                 on_faulty,
-                together=partial(together, fewest=config.fewest_instruments),
+                together=partial(faults_together, fewest=config.fewest_instruments),
             )
         walk = backtests.walk_pooled.begin_pooled(
             universe, folder, request, left_out=left_out, best=best
         )
         _introduce_pooled(walk, request)
         with walk_forward.workers.workers(request.dask):
-            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            lost = _train(folder, walk.configurations, walk.n_models, request)
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
@@ -457,8 +461,15 @@ def _introduce(walks: Sequence[Walk]) -> None:
         console.print(hint, soft_wrap=True)
 
 
-def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int) -> list[Lost]:
-    """Train all folds, n_models in all, with bars of progress; return those that were lost."""
+def _train(
+    results: Path, configurations: Mapping[Any, Configuration], n_models: int, request: Request
+) -> list[Lost]:
+    """Train all folds, n_models in all, with bars of progress; return those that were lost.
+
+    The settings are written into the folder of results first: with them a run that is stopped, or
+    lost, is made again.
+    """
+    write_atomically(results / SETTINGS, request.settings_file.encode())
     patience = next(iter(configurations.values())).settings.config.patience
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
@@ -470,7 +481,7 @@ def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int
 
             return walk_forward.train_all(
                 list(configurations.values()),
-                jobs=jobs,
+                jobs=request.jobs,
                 on_epoch=epochs,
                 on_more=progress.more,
                 on_done=done,

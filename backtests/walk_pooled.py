@@ -14,22 +14,27 @@ from backtests.reports.pooled import (
     write_pooled,
 )
 from backtests.reports.pooled_page import write_pooled_report
+from backtests.simulation.account import Account, Costs
 from backtests.walk import (
     Request,
     configure,
     describe_replaced,
     enter_trial,
+    kept_in,
     ledger_of,
     registration_of,
+    request_of,
+    train_walk,
 )
 from backtests.walk_forward.folds import FoldModel
 from backtests.walk_forward.ledger import Ledger
-from backtests.walk_forward.plan import Settings
+from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.registration import Registration
 from backtests.walk_forward.trainer import Configuration
 from backtests.walk_forward.universe import DatedFolds, lay_dated_folds
-from model.bars.universe import Universe, universe_of
+from model.bars.universe import Universe, require_universe, universe_of
 from model.cli import LeftOut
+from model.training.config import TrainConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +62,60 @@ class PooledWalk:
     @property
     def n_models(self) -> int:
         return len(self.dated.folds) * len(self.configurations)
+
+
+def walk_universe(
+    universe: Universe,
+    training: TrainConfig = TrainConfig(),
+    *,
+    plan: FoldPlan = FoldPlan(),
+    account: Account = Account(),
+    costs: Costs = Costs(),
+    folder: str | Path | None = None,
+    jobs: int | None = None,
+    ledger: str | Path | None = None,
+) -> PooledResults:
+    """Walk forward with one network for a universe, as backtests/run.py --pooled does.
+
+    Parameters
+    ----------
+    universe
+        The bars of each instrument by name, as `read_bars` gives them.
+    training, plan, account, costs, folder, jobs, ledger
+        As of `walk_bars`.
+
+    Returns
+    -------
+    PooledResults
+        With tables `folds`, `predictions` and `equity`, what each forecaster was worth in
+        `by_date`, the `verdict` and `plot()`.
+
+    Raises
+    ------
+    BarsError
+        For bars that make no universe, or too few dates.
+    FoldsFailed
+        Where a fold could not be trained; the others are kept in the folder.
+
+    Examples
+    --------
+    >>> from backtests.synthetic import planted_universe
+    >>> planted = planted_universe("echo", 4, 600, seed=1)
+    >>> universe = {name: market.bars for name, market in planted.items()}
+    >>> config = TrainConfig(max_epochs=1, fewest_instruments=3)
+    >>> plan = FoldPlan(folds=1, train_blocks=2)
+    >>> results = walk_universe(universe, config, plan=plan, jobs=1, ledger="trials")
+    >>> results.predictions["instrument"].nunique()
+    4
+    """
+    request = request_of(training, plan, account, costs, jobs, ledger)
+    # Before any folder is made: what can be refused costs nothing.
+    require_universe(universe, training.fewest_instruments)
+    with kept_in(folder) as place:
+        walk = begin_pooled(universe, place, request)
+        models = train_walk(walk.configurations, walk.n_models, request.jobs)
+        results, _ = finish_pooled(walk, models, request.jobs)
+    return results
 
 
 def begin_pooled(

@@ -25,7 +25,7 @@ from model import training
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import Universe, together, universe_of
+from model.bars.universe import Universe, faults_together, universe_of
 from model.cli import (
     ALL_BUT_DATA,
     DATA,
@@ -44,8 +44,9 @@ from model.cli import (
     run,
 )
 from model.errors import TrainingDiverged
-from model.files import require_writable
+from model.files import require_writable, write_atomically
 from model.precision import precision_hint
+from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def train(
     log_json: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
     config: Annotated[TrainConfig, Parameter(name="*", group=TRAINING)] = TrainConfig(),
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
     """Train the network on bars and save one self-contained checkpoint.
 
@@ -119,7 +121,10 @@ def train(
     # A schedule knows its files by the bar that they were trained until.
     if deploy:
         result = deploy / _deployed_name(name, checkpoint)
+    made_by = result.with_suffix(f".{SETTINGS}")
+    write_atomically(made_by, settings_file.encode())
     show(checkpoint)
+    console.print(f"settings: {made_by}", soft_wrap=True)
     console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
 
 
@@ -190,7 +195,7 @@ def _universe(
         bar_files(paths),
         require_usual_spacing,
         on_faulty,
-        together=partial(together, fewest=config.fewest_instruments),
+        together=partial(faults_together, fewest=config.fewest_instruments),
     )
     for one in left_out:
         console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)

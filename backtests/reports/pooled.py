@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from plotly import graph_objects as go
 
 from backtests.evidence.alpha import Figures
 from backtests.evidence.baselines import pooled_probabilities
@@ -22,6 +23,7 @@ from backtests.evidence.overfitting import Overfitting, overfitting_probability
 from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
 from backtests.evidence.verdict import NO_COST, Verdict, judge_book
+from backtests.reports.charts import book_chart
 from backtests.reports.results import (
     csv_of,
     describe_settings,
@@ -42,6 +44,7 @@ from model.bars.read import digest_bars
 from model.bars.universe import Universe
 from model.cli import LeftOut
 from model.files import write_atomically
+from model.notebook import card
 from strategy_plugin.decision import NEUTRAL
 
 POOLED = "pooled.json"
@@ -71,7 +74,7 @@ class BookTrial(NamedTuple):
     net: Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PooledResults:
     """All that one network for a universe found, and the settings that made it so.
 
@@ -88,6 +91,18 @@ class PooledResults:
     left_out: Sequence[LeftOut] = ()
     tried: Sequence[Trial] = ()
     registration: Registration | None = None
+
+    def __repr__(self) -> str:
+        return f"PooledResults({self.title}: {self.verdict.word})"
+
+    def _repr_html_(self) -> str:
+        forecasters = self.by_date.forecasters.set_index("forecaster")
+        tables = self.folds.set_index("fold"), forecasters
+        return card(self.title, self.verdict.sentence, *tables)
+
+    def plot(self) -> go.Figure:
+        """Return the chart of the book beside its benchmark."""
+        return book_chart(self.equity, self.benchmark)
 
     @property
     def title(self) -> str:

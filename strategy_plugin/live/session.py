@@ -27,6 +27,7 @@ from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.feed import LiveFeed
 from strategy_plugin.live.limits import Limits, Watchman
 from strategy_plugin.live.live_strategy import LiveStrategy
+from strategy_plugin.live.rules import BASIS_POINT
 from strategy_plugin.live.sessions import finished_bars
 from strategy_plugin.live.store import REAL, LiveStore, Pace, assets_of
 from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError, without_slash
@@ -42,7 +43,6 @@ VENUES = {"alpaca": "strategy_plugin.live.alpaca_venue"}
 KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 # Of an exchange on this machine, whose time may run fast.
 NEARBY = Pace(idle=2.0, poll=0.1, settle=0.0)
-BASIS_POINT = 1e-4
 LINES, JOURNAL = "bars.jsonl", "decisions.jsonl"
 
 console = Console(highlight=False, soft_wrap=True)
