@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from backtests import evidence, reports
-from backtests.simulation.vectorised import WORTH
+from backtests.simulation.account import WORTH
 from model.bars.intervals import day
 from model.cli import VERSION, run
 from model.settings import number, optional, require

@@ -17,17 +17,22 @@ from backtests.reports.pooled import (
 )
 from backtests.reports.pooled_page import write_pooled_report
 from backtests.simulation.account import Account, Costs
-from backtests.synthetic.markets import market, parse_market
+from backtests.synthetic.markets import market
 from backtests.walk import (
     Request,
     configure,
     describe_replaced,
+    enter_trial,
     kept_in,
+    ledger_of,
+    registration_of,
     request_of,
     train_walk,
 )
 from backtests.walk_forward.folds import FoldModel
+from backtests.walk_forward.ledger import Ledger
 from backtests.walk_forward.plan import FoldPlan, Settings
+from backtests.walk_forward.registration import Registration
 from backtests.walk_forward.trainer import Configuration
 from backtests.walk_forward.universe import DatedFolds, lay_dated_folds
 from model.bars.faults import count
@@ -48,14 +53,17 @@ class PooledWalk:
     """All that is known of a walk over a universe before it is trained.
 
     best: the best possible probability at each bar of a planted market, by instrument.
+    registration: of this run, None where it was not registered.
     """
 
     dated: DatedFolds
     folder: Path
     configurations: Mapping[str, Configuration]
+    ledger: Ledger
     left_out: Sequence[LeftOut] = ()
     best: Mapping[str, pd.Series] | None = None
     replaced: str = ""
+    registration: Registration | None = None
 
     @property
     def settings(self) -> Settings:
@@ -76,6 +84,7 @@ def walk_universe(
     costs: Costs = Costs(),
     folder: str | Path | None = None,
     jobs: int | None = None,
+    ledger: str | Path | None = None,
 ) -> PooledResults:
     """Walk forward with one network for a universe, as backtests/run.py --pooled does.
 
@@ -83,7 +92,7 @@ def walk_universe(
     ----------
     universe
         The bars of each instrument by name, as `read_bars` gives them.
-    training, plan, account, costs, folder, jobs
+    training, plan, account, costs, folder, jobs, ledger
         As of `walk_bars`.
 
     Returns
@@ -101,19 +110,22 @@ def walk_universe(
 
     Examples
     --------
-    >>> universe, _ = planted_universe("echo", 4, 600, seed=1)
-    >>> config = TrainConfig(max_epochs=1, fewest_instruments=3)
-    >>> results = walk_universe(universe, config, plan=FoldPlan(folds=1, train_blocks=2), jobs=1)
+    >>> from backtests.synthetic import planted_universe
+    >>> histories = planted_universe("echo", 4, 600, seed=1)
+    >>> universe = {name: one.bars for name, one in histories.items()}
+    >>> config, plan = TrainConfig(max_epochs=1, fewest_instruments=3), FoldPlan(1, train_blocks=2)
+    >>> results = walk_universe(universe, config, plan=plan, jobs=1, ledger="trials")
     >>> results.predictions["instrument"].nunique()
     4
     """
-    request = request_of(training, plan, account, costs, jobs, None)
+    request = request_of(training, plan, account, costs, jobs, ledger)
     # Before any folder is made: what can be refused costs nothing.
     require_universe(universe, training.fewest_instruments)
     with kept_in(folder) as place:
         walk = begin_pooled(universe, place, request)
         models = train_walk(walk.configurations, walk.n_models, request.jobs)
-        return finish_pooled(walk, models, request.jobs)
+        results, _ = finish_pooled(walk, models, request.jobs)
+    return results
 
 
 def begin_pooled(
@@ -127,47 +139,45 @@ def begin_pooled(
     """Lay the folds and open the folders: what can be refused is refused before training."""
     # In the order of the names, so that that of the files decides nothing.
     settings, universe = request.settings, universe_of(universe)
+    ledger = ledger_of(universe, request, planted=best is not None)
     dated = lay_dated_folds(universe, settings.plan, settings.config)
     pasts = [dated.past(fold) for fold in dated.folds]
-    # The ledger counts trials on one instrument alone.
-    configurations = configure(
-        universe, pasts, dated.folds, folder, request, tried_before=lambda *_: []
-    )
+    configurations = configure(universe, pasts, dated.folds, folder, request, ledger.others)
     data = describe_universe_data(universe)
+    # Last of all that may refuse: whatever stands in the folder then is of this run.
+    registration = registration_of(folder, request, configurations, data, ledger)
     replaced = describe_replaced(folder / POOLED, data, settings)
-    return PooledWalk(dated, folder, configurations, left_out, best, replaced)
+    return PooledWalk(dated, folder, configurations, ledger, left_out, best, replaced, registration)
 
 
 def finish_pooled(
     walk: PooledWalk, models: Mapping[str, Sequence[FoldModel]], jobs: int
-) -> PooledResults:
-    """Judge the trained models and write all files."""
+) -> tuple[PooledResults, int]:
+    """Judge the trained models, write all files, and enter the trials in the ledger.
+
+    Return the results, and how many of the trials are new to the ledger.
+    """
     for name, one in walk.configurations.items():
         one.state.sweep(models[name])
-    results = evaluate_pooled(
-        walk.dated, models, walk.settings, jobs=jobs, best=walk.best, left_out=walk.left_out
+    tried = next(iter(walk.configurations.values())).tried
+    found = evaluate_pooled(
+        walk.dated,
+        models,
+        walk.settings,
+        jobs=jobs,
+        best=walk.best,
+        left_out=walk.left_out,
+        tried=tried,
     )
+    results = replace(found, registration=walk.registration)
     write_pooled(walk.folder, results)
     write_pooled_report(walk.folder, results)
-    return results
-
-
-def planted_universe(
-    text: str, instruments: int, n_bars: int, seed: int
-) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
-    """Return independent histories of one planted market, and the best forecast on each.
-
-    text: as of `parse_market`. seed: of the first; each further one has the next.
-    """
-    name, strengths = parse_market(text)
-    width = len(str(instruments))
-    bars, best = {}, {}
-    for number in range(instruments):
-        one = market(name, n_bars, seed + number, **strengths)
-        called = f"{name}-{number + 1:0{width}d}"
-        one.bars.attrs["instrument"] = called
-        bars[called], best[called] = one.bars, one.probability
-    return bars, best
+    entered = 0
+    for one, trial in zip(walk.configurations.values(), results.trials.values(), strict=True):
+        entered += enter_trial(
+            walk.ledger, one, trial.positions, trial.held, trial.net, results.panel.bars_per_year
+        )
+    return results, entered
 
 
 def describe_cost(walk: PooledWalk, jobs: int) -> str:

@@ -16,6 +16,7 @@ from .runs import read_runs as read_runs
 from .runs_page import compare_runs as compare_runs
 from .terminal import architecture_table as architecture_table
 from .terminal import describe_halves as describe_halves
+from .terminal import describe_together as describe_together
 from .terminal import pooled_tables as pooled_tables
 from .terminal import shown as shown
 from .terminal import tables as tables
