@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +17,8 @@ from joblib import cpu_count
 from rich.console import Console
 
 import backtests
-from backtests import reports, synthetic, walk_forward
+from backtests import reports, walk_forward
+from backtests.market_options import MarketOptions, bars_of
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
@@ -50,7 +51,7 @@ from model.files import write_atomically
 from model.labels import tied_share
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
-from model.settings import optional, require, require_fields, whole
+from model.settings import optional, require, whole
 from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
 
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
 
     from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
-    from backtests.synthetic.markets import Market
     from backtests.walk import Request, Walk
     from backtests.walk_forward.folds import Outcome
     from backtests.walk_forward.trainer import Configuration, Lost, Origin
@@ -70,49 +70,6 @@ console = Console(highlight=False)
 
 # The fold plan's validation_share decides both shares, and here several architectures may be given.
 ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
-
-
-@dataclass(frozen=True)
-class MarketOptions:
-    """A synthetic market in the place of data.
-
-    Parameters
-    ----------
-    market
-        A market on which the best possible forecast is known, in the place of data: echo, volrev,
-        regime, latch, magecho, shared, walk or walkdrift, also with its settings, as in
-        echo:strength=0.5.
-    market_bars
-        How many bars of it.
-    market_seed
-        Which of its histories.
-    instruments
-        With --pooled: how many histories of it make a universe, one seed after the other.
-    """
-
-    market: str | None = None
-    market_bars: Annotated[int, whole(1)] = 12_000
-    market_seed: Annotated[int, whole(0)] = 1
-    instruments: Annotated[int, whole(1)] = 1
-
-    def __post_init__(self) -> None:
-        require_fields(self)
-
-    @property
-    def name(self) -> str:
-        return (self.market or "").partition(":")[0]
-
-    def sample(self) -> Market:
-        name, strengths = synthetic.parse_market(self.market or "")
-        return synthetic.market(name, self.market_bars, self.market_seed, **strengths)
-
-    def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
-        """Return independent histories by name, and the best forecast at each bar of them."""
-        universe = synthetic.planted_universe(
-            self.market or "", self.instruments, self.market_bars, self.market_seed
-        )
-        best = {name: one.probability for name, one in universe.items()}
-        return {name: one.bars for name, one in universe.items()}, best
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -221,15 +178,7 @@ def _require_possible(
             f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
             "the histories of a market make a universe for one network. Give `pooled`."
         )
-    if market_options.market and paths:
-        raise ValueError(
-            "`data` and `market` exclude each other: a market makes its own bars. Give one of them."
-        )
-    if market_options.market and training.horizon != 1:
-        raise ValueError(
-            f"`horizon` must be 1 with `market`, got {training.horizon}: "
-            "its best forecast is known for the next bar."
-        )
+    market_options.require_alone(bool(paths), training.horizon)
     if market_options.instruments > 1 and not market_options.market:
         raise ValueError(
             f"`instruments` must be left out without `market`, got {market_options.instruments}: "
@@ -263,24 +212,24 @@ def _walk_one(
     """Walk over one instrument, or a synthetic market, and print what was found."""
     # Held from the reading of the bars to the last file: two runs would mix their folds.
     with walk_forward.lock_folder(folder):
-        planted = market_options.sample() if market_options.market else None
-        if planted:
-            options.require_file()
-        walk = backtests.walk.begin(
-            planted.bars if planted else options.read(),
-            folder,
-            request,
-            best=planted.probability if planted else None,
-        )
-        _introduce([walk])
-        with walk_forward.workers.workers(request.dask):
-            lost = _train(folder, walk.configurations, walk.n_models, request)
-            # With a fold missing the figures would be of other decisions than were asked for.
-            models = backtests.walk.trained_models(walk.configurations)
-            if models is None:
-                raise walk_forward.FoldsFailed.of(lost, walk.n_models)
-            console.print("trading, and training the benchmarks")
-            compared, entered = backtests.walk.finish(walk, models, request.jobs)
+        walk_over(*bars_of(options, market_options), folder, request)
+
+
+def walk_over(bars: pd.DataFrame, best: pd.Series | None, folder: Path, request: Request) -> None:
+    """Walk over bars in a folder that is held, and print what was found.
+
+    best: the best possible forecast at each bar, where it is known.
+    """
+    walk = backtests.walk.begin(bars, folder, request, best=best)
+    _introduce([walk])
+    with walk_forward.workers.workers(request.dask):
+        lost = _train(folder, walk.configurations, walk.n_models, request)
+        # With a fold missing the figures would be of other decisions than were asked for.
+        models = backtests.walk.trained_models(walk.configurations)
+        if models is None:
+            raise walk_forward.FoldsFailed.of(lost, walk.n_models)
+        console.print("trading, and training the benchmarks")
+        compared, entered = backtests.walk.finish(walk, models, request.jobs)
     results = compared[request.architectures[0]]
     console.print(reports.tables(results))
     if len(compared) > 1:
@@ -292,10 +241,12 @@ def _walk_one(
         results.verdict.sentence,
         results.overfitting.sentence,
         f"the run was {results.registered}",
+        f"its settings were {results.chosen}" if results.searched else "",
         describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.FILES, *more))}, checkpoints/",
     ):
-        console.print(line, soft_wrap=True)
+        if line:  # mostly there was no search
+            console.print(line, soft_wrap=True)
 
 
 def _walk_universe(

@@ -100,6 +100,24 @@ def _validation_decisions(checkpoint: Checkpoint, past: pd.DataFrame) -> Decided
     return probability[known], moves[known]
 
 
+def validation_returns(checkpoint: Checkpoint, past: pd.DataFrame, search: Search) -> pd.Series:
+    """Return what the checkpoint's own thresholds earned on its validation part, net, by decision.
+
+    past: the bars it was trained on.
+    """
+    probability, moves = _validation_decisions(checkpoint, past)
+    held = directions(
+        probability,
+        enter=NEUTRAL if checkpoint.enter is None else checkpoint.enter,
+        exit=NEUTRAL if checkpoint.exit is None else checkpoint.exit,
+        allow_short=search.allow_short,
+    )
+    part = checkpoint.part_rows("validation", past.loc[: checkpoint.trained_until].index)
+    first = max(part.start, checkpoint.bars_needed - 1)
+    # Moves are missing at the end alone, where a trade is not over.
+    return pd.Series(net_returns(held, moves, search.cost), past.index[first : first + len(moves)])
+
+
 def choose(decisions: Sequence[Decided], search: Search) -> Choice:
     """Return the pair with the best mean net return among those that trade often enough.
 

@@ -27,7 +27,7 @@ ORDER = {
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
         "synthetic benchmarks walk walk_pooled ledger audit controls false_alarms verdicts "
-        "benchmark analyzers judge compare run console"
+        "benchmark analyzers judge compare market_options run search console"
     ),
 }
 
