@@ -118,13 +118,8 @@ def search(
     market_options.require_alone(bool(bars_options.data), training.horizon)
     settings = Settings(plan, plan.training(training), account, costs)
     found = read_space(space, settings.config)
-    if nested and (moved := [name for name in GEOMETRY if name in found.ranges]):
-        raise ValueError(
-            f"`nested` must go without a search for {', '.join(moved)}, by which the folds would "
-            "lie elsewhere in each. Take them out of the space, or leave `nested` out."
-        )
-    name = market_options.name or bars_options.file_name
-    folder, n_jobs = out or Path(f"runs/{name}-search"), jobs or int(cpu_count())
+    folder = out or Path(f"runs/{market_options.name or bars_options.file_name}-search")
+    n_jobs = jobs or int(cpu_count())
     with walk_forward.lock_folder(folder):
         bars, best = bars_of(bars_options, market_options)
         if fresh:
@@ -193,6 +188,11 @@ def pasts_of(
     A longer window or another feature moves the folds: of all that the space allows the earliest
     test block counts, and BarsError tells where the bars suffice not for all of it.
     """
+    if nested and (moved := [name for name in GEOMETRY if name in space.ranges]):
+        raise ValueError(
+            f"`nested` must go without a search for {', '.join(moved)}, by which the folds would "
+            "lie elsewhere in each. Take them out of the space, or leave `nested` out."
+        )
     laid = [
         walk_forward.lay_folds(bars, settings.plan, config)
         for config in space.corners(settings.config)

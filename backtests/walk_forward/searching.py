@@ -9,9 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -35,16 +34,13 @@ from model.provenance import code_digest
 from model.training.fitting import fit
 from model.training.loop import Epoch
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
-optuna: Any
 try:
-    optuna = import_module("optuna")
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import FrozenTrial
 except ImportError:  # an optional extra
-    optuna = None
+    optuna = None  # type: ignore[assignment]
 
 MISSING = (
     "a search needs the package optuna: pip install -c tests/constraints.txt -e '.[search]', or "
@@ -223,34 +219,31 @@ def _ask(
 
 def _distributions(space: Space) -> dict[str, BaseDistribution]:
     """Return the space as Optuna has it."""
-    found = {}
+    kinds, found = optuna.distributions, dict[str, BaseDistribution]()
     for name, one in space.ranges.items():
-        if one.choices:
-            found[name] = optuna.distributions.CategoricalDistribution(one.choices)
+        if one.low is None or one.high is None:
+            found[name] = kinds.CategoricalDistribution(one.choices)
         elif name in WHOLE:
-            low, high = one.low, one.high
-            found[name] = optuna.distributions.IntDistribution(low, high, one.log, one.step)
+            found[name] = kinds.IntDistribution(int(one.low), int(one.high), one.log, one.step)
         else:
-            found[name] = optuna.distributions.FloatDistribution(one.low, one.high, one.log)
+            found[name] = kinds.FloatDistribution(one.low, one.high, one.log)
     return found
 
 
-def _stored_study(storage: Path, key: str) -> Study:
+def _stored_study(storage: Path, key: str) -> optuna.Study:
     """Return the study with this key from a file, a new one where there is none.
 
     The file may hold others: those of other bars, settings or spaces.
     """
     storage.parent.mkdir(parents=True, exist_ok=True)
     try:
-        backend = optuna.storages.journal.JournalFileBackend(str(storage))
-        stored = optuna.storages.JournalStorage(backend)
-        study: Study = optuna.create_study(study_name=key, storage=stored, load_if_exists=True)
+        stored = optuna.storages.JournalStorage(JournalFileBackend(str(storage)))
+        return optuna.create_study(study_name=key, storage=stored, load_if_exists=True)
     except (ValueError, KeyError, TypeError) as error:
         raise SearchError(
             f"{storage} must be a search's storage, a journal of Optuna's, and cannot be read: "
             f"{error}. Remove it, or give another folder with --out."
         ) from error
-    return study
 
 
 def _trial(candidate: Candidate, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
@@ -258,7 +251,7 @@ def _trial(candidate: Candidate, distributions: Mapping[str, BaseDistribution]) 
     states = optuna.trial.TrialState
     state = {"finished": states.COMPLETE, "given up": states.PRUNED, "failed": states.FAIL}
     returns = candidate.returns
-    trial: FrozenTrial = optuna.trial.create_trial(
+    return optuna.trial.create_trial(
         state=state[candidate.state],
         params=dict(candidate.settings),
         distributions=dict(distributions),
@@ -270,7 +263,6 @@ def _trial(candidate: Candidate, distributions: Mapping[str, BaseDistribution]) 
             "returns": returns.tolist(),
         },
     )
-    return trial
 
 
 def _candidate(trial: FrozenTrial, past: pd.DataFrame) -> Candidate:
@@ -291,7 +283,6 @@ def _candidate(trial: FrozenTrial, past: pd.DataFrame) -> Candidate:
 
 def _curve(trial: FrozenTrial) -> FrozenTrial:
     """Return a trial with its losses by epoch alone, small enough to send to any process."""
-    curve: FrozenTrial = optuna.trial.create_trial(
+    return optuna.trial.create_trial(
         state=trial.state, value=trial.value, intermediate_values=trial.intermediate_values
     )
-    return curve
