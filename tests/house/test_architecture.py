@@ -17,12 +17,12 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 ORDER = {
     "model": (
         "errors settings files labels metrics provenance precision runtime bars features networks "
-        "cli checkpoint predict training doctor train"
+        "cli context checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
-        "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
-        "broker settling journal recorded analyzers replaying startup trading strategy book live "
-        "trade"
+        "feeds guard hours dates cache context indicator decision weights orders sizers ranking "
+        "instrument broker settling journal recorded analyzers replaying startup trading strategy "
+        "book live trade"
     ),
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
