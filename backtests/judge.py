@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from backtests import evidence, reports
-from backtests.simulation.vectorised import WORTH
+from backtests.simulation.account import WORTH
 from model.bars.intervals import day
 from model.cli import VERSION, run
 from model.settings import number, optional, require

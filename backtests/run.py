@@ -25,7 +25,7 @@ from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import require_universe, together
+from model.bars.universe import faults_together, require_universe
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -47,7 +47,7 @@ from model.cli import (
     run,
 )
 from model.labels import tied_share
-from model.networks.registry import members_of
+from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, require_fields, whole
 from model.training.config import TrainConfig
@@ -78,7 +78,8 @@ class MarketOptions:
     ----------
     market
         A market on which the best possible forecast is known, in the place of data: echo, volrev,
-        regime, latch, magecho, walk or walkdrift, also with its settings, as in echo:strength=0.5.
+        regime, latch, magecho, shared, walk or walkdrift, also with its settings, as in
+        echo:strength=0.5.
     market_bars
         How many bars of it.
     market_seed
@@ -105,10 +106,11 @@ class MarketOptions:
 
     def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
         """Return independent histories by name, and the best forecast at each bar of them."""
-        text = self.market or ""
-        return backtests.walk_pooled.planted_universe(
-            text, self.instruments, self.market_bars, self.market_seed
+        universe = synthetic.planted_universe(
+            self.market or "", self.instruments, self.market_bars, self.market_seed
         )
+        best = {name: one.probability for name, one in universe.items()}
+        return {name: one.bars for name, one in universe.items()}, best
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -172,7 +174,8 @@ def walk(
         workers.
     ledger
         The file that knows what was tried, for the deflated Sharpe ratio and the probability of
-        overfitting; default: one per instrument and interval in your user data folder.
+        overfitting; default: one per instrument and interval in your user data folder, pooled one
+        per interval.
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
     register
@@ -182,7 +185,7 @@ def walk(
     paths = data or []
     _require_possible(paths, market_options, training, pooled)
     # The first one's settings stand for all: they differ in the architecture alone.
-    names = _architectures(architecture)
+    names = architectures_of(architecture)
     settings = Settings(
         plan, plan.training(replace(training, architecture=names[0])), account, costs
     )
@@ -237,8 +240,6 @@ def _require_pooled_settings(request: Request) -> None:
     ranked = settings.config.outcome == "relative"
     idle = {
         "cash": settings.account.cash != account.cash,
-        "ledger": request.ledger is not None,
-        "register": request.register,
         "enter": ranked and settings.account.enter is not None,
         "exit": ranked and settings.account.exit is not None,
         "allow_short": ranked and settings.account.allow_short,
@@ -249,18 +250,8 @@ def _require_pooled_settings(request: Request) -> None:
         raise ValueError(
             f"{names} must be left out with `pooled`"
             f"{' and an outcome of relative' if ranked else ''}: its paper book knows only shares "
-            "of the money, a relative forecast is traded by rank, and the ledger counts trials on "
-            "one instrument, of which alone a run is registered."
+            "of the money, and a relative forecast is traded by rank."
         )
-
-
-def _architectures(given: str) -> list[str]:
-    names = [name.strip() for name in given.split(",")]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`architecture` must name each but once, got {given}.")
-    for name in names:
-        members_of(name)  # refuses what nobody registered
-    return names
 
 
 def _walk_one(
@@ -377,7 +368,7 @@ def _walk_pooled(
                 pooled_files(paths),
                 require_usual_spacing,
                 on_faulty,
-                together=partial(together, fewest=config.fewest_instruments),
+                together=partial(faults_together, fewest=config.fewest_instruments),
             )
         walk = backtests.walk_pooled.begin_pooled(
             universe, folder, request, left_out=left_out, best=best
@@ -389,14 +380,18 @@ def _walk_pooled(
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
             console.print("forecasting, and training the cheap learners")
-            results = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
+            results, entered = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
     console.print(reports.pooled_tables(results))
     if results.share_found is not None:
         console.print(f"of the best forecast there is {results.share_found:.0%} of the edge found")
     for line in (
         reports.describe_halves(results.by_date.halves),
+        reports.describe_together(results.by_date.together),
         f"at no cost: {results.verdict_at_no_cost.sentence}",
         f"net of costs: {results.verdict.sentence}",
+        results.overfitting.sentence,
+        f"the run was {results.registered}",
+        describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.POOLED_FILES))}, checkpoints/",
     ):
         if line:

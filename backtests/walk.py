@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.bootstrap import Array
 from backtests.evidence.evidence import sharpe_per_bar
 from backtests.reports.html import write_report
 from backtests.reports.results import (
@@ -105,31 +106,75 @@ def begin(
 
     Each architecture but the first has a folder of its own in that of the first.
     """
-    settings, on = request.settings, subject_of(bars)
-    if best is not None:
-        # Two histories of a planted market share its name and their dates, and nothing else.
-        on = on._replace(instrument=f"{on.instrument} {on.data[:8]}")
-    ledger = Ledger(request.ledger or ledger_path(on), on)
+    settings = request.settings
+    ledger = ledger_of(bars, request, planted=best is not None)
     folds = lay_folds(bars, settings.plan, settings.config)
     pasts = [fold.past(bars) for fold in folds]
     configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
-    keys = {name: one.key for name, one in configurations.items()}
+    data = describe_data(bars)
     # Last of all that may refuse: whatever stands in the folder then is of this run.
-    registration = registered(folder, keys)
-    if request.register:
-        registration = register(
-            folder,
-            keys=keys,
-            data=describe_data(bars),
-            settings=describe_settings(settings),
-            code=code_digest(*CODE),
-            ledger=ledger.path,
-            trials=len(ledger.others()),
-        )
-    replaced = describe_replaced(folder / "summary.json", describe_data(bars), settings)
+    registration = registration_of(folder, request, configurations, data, ledger)
+    replaced = describe_replaced(folder / "summary.json", data, settings)
     return Walk(
         bars, folder, folds, configurations, ledger, best, instrument, replaced, registration
     )
+
+
+def ledger_of(bars: Bars, request: Request, *, planted: bool) -> Ledger:
+    """Return the ledger of a run over these bars; planted: whether a market of ours made them."""
+    on = subject_of(bars)
+    if planted:
+        # Two histories of a planted market share its name and their dates, and nothing else.
+        on = on._replace(instrument=f"{on.instrument} {on.data[:8]}")
+    return Ledger(request.ledger or ledger_path(on), on)
+
+
+def registration_of(
+    folder: Path,
+    request: Request,
+    configurations: Mapping[str, Configuration],
+    data: Mapping[str, Any],
+    ledger: Ledger,
+) -> Registration | None:
+    """Return the registration of a run in its folder, made now where it is asked for.
+
+    data: what the bars are.
+    """
+    keys = {name: one.key for name, one in configurations.items()}
+    if not request.register:
+        return registered(folder, keys)
+    return register(
+        folder,
+        keys=keys,
+        data=data,
+        settings=describe_settings(request.settings),
+        code=code_digest(*CODE),
+        ledger=ledger.path,
+        trials=len(ledger.others()),
+    )
+
+
+def enter_trial(
+    ledger: Ledger,
+    one: Configuration,
+    positions: str,
+    held: pd.DataFrame,
+    net: Array,
+    bars_per_year: float,
+) -> bool:
+    """Enter what a configuration held, and earned, in the ledger; return whether it is new there.
+
+    positions: their digest. held: a column or one for each instrument, by date; net: (dates,).
+    """
+    entry = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bars_per_year": bars_per_year,
+        "seed": one.settings.config.seed,
+        "code": code_digest(*CODE),
+        **describe_settings(one.settings),
+    }
+    trial = Trial(positions, sharpe_per_bar(net))
+    return ledger.enter(one.key, trial, held.assign(**{NET_RETURN: net}), entry)
 
 
 def configure(
@@ -252,16 +297,8 @@ def finish(
         found = results[name]
         write_results(one.state.folder, found)
         write_report(one.state.folder, found, {} if number else compared)
-        entry = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "bars_per_year": yearly_bars(walk.bars),
-            "seed": one.settings.config.seed,
-            "code": code_digest(*CODE),
-            **describe_settings(one.settings),
-        }
         net = found.decisions.net
-        held = found.decisions.strategy.astype(np.int8)
-        track = pd.DataFrame({POSITION: held, NET_RETURN: net})
-        trial = Trial(found.positions, sharpe_per_bar(net.to_numpy()))
-        entered += walk.ledger.enter(one.key, trial, track, entry)
+        held = pd.DataFrame({POSITION: found.decisions.strategy.astype(np.int8)}, net.index)
+        years = yearly_bars(walk.bars)
+        entered += enter_trial(walk.ledger, one, found.positions, held, net.to_numpy(), years)
     return results, entered

@@ -16,10 +16,19 @@ from backtests.reports.pooled import (
     write_pooled,
 )
 from backtests.reports.pooled_page import write_pooled_report
-from backtests.synthetic.markets import market, parse_market
-from backtests.walk import Request, configure, describe_replaced
+from backtests.synthetic.markets import market
+from backtests.walk import (
+    Request,
+    configure,
+    describe_replaced,
+    enter_trial,
+    ledger_of,
+    registration_of,
+)
 from backtests.walk_forward.folds import FoldModel
+from backtests.walk_forward.ledger import Ledger
 from backtests.walk_forward.plan import Settings
+from backtests.walk_forward.registration import Registration
 from backtests.walk_forward.trainer import Configuration
 from backtests.walk_forward.universe import DatedFolds, lay_dated_folds
 from model.bars.faults import count
@@ -41,14 +50,17 @@ class PooledWalk:
     """All that is known of a walk over a universe before it is trained.
 
     best: the best possible probability at each bar of a planted market, by instrument.
+    registration: of this run, None where it was not registered.
     """
 
     dated: DatedFolds
     folder: Path
     configurations: Mapping[str, Configuration]
+    ledger: Ledger
     left_out: Sequence[LeftOut] = ()
     best: Mapping[str, pd.Series] | None = None
     replaced: str = ""
+    registration: Registration | None = None
 
     @property
     def settings(self) -> Settings:
@@ -71,47 +83,45 @@ def begin_pooled(
     """Lay the folds and open the folders: what can be refused is refused before training."""
     # In the order of the names, so that that of the files decides nothing.
     settings, universe = request.settings, universe_of(universe)
+    ledger = ledger_of(universe, request, planted=best is not None)
     dated = lay_dated_folds(universe, settings.plan, settings.config)
     pasts = [dated.past(fold) for fold in dated.folds]
-    # The ledger counts trials on one instrument alone.
-    configurations = configure(
-        universe, pasts, dated.folds, folder, request, tried_before=lambda *_: []
-    )
+    configurations = configure(universe, pasts, dated.folds, folder, request, ledger.others)
     data = describe_universe_data(universe)
+    # Last of all that may refuse: whatever stands in the folder then is of this run.
+    registration = registration_of(folder, request, configurations, data, ledger)
     replaced = describe_replaced(folder / POOLED, data, settings)
-    return PooledWalk(dated, folder, configurations, left_out, best, replaced)
+    return PooledWalk(dated, folder, configurations, ledger, left_out, best, replaced, registration)
 
 
 def finish_pooled(
     walk: PooledWalk, models: Mapping[str, Sequence[FoldModel]], jobs: int
-) -> PooledResults:
-    """Judge the trained models and write all files."""
+) -> tuple[PooledResults, int]:
+    """Judge the trained models, write all files, and enter the trials in the ledger.
+
+    Return the results, and how many of the trials are new to the ledger.
+    """
     for name, one in walk.configurations.items():
         one.state.sweep(models[name])
-    results = evaluate_pooled(
-        walk.dated, models, walk.settings, jobs=jobs, best=walk.best, left_out=walk.left_out
+    tried = next(iter(walk.configurations.values())).tried
+    found = evaluate_pooled(
+        walk.dated,
+        models,
+        walk.settings,
+        jobs=jobs,
+        best=walk.best,
+        left_out=walk.left_out,
+        tried=tried,
     )
+    results = replace(found, registration=walk.registration)
     write_pooled(walk.folder, results)
     write_pooled_report(walk.folder, results)
-    return results
-
-
-def planted_universe(
-    text: str, instruments: int, n_bars: int, seed: int
-) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
-    """Return independent histories of one planted market, and the best forecast on each.
-
-    text: as of `parse_market`. seed: of the first; each further one has the next.
-    """
-    name, strengths = parse_market(text)
-    width = len(str(instruments))
-    bars, best = {}, {}
-    for number in range(instruments):
-        one = market(name, n_bars, seed + number, **strengths)
-        called = f"{name}-{number + 1:0{width}d}"
-        one.bars.attrs["instrument"] = called
-        bars[called], best[called] = one.bars, one.probability
-    return bars, best
+    entered = 0
+    for one, trial in zip(walk.configurations.values(), results.trials.values(), strict=True):
+        entered += enter_trial(
+            walk.ledger, one, trial.positions, trial.held, trial.net, results.panel.bars_per_year
+        )
+    return results, entered
 
 
 def describe_cost(walk: PooledWalk, jobs: int) -> str:

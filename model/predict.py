@@ -22,7 +22,7 @@ from rich.table import Table
 from model import checkpoint as checkpoints
 from model.bars.faults import count
 from model.bars.intervals import day, spoken
-from model.bars.universe import together, universe_of
+from model.bars.universe import faults_together, universe_of
 from model.cli import RUNNING, VERSION, BarsOptions, OnFaulty, bar_files, errors, read_universe, run
 from model.context import ContextOptions, age_words
 from model.errors import BarsWarning, CheckpointError, FeatureError
@@ -91,7 +91,7 @@ def predict(
                 "ranked, and no position is decided. Give one file, or leave it out."
             )
         universe, left_out = read_universe(
-            bars_options, bar_files([path]), len, on_faulty, together=together
+            bars_options, bar_files([path]), len, on_faulty, together=faults_together
         )
         for one in left_out:
             errors.print(f"left out {one.file}: {one.reason}", markup=False)

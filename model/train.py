@@ -25,7 +25,7 @@ from model import training
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import Universe, together, universe_of
+from model.bars.universe import Universe, faults_together, universe_of
 from model.cli import (
     ALL_BUT_DATA,
     DATA,
@@ -193,7 +193,7 @@ def _universe(
         bar_files(paths),
         require_usual_spacing,
         on_faulty,
-        together=partial(together, fewest=config.fewest_instruments),
+        together=partial(faults_together, fewest=config.fewest_instruments),
     )
     for one in left_out:
         console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)

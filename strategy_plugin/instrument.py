@@ -173,7 +173,16 @@ class TradedData:
         return Decision(number, timestamp, reading, self.orders.held, wanted, reason)
 
     def carry_out(self, decision: Decision) -> None:
-        self.n_forecasts += not math.isnan(decision.reading.probability)
+        if not math.isnan(decision.reading.probability):
+            if not self.n_forecasts and (reading := decision.reading).model:
+                LOG.info(
+                    "data %r: first forecast at %s, of model %s, %d bar intervals old",
+                    self.name,
+                    day(decision.timestamp),
+                    reading.model[:12],
+                    reading.age,
+                )
+            self.n_forecasts += 1
         self.decision = done = carried_out(decision, self.orders)
         # The bars of the history are decided on by nobody.
         level = logging.DEBUG if done.reason in RESTING else logging.INFO

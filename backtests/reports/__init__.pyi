@@ -12,6 +12,7 @@ from .results import comparison_table as comparison_table
 from .results import describe_settings as describe_settings
 from .terminal import architecture_table as architecture_table
 from .terminal import describe_halves as describe_halves
+from .terminal import describe_together as describe_together
 from .terminal import pooled_tables as pooled_tables
 from .terminal import shown as shown
 from .terminal import tables as tables

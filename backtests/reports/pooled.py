@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from backtests.evidence.books import Books, equity_of
 from backtests.evidence.bootstrap import Array, area_within_rows
 from backtests.evidence.by_date import ByDate, by_date, mean_known, rank_correlations
 from backtests.evidence.decisions import STRATEGY
+from backtests.evidence.evidence import SharpeFigures, Trials, sharpe_figures, sharpe_per_bar
+from backtests.evidence.overfitting import Overfitting, overfitting_probability
 from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
 from backtests.evidence.verdict import NO_COST, Verdict, judge_book
@@ -24,7 +26,9 @@ from backtests.reports.results import csv_of, describe_settings, machines_of, pl
 from backtests.simulation.account import BASIS_POINT
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel
+from backtests.walk_forward.ledger import POSITION, Counted, Trial, counted, digest_weights
 from backtests.walk_forward.plan import Settings
+from backtests.walk_forward.registration import NOT_REGISTERED, Registration
 from backtests.walk_forward.universe import DatedFolds, dated_probabilities
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken
@@ -46,7 +50,18 @@ POOLED_FILES = (
     "equity.csv",
     "predictions.csv",
 )
-POOLED_VERSION = 1  # of pooled.json: raised when an entry changes its name or meaning
+POOLED_VERSION = 2  # of pooled.json: raised when an entry changes its name or meaning
+
+
+class BookTrial(NamedTuple):
+    """What the ledger notes of a book. positions: the digest of its weights.
+
+    held: its weights, a column for each instrument, by date; net: what it earned, (dates,).
+    """
+
+    positions: str
+    held: pd.DataFrame
+    net: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +69,8 @@ class PooledResults:
     """All that one network for a universe found, and the settings that made it so.
 
     models: of the architecture that leads. architectures: all that were trained. left_out: files
-    that could not be used, which the user asked to go without.
+    that could not be used, which the user asked to go without. tried: the ledger's other trials on
+    such a universe. registration: of this run, None where it was not registered.
     """
 
     dated: DatedFolds
@@ -63,6 +79,8 @@ class PooledResults:
     panel: Panel
     architectures: Sequence[str]
     left_out: Sequence[LeftOut] = ()
+    tried: Sequence[Trial] = ()
+    registration: Registration | None = None
 
     @property
     def title(self) -> str:
@@ -105,6 +123,47 @@ class PooledResults:
     def verdict_at_no_cost(self) -> Verdict:
         """What would be said if trading cost nothing: whether the forecasts are worth anything."""
         return judge_book(self.figures_at_no_cost, self.panel.outcome, NO_COST)
+
+    @cached_property
+    def trials(self) -> dict[str, BookTrial]:
+        """What each architecture held and earned, by its name, the one that leads first."""
+        panel, returns = self.panel, self.books.returns(self.cost)
+        interval = describe_universe_data(self.dated.universe)["bar_interval"]
+        columns = [f"{POSITION} {name}" for name in panel.names]
+        found = {}
+        for place, one in enumerate(self.architectures):
+            name = one if place else STRATEGY
+            weights = self.books.weights[name]
+            found[one] = BookTrial(
+                digest_weights(panel.names, interval, panel.dates, weights),
+                pd.DataFrame(weights, panel.dates, columns),
+                returns[name],
+            )
+        return found
+
+    @cached_property
+    def counted(self) -> Counted:
+        """The ledger's trials that count beside this run."""
+        own = {trial.positions for trial in self.trials.values()}
+        return counted(self.tried, self.panel.dates, own)
+
+    @property
+    def sharpe(self) -> SharpeFigures | None:
+        """The Sharpe ratio of the strategy's book, deflated for all that was tried."""
+        ours, *others = (trial.net for trial in self.trials.values())
+        beside = (*self.counted.sharpes, *map(sharpe_per_bar, others))
+        return sharpe_figures(ours, Trials(beside))
+
+    @cached_property
+    def overfitting(self) -> Overfitting:
+        """The probability that the best of all that was tried was but luck."""
+        nets = [pd.Series(trial.net, self.panel.dates) for trial in self.trials.values()]
+        return overfitting_probability([*nets, *self.counted.returns])
+
+    @property
+    def registered(self) -> str:
+        """Whether the run was registered first, in words."""
+        return self.registration.sentence if self.registration else NOT_REGISTERED
 
     @cached_property
     def by_date(self) -> ByDate:
@@ -187,11 +246,12 @@ def evaluate_pooled(
     jobs: int = 1,
     best: Mapping[str, pd.Series] | None = None,
     left_out: Sequence[LeftOut] = (),
+    tried: Sequence[Trial] = (),
 ) -> PooledResults:
     """Hold the forecasts of each architecture against what came, and against cheap learners.
 
     models: by architecture, the first one leads. best: by instrument of a planted market, the
-    probability that the best possible forecast gives at each bar.
+    probability that the best possible forecast gives at each bar. tried: the ledger's other trials.
     """
     first, *others = models
     probabilities = {STRATEGY: dated_probabilities(dated, models[first]).to_numpy()}
@@ -206,7 +266,7 @@ def evaluate_pooled(
         for name, one in zip((STRATEGY, *others), models, strict=True)
     }
     panel = panel_of(dated, probabilities, thresholds, settings.account.allow_short)
-    return PooledResults(dated, settings, models[first], panel, list(models), left_out)
+    return PooledResults(dated, settings, models[first], panel, list(models), left_out, tried)
 
 
 def _thresholds(models: Sequence[FoldModel], settings: Settings) -> tuple[Array, Array]:
@@ -269,6 +329,9 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
         "unknown_moves": results.panel.unknown_moves,
         "evidence": asdict(results.figures),
         "evidence_at_no_cost": asdict(results.figures_at_no_cost),
+        "sharpe": asdict(results.sharpe) if results.sharpe else None,
+        "overfitting": asdict(results.overfitting),
+        "registration": asdict(results.registration) if results.registration else None,
         "versions": all_versions(),
         "mixed_machines": len(machines_of(results.models)) > 1,
     }

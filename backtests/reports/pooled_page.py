@@ -19,6 +19,7 @@ from backtests.reports.page import (
     pairs_of,
     power_rows,
     render_page,
+    sharpe_rows,
 )
 from backtests.reports.pooled import PooledResults, describe_universe_data
 from backtests.reports.results import describe_settings
@@ -26,6 +27,7 @@ from backtests.reports.terminal import (
     FOLDS_OF_POOLED,
     FORECASTERS,
     describe_halves,
+    describe_together,
     ranged,
     scaled,
     shown,
@@ -66,6 +68,7 @@ def render_pooled(results: PooledResults) -> str:
         verdict=results.verdict,
         at_no_cost=results.verdict_at_no_cost,
         turned=describe_halves(results.by_date.halves),
+        together=describe_together(results.by_date.together),
         left_out=results.left_out,
         architectures=results.architectures,
         book=BOOKS[results.panel.outcome],
@@ -73,6 +76,8 @@ def render_pooled(results: PooledResults) -> str:
         figures=_figures(results, results.figures, "net"),
         figures_at_no_cost=_figures(results, results.figures_at_no_cost, "gross"),
         tests=_tests(results),
+        overfitting=results.overfitting.sentence,
+        registered=results.registered,
         forecasters=_forecaster_grid(results),
         differences=_difference_grid(results),
         years=_year_grid(results),
@@ -161,6 +166,7 @@ def _tests(results: PooledResults) -> Grid:
         words: p_shown(results.figures.superiority),
         f"{words}, at no cost": p_shown(results.figures_at_no_cost.superiority),
         **power_rows(results.figures),
+        **sharpe_rows(results.sharpe),
         "forecasts of a move that never came": str(results.panel.unknown_moves),
     }
     return Grid(["", "value"], list(map(list, rows.items())))
@@ -185,14 +191,28 @@ def _forecaster_grid(results: PooledResults) -> Grid:
 
 
 def _difference_grid(results: PooledResults) -> Grid:
-    """Return what the strategy is worth more than each other forecast, paired."""
+    """Return what the strategy is worth more than each other forecast, paired.
+
+    And what it is worth together with boosting.
+    """
     return Grid(
-        ["", "AUC, less [95 %]", "information coefficient, less [95 %]", "log loss, p"],
+        [
+            "",
+            "AUC, less [95 %]",
+            "information coefficient, less [95 %]",
+            "t",
+            "mean of ranks, less [95 %]",
+            "t",
+            "log loss, p",
+        ],
         [
             [
                 row["forecaster"],
                 ranged(row, "auc_less", "+.3f"),
                 ranged(row, "ic_less", "+.3f"),
+                shown(row["ic_less_t"], ".1f"),
+                ranged(row, "ic_together_less", "+.3f"),
+                shown(row["ic_together_less_t"], ".1f"),
                 p_shown(None if pd.isna(row["loss_p"]) else row["loss_p"]),
             ]
             for row in results.by_date.forecasters.to_dict("records")

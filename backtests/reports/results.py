@@ -18,7 +18,8 @@ from backtests.evidence.account_figures import (
     account_figures,
     trade_figures,
 )
-from backtests.evidence.baselines import HOLD, learner_probabilities
+from backtests.evidence.alpha import HOLD
+from backtests.evidence.baselines import learner_probabilities
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.calibration import Reliability, reliability
 from backtests.evidence.decisions import STRATEGY, Decisions, decisions_of

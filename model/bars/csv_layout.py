@@ -20,10 +20,10 @@ import pyarrow
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, Mask, count
 from model.bars.headerless import are_numbers_of_columns, headerless_names, likely_names
 from model.bars.names import meaning_of, n_recognised, plain_name
+from model.bars.table import Levels, Table
 
 DELIMITERS = "\t;|, "  # the commoner a comma's other uses, the later it is tried
 HEAD_LINES = 200

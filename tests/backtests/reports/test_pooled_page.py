@@ -24,7 +24,7 @@ from backtests.reports.pooled import (
 )
 from backtests.reports.pooled_page import render_pooled, write_pooled_report
 from backtests.reports.pooled_schema import POOLED_TABLES, Pooled
-from backtests.reports.terminal import describe_halves, pooled_tables
+from backtests.reports.terminal import describe_halves, describe_together, pooled_tables
 from backtests.simulation.account import Account
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings
 from backtests.walk_forward.universe import lay_dated_folds
@@ -133,7 +133,7 @@ def test_the_summary_has_its_format(folder, ranked):
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": 2}, {"new": 1}, {"verdict": {"word": "maybe", "sentence": ""}}]
+    "change", [{"version": 1}, {"new": 1}, {"verdict": {"word": "maybe", "sentence": ""}}]
 )
 def test_what_does_not_fit_is_refused(folder, change):
     content = json.loads((folder / POOLED).read_text()) | change
@@ -211,12 +211,31 @@ def test_a_sign_that_turned_is_said(ranked):
     assert sentence in render_pooled(turned)
 
 
+def test_what_network_and_boosting_are_worth_together_is_said(ranked):
+    together = ranked.by_date.together
+    sentence = describe_together(together)
+    assert f"an information coefficient of {together.ic:+.3f} (t {together.ic_t:.1f}): " in sentence
+    for name in ("strategy", "boosting"):
+        less, low, high, t = together.over[name]
+        beside = f"{less:+.3f} [{low:+.3f}, {high:+.3f}] (t {t:.1f}) beside {name} alone"
+        assert beside in sentence and low < less < high
+    assert sentence in render_pooled(ranked)
+
+
 def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
     console = Console(width=80, file=io.StringIO())
     console.print(pooled_tables(ranked))
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
-    for name in ("strategy", "logistic", "reversal", "momentum", "total", "2020"):
+    for name in (
+        "strategy",
+        "logistic",
+        "mean of ranks",
+        "reversal",
+        "momentum",
+        "total",
+        "2020",
+    ):
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
 
 
