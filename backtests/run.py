@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,15 +17,16 @@ from joblib import cpu_count
 from rich.console import Console
 
 import backtests
-from backtests import reports, synthetic, walk_forward
+from backtests import reports, walk_forward
 from backtests.simulation.account import Account, Costs
+from backtests.synthetic.options import MarketOptions
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
 from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import faults_together, require_universe
+from model.bars.universe import faults_together, require_universe, universe_of
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -46,10 +47,11 @@ from model.cli import (
     require_pooled,
     run,
 )
+from model.context import NO_CONTEXT, ContextOptions
 from model.labels import tied_share
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
-from model.settings import optional, require, require_fields, whole
+from model.settings import optional, require, whole
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
 
     from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
-    from backtests.synthetic.markets import Market
     from backtests.walk import Request, Walk
     from backtests.walk_forward.folds import Outcome
     from backtests.walk_forward.trainer import Configuration, Lost, Origin
@@ -68,49 +69,6 @@ console = Console(highlight=False)
 
 # The fold plan's validation_share decides both shares, and here several architectures may be given.
 ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
-
-
-@dataclass(frozen=True)
-class MarketOptions:
-    """A synthetic market in the place of data.
-
-    Parameters
-    ----------
-    market
-        A market on which the best possible forecast is known, in the place of data: echo, volrev,
-        regime, latch, magecho, shared, walk or walkdrift, also with its settings, as in
-        echo:strength=0.5.
-    market_bars
-        How many bars of it.
-    market_seed
-        Which of its histories.
-    instruments
-        With --pooled: how many histories of it make a universe, one seed after the other.
-    """
-
-    market: str | None = None
-    market_bars: Annotated[int, whole(1)] = 12_000
-    market_seed: Annotated[int, whole(0)] = 1
-    instruments: Annotated[int, whole(1)] = 1
-
-    def __post_init__(self) -> None:
-        require_fields(self)
-
-    @property
-    def name(self) -> str:
-        return (self.market or "").partition(":")[0]
-
-    def sample(self) -> Market:
-        name, strengths = synthetic.parse_market(self.market or "")
-        return synthetic.market(name, self.market_bars, self.market_seed, **strengths)
-
-    def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
-        """Return independent histories by name, and the best forecast at each bar of them."""
-        universe = synthetic.planted_universe(
-            self.market or "", self.instruments, self.market_bars, self.market_seed
-        )
-        best = {name: one.probability for name, one in universe.items()}
-        return {name: one.bars for name, one in universe.items()}, best
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -128,6 +86,7 @@ def walk(
     pooled: Annotated[bool, Parameter(group=DATA)] = False,
     on_faulty: Annotated[OnFaulty, Parameter(group=DATA)] = "error",
     market_options: Annotated[MarketOptions, Parameter(group=DATA, name="*")] = MARKET,
+    context_options: Annotated[ContextOptions, Parameter(group=DATA, name="*")] = NO_CONTEXT,
     out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     plan: Annotated[FoldPlan, Parameter(group=FOLDS, name="*")] = FoldPlan(),
     jobs: Annotated[int | None, Parameter(group=RUNNING)] = None,
@@ -196,14 +155,18 @@ def walk(
     if pooled:
         _require_pooled_settings(request)
         folder = out or Path("runs/pooled")
-        _walk_pooled(paths, bars_options, market_options, on_faulty, folder, request)
+        _walk_pooled(
+            paths, bars_options, market_options, context_options, on_faulty, folder, request
+        )
     elif is_universe(paths):
-        _walk_universe(paths, bars_options, on_faulty, out or Path("runs/universe"), request)
+        folder = out or Path("runs/universe")
+        _walk_universe(paths, bars_options, context_options, on_faulty, folder, request)
     else:
         options = replace(bars_options, data=paths[0] if paths else None)
         _walk_one(
             options,
             market_options,
+            context_options,
             out or Path("runs") / (market_options.name or options.file_name),
             request,
         )
@@ -255,7 +218,11 @@ def _require_pooled_settings(request: Request) -> None:
 
 
 def _walk_one(
-    options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request
+    options: BarsOptions,
+    market_options: MarketOptions,
+    context: ContextOptions,
+    folder: Path,
+    request: Request,
 ) -> None:
     """Walk over one instrument, or a synthetic market, and print what was found."""
     # Held from the reading of the bars to the last file: two runs would mix their folds.
@@ -263,13 +230,16 @@ def _walk_one(
         planted = market_options.sample() if market_options.market else None
         if planted:
             options.require_file()
-        walk = backtests.walk.begin(
+        joined = context.join(
             planted.bars if planted else options.read(),
-            folder,
-            request,
-            best=planted.probability if planted else None,
+            options,
+            request.settings.config.lookback,
+            series=planted.context if planted else None,
         )
-        _introduce([walk])
+        [bars] = universe_of(joined.bars).values()
+        best = planted.probability.reindex(bars.index) if planted else None
+        walk = backtests.walk.begin(bars, folder, request, best=best)
+        _introduce([walk], joined.lines)
         with walk_forward.workers.workers(request.dask):
             lost = _train(walk.configurations, walk.n_models, request.jobs)
             # With a fold missing the figures would be of other decisions than were asked for.
@@ -298,6 +268,7 @@ def _walk_one(
 def _walk_universe(
     paths: Sequence[Path],
     options: BarsOptions,
+    context: ContextOptions,
     on_faulty: OnFaulty,
     folder: Path,
     request: Request,
@@ -314,6 +285,8 @@ def _walk_universe(
         )
         for one in left_out:
             console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
+        joined = context.join(universe, options, settings.config.lookback)
+        universe = universe_of(joined.bars)
         # Each folder is also that of a run over its instrument alone.
         for name in universe:
             holding.enter_context(walk_forward.lock_folder(folder / name))
@@ -321,7 +294,7 @@ def _walk_universe(
             backtests.walk.begin(bars, folder / name, request, instrument=name)
             for name, bars in universe.items()
         ]
-        _introduce(walks)
+        _introduce(walks, joined.lines)
         with walk_forward.workers.workers(request.dask):
             configurations = {
                 (walk.instrument, name): one
@@ -348,6 +321,7 @@ def _walk_pooled(
     paths: Sequence[Path],
     options: BarsOptions,
     market_options: MarketOptions,
+    context: ContextOptions,
     on_faulty: OnFaulty,
     folder: Path,
     request: Request,
@@ -370,10 +344,14 @@ def _walk_pooled(
                 on_faulty,
                 together=partial(faults_together, fewest=config.fewest_instruments),
             )
+        joined = context.join(universe, options, config.lookback)
+        universe = universe_of(joined.bars)
+        if best:
+            best = {name: best[name].reindex(own.index) for name, own in universe.items()}
         walk = backtests.walk_pooled.begin_pooled(
             universe, folder, request, left_out=left_out, best=best
         )
-        _introduce_pooled(walk, request)
+        _introduce_pooled(walk, request, joined.lines)
         with walk_forward.workers.workers(request.dask):
             lost = _train(walk.configurations, walk.n_models, request.jobs)
             models = backtests.walk.trained_models(walk.configurations)
@@ -398,14 +376,18 @@ def _walk_pooled(
             console.print(line, soft_wrap=True)
 
 
-def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
-    """Say on what the run rests, and what it will take, before it takes its time."""
+def _introduce_pooled(walk: PooledWalk, request: Request, joined: Sequence[str]) -> None:
+    """Say on what the run rests, and what it will take, before it takes its time.
+
+    joined: a line on each other series.
+    """
     dated, config = walk.dated, request.settings.config
     first = dated.folds[0]
     for one in walk.left_out:
         console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
     for line in (
         describe_universe(dated.universe),
+        *joined,
         f"{count(len(dated.folds), 'fold')} by date: each learns from "
         f"{count(first.test - first.train, 'date')} and is judged on the next "
         f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
@@ -433,8 +415,8 @@ def _conclude(folder: Path, universe: UniverseResults) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _introduce(walks: Sequence[Walk]) -> None:
-    """Say on what the run rests before it takes its time."""
+def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
+    """Say on what the run rests before it takes its time. joined: a line on each other series."""
     settings = walks[0].settings
     config = settings.config
     for walk in walks:
@@ -450,7 +432,8 @@ def _introduce(walks: Sequence[Walk]) -> None:
         ):
             if line:  # mostly nothing is replaced
                 console.print(line, soft_wrap=True)
-    console.print(f"costs: {settings.costs}", soft_wrap=True)
+    for line in (*joined, f"costs: {settings.costs}"):
+        console.print(line, soft_wrap=True)
     if hint := precision_hint(config.precision):
         console.print(hint, soft_wrap=True)
 
