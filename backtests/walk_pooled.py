@@ -38,6 +38,7 @@ from backtests.walk_forward.universe import DatedFolds, lay_dated_folds
 from model.bars.faults import count
 from model.bars.universe import Bars, Universe, require_universe, universe_of
 from model.cli import LeftOut
+from model.features.joining import context_of
 from model.training.config import TrainConfig, member_configs
 from model.training.fitting import fit
 from model.training.loop import Epoch
@@ -208,7 +209,14 @@ def describe_cost(walk: PooledWalk, jobs: int) -> str:
         f"{time_spent(epochs * epoch / processes)} ({count(epochs, 'epoch')} each)"
         for epochs in sorted({fewest, config.max_epochs})
     )
-    memory = BASE_MEMORY + NUMBERS * 8 * len(config.engineer.names) * most / config.train
+    memory = (
+        BASE_MEMORY
+        + NUMBERS
+        * 8
+        * len(config.engineer(context_of(walk.dated.universe)).names)
+        * most
+        / config.train
+    )
     return (
         f"training {count(len(waiting), 'fold')} of up to {count(most, 'window')}, {processes} at "
         f"a time: {told}; {memory / 1e9:.1f} GB of memory for each at a time"

@@ -26,7 +26,7 @@ from model.bars.read import digest_bars, read_bars
 from model.bars.sample import sample_bars
 from model.bars.universe import Universe, equal_bars, other_intervals
 from model.errors import BarsError, BarsWarning, Setting, SettingsFileError, Text, as_flags
-from model.files import as_file_name
+from model.files import ENDINGS, as_file_name, bare_name
 from model.settings import number, optional, require_fields
 from model.settings_file import is_of_file, settings_text, use_file
 
@@ -62,9 +62,6 @@ NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, 
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
 NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
-ENDINGS = re.compile(
-    r"(\.(csv|txt|tsv|dat|parquet|pq|feather|arrow|gz|zip|bz2|xz|zst))+$", re.IGNORECASE
-)
 
 OnFaulty = Literal["error", "drop"]
 DROP = Setting("on_faulty", "drop")
@@ -144,7 +141,7 @@ class BarsOptions:
     @property
     def instrument_name(self) -> str:
         """The instrument's name: as given, else the ticker asked for, else the file's name."""
-        file = ENDINGS.sub("", self.data.name) if self.data else "nasdaq"
+        file = bare_name(self.data) if self.data else "nasdaq"
         return self.instrument or self.ticker or file
 
     @property

@@ -438,14 +438,21 @@ class LineSignal:
         return Reading(self.probability(ago), self._thresholds)
 
 
-def datas_to_trade(datas: Sequence[Feed], names: str) -> list[Feed]:
+def datas_to_trade(datas: Sequence[Feed], names: str, context: str = "") -> list[Feed]:
     """Return the datas named, separated by commas, or all with the first one's timeframe.
+
+    context: the names of datas that are other series, traded only where they are named.
 
     Raises ValueError for a name that is none of them, or stands twice.
     """
     if not names:
-        first = datas[0]._timeframe, datas[0]._compression
-        return [data for data in datas if (data._timeframe, data._compression) == first]
+        first, others = datas[0], {name.strip() for name in context.split(",") if name.strip()}
+        return [
+            data
+            for data in datas
+            if (data._timeframe, data._compression) == (first._timeframe, first._compression)
+            and data._name not in others
+        ]
     wanted = [name.strip() for name in names.split(",")]
     known = {data._name: data for data in datas}
     missing = [name for name in wanted if name not in known]

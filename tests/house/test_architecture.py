@@ -17,12 +17,12 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 ORDER = {
     "model": (
         "errors settings settings_file files labels metrics provenance precision runtime notebook "
-        "bars features networks cli checkpoint predict training doctor train"
+        "bars features networks cli context checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
-        "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
-        "broker settling journal recorded analyzers replaying startup trading strategy book live "
-        "reconcile trade"
+        "feeds guard hours dates cache context indicator decision weights orders sizers ranking "
+        "instrument broker settling journal recorded analyzers replaying startup trading strategy "
+        "book live reconcile trade"
     ),
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
