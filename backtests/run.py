@@ -324,13 +324,15 @@ def _walk_universe(
             backtests.walk.begin(bars, folder / name, request, instrument=name)
             for name, bars in universe.items()
         ]
+        configurations = {
+            (walk.instrument, name): one
+            for walk in walks
+            for name, one in walk.configurations.items()
+        }
         _introduce(walks)
+        if cost := backtests.cost.describe_cost(configurations.values(), request.jobs):
+            console.print(cost, soft_wrap=True)
         with walk_forward.workers.workers(request.dask):
-            configurations = {
-                (walk.instrument, name): one
-                for walk in walks
-                for name, one in walk.configurations.items()
-            }
             n_models = sum(walk.n_models for walk in walks)
             lost = _train(folder, configurations, n_models, request)
             console.print("trading, and training the benchmarks")
@@ -418,7 +420,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
         walk.replaced,
         f"costs: {request.settings.costs}",
         precision_hint(config.precision),
-        backtests.walk_pooled.describe_cost(walk, request.jobs),
+        backtests.cost.describe_cost(walk.configurations.values(), request.jobs),
     ):
         if line:
             console.print(line, soft_wrap=True)

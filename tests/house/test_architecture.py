@@ -26,7 +26,7 @@ ORDER = {
     ),
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
-        "synthetic benchmarks walk walk_pooled ledger audit controls false_alarms verdicts "
+        "synthetic benchmarks cost walk walk_pooled ledger audit controls false_alarms verdicts "
         "benchmark analyzers judge compare run console"
     ),
 }
