@@ -48,10 +48,12 @@ from model.cli import (
     run,
 )
 from model.context import NO_CONTEXT, ContextOptions
+from model.files import write_atomically
 from model.labels import tied_share
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, whole
+from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -100,6 +102,7 @@ def walk(
     ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
     register: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
 
@@ -150,7 +153,7 @@ def walk(
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = backtests.walk.Request(
-        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register
+        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register, settings_file
     )
     if pooled:
         _require_pooled_settings(request)
@@ -241,7 +244,7 @@ def _walk_one(
         walk = backtests.walk.begin(bars, folder, request, best=best)
         _introduce([walk], joined.lines)
         with walk_forward.workers.workers(request.dask):
-            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            lost = _train(folder, walk.configurations, walk.n_models, request)
             # With a fold missing the figures would be of other decisions than were asked for.
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
@@ -294,14 +297,17 @@ def _walk_universe(
             backtests.walk.begin(bars, folder / name, request, instrument=name)
             for name, bars in universe.items()
         ]
+        configurations = {
+            (walk.instrument, name): one
+            for walk in walks
+            for name, one in walk.configurations.items()
+        }
         _introduce(walks, joined.lines)
+        if cost := backtests.cost.describe_cost(configurations.values(), request.jobs):
+            console.print(cost, soft_wrap=True)
         with walk_forward.workers.workers(request.dask):
-            configurations = {
-                (walk.instrument, name): one
-                for walk in walks
-                for name, one in walk.configurations.items()
-            }
-            lost = _train(configurations, sum(walk.n_models for walk in walks), request.jobs)
+            n_models = sum(walk.n_models for walk in walks)
+            lost = _train(folder, configurations, n_models, request)
             console.print("trading, and training the benchmarks")
             found, entered = {}, Counter[Path]()
             for walk in walks:
@@ -353,7 +359,7 @@ def _walk_pooled(
         )
         _introduce_pooled(walk, request, joined.lines)
         with walk_forward.workers.workers(request.dask):
-            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            lost = _train(folder, walk.configurations, walk.n_models, request)
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
@@ -396,7 +402,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request, joined: Sequence[str])
         walk.replaced,
         f"costs: {request.settings.costs}",
         precision_hint(config.precision),
-        backtests.walk_pooled.describe_cost(walk, request.jobs),
+        backtests.cost.describe_cost(walk.configurations.values(), request.jobs),
     ):
         if line:
             console.print(line, soft_wrap=True)
@@ -438,8 +444,15 @@ def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
         console.print(hint, soft_wrap=True)
 
 
-def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int) -> list[Lost]:
-    """Train all folds, n_models in all, with bars of progress; return those that were lost."""
+def _train(
+    results: Path, configurations: Mapping[Any, Configuration], n_models: int, request: Request
+) -> list[Lost]:
+    """Train all folds, n_models in all, with bars of progress; return those that were lost.
+
+    The settings are written into the folder of results first: with them a run that is stopped, or
+    lost, is made again.
+    """
+    write_atomically(results / SETTINGS, request.settings_file.encode())
     patience = next(iter(configurations.values())).settings.config.patience
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
@@ -451,7 +464,7 @@ def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int
 
             return walk_forward.train_all(
                 list(configurations.values()),
-                jobs=jobs,
+                jobs=request.jobs,
                 on_epoch=epochs,
                 on_more=progress.more,
                 on_done=done,

@@ -45,8 +45,9 @@ from model.cli import (
 )
 from model.context import NO_CONTEXT, ContextOptions
 from model.errors import TrainingDiverged
-from model.files import require_writable
+from model.files import require_writable, write_atomically
 from model.precision import precision_hint
+from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def train(
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
     context_options: Annotated[ContextOptions, Parameter(name="*", group=DATA)] = NO_CONTEXT,
     config: Annotated[TrainConfig, Parameter(name="*", group=TRAINING)] = TrainConfig(),
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
     """Train the network on bars and save one self-contained checkpoint.
 
@@ -123,7 +125,10 @@ def train(
     # A schedule knows its files by the bar that they were trained until.
     if deploy:
         result = deploy / _deployed_name(name, checkpoint)
+    made_by = result.with_suffix(f".{SETTINGS}")
+    write_atomically(made_by, settings_file.encode())
     show(checkpoint)
+    console.print(f"settings: {made_by}", soft_wrap=True)
     console.print(f"checkpoint: {result}\nsha256: {checkpoint.digest}", soft_wrap=True)
 
 

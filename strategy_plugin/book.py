@@ -330,7 +330,7 @@ class BookStrategy(TradingStrategy):
         instrument = self._of_name[name]
         self.note_reason(instrument, quote.reading, quote.reason)
         money = worth(self, instrument.data)
-        instrument.orders.broker.order_inputs = {"worth": money}
+        instrument.orders.broker.order_inputs["worth"] = money
         return Candidate(
             self.score(instrument, quote.reading), quote.reason, quote.volatility, money
         )

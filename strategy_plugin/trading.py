@@ -147,6 +147,7 @@ class TradingStrategy(bt.Strategy):  # type: ignore[misc]
                 params=self.p._getkwargs(),
                 sizer=share_params(self.getsizer()),
                 traded=self.traded,
+                terms=getattr(self.broker, "terms", None),
             )
 
     def prenext(self) -> None:
@@ -184,6 +185,7 @@ class TradingStrategy(bt.Strategy):  # type: ignore[misc]
         instrument = self._by_data.get(id(order.data))
         if instrument is not None:
             instrument.orders.notify(order)
+            instrument.note_fill(order)
             if not order.alive():
                 instrument.note_end(order)
 

@@ -9,6 +9,9 @@ import plotly.offline
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from plotly import graph_objects as go
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
 
 from backtests.evidence.alpha import NOTHING_LEFT, Figures
 from backtests.evidence.bootstrap import Interval
@@ -129,6 +132,16 @@ def sharpe_rows(figures: SharpeFigures | None) -> dict[str, str]:
             figures.bars_needed, ",.0f"
         ),
     }
+
+
+def grid_table(grid: Grid, title: str | None = None) -> Table:
+    """Return a table of a page as the terminal shows it."""
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
+    for header in grid.headers:
+        table.add_column(header, justify="right" if header else "left")
+    for row in grid.rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def power_rows(evidence: Figures) -> dict[str, str]:

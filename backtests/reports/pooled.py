@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from plotly import graph_objects as go
 
 from backtests.evidence.alpha import Figures
 from backtests.evidence.baselines import pooled_probabilities
@@ -22,7 +23,14 @@ from backtests.evidence.overfitting import Overfitting, overfitting_probability
 from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
 from backtests.evidence.verdict import NO_COST, Verdict, judge_book
-from backtests.reports.results import csv_of, describe_settings, machines_of, plain_row
+from backtests.reports.charts import book_chart
+from backtests.reports.results import (
+    csv_of,
+    describe_settings,
+    importance_table,
+    machines_of,
+    plain_row,
+)
 from backtests.simulation.account import BASIS_POINT
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel
@@ -36,6 +44,7 @@ from model.bars.read import digest_bars
 from model.bars.universe import Universe
 from model.cli import LeftOut
 from model.files import write_atomically
+from model.notebook import card
 from strategy_plugin.decision import NEUTRAL
 
 POOLED = "pooled.json"
@@ -49,6 +58,7 @@ POOLED_FILES = (
     "years.csv",
     "equity.csv",
     "predictions.csv",
+    "importance.csv",
 )
 POOLED_VERSION = 2  # of pooled.json: raised when an entry changes its name or meaning
 
@@ -64,7 +74,7 @@ class BookTrial(NamedTuple):
     net: Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PooledResults:
     """All that one network for a universe found, and the settings that made it so.
 
@@ -81,6 +91,18 @@ class PooledResults:
     left_out: Sequence[LeftOut] = ()
     tried: Sequence[Trial] = ()
     registration: Registration | None = None
+
+    def __repr__(self) -> str:
+        return f"PooledResults({self.title}: {self.verdict.word})"
+
+    def _repr_html_(self) -> str:
+        forecasters = self.by_date.forecasters.set_index("forecaster")
+        tables = self.folds.set_index("fold"), forecasters
+        return card(self.title, self.verdict.sentence, *tables)
+
+    def plot(self) -> go.Figure:
+        """Return the chart of the book beside its benchmark."""
+        return book_chart(self.equity, self.benchmark)
 
     @property
     def title(self) -> str:
@@ -221,6 +243,11 @@ class PooledResults:
         }
 
     @property
+    def importance(self) -> pd.DataFrame:
+        """How much each fold's log loss on validation grows without a group of features."""
+        return importance_table(self.models)
+
+    @property
     def predictions(self) -> pd.DataFrame:
         """One row per decision: date, instrument, fold, the forecast, and what came of it."""
         panel = self.panel
@@ -293,6 +320,7 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
         "years": results.by_date.years,
         "equity": results.equity.reset_index(),
         "predictions": results.predictions,
+        "importance": results.importance.rename_axis("group").reset_index(),
     }
     for name, table in tables.items():
         write_atomically(folder / f"{name}.csv", csv_of(table))
@@ -332,6 +360,9 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
         "sharpe": asdict(results.sharpe) if results.sharpe else None,
         "overfitting": asdict(results.overfitting),
         "registration": asdict(results.registration) if results.registration else None,
+        "importance": {
+            str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()
+        },
         "versions": all_versions(),
         "mixed_machines": len(machines_of(results.models)) > 1,
     }

@@ -9,7 +9,7 @@ from plotly import graph_objects as go
 from backtests.evidence.alpha import Figures
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.scores import BEST
-from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, thinned
+from backtests.reports.charts import empty_figure, importance_chart
 from backtests.reports.page import (
     REPORT,
     Grid,
@@ -59,10 +59,11 @@ def render_pooled(results: PooledResults) -> str:
     return render_page(
         "pooled.html",
         {
-            "equity": _equity(results),
+            "equity": results.plot(),
             "years": _years(results),
             "tenths": _tenths(results),
             "decay": _decay(results),
+            "importance": importance_chart(results),
         },
         title=results.title,
         verdict=results.verdict,
@@ -86,14 +87,6 @@ def render_pooled(results: PooledResults) -> str:
         settings=pairs_of(describe_settings(results.settings)),
         versions=pairs_of(all_versions()),
     )
-
-
-def _equity(results: PooledResults) -> go.Figure:
-    figure, equity = empty_figure("growth of 1, log scale", height=420), thinned(results.equity)
-    add_line(figure, equity["benchmark"], results.benchmark, THEIRS)
-    add_line(figure, equity["before_costs"], "at no cost", COLOURS[2])
-    add_line(figure, equity["strategy"], "after costs", OURS, width=2)
-    return figure.update_yaxes(type="log", tickformat="~g")
 
 
 def _years(results: PooledResults) -> go.Figure:

@@ -18,10 +18,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from platformdirs import user_data_path
 
+from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken
 from model.bars.read import digest_bars
 from model.bars.universe import Bars, universe_of
 from model.files import as_file_name, locked, require_writable, write_atomically
+from model.notebook import card
 
 Line = dict[str, Any]  # of the ledger: a trial, and what else was noted
 
@@ -152,6 +154,16 @@ class Ledger:
         # Now, rather than when all is trained.
         for place in (path, self.folder / "probe"):
             require_writable(place)
+
+    def __repr__(self) -> str:
+        trials = count(len(self.others()), "trial")
+        return f"Ledger({trials} on {self.on.instrument}, {self.on.interval}, in {self.path})"
+
+    def _repr_html_(self) -> str:
+        lines = [line for line in lines_of(self.path) if is_on(self.on, line)]
+        columns = ("date", "instrument", "interval", "sharpe")
+        trials = pd.DataFrame(lines, columns=columns).rename(columns={"sharpe": "Sharpe per bar"})
+        return card(repr(self), "Who tries enough finds something that looks good.", trials)
 
     def others(self, *keys: str) -> list[Trial]:
         """Return all trials on this instrument and interval but those of settings with these keys.

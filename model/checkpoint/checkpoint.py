@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.bars.artefacts import FlagRecord
-from model.bars.intervals import bar_interval, spoken
+from model.bars.intervals import bar_interval, day, spoken
 from model.bars.read import check_bars, require_bars
 from model.checkpoint.format import (
     NO_DIGEST,
@@ -34,6 +34,7 @@ from model.features.own import FeatureRecord
 from model.features.series import ContextRecord
 from model.features.table import FeatureEngineer, Layout, cut_windows, layout
 from model.files import write_atomically
+from model.notebook import card
 from model.runtime import Precision
 
 
@@ -177,6 +178,14 @@ class Checkpoint:
             f"bar_interval={spoken(self.bar_interval)!r}, label={self.label!r}, members={names}, "
             f"trained_until={str(self.trained_until)!r}, digest={digest!r})"
         )
+
+    def _repr_html_(self) -> str:
+        scores: dict[str, dict[str, float | None]] = {}
+        for name, value in self.metrics.items():
+            part, _, score = name.partition("_")
+            scores.setdefault(part, {})[score] = value
+        until = f"trained until {day(self.trained_until)}"
+        return card(repr(self), until, pd.DataFrame(self.parts), pd.DataFrame(scores, dtype=float))
 
     def save(self, path: str | Path) -> None:
         """Write the file in one step that survives a crash.

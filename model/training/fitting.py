@@ -28,6 +28,7 @@ from model.networks.registry import (
     make_network,
     require_storable,
 )
+from model.notebook import progress_bar
 from model.provenance import library_versions
 from model.runtime import keep_freed_memory, one_training, torch_threads, usual_torch
 from model.training.calibration import fit_logistic, fit_temperature
@@ -90,7 +91,7 @@ def fit(
     config
         How to train.
     on_epoch
-        Called with an `Epoch` after each of them.
+        Called with an `Epoch` after each of them; by default a notebook shows a bar.
     resumption
         What `resumption` yields: an interrupted training goes on, to the same bits again.
 
@@ -123,6 +124,7 @@ def fit(
     ['test', 'train', 'validation']
     """
     data = prepare(bars, config)
+    on_epoch = on_epoch or _shown_in_notebook()
     trained: list[TrainedMember] = []
     for single in member_configs(config):
         keeper = resumption.keeper(single) if resumption else None
@@ -133,6 +135,22 @@ def fit(
             checkpoint = assemble(trained, data) if trained else None
             raise TrainingDiverged(result.diverged, checkpoint)
     return assemble(trained, data)
+
+
+def _shown_in_notebook() -> Callable[[Epoch], None] | None:
+    """Return what shows each epoch in the output of a notebook's cell; None elsewhere."""
+    show = progress_bar()
+    if show is None:
+        return None
+
+    def report(epoch: Epoch) -> None:
+        show(
+            epoch.epoch / epoch.max_epochs,
+            f"{epoch.member}: epoch {epoch.epoch} of at most {epoch.max_epochs}, validation loss "
+            f"{epoch.validation_loss:.4f}, best epoch {epoch.best_epoch}",
+        )
+
+    return report
 
 
 def train_member(

@@ -22,11 +22,15 @@ from model.bars.faults import count
 from model.bars.intervals import day, spoken
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError, OutputError
+from model.files import as_file_name
 from strategy_plugin.decision import target, thresholds
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.feed import LiveFeed
+from strategy_plugin.live.kept_bars import KeptBars
 from strategy_plugin.live.limits import Limits, Watchman
 from strategy_plugin.live.live_strategy import LiveStrategy
+from strategy_plugin.live.retraining import Retraining
+from strategy_plugin.live.rules import BASIS_POINT
 from strategy_plugin.live.sessions import finished_bars
 from strategy_plugin.live.store import REAL, LiveStore, Pace, assets_of
 from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError, without_slash
@@ -42,8 +46,7 @@ VENUES = {"alpaca": "strategy_plugin.live.alpaca_venue"}
 KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 # Of an exchange on this machine, whose time may run fast.
 NEARBY = Pace(idle=2.0, poll=0.1, settle=0.0)
-BASIS_POINT = 1e-4
-LINES, JOURNAL = "bars.jsonl", "decisions.jsonl"
+LINES, JOURNAL, TRAININGS = "bars.jsonl", "decisions.jsonl", "trainings.log"
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -67,6 +70,10 @@ def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -
     store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL)
     _report(store, schedules, trading, limits)
     page = StatusPage(trading.out)
+    kept = _kept_bars(schedules, trading) if trading.retrain else {}
+    retraining = None
+    if trading.retrain:
+        retraining = Retraining(schedules, kept, trading.out / TRAININGS, trading.features)
     with (
         _lines(trading.out / LINES) as lines,
         Alarms(page, say, trading.webhook),
@@ -78,13 +85,17 @@ def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -
             print(line, flush=True)
             lines.write(f"{line}\n")
             page.take_bar(bar)
+            if retraining is not None:
+                retraining.look(store.now())
 
-        cerebro = _cerebro(store, schedules, trading, Watchman(limits, trading.out), write)
+        cerebro = _cerebro(store, schedules, kept, trading, Watchman(limits, trading.out), write)
         stopped.cerebro = cerebro
         try:
             [strategy] = cerebro.run()
         finally:
             store.stop()
+            if retraining is not None:
+                retraining.stop()
     broker = cerebro.broker
     held = (f"{broker.getposition(data).size:+g} {data._name}" for data in strategy.datas)
     console.print(
@@ -98,6 +109,7 @@ def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -
 def _cerebro(
     store: LiveStore,
     schedules: Mapping[str, Schedule],
+    kept: Mapping[str, KeptBars],
     trading: "Trading",
     watchman: Watchman,
     write: Callable[[Mapping[str, object]], object],
@@ -120,6 +132,7 @@ def _cerebro(
             broker=broker,
             history=trading.history or schedule.bars_needed * 3 // 2,
             stamp=schedule.checkpoints[-1].stamp,
+            keep=kept.get(symbol),
             timeframe=bt.TimeFrame.Days if daily else bt.TimeFrame.Minutes,
             compression=1 if daily else store.interval // MINUTE,
         )
@@ -141,6 +154,18 @@ def _cerebro(
         bars=trading.bars,
     )
     return cerebro
+
+
+def _kept_bars(schedules: Mapping[str, Schedule], trading: "Trading") -> dict[str, KeptBars]:
+    """Return for each symbol the file of its bars, which are like those of its model."""
+    models = {symbol: schedule.checkpoints[-1] for symbol, schedule in schedules.items()}
+    return {
+        symbol: KeptBars(
+            trading.out / "bars" / f"{as_file_name(symbol)}.parquet",
+            {"instrument": symbol, "timezone": model.timezone, "stamp": model.stamp},
+        )
+        for symbol, model in models.items()
+    }
 
 
 class _Stopped:

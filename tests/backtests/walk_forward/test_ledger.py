@@ -319,3 +319,10 @@ def named(bars, instrument):
     copy = bars.copy()
     copy.attrs["instrument"] = instrument
     return copy
+
+
+def test_a_ledger_is_shown_in_a_line_and_in_a_notebook_by_its_trials(ledger):
+    enter(ledger, "a", sharpe=0.125, date="2026-01-02")
+    assert repr(ledger) == f"Ledger(1 trial on nasdaq, 1 day, in {ledger.path})"
+    shown = ledger._repr_html_()
+    assert "2026-01-02" in shown and "0.125" in shown and repr(ledger) in shown
