@@ -25,7 +25,7 @@ from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import require_universe, together
+from model.bars.universe import faults_together, require_universe
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -46,10 +46,12 @@ from model.cli import (
     require_pooled,
     run,
 )
+from model.files import write_atomically
 from model.labels import tied_share
-from model.networks.registry import members_of
+from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, require_fields, whole
+from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -78,7 +80,8 @@ class MarketOptions:
     ----------
     market
         A market on which the best possible forecast is known, in the place of data: echo, volrev,
-        regime, latch, magecho, walk or walkdrift, also with its settings, as in echo:strength=0.5.
+        regime, latch, magecho, shared, walk or walkdrift, also with its settings, as in
+        echo:strength=0.5.
     market_bars
         How many bars of it.
     market_seed
@@ -105,10 +108,11 @@ class MarketOptions:
 
     def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
         """Return independent histories by name, and the best forecast at each bar of them."""
-        text = self.market or ""
-        return backtests.walk_pooled.planted_universe(
-            text, self.instruments, self.market_bars, self.market_seed
+        universe = synthetic.planted_universe(
+            self.market or "", self.instruments, self.market_bars, self.market_seed
         )
+        best = {name: one.probability for name, one in universe.items()}
+        return {name: one.bars for name, one in universe.items()}, best
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -139,6 +143,7 @@ def walk(
     ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
     register: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
 
@@ -172,7 +177,8 @@ def walk(
         workers.
     ledger
         The file that knows what was tried, for the deflated Sharpe ratio and the probability of
-        overfitting; default: one per instrument and interval in your user data folder.
+        overfitting; default: one per instrument and interval in your user data folder, pooled one
+        per interval.
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
     register
@@ -182,13 +188,13 @@ def walk(
     paths = data or []
     _require_possible(paths, market_options, training, pooled)
     # The first one's settings stand for all: they differ in the architecture alone.
-    names = _architectures(architecture)
+    names = architectures_of(architecture)
     settings = Settings(
         plan, plan.training(replace(training, architecture=names[0])), account, costs
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = backtests.walk.Request(
-        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register
+        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register, settings_file
     )
     if pooled:
         _require_pooled_settings(request)
@@ -237,8 +243,6 @@ def _require_pooled_settings(request: Request) -> None:
     ranked = settings.config.outcome == "relative"
     idle = {
         "cash": settings.account.cash != account.cash,
-        "ledger": request.ledger is not None,
-        "register": request.register,
         "enter": ranked and settings.account.enter is not None,
         "exit": ranked and settings.account.exit is not None,
         "allow_short": ranked and settings.account.allow_short,
@@ -249,18 +253,8 @@ def _require_pooled_settings(request: Request) -> None:
         raise ValueError(
             f"{names} must be left out with `pooled`"
             f"{' and an outcome of relative' if ranked else ''}: its paper book knows only shares "
-            "of the money, a relative forecast is traded by rank, and the ledger counts trials on "
-            "one instrument, of which alone a run is registered."
+            "of the money, and a relative forecast is traded by rank."
         )
-
-
-def _architectures(given: str) -> list[str]:
-    names = [name.strip() for name in given.split(",")]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`architecture` must name each but once, got {given}.")
-    for name in names:
-        members_of(name)  # refuses what nobody registered
-    return names
 
 
 def _walk_one(
@@ -280,7 +274,7 @@ def _walk_one(
         )
         _introduce([walk])
         with walk_forward.workers.workers(request.dask):
-            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            lost = _train(folder, walk.configurations, walk.n_models, request)
             # With a fold missing the figures would be of other decisions than were asked for.
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
@@ -330,14 +324,17 @@ def _walk_universe(
             backtests.walk.begin(bars, folder / name, request, instrument=name)
             for name, bars in universe.items()
         ]
+        configurations = {
+            (walk.instrument, name): one
+            for walk in walks
+            for name, one in walk.configurations.items()
+        }
         _introduce(walks)
+        if cost := backtests.cost.describe_cost(configurations.values(), request.jobs):
+            console.print(cost, soft_wrap=True)
         with walk_forward.workers.workers(request.dask):
-            configurations = {
-                (walk.instrument, name): one
-                for walk in walks
-                for name, one in walk.configurations.items()
-            }
-            lost = _train(configurations, sum(walk.n_models for walk in walks), request.jobs)
+            n_models = sum(walk.n_models for walk in walks)
+            lost = _train(folder, configurations, n_models, request)
             console.print("trading, and training the benchmarks")
             found, entered = {}, Counter[Path]()
             for walk in walks:
@@ -377,26 +374,30 @@ def _walk_pooled(
                 pooled_files(paths),
                 require_usual_spacing,
                 on_faulty,
-                together=partial(together, fewest=config.fewest_instruments),
+                together=partial(faults_together, fewest=config.fewest_instruments),
             )
         walk = backtests.walk_pooled.begin_pooled(
             universe, folder, request, left_out=left_out, best=best
         )
         _introduce_pooled(walk, request)
         with walk_forward.workers.workers(request.dask):
-            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            lost = _train(folder, walk.configurations, walk.n_models, request)
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
             console.print("forecasting, and training the cheap learners")
-            results = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
+            results, entered = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
     console.print(reports.pooled_tables(results))
     if results.share_found is not None:
         console.print(f"of the best forecast there is {results.share_found:.0%} of the edge found")
     for line in (
         reports.describe_halves(results.by_date.halves),
+        reports.describe_together(results.by_date.together),
         f"at no cost: {results.verdict_at_no_cost.sentence}",
         f"net of costs: {results.verdict.sentence}",
+        results.overfitting.sentence,
+        f"the run was {results.registered}",
+        describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.POOLED_FILES))}, checkpoints/",
     ):
         if line:
@@ -419,7 +420,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
         walk.replaced,
         f"costs: {request.settings.costs}",
         precision_hint(config.precision),
-        backtests.walk_pooled.describe_cost(walk, request.jobs),
+        backtests.cost.describe_cost(walk.configurations.values(), request.jobs),
     ):
         if line:
             console.print(line, soft_wrap=True)
@@ -460,8 +461,15 @@ def _introduce(walks: Sequence[Walk]) -> None:
         console.print(hint, soft_wrap=True)
 
 
-def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int) -> list[Lost]:
-    """Train all folds, n_models in all, with bars of progress; return those that were lost."""
+def _train(
+    results: Path, configurations: Mapping[Any, Configuration], n_models: int, request: Request
+) -> list[Lost]:
+    """Train all folds, n_models in all, with bars of progress; return those that were lost.
+
+    The settings are written into the folder of results first: with them a run that is stopped, or
+    lost, is made again.
+    """
+    write_atomically(results / SETTINGS, request.settings_file.encode())
     patience = next(iter(configurations.values())).settings.config.patience
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
@@ -473,7 +481,7 @@ def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int
 
             return walk_forward.train_all(
                 list(configurations.values()),
-                jobs=jobs,
+                jobs=request.jobs,
                 on_epoch=epochs,
                 on_more=progress.more,
                 on_done=done,

@@ -176,7 +176,16 @@ class TradedData:
         return Decision(number, timestamp, reading, self.orders.held, wanted, reason)
 
     def carry_out(self, decision: Decision) -> None:
-        self.n_forecasts += not math.isnan(decision.reading.probability)
+        if not math.isnan(decision.reading.probability):
+            if not self.n_forecasts and (reading := decision.reading).model:
+                LOG.info(
+                    "data %r: first forecast at %s, of model %s, %d bar intervals old",
+                    self.name,
+                    day(decision.timestamp),
+                    reading.model[:12],
+                    reading.age,
+                )
+            self.n_forecasts += 1
         self.filled, self._filling = self._filling, []
         self.decision = done = carried_out(decision, self.orders)
         # The bars of the history are decided on by nobody.
@@ -429,14 +438,21 @@ class LineSignal:
         return Reading(self.probability(ago), self._thresholds)
 
 
-def datas_to_trade(datas: Sequence[Feed], names: str) -> list[Feed]:
+def datas_to_trade(datas: Sequence[Feed], names: str, context: str = "") -> list[Feed]:
     """Return the datas named, separated by commas, or all with the first one's timeframe.
+
+    context: the names of datas that are other series, traded only where they are named.
 
     Raises ValueError for a name that is none of them, or stands twice.
     """
     if not names:
-        first = datas[0]._timeframe, datas[0]._compression
-        return [data for data in datas if (data._timeframe, data._compression) == first]
+        first, others = datas[0], {name.strip() for name in context.split(",") if name.strip()}
+        return [
+            data
+            for data in datas
+            if (data._timeframe, data._compression) == (first._timeframe, first._compression)
+            and data._name not in others
+        ]
     wanted = [name.strip() for name in names.split(",")]
     known = {data._name: data for data in datas}
     missing = [name for name in wanted if name not in known]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.alpha import HOLD
 from backtests.evidence.returns import (
     CASH,
     COSTS,
@@ -28,7 +29,7 @@ from model.bars.intervals import day
 from model.errors import Setting
 from strategy_plugin.feeds import NANOSECONDS_A_DAY, TimestampConversion
 
-HOLD, HOLD_ALL = "buy-and-hold", "holding all in equal parts"
+HOLD_ALL = "holding all in equal parts"
 SECOND = 1 / 86_400  # of a day
 BARS = "whether the bars were traded so"
 
@@ -105,7 +106,7 @@ class Recording:
         return pd.DatetimeIndex(conversion.timestamps(numbers).view("datetime64[ns]"), name="date")
 
 
-def returns_of(
+def dated_returns(
     recording: Recording, *, neutral: bool = False, bars_per_year: float | None = None
 ) -> DatedReturns:
     """Return the returns of a run, time-weighted around what was paid in and out.

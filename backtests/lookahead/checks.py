@@ -100,7 +100,7 @@ class PipelineChecks:
 
     def own_features(self, track: Track) -> LeakResult:
         """Check the features of one's own at every bar, to the tolerance that they are held to."""
-        engineer = FeatureEngineer(self.data.config.engineer.own, only=True)
+        engineer = FeatureEngineer(self.data.config.own, only=True)
         return detectors.window_leaks(
             "features of one's own",
             engineer.transform,

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from backtests.simulation.vectorised import WORTH
 from model.settings import Rule, number, require_fields
 from strategy_plugin.decision import thresholds
 
 BASIS_POINT = 1e-4
+WORTH = 0.01  # an alpha a year that is worth having, by default
 BasisPoints = Annotated[float, Rule("a number of basis points from 0", number(0).holds)]
 
 

@@ -187,6 +187,33 @@ def latch(
     return finished(bars, optimum.latch_probability(bars, strength=strength, wick=wick, **gaps))
 
 
+def shared(
+    n_bars: int = 12_000,
+    seed: int = 1,
+    *,
+    common: float = 0.5,
+    strength: float = 0.6,
+    lag: int = 5,
+    factor: int = 0,
+) -> Market:
+    """A faint echo under a factor that all markets of the same `factor` have in common.
+
+    z = sqrt(common) f + sqrt(1 - common) x, x an echo of that strength and lag; f, of the seed
+    `factor`, cannot be forecast. The best forecast is of one who sees the market's own bars.
+    """
+    require(
+        {"common": common, "strength": strength, "lag": lag, "factor": factor},
+        {"common": SHARE, "strength": SHARE, "lag": whole(1), "factor": whole(0)},
+    )
+    draws = Draws("shared", n_bars, seed)
+    own = autoregress(np.full(n_bars, strength), innovations(draws, strength, lag), lag)
+    of_all = Draws("factor", n_bars, factor).moves.standard_normal(n_bars)
+    bars = draws.bars(sqrt(common) * of_all + sqrt(1 - common) * own)
+    return finished(
+        bars, optimum.shared_probability(bars, common=common, strength=strength, lag=lag)
+    )
+
+
 def walk(
     n_bars: int = 12_000,
     seed: int = 1,
@@ -255,7 +282,8 @@ def correlated_walks(
 
 
 MARKETS: dict[str, Callable[..., Market]] = {
-    make.__name__: make for make in (regime, volrev, echo, latch, magecho, walk, walkdrift, ar1)
+    make.__name__: make
+    for make in (regime, volrev, echo, latch, magecho, shared, walk, walkdrift, ar1)
 }
 
 

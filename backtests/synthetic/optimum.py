@@ -34,6 +34,27 @@ def echo_probability(bars: pd.DataFrame, *, strength: float, lag: int) -> Array:
     return np.asarray(ndtr(strength * past_move / sqrt(1 - strength**2)))
 
 
+def shared_probability(bars: pd.DataFrame, *, common: float, strength: float, lag: int) -> Array:
+    """Kalman's filter (1960) of an echo x that is seen as z = sqrt(common) f + sqrt(1 - common) x.
+
+    The factor f is white noise to whoever sees one market. Each of `lag` interleaved chains,
+    x[t] = strength x[t - lag] + e, is filtered by itself.
+    """
+    seen, n_bars = moves(bars) / sqrt(1 - common), len(bars)
+    noise = common / (1 - common)
+    # Mean and variance of x at each bar by those `lag` and more bars before it.
+    expected, variance = np.zeros(n_bars + lag), np.ones(n_bars + lag)
+    for start in range(0, n_bars, lag):
+        now = slice(start, min(start + lag, n_bars))
+        later = slice(start + lag, now.stop + lag)
+        gain = variance[now] / (variance[now] + noise)
+        expected[later] = strength * (expected[now] + gain * (seen[now] - expected[now]))
+        variance[later] = strength**2 * (1 - gain) * variance[now] + 1 - strength**2
+    following = slice(1, n_bars + 1)
+    deviation = np.sqrt((1 - common) * variance[following] + common)
+    return np.asarray(ndtr(sqrt(1 - common) * expected[following] / deviation))
+
+
 def magecho_probability(bars: pd.DataFrame, *, m: float, lag: int) -> Array:
     """z[t + 1] | past ~ N(m b, 1).
 

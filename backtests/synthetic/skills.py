@@ -12,8 +12,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtr
 
-from backtests.evidence.alpha import CHANCE
-from backtests.evidence.baselines import HOLD
+from backtests.evidence.alpha import CHANCE, HOLD
 from backtests.evidence.decisions import Decisions
 from backtests.simulation.vectorised import Array
 from model.metrics import auc

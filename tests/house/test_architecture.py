@@ -16,18 +16,18 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 # or a file that stands directly in its package. Within a folder any order will do without a circle.
 ORDER = {
     "model": (
-        "errors settings files labels metrics provenance precision runtime bars features networks "
-        "cli checkpoint predict training doctor train"
+        "errors settings settings_file files labels metrics provenance precision runtime notebook "
+        "bars features networks cli context checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
-        "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
-        "broker settling journal recorded analyzers replaying startup trading strategy book live "
-        "reconcile trade"
+        "feeds guard hours dates cache context indicator decision weights orders sizers ranking "
+        "instrument broker settling journal recorded analyzers replaying startup trading strategy "
+        "book live reconcile trade"
     ),
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
-        "synthetic benchmarks walk walk_pooled ledger audit controls false_alarms verdicts "
-        "benchmark analyzers judge run console"
+        "synthetic benchmarks cost walk walk_pooled ledger audit controls false_alarms verdicts "
+        "benchmark analyzers judge compare run console"
     ),
 }
 
