@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("backtests.compare", "Set runs beside each other: a table and a page."),
     "judge": ("backtests.judge", "Judge any strategy by its returns."),
     "trade": ("strategy_plugin.trade", "Trade a checkpoint live, on paper by default."),
+    "reconcile": ("strategy_plugin.reconcile", "Hold a live run against its backtest."),
     "exchange": ("backtests.exchange", "Replay bars as a live market on this machine."),
     "audit": ("backtests.audit", "Look for look-ahead in features, checkpoints and orders."),
     "controls": ("backtests.controls", "Measure learning on markets whose best forecast is known."),

@@ -18,15 +18,15 @@ from rich.console import Console
 
 import backtests
 from backtests import reports, walk_forward
-from backtests.market_options import MarketOptions, bars_of
 from backtests.simulation.account import Account, Costs
+from backtests.synthetic.options import MarketOptions
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
 from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import faults_together, require_universe
+from model.bars.universe import faults_together, require_universe, universe_of
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -47,6 +47,7 @@ from model.cli import (
     require_pooled,
     run,
 )
+from model.context import NO_CONTEXT, ContextOptions
 from model.files import write_atomically
 from model.labels import tied_share
 from model.networks.registry import architectures_of
@@ -87,6 +88,7 @@ def walk(
     pooled: Annotated[bool, Parameter(group=DATA)] = False,
     on_faulty: Annotated[OnFaulty, Parameter(group=DATA)] = "error",
     market_options: Annotated[MarketOptions, Parameter(group=DATA, name="*")] = MARKET,
+    context_options: Annotated[ContextOptions, Parameter(group=DATA, name="*")] = NO_CONTEXT,
     out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     plan: Annotated[FoldPlan, Parameter(group=FOLDS, name="*")] = FoldPlan(),
     jobs: Annotated[int | None, Parameter(group=RUNNING)] = None,
@@ -156,14 +158,18 @@ def walk(
     if pooled:
         _require_pooled_settings(request)
         folder = out or Path("runs/pooled")
-        _walk_pooled(paths, bars_options, market_options, on_faulty, folder, request)
+        _walk_pooled(
+            paths, bars_options, market_options, context_options, on_faulty, folder, request
+        )
     elif is_universe(paths):
-        _walk_universe(paths, bars_options, on_faulty, out or Path("runs/universe"), request)
+        folder = out or Path("runs/universe")
+        _walk_universe(paths, bars_options, context_options, on_faulty, folder, request)
     else:
         options = replace(bars_options, data=paths[0] if paths else None)
         _walk_one(
             options,
             market_options,
+            context_options,
             out or Path("runs") / (market_options.name or options.file_name),
             request,
         )
@@ -207,21 +213,56 @@ def _require_pooled_settings(request: Request) -> None:
 
 
 def _walk_one(
-    options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request
+    options: BarsOptions,
+    market_options: MarketOptions,
+    context: ContextOptions,
+    folder: Path,
+    request: Request,
 ) -> None:
     """Walk over one instrument, or a synthetic market, and print what was found."""
     # Held from the reading of the bars to the last file: two runs would mix their folds.
     with walk_forward.lock_folder(folder):
-        walk_over(*bars_of(options, market_options), folder, request)
+        bars, best, joined = bars_of(
+            options, market_options, context, request.settings.config.lookback
+        )
+        walk_over(bars, folder, request, best=best, joined=joined)
 
 
-def walk_over(bars: pd.DataFrame, best: pd.Series | None, folder: Path, request: Request) -> None:
+def bars_of(
+    options: BarsOptions, market_options: MarketOptions, context: ContextOptions, lookback: int
+) -> tuple[pd.DataFrame, pd.Series | None, Sequence[str]]:
+    """Return the bars of a file or a market, the best possible forecast, and what was joined.
+
+    That forecast is known of a market alone; of each other series that was joined there is a line.
+    lookback: of the features.
+    """
+    planted = market_options.sample() if market_options.market else None
+    if planted:
+        options.require_file()
+    joined = context.join(
+        planted.bars if planted else options.read(),
+        options,
+        lookback,
+        series=planted.context if planted else None,
+    )
+    [bars] = universe_of(joined.bars).values()
+    return bars, planted.probability.reindex(bars.index) if planted else None, joined.lines
+
+
+def walk_over(
+    bars: pd.DataFrame,
+    folder: Path,
+    request: Request,
+    *,
+    best: pd.Series | None = None,
+    joined: Sequence[str] = (),
+) -> None:
     """Walk over bars in a folder that is held, and print what was found.
 
-    best: the best possible forecast at each bar, where it is known.
+    best, joined: of `bars_of`.
     """
     walk = backtests.walk.begin(bars, folder, request, best=best)
-    _introduce([walk])
+    _introduce([walk], joined)
     with walk_forward.workers.workers(request.dask):
         lost = _train(folder, walk.configurations, walk.n_models, request)
         # With a fold missing the figures would be of other decisions than were asked for.
@@ -252,6 +293,7 @@ def walk_over(bars: pd.DataFrame, best: pd.Series | None, folder: Path, request:
 def _walk_universe(
     paths: Sequence[Path],
     options: BarsOptions,
+    context: ContextOptions,
     on_faulty: OnFaulty,
     folder: Path,
     request: Request,
@@ -268,6 +310,8 @@ def _walk_universe(
         )
         for one in left_out:
             console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
+        joined = context.join(universe, options, settings.config.lookback)
+        universe = universe_of(joined.bars)
         # Each folder is also that of a run over its instrument alone.
         for name in universe:
             holding.enter_context(walk_forward.lock_folder(folder / name))
@@ -275,13 +319,15 @@ def _walk_universe(
             backtests.walk.begin(bars, folder / name, request, instrument=name)
             for name, bars in universe.items()
         ]
-        _introduce(walks)
+        configurations = {
+            (walk.instrument, name): one
+            for walk in walks
+            for name, one in walk.configurations.items()
+        }
+        _introduce(walks, joined.lines)
+        if cost := backtests.cost.describe_cost(configurations.values(), request.jobs):
+            console.print(cost, soft_wrap=True)
         with walk_forward.workers.workers(request.dask):
-            configurations = {
-                (walk.instrument, name): one
-                for walk in walks
-                for name, one in walk.configurations.items()
-            }
             n_models = sum(walk.n_models for walk in walks)
             lost = _train(folder, configurations, n_models, request)
             console.print("trading, and training the benchmarks")
@@ -303,6 +349,7 @@ def _walk_pooled(
     paths: Sequence[Path],
     options: BarsOptions,
     market_options: MarketOptions,
+    context: ContextOptions,
     on_faulty: OnFaulty,
     folder: Path,
     request: Request,
@@ -325,10 +372,14 @@ def _walk_pooled(
                 on_faulty,
                 together=partial(faults_together, fewest=config.fewest_instruments),
             )
+        joined = context.join(universe, options, config.lookback)
+        universe = universe_of(joined.bars)
+        if best:
+            best = {name: best[name].reindex(own.index) for name, own in universe.items()}
         walk = backtests.walk_pooled.begin_pooled(
             universe, folder, request, left_out=left_out, best=best
         )
-        _introduce_pooled(walk, request)
+        _introduce_pooled(walk, request, joined.lines)
         with walk_forward.workers.workers(request.dask):
             lost = _train(folder, walk.configurations, walk.n_models, request)
             models = backtests.walk.trained_models(walk.configurations)
@@ -353,14 +404,18 @@ def _walk_pooled(
             console.print(line, soft_wrap=True)
 
 
-def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
-    """Say on what the run rests, and what it will take, before it takes its time."""
+def _introduce_pooled(walk: PooledWalk, request: Request, joined: Sequence[str]) -> None:
+    """Say on what the run rests, and what it will take, before it takes its time.
+
+    joined: a line on each other series.
+    """
     dated, config = walk.dated, request.settings.config
     first = dated.folds[0]
     for one in walk.left_out:
         console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
     for line in (
         describe_universe(dated.universe),
+        *joined,
         f"{count(len(dated.folds), 'fold')} by date: each learns from "
         f"{count(first.test - first.train, 'date')} and is judged on the next "
         f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
@@ -369,7 +424,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
         walk.replaced,
         f"costs: {request.settings.costs}",
         precision_hint(config.precision),
-        backtests.walk_pooled.describe_cost(walk, request.jobs),
+        backtests.cost.describe_cost(walk.configurations.values(), request.jobs),
     ):
         if line:
             console.print(line, soft_wrap=True)
@@ -388,8 +443,8 @@ def _conclude(folder: Path, universe: UniverseResults) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _introduce(walks: Sequence[Walk]) -> None:
-    """Say on what the run rests before it takes its time."""
+def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
+    """Say on what the run rests before it takes its time. joined: a line on each other series."""
     settings = walks[0].settings
     config = settings.config
     for walk in walks:
@@ -405,7 +460,8 @@ def _introduce(walks: Sequence[Walk]) -> None:
         ):
             if line:  # mostly nothing is replaced
                 console.print(line, soft_wrap=True)
-    console.print(f"costs: {settings.costs}", soft_wrap=True)
+    for line in (*joined, f"costs: {settings.costs}"):
+        console.print(line, soft_wrap=True)
     if hint := precision_hint(config.precision):
         console.print(hint, soft_wrap=True)
 

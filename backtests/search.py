@@ -17,9 +17,9 @@ from rich.console import Console
 
 import backtests
 from backtests import evidence, walk_forward
-from backtests.market_options import MarketOptions, bars_of
-from backtests.run import walk_over
+from backtests.run import bars_of, walk_over
 from backtests.simulation.account import Account, Costs
+from backtests.synthetic.options import MarketOptions
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.space import (
     GEOMETRY,
@@ -42,6 +42,7 @@ from model.cli import (
     require_pooled,
     run,
 )
+from model.context import NO_CONTEXT, ContextOptions
 from model.files import write_atomically
 from model.settings import optional, require, whole
 from model.settings_file import settings_for
@@ -70,6 +71,7 @@ def search(
     market_options: Annotated[
         MarketOptions, Parameter(group=DATA, name="*", parse=ALL_BUT_INSTRUMENTS)
     ] = MarketOptions(),
+    context_options: Annotated[ContextOptions, Parameter(group=DATA, name="*")] = NO_CONTEXT,
     search_plan: Annotated[SearchPlan, Parameter(group=RUNNING, name="*")] = SearchPlan(),
     space: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     nested: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
@@ -121,7 +123,9 @@ def search(
     folder = out or Path(f"runs/{market_options.name or bars_options.file_name}-search")
     n_jobs = jobs or int(cpu_count())
     with walk_forward.lock_folder(folder):
-        bars, best = bars_of(bars_options, market_options)
+        bars, best, joined = bars_of(
+            bars_options, market_options, context_options, settings.config.lookback
+        )
         if fresh:
             (folder / STORAGE).unlink(missing_ok=True)
         with walk_forward.workers.workers(dask):
@@ -143,7 +147,7 @@ def search(
             searched=searched,
             configs=tuple(configs) if nested else (),
         )
-        walk_over(bars, best, folder, request)
+        walk_over(bars, folder, request, best=best, joined=joined)
 
 
 def find_settings(

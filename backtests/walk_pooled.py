@@ -1,13 +1,11 @@
 """The walk-forward of one network over a universe, from its bars to its files."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from backtests.progress import time_spent
 from backtests.reports.pooled import (
     POOLED,
     PooledResults,
@@ -17,7 +15,6 @@ from backtests.reports.pooled import (
 )
 from backtests.reports.pooled_page import write_pooled_report
 from backtests.simulation.account import Account, Costs
-from backtests.synthetic.markets import market
 from backtests.walk import (
     Request,
     configure,
@@ -35,17 +32,9 @@ from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.registration import Registration
 from backtests.walk_forward.trainer import Configuration
 from backtests.walk_forward.universe import DatedFolds, lay_dated_folds
-from model.bars.faults import count
-from model.bars.universe import Bars, Universe, require_universe, universe_of
+from model.bars.universe import Universe, require_universe, universe_of
 from model.cli import LeftOut
-from model.training.config import TrainConfig, member_configs
-from model.training.fitting import fit
-from model.training.loop import Epoch
-
-# Of a process that trains: what python, torch and the rest take, and how many numbers of 8 bytes
-# stand for each feature at the peak (raw rows twice, scaled rows, and what is made on the way).
-BASE_MEMORY, NUMBERS = 600e6, 3.0
-TIMED_BATCHES = 3  # of the epoch that is timed
+from model.training.config import TrainConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +100,10 @@ def walk_universe(
     Examples
     --------
     >>> from backtests.synthetic import planted_universe
-    >>> histories = planted_universe("echo", 4, 600, seed=1)
-    >>> universe = {name: one.bars for name, one in histories.items()}
-    >>> config, plan = TrainConfig(max_epochs=1, fewest_instruments=3), FoldPlan(1, train_blocks=2)
+    >>> planted = planted_universe("echo", 4, 600, seed=1)
+    >>> universe = {name: market.bars for name, market in planted.items()}
+    >>> config = TrainConfig(max_epochs=1, fewest_instruments=3)
+    >>> plan = FoldPlan(folds=1, train_blocks=2)
     >>> results = walk_universe(universe, config, plan=plan, jobs=1, ledger="trials")
     >>> results.predictions["instrument"].nunique()
     4
@@ -178,64 +168,3 @@ def finish_pooled(
             walk.ledger, one, trial.positions, trial.held, trial.net, results.panel.bars_per_year
         )
     return results, entered
-
-
-def describe_cost(walk: PooledWalk, jobs: int) -> str:
-    """Return a line on what training will take: time, as a few batches tell, and memory.
-
-    Nothing is asked of folds that an earlier run finished: "" where none is left.
-    """
-    waiting = [
-        (one.settings.config, job)
-        for one in walk.configurations.values()
-        for job in one.jobs()
-        if job.finished() is None
-    ]
-    if not waiting:
-        return ""
-    per_window: dict[str, float] = {}
-    epoch, most = 0.0, 0
-    for config, job in waiting:
-        windows = _training_windows(job.past, config)
-        most = max(most, windows)
-        for single in member_configs(config):
-            if single.architecture not in per_window:
-                per_window[single.architecture] = seconds_per_window(single)
-            epoch += windows * per_window[single.architecture]
-    config, processes = walk.settings.config, min(jobs, len(waiting))
-    # At the least a training ends when no epoch after the first was better.
-    fewest = min(config.patience + 1, config.max_epochs)
-    told = " to ".join(
-        f"{time_spent(epochs * epoch / processes)} ({count(epochs, 'epoch')} each)"
-        for epochs in sorted({fewest, config.max_epochs})
-    )
-    memory = BASE_MEMORY + NUMBERS * 8 * len(config.engineer.names) * most / config.train
-    return (
-        f"training {count(len(waiting), 'fold')} of up to {count(most, 'window')}, {processes} at "
-        f"a time: {told}; {memory / 1e9:.1f} GB of memory for each at a time"
-    )
-
-
-def seconds_per_window(config: TrainConfig) -> float:
-    """Return how long a window of training takes here, of an epoch of a few batches.
-
-    config: of a single member. The first epoch is not timed: it warms up.
-    """
-    windows = TIMED_BATCHES * config.batch_size
-    n_bars = config.preprocessor.bars_needed(windows)
-    ends: list[float] = []
-
-    def note(_: Epoch) -> None:
-        ends.append(time.perf_counter())
-
-    # Features of one's own may make nothing of a made-up market.
-    ours = replace(config, outcome="direction", features="", only=False, max_epochs=2)
-    fit(market("walk", n_bars).bars, ours, note)
-    return (ends[-1] - ends[0]) / windows
-
-
-def _training_windows(past: Bars, config: TrainConfig) -> int:
-    """Return how many windows the training part holds, were each to have a label."""
-    needed = config.lookback + config.sequence_length - 1
-    windows = sum(max(0, len(bars) - needed + 1) for bars in universe_of(past).values())
-    return int(config.train * windows)

@@ -25,7 +25,7 @@ from model.bars.read import digest_bars, read_bars
 from model.bars.sample import sample_bars
 from model.bars.universe import Universe, equal_bars, other_intervals
 from model.errors import BarsError, BarsWarning, Setting, Text, as_flags
-from model.files import as_file_name
+from model.files import ENDINGS, as_file_name, bare_name
 from model.settings import number, optional, require_fields
 from model.settings_file import configurable
 
@@ -40,7 +40,8 @@ ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where a command has i
 
 # The exit codes of all commands. An error of ours carries its own as `exit_code`.
 #   0      done
-#   1      the audit found a difference; the sides of a benchmark disagree (Disagreement)
+#   1      the audit or a reconciliation found a difference; the sides of a benchmark disagree
+#          (Disagreement)
 #   2      wrong use: a flag, or a setting that its class refuses (ReadingError,
 #          UnknownArchitecture, ThresholdsError, any plain ValueError)
 #   3      bars refused (BarsError, OneClassError), a feature of one's own (FeatureError), a file of
@@ -60,9 +61,6 @@ NO_MEMORY = "the memory is used up. Give fewer bars, or a smaller `batch_size`, 
 
 SETTING = re.compile(r"`([a-z_]+)`")  # as a message that is not in parts spells one
 NO_READER = (errno.EPIPE, errno.EIO)  # of a pipe, of a terminal
-ENDINGS = re.compile(
-    r"(\.(csv|txt|tsv|dat|parquet|pq|feather|arrow|gz|zip|bz2|xz|zst))+$", re.IGNORECASE
-)
 
 OnFaulty = Literal["error", "drop"]
 DROP = Setting("on_faulty", "drop")
@@ -142,7 +140,7 @@ class BarsOptions:
     @property
     def instrument_name(self) -> str:
         """The instrument's name: as given, else the ticker asked for, else the file's name."""
-        file = ENDINGS.sub("", self.data.name) if self.data else "nasdaq"
+        file = bare_name(self.data) if self.data else "nasdaq"
         return self.instrument or self.ticker or file
 
     @property

@@ -137,7 +137,14 @@ class Curves(Protocol):
     def borders(self) -> Sequence[pd.Timestamp]: ...
 
 
-class Charted(Curves, Protocol):
+class Weighed(Protocol):
+    """Results that say what each group of features is worth, a column for each fold."""
+
+    @property
+    def importance(self) -> pd.DataFrame: ...
+
+
+class Charted(Curves, Weighed, Protocol):
     """What the charts of a walk-forward show, by the names that `Results` has for it."""
 
     @property
@@ -150,8 +157,6 @@ class Charted(Curves, Protocol):
     def folds(self) -> pd.DataFrame: ...
     @property
     def distribution(self) -> pd.DataFrame: ...
-    @property
-    def importance(self) -> pd.DataFrame: ...
     @property
     def rolling_bars(self) -> int: ...
     @property
@@ -318,7 +323,7 @@ def benchmarks_chart(results: Charted) -> go.Figure:
     return interval_figure(intervals, scale=1e4, title="basis points per bar, net")
 
 
-def importance_chart(results: Charted) -> go.Figure:
+def importance_chart(results: Weighed) -> go.Figure:
     """How much the log loss on validation grows without each group of features.
 
     Bars are means over the folds, dots the folds.

@@ -120,16 +120,6 @@ def month_grid(months: pd.DataFrame, years: pd.DataFrame, benchmark: str) -> Gri
     return Grid(["", *MONTHS, "year", benchmark], rows)
 
 
-def grid_table(grid: Grid, title: str | None = None) -> Table:
-    """Return a table of a page as the terminal shows it."""
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
-    for header in grid.headers:
-        table.add_column(header, justify="right" if header else "left")
-    for row in grid.rows:
-        table.add_row(*map(escape, row))
-    return table
-
-
 def sharpe_rows(figures: SharpeFigures | None) -> dict[str, str]:
     """Return how sure the Sharpe ratio is, given all that was tried; no rows where none varies."""
     if figures is None:
@@ -142,6 +132,16 @@ def sharpe_rows(figures: SharpeFigures | None) -> dict[str, str]:
             figures.bars_needed, ",.0f"
         ),
     }
+
+
+def grid_table(grid: Grid, title: str | None = None) -> Table:
+    """Return a table of a page as the terminal shows it."""
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
+    for header in grid.headers:
+        table.add_column(header, justify="right" if header else "left")
+    for row in grid.rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def power_rows(evidence: Figures) -> dict[str, str]:

@@ -24,7 +24,13 @@ from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
 from backtests.evidence.verdict import NO_COST, Verdict, judge_book
 from backtests.reports.charts import book_chart
-from backtests.reports.results import csv_of, describe_settings, machines_of, plain_row
+from backtests.reports.results import (
+    csv_of,
+    describe_settings,
+    importance_table,
+    machines_of,
+    plain_row,
+)
 from backtests.simulation.account import BASIS_POINT
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel
@@ -52,6 +58,7 @@ POOLED_FILES = (
     "years.csv",
     "equity.csv",
     "predictions.csv",
+    "importance.csv",
 )
 POOLED_VERSION = 2  # of pooled.json: raised when an entry changes its name or meaning
 
@@ -236,6 +243,11 @@ class PooledResults:
         }
 
     @property
+    def importance(self) -> pd.DataFrame:
+        """How much each fold's log loss on validation grows without a group of features."""
+        return importance_table(self.models)
+
+    @property
     def predictions(self) -> pd.DataFrame:
         """One row per decision: date, instrument, fold, the forecast, and what came of it."""
         panel = self.panel
@@ -308,6 +320,7 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
         "years": results.by_date.years,
         "equity": results.equity.reset_index(),
         "predictions": results.predictions,
+        "importance": results.importance.rename_axis("group").reset_index(),
     }
     for name, table in tables.items():
         write_atomically(folder / f"{name}.csv", csv_of(table))
@@ -347,6 +360,9 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
         "sharpe": asdict(results.sharpe) if results.sharpe else None,
         "overfitting": asdict(results.overfitting),
         "registration": asdict(results.registration) if results.registration else None,
+        "importance": {
+            str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()
+        },
         "versions": all_versions(),
         "mixed_machines": len(machines_of(results.models)) > 1,
     }

@@ -9,7 +9,7 @@ from plotly import graph_objects as go
 from backtests.evidence.alpha import Figures
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.scores import BEST
-from backtests.reports.charts import empty_figure
+from backtests.reports.charts import empty_figure, importance_chart
 from backtests.reports.page import (
     REPORT,
     Grid,
@@ -63,6 +63,7 @@ def render_pooled(results: PooledResults) -> str:
             "years": _years(results),
             "tenths": _tenths(results),
             "decay": _decay(results),
+            "importance": importance_chart(results),
         },
         title=results.title,
         verdict=results.verdict,

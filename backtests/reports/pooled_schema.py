@@ -150,7 +150,8 @@ class PooledPredictionRow(Entry):
     move: float | None
 
 
-# The rows of each table of one network for a universe.
+# The rows of each table of one network for a universe. importance.csv has a row for each group of
+# features and a column for each fold: how much the log loss on validation grows without the group.
 POOLED_TABLES: dict[str, type[Entry]] = {
     "folds.csv": PooledFoldRow,
     "forecasters.csv": ForecasterRow,
@@ -189,6 +190,7 @@ class Pooled(Entry):
     end, which count as 0. sharpe: of the book at the stated cost, null where nothing varies;
     overfitting: of the ledger's trials that count beside this run, which decides no verdict;
     registration: null where the run was not registered before its test bars were touched.
+    importance: by group of features, the mean growth of the log loss on validation without it.
     """
 
     version: Literal[2]
@@ -212,5 +214,6 @@ class Pooled(Entry):
     sharpe: SharpeFigures | None
     overfitting: Overfitting
     registration: Registration | None
+    importance: dict[str, float]
     versions: dict[str, str]
     mixed_machines: bool

@@ -214,17 +214,8 @@ class Results:
 
     @property
     def importance(self) -> pd.DataFrame:
-        """How much each fold's log loss on validation grows without a group of features.
-
-        A row per group, a column per fold.
-        """
-        return pd.DataFrame(
-            {
-                str(model.fold.number): dict(model.importance)
-                for model in self.models
-                if model.importance
-            }
-        )
+        """How much each fold's log loss on validation grows without a group of features."""
+        return importance_table(self.models)
 
     @cached_property
     def members(self) -> pd.DataFrame:
@@ -446,6 +437,16 @@ def plain_row(row: Mapping[Hashable, object]) -> dict[str, object]:
             str(value) if isinstance(value, pd.Timestamp) else None if undefined else value
         )
     return plain
+
+
+def importance_table(models: Sequence[FoldModel]) -> pd.DataFrame:
+    """Return how much the log loss on validation grows without a group of features.
+
+    A row per group, a column per fold that has a model.
+    """
+    return pd.DataFrame(
+        {str(model.fold.number): dict(model.importance) for model in models if model.importance}
+    )
 
 
 def comparison_table(results: Mapping[str, Results]) -> pd.DataFrame:

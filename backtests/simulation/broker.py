@@ -15,6 +15,7 @@ from backtests.simulation.account import BASIS_POINT, Account, Costs
 from backtests.simulation.vectorised import Array
 from model.bars.artefacts import repeated_rows
 from model.bars.faults import COLUMNS
+from model.features.joining import context_of
 from strategy_plugin.decision import NEUTRAL, Reading
 from strategy_plugin.instrument import TradedData
 from strategy_plugin.sizers import FractionalCommission
@@ -92,7 +93,10 @@ def simulate(
         Positions of bars at which there is no model, and so no position is held.
     """
     cerebro = bt.Cerebro(stdstats=False)
-    frame, checkpoint, neutral = bars[list(COLUMNS)], str(source), None
+    # A feed of bars with the columns of other series brings them along.
+    context = context_of(bars)
+    frame = bars[[*COLUMNS, *(context.names if context else ())]]
+    checkpoint, neutral = str(source), None
     feed = bt.feeds.PandasData(dataname=frame, openinterest=None)
     if isinstance(source, pd.Series):
         # Probabilities without a model bring no thresholds of their own.

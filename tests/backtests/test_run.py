@@ -352,11 +352,13 @@ def universe(bars_file, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(walk_forward, "fit", fit)
         given = ["--data", folder, "--on-faulty", "drop", "--out", out, "--ledger", out / "trials"]
-        return walk(*given, *QUICK), out
+        with redirect_stdout(StringIO()) as printed:
+            code = walk(*given, *QUICK)
+        return code, out, " ".join(printed.getvalue().split())
 
 
 def test_a_universe_is_finished_but_for_what_failed(universe):
-    code, out = universe
+    code, out, _ = universe
     assert code == 8
     found = json.loads((out / "universe.json").read_text())
     assert [row["market"] for row in found["markets"]] == ["sound"]
@@ -366,6 +368,11 @@ def test_a_universe_is_finished_but_for_what_failed(universe):
     [left_out] = found["left_out"]
     assert left_out["file"] == "none.csv" and "none.csv" in left_out["reason"]
     assert not (out / "bad" / "summary.json").exists() and (out / "report.html").exists()
+
+
+def test_what_a_universe_will_take_is_told_before_it_starts(universe):
+    told = universe[2].split("training 4 folds of up to ")[1]
+    assert told.index("GB of memory for each at a time") < told.index("fold 1")
 
 
 def test_an_instrument_of_a_universe_has_the_files_that_it_has_alone(universe, finished):

@@ -55,6 +55,7 @@ def walked(outcome, *, silent=False, account=Account()):
                 enter=0.5 + fold.number / 1000,
                 exit=0.5,
             ),
+            importance={"trend": fold.number / 100, "volume": -0.01},
         )
         for fold in dated.folds
     ]
@@ -100,7 +101,8 @@ def rows_of(path):
 
 def test_the_files_are_those_named(folder):
     assert sorted(path.name for path in folder.iterdir()) == sorted([*POOLED_FILES, "report.html"])
-    assert {name for name in POOLED_FILES if name.endswith(".csv")} == set(POOLED_TABLES)
+    tables = {name for name in POOLED_FILES if name.endswith(".csv")}
+    assert tables - set(POOLED_TABLES) == {"importance.csv"}
 
 
 @pytest.mark.parametrize("name", POOLED_TABLES)
@@ -157,6 +159,14 @@ def test_the_same_results_give_the_same_bytes(folder, ranked, tmp_path):
     assert render_pooled(again) == (folder / "report.html").read_text()
 
 
+def test_what_the_models_look_at_has_a_table_an_entry_and_a_chart(folder, page):
+    table = pd.read_csv(folder / "importance.csv").set_index("group")
+    assert list(table) == ["1", "2"] and table.loc["trend"].tolist() == [0.01, 0.02]
+    found = json.loads((folder / POOLED).read_text())["importance"]
+    assert found == {"trend": pytest.approx(0.015), "volume": pytest.approx(-0.01)}
+    assert "growth of the log loss" in page
+
+
 def test_the_predictions_are_those_that_were_judged(folder, ranked):
     table = pd.read_csv(folder / "predictions.csv")
     assert (
@@ -181,7 +191,9 @@ def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
     assert "gross, bp per bar" in page and "net, bp per bar" in page
     assert "left out on request: d.csv (no &lt;bars&gt;)." in page
     assert "The strategy is <strong>bilstm</strong>" in page and "beside cash" in page
-    assert re.findall(r'id="chart-(\w+)"', page) == ["equity", "years", "tenths", "decay"]
+    assert re.findall(r'id="chart-(\w+)"', page) == [
+        *("equity", "years", "tenths", "decay", "importance"),
+    ]
     tables = [
         "figures",
         "figures-at-no-cost",

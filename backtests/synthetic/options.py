@@ -1,4 +1,4 @@
-"""The option of a planted market in the place of data, which the commands that walk share."""
+"""The options of the walk-forward that put a synthetic market in the place of data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from backtests import synthetic
-from model.cli import BarsOptions
 from model.settings import require_fields, whole
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class MarketOptions:
     market
         A market on which the best possible forecast is known, in the place of data: echo, volrev,
         regime, latch, magecho, shared, walk or walkdrift, also with its settings, as in
-        echo:strength=0.5.
+        echo:strength=0.5. Best known with --context: leader (leader), weekly (self:1W).
     market_bars
         How many bars of it.
     market_seed
@@ -72,14 +71,3 @@ class MarketOptions:
         )
         best = {name: one.probability for name, one in universe.items()}
         return {name: one.bars for name, one in universe.items()}, best
-
-
-def bars_of(
-    options: BarsOptions, market_options: MarketOptions
-) -> tuple[pd.DataFrame, pd.Series | None]:
-    """Return the bars of a file or a market, and of a market the best possible forecast."""
-    if not market_options.market:
-        return options.read(), None
-    options.require_file()
-    planted = market_options.sample()
-    return planted.bars, planted.probability
