@@ -114,7 +114,7 @@ class BookStrategy(TradingStrategy):
     def __init__(self) -> None:
         super().__init__()
         rules = BookRules.of(self.p._getkwargs())
-        self._book = Book(rules, self.p.rebalance, self.p.fractional)
+        self.book = Book(rules, self.p.rebalance, self.p.fractional)
         require_one_kind(self.datas, self.p.names)
         datas = datas_to_trade(self.datas, self.p.names)
         require_book(rules, len(datas))
@@ -153,12 +153,12 @@ class BookStrategy(TradingStrategy):
     @property
     def n_ranked(self) -> int:
         """Dates with a ranking."""
-        return self._book.n_ranked
+        return self.book.n_ranked
 
     @property
     def n_thin(self) -> int:
         """Dates that were due and had too few names with a forecast."""
-        return self._book.n_thin
+        return self.book.n_thin
 
     def next(self) -> None:
         for instrument in self.traded:
@@ -276,7 +276,7 @@ class BookStrategy(TradingStrategy):
         if working is not None:
             instrument.orders.notify(working)  # cancelled; the notification comes a bar later
         instrument.refused[SETTLED] += 1
-        self._book.units.pop(instrument.name, None)
+        self.book.units.pop(instrument.name, None)
         return True
 
     def _decide(self, timestamp: int, quotes: Mapping[str, Quote], settled: list[str]) -> None:
@@ -287,15 +287,15 @@ class BookStrategy(TradingStrategy):
         equity, held = float(self.broker.getvalue()), None
         if not math.isfinite(equity):
             self._note_unpriced()
-        elif self._book.is_due(candidates):
+        elif self.book.is_due(candidates):
             held = self._held_weights(candidates, equity)
-            for name in self._book.rank(candidates, held, equity):
+            for name in self.book.rank(candidates, held, equity):
                 self._of_name[name].refused[NO_UNIT] += 1
-        moves, share = self._book.moves(candidates, self._managers), 1.0
+        moves, share = self.book.moves(candidates, self._managers), 1.0
         if moves:
             share = affordable_share(self, moves)
             if share < 1:
-                self._book.cut_openings(moves, self._managers, share)
+                self.book.cut_openings(moves, self._managers, share)
                 for name in moves:
                     self._managers[name].counts["capped"] += 1
         if self._journal is not None:
@@ -350,7 +350,7 @@ class BookStrategy(TradingStrategy):
         return held
 
     def _wanted_units(self, name: str) -> float:
-        return self._book.units.get(name, self._managers[name].broker.size)
+        return self.book.units.get(name, self._managers[name].broker.size)
 
     def _carry_out(self, instrument: TradedData, quote: Quote, units: float | None) -> None:
         held = instrument.orders.held
@@ -362,7 +362,7 @@ class BookStrategy(TradingStrategy):
                 held,
                 held if units is None else direction(units),
                 quote.reason,
-                weight=self._book.weights.get(instrument.name),
+                weight=self.book.weights.get(instrument.name),
                 units=units,
             )
         )

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backtests.simulation.vectorised import Array, net_returns
+from strategy_plugin.weights import BookRules, target_weights
 
 SHARE = 0.2  # of the instruments of a date that are held long, and as many short
 
@@ -35,6 +36,36 @@ def rank_weights(scores: Array, share: float = SHARE) -> Array:
         for side, n in ((best, n_best), (worst, n_worst))
     )
     return np.asarray(longs - shorts)
+
+
+def kept_weights(
+    scores: Array, rules: BookRules, rebalance: int = 1, volatility: Array | None = None
+) -> Array:
+    """Return the weights of a book that keeps what it holds within a band of ranks.
+
+    The rule is BookStrategy's own; every `rebalance` dates the names are ranked, and between them
+    weights stay. scores: (dates, names), the names in order, NaN where there is none. volatility:
+    (dates, names), for weights by its inverse. Returns (dates, names).
+    """
+    weights, last, since = np.zeros(scores.shape), dict[str, float](), rebalance
+    names = [f"{place:09d}" for place in range(scores.shape[1])]  # equal scores go by name
+    for row, values in enumerate(scores):
+        since += 1
+        if since >= rebalance:
+            ranked = np.flatnonzero(np.isfinite(values))
+            found = target_weights(
+                {names[place]: float(values[place]) for place in ranked},
+                last,
+                rules,
+                volatility=None
+                if volatility is None
+                else {names[place]: float(volatility[row, place]) for place in ranked},
+            )
+            # Too few to rank: the book stays, and the next date is due as well.
+            if found is not None:
+                last, since = {**last, **found}, 0
+        weights[row, [int(name) for name in last]] = list(last.values())
+    return weights
 
 
 def equal_parts(held: Array, decided: NDArray[np.bool_]) -> Array:

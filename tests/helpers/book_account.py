@@ -179,7 +179,7 @@ class WatchedBook(BookStrategy):
         before = self.n_ranked
         super()._decide(*args)
         if self.n_ranked > before:
-            self.rankings.append({name: w for name, w in self._book.weights.items() if w})
+            self.rankings.append({name: w for name, w in self.book.weights.items() if w})
 
     def notify_order(self, order: Any) -> None:
         super().notify_order(order)
