@@ -17,7 +17,7 @@ from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import LOG, Decision, TradedData, datas_to_trade
 from strategy_plugin.journal import or_null, seen_bar, time_text
-from strategy_plugin.orders import OrderRules, direction
+from strategy_plugin.orders import Order, OrderRules, direction
 from strategy_plugin.ranking import Book, Candidate, TrailingVolatility
 from strategy_plugin.startup import note_fractions, require_alike, require_book, require_one_kind
 from strategy_plugin.trading import TradingStrategy
@@ -74,7 +74,8 @@ class BookStrategy(TradingStrategy):
       - wait: with live feeds, seconds after a date's first bar at which it is ranked without the
         names that are not there; what comes later is counted and waits for the next date
       - patience: dates of the other names without a bar after which a position is settled, where
-        the broker can (`SettlingBroker`), and bars that an order may stay unfilled
+        the broker can (`SettlingBroker`), and an order is cancelled; bars that an order may stay
+        unfilled
       - delisting_loss: share of the last close that is lost then
       - checkpoint: a file or a folder, of one model for all names; "{name}" in it stands for the
         data's name. "": the feeds have a line `probability`
@@ -255,10 +256,14 @@ class BookStrategy(TradingStrategy):
         return settled
 
     def _settle(self, instrument: TradedData) -> bool:
-        """Settle a position; False where there is none, or the broker cannot."""
-        size = instrument.orders.broker.size
+        """Settle a position, or cancel the order for one; False for neither, or if none can be."""
+        size, working = instrument.orders.broker.size, instrument.orders.working
         if not direction(size):
-            return False
+            if working is None:
+                return False
+            # It would keep the place of another name for good.
+            instrument.orders.broker.cancel(working)
+            return self._forget(instrument, working)
         if not hasattr(self.broker, "settle"):
             instrument.refused[UNSETTLED] += 1
             warnings.warn(
@@ -271,11 +276,14 @@ class BookStrategy(TradingStrategy):
             return False
         price = self._trails[instrument.name].close * (1 - self.p.delisting_loss)
         LOG.info("data %r: settled: %+.8g at %.8g", instrument.name, size, price)
-        working = instrument.orders.working
         self.broker.settle(self, instrument.data, price)
-        if working is not None:
-            instrument.orders.notify(working)  # cancelled; the notification comes a bar later
         instrument.refused[SETTLED] += 1
+        return self._forget(instrument, working)
+
+    def _forget(self, instrument: TradedData, cancelled: Order | None) -> bool:
+        """Work towards no units of a name any more."""
+        if cancelled is not None:
+            instrument.orders.notify(cancelled)  # its own notification comes a bar later
         self.book.units.pop(instrument.name, None)
         return True
 

@@ -78,10 +78,11 @@ def account(
         value = np.nan_to_num(last)
         # Settlements.
         missed = np.where(now, 0, missed + np.isfinite(last))
+        aim[missed == patience] = 0.0
         gone = (missed == patience) & (units != 0)
         paid = value * (1 - loss)
         cash += (units * paid - np.abs(units) * paid * costs.commission)[gone].sum()
-        units[gone] = aim[gone] = 0.0
+        units[gone] = 0.0
         settled += int(gone.sum())
         equity = cash + units @ value
         rows.append((equity, units.copy()))
