@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,10 +17,16 @@ from joblib import cpu_count
 from rich.console import Console
 
 import backtests
-from backtests import reports, synthetic, walk_forward
-from backtests.simulation.account import Account, Costs
+from backtests import reports, walk_forward
+from backtests.simulation.account import Account, BookSettings, Costs
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
+from backtests.walk_options import (
+    MarketOptions,
+    architecture_names,
+    require_pooled_settings,
+    require_possible,
+)
 from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
@@ -29,6 +35,7 @@ from model.bars.universe import require_universe, together
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
+    BOOK,
     DATA,
     FOLDS,
     RUNNING,
@@ -43,13 +50,11 @@ from model.cli import (
     is_universe,
     pooled_files,
     read_universe,
-    require_pooled,
     run,
 )
 from model.labels import tied_share
-from model.networks.registry import members_of
 from model.precision import precision_hint
-from model.settings import optional, require, require_fields, whole
+from model.settings import optional, require, whole
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -57,7 +62,6 @@ if TYPE_CHECKING:
 
     from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
-    from backtests.synthetic.markets import Market
     from backtests.walk import Request, Walk
     from backtests.walk_forward.folds import Outcome
     from backtests.walk_forward.trainer import Configuration, Lost, Origin
@@ -68,47 +72,6 @@ console = Console(highlight=False)
 
 # The fold plan's validation_share decides both shares, and here several architectures may be given.
 ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
-
-
-@dataclass(frozen=True)
-class MarketOptions:
-    """A synthetic market in the place of data.
-
-    Parameters
-    ----------
-    market
-        A market on which the best possible forecast is known, in the place of data: echo, volrev,
-        regime, latch, magecho, walk or walkdrift, also with its settings, as in echo:strength=0.5.
-    market_bars
-        How many bars of it.
-    market_seed
-        Which of its histories.
-    instruments
-        With --pooled: how many histories of it make a universe, one seed after the other.
-    """
-
-    market: str | None = None
-    market_bars: Annotated[int, whole(1)] = 12_000
-    market_seed: Annotated[int, whole(0)] = 1
-    instruments: Annotated[int, whole(1)] = 1
-
-    def __post_init__(self) -> None:
-        require_fields(self)
-
-    @property
-    def name(self) -> str:
-        return (self.market or "").partition(":")[0]
-
-    def sample(self) -> Market:
-        name, strengths = synthetic.parse_market(self.market or "")
-        return synthetic.market(name, self.market_bars, self.market_seed, **strengths)
-
-    def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
-        """Return independent histories by name, and the best forecast at each bar of them."""
-        text = self.market or ""
-        return backtests.walk_pooled.planted_universe(
-            text, self.instruments, self.market_bars, self.market_seed
-        )
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -131,6 +94,7 @@ def walk(
     jobs: Annotated[int | None, Parameter(group=RUNNING)] = None,
     account: Annotated[Account, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Account(),
     costs: Annotated[Costs, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Costs(),
+    book: Annotated[BookSettings | None, Parameter(group=BOOK, name="*")] = None,
     training: Annotated[
         TrainConfig, Parameter(group=TRAINING, name="*", parse=ALL_BUT_OWN)
     ] = TrainConfig(),
@@ -151,8 +115,8 @@ def walk(
     pooled
         Train one network per fold on all files together, rather than one for each file. Take it
         where the instruments are of one kind, as stocks of a market: each then learns from all, in
-        the time of one. Leave it out where each has laws of its own. With --outcome relative it
-        ranks them, and a paper book trades the best fifth against the worst.
+        the time of one. Leave it out where each has laws of its own. With --outcome relative, or
+        where a flag of the book is given, it ranks them and trades the ranks in one account.
     on_faulty
         Files of a universe that cannot be used: "error" refuses the universe and names them all,
         "drop" leaves them out and names them in output, universe.json and report.
@@ -180,18 +144,20 @@ def walk(
         report says so. The folder must be a new one.
     """
     paths = data or []
-    _require_possible(paths, market_options, training, pooled)
+    require_possible(paths, market_options, training, pooled, book)
+    if pooled and training.outcome == "relative":
+        book = book or BookSettings()
     # The first one's settings stand for all: they differ in the architecture alone.
-    names = _architectures(architecture)
+    names = architecture_names(architecture)
     settings = Settings(
-        plan, plan.training(replace(training, architecture=names[0])), account, costs
+        plan, plan.training(replace(training, architecture=names[0])), account, costs, book
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = backtests.walk.Request(
         settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register
     )
     if pooled:
-        _require_pooled_settings(request)
+        require_pooled_settings(request)
         folder = out or Path("runs/pooled")
         _walk_pooled(paths, bars_options, market_options, on_faulty, folder, request)
     elif is_universe(paths):
@@ -204,63 +170,6 @@ def walk(
             out or Path("runs") / (market_options.name or options.file_name),
             request,
         )
-
-
-def _require_possible(
-    paths: Sequence[Path], market_options: MarketOptions, training: TrainConfig, pooled: bool
-) -> None:
-    require_pooled(pooled, training.outcome)
-    if market_options.instruments > 1 and not pooled:
-        raise ValueError(
-            f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
-            "the histories of a market make a universe for one network. Give `pooled`."
-        )
-    if market_options.market and paths:
-        raise ValueError(
-            "`data` and `market` exclude each other: a market makes its own bars. Give one of them."
-        )
-    if market_options.market and training.horizon != 1:
-        raise ValueError(
-            f"`horizon` must be 1 with `market`, got {training.horizon}: "
-            "its best forecast is known for the next bar."
-        )
-    if market_options.instruments > 1 and not market_options.market:
-        raise ValueError(
-            f"`instruments` must be left out without `market`, got {market_options.instruments}: "
-            "files of bars are counted as they are."
-        )
-
-
-def _require_pooled_settings(request: Request) -> None:
-    """Refuse what would have no part in one network for a universe."""
-    settings, account = request.settings, Account()
-    ranked = settings.config.outcome == "relative"
-    idle = {
-        "cash": settings.account.cash != account.cash,
-        "ledger": request.ledger is not None,
-        "register": request.register,
-        "enter": ranked and settings.account.enter is not None,
-        "exit": ranked and settings.account.exit is not None,
-        "allow_short": ranked and settings.account.allow_short,
-        "fewest_trades": ranked and settings.plan.fewest_trades != FoldPlan().fewest_trades,
-    }
-    if any(idle.values()):
-        names = ", ".join(f"`{name}`" for name, stated in idle.items() if stated)
-        raise ValueError(
-            f"{names} must be left out with `pooled`"
-            f"{' and an outcome of relative' if ranked else ''}: its paper book knows only shares "
-            "of the money, a relative forecast is traded by rank, and the ledger counts trials on "
-            "one instrument, of which alone a run is registered."
-        )
-
-
-def _architectures(given: str) -> list[str]:
-    names = [name.strip() for name in given.split(",")]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`architecture` must name each but once, got {given}.")
-    for name in names:
-        members_of(name)  # refuses what nobody registered
-    return names
 
 
 def _walk_one(
@@ -388,7 +297,8 @@ def _walk_pooled(
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
-            console.print("forecasting, and training the cheap learners")
+            trading = ", trading the book" if request.settings.book else ""
+            console.print(f"forecasting{trading}, and training the cheap learners")
             results = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
     console.print(reports.pooled_tables(results))
     if results.share_found is not None:
@@ -397,7 +307,7 @@ def _walk_pooled(
         reports.describe_halves(results.by_date.halves),
         f"at no cost: {results.verdict_at_no_cost.sentence}",
         f"net of costs: {results.verdict.sentence}",
-        f"written to {folder}: {', '.join((reports.REPORT, *reports.POOLED_FILES))}, checkpoints/",
+        f"written to {folder}: {', '.join((reports.REPORT, *results.files))}, checkpoints/",
     ):
         if line:
             console.print(line, soft_wrap=True)
@@ -462,14 +372,15 @@ def _introduce(walks: Sequence[Walk]) -> None:
 
 def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int) -> list[Lost]:
     """Train all folds, n_models in all, with bars of progress; return those that were lost."""
-    patience = next(iter(configurations.values())).settings.config.patience
+    settings = next(iter(configurations.values())).settings
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
-        epochs = EpochLog(Path(folder) / "epochs", patience)
+        epochs = EpochLog(Path(folder) / "epochs", settings.config.patience)
         with FoldProgress(epochs, n_models, console) as progress:
 
             def done(label: str, outcome: Outcome, origin: Origin) -> None:
-                progress.finish(label, describe(label, outcome, origin), origin != "trained")
+                said = describe(label, outcome, origin, ranked=settings.book is not None)
+                progress.finish(label, said, origin != "trained")
 
             return walk_forward.train_all(
                 list(configurations.values()),
@@ -503,8 +414,13 @@ def describe_entered(entered: Mapping[Path, int]) -> str:
     return f"{count(new, 'new trial')} in {place}"
 
 
-def describe(label: str, outcome: Outcome, origin: Origin = "trained") -> str:
-    """Return one line on what came of training a fold or a member."""
+def describe(
+    label: str, outcome: Outcome, origin: Origin = "trained", *, ranked: bool = False
+) -> str:
+    """Return one line on what came of training a fold or a member.
+
+    ranked: whether its forecasts are traded by rank, for which no thresholds are chosen.
+    """
     label = label if origin == "trained" else f"{label}, {origin}"
     if outcome.member is not None:
         return f"{label}: {outcome.member.members[0].summary}"
@@ -516,8 +432,6 @@ def describe(label: str, outcome: Outcome, origin: Origin = "trained") -> str:
     members = model.checkpoint.members
     training = members[0].summary if len(members) == 1 else f"{len(members)} members"
     until = day(model.checkpoint.trained_until)
-    # A relative forecast is traded by rank, for which no thresholds are chosen.
-    ranked = model.checkpoint.outcome == "relative"
     return f"{label}: trained until {until}, {training}" + ("" if ranked else f"; {model.choice}")
 
 

@@ -18,6 +18,7 @@ from backtests.reports.pooled import (
 from backtests.reports.pooled_page import write_pooled_report
 from backtests.synthetic.markets import market, parse_market
 from backtests.walk import Request, configure, describe_replaced
+from backtests.walk_forward.book import require_book_names
 from backtests.walk_forward.folds import FoldModel
 from backtests.walk_forward.plan import Settings
 from backtests.walk_forward.trainer import Configuration
@@ -71,6 +72,8 @@ def begin_pooled(
     # In the order of the names, so that that of the files decides nothing.
     settings, universe = request.settings, universe_of(universe)
     dated = lay_dated_folds(universe, settings.plan, settings.config)
+    if settings.book:
+        require_book_names(dated, settings.book)
     pasts = [dated.past(fold) for fold in dated.folds]
     # The ledger counts trials on one instrument alone.
     configurations = configure(
@@ -88,7 +91,13 @@ def finish_pooled(
     for name, one in walk.configurations.items():
         one.state.sweep(models[name])
     results = evaluate_pooled(
-        walk.dated, models, walk.settings, jobs=jobs, best=walk.best, left_out=walk.left_out
+        walk.dated,
+        models,
+        walk.settings,
+        jobs=jobs,
+        best=walk.best,
+        left_out=walk.left_out,
+        checkpoints=next(iter(walk.configurations.values())).state.checkpoints,
     )
     write_pooled(walk.folder, results)
     write_pooled_report(walk.folder, results)

@@ -1,6 +1,6 @@
 """What a book's account earned, paid and held, and what of it is the market's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,8 +14,11 @@ from backtests.evidence.account_figures import (
 )
 from backtests.evidence.alpha import TrackRecord, figures_of
 from backtests.evidence.bootstrap import RESAMPLES, Interval
+from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.evidence import COST_GRID
+from backtests.evidence.panel import Panel
 from backtests.simulation.account import BASIS_POINT, BookSettings, Costs
+from backtests.simulation.book import book_timing
 from backtests.simulation.book_account import BookSimulation
 from backtests.simulation.vectorised import Array
 from model.metrics import drawdown, sharpe
@@ -78,12 +81,16 @@ class BookFigures:
 
 @dataclass(frozen=True, eq=False)
 class BookAccount:
-    """A book's account, and the settings that it was traded by."""
+    """A book's account, and the settings that it was traded by.
+
+    resamples: of the dates, for the intervals.
+    """
 
     simulation: BookSimulation
     book: BookSettings
     costs: Costs
     bars_per_year: float
+    resamples: int = RESAMPLES
 
     @cached_property
     def closes(self) -> pd.DataFrame:
@@ -145,7 +152,7 @@ class BookAccount:
                 "equity": equity,
                 **{name: values / before for name, values in table.items()},
                 "long": weights.clip(lower=0).sum(axis=1).to_numpy(),
-                "short": -weights.clip(upper=0).sum(axis=1).to_numpy(),
+                "short": weights.clip(upper=0).abs().sum(axis=1).to_numpy(),
                 "universe": self._universe_moves(),
             },
             dates,
@@ -187,15 +194,16 @@ class BookAccount:
         made = self.simulation
         return trade_figures(made.trades, made.fills, made.equity.to_numpy(), self.bars_per_year)
 
-    def figures(self, resamples: int = RESAMPLES) -> BookFigures:
-        """Return the figures. resamples: of the dates, for alpha and beta."""
+    @cached_property
+    def figures(self) -> BookFigures:
+        """What it earned, paid and held."""
         days, held = self.days.iloc[1:], self.weights.abs()
         mean, total = days.mean(), held.sum(axis=1)
         # On the dates on which anything is held.
         shares = held[total > 0].div(total[total > 0], axis=0)
         net, universe = days["net"].to_numpy(), days["universe"].to_numpy()
         record = TrackRecord(net, universe, self.bars_per_year, {"": (net, universe)})
-        intervals = figures_of(record, resamples=resamples).intervals
+        intervals = figures_of(record, resamples=self.resamples).intervals
         participation, capacity = self._capacity()
         left = mean["gross"] - mean["borrow"]
         return BookFigures(
@@ -261,6 +269,38 @@ class BookAccount:
             own = trades[trades["direction"] == side].groupby("instrument")["net"].sum()
             table[side] = own.reindex(table.index).fillna(0.0)
         return table.sort_values(["net", "trades"], ascending=False).reset_index()
+
+    def record(self, paper: TrackRecord, panel: Panel) -> TrackRecord:
+        """Return the track record of the account in the place of that of the paper book.
+
+        paper: on the panel's dates, with all else that was tried, and the forecasts. From one of
+        these dates to the next the account earns what it gained by its closes.
+        """
+        growth = self.curves.reindex(panel.dates)[["equity", "buy_and_hold"]]
+        returns, universe = growth.pct_change().fillna(0.0).to_numpy(float).T
+        benchmark = np.zeros_like(universe) if self.book.neutral else universe
+        weights = self.decided_weights.reindex(panel.dates, columns=list(panel.names)).fillna(0.0)
+        return replace(
+            paper,
+            returns=returns,
+            benchmark=benchmark,
+            tried={**paper.tried, STRATEGY: (returns, benchmark)},
+            timing={
+                fill: book_timing(weights.to_numpy(), moves) for fill, moves in panel.moves.items()
+            },
+        )
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables of the account by the names of their files."""
+        return {
+            "book": self.days.reset_index(),
+            "costs": self.cost_grid,
+            "names": self.names,
+            "positions": self.positions,
+            "trades": self.simulation.trades,
+            "weights": self.simulation.rankings,
+        }
 
     @property
     def positions(self) -> pd.DataFrame:

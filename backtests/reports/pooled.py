@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backtests.evidence.alpha import Figures
+from backtests.evidence.alpha import Figures, figures_of
 from backtests.evidence.baselines import pooled_probabilities
+from backtests.evidence.book_figures import BookAccount
 from backtests.evidence.books import Books, equity_of
 from backtests.evidence.bootstrap import Array, area_within_rows
 from backtests.evidence.by_date import ByDate, by_date, mean_known, rank_correlations
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
-from backtests.evidence.verdict import NO_COST, Verdict, judge_book
+from backtests.evidence.verdict import NO_COST, Verdict, judge_account, judge_book
 from backtests.reports.results import csv_of, describe_settings, machines_of, plain_row
 from backtests.simulation.account import BASIS_POINT
+from backtests.walk_forward.book import BookChoice, choose_books, trade_book
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel
 from backtests.walk_forward.plan import Settings
@@ -46,6 +48,15 @@ POOLED_FILES = (
     "equity.csv",
     "predictions.csv",
 )
+# And those of the account, where names are ranked.
+BOOK_FILES = (
+    "book.csv",
+    "costs.csv",
+    "names.csv",
+    "positions.csv",
+    "trades.csv",
+    "weights.csv",
+)
 POOLED_VERSION = 1  # of pooled.json: raised when an entry changes its name or meaning
 
 
@@ -54,7 +65,8 @@ class PooledResults:
     """All that one network for a universe found, and the settings that made it so.
 
     models: of the architecture that leads. architectures: all that were trained. left_out: files
-    that could not be used, which the user asked to go without.
+    that could not be used, which the user asked to go without. account: that of the book, None
+    where no names are ranked; choices: by which each fold traded it.
     """
 
     dated: DatedFolds
@@ -63,6 +75,8 @@ class PooledResults:
     panel: Panel
     architectures: Sequence[str]
     left_out: Sequence[LeftOut] = ()
+    account: BookAccount | None = None
+    choices: Sequence[BookChoice] = ()
 
     @property
     def title(self) -> str:
@@ -74,14 +88,28 @@ class PooledResults:
         )
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files that `write_pooled` leaves."""
+        return POOLED_FILES + (BOOK_FILES if self.account else ())
+
+    @property
     def cost(self) -> float:
         """What a trade costs per side, a fraction."""
         return self.settings.costs.per_side * BASIS_POINT
 
     @property
     def benchmark(self) -> str:
-        """What the book is held against."""
-        return "cash" if self.panel.outcome == "relative" else "holding all"
+        """What the money is held against."""
+        return "cash" if self.panel.ranked and self._neutral else "holding all"
+
+    @property
+    def _neutral(self) -> bool:
+        return self.settings.book is None or self.settings.book.neutral
+
+    @property
+    def borders(self) -> list[pd.Timestamp]:
+        """The first decision of each fold."""
+        return [self.dated.dates[model.fold.test] for model in self.models]
 
     @cached_property
     def books(self) -> Books:
@@ -89,8 +117,11 @@ class PooledResults:
 
     @cached_property
     def figures(self) -> Figures:
-        """The figures on chance at the stated cost."""
-        return self.books.figures(self.cost)
+        """The figures on chance at the stated cost: of the account, where there is one."""
+        record = self.books.record(self.cost)
+        if self.account is not None:
+            record = self.account.record(record, self.panel)
+        return figures_of(record)
 
     @cached_property
     def figures_at_no_cost(self) -> Figures:
@@ -99,12 +130,14 @@ class PooledResults:
     @property
     def verdict(self) -> Verdict:
         """The one sentence that matters, at the stated cost."""
-        return judge_book(self.figures, self.panel.outcome)
+        if self.account is not None:
+            return judge_account(self.figures, self.benchmark)
+        return judge_book(self.figures, self.panel.ranked)
 
     @property
     def verdict_at_no_cost(self) -> Verdict:
         """What would be said if trading cost nothing: whether the forecasts are worth anything."""
-        return judge_book(self.figures_at_no_cost, self.panel.outcome, NO_COST)
+        return judge_book(self.figures_at_no_cost, self.panel.ranked, NO_COST)
 
     @cached_property
     def by_date(self) -> ByDate:
@@ -113,8 +146,17 @@ class PooledResults:
 
     @cached_property
     def equity(self) -> pd.DataFrame:
-        """The growth of 1 in the book, before and after costs, and in its benchmark."""
-        return equity_of(self.books, self.cost)
+        """The growth of 1 before and after costs, and of the benchmark."""
+        if self.account is None:
+            return equity_of(self.books, self.cost)
+        curves = self.account.curves
+        return pd.DataFrame(
+            {
+                "strategy": curves["equity"],
+                "before_costs": curves["before_costs"],
+                "benchmark": 1.0 if self._neutral else curves["buy_and_hold"],
+            }
+        )
 
     @property
     def share_found(self) -> float | None:
@@ -130,7 +172,7 @@ class PooledResults:
         """One row per fold and one in total."""
         rows = []
         for model in self.models:
-            trading = model.checkpoint is not None and self.panel.outcome == "direction"
+            trading = model.checkpoint is not None and not self.panel.ranked
             row = {
                 "fold": str(model.fold.number),
                 "model": model.name if model.checkpoint else NO_MODEL,
@@ -187,14 +229,17 @@ def evaluate_pooled(
     jobs: int = 1,
     best: Mapping[str, pd.Series] | None = None,
     left_out: Sequence[LeftOut] = (),
+    checkpoints: Path | None = None,
 ) -> PooledResults:
     """Hold the forecasts of each architecture against what came, and against cheap learners.
 
     models: by architecture, the first one leads. best: by instrument of a planted market, the
-    probability that the best possible forecast gives at each bar.
+    probability that the best possible forecast gives at each bar. checkpoints: the folder of the
+    first one's, which the book trades; None trades its forecasts.
     """
     first, *others = models
-    probabilities = {STRATEGY: dated_probabilities(dated, models[first]).to_numpy()}
+    forecasts = dated_probabilities(dated, models[first])
+    probabilities = {STRATEGY: forecasts.to_numpy()}
     probabilities |= {one: dated_probabilities(dated, models[one]).to_numpy() for one in others}
     probabilities |= pooled_probabilities(dated, jobs)
     if best is not None:
@@ -205,8 +250,23 @@ def evaluate_pooled(
         name: _thresholds(models[one], settings)
         for name, one in zip((STRATEGY, *others), models, strict=True)
     }
-    panel = panel_of(dated, probabilities, thresholds, settings.account.allow_short)
-    return PooledResults(dated, settings, models[first], panel, list(models), left_out)
+    panel = panel_of(
+        dated,
+        probabilities,
+        None if settings.book else thresholds,
+        settings.account.allow_short,
+    )
+    results = PooledResults(dated, settings, models[first], panel, list(models), left_out)
+    if settings.book is None:
+        return results
+    source: Path | pd.DataFrame | None = checkpoints
+    # Of a folder the model before would go on deciding where a fold has none.
+    if source is None or any(model.checkpoint is None for model in models[first]):
+        source = forecasts
+    choices = choose_books(dated, models[first], settings, jobs)
+    made = trade_book(dated, models[first], source, settings, choices)
+    account = BookAccount(made, settings.book, settings.costs, panel.bars_per_year)
+    return replace(results, account=account, choices=choices)
 
 
 def _thresholds(models: Sequence[FoldModel], settings: Settings) -> tuple[Array, Array]:
@@ -234,6 +294,11 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
         "equity": results.equity.reset_index(),
         "predictions": results.predictions,
     }
+    if results.account is not None:
+        tables |= results.account.tables
+    for name in BOOK_FILES:
+        # Those of an earlier run with a book would be taken for this run's.
+        (folder / name).unlink(missing_ok=True)
     for name, table in tables.items():
         write_atomically(folder / f"{name}.csv", csv_of(table))
     text = json.dumps(pooled_summary(results), indent=2, allow_nan=False)
@@ -265,12 +330,27 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
         "folds": folds[:-1],
         **tables,
         "halves": results.by_date.halves._asdict(),
+        "book": _book_summary(results),
         "share_found": results.share_found,
         "unknown_moves": results.panel.unknown_moves,
         "evidence": asdict(results.figures),
         "evidence_at_no_cost": asdict(results.figures_at_no_cost),
         "versions": all_versions(),
         "mixed_machines": len(machines_of(results.models)) > 1,
+    }
+
+
+def _book_summary(results: PooledResults) -> dict[str, Any] | None:
+    account = results.account
+    if account is None:
+        return None
+    return {
+        "account": {name: asdict(figures) for name, figures in account.account.items()},
+        "trading": asdict(account.trading),
+        "figures": asdict(account.figures),
+        "folds": [asdict(choice) for choice in results.choices],
+        "costs": [plain_row(row) for row in account.cost_grid.to_dict("records")],
+        "refused": account.simulation.refused,
     }
 
 

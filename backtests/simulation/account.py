@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from backtests.simulation.vectorised import WORTH
 from model.settings import Rule, number, optional, require_fields, whole
@@ -12,10 +12,10 @@ from strategy_plugin.weights import BookRules
 BASIS_POINT = 1e-4
 BasisPoints = Annotated[float, Rule("a number of basis points from 0", number(0).holds)]
 Side = Annotated[
-    int | float,
+    float,
     Rule(
         "a whole number of names, or a share of them below 1; 0 for none",
-        lambda value: whole(0).holds(value) or number(0, below=1).holds(value),
+        lambda value: number(0).holds(value) and (value < 1 or value == math.floor(value)),
     ),
 ]
 Share = Annotated[float, Rule("a share from 0 to 1", number(0, below=math.nextafter(1, 2)).holds)]
@@ -154,9 +154,18 @@ class BookSettings:
 
     def rules(self, keep: float) -> BookRules:
         """Return how target weights are made of ranks. keep: in force."""
-        return BookRules(
-            self.long, self.short, keep, self.weights, self.gross, self.cap, self.fewest
-        )
+        return BookRules.of(self.params(keep, 1))
+
+    def params(self, keep: float, rebalance: int) -> dict[str, Any]:
+        """Return the params of BookStrategy. keep, rebalance: in force."""
+        given = {name: value for name, value in vars(self).items() if name != "borrow"}
+        # A command reads all numbers of names as fractions; a share is below 1.
+        sides = {
+            side: int(given[side]) if given[side] >= 1 else given[side]
+            for side in ("long", "short")
+        }
+        patience = given.pop("settle_after")
+        return given | sides | {"keep": keep, "rebalance": rebalance, "patience": patience}
 
     @property
     def neutral(self) -> bool:

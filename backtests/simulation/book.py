@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backtests.simulation.vectorised import Array, net_returns
+from backtests.simulation.vectorised import Array, net_returns, timing_gains
 from strategy_plugin.weights import BookRules, target_weights
 
 SHARE = 0.2  # of the instruments of a date that are held long, and as many short
@@ -86,6 +86,15 @@ def book_returns(weights: Array, moves: Array, cost: float = 0.0) -> Array:
     per side.
     """
     return np.asarray(net_returns(weights.T, np.nan_to_num(moves).T, cost).sum(axis=0))
+
+
+def book_timing(weights: Array, moves: Array) -> Array:
+    """Return what the timing of each name's weight gains, all names together: (dates,).
+
+    weights, moves: (dates, names).
+    """
+    gains = [timing_gains(held, move) for held, move in zip(weights.T, moves.T, strict=True)]
+    return np.asarray(np.sum(gains, axis=0))
 
 
 def turnover(weights: Array) -> float:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,13 +107,10 @@ def simulate_book(
         FractionalCommission(commission=costs.commission * BASIS_POINT, interest=book.borrow)
     )
     cerebro.broker.set_slippage_perc(costs.in_price, slip_open=True, slip_match=True, slip_out=True)
-    params = asdict(book)
-    del params["borrow"]  # the broker's
-    params["patience"] = params.pop("settle_after")
-    _, params["keep"], params["rebalance"] = changes[0]
+    _, keep, rebalance = changes[0]
     cerebro.addstrategy(
         WalkForwardBook,
-        **params,
+        **book.params(keep, rebalance),
         checkpoint="" if isinstance(source, pd.DataFrame) else str(source),
         trade_from=start.isoformat(),
         changes=",".join(f"{one.date.value} {one.keep} {one.rebalance}" for one in changes),

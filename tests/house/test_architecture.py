@@ -26,8 +26,8 @@ ORDER = {
     ),
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
-        "synthetic benchmarks walk walk_pooled ledger audit controls false_alarms verdicts "
-        "benchmark analyzers judge run console"
+        "synthetic benchmarks walk walk_pooled walk_options ledger audit controls false_alarms "
+        "verdicts benchmark analyzers judge run console"
     ),
 }
 

@@ -22,7 +22,7 @@ def account(costs=COSTS, keep=1.0, rebalance=1, source=SCORES, **book):
     settings = BookSettings(**{"long": 2, "short": 2} | book)
     changes = [BookChange(DATES[0], keep, rebalance)]
     made = simulate_book(UNIVERSE, source, DATES[0], changes=changes, book=settings, costs=costs)
-    return BookAccount(made, settings, costs, 252.0)
+    return BookAccount(made, settings, costs, 252.0, resamples=50)
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +71,11 @@ def test_the_paper_book_that_chooses_holds_the_names_of_the_account():
 def test_the_grid_is_that_of_runs_at_other_costs(traded):
     grid = traded.cost_grid.set_index(["cost", "borrow"])
     assert grid["charged"].sum() == 1
-    assert grid.loc[(6.0, 0.08), "net"] == pytest.approx(traded.figures(10).net, rel=1e-3)
-    dearer = account(Costs(commission=20, half_spread=0, slippage=0), borrow=0.03).figures(10)
+    assert grid.loc[(6.0, 0.08), "net"] == pytest.approx(traded.figures.net, rel=1e-3)
+    dearer = account(Costs(commission=20, half_spread=0, slippage=0), borrow=0.03).figures
     assert grid.loc[(20.0, 0.03), "net"] == pytest.approx(dearer.net, abs=1e-6)
-    at_break_even = traded.figures(10).break_even
-    even = account(Costs(max(0.0, at_break_even), 0, 0), borrow=0.08).figures(10)
+    at_break_even = traded.figures.break_even
+    even = account(Costs(max(0.0, at_break_even), 0, 0), borrow=0.08).figures
     assert even.net == pytest.approx(0.0 if at_break_even > 0 else even.net, abs=1e-6)
 
 
@@ -84,13 +84,13 @@ def test_alpha_and_beta_are_those_of_a_regression_on_all_in_equal_parts(traded):
     market = closes.pct_change().mean(axis=1).fillna(0.0)
     np.testing.assert_allclose(traded.days["universe"], market, atol=1e-14)
     beta, alpha = np.polyfit(market[1:], traded.days["net"][1:], 1)
-    figures = traded.figures(50)
+    figures = traded.figures
     assert figures.beta.value == pytest.approx(beta)
     assert figures.alpha.value == pytest.approx(alpha)
 
 
 def test_exposure_and_concentration_of_four_equal_names(traded):
-    figures = traded.figures(10)
+    figures = traded.figures
     assert figures.long == pytest.approx(0.475, abs=0.02)
     assert figures.short == pytest.approx(0.475, abs=0.02)
     assert figures.names == pytest.approx(4) and figures.exposed == pytest.approx(
@@ -106,7 +106,7 @@ def test_exposure_and_concentration_of_four_equal_names(traded):
 
 
 def test_with_the_money_of_the_capacity_one_fill_in_twenty_takes_a_hundredth(traded):
-    figures = traded.figures(10)
+    figures = traded.figures
     fills = account(borrow=0.08).simulation.fills
     share = fills["size"].abs() / fills["volume"]
     assert figures.participation == pytest.approx(share.median())
@@ -126,7 +126,7 @@ def test_with_the_money_of_the_capacity_one_fill_in_twenty_takes_a_hundredth(tra
 
 def test_of_a_book_that_never_traded_the_figures_are_nought():
     nothing = account(fewest=10, source=SCORES.where(SCORES > 1))
-    figures = nothing.figures(10)
+    figures = nothing.figures
     assert (figures.net, figures.turnover, figures.names, figures.capacity) == (0, 0, 0, None)
     assert figures.break_even is None and not len(nothing.names) and not len(nothing.positions)
 
