@@ -316,11 +316,10 @@ class BookStrategy(TradingStrategy):
                     "settled": settled,
                 }
             )
-        units = {name: self._wanted_units(name) for name in quotes}
+        sizes = {name: self._managers[name].broker.size for name in quotes}
+        units = {name: self.book.units.get(name, size) for name, size in sizes.items()}
         # Closes before openings, and what brings cash before what takes it.
-        for name in sorted(
-            quotes, key=lambda name: (_turn(self._managers[name].broker.size, units[name]), name)
-        ):
+        for name in sorted(quotes, key=lambda name: (_turn(sizes[name], units[name]), name)):
             self._carry_out(self._of_name[name], quotes[name], units[name])
 
     def _note_unpriced(self) -> None:
@@ -356,9 +355,6 @@ class BookStrategy(TradingStrategy):
                 side = orders.held if ranked else orders.held or direction(size)
                 held[name] = side * exposure(self, instrument) / equity
         return held
-
-    def _wanted_units(self, name: str) -> float:
-        return self.book.units.get(name, self._managers[name].broker.size)
 
     def _carry_out(self, instrument: TradedData, quote: Quote, units: float | None) -> None:
         held = instrument.orders.held
