@@ -8,7 +8,7 @@ from typing import Any
 import backtrader as bt
 
 from backtests.evidence.alpha import WORTH
-from backtests.evidence.recording import RecordedData, Recording, returns_of
+from backtests.evidence.recording import RecordedData, Recording, dated_returns
 from backtests.reports.judgement import Judgement, judgement_summary, write_judgement
 from model.errors import BarsError
 from model.settings import number, optional, require
@@ -77,7 +77,7 @@ class StrategyEvidence(bt.Analyzer):  # type: ignore[misc]
     def judgement(self) -> Judgement:
         """The evidence as an object, made when it is first asked for."""
         if self._judgement is None:
-            returns = returns_of(
+            returns = dated_returns(
                 self._recording, neutral=self.p.neutral, bars_per_year=self.p.bars_per_year
             )
             self._judgement = Judgement(returns, self.p.worth)

@@ -1,13 +1,16 @@
 """The command that asks whether learning works.
 
 python backtests/controls.py [--markets ...] [--market-seeds 1 2] [--jobs N] ...
+python backtests/controls.py --instruments 20 --architecture bilstm,transformer
 """
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +26,7 @@ from backtests.evidence.calibration import BINS
 from model.bars.faults import count
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
+from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, whole
 from model.training.config import TrainConfig
@@ -43,7 +47,9 @@ MARKETS = (
     "walkdrift",
 )
 SILENT_MARKETS = ("walk", "walkdrift")
-BARS, SILENT_BARS, HOLDOUT_BARS = 12_000, 3_000, 4_000
+BARS, FEW_BARS, HOLDOUT_BARS = 12_000, 3_000, 4_000
+SEEDS, POOLED_SEEDS = (1, 2, 3), (1,)
+DIFFERENT = "latch+volrev"  # one network for histories of different laws
 CALIBRATION = (
     "log_loss",
     "optimum_log_loss",
@@ -52,6 +58,9 @@ CALIBRATION = (
     "calibration_error_limit",
 )
 
+# Here several may be given.
+ALL_BUT_ARCHITECTURE = re.compile("^(?!architecture$)")
+
 app = App(version=VERSION, name="backtests/controls.py")
 console = Console(highlight=False)
 
@@ -59,26 +68,35 @@ console = Console(highlight=False)
 @app.default
 def controls(
     *,
-    markets: Annotated[Sequence[str], Parameter(consume_multiple=True)] = MARKETS,
-    market_seeds: Annotated[Sequence[int], Parameter(consume_multiple=True)] = (1, 2, 3),
+    markets: Annotated[Sequence[str] | None, Parameter(consume_multiple=True)] = None,
+    market_seeds: Annotated[Sequence[int] | None, Parameter(consume_multiple=True)] = None,
+    instruments: int | None = None,
     bars: int | None = None,
     holdout_bars: int | None = None,
     fresh: int | None = None,
     silence: int | None = None,
     jobs: int | None = None,
     out: Path = Path("controls"),
-    config: Annotated[TrainConfig, Parameter(name="*")] = TrainConfig(),
+    architecture: str = TrainConfig.architecture,
+    config: Annotated[TrainConfig, Parameter(name="*", parse=ALL_BUT_ARCHITECTURE)] = TrainConfig(),
 ) -> None:
     """Train on markets whose best forecast is known, and say how much of it is found.
 
     Parameters
     ----------
     markets
-        Names of markets, with settings like echo:strength=0.5,lag=35.
+        Names of markets, with settings like echo:strength=0.5,lag=35; with `instruments` also
+        latch+volrev, of which each rules half of them. Default: all that something is known of.
     market_seeds
-        Seeds of the markets; `seed` and `seeds` are about the networks' weights.
+        Seeds of the markets; `seed` and `seeds` are about the networks' weights. Default: 1, 2 and
+        3, or 1 with `instruments`.
+    instruments
+        Train one network on so many histories of each market instead, and score it on these and on
+        as many that it never saw. The program leaves with exit code 1 where it finds less of the
+        edge than is required of 20 histories of 3,000 bars.
     bars
-        Bars to train, validate and test on; default: 12,000, or 3,000 with `silence`.
+        Bars to train, validate and test on; default: 12,000, or 3,000 with `silence` or
+        `instruments`.
     holdout_bars
         Bars after them that training never sees, default: 4,000; scores are those of the test part
         and of these.
@@ -92,6 +110,9 @@ def controls(
         depend on it.
     out
         The folder of the results. A run that was stopped goes on where it was.
+    architecture
+        Which network: "bilstm", "transformer", "ensemble" for one of each, or one that is
+        registered; with `instruments` several, separated by commas.
     """
     # For one release: scripts with the old flag go on, and hear of the new one.
     if fresh is not None:
@@ -104,20 +125,39 @@ def controls(
         )
         holdout_bars = fresh
     require(
-        {"jobs": jobs, "holdout_bars": holdout_bars, "silence": silence},
+        {
+            "jobs": jobs,
+            "holdout_bars": holdout_bars,
+            "silence": silence,
+            "instruments": instruments,
+        },
         {
             "jobs": optional(whole(1)),
             "holdout_bars": optional(whole(0)),
             "silence": optional(whole(1)),
+            "instruments": optional(whole(2)),
         },
     )
+    if silence and instruments:
+        raise ValueError("`silence` and `instruments` exclude each other. Give one of them.")
+    configs = [replace(config, architecture=one) for one in architectures_of(architecture)]
+    if len(configs) > 1 and not instruments:
+        raise ValueError(
+            f"`architecture` must be one without `instruments`, got {architecture}. "
+            "Give each its own run and folder."
+        )
     # Where nothing is to be found, many seeds count, not many markets.
     if silence:
-        markets, market_seeds = list(SILENT_MARKETS), list(range(1, silence + 1))
-    # Fewer bars suffice where the question is only whether anything is claimed.
-    learned = bars or (SILENT_BARS if silence else BARS)
+        markets, market_seeds = SILENT_MARKETS, range(1, silence + 1)
+    elif instruments:
+        markets = markets or (*synthetic.REQUIRED, DIFFERENT)
+        market_seeds = market_seeds or POOLED_SEEDS
+    # Fewer bars suffice where the question is only whether anything is claimed, or many are pooled.
+    learned = bars or (FEW_BARS if silence or instruments else BARS)
     held_out = HOLDOUT_BARS if holdout_bars is None else holdout_bars
-    wanted = plan(markets, market_seeds, learned, held_out, config)
+    wanted = plan(
+        markets or MARKETS, market_seeds or SEEDS, learned, held_out, configs, instruments
+    )
     store = synthetic.Store(out)
     # Before any training: hours of it must not end at a folder that cannot be written.
     require_writable(out / "controls.json")
@@ -127,27 +167,42 @@ def controls(
     rows = collect(wanted, store, jobs or cpu_count())
     if silence:
         show_silence(rows, out)
+        return
+    synthetic.write_table(out, rows)
+    if instruments:
+        console.print(pooled_shares(rows))
     else:
-        synthetic.write_table(out, rows)
         console.print(found(rows), calibration(rows), sep="\n")
-        console.print(f"written to {out}: controls.json, controls.csv", soft_wrap=True)
+    console.print(f"written to {out}: controls.json, controls.csv", soft_wrap=True)
+    if instruments:
+        judge_pooled(rows)
 
 
 def plan(
-    markets: Sequence[str], seeds: Sequence[int], bars: int, holdout_bars: int, config: TrainConfig
+    markets: Sequence[str],
+    seeds: Sequence[int],
+    bars: int,
+    holdout_bars: int,
+    configs: Sequence[TrainConfig],
+    instruments: int | None,
 ) -> list[Control]:
     """Return the controls in the order of the table.
 
     ValueError before any work where one cannot be.
     """
-    for name in markets:
-        synthetic.parse_market(name)
-    return [
-        synthetic.Control(name, seed, bars, holdout_bars, config)
+    wanted = [
+        synthetic.Control(name, seed, bars, holdout_bars, config, instruments or 1)
         # Each once, in the order given: a market named twice would weigh twice in the means.
         for name in dict.fromkeys(markets)
+        for config in configs
         for seed in dict.fromkeys(seeds)
     ]
+    for control in wanted:
+        if instruments:
+            synthetic.require_pooled_control(control)
+        else:
+            synthetic.parse_market(control.market)
+    return wanted
 
 
 def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:
@@ -171,11 +226,18 @@ def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:
 
 def timed(control: Control) -> tuple[Control, Row, float]:
     started = time.perf_counter()
-    return control, synthetic.measure(control), time.perf_counter() - started
+    measure = synthetic.measure if control.instruments == 1 else synthetic.measure_pooled
+    return control, measure(control), time.perf_counter() - started
 
 
 def line(row: Row) -> str:
     """Return one line on a control: what there is, what was found, and by whom."""
+    if "unseen" in row:
+        return (
+            f"{row['market']} {row['seed']}, {row['architecture']}: AUC {_figure(row['auc'])} of "
+            f"{_figure(row['optimum_auc'])}, share {_figure(row['share'])}, of instruments never "
+            f"seen {_figure(row['unseen'])}; epochs {row['epochs']}"
+        )
     share = "-"
     if row["share"] is not None:
         low, high = _figure(row["share_low"]), _figure(row["share_high"])
@@ -215,6 +277,50 @@ def found(rows: Sequence[Row]) -> Table:
             name, *(_figure(column.mean()) for column in columns), _figure(shares.min()), *baselines
         )
     return table
+
+
+def pooled_shares(rows: Sequence[Row]) -> Table:
+    """Return the table of what one network for many instruments found, a row for each control."""
+    table = compact(
+        "how much one network for all found",
+        "market",
+        "network",
+        "optimum",
+        "share",
+        "required",
+        "least",
+        "unseen",
+        "other",
+    )
+    table.caption = (
+        "share = (AUC - .5) / (optimum - .5), the mean over the instruments; least: of one of "
+        "them; unseen: of instruments it never saw; other: of shared, taught whether the price "
+        "rises instead of who beats the others, of several laws, a network for each instrument"
+    )
+    for row in rows:
+        other = row["single"] if row["direction"] is None else row["direction"]
+        required = synthetic.REQUIRED.get(str(row["market"]))
+        table.add_row(
+            f"{row['market']} {row['seed']}",
+            str(row["architecture"]),
+            *(_figure(value) for value in (row["optimum_auc"], row["share"])),
+            _figure(required, 2),
+            *(_figure(share) for share in (row["least"], row["unseen"], other)),
+        )
+    return table
+
+
+def judge_pooled(rows: Sequence[Row]) -> None:
+    """Print which rows are below what is required; SystemExit(1) where any is."""
+    faults = [
+        f"{row['market']} {row['seed']}, {row['architecture']}: {fault}"
+        for row in rows
+        for fault in synthetic.faults_of(row)
+    ]
+    for fault in faults or ["all that is required of 20 histories of 3,000 bars is held"]:
+        console.print(fault, soft_wrap=True)
+    if faults:
+        raise SystemExit(1)
 
 
 def calibration(rows: Sequence[Row]) -> Table:

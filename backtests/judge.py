@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from backtests import evidence, reports
-from backtests.simulation.vectorised import WORTH
+from backtests.simulation.account import WORTH
 from model.bars.intervals import day
 from model.cli import VERSION, run
 from model.settings import number, optional, require
 
 if TYPE_CHECKING:
     from backtests.reports.judgement import Judgement
-    from backtests.reports.page import Grid
 
 app = App(version=VERSION, name="backtests/judge.py")
 console = Console(highlight=False)
@@ -86,7 +83,7 @@ def judge_file(
         return
     console.print(describe(judgement), soft_wrap=True, markup=False)
     rows = reports.figure_rows(judgement.benchmark)
-    console.print(figure_table(reports.interval_grid(judgement.figures.intervals, rows)))
+    console.print(reports.grid_table(reports.interval_grid(judgement.figures.intervals, rows)))
     console.print(judgement.verdict.sentence, soft_wrap=True, markup=False)
     if out:
         console.print(
@@ -101,16 +98,6 @@ def describe(judgement: Judgement) -> str:
         f"{judgement.title} from {day(record.dates[0])} to {day(record.dates[-1])}, "
         f"{record.periods_per_year:g} a year, beside {record.benchmark_name}"
     )
-
-
-def figure_table(grid: Grid) -> Table:
-    """Return figures with their intervals as the terminal shows them."""
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
-    for header in grid.headers:
-        table.add_column(header, justify="right" if header else "left")
-    for row in grid.rows:
-        table.add_row(*row)
-    return table
 
 
 if __name__ == "__main__":

@@ -37,7 +37,17 @@ from backtests.walk_forward.ledger import (
 )
 from backtests.walk_forward.plan import FoldPlan, Settings
 from model.bars.faults import count
-from model.cli import ALL_BUT_DATA, DATA, RUNNING, VERSION, BarsOptions, run
+from model.bars.read import require_usual_spacing
+from model.cli import (
+    ALL_BUT_DATA,
+    DATA,
+    RUNNING,
+    VERSION,
+    BarsOptions,
+    bar_files,
+    read_universe,
+    run,
+)
 from model.metrics import sharpe
 from model.training.config import TrainConfig
 
@@ -75,15 +85,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Page:
-    """What a ledger knows of one instrument and interval.
+    """What a ledger knows of one instrument and interval, or of one universe.
 
-    instrument, interval: None where an older version did not note them. overfitting: over the last
+    instrument, interval: None where an older version did not note them. instruments: those of a
+    universe, else none. overfitting: over the last
     trial and those that count beside it; None where no trial has its returns.
     """
 
     ledger: str
     instrument: str | None
     interval: str | None
+    instruments: list[str]
     trials: list[Entry]
     overfitting: Overfitting | None
 
@@ -103,14 +115,18 @@ def show_trials(
     Parameters
     ----------
     data
-        A file of bars: only what was tried on their instrument and interval; default: on all.
+        A file of bars: only what was tried on their instrument and interval; a folder: on its
+        instruments together. Default: on all.
     ledger
         The ledger, where it is not in your user data folder.
     json
         Print the same as JSON.
     """
     wanted = None
-    if data:
+    if data and data.is_dir():
+        universe, _ = read_universe(bars_options, bar_files([data]), require_usual_spacing)
+        wanted = subject_of(universe)
+    elif data:
         wanted = subject_of(replace(bars_options, data=data).read())
     else:
         bars_options.require_file()
@@ -148,14 +164,14 @@ def _ledgers(ledger: Path | None, wanted: Subject | None) -> list[Path]:
 
 
 def pages_of(path: Path, wanted: Subject | None = None) -> list[Page]:
-    """Return what a ledger knows, a page for each instrument and interval.
+    """Return what a ledger knows, a page for each instrument and interval, or universe.
 
     wanted: only what counts on it.
     """
     lines = lines_of(path)
-    pages: dict[tuple[str | None, str | None], list[Line]] = {}
+    pages: dict[tuple[str | None, str | None, tuple[str, ...]], list[Line]] = {}
     for line in lines:
-        on = (line.get("instrument"), line.get("interval"))
+        on = (line.get("instrument"), line.get("interval"), tuple(line.get("names", ())))
         if wanted is None or is_on(wanted, line):
             pages.setdefault(on, []).append(line)
     return [_page(path, lines, own) for own in pages.values()]
@@ -168,7 +184,8 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
         trial, entry = trial_of(line), Entry(line.get("date"), settings_in_short(line))
         if trial.file:
             net, years = returns_of(trial), line.get("bars_per_year")
-            on = Subject(line["instrument"], line["interval"], line["data"])
+            names = tuple(line.get("names", ()))
+            on = Subject(line["instrument"], line["interval"], line["data"], names)
             others = trials_on(on, path, lines, line["key"])
             beside = counted(others, pd.DatetimeIndex(net.index), {trial.positions})
             figures = evidence.sharpe_figures(net.to_numpy(), evidence.Trials(beside.sharpes))
@@ -187,6 +204,7 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
         str(path),
         own[0].get("instrument"),
         own[0].get("interval"),
+        own[0].get("names", []),
         entries,
         evidence.overfitting_probability(latest) if latest else None,
     )
@@ -210,6 +228,9 @@ def settings_in_short(line: Line) -> str:
 
 def _print(page: Page) -> None:
     name = page.instrument or "trials of an older version, which noted no instrument and no dates"
+    if page.instruments:
+        number = count(len(page.instruments), "instrument")
+        name = f"{number}, {page.instruments[0]} to {page.instruments[-1]}"
     bars = f", bars of {page.interval}" if page.interval else ""
     table = Table(
         title=escape(f"{name}{bars}"), box=SIMPLE_HEAD, title_justify="left", collapse_padding=True

@@ -19,19 +19,15 @@ from rich.console import Console
 import backtests
 from backtests import reports, walk_forward
 from backtests.simulation.account import Account, BookSettings, Costs
+from backtests.synthetic.options import MarketOptions
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
-from backtests.walk_options import (
-    MarketOptions,
-    architecture_names,
-    require_pooled_settings,
-    require_possible,
-)
+from backtests.walk_options import require_pooled_settings, require_possible
 from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import require_universe, together
+from model.bars.universe import faults_together, require_universe, universe_of
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -52,9 +48,13 @@ from model.cli import (
     read_universe,
     run,
 )
+from model.context import NO_CONTEXT, ContextOptions
+from model.files import write_atomically
 from model.labels import tied_share
+from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, whole
+from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def walk(
     pooled: Annotated[bool, Parameter(group=DATA)] = False,
     on_faulty: Annotated[OnFaulty, Parameter(group=DATA)] = "error",
     market_options: Annotated[MarketOptions, Parameter(group=DATA, name="*")] = MARKET,
+    context_options: Annotated[ContextOptions, Parameter(group=DATA, name="*")] = NO_CONTEXT,
     out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     plan: Annotated[FoldPlan, Parameter(group=FOLDS, name="*")] = FoldPlan(),
     jobs: Annotated[int | None, Parameter(group=RUNNING)] = None,
@@ -103,6 +104,7 @@ def walk(
     ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
     register: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
 
@@ -136,7 +138,8 @@ def walk(
         workers.
     ledger
         The file that knows what was tried, for the deflated Sharpe ratio and the probability of
-        overfitting; default: one per instrument and interval in your user data folder.
+        overfitting; default: one per instrument and interval in your user data folder, pooled one
+        per interval.
     fresh
         Start over rather than reuse the folds that an interrupted run finished in the folder.
     register
@@ -148,32 +151,40 @@ def walk(
     if pooled and training.outcome == "relative":
         book = book or BookSettings()
     # The first one's settings stand for all: they differ in the architecture alone.
-    names = architecture_names(architecture)
+    names = architectures_of(architecture)
     settings = Settings(
         plan, plan.training(replace(training, architecture=names[0])), account, costs, book
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = backtests.walk.Request(
-        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register
+        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register, settings_file
     )
     if pooled:
         require_pooled_settings(request)
         folder = out or Path("runs/pooled")
-        _walk_pooled(paths, bars_options, market_options, on_faulty, folder, request)
+        _walk_pooled(
+            paths, bars_options, market_options, context_options, on_faulty, folder, request
+        )
     elif is_universe(paths):
-        _walk_universe(paths, bars_options, on_faulty, out or Path("runs/universe"), request)
+        folder = out or Path("runs/universe")
+        _walk_universe(paths, bars_options, context_options, on_faulty, folder, request)
     else:
         options = replace(bars_options, data=paths[0] if paths else None)
         _walk_one(
             options,
             market_options,
+            context_options,
             out or Path("runs") / (market_options.name or options.file_name),
             request,
         )
 
 
 def _walk_one(
-    options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request
+    options: BarsOptions,
+    market_options: MarketOptions,
+    context: ContextOptions,
+    folder: Path,
+    request: Request,
 ) -> None:
     """Walk over one instrument, or a synthetic market, and print what was found."""
     # Held from the reading of the bars to the last file: two runs would mix their folds.
@@ -181,15 +192,18 @@ def _walk_one(
         planted = market_options.sample() if market_options.market else None
         if planted:
             options.require_file()
-        walk = backtests.walk.begin(
+        joined = context.join(
             planted.bars if planted else options.read(),
-            folder,
-            request,
-            best=planted.probability if planted else None,
+            options,
+            request.settings.config.lookback,
+            series=planted.context if planted else None,
         )
-        _introduce([walk])
+        [bars] = universe_of(joined.bars).values()
+        best = planted.probability.reindex(bars.index) if planted else None
+        walk = backtests.walk.begin(bars, folder, request, best=best)
+        _introduce([walk], joined.lines)
         with walk_forward.workers.workers(request.dask):
-            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            lost = _train(folder, walk.configurations, walk.n_models, request)
             # With a fold missing the figures would be of other decisions than were asked for.
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
@@ -216,6 +230,7 @@ def _walk_one(
 def _walk_universe(
     paths: Sequence[Path],
     options: BarsOptions,
+    context: ContextOptions,
     on_faulty: OnFaulty,
     folder: Path,
     request: Request,
@@ -232,6 +247,8 @@ def _walk_universe(
         )
         for one in left_out:
             console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
+        joined = context.join(universe, options, settings.config.lookback)
+        universe = universe_of(joined.bars)
         # Each folder is also that of a run over its instrument alone.
         for name in universe:
             holding.enter_context(walk_forward.lock_folder(folder / name))
@@ -239,14 +256,17 @@ def _walk_universe(
             backtests.walk.begin(bars, folder / name, request, instrument=name)
             for name, bars in universe.items()
         ]
-        _introduce(walks)
+        configurations = {
+            (walk.instrument, name): one
+            for walk in walks
+            for name, one in walk.configurations.items()
+        }
+        _introduce(walks, joined.lines)
+        if cost := backtests.cost.describe_cost(configurations.values(), request.jobs):
+            console.print(cost, soft_wrap=True)
         with walk_forward.workers.workers(request.dask):
-            configurations = {
-                (walk.instrument, name): one
-                for walk in walks
-                for name, one in walk.configurations.items()
-            }
-            lost = _train(configurations, sum(walk.n_models for walk in walks), request.jobs)
+            n_models = sum(walk.n_models for walk in walks)
+            lost = _train(folder, configurations, n_models, request)
             console.print("trading, and training the benchmarks")
             found, entered = {}, Counter[Path]()
             for walk in walks:
@@ -266,6 +286,7 @@ def _walk_pooled(
     paths: Sequence[Path],
     options: BarsOptions,
     market_options: MarketOptions,
+    context: ContextOptions,
     on_faulty: OnFaulty,
     folder: Path,
     request: Request,
@@ -286,41 +307,53 @@ def _walk_pooled(
                 pooled_files(paths),
                 require_usual_spacing,
                 on_faulty,
-                together=partial(together, fewest=config.fewest_instruments),
+                together=partial(faults_together, fewest=config.fewest_instruments),
             )
+        joined = context.join(universe, options, config.lookback)
+        universe = universe_of(joined.bars)
+        if best:
+            best = {name: best[name].reindex(own.index) for name, own in universe.items()}
         walk = backtests.walk_pooled.begin_pooled(
             universe, folder, request, left_out=left_out, best=best
         )
-        _introduce_pooled(walk, request)
+        _introduce_pooled(walk, request, joined.lines)
         with walk_forward.workers.workers(request.dask):
-            lost = _train(walk.configurations, walk.n_models, request.jobs)
+            lost = _train(folder, walk.configurations, walk.n_models, request)
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
             trading = ", trading the book" if request.settings.book else ""
             console.print(f"forecasting{trading}, and training the cheap learners")
-            results = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
+            results, entered = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
     console.print(reports.pooled_tables(results))
     if results.share_found is not None:
         console.print(f"of the best forecast there is {results.share_found:.0%} of the edge found")
     for line in (
         reports.describe_halves(results.by_date.halves),
+        reports.describe_together(results.by_date.together),
         f"at no cost: {results.verdict_at_no_cost.sentence}",
         f"net of costs: {results.verdict.sentence}",
+        results.overfitting.sentence,
+        f"the run was {results.registered}",
+        describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *results.files))}, checkpoints/",
     ):
         if line:
             console.print(line, soft_wrap=True)
 
 
-def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
-    """Say on what the run rests, and what it will take, before it takes its time."""
+def _introduce_pooled(walk: PooledWalk, request: Request, joined: Sequence[str]) -> None:
+    """Say on what the run rests, and what it will take, before it takes its time.
+
+    joined: a line on each other series.
+    """
     dated, config = walk.dated, request.settings.config
     first = dated.folds[0]
     for one in walk.left_out:
         console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
     for line in (
         describe_universe(dated.universe),
+        *joined,
         f"{count(len(dated.folds), 'fold')} by date: each learns from "
         f"{count(first.test - first.train, 'date')} and is judged on the next "
         f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
@@ -329,7 +362,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
         walk.replaced,
         f"costs: {request.settings.costs}",
         precision_hint(config.precision),
-        backtests.walk_pooled.describe_cost(walk, request.jobs),
+        backtests.cost.describe_cost(walk.configurations.values(), request.jobs),
     ):
         if line:
             console.print(line, soft_wrap=True)
@@ -348,8 +381,8 @@ def _conclude(folder: Path, universe: UniverseResults) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _introduce(walks: Sequence[Walk]) -> None:
-    """Say on what the run rests before it takes its time."""
+def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
+    """Say on what the run rests before it takes its time. joined: a line on each other series."""
     settings = walks[0].settings
     config = settings.config
     for walk in walks:
@@ -365,13 +398,21 @@ def _introduce(walks: Sequence[Walk]) -> None:
         ):
             if line:  # mostly nothing is replaced
                 console.print(line, soft_wrap=True)
-    console.print(f"costs: {settings.costs}", soft_wrap=True)
+    for line in (*joined, f"costs: {settings.costs}"):
+        console.print(line, soft_wrap=True)
     if hint := precision_hint(config.precision):
         console.print(hint, soft_wrap=True)
 
 
-def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int) -> list[Lost]:
-    """Train all folds, n_models in all, with bars of progress; return those that were lost."""
+def _train(
+    results: Path, configurations: Mapping[Any, Configuration], n_models: int, request: Request
+) -> list[Lost]:
+    """Train all folds, n_models in all, with bars of progress; return those that were lost.
+
+    The settings are written into the folder of results first: with them a run that is stopped, or
+    lost, is made again.
+    """
+    write_atomically(results / SETTINGS, request.settings_file.encode())
     settings = next(iter(configurations.values())).settings
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
@@ -384,7 +425,7 @@ def _train(configurations: Mapping[Any, Configuration], n_models: int, jobs: int
 
             return walk_forward.train_all(
                 list(configurations.values()),
-                jobs=jobs,
+                jobs=request.jobs,
                 on_epoch=epochs,
                 on_more=progress.more,
                 on_done=done,

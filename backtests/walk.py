@@ -6,14 +6,18 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 
+from backtests.evidence.bootstrap import Array
 from backtests.evidence.evidence import sharpe_per_bar
 from backtests.reports.html import write_report
 from backtests.reports.results import (
@@ -26,8 +30,16 @@ from backtests.reports.results import (
     write_comparison,
     write_results,
 )
+from backtests.simulation.account import Account, BookSettings, Costs
 from backtests.walk_forward.fingerprint import CODE, all_versions, key_of
-from backtests.walk_forward.folds import Fold, FoldModel, Settings, lay_folds
+from backtests.walk_forward.folds import (
+    Fold,
+    FoldModel,
+    FoldPlan,
+    Outcome,
+    Settings,
+    lay_folds,
+)
 from backtests.walk_forward.ledger import (
     NET_RETURN,
     POSITION,
@@ -38,11 +50,15 @@ from backtests.walk_forward.ledger import (
     subject_of,
 )
 from backtests.walk_forward.registration import Registration, register, registered
-from backtests.walk_forward.store import MemberStore, RunState
-from backtests.walk_forward.trainer import Configuration
+from backtests.walk_forward.store import MemberStore, RunState, lock_folder
+from backtests.walk_forward.trainer import Configuration, FoldsFailed, Origin, train_all
+from model.bars.faults import count
 from model.bars.intervals import yearly_bars
 from model.bars.universe import Bars
+from model.notebook import progress_bar
 from model.provenance import code_digest
+from model.settings import optional, require, whole
+from model.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,7 @@ class Request:
     architectures: each is tried on the same folds, the first one leads. jobs: processes. dask: a
     scheduler's address. ledger: its file; None for the default. fresh: forget what an earlier run
     finished. register: write down what is to be judged before any test bar is touched.
+    settings_file: the text of the file that the command takes to make the run again.
     """
 
     settings: Settings
@@ -61,6 +78,7 @@ class Request:
     ledger: Path | None
     fresh: bool
     register: bool = False
+    settings_file: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +111,118 @@ class Walk:
         return len(self.folds) * len(self.configurations)
 
 
+def walk_bars(
+    bars: pd.DataFrame,
+    training: TrainConfig = TrainConfig(),
+    *,
+    plan: FoldPlan = FoldPlan(),
+    account: Account = Account(),
+    costs: Costs = Costs(),
+    folder: str | Path | None = None,
+    jobs: int | None = None,
+    ledger: str | Path | None = None,
+) -> Results:
+    """Walk forward over bars, as backtests/run.py does, and return what was found.
+
+    Parameters
+    ----------
+    bars
+        As `read_bars` gives them.
+    training
+        How to train; the plan's `validation_share` decides the shares of the parts.
+    plan
+        How the bars are cut into folds.
+    account, costs
+        What is traded, and what a trade costs.
+    folder
+        Where the files of a run are kept, so that a walk that is stopped goes on; by default
+        nothing stays.
+    jobs
+        Processes that work at the same time; default: one per usable core. The result does not
+        depend on it.
+    ledger
+        The file that counts what was tried; default: that of the instrument and interval in your
+        user data folder, as of the command.
+
+    Returns
+    -------
+    Results
+        With tables `folds`, `predictions`, `trades`, `equity`, `months` and `years`, the
+        `evidence`, the `verdict` and `plot()`.
+
+    Raises
+    ------
+    BarsError
+        For unsound or too few bars.
+    FoldsFailed
+        Where a fold could not be trained; the others are kept in the folder.
+
+    Examples
+    --------
+    >>> plan = FoldPlan(folds=1, train_blocks=2)
+    >>> results = walk_bars(bars, TrainConfig(max_epochs=1), plan=plan, jobs=1, ledger="trials")
+    >>> results.folds["fold"].tolist(), results.verdict.word
+    (['1', 'total'], 'cannot tell')
+    """
+    request = request_of(training, plan, account, costs, jobs, ledger)
+    with kept_in(folder) as place:
+        walk = begin(bars, place, request)
+        models = train_walk(walk.configurations, walk.n_models, request.jobs)
+        results, _ = finish(walk, models, request.jobs)
+    return results[training.architecture]
+
+
+def request_of(
+    training: TrainConfig,
+    plan: FoldPlan,
+    account: Account,
+    costs: Costs,
+    jobs: int | None,
+    ledger: str | Path | None,
+    book: BookSettings | None = None,
+) -> Request:
+    """Return what a caller in Python asks for, of one architecture."""
+    require({"jobs": jobs}, {"jobs": optional(whole(1))})
+    return Request(
+        Settings(plan, plan.training(training), account, costs, book),
+        [training.architecture],
+        jobs or int(cpu_count()),
+        None,
+        Path(ledger) if ledger else None,
+        fresh=False,
+    )
+
+
+@contextmanager
+def kept_in(folder: str | Path | None) -> Iterator[Path]:
+    """Hold the folder of a walk against others; one that goes with the walk where none is named."""
+    with ExitStack() as held:
+        place = Path(folder or held.enter_context(TemporaryDirectory()))
+        held.enter_context(lock_folder(place))
+        yield place
+
+
+def train_walk(
+    configurations: Mapping[str, Configuration], n_models: int, jobs: int
+) -> dict[str, list[FoldModel]]:
+    """Train all folds and return their models by architecture; a notebook shows how far it is.
+
+    Raises FoldsFailed where a fold is lost: the figures would be of other decisions.
+    """
+    show, done = progress_bar(), []
+
+    def report(label: str, outcome: Outcome, origin: Origin) -> None:
+        done.append(label)
+        if show:
+            show(len(done) / n_models, f"{count(len(done), 'model')} of {n_models}, last {label}")
+
+    lost = train_all(list(configurations.values()), jobs=jobs, on_done=report)
+    models = trained_models(configurations)
+    if models is None:
+        raise FoldsFailed.of(lost, n_models)
+    return models
+
+
 def begin(
     bars: pd.DataFrame,
     folder: Path,
@@ -105,31 +235,75 @@ def begin(
 
     Each architecture but the first has a folder of its own in that of the first.
     """
-    settings, on = request.settings, subject_of(bars)
-    if best is not None:
-        # Two histories of a planted market share its name and their dates, and nothing else.
-        on = on._replace(instrument=f"{on.instrument} {on.data[:8]}")
-    ledger = Ledger(request.ledger or ledger_path(on), on)
+    settings = request.settings
+    ledger = ledger_of(bars, request, planted=best is not None)
     folds = lay_folds(bars, settings.plan, settings.config)
     pasts = [fold.past(bars) for fold in folds]
     configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
-    keys = {name: one.key for name, one in configurations.items()}
+    data = describe_data(bars)
     # Last of all that may refuse: whatever stands in the folder then is of this run.
-    registration = registered(folder, keys)
-    if request.register:
-        registration = register(
-            folder,
-            keys=keys,
-            data=describe_data(bars),
-            settings=describe_settings(settings),
-            code=code_digest(*CODE),
-            ledger=ledger.path,
-            trials=len(ledger.others()),
-        )
-    replaced = describe_replaced(folder / "summary.json", describe_data(bars), settings)
+    registration = registration_of(folder, request, configurations, data, ledger)
+    replaced = describe_replaced(folder / "summary.json", data, settings)
     return Walk(
         bars, folder, folds, configurations, ledger, best, instrument, replaced, registration
     )
+
+
+def ledger_of(bars: Bars, request: Request, *, planted: bool) -> Ledger:
+    """Return the ledger of a run over these bars; planted: whether a market of ours made them."""
+    on = subject_of(bars)
+    if planted:
+        # Two histories of a planted market share its name and their dates, and nothing else.
+        on = on._replace(instrument=f"{on.instrument} {on.data[:8]}")
+    return Ledger(request.ledger or ledger_path(on), on)
+
+
+def registration_of(
+    folder: Path,
+    request: Request,
+    configurations: Mapping[str, Configuration],
+    data: Mapping[str, Any],
+    ledger: Ledger,
+) -> Registration | None:
+    """Return the registration of a run in its folder, made now where it is asked for.
+
+    data: what the bars are.
+    """
+    keys = {name: one.key for name, one in configurations.items()}
+    if not request.register:
+        return registered(folder, keys)
+    return register(
+        folder,
+        keys=keys,
+        data=data,
+        settings=describe_settings(request.settings),
+        code=code_digest(*CODE),
+        ledger=ledger.path,
+        trials=len(ledger.others()),
+    )
+
+
+def enter_trial(
+    ledger: Ledger,
+    one: Configuration,
+    positions: str,
+    held: pd.DataFrame,
+    net: Array,
+    bars_per_year: float,
+) -> bool:
+    """Enter what a configuration held, and earned, in the ledger; return whether it is new there.
+
+    positions: their digest. held: a column or one for each instrument, by date; net: (dates,).
+    """
+    entry = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bars_per_year": bars_per_year,
+        "seed": one.settings.config.seed,
+        "code": code_digest(*CODE),
+        **describe_settings(one.settings),
+    }
+    trial = Trial(positions, sharpe_per_bar(net))
+    return ledger.enter(one.key, trial, held.assign(**{NET_RETURN: net}), entry)
 
 
 def configure(
@@ -252,16 +426,8 @@ def finish(
         found = results[name]
         write_results(one.state.folder, found)
         write_report(one.state.folder, found, {} if number else compared)
-        entry = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "bars_per_year": yearly_bars(walk.bars),
-            "seed": one.settings.config.seed,
-            "code": code_digest(*CODE),
-            **describe_settings(one.settings),
-        }
         net = found.decisions.net
-        held = found.decisions.strategy.astype(np.int8)
-        track = pd.DataFrame({POSITION: held, NET_RETURN: net})
-        trial = Trial(found.positions, sharpe_per_bar(net.to_numpy()))
-        entered += walk.ledger.enter(one.key, trial, track, entry)
+        held = pd.DataFrame({POSITION: found.decisions.strategy.astype(np.int8)}, net.index)
+        years = yearly_bars(walk.bars)
+        entered += enter_trial(walk.ledger, one, found.positions, held, net.to_numpy(), years)
     return results, entered

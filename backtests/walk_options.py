@@ -1,67 +1,19 @@
-"""What the walk-forward's command takes beside bars and settings, and what it refuses at once."""
+"""What the walk-forward's command refuses at once: flags that cannot be meant together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import backtests
-from backtests import synthetic
 from backtests.simulation.account import Account, BookSettings
+from backtests.synthetic.options import MarketOptions
 from backtests.walk_forward.plan import FoldPlan
 from model.cli import require_pooled
-from model.networks.registry import members_of
-from model.settings import require_fields, whole
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from backtests.synthetic.markets import Market
     from backtests.walk import Request
-
-
-@dataclass(frozen=True)
-class MarketOptions:
-    """A synthetic market in the place of data.
-
-    Parameters
-    ----------
-    market
-        A market on which the best possible forecast is known, in the place of data: echo, volrev,
-        regime, latch, magecho, walk or walkdrift, also with its settings, as in echo:strength=0.5.
-    market_bars
-        How many bars of it.
-    market_seed
-        Which of its histories.
-    instruments
-        With --pooled: how many histories of it make a universe, one seed after the other.
-    """
-
-    market: str | None = None
-    market_bars: Annotated[int, whole(1)] = 12_000
-    market_seed: Annotated[int, whole(0)] = 1
-    instruments: Annotated[int, whole(1)] = 1
-
-    def __post_init__(self) -> None:
-        require_fields(self)
-
-    @property
-    def name(self) -> str:
-        return (self.market or "").partition(":")[0]
-
-    def sample(self) -> Market:
-        name, strengths = synthetic.parse_market(self.market or "")
-        return synthetic.market(name, self.market_bars, self.market_seed, **strengths)
-
-    def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
-        """Return independent histories by name, and the best forecast at each bar of them."""
-        text = self.market or ""
-        return backtests.walk_pooled.planted_universe(
-            text, self.instruments, self.market_bars, self.market_seed
-        )
 
 
 def require_possible(
@@ -106,8 +58,6 @@ def require_pooled_settings(request: Request) -> None:
     ranked = settings.book is not None
     idle = {
         "cash": not ranked and settings.account.cash != account.cash,
-        "ledger": request.ledger is not None,
-        "register": request.register,
         "enter": ranked and settings.account.enter is not None,
         "exit": ranked and settings.account.exit is not None,
         "allow_short": ranked and settings.account.allow_short,
@@ -118,15 +68,5 @@ def require_pooled_settings(request: Request) -> None:
         raise ValueError(
             f"{names} must be left out with `pooled`"
             f"{' where names are ranked' if ranked else ''}: a paper book knows only shares of the "
-            "money, ranks have no thresholds, and the ledger counts trials on one instrument, of "
-            "which alone a run is registered."
+            "money, and ranks have no thresholds."
         )
-
-
-def architecture_names(given: str) -> list[str]:
-    names = [name.strip() for name in given.split(",")]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`architecture` must name each but once, got {given}.")
-    for name in names:
-        members_of(name)  # refuses what nobody registered
-    return names

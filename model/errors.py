@@ -6,6 +6,7 @@ ValueError
         ReadingError         2   a setting of reading that cannot be meant
     CheckpointError          4   a file that is no checkpoint which can be used here
     FeatureError             3   a feature of one's own that cannot be used
+    SettingsFileError        3   a file of settings that cannot be used
     UnknownArchitecture      2   no network of that name is registered
 RuntimeError
     TrainingDiverged         5   a loss stopped being a number
@@ -72,6 +73,12 @@ class BarsWarning(UserWarning):
 
 class FeatureError(ValueError):
     """A feature of one's own that cannot be used; the message says why and what to change."""
+
+    exit_code = 3
+
+
+class SettingsFileError(ValueError):
+    """A file of settings that cannot be used; the message says what in it, and where."""
 
     exit_code = 3
 

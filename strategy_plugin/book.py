@@ -81,7 +81,8 @@ class BookStrategy(TradingStrategy):
         data's name. "": the feeds have a line `probability`
       - max_model_age, max_disagreement: those of BiLSTMStrategy; a model that is too old, or at
         odds with itself, opens and enlarges nothing
-      - in_sample, max_gap, timezone, stamp, features, precision: those of BiLSTMStrategy
+      - in_sample, max_gap, timezone, stamp, precision: those of BiLSTMStrategy
+      - features, context, max_context_age: those of BiLSTMStrategy
       - names, retries, trade_from, journal: those of BiLSTMStrategy
 
     Log: as that of BiLSTMStrategy.
@@ -117,7 +118,7 @@ class BookStrategy(TradingStrategy):
         rules = BookRules.of(self.p._getkwargs())
         self.book = Book(rules, self.p.rebalance, self.p.fractional)
         require_one_kind(self.datas, self.p.names)
-        datas = datas_to_trade(self.datas, self.p.names)
+        datas = datas_to_trade(self.datas, self.p.names, self.p.context)
         require_book(rules, len(datas))
         self._least = max(rules.fewest, sum(rules.counts(len(datas))))
         # Probabilities are ranked: no threshold cuts them.
@@ -336,7 +337,7 @@ class BookStrategy(TradingStrategy):
         instrument = self._of_name[name]
         self.note_reason(instrument, quote.reading, quote.reason)
         money = worth(self, instrument.data)
-        instrument.orders.broker.order_inputs = {"worth": money}
+        instrument.orders.broker.order_inputs["worth"] = money
         return Candidate(
             self.score(instrument, quote.reading), quote.reason, quote.volatility, money
         )

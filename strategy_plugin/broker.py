@@ -56,7 +56,7 @@ class BacktraderBroker:
 
         True where it is without fault.
         """
-        self.order_inputs = {}
+        self.order_inputs = {"cash": float(self._strategy.broker.getcash())}
         open, high, low, close, _ = bar_of(self._data, ago)
         sound = not bar_fault((open, high, low, close, 0.0))
         if sound:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import backtrader as bt
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from model.bars.faults import COLUMNS
@@ -20,6 +21,7 @@ from model.checkpoint.schedule import Schedule as Schedule  # a public name of t
 from model.errors import CheckpointError
 from model.features.registry import own_features
 from strategy_plugin.cache import cached_forecasts
+from strategy_plugin.context import OtherSeries, series_datas, sound_bars
 from strategy_plugin.feeds import (
     Feed,
     TimestampConversion,
@@ -27,7 +29,6 @@ from strategy_plugin.feeds import (
     conversion_for,
     is_live,
     nanoseconds,
-    nanoseconds_of,
     states_zone,
     zoned_indexes,
 )
@@ -57,6 +58,10 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
       - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training,
         which Backtrader's own resampling is converted to; another one is refused, but on a
         replayed feed, where it is that of the bars replayed
+      - context: the datas of the other series that the checkpoint was trained with, by name,
+        separated by commas; "" where there are none, and for a feed of bars that add_context joined
+      - max_context_age: days by which the newest bar of a series may be older than one of its
+        intervals, beyond which there is no forecast; None as in training
       - features: the features of one's own that the checkpoint was trained with, as
         my_features.py:Momentum, separated by commas; "" where all are registered
       - precision: "fp32", in which all modes agree to 1e-6; "bf16" is faster on processors with
@@ -82,6 +87,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         ("timezone", None),
         ("stamp", None),
         ("features", ""),
+        ("context", ""),
+        ("max_context_age", None),
         ("precision", "fp32"),
     )
     plotinfo: ClassVar = dict(
@@ -117,6 +124,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             self.data._name,
             remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.",
         )
+        self._others = self._other_series()
         self._whole_feed: _WholeFeed | None = None
         self._seen = 0  # the number of the last bar that was shown
         self._forecast = NO_FORECAST
@@ -125,6 +133,24 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         self._unchecked: dict[int, int] | None = {}
         self.addminperiod(self._buffer.bars_needed)
 
+    def _other_series(self) -> OtherSeries | None:
+        record = self.schedule.context
+        # Its owner is a strategy, or another indicator of one.
+        datas = getattr(self._owner, "datas", [])
+        named = series_datas(record, self.data, datas, self.p.context, self.schedule.path)
+        if record is None:
+            return None
+        if self.p.max_context_age is not None:
+            record = replace(record, max_age=float(self.p.max_context_age))
+        return OtherSeries(
+            record,
+            self.data,
+            named,
+            self._gate.counts,
+            timezone=self.p.timezone,
+            stamp=self.p.stamp,
+        )
+
     @property
     def mode(self) -> str:
         """Backtrader's way of running: "once" for all bars beforehand, "next" for bar by bar."""
@@ -132,7 +158,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     @property
     def faults(self) -> Counter[str]:
-        """The bars that the model was not shown, counted by their fault.
+        """The bars that the model was not shown, counted by their fault, and old other series.
 
         In `once` mode all are known from the first bar on.
         """
@@ -190,7 +216,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         Returns
         -------
         values
-            (150, 5): open, high, low, close, volume; fewer rows until there are so many.
+            (150, 5): open, high, low, close, volume, and the columns of other series; fewer rows
+            until there are so many.
         timestamps
             (150,), in nanoseconds since 1970, as `timestamp` gives them.
         """
@@ -205,7 +232,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         # Backtrader calls twice: for the first bar of the minimum period and for the rest.
         if self._whole_feed is not None:
             return
-        self._whole_feed = _WholeFeed(self.data, self._gate, self._conversion)
+        self._whole_feed = _WholeFeed(self.data, self._gate, self._conversion, self._others)
         self._watch_hours(*self._whole_feed.numbered)
         forecasts = self._whole_feed.forecasts(self.schedule)
         for line, values in zip(self.lines, forecasts, strict=True):
@@ -216,6 +243,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     def next(self) -> None:
         number = len(self.data)
+        if self._others is not None:
+            self._others.listen()
         # Backtrader calls again where another feed moves or a replayed bar grows.
         if number > self._seen:
             for passed in range(self._seen + 1, number):  # bars that came several at once
@@ -249,7 +278,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             self._unchecked[number] = time
         timestamp = self.timestamp(ago)
         self._watch_hours(np.array([number]), np.array([timestamp]))
-        return self._buffer.update(number, timestamp, *bar)
+        others = self._others.newest(number, bar, timestamp, time) if self._others else ()
+        return self._buffer.update(number, timestamp, *bar, *others)
 
     def _watch_hours(self, numbers: NDArray[np.int64], timestamps: NDArray[np.int64]) -> None:
         if self._hours.see(numbers, timestamps):
@@ -261,16 +291,19 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 class _WholeFeed:
     """The sound bars of a preloaded feed."""
 
-    def __init__(self, data: Feed, gate: Gate, conversion: TimestampConversion) -> None:
-        size = data.buflen()
-        # Copies: a view of Backtrader's arrays would forbid it to append the next bar.
-        columns = [np.array(getattr(data, field).array[:size]) for field in COLUMNS]
-        day_numbers = np.array(data.datetime.array[:size])
-        times = nanoseconds_of(day_numbers)
-        values, self._sound = gate.admit_all(np.column_stack(columns), times)
-        self._data, self._times = data, times[self._sound]
-        self._values = values[self._sound]
-        self._timestamps = conversion.timestamps(day_numbers[self._sound])
+    def __init__(
+        self,
+        data: Feed,
+        gate: Gate,
+        conversion: TimestampConversion,
+        others: OtherSeries | None,
+    ) -> None:
+        self._data = data
+        values, self._times, self._timestamps, self._sound = sound_bars(data, gate, conversion)
+        if others is not None:
+            columns = others.whole(values, self._timestamps, self._times)
+            values = np.hstack((values, columns))
+        self._values = values
         self._counts = np.cumsum(self._sound)  # of sound bars up to each bar
 
     def forecasts(self, schedule: Schedule) -> NDArray[np.float64]:
@@ -321,7 +354,9 @@ def _conversion(
     # Backtrader stamps what it rebuilds itself, so there the param speaks of what it is made of.
     checkpoint, rebuilt = schedule.checkpoints[0], bool(data.resampling or data.replaying)
     zone = ""
-    if timezone not in (None, checkpoint.timezone) and _converts(data, schedule):
+    # Dates stay what they are, and what a feed's own zone made UTC is none to convert again.
+    in_utc = checkpoint.timezone == "UTC" and not schedule.whole_days and not states_zone(data)
+    if in_utc and timezone not in (None, "UTC"):
         zone, timezone = known_zone(timezone), None
     checkpoint.require_clock(timezone, None if rebuilt else stamp)
     return conversion_for(
@@ -333,15 +368,6 @@ def _conversion(
         replayed=bool(data.replaying),
         zone=zone,
     )
-
-
-def _converts(data: Feed, schedule: Schedule) -> bool:
-    """Return whether local times can become those of training.
-
-    Dates stay what they are, and what a feed's own zone made UTC is none to convert again.
-    """
-    in_utc = schedule.checkpoints[0].timezone == "UTC" and not schedule.whole_days
-    return in_utc and not states_zone(data)
 
 
 def _require_bars(data: object) -> None:

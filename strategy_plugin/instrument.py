@@ -25,7 +25,7 @@ from strategy_plugin.decision import (
 from strategy_plugin.feeds import Feed, bar_of, is_live, nanoseconds, source_of
 from strategy_plugin.guard import TradingWarning, guard_for
 from strategy_plugin.indicator import DirectionProbability
-from strategy_plugin.orders import FilledOrder, OrderEnd, OrderManager
+from strategy_plugin.orders import FilledOrder, OrderEnd, OrderManager, direction
 
 UNLIKE_TRAINING = "inputs unlike those of training"
 # One line for each decision, order and end of an order, at the level INFO.
@@ -77,7 +77,7 @@ class TradedData:
     that may be traded, in nanoseconds since 1970, None for all. refused: bars by the reason
     why they were not traded freely. n_decided: bars on which the probability counted.
     n_forecasts: bars that had one. n_out_of_range: bars whose window is unlike those of training,
-    traded all the same.
+    traded all the same. filled: size and price of what was filled between the last two decisions.
     """
 
     def __init__(
@@ -99,6 +99,9 @@ class TradedData:
         self.refused: Counter[str] = Counter()
         self.n_decided = self.n_forecasts = self.n_out_of_range = 0
         self.decision = Decision()
+        self.filled: list[tuple[float, float]] = []
+        self._filling: list[tuple[float, float]] = []  # since the last decision
+        self._executed: dict[int, tuple[float, float]] = {}  # size and money, by an order's ref
         # A replayed feed grows its newest bar: the last complete one is the one before.
         self.ago = -1 if data.replaying else 0
         self._n_seen = 0
@@ -173,7 +176,17 @@ class TradedData:
         return Decision(number, timestamp, reading, self.orders.held, wanted, reason)
 
     def carry_out(self, decision: Decision) -> None:
-        self.n_forecasts += not math.isnan(decision.reading.probability)
+        if not math.isnan(decision.reading.probability):
+            if not self.n_forecasts and (reading := decision.reading).model:
+                LOG.info(
+                    "data %r: first forecast at %s, of model %s, %d bar intervals old",
+                    self.name,
+                    day(decision.timestamp),
+                    reading.model[:12],
+                    reading.age,
+                )
+            self.n_forecasts += 1
+        self.filled, self._filling = self._filling, []
         self.decision = done = carried_out(decision, self.orders)
         # The bars of the history are decided on by nobody.
         level = logging.DEBUG if done.reason in RESTING else logging.INFO
@@ -193,6 +206,15 @@ class TradedData:
             f" ({done.reason})" if done.reason else "",
             done.action or idle,
         )
+
+    def note_fill(self, order: FilledOrder) -> None:
+        """Take what was filled of an order of this data since the last notification of it."""
+        size, money = self._executed.pop(order.ref, (0.0, 0.0))
+        done = order.executed.size, order.executed.size * order.executed.price
+        if direction(done[0] - size):
+            self._filling.append((done[0] - size, (done[1] - money) / (done[0] - size)))
+        if order.alive():
+            self._executed[order.ref] = done
 
     def note_end(self, order: FilledOrder) -> None:
         """Take the end of an order, which is of this data.
@@ -418,14 +440,21 @@ class LineSignal:
         return Reading(self.probability(ago), self._thresholds)
 
 
-def datas_to_trade(datas: Sequence[Feed], names: str) -> list[Feed]:
+def datas_to_trade(datas: Sequence[Feed], names: str, context: str = "") -> list[Feed]:
     """Return the datas named, separated by commas, or all with the first one's timeframe.
+
+    context: the names of datas that are other series, traded only where they are named.
 
     Raises ValueError for a name that is none of them, or stands twice.
     """
     if not names:
-        first = datas[0]._timeframe, datas[0]._compression
-        return [data for data in datas if (data._timeframe, data._compression) == first]
+        first, others = datas[0], {name.strip() for name in context.split(",") if name.strip()}
+        return [
+            data
+            for data in datas
+            if (data._timeframe, data._compression) == (first._timeframe, first._compression)
+            and data._name not in others
+        ]
     wanted = [name.strip() for name in names.split(",")]
     known = {data._name: data for data in datas}
     missing = [name for name in wanted if name not in known]

@@ -6,10 +6,10 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NotRequired, TextIO, TypedDict
+from typing import Any, NotRequired, TextIO, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,17 @@ class Origin(TypedDict):
     zone_stated: NotRequired[bool]  # journals of earlier days have none, nor watched hours
 
 
+class Terms(TypedDict):
+    """What a live broker trades by: the smallest part of a unit by symbol, and costs as fractions.
+
+    A backtest of the same is given them.
+    """
+
+    lots: dict[str, float]
+    commission: float
+    slippage: float
+
+
 class Header(TypedDict):
     """The first line of a run.
 
@@ -47,20 +58,23 @@ class Header(TypedDict):
     sizer: dict[str, Any] | None
     traded: int
     datas: dict[str, Origin | None]
+    terms: NotRequired[Terms]  # only of a broker that states them
 
 
 class Entry(TypedDict):
     """The line of a bar; a number that is missing is null.
 
-    number, bar: the bar's number and its timestamp. values: open, high, low, close, volume.
-    input: digest of the bars that the probability depends on. facts: what the order was computed
-    from. The others are those of a `Decision` and its `Reading`.
+    number, bar: the bar's number and its timestamp. values: open, high, low, close, volume. others:
+    the columns of other series. input: digest of the bars that the probability depends on. facts:
+    what the order was computed from, and the cash before it. fills: size and price of what was
+    filled since the line before. The others are those of a `Decision` and its `Reading`.
     """
 
     data: str
     number: int
     bar: str
     values: list[float | None]
+    others: NotRequired[list[float | None]]  # only where the model reads other series
     input: str | None
     model: str
     probability: float | None
@@ -75,6 +89,7 @@ class Entry(TypedDict):
     order: str
     ends: list[tuple[int, int, str]]
     facts: dict[str, float | None]
+    fills: NotRequired[list[tuple[float, float]]]  # where there are any
     weight: NotRequired[float | None]  # these two only where a book decided
     units: NotRequired[float]
 
@@ -109,6 +124,7 @@ class Journal:
         params: dict[str, Any],
         sizer: dict[str, Any] | None,
         traded: Sequence[TradedData],
+        terms: Terms | None = None,
     ) -> None:
         # Refused before the first bar, not when the first line is written.
         _require_version(path)
@@ -123,6 +139,7 @@ class Journal:
             "params": params,
             "sizer": sizer,
             "traded": len(traded),
+            **({} if terms is None else {"terms": terms}),
         }
         self._begun = False
 
@@ -140,6 +157,7 @@ class Journal:
                 **(seen_bar(instrument) if seen is None else seen),
                 **decision_entry(instrument.decision),
                 "facts": {name: or_null(value) for name, value in order_inputs.items()},
+                **({"fills": instrument.filled} if instrument.filled else {}),
             }
         )
 
@@ -234,13 +252,19 @@ def or_nan(value: float | None) -> float:
 def seen_bar(instrument: TradedData) -> dict[str, object]:
     """Return the first keys of an `Entry`, those of the newest complete bar."""
     indicator, ago = instrument.signal.indicator, instrument.ago
-    return {
+    seen: dict[str, object] = {
         "data": instrument.name,
         "number": len(instrument.data) + ago,
         "bar": time_text(instrument.signal.timestamp(ago)),
         "values": [or_null(value) for value in bar_of(instrument.data, ago)],
-        "input": None if indicator is None else input_digest(*indicator.inputs(ago)),
+        "input": None,
     }
+    if indicator is not None:
+        values, timestamps = indicator.inputs(ago)
+        seen["input"] = input_digest(values, timestamps)
+        if indicator.schedule.context:
+            seen["others"] = [or_null(value) for row in values[-1:] for value in row[5:].tolist()]
+    return seen
 
 
 def time_text(timestamp: int) -> str:
@@ -306,3 +330,38 @@ def _open_alone(path: str | Path, live: bool) -> TextIO:
             "Give each run its own."
         ) from None
     return file
+
+
+def read_journal(path: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the lines, and in words those that were cut off when a process died.
+
+    Raises ValueError where they are not those of a journal of this version.
+    """
+    lines: list[dict[str, Any]] = []
+    torn: list[str] = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, text in enumerate(file, start=1):
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                torn.append(f"line {number} is not whole: {text[:40].rstrip()}...")
+    if not lines or not all(isinstance(line, dict) for line in lines) or "journal" not in lines[0]:
+        raise ValueError(
+            f"{path} must begin with a line of a journal of version {VERSION}, got "
+            f"{str(lines[:1])[:60]}. Name a journal."
+        )
+    others = {line["journal"] for line in lines if "journal" in line} - {VERSION}
+    if others:
+        raise ValueError(
+            f"{path} must hold runs of a journal of version {VERSION} alone, got version "
+            f"{', '.join(map(str, sorted(others, key=str)))}. "
+            "Replay it with the program that wrote it."
+        )
+    return lines, torn
+
+
+def runs_of(lines: list[dict[str, Any]]) -> Iterator[tuple[Header, list[Entry]]]:
+    """Yield each run's header and its lines; a restart appends a run."""
+    starts = [index for index, line in enumerate(lines) if "journal" in line]
+    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+        yield cast(Header, lines[start]), cast(list[Entry], lines[start + 1 : stop])

@@ -287,7 +287,7 @@ class OrderManager:
         return not self.protection
 
     def _send(self, target: int) -> str:
-        return self._order(target * self._units(target), target)
+        return self._order(target * self.units_of(target), target)
 
     def _order(self, aim: float, target: int) -> str:
         """Send an order that leads to so many units, which are of the direction wanted."""
@@ -308,8 +308,8 @@ class OrderManager:
         self.counts["sent"] += 1
         return f"{size:+.8g}"
 
-    def _units(self, target: int) -> float:
-        """Return the sizer's units, cut to the room that cap, sizer and costs leave.
+    def units_of(self, target: int) -> float:
+        """Return the sizer's units for a direction, cut to the room that cap and costs leave.
 
         They stay whole units where the sizer's were.
         """

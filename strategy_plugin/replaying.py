@@ -1,6 +1,5 @@
 """Makes the decisions of a journal again, from its bars and its checkpoints: `replay(path)`."""
 
-import json
 import math
 import warnings
 from collections.abc import Iterator
@@ -33,7 +32,6 @@ from strategy_plugin.guard import Gate, TradingWarning, bar_fault
 from strategy_plugin.hours import HourWatch
 from strategy_plugin.instrument import Decision, ModelInForce, carried_out
 from strategy_plugin.journal import (
-    VERSION,
     DateEntry,
     Entry,
     Header,
@@ -41,6 +39,8 @@ from strategy_plugin.journal import (
     decision_entry,
     input_digest,
     or_nan,
+    read_journal,
+    runs_of,
     timestamp_of,
 )
 from strategy_plugin.orders import OrderManager, OrderRules, direction
@@ -92,9 +92,9 @@ def replay(path: str | Path, features: str = "") -> Replay:
     []
     """
     own_features(features)  # known from here on
-    lines, differences = _read(path)
+    lines, differences = read_journal(path)
     try:
-        for header, entries in _runs(lines):
+        for header, entries in runs_of(lines):
             differences += _differences(header, entries)
     # Whatever is missing in a line or of another kind: the file is not what it claims to be.
     except (KeyError, TypeError, AttributeError) as error:
@@ -103,41 +103,6 @@ def replay(path: str | Path, features: str = "") -> Replay:
             "Name a journal."
         ) from error
     return Replay(sum("data" in line for line in lines), differences)
-
-
-def _read(path: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the lines, and in words those that were cut off when a process died.
-
-    Raises ValueError where they are not those of a journal of this version.
-    """
-    lines: list[dict[str, Any]] = []
-    torn: list[str] = []
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for number, text in enumerate(file, start=1):
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                torn.append(f"line {number} is not whole: {text[:40].rstrip()}...")
-    if not lines or not all(isinstance(line, dict) for line in lines) or "journal" not in lines[0]:
-        raise ValueError(
-            f"{path} must begin with a line of a journal of version {VERSION}, got "
-            f"{str(lines[:1])[:60]}. Name a journal."
-        )
-    others = {line["journal"] for line in lines if "journal" in line} - {VERSION}
-    if others:
-        raise ValueError(
-            f"{path} must hold runs of a journal of version {VERSION} alone, got version "
-            f"{', '.join(map(str, sorted(others, key=str)))}. "
-            "Replay it with the program that wrote it."
-        )
-    return lines, torn
-
-
-def _runs(lines: list[dict[str, Any]]) -> Iterator[tuple[Header, list[Entry]]]:
-    """Yield each run's header and its lines; a restart appends a run."""
-    starts = [index for index, line in enumerate(lines) if "journal" in line]
-    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
-        yield cast(Header, lines[start]), cast(list[Entry], lines[start + 1 : stop])
 
 
 def _differences(header: Header, entries: list[Entry]) -> list[str]:
@@ -206,10 +171,12 @@ def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
         among=models,
     )
     gate = Gate("journal")
-    bars = []
+    bars: list[tuple[float, ...] | None] = []
     for entry in entries:
         values = cast(Bar, tuple(or_nan(value) for value in entry["values"]))
-        bars.append(gate.admit(entry["number"], timestamp_of(entry), values))
+        bar = gate.admit(entry["number"], timestamp_of(entry), values)
+        others = [or_nan(value) for value in entry.get("others", ())]
+        bars.append(None if bar is None else (*bar, *others))
     redo = _forecasts_at_once if origin["clock"] == "once" else _forecasts_bar_by_bar
     forecasts = redo(schedule, entries, bars)
     if origin.get("zone_stated", True):
@@ -227,7 +194,7 @@ def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
 
 
 def _forecasts_at_once(
-    schedule: Schedule, entries: list[Entry], bars: list[Bar | None]
+    schedule: Schedule, entries: list[Entry], bars: list[tuple[float, ...] | None]
 ) -> list[_RecordedForecast]:
     sound = [(timestamp_of(entry), bar) for entry, bar in zip(entries, bars, strict=True) if bar]
     values = np.array([bar for _, bar in sound])
@@ -246,7 +213,7 @@ def _forecasts_at_once(
 
 
 def _forecasts_bar_by_bar(
-    schedule: Schedule, entries: list[Entry], bars: list[Bar | None]
+    schedule: Schedule, entries: list[Entry], bars: list[tuple[float, ...] | None]
 ) -> list[_RecordedForecast]:
     # The journal says which checkpoint was in force: a live folder got some of them later.
     models = {checkpoint.digest: checkpoint for checkpoint in schedule.checkpoints}

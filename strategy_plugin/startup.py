@@ -1,12 +1,10 @@
 """What a strategy checks before its first bar: its params, and whether the models fit its datas."""
 
-import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pandas as pd
 from model.bars.intervals import bar_interval, spoken
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
+from model.settings import Rule, number, one_of, optional, whole
 from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import (
@@ -37,99 +36,81 @@ OF_A_MODEL = (
     "timezone",
     "stamp",
     "features",
+    "context",
+    "max_context_age",
     "precision",
 )
 MOST_NAMES = 5  # of checkpoints in one message
 FEWEST_TO_TELL = 20  # bars whose commonest spacing is their interval
 
 
-def _whole(least: int) -> Callable[[object], bool]:
-    return lambda value: (
-        isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
-    )
+def _kind(words: str, *kinds: type) -> Rule:
+    return Rule(words, lambda value: isinstance(value, kinds))
 
 
-def _number(least: float, most: float = math.inf) -> Callable[[object], bool]:
-    """Return the test of a finite number from `least` to `most`."""
-    return lambda value: (
-        isinstance(value, Real)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and least <= float(value) <= most
-    )
-
-
-def _is_above_0(value: object) -> bool:
-    return _number(math.ulp(0.0))(value)
-
-
-def _is_side(value: object) -> bool:
-    return _whole(0)(value) or _number(0.0, 1.0 - math.ulp(1.0))(value)
-
-
-def _is(*kinds: type) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, kinds)
-
-
-def _or_none(holds: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: value is None or holds(value)
-
-
-TEXT = _is(str), "text"
-FLAG = _is(bool, np.bool_), "True or False"
-PATH = _is(str, Path), "text or a Path"
-SIDE = _is_side, "a whole number of names, or a share of them below 1; 0 for none"
-THRESHOLD = _or_none(_number(-math.inf)), "a number or None"
-FROM_0_OR_NONE = _or_none(_whole(0)), "a whole number from 0 or None"
-FROM_0, FROM_1 = (_whole(0), "a whole number from 0"), (_whole(1), "a whole number from 1")
-ABOVE_0 = _is_above_0, "a finite number above 0"
-# What a strategy's params must be: the test and its words. A wrong type would only do harm in the
-# midst of trading.
-RULES: dict[str, tuple[Callable[[object], bool], str]] = {
+TEXT, FLAG = _kind("text", str), _kind("True or False", bool)
+PATH = _kind("text or a Path", str, Path)
+SIDE = Rule(
+    "a whole number of names, or a share of them below 1; 0 for none",
+    lambda value: whole(0).holds(value) or number(0, below=1).holds(value),
+)
+THRESHOLD = optional(number())._replace(words="a number or None")
+FROM_0_OR_NONE = optional(whole(0))._replace(words="a whole number from 0 or None")
+ABOVE_0 = number(above=0)
+# What a strategy's params must be. A wrong type would only do harm in the midst of trading.
+RULES: dict[str, Rule] = {
     "max_model_age": FROM_0_OR_NONE,
     "max_gap": FROM_0_OR_NONE,
-    "retries": FROM_0,
-    "patience": FROM_1,
+    "retries": whole(0),
+    "patience": whole(1),
     "allow_short": FLAG,
     "adopt": FLAG,
     "features": TEXT,
+    "context": TEXT,
+    "max_context_age": optional(number(0)),
     "names": TEXT,
     "stop_loss": TEXT,
     "take_profit": TEXT,
     "trailing": TEXT,
-    "trade_from": (
-        _is(str, datetime),
-        "'', 'now' or a time as text, like '2024-05-31' or '2024-05-31 14:00'",
+    "trade_from": _kind(
+        "'', 'now' or a time as text, like '2024-05-31' or '2024-05-31 14:00'", str, datetime
     ),
     "checkpoint": PATH,
     "journal": PATH,
-    "in_sample": (lambda value: value in ("refuse", "trade"), "'refuse' or 'trade'"),
-    "max_disagreement": (_or_none(_number(0)), "a number from 0 or None"),
+    "in_sample": one_of("refuse", "trade")._replace(words="'refuse' or 'trade'"),
+    "max_disagreement": optional(number(0))._replace(words="a number from 0 or None"),
     "max_exposure": ABOVE_0,
     "enter": THRESHOLD,
     "exit": THRESHOLD,
     # Those of a book.
     "long": SIDE,
     "short": SIDE,
-    "keep": (_number(1), "a number from 1, where no name is kept beyond its side"),
-    "weights": (lambda value: value in WEIGHTS, f"one of {', '.join(WEIGHTS)}"),
-    "window": (_whole(2), "a whole number from 2"),
+    "keep": number(1)._replace(words="a number from 1, where no name is kept beyond its side"),
+    "weights": one_of(*WEIGHTS),
+    "window": whole(2),
     "gross": ABOVE_0,
     "cap": ABOVE_0,
-    "fewest": FROM_1,
-    "rebalance": FROM_1,
+    "fewest": whole(1),
+    "rebalance": whole(1),
     "wait": ABOVE_0,
-    "delisting_loss": (_number(0, 1), "a share from 0 to 1"),
+    "delisting_loss": Rule(
+        "a share from 0 to 1", lambda value: number(0).holds(value) and value <= 1
+    ),
     "fractional": FLAG,
 }
 
 
 def require_params(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Check the params that no other class checks, and report all faults together."""
+    # A sweep over np.arange gives NumPy's numbers, which are no int to Python.
+    plain = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in params.items()
+    }
     faults = [
-        f"`{name}` must be {must}, got {params[name]!r}"
-        for name, (holds, must) in RULES.items()
-        if name in params and not holds(params[name])
+        f"`{name}` must be {rule.words}, got {params[name]!r}"
+        for name, rule in RULES.items()
+        if name in plain and not rule.holds(plain[name])
     ]
     if params["checkpoint"] == "":
         faults += [

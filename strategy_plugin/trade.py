@@ -72,11 +72,13 @@ class Trading:
         Bars filled in before the first live one; default: as many as the model needs and half more.
     bars
         Live bars after which it ends; 0 for none.
+    retrain
+        How often each model is trained anew, on the bars of the feed; default: never.
     tag
         The strategy's name in the ids of its orders; two that trade one account need two.
     out
-        The folder of the run: bars.jsonl, decisions.jsonl, status.html. A file STOP in it freezes
-        the run.
+        The folder of the run: bars.jsonl, decisions.jsonl, status.html, with `retrain` bars/ and
+        trainings.log. A file STOP in it freezes the run.
     webhook
         A URL that gets each alarm as JSON: a breach of a limit, an order refused, a lost stream.
     on_stop
@@ -104,6 +106,7 @@ class Trading:
     features: str = ""
     history: Annotated[int | None, optional(whole(1))] = None
     bars: Annotated[int, whole(0)] = 0
+    retrain: Literal["weekly"] | None = None
     tag: str = "bilstm"
     out: Path = Path("runs/live")
     webhook: str | None = None
@@ -119,10 +122,11 @@ class Trading:
                 "`account` must be given with `live`: type out the number of the account whose "
                 "money is to be traded."
             )
-        if (self.out / STOP).exists():
+        if (stop := self.out / STOP).exists():
+            cause = stop.read_text(encoding="utf-8", errors="replace").strip().partition("\n")[0]
             raise ValueError(
-                f"{self.out / STOP} must not be there at the start: "
-                f"{_first_line(self.out / STOP)}. Remove it once the cause is dealt with."
+                f"{stop} must not be there at the start: {cause or 'somebody put it there'}. "
+                "Remove it once the cause is dealt with."
             )
 
 
@@ -138,11 +142,6 @@ def trade(
     """
     own_features(trading.features)  # known from here on
     return sessions.trade_live(trading, limits, partial(errors.print, "note:", markup=False))
-
-
-def _first_line(path: Path) -> str:
-    text = path.read_text(encoding="utf-8", errors="replace").strip()
-    return text.splitlines()[0] if text else "somebody put it there"
 
 
 if __name__ == "__main__":

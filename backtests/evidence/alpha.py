@@ -29,9 +29,10 @@ from backtests.evidence.hypothesis_tests import (
     outstanding,
     superiority,
 )
-from backtests.simulation.vectorised import WORTH as WORTH
+from backtests.simulation.account import WORTH as WORTH
 from model.bars.artefacts import FlagRecord
 
+HOLD = "buy-and-hold"  # also the name of its row in every table and file
 CHANCE = 0.5  # the AUC of a coin toss
 NOTHING_LEFT = 0.52  # below it, by convention, a forecast pays no costs
 POWER = 0.8  # the chance of "edge" that an effect must have to count as one that shows

@@ -19,6 +19,7 @@ from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
+from backtests.evidence.alpha import HOLD
 from backtests.simulation.vectorised import Array
 from backtests.walk_forward.folds import Fold
 from backtests.walk_forward.universe import DatedFolds
@@ -34,7 +35,6 @@ from model.training.data import Part, prepare
 from model.training.preprocessor import DataPreprocessor
 from model.training.windows import Windows
 
-HOLD = "buy and hold"  # also the name of its row in every table and file
 FAST, SLOW = 20, 50  # bars of the moving averages; the slow one spans the model's own window
 
 # Validation chooses among the penalties, and the number of boosting steps.

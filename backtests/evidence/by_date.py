@@ -5,7 +5,7 @@ resampled as a whole. Whoever forecasts (the strategy, other networks, cheap lea
 is judged on the same dates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from backtests.evidence.bootstrap import (
 )
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.hypothesis_tests import diebold_mariano, log_losses
-from backtests.evidence.panel import DECAY, Panel
+from backtests.evidence.panel import BOOSTING, DECAY, TOGETHER, Panel
 from model.metrics import sharpe
 
 FEWEST_RANKED = 3  # names of a date: of two, a rank correlation is 1 or -1
@@ -46,6 +46,18 @@ class Halves(NamedTuple):
         return bool(self.earlier and self.later and self.earlier * self.later < 0)
 
 
+class Together(NamedTuple):
+    """What the mean of the ranks of strategy and boosting is worth beside each of them alone.
+
+    ic, ic_t: its rank correlation and t; over: by the name of each alone, how much more it has, the
+    95 % interval of that, and its t by blocks of dates.
+    """
+
+    ic: float
+    ic_t: float
+    over: Mapping[str, Sequence[float]]
+
+
 @dataclass(frozen=True, eq=False)
 class ByDate:
     """The evidence by date of all that forecast.
@@ -59,6 +71,16 @@ class ByDate:
     tenths: pd.DataFrame
     years: pd.DataFrame
     halves: Halves
+
+    @property
+    def together(self) -> Together | None:
+        """What strategy and boosting are worth together; None where that is not known."""
+        rows = {row["forecaster"]: row for row in self.forecasters.to_dict("records")}
+        if TOGETHER not in rows or pd.isna(rows[BOOSTING]["ic_together_less_t"]):
+            return None
+        columns = [f"ic_together_less{end}" for end in (*ENDS, "_t")]
+        over = {name: [rows[name][column] for column in columns] for name in (STRATEGY, BOOSTING)}
+        return Together(rows[TOGETHER]["ic"], rows[TOGETHER]["ic_t"], over)
 
 
 def rank_correlations(scores: Array, moves: Array) -> Array:
@@ -149,17 +171,46 @@ def _skill(panel: Panel, name: str, bootstrap: Bootstrap) -> dict[str, float | N
 
 
 def _differences(panel: Panel, name: str, bootstrap: Bootstrap) -> dict[str, float | None]:
-    """Return what the strategy has more than another, over the names and dates of both."""
-    ours, theirs, moves = panel.scores[STRATEGY], panel.scores[name], panel.moves["open"]
-    both = np.isfinite(ours) & np.isfinite(theirs)
-    paired = [np.where(both, one, np.nan) for one in (ours, theirs)]
-    areas = [area_within_rows(panel.labels, one) for one in paired]
-    coefficients = _mean_figure(*(rank_correlations(one, moves) for one in paired))
-    draws = bootstrap.draw({"ours": areas[0], "theirs": areas[1], "ic": coefficients})
-    other = name != STRATEGY
-    return _columns(
-        "auc_less", draws["ours"][0] - draws["theirs"][0], other and areas[0].defined
-    ) | _columns("ic_less", draws["ic"][0] - draws["ic"][1], other and coefficients.defined)
+    """Return what the strategy has more than another, over the names and dates of both.
+
+    And what the mean of the strategy's and boosting's ranks has more, where there is one.
+    """
+    areas = [
+        area_within_rows(panel.labels, one) for one in _over_both(panel.scores, STRATEGY, name)
+    ]
+    draws = bootstrap.draw({"ours": areas[0], "theirs": areas[1]})
+    return {
+        **_columns(
+            "auc_less", draws["ours"][0] - draws["theirs"][0], name != STRATEGY and areas[0].defined
+        ),
+        **_coefficients_less("ic_less", panel, STRATEGY, name, bootstrap),
+        **_coefficients_less("ic_together_less", panel, TOGETHER, name, bootstrap),
+    }
+
+
+def _over_both(scores: Mapping[str, Array], one: str, other: str) -> list[Array]:
+    """Return the scores of two, NaN where either has none."""
+    both = np.isfinite(scores[one]) & np.isfinite(scores[other])
+    return [np.where(both, scores[name], np.nan) for name in (one, other)]
+
+
+def _coefficients_less(
+    column: str, panel: Panel, one: str, other: str, bootstrap: Bootstrap
+) -> dict[str, float | None]:
+    """Return how much higher the rank correlation of one is than another's, paired by date."""
+    if one == other or one not in panel.scores:
+        return {**_columns(column, np.empty(0), False), f"{column}_t": None}
+    moves = panel.moves["open"]
+    paired = [rank_correlations(scores, moves) for scores in _over_both(panel.scores, one, other)]
+    coefficients = _mean_figure(*paired)
+    [draws] = bootstrap.draw({"ic": coefficients}).values()
+    less = draws[0] - draws[1]
+    spread = float(less[1:].std())
+    known = coefficients.defined and spread > NOUGHT
+    return {
+        **_columns(column, less, coefficients.defined),
+        f"{column}_t": float(less[0]) / spread if known else None,
+    }
 
 
 def _columns(name: str, draws: Array, shown: bool = True) -> dict[str, float | None]:

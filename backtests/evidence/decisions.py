@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backtests.evidence.alpha import TrackRecord
-from backtests.evidence.baselines import HOLD, rule_directions
+from backtests.evidence.alpha import HOLD, TrackRecord
+from backtests.evidence.baselines import rule_directions
 from backtests.evidence.bootstrap import AreaUnderCurve
 from backtests.simulation.account import BASIS_POINT
 from backtests.simulation.vectorised import (

@@ -18,6 +18,8 @@ from model.training.outcomes import outcomes_of
 from strategy_plugin.decision import NEUTRAL
 
 REVERSAL, MOMENTUM = "reversal", "momentum"
+# The first: of the strategy and of boosting, which learn unlike things of the same rows.
+TOGETHER, BOOSTING = "mean of ranks", "boosting"
 MOMENTUM_BARS, MOMENTUM_SKIPPED = 250, 20  # the move over so many bars, without the last
 DECAY = (1, 2, 5, 10)  # bars over which a forecast is held against the move
 
@@ -90,9 +92,9 @@ def panel_of(
     """Return the decisions on all test dates whose next move is known of any name.
 
     probabilities: of the strategy first, and of others: (dates, names) on all test dates. The rules
-    reversal and momentum are added. All are judged where the strategy forecasts. thresholds: by
-    name, enter and exit of each date; those not named have one half. None, and relative forecasts,
-    are traded by rank.
+    reversal and momentum are added, and the mean of the ranks of strategy and boosting. All are
+    judged where the strategy forecasts. thresholds: by name, enter and exit of each date; those not
+    named have one half. None, and relative forecasts, are traded by rank.
     """
     config, universe = dated.config, dated.universe
     tested = dated.dates[dated.folds[0].test : dated.folds[-1].stop]
@@ -110,9 +112,12 @@ def panel_of(
     # The last dates wait for a bar to come.
     known = np.flatnonzero(np.isfinite(moves["open"]).any(axis=1))
     rules = {name: _table(of, tested) for name, of in _rules(universe).items()}
-    made = np.isfinite(next(iter(probabilities.values())))
+    own = next(iter(probabilities.values()))
+    if BOOSTING in probabilities:
+        rules = {TOGETHER: mean_of_ranks(own, probabilities[BOOSTING])} | rules
     scores = {
-        name: np.where(made, table, np.nan) for name, table in {**probabilities, **rules}.items()
+        name: np.where(np.isfinite(own), table, np.nan)
+        for name, table in {**probabilities, **rules}.items()
     }
     held = {}
     if config.outcome == "direction" and thresholds is not None:
@@ -136,6 +141,17 @@ def panel_of(
             for flag in flags_of(bars)
         ],
     )
+
+
+def mean_of_ranks(*scores: Array) -> Array:
+    """Return the mean rank of each name on each date, from -.5 to .5: (dates, names).
+
+    scores: of learners whose scales differ, (dates, names) each; NaN where one of them has none.
+    """
+    known = np.isfinite(scores).all(axis=0)
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    ranks = [pd.DataFrame(np.where(known, one, np.nan)).rank(axis=1).to_numpy() for one in scores]
+    return np.asarray((np.mean(ranks, axis=0) - 0.5) / count - 0.5)
 
 
 def _directions(

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backtests.evidence.alpha import WORTH, Figures, TrackRecord, draw, residual
-from backtests.evidence.baselines import HOLD
+from backtests.evidence.alpha import HOLD, WORTH, Figures, TrackRecord, draw, residual
 from backtests.evidence.bootstrap import RESAMPLES, AreaUnderCurve
 from backtests.evidence.decisions import STRATEGY, Decisions
 from backtests.simulation.vectorised import Array

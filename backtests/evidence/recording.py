@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.alpha import HOLD
 from backtests.evidence.returns import (
     CASH,
     COSTS,
@@ -28,7 +29,7 @@ from model.bars.intervals import day
 from model.errors import Setting
 from strategy_plugin.feeds import NANOSECONDS_A_DAY, TimestampConversion
 
-HOLD, HOLD_ALL = "buy-and-hold", "holding all in equal parts"
+HOLD_ALL = "holding all in equal parts"
 SECOND = 1 / 86_400  # of a day
 BARS = "whether the bars were traded so"
 
@@ -105,7 +106,7 @@ class Recording:
         return pd.DatetimeIndex(conversion.timestamps(numbers).view("datetime64[ns]"), name="date")
 
 
-def returns_of(
+def dated_returns(
     recording: Recording, *, neutral: bool = False, bars_per_year: float | None = None
 ) -> DatedReturns:
     """Return the returns of a run, time-weighted around what was paid in and out.
@@ -132,9 +133,10 @@ def returns_of(
     chosen = traded or list(range(len(recording.datas)))
     against = [recording.datas[number] for number in chosen]
     moves = _moves(recording)
-    start, learnt = _start(recording, moves[:, chosen]), _bars_learnt(recording)
     # What a model earns on bars that it has learnt from proves nothing.
-    start = max(start, learnt)
+    learnt_until = recording.learnt_until
+    learnt = 0 if learnt_until is None else int(dates.searchsorted(learnt_until))
+    start = max(_start(recording, moves[:, chosen]), learnt)
     values, returns = _time_weighted(recording)
     report_few(len(dates) - 1 - start, findings)
     findings.raise_faults()
@@ -289,13 +291,6 @@ def _judge_closes(
                 Setting("neutral", True),
                 ".",
             )
-
-
-def _bars_learnt(recording: Recording) -> int:
-    """Return how many of the first bars a model of ours that the strategy asks has seen."""
-    if recording.learnt_until is None:
-        return 0
-    return int(recording.dates.searchsorted(recording.learnt_until))
 
 
 def _unseen(

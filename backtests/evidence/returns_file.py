@@ -23,13 +23,13 @@ from backtests.evidence.returns import (
 )
 from backtests.simulation.vectorised import Array
 from model.bars.artefacts import FlagRecord
-from model.bars.columns import Table
 from model.bars.csv_layout import csv_table
 from model.bars.faults import Findings, count
 from model.bars.intervals import bar_interval, day
 from model.bars.names import meaning_of, plain_name
 from model.bars.numbers import is_missing, is_number, read_numbers, text
 from model.bars.sources import frame_table, load
+from model.bars.table import Table
 from model.bars.timestamps import read_timestamps
 from model.bars.zones import without_zone
 from model.errors import Setting, did_you_mean

@@ -216,7 +216,8 @@ def _reasons(figures: Figures, benchmark: str, *, within: str = "folds", costs: 
             f"AUC {auc.value:.3f} within {within}, "
             f"99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}"
         )
-    words.append(f"Hansen's test {_test_words(figures.superiority)}")
+    p = figures.superiority
+    words.append(f"Hansen's test {'has no series to test' if p is None else f'p {p_words(p)}'}")
     words.append(
         f"{costs} {1e4 * gain.value:+.2f} bp per bar against {benchmark}, 99 % bounds "
         f"{1e4 * gain.lowest:+.2f} and {1e4 * gain.highest:+.2f}"
@@ -277,10 +278,6 @@ def _power_words(figures: Figures) -> str:
     if power.decisions_for_auc is not None:
         words += f"; an AUC of {NOTHING_LEFT} would take {power.decisions_for_auc:,}"
     return words + "."
-
-
-def _test_words(p: float | None) -> str:
-    return "has no series to test" if p is None else f"p {p_words(p)}"
 
 
 def p_words(p: float) -> str:

@@ -14,7 +14,7 @@ import msgpack
 import pandas as pd
 from aiohttp import WSMsgType, web
 
-from backtests.exchange_box.faults import Fault, FaultPlan
+from backtests.exchange_box.faults import FaultPlan
 from backtests.exchange_box.market import Bar, Market, Step
 from backtests.exchange_box.matching import Fill, Order, Refusal, TradingAccount
 from backtests.exchange_box.wire import (
@@ -134,7 +134,9 @@ class Exchange:
             return _refused(Refusal(401, 40110000, "request is not authorized"))
         place = f"{request.method} {request.path}"
         if fault := self.faults.take("status", self.live_bar, place):
-            return _faulty(fault)
+            headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after else {}
+            message = {"code": fault.status * 100_000, "message": "the fault script says so"}
+            return web.json_response(message, status=fault.status, headers=headers)
         if self.faults.take("cut request", self.live_bar, place):
             return _cut(request)
         try:
@@ -413,12 +415,6 @@ def _utc(text: str) -> pd.Timestamp:
 
 def _refused(refusal: Refusal) -> web.Response:
     return web.json_response({"code": refusal.code, "message": str(refusal)}, status=refusal.status)
-
-
-def _faulty(fault: Fault) -> web.Response:
-    headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after else {}
-    message = {"code": fault.status * 100_000, "message": "the fault script says so"}
-    return web.json_response(message, status=fault.status, headers=headers)
 
 
 def _cut(request: web.Request) -> web.Response:

@@ -11,7 +11,9 @@ from plotly.subplots import make_subplots
 from backtests.evidence.bootstrap import Interval
 
 if TYPE_CHECKING:
-    from backtests.reports.results import Results
+    from backtests.evidence.calibration import Reliability
+    from backtests.evidence.evidence import Evidence
+    from backtests.simulation.broker import Simulation
 
 OURS, THEIRS, GOOD, BAD = "#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f"
 GRID, BORDER, SHADE = "rgba(128,128,128,.22)", "rgba(128,128,128,.55)", "rgba(128,128,128,.25)"
@@ -22,13 +24,13 @@ MANY_TRADES = 80  # drawn smaller
 MOST_POINTS = 2_500  # of a line: more than a screen has, and the file stays small
 
 
-def thinned(series: Rows) -> Rows:
-    """Return at most MOST_POINTS rows, evenly spread, the first and the last among them."""
-    if len(series) <= MOST_POINTS:
+def thinned(series: Rows, most: int = MOST_POINTS) -> Rows:
+    """Return at most so many rows, evenly spread, the first and the last among them."""
+    if len(series) <= most:
         return series
     # Evenly spread rather than the largest moves: a line thinned by size would look wilder than it
     # was.
-    return series.iloc[np.linspace(0, len(series) - 1, MOST_POINTS).round().astype(int)]
+    return series.iloc[np.linspace(0, len(series) - 1, most).round().astype(int)]
 
 
 def empty_figure(title: str, height: int) -> go.Figure:
@@ -135,6 +137,32 @@ class Curves(Protocol):
     def borders(self) -> Sequence[pd.Timestamp]: ...
 
 
+class Weighed(Protocol):
+    """Results that say what each group of features is worth, a column for each fold."""
+
+    @property
+    def importance(self) -> pd.DataFrame: ...
+
+
+class Charted(Curves, Weighed, Protocol):
+    """What the charts of a walk-forward show, by the names that `Results` has for it."""
+
+    @property
+    def bars(self) -> pd.DataFrame: ...
+    @property
+    def strategy(self) -> "Simulation": ...
+    @property
+    def evidence(self) -> "Evidence": ...
+    @property
+    def folds(self) -> pd.DataFrame: ...
+    @property
+    def distribution(self) -> pd.DataFrame: ...
+    @property
+    def rolling_bars(self) -> int: ...
+    @property
+    def calibration(self) -> "Reliability | None": ...
+
+
 def equity_chart(results: Curves) -> go.Figure:
     """Equity on a log scale beside the benchmark, with the borders of the folds."""
     figure = empty_figure("equity, log scale", height=420)
@@ -146,6 +174,15 @@ def equity_chart(results: Curves) -> go.Figure:
     form = "~s" if equity["equity"].iloc[0] >= LEAST_MONEY else "~g"
     figure.update_yaxes(type="log", tickformat=form)
     return _with_borders(figure, results)
+
+
+def book_chart(equity: pd.DataFrame, benchmark: str) -> go.Figure:
+    """A paper book before and after costs beside its benchmark: the growth of 1 on a log scale."""
+    figure, equity = empty_figure("growth of 1, log scale", height=420), thinned(equity)
+    add_line(figure, equity["benchmark"], benchmark, THEIRS)
+    add_line(figure, equity["before_costs"], "at no cost", GOOD)
+    add_line(figure, equity["strategy"], "after costs", OURS, width=2)
+    return figure.update_yaxes(type="log", tickformat="~g")
 
 
 def drawdown_chart(results: Curves) -> go.Figure:
@@ -160,7 +197,7 @@ def drawdown_chart(results: Curves) -> go.Figure:
     return _with_borders(figure, results)
 
 
-def forecast_chart(results: "Results") -> go.Figure:
+def forecast_chart(results: Charted) -> go.Figure:
     """The price with every entry and exit, over the probability with the thresholds in force."""
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.05
@@ -200,7 +237,7 @@ def forecast_chart(results: "Results") -> go.Figure:
     return _with_borders(styled(figure, height=520), results)
 
 
-def distribution_chart(results: "Results") -> go.Figure:
+def distribution_chart(results: Charted) -> go.Figure:
     """How often which return per bar came."""
     figure, table = empty_figure("share", height=300), results.distribution
     for name, column, colour in (
@@ -220,7 +257,7 @@ def distribution_chart(results: "Results") -> go.Figure:
     return figure
 
 
-def rolling_chart(results: "Results") -> go.Figure:
+def rolling_chart(results: Charted) -> go.Figure:
     """The annual Sharpe ratio of the last bars, as it would have been known at each."""
     figure, equity = (
         empty_figure(f"Sharpe ratio of {results.rolling_bars} bars", height=300),
@@ -234,7 +271,7 @@ def rolling_chart(results: "Results") -> go.Figure:
     return _with_borders(figure, results)
 
 
-def calibration_chart(results: "Results") -> go.Figure:
+def calibration_chart(results: Charted) -> go.Figure:
     """How often "up" was observed where it was forecast.
 
     The band is where exact probabilities would lie in 95 of 100 cases.
@@ -275,7 +312,7 @@ def calibration_chart(results: "Results") -> go.Figure:
     return figure
 
 
-def benchmarks_chart(results: "Results") -> go.Figure:
+def benchmarks_chart(results: Charted) -> go.Figure:
     """What the strategy earns more than each benchmark, with its interval."""
     # Differences to each benchmark stand among the other intervals, by this prefix.
     intervals = {
@@ -286,7 +323,7 @@ def benchmarks_chart(results: "Results") -> go.Figure:
     return interval_figure(intervals, scale=1e4, title="basis points per bar, net")
 
 
-def importance_chart(results: "Results") -> go.Figure:
+def importance_chart(results: Weighed) -> go.Figure:
     """How much the log loss on validation grows without each group of features.
 
     Bars are means over the folds, dots the folds.
@@ -327,7 +364,7 @@ def _with_borders(figure: go.Figure, results: Curves) -> go.Figure:
     return figure
 
 
-CHARTS: dict[str, Callable[["Results"], go.Figure]] = {
+CHARTS: dict[str, Callable[[Charted], go.Figure]] = {
     "equity": equity_chart,
     "drawdown": drawdown_chart,
     "forecasts": forecast_chart,

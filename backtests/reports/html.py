@@ -20,6 +20,7 @@ from backtests.reports.page import (
     pairs_of,
     power_rows,
     render_page,
+    sharpe_rows,
 )
 from backtests.reports.results import (
     Results,
@@ -295,13 +296,4 @@ def _tests(results: Results) -> dict[str, str]:
             evidence.losses.get("one half")
         ),
     }
-    if sharpe := evidence.sharpe:
-        trials = f"{sharpe.trials} trial{'s' if sharpe.trials > 1 else ''}"
-        found |= {
-            "probability that the Sharpe ratio is above 0": f"{sharpe.probable:.3f}",
-            f"the same above the best luck of {trials} on these bars "
-            "(deflated Sharpe ratio)": f"{sharpe.deflated:.3f}",
-            "bars that would show it above 0 with 95 % confidence "
-            "(minimum track record length)": shown(sharpe.bars_needed, ",.0f"),
-        }
-    return found
+    return found | sharpe_rows(evidence.sharpe)

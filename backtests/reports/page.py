@@ -9,11 +9,16 @@ import plotly.offline
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from plotly import graph_objects as go
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
 
 from backtests.evidence.alpha import NOTHING_LEFT, Figures
 from backtests.evidence.bootstrap import Interval
+from backtests.evidence.evidence import SharpeFigures
 from backtests.evidence.verdict import p_words
 from backtests.reports.terminal import shown
+from model.bars.faults import count
 
 REPORT = "report.html"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -113,6 +118,30 @@ def month_grid(months: pd.DataFrame, years: pd.DataFrame, benchmark: str) -> Gri
         for year, ours, theirs in years.to_numpy().tolist()
     ]
     return Grid(["", *MONTHS, "year", benchmark], rows)
+
+
+def sharpe_rows(figures: SharpeFigures | None) -> dict[str, str]:
+    """Return how sure the Sharpe ratio is, given all that was tried; no rows where none varies."""
+    if figures is None:
+        return {}
+    return {
+        "probability that the Sharpe ratio is above 0": f"{figures.probable:.3f}",
+        f"the same above the best luck of {count(figures.trials, 'trial')} on these bars "
+        "(deflated Sharpe ratio)": f"{figures.deflated:.3f}",
+        "bars that would show it above 0 with 95 % confidence (minimum track record length)": shown(
+            figures.bars_needed, ",.0f"
+        ),
+    }
+
+
+def grid_table(grid: Grid, title: str | None = None) -> Table:
+    """Return a table of a page as the terminal shows it."""
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
+    for header in grid.headers:
+        table.add_column(header, justify="right" if header else "left")
+    for row in grid.rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def power_rows(evidence: Figures) -> dict[str, str]:

@@ -26,7 +26,7 @@ def draw(equity: pd.DataFrame, borders: Sequence[pd.Timestamp], title: str) -> b
     dates = equity.index
 
     money.plot(dates, equity["equity"], color=OURS, linewidth=1.3, label="strategy")
-    money.plot(dates, equity["buy_and_hold"], color=THEIRS, linewidth=1.0, label="buy and hold")
+    money.plot(dates, equity["buy_and_hold"], color=THEIRS, linewidth=1.0, label="buy-and-hold")
     # On a log scale equal gains in per cent are equally high, whatever the account has become.
     money.set_yscale("log")
     money.yaxis.set_major_formatter("{x:,.0f}")

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from plotly import graph_objects as go
 
 from backtests.evidence.alpha import Figures, figures_of
 from backtests.evidence.baselines import pooled_probabilities
@@ -18,15 +19,26 @@ from backtests.evidence.books import Books, equity_of
 from backtests.evidence.bootstrap import Array, area_within_rows
 from backtests.evidence.by_date import ByDate, by_date, mean_known, rank_correlations
 from backtests.evidence.decisions import STRATEGY
+from backtests.evidence.evidence import SharpeFigures, Trials, sharpe_figures, sharpe_per_bar
+from backtests.evidence.overfitting import Overfitting, overfitting_probability
 from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
 from backtests.evidence.verdict import NO_COST, Verdict, judge_account, judge_book
-from backtests.reports.results import csv_of, describe_settings, machines_of, plain_row
+from backtests.reports.charts import book_chart
+from backtests.reports.results import (
+    csv_of,
+    describe_settings,
+    importance_table,
+    machines_of,
+    plain_row,
+)
 from backtests.simulation.account import BASIS_POINT
 from backtests.walk_forward.book import BookChoice, choose_books, trade_book
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel
+from backtests.walk_forward.ledger import POSITION, Counted, Trial, counted, digest_weights
 from backtests.walk_forward.plan import Settings
+from backtests.walk_forward.registration import NOT_REGISTERED, Registration
 from backtests.walk_forward.universe import DatedFolds, dated_probabilities
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken
@@ -34,6 +46,7 @@ from model.bars.read import digest_bars
 from model.bars.universe import Universe
 from model.cli import LeftOut
 from model.files import write_atomically
+from model.notebook import card
 from strategy_plugin.decision import NEUTRAL
 
 POOLED = "pooled.json"
@@ -47,6 +60,7 @@ POOLED_FILES = (
     "years.csv",
     "equity.csv",
     "predictions.csv",
+    "importance.csv",
 )
 # And those of the account, where names are ranked.
 BOOK_FILES = (
@@ -57,16 +71,28 @@ BOOK_FILES = (
     "trades.csv",
     "weights.csv",
 )
-POOLED_VERSION = 1  # of pooled.json: raised when an entry changes its name or meaning
+POOLED_VERSION = 2  # of pooled.json: raised when an entry changes its name or meaning
 
 
-@dataclass(frozen=True, eq=False)
+class BookTrial(NamedTuple):
+    """What the ledger notes of a book. positions: the digest of its weights.
+
+    held: its weights, a column for each instrument, by date; net: what it earned, (dates,).
+    """
+
+    positions: str
+    held: pd.DataFrame
+    net: Array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class PooledResults:
     """All that one network for a universe found, and the settings that made it so.
 
     models: of the architecture that leads. architectures: all that were trained. left_out: files
-    that could not be used, which the user asked to go without. account: that of the book, None
-    where no names are ranked; choices: by which each fold traded it.
+    that could not be used, which the user asked to go without. tried: the ledger's other trials on
+    such a universe. registration: of this run, None where it was not registered. account: that of
+    the book, None where no names are ranked; choices: by which each fold traded it.
     """
 
     dated: DatedFolds
@@ -75,8 +101,22 @@ class PooledResults:
     panel: Panel
     architectures: Sequence[str]
     left_out: Sequence[LeftOut] = ()
+    tried: Sequence[Trial] = ()
+    registration: Registration | None = None
     account: BookAccount | None = None
     choices: Sequence[BookChoice] = ()
+
+    def __repr__(self) -> str:
+        return f"PooledResults({self.title}: {self.verdict.word})"
+
+    def _repr_html_(self) -> str:
+        forecasters = self.by_date.forecasters.set_index("forecaster")
+        tables = self.folds.set_index("fold"), forecasters
+        return card(self.title, self.verdict.sentence, *tables)
+
+    def plot(self) -> go.Figure:
+        """Return the chart of the money beside its benchmark."""
+        return book_chart(self.equity, self.benchmark)
 
     @property
     def title(self) -> str:
@@ -138,6 +178,47 @@ class PooledResults:
     def verdict_at_no_cost(self) -> Verdict:
         """What would be said if trading cost nothing: whether the forecasts are worth anything."""
         return judge_book(self.figures_at_no_cost, self.panel.ranked, NO_COST)
+
+    @cached_property
+    def trials(self) -> dict[str, BookTrial]:
+        """What each architecture held and earned, by its name, the one that leads first."""
+        panel, returns = self.panel, self.books.returns(self.cost)
+        interval = describe_universe_data(self.dated.universe)["bar_interval"]
+        columns = [f"{POSITION} {name}" for name in panel.names]
+        found = {}
+        for place, one in enumerate(self.architectures):
+            name = one if place else STRATEGY
+            weights = self.books.weights[name]
+            found[one] = BookTrial(
+                digest_weights(panel.names, interval, panel.dates, weights),
+                pd.DataFrame(weights, panel.dates, columns),
+                returns[name],
+            )
+        return found
+
+    @cached_property
+    def counted(self) -> Counted:
+        """The ledger's trials that count beside this run."""
+        own = {trial.positions for trial in self.trials.values()}
+        return counted(self.tried, self.panel.dates, own)
+
+    @property
+    def sharpe(self) -> SharpeFigures | None:
+        """The Sharpe ratio of the strategy's book, deflated for all that was tried."""
+        ours, *others = (trial.net for trial in self.trials.values())
+        beside = (*self.counted.sharpes, *map(sharpe_per_bar, others))
+        return sharpe_figures(ours, Trials(beside))
+
+    @cached_property
+    def overfitting(self) -> Overfitting:
+        """The probability that the best of all that was tried was but luck."""
+        nets = [pd.Series(trial.net, self.panel.dates) for trial in self.trials.values()]
+        return overfitting_probability([*nets, *self.counted.returns])
+
+    @property
+    def registered(self) -> str:
+        """Whether the run was registered first, in words."""
+        return self.registration.sentence if self.registration else NOT_REGISTERED
 
     @cached_property
     def by_date(self) -> ByDate:
@@ -204,6 +285,11 @@ class PooledResults:
         }
 
     @property
+    def importance(self) -> pd.DataFrame:
+        """How much each fold's log loss on validation grows without a group of features."""
+        return importance_table(self.models)
+
+    @property
     def predictions(self) -> pd.DataFrame:
         """One row per decision: date, instrument, fold, the forecast, and what came of it."""
         panel = self.panel
@@ -229,13 +315,14 @@ def evaluate_pooled(
     jobs: int = 1,
     best: Mapping[str, pd.Series] | None = None,
     left_out: Sequence[LeftOut] = (),
+    tried: Sequence[Trial] = (),
     checkpoints: Path | None = None,
 ) -> PooledResults:
     """Hold the forecasts of each architecture against what came, and against cheap learners.
 
     models: by architecture, the first one leads. best: by instrument of a planted market, the
-    probability that the best possible forecast gives at each bar. checkpoints: the folder of the
-    first one's, which the book trades; None trades its forecasts.
+    probability that the best possible forecast gives at each bar. tried: the ledger's other trials.
+    checkpoints: the folder of the first one's, which the book trades; None trades its forecasts.
     """
     first, *others = models
     forecasts = dated_probabilities(dated, models[first])
@@ -256,7 +343,7 @@ def evaluate_pooled(
         None if settings.book else thresholds,
         settings.account.allow_short,
     )
-    results = PooledResults(dated, settings, models[first], panel, list(models), left_out)
+    results = PooledResults(dated, settings, models[first], panel, list(models), left_out, tried)
     if settings.book is None:
         return results
     source: Path | pd.DataFrame | None = checkpoints
@@ -293,6 +380,7 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
         "years": results.by_date.years,
         "equity": results.equity.reset_index(),
         "predictions": results.predictions,
+        "importance": results.importance.rename_axis("group").reset_index(),
     }
     if results.account is not None:
         tables |= results.account.tables
@@ -335,6 +423,12 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
         "unknown_moves": results.panel.unknown_moves,
         "evidence": asdict(results.figures),
         "evidence_at_no_cost": asdict(results.figures_at_no_cost),
+        "sharpe": asdict(results.sharpe) if results.sharpe else None,
+        "overfitting": asdict(results.overfitting),
+        "registration": asdict(results.registration) if results.registration else None,
+        "importance": {
+            str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()
+        },
         "versions": all_versions(),
         "mixed_machines": len(machines_of(results.models)) > 1,
     }

@@ -10,7 +10,7 @@ from backtests.evidence.alpha import Figures
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.scores import BEST
 from backtests.reports.book_page import ACCOUNT_LEFT_OUT, book_charts, book_grids, describe_book
-from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, thinned
+from backtests.reports.charts import empty_figure, importance_chart
 from backtests.reports.page import (
     REPORT,
     Grid,
@@ -20,6 +20,7 @@ from backtests.reports.page import (
     pairs_of,
     power_rows,
     render_page,
+    sharpe_rows,
 )
 from backtests.reports.pooled import PooledResults, describe_universe_data
 from backtests.reports.results import describe_settings
@@ -27,6 +28,7 @@ from backtests.reports.terminal import (
     FOLDS_OF_POOLED,
     FORECASTERS,
     describe_halves,
+    describe_together,
     ranged,
     scaled,
     shown,
@@ -54,16 +56,18 @@ def render_pooled(results: PooledResults) -> str:
             **(
                 book_charts(results.account, results.borders)
                 if results.account
-                else {"equity": _equity(results)}
+                else {"equity": results.plot()}
             ),
             "years": _years(results),
             "tenths": _tenths(results),
             "decay": _decay(results),
+            "importance": importance_chart(results),
         },
         title=results.title,
         verdict=results.verdict,
         at_no_cost=results.verdict_at_no_cost,
         turned=describe_halves(results.by_date.halves),
+        together=describe_together(results.by_date.together),
         left_out=results.left_out,
         architectures=results.architectures,
         parts=PARTS,
@@ -75,6 +79,8 @@ def render_pooled(results: PooledResults) -> str:
         figures=_figures(results, results.figures, "net"),
         figures_at_no_cost=_figures(results, results.figures_at_no_cost, "gross"),
         tests=_tests(results),
+        overfitting=results.overfitting.sentence,
+        registered=results.registered,
         forecasters=_forecaster_grid(results),
         differences=_difference_grid(results),
         years=_year_grid(results),
@@ -83,14 +89,6 @@ def render_pooled(results: PooledResults) -> str:
         settings=pairs_of(describe_settings(results.settings)),
         versions=pairs_of(all_versions()),
     )
-
-
-def _equity(results: PooledResults) -> go.Figure:
-    figure, equity = empty_figure("growth of 1, log scale", height=420), thinned(results.equity)
-    add_line(figure, equity["benchmark"], results.benchmark, THEIRS)
-    add_line(figure, equity["before_costs"], "at no cost", COLOURS[2])
-    add_line(figure, equity["strategy"], "after costs", OURS, width=2)
-    return figure.update_yaxes(type="log", tickformat="~g")
 
 
 def _years(results: PooledResults) -> go.Figure:
@@ -163,6 +161,7 @@ def _tests(results: PooledResults) -> Grid:
         words: p_shown(results.figures.superiority),
         f"{words}, at no cost": p_shown(results.figures_at_no_cost.superiority),
         **power_rows(results.figures),
+        **sharpe_rows(results.sharpe),
         "forecasts of a move that never came": str(results.panel.unknown_moves),
     }
     return Grid(["", "value"], list(map(list, rows.items())))
@@ -187,14 +186,28 @@ def _forecaster_grid(results: PooledResults) -> Grid:
 
 
 def _difference_grid(results: PooledResults) -> Grid:
-    """Return what the strategy is worth more than each other forecast, paired."""
+    """Return what the strategy is worth more than each other forecast, paired.
+
+    And what it is worth together with boosting.
+    """
     return Grid(
-        ["", "AUC, less [95 %]", "information coefficient, less [95 %]", "log loss, p"],
+        [
+            "",
+            "AUC, less [95 %]",
+            "information coefficient, less [95 %]",
+            "t",
+            "mean of ranks, less [95 %]",
+            "t",
+            "log loss, p",
+        ],
         [
             [
                 row["forecaster"],
                 ranged(row, "auc_less", "+.3f"),
                 ranged(row, "ic_less", "+.3f"),
+                shown(row["ic_less_t"], ".1f"),
+                ranged(row, "ic_together_less", "+.3f"),
+                shown(row["ic_together_less_t"], ".1f"),
                 p_shown(None if pd.isna(row["loss_p"]) else row["loss_p"]),
             ]
             for row in results.by_date.forecasters.to_dict("records")

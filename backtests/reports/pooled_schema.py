@@ -5,6 +5,8 @@ from typing import Literal
 from backtests.evidence.account_figures import TradeFigures
 from backtests.evidence.alpha import Figures
 from backtests.evidence.book_figures import BookFigures
+from backtests.evidence.evidence import SharpeFigures
+from backtests.evidence.overfitting import Overfitting
 from backtests.reports.schema import (
     AccountRecord,
     Entry,
@@ -14,6 +16,7 @@ from backtests.reports.schema import (
     VerdictRecord,
 )
 from backtests.simulation.account import BookSettings
+from backtests.walk_forward.registration import Registration
 
 
 class PooledFoldRow(Entry):
@@ -44,13 +47,15 @@ class ForecasterRow(Entry):
     """One that forecasts a universe, the strategy first: also a row of forecasters.csv.
 
     Others are the run's other architectures, cheap learners of all instruments together, the best
-    possible forecast of a planted market, and the rules reversal and momentum, on the same dates.
+    possible forecast of a planted market, "mean of ranks", of those that the strategy and boosting
+    give a name on a date, and the rules reversal and momentum, on the same dates.
 
     auc (of pairs of one date), ic (information coefficient: mean rank correlation of a date): with
     _low and _high, the 95 % interval; ic_t: by blocks of dates. gross, net: of its paper book, mean
     per bar, a fraction; gross_sharpe, sharpe: annual; turnover: share of the money that changes
     hands per bar; break_even: the cost per side, in basis points, that eats all. auc_less, ic_less:
-    the strategy's less this one's, over what both forecast. loss_statistic, loss_p: Diebold and
+    the strategy's less this one's, over what both forecast; ic_together_less: the ic of "mean of
+    ranks" less this one's; _t: by blocks of dates. loss_statistic, loss_p: Diebold and
     Mariano's of the mean log loss of a date against this one's, below 0 where the strategy's is
     lower; in the strategy's row against one half. Null where undefined.
     """
@@ -77,6 +82,11 @@ class ForecasterRow(Entry):
     ic_less: float | None
     ic_less_low: float | None
     ic_less_high: float | None
+    ic_less_t: float | None
+    ic_together_less: float | None
+    ic_together_less_low: float | None
+    ic_together_less_high: float | None
+    ic_together_less_t: float | None
     loss_statistic: float | None
     loss_p: float | None
 
@@ -247,7 +257,8 @@ BOOK_TABLES: dict[str, type[Entry]] = {
     "weights.csv": WeightRow,
 }
 
-# The rows of each table of one network for a universe.
+# The rows of each table of one network for a universe. importance.csv has a row for each group of
+# features and a column for each fold: how much the log loss on validation grows without the group.
 POOLED_TABLES: dict[str, type[Entry]] = {
     "folds.csv": PooledFoldRow,
     "forecasters.csv": ForecasterRow,
@@ -314,10 +325,13 @@ class Pooled(Entry):
     figures of each. book: null where no names are ranked. architectures: all that were trained, the
     one first whose figures stand here. share_found: (AUC - .5) / (that of the best possible - .5),
     on a planted market. unknown_moves: forecasts of a move that never came, before an instrument's
-    end, which count as 0.
+    end, which count as 0. sharpe: of the book at the stated cost, null where nothing varies;
+    overfitting: of the ledger's trials that count beside this run, which decides no verdict;
+    registration: null where the run was not registered before its test bars were touched.
+    importance: by group of features, the mean growth of the log loss on validation without it.
     """
 
-    version: Literal[1]
+    version: Literal[2]
     verdict: VerdictRecord
     verdict_at_no_cost: VerdictRecord
     data: UniverseDataRecord
@@ -336,5 +350,9 @@ class Pooled(Entry):
     unknown_moves: int
     evidence: Figures
     evidence_at_no_cost: Figures
+    sharpe: SharpeFigures | None
+    overfitting: Overfitting
+    registration: Registration | None
+    importance: dict[str, float]
     versions: dict[str, str]
     mixed_machines: bool

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from plotly import graph_objects as go
 
 from backtests.evidence.account_figures import (
     AccountFigures,
@@ -18,7 +19,8 @@ from backtests.evidence.account_figures import (
     account_figures,
     trade_figures,
 )
-from backtests.evidence.baselines import HOLD, learner_probabilities
+from backtests.evidence.alpha import HOLD
+from backtests.evidence.baselines import learner_probabilities
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.calibration import Reliability, reliability
 from backtests.evidence.decisions import STRATEGY, Decisions, decisions_of
@@ -36,6 +38,7 @@ from backtests.evidence.scores import (
     spread_table,
 )
 from backtests.evidence.verdict import Verdict, judge
+from backtests.reports.charts import equity_chart
 from backtests.reports.picture import draw
 from backtests.simulation.broker import Simulation, simulate_hold
 from backtests.walk_forward.fingerprint import all_versions
@@ -46,6 +49,7 @@ from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken, yearly_bars
 from model.bars.read import digest_bars
 from model.files import write_atomically
+from model.notebook import card
 
 # The files that write_results leaves, and with them the checkpoints.
 FILES = (
@@ -68,7 +72,7 @@ ENDS = ("", "_low", "_high", "_lowest", "_highest")
 VERSION = 2  # of summary.json: raised when an entry changes its name or meaning
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """All that a walk-forward found, and the settings that made it so."""
 
@@ -85,6 +89,21 @@ class Results:
     best: dict[str, float | None] | None = None
     # None where the run was not registered before its test bars were touched.
     registration: Registration | None = None
+
+    def __repr__(self) -> str:
+        return f"Results({self.title}: {self.verdict.word})"
+
+    def _repr_html_(self) -> str:
+        return card(self.title, self.verdict.sentence, self.folds.set_index("fold"))
+
+    @property
+    def trades(self) -> pd.DataFrame:
+        """One row per round trip, as trades.csv has them."""
+        return self.strategy.trades
+
+    def plot(self) -> go.Figure:
+        """Return the chart of the account beside buy-and-hold."""
+        return equity_chart(self)
 
     @property
     def title(self) -> str:
@@ -187,17 +206,8 @@ class Results:
 
     @property
     def importance(self) -> pd.DataFrame:
-        """How much each fold's log loss on validation grows without a group of features.
-
-        A row per group, a column per fold.
-        """
-        return pd.DataFrame(
-            {
-                str(model.fold.number): dict(model.importance)
-                for model in self.models
-                if model.importance
-            }
-        )
+        """How much each fold's log loss on validation grows without a group of features."""
+        return importance_table(self.models)
 
     @cached_property
     def members(self) -> pd.DataFrame:
@@ -419,6 +429,16 @@ def plain_row(row: Mapping[Hashable, object]) -> dict[str, object]:
             str(value) if isinstance(value, pd.Timestamp) else None if undefined else value
         )
     return plain
+
+
+def importance_table(models: Sequence[FoldModel]) -> pd.DataFrame:
+    """Return how much the log loss on validation grows without a group of features.
+
+    A row per group, a column per fold that has a model.
+    """
+    return pd.DataFrame(
+        {str(model.fold.number): dict(model.importance) for model in models if model.importance}
+    )
 
 
 def comparison_table(results: Mapping[str, Results]) -> pd.DataFrame:

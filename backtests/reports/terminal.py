@@ -18,7 +18,7 @@ from model.bars.intervals import day
 if TYPE_CHECKING:
     from backtests.evidence.account_figures import AccountFigures
     from backtests.evidence.book_figures import BookFigures
-    from backtests.evidence.by_date import Halves
+    from backtests.evidence.by_date import Halves, Together
     from backtests.evidence.evidence import Evidence
     from backtests.reports.pooled import PooledResults
     from backtests.reports.results import Results
@@ -240,6 +240,20 @@ def describe_halves(halves: "Halves") -> str:
     return (
         f"The mean rank correlation was {halves.earlier:+.3f} in the earlier half of the dates and "
         f"{halves.later:+.3f} in the later."
+    )
+
+
+def describe_together(together: "Together | None") -> str:
+    """Return a sentence on the mean of the ranks of strategy and boosting, if there is one."""
+    if together is None:
+        return ""
+    alone = " and ".join(
+        f"{less:+.3f} [{low:+.3f}, {high:+.3f}] (t {t:.1f}) beside {name} alone"
+        for name, (less, low, high, t) in together.over.items()
+    )
+    return (
+        "The mean of the ranks of strategy and boosting has an information coefficient of "
+        f"{together.ic:+.3f} (t {together.ic_t:.1f}): {alone}, paired by date."
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from backtests.evidence.account_figures import AccountFigures, account_figures
-from backtests.evidence.baselines import HOLD
+from backtests.evidence.alpha import HOLD
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.pooled import Pool, in_equal_parts, pool
 from backtests.evidence.verdict import Verdict, judge_pool

@@ -12,7 +12,7 @@ import pandas as pd
 from plotly import graph_objects as go
 
 from backtests.evidence.account_figures import LEFT_OUT
-from backtests.evidence.baselines import HOLD
+from backtests.evidence.alpha import HOLD
 from backtests.evidence.bootstrap import Interval
 from backtests.reports.charts import OURS, THEIRS, add_line, empty_figure, interval_figure, thinned
 from backtests.reports.page import (

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from backtests.simulation.vectorised import WORTH
 from model.settings import Rule, number, optional, require_fields, whole
 from strategy_plugin.decision import thresholds
 from strategy_plugin.weights import BookRules
 
 BASIS_POINT = 1e-4
+WORTH = 0.01  # an alpha a year that is worth having, by default
 BasisPoints = Annotated[float, Rule("a number of basis points from 0", number(0).holds)]
 Side = Annotated[
     float,

@@ -10,9 +10,14 @@ import backtrader as bt
 import pandas as pd
 
 from backtests.simulation.account import BASIS_POINT, Account, BookSettings, Costs
-from backtests.simulation.broker import Fill, ProbabilityFeed, TradedBroker, round_trips
+from backtests.simulation.broker import (
+    Fill,
+    ProbabilityFeed,
+    TradedBroker,
+    fed_columns,
+    round_trips,
+)
 from model.bars.artefacts import repeated_rows
-from model.bars.faults import COLUMNS
 from model.bars.universe import Universe
 from strategy_plugin.book import BookStrategy
 from strategy_plugin.feeds import nanoseconds
@@ -96,7 +101,7 @@ def simulate_book(
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.broker = TradedBroker({n: repeated_rows(bars) for n, bars in universe.items()})
     for name, bars in universe.items():
-        frame = bars[list(COLUMNS)]
+        frame = fed_columns(bars)
         feed = bt.feeds.PandasData(dataname=frame, openinterest=None)
         if isinstance(source, pd.DataFrame):
             known = source[name].reindex(pd.DatetimeIndex(bars.index).as_unit("ns"))

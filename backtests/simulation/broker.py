@@ -15,6 +15,7 @@ from backtests.simulation.account import BASIS_POINT, Account, Costs
 from backtests.simulation.vectorised import Array
 from model.bars.artefacts import repeated_rows
 from model.bars.faults import COLUMNS
+from model.features.joining import context_of
 from strategy_plugin.decision import NEUTRAL, Reading
 from strategy_plugin.instrument import TradedData
 from strategy_plugin.settling import SettlingBroker
@@ -93,7 +94,7 @@ def simulate(
         Positions of bars at which there is no model, and so no position is held.
     """
     cerebro = bt.Cerebro(stdstats=False)
-    frame, checkpoint, neutral = bars[list(COLUMNS)], str(source), None
+    frame, checkpoint, neutral = fed_columns(bars), str(source), None
     feed = bt.feeds.PandasData(dataname=frame, openinterest=None)
     if isinstance(source, pd.Series):
         # Probabilities without a model bring no thresholds of their own.
@@ -119,6 +120,12 @@ def simulate(
     )
     cerebro.addanalyzer(Recorder, _name="recorder")
     return _simulation(bars, start, cerebro.run()[0])
+
+
+def fed_columns(bars: pd.DataFrame) -> pd.DataFrame:
+    """Return what a feed of these bars takes, the columns of other series among it."""
+    context = context_of(bars)
+    return bars[[*COLUMNS, *(context.names if context else ())]]
 
 
 def simulate_hold(

@@ -9,8 +9,6 @@ from strategy_plugin.decision import target
 
 Array = NDArray[np.float64]
 
-WORTH = 0.01  # an alpha a year that is worth having, by default
-
 
 def directions(
     probability: Array, *, enter: float | Array, exit: float | Array, allow_short: bool = False

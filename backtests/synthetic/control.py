@@ -42,6 +42,7 @@ class Control:
     """A market, named as in `parse_market`, its seed, and how many of its bars are what.
 
     bars: to train, validate and test on. fresh: those after them, which training never sees.
+    instruments: how many of its histories one network learns from, of a `pooled` control.
     """
 
     market: str
@@ -49,6 +50,7 @@ class Control:
     bars: int
     fresh: int
     config: TrainConfig
+    instruments: int = 1
 
     def __post_init__(self) -> None:
         if self.config.horizon != 1:
@@ -211,7 +213,8 @@ class Store:
 def write_table(folder: Path, rows: Sequence[Row]) -> None:
     """Write controls.json, and controls.csv without the reliability bins."""
     write_atomically(folder / "controls.json", as_json(rows))
-    flat = pd.DataFrame(rows).drop(columns="reliability")
+    # Rows of pooled controls have none.
+    flat = pd.DataFrame(rows).drop(columns="reliability", errors="ignore")
     write_atomically(folder / "controls.csv", flat.to_csv(index=False).encode())
 
 

@@ -34,6 +34,55 @@ def echo_probability(bars: pd.DataFrame, *, strength: float, lag: int) -> Array:
     return np.asarray(ndtr(strength * past_move / sqrt(1 - strength**2)))
 
 
+def shared_probability(bars: pd.DataFrame, *, common: float, strength: float, lag: int) -> Array:
+    """Kalman's filter (1960) of an echo x that is seen as z = sqrt(common) f + sqrt(1 - common) x.
+
+    The factor f is white noise to whoever sees one market. Each of `lag` interleaved chains,
+    x[t] = strength x[t - lag] + e, is filtered by itself.
+    """
+    seen, n_bars = moves(bars) / sqrt(1 - common), len(bars)
+    noise = common / (1 - common)
+    # Mean and variance of x at each bar by those `lag` and more bars before it.
+    expected, variance = np.zeros(n_bars + lag), np.ones(n_bars + lag)
+    for start in range(0, n_bars, lag):
+        now = slice(start, min(start + lag, n_bars))
+        later = slice(start + lag, now.stop + lag)
+        gain = variance[now] / (variance[now] + noise)
+        expected[later] = strength * (expected[now] + gain * (seen[now] - expected[now]))
+        variance[later] = strength**2 * (1 - gain) * variance[now] + 1 - strength**2
+    following = slice(1, n_bars + 1)
+    deviation = np.sqrt((1 - common) * variance[following] + common)
+    return np.asarray(ndtr(sqrt(1 - common) * expected[following] / deviation))
+
+
+def leader_probability(leader: pd.DataFrame, *, strength: float) -> Array:
+    """z[t + 1] | past ~ N(strength x[t], 1 - strength^2), with x the moves of the leader's bars."""
+    return np.asarray(ndtr(strength * moves(leader) / sqrt(1 - strength**2)))
+
+
+def weekly_probability(bars: pd.DataFrame, *, delta: float) -> Array:
+    """z[t + 1] | past ~ N(delta s b[t], 1), with s the sign of the week before last's move.
+
+    b is read from the longer of a bar's two shadows. Of the first weeks s is not known.
+    """
+    z = moves(bars)
+    up, down = log_ratio(bars["high"], bars["close"]), log_ratio(bars["close"], bars["low"])
+    b = np.where(down - np.maximum(z, 0) > up + np.minimum(z, 0), 1.0, -1.0)
+    # The next bar's week decides.
+    week = week_of(pd.DatetimeIndex(bars.index))
+    sides = np.sign(np.bincount(week, z))
+    sides[0] = 0.0
+    known = np.concatenate((np.zeros(2), sides))
+    after = np.append(week[1:], week[-1] + (pd.Timestamp(bars.index[-1]).hour == 23))
+    return np.asarray(ndtr(delta * known[after] * b))
+
+
+def week_of(index: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
+    """Return the number of each bar's week, from Monday on, counted from the first bar's."""
+    days = index.normalize() - pd.to_timedelta(index.day_of_week, "D")
+    return np.asarray((days - days[0]) // pd.Timedelta(7, "D"), dtype=np.int64)
+
+
 def magecho_probability(bars: pd.DataFrame, *, m: float, lag: int) -> Array:
     """z[t + 1] | past ~ N(m b, 1).
 

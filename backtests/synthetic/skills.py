@@ -12,8 +12,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtr
 
-from backtests.evidence.alpha import CHANCE
-from backtests.evidence.baselines import HOLD
+from backtests.evidence.alpha import CHANCE, HOLD
 from backtests.evidence.decisions import Decisions
 from backtests.simulation.vectorised import Array
 from model.metrics import auc
@@ -67,18 +66,19 @@ def _coin(moves: Moves, draw: np.random.Generator) -> Array:
     return draw.integers(0, 2, len(moves.moves)).astype(float)
 
 
-def _calm(moves: Moves, draw: np.random.Generator) -> Array:
-    """Hold while volatility is low: it knows the size of moves, and nothing of their direction."""
-    return (moves.volatility < 1).astype(float)
-
-
 DRIFT = 0.0003  # 7.5 % a year
 CELLS = (
     Cell("coin", _coin),
     Cell("coin that pays 2 bp", _coin, drift=DRIFT, cost=COST),
     Cell("always long", lambda moves, draw: np.ones(len(moves.moves)), drift=DRIFT),
     Cell("always short", lambda moves, draw: -np.ones(len(moves.moves)), drift=DRIFT),
-    Cell("volatility timer", _calm, forecasts=False, drift=DRIFT),
+    # Holds while volatility is low: it knows the size of moves, and nothing of their direction.
+    Cell(
+        "volatility timer",
+        lambda moves, draw: (moves.volatility < 1).astype(float),
+        forecasts=False,
+        drift=DRIFT,
+    ),
     Cell("coin under drift", _coin, drift=DRIFT),
     Cell("skill .02", _long_or_flat, skill=0.02, drift=DRIFT),
     Cell("skill .05", _long_or_flat, skill=0.05, drift=DRIFT),

@@ -4,10 +4,11 @@ import hashlib
 import json
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from model.bars.read import digest_bars
 from model.bars.universe import Bars, universe_of
+from model.features.joining import context_of
 from model.provenance import code_digest, machine
 from model.training.config import TrainConfig
 
@@ -45,13 +46,13 @@ def key_of(bars: Bars, *settings: "DataclassInstance") -> str:
             name: [digest_bars(own), {each: own.attrs.get(each) for each in ATTRIBUTES}]
             for name, own in universe_of(bars).items()
         },
-        "settings": [{type(one).__name__: _described(one)} for one in settings],
+        "context": str(context_of(bars)),
+        "settings": [
+            # Of a training with the digests of features of one's own, whose name says little.
+            {type(one).__name__: one.described() if isinstance(one, TrainConfig) else asdict(one)}
+            for one in settings
+        ],
         "code": code_digest(*CODE),
         "machine": machine(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _described(settings: "DataclassInstance") -> dict[str, Any]:
-    """Return settings by name; of a training with the digests of features of one's own."""
-    return settings.described() if isinstance(settings, TrainConfig) else asdict(settings)

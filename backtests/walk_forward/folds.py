@@ -266,16 +266,13 @@ def train_fold(
 ) -> Outcome:
     """Train on a fold's past, or combine its trained members, and choose thresholds there.
 
-    A past in which a part lacks a class gives a fold without a checkpoint, which stays out. Of a
-    universe the groups of features are not weighed: it would take ten forecasts of all its windows.
+    A past in which a part lacks a class gives a fold without a checkpoint, which stays out.
     """
     try:
         checkpoint = combine(members, past, config) if members else fit(past, config, on_epoch)
     except OneClassError as error:
         return Outcome(FoldModel(fold, None, reason=str(error), machine=machine()))
-    weights: dict[str, float] = {}
-    if isinstance(past, pd.DataFrame):
-        weights = importance(checkpoint, past, config.precision)
+    weights = importance(checkpoint, past, config)
     model = FoldModel(fold, checkpoint, importance=weights, machine=machine())
     return Outcome(choose_anew(model, past, search))
 

@@ -18,15 +18,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from platformdirs import user_data_path
 
+from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken
 from model.bars.read import digest_bars
+from model.bars.universe import Bars, universe_of
 from model.files import as_file_name, locked, require_writable, write_atomically
+from model.notebook import card
 
 Line = dict[str, Any]  # of the ledger: a trial, and what else was noted
 
 ENDING = ".jsonl"  # of the ledgers in the user's data folder
 LONGEST_NAME = 40  # of an instrument, in the name of a file
 POSITION, NET_RETURN = "position", "net_return"  # the columns of a trial's file
+UNIVERSE = "several instruments"  # what trials of one network for a universe are made on
+DIGITS = 9  # of a weight: what lies below is rounding
+
+
+SUBJECT = ("instrument", "interval", "data")  # what every line says of what it was made on
 
 
 class LedgerError(ValueError):
@@ -36,11 +44,16 @@ class LedgerError(ValueError):
 
 
 class Subject(NamedTuple):
-    """What trials are made on. data: the digest of the bars, which a new day of them changes."""
+    """What trials are made on.
+
+    data: the digest of the bars, which a new day of them changes. names: of the instruments of a
+    universe, which is itself called `UNIVERSE`; none for a single instrument.
+    """
 
     instrument: str
     interval: str
     data: str
+    names: tuple[str, ...] = ()
 
 
 class Trial(NamedTuple):
@@ -77,16 +90,39 @@ def digest_positions(
     bars: name the instrument and have the interval. held: (n,), -1, 0 or 1 after each decision.
     """
     on = (bars.attrs.get("instrument"), str(bar_interval(pd.DatetimeIndex(bars.index))))
+    return _digest(on, decided_at, np.sign(held).astype("<i1").tobytes())
+
+
+def digest_weights(
+    names: Sequence[str], interval: str, decided_at: pd.DatetimeIndex, weights: NDArray[np.float64]
+) -> str:
+    """Return the digest of a book's dated weights, (dates, names): what a trial on a universe is.
+
+    Names that are never held are no part of it.
+    """
+    ever = (weights != 0).any(axis=0)
+    held = [name for name, is_held in zip(names, ever, strict=True) if is_held]
+    # Plus nought: -0 and 0 are the same weight.
+    rounded = np.round(weights[:, ever], DIGITS) + 0.0
+    return _digest((held, interval), decided_at, rounded.astype("<f8").tobytes())
+
+
+def _digest(on: object, decided_at: pd.DatetimeIndex, positions: bytes) -> str:
     digest = hashlib.sha256(json.dumps(on).encode())
     digest.update(decided_at.as_unit("ns").asi8.astype("<i8").tobytes())
-    digest.update(np.sign(held).astype("<i1").tobytes())
+    digest.update(positions)
     return digest.hexdigest()
 
 
-def subject_of(bars: pd.DataFrame) -> Subject:
-    """Return what trials on these bars are made on."""
-    interval = spoken(bar_interval(pd.DatetimeIndex(bars.index)))
-    return Subject(str(bars.attrs.get("instrument") or "bars"), interval, digest_bars(bars))
+def subject_of(bars: Bars) -> Subject:
+    """Return what trials on these bars are made on, of one instrument or of several by name."""
+    if isinstance(bars, pd.DataFrame):
+        interval = spoken(bar_interval(pd.DatetimeIndex(bars.index)))
+        return Subject(str(bars.attrs.get("instrument") or "bars"), interval, digest_bars(bars))
+    parts = {name: subject_of(own) for name, own in universe_of(bars).items()}
+    whole = json.dumps([[name, part.data] for name, part in parts.items()])
+    interval = next(iter(parts.values())).interval
+    return Subject(UNIVERSE, interval, hashlib.sha256(whole.encode()).hexdigest(), tuple(parts))
 
 
 def ledgers_folder() -> Path:
@@ -119,6 +155,16 @@ class Ledger:
         for place in (path, self.folder / "probe"):
             require_writable(place)
 
+    def __repr__(self) -> str:
+        trials = count(len(self.others()), "trial")
+        return f"Ledger({trials} on {self.on.instrument}, {self.on.interval}, in {self.path})"
+
+    def _repr_html_(self) -> str:
+        lines = [line for line in lines_of(self.path) if is_on(self.on, line)]
+        columns = ("date", "instrument", "interval", "sharpe")
+        trials = pd.DataFrame(lines, columns=columns).rename(columns={"sharpe": "Sharpe per bar"})
+        return card(repr(self), "Who tries enough finds something that looks good.", trials)
+
     def others(self, *keys: str) -> list[Trial]:
         """Return all trials on this instrument and interval but those of settings with these keys.
 
@@ -137,7 +183,8 @@ class Ledger:
         trial
             Its positions and Sharpe ratio.
         track
-            Columns position and net_return by the timestamp of the decision.
+            Columns position (of a universe, one for each instrument, "position NAME", its weight)
+            and net_return by the timestamp of the decision.
         notes
             Stand in its line for whoever reads the file.
 
@@ -162,7 +209,10 @@ class Ledger:
             name = f"{ledger_path(self.on).stem}-{trial.positions[:16]}.parquet"
             # Before the line: a process that is killed in between leaves none that leads nowhere.
             write_atomically(self.folder / name, content)
-            line = {"key": key, **self.on._asdict(), **trial._asdict()} | {
+            on = self.on._asdict()
+            if not self.on.names:  # a single instrument has its name alone
+                del on["names"]
+            line = {"key": key, **on, **trial._asdict()} | {
                 "file": f"{self.folder.name}/{name}",
                 "sha256": hashlib.sha256(content).hexdigest(),
                 **notes,
@@ -190,7 +240,8 @@ def lines_of(path: Path) -> list[Line]:
             if not math.isfinite(sharpe):
                 raise ValueError(f"a sharpe of {sharpe}")
             if "file" in line:
-                texts = [line[name] for name in (*Subject._fields, "positions", "file", "sha256")]
+                texts = [line[name] for name in (*SUBJECT, "positions", "file", "sha256")]
+                texts += line.get("names", [])
                 if not all(isinstance(text, str) for text in texts):
                     raise ValueError(f"no text among {', '.join(map(str, texts))}")
                 line["file"] = str(_positions_folder(path).parent / line["file"])
@@ -223,11 +274,14 @@ def trials_on(on: Subject, path: Path, lines: Sequence[Line], *keys: str) -> lis
 def is_on(on: Subject, line: Line) -> bool:
     """Return whether a line's trial was made on this instrument and interval.
 
-    A line of an older version names no instrument: it is where it was made on the same bars, or
-    names none, to be on the safe side.
+    Of a universe, where at least half of its instruments are among the trial's: so one that is left
+    out, or comes, leaves the ledger as full as it was. A line of an older version names no
+    instrument: it is where it was made on the same bars, or names none, to be on the safe side.
     """
     if "instrument" in line:
-        return (line["instrument"], line.get("interval")) == (on.instrument, on.interval)
+        common = set(on.names) & set(line.get("names", ()))
+        same = (line["instrument"], line.get("interval")) == (on.instrument, on.interval)
+        return same and 2 * len(common) >= len(on.names)
     return bool(line.get("data", on.data) == on.data)
 
 

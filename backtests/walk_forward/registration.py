@@ -75,6 +75,7 @@ def register(
         return found
     for name, what in (
         ("summary.json", "results"),
+        ("pooled.json", "results"),
         (REGISTRATION, "the registration of another run"),
     ):
         if (folder / name).exists():

@@ -13,7 +13,7 @@ import pandas as pd
 from backtests.walk_forward.folds import FEWEST_DECISIONS, Fold, FoldModel
 from backtests.walk_forward.plan import FoldPlan
 from model.bars.faults import count
-from model.bars.universe import Universe, together
+from model.bars.universe import Universe, faults_together
 from model.errors import BarsError, Setting
 from model.labels import known_after
 from model.training.config import TrainConfig
@@ -111,7 +111,7 @@ def _require_past(dated: DatedFolds, fold: Fold) -> None:
     """Refuse a fold whose past cannot be learnt from, before any other is trained."""
     past = dated.past(fold)
     config = dated.config
-    faults = together(past, config.fewest_instruments)
+    faults = faults_together(past, config.fewest_instruments)
     # Training and validation in the shares of the dates, were every window to have a label.
     windows = sum(len(bars) - fold.warm_up for bars in past.values())
     if not faults and int(config.train * windows) < config.batch_size:

@@ -1,21 +1,20 @@
-"""Columns: a table of named cells as it came in, and which of its columns means what.
+"""Columns: which of a table's columns means what.
 
-The names that exporters write stand in `model.bars.names`; what a user maps goes before them.
-Tickers may stand in a second header row or in a column of their own: only one of them is read.
+The names that exporters write stand in `model.bars.names`; what a user maps goes before them. Of
+several tickers one is read: `model.bars.tickers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.bars.faults import COLUMNS, PRICES, Findings, count
+from model.bars.faults import PRICES, Findings, count
 from model.bars.names import (
     ALIASES,
     FINISHED,
@@ -28,34 +27,14 @@ from model.bars.names import (
     TARGETS,
     is_some_volume,
     meaning_of,
-    n_recognised,
     plain_name,
     side_of,
 )
-from model.bars.numbers import is_missing, is_number, missing_cells, text
+from model.bars.numbers import is_number, missing_cells, text
+from model.bars.table import Table
+from model.bars.tickers import fields_and_tickers, fields_of_ticker, rows_of_ticker
 from model.bars.times_of_day import are_times_of_day, looks_like_a_date
 from model.errors import Setting, Text, did_you_mean, joined
-
-# What stands in the index column where several header rows name fields and tickers.
-HEADER_ROW_NAMES = {"price", "ticker", "attributes", "symbols", ""}
-
-Levels = tuple[str, ...]  # the names of one column, one for each header row
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as they came in: `names` of the columns, the `columns`, and each row's place.
-
-    A place is the line of a file, or the row of a frame, that messages name.
-    """
-
-    names: tuple[Levels, ...]
-    columns: tuple[pd.Series, ...]
-    places: NDArray[np.int64]
-    headerless: str  # the first line of a file without a header row
-    attrs: Mapping[Hashable, Any]  # a frame's own
-    likely: Levels  # what the columns may be, where no header names them
-    delimiter: str = ","
 
 
 @dataclass(frozen=True)
@@ -82,12 +61,12 @@ def name_columns(
     differ. `mapping` is the user's own, from names in the source to names of ours.
     """
     mapping = mapping or {}
-    fields, tickers = _fields_and_tickers(table.names)
-    fields, found = _fields_of_ticker(fields, tickers, ticker, findings)
+    fields, tickers = fields_and_tickers(table.names)
+    fields, found = fields_of_ticker(fields, tickers, ticker, findings)
     meanings = _meanings(fields, mapping, table, findings)
     positions = _positions(meanings, fields, table, findings)
     if "ticker" in positions:
-        table, found = _rows_of_ticker(table, positions, ticker, found, findings)
+        table, found = rows_of_ticker(table, positions, ticker, found, findings)
     if ticker is not None and found is None:
         findings.fault(
             f"no ticker {ticker!r}: neither a column nor a second header row names tickers. Leave ",
@@ -119,90 +98,6 @@ def name_columns(
         if meaning == "date" and position not in positions.values()
     )
     return NamedCells(cells, table.places, found, investing, bool(table.headerless), others)
-
-
-def _fields_and_tickers(names: Sequence[Levels]) -> tuple[list[str | None], list[str]]:
-    """Split header rows into the names of fields and those of tickers, whichever stands first.
-
-    A column that no ticker stands over has the ticker "".
-    """
-    depth = max(len(levels) for levels in names)
-    padded = [levels + ("",) * (depth - len(levels)) for levels in names]
-    # The row of the fields is the one with most names that are known.
-    n_known = [n_recognised(levels[row] for levels in padded) for row in range(depth)]
-    field_row = n_known.index(max(n_known))
-    fields: list[str | None] = []
-    tickers = []
-    for levels in padded:
-        fields.append(_field_of(levels, field_row))
-        own = ("", plain_name(levels[field_row]))  # a header that stands twice holds no tickers
-        others = [
-            name
-            for row, name in enumerate(levels)
-            if row != field_row and not name.startswith("Unnamed") and plain_name(name) not in own
-        ]
-        tickers.append(others[0] if others and meaning_of(fields[-1]) != "date" else "")
-    return fields, tickers
-
-
-def _field_of(levels: Levels, field_row: int) -> str:
-    """Return the level that names the field; an index column may name the header rows instead."""
-    if len(levels) > 1:
-        dates = [name for name in levels if plain_name(name) and meaning_of(name) == "date"]
-        if dates or {plain_name(name) for name in levels} <= HEADER_ROW_NAMES:
-            return dates[0] if dates else "date"
-    return levels[field_row] or next((name for name in levels if name), "")
-
-
-def _fields_of_ticker(
-    fields: list[str | None], tickers: list[str], ticker: str | None, findings: Findings
-) -> tuple[list[str | None], str | None]:
-    """Keep the fields of one ticker, the only one or the one asked for; all others become None."""
-    over = {meaning: set[str]() for meaning in COLUMNS}
-    for name, field in zip(tickers, fields, strict=True):
-        meaning = meaning_of(field)
-        if name and meaning in over:
-            over[meaning].add(name)
-    several = sorted(set().union(*(over[meaning] for meaning in PRICES)))
-    # What stands over the volume and over no price is a unit, such as "shares" beside "USD".
-    if over["volume"] - set(several) and ticker not in several:
-        return fields, None
-    chosen = _choose_ticker(several, ticker, "the header", findings) if several else None
-    of_chosen = [name in ("", chosen) for name in tickers]
-    kept = [field if keep else None for field, keep in zip(fields, of_chosen, strict=True)]
-    return kept, chosen
-
-
-def _choose_ticker(
-    several: Sequence[str], ticker: str | None, where: str, findings: Findings, rolled: str = ""
-) -> str:
-    """Return the ticker asked for, or the only one.
-
-    Where that is not decided it is the first, so that faults of its bars can be said as well.
-    rolled: the column that names them, where they may be the contracts of one series.
-    """
-    if ticker in several:
-        return str(ticker)
-    listed = ", ".join(several[:8]) + (", ..." if len(several) > 8 else "")
-    if ticker is not None:
-        hint = did_you_mean(ticker, several)
-        findings.fault(f"no ticker {ticker!r} in {where} (found: {listed}).{hint}")
-    elif len(several) > 1:
-        one = Setting("ticker", several[0])
-        # What is one series to the user needs no choice, but he has to say so.
-        series: Text = (
-            ", or, if it is one series rolled over contracts, read it whole: ",
-            Setting("columns", {rolled: IGNORED}),
-        )
-        findings.fault(
-            f"{where} holds {len(several)} tickers ({listed}); choose one: ",
-            one,
-            *(series if rolled else ()),
-            ".",
-        )
-    if len(several) > 1:
-        findings.about = f"{several[0]}: "
-    return several[0]
 
 
 def _meanings(
@@ -435,32 +330,6 @@ def _is_all_zero(cells: pd.Series) -> bool:
     if is_number(cells):
         return bool((cells.isna() | (cells == 0)).all())
     return bool(text(cells).str.fullmatch(r"0*\.?0*").all())
-
-
-def _rows_of_ticker(
-    table: Table,
-    positions: Mapping[str, int],
-    ticker: str | None,
-    found: str | None,
-    findings: Findings,
-) -> tuple[Table, str | None]:
-    """Keep the rows of one ticker where a column names it; `found` is the one of the header."""
-    name = table.names[positions["ticker"]][0]
-    words = text(table.columns[positions["ticker"]])
-    several = sorted(words[~is_missing(words)].unique())
-    if not several:
-        return table, found
-    # Contracts of one series follow each other; instruments of one time stand side by side.
-    when = [table.columns[positions[name]] for name in ("date", "time") if name in positions]
-    in_turn = 1 + int((words != words.shift())[1:].sum()) == len(several)
-    once = bool(when) and not pd.concat(when, axis=1, keys=range(len(when))).duplicated().any()
-    rolled = name if in_turn and once else ""
-    chosen = _choose_ticker(several, ticker, f"column {name!r}", findings, rolled)
-    if len(several) > 1:
-        rows = (words == chosen).to_numpy(dtype=bool)
-        columns = tuple(column[rows].reset_index(drop=True) for column in table.columns)
-        table = replace(table, columns=columns, places=table.places[rows])
-    return table, chosen
 
 
 def _without_running_bar(

@@ -20,10 +20,10 @@ import pyarrow
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, Mask, count
 from model.bars.headerless import are_numbers_of_columns, headerless_names, likely_names
 from model.bars.names import meaning_of, n_recognised, plain_name
+from model.bars.table import Levels, Table
 
 DELIMITERS = "\t;|, "  # the commoner a comma's other uses, the later it is tried
 HEAD_LINES = 200
@@ -297,15 +297,12 @@ def _of_one_width(
 
 def _are_notes(wrong: Mask, widths: NDArray[np.int64], body: Sequence[str], layout: Layout) -> bool:
     """Return whether all lines of another width are short ones that do not begin as the rows do."""
-    begins = [re.sub("[0-9]", "0", _first_field(line, layout.delimiter)) for line in body]
+    firsts = (line.split(layout.delimiter, 1)[0].strip(" \"'") for line in body)
+    begins = [re.sub("[0-9]", "0", first) for first in firsts]
     usual = Counter(begins[row] for row in np.flatnonzero(~wrong)).most_common(1)
     return bool((widths[wrong] < 5).all()) and not any(
         begins[row] == shape for row in np.flatnonzero(wrong) for shape, _ in usual
     )
-
-
-def _first_field(line: str, delimiter: str) -> str:
-    return line.split(delimiter, 1)[0].strip(" \"'")
 
 
 def _width(line: str, delimiter: str) -> int:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.bars.columns import Levels
 from model.bars.faults import PRICES, Floats, Mask
+from model.bars.table import Levels
 
 CLOCK = r"[0-9]{1,2}:[0-9]{2}(:[0-9.]+)?|(?:[01][0-9]|2[0-4])(?:[0-5][0-9]){1,2}"
 EPOCH = r"[0-9]{10,19}"

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from model.bars.artefacts import REPEATS, TESTS, FlagRecord, drop_repeats, judge_artefacts
-from model.bars.columns import NamedCells, Table, name_columns, without_empty_rows
+from model.bars.columns import NamedCells, name_columns, without_empty_rows
 from model.bars.csv_layout import csv_table
 from model.bars.faults import (
     COLUMNS,
@@ -51,6 +51,7 @@ from model.bars.suspicions import (
     rules_of,
     suspect,
 )
+from model.bars.table import Table
 from model.bars.timestamps import NOT_A_TIME, in_utc, read_timestamps
 from model.bars.zones import without_zone
 from model.errors import (
@@ -179,9 +180,8 @@ def read_bars(
     bars, flags = _bars_of(rows, settings, findings)
     findings.warn_notes()
     # Bars know what they are, so that reading them once more changes nothing.
-    instrument = settings.instrument or cells.ticker
-    bars.attrs = {"instrument": instrument, "timezone": zone, "stamp": settings.stamp}
-    bars.attrs["flags"] = flags
+    bars.attrs = {"instrument": settings.instrument or cells.ticker, "timezone": zone}
+    bars.attrs |= {"stamp": settings.stamp, "flags": flags}
     origin = table.attrs.get("source") if isinstance(source, pd.DataFrame) else findings.source
     if origin is not None:
         bars.attrs["source"] = origin
@@ -460,10 +460,13 @@ def digest_bars(bars: pd.DataFrame) -> str:
     """Return the sha256, in hex, over the timestamps and the five columns, and over nothing else.
 
     Timestamps are int64 nanoseconds, whatever the unit of the index; the columns are float64, row
-    by row.
+    by row. Columns of other series that are joined to the bars (spy:ret_z_5) count with their
+    names.
     """
     timestamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
-    values = bars[list(COLUMNS)].to_numpy(dtype=np.float64)
+    joined = [str(name) for name in bars.columns if ":" in str(name)]
+    values = bars[[*COLUMNS, *joined]].to_numpy(dtype=np.float64)
     digest = hashlib.sha256(np.ascontiguousarray(timestamps).tobytes())
+    digest.update(",".join(joined).encode())
     digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

@@ -22,10 +22,10 @@ import pyarrow.feather
 import pyarrow.ipc
 import pyarrow.parquet
 
-from model.bars.columns import Levels, Table
 from model.bars.faults import Findings, count
 from model.bars.headerless import are_numbers_of_columns, likely_names
 from model.bars.names import n_recognised
+from model.bars.table import Levels, Table
 from model.errors import BarsError, did_you_mean
 
 CODECS = {

@@ -15,6 +15,7 @@ from zoneinfo import available_timezones
 import numpy as np
 import pandas as pd
 
+from model.bars.centuries import in_its_century, note_century, with_western_years
 from model.bars.epochs import (
     read_epochs,
     readings_of_digits,
@@ -64,9 +65,6 @@ COMPACT = r"(?:19|20)[0-9]{10}(?:[0-9]{2})?"  # 201501020930 or 20150102093000
 # A stamp with the name of a zone of the time zone database, behind an offset or in its place.
 ZONED = rf"^(?P<stamp>.*[0-9AaPpMm])\s*\[?(?P<zone>{ZONE})\]?$"
 SPELT_DATE = r"^([0-9]{4})(?:\u5e74|- )\s*([0-9]{1,2})(?:\u6708|- )\s*([0-9]{1,2})\u65e5?"
-TAIWANESE = r"^([01][0-9]{2})([-/.][0-9]{1,2}[-/.][0-9]{1,2})"
-HALF_A_CENTURY = np.timedelta64(50 * 365, "D")
-A_CENTURY = pd.DateOffset(years=100)
 FEWEST_SWAPPED = 30  # dates from which on a rule without an exception is no accident
 
 
@@ -164,7 +162,7 @@ def _read_column(
     if re.match(SPELT_DATE, next(iter(words), "")):
         words = words.str.replace(SPELT_DATE, r"\1-\2-\3", regex=True)
     words, zone = _without_zone_name(words)
-    words = _with_western_years(words, findings)
+    words = with_western_years(words, findings)
     if date_format == "%s":
         timestamps = in_utc(read_epochs(words))
     elif date_format:
@@ -179,19 +177,6 @@ def _read_column(
 def in_utc(times: Times) -> Timestamps:
     """Return times that are those of UTC."""
     return Timestamps(times, np.where(np.isnat(times), NO_SPAN, np.timedelta64(0, "ns")))
-
-
-def _with_western_years(words: pd.Series, findings: Findings) -> pd.Series:
-    """Return dates of the calendar of Taiwan, 108/01/02, with the year that is 1911 more."""
-    known = words[words != ""]
-    if not len(known) or not known.str.match(TAIWANESE).all():
-        return words
-    findings.note(
-        f"years of three digits, as in {known.iloc[0]!r}, read as those of Taiwan: 1911 are added."
-    )
-    return words.str.replace(
-        TAIWANESE, lambda found: str(int(found[1]) + 1911) + found[2], regex=True
-    )
 
 
 def _without_zone_name(words: pd.Series) -> tuple[pd.Series, str | None]:
@@ -241,7 +226,7 @@ def _by_format(words: pd.Series, date_format: str) -> Timestamps:
             moments = pd.Series(days + times_of_day(parts["time"]), index=parts.index)
             parsed = moments.reindex(words.index)
         if "%y" in date_format and not aware:
-            parsed = _in_its_century(parsed)
+            parsed = in_its_century(parsed)
     except ValueError as error:
         stated = Setting("date_format", date_format)
         raise ReadingError(
@@ -318,7 +303,7 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: 
         dates = dates.str.replace(r"([A-Za-z]{3})[A-Za-z]*\.?", r"-\1-", regex=True)
     dates = dates.str.replace(r"[-/., ]+", "-", regex=True).str.strip("-")
     readings = {form: pd.to_datetime(dates, format=form, errors="coerce") for form in formats}
-    century = {form: _in_its_century(read) for form, read in readings.items() if "%y" in form}
+    century = {form: in_its_century(read) for form, read in readings.items() if "%y" in form}
     readings |= century
     fitting = [form for form, read in readings.items() if read.notna().all()]
     if len(fitting) > 1:  # no bar is dated after today
@@ -347,7 +332,9 @@ def _read_shape(words: pd.Series, shape: str, formats: tuple[str, ...], column: 
     column.wall[rows] = _with_ends_of_days(wall, parts["time"], words, column)
     column.offset[rows] = _offsets(parts["offset"])
     if "%y" in form:
-        _note_century(pd.to_datetime(dates, format=form, errors="coerce"), readings[form], column)
+        note_century(
+            pd.to_datetime(dates, format=form, errors="coerce"), readings[form], column.findings
+        )
 
 
 def _with_ends_of_days(wall: Times, times: pd.Series, words: pd.Series, column: _Column) -> Times:
@@ -390,25 +377,6 @@ def _in_order(wall: Times) -> bool:
     return bool((steps >= 0).all() or (steps <= 0).all())
 
 
-def _in_its_century(read: pd.Series) -> pd.Series:
-    """Return dates with years of two digits, which Python takes for 1969 to 2068, in their century.
-
-    No bar is dated after today, and rows in order that leap by a hundred years belong together.
-    """
-    if not read.notna().all() or not len(read):
-        return read
-    early = (read - A_CENTURY).astype(read.dtype)
-    read = read.where(read <= tomorrow(), early)
-    leaps = np.flatnonzero(np.abs(np.diff(read.to_numpy())) > HALF_A_CENTURY)
-    if len(leaps) == 1:
-        before = np.arange(len(read)) <= leaps[0]
-        older = before if read.iloc[leaps[0]] > read.iloc[leaps[0] + 1] else ~before
-        in_order = read.where(~older, early)
-        if in_order.is_monotonic_increasing or in_order.is_monotonic_decreasing:
-            return in_order
-    return read
-
-
 def _report_century(words: pd.Series, read: pd.Series, form: str, column: _Column) -> bool:
     """Add a fault if the days of the week fit the century before better.
 
@@ -428,16 +396,6 @@ def _report_century(words: pd.Series, read: pd.Series, form: str, column: _Colum
     )
     column.reported[read.index] = True
     return True
-
-
-def _note_century(default: pd.Series, read: pd.Series, column: _Column) -> None:
-    moved = (default != read).to_numpy() & read.notna().to_numpy()
-    if moved.any():
-        years = read[moved].dt.year
-        column.findings.note(
-            f"years of two digits: {count(int(moved.sum()), 'date')} read as of {years.min()} to "
-            f"{years.max()}, for no bar is dated after today, nor a century off its neighbours."
-        )
 
 
 def _report_ambiguous(words: pd.Series, date: str, forms: list[str], column: _Column) -> None:

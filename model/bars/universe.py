@@ -45,7 +45,7 @@ def require_universe(universe: Universe, fewest: int) -> None:
         except BarsError as error:
             faults.append((f"{name}: ", *error.args))
     # Only sound bars can be compared.
-    faults += too_few_instruments(universe, fewest) if faults else together(universe, fewest)
+    faults += too_few_instruments(universe, fewest) if faults else faults_together(universe, fewest)
     refuse(faults, len(universe))
 
 
@@ -60,7 +60,7 @@ def refuse(faults: Sequence[Text], number: int) -> None:
         )
 
 
-def together(universe: Universe, fewest: int = 1) -> list[Text]:
+def faults_together(universe: Universe, fewest: int = 1) -> list[Text]:
     """Say what keeps sound bars from being learnt as one: a text for each fault, with all names."""
     return [
         *too_few_instruments(universe, fewest),

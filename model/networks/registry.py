@@ -174,6 +174,19 @@ def members_of(name: str) -> tuple[str, ...]:
     return (name,)
 
 
+def architectures_of(text: str) -> list[str]:
+    """Return the names of a text that separates them by commas.
+
+    ValueError where one stands twice, UnknownArchitecture for one that nobody registered.
+    """
+    names = [name.strip() for name in text.split(",")]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`architecture` must name each but once, got {text}.")
+    for name in names:
+        members_of(name)
+    return names
+
+
 def make_config(name: str, **shape: int) -> Any:
     """Return the config with which an architecture reads windows of a shape.
 

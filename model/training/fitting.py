@@ -16,10 +16,11 @@ from model.bars.intervals import bar_interval, hour_shares
 from model.bars.read import digest_bars
 from model.bars.universe import Universe
 from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.format import Golden
 from model.checkpoint.member import Member, probability_of
+from model.checkpoint.record import Golden
 from model.checkpoint.scaler import usual_ranges
 from model.errors import CheckpointError, TrainingDiverged
+from model.features.joining import context_of
 from model.metrics import classification_scores
 from model.networks.registry import (
     architecture,
@@ -27,6 +28,7 @@ from model.networks.registry import (
     make_network,
     require_storable,
 )
+from model.notebook import progress_bar
 from model.provenance import library_versions
 from model.runtime import keep_freed_memory, one_training, torch_threads, usual_torch
 from model.training.calibration import fit_logistic, fit_temperature
@@ -45,6 +47,7 @@ COMMON = (
     "outcome",
     "features",
     "only",
+    "context",
     "sequence_length",
     "bar_interval",
     "timezone",
@@ -88,7 +91,7 @@ def fit(
     config
         How to train.
     on_epoch
-        Called with an `Epoch` after each of them.
+        Called with an `Epoch` after each of them; by default a notebook shows a bar.
     resumption
         What `resumption` yields: an interrupted training goes on, to the same bits again.
 
@@ -121,6 +124,7 @@ def fit(
     ['test', 'train', 'validation']
     """
     data = prepare(bars, config)
+    on_epoch = on_epoch or _shown_in_notebook()
     trained: list[TrainedMember] = []
     for single in member_configs(config):
         keeper = resumption.keeper(single) if resumption else None
@@ -131,6 +135,22 @@ def fit(
             checkpoint = assemble(trained, data) if trained else None
             raise TrainingDiverged(result.diverged, checkpoint)
     return assemble(trained, data)
+
+
+def _shown_in_notebook() -> Callable[[Epoch], None] | None:
+    """Return what shows each epoch in the output of a notebook's cell; None elsewhere."""
+    show = progress_bar()
+    if show is None:
+        return None
+
+    def report(epoch: Epoch) -> None:
+        show(
+            epoch.epoch / epoch.max_epochs,
+            f"{epoch.member}: epoch {epoch.epoch} of at most {epoch.max_epochs}, validation loss "
+            f"{epoch.validation_loss:.4f}, best epoch {epoch.best_epoch}",
+        )
+
+    return report
 
 
 def train_member(
@@ -244,8 +264,9 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
         label=config.label,
         horizon=config.horizon,
         outcome=config.outcome,
-        features=tuple(one.record for one in config.engineer.own),
+        features=tuple(one.record for one in config.own),
         only=config.only,
+        context=context_of(data.universe),
         sequence_length=config.sequence_length,
         enter=None,  # thresholds are chosen by trading, which is not known here
         exit=None,
@@ -294,13 +315,17 @@ def golden_window(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
     Whoever loads the checkpoint takes the same way again and sees whether features and network
     still are those of training.
     """
-    last = bars.iloc[-checkpoint.bars_needed :][list(COLUMNS)]
-    features = checkpoint.engineer.transform(last).to_numpy()
+    engineer = checkpoint.engineer
+    last = bars.iloc[-checkpoint.bars_needed :][list(engineer.columns)]
+    features = engineer.transform(last).to_numpy()
     scores = checkpoint.scaler.transform(features[-1:])[0]
     timestamps = last.index.to_numpy().astype("datetime64[ns]").astype(np.int64)
+    values = last.to_numpy(copy=True)
+    # Before the first row nobody reads another series: there may be nothing of it yet.
+    values[: engineer.lookback - 1, len(COLUMNS) :] = 0.0
     return Golden(
         tuple(timestamps.tolist()),
-        tuple(map(tuple, last.to_numpy().tolist())),
+        tuple(map(tuple, values.tolist())),
         tuple(features[-1].tolist()),
         tuple(scores.tolist()),
         float(checkpoint.predict(features)[0]),

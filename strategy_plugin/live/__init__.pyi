@@ -1,3 +1,4 @@
+from .reconciling import reconcile as reconcile
 from .session import trade_live as trade_live
 
 __all__: list[str]

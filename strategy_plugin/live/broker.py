@@ -15,6 +15,7 @@ from typing import Any
 import backtrader as bt
 
 from strategy_plugin.feeds import Feed
+from strategy_plugin.journal import Terms
 from strategy_plugin.live.limits import Limits, Watchman
 from strategy_plugin.live.rules import permitted_size
 from strategy_plugin.live.store import LOG, LiveStore
@@ -74,6 +75,15 @@ class LiveBroker(bt.BrokerBase):  # type: ignore[misc]
         self._kept: dict[str, str] = {}  # of these the one of the newest bar, by symbol
         self._notifications: deque[bt.Order] = deque()
         self._n_bars = 0
+
+    @property
+    def terms(self) -> Terms:
+        """What a backtest of the same is to trade by."""
+        return {
+            "lots": {symbol: asset.lot for symbol, asset in self.store.assets.items()},
+            "commission": float(self.comminfo[None].p.commission),
+            "slippage": float(self.p.slip_perc),
+        }
 
     def start(self) -> None:
         super().start()

@@ -7,6 +7,7 @@ import backtrader as bt
 
 from strategy_plugin.feeds import Feed
 
+BASIS_POINT = 1e-4
 ROUNDING = 1e-9  # of a lot: what arithmetic leaves of a whole one
 
 
@@ -32,14 +33,19 @@ class LotBroker(bt.brokers.BackBroker):  # type: ignore[misc]
 
     Params:
       - lot: the smallest part of a unit
+      - lots: the same by a data's name, where it is another one
     """
 
-    params = (("lot", 1.0),)
+    params: Any = (("lot", 1.0), ("lots", {}))
 
     def buy(self, owner: object, data: Feed, size: float, *args: Any, **how: Any) -> Any:
-        permitted = permitted_size(size, self.getposition(data).size, self.p.lot)
+        permitted = self._permitted(data, size)
         return super().buy(owner, data, permitted, *args, **how) if permitted else None
 
     def sell(self, owner: object, data: Feed, size: float, *args: Any, **how: Any) -> Any:
-        permitted = permitted_size(-size, self.getposition(data).size, self.p.lot)
+        permitted = self._permitted(data, -size)
         return super().sell(owner, data, -permitted, *args, **how) if permitted else None
+
+    def _permitted(self, data: Feed, size: float) -> float:
+        lot = self.p.lots.get(data._name, self.p.lot)
+        return permitted_size(size, self.getposition(data).size, lot)

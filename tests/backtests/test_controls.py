@@ -389,6 +389,59 @@ def test_silence_judges_small_markets_without_an_edge(
     assert "found where nothing is, means over 2 seeds" in printed and "…" not in printed
 
 
+def pooled_row(control: Control) -> Row:
+    """A row of a universe on which the Transformer finds less than is required."""
+    share = 0.95 if control.config.architecture == "bilstm" else 0.8
+    return {
+        "market": control.market,
+        "architecture": control.config.architecture,
+        "seed": control.seed,
+        **dict.fromkeys(("auc", "optimum_auc"), 0.6),
+        **dict.fromkeys(("share", "least", "unseen"), share),
+        "direction": 0.5 if control.market == "shared" else None,
+        "single": 0.7 if "+" in control.market else None,
+        "epochs": 3,
+    }
+
+
+@pytest.fixture
+def universes(monkeypatch: pytest.MonkeyPatch) -> list[Control]:
+    """The controls of universes that were measured; none is really trained."""
+    done: list[Control] = []
+    monkeypatch.setattr(
+        synthetic, "measure_pooled", lambda control: done.append(control) or pooled_row(control)
+    )
+    return done
+
+
+def test_one_network_for_many_is_tried_on_each_market_and_a_mixture(
+    universes: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome("--instruments", "20", "--out", tmp_path) == 0
+    assert [control.market for control in universes] == [*synthetic.REQUIRED, "latch+volrev"]
+    assert {(one.seed, one.bars, one.instruments) for one in universes} == {(1, 3_000, 20)}
+    printed = capsys.readouterr().out
+    assert "all that is required of 20 histories of 3,000 bars is held" in printed
+    assert "volrev:strength=0.45 1" in printed and "…" not in printed
+
+
+def test_it_leaves_with_1_and_says_which_network_finds_less_than_required(
+    universes: list[Control], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--instruments", "20", "--markets", "latch", "ar1", "--market-seeds", "2")
+    both = ("--architecture", "bilstm,transformer")
+    assert outcome(*given, *both, "--out", tmp_path) == 1
+    assert [(one.market, one.config.architecture) for one in universes] == [
+        *(("latch", "bilstm"), ("latch", "transformer")),
+        *(("ar1", "bilstm"), ("ar1", "transformer")),
+    ]
+    printed = capsys.readouterr().out
+    assert printed.count("required 0.92") == 1
+    assert "latch 2, transformer: share 0.800, required 0.92" in printed
+    rows = pd.read_csv(tmp_path / "controls.csv")
+    assert list(rows["share"]) == [0.95, 0.8] * 2 and set(rows["seed"]) == {2}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -398,6 +451,15 @@ def test_silence_judges_small_markets_without_an_edge(
         (("--fresh", "7", "--holdout-bars", "8"), "--fresh and --holdout-bars are the same."),
         (("--jobs", "0"), "--jobs must be a whole number from 1, got 0."),
         (("--silence", "0"), "--silence must be a whole number from 1, got 0."),
+        (("--instruments", "1"), "--instruments must be a whole number from 2, got 1."),
+        (("--instruments", "9"), "--instruments must be a whole number from 10 to 500, got 9."),
+        (
+            ("--instruments", "11"),
+            "--instruments must be a multiple of 2, the laws of latch+volrev",
+        ),
+        (("--instruments", "20", "--silence", "2"), "--silence and --instruments exclude"),
+        (("--architecture", "bilstm,transformer"), "--architecture must be one without"),
+        (("--architecture", "bilstn"), "--architecture must be one of bilstm, transformer"),
     ],
 )
 def test_a_control_that_cannot_be_is_refused_before_any_work(

@@ -16,11 +16,15 @@ from backtests.reports.page import REPORT
 from backtests.reports.results import FILES
 from backtests.run import app
 from backtests.synthetic.markets import market
+from backtests.walk import walk_bars
 from backtests.walk_forward import folds as walk_forward
+from backtests.walk_forward.plan import FoldPlan
 from backtests.walk_forward.store import lock_folder
-from model.cli import run
+from model.cli import BarsOptions, run
 from model.errors import TrainingDiverged
 from model.precision import precision_hint
+from model.settings_file import SETTINGS
+from model.training.config import TrainConfig
 from tests.helpers.makers import random_bars
 from tests.helpers.processes import ROOT
 
@@ -55,7 +59,7 @@ def test_the_script_writes_all_its_files(finished):
     process, folder = finished
     assert process.returncode == 0, process.stderr
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [*FILES, REPORT, "checkpoints", ".state", ".lock"]
+        [*FILES, REPORT, SETTINGS, "checkpoints", ".state", ".lock"]
     )
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
         "fold-01.ckpt",
@@ -72,6 +76,39 @@ def test_it_says_data_folds_costs_and_verdict(finished):
     assert "no edge: alpha" in text or "cannot tell: alpha" in text
     assert "probability of backtest overfitting: 1 trial; ten are needed\n" in text
     assert "1 new trial in trials\n" in text
+
+
+def test_the_settings_that_a_run_leaves_make_it_again(finished, tmp_path):
+    """From another folder, without any other flag, to the same bytes."""
+    settings = finished[1] / SETTINGS
+    assert walk("--config", settings, "--out", tmp_path, "--ledger", tmp_path / "trials") == 0
+    for name in [*FILES, REPORT, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]:
+        assert (tmp_path / name).read_bytes() == (finished[1] / name).read_bytes(), name
+    ours, theirs = ((folder / SETTINGS).read_text() for folder in (finished[1], tmp_path))
+    assert [line for line in theirs.splitlines() if line not in ours.splitlines()] == [
+        f'out = "{tmp_path}"',
+        f'ledger = "{tmp_path / "trials"}"',
+    ]
+
+
+def test_python_walks_as_the_command_does_and_returns_what_its_files_hold(
+    bars_file, finished, tmp_path
+):
+    """In its folder, where the networks are found: to the same bytes."""
+    folder, ledger = tmp_path / "walked", finished[1].parent.parent / "trials"
+    shutil.copytree(finished[1], folder)
+    bars, config = BarsOptions(bars_file).read(), TrainConfig(max_epochs=1)
+    plan = FoldPlan(folds=2, train_blocks=2)
+    results = walk_bars(bars, config, plan=plan, folder=folder, jobs=1, ledger=ledger)
+    for name in (*FILES, REPORT):
+        assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name
+    tables = {"folds": results.folds, "predictions": results.predictions, "trades": results.trades}
+    assert {name: list(table) for name, table in tables.items()} == {
+        name: list(pd.read_csv(folder / f"{name}.csv")) for name in tables
+    }
+    assert [line.name for line in results.plot().data] == ["buy and hold", "strategy"]
+    assert repr(results) == f"Results({results.title}: {results.verdict.word})"
+    assert "fold-01.ckpt" in results._repr_html_()
 
 
 def test_a_registered_run_says_so_and_comes_before_its_results(bars_file, tmp_path, capsys):
@@ -280,15 +317,19 @@ def test_the_help_has_a_panel_for_each_kind_of_setting(capsys):
         "Data",
         "Folds",
         "Account and costs",
+        "A book, with --pooled",
         "Training",
         "Running",
+        "Settings",
     ]
     for name, those in {
         "Data": ("--data", "--timezone", "--market"),
         "Folds": ("--folds", "--validation-share"),
         "Account and costs": ("--cash", "--commission"),
+        "A book, with --pooled": ("--long", "--keep", "--rebalance", "--borrow"),
         "Training": ("--learning-rate", "--architecture"),
         "Running": ("--out", "--jobs", "--ledger", "--fresh"),
+        "Settings": ("--config", "--print-config"),
     }.items():
         assert all(f"{flag} " in flags[name] for flag in those), name
 
@@ -313,11 +354,13 @@ def universe(bars_file, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(walk_forward, "fit", fit)
         given = ["--data", folder, "--on-faulty", "drop", "--out", out, "--ledger", out / "trials"]
-        return walk(*given, *QUICK), out
+        with redirect_stdout(StringIO()) as printed:
+            code = walk(*given, *QUICK)
+        return code, out, " ".join(printed.getvalue().split())
 
 
 def test_a_universe_is_finished_but_for_what_failed(universe):
-    code, out = universe
+    code, out, _ = universe
     assert code == 8
     found = json.loads((out / "universe.json").read_text())
     assert [row["market"] for row in found["markets"]] == ["sound"]
@@ -327,6 +370,11 @@ def test_a_universe_is_finished_but_for_what_failed(universe):
     [left_out] = found["left_out"]
     assert left_out["file"] == "none.csv" and "none.csv" in left_out["reason"]
     assert not (out / "bad" / "summary.json").exists() and (out / "report.html").exists()
+
+
+def test_what_a_universe_will_take_is_told_before_it_starts(universe):
+    told = universe[2].split("training 4 folds of up to ")[1]
+    assert told.index("GB of memory for each at a time") < told.index("fold 1")
 
 
 def test_an_instrument_of_a_universe_has_the_files_that_it_has_alone(universe, finished):

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from distributed import LocalCluster
 
+from backtests.ledger import app as ledger_app
 from backtests.reports.page import REPORT
 from backtests.reports.pooled import BOOK_FILES, POOLED_FILES
 from backtests.run import app
@@ -42,6 +43,15 @@ def contents(folder):
         for path in folder.rglob("*")
         if path.is_file() and ".state" not in str(path) and path.name != ".lock"
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ledgers(tmp_path_factory):
+    """The ledgers of these tests lie in a folder of their own."""
+    folder = tmp_path_factory.mktemp("user data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder))
+        yield folder / "backtrader-bilstm" / "trials"
 
 
 @pytest.fixture(scope="module")
@@ -157,12 +167,57 @@ def test_other_costs_train_no_network_again(ranked, data, tmp_path):
     code, text = walk(*given, *QUICK)
     assert code == 0 and text.count("found finished") == 2
     assert "the results there are replaced; commission was 1.0, is 50.0" in text
+    # The same weights at other costs were tried before.
+    assert "no new trial: the same positions stand in" in text
+
+
+def test_what_was_tried_stands_in_the_ledger_of_such_universes(ranked, data, ledgers, capsys):
+    path = ledgers / "several-instruments-1-day.jsonl"
+    assert f"1 new trial in {path}" in ranked[1]
+    [page] = json.loads(shown_by_ledger(capsys, "--data", data, "--json"))
+    assert page["instruments"] == ["n0", "n1", "n2"] and page["instrument"] == "several instruments"
+    found = json.loads((ranked[2] / "pooled.json").read_text())
+    assert found["sharpe"]["trials"] == 1 and found["registration"] is None
+    assert found["sharpe"]["deflated"] == pytest.approx(page["trials"][0]["deflated"])
+    assert found["overfitting"]["sentence"] in ranked[1]
+    assert "3 instruments, n0 to n2, bars of 1 day" in shown_by_ledger(capsys)
+    [file] = path.with_name(f"{path.name}-positions").glob("*.parquet")
+    track = pd.read_parquet(file)
+    assert list(track) == ["position n0", "position n1", "position n2", "net_return"]
+    weights = track.drop(columns="net_return")
+    assert weights.abs().sum(axis=1).isin([0, 1]).all() and weights.sum(axis=1).abs().max() < 1e-12
+
+
+def shown_by_ledger(capsys, *arguments):
+    """What the command that shows the ledgers prints."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        run(ledger_app, [str(argument) for argument in arguments])
+    assert not left.value.code
+    return capsys.readouterr().out
+
+
+def test_another_trial_on_the_universe_deflates_the_sharpe_ratio(ranked, data, ledgers, tmp_path):
+    shutil.copytree(ledgers, tmp_path / "trials")
+    ledger = tmp_path / "trials" / "several-instruments-1-day.jsonl"
+    given = ["--data", data, "--out", tmp_path / "out", "--ledger", ledger, "--register"]
+    code, text = walk(*given, "--outcome", "relative", "--seed", "7", *QUICK)
+    found = json.loads((tmp_path / "out" / "pooled.json").read_text())
+    assert code == 0 and found["sharpe"]["trials"] == found["overfitting"]["trials"] == 2
+    assert "1 new trial in" in text and found["registration"]["trials"] == 1
+    said = found["registration"]["at"]
+    assert f"the run was registered on {said}, before its test bars were touched, with 1" in text
+    assert "best luck of 2 trials" in (tmp_path / "out" / REPORT).read_text()
+    # Once there are results, nothing can be registered any more.
+    given[-2:] = [ledger, "--register", "--commission", "9"]
+    assert walk(*given, "--outcome", "relative", *QUICK)[0] == 2
 
 
 def test_the_order_of_the_files_changes_no_network(ranked, data, tmp_path):
     files = [data / f"{name}.csv" for name in ("n2", "n0", "n1")]
-    assert walk("--data", *files, "--out", tmp_path, "--outcome", "relative", *QUICK)[0] == 0
-    ours, theirs = contents(tmp_path), contents(ranked[2])
+    given = ["--data", *files, "--out", tmp_path / "out", "--ledger", tmp_path / "trials"]
+    assert walk(*given, "--outcome", "relative", *QUICK)[0] == 0
+    ours, theirs = contents(tmp_path / "out"), contents(ranked[2])
     assert ours == theirs
 
 
@@ -229,10 +284,11 @@ def test_architectures_stand_beside_each_other(planted):
     names = [row["forecaster"] for row in found["forecasters"]]
     assert names == [
         *("strategy", "transformer", "logistic", "boosting", "ridge"),
-        *("best possible", "reversal", "momentum"),
+        *("best possible", "mean of ranks", "reversal", "momentum"),
     ]
     assert found["architectures"] == ["bilstm", "transformer"]
     assert "transformer fold 2: trained until" in text
+    assert "2 new trials in" in text and found["sharpe"]["trials"] == 2
     assert (out / "transformer" / "checkpoints" / "fold-01.ckpt").exists()
 
 
@@ -272,7 +328,6 @@ def test_a_fold_that_fails_costs_no_other(data, tmp_path, monkeypatch, capfd):
             "holds no batch of 999 windows. Give more",
         ),
         (["--data", "{data}", "--cash", "5"], 2, "--cash must be left out with --pooled"),
-        (["--data", "{data}", "--ledger", "x"], 2, "--ledger must be left out with --pooled"),
         (
             ["--data", "{data}", "--outcome", "relative", "--allow-short"],
             2,

@@ -46,19 +46,14 @@ def account(
     cash: float = 100_000.0,
 ) -> Ledger:
     """Trade the n best long and the n worst short, in equal weights, each fill at the next open."""
-    names = sorted(universe)
-    joined = {
-        column: pd.concat({name: universe[name][column] for name in names}, axis=1, sort=True)
-        for column in ("open", "close", "probability")
-    }
-    dates = joined["close"].index
-    opens, closes, scores = (joined[column].to_numpy() for column in joined)
-    here = np.isfinite(closes)
-    units, aim, entry, missed = (np.zeros(len(names)) for _ in range(4))
-    last, credited = np.full(len(names), np.nan), np.zeros(len(names))
+    # By date, column and name.
+    joined = pd.concat(dict(sorted(universe.items())), axis=1, sort=True).swaplevel(axis=1)
+    opens, closes, scores = (joined[part].to_numpy() for part in ("open", "close", "probability"))
+    units, aim, entry, missed, credited = np.zeros((5, len(universe)))
+    last = np.full(len(universe), np.nan)
     since, rows, settled = rebalance, [], 0
-    for t, day in enumerate(dates.to_julian_date()):
-        now = here[t]
+    for t, day in enumerate(pd.DatetimeIndex(joined.index).to_julian_date()):
+        now = np.isfinite(closes[t])
         # Borrow, for the days since the last bar and at the price of entry, as Backtrader has it.
         short = now & (units < 0)
         owed = costs.borrow / 365 * np.abs(units) * entry * (day - credited)
@@ -68,12 +63,8 @@ def account(
         trade = np.where(now, aim - units, 0.0)
         price = np.where(now, opens[t], 0.0)
         cash -= trade @ price + np.abs(trade) @ (price * costs.commission)
-        after = units + trade
-        more = (after * units >= 0) & (np.abs(after) > np.abs(units))
-        with np.errstate(all="ignore"):
-            mean = (units * entry + trade * price) / after
-        entry = np.where(more, mean, np.where(after * units < 0, price, entry))
-        units = after
+        entry = _entries(units, entry, trade, price)
+        units = units + trade
         last[now] = closes[t][now]
         value = np.nan_to_num(last)
         # Settlements.
@@ -92,14 +83,21 @@ def account(
         if since >= rebalance and ranked.sum() >= 2 * n:
             since = 0
             exposure = np.maximum(np.abs(units), np.abs(aim)) * value / equity
-            side = np.where(aim != 0, np.sign(aim), np.sign(units))
-            weights = _weights(
-                np.where(ranked, scores[t], np.nan), side, exposure * ~ranked, n, keep, gross
-            )
-            wanted = np.abs(weights[ranked]) * equity / value[ranked]
-            wanted = np.floor(wanted) if whole else wanted
-            aim[ranked] = np.sign(weights[ranked]) * wanted
+            side = np.sign(np.where(aim != 0, aim, units))
+            known = np.where(ranked, scores[t], np.nan)
+            wanted = _weights(known, side, exposure * ~ranked, n, keep, gross)[ranked]
+            wanted *= equity / value[ranked]
+            aim[ranked] = np.trunc(wanted) if whole else wanted
     return Ledger(*map(np.array, zip(*rows)), settled)
+
+
+def _entries(units: Array, entry: Array, trade: Array, price: Array) -> Array:
+    """Mean prices of entry after a trade: more of a side changes them, less of it does not."""
+    after = units + trade
+    more = (after * units >= 0) & (np.abs(after) > np.abs(units))
+    with np.errstate(all="ignore"):
+        mean = (units * entry + trade * price) / after
+    return np.where(more, mean, np.where(after * units < 0, price, entry))
 
 
 def _weights(scores: Array, side: Array, frozen: Array, n: int, keep: float, gross: float) -> Array:

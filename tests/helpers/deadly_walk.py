@@ -122,8 +122,7 @@ if __name__ == "__main__":
         os.environ |= {"FOLD_TO_DIE": fold_to_die, "MARKER": str(where.with_suffix(".died"))}
         if fold_to_die:
             backtests.run.EpochLog = DeadlyEpochLog  # type: ignore[misc]
-        command = [*given, "--out", str(where)]
-        # One network for a universe has none.
-        command += [] if "--pooled" in given else ["--ledger", str(where / "trials")]
+        ledger = where.with_suffix(".trials") if "--pooled" in given else where / "trials"
+        command = [*given, "--out", str(where), "--ledger", str(ledger)]
         ends.append([child(event, command), child(0, command)] if event else [child(0, command)])
     print(json.dumps(ends))

@@ -26,7 +26,7 @@ def planted_decisions(
         probability=probability,
         moves=moves,
         strategy=directions(probability, enter=0.5, exit=0.5, allow_short=True),
-        benchmarks={"buy and hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
+        benchmarks={"buy-and-hold": np.ones(n), "last return": np.sign(np.roll(moves, 1))},
         forecasts={"logistic": np.full(n, 0.51)},
         folds=np.arange(n) * 4 // n,
         ties=np.zeros(n, dtype=bool),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import NAMESPACE_OID, uuid5
 
 import backtrader as bt
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 
 from backtests.exchange_box.faults import Fault, FaultPlan
 from backtests.exchange_box.market import Market
-from backtests.exchange_box.matching import Listing, TradingAccount
+from backtests.exchange_box.matching import Listing, Order, TradingAccount
 from backtests.exchange_box.server import Exchange, listen
 from backtests.simulation.account import BASIS_POINT, Costs
 from strategy_plugin import BiLSTMStrategy
@@ -25,7 +26,7 @@ from strategy_plugin.live.feed import LiveFeed
 from strategy_plugin.live.limits import Limits, Watchman
 from strategy_plugin.live.rules import LotBroker
 from strategy_plugin.live.store import LiveStore, Pace, assets_of
-from strategy_plugin.sizers import FractionalCommission
+from strategy_plugin.sizers import EquityShare, FractionalCommission
 from tests.helpers.makers import random_bars
 
 KEYS = ("a-key-of-tests", "a-secret-of-tests")
@@ -188,6 +189,14 @@ def served(box: Exchange) -> Iterator[str]:
         loop.close()
 
 
+def placed(box: Any, name: str, size: float = 1.0, **how: Any) -> Order:
+    """Place an order at the exchange as another run or another hand did."""
+    side = "buy" if size > 0 else "sell"
+    number = str(uuid5(NAMESPACE_OID, name))
+    order = Order(number, name, "SPY", side, abs(size), "market", "day", box.now(), **how)
+    return box.account.submit(order)
+
+
 def venue_at(url: str, keys: tuple[str, str] = KEYS) -> AlpacaVenue:
     return AlpacaVenue(*keys, url=url, reconnect=0.02)
 
@@ -210,6 +219,7 @@ def traded_live(
     dry_run: bool = False,
     shorts: bool = False,
     pace: Pace = QUICK,
+    share: float = 0.95,
     **params: Any,
 ) -> Run:
     """Trade at an exchange until so many live bars were decided on."""
@@ -233,6 +243,7 @@ def traded_live(
         timeframe=bt.TimeFrame.Minutes,
     )
     cerebro.adddata(feed)
+    cerebro.addsizer(EquityShare, share=share)
     defaults = {"enter": 0.5, "exit": 0.5} if issubclass(feed_class, Line) else {}
     cerebro.addstrategy(Recorded, bars=bars, allow_short=shorts, **defaults | params)
     [strategy] = cerebro.run()

@@ -489,7 +489,7 @@ def test_the_list_of_exit_codes_names_every_error_that_carries_one() -> None:
         (walk, ["--folds", "1.5"], "--folds must be a whole number, got 1.5."),
         (
             verdicts,
-            ["--grid", "--decisions", "60", "70.5"],
+            ["--grid", "--decisions", "60", "--decisions", "70.5"],
             "--decisions must be a whole number, got 70.5.",
         ),
         (

@@ -56,6 +56,13 @@ def test_a_checkpoint_is_saved_and_its_place_and_scores_are_printed(
         assert word in printed
 
 
+def test_the_settings_beside_a_checkpoint_make_it_again(data: Path, tmp_path: Path) -> None:
+    first, again = tmp_path / "first.ckpt", tmp_path / "again.ckpt"
+    assert outcome("--data", data, "--out", first, *QUICK) == 0
+    assert outcome("--config", tmp_path / "first.settings.toml", "--out", again) == 0
+    assert again.read_bytes() == first.read_bytes()
+
+
 def test_every_event_is_one_json_line(data: Path, tmp_path: Path) -> None:
     assert (
         outcome(

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from model import Checkpoint
 from strategy_plugin import BiLSTMStrategy, EquityShare, TradingWarning, replay, startup
 from tests.helpers.hosts import BARS, MODES, RULES, bars_at, feed, host, traded
 from tests.helpers.live import TICKS, live
@@ -161,6 +162,22 @@ def test_decisions_orders_and_fills_are_logged_on_request(caplog: pytest.LogCapt
     [ended] = [line for line in lines if "Completed" in line]
     assert sent.endswith(f"sent: {fill.size:+.8g}")
     assert ended.endswith(f"Completed, {fill.size:+.8g} at 100, commission 9.5")
+
+
+def test_the_log_says_which_model_forecasts_first_and_how_old_it_is(
+    model_path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "strategy_plugin"):
+        traded(host(feed(BARS)), checkpoint=model_path, in_sample="trade", **RULES)
+    [line] = [one for one in caplog.messages if "first forecast" in one]
+    model = Checkpoint.load(model_path)
+    # The first bar with a whole window; the model was made before all bars, whose days it counts.
+    first = BARS.index[model.bars_needed - 1]
+    age = (first - model.trained_until).days
+    assert line == (
+        f"data 'data': first forecast at {first.date()}, of model {model.digest[:12]}, "
+        f"{age} bar intervals old"
+    )
 
 
 def test_the_log_says_why_nothing_is_ordered(caplog: pytest.LogCaptureFixture) -> None:

@@ -179,7 +179,7 @@ def test_the_rules_look_at_closes_alone():
     close = np.r_[np.arange(100.0, 180.0), np.arange(180.0, 100.0, -1.0)]
     bars = pd.DataFrame({"close": close}, index=pd.date_range("2020-01-01", periods=len(close)))
     rules = rule_directions(bars, allow_short=True)
-    assert (rules["buy and hold"] == 1).all()
+    assert (rules["buy-and-hold"] == 1).all()
     assert (rules["last return"][[1, 50, 120]] == [1, 1, -1]).all()
     assert (rules["moving averages"][[30, 60, 150]] == [0, 1, -1]).all()
 

@@ -11,7 +11,9 @@ from backtests.evidence.books import Books
 from backtests.evidence.bootstrap import AreaUnderCurve, Bootstrap, area_within_rows
 from backtests.evidence.by_date import Halves, by_date, rank_correlations
 from backtests.evidence.hypothesis_tests import diebold_mariano, log_losses
+from backtests.evidence.panel import mean_of_ranks
 from backtests.evidence.verdict import judge_book
+from backtests.reports.terminal import describe_together
 from tests.helpers.panels import planted_panel
 
 COST = 2e-4
@@ -98,6 +100,46 @@ def test_the_strategy_is_held_against_each_over_what_both_forecast(panel):
     ]
     assert row["ic_less"] == pytest.approx(half[0] - half[1])
     assert row["forecasts"] == 4_000 and row["auc_less"] > 0.05
+
+
+@pytest.fixture(scope="module")
+def joined():
+    """A panel on which strategy and boosting know as much, each of something else."""
+    panel = planted_panel(0.2, rival=0.2)
+    scores = {"strategy": panel.scores["strategy"], "boosting": panel.scores["logistic"]}
+    together = {"mean of ranks": mean_of_ranks(*scores.values())}
+    return replace(panel, scores=scores | together)
+
+
+def test_the_mean_of_ranks_is_held_against_each_paired_by_date(joined):
+    rows = by_date(joined, Books(joined), COST, resamples=FEW).forecasters.set_index("forecaster")
+    coefficients = {
+        name: rank_correlations(scores, joined.moves["open"])
+        for name, scores in joined.scores.items()
+    }
+    more = coefficients["mean of ranks"] - coefficients["boosting"]
+    found = rows.loc["boosting"]
+    assert found["ic_together_less"] == pytest.approx(more.mean())
+    # Without clusters the blocks are short: t is about that of independent dates.
+    plain = more.mean() / (more.std() / np.sqrt(len(more)))
+    assert found["ic_together_less_t"] == pytest.approx(plain, rel=0.25) and plain > 3
+    assert rows.loc["mean of ranks", "ic_less"] == pytest.approx(
+        -rows.loc["strategy", "ic_together_less"]
+    )
+    own = rows.loc["mean of ranks", ["ic_together_less", "ic_together_less_t"]]
+    assert own.isna().all()
+
+
+def test_together_is_what_the_rows_of_both_say(joined):
+    found = by_date(joined, Books(joined), COST, resamples=FEW)
+    rows = found.forecasters.set_index("forecaster")
+    assert found.together.ic == rows.loc["mean of ranks", "ic"]
+    assert list(found.together.over) == ["strategy", "boosting"]
+    assert found.together.over["boosting"][3] == rows.loc["boosting", "ic_together_less_t"]
+
+
+def test_without_boosting_nothing_is_said_of_both_together(evidence):
+    assert evidence.together is None and describe_together(None) == ""
 
 
 def test_the_losses_are_compared_by_date(panel, rows):

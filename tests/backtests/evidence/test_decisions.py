@@ -53,4 +53,4 @@ def test_a_fold_without_a_model_forecasts_nothing(judged):
 
 def test_costs_are_a_fraction_per_side(judged):
     assert judged.cost == 2e-4
-    assert judged.returns["buy and hold"][0] == pytest.approx(judged.moves[0] - 2e-4)
+    assert judged.returns["buy-and-hold"][0] == pytest.approx(judged.moves[0] - 2e-4)

@@ -138,8 +138,8 @@ def test_the_cost_grid_falls_from_gross(skilled):
 
 
 def test_every_benchmark_has_its_figures_and_its_difference(skilled):
-    assert list(skilled.benchmarks) == [STRATEGY, "buy and hold", "last return"]
-    for name in ("buy and hold", "last return"):
+    assert list(skilled.benchmarks) == [STRATEGY, "buy-and-hold", "last return"]
+    for name in ("buy-and-hold", "last return"):
         difference = skilled.benchmarks[STRATEGY].mean - skilled.benchmarks[name].mean
         assert skilled.intervals[f"less {name}"].value == pytest.approx(difference)
 

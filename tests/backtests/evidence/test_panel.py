@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from backtests.evidence.decisions import decisions_of
-from backtests.evidence.panel import panel_of
+from backtests.evidence.panel import mean_of_ranks, panel_of
 from backtests.simulation.vectorised import directions
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
 from backtests.walk_forward.universe import lay_dated_folds
@@ -83,6 +83,29 @@ def test_the_rules_know_the_past_alone(universe, relative):
     assert relative.scores["reversal"][-1, 0] == pytest.approx(close[place - 1] - close[place])
     momentum = close[place - 20] - close[place - 250]
     assert relative.scores["momentum"][-1, 0] == pytest.approx(momentum)
+
+
+def test_the_mean_of_ranks_is_of_the_names_that_both_rank():
+    first = np.array([[1.0, 2, 3, np.nan, 9], [np.nan] * 5])
+    other = np.array([[30.0, 20, 10, 40, 90], [np.nan] * 5])
+    found = mean_of_ranks(first, other)
+    # Of four names ranks 1 and 3 are as good as 2 and 2; the last is the best of both.
+    assert found[0].tolist() == pytest.approx([-0.125, -0.125, -0.125, np.nan, 0.375], nan_ok=True)
+    assert np.isnan(found[1]).all()
+
+
+def test_network_and_boosting_stand_together_where_there_is_boosting(universe):
+    dated = lay_dated_folds(universe, PLAN, DIRECTION)
+    ours, theirs = probabilities(dated), probabilities(dated, 6)
+    panel = panel_of(dated, {"strategy": ours, "boosting": theirs}, {})
+    assert list(panel.scores)[2:] == ["mean of ranks", "reversal", "momentum"]
+    known = len(panel.dates)
+    assert panel.scores["mean of ranks"] == pytest.approx(
+        mean_of_ranks(ours[:known], theirs[:known])
+    )
+    # By direction it is long what stands in the upper half.
+    assert panel.held["mean of ranks"].mean() == pytest.approx(0.45, abs=0.1)
+    assert "mean of ranks" not in panel.probabilities
 
 
 def test_all_are_judged_where_the_strategy_forecasts(universe):

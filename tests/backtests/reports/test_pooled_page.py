@@ -26,7 +26,7 @@ from backtests.reports.pooled import (
 )
 from backtests.reports.pooled_page import render_pooled, write_pooled_report
 from backtests.reports.pooled_schema import BOOK_TABLES, POOLED_TABLES, Pooled
-from backtests.reports.terminal import describe_halves, pooled_tables
+from backtests.reports.terminal import describe_halves, describe_together, pooled_tables
 from backtests.simulation.account import Account, BookSettings
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings
 from backtests.walk_forward.universe import lay_dated_folds
@@ -62,6 +62,7 @@ def walked(outcome, *, silent=False, account=Account(), book=None, checkpoints=N
                 enter=0.5 + fold.number / 1000,
                 exit=0.5,
             ),
+            importance={"trend": fold.number / 100, "volume": -0.01},
         )
         for fold in dated.folds
     ]
@@ -116,7 +117,8 @@ def test_the_files_are_those_named(folder):
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         [*POOLED_FILES, *BOOK_FILES, "report.html"]
     )
-    assert {name for name in POOLED_FILES if name.endswith(".csv")} == set(POOLED_TABLES)
+    tables = {name for name in POOLED_FILES if name.endswith(".csv")}
+    assert tables - set(POOLED_TABLES) == {"importance.csv"}
     assert set(BOOK_FILES) == set(BOOK_TABLES)
 
 
@@ -154,7 +156,7 @@ def test_the_summary_has_its_format(folder, ranked):
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": 2}, {"new": 1}, {"verdict": {"word": "maybe", "sentence": ""}}]
+    "change", [{"version": 1}, {"new": 1}, {"verdict": {"word": "maybe", "sentence": ""}}]
 )
 def test_what_does_not_fit_is_refused(folder, change):
     content = json.loads((folder / POOLED).read_text()) | change
@@ -176,6 +178,14 @@ def test_the_same_results_give_the_same_bytes(folder, ranked, tmp_path):
         (folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in again.files
     )
     assert render_pooled(again) == (folder / "report.html").read_text()
+
+
+def test_what_the_models_look_at_has_a_table_an_entry_and_a_chart(folder, page):
+    table = pd.read_csv(folder / "importance.csv").set_index("group")
+    assert list(table) == ["1", "2"] and table.loc["trend"].tolist() == [0.01, 0.02]
+    found = json.loads((folder / POOLED).read_text())["importance"]
+    assert found == {"trend": pytest.approx(0.015), "volume": pytest.approx(-0.01)}
+    assert "growth of the log loss" in page
 
 
 def test_the_predictions_are_those_that_were_judged(folder, ranked):
@@ -203,7 +213,7 @@ def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
     assert "left out on request: d.csv (no &lt;bars&gt;)." in page
     assert "The strategy is <strong>bilstm</strong>" in page and "beside cash" in page
     charts = ["equity", "drawdown", "exposure", "turnover", "names", "years", "tenths", "decay"]
-    assert re.findall(r'id="chart-(\w+)"', page) == charts
+    assert re.findall(r'id="chart-(\w+)"', page) == [*charts, "importance"]
     tables = [
         *("account", "book", "costs", "names", "choices"),
         "figures",
@@ -264,13 +274,32 @@ def test_a_sign_that_turned_is_said(ranked):
     assert sentence in render_pooled(turned)
 
 
+def test_what_network_and_boosting_are_worth_together_is_said(ranked):
+    together = ranked.by_date.together
+    sentence = describe_together(together)
+    assert f"an information coefficient of {together.ic:+.3f} (t {together.ic_t:.1f}): " in sentence
+    for name in ("strategy", "boosting"):
+        less, low, high, t = together.over[name]
+        beside = f"{less:+.3f} [{low:+.3f}, {high:+.3f}] (t {t:.1f}) beside {name} alone"
+        assert beside in sentence and low < less < high
+    assert sentence in render_pooled(ranked)
+
+
 def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
     console = Console(width=80, file=io.StringIO())
     console.print(pooled_tables(ranked))
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     assert "the book, in one account over all folds" in text
-    for name in ("strategy", "logistic", "reversal", "momentum", "total", "2020"):
+    for name in (
+        "strategy",
+        "logistic",
+        "mean of ranks",
+        "reversal",
+        "momentum",
+        "total",
+        "2020",
+    ):
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
 
 

@@ -233,7 +233,7 @@ def test_the_summary_holds_the_verdict_and_the_evidence(folder):
     assert found["verdict"]["sentence"].startswith(found["verdict"]["word"] + ": alpha ")
     assert list(found["evidence"]["benchmarks"]) == [
         "strategy",
-        "buy and hold",
+        "buy-and-hold",
         "last return",
         "moving averages",
         "logistic",

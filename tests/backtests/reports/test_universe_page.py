@@ -117,7 +117,7 @@ def test_the_equity_is_that_of_equal_parts(folder, universe):
         == columns_of(UNIVERSE_TABLES["equity.csv"])
     )
     means = np.mean(
-        [results.decisions.returns["buy and hold"] for results in universe.results.values()], axis=0
+        [results.decisions.returns["buy-and-hold"] for results in universe.results.values()], axis=0
     )
     assert equity["buy_and_hold"].iloc[-1] == pytest.approx(np.prod(1 + means))
 

@@ -39,18 +39,23 @@ OPTIMUM = {
     "echo": (0.8564, 0.937, 0.313, 1.03),
     "latch": (0.757, 0.846, 0.482, 0.715),
     "magecho": (0.977, 0.977, 0.107, 2.00),
+    "shared": (0.6015, 0.639, 0.6625, 0.26),
+    "leader": (0.6667, 0.730, 0.6065, 0.435),
+    "weekly": (0.6385, 0.639, 0.6540, 0.352),
     "walkdrift": (0.529, 0.5, 0.6914, 0.056),
     "ar1": (0.5804, 0.614, 0.673, 0.207),
 }
 CLOSED_FORM = {
     ("echo", 0.9): 0.5 + asin(0.9) / pi,
     ("echo", 0.5): 0.5 + asin(0.5) / pi,
+    ("leader", 0.5): 0.5 + asin(0.5) / pi,
+    ("weekly", 0.35): float(ndtr(0.35)),
     ("ar1", 0.25): 0.5 + asin(0.25) / pi,
     ("magecho", 2): float(ndtr(2)),
     ("magecho", 0.5): float(ndtr(0.5)),
     ("walkdrift", 0.06): float(stdtr(5, 0.06 * sqrt(5 / 3))),
 }
-STRENGTH = {"magecho": "m", "walkdrift": "drift", "regime": "delta"}
+STRENGTH = {"magecho": "m", "walkdrift": "drift", "regime": "delta", "weekly": "delta"}
 
 
 @cache
@@ -133,7 +138,7 @@ def test_two_markets_of_one_seed_share_no_noise() -> None:
     assert np.abs(correlation).max() < 0.05
 
 
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {"magecho", "regime"}))
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"magecho", "regime", "weekly"}))
 def test_returns_have_the_standard_deviation_sigma(name: str) -> None:
     assert np.std(filters.moves(sample(name).bars)) == pytest.approx(1, abs=0.03)
 
@@ -144,7 +149,7 @@ def test_the_first_bars_are_as_wide_as_the_later_ones(name: str) -> None:
     assert np.std(early) == pytest.approx(1, abs=0.03)
 
 
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {"volrev", "walk", "walkdrift"}))
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"volrev", "walk", "walkdrift", "weekly"}))
 def test_high_and_low_follow_the_law_of_a_brownian_bridge(name: str) -> None:
     bars = sample(name).bars
     bars = bars[filters.latest_key(bars, 4)[1] > 0] if name == "latch" else bars
@@ -231,7 +236,8 @@ def test_a_walk_is_a_fair_coin_and_a_drifting_one_the_same_coin_at_every_bar() -
 
 
 @pytest.mark.parametrize(
-    "name, strength", [("echo", 0), ("volrev", 0), ("latch", 0), ("regime", 0), ("magecho", 0)]
+    "name, strength",
+    [(name, 0) for name in ("echo", "volrev", "latch", "regime", "magecho", "shared", "leader")],
 )
 def test_without_strength_nothing_can_be_known(name: str, strength: float) -> None:
     np.testing.assert_allclose(sample(name, strength).probability, 0.5, rtol=1e-12)
@@ -254,6 +260,7 @@ def test_a_longer_market_begins_with_the_shorter_one(name: str) -> None:
         ("echo", {"strength": 0.999, "lag": 4_000}),
         ("magecho", {"m": 8.0}),
         ("latch", {"shortest": 1, "longest": 1}),
+        ("shared", {"common": 0.999, "strength": 0.999, "lag": 4_000}),
         ("walkdrift", {"drift": 3.0}),
     ],
 )
@@ -325,6 +332,8 @@ def test_an_unknown_argument_is_refused_with_the_nearest_name() -> None:
         ("echo", "lag", 0, "a whole number from 1"),
         ("magecho", "lag", 2.5, "a whole number from 1"),
         ("latch", "shortest", 0, "a whole number from 1"),
+        ("shared", "common", 1.0, "a number from 0 up to but not including 1"),
+        ("shared", "factor", -1, "a whole number from 0"),
         ("latch", "longest", 39, "a whole number from 40"),
         ("echo", "n_bars", 1, "a whole number from 2"),
         ("echo", "seed", -1, "a whole number from 0"),
@@ -360,6 +369,15 @@ def test_a_market_that_does_not_exist_is_refused(text: str, message: str) -> Non
     with pytest.raises(ValueError) as refused:
         parse_market(text)
     assert message in str(refused.value)
+
+
+def test_shared_markets_have_their_factor_in_common_and_their_echo_each_for_itself() -> None:
+    moves = [filters.moves(market("shared", 20_000, seed, factor=9).bars) for seed in (1, 2, 3)]
+    between = np.corrcoef(moves)[np.triu_indices(3, 1)]
+    assert between == pytest.approx(0.5, abs=0.03)
+    after = np.corrcoef([one[:-5] for one in moves], [one[5:] for one in moves])[:3, 3:]
+    # Half of a move's variance is its own, of which it repeats .6 five bars later.
+    assert after == pytest.approx(0.3 * np.eye(3), abs=0.03)
 
 
 def test_correlated_walks_share_their_factor_and_nothing_else() -> None:

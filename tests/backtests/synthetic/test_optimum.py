@@ -30,6 +30,10 @@ from backtests.synthetic.optimum import Array
             ),
             "latch",
         ),
+        (
+            lambda bars: filters.shared_probability(bars, common=0.5, strength=0.6, lag=5),
+            "shared",
+        ),
     ],
 )
 def test_another_future_leaves_the_probability_as_it_was(
@@ -68,6 +72,17 @@ def test_the_regime_filter_agrees_with_the_sum_over_all_paths() -> None:
     assert brute_force(weight, up, 9) == pytest.approx(
         market("regime", 9, 5).probability.iloc[-1], rel=1e-9
     )
+
+
+def test_the_filter_of_an_echo_under_a_factor_is_the_regression_on_all_bars_before() -> None:
+    """The mean of jointly normal moves, solved for at once, is that of the filter bar by bar."""
+    sample = market("shared", 23, 5, common=0.4, strength=0.8, lag=3)
+    z, apart = filters.moves(sample.bars), np.arange(24)
+    apart = np.abs(apart[:, None] - apart)
+    covariance = np.where(apart % 3 == 0, 0.6 * 0.8 ** (apart / 3), 0.0) + 0.4 * np.eye(24)
+    weights = np.linalg.solve(covariance[:23, :23], covariance[:23, 23])
+    deviation = sqrt(covariance[23, 23] - weights @ covariance[:23, 23])
+    assert ndtr(weights @ z / deviation) == pytest.approx(sample.probability.iloc[-1], abs=1e-9)
 
 
 def bridge_density(x: Array, extreme: Array, s: Array) -> Array:

@@ -13,6 +13,7 @@ from backtests.walk_forward.ledger import (
     Trial,
     counted,
     digest_positions,
+    digest_weights,
     ledger_path,
     returns_of,
     subject_of,
@@ -52,7 +53,10 @@ def test_a_line_leads_to_positions_and_returns_beside_the_ledger(ledger, tmp_pat
     enter(ledger, "a", seed=42)
     line = json.loads(ledger.path.read_text())
     assert line["file"] == "nasdaq.jsonl-positions/nasdaq-1-day-held by a.parquet"
-    assert [line[name] for name in (*Subject._fields, "seed")] == [*ON, 42]
+    assert [line[name] for name in ("instrument", "interval", "data", "seed")] == [
+        *ON[:3],
+        42,
+    ]
     [trial] = ledger.others()
     pd.testing.assert_series_equal(returns_of(trial), track()["net_return"], check_freq=False)
     assert pd.read_parquet(ledger.path.parent / line["file"]).equals(track())
@@ -259,7 +263,66 @@ def test_a_trial_is_its_dated_positions_on_an_instrument_and_interval(bars):
     assert len({trial, *(digest_positions(*other) for other in others)}) == 5
 
 
+UNIVERSE = Subject("several instruments", "1 day", "of these", ("a", "b", "c", "d"))
+
+
+@pytest.mark.parametrize(
+    "names, counts",
+    [("abcd", 1), ("ab", 1), ("abxy", 1), ("axyz", 0), ("abcdefgh", 1), ("", 0)],
+)
+def test_a_trial_on_a_universe_counts_where_it_has_half_of_the_runs_instruments(
+    tmp_path, names, counts
+):
+    tried = Ledger(tmp_path / "trials.jsonl", UNIVERSE._replace(names=tuple(names)))
+    assert enter(tried, "there")
+    assert len(Ledger(tried.path, UNIVERSE).others()) == counts
+
+
+def test_it_is_half_of_the_runs_own_instruments(tmp_path):
+    tried = Ledger(tmp_path / "trials.jsonl", UNIVERSE)
+    assert enter(tried, "there")
+    for names, counts in (("abcdefgh", 1), ("abcdefghi", 0)):
+        assert len(Ledger(tried.path, UNIVERSE._replace(names=tuple(names))).others()) == counts
+
+
+def test_a_universe_has_a_ledger_of_its_own_for_each_interval(bars):
+    universe = {"b": bars, "a": bars * 2}
+    on = subject_of(universe)
+    assert ledger_path(on).name == "several-instruments-1-day.jsonl" and on.names == ("a", "b")
+    changed = subject_of(universe | {"a": bars})
+    assert on == subject_of(dict(sorted(universe.items()))) and changed.data != on.data
+
+
+def test_lines_on_a_single_instrument_have_no_names(ledger):
+    enter(ledger, "a")
+    assert "names" not in json.loads(ledger.path.read_text())
+
+
+def test_a_trial_on_a_universe_is_its_dated_weights_of_what_is_ever_held():
+    weights = np.array([[0.5, -0.5, 0.0], [0.0, 0.0, 0.0]])
+    trial = digest_weights("abc", "1 day", DATES[:2], weights)
+    rounded = digest_weights("abc", "1 day", DATES[:2], weights + 1e-12 * (weights != 0))
+    # What is never held is no part of it, nor is the sign of nothing.
+    signed = np.where(weights == 0, -0.0, weights)[:, :2]
+    without = digest_weights("ab", "1 day", DATES[:2], signed)
+    assert trial == rounded == without
+    others = [
+        digest_weights("abd", "1 day", DATES[:2], weights[:, [0, 2, 1]]),
+        digest_weights("abc", "1 hour", DATES[:2], weights),
+        digest_weights("abc", "1 day", DATES[1:3], weights),
+        digest_weights("abc", "1 day", DATES[:2], weights / 2),
+    ]
+    assert len({trial, *others}) == 5
+
+
 def named(bars, instrument):
     copy = bars.copy()
     copy.attrs["instrument"] = instrument
     return copy
+
+
+def test_a_ledger_is_shown_in_a_line_and_in_a_notebook_by_its_trials(ledger):
+    enter(ledger, "a", sharpe=0.125, date="2026-01-02")
+    assert repr(ledger) == f"Ledger(1 trial on nasdaq, 1 day, in {ledger.path})"
+    shown = ledger._repr_html_()
+    assert "2026-01-02" in shown and "0.125" in shown and repr(ledger) in shown

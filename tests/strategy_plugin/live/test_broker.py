@@ -4,13 +4,10 @@ import datetime as dt
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from uuid import NAMESPACE_OID, uuid5
 
 import pytest
 
 from backtests.exchange_box.faults import Fault
-from backtests.exchange_box.matching import Order
 from strategy_plugin.live.limits import STOP, Limits, Watchman
 from strategy_plugin.live.rules import permitted_size
 from strategy_plugin.live.store import assets_of
@@ -21,6 +18,7 @@ from tests.helpers.exchanges import (
     Rising,
     exchange_of,
     minute_bars,
+    placed,
     traded_live,
     venue_at,
 )
@@ -35,14 +33,6 @@ def _() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
-
-
-def placed(box: Any, name: str, size: float = 1.0, **how: Any) -> Order:
-    """Place an order at the exchange as another run or another hand did."""
-    side = "buy" if size > 0 else "sell"
-    number = str(uuid5(NAMESPACE_OID, name))
-    order = Order(number, name, "SPY", side, abs(size), "market", "day", box.now(), **how)
-    return box.account.submit(order)
 
 
 @pytest.mark.parametrize(

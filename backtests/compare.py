@@ -1,0 +1,48 @@
+"""The command that sets runs beside each other.
+
+python backtests/compare.py runs/* [--out PAGE.html]
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from backtests import reports
+from model.cli import VERSION, run
+
+app = App(version=VERSION, name="backtests/compare.py")
+console = Console(highlight=False)
+
+
+@app.default
+def compare(
+    folders: Annotated[list[Path], Parameter(negative=())],
+    /,
+    *,
+    out: Path = Path("runs/comparison.html"),
+) -> None:
+    """Set runs beside each other: verdicts, intervals, settings that differ, paired tests, equity.
+
+    Parameters
+    ----------
+    folders
+        The folders of two runs or more of backtests/run.py, as runs/* names them; the others
+        among them are left out, and said.
+    out
+        The page.
+    """
+    found = []
+    for folder in folders:
+        if reports.is_run(folder):
+            found.append(folder)
+        else:
+            console.print(f"left out {folder}: no run in it", soft_wrap=True, markup=False)
+    for title, grid in reports.compare_runs(reports.read_runs(found), out):
+        console.print(reports.grid_table(grid, title))
+    console.print(f"written to {out}", soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,88 @@
+"""Settings as a file: TOML that a command takes in the place of flags, and writes of itself."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from inspect import BoundArguments
+from pathlib import Path
+from typing import get_args
+
+import tomli_w
+from cyclopts import App, ArgumentCollection, CycloptsError
+from cyclopts.config import Toml
+
+from model.errors import SettingsFileError
+
+SETTINGS = "settings.toml"  # in the folder of a run
+OF_COMMAND = {"config", "print_config"}  # what a file cannot set: it is read by them
+FRACTION = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
+
+
+def use_file(app: App, path: Path | None) -> None:
+    """Let the command take its settings from the file, where there is one; flags win over it.
+
+    Raises SettingsFileError for a file that is not there, or no TOML.
+    """
+    app.config = [_require_whole]
+    if path is None:
+        return
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsFileError(f"{path} must be a file of settings in TOML: {reason}.") from error
+    # The library would pass over them without a word.
+    if named := sorted(OF_COMMAND & {name.replace("-", "_") for name in found}):
+        raise SettingsFileError(
+            f"{path} must not hold {', '.join(named)}, which name the file itself. Take them out."
+        )
+    app.config = [Toml(path, must_exist=True), _require_whole]
+
+
+def is_of_file(error: CycloptsError) -> bool:
+    """Return whether a setting that stands in a file, rather than a flag, is refused."""
+    token = getattr(error, "token", None)
+    return token is not None and token.source not in ("", "cli")
+
+
+def _require_whole(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse 1.5 where a whole number is asked for, which the library would round to 2."""
+    for argument in arguments:
+        if {int, float} & {argument.hint, *get_args(argument.hint)} != {int}:
+            continue
+        for token in argument.tokens:
+            value = str(token.value)
+            if FRACTION.fullmatch(value) and not float(value).is_integer():
+                raise ValueError(f"{argument.name} must be a whole number, got {value}.")
+
+
+def settings_text(app: App, bound: BoundArguments) -> str:
+    """Return what a command runs with as the text of a settings file, which makes it so again.
+
+    What has no value is left out: TOML has no null, and it is the default wherever it may be.
+    """
+    bound.apply_defaults()
+    values: dict[str, object] = {}
+    for parameter in app.assemble_argument_collection(parse_docstring=False):
+        # What has keys is a field of a class, reached through the parameter that it belongs to.
+        if parameter.keys:
+            continue
+        value = bound.arguments[parameter.field_info.name]
+        for argument in parameter.children or [parameter]:
+            # Of a class that none of the flags asks for there is no value.
+            found = getattr(value, argument.keys[0], None) if argument.keys else value
+            # A positional one is no setting: it stands on the command line.
+            if argument.parse and argument.name.startswith("--") and found is not None:
+                values[argument.name.removeprefix("--").replace("-", "_")] = _plain(found)
+    return f"# Settings of {app.name[0]}, which takes them with --config.\n{tomli_w.dumps(values)}"
+
+
+def _plain(value: object) -> object:
+    """Return a setting as TOML has it; a path so that it is found from any folder."""
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(one) for one in value]
+    return value
