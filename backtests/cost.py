@@ -9,6 +9,7 @@ from backtests.synthetic.markets import market
 from backtests.walk_forward.trainer import Configuration, FoldJob
 from model.bars.faults import count
 from model.bars.universe import universe_of
+from model.features.joining import context_of
 from model.training.config import TrainConfig, member_configs
 from model.training.fitting import fit
 from model.training.loop import Epoch
@@ -27,7 +28,7 @@ def describe_cost(configurations: Iterable[Configuration], jobs: int) -> str:
     where no other is left. jobs: processes.
     """
     waiting = [
-        (one.settings.config, training_windows(job))
+        (job, training_windows(job))
         for one in configurations
         for job in one.jobs()
         if job.finished() is None and one.state.trained(job.fold, job.keys.trained) is None
@@ -36,12 +37,14 @@ def describe_cost(configurations: Iterable[Configuration], jobs: int) -> str:
         return ""
     seconds: dict[str, float] = {}  # a window, by architecture
     epoch = 0.0
-    for config, windows in waiting:
-        for single in member_configs(config):
+    for job, windows in waiting:
+        for single in member_configs(job.configuration.settings.config):
             if single.architecture not in seconds:
                 seconds[single.architecture] = seconds_per_window(single)
             epoch += windows * seconds[single.architecture]
-    config, most = max(waiting, key=lambda one: one[1])
+    largest, most = max(waiting, key=lambda one: one[1])
+    config = largest.configuration.settings.config
+    columns = config.engineer(context_of(largest.past)).names
     processes = min(jobs, len(waiting))
     # At the least a training ends when no epoch after the first was better.
     fewest = min(config.patience + 1, config.max_epochs)
@@ -49,7 +52,7 @@ def describe_cost(configurations: Iterable[Configuration], jobs: int) -> str:
         f"{time_spent(epochs * epoch / processes)} ({count(epochs, 'epoch')} each)"
         for epochs in sorted({fewest, config.max_epochs})
     )
-    memory = BASE_MEMORY + NUMBERS * 8 * len(config.engineer.names) * most / config.train
+    memory = BASE_MEMORY + NUMBERS * 8 * len(columns) * most / config.train
     return (
         f"training {count(len(waiting), 'fold')} of up to {count(most, 'window')}, {processes} at "
         f"a time: {told}; {memory / 1e9:.1f} GB of memory for each at a time"

@@ -13,6 +13,7 @@ from .errors import OutputError as OutputError
 from .errors import OutputInUse as OutputInUse
 from .errors import TrainingDisturbed as TrainingDisturbed
 from .errors import TrainingDiverged as TrainingDiverged
+from .features.joining import add_context as add_context
 from .features.registry import register_feature as register_feature
 from .features.table import FEATURE_NAMES as FEATURE_NAMES
 from .features.table import FeatureEngineer as FeatureEngineer

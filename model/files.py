@@ -16,6 +16,10 @@ from filelock import FileLock, Timeout
 
 from model.errors import OutputError
 
+ENDINGS = re.compile(
+    r"(\.(csv|txt|tsv|dat|parquet|pq|feather|arrow|gz|zip|bz2|xz|zst))+$", re.IGNORECASE
+)
+
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Replace a file in one step that survives a crash.
@@ -76,6 +80,11 @@ def require_writable(path: str | Path) -> None:
 def as_file_name(text: str) -> str:
     """Return a text as it may stand in the name of a file: EUR/USD as EUR-USD."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "bars"
+
+
+def bare_name(path: Path) -> str:
+    """Return the name of a file of bars without its endings: spy of data/spy.csv.gz."""
+    return ENDINGS.sub("", path.name)
 
 
 @contextmanager

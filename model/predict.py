@@ -22,8 +22,9 @@ from rich.table import Table
 from model import checkpoint as checkpoints
 from model.bars.faults import count
 from model.bars.intervals import day, spoken
-from model.bars.universe import faults_together
+from model.bars.universe import faults_together, universe_of
 from model.cli import RUNNING, VERSION, BarsOptions, OnFaulty, bar_files, errors, read_universe, run
+from model.context import ContextOptions, age_words
 from model.errors import BarsWarning, CheckpointError, FeatureError
 from model.features.registry import own_features
 from model.metrics import auc_standard_error
@@ -51,6 +52,7 @@ def predict(
     on_faulty: OnFaulty = "error",
     enter: float | None = None,
     features: str = "",
+    context: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
     json: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
 ) -> None:
     """Print the probability that the bar to come goes up, and the decision.
@@ -71,11 +73,15 @@ def predict(
     features
         The features of your own that the checkpoint was trained with, as my_features.py:Momentum,
         separated by commas.
+    context
+        The files of the other series that the checkpoint was trained with, as spy.csv vix.csv;
+        columns, zones and slower bars it knows itself.
     json
         Print one object of JSON, and nothing else; null where there is no forecast.
     """
     require({"enter": enter}, {"enter": optional(number(0.5, below=1))})
     own_features(features)  # known from here on
+    others = ContextOptions(context=context)
     schedule = checkpoints.Schedule(checkpoint)
     path = bars_options.data
     if path and path.is_dir():
@@ -89,13 +95,20 @@ def predict(
         )
         for one in left_out:
             errors.print(f"left out {one.file}: {one.reason}", markup=False)
-        found = ranking(schedule, universe)
+        joined, ages = others.serve(universe, bars_options, schedule.context)
+        found = ranking(schedule, universe_of(joined))
         table = ranking_table(found)
     else:
-        bars = bars_options.read(minimum_bars=None)
-        found = forecast(schedule, bars, enter, given=path is not None)
+        bars, ages = others.serve(bars_options.read(), bars_options, schedule.context)
+        [own] = universe_of(bars).values()
+        found = forecast(schedule, own, enter, given=path is not None)
         table = forecast_table(found)
-    console.print_json(dumps(found)) if json else console.print(table)
+    if json:
+        console.print_json(dumps(found | ({"series_age_seconds": ages} if ages else {})))
+        return
+    console.print(table)
+    for line in age_words(ages):
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def forecast(
@@ -112,10 +125,19 @@ def forecast(
     warn_if_seen(model, last)
     probability = float(model.probabilities(bars.iloc[-model.bars_needed :]).iloc[-1])
     if math.isnan(probability):
+        window = bars.iloc[-model.sequence_length :]
+        missing = [
+            series.title
+            for series in (model.context.series if model.context else ())
+            if window[list(series.names)].isna().any(axis=None)
+        ]
+        of = missing or [record.name for record in model.features]
+        remedy = (
+            "Give newer bars of it." if missing else "Let their transform say what stands there."
+        )
         raise FeatureError(
             f"features must be finite numbers in the whole window that ends at {day(last)}, got "
-            f"none somewhere in those of {', '.join(record.name for record in model.features)}. "
-            "Let their transform say what stands there."
+            f"none somewhere in those of {', '.join(of)}. {remedy}"
         )
     enter = enter or model.enter or 0.5
     return {

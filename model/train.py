@@ -43,6 +43,7 @@ from model.cli import (
     require_pooled,
     run,
 )
+from model.context import NO_CONTEXT, ContextOptions
 from model.errors import TrainingDiverged
 from model.files import require_writable, write_atomically
 from model.precision import precision_hint
@@ -73,6 +74,7 @@ def train(
     deploy: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     log_json: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
+    context_options: Annotated[ContextOptions, Parameter(name="*", group=DATA)] = NO_CONTEXT,
     config: Annotated[TrainConfig, Parameter(name="*", group=TRAINING)] = TrainConfig(),
     settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
@@ -111,12 +113,14 @@ def train(
     require_writable(result)  # hours of work do not end in a refusal
     if deploy:
         config = config.without_test()
-    if pooled:
-        bars: pd.DataFrame | Universe = _universe(options, paths, on_faulty, config)
-    else:
-        bars = options.read()
+    read: pd.DataFrame | Universe = (
+        _universe(options, paths, on_faulty, config) if pooled else options.read()
+    )
+    joined = context_options.join(read, options, config.lookback)
+    bars = joined.bars
+    if isinstance(bars, pd.DataFrame):
         training.require_enough_bars(bars, config)
-    describe(bars, config)
+    describe(bars, config, joined.lines)
     checkpoint = _fit(bars, config, result, log_json, fresh=fresh, deployed=bool(deploy))
     # A schedule knows its files by the bar that they were trained until.
     if deploy:
@@ -202,14 +206,19 @@ def _universe(
     return universe
 
 
-def describe(bars: pd.DataFrame | Universe, config: TrainConfig) -> None:
-    """Print what is trained on, and whether this processor has a faster precision."""
+def describe(
+    bars: pd.DataFrame | Universe, config: TrainConfig, joined: Sequence[str] = ()
+) -> None:
+    """Print what is trained on, and whether this processor has a faster precision.
+
+    joined: a line on each of the other series.
+    """
     universe = universe_of(bars)
     first = describe_bars(bars) if isinstance(bars, pd.DataFrame) else describe_universe(universe)
     labels = training.describe_labels(universe, config)
     unit = "window" if isinstance(bars, pd.DataFrame) else "date"
     purged = f"purged: {training.describe_purge(config, unit)}"
-    for line in (first, f"labels: {labels}", purged, precision_hint(config.precision)):
+    for line in (first, *joined, f"labels: {labels}", purged, precision_hint(config.precision)):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)
 

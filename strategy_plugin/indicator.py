@@ -1,5 +1,6 @@
 """A model's probability as Backtrader lines, the same in all of Backtrader's modes."""
 
+import math
 import warnings
 from array import array
 from collections import Counter
@@ -8,10 +9,11 @@ from typing import Any, ClassVar
 import backtrader as bt
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from model.bars.faults import COLUMNS
-from model.bars.intervals import bar_interval
+from model.bars.intervals import EARLIEST, bar_interval
 from model.bars.zones import known_zone
 from model.checkpoint.buffer import FeatureBuffer as FeatureBuffer  # a public name of the plugin
 from model.checkpoint.schedule import NO_FORECAST
@@ -19,6 +21,7 @@ from model.checkpoint.schedule import Schedule as Schedule  # a public name of t
 from model.errors import CheckpointError
 from model.features.registry import own_features
 from strategy_plugin.cache import cached_forecasts
+from strategy_plugin.context import OtherSeries, series_datas, sound_bars
 from strategy_plugin.feeds import (
     Feed,
     TimestampConversion,
@@ -26,7 +29,6 @@ from strategy_plugin.feeds import (
     conversion_for,
     is_live,
     nanoseconds,
-    nanoseconds_of,
     states_zone,
     zoned_indexes,
 )
@@ -56,6 +58,10 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
       - stamp: whether the feed stamps a bar by its "open" or its "close"; None as in training,
         which Backtrader's own resampling is converted to; another one is refused, but on a
         replayed feed, where it is that of the bars replayed
+      - context: the datas of the other series that the checkpoint was trained with, by name,
+        separated by commas; "" where there are none, and for a feed of bars that add_context joined
+      - max_context_age: days by which the newest bar of a series may be older than one of its
+        intervals, beyond which there is no forecast; None as in training
       - features: the features of one's own that the checkpoint was trained with, as
         my_features.py:Momentum, separated by commas; "" where all are registered
       - precision: "fp32", in which all modes agree to 1e-6; "bf16" is faster on processors with
@@ -81,6 +87,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         ("timezone", None),
         ("stamp", None),
         ("features", ""),
+        ("context", ""),
+        ("max_context_age", None),
         ("precision", "fp32"),
     )
     plotinfo: ClassVar = dict(
@@ -116,12 +124,32 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             self.data._name,
             remedy=" The broker may fill on it: data.addfilter(BarGuard) keeps it out altogether.",
         )
+        self._others = self._other_series()
         self._whole_feed: _WholeFeed | None = None
         self._seen = 0  # the number of the last bar that was shown
         self._forecast = NO_FORECAST
+        self._stamped = (math.nan, EARLIEST)  # a day number and its timestamp
         # Backtrader's own times by bar number, until there are enough to tell the interval.
         self._unchecked: dict[int, int] | None = {}
         self.addminperiod(self._buffer.bars_needed)
+
+    def _other_series(self) -> OtherSeries | None:
+        record = self.schedule.context
+        # Its owner is a strategy, or another indicator of one.
+        datas = getattr(self._owner, "datas", [])
+        named = series_datas(record, self.data, datas, self.p.context, self.schedule.path)
+        if record is None:
+            return None
+        if self.p.max_context_age is not None:
+            record = replace(record, max_age=float(self.p.max_context_age))
+        return OtherSeries(
+            record,
+            self.data,
+            named,
+            self._gate.counts,
+            timezone=self.p.timezone,
+            stamp=self.p.stamp,
+        )
 
     @property
     def mode(self) -> str:
@@ -130,7 +158,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     @property
     def faults(self) -> Counter[str]:
-        """The bars that the model was not shown, counted by their fault.
+        """The bars that the model was not shown, counted by their fault, and old other series.
 
         In `once` mode all are known from the first bar on.
         """
@@ -149,7 +177,11 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         int
             The time of training: in its zone, at a bar's open or close as there.
         """
-        return self._conversion.timestamp(self.data.lines.datetime[ago])
+        number = self.data.lines.datetime[ago]
+        # Asked for by several on each bar.
+        if number != self._stamped[0]:
+            self._stamped = number, self._conversion.timestamp(number)
+        return self._stamped[1]
 
     def behind(self, ago: int = 0) -> int:
         """Return by how many nanoseconds a bar may be older than its timestamp.
@@ -184,7 +216,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         Returns
         -------
         values
-            (150, 5): open, high, low, close, volume; fewer rows until there are so many.
+            (150, 5): open, high, low, close, volume, and the columns of other series; fewer rows
+            until there are so many.
         timestamps
             (150,), in nanoseconds since 1970, as `timestamp` gives them.
         """
@@ -199,7 +232,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         # Backtrader calls twice: for the first bar of the minimum period and for the rest.
         if self._whole_feed is not None:
             return
-        self._whole_feed = _WholeFeed(self.data, self._gate, self._conversion)
+        self._whole_feed = _WholeFeed(self.data, self._gate, self._conversion, self._others)
         self._watch_hours(*self._whole_feed.numbered)
         forecasts = self._whole_feed.forecasts(self.schedule)
         for line, values in zip(self.lines, forecasts, strict=True):
@@ -210,6 +243,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 
     def next(self) -> None:
         number = len(self.data)
+        if self._others is not None:
+            self._others.listen()
         # Backtrader calls again where another feed moves or a replayed bar grows.
         if number > self._seen:
             for passed in range(self._seen + 1, number):  # bars that came several at once
@@ -243,7 +278,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             self._unchecked[number] = time
         timestamp = self.timestamp(ago)
         self._watch_hours(np.array([number]), np.array([timestamp]))
-        return self._buffer.update(number, timestamp, *bar)
+        others = self._others.newest(number, bar, timestamp, time) if self._others else ()
+        return self._buffer.update(number, timestamp, *bar, *others)
 
     def _watch_hours(self, numbers: NDArray[np.int64], timestamps: NDArray[np.int64]) -> None:
         if self._hours.see(numbers, timestamps):
@@ -255,16 +291,19 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
 class _WholeFeed:
     """The sound bars of a preloaded feed."""
 
-    def __init__(self, data: Feed, gate: Gate, conversion: TimestampConversion) -> None:
-        size = data.buflen()
-        # Copies: a view of Backtrader's arrays would forbid it to append the next bar.
-        columns = [np.array(getattr(data, field).array[:size]) for field in COLUMNS]
-        day_numbers = np.array(data.datetime.array[:size])
-        times = nanoseconds_of(day_numbers)
-        values, self._sound = gate.admit_all(np.column_stack(columns), times)
-        self._data, self._times = data, times[self._sound]
-        self._values = values[self._sound]
-        self._timestamps = conversion.timestamps(day_numbers[self._sound])
+    def __init__(
+        self,
+        data: Feed,
+        gate: Gate,
+        conversion: TimestampConversion,
+        others: OtherSeries | None,
+    ) -> None:
+        self._data = data
+        values, self._times, self._timestamps, self._sound = sound_bars(data, gate, conversion)
+        if others is not None:
+            columns = others.whole(values, self._timestamps, self._times)
+            values = np.hstack((values, columns))
+        self._values = values
         self._counts = np.cumsum(self._sound)  # of sound bars up to each bar
 
     def forecasts(self, schedule: Schedule) -> NDArray[np.float64]:

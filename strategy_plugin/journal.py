@@ -64,16 +64,17 @@ class Header(TypedDict):
 class Entry(TypedDict):
     """The line of a bar; a number that is missing is null.
 
-    number, bar: the bar's number and its timestamp. values: open, high, low, close, volume.
-    input: digest of the bars that the probability depends on. facts: what the order was computed
-    from, and the cash before it. fills: size and price of what was filled since the line before.
-    The others are those of a `Decision` and its `Reading`.
+    number, bar: the bar's number and its timestamp. values: open, high, low, close, volume. others:
+    the columns of other series. input: digest of the bars that the probability depends on. facts:
+    what the order was computed from, and the cash before it. fills: size and price of what was
+    filled since the line before. The others are those of a `Decision` and its `Reading`.
     """
 
     data: str
     number: int
     bar: str
     values: list[float | None]
+    others: NotRequired[list[float | None]]  # only where the model reads other series
     input: str | None
     model: str
     probability: float | None
@@ -251,13 +252,19 @@ def or_nan(value: float | None) -> float:
 def seen_bar(instrument: TradedData) -> dict[str, object]:
     """Return the first keys of an `Entry`, those of the newest complete bar."""
     indicator, ago = instrument.signal.indicator, instrument.ago
-    return {
+    seen: dict[str, object] = {
         "data": instrument.name,
         "number": len(instrument.data) + ago,
         "bar": time_text(instrument.signal.timestamp(ago)),
         "values": [or_null(value) for value in bar_of(instrument.data, ago)],
-        "input": None if indicator is None else input_digest(*indicator.inputs(ago)),
+        "input": None,
     }
+    if indicator is not None:
+        values, timestamps = indicator.inputs(ago)
+        seen["input"] = input_digest(values, timestamps)
+        if indicator.schedule.context:
+            seen["others"] = [or_null(value) for row in values[-1:] for value in row[5:].tolist()]
+    return seen
 
 
 def time_text(timestamp: int) -> str:

@@ -171,10 +171,12 @@ def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
         among=models,
     )
     gate = Gate("journal")
-    bars = []
+    bars: list[tuple[float, ...] | None] = []
     for entry in entries:
         values = cast(Bar, tuple(or_nan(value) for value in entry["values"]))
-        bars.append(gate.admit(entry["number"], timestamp_of(entry), values))
+        bar = gate.admit(entry["number"], timestamp_of(entry), values)
+        others = [or_nan(value) for value in entry.get("others", ())]
+        bars.append(None if bar is None else (*bar, *others))
     redo = _forecasts_at_once if origin["clock"] == "once" else _forecasts_bar_by_bar
     forecasts = redo(schedule, entries, bars)
     if origin.get("zone_stated", True):
@@ -192,7 +194,7 @@ def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
 
 
 def _forecasts_at_once(
-    schedule: Schedule, entries: list[Entry], bars: list[Bar | None]
+    schedule: Schedule, entries: list[Entry], bars: list[tuple[float, ...] | None]
 ) -> list[_RecordedForecast]:
     sound = [(timestamp_of(entry), bar) for entry, bar in zip(entries, bars, strict=True) if bar]
     values = np.array([bar for _, bar in sound])
@@ -211,7 +213,7 @@ def _forecasts_at_once(
 
 
 def _forecasts_bar_by_bar(
-    schedule: Schedule, entries: list[Entry], bars: list[Bar | None]
+    schedule: Schedule, entries: list[Entry], bars: list[tuple[float, ...] | None]
 ) -> list[_RecordedForecast]:
     # The journal says which checkpoint was in force: a live folder got some of them later.
     models = {checkpoint.digest: checkpoint for checkpoint in schedule.checkpoints}

@@ -36,6 +36,8 @@ OF_A_MODEL = (
     "timezone",
     "stamp",
     "features",
+    "context",
+    "max_context_age",
     "precision",
 )
 MOST_NAMES = 5  # of checkpoints in one message
@@ -64,6 +66,8 @@ RULES: dict[str, Rule] = {
     "allow_short": FLAG,
     "adopt": FLAG,
     "features": TEXT,
+    "context": TEXT,
+    "max_context_age": optional(number(0)),
     "names": TEXT,
     "stop_loss": TEXT,
     "take_profit": TEXT,

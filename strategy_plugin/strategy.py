@@ -42,6 +42,11 @@ class BiLSTMStrategy(TradingStrategy):
       - stamp: what the feeds' timestamps mark; None as in training, anything else is refused
       - features: the features of one's own that the checkpoint was trained with, as
         my_features.py:Momentum, separated by commas; "" where all are registered
+      - context: the datas of the other series that the model was trained with, by name, separated
+        by commas; they are not traded. "" where there are none, and for feeds of bars that
+        add_context joined
+      - max_context_age: days by which the newest bar of a series may be older than one of its
+        intervals, beyond which there is no forecast; None as in training
       - precision: "fp32", or "bf16", which is faster on processors with AMX: backtest and live
         then agree to some 1e-3 only
       - names: the datas to trade, separated by commas; "" takes all with the first one's timeframe
@@ -92,7 +97,7 @@ class BiLSTMStrategy(TradingStrategy):
         super().__init__()
         self.setsizer(EquityShare())  # cerebro.addsizer replaces it
         self.trade_by(
-            datas_to_trade(self.datas, self.p.names),
+            datas_to_trade(self.datas, self.p.names, self.p.context),
             OrderRules.of(self.p._getkwargs()),
             most=self.p.max_exposure,
             enter=self.p.enter,

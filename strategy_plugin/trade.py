@@ -72,11 +72,13 @@ class Trading:
         Bars filled in before the first live one; default: as many as the model needs and half more.
     bars
         Live bars after which it ends; 0 for none.
+    retrain
+        How often each model is trained anew, on the bars of the feed; default: never.
     tag
         The strategy's name in the ids of its orders; two that trade one account need two.
     out
-        The folder of the run: bars.jsonl, decisions.jsonl, status.html. A file STOP in it freezes
-        the run.
+        The folder of the run: bars.jsonl, decisions.jsonl, status.html, with `retrain` bars/ and
+        trainings.log. A file STOP in it freezes the run.
     webhook
         A URL that gets each alarm as JSON: a breach of a limit, an order refused, a lost stream.
     on_stop
@@ -104,6 +106,7 @@ class Trading:
     features: str = ""
     history: Annotated[int | None, optional(whole(1))] = None
     bars: Annotated[int, whole(0)] = 0
+    retrain: Literal["weekly"] | None = None
     tag: str = "bilstm"
     out: Path = Path("runs/live")
     webhook: str | None = None

@@ -37,7 +37,8 @@ class TradingStrategy(bt.Strategy):  # type: ignore[misc]
 
     Params:
       - checkpoint, in_sample, max_model_age, max_disagreement, max_gap, timezone, stamp, features,
-        precision, names, retries, patience, trade_from, journal: those of BiLSTMStrategy
+        context, max_context_age, precision, names, retries, patience, trade_from, journal: those
+        of BiLSTMStrategy
     """
 
     params = (
@@ -49,6 +50,8 @@ class TradingStrategy(bt.Strategy):  # type: ignore[misc]
         ("timezone", None),
         ("stamp", None),
         ("features", ""),
+        ("context", ""),
+        ("max_context_age", None),
         ("precision", "fp32"),
         ("names", ""),
         ("retries", 3),
@@ -123,6 +126,8 @@ class TradingStrategy(bt.Strategy):  # type: ignore[misc]
             "timezone": self.p.timezone,
             "stamp": self.p.stamp,
             "features": self.p.features,
+            "context": self.p.context,
+            "max_context_age": self.p.max_context_age,
             "precision": self.p.precision,
         }
         # Made here, in a method: Backtrader finds an indicator's owner by a local called self.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from model.bars.read import digest_bars
 from model.bars.universe import Bars, universe_of
+from model.features.joining import context_of
 from model.provenance import code_digest, machine
 from model.training.config import TrainConfig
 
@@ -45,6 +46,7 @@ def key_of(bars: Bars, *settings: "DataclassInstance") -> str:
             name: [digest_bars(own), {each: own.attrs.get(each) for each in ATTRIBUTES}]
             for name, own in universe_of(bars).items()
         },
+        "context": str(context_of(bars)),
         "settings": [
             # Of a training with the digests of features of one's own, whose name says little.
             {type(one).__name__: one.described() if isinstance(one, TrainConfig) else asdict(one)}

@@ -460,10 +460,13 @@ def digest_bars(bars: pd.DataFrame) -> str:
     """Return the sha256, in hex, over the timestamps and the five columns, and over nothing else.
 
     Timestamps are int64 nanoseconds, whatever the unit of the index; the columns are float64, row
-    by row.
+    by row. Columns of other series that are joined to the bars (spy:ret_z_5) count with their
+    names.
     """
     timestamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
-    values = bars[list(COLUMNS)].to_numpy(dtype=np.float64)
+    joined = [str(name) for name in bars.columns if ":" in str(name)]
+    values = bars[[*COLUMNS, *joined]].to_numpy(dtype=np.float64)
     digest = hashlib.sha256(np.ascontiguousarray(timestamps).tobytes())
+    digest.update(",".join(joined).encode())
     digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

@@ -43,7 +43,7 @@ class FeatureBuffer:
         self.number = 0  # of the newest bar
         self._bar: tuple[float, ...] = ()
         # One bar more than needed: while a bar grows, the window before it is wanted too.
-        self._values = Tail(self.bars_needed + 1, (5,), np.float64)
+        self._values = Tail(self.bars_needed + 1, (len(self._engineer.columns),), np.float64)
         self._timestamps = Tail(self.bars_needed + 1, (), np.int64)
         self._rows = Tail(sequence_length, (len(self._engineer.names),), np.float64)
         self._missing = 0  # newest bars whose feature rows are not computed yet
@@ -82,7 +82,8 @@ class FeatureBuffer:
         Returns
         -------
         values
-            (150, 5): open, high, low, close, volume; fewer rows until `ready`.
+            (150, 5): open, high, low, close, volume, and the columns of other series; fewer rows
+            until `ready`.
         timestamps
             (150,), in nanoseconds since 1970.
         """
@@ -99,6 +100,7 @@ class FeatureBuffer:
         low: float,
         close: float,
         volume: float,
+        *others: float,
     ) -> bool:
         """Take a new bar, or the newest one as it has grown.
 
@@ -110,6 +112,8 @@ class FeatureBuffer:
             In nanoseconds since 1970.
         open, high, low, close, volume
             The bar, finished or as far as it has grown: prices in the units of training.
+        others
+            The columns of other series, as `ContextBuffer.row` gives them.
 
         Returns
         -------
@@ -121,7 +125,7 @@ class FeatureBuffer:
         ValueError
             For a number lower than the last one: time does not run backwards.
         """
-        bar = (timestamp, open, high, low, close, volume)
+        bar = (timestamp, open, high, low, close, volume, *others)
         if number < self.number:
             raise ValueError(
                 f"`number` must not fall: got bar {number} after bar {self.number}. "

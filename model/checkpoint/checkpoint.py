@@ -17,10 +17,7 @@ from model.bars.artefacts import FlagRecord
 from model.bars.intervals import bar_interval, day, spoken
 from model.bars.read import check_bars, require_bars
 from model.checkpoint.format import (
-    FORMAT,
     NO_DIGEST,
-    Golden,
-    Record,
     checkpoint_errors,
     decode,
     encode,
@@ -29,9 +26,12 @@ from model.checkpoint.format import (
 )
 from model.checkpoint.matching import matched, require_same_values
 from model.checkpoint.member import Member, probability_of
+from model.checkpoint.record import FORMAT, Golden, Record
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import BarsError, CheckpointError
+from model.features.context import titles
 from model.features.own import FeatureRecord
+from model.features.series import ContextRecord
 from model.features.table import FeatureEngineer, Layout, cut_windows, layout
 from model.files import write_atomically
 from model.notebook import card
@@ -119,6 +119,8 @@ class Checkpoint:
         their source. They themselves are supplied by whoever serves it.
     only
         Whether our 86 are left out.
+    context
+        The other series whose columns stand beside the bars, None without any.
     flags
         What the bars of training say against themselves, as `read_bars` keeps it in their attrs;
         None where it is not known.
@@ -157,6 +159,7 @@ class Checkpoint:
     flags: tuple[FlagRecord, ...] | None = None
     features: tuple[FeatureRecord, ...] = ()
     only: bool = False
+    context: ContextRecord | None = None
     format: int = FORMAT
 
     def __repr__(self) -> str:
@@ -233,9 +236,7 @@ class Checkpoint:
         }
         checkpoint = cls(**content)
         with checkpoint_errors(str(path)):
-            scale, only = np.array(record.scaler.scale), record.only
-            known = matched(record.features)
-            require_same_values(record.features, known, record.golden, scale, only)
+            require_same_values(checkpoint, matched(record.features))
         return checkpoint
 
     @cached_property
@@ -261,7 +262,7 @@ class Checkpoint:
     @property
     def layout(self) -> Layout:
         """The columns of its feature rows, and the bars behind one."""
-        return layout(self.features, only=self.only)
+        return layout(self.features, only=self.only, context=self.context)
 
     @property
     def engineer(self) -> FeatureEngineer:
@@ -269,12 +270,13 @@ class Checkpoint:
 
         Raises CheckpointError where it needs features of one's own that are not known here.
         """
-        return FeatureEngineer(matched(self.features), only=self.only)
+        return FeatureEngineer(matched(self.features), only=self.only, context=self.context)
 
     @property
     def feature_sets(self) -> list[str]:
-        """What its feature rows are made of, in words: ours, and those of one's own."""
-        return [*(() if self.only else ("86 of ours",)), *map(str, self.features)]
+        """What its feature rows are made of: ours, those of one's own, those of other series."""
+        others = titles(self.context) if self.context else ()
+        return [*(() if self.only else ("86 of ours",)), *map(str, self.features), *others]
 
     def part_rows(self, part: str, index: pd.Index[pd.Timestamp]) -> slice:
         """Return where a part's decisions lie among these bars.
@@ -303,13 +305,14 @@ class Checkpoint:
         Parameters
         ----------
         bars
-            As `read_bars` gives them, at least `bars_needed`.
+            As `read_bars` gives them, at least `bars_needed`; with the columns of the other series
+            that it needs, as `with_series` joins them.
 
         Returns
         -------
         Series
             From the first bar that has its whole window: the index is `bars.index[149:]`. NaN where
-            a feature of one's own gives no number in the window.
+            a feature of one's own, or another series, gives no number in the window.
 
         Raises
         ------

@@ -12,27 +12,24 @@ import math
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 import pandas as pd
 import torch
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 from safetensors.torch import load, save
 from torch import Tensor
 
-from model.bars.artefacts import FlagRecord
+from model.bars.faults import COLUMNS
 from model.checkpoint.member import Member
-from model.checkpoint.scaler import Scaler, UsualRanges
+from model.checkpoint.record import FORMATS, MemberRecord, Record
 from model.errors import CheckpointError, UnknownArchitecture
-from model.features.own import FeatureRecord
-from model.features.table import layout
-from model.networks.registry import MOST_MEMBERS, architecture, make_network_without_weights
+from model.networks.registry import architecture, make_network_without_weights
 from model.runtime import torch_threads, usual_torch
 
-FORMAT = 5  # that is written; the older ones are read
 # In bytes. Sixteen members of the usual size take 38 MB; a hostile header, nested as deep as its
 # size allows, is refused within a second.
 LARGEST_FILE = 256 << 20
@@ -42,98 +39,6 @@ REMEDY = "Take an undamaged copy or train again."
 UNLIKE_SAVED = "its record has missing, repeated or differently written entries."
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]  # name -> dtype, shape
-
-
-@dataclass(frozen=True)
-class Golden:
-    """One window's way from prices to its probability, as training computed it.
-
-    Whoever serves the checkpoint computes it again and compares.
-
-    Parameters
-    ----------
-    stamps
-        (150,), the timestamps of the bars in nanoseconds since 1970.
-    bars
-        (150, 5): open, high, low, close, volume.
-    features, scores
-        (86,) each, or as many as there are, of the last bar: before and after the scaler.
-    probability
-        Of the window that ends there.
-    """
-
-    stamps: tuple[int, ...]
-    bars: tuple[tuple[float, ...], ...]
-    features: tuple[float, ...]
-    scores: tuple[float, ...]
-    probability: float
-
-
-class MemberRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A member in the record: all but its weights, with its network's config as the file has it."""
-
-    architecture: str
-    network: Raw
-    seed: int
-    temperature: Annotated[float, Meta(ge=0.01, le=100)]
-    metrics: dict[str, float | None]
-    history: list[dict[str, float | int]]
-
-
-class Format2(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All of a checkpoint of format 2 but its weights; names, types and order are the JSON's."""
-
-    format: int
-    digest: str
-    feature_names: tuple[str, ...]
-    members: Annotated[tuple[MemberRecord, ...], Meta(min_length=1, max_length=MOST_MEMBERS)]
-    scaler: Scaler
-    label: Literal["open", "close"]
-    horizon: Annotated[int, Meta(ge=1, le=10_000)]
-    sequence_length: Annotated[int, Meta(ge=1, le=10_000)]
-    enter: Annotated[float, Meta(ge=0.5, lt=1)] | None
-    exit: Annotated[float, Meta(ge=0.5, lt=1)] | None
-    trained_until: str
-    instrument: str | None
-    bar_interval: Annotated[float, Meta(gt=0)]  # seconds
-    timezone: str | None
-    stamp: Literal["open", "close"]
-    parts: dict[str, dict[str, str | float | int | None]]
-    metrics: dict[str, float | None]
-    config: dict[str, str | float | int | bool | None]
-    versions: dict[str, str]
-    golden: Golden | None
-    usual: UsualRanges | None
-
-
-Share = Annotated[float, Meta(ge=0, le=1)]
-
-
-class Format3(Format2, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The record of format 3."""
-
-    hours: Annotated[tuple[Share, ...], Meta(min_length=24, max_length=24)] | None = None
-    flags: tuple[FlagRecord, ...] | None = None
-
-
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-
-
-class Format4(Format3, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The record of format 4."""
-
-    outcome: Literal["direction", "relative"] = "direction"
-    instruments: dict[str, Sha256] | None = None
-
-
-class Record(Format4, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The record of format 5; what an older file does not hold is at its default."""
-
-    features: tuple[FeatureRecord, ...] = ()
-    only: bool = False
-
-
-FORMATS: dict[int, type[Format2]] = {2: Format2, 3: Format3, 4: Format4, FORMAT: Record}
 
 
 class Version(Struct, frozen=True):
@@ -323,8 +228,9 @@ def _require_digest(data: bytes, stated: str) -> None:
 
 def _require_features(record: Record) -> None:
     """Check that features, scaler, windows and networks of the record are those of one another."""
-    names, known = record.feature_names, layout(record.features, only=record.only).names
+    names, known = record.feature_names, record.layout.names
     count = len(known)
+    _require(count > 0, "it must have features, got none.")
     if names != known:
         foreign = sorted(set(names) - set(known))
         missing = sorted(set(known) - set(names))
@@ -382,14 +288,15 @@ def _require_sense(record: Record) -> None:
     # Arrays of other shapes would be stretched to fit where they are compared.
     golden = record.golden
     if golden is not None:
-        rows = layout(record.features, only=record.only)
+        rows = record.layout
+        width = len(COLUMNS) + len(record.context.names if record.context else ())
         bars, features = rows.lookback + record.sequence_length - 1, len(rows.names)
         found = len(golden.stamps), len(golden.bars), len(golden.features), len(golden.scores)
         widths = sorted({len(bar) for bar in golden.bars})
         _require(
-            found == (bars, bars, features, features) and widths == [5],
-            f"its golden window must have {bars} timestamps, {bars} bars of 5 values, {features} "
-            f"features and as many scores, got {found} and bars of {widths[:3]} values.",
+            found == (bars, bars, features, features) and widths == [width],
+            f"its golden window must have {bars} timestamps, {bars} bars of {width} values, "
+            f"{features} features and as many scores, got {found} and bars of {widths[:3]} values.",
         )
 
 

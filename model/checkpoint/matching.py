@@ -6,10 +6,12 @@ whoever serves the checkpoint supplies the features, and what differs is refused
 
 import warnings
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from model.checkpoint.format import Golden
+from model.checkpoint.record import Golden
+from model.checkpoint.scaler import Scaler
 from model.errors import CheckpointError, CheckpointWarning, FeatureError
 from model.features.own import FeatureRecord, KnownFeature
 from model.features.registry import served_feature
@@ -49,21 +51,29 @@ def _told(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def require_same_values(
-    records: Sequence[FeatureRecord],
-    known: Sequence[KnownFeature],
-    golden: Golden | None,
-    scale: Array,
-    only: bool,
-) -> None:
+class Matched(Protocol):
+    """What is asked of a checkpoint, of which this is a part."""
+
+    @property
+    def features(self) -> Sequence[FeatureRecord]: ...
+    @property
+    def golden(self) -> Golden | None: ...
+    @property
+    def scaler(self) -> Scaler: ...
+    @property
+    def engineer(self) -> FeatureEngineer: ...
+
+
+def require_same_values(checkpoint: Matched, known: Sequence[KnownFeature]) -> None:
     """Compare features whose source has changed since training with the file's golden values.
 
     Raises CheckpointError where they come out otherwise, or nothing is there to compare with, and
-    warns where they are the same. scale: that of each column, by which differences are measured.
+    warns where they are the same.
     """
+    golden = checkpoint.golden
     changed = [
         record.name
-        for record, one in zip(records, known, strict=True)
+        for record, one in zip(checkpoint.features, known, strict=True)
         if record.source != one.record.source
     ]
     if not changed:
@@ -74,13 +84,13 @@ def require_same_values(
             f"the source of {names} is another than in training, and the file has no golden "
             "window to compare it by. Give the source of training, or train again."
         )
-    engineer = FeatureEngineer(known, only=only)
+    engineer = checkpoint.engineer
     faulty = []
     try:
         rows = golden_rows(golden, engineer)
     except FeatureError as error:
         raise CheckpointError(f"the source of {names} has changed, and {error}") from error
-    off = golden_differences(golden, rows[-1], scale)
+    off = golden_differences(golden, rows[-1], np.array(checkpoint.scaler.scale))
     for name in changed:
         columns = engineer.groups[f"own {name}"]
         worst = off[columns].max()

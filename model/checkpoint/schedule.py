@@ -18,6 +18,7 @@ from model.checkpoint.checkpoint import Checkpoint, Forecast
 from model.checkpoint.format import checkpoint_errors
 from model.checkpoint.matching import TOLERANCE, golden_differences, golden_rows
 from model.errors import CheckpointError, CheckpointWarning
+from model.features.series import ContextRecord
 from model.features.table import FeatureEngineer
 from model.precision import SLOW_BF16, bf16_support
 from model.runtime import Precision
@@ -34,6 +35,7 @@ SHARED = (
     "bar_interval",
     "sequence_length",
     "feature_sets",
+    "context",
     "timezone",
     "stamp",
 )
@@ -145,6 +147,11 @@ class Schedule:
         return self._scheduled[0].checkpoint.engineer
 
     @property
+    def context(self) -> ContextRecord | None:
+        """The other series that they need, the same for all checkpoints; None for none."""
+        return self._scheduled[0].checkpoint.context
+
+    @property
     def checkpoints(self) -> list[Checkpoint]:
         """All checkpoints, in the order in which they come into force."""
         return [one.checkpoint for one in self._scheduled]
@@ -167,7 +174,8 @@ class Schedule:
         Parameters
         ----------
         values
-            (n, 5): open, high, low, close, volume.
+            (n, 5): open, high, low, close, volume, and behind them the columns of other series
+            that the checkpoints need.
         timestamps
             (n,), in nanoseconds since 1970.
 
@@ -405,11 +413,16 @@ class Schedule:
         return Scheduled(file, checkpoint, since)
 
     def _note_missing(self, rows: NDArray[np.float64]) -> None:
-        """Warn once where a feature of one's own gives no number: there is no forecast then."""
+        """Warn once where a feature of one's own gives no number: there is no forecast then.
+
+        Of other series that is said by whoever joins them.
+        """
+        others = len(self.context.names) if self.context else 0
+        rows = rows[:, : rows.shape[1] - others]
         if self._missing_noted or not np.isnan(rows).any():
             return
         self._missing_noted = True
-        names = self._scheduled[0].checkpoint.layout.names
+        names = self._scheduled[0].checkpoint.layout.names[: rows.shape[1]]
         faulty = np.array(names)[np.isnan(rows).any(axis=0)]
         warnings.warn(
             f"features must be finite numbers, got none in {', '.join(faulty[:3])} at some bars: "

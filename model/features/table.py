@@ -1,7 +1,8 @@
 """The 86 features: their table, and the engine that fills rows with them and with one's own.
 
 A row is a function of its own trailing bars alone, ours bit for bit: training, backtest and live
-trading call the same `rows`.
+trading call the same `rows`. The columns of other series stand beside the bars that they were
+joined to (`model.features.context`), and pass through.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ from model.bars.faults import COLUMNS
 from model.errors import FeatureError
 from model.features import formulas
 from model.features.own import FeatureRecord, KnownFeature
+from model.features.series import ContextRecord
 from model.features.trailing import LOOKBACK as LOOKBACK
 from model.features.trailing import Array, Fraction, Scalar, Times, TrailingWindows, divided
 
@@ -183,28 +185,31 @@ class Layout(NamedTuple):
     groups: dict[str, slice]
 
 
-def layout(own: Sequence[FeatureRecord], *, only: bool = False) -> Layout:
-    """Return the layout of rows of our features, unless `only`, and of one's own behind them.
+def layout(
+    own: Sequence[FeatureRecord], *, only: bool = False, context: ContextRecord | None = None
+) -> Layout:
+    """Return the layout of rows of our features, unless `only`, of one's own and of other series.
 
-    Raises FeatureError where two have a name or a column in common, and where none is left.
+    Raises FeatureError where two have a name or a column in common.
     """
+    others = context.series if context else ()
     columns = [name for record in own for name in record.columns]
+    columns += [name for series in others for name in series.names]
     for what, names in (("name", [record.name for record in own]), ("column", columns)):
         if twice := [name for name, times in Counter(names).items() if times > 1]:
             raise FeatureError(
                 f"`features` must not have a {what} in common, got {', '.join(twice)} more than "
                 "once. Leave one out, or rename it."
             )
-    if only and not own:
-        raise FeatureError(
-            "`features` must name some where `only` leaves ours out, got none. Name some."
-        )
     ours = () if only else FEATURE_NAMES
     lookback = max([1 if only else LOOKBACK, *(record.lookback for record in own)])
     groups, end = {} if only else dict(FEATURE_GROUPS), len(ours)
     for record in own:
         groups[f"own {record.name}"] = slice(end, end + len(record.columns))
         end += len(record.columns)
+    for series in others:
+        groups[f"series {series.title}"] = slice(end, end + len(series.columns))
+        end += len(series.columns)
     return Layout((*ours, *columns), lookback, groups)
 
 
@@ -216,10 +221,13 @@ class FeatureEngineer:
     Parameters
     ----------
     own
-        Features of one's own, as `TrainConfig.engineer.own` and `Checkpoint.engineer.own`; their
+        Features of one's own, as `TrainConfig.own` and `Checkpoint.engineer.own`; their
         columns stand behind ours.
     only
         Leave our 86 out.
+    context
+        The other series whose columns stand beside the bars, as `Checkpoint.context`; behind all
+        others.
 
     Attributes
     ----------
@@ -230,7 +238,10 @@ class FeatureEngineer:
     lookback : int
         Bars behind a row, its own included: 101, or the longest `lookback` of one's own.
     groups : dict of str to slice
-        The columns of each group; a feature of one's own is one, as "own momentum".
+        The columns of each group; a feature of one's own is one, as "own momentum", and a series,
+        as "series spy".
+    columns : tuple of str
+        What bars must have: open to volume, and the columns of other series.
 
     Raises
     ------
@@ -244,9 +255,22 @@ class FeatureEngineer:
     86
     """
 
-    def __init__(self, own: Sequence[KnownFeature] = (), *, only: bool = False) -> None:
-        self.own, self._ours = tuple(own), not only
-        self.names, self.lookback, self.groups = layout([one.record for one in own], only=only)
+    def __init__(
+        self,
+        own: Sequence[KnownFeature] = (),
+        *,
+        only: bool = False,
+        context: ContextRecord | None = None,
+    ) -> None:
+        self.own, self._ours, self.context = tuple(own), not only, context
+        records = [one.record for one in own]
+        self.names, self.lookback, self.groups = layout(records, only=only, context=context)
+        self.columns = (*COLUMNS, *(context.names if context else ()))
+        if not self.names:
+            raise FeatureError(
+                "`features` must name some where `only` leaves ours out, got none. Name some, or "
+                "join other series to the bars."
+            )
 
     def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
         """Return the features of every bar that has enough bars before it, 100 for ours.
@@ -266,7 +290,7 @@ class FeatureEngineer:
         ValueError
             Where bars or columns are missing, or the index holds no times.
         """
-        values, timestamps = arrays_of(bars)
+        values, timestamps = arrays_of(bars, self.columns)
         rows = self.rows(values, timestamps)
         return pd.DataFrame(
             rows, index=bars.index[self.lookback - 1 :], columns=list(self.names), copy=False
@@ -278,7 +302,7 @@ class FeatureEngineer:
         Parameters
         ----------
         values
-            Open, high, low, close and volume: (n, 5).
+            Open, high, low, close and volume, and the columns of other series: (n, 5 or more).
         timestamps
             Of the bars, in UTC: (n,).
         chunk
@@ -287,7 +311,7 @@ class FeatureEngineer:
         Returns
         -------
         One row for each bar from the 101st on: (n - 100, 86). NaN where a feature of one's own
-        gives no finite number.
+        gives no finite number, and where another series has none.
 
         Raises
         ------
@@ -303,6 +327,9 @@ class FeatureEngineer:
             )
         timestamps = timestamps.astype("datetime64[ns]", copy=False)
         rows = np.empty((n_rows, len(self.names)))
+        if self.context:
+            rows[:, len(self.names) - len(self.context.names) :] = values[-n_rows:, len(COLUMNS) :]
+            values = values[:, : len(COLUMNS)]
         if self._ours:
             surplus = self.lookback - LOOKBACK  # bars that only features of one's own look back
             our_rows(values[surplus:], timestamps[surplus:], chunk, rows[:, : len(FEATURES)])
@@ -311,9 +338,14 @@ class FeatureEngineer:
         return rows
 
 
-def arrays_of(bars: pd.DataFrame) -> tuple[Array, Times]:
+def arrays_of(bars: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> tuple[Array, Times]:
     """Return the values and the timestamps of bars as `rows` takes them; ValueError for no bars."""
-    missing = [name for name in COLUMNS if name not in bars.columns]
+    missing = [name for name in columns if name not in bars.columns]
+    if joined := [name for name in missing if name not in COLUMNS]:
+        raise ValueError(
+            f"bars must have the columns of other series, got none named {', '.join(joined[:3])}. "
+            "Join them with add_context."
+        )
     if missing:
         raise ValueError(
             f"bars must have the columns {', '.join(COLUMNS)}, got none named "
@@ -327,7 +359,7 @@ def arrays_of(bars: pd.DataFrame) -> tuple[Array, Times]:
         )
     # An aware index counts in UTC, a naive one as it is.
     times = bars.index.tz_convert("UTC").tz_localize(None) if bars.index.tz else bars.index
-    return bars[list(COLUMNS)].to_numpy(np.float64), times.to_numpy("datetime64[ns]")
+    return bars[list(columns)].to_numpy(np.float64), times.to_numpy("datetime64[ns]")
 
 
 def our_rows(values: Array, timestamps: Times, chunk: int, rows: Array) -> None:

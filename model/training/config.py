@@ -3,8 +3,10 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Literal
 
+from model.features.own import KnownFeature
 from model.features.registry import identities, own_features
-from model.features.table import FeatureEngineer
+from model.features.series import ContextRecord
+from model.features.table import FeatureEngineer, layout
 from model.labels import FEWEST_COMPARED
 from model.networks.registry import BUILT_IN, MOST_MEMBERS, members_of
 from model.settings import number, require, require_fields, whole
@@ -126,7 +128,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require_fields(self)
         members_of(self.architecture)  # refuses what nobody registered
-        _ = self.engineer
+        _ = self.lookback  # refuses features that have a column in common
         _ = self.preprocessor  # refuses wrong shares, labels and lengths
         if self.outcome == "relative":
             require(vars(self), {"fewest_instruments": whole(FEWEST_COMPARED)})
@@ -146,14 +148,29 @@ class TrainConfig:
         )
 
     @property
-    def engineer(self) -> FeatureEngineer:
-        """What turns bars into the feature rows that these settings describe."""
-        return FeatureEngineer(own_features(self.features), only=self.only)
+    def own(self) -> list[KnownFeature]:
+        """The features of one's own."""
+        return own_features(self.features)
+
+    def engineer(self, context: ContextRecord | None = None) -> FeatureEngineer:
+        """Return what turns bars into the feature rows that these settings describe.
+
+        Parameters
+        ----------
+        context
+            The other series that are joined to the bars: their attribute of that name.
+
+        Returns
+        -------
+        FeatureEngineer
+            The same for bars of all instruments.
+        """
+        return FeatureEngineer(self.own, only=self.only, context=context)
 
     @property
     def lookback(self) -> int:
         """Bars behind a feature row, its own included."""
-        return self.engineer.lookback
+        return layout([one.record for one in self.own], only=self.only).lookback
 
     @property
     def member(self) -> str:
@@ -169,7 +186,7 @@ class TrainConfig:
             Features of one's own are described by name, parameters and the digest of their source,
             wherever their files lie.
         """
-        return asdict(self) | {"features": identities(self.engineer.own)}
+        return asdict(self) | {"features": identities(self.own)}
 
     def without_test(self) -> "TrainConfig":
         """Return the same settings with the test part given to training.

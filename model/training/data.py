@@ -16,6 +16,7 @@ from model.bars.read import check_bars, require_bars, require_usual_spacing
 from model.bars.universe import Universe, require_universe, universe_of
 from model.checkpoint.scaler import Scaler
 from model.errors import BarsError, BarsWarning, FeatureError, OneClassError, Setting
+from model.features.joining import context_of
 from model.features.stability import TRIES, require_stable
 from model.labels import known_after, tied_share
 from model.training.config import TrainConfig
@@ -308,7 +309,7 @@ def _feature_table(
     Raises FeatureError for a feature of one's own that depends on more than its trailing bars, or
     has no number somewhere.
     """
-    engineer = config.engineer
+    engineer = config.engineer(context_of(universe))
     before = engineer.lookback - 1
     stops = np.cumsum([len(bars) - before for bars in universe.values()]).tolist()
     blocks = {
@@ -323,7 +324,7 @@ def _feature_table(
     table = pd.DataFrame(
         rows, first.append(others) if others else first, pd.Index(engineer.names), copy=False
     )
-    if engineer.own:
+    if engineer.own or engineer.context:
         _require_numbers(table, blocks)
     return table, blocks
 
@@ -341,7 +342,8 @@ def _require_numbers(table: pd.DataFrame, blocks: dict[str, slice]) -> None:
         f"features must be finite numbers at every bar with enough bars before it, got none in "
         f"{', '.join(faulty[:3])}, {count(int(missing.to_numpy().sum()), 'value')} in all, the "
         f"first at {where}. Let the transform say what stands there (fillna(0), a denominator that "
-        "is never 0), or raise its `lookback`."
+        "is never 0), or raise its `lookback`; of other series, give more of their bars, or the "
+        "bars from where they are known."
     )
 
 

@@ -16,10 +16,11 @@ from model.bars.intervals import bar_interval, hour_shares
 from model.bars.read import digest_bars
 from model.bars.universe import Universe
 from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.format import Golden
 from model.checkpoint.member import Member, probability_of
+from model.checkpoint.record import Golden
 from model.checkpoint.scaler import usual_ranges
 from model.errors import CheckpointError, TrainingDiverged
+from model.features.joining import context_of
 from model.metrics import classification_scores
 from model.networks.registry import (
     architecture,
@@ -46,6 +47,7 @@ COMMON = (
     "outcome",
     "features",
     "only",
+    "context",
     "sequence_length",
     "bar_interval",
     "timezone",
@@ -262,8 +264,9 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
         label=config.label,
         horizon=config.horizon,
         outcome=config.outcome,
-        features=tuple(one.record for one in config.engineer.own),
+        features=tuple(one.record for one in config.own),
         only=config.only,
+        context=context_of(data.universe),
         sequence_length=config.sequence_length,
         enter=None,  # thresholds are chosen by trading, which is not known here
         exit=None,
@@ -312,13 +315,17 @@ def golden_window(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
     Whoever loads the checkpoint takes the same way again and sees whether features and network
     still are those of training.
     """
-    last = bars.iloc[-checkpoint.bars_needed :][list(COLUMNS)]
-    features = checkpoint.engineer.transform(last).to_numpy()
+    engineer = checkpoint.engineer
+    last = bars.iloc[-checkpoint.bars_needed :][list(engineer.columns)]
+    features = engineer.transform(last).to_numpy()
     scores = checkpoint.scaler.transform(features[-1:])[0]
     timestamps = last.index.to_numpy().astype("datetime64[ns]").astype(np.int64)
+    values = last.to_numpy(copy=True)
+    # Before the first row nobody reads another series: there may be nothing of it yet.
+    values[: engineer.lookback - 1, len(COLUMNS) :] = 0.0
     return Golden(
         tuple(timestamps.tolist()),
-        tuple(map(tuple, last.to_numpy().tolist())),
+        tuple(map(tuple, values.tolist())),
         tuple(features[-1].tolist()),
         tuple(scores.tolist()),
         float(checkpoint.predict(features)[0]),

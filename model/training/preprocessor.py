@@ -293,7 +293,9 @@ def calendar_mask(index: pd.Index, names: Iterable[str] = FEATURE_NAMES) -> tupl
     """
     # Of several instruments the rows stand one instrument after the other.
     span = index.max() - index.min()
-    return tuple(span >= CALENDAR_CYCLES.get(name, pd.Timedelta(0)) for name in names)
+    # Those of other series, spy:dow_sin, go with the same calendar.
+    cycles = (CALENDAR_CYCLES.get(name.rpartition(":")[2], pd.Timedelta(0)) for name in names)
+    return tuple(span >= cycle for cycle in cycles)
 
 
 def _require_numbers(values: NDArray[np.float64], labels: NDArray[np.float64]) -> None:

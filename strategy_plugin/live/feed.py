@@ -15,6 +15,7 @@ from typing import NamedTuple
 import backtrader as bt
 
 from strategy_plugin.live.broker import LiveBroker
+from strategy_plugin.live.kept_bars import KeptBars
 from strategy_plugin.live.sessions import Minutes
 from strategy_plugin.live.store import LOG, Connection, LiveStore
 from strategy_plugin.live.venue import DAY, MINUTE, VenueBar, VenueError
@@ -38,6 +39,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
       - broker: the LiveBroker, which settles what an earlier run left before the first live bar
       - history: how many bars are filled in before the first live one
       - stamp: "open" or "close", the end of a bar that its timestamp marks
+      - keep: KeptBars that get every finished bar, or None
     """
 
     params = (
@@ -45,6 +47,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         ("broker", None),
         ("history", 300),
         ("stamp", "open"),
+        ("keep", None),
         ("qcheck", 0.2),
     )
 
@@ -75,14 +78,20 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self._looked = monotonic()
         self.put_notification(self.DELAYED)
         start = self._trading_days.start_of_history(store.now(), self.p.history, store.interval)
-        self._take_history(start)
+        kept: KeptBars | None = self.p.keep
+        # What came since the last run is kept, too, though it need not be shown.
+        self._take_history(min(start, (kept and kept.newest) or start))
         while len(self._waiting) > self.p.history:
-            self._waiting.popleft()
+            bar, end = self._waiting.popleft()
+            if kept is not None:
+                kept.add(self._time_of(bar, end), bar)
 
     def _load(self) -> bool | None:
         if not self._waiting:
             if self._past_history:
                 self.p.broker.end_of_turn(self._symbol)
+                if self.p.keep is not None:
+                    self.p.keep.save_if_due()
                 self.p.store.turn(self._symbol)
             self._wait()
         return self._show(self._waiting.popleft()) if self._waiting else None
@@ -199,6 +208,8 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         for name in ("open", "high", "low", "close", "volume"):
             getattr(self.lines, name)[0] = getattr(bar, name)
         self.lines.openinterest[0] = 0.0
+        if self.p.keep is not None:
+            self.p.keep.add(shown, bar)
         store.seen()
         return True
 
@@ -219,4 +230,6 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     def stop(self) -> None:
         super().stop()
+        if self.p.keep is not None:
+            self.p.keep.save()
         self.p.store.stop()

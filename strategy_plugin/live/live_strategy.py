@@ -71,6 +71,7 @@ class LiveStrategy(BiLSTMStrategy):
             "reason": decision.reason,
             "order": decision.action,
             **({"not sent": would} if would else {}),
+            **({"fills": instrument.filled} if instrument.filled else {}),
             "position": broker.getposition(instrument.data).size,
             "cash": broker.getcash(),
             "equity": broker.getvalue(),

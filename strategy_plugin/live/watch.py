@@ -70,6 +70,7 @@ class Alarms(logging.Handler):
     """Takes the warnings of the store: says them, and sends them to the page and to a webhook.
 
     Messages are sent by a thread of their own, one after the other: trading never waits for them.
+    `told` holds those that no line of a bar has told of yet.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Alarms(logging.Handler):
     ) -> None:
         super().__init__(logging.WARNING)
         self._page, self._say, self._webhook = page, say, webhook
+        self.told: list[str] = []
         self._messages: SimpleQueue[dict[str, str] | None] = SimpleQueue()
         self._thread = Thread(target=self._send_all, daemon=True)
 
@@ -94,6 +96,7 @@ class Alarms(logging.Handler):
         message = record.getMessage()
         self._say(message)
         self._page.take_alarm(message)
+        self.told.append(message)
         if self._webhook is not None:
             self._messages.put({"text": message, "level": record.levelname.lower()})
 

@@ -13,14 +13,15 @@ import torch
 
 from model.checkpoint.buffer import FeatureBuffer
 from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.format import Golden
 from model.checkpoint.matching import matched
 from model.checkpoint.member import Member
+from model.checkpoint.record import Golden
 from model.checkpoint.scaler import Scaler
 from model.features.table import FeatureEngineer
 from model.networks.bilstm import NetworkConfig
 from model.networks.registry import make_network
 from model.networks.transformer import TransformerConfig
+from model.training.fitting import golden_window
 
 # Several bars as one.
 MERGED: dict[Any, Any] = {
@@ -88,7 +89,8 @@ def random_checkpoint(
     """
     # Checkpoint.engineer, before there is one.
     own = matched(changes.get("features", ()))
-    features = FeatureEngineer(own, only=changes.get("only", False)).transform(bars).to_numpy()
+    only, context = changes.get("only", False), changes.get("context")
+    features = FeatureEngineer(own, only=only, context=context).transform(bars).to_numpy()
     mean, scale = features.mean(axis=0).tolist(), np.maximum(features.std(axis=0), 1e-3).tolist()
     scaler = Scaler(tuple(mean), tuple(scale), (True,) * features.shape[1])
     fields: dict[str, Any] = dict(
@@ -157,16 +159,7 @@ def with_member(checkpoint: Checkpoint, **changes: Any) -> Checkpoint:
 
 def golden_of(checkpoint: Checkpoint, bars: pd.DataFrame) -> Golden:
     """The way of the first whole window, through the training side's code."""
-    bars = bars.iloc[: checkpoint.bars_needed]
-    features = checkpoint.engineer.transform(bars).to_numpy()
-    stamps = tuple(bars.index.as_unit("ns").asi8.tolist())
-    return Golden(
-        stamps,
-        tuple(map(tuple, bars.to_numpy().tolist())),
-        tuple(features[-1].tolist()),
-        tuple(checkpoint.scaler.transform(features[-1:])[0].tolist()),
-        float(checkpoint.predict(features)[-1]),
-    )
+    return golden_window(checkpoint, bars.iloc[: checkpoint.bars_needed])
 
 
 def with_spoilt_golden(checkpoint: Checkpoint, part: str) -> Checkpoint:

@@ -17,17 +17,17 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 ORDER = {
     "model": (
         "errors settings settings_file files labels metrics provenance precision runtime notebook "
-        "bars features networks cli checkpoint predict training doctor train"
+        "bars features networks cli context checkpoint predict training doctor train"
     ),
     "strategy_plugin": (
-        "feeds guard hours dates cache indicator decision weights orders sizers ranking instrument "
-        "broker settling journal recorded analyzers replaying startup trading strategy book live "
-        "reconcile trade"
+        "feeds guard hours dates cache context indicator decision weights orders sizers ranking "
+        "instrument broker settling journal recorded analyzers replaying startup trading strategy "
+        "book live reconcile trade"
     ),
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
-        "synthetic benchmarks cost walk walk_pooled ledger audit controls false_alarms verdicts "
-        "benchmark analyzers judge compare run console"
+        "synthetic benchmarks cost walk walk_pooled walk_options ledger audit controls "
+        "false_alarms verdicts benchmark analyzers judge compare run search console"
     ),
 }
 
@@ -170,9 +170,11 @@ HOSTED = {
     "strategy_plugin.live.reference",
     "strategy_plugin.live.rules",
     "backtests.simulation.broker",
+    "backtests.simulation.book_account",
     "backtests.analyzers",
     "backtests.benchmarks.trading",
     "backtests.benchmarks.live",
+    "backtests.benchmarks.book",
 }
 
 

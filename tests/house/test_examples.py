@@ -76,7 +76,8 @@ NAMES: dict[str, Any] = {
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that examples name."""
     folder = tmp_path_factory.mktemp("examples")
-    BARS.to_csv(folder / "bars.csv")
+    for name in ("bars", "spy"):
+        BARS.to_csv(folder / f"{name}.csv")
     BARS[["close"]].to_csv(folder / "closes.csv")
     (folder / "my_momentum.py").write_text(MY_MOMENTUM)
     trained = model.fit(BARS, model.TrainConfig(architecture="small", max_epochs=2))

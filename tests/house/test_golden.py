@@ -16,7 +16,7 @@ from backtests.simulation.account import Account, Costs
 from backtests.simulation.broker import Simulation, simulate
 from backtests.synthetic.markets import market
 from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.format import FORMAT
+from model.checkpoint.record import FORMAT
 from model.checkpoint.schedule import require_golden
 from model.features.registry import own_features
 
@@ -26,6 +26,7 @@ DIGESTS = {
     "format-3": "6744c4c7db67cc752b269e9e7f27f183e021a9d5eca1047bd7a150b934540c46",
     "format-4": "02db30ba12d6b3b78304894de6298e3829bbbd64d9cd407e7b81268f66a20c90",
     "format-5": "a1015f63b40b3587e6b7b791c4d90e3bbfce1ede4ce2a91704ab634befddc750",
+    "format-6": "7def93b43835e3410b13c6bd5c96f7e8a17b7e164c6c454c112f9106266e7b5e",
 }
 
 
@@ -54,7 +55,7 @@ def test_a_file_of_each_format_loads_and_forecasts_what_it_did(name: str) -> Non
     checkpoint = Checkpoint.load(GOLDEN / f"{name}.ckpt")
     assert checkpoint.digest == DIGESTS[name]
     forecast = checkpoint.forecast(features_of(checkpoint))
-    expected = FORECAST_5 if name == "format-5" else FORECAST
+    expected = FORECASTS.get(name, FORECAST)
     assert [float(values[0]) for values in forecast] == pytest.approx(expected, abs=1e-6)
     require_golden(checkpoint, name)
 
@@ -78,8 +79,21 @@ def test_the_features_of_ones_own_that_format_5_knows() -> None:
     assert newest.layout.names[86:] == ("span", "span_by_volume")
 
 
+def test_the_other_series_that_format_6_knows() -> None:
+    older, newest = (Checkpoint.load(GOLDEN / f"format-{number}.ckpt") for number in (5, 6))
+    assert older.context is None
+    silver, slower = newest.context.series
+    assert silver.names == ("silver:ret_z_5", "silver:vol_ratio_5_20")
+    assert (silver.clock.zone, silver.clock.closes) == ("America/New_York", "16:00")
+    assert (slower.title, newest.context.max_age) == ("self:4h", 3.0)
+    assert newest.layout.names[86:] == newest.context.names
+
+
 # Probability, disagreement and out_of_range of the golden window.
-FORECAST_5 = [0.6613807502734206, 0.13701036167585967, 0.0175]
+FORECASTS = {
+    "format-5": [0.6613807502734206, 0.13701036167585967, 0.0175],
+    "format-6": [0.7062451637206415, 0.011199240724784731, 0.0],
+}
 FORECAST = [0.8059996469244901, 0.055871473415378514, 0.008372093023255813]
 RUNS: dict[str, tuple[str, dict[str, float]]] = {
     "regime": (

@@ -149,7 +149,7 @@ def test_settings_sent_to_another_process_find_their_features_there(
 ) -> None:
     sent = pickle.dumps(replace(CONFIG, features=TEXT))
     forget(monkeypatch)
-    assert pickle.loads(sent).engineer.lookback == 160
+    assert pickle.loads(sent).lookback == 160
 
 
 def outcome(app: Any, *arguments: object) -> int:

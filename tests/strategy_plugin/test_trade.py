@@ -12,8 +12,10 @@ import pytest
 
 from model.cli import run
 from strategy_plugin import replay
+from strategy_plugin.live.decay import DecayWatch
 from strategy_plugin.live.limits import STOP
 from strategy_plugin.trade import app
+from tests.helpers.decaying import lines as decaying_lines
 from tests.helpers.exchanges import KEYS, exchange_of
 from tests.helpers.makers import random_bars, random_checkpoint
 from tests.helpers.processes import environment
@@ -85,12 +87,34 @@ def test_a_dry_run_says_what_it_would_send(daily: Path, capsys: Any) -> None:
     assert "dry run: nothing is sent" in out and '"not sent": ["+' in out
 
 
+def test_a_lost_edge_is_an_alarm_in_every_place(daily: Path, capsys: Any) -> None:
+    """An earlier run is gone on from whose forecasts came true no more often than chance."""
+    folder = Path("runs/live")
+    folder.mkdir(parents=True)
+    told = (line for line, *_ in decaying_lines(1.0, 2_000, seed=2, change=0))
+    eye, written = DecayWatch(1, "open", 1, "direction", 1.0), []
+    for line in told:  # up to the bar before the one on which it would be told
+        alarms = eye.take(line)
+        written.append(json.dumps(line))
+        if any("edge" in alarm for alarm in alarms):
+            break
+    (folder / "bars.jsonl").write_text("\n".join([*written[:-1], '{"torn']) + "\n")
+    with exchange_of(DAYS, FIRST) as (_, url):
+        words = ("--symbols", "SPY", "--checkpoint", daily, "--url", url, "--bars", 40)
+        code, out, err = ended(capsys, *words)
+    assert code == 0, err
+    said = "the forecasts have lost their edge"
+    assert said in err and said in (folder / "status.html").read_text()
+    assert [line for line in lines_of(out) if said in str(line.get("alarms"))]
+
+
 def test_a_file_stop_closes_or_keeps_and_nothing_is_opened(daily: Path, capsys: Any) -> None:
     words = ("--symbols", "SPY", "--checkpoint", daily, "--enter", 0.5, "--exit", 0.5)
     folder = Path("runs/live")
     with exchange_of(DAYS, FIRST) as (box, url):
-        _, _, err = ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
-        assert "A person is needed" in err and "A person" in (folder / "status.html").read_text()
+        _, out, err = ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
+        assert "A person is needed" in err and '"alarms": ["bilstm-SPY-' in out
+        assert "A person" in (folder / "status.html").read_text()
         assert not box.account.orders and "`max_order` is 10.00" in (folder / STOP).read_text()
         code, _, err = ended(capsys, *words, "--url", url)
         assert code == 2 and "must not be there at the start: an order of" in err

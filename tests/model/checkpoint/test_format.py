@@ -17,7 +17,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from model.checkpoint.checkpoint import Checkpoint
-from model.checkpoint.format import Golden, checkpoint_errors, decode
+from model.checkpoint.format import checkpoint_errors, decode
+from model.checkpoint.record import Golden
 from model.errors import CheckpointError
 from model.features.table import FEATURE_NAMES
 from tests.helpers.forging import JsonObject, forged, network_in, record_in, refusal
@@ -59,8 +60,8 @@ def swapped(record: JsonObject) -> None:
     ("edit", "reason"),
     [
         (
-            lambda record: record.update(format=6),
-            "it has format 6, this program reads the formats 2 to 5. Use the version that wrote ",
+            lambda record: record.update(format=7),
+            "it has format 7, this program reads the formats 2 to 6. Use the version that wrote ",
         ),
         (lambda record: record.update(format=1), "it has format 1, this program reads the formats"),
         (lambda record: record.update(format=2), "it is damaged (Object contains unknown field"),
@@ -228,9 +229,9 @@ def test_a_record_that_does_not_fit_is_refused_with_the_difference(
             "missing, repeated or differently written entries",
         ),
         ('"horizon":1', '"horizon": 1', "missing, repeated or differently written entries"),
-        ('{"format":5', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
-        ('{"format":5', '{"fromat":1', "missing required field `format`"),
-        ('{"format":5', '[{"format":1', "it is damaged ("),
+        ('{"format":6', '{"format":"1"', "Expected `int`, got `str` - at `$.format`"),
+        ('{"format":6', '{"fromat":1', "missing required field `format`"),
+        ('{"format":6', '[{"format":1', "it is damaged ("),
     ],
 )
 def test_a_record_that_is_not_as_save_writes_it_is_refused(

@@ -261,12 +261,17 @@ def test_a_file_that_is_changed_is_another_module(tmp_path: Path) -> None:
         own_features(f"{file}:Momentum")
 
 
+def test_without_ours_and_without_others_there_is_nothing_to_learn_from(bars) -> None:
+    told = "`features` must name some where `only` leaves ours out, got none. Name some, or join"
+    with pytest.raises(FeatureError, match=told):
+        prepare(bars, TrainConfig(only=True))
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"features": "momentum,momentum"}, "must not have a name in common, got momentum more"),
         ({"features": "momentum,twin"}, "must not have a column in common, got momentum, volume"),
-        ({"only": True}, "`features` must name some where `only` leaves ours out, got none"),
         ({"features": "momentun"}, "Did you mean 'momentum'?"),
     ],
 )

@@ -1,0 +1,231 @@
+"""The columns of other series beside the bars of an instrument, joined by when they are known.
+
+A history is joined at once, a live one bar by bar, to the same bits: a row holds the features of
+the newest bar of each series that was complete when the instrument's bar was.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from model.errors import FeatureError, did_you_mean
+from model.features.series import (
+    ContextRecord,
+    Moments,
+    SeriesRecord,
+    as_times,
+    merged_bar,
+    period,
+    slower_bars,
+    starts_of,
+)
+from model.features.table import CHUNK, FEATURE_NAMES, FEATURES, our_rows
+from model.features.trailing import LOOKBACK, Array
+
+SECOND = 1_000_000_000
+
+
+class SeriesBars(NamedTuple):
+    """The bars of a series: values (m, 5), timestamps (m,).
+
+    arrived: when a host delivered them, (m,), where that is not with their completion.
+    """
+
+    values: Array
+    timestamps: Moments
+    arrived: Moments | None = None
+
+
+class Joined(NamedTuple):
+    """The columns of all series at each bar, (n, columns), and how old each series was there.
+
+    ages: (n, series), nanoseconds since the newest bar was complete, -1 where there is none yet.
+    """
+
+    rows: Array
+    ages: Moments
+
+
+def require_columns(columns: Sequence[str], title: str) -> None:
+    """Refuse, with a FeatureError, columns that are none of ours, and the same one twice."""
+    for name in columns:
+        if name not in FEATURE_NAMES:
+            raise FeatureError(
+                f"the columns of {title} must be among our {len(FEATURE_NAMES)}, got {name!r}."
+                f"{did_you_mean(name, FEATURE_NAMES)}"
+            )
+    if len(set(columns)) < len(columns):
+        raise FeatureError(f"the columns of {title} must be named once each, got {columns}.")
+
+
+@cache
+def places_of(columns: tuple[str, ...]) -> tuple[list[int], int]:
+    """Return where columns stand among our features, and how many bars the longest looks back."""
+    places = [FEATURE_NAMES.index(name) for name in columns]
+    return places, max(FEATURES[place].lookback for place in places)
+
+
+def series_rows(values: Array, timestamps: Moments, columns: tuple[str, ...]) -> Array:
+    """Return some of our features of each bar of a series, NaN where too few are before it: (m, k).
+
+    A feature reads no bar beyond its own lookback, so what stands before the first may be anything:
+    a series is asked for as much history as its columns need, not for that of all 86.
+    """
+    places, lookback = places_of(columns)
+    rows = np.full((len(values), len(columns)), np.nan)
+    if len(values) < lookback:
+        return rows
+    spare = LOOKBACK - lookback
+    filled = np.concatenate((np.repeat(values[:1], spare, axis=0), values))
+    before = timestamps[0] - SECOND * np.arange(spare, 0, -1)
+    found = np.empty((len(values) - lookback + 1, len(FEATURES)))
+    our_rows(filled, as_times(np.concatenate((before, timestamps))), CHUNK, found)
+    rows[lookback - 1 :] = found[:, places]
+    return rows
+
+
+def join(own: SeriesBars, others: Mapping[str, SeriesBars], record: ContextRecord) -> Joined:
+    """Return the columns of all series at each bar of the instrument.
+
+    own: its bars. others: those of the series that have bars of their own, by name.
+    """
+    rows, ages = [], []
+    for series in record.series:
+        if series.every:
+            values, stamps, known = slower_bars(
+                own.values, own.timestamps, record.clock, series.every
+            )
+            decided = record.clock.ends(own.timestamps)
+            arrived = None
+        else:
+            values, stamps, arrived = others[series.name]
+            known, decided = series.clock.known(stamps), record.clock.known(own.timestamps)
+        newest = np.searchsorted(known, decided, side="right") - 1
+        if arrived is not None and own.arrived is not None:
+            newest = np.minimum(newest, np.searchsorted(arrived, own.arrived, side="right") - 1)
+        table = np.vstack((series_rows(values, stamps, series.columns), _nothing(series)))
+        age = np.where(newest < 0, -1, decided - np.append(known, 0)[newest])
+        # The last row, of NaN, is that of bars before the first and of those that are too old.
+        rows.append(table[np.where(age > record.oldest(series), -1, newest)])
+        ages.append(age)
+    return Joined(np.hstack(rows), np.column_stack(ages))
+
+
+def _nothing(series: SeriesRecord) -> Array:
+    return np.full((1, len(series.columns)), np.nan)
+
+
+class ContextBuffer:
+    """The newest bars of all series, joined to the instrument's bar by bar as `join` does.
+
+    Parameters
+    ----------
+    record
+        What the series are: `Checkpoint.context`.
+
+    Attributes
+    ----------
+    ages
+        Of each series, how old it was at the last bar, as in `Joined`.
+    """
+
+    def __init__(self, record: ContextRecord) -> None:
+        self._record = record
+        self._tails = {series.title: _Tail(series) for series in record.series}
+        self._decided = 0
+        self.ages: tuple[int, ...] = ()
+
+    def add(self, name: str, timestamp: int, bar: Sequence[float]) -> bool:
+        """Take the next bar of a series; False where it came after a bar that should have had it.
+
+        Parameters
+        ----------
+        name
+            Of the series.
+        timestamp
+            In nanoseconds since 1970.
+        bar
+            Open, high, low, close, volume.
+        """
+        tail = self._tails[name]
+        known = int(tail.series.clock.known(np.array([timestamp]))[0])
+        tail.waiting.append((known, timestamp, bar))
+        return known > self._decided
+
+    def row(self, timestamp: int, bar: Sequence[float]) -> Array:
+        """Take the next bar of the instrument and return the columns of all series: (columns,).
+
+        Parameters
+        ----------
+        timestamp
+            In nanoseconds since 1970.
+        bar
+            Open, high, low, close, volume.
+        """
+        clock, stamps = self._record.clock, np.array([timestamp])
+        self._decided, ends = int(clock.known(stamps)[0]), int(clock.ends(stamps)[0])
+        rows, ages = [], []
+        for tail in self._tails.values():
+            if tail.series.every:
+                tail.take(timestamp, bar, int(starts_of(stamps, clock, tail.series.every)[0]), ends)
+            found, age = tail.at(ends if tail.series.every else self._decided)
+            too_old = age > self._record.oldest(tail.series)
+            rows.append(_nothing(tail.series)[0] if too_old else found)
+            ages.append(age)
+        self.ages = tuple(ages)
+        return np.concatenate(rows)
+
+
+class _Tail:
+    """The last bars of one series that are known, and those that are not known yet."""
+
+    def __init__(self, series: SeriesRecord) -> None:
+        self.series = series
+        self.waiting: deque[tuple[int, int, Sequence[float]]] = deque()
+        self._bars: deque[tuple[int, Sequence[float]]] = deque(maxlen=places_of(series.columns)[1])
+        self._row, self._known = _nothing(series)[0], 0
+        # Of slower bars: where the one begins that still grows, its bars so far, and whether it is
+        # the first.
+        self._start, self._growing, self._first = 0, list[Sequence[float]](), True
+
+    def take(self, timestamp: int, bar: Sequence[float], start: int, ends: int) -> None:
+        """Take a bar of the instrument, of which slower ones are made."""
+        length = period(self.series.every)
+        if self._growing and start > self._start:
+            self._finish(self._start + length)
+        self._start = start
+        self._growing.append(bar)
+        if ends >= start + length:
+            self._finish(ends)
+
+    def _finish(self, known: int) -> None:
+        # The first may have begun before the first bar that was given.
+        if not self._first:
+            merged = merged_bar(np.array(self._growing))
+            self.waiting.append((known, self._start, merged))
+        self._first = False
+        self._growing.clear()
+
+    def at(self, decided: int) -> tuple[Array, int]:
+        """Return the columns of the newest bar that is known at a moment, and how old it is."""
+        before = len(self._bars), self._known
+        while self.waiting and self.waiting[0][0] <= decided:
+            self._known, timestamp, bar = self.waiting.popleft()
+            self._bars.append((timestamp, bar))
+        if (len(self._bars), self._known) != before:
+            stamps = np.array([timestamp for timestamp, _ in self._bars])
+            values = np.array([bar for _, bar in self._bars], dtype=np.float64)
+            self._row = series_rows(values, stamps, self.series.columns)[-1]
+        return self._row, decided - self._known if self._bars else -1
+
+
+def titles(record: ContextRecord) -> list[str]:
+    """Return how the series are called, each with the columns that are taken of it."""
+    all_ours = tuple(FEATURE_NAMES)
+    return [
+        f"{one.title} (86 of ours)" if one.columns == all_ours else ", ".join(one.names)
+        for one in record.series
+    ]

@@ -1,0 +1,335 @@
+"""Bars with the columns of other series beside them: asked for, read, joined, or refused."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, overload
+
+import numpy as np
+import pandas as pd
+from msgspec import ValidationError, convert, to_builtins
+
+from model.bars.faults import COLUMNS
+from model.bars.intervals import day, spoken
+from model.bars.read import check_bars, read_bars
+from model.bars.universe import Bars, Universe, universe_of
+from model.errors import FeatureError
+from model.features.context import Joined, SeriesBars, join, require_columns
+from model.features.series import (
+    OWN,
+    Clock,
+    ContextRecord,
+    period,
+    require_comparable,
+)
+from model.features.table import FEATURE_NAMES
+from model.features.trailing import LOOKBACK
+from model.files import bare_name
+
+ATTRIBUTE = "context"  # of bars, under which their attrs keep the record
+MAX_AGE = 7.0
+COLUMNS_PART = r"(:(?P<columns>[\w,]+))?"
+SLOWER = re.compile(rf"{OWN}:(?P<every>\w+){COLUMNS_PART}")
+OTHER = re.compile(rf"(?P<place>[^@:]+)(@(?P<clock>([\d:]+ )?[A-Za-z][\w/+-]*))?{COLUMNS_PART}")
+
+
+class Wanted(NamedTuple):
+    """A series as a user asks for it.
+
+    place: its file, or its name where its bars are given. clock: what is said of its dates. every:
+    of the instrument's own slower bars, "" of others.
+    """
+
+    name: str
+    place: str
+    clock: str
+    every: str
+    columns: tuple[str, ...]
+
+
+def wanted_series(texts: Sequence[str]) -> list[Wanted]:
+    """Return the series that texts ask for; FeatureError for a text that says none.
+
+    texts: as spy.csv, spy.csv:ret_z_5,vol_ratio_5_20, nikkei.csv@Asia/Tokyo or self:1W.
+    """
+    wanted = []
+    for text in texts:
+        found = SLOWER.fullmatch(text) or OTHER.fullmatch(text)
+        if found is None or text == OWN:
+            raise FeatureError(
+                "`context` must name series as spy.csv, spy.csv:ret_z_5,vol_ratio_5_20, "
+                "'spy.csv@16:00 America/New_York' or self:1W, got "
+                f"{text!r}. Write it so."
+            )
+        parts = found.groupdict()
+        columns = tuple(filter(None, (parts["columns"] or "").split(","))) or FEATURE_NAMES
+        require_columns(columns, text)
+        place, every = parts.get("place") or OWN, parts.get("every") or ""
+        if every:
+            period(every)
+        name = OWN if every else bare_name(Path(place))
+        wanted.append(Wanted(name, place, parts.get("clock") or "", every, columns))
+    return wanted
+
+
+@overload
+def add_context(
+    bars: pd.DataFrame,
+    context: str | Sequence[str] | ContextRecord,
+    *,
+    series: Mapping[str, pd.DataFrame] | None = None,
+    closes: str = "",
+    max_context_age: float = MAX_AGE,
+    lookback: int = LOOKBACK,
+) -> pd.DataFrame: ...
+@overload
+def add_context(
+    bars: Universe,
+    context: str | Sequence[str] | ContextRecord,
+    *,
+    series: Mapping[str, pd.DataFrame] | None = None,
+    closes: str = "",
+    max_context_age: float = MAX_AGE,
+    lookback: int = LOOKBACK,
+) -> Universe: ...
+def add_context(
+    bars: Bars,
+    context: str | Sequence[str] | ContextRecord,
+    *,
+    series: Mapping[str, pd.DataFrame] | None = None,
+    closes: str = "",
+    max_context_age: float = MAX_AGE,
+    lookback: int = LOOKBACK,
+) -> Bars:
+    """Return bars with the columns of other series, which a network then sees beside its own.
+
+    At each bar they are those of the newest bar of the series that was complete by the decision,
+    whatever zone, session or interval it has.
+
+    Parameters
+    ----------
+    bars
+        As `read_bars` gives them, of one instrument or of several by name.
+    context
+        The series: files or names in `series`, each perhaps with columns of our 86
+        (spy.csv:ret_z_5,vol_ratio_5_20) and with the zone of its dates, or when they end
+        (nikkei.csv@Asia/Tokyo, 'spy.csv@16:00 America/New_York'); or slower bars of the instrument
+        itself (self:1W, self:4h). Or `Checkpoint.context`, for the columns of that checkpoint.
+    series
+        Bars by name, of the series that are not to be read.
+    closes
+        When the instrument's own dates end, a zone or a time and a zone. Needed where a series has
+        bars within the day, or dates of a stated zone.
+    max_context_age
+        Days by which the newest bar of a series may be older than one of its intervals.
+    lookback
+        Bars behind a row of the features that are used with it: `TrainConfig.lookback`. Bars before
+        the first that has all columns, and so many before that, are left out.
+
+    Returns
+    -------
+    DataFrame, or dict of them by name
+        (n, 5 and one for each column), named as spy:ret_z_5. With a checkpoint's context no bar is
+        left out, and a column is NaN where nothing is known or is too old: then there is no
+        forecast.
+
+    Raises
+    ------
+    FeatureError
+        For what names no series or column, series of other dates, clocks that cannot be compared,
+        and where a series is too old at a bar.
+    BarsError
+        For a file that cannot be read.
+
+    Examples
+    --------
+    >>> joined = add_context(bars, ["spy.csv:ret_z_5", "self:1W:bar_close_z"])
+    >>> joined.columns[5:].tolist(), len(bars) - len(joined)
+    (['spy:ret_z_5', 'self:1W:bar_close_z'], 6)
+    >>> checkpoint = fit(joined, TrainConfig(architecture="transformer", max_epochs=1))
+    >>> newer = add_context(bars, checkpoint.context, series={"spy": read_bars("spy.csv")})
+    >>> probabilities = checkpoint.probabilities(newer)
+    """
+    universe, given = universe_of(bars), dict(series or {})
+    if isinstance(context, ContextRecord):
+        record = context
+    else:
+        wanted = wanted_series([context] if isinstance(context, str) else context)
+        for one in wanted:
+            if not one.every and one.name not in given:
+                given[one.name] = read_bars(one.place, instrument=one.name)
+        record = record_for(universe, wanted, given, closes=closes, max_age=max_context_age)
+    found = {}
+    for name, own in universe.items():
+        joined = join_bars(own, record, given)
+        found[name] = table = with_columns(own, joined, record)
+        if record is not context:
+            found[name] = whole(table, joined, record, lookback)
+    return next(iter(found.values())) if isinstance(bars, pd.DataFrame) else found
+
+
+def record_for(
+    universe: Universe,
+    wanted: Sequence[Wanted],
+    series: Mapping[str, pd.DataFrame],
+    *,
+    closes: str,
+    max_age: float,
+) -> ContextRecord:
+    """Return what a checkpoint keeps of the series that are wanted; FeatureError where it cannot.
+
+    series: the bars of those that are not made of the instrument's own.
+    """
+    # As a file would hold them: all else is checked where it is made of that.
+    clocks = {_clock(own, closes) for own in universe.values()}
+    if len(clocks) > 1:
+        raise FeatureError(
+            "the instruments of a universe must have one clock to be joined with other series, got "
+            f"{len(clocks)}: {', '.join(sorted(map(str, clocks)))}. Read all alike."
+        )
+    [clock] = clocks
+    records = []
+    for one in wanted:
+        other = clock if one.every else _clock(series[one.name], one.clock)
+        if one.every and period(one.every) < 2 * clock.interval * 1_000_000_000:
+            raise FeatureError(
+                f"`context` must name slower bars than the instrument's own, got self:{one.every} "
+                f"of bars of {spoken(pd.Timedelta(clock.interval, 's'))}. Take longer ones."
+            )
+        if not one.every:
+            require_comparable(clock, other, one.name)
+        records.append(
+            {
+                "name": one.name,
+                "every": one.every,
+                "columns": one.columns,
+                "clock": to_builtins(other),
+            }
+        )
+    titles = [f"{one['name']}:{one['every']}" for one in records]
+    if len(set(titles)) < len(titles):
+        raise FeatureError(
+            f"`context` must name each series once, got {', '.join(one.place for one in wanted)}. "
+            "Two files of one name are one series: rename one."
+        )
+    try:
+        return convert(
+            {"clock": to_builtins(clock), "max_age": max_age, "series": records}, ContextRecord
+        )
+    except ValidationError as error:
+        raise FeatureError(f"`context` cannot be kept in a checkpoint: {error}.") from error
+
+
+def _clock(bars: pd.DataFrame, words: str) -> Clock:
+    check_bars(bars)
+    try:
+        return convert(to_builtins(Clock.of(bars, words)), Clock)
+    except (ValidationError, ValueError) as error:
+        raise FeatureError(
+            "when the bars of a date are complete must be said as America/New_York or 16:00 "
+            f"America/New_York, got {words!r}: {error}"
+        ) from error
+
+
+def join_bars(
+    bars: pd.DataFrame, record: ContextRecord, series: Mapping[str, pd.DataFrame]
+) -> Joined:
+    """Return the columns of all series at each bar; FeatureError where a series is not there.
+
+    The zone and the end of dates are those of the record: whoever serves it need not say them
+    again.
+    """
+    if missing := [name for name in record.others if name not in series]:
+        raise FeatureError(
+            f"`context` must give the bars of {', '.join(record.others)}, got none of "
+            f"{', '.join(missing)}. Give their files, or bars by that name."
+        )
+    for name, clock, own in (
+        ("the bars", record.clock, bars),
+        *((one.name, one.clock, series[one.name]) for one in record.series if not one.every),
+    ):
+        found = _clock(own, "")
+        for part in ("interval", "stamp", "dates"):
+            theirs, ours = getattr(clock, part), getattr(found, part)
+            # Of a few bars the commonest spacing says little.
+            if theirs != ours and not (part == "interval" and len(own) < LOOKBACK):
+                raise FeatureError(
+                    f"{name} must have the {part} of training, {theirs}, to be joined, got {ours}. "
+                    "Give bars such as those of training."
+                )
+    others = {name: _bars_of(series[name]) for name in record.others}
+    return join(_bars_of(bars), others, record)
+
+
+def _bars_of(bars: pd.DataFrame) -> SeriesBars:
+    stamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
+    return SeriesBars(bars[list(COLUMNS)].to_numpy(np.float64), stamps)
+
+
+def with_columns(bars: pd.DataFrame, joined: Joined, record: ContextRecord) -> pd.DataFrame:
+    """Return bars with the joined columns, and the record in their attrs."""
+    columns = pd.DataFrame(joined.rows, bars.index, pd.Index(record.names), copy=False)
+    table = pd.concat((bars[list(COLUMNS)], columns), axis=1)
+    table.attrs = {**bars.attrs, ATTRIBUTE: record}
+    return table
+
+
+def whole(
+    table: pd.DataFrame, joined: Joined, record: ContextRecord, lookback: int
+) -> pd.DataFrame:
+    """Return the bars from where all series are known, with those that a first row looks back on.
+
+    Raises FeatureError where that is nowhere, and where a series is too old behind it.
+    """
+    known = np.isfinite(joined.rows).all(axis=1)
+    ages = dict(zip(record.series, joined.ages.T, strict=True))
+    if not known.any():
+        reasons = {
+            one.title: "no bar of it is known before they end"
+            if (age < 0).all()
+            else "it ends long before they begin"
+            if (age > record.oldest(one)).all()
+            else "of it too few are known before they end"
+            for one, age in ages.items()
+        }
+        told = ", ".join(f"{title}: {reason}" for title, reason in reasons.items())
+        raise FeatureError(
+            f"`context` must give series of the dates of the bars, {day(table.index[0])} to "
+            f"{day(table.index[-1])}, and with as many bars as their features look back, got none "
+            f"of all series together ({told}). Give files of those dates."
+        )
+    first = int(known.argmax())
+    for one, age in ages.items():
+        late = age[first:] > record.oldest(one)
+        if late.any():
+            place = first + int(late.argmax())
+            raise FeatureError(
+                f"{one.title} is too old at {day(table.index[place])}, and at "
+                f"{int(late.sum())} bars in all: its newest bar was complete "
+                f"{spoken(pd.Timedelta(int(age[place]), 'ns'))} before, more than "
+                f"`max_context_age`={record.max_age:g} days beyond its interval. Give a file that "
+                "has those bars, or raise it."
+            )
+    return table.iloc[max(0, first - lookback + 1) :]
+
+
+def context_of(bars: Bars) -> ContextRecord | None:
+    """Return what is joined to bars; FeatureError where that and their columns differ."""
+    records = []
+    for name, own in universe_of(bars).items():
+        record = own.attrs.get(ATTRIBUTE)
+        names = set(record.names) if isinstance(record, ContextRecord) else set()
+        found = {str(column) for column in own.columns if ":" in str(column)}
+        if names != found:
+            raise FeatureError(
+                f"the bars of {name} must have the columns of the series that were joined to them, "
+                f"got {', '.join(sorted(names ^ found)[:3])} without the rest. Call add_context "
+                "last, and keep the attrs of the bars."
+            )
+        records.append(record)
+    if any(record != records[0] for record in records):
+        raise FeatureError(
+            "the instruments of a universe must be joined with the same series, got others. "
+            "Call add_context with all of them."
+        )
+    return records[0]
