@@ -11,6 +11,7 @@ from io import StringIO
 import pandas as pd
 import pytest
 
+from backtests.evidence.baselines import HOLD
 from backtests.ledger import app as ledger_app
 from backtests.reports.page import REPORT
 from backtests.reports.results import FILES
@@ -106,7 +107,7 @@ def test_python_walks_as_the_command_does_and_returns_what_its_files_hold(
     assert {name: list(table) for name, table in tables.items()} == {
         name: list(pd.read_csv(folder / f"{name}.csv")) for name in tables
     }
-    assert [line.name for line in results.plot().data] == ["buy and hold", "strategy"]
+    assert [line.name for line in results.plot().data] == [HOLD, "strategy"]
     assert repr(results) == f"Results({results.title}: {results.verdict.word})"
     assert "fold-01.ckpt" in results._repr_html_()
 
