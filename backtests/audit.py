@@ -18,8 +18,11 @@ from backtests import lookahead
 from backtests.progress import tracker
 from model import checkpoint as checkpoints
 from model import training
+from model.bars.universe import universe_of
 from model.cli import VERSION, BarsOptions, describe_bars, run
+from model.context import NO_CONTEXT, ContextOptions
 from model.features.registry import own_features
+from model.features.series import OWN
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ def audit(
     horizon: int | None = None,
     features: str = "",
     only: bool = False,
+    context_options: Annotated[ContextOptions, Parameter(name="*")] = NO_CONTEXT,
     cuts: int = 50,
     seed: int = 1,
 ) -> int:
@@ -74,11 +78,16 @@ def audit(
     config = _config(schedule, label, horizon)
     if schedule is None:
         config = replace(config, features=features, only=only)
-    bars = bars_options.read()
-    console.print(describe_bars(bars), soft_wrap=True)
+    read = bars_options.read()
+    record = schedule.context if schedule else None
+    joined = context_options.join(read, bars_options, config.lookback, record=record)
+    [bars] = universe_of(joined.bars).values()
+    for line in (describe_bars(bars), *joined.lines):
+        console.print(line, soft_wrap=True)
     # The way from bars to training is audited without a checkpoint too: a leak there needs no
     # model.
-    steps = lookahead.PipelineChecks(bars, training.prepare(bars, config), chosen).steps
+    series = {**joined.series, OWN: read}
+    steps = lookahead.PipelineChecks(bars, training.prepare(bars, config), chosen, series).steps
     if schedule:
         steps |= lookahead.CheckpointChecks(bars, schedule, chosen).steps
     checks = list(_run(steps))

@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,18 +17,21 @@ from joblib import cpu_count
 from rich.console import Console
 
 import backtests
-from backtests import reports, synthetic, walk_forward
-from backtests.simulation.account import Account, Costs
+from backtests import reports, walk_forward
+from backtests.simulation.account import Account, BookSettings, Costs
+from backtests.synthetic.options import MarketOptions
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
+from backtests.walk_options import require_pooled_settings, require_possible
 from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import faults_together, require_universe
+from model.bars.universe import faults_together, require_universe, universe_of
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
+    BOOK,
     DATA,
     FOLDS,
     RUNNING,
@@ -43,14 +46,14 @@ from model.cli import (
     is_universe,
     pooled_files,
     read_universe,
-    require_pooled,
     run,
 )
+from model.context import NO_CONTEXT, ContextOptions
 from model.files import write_atomically
 from model.labels import tied_share
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
-from model.settings import optional, require, require_fields, whole
+from model.settings import optional, require, whole
 from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
 
@@ -59,7 +62,6 @@ if TYPE_CHECKING:
 
     from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
-    from backtests.synthetic.markets import Market
     from backtests.walk import Request, Walk
     from backtests.walk_forward.folds import Outcome
     from backtests.walk_forward.trainer import Configuration, Lost, Origin
@@ -70,49 +72,6 @@ console = Console(highlight=False)
 
 # The fold plan's validation_share decides both shares, and here several architectures may be given.
 ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
-
-
-@dataclass(frozen=True)
-class MarketOptions:
-    """A synthetic market in the place of data.
-
-    Parameters
-    ----------
-    market
-        A market on which the best possible forecast is known, in the place of data: echo, volrev,
-        regime, latch, magecho, shared, walk or walkdrift, also with its settings, as in
-        echo:strength=0.5.
-    market_bars
-        How many bars of it.
-    market_seed
-        Which of its histories.
-    instruments
-        With --pooled: how many histories of it make a universe, one seed after the other.
-    """
-
-    market: str | None = None
-    market_bars: Annotated[int, whole(1)] = 12_000
-    market_seed: Annotated[int, whole(0)] = 1
-    instruments: Annotated[int, whole(1)] = 1
-
-    def __post_init__(self) -> None:
-        require_fields(self)
-
-    @property
-    def name(self) -> str:
-        return (self.market or "").partition(":")[0]
-
-    def sample(self) -> Market:
-        name, strengths = synthetic.parse_market(self.market or "")
-        return synthetic.market(name, self.market_bars, self.market_seed, **strengths)
-
-    def sample_universe(self) -> tuple[dict[str, pd.DataFrame], dict[str, pd.Series]]:
-        """Return independent histories by name, and the best forecast at each bar of them."""
-        universe = synthetic.planted_universe(
-            self.market or "", self.instruments, self.market_bars, self.market_seed
-        )
-        best = {name: one.probability for name, one in universe.items()}
-        return {name: one.bars for name, one in universe.items()}, best
 
 
 BARS, MARKET = BarsOptions(), MarketOptions()
@@ -130,11 +89,13 @@ def walk(
     pooled: Annotated[bool, Parameter(group=DATA)] = False,
     on_faulty: Annotated[OnFaulty, Parameter(group=DATA)] = "error",
     market_options: Annotated[MarketOptions, Parameter(group=DATA, name="*")] = MARKET,
+    context_options: Annotated[ContextOptions, Parameter(group=DATA, name="*")] = NO_CONTEXT,
     out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     plan: Annotated[FoldPlan, Parameter(group=FOLDS, name="*")] = FoldPlan(),
     jobs: Annotated[int | None, Parameter(group=RUNNING)] = None,
     account: Annotated[Account, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Account(),
     costs: Annotated[Costs, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Costs(),
+    book: Annotated[BookSettings | None, Parameter(group=BOOK, name="*")] = None,
     training: Annotated[
         TrainConfig, Parameter(group=TRAINING, name="*", parse=ALL_BUT_OWN)
     ] = TrainConfig(),
@@ -156,8 +117,8 @@ def walk(
     pooled
         Train one network per fold on all files together, rather than one for each file. Take it
         where the instruments are of one kind, as stocks of a market: each then learns from all, in
-        the time of one. Leave it out where each has laws of its own. With --outcome relative it
-        ranks them, and a paper book trades the best fifth against the worst.
+        the time of one. Leave it out where each has laws of its own. With --outcome relative, or
+        where a flag of the book is given, it ranks them and trades the ranks in one account.
     on_faulty
         Files of a universe that cannot be used: "error" refuses the universe and names them all,
         "drop" leaves them out and names them in output, universe.json and report.
@@ -186,101 +147,97 @@ def walk(
         report says so. The folder must be a new one.
     """
     paths = data or []
-    _require_possible(paths, market_options, training, pooled)
+    require_possible(paths, market_options, training, pooled, book)
+    if pooled and training.outcome == "relative":
+        book = book or BookSettings()
     # The first one's settings stand for all: they differ in the architecture alone.
     names = architectures_of(architecture)
     settings = Settings(
-        plan, plan.training(replace(training, architecture=names[0])), account, costs
+        plan, plan.training(replace(training, architecture=names[0])), account, costs, book
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = backtests.walk.Request(
         settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register, settings_file
     )
     if pooled:
-        _require_pooled_settings(request)
+        require_pooled_settings(request)
         folder = out or Path("runs/pooled")
-        _walk_pooled(paths, bars_options, market_options, on_faulty, folder, request)
+        _walk_pooled(
+            paths, bars_options, market_options, context_options, on_faulty, folder, request
+        )
     elif is_universe(paths):
-        _walk_universe(paths, bars_options, on_faulty, out or Path("runs/universe"), request)
+        folder = out or Path("runs/universe")
+        _walk_universe(paths, bars_options, context_options, on_faulty, folder, request)
     else:
         options = replace(bars_options, data=paths[0] if paths else None)
         _walk_one(
             options,
             market_options,
+            context_options,
             out or Path("runs") / (market_options.name or options.file_name),
             request,
         )
 
 
-def _require_possible(
-    paths: Sequence[Path], market_options: MarketOptions, training: TrainConfig, pooled: bool
-) -> None:
-    require_pooled(pooled, training.outcome)
-    if market_options.instruments > 1 and not pooled:
-        raise ValueError(
-            f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
-            "the histories of a market make a universe for one network. Give `pooled`."
-        )
-    if market_options.market and paths:
-        raise ValueError(
-            "`data` and `market` exclude each other: a market makes its own bars. Give one of them."
-        )
-    if market_options.market and training.horizon != 1:
-        raise ValueError(
-            f"`horizon` must be 1 with `market`, got {training.horizon}: "
-            "its best forecast is known for the next bar."
-        )
-    if market_options.instruments > 1 and not market_options.market:
-        raise ValueError(
-            f"`instruments` must be left out without `market`, got {market_options.instruments}: "
-            "files of bars are counted as they are."
-        )
-
-
-def _require_pooled_settings(request: Request) -> None:
-    """Refuse what would have no part in one network for a universe."""
-    settings, account = request.settings, Account()
-    ranked = settings.config.outcome == "relative"
-    idle = {
-        "cash": settings.account.cash != account.cash,
-        "enter": ranked and settings.account.enter is not None,
-        "exit": ranked and settings.account.exit is not None,
-        "allow_short": ranked and settings.account.allow_short,
-        "fewest_trades": ranked and settings.plan.fewest_trades != FoldPlan().fewest_trades,
-    }
-    if any(idle.values()):
-        names = ", ".join(f"`{name}`" for name, stated in idle.items() if stated)
-        raise ValueError(
-            f"{names} must be left out with `pooled`"
-            f"{' and an outcome of relative' if ranked else ''}: its paper book knows only shares "
-            "of the money, and a relative forecast is traded by rank."
-        )
-
-
 def _walk_one(
-    options: BarsOptions, market_options: MarketOptions, folder: Path, request: Request
+    options: BarsOptions,
+    market_options: MarketOptions,
+    context: ContextOptions,
+    folder: Path,
+    request: Request,
 ) -> None:
     """Walk over one instrument, or a synthetic market, and print what was found."""
     # Held from the reading of the bars to the last file: two runs would mix their folds.
     with walk_forward.lock_folder(folder):
-        planted = market_options.sample() if market_options.market else None
-        if planted:
-            options.require_file()
-        walk = backtests.walk.begin(
-            planted.bars if planted else options.read(),
-            folder,
-            request,
-            best=planted.probability if planted else None,
+        bars, best, joined = bars_of(
+            options, market_options, context, request.settings.config.lookback
         )
-        _introduce([walk])
-        with walk_forward.workers.workers(request.dask):
-            lost = _train(folder, walk.configurations, walk.n_models, request)
-            # With a fold missing the figures would be of other decisions than were asked for.
-            models = backtests.walk.trained_models(walk.configurations)
-            if models is None:
-                raise walk_forward.FoldsFailed.of(lost, walk.n_models)
-            console.print("trading, and training the benchmarks")
-            compared, entered = backtests.walk.finish(walk, models, request.jobs)
+        walk_over(bars, folder, request, best=best, joined=joined)
+
+
+def bars_of(
+    options: BarsOptions, market_options: MarketOptions, context: ContextOptions, lookback: int
+) -> tuple[pd.DataFrame, pd.Series | None, Sequence[str]]:
+    """Return the bars of a file or a market, the best possible forecast, and what was joined.
+
+    That forecast is known of a market alone; of each other series that was joined there is a line.
+    lookback: of the features.
+    """
+    planted = market_options.sample() if market_options.market else None
+    if planted:
+        options.require_file()
+    joined = context.join(
+        planted.bars if planted else options.read(),
+        options,
+        lookback,
+        series=planted.context if planted else None,
+    )
+    [bars] = universe_of(joined.bars).values()
+    return bars, planted.probability.reindex(bars.index) if planted else None, joined.lines
+
+
+def walk_over(
+    bars: pd.DataFrame,
+    folder: Path,
+    request: Request,
+    *,
+    best: pd.Series | None = None,
+    joined: Sequence[str] = (),
+) -> None:
+    """Walk over bars in a folder that is held, and print what was found.
+
+    best, joined: of `bars_of`.
+    """
+    walk = backtests.walk.begin(bars, folder, request, best=best)
+    _introduce([walk], joined)
+    with walk_forward.workers.workers(request.dask):
+        lost = _train(folder, walk.configurations, walk.n_models, request)
+        # With a fold missing the figures would be of other decisions than were asked for.
+        models = backtests.walk.trained_models(walk.configurations)
+        if models is None:
+            raise walk_forward.FoldsFailed.of(lost, walk.n_models)
+        console.print("trading, and training the benchmarks")
+        compared, entered = backtests.walk.finish(walk, models, request.jobs)
     results = compared[request.architectures[0]]
     console.print(reports.tables(results))
     if len(compared) > 1:
@@ -292,15 +249,18 @@ def _walk_one(
         results.verdict.sentence,
         results.overfitting.sentence,
         f"the run was {results.registered}",
+        f"its settings were {results.chosen}" if results.searched else "",
         describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.FILES, *more))}, checkpoints/",
     ):
-        console.print(line, soft_wrap=True)
+        if line:  # mostly there was no search
+            console.print(line, soft_wrap=True)
 
 
 def _walk_universe(
     paths: Sequence[Path],
     options: BarsOptions,
+    context: ContextOptions,
     on_faulty: OnFaulty,
     folder: Path,
     request: Request,
@@ -317,6 +277,8 @@ def _walk_universe(
         )
         for one in left_out:
             console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
+        joined = context.join(universe, options, settings.config.lookback)
+        universe = universe_of(joined.bars)
         # Each folder is also that of a run over its instrument alone.
         for name in universe:
             holding.enter_context(walk_forward.lock_folder(folder / name))
@@ -329,7 +291,7 @@ def _walk_universe(
             for walk in walks
             for name, one in walk.configurations.items()
         }
-        _introduce(walks)
+        _introduce(walks, joined.lines)
         if cost := backtests.cost.describe_cost(configurations.values(), request.jobs):
             console.print(cost, soft_wrap=True)
         with walk_forward.workers.workers(request.dask):
@@ -354,6 +316,7 @@ def _walk_pooled(
     paths: Sequence[Path],
     options: BarsOptions,
     market_options: MarketOptions,
+    context: ContextOptions,
     on_faulty: OnFaulty,
     folder: Path,
     request: Request,
@@ -376,16 +339,21 @@ def _walk_pooled(
                 on_faulty,
                 together=partial(faults_together, fewest=config.fewest_instruments),
             )
+        joined = context.join(universe, options, config.lookback)
+        universe = universe_of(joined.bars)
+        if best:
+            best = {name: best[name].reindex(own.index) for name, own in universe.items()}
         walk = backtests.walk_pooled.begin_pooled(
             universe, folder, request, left_out=left_out, best=best
         )
-        _introduce_pooled(walk, request)
+        _introduce_pooled(walk, request, joined.lines)
         with walk_forward.workers.workers(request.dask):
             lost = _train(folder, walk.configurations, walk.n_models, request)
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
-            console.print("forecasting, and training the cheap learners")
+            trading = ", trading the book" if request.settings.book else ""
+            console.print(f"forecasting{trading}, and training the cheap learners")
             results, entered = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
     console.print(reports.pooled_tables(results))
     if results.share_found is not None:
@@ -398,20 +366,24 @@ def _walk_pooled(
         results.overfitting.sentence,
         f"the run was {results.registered}",
         describe_entered({walk.ledger.path: entered}),
-        f"written to {folder}: {', '.join((reports.REPORT, *reports.POOLED_FILES))}, checkpoints/",
+        f"written to {folder}: {', '.join((reports.REPORT, *results.files))}, checkpoints/",
     ):
         if line:
             console.print(line, soft_wrap=True)
 
 
-def _introduce_pooled(walk: PooledWalk, request: Request) -> None:
-    """Say on what the run rests, and what it will take, before it takes its time."""
+def _introduce_pooled(walk: PooledWalk, request: Request, joined: Sequence[str]) -> None:
+    """Say on what the run rests, and what it will take, before it takes its time.
+
+    joined: a line on each other series.
+    """
     dated, config = walk.dated, request.settings.config
     first = dated.folds[0]
     for one in walk.left_out:
         console.print(f"left out {one.file}: {one.reason}", soft_wrap=True, markup=False)
     for line in (
         describe_universe(dated.universe),
+        *joined,
         f"{count(len(dated.folds), 'fold')} by date: each learns from "
         f"{count(first.test - first.train, 'date')} and is judged on the next "
         f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
@@ -439,8 +411,8 @@ def _conclude(folder: Path, universe: UniverseResults) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _introduce(walks: Sequence[Walk]) -> None:
-    """Say on what the run rests before it takes its time."""
+def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
+    """Say on what the run rests before it takes its time. joined: a line on each other series."""
     settings = walks[0].settings
     config = settings.config
     for walk in walks:
@@ -456,7 +428,8 @@ def _introduce(walks: Sequence[Walk]) -> None:
         ):
             if line:  # mostly nothing is replaced
                 console.print(line, soft_wrap=True)
-    console.print(f"costs: {settings.costs}", soft_wrap=True)
+    for line in (*joined, f"costs: {settings.costs}"):
+        console.print(line, soft_wrap=True)
     if hint := precision_hint(config.precision):
         console.print(hint, soft_wrap=True)
 
@@ -470,14 +443,15 @@ def _train(
     lost, is made again.
     """
     write_atomically(results / SETTINGS, request.settings_file.encode())
-    patience = next(iter(configurations.values())).settings.config.patience
+    settings = next(iter(configurations.values())).settings
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
-        epochs = EpochLog(Path(folder) / "epochs", patience)
+        epochs = EpochLog(Path(folder) / "epochs", settings.config.patience)
         with FoldProgress(epochs, n_models, console) as progress:
 
             def done(label: str, outcome: Outcome, origin: Origin) -> None:
-                progress.finish(label, describe(label, outcome, origin), origin != "trained")
+                said = describe(label, outcome, origin, ranked=settings.book is not None)
+                progress.finish(label, said, origin != "trained")
 
             return walk_forward.train_all(
                 list(configurations.values()),
@@ -511,8 +485,13 @@ def describe_entered(entered: Mapping[Path, int]) -> str:
     return f"{count(new, 'new trial')} in {place}"
 
 
-def describe(label: str, outcome: Outcome, origin: Origin = "trained") -> str:
-    """Return one line on what came of training a fold or a member."""
+def describe(
+    label: str, outcome: Outcome, origin: Origin = "trained", *, ranked: bool = False
+) -> str:
+    """Return one line on what came of training a fold or a member.
+
+    ranked: whether its forecasts are traded by rank, for which no thresholds are chosen.
+    """
     label = label if origin == "trained" else f"{label}, {origin}"
     if outcome.member is not None:
         return f"{label}: {outcome.member.members[0].summary}"
@@ -524,8 +503,6 @@ def describe(label: str, outcome: Outcome, origin: Origin = "trained") -> str:
     members = model.checkpoint.members
     training = members[0].summary if len(members) == 1 else f"{len(members)} members"
     until = day(model.checkpoint.trained_until)
-    # A relative forecast is traded by rank, for which no thresholds are chosen.
-    ranked = model.checkpoint.outcome == "relative"
     return f"{label}: trained until {until}, {training}" + ("" if ranked else f"; {model.choice}")
 
 

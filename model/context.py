@@ -1,9 +1,10 @@
 """The options of commands that join other series to the bars."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,22 @@ from model.errors import FeatureError
 from model.features.joining import (
     MAX_AGE,
     add_context,
-    context_of,
     join_bars,
+    record_for,
     wanted_series,
+    whole,
+    with_columns,
 )
 from model.features.series import ContextRecord
 from model.settings import number, require_fields
+
+
+class JoinedBars(NamedTuple):
+    """Bars with the columns of other series, the series' own bars by name, and a line on each."""
+
+    bars: Bars
+    series: Mapping[str, pd.DataFrame] = MappingProxyType({})
+    lines: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -61,26 +72,30 @@ class ContextOptions:
         bars: Bars,
         options: BarsOptions,
         lookback: int,
-        given: Mapping[str, pd.DataFrame] | None = None,
-    ) -> tuple[Bars, list[str]]:
-        """Return bars with the series beside them, and a line on each for whoever trains on them.
+        *,
+        series: Mapping[str, pd.DataFrame] | None = None,
+        record: ContextRecord | None = None,
+    ) -> JoinedBars:
+        """Return bars with the series beside them, for whoever trains on them.
 
-        given: the bars of series that are not read, as those of a planted market.
+        lookback: of the features. series: bars that are not to be read, as of a planted market.
+        record: of a checkpoint, which knows the series' columns and clocks; None for the user's.
         """
-        if not self.context:
-            return bars, []
-        series = dict(given or {}) | self.read(options, given or {})
-        table = add_context(
-            bars,
-            self.context,
-            series=series,
+        if not self.context and record is None:
+            return JoinedBars(bars)
+        given, universe = self.read(options, series or {}), universe_of(bars)
+        record = record or record_for(
+            universe,
+            wanted_series(self.context),
+            given,
             closes=self.closes,
-            max_context_age=self.max_context_age,
-            lookback=lookback,
+            max_age=self.max_context_age,
         )
-        record = context_of(table)
-        assert record is not None  # of bars that were joined
-        ages = [join_bars(own, record, series).ages for own in universe_of(table).values()]
+        tables, ages = {}, []
+        for name, own in universe.items():
+            joined = join_bars(own, record, given)
+            tables[name] = whole(with_columns(own, joined, record), joined, record, lookback)
+            ages.append(joined.ages[len(own) - len(tables[name]) :])
         lines = []
         for one, age in zip(record.series, np.concatenate(ages).T, strict=True):
             due = int((age >= one.interval).sum())
@@ -89,7 +104,8 @@ class ContextOptions:
                 f"{spoken(pd.Timedelta(int(age.max()), 'ns'))} old at a decision"
                 + (f"; at {due} of {len(age)} a newer bar was due" if due else "")
             )
-        return table, lines
+        [first, *_] = tables.values()
+        return JoinedBars(first if isinstance(bars, pd.DataFrame) else tables, given, lines)
 
     def serve(
         self, bars: Bars, options: BarsOptions, record: ContextRecord | None
@@ -115,10 +131,10 @@ class ContextOptions:
     def read(
         self, options: BarsOptions, given: Mapping[str, pd.DataFrame]
     ) -> dict[str, pd.DataFrame]:
-        """Return the bars of the series that have files, read as those of the instrument are."""
-        read = {}
+        """Return the bars of all series by name, read as those of the instrument are."""
+        read = dict(given)
         for one in wanted_series(self.context):
-            if not one.every and one.name not in given:
+            if not one.every and one.name not in read:
                 zone = one.clock.rpartition(" ")[2] or options.timezone
                 source = BarsOptions(
                     Path(one.place),

@@ -116,10 +116,11 @@ def train(
     read: pd.DataFrame | Universe = (
         _universe(options, paths, on_faulty, config) if pooled else options.read()
     )
-    bars, joined = context_options.join(read, options, config.lookback)
+    joined = context_options.join(read, options, config.lookback)
+    bars = joined.bars
     if isinstance(bars, pd.DataFrame):
         training.require_enough_bars(bars, config)
-    describe(bars, config, joined)
+    describe(bars, config, joined.lines)
     checkpoint = _fit(bars, config, result, log_json, fresh=fresh, deployed=bool(deploy))
     # A schedule knows its files by the bar that they were trained until.
     if deploy:

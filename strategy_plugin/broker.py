@@ -3,6 +3,7 @@
 The position, the sizer's units, the room under the cap on exposure, and the orders themselves.
 """
 
+import logging
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -96,6 +97,8 @@ class BacktraderBroker:
         """Send an order, at the market unless the kind says otherwise."""
         send = self._strategy.buy if size > 0 else self._strategy.sell
         order = send(data=self._data, size=abs(size), **kind)
+        if not LOG.isEnabledFor(logging.INFO):
+            return order
         # Backtrader numbers its kinds of orders; a reader knows them by name.
         words = [
             str(bt.Order.ExecTypes[value]) if name == "exectype" else f"{name} {value:.8g}"

@@ -217,12 +217,12 @@ class TradedData:
             self._executed[order.ref] = done
 
     def note_end(self, order: FilledOrder) -> None:
-        """Take the end of an order of this data.
+        """Take the end of an order, which is of this data.
 
         A fill on a bar that repeats the one before is warned of: nobody traded at its prices.
         Backtrader's broker cannot know that; a live one fills at real prices.
         """
-        if order.data is self.data:
+        if LOG.isEnabledFor(logging.INFO):
             LOG.info(
                 "data %r: order %d: %s, %+.8g at %.8g, commission %.8g",
                 self.name,
@@ -232,9 +232,11 @@ class TradedData:
                 order.executed.price,
                 order.executed.comm,
             )
-        # With exactbars=1 the host may keep but one bar.
-        kept = min(len(self.data), len(self.data.close.array))
-        if order.data is not self.data or is_live(self.source) or kept < 2:
+        close = self.data.lines.close
+        # With exactbars=1 the host may keep but one bar. Most bars close elsewhere than the one
+        # before: of those the rest need not be read.
+        kept = min(len(self.data), len(close.array))
+        if kept < 2 or close[0] != close[-1] or is_live(self.source):
             return
         bar = bar_of(self.data)
         # A settlement is no trade at the bar's prices.

@@ -5,9 +5,9 @@ The way from bars to training, and trained networks.
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -16,11 +16,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from backtests.lookahead import detectors
-from backtests.lookahead.detectors import LeakResult, Tally, Track, scaler_figures, scaler_items
+from backtests.lookahead.detectors import (
+    POISON,
+    LeakResult,
+    Tally,
+    Track,
+    scaler_figures,
+    scaler_items,
+)
 from backtests.simulation.broker import simulate
+from model.bars.faults import COLUMNS
 from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
+from model.features.joining import context_of, join_bars
+from model.features.series import OWN, Clock
 from model.features.stability import tolerances
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.labels import make_labels, soft_targets
@@ -62,11 +72,16 @@ class Cuts:
 
 @dataclass(frozen=True)
 class PipelineChecks:
-    """The way from bars to what training is given."""
+    """The way from bars to what training is given.
+
+    series: the bars of the series that were joined, by name, and under "self" those of the
+    instrument, of which joining left the first out.
+    """
 
     bars: pd.DataFrame
     data: TrainingData
     cuts: Cuts
+    series: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def steps(self) -> dict[str, Step]:
@@ -76,6 +91,8 @@ class PipelineChecks:
             ours = {}
         if self.data.config.features:
             ours["features of one's own"] = self.own_features
+        if context_of(self.bars):
+            ours["other series"] = self.other_series
         return ours | {
             "labels": self.labels,
             "labels of windows": partial(self._window_labels, "labels of windows"),
@@ -109,6 +126,30 @@ class PipelineChecks:
             tolerance=tuple(tolerances(engineer.transform(self.bars).to_numpy()).tolist()),
             track=track,
         )
+
+    def other_series(self, track: Track) -> LeakResult:
+        """Join again with other bars wherever one was not complete at the cut's decision."""
+        record, tally = context_of(self.bars), Tally("other series")
+        assert record is not None  # asked for only then
+        full = self.bars[list(record.names)].to_numpy()
+        stamps = pd.DatetimeIndex(self.bars.index).as_unit("ns").asi8
+        decided = record.clock.known(stamps)
+        for cut in track(self.cuts.between(0, len(self.bars) - 2)):
+            others = {
+                one.name: _poisoned_after(self.series[one.name], one.clock, int(decided[cut]))
+                for one in record.series
+                if not one.every
+            }
+            own = _poisoned_after(self.series[OWN], record.clock, int(decided[cut]))
+            again = join_bars(own, record, others).rows[-len(self.bars) :]
+            tally.compare(
+                list(record.names),
+                self.bars.index[: cut + 1],
+                full[: cut + 1],
+                again[: cut + 1],
+                f"with other bars that were not complete at {day(self.bars.index[cut])}",
+            )
+        return tally.result
 
     def labels(self, _: Track) -> LeakResult:
         label, horizon = self.data.config.label, self.data.config.horizon
@@ -176,6 +217,14 @@ class PipelineChecks:
     def reached(self) -> int:
         """How many feature rows the training windows reach."""
         return len(self.data.train.rows)
+
+
+def _poisoned_after(bars: pd.DataFrame, clock: Clock, moment: int) -> pd.DataFrame:
+    """Return bars with other ones where they were not complete at a moment, in nanoseconds."""
+    known = clock.known(pd.DatetimeIndex(bars.index).as_unit("ns").asi8)
+    table = bars[list(COLUMNS)] * np.where(known > moment, POISON, 1.0)[:, None]
+    table.attrs = bars.attrs
+    return table
 
 
 def last_row_auc(data: TrainingData, labels: NDArray[np.float64]) -> float:
@@ -354,7 +403,10 @@ def trained_on(checkpoint: Checkpoint, bars: pd.DataFrame) -> bool:
         return False
     timestamps = pd.DatetimeIndex(np.array(checkpoint.golden.stamps, dtype="datetime64[ns]"))
     return bool(
-        np.array_equal(bars.reindex(timestamps).to_numpy(), np.array(checkpoint.golden.bars))
+        np.array_equal(
+            bars[list(COLUMNS)].reindex(timestamps).to_numpy(),
+            np.array(checkpoint.golden.bars)[:, : len(COLUMNS)],
+        )
     )
 
 

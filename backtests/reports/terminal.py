@@ -16,6 +16,8 @@ from backtests.evidence.scores import BEST, TOTAL
 from model.bars.intervals import day
 
 if TYPE_CHECKING:
+    from backtests.evidence.account_figures import AccountFigures
+    from backtests.evidence.book_figures import BookFigures
     from backtests.evidence.by_date import Halves, Together
     from backtests.evidence.evidence import Evidence
     from backtests.reports.pooled import PooledResults
@@ -179,7 +181,40 @@ def pooled_tables(results: "PooledResults") -> Group:
             "forecaster",
         ),
         by_year,
+        *(
+            [_book_table(results.account.account, results.account.figures)]
+            if results.account
+            else []
+        ),
     )
+
+
+def _book_table(account: Mapping[str, "AccountFigures"], figures: "BookFigures") -> Table:
+    """Return what the account of a book earned, beside all names of the universe in equal parts."""
+    table = Table(
+        title="the book, in one account over all folds, beside all names in equal parts",
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        collapse_padding=True,
+    )
+    for header in ("", "strategy", "all"):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for words, name, form in (
+        ("return a year", "return_a_year", "+.1%"),
+        ("volatility a year", "volatility", ".1%"),
+        ("Sharpe ratio", "sharpe", ".2f"),
+        ("largest drawdown", "max_drawdown", ".1%"),
+    ):
+        ours, theirs = (getattr(account[who], name) for who in ("strategy", "hold"))
+        table.add_row(words, shown(ours, form), shown(theirs, form))
+    table.add_section()
+    basis_points = {"gross": figures.gross, "costs": -figures.costs, "borrow": -figures.borrow}
+    for words, value in {**basis_points, "net": figures.net, "alpha": figures.alpha.value}.items():
+        table.add_row(f"{words}, bp per bar", f"{1e4 * value:+z.2f}")
+    table.add_row("beta", f"{figures.beta.value:.2f}")
+    table.add_row("turnover per bar", f"{figures.turnover:.1%}")
+    table.add_row("cost that eats all, bp per side", shown(figures.break_even, ".1f"))
+    return table
 
 
 def scaled(columns: Sequence[tuple[str, str, str, float]], table: pd.DataFrame) -> pd.DataFrame:

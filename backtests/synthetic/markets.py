@@ -8,9 +8,10 @@ Brownian bridge, volume is noise that knows nothing of direction. A longer marke
 begins with the shorter one.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from inspect import signature
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -29,11 +30,15 @@ VOLUME_LEVEL, VOLUME_MEMORY, VOLUME_NOISE = 1_000.0, 0.8, 0.3
 
 @dataclass(frozen=True, eq=False)
 class Market:
-    """Bars and, at each, P(the next bar closes up | everything observable at this bar's close)."""
+    """Bars and, at each, P(the next bar closes up | everything observable at this bar's close).
+
+    context: the bars of other series that are observable, by name.
+    """
 
     name: str
     bars: pd.DataFrame
     probability: pd.Series
+    context: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def market(name: str, n_bars: int = 12_000, seed: int = 1, **strengths: float) -> Market:
@@ -214,6 +219,43 @@ def shared(
     )
 
 
+def leader(n_bars: int = 12_000, seed: int = 1, *, strength: float = 0.5) -> Market:
+    """Another series moves first: its bars are the context `leader`, and these know nothing.
+
+    z[t + 1] = strength x[t] + sqrt(1 - strength^2) e, with x the leader's move.
+    """
+    require({"strength": strength}, {"strength": SHARE})
+    draws, ahead = Draws("leader", n_bars, seed), Draws("ahead", n_bars, seed)
+    first = ahead.bars(ahead.moves.standard_normal(n_bars))
+    first.attrs["instrument"] = "leader"
+    z = innovations(draws, strength)
+    z[1:] += strength * optimum.moves(first)[:-1]
+    probability = optimum.leader_probability(first, strength=strength)
+    return finished(draws.bars(z), probability, {"leader": first})
+
+
+def weekly(n_bars: int = 12_000, seed: int = 1, *, delta: float = 0.35, wick: float = 4) -> Market:
+    """Only weeks know whether a bar's wick tells the way of the next bar or its contrary.
+
+    z[t + 1] = delta s b[t] + e, with b = 1 after a lower wick and -1 after an upper one, each of
+    `wick` SIGMA, and s the sign of the move of the week before last, 168 bars and more ago: farther
+    than any feature of these bars looks back, and in two of a week's (ret_z_2, bar_close_z).
+    """
+    require({"delta": delta, "wick": wick}, {"delta": number(0), "wick": number(3)})
+    draws = Draws("weekly", n_bars, seed)
+    b = np.where(draws.directions.random(n_bars) < 0.5, 1.0, -1.0)
+    z = draws.moves.standard_normal(n_bars)
+    week = optimum.week_of(draws.timestamps)
+    borders = np.flatnonzero(np.diff(week, prepend=-1, append=week[-1] + 1)).tolist()
+    for number_of, (start, stop) in enumerate(pairwise(borders)):
+        # The first week is not whole: nobody sees its move.
+        if number_of > 2:
+            before = slice(borders[number_of - 2], borders[number_of - 1])
+            z[start:stop] += delta * np.sign(z[before].sum()) * b[start - 1 : stop - 1]
+    bars = draws.bars(z, wick=wick * b)
+    return finished(bars, optimum.weekly_probability(bars, delta=delta))
+
+
 def walk(
     n_bars: int = 12_000,
     seed: int = 1,
@@ -283,7 +325,19 @@ def correlated_walks(
 
 MARKETS: dict[str, Callable[..., Market]] = {
     make.__name__: make
-    for make in (regime, volrev, echo, latch, magecho, shared, walk, walkdrift, ar1)
+    for make in (
+        regime,
+        volrev,
+        echo,
+        latch,
+        magecho,
+        shared,
+        walk,
+        walkdrift,
+        ar1,
+        leader,
+        weekly,
+    )
 }
 
 
@@ -340,10 +394,13 @@ class Draws:
             "close": closes,
             "volume": self.volume(),
         }
-        timestamps = pd.DatetimeIndex(FIRST_TIMESTAMP + HOUR * np.arange(self.n_bars), name="date")
-        bars = pd.DataFrame(columns, index=timestamps)
+        bars = pd.DataFrame(columns, index=self.timestamps)
         bars.attrs = {"instrument": self.name, "timezone": "UTC", "stamp": "open"}
         return bars
+
+    @property
+    def timestamps(self) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex(FIRST_TIMESTAMP + HOUR * np.arange(self.n_bars), name="date")
 
     def shadows(self, z: Array, volatility: Array | float) -> tuple[Array, Array]:
         """Return a Brownian bridge's maximum and minimum from 0 to z.
@@ -365,10 +422,11 @@ class Draws:
         return VOLUME_LEVEL * np.exp(autoregress(np.full(self.n_bars, VOLUME_MEMORY), noise))
 
 
-def finished(bars: pd.DataFrame, probability: Array) -> Market:
-    return Market(
-        bars.attrs["instrument"], bars, pd.Series(probability, bars.index, name="probability")
-    )
+def finished(
+    bars: pd.DataFrame, probability: Array, context: Mapping[str, pd.DataFrame] | None = None
+) -> Market:
+    known = pd.Series(probability, bars.index, name="probability")
+    return Market(bars.attrs["instrument"], bars, known, context or {})
 
 
 def innovations(draws: Draws, strength: float, lag: int = 1) -> Array:

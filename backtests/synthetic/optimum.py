@@ -55,6 +55,34 @@ def shared_probability(bars: pd.DataFrame, *, common: float, strength: float, la
     return np.asarray(ndtr(sqrt(1 - common) * expected[following] / deviation))
 
 
+def leader_probability(leader: pd.DataFrame, *, strength: float) -> Array:
+    """z[t + 1] | past ~ N(strength x[t], 1 - strength^2), with x the moves of the leader's bars."""
+    return np.asarray(ndtr(strength * moves(leader) / sqrt(1 - strength**2)))
+
+
+def weekly_probability(bars: pd.DataFrame, *, delta: float) -> Array:
+    """z[t + 1] | past ~ N(delta s b[t], 1), with s the sign of the week before last's move.
+
+    b is read from the longer of a bar's two shadows. Of the first weeks s is not known.
+    """
+    z = moves(bars)
+    up, down = log_ratio(bars["high"], bars["close"]), log_ratio(bars["close"], bars["low"])
+    b = np.where(down - np.maximum(z, 0) > up + np.minimum(z, 0), 1.0, -1.0)
+    # The next bar's week decides.
+    week = week_of(pd.DatetimeIndex(bars.index))
+    sides = np.sign(np.bincount(week, z))
+    sides[0] = 0.0
+    known = np.concatenate((np.zeros(2), sides))
+    after = np.append(week[1:], week[-1] + (pd.Timestamp(bars.index[-1]).hour == 23))
+    return np.asarray(ndtr(delta * known[after] * b))
+
+
+def week_of(index: pd.DatetimeIndex) -> npt.NDArray[np.int64]:
+    """Return the number of each bar's week, from Monday on, counted from the first bar's."""
+    days = index.normalize() - pd.to_timedelta(index.day_of_week, "D")
+    return np.asarray((days - days[0]) // pd.Timedelta(7, "D"), dtype=np.int64)
+
+
 def magecho_probability(bars: pd.DataFrame, *, m: float, lag: int) -> Array:
     """z[t + 1] | past ~ N(m b, 1).
 

@@ -26,8 +26,8 @@ ORDER = {
     ),
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
-        "synthetic benchmarks cost walk walk_pooled ledger audit controls false_alarms verdicts "
-        "benchmark analyzers judge compare run console"
+        "synthetic benchmarks cost walk walk_pooled walk_options ledger audit controls "
+        "false_alarms verdicts benchmark analyzers judge compare run search console"
     ),
 }
 
@@ -170,9 +170,11 @@ HOSTED = {
     "strategy_plugin.live.reference",
     "strategy_plugin.live.rules",
     "backtests.simulation.broker",
+    "backtests.simulation.book_account",
     "backtests.analyzers",
     "backtests.benchmarks.trading",
     "backtests.benchmarks.live",
+    "backtests.benchmarks.book",
 }
 
 

@@ -1,6 +1,7 @@
 """Parity with other series: training, backtest, live and replay forecast and order the same."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,17 @@ import pandas as pd
 import pytest
 
 import tests.helpers.small_network  # noqa: F401
+from backtests.audit import app as audit
+from backtests.lookahead.checks import Cuts, PipelineChecks
+from backtests.run import app as walk
 from model.checkpoint.checkpoint import Checkpoint
+from model.checkpoint.schedule import Schedule
 from model.cli import run
 from model.features.joining import add_context
 from model.predict import app as predict
 from model.train import app as train
+from model.training.config import TrainConfig
+from model.training.data import prepare
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.replaying import replay
 from tests.helpers.hosts import RULES, feed, host, series, traded
@@ -218,3 +225,42 @@ def test_when_dates_end_says_nothing_without_other_series(
     BARS.to_csv(tmp_path / "own.csv")
     assert outcome(train, "--data", tmp_path / "own.csv", "--closes", "UTC") == 2
     assert "--closes must be left out without --context, got 'UTC'" in capsys.readouterr().err
+
+
+def test_the_audit_joins_again_with_other_bars_that_were_not_complete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, bars in (("own", BARS), ("spy", SPY)):
+        bars.to_csv(tmp_path / f"{name}.csv")
+    trained(tmp_path, BARS, SPY)
+    told = ("--data", tmp_path / "own.csv", "--cuts", 2, "--context", tmp_path / "spy.csv")
+    assert outcome(audit, *told, "--checkpoint", tmp_path / "joined.ckpt") == 0
+    shown = capsys.readouterr().out
+    for check in ("other series", "probabilities"):
+        assert re.search(rf"{check} +│ +[\d,]+ │ +0 │", shown)
+
+
+def test_the_audit_finds_a_series_that_is_joined_by_its_timestamp() -> None:
+    bars = add_context(BARS, "spy:ret_z_5", series={"spy": SPY})
+    checks = PipelineChecks(
+        bars, prepare(bars, TrainConfig(batch_size=32)), Cuts(5), {"spy": SPY, "self": BARS}
+    )
+    assert checks.other_series(iter).differences == 0
+    # As if what the morning's date says were known a day before it is over.
+    bars["spy:ret_z_5"] = bars["spy:ret_z_5"].shift(-1).ffill()
+    found = checks.other_series(iter)
+    assert found.differences and "that were not complete at" in str(found.findings[0])
+
+
+def test_a_walk_forward_trades_with_a_series(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    given = ("--market", "leader", "--market-bars", 900, "--context", "leader:bar_close_z")
+    small = ("--folds", 1, "--train-blocks", 2, "--jobs", 1, "--max-epochs", 1)
+    asked = (*small, "--architecture", "small", "--ledger", tmp_path / "l.jsonl")
+    assert outcome(walk, *given, *asked, "--out", folder) == 0
+    [checkpoint] = Schedule(folder / "checkpoints").checkpoints
+    assert checkpoint.layout.names[86:] == ("leader:bar_close_z",)
+    groups = pd.read_csv(folder / "importance.csv")
+    assert "series leader" in groups.to_csv()
+    said = pd.read_csv(folder / "predictions.csv")
+    assert said["probability"].notna().all() and len(said) > 200

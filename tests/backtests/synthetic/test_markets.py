@@ -40,18 +40,22 @@ OPTIMUM = {
     "latch": (0.757, 0.846, 0.482, 0.715),
     "magecho": (0.977, 0.977, 0.107, 2.00),
     "shared": (0.6015, 0.639, 0.6625, 0.26),
+    "leader": (0.6667, 0.730, 0.6065, 0.435),
+    "weekly": (0.6385, 0.639, 0.6540, 0.352),
     "walkdrift": (0.529, 0.5, 0.6914, 0.056),
     "ar1": (0.5804, 0.614, 0.673, 0.207),
 }
 CLOSED_FORM = {
     ("echo", 0.9): 0.5 + asin(0.9) / pi,
     ("echo", 0.5): 0.5 + asin(0.5) / pi,
+    ("leader", 0.5): 0.5 + asin(0.5) / pi,
+    ("weekly", 0.35): float(ndtr(0.35)),
     ("ar1", 0.25): 0.5 + asin(0.25) / pi,
     ("magecho", 2): float(ndtr(2)),
     ("magecho", 0.5): float(ndtr(0.5)),
     ("walkdrift", 0.06): float(stdtr(5, 0.06 * sqrt(5 / 3))),
 }
-STRENGTH = {"magecho": "m", "walkdrift": "drift", "regime": "delta"}
+STRENGTH = {"magecho": "m", "walkdrift": "drift", "regime": "delta", "weekly": "delta"}
 
 
 @cache
@@ -134,7 +138,7 @@ def test_two_markets_of_one_seed_share_no_noise() -> None:
     assert np.abs(correlation).max() < 0.05
 
 
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {"magecho", "regime"}))
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"magecho", "regime", "weekly"}))
 def test_returns_have_the_standard_deviation_sigma(name: str) -> None:
     assert np.std(filters.moves(sample(name).bars)) == pytest.approx(1, abs=0.03)
 
@@ -145,7 +149,7 @@ def test_the_first_bars_are_as_wide_as_the_later_ones(name: str) -> None:
     assert np.std(early) == pytest.approx(1, abs=0.03)
 
 
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {"volrev", "walk", "walkdrift"}))
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {"volrev", "walk", "walkdrift", "weekly"}))
 def test_high_and_low_follow_the_law_of_a_brownian_bridge(name: str) -> None:
     bars = sample(name).bars
     bars = bars[filters.latest_key(bars, 4)[1] > 0] if name == "latch" else bars
@@ -233,7 +237,7 @@ def test_a_walk_is_a_fair_coin_and_a_drifting_one_the_same_coin_at_every_bar() -
 
 @pytest.mark.parametrize(
     "name, strength",
-    [("echo", 0), ("volrev", 0), ("latch", 0), ("regime", 0), ("magecho", 0), ("shared", 0)],
+    [(name, 0) for name in ("echo", "volrev", "latch", "regime", "magecho", "shared", "leader")],
 )
 def test_without_strength_nothing_can_be_known(name: str, strength: float) -> None:
     np.testing.assert_allclose(sample(name, strength).probability, 0.5, rtol=1e-12)
