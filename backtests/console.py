@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": ("model.doctor", "Tell what a file of bars holds, and what is wrong with it."),
     "walk": ("backtests.run", "Walk forward: train, trade out of sample, judge."),
     "ledger": ("backtests.ledger", "Show what was tried, and how much of it luck explains."),
+    "search": ("backtests.search", "Search for settings before the first test block, and walk."),
     "compare": ("backtests.compare", "Set runs beside each other: a table and a page."),
     "judge": ("backtests.judge", "Judge any strategy by its returns."),
     "trade": ("strategy_plugin.trade", "Trade a checkpoint live, on paper by default."),

@@ -223,6 +223,8 @@ def settings_in_short(line: Line) -> str:
             for name, value in line.get(part, {}).items()
             if value != defaults.get(name) and name not in FOLLOWING
         ]
+    if searched := line.get("searched_trials"):
+        words.append(f"searched in {count(searched, 'trial')}")
     return ", ".join(words)
 
 

@@ -189,27 +189,55 @@ def _walk_one(
     """Walk over one instrument, or a synthetic market, and print what was found."""
     # Held from the reading of the bars to the last file: two runs would mix their folds.
     with walk_forward.lock_folder(folder):
-        planted = market_options.sample() if market_options.market else None
-        if planted:
-            options.require_file()
-        joined = context.join(
-            planted.bars if planted else options.read(),
-            options,
-            request.settings.config.lookback,
-            series=planted.context if planted else None,
+        bars, best, joined = bars_of(
+            options, market_options, context, request.settings.config.lookback
         )
-        [bars] = universe_of(joined.bars).values()
-        best = planted.probability.reindex(bars.index) if planted else None
-        walk = backtests.walk.begin(bars, folder, request, best=best)
-        _introduce([walk], joined.lines)
-        with walk_forward.workers.workers(request.dask):
-            lost = _train(folder, walk.configurations, walk.n_models, request)
-            # With a fold missing the figures would be of other decisions than were asked for.
-            models = backtests.walk.trained_models(walk.configurations)
-            if models is None:
-                raise walk_forward.FoldsFailed.of(lost, walk.n_models)
-            console.print("trading, and training the benchmarks")
-            compared, entered = backtests.walk.finish(walk, models, request.jobs)
+        walk_over(bars, folder, request, best=best, joined=joined)
+
+
+def bars_of(
+    options: BarsOptions, market_options: MarketOptions, context: ContextOptions, lookback: int
+) -> tuple[pd.DataFrame, pd.Series | None, Sequence[str]]:
+    """Return the bars of a file or a market, the best possible forecast, and what was joined.
+
+    That forecast is known of a market alone; of each other series that was joined there is a line.
+    lookback: of the features.
+    """
+    planted = market_options.sample() if market_options.market else None
+    if planted:
+        options.require_file()
+    joined = context.join(
+        planted.bars if planted else options.read(),
+        options,
+        lookback,
+        series=planted.context if planted else None,
+    )
+    [bars] = universe_of(joined.bars).values()
+    return bars, planted.probability.reindex(bars.index) if planted else None, joined.lines
+
+
+def walk_over(
+    bars: pd.DataFrame,
+    folder: Path,
+    request: Request,
+    *,
+    best: pd.Series | None = None,
+    joined: Sequence[str] = (),
+) -> None:
+    """Walk over bars in a folder that is held, and print what was found.
+
+    best, joined: of `bars_of`.
+    """
+    walk = backtests.walk.begin(bars, folder, request, best=best)
+    _introduce([walk], joined)
+    with walk_forward.workers.workers(request.dask):
+        lost = _train(folder, walk.configurations, walk.n_models, request)
+        # With a fold missing the figures would be of other decisions than were asked for.
+        models = backtests.walk.trained_models(walk.configurations)
+        if models is None:
+            raise walk_forward.FoldsFailed.of(lost, walk.n_models)
+        console.print("trading, and training the benchmarks")
+        compared, entered = backtests.walk.finish(walk, models, request.jobs)
     results = compared[request.architectures[0]]
     console.print(reports.tables(results))
     if len(compared) > 1:
@@ -221,10 +249,12 @@ def _walk_one(
         results.verdict.sentence,
         results.overfitting.sentence,
         f"the run was {results.registered}",
+        f"its settings were {results.chosen}" if results.searched else "",
         describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.FILES, *more))}, checkpoints/",
     ):
-        console.print(line, soft_wrap=True)
+        if line:  # mostly there was no search
+            console.print(line, soft_wrap=True)
 
 
 def _walk_universe(

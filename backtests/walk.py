@@ -19,6 +19,7 @@ from joblib import cpu_count
 
 from backtests.evidence.bootstrap import Array
 from backtests.evidence.evidence import sharpe_per_bar
+from backtests.evidence.searched import Searched, remembered
 from backtests.reports.html import write_report
 from backtests.reports.results import (
     COMPARISON,
@@ -68,7 +69,8 @@ class Request:
     architectures: each is tried on the same folds, the first one leads. jobs: processes. dask: a
     scheduler's address. ledger: its file; None for the default. fresh: forget what an earlier run
     finished. register: write down what is to be judged before any test bar is touched.
-    settings_file: the text of the file that the command takes to make the run again.
+    settings_file: the text of the file that the command takes to make the run again. searched: the
+    search that chose the settings, and configs: those of each fold where it chose for each.
     """
 
     settings: Settings
@@ -79,6 +81,8 @@ class Request:
     fresh: bool
     register: bool = False
     settings_file: str = ""
+    searched: Searched | None = None
+    configs: tuple[TrainConfig, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,8 @@ class Walk:
     configurations: by architecture; the files of the first one lead. best: the best possible
     probability at each bar, on a synthetic market. instrument: its name in a universe, "" where
     there is but one. replaced: a line on the results of other settings that lie in the folder, ""
-    where there are none. registration: of this run, None where it was not registered.
+    where there are none. registration: of this run, None where it was not registered. searched: the
+    search that chose its settings, None where they were given.
     """
 
     bars: pd.DataFrame
@@ -100,6 +105,7 @@ class Walk:
     instrument: str = ""
     replaced: str = ""
     registration: Registration | None = None
+    searched: Searched | None = None
 
     @property
     def settings(self) -> Settings:
@@ -244,9 +250,10 @@ def begin(
     # Last of all that may refuse: whatever stands in the folder then is of this run.
     registration = registration_of(folder, request, configurations, data, ledger)
     replaced = describe_replaced(folder / "summary.json", data, settings)
-    return Walk(
-        bars, folder, folds, configurations, ledger, best, instrument, replaced, registration
-    )
+    keys = {name: one.key for name, one in configurations.items()}
+    searched = remembered(folder, keys, request.searched)
+    beside = best, instrument, replaced, registration, searched
+    return Walk(bars, folder, folds, configurations, ledger, *beside)
 
 
 def ledger_of(bars: Bars, request: Request, *, planted: bool) -> Ledger:
@@ -290,6 +297,7 @@ def enter_trial(
     held: pd.DataFrame,
     net: Array,
     bars_per_year: float,
+    searched: Searched | None = None,
 ) -> bool:
     """Enter what a configuration held, and earned, in the ledger; return whether it is new there.
 
@@ -302,6 +310,8 @@ def enter_trial(
         "code": code_digest(*CODE),
         **describe_settings(one.settings),
     }
+    if searched:
+        entry["searched_trials"] = searched.trials
     trial = Trial(positions, sharpe_per_bar(net))
     return ledger.enter(one.key, trial, held.assign(**{NET_RETURN: net}), entry)
 
@@ -328,7 +338,7 @@ def configure(
         for one in request.architectures
     }
     # All keys first: none of the run's configurations counts as another trial for the others.
-    keys = {one: key_of(bars, own) for one, own in tried.items()}
+    keys = {one: key_of(bars, own, *request.configs) for one, own in tried.items()}
     configurations = {}
     for one, own in tried.items():
         state = RunState(folder if one == request.architectures[0] else folder / one)
@@ -341,9 +351,8 @@ def configure(
             if other.file:
                 returns_of(other)  # one that cannot be read is refused
         label = one if len(tried) > 1 else ""  # messages of a single one need no name
-        configurations[one] = Configuration(
-            pasts, folds, own, state, store, instrument, label, keys[one], tuple(others)
-        )
+        named = instrument, label, keys[one], tuple(others), request.configs
+        configurations[one] = Configuration(pasts, folds, own, state, store, *named)
     return configurations
 
 
@@ -413,7 +422,7 @@ def finish(
             models[name], one.state.checkpoints, one.settings, one.tried
         )
     results = {
-        name: replace(found, registration=walk.registration)
+        name: replace(found, registration=walk.registration, searched=walk.searched)
         for name, found in evaluate_all(walk.bars, trained, jobs=jobs, best=walk.best).items()
     }
     compared, entered = results if len(results) > 1 else {}, 0
@@ -429,5 +438,7 @@ def finish(
         net = found.decisions.net
         held = pd.DataFrame({POSITION: found.decisions.strategy.astype(np.int8)}, net.index)
         years = yearly_bars(walk.bars)
-        entered += enter_trial(walk.ledger, one, found.positions, held, net.to_numpy(), years)
+        entered += enter_trial(
+            walk.ledger, one, found.positions, held, net.to_numpy(), years, walk.searched
+        )
     return results, entered

@@ -36,15 +36,7 @@ def require_possible(
             f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
             "the histories of a market make a universe for one network. Give `pooled`."
         )
-    if market_options.market and paths:
-        raise ValueError(
-            "`data` and `market` exclude each other: a market makes its own bars. Give one of them."
-        )
-    if market_options.market and training.horizon != 1:
-        raise ValueError(
-            f"`horizon` must be 1 with `market`, got {training.horizon}: "
-            "its best forecast is known for the next bar."
-        )
+    market_options.require_alone(bool(paths), training.horizon)
     if market_options.instruments > 1 and not market_options.market:
         raise ValueError(
             f"`instruments` must be left out without `market`, got {market_options.instruments}: "

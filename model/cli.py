@@ -10,14 +10,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import KW_ONLY, dataclass, fields, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal, NamedTuple, NoReturn, TextIO, cast
 
 import pandas as pd
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
 from model.bars.faults import count
@@ -25,10 +24,10 @@ from model.bars.intervals import bar_interval, day, session_bars, spoken, yearly
 from model.bars.read import digest_bars, read_bars
 from model.bars.sample import sample_bars
 from model.bars.universe import Universe, equal_bars, other_intervals
-from model.errors import BarsError, BarsWarning, Setting, SettingsFileError, Text, as_flags
+from model.errors import BarsError, BarsWarning, Setting, Text, as_flags
 from model.files import ENDINGS, as_file_name, bare_name
 from model.settings import number, optional, require_fields
-from model.settings_file import is_of_file, settings_text, use_file
+from model.settings_file import configurable
 
 # The panels of the commands' help, in their order.
 DATA = Group("Data", sort_key=1)
@@ -37,7 +36,6 @@ ACCOUNT_AND_COSTS = Group("Account and costs", sort_key=3)
 BOOK = Group("A book, with --pooled", sort_key=4)
 TRAINING = Group("Training", sort_key=5)
 RUNNING = Group("Running", sort_key=6)
-SETTINGS_FILE = Group("Settings", sort_key=20)
 
 ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where a command has its own flag
 
@@ -48,7 +46,8 @@ ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where a command has i
 #   2      wrong use: a flag, or a setting that its class refuses (ReadingError,
 #          UnknownArchitecture, ThresholdsError, any plain ValueError)
 #   3      bars refused (BarsError, OneClassError), a feature of one's own (FeatureError), a file of
-#          settings (SettingsFileError), a ledger (LedgerError), a run (RunsError)
+#          settings (SettingsFileError), a ledger (LedgerError), a run (RunsError),
+#          a search (SearchError)
 #   4      checkpoint refused (CheckpointError)
 #   5      training diverged or was disturbed (TrainingDiverged, TrainingDisturbed)
 #   6      a result cannot be written (OutputError, any other OSError)
@@ -387,7 +386,7 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(ending) is not signal.SIG_IGN:  # under nohup it is
             signal.signal(ending, stop)
-    configured = _configured(app)
+    configured = configurable(app)
     configured.suppress_keyboard_interrupt = False  # cyclopts would leave without a word
     try:
         with warnings.catch_warnings():
@@ -411,46 +410,6 @@ def run(app: App, arguments: Sequence[str] | None = None) -> NoReturn:
             _leave(OUT_OF_MEMORY, _worded(NO_MEMORY, app))
         _leave(_exit_code(error), _worded(error, app))
     sys.exit(result if isinstance(result, int) else OK)
-
-
-def _configured(app: App) -> App:
-    """Return the command with --config and --print-config, which every one of them takes."""
-    # One that only leads to others has no settings.
-    if not app.default_command:
-        return app
-    if not app.meta.default_command:
-        app.meta.default(partial(_with_settings, app))
-    return app.meta
-
-
-def _with_settings(
-    app: App,
-    *flags: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    config: Annotated[Path | None, Parameter(group=SETTINGS_FILE)] = None,
-    print_config: Annotated[bool, Parameter(group=SETTINGS_FILE, negative=())] = False,
-) -> object:
-    """Run the command with its flags, and the settings of a file where no flag is given.
-
-    Parameters
-    ----------
-    config
-        A file of settings in TOML, as each run leaves one; flags win over it.
-    print_config
-        Print the settings that would be used, as such a file, and do nothing else.
-    """
-    use_file(app, config)
-    try:
-        command, bound, ignored = app.parse_args(flags, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        raise SettingsFileError(str(error)) if is_of_file(error) else error from error
-    text = settings_text(app, bound)
-    if print_config:
-        print(text, end="")
-        return OK
-    # A command that writes them has a parameter of this name, which is no flag.
-    if "settings_file" in ignored:
-        bound.arguments["settings_file"] = text
-    return command(*bound.args, **bound.kwargs)
 
 
 def _require_no_empty(arguments: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from html import escape
-from typing import Any
 
 import pandas as pd
 
@@ -28,7 +27,7 @@ def progress_bar() -> Show | None:
         return None
     from IPython.display import HTML, display
 
-    handle: Any = display(HTML("<progress></progress>"), display_id=True)
+    handle = display(HTML("<progress></progress>"), display_id=True)
 
     def show(share: float, text: str) -> None:
         bar = f'<progress value="{share:.4f}" max="1"></progress>'

@@ -2,23 +2,69 @@
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from inspect import BoundArguments
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
 
 import tomli_w
-from cyclopts import App, ArgumentCollection, CycloptsError
+from cyclopts import App, ArgumentCollection, CycloptsError, Group, Parameter
 from cyclopts.config import Toml
 
 from model.errors import SettingsFileError
 
 SETTINGS = "settings.toml"  # in the folder of a run
 OF_COMMAND = {"config", "print_config"}  # what a file cannot set: it is read by them
+PANEL = Group("Settings", sort_key=20)
 FRACTION = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
 
 
-def use_file(app: App, path: Path | None) -> None:
+def configurable(app: App) -> App:
+    """Return the command with --config and --print-config, which every one of them takes."""
+    # One that only leads to others has no settings.
+    if not app.default_command:
+        return app
+    if not app.meta.default_command:
+        app.meta.default(partial(_with_settings, app))
+    return app.meta
+
+
+def _with_settings(
+    app: App,
+    *flags: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[Path | None, Parameter(group=PANEL)] = None,
+    print_config: Annotated[bool, Parameter(group=PANEL, negative=())] = False,
+) -> object:
+    """Run the command with its flags, and the settings of a file where no flag is given.
+
+    Parameters
+    ----------
+    config
+        A file of settings in TOML, as each run leaves one; flags win over it.
+    print_config
+        Print the settings that would be used, as such a file, and do nothing else.
+    """
+    _use_file(app, config)
+    try:
+        command, bound, ignored = app.parse_args(flags, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        token = getattr(error, "token", None)
+        # A flag that is refused is wrong use; a setting in a file is a file that cannot be used.
+        if token is None or token.source in ("", "cli"):
+            raise
+        raise SettingsFileError(str(error)) from error
+    text = settings_text(app, bound)
+    if print_config:
+        print(text, end="")
+        return 0
+    # A command that writes them has a parameter of this name, which is no flag.
+    if "settings_file" in ignored:
+        bound.arguments["settings_file"] = text
+    return command(*bound.args, **bound.kwargs)
+
+
+def _use_file(app: App, path: Path | None) -> None:
     """Let the command take its settings from the file, where there is one; flags win over it.
 
     Raises SettingsFileError for a file that is not there, or no TOML.
@@ -37,12 +83,6 @@ def use_file(app: App, path: Path | None) -> None:
             f"{path} must not hold {', '.join(named)}, which name the file itself. Take them out."
         )
     app.config = [Toml(path, must_exist=True), _require_whole]
-
-
-def is_of_file(error: CycloptsError) -> bool:
-    """Return whether a setting that stands in a file, rather than a flag, is refused."""
-    token = getattr(error, "token", None)
-    return token is not None and token.source not in ("", "cli")
 
 
 def _require_whole(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -74,7 +114,22 @@ def settings_text(app: App, bound: BoundArguments) -> str:
             # A positional one is no setting: it stands on the command line.
             if argument.parse and argument.name.startswith("--") and found is not None:
                 values[argument.name.removeprefix("--").replace("-", "_")] = _plain(found)
-    return f"# Settings of {app.name[0]}, which takes them with --config.\n{tomli_w.dumps(values)}"
+    return _headed(app.name[0], values)
+
+
+def settings_for(
+    command: str, text: str, but: Collection[str], values: Mapping[str, object]
+) -> str:
+    """Return the settings file of another command, of one that has the same settings and more.
+
+    but: which settings of the text that command does not have. values: those to put in their place.
+    """
+    kept = {name: value for name, value in tomllib.loads(text).items() if name not in but}
+    return _headed(command, kept | dict(values))
+
+
+def _headed(command: str, values: Mapping[str, object]) -> str:
+    return f"# Settings of {command}, which takes them with --config.\n{tomli_w.dumps(values)}"
 
 
 def _plain(value: object) -> object:

@@ -141,6 +141,7 @@ def _words(results: Results) -> dict[str, str]:
         "calibration": calibration,
         "overfitting": results.overfitting.sentence,
         "registered": results.registered,
+        "chosen": results.chosen,
     }
 
 

@@ -37,6 +37,7 @@ from backtests.evidence.scores import (
     rolled_bars,
     spread_table,
 )
+from backtests.evidence.searched import NOT_SEARCHED, Searched
 from backtests.evidence.verdict import Verdict, judge
 from backtests.reports.charts import equity_chart
 from backtests.reports.picture import draw
@@ -89,6 +90,8 @@ class Results:
     best: dict[str, float | None] | None = None
     # None where the run was not registered before its test bars were touched.
     registration: Registration | None = None
+    # None where the settings were given, rather than searched for.
+    searched: Searched | None = None
 
     def __repr__(self) -> str:
         return f"Results({self.title}: {self.verdict.word})"
@@ -123,6 +126,11 @@ class Results:
     def registered(self) -> str:
         """Whether the run was registered first, in words."""
         return self.registration.sentence if self.registration else NOT_REGISTERED
+
+    @property
+    def chosen(self) -> str:
+        """How the settings were chosen, in words."""
+        return self.searched.sentence if self.searched else NOT_SEARCHED
 
     @property
     def benchmark(self) -> str:
@@ -379,6 +387,7 @@ def summary(results: Results) -> dict[str, Any]:
         "evidence": asdict(results.evidence),
         "overfitting": asdict(results.overfitting),
         "registration": asdict(results.registration) if results.registration else None,
+        "search": asdict(results.searched) if results.searched else None,
         "calibration": asdict(results.calibration) if results.calibration else None,
         "importance": {
             str(group): float(mean) for group, mean in results.importance.mean(axis=1).items()

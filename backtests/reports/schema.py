@@ -13,6 +13,7 @@ from backtests.evidence.calibration import Reliability
 from backtests.evidence.evidence import Evidence
 from backtests.evidence.overfitting import Overfitting
 from backtests.evidence.pooled import Pool
+from backtests.evidence.searched import Searched
 from backtests.evidence.verdict import Word
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldPlan
@@ -317,7 +318,8 @@ class Summary(Entry):
     best_possible: scores of the best forecast there is, on a planted market; share_found: (AUC -
     .5) / (its AUC - .5). spread: of the members of each fold's model, empty where it has but one.
     overfitting: of the ledger's trials that count beside this run; it does not decide the verdict.
-    registration: null where the run was not registered before its test bars were touched.
+    registration: null where the run was not registered before its test bars were touched. search:
+    null where the settings were given, rather than searched for.
     calibration: null for too few forecasts. importance: by group of features, how much the log loss
     on validation grows without it, the mean over folds. versions: of the libraries, and the
     processor's instructions. mixed_machines: whether the folds were trained with different ones;
@@ -339,6 +341,7 @@ class Summary(Entry):
     evidence: Evidence
     overfitting: Overfitting
     registration: Registration | None
+    search: Searched | None
     calibration: Reliability | None
     importance: dict[str, float]
     versions: dict[str, str]

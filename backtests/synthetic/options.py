@@ -44,6 +44,22 @@ class MarketOptions:
     def name(self) -> str:
         return (self.market or "").partition(":")[0]
 
+    def require_alone(self, data: bool, horizon: int) -> None:
+        """Refuse a market beside data, and for a horizon of which its best forecast says nothing.
+
+        data: whether a file is given.
+        """
+        if self.market and data:
+            raise ValueError(
+                "`data` and `market` exclude each other: a market makes its own bars. Give one of "
+                "them."
+            )
+        if self.market and horizon != 1:
+            raise ValueError(
+                f"`horizon` must be 1 with `market`, got {horizon}: its best forecast is known for "
+                "the next bar."
+            )
+
     def sample(self) -> Market:
         name, strengths = synthetic.parse_market(self.market or "")
         return synthetic.market(name, self.market_bars, self.market_seed, **strengths)

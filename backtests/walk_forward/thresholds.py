@@ -104,6 +104,21 @@ def validation_decisions(checkpoint: Checkpoint, past: pd.DataFrame) -> pd.DataF
     return pd.DataFrame({"probability": probability, "move": moves}).dropna(subset="move")
 
 
+def validation_returns(checkpoint: Checkpoint, past: pd.DataFrame, search: Search) -> pd.Series:
+    """Return what the checkpoint's own thresholds earned on its validation part, net, by decision.
+
+    past: the bars it was trained on.
+    """
+    decided = validation_decisions(checkpoint, past)
+    held = directions(
+        decided["probability"].to_numpy(),
+        enter=NEUTRAL if checkpoint.enter is None else checkpoint.enter,
+        exit=NEUTRAL if checkpoint.exit is None else checkpoint.exit,
+        allow_short=search.allow_short,
+    )
+    return pd.Series(net_returns(held, decided["move"].to_numpy(), search.cost), decided.index)
+
+
 def choose(decisions: Sequence[Decided], search: Search) -> Choice:
     """Return the pair with the best mean net return among those that trade often enough.
 

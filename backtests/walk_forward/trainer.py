@@ -28,7 +28,7 @@ from backtests.walk_forward.store import Keys, MemberStore, RunState
 from backtests.walk_forward.workers import WORKER_DEATHS
 from model.bars.faults import count
 from model.bars.universe import Bars
-from model.training.config import member_configs
+from model.training.config import TrainConfig, member_configs
 
 # A process that dies takes along what others do at that moment: a task that was at work at two
 # deaths is from then on trained alone, and given up after four.
@@ -76,7 +76,8 @@ class Configuration:
     pasts: the bars that the model of each of the folds may see. members: shared with all
     configurations of this instrument. instrument, name: what messages call it by, "" where there is
     but one. key: the digest of all that decides its results. tried: all else that was tried on
-    the instrument and interval, as the ledger held it at the start.
+    the instrument and interval, as the ledger held it at the start. configs: how each fold is
+    trained, where a search chose for each by itself.
     """
 
     pasts: Sequence[Bars]
@@ -88,12 +89,16 @@ class Configuration:
     name: str = ""
     key: str = ""
     tried: tuple[Trial, ...] = ()
+    configs: tuple[TrainConfig, ...] = ()
 
     def jobs(self) -> list["FoldJob"]:
-        config, search = self.settings.config, self.settings.search
+        search = self.settings.search
+        configs = self.configs or [self.settings.config] * len(self.folds)
         return [
-            FoldJob(self, fold, past, Keys(key_of(past, config), key_of(past, config, search)))
-            for fold, past in zip(self.folds, self.pasts, strict=True)
+            FoldJob(
+                self, fold, past, config, Keys(key_of(past, config), key_of(past, config, search))
+            )
+            for fold, past, config in zip(self.folds, self.pasts, configs, strict=True)
         ]
 
     def models(self) -> list[FoldModel] | None:
@@ -110,6 +115,7 @@ class FoldJob:
     configuration: Configuration
     fold: Fold
     past: Bars
+    config: TrainConfig
     keys: Keys
 
     @property
@@ -138,7 +144,7 @@ class FoldJob:
     def members(self) -> dict[str, MemberTask]:
         """Return the task of each member by the key of all that decides it."""
         tasks = {}
-        for single in member_configs(self.configuration.settings.config):
+        for single in member_configs(self.config):
             # All configurations of an instrument share it: its label names none of them.
             names = (self.configuration.instrument, f"fold {self.fold.number}", single.member)
             label = " ".join(filter(None, names))
@@ -154,7 +160,7 @@ class FoldJob:
         return FoldTask(
             self.past,
             self.fold,
-            own.settings.config,
+            self.config,
             own.settings.search,
             self.label,
             partial(own.members.find_all, members),

@@ -1,0 +1,253 @@
+"""The command that searches for settings and walks forward once with what it found.
+
+python backtests/search.py --data bars.csv --trials 50 [--space space.toml] [--nested]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+from joblib import cpu_count
+from rich.console import Console
+
+import backtests
+from backtests import evidence, walk_forward
+from backtests.run import bars_of, walk_over
+from backtests.simulation.account import Account, Costs
+from backtests.synthetic.options import MarketOptions
+from backtests.walk_forward.plan import FoldPlan, Settings
+from backtests.walk_forward.space import (
+    GEOMETRY,
+    SearchPlan,
+    Space,
+    Value,
+    read_space,
+    with_settings,
+)
+from model.bars.faults import count
+from model.bars.intervals import day
+from model.cli import (
+    ACCOUNT_AND_COSTS,
+    DATA,
+    FOLDS,
+    RUNNING,
+    TRAINING,
+    VERSION,
+    BarsOptions,
+    require_pooled,
+    run,
+)
+from model.context import NO_CONTEXT, ContextOptions
+from model.files import write_atomically
+from model.settings import optional, require, whole
+from model.settings_file import settings_for
+from model.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from backtests.evidence.searched import Searched, SearchedPast
+    from backtests.walk_forward.searching import Candidate
+
+SEARCH_SETTINGS = "search.toml"  # of the search, beside those of the walk
+STORAGE = Path(".state/search.log")
+OF_SEARCH = ("trials", "batch", "space", "nested")  # flags that a walk does not have
+ALL_BUT_SHARES = re.compile("^(?!(train|validation)$)")
+ALL_BUT_INSTRUMENTS = re.compile("^(?!instruments$)")
+
+app = App(version=VERSION, name="backtests/search.py")
+console = Console(highlight=False, soft_wrap=True)
+
+
+@app.default
+def search(
+    *,
+    bars_options: Annotated[BarsOptions, Parameter(group=DATA, name="*")] = BarsOptions(),
+    market_options: Annotated[
+        MarketOptions, Parameter(group=DATA, name="*", parse=ALL_BUT_INSTRUMENTS)
+    ] = MarketOptions(),
+    context_options: Annotated[ContextOptions, Parameter(group=DATA, name="*")] = NO_CONTEXT,
+    search_plan: Annotated[SearchPlan, Parameter(group=RUNNING, name="*")] = SearchPlan(),
+    space: Annotated[Path | None, Parameter(group=RUNNING)] = None,
+    nested: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
+    out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
+    plan: Annotated[FoldPlan, Parameter(group=FOLDS, name="*")] = FoldPlan(),
+    jobs: Annotated[int | None, Parameter(group=RUNNING)] = None,
+    account: Annotated[Account, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Account(),
+    costs: Annotated[Costs, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Costs(),
+    training: Annotated[
+        TrainConfig, Parameter(group=TRAINING, name="*", parse=ALL_BUT_SHARES)
+    ] = TrainConfig(),
+    dask: Annotated[str | None, Parameter(group=RUNNING)] = None,
+    ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
+    fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
+) -> None:
+    """Search for settings on the bars before the first test block, and walk forward with the best.
+
+    The best has the lowest log loss on the validation part there. The walk-forward is that of
+    backtests/run.py and counts as one trial.
+
+    Parameters
+    ----------
+    space
+        A TOML file with a table for each setting to search: [learning_rate] with low, high and
+        log = true, or choices = [32, 64]. Default: learning rate, weight decay, label softness and
+        batch size.
+    nested
+        Search anew in each fold's own past, at as many times the cost as there are folds.
+    out
+        The folder of the results; default: runs/ and the instrument's name with -search.
+    jobs
+        Processes that work at the same time; default: one per usable core. The result does not
+        depend on it.
+    dask
+        The address of a Dask scheduler, like tcp://host:8786, on whose workers everything is
+        trained with the same result.
+    ledger
+        The file that knows what was tried; default: one per instrument and interval in your user
+        data folder.
+    fresh
+        Start over rather than go on with what an interrupted search found in the folder.
+    """
+    require({"jobs": jobs}, {"jobs": optional(whole(1))})
+    require_pooled(False, training.outcome)
+    market_options.require_alone(bool(bars_options.data), training.horizon)
+    settings = Settings(plan, plan.training(training), account, costs)
+    found = read_space(space, settings.config)
+    folder = out or Path(f"runs/{market_options.name or bars_options.file_name}-search")
+    n_jobs = jobs or int(cpu_count())
+    with walk_forward.lock_folder(folder):
+        bars, best, joined = bars_of(
+            bars_options, market_options, context_options, settings.config.lookback
+        )
+        if fresh:
+            (folder / STORAGE).unlink(missing_ok=True)
+        with walk_forward.workers.workers(dask):
+            configs, searched = find_settings(
+                bars, settings, found, search_plan, folder / STORAGE, n_jobs, nested=nested
+            )
+        write_atomically(folder / SEARCH_SETTINGS, settings_file.encode())
+        if not nested:
+            settings, own = replace(settings, config=configs[0]), searched.pasts[0].settings
+            settings_file = settings_for("backtests/run.py", settings_file, OF_SEARCH, own)
+        request = backtests.walk.Request(
+            settings,
+            [settings.config.architecture],
+            n_jobs,
+            dask,
+            ledger,
+            fresh,
+            settings_file=settings_file,
+            searched=searched,
+            configs=tuple(configs) if nested else (),
+        )
+        walk_over(bars, folder, request, best=best, joined=joined)
+
+
+def find_settings(
+    bars: pd.DataFrame,
+    settings: Settings,
+    space: Space,
+    plan: SearchPlan,
+    storage: Path,
+    jobs: int,
+    *,
+    nested: bool = False,
+) -> tuple[list[TrainConfig], Searched]:
+    """Return the settings that a search found, of `nested` for each fold, and its record.
+
+    bars: all of them; none from the first test block on is looked at, and of `nested` none from a
+    fold's own test block on.
+    """
+    pasts = pasts_of(bars, settings, space, nested=nested)
+    configs, found = [], []
+    for number, past in enumerate(pasts, 1):
+        where = f"fold {number}, " if nested else ""
+        console.print(
+            f"{where}searching {count(plan.trials, 'trial')} of {', '.join(space.ranges)} on "
+            f"{count(len(past), 'bar')} up to {day(past.index[-1])}"
+        )
+        candidates: list[Candidate] = []
+        for candidate in walk_forward.search(past, settings, space, plan, storage, jobs):
+            candidates.append(candidate)
+            console.print(describe(candidates, plan), markup=False)
+        record = record_of(past, candidates, settings.config)
+        found.append(record)
+        configs.append(with_settings(settings.config, record.settings))
+        console.print(f"{where}chosen: {in_words(record.settings)}", markup=False)
+    return configs, evidence.Searched(keys={}, nested=nested, pasts=found)
+
+
+def pasts_of(
+    bars: pd.DataFrame, settings: Settings, space: Space, *, nested: bool
+) -> list[pd.DataFrame]:
+    """Return the bars that a search may see: before the first test block, or before each fold's.
+
+    A longer window or another feature moves the folds: of all that the space allows the earliest
+    test block counts, and BarsError tells where the bars suffice not for all of it.
+    """
+    if nested and (moved := [name for name in GEOMETRY if name in space.ranges]):
+        raise ValueError(
+            f"`nested` must go without a search for {', '.join(moved)}, by which the folds would "
+            "lie elsewhere in each. Take them out of the space, or leave `nested` out."
+        )
+    laid = [
+        walk_forward.lay_folds(bars, settings.plan, config)
+        for config in space.corners(settings.config)
+    ]
+    folds = min(laid, key=lambda folds: folds[0].test)
+    return [fold.past(bars) for fold in (folds if nested else folds[:1])]
+
+
+def record_of(
+    past: pd.DataFrame, candidates: Sequence[Candidate], config: TrainConfig
+) -> SearchedPast:
+    """Return the record of a search on one past; SearchError where nothing could be trained."""
+    best = walk_forward.winner(candidates)
+    default = [
+        one.loss
+        for one in candidates
+        if all(getattr(config, name) == value for name, value in one.settings.items())
+    ]
+    finished = [one for one in candidates if one.loss is not None]
+    return evidence.searched_past(
+        day(past.index[-1]),
+        best.settings,
+        (best.loss or 0.0, default[0] if default else None),
+        best.returns,
+        [one.returns for one in finished if one is not best],
+        trials=len(candidates),
+        failed=sum(one.state == "failed" for one in candidates),
+    )
+
+
+def describe(candidates: Sequence[Candidate], plan: SearchPlan) -> str:
+    """Return one line on the newest candidate, beside the best so far."""
+    one = candidates[-1]
+    losses = {number: each.loss for number, each in enumerate(candidates, 1) if each.loss}
+    result = {
+        "finished": f"validation loss {one.loss or 0:.4f}",
+        "given up": f"given up after epoch {len(one.losses)}",
+        "failed": f"failed: {one.failure}",
+    }[one.state]
+    best = min(losses, key=lambda number: losses[number]) if losses else None
+    beside = f", best {losses[best]:.4f} of trial {best}" if best else ""
+    return f"trial {len(candidates)} of {plan.trials}: {result}{beside}; {in_words(one.settings)}"
+
+
+def in_words(settings: Mapping[str, Value]) -> str:
+    """Return settings as a line has them."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {format(value, '.4g') if isinstance(value, float) else value}"
+        for name, value in settings.items()
+    )
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,193 @@
+"""The space of a search: which settings of training are tried, and from where to where."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from model.errors import did_you_mean
+from model.settings import require_fields, whole
+from model.training.config import TrainConfig
+
+Value = str | float | int | bool
+
+# What a search must leave alone: the plan decides the shares of the parts; another label, horizon
+# or outcome is another question, whose losses cannot be compared; the rest is where it is computed,
+# or luck.
+FIXED = {
+    "train",
+    "validation",
+    "label",
+    "horizon",
+    "outcome",
+    "fewest_instruments",
+    "seed",
+    "threads",
+    "device",
+    "precision",
+}
+SEARCHABLE = [field.name for field in fields(TrainConfig) if field.name not in FIXED]
+# By their defaults: a setting with rules has them in its type.
+WHOLE = {name for name in SEARCHABLE if type(getattr(TrainConfig, name)) is int}
+# Settings by which the folds lie elsewhere, or a checkpoint reads other rows.
+GEOMETRY = ("sequence_length", "features", "only")
+
+
+class SearchError(ValueError):
+    """A search that cannot be made; the message says what of it, and what to do."""
+
+    exit_code = 3
+
+
+class Range(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What one setting may be: from low to high, or one of the choices.
+
+    step: between two whole numbers. log: equal shares of a factor are as likely, rather than equal
+    distances.
+    """
+
+    low: float | int | None = None
+    high: float | int | None = None
+    step: int = 1
+    log: bool = False
+    choices: list[Value] = []
+
+    @property
+    def ends(self) -> list[Value]:
+        """The values that decide whether the setting may be so."""
+        return self.choices or [end for end in (self.low, self.high) if end is not None]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a search may choose from, by the names of the settings."""
+
+    ranges: Mapping[str, Range]
+
+    def __contains__(self, config: object) -> bool:
+        """Whether the settings lie within, so that they can be the first to be tried."""
+        return all(
+            value in one.choices
+            if one.choices
+            else one.low is not None and one.high is not None and one.low <= value <= one.high
+            for name, one in self.ranges.items()
+            for value in [getattr(config, name)]
+        )
+
+    def corners(self, config: TrainConfig) -> list[TrainConfig]:
+        """Return the settings with every extreme of those by which the folds lie elsewhere."""
+        names = [name for name in GEOMETRY if name in self.ranges]
+        ends = [self.ranges[name].ends for name in names]
+        return [with_settings(config, dict(zip(names, one, strict=True))) for one in product(*ends)]
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How a search proceeds; every field is a flag of the command.
+
+    Parameters
+    ----------
+    trials
+        How many settings are tried; more of them later go on from those that are there.
+    batch
+        How many are proposed at once, from what was found before. It decides what is tried, and
+        more processes than this have nothing to do.
+    """
+
+    trials: Annotated[int, whole(1)] = 50
+    batch: Annotated[int, whole(1)] = 8
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+
+
+DEFAULT = Space(
+    {
+        "learning_rate": Range(low=3e-4, high=5e-3, log=True),
+        "weight_decay": Range(low=1e-5, high=1e-2, log=True),
+        "label_softness": Range(choices=[0.0, 0.5, 1.0, 2.0]),
+        "batch_size": Range(choices=[32, 64, 128]),
+    }
+)
+
+
+def read_space(path: Path | None, config: TrainConfig) -> Space:
+    """Return the space that a TOML file describes, DEFAULT for none.
+
+    config: the settings that are not searched. Raises SearchError, which names all faults together.
+
+    A file has a table for each setting, as
+
+        [learning_rate]
+        low = 0.0003
+        high = 0.003
+        log = true
+
+        [architecture]
+        choices = ["bilstm", "transformer"]
+    """
+    if path is None:
+        return DEFAULT
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SearchError(f"{path} must be a space of settings in TOML: {reason}.") from error
+    ranges: dict[str, Range] = {}
+    faults = [] if content else ["it names no setting"]
+    for name, entry in content.items():
+        if name not in SEARCHABLE:
+            why = "which no search may change" if name in FIXED else "which is no setting"
+            hint = did_you_mean(name, SEARCHABLE)
+            faults.append(f"{name}, {why}.{hint} Choose from: {', '.join(SEARCHABLE)}")
+            continue
+        try:
+            one = msgspec.convert(entry, Range)
+        except msgspec.ValidationError as error:
+            faults.append(f"{name}: {error}")
+            continue
+        # As the setting has it: 1 and 1.0 would be two trainings.
+        if isinstance(getattr(TrainConfig, name), float):
+            choices = [float(each) if type(each) is int else each for each in one.choices]
+            one = msgspec.structs.replace(one, choices=choices)
+        ranges[name] = one
+        faults += [f"{name}: {fault}" for fault in _faults_of(name, ranges[name], config)]
+    if faults:
+        listed = "".join(f"\n- {fault.rstrip('.')}." for fault in faults)
+        raise SearchError(f"{path} must be a space of settings to search:{listed}")
+    return Space(ranges)
+
+
+def with_settings(config: TrainConfig, wanted: Mapping[str, Value]) -> TrainConfig:
+    """Return the settings with these in their place; ValueError for one that cannot be meant."""
+    return TrainConfig(**{**vars(config), **wanted})
+
+
+def _faults_of(name: str, one: Range, config: TrainConfig) -> list[str]:
+    """Say what keeps a setting from being searched so."""
+    bounded = one.low is not None or one.high is not None
+    if bounded == bool(one.choices):
+        return ["it must have low and high, or choices that are not empty"]
+    faults: list[str] = []
+    if bounded:
+        if isinstance(getattr(TrainConfig, name), str | bool):
+            return ["it is no number, and must have choices"]
+        if one.low is None or one.high is None or not one.low < one.high:
+            return [f"low must lie below high, got {one.low} and {one.high}: an empty range"]
+        if one.log and (one.low <= 0 or one.step != 1):
+            faults.append("log must go without step, and from a low above 0")
+        if one.step < 1 or one.step > max(1, one.high - one.low):
+            faults.append(f"step must be from 1 to high less low, got {one.step}")
+    for value in one.ends:
+        if name in WHOLE and not isinstance(value, int):
+            faults.append(f"it must be a whole number, got {value}")
+            continue
+        try:
+            with_settings(config, {name: value})
+        except (ValueError, TypeError) as error:
+            faults.append(str(error))
+    return faults

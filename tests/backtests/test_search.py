@@ -1,0 +1,150 @@
+"""The command that searches and walks forward once with what it found."""
+
+import json
+import shlex
+import shutil
+import tomllib
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from backtests.ledger import app as ledger_app
+from backtests.reports.page import REPORT
+from backtests.reports.results import FILES
+from backtests.run import app as walk_app
+from backtests.search import app
+from backtests.synthetic.markets import market
+from backtests.walk_forward.store import lock_folder
+from model.cli import run
+from model.settings_file import SETTINGS
+from tests.helpers import small_network  # noqa: F401  makes the architecture known
+
+FOLDS = ["--folds", "2", "--train-blocks", "2"]
+QUICK = [*FOLDS, *shlex.split("--max-epochs 1 --jobs 1 --architecture small")]
+SPACE = "[learning_rate]\nlow = 0.0001\nhigh = 0.01\nlog = true\n"
+
+
+def left(application: object, *arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        run(application, [str(argument) for argument in arguments])  # type: ignore[arg-type]
+    return int(stopped.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a file of bars and a space."""
+    folder = tmp_path_factory.mktemp("searched")
+    market("ar1", n_bars=400, seed=3).bars.to_csv(folder / "smoke.csv")
+    (folder / "space.toml").write_text(SPACE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def searched(place: Path) -> tuple[Path, str]:
+    """The folder of a search of three trials with its walk, and what it printed."""
+    out = place / "out"
+    given = ["--data", place / "smoke.csv", "--space", place / "space.toml", "--out", out]
+    given += ["--ledger", place / "trials", "--trials", 3, "--batch", 2]
+    with redirect_stdout(StringIO()) as printed:
+        assert left(app, *given, *QUICK) == 0
+    return out, printed.getvalue()
+
+
+def test_it_tells_each_trial_and_walks_with_the_best(searched: tuple[Path, str]) -> None:
+    out, printed = searched
+    summary = json.loads((out / "summary.json").read_text())
+    [past] = summary["search"]["pasts"]
+    assert (past["trials"], past["failed"], summary["search"]["nested"]) == (3, 0, False)
+    assert summary["settings"]["training"]["learning_rate"] == past["settings"]["learning_rate"]
+    assert past["default_loss"] >= past["loss"]
+    assert "trial 1 of 3: validation loss 0." in printed and "trial 3 of 3: " in printed
+    sentence = f"chosen by a search of 3 trials on bars up to {past['until']}, before the first"
+    assert sentence in printed and sentence in (out / REPORT).read_text()
+    assert past["until"] < summary["folds"][0]["last_decision"]
+
+
+def test_the_walk_counts_as_one_trial_with_the_size_of_the_search_beside_it(
+    searched: tuple[Path, str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [line] = [json.loads(line) for line in (place / "trials").read_text().splitlines()]
+    assert line["searched_trials"] == 3
+    assert left(ledger_app, "--ledger", place / "trials", "--json") == 0
+    [page] = json.loads(capsys.readouterr().out)
+    assert page["trials"][0]["settings"].endswith(", searched in 3 trials")
+
+
+def test_its_settings_make_the_walk_again_and_the_search(
+    searched: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = searched[0]
+    before = {name: (out / name).read_bytes() for name in (*FILES, REPORT, "search.json")}
+    assert left(walk_app, "--config", out / SETTINGS, "--jobs", 1) == 0
+    assert "fold 2, found finished" in capsys.readouterr().out
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert left(app, "--config", out / "search.toml", "--print-config") == 0
+    used = tomllib.loads(capsys.readouterr().out)
+    assert (used["trials"], used["batch"], used["out"]) == (3, 2, str(out))
+    # At other costs another search would have been made: this one is not the walk's.
+    shutil.copytree(out, tmp_path / "copy")
+    given = ["--config", out / SETTINGS, "--out", tmp_path / "copy", "--jobs", 1]
+    assert left(walk_app, *given, "--commission", 9) == 0
+    assert json.loads((tmp_path / "copy" / "summary.json").read_text())["search"] is None
+
+
+def test_a_nested_search_trains_each_fold_with_its_own_settings(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = place / "nested"
+    given = ["--data", place / "smoke.csv", "--space", place / "space.toml", "--out", out]
+    given += ["--ledger", place / "nested-trials", "--trials", 2, "--batch", 2, "--nested"]
+    assert left(app, *given, *QUICK) == 0
+    printed = capsys.readouterr().out
+    pasts = json.loads((out / "search.json").read_text())["pasts"]
+    assert len(pasts) == 2 and "4 trials, anew in each fold's own past" in printed
+    for number, past in enumerate(pasts, 1):
+        assert f"fold {number}, chosen: learning rate" in printed
+        header = (out / "checkpoints" / f"fold-{number:02d}.ckpt").read_bytes()
+        assert json.dumps(past["settings"]["learning_rate"]).encode() in header
+
+
+TWO = ["--trials", "2"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "space", "code", "message"),
+    [
+        (TWO, "[learning_rates]\nlow = 1", 3, "Did you mean 'learning_rate'?"),
+        (TWO, "[learning_rate]\nlow = 2\nhigh = 1", 3, "low must lie below high, got 2 and 1"),
+        (TWO, "nonsense", 3, "must be a space of settings in TOML"),
+        (TWO, "[batch_size]\nchoices = [90000]", 3, "all 2 trials of the search failed: "),
+        (["--trials", "0"], SPACE, 2, "--trials must be a whole number from 1, got 0."),
+        (["--nested"], "[sequence_length]\nlow = 9\nhigh = 50", 2, "--nested must go without"),
+        (["--market", "echo", *TWO], SPACE, 2, "--data and --market exclude each other"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_message(
+    place: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    space: str,
+    code: int,
+    message: str,
+) -> None:
+    (tmp_path / "space.toml").write_text(space)
+    given = ["--data", place / "smoke.csv", "--space", tmp_path / "space.toml"]
+    given += ["--ledger", tmp_path / "trials", "--out", tmp_path / "out"]
+    assert left(app, *given, *QUICK, *flags) == code
+    error = " ".join(capsys.readouterr().err.split())
+    assert message in error and error.count("error: ") == 1 and "Traceback" not in error
+
+
+def test_a_folder_in_which_another_search_works_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with lock_folder(tmp_path):
+        given = ["--data", place / "smoke.csv", "--out", tmp_path, *QUICK]
+        assert left(app, *given) == 7
+    assert "must not be used by two runs at once" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,90 @@
+"""The space of a search: what a file of it may say."""
+
+from pathlib import Path
+
+import pytest
+
+from backtests.walk_forward.space import DEFAULT, Range, SearchError, Space, read_space
+from model.training.config import TrainConfig
+
+CONFIG = TrainConfig()
+
+
+def space_of(tmp_path: Path, text: str) -> Space:
+    path = tmp_path / "space.toml"
+    path.write_text(text)
+    return read_space(path, CONFIG)
+
+
+def test_a_space_is_read_in_the_types_of_the_settings(tmp_path: Path) -> None:
+    space = space_of(
+        tmp_path,
+        "[learning_rate]\nlow = 0.001\nhigh = 0.01\nlog = true\n"
+        "[label_softness]\nchoices = [0, 1.5]\n"
+        "[sequence_length]\nlow = 20\nhigh = 50\nstep = 10\n",
+    )
+    assert space.ranges["learning_rate"] == Range(low=0.001, high=0.01, log=True)
+    assert [type(value) for value in space.ranges["label_softness"].choices] == [float, float]
+    corners = [config.sequence_length for config in space.corners(CONFIG)]
+    assert corners == [20, 50]
+
+
+@pytest.mark.parametrize(
+    ("config", "within"),
+    [
+        (CONFIG, True),
+        (TrainConfig(learning_rate=1e-5), False),
+        (TrainConfig(batch_size=63), False),
+        (TrainConfig(sequence_length=7), True),  # which is not searched for
+    ],
+)
+def test_what_lies_within_a_space(config: TrainConfig, within: bool) -> None:
+    assert (config in DEFAULT) is within
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[learning_rat]\nlow = 1", "learning_rat, which is no setting. Did you mean 'learning_r"),
+        ("[seed]\nlow = 1\nhigh = 9", "seed, which no search may change"),
+        ("[horizon]\nchoices = [1]", "horizon, which no search may change"),
+        (
+            "[learning_rate]\nlow = 0.1\nhigh = 0.1",
+            "low must lie below high, got 0.1 and 0.1",
+        ),
+        ("[learning_rate]\nlow = 0.1", "got 0.1 and None: an empty range"),
+        ("[batch_size]\nchoices = []", "must have low and high, or choices that are not empty"),
+        ("[batch_size]\nlow = 1\nhigh = 2\nchoices = [3]", "must have low and high, or choices"),
+        ("[batch_size]\nlow = 1.5\nhigh = 9", "batch_size: it must be a whole number, got 1.5"),
+        (
+            "[batch_size]\nlow = 2\nhigh = 5\nstep = 9",
+            "step must be from 1 to high less low",
+        ),
+        ("[averaging]\nlow = 0.5\nhigh = 2", "`averaging` must be a number from 0 up to but not i"),
+        (
+            "[weight_decay]\nlow = 0\nhigh = 1\nlog = true",
+            "log must go without step, and from",
+        ),
+        ("[architecture]\nlow = 1\nhigh = 2", "it is no number, and must have choices"),
+        ('[architecture]\nchoices = ["lstm"]', "architecture"),
+        ("[batch_size]\nlows = 1", "batch_size: Object contains unknown field `lows`"),
+        ("batch_size = 3", "batch_size: Expected `object`, got `int`"),
+        ("", "it names no setting"),
+        ("[batch_size", "must be a space of settings in TOML: Expected ']'"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(SearchError) as refused:
+        space_of(tmp_path, text)
+    assert message in str(refused.value) and f"{tmp_path / 'space.toml'} must be" in str(
+        refused.value
+    )
+
+
+def test_all_faults_of_a_space_are_told_together(tmp_path: Path) -> None:
+    with pytest.raises(SearchError) as refused:
+        space_of(tmp_path, "[seed]\nlow = 1\n[batch_size]\nchoices = [0, -1]\n")
+    lines = str(refused.value).splitlines()
+    assert [line[:14] for line in lines[1:]] == ["- seed, which ", *["- batch_size: "] * 2]
