@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from backtests.benchmarks import engine, first_bar, pooled, pybroker, trading, training
+from backtests.benchmarks.book import books
 from backtests.benchmarks.live import live
 from backtests.benchmarks.rounds import Samples, Size, in_turn
 from model.precision import bf16_support
@@ -333,6 +334,16 @@ CONTESTS = (
         meet=in_turn("here", trading.sweep_ours, trading.sweep_averages),
         full=Size(2_000, 2_000, 2),
         quick=Size(160, 160, 1),
+        goals=(Goal(LONGER, 1.5),),
+    ),
+    Contest(
+        name="book",
+        work="a book over 60 datas, forecasts there beforehand",
+        against="Backtrader alone with the same datas and orders",
+        unit="bar of a data",
+        meet=books,
+        full=Size(2_000, 2_000, 3),
+        quick=Size(200, 200, 1),
         goals=(Goal(LONGER, 1.5),),
     ),
     Contest(
