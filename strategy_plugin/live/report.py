@@ -18,11 +18,15 @@ from strategy_plugin.live.venue import without_slash
 from strategy_plugin.orders import direction
 
 if TYPE_CHECKING:
-    from strategy_plugin.trade import Trading
+    from strategy_plugin.trade import Ranks, Trading
 
 
 def report(
-    store: LiveStore, schedules: Mapping[str, Schedule], trading: "Trading", limits: Limits
+    store: LiveStore,
+    schedules: Mapping[str, Schedule],
+    trading: "Trading",
+    ranks: "Ranks",
+    limits: Limits,
 ) -> dict[str, str]:
     """Return what there is before anything is done, in words by name."""
     venue = store.venue
@@ -51,8 +55,7 @@ def report(
             for file, model in models.items()
         ),
         "would do now": listed(
-            f"{symbol}: "
-            f"{_would_do(store, symbol, schedule, held.get(without_slash(symbol), 0), trading)}"
+            _would_do(store, symbol, schedule, held.get(without_slash(symbol), 0), trading, ranks)
             for symbol, schedule in schedules.items()
         ),
         "limits": listed(
@@ -64,14 +67,22 @@ def report(
 
 
 def _would_do(
-    store: LiveStore, symbol: str, schedule: Schedule, held: int, trading: "Trading"
+    store: LiveStore,
+    symbol: str,
+    schedule: Schedule,
+    held: int,
+    trading: "Trading",
+    ranks: "Ranks",
 ) -> str:
-    """Return what is decided at the newest finished bar, before any rule but the thresholds."""
+    """Return what is decided at the newest finished bar, before any rule but the thresholds.
+
+    Of a book it is what the symbol is ranked by.
+    """
     calendar, needed, interval = store.calendars[symbol], schedule.bars_needed, store.interval
     start = calendar.start_of_history(store.now(), needed, interval)
     found = finished_bars(store.venue, calendar, symbol, interval, start, store.now())[-needed:]
     if len(found) < needed:
-        return f"nothing, as {len(found)} of {needed} bars are there"
+        return f"{symbol}: nothing, as {len(found)} of {needed} bars are there"
     stamp = schedule.checkpoints[-1].stamp
     times = [calendar.timestamp(bar, end, interval, stamp) for bar, end in found]
     index = pd.DatetimeIndex(times).tz_localize(None).as_unit("ns")
@@ -79,11 +90,12 @@ def _would_do(
     probability = float(schedule.probabilities(values, index.asi8)[-1])
     model = schedule.at(int(index.asi8[-1]))
     if model is None or math.isnan(probability):
-        return f"nothing, as there is no forecast at {day(index[-1])}"
+        return f"{symbol}: nothing, as there is no forecast at {day(index[-1])}"
     enter, exit = thresholds(trading.enter, trading.exit, own=(model.enter, model.exit))
     wanted = target(probability, held, enter=enter, exit=exit, allow_short=trading.allow_short)
     word = {1: "long", 0: "flat", -1: "short"}
+    what = "ranked" if ranks.book else word[wanted]
     return (
-        f"{word[wanted]} at the close of {day(index[-1])}, now {word[held]}, probability of up "
+        f"{symbol}: {what} at the close of {day(index[-1])}, now {word[held]}, probability of up "
         f"{probability:.4f}"
     )

@@ -32,7 +32,7 @@ from strategy_plugin.live.decay import DecayWatch
 from strategy_plugin.live.feed import LiveFeed
 from strategy_plugin.live.kept_bars import KeptBars
 from strategy_plugin.live.limits import Limits, Watchman
-from strategy_plugin.live.live_strategy import LiveStrategy
+from strategy_plugin.live.live_strategy import LiveBook, LiveStrategy
 from strategy_plugin.live.report import report
 from strategy_plugin.live.retraining import Retraining
 from strategy_plugin.live.rules import BASIS_POINT
@@ -42,7 +42,7 @@ from strategy_plugin.live.watch import Alarms, StatusPage
 from strategy_plugin.sizers import EquityShare, FractionalCommission
 
 if TYPE_CHECKING:
-    from strategy_plugin.trade import Trading
+    from strategy_plugin.trade import Ranks, Trading
 
 MOST_READ = 50_000  # lines of earlier runs
 # Of an exchange on this machine, whose time may run fast.
@@ -52,7 +52,9 @@ LINES, JOURNAL, TRAININGS = "bars.jsonl", "decisions.jsonl", "trainings.log"
 console = Console(highlight=False, soft_wrap=True)
 
 
-def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -> int:
+def trade_live(
+    trading: "Trading", ranks: "Ranks", limits: Limits, say: Callable[[str], None]
+) -> int:
     """Run a session, print what it finds and a line a bar, and return the exit code.
 
     say: shows an alarm beside the lines.
@@ -66,10 +68,11 @@ def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -
     interval = _interval(schedules)
     require_account(venue, trading)
     require_prices(venue, schedules, trading)
-    assets = assets_of(venue, list(trading.symbols), trading.allow_short)
+    shorts = bool(ranks.short) if ranks.book else trading.allow_short
+    assets = assets_of(venue, list(trading.symbols), shorts)
     nearby = trading.url is not None and urlsplit(trading.url).hostname in LOOPBACK
     store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL)
-    for name, text in report(store, schedules, trading, limits).items():
+    for name, text in report(store, schedules, trading, ranks, limits).items():
         console.print(f"{name:14}{text}", markup=False)
     page = StatusPage(trading.out)
     watch = _decay_watch(next(iter(schedules.values())).checkpoints[-1], trading)
@@ -96,7 +99,8 @@ def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -
             if retraining is not None:
                 retraining.look(store.now())
 
-        cerebro = _cerebro(store, schedules, kept, trading, Watchman(limits, trading.out), write)
+        watchman = Watchman(limits, trading.out)
+        cerebro = _cerebro(store, schedules, kept, trading, ranks, watchman, write)
         stopped.cerebro = cerebro
         try:
             [strategy] = cerebro.run()
@@ -119,6 +123,7 @@ def _cerebro(
     schedules: Mapping[str, Schedule],
     kept: Mapping[str, KeptBars],
     trading: "Trading",
+    ranks: "Ranks",
     watchman: Watchman,
     write: Callable[[Mapping[str, object]], object],
 ) -> bt.Cerebro:
@@ -145,21 +150,29 @@ def _cerebro(
             compression=1 if daily else store.interval // MINUTE,
         )
         cerebro.adddata(feed, name=symbol)
+    shared = {
+        "checkpoint": str(trading.checkpoint),
+        "max_model_age": trading.max_model_age,
+        "journal": str(trading.out / JOURNAL),
+        "on_stop": trading.on_stop,
+        "write": write,
+        "bars": trading.bars,
+    }
+    if ranks.book:
+        # Below a lot of the coarsest nothing is traded.
+        divided = all(asset.lot < 1 for asset in store.assets.values())
+        cerebro.addstrategy(LiveBook, fractional=divided, **ranks.params, **shared)
+        return cerebro
     cerebro.addsizer(EquityShare, share=trading.share)
     cerebro.addstrategy(
         LiveStrategy,
-        checkpoint=str(trading.checkpoint),
         enter=trading.enter,
         exit=trading.exit,
         allow_short=trading.allow_short,
         adopt=True,
         stop_loss=trading.stop_loss,
         trailing=trading.trailing,
-        max_model_age=trading.max_model_age,
-        journal=str(trading.out / JOURNAL),
-        on_stop=trading.on_stop,
-        write=write,
-        bars=trading.bars,
+        **shared,
     )
     return cerebro
 
@@ -245,6 +258,12 @@ def _interval(schedules: Mapping[str, Schedule]) -> dt.timedelta:
     """
     found: dict[dt.timedelta, str] = {}
     for schedule in schedules.values():
+        if schedule.context is not None:
+            raise CheckpointError(
+                f"{schedule.path} must read the bars of its own symbol alone to be traded by this "
+                "command, got a model that reads other series. Trade it with LiveFeed and "
+                "LiveBroker, as strategy_plugin/live says."
+            )
         interval = schedule.checkpoints[-1].bar_interval.to_pytimedelta()
         whole_minutes = interval >= MINUTE and not interval % MINUTE and interval < DAY
         if not (whole_minutes or interval == DAY):
