@@ -232,7 +232,7 @@ def verdict_on_universe(
     forecasts = evidence.pooled_probabilities(dated, learners=(learner,))
     panel = evidence.panel_of(dated, {evidence.STRATEGY: forecasts[learner]}, {})
     figures = evidence.Books(panel).figures(0.0)
-    return evidence.judge_book(figures, config.outcome, evidence.NO_COST)
+    return evidence.judge_book(figures, panel.ranked, evidence.NO_COST)
 
 
 def verdict_by(

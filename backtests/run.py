@@ -18,10 +18,11 @@ from rich.console import Console
 
 import backtests
 from backtests import reports, walk_forward
-from backtests.simulation.account import Account, Costs
+from backtests.simulation.account import Account, BookSettings, Costs
 from backtests.synthetic.options import MarketOptions
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
+from backtests.walk_options import require_pooled_settings, require_possible
 from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
@@ -30,6 +31,7 @@ from model.bars.universe import faults_together, require_universe, universe_of
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
+    BOOK,
     DATA,
     FOLDS,
     RUNNING,
@@ -44,7 +46,6 @@ from model.cli import (
     is_universe,
     pooled_files,
     read_universe,
-    require_pooled,
     run,
 )
 from model.context import NO_CONTEXT, ContextOptions
@@ -93,6 +94,7 @@ def walk(
     jobs: Annotated[int | None, Parameter(group=RUNNING)] = None,
     account: Annotated[Account, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Account(),
     costs: Annotated[Costs, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Costs(),
+    book: Annotated[BookSettings | None, Parameter(group=BOOK, name="*")] = None,
     training: Annotated[
         TrainConfig, Parameter(group=TRAINING, name="*", parse=ALL_BUT_OWN)
     ] = TrainConfig(),
@@ -114,8 +116,8 @@ def walk(
     pooled
         Train one network per fold on all files together, rather than one for each file. Take it
         where the instruments are of one kind, as stocks of a market: each then learns from all, in
-        the time of one. Leave it out where each has laws of its own. With --outcome relative it
-        ranks them, and a paper book trades the best fifth against the worst.
+        the time of one. Leave it out where each has laws of its own. With --outcome relative, or
+        where a flag of the book is given, it ranks them and trades the ranks in one account.
     on_faulty
         Files of a universe that cannot be used: "error" refuses the universe and names them all,
         "drop" leaves them out and names them in output, universe.json and report.
@@ -144,18 +146,20 @@ def walk(
         report says so. The folder must be a new one.
     """
     paths = data or []
-    _require_possible(paths, market_options, training, pooled)
+    require_possible(paths, market_options, training, pooled, book)
+    if pooled and training.outcome == "relative":
+        book = book or BookSettings()
     # The first one's settings stand for all: they differ in the architecture alone.
     names = architectures_of(architecture)
     settings = Settings(
-        plan, plan.training(replace(training, architecture=names[0])), account, costs
+        plan, plan.training(replace(training, architecture=names[0])), account, costs, book
     )
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = backtests.walk.Request(
         settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register, settings_file
     )
     if pooled:
-        _require_pooled_settings(request)
+        require_pooled_settings(request)
         folder = out or Path("runs/pooled")
         _walk_pooled(
             paths, bars_options, market_options, context_options, on_faulty, folder, request
@@ -171,43 +175,6 @@ def walk(
             context_options,
             out or Path("runs") / (market_options.name or options.file_name),
             request,
-        )
-
-
-def _require_possible(
-    paths: Sequence[Path], market_options: MarketOptions, training: TrainConfig, pooled: bool
-) -> None:
-    require_pooled(pooled, training.outcome)
-    if market_options.instruments > 1 and not pooled:
-        raise ValueError(
-            f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
-            "the histories of a market make a universe for one network. Give `pooled`."
-        )
-    market_options.require_alone(bool(paths), training.horizon)
-    if market_options.instruments > 1 and not market_options.market:
-        raise ValueError(
-            f"`instruments` must be left out without `market`, got {market_options.instruments}: "
-            "files of bars are counted as they are."
-        )
-
-
-def _require_pooled_settings(request: Request) -> None:
-    """Refuse what would have no part in one network for a universe."""
-    settings, account = request.settings, Account()
-    ranked = settings.config.outcome == "relative"
-    idle = {
-        "cash": settings.account.cash != account.cash,
-        "enter": ranked and settings.account.enter is not None,
-        "exit": ranked and settings.account.exit is not None,
-        "allow_short": ranked and settings.account.allow_short,
-        "fewest_trades": ranked and settings.plan.fewest_trades != FoldPlan().fewest_trades,
-    }
-    if any(idle.values()):
-        names = ", ".join(f"`{name}`" for name, stated in idle.items() if stated)
-        raise ValueError(
-            f"{names} must be left out with `pooled`"
-            f"{' and an outcome of relative' if ranked else ''}: its paper book knows only shares "
-            "of the money, and a relative forecast is traded by rank."
         )
 
 
@@ -384,7 +351,8 @@ def _walk_pooled(
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
-            console.print("forecasting, and training the cheap learners")
+            trading = ", trading the book" if request.settings.book else ""
+            console.print(f"forecasting{trading}, and training the cheap learners")
             results, entered = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
     console.print(reports.pooled_tables(results))
     if results.share_found is not None:
@@ -397,7 +365,7 @@ def _walk_pooled(
         results.overfitting.sentence,
         f"the run was {results.registered}",
         reports.describe_entered({walk.ledger.path: entered}),
-        f"written to {folder}: {', '.join((reports.REPORT, *reports.POOLED_FILES))}, checkpoints/",
+        f"written to {folder}: {', '.join((reports.REPORT, *results.files))}, checkpoints/",
     ):
         if line:
             console.print(line, soft_wrap=True)
@@ -474,15 +442,16 @@ def _train(
     lost, is made again.
     """
     write_atomically(results / SETTINGS, request.settings_file.encode())
-    patience = next(iter(configurations.values())).settings.config.patience
+    settings = next(iter(configurations.values())).settings
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
-        epochs = EpochLog(Path(folder) / "epochs", patience)
+        epochs = EpochLog(Path(folder) / "epochs", settings.config.patience)
         with FoldProgress(epochs, n_models, console) as progress:
 
             def done(label: str, outcome: Outcome, origin: Origin) -> None:
-                line = reports.describe_outcome(label, outcome, origin)
-                progress.finish(label, line, origin != "trained")
+                ranked = settings.book is not None
+                said = reports.describe_outcome(label, outcome, origin, ranked=ranked)
+                progress.finish(label, said, origin != "trained")
 
             return walk_forward.train_all(
                 list(configurations.values()),

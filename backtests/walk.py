@@ -31,7 +31,7 @@ from backtests.reports.results import (
     write_comparison,
     write_results,
 )
-from backtests.simulation.account import Account, Costs
+from backtests.simulation.account import Account, BookSettings, Costs
 from backtests.walk_forward.fingerprint import CODE, all_versions, key_of
 from backtests.walk_forward.folds import (
     Fold,
@@ -185,11 +185,12 @@ def request_of(
     costs: Costs,
     jobs: int | None,
     ledger: str | Path | None,
+    book: BookSettings | None = None,
 ) -> Request:
     """Return what a caller in Python asks for, of one architecture."""
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     return Request(
-        Settings(plan, plan.training(training), account, costs),
+        Settings(plan, plan.training(training), account, costs, book),
         [training.architecture],
         jobs or int(cpu_count()),
         None,

@@ -14,7 +14,7 @@ from backtests.reports.pooled import (
     write_pooled,
 )
 from backtests.reports.pooled_page import write_pooled_report
-from backtests.simulation.account import Account, Costs
+from backtests.simulation.account import Account, BookSettings, Costs
 from backtests.walk import (
     Request,
     configure,
@@ -26,6 +26,7 @@ from backtests.walk import (
     request_of,
     train_walk,
 )
+from backtests.walk_forward.book import require_book_names
 from backtests.walk_forward.folds import FoldModel
 from backtests.walk_forward.ledger import Ledger
 from backtests.walk_forward.plan import FoldPlan, Settings
@@ -71,6 +72,7 @@ def walk_universe(
     plan: FoldPlan = FoldPlan(),
     account: Account = Account(),
     costs: Costs = Costs(),
+    book: BookSettings | None = None,
     folder: str | Path | None = None,
     jobs: int | None = None,
     ledger: str | Path | None = None,
@@ -83,6 +85,9 @@ def walk_universe(
         The bars of each instrument by name, as `read_bars` gives them.
     training, plan, account, costs, folder, jobs, ledger
         As of `walk_bars`.
+    book
+        How names are ranked and held in one account; None ranks relative forecasts by default, and
+        holds each name in its own direction otherwise.
 
     Returns
     -------
@@ -108,7 +113,9 @@ def walk_universe(
     >>> results.predictions["instrument"].nunique()
     4
     """
-    request = request_of(training, plan, account, costs, jobs, ledger)
+    if book is None and training.outcome == "relative":
+        book = BookSettings()
+    request = request_of(training, plan, account, costs, jobs, ledger, book)
     # Before any folder is made: what can be refused costs nothing.
     require_universe(universe, training.fewest_instruments)
     with kept_in(folder) as place:
@@ -131,6 +138,8 @@ def begin_pooled(
     settings, universe = request.settings, universe_of(universe)
     ledger = ledger_of(universe, request, planted=best is not None)
     dated = lay_dated_folds(universe, settings.plan, settings.config)
+    if settings.book:
+        require_book_names(dated, settings.book)
     pasts = [dated.past(fold) for fold in dated.folds]
     configurations = configure(universe, pasts, dated.folds, folder, request, ledger.others)
     data = describe_universe_data(universe)
@@ -149,7 +158,7 @@ def finish_pooled(
     """
     for name, one in walk.configurations.items():
         one.state.sweep(models[name])
-    tried = next(iter(walk.configurations.values())).tried
+    leading = next(iter(walk.configurations.values()))
     found = evaluate_pooled(
         walk.dated,
         models,
@@ -157,7 +166,8 @@ def finish_pooled(
         jobs=jobs,
         best=walk.best,
         left_out=walk.left_out,
-        tried=tried,
+        tried=leading.tried,
+        checkpoints=leading.state.checkpoints,
     )
     results = replace(found, registration=walk.registration)
     write_pooled(walk.folder, results)

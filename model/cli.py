@@ -33,8 +33,9 @@ from model.settings_file import configurable
 DATA = Group("Data", sort_key=1)
 FOLDS = Group("Folds", sort_key=2)
 ACCOUNT_AND_COSTS = Group("Account and costs", sort_key=3)
-TRAINING = Group("Training", sort_key=4)
-RUNNING = Group("Running", sort_key=5)
+BOOK = Group("A book, with --pooled", sort_key=4)
+TRAINING = Group("Training", sort_key=5)
+RUNNING = Group("Running", sort_key=6)
 
 ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where a command has its own flag
 

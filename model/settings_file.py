@@ -109,7 +109,8 @@ def settings_text(app: App, bound: BoundArguments) -> str:
             continue
         value = bound.arguments[parameter.field_info.name]
         for argument in parameter.children or [parameter]:
-            found = getattr(value, argument.keys[0]) if argument.keys else value
+            # Of a class that none of the flags asks for there is no value.
+            found = getattr(value, argument.keys[0], None) if argument.keys else value
             # A positional one is no setting: it stands on the command line.
             if argument.parse and argument.name.startswith("--") and found is not None:
                 values[argument.name.removeprefix("--").replace("-", "_")] = _plain(found)

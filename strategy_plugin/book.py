@@ -17,7 +17,7 @@ from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import LOG, Decision, TradedData, datas_to_trade
 from strategy_plugin.journal import or_null, seen_bar, time_text
-from strategy_plugin.orders import OrderRules, direction
+from strategy_plugin.orders import Order, OrderRules, direction
 from strategy_plugin.ranking import Book, Candidate, TrailingVolatility
 from strategy_plugin.startup import note_fractions, require_alike, require_book, require_one_kind
 from strategy_plugin.trading import TradingStrategy
@@ -74,7 +74,8 @@ class BookStrategy(TradingStrategy):
       - wait: with live feeds, seconds after a date's first bar at which it is ranked without the
         names that are not there; what comes later is counted and waits for the next date
       - patience: dates of the other names without a bar after which a position is settled, where
-        the broker can (`SettlingBroker`), and bars that an order may stay unfilled
+        the broker can (`SettlingBroker`), and an order is cancelled; bars that an order may stay
+        unfilled
       - delisting_loss: share of the last close that is lost then
       - checkpoint: a file or a folder, of one model for all names; "{name}" in it stands for the
         data's name. "": the feeds have a line `probability`
@@ -115,7 +116,7 @@ class BookStrategy(TradingStrategy):
     def __init__(self) -> None:
         super().__init__()
         rules = BookRules.of(self.p._getkwargs())
-        self._book = Book(rules, self.p.rebalance, self.p.fractional)
+        self.book = Book(rules, self.p.rebalance, self.p.fractional)
         require_one_kind(self.datas, self.p.names)
         datas = datas_to_trade(self.datas, self.p.names, self.p.context)
         require_book(rules, len(datas))
@@ -154,12 +155,12 @@ class BookStrategy(TradingStrategy):
     @property
     def n_ranked(self) -> int:
         """Dates with a ranking."""
-        return self._book.n_ranked
+        return self.book.n_ranked
 
     @property
     def n_thin(self) -> int:
         """Dates that were due and had too few names with a forecast."""
-        return self._book.n_thin
+        return self.book.n_thin
 
     def next(self) -> None:
         for instrument in self.traded:
@@ -256,10 +257,14 @@ class BookStrategy(TradingStrategy):
         return settled
 
     def _settle(self, instrument: TradedData) -> bool:
-        """Settle a position; False where there is none, or the broker cannot."""
-        size = instrument.orders.broker.size
+        """Settle a position, or cancel the order for one; False for neither, or if none can be."""
+        size, working = instrument.orders.broker.size, instrument.orders.working
         if not direction(size):
-            return False
+            if working is None:
+                return False
+            # It would keep the place of another name for good.
+            instrument.orders.broker.cancel(working)
+            return self._forget(instrument, working)
         if not hasattr(self.broker, "settle"):
             instrument.refused[UNSETTLED] += 1
             warnings.warn(
@@ -272,12 +277,15 @@ class BookStrategy(TradingStrategy):
             return False
         price = self._trails[instrument.name].close * (1 - self.p.delisting_loss)
         LOG.info("data %r: settled: %+.8g at %.8g", instrument.name, size, price)
-        working = instrument.orders.working
         self.broker.settle(self, instrument.data, price)
-        if working is not None:
-            instrument.orders.notify(working)  # cancelled; the notification comes a bar later
         instrument.refused[SETTLED] += 1
-        self._book.units.pop(instrument.name, None)
+        return self._forget(instrument, working)
+
+    def _forget(self, instrument: TradedData, cancelled: Order | None) -> bool:
+        """Work towards no units of a name any more."""
+        if cancelled is not None:
+            instrument.orders.notify(cancelled)  # its own notification comes a bar later
+        self.book.units.pop(instrument.name, None)
         return True
 
     def _decide(self, timestamp: int, quotes: Mapping[str, Quote], settled: list[str]) -> None:
@@ -288,15 +296,15 @@ class BookStrategy(TradingStrategy):
         equity, held = float(self.broker.getvalue()), None
         if not math.isfinite(equity):
             self._note_unpriced()
-        elif self._book.is_due(candidates):
+        elif self.book.is_due(candidates):
             held = self._held_weights(candidates, equity)
-            for name in self._book.rank(candidates, held, equity):
+            for name in self.book.rank(candidates, held, equity):
                 self._of_name[name].refused[NO_UNIT] += 1
-        moves, share = self._book.moves(candidates, self._managers), 1.0
+        moves, share = self.book.moves(candidates, self._managers), 1.0
         if moves:
             share = affordable_share(self, moves)
             if share < 1:
-                self._book.cut_openings(moves, self._managers, share)
+                self.book.cut_openings(moves, self._managers, share)
                 for name in moves:
                     self._managers[name].counts["capped"] += 1
         if self._journal is not None:
@@ -309,11 +317,10 @@ class BookStrategy(TradingStrategy):
                     "settled": settled,
                 }
             )
-        units = {name: self._wanted_units(name) for name in quotes}
+        sizes = {name: self._managers[name].broker.size for name in quotes}
+        units = {name: self.book.units.get(name, size) for name, size in sizes.items()}
         # Closes before openings, and what brings cash before what takes it.
-        for name in sorted(
-            quotes, key=lambda name: (_turn(self._managers[name].broker.size, units[name]), name)
-        ):
+        for name in sorted(quotes, key=lambda name: (_turn(sizes[name], units[name]), name)):
             self._carry_out(self._of_name[name], quotes[name], units[name])
 
     def _note_unpriced(self) -> None:
@@ -350,9 +357,6 @@ class BookStrategy(TradingStrategy):
                 held[name] = side * exposure(self, instrument) / equity
         return held
 
-    def _wanted_units(self, name: str) -> float:
-        return self._book.units.get(name, self._managers[name].broker.size)
-
     def _carry_out(self, instrument: TradedData, quote: Quote, units: float | None) -> None:
         held = instrument.orders.held
         instrument.carry_out(
@@ -363,7 +367,7 @@ class BookStrategy(TradingStrategy):
                 held,
                 held if units is None else direction(units),
                 quote.reason,
-                weight=self._book.weights.get(instrument.name),
+                weight=self.book.weights.get(instrument.name),
                 units=units,
             )
         )

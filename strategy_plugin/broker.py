@@ -3,6 +3,7 @@
 The position, the sizer's units, the room under the cap on exposure, and the orders themselves.
 """
 
+import logging
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -96,6 +97,8 @@ class BacktraderBroker:
         """Send an order, at the market unless the kind says otherwise."""
         send = self._strategy.buy if size > 0 else self._strategy.sell
         order = send(data=self._data, size=abs(size), **kind)
+        if not LOG.isEnabledFor(logging.INFO):
+            return order
         # Backtrader numbers its kinds of orders; a reader knows them by name.
         words = [
             str(bt.Order.ExecTypes[value]) if name == "exectype" else f"{name} {value:.8g}"
@@ -146,7 +149,7 @@ class BacktraderBroker:
 
 def worth(strategy: Strategy, data: Feed) -> float:
     """Return the exposure of one unit, in money: a future's moves by its multiplier."""
-    return float(data.close[0] * strategy.broker.getcommissioninfo(data).p.mult)
+    return float(data.lines.close[0] * strategy.broker.getcommissioninfo(data).p.mult)
 
 
 def opening_cost(strategy: Strategy, data: Feed, money: float) -> float:
@@ -159,7 +162,7 @@ def opening_cost(strategy: Strategy, data: Feed, money: float) -> float:
     params = getattr(strategy.broker, "p", None)
     slippage = getattr(params, "slip_perc", 0.0) * money
     slippage += getattr(params, "slip_fixed", 0.0) * commission.p.mult * money / unit
-    return float(commission.getcommission(money / unit, data.close[0]) + slippage)
+    return float(commission.getcommission(money / unit, data.lines.close[0]) + slippage)
 
 
 def exposure(strategy: Strategy, instrument: TradedData) -> float:
@@ -210,7 +213,7 @@ def _cash_taken(strategy: Strategy, data: Feed, before: float, after: float) -> 
     """Return the cash that takes a position from so many units to so many, below 0 for proceeds."""
     if before == after:
         return 0.0
-    commission, price = strategy.broker.getcommissioninfo(data), data.close[0]
+    commission, price = strategy.broker.getcommissioninfo(data), data.lines.close[0]
     if commission.stocklike and getattr(getattr(strategy.broker, "p", None), "shortcash", True):
         cash = (after - before) * price  # what is sold short brings its price
     else:

@@ -1,5 +1,6 @@
 """A model's probability as Backtrader lines, the same in all of Backtrader's modes."""
 
+import math
 import warnings
 from array import array
 from collections import Counter
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from model.bars.faults import COLUMNS
-from model.bars.intervals import bar_interval
+from model.bars.intervals import EARLIEST, bar_interval
 from model.bars.zones import known_zone
 from model.checkpoint.buffer import FeatureBuffer as FeatureBuffer  # a public name of the plugin
 from model.checkpoint.schedule import NO_FORECAST
@@ -127,6 +128,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         self._whole_feed: _WholeFeed | None = None
         self._seen = 0  # the number of the last bar that was shown
         self._forecast = NO_FORECAST
+        self._stamped = (math.nan, EARLIEST)  # a day number and its timestamp
         # Backtrader's own times by bar number, until there are enough to tell the interval.
         self._unchecked: dict[int, int] | None = {}
         self.addminperiod(self._buffer.bars_needed)
@@ -175,7 +177,11 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         int
             The time of training: in its zone, at a bar's open or close as there.
         """
-        return self._conversion.timestamp(self.data.lines.datetime[ago])
+        number = self.data.lines.datetime[ago]
+        # Asked for by several on each bar.
+        if number != self._stamped[0]:
+            self._stamped = number, self._conversion.timestamp(number)
+        return self._stamped[1]
 
     def behind(self, ago: int = 0) -> int:
         """Return by how many nanoseconds a bar may be older than its timestamp.
@@ -192,7 +198,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         int
             Of this bar.
         """
-        return self._hours.behind(len(self.data) + ago)
+        return self._hours.behind(len(self.data) + ago) if self._hours.is_doubted else 0
 
     @property
     def zone(self) -> str:

@@ -223,8 +223,10 @@ class OrderManager:
         Beside one that was there at the start stops of an earlier run may still work: nothing is
         ordered until it is closed, unless it is to be adopted.
         """
+        if self._is_ours:
+            return True
         size = self.broker.size
-        if self._is_ours or not direction(size):
+        if not direction(size):
             self._is_ours = True
         elif not any(self.rules.stops) or self.rules.adopt:
             self._is_ours = True

@@ -44,7 +44,7 @@ class Book:
     """
 
     def __init__(self, rules: BookRules, rebalance: int, fractional: bool) -> None:
-        self._rules, self._rebalance, self._fractional = rules, rebalance, fractional
+        self.rules, self.rebalance, self._fractional = rules, rebalance, fractional
         self._since = rebalance  # dates since the last ranking
         self.weights: dict[str, float] = {}
         self.units: dict[str, float] = {}
@@ -53,7 +53,7 @@ class Book:
     def is_due(self, candidates: Mapping[str, Candidate]) -> bool:
         """Return whether a date is to be ranked; once for each date."""
         self._since += any(one.tradable for one in candidates.values())
-        return self._since >= self._rebalance
+        return self._since >= self.rebalance
 
     def rank(
         self, candidates: Mapping[str, Candidate], held: Mapping[str, float], equity: float
@@ -63,11 +63,11 @@ class Book:
         Where too few names are ranked the book stays, and the next date is due as well.
         """
         ranked = {name: one for name, one in candidates.items() if one.ranked}
-        inverse = self._rules.weights != "equal"
+        inverse = self.rules.weights != "equal"
         weights = target_weights(
             {name: one.score for name, one in ranked.items()},
             held,
-            self._rules,
+            self.rules,
             volatility={name: one.volatility for name, one in ranked.items()} if inverse else None,
             unopened={name for name, one in ranked.items() if one.reason},
         )

@@ -12,16 +12,22 @@ from backtests.evidence.bootstrap import RESAMPLES, Area, AreaUnderCurve, area_w
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.panel import Panel
 from backtests.evidence.scores import BEST
-from backtests.simulation.book import book_returns, equal_parts, rank_weights, turnover
-from backtests.simulation.vectorised import Array, timing_gains
+from backtests.simulation.book import (
+    book_returns,
+    book_timing,
+    equal_parts,
+    rank_weights,
+    turnover,
+)
+from backtests.simulation.vectorised import Array
 
 
 @dataclass(frozen=True, eq=False)
 class Books:
     """The paper books of all that forecast on the same dates.
 
-    Of relative forecasts they are long the best fifth and short the worst, beside cash; of
-    directions, all instruments in equal parts, beside all of them held.
+    Where names are ranked they are long the best fifth and short the worst, weighed anew at each
+    date, beside cash; of directions, all instruments in equal parts, beside all of them held.
     """
 
     panel: Panel
@@ -30,7 +36,7 @@ class Books:
     def weights(self) -> dict[str, Array]:
         """The weights of each book after every date, by who forecasts: (dates, names) each."""
         panel = self.panel
-        if panel.outcome == "relative":
+        if panel.ranked:
             # Whether a name's move came is not known when it is ranked.
             return {name: rank_weights(scores) for name, scores in panel.scores.items()}
         return {name: equal_parts(held, panel.decided) for name, held in panel.held.items()}
@@ -43,7 +49,7 @@ class Books:
     def benchmark(self, cost: float) -> Array:
         """Return what the books are held against earns: (dates,)."""
         panel = self.panel
-        if panel.outcome == "relative":
+        if panel.ranked:
             return np.zeros(len(panel.dates))
         parts = equal_parts(np.ones(panel.labels.shape), panel.decided)
         return book_returns(parts, panel.moves["open"], cost)
@@ -64,13 +70,7 @@ class Books:
             periods_per_year=panel.bars_per_year,
             tried={name: (values, benchmark) for name, values in returns.items()},
             others={name: values for name, values in returns.items() if name != STRATEGY},
-            timing={
-                fill: np.sum(
-                    [timing_gains(held, move) for held, move in zip(own.T, moves.T, strict=True)],
-                    axis=0,
-                )
-                for fill, moves in panel.moves.items()
-            },
+            timing={fill: book_timing(own, moves) for fill, moves in panel.moves.items()},
             forecasts=self._area(),
             horizon=panel.horizon,
             flags=panel.flags,
@@ -83,10 +83,10 @@ class Books:
     def _area(self) -> Area:
         """Return the area under the ROC curve of the strategy's forecasts.
 
-        Relative ones are compared within a date; directions, within a fold, over time too.
+        Ranks are compared within a date; directions, within a fold, over time too.
         """
         panel, scores = self.panel, self.panel.scores[STRATEGY]
-        if panel.outcome == "relative":
+        if panel.ranked:
             return area_within_rows(panel.labels, scores)
         rows, names = np.nonzero(np.isfinite(panel.labels) & np.isfinite(scores))
         place = rows, names

@@ -45,7 +45,8 @@ class Panel:
     later
         By number of bars, what holding from the next open earned.
     held
-        By name of who forecasts, the directions it takes on each name; only of outcome "direction".
+        By name of who forecasts, the directions it takes on each name; none where names are traded
+        by their rank.
     flags
         What the bars say against themselves.
     """
@@ -65,6 +66,11 @@ class Panel:
     flags: Sequence[FlagRecord] = ()
 
     @property
+    def ranked(self) -> bool:
+        """Whether names are traded by their rank, rather than each in a direction of its own."""
+        return not self.held
+
+    @property
     def decided(self) -> NDArray[np.bool_]:
         """Where the strategy has a forecast and its move is known: (dates, names)."""
         strategy = next(iter(self.scores.values()))
@@ -80,7 +86,7 @@ class Panel:
 def panel_of(
     dated: DatedFolds,
     probabilities: Mapping[str, Array],
-    thresholds: Mapping[str, tuple[Array, Array]],
+    thresholds: Mapping[str, tuple[Array, Array]] | None,
     allow_short: bool = False,
 ) -> Panel:
     """Return the decisions on all test dates whose next move is known of any name.
@@ -88,7 +94,7 @@ def panel_of(
     probabilities: of the strategy first, and of others: (dates, names) on all test dates. The rules
     reversal and momentum are added, and the mean of the ranks of strategy and boosting. All are
     judged where the strategy forecasts. thresholds: by name, enter and exit of each date; those not
-    named have one half.
+    named have one half. None, and relative forecasts, are traded by rank.
     """
     config, universe = dated.config, dated.universe
     tested = dated.dates[dated.folds[0].test : dated.folds[-1].stop]
@@ -114,7 +120,7 @@ def panel_of(
         for name, table in {**probabilities, **rules}.items()
     }
     held = {}
-    if config.outcome == "direction":
+    if config.outcome == "direction" and thresholds is not None:
         held = _directions(scores, frozenset(probabilities), thresholds, allow_short)
     return Panel(
         tested[known],

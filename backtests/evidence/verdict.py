@@ -43,9 +43,16 @@ POOL_RULE = (
     f'"{NO_EDGE}" where a single market stands out.'
 )
 BOOK_RULE = (
-    f"{RULE} Here a return is that of a book over all instruments at a date, long the fifth with "
-    "the best forecast and short the worst, in equal weights that sum to one, beside cash; pairs "
-    "are of one date, whole dates are drawn, and the test takes in the books of all that forecast."
+    f"{RULE} Here a return is that of a paper book over all instruments at a date, long the fifth "
+    "with the best forecast and short the worst, in equal weights that sum to one, beside cash; "
+    "pairs are of one date, whole dates are drawn, and the test takes in the paper books of all "
+    "that forecast."
+)
+ACCOUNT_RULE = (
+    f"{RULE} Here a return is that of the account from one date's close to the next, beside cash "
+    "where the book is long and short, else beside all instruments in equal parts; the timing is "
+    "that of its weights; pairs are of one date, whole dates are drawn, and the test takes in the "
+    "paper books of all others that forecast."
 )
 PARTS_RULE = (
     f"{RULE} Here returns are those of all instruments in equal parts, forecast by one network, "
@@ -116,24 +123,32 @@ def judge_pool(pool: "Pool") -> Verdict:
     return Verdict(word, _flag_words(pool) + " ".join(filter(None, reasons)), POOL_RULE)
 
 
-def judge_book(figures: Figures, outcome: str, costs: str = NET) -> Verdict:
-    """Return the verdict on one network's forecasts of a universe.
+def judge_book(figures: Figures, ranked: bool, costs: str = NET) -> Verdict:
+    """Return the verdict on one network's forecasts of a universe, of its paper books.
 
-    outcome: "relative" is traded by a book beside cash, by `BOOK_RULE`; "direction" in equal parts
-    beside all held, by `PARTS_RULE`. costs: which are counted, in words.
+    ranked: whether names are traded by rank beside cash, by `BOOK_RULE`, or each in its direction
+    and in equal parts beside all held, by `PARTS_RULE`. costs: which are counted, in words.
     """
-    ranked = outcome == "relative"
-    reasons = _reasons(
-        figures,
-        "cash" if ranked else "holding all",
-        within="dates" if ranked else "folds",
-        costs=costs,
-    )
-    reasons += f" {_fill_words(figures)}"
+    benchmark, within = ("cash", "dates") if ranked else ("holding all", "folds")
     rule = BOOK_RULE if ranked else PARTS_RULE
-    return Verdict(
-        word_of(figures), f"{_flag_words(figures)}{reasons} {_power_words(figures)}", rule
+    return _judge_dates(figures, benchmark, within, costs, rule)
+
+
+def judge_account(figures: Figures, benchmark: str) -> Verdict:
+    """Return the verdict on the account that trades a book, net of costs, by `ACCOUNT_RULE`.
+
+    benchmark: its name.
+    """
+    return _judge_dates(figures, benchmark, "dates", NET, ACCOUNT_RULE)
+
+
+def _judge_dates(figures: Figures, benchmark: str, within: str, costs: str, rule: str) -> Verdict:
+    reasons = (
+        _reasons(figures, benchmark, within=within, costs=costs),
+        _fill_words(figures),
+        _power_words(figures),
     )
+    return Verdict(word_of(figures), _flag_words(figures) + " ".join(filter(None, reasons)), rule)
 
 
 def word_of(figures: Figures) -> Word:

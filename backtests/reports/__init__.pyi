@@ -6,7 +6,6 @@ from .page import REPORT as REPORT
 from .page import figure_rows as figure_rows
 from .page import grid_table as grid_table
 from .page import interval_grid as interval_grid
-from .pooled import POOLED_FILES as POOLED_FILES
 from .results import COMPARISON as COMPARISON
 from .results import FILES as FILES
 from .results import comparison_table as comparison_table

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from plotly import graph_objects as go
 
-from backtests.evidence.alpha import Figures
+from backtests.evidence.alpha import Figures, figures_of
 from backtests.evidence.baselines import pooled_probabilities
+from backtests.evidence.book_figures import BookAccount
 from backtests.evidence.books import Books, equity_of
 from backtests.evidence.bootstrap import Array, area_within_rows
 from backtests.evidence.by_date import ByDate, by_date, mean_known, rank_correlations
@@ -22,7 +23,7 @@ from backtests.evidence.evidence import SharpeFigures, Trials, sharpe_figures, s
 from backtests.evidence.overfitting import Overfitting, overfitting_probability
 from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
-from backtests.evidence.verdict import NO_COST, Verdict, judge_book
+from backtests.evidence.verdict import NO_COST, Verdict, judge_account, judge_book
 from backtests.reports.charts import book_chart
 from backtests.reports.results import (
     csv_of,
@@ -32,6 +33,7 @@ from backtests.reports.results import (
     plain_row,
 )
 from backtests.simulation.account import BASIS_POINT
+from backtests.walk_forward.book import BookChoice, choose_books, trade_book
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel
 from backtests.walk_forward.ledger import POSITION, Counted, Trial, counted, digest_weights
@@ -60,6 +62,15 @@ POOLED_FILES = (
     "predictions.csv",
     "importance.csv",
 )
+# And those of the account, where names are ranked.
+BOOK_FILES = (
+    "book.csv",
+    "costs.csv",
+    "names.csv",
+    "positions.csv",
+    "trades.csv",
+    "weights.csv",
+)
 POOLED_VERSION = 2  # of pooled.json: raised when an entry changes its name or meaning
 
 
@@ -80,7 +91,8 @@ class PooledResults:
 
     models: of the architecture that leads. architectures: all that were trained. left_out: files
     that could not be used, which the user asked to go without. tried: the ledger's other trials on
-    such a universe. registration: of this run, None where it was not registered.
+    such a universe. registration: of this run, None where it was not registered. account: that of
+    the book, None where no names are ranked; choices: by which each fold traded it.
     """
 
     dated: DatedFolds
@@ -91,6 +103,8 @@ class PooledResults:
     left_out: Sequence[LeftOut] = ()
     tried: Sequence[Trial] = ()
     registration: Registration | None = None
+    account: BookAccount | None = None
+    choices: Sequence[BookChoice] = ()
 
     def __repr__(self) -> str:
         return f"PooledResults({self.title}: {self.verdict.word})"
@@ -101,7 +115,7 @@ class PooledResults:
         return card(self.title, self.verdict.sentence, *tables)
 
     def plot(self) -> go.Figure:
-        """Return the chart of the book beside its benchmark."""
+        """Return the chart of the money beside its benchmark."""
         return book_chart(self.equity, self.benchmark)
 
     @property
@@ -114,14 +128,28 @@ class PooledResults:
         )
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files that `write_pooled` leaves."""
+        return POOLED_FILES + (BOOK_FILES if self.account else ())
+
+    @property
     def cost(self) -> float:
         """What a trade costs per side, a fraction."""
         return self.settings.costs.per_side * BASIS_POINT
 
     @property
     def benchmark(self) -> str:
-        """What the book is held against."""
-        return "cash" if self.panel.outcome == "relative" else "holding all"
+        """What the money is held against."""
+        return "cash" if self.panel.ranked and self._neutral else "holding all"
+
+    @property
+    def _neutral(self) -> bool:
+        return self.settings.book is None or self.settings.book.neutral
+
+    @property
+    def borders(self) -> list[pd.Timestamp]:
+        """The first decision of each fold."""
+        return [self.dated.dates[model.fold.test] for model in self.models]
 
     @cached_property
     def books(self) -> Books:
@@ -129,8 +157,11 @@ class PooledResults:
 
     @cached_property
     def figures(self) -> Figures:
-        """The figures on chance at the stated cost."""
-        return self.books.figures(self.cost)
+        """The figures on chance at the stated cost: of the account, where there is one."""
+        record = self.books.record(self.cost)
+        if self.account is not None:
+            record = self.account.record(record, self.panel)
+        return figures_of(record)
 
     @cached_property
     def figures_at_no_cost(self) -> Figures:
@@ -139,12 +170,14 @@ class PooledResults:
     @property
     def verdict(self) -> Verdict:
         """The one sentence that matters, at the stated cost."""
-        return judge_book(self.figures, self.panel.outcome)
+        if self.account is not None:
+            return judge_account(self.figures, self.benchmark)
+        return judge_book(self.figures, self.panel.ranked)
 
     @property
     def verdict_at_no_cost(self) -> Verdict:
         """What would be said if trading cost nothing: whether the forecasts are worth anything."""
-        return judge_book(self.figures_at_no_cost, self.panel.outcome, NO_COST)
+        return judge_book(self.figures_at_no_cost, self.panel.ranked, NO_COST)
 
     @cached_property
     def trials(self) -> dict[str, BookTrial]:
@@ -194,8 +227,17 @@ class PooledResults:
 
     @cached_property
     def equity(self) -> pd.DataFrame:
-        """The growth of 1 in the book, before and after costs, and in its benchmark."""
-        return equity_of(self.books, self.cost)
+        """The growth of 1 before and after costs, and of the benchmark."""
+        if self.account is None:
+            return equity_of(self.books, self.cost)
+        curves = self.account.curves
+        return pd.DataFrame(
+            {
+                "strategy": curves["equity"],
+                "before_costs": curves["before_costs"],
+                "benchmark": 1.0 if self._neutral else curves["buy_and_hold"],
+            }
+        )
 
     @property
     def share_found(self) -> float | None:
@@ -211,7 +253,7 @@ class PooledResults:
         """One row per fold and one in total."""
         rows = []
         for model in self.models:
-            trading = model.checkpoint is not None and self.panel.outcome == "direction"
+            trading = model.checkpoint is not None and not self.panel.ranked
             row = {
                 "fold": str(model.fold.number),
                 "model": model.name if model.checkpoint else NO_MODEL,
@@ -274,14 +316,17 @@ def evaluate_pooled(
     best: Mapping[str, pd.Series] | None = None,
     left_out: Sequence[LeftOut] = (),
     tried: Sequence[Trial] = (),
+    checkpoints: Path | None = None,
 ) -> PooledResults:
     """Hold the forecasts of each architecture against what came, and against cheap learners.
 
     models: by architecture, the first one leads. best: by instrument of a planted market, the
     probability that the best possible forecast gives at each bar. tried: the ledger's other trials.
+    checkpoints: the folder of the first one's, which the book trades; None trades its forecasts.
     """
     first, *others = models
-    probabilities = {STRATEGY: dated_probabilities(dated, models[first]).to_numpy()}
+    forecasts = dated_probabilities(dated, models[first])
+    probabilities = {STRATEGY: forecasts.to_numpy()}
     probabilities |= {one: dated_probabilities(dated, models[one]).to_numpy() for one in others}
     probabilities |= pooled_probabilities(dated, jobs)
     if best is not None:
@@ -292,8 +337,23 @@ def evaluate_pooled(
         name: _thresholds(models[one], settings)
         for name, one in zip((STRATEGY, *others), models, strict=True)
     }
-    panel = panel_of(dated, probabilities, thresholds, settings.account.allow_short)
-    return PooledResults(dated, settings, models[first], panel, list(models), left_out, tried)
+    panel = panel_of(
+        dated,
+        probabilities,
+        None if settings.book else thresholds,
+        settings.account.allow_short,
+    )
+    results = PooledResults(dated, settings, models[first], panel, list(models), left_out, tried)
+    if settings.book is None:
+        return results
+    source: Path | pd.DataFrame | None = checkpoints
+    # Of a folder the model before would go on deciding where a fold has none.
+    if source is None or any(model.checkpoint is None for model in models[first]):
+        source = forecasts
+    choices = choose_books(dated, models[first], settings, jobs)
+    made = trade_book(dated, models[first], source, settings, choices)
+    account = BookAccount(made, settings.book, settings.costs, panel.bars_per_year)
+    return replace(results, account=account, choices=choices)
 
 
 def _thresholds(models: Sequence[FoldModel], settings: Settings) -> tuple[Array, Array]:
@@ -322,6 +382,11 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
         "predictions": results.predictions,
         "importance": results.importance.rename_axis("group").reset_index(),
     }
+    if results.account is not None:
+        tables |= results.account.tables
+    for name in BOOK_FILES:
+        # Those of an earlier run with a book would be taken for this run's.
+        (folder / name).unlink(missing_ok=True)
     for name, table in tables.items():
         write_atomically(folder / f"{name}.csv", csv_of(table))
     text = json.dumps(pooled_summary(results), indent=2, allow_nan=False)
@@ -353,6 +418,7 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
         "folds": folds[:-1],
         **tables,
         "halves": results.by_date.halves._asdict(),
+        "book": _book_summary(results),
         "share_found": results.share_found,
         "unknown_moves": results.panel.unknown_moves,
         "evidence": asdict(results.figures),
@@ -365,6 +431,20 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
         },
         "versions": all_versions(),
         "mixed_machines": len(machines_of(results.models)) > 1,
+    }
+
+
+def _book_summary(results: PooledResults) -> dict[str, Any] | None:
+    account = results.account
+    if account is None:
+        return None
+    return {
+        "account": {name: asdict(figures) for name, figures in account.account.items()},
+        "trading": asdict(account.trading),
+        "figures": asdict(account.figures),
+        "folds": [asdict(choice) for choice in results.choices],
+        "costs": [plain_row(row) for row in account.cost_grid.to_dict("records")],
+        "refused": account.simulation.refused,
     }
 
 

@@ -9,6 +9,7 @@ from plotly import graph_objects as go
 from backtests.evidence.alpha import Figures
 from backtests.evidence.decisions import STRATEGY
 from backtests.evidence.scores import BEST
+from backtests.reports.book_page import ACCOUNT_LEFT_OUT, book_charts, book_grids, describe_book
 from backtests.reports.charts import empty_figure, importance_chart
 from backtests.reports.page import (
     REPORT,
@@ -36,17 +37,10 @@ from backtests.walk_forward.fingerprint import all_versions
 from model.files import write_atomically
 
 COLOURS = ("#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f", "#8a63c9", "#c79a2e", "#4aa3a8")
-BOOKS = {
-    "relative": (
-        "Long the fifth of the names with the best forecast and short the worst fifth, in equal "
-        "weights that sum to one half on each side, weighed anew at every date, beside cash: a "
-        "paper book, without whole units, margin or the cost of borrowing."
-    ),
-    "direction": (
-        "All instruments in equal parts, each long while its probability is above its thresholds, "
-        "beside all of them held: a paper book, without whole units."
-    ),
-}
+PARTS = (
+    "All instruments in equal parts, each long while its probability is above its thresholds, "
+    "beside all of them held: a paper book, without whole units."
+)
 
 
 def write_pooled_report(folder: Path, results: PooledResults) -> None:
@@ -59,7 +53,11 @@ def render_pooled(results: PooledResults) -> str:
     return render_page(
         "pooled.html",
         {
-            "equity": results.plot(),
+            **(
+                book_charts(results.account, results.borders)
+                if results.account
+                else {"equity": results.plot()}
+            ),
             "years": _years(results),
             "tenths": _tenths(results),
             "decay": _decay(results),
@@ -72,7 +70,11 @@ def render_pooled(results: PooledResults) -> str:
         together=describe_together(results.by_date.together),
         left_out=results.left_out,
         architectures=results.architectures,
-        book=BOOKS[results.panel.outcome],
+        parts=PARTS,
+        book=describe_book(results.settings),
+        account=book_grids(results.account, results.choices) if results.account else None,
+        account_left_out=ACCOUNT_LEFT_OUT,
+        cash=results.settings.account.cash,
         costs_now=str(results.settings.costs),
         figures=_figures(results, results.figures, "net"),
         figures_at_no_cost=_figures(results, results.figures_at_no_cost, "gross"),
@@ -140,7 +142,7 @@ def _decay(results: PooledResults) -> go.Figure:
 
 def _figures(results: PooledResults, figures: Figures, earned: str) -> Grid:
     """Return the figures on chance. earned: "net" or "gross", which they are of."""
-    within = "dates" if results.panel.outcome == "relative" else "folds"
+    within = "dates" if results.panel.ranked else "folds"
     rows = [
         (
             name,

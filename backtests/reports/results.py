@@ -410,6 +410,7 @@ def describe_settings(settings: Settings) -> dict[str, Any]:
         "training": settings.config.described(),
         "account": asdict(settings.account),
         "costs_in_basis_points_per_side": asdict(settings.costs),
+        **({"book": asdict(settings.book)} if settings.book else {}),
     }
 
 

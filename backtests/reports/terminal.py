@@ -18,6 +18,8 @@ from model.bars.faults import count
 from model.bars.intervals import day
 
 if TYPE_CHECKING:
+    from backtests.evidence.account_figures import AccountFigures
+    from backtests.evidence.book_figures import BookFigures
     from backtests.evidence.by_date import Halves, Together
     from backtests.evidence.evidence import Evidence
     from backtests.reports.pooled import PooledResults
@@ -183,7 +185,40 @@ def pooled_tables(results: "PooledResults") -> Group:
             "forecaster",
         ),
         by_year,
+        *(
+            [_book_table(results.account.account, results.account.figures)]
+            if results.account
+            else []
+        ),
     )
+
+
+def _book_table(account: Mapping[str, "AccountFigures"], figures: "BookFigures") -> Table:
+    """Return what the account of a book earned, beside all names of the universe in equal parts."""
+    table = Table(
+        title="the book, in one account over all folds, beside all names in equal parts",
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        collapse_padding=True,
+    )
+    for header in ("", "strategy", "all"):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for words, name, form in (
+        ("return a year", "return_a_year", "+.1%"),
+        ("volatility a year", "volatility", ".1%"),
+        ("Sharpe ratio", "sharpe", ".2f"),
+        ("largest drawdown", "max_drawdown", ".1%"),
+    ):
+        ours, theirs = (getattr(account[who], name) for who in ("strategy", "hold"))
+        table.add_row(words, shown(ours, form), shown(theirs, form))
+    table.add_section()
+    basis_points = {"gross": figures.gross, "costs": -figures.costs, "borrow": -figures.borrow}
+    for words, value in {**basis_points, "net": figures.net, "alpha": figures.alpha.value}.items():
+        table.add_row(f"{words}, bp per bar", f"{1e4 * value:+z.2f}")
+    table.add_row("beta", f"{figures.beta.value:.2f}")
+    table.add_row("turnover per bar", f"{figures.turnover:.1%}")
+    table.add_row("cost that eats all, bp per side", shown(figures.break_even, ".1f"))
+    return table
 
 
 def describe_best(results: "Results") -> str:
@@ -209,8 +244,13 @@ def describe_entered(entered: Mapping[Path, int]) -> str:
     return f"{count(new, 'new trial')} in {place}"
 
 
-def describe_outcome(label: str, outcome: "Outcome", origin: "Origin" = "trained") -> str:
-    """Return one line on what came of training a fold or a member."""
+def describe_outcome(
+    label: str, outcome: "Outcome", origin: "Origin" = "trained", *, ranked: bool = False
+) -> str:
+    """Return one line on what came of training a fold or a member.
+
+    ranked: whether its forecasts are traded by rank, for which no thresholds are chosen.
+    """
     label = label if origin == "trained" else f"{label}, {origin}"
     if outcome.member is not None:
         return f"{label}: {outcome.member.members[0].summary}"
@@ -222,8 +262,6 @@ def describe_outcome(label: str, outcome: "Outcome", origin: "Origin" = "trained
     members = model.checkpoint.members
     training = members[0].summary if len(members) == 1 else f"{len(members)} members"
     until = day(model.checkpoint.trained_until)
-    # A relative forecast is traded by rank, for which no thresholds are chosen.
-    ranked = model.checkpoint.outcome == "relative"
     return f"{label}: trained until {until}, {training}" + ("" if ranked else f"; {model.choice}")
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backtests.simulation.vectorised import Array, net_returns
+from backtests.simulation.vectorised import Array, net_returns, timing_gains
+from strategy_plugin.weights import BookRules, target_weights
 
 SHARE = 0.2  # of the instruments of a date that are held long, and as many short
 
@@ -37,6 +38,36 @@ def rank_weights(scores: Array, share: float = SHARE) -> Array:
     return np.asarray(longs - shorts)
 
 
+def kept_weights(
+    scores: Array, rules: BookRules, rebalance: int = 1, volatility: Array | None = None
+) -> Array:
+    """Return the weights of a book that keeps what it holds within a band of ranks.
+
+    The rule is BookStrategy's own; every `rebalance` dates the names are ranked, and between them
+    weights stay. scores: (dates, names), the names in order, NaN where there is none. volatility:
+    (dates, names), for weights by its inverse. Returns (dates, names).
+    """
+    weights, last, since = np.zeros(scores.shape), dict[str, float](), rebalance
+    names = [f"{place:09d}" for place in range(scores.shape[1])]  # equal scores go by name
+    for row, values in enumerate(scores):
+        since += 1
+        if since >= rebalance:
+            ranked = np.flatnonzero(np.isfinite(values))
+            found = target_weights(
+                {names[place]: float(values[place]) for place in ranked},
+                last,
+                rules,
+                volatility=None
+                if volatility is None
+                else {names[place]: float(volatility[row, place]) for place in ranked},
+            )
+            # Too few to rank: the book stays, and the next date is due as well.
+            if found is not None:
+                last, since = {**last, **found}, 0
+        weights[row, [int(name) for name in last]] = list(last.values())
+    return weights
+
+
 def equal_parts(held: Array, decided: NDArray[np.bool_]) -> Array:
     """Return the weights of directions in equal parts of all names that decide at a date.
 
@@ -55,6 +86,15 @@ def book_returns(weights: Array, moves: Array, cost: float = 0.0) -> Array:
     per side.
     """
     return np.asarray(net_returns(weights.T, np.nan_to_num(moves).T, cost).sum(axis=0))
+
+
+def book_timing(weights: Array, moves: Array) -> Array:
+    """Return what the timing of each name's weight gains, all names together: (dates,).
+
+    weights, moves: (dates, names).
+    """
+    gains = [timing_gains(held, move) for held, move in zip(weights.T, moves.T, strict=True)]
+    return np.asarray(np.sum(gains, axis=0))
 
 
 def turnover(weights: Array) -> float:

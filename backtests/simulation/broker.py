@@ -1,7 +1,7 @@
 """One account, traded by Backtrader: what it did bar by bar, and its round trips."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from model.bars.faults import COLUMNS
 from model.features.joining import context_of
 from strategy_plugin.decision import NEUTRAL, Reading
 from strategy_plugin.instrument import TradedData
+from strategy_plugin.settling import SettlingBroker
 from strategy_plugin.sizers import FractionalCommission
 from strategy_plugin.strategy import BiLSTMStrategy
 
@@ -93,10 +94,7 @@ def simulate(
         Positions of bars at which there is no model, and so no position is held.
     """
     cerebro = bt.Cerebro(stdstats=False)
-    # A feed of bars with the columns of other series brings them along.
-    context = context_of(bars)
-    frame = bars[[*COLUMNS, *(context.names if context else ())]]
-    checkpoint, neutral = str(source), None
+    frame, checkpoint, neutral = fed_columns(bars), str(source), None
     feed = bt.feeds.PandasData(dataname=frame, openinterest=None)
     if isinstance(source, pd.Series):
         # Probabilities without a model bring no thresholds of their own.
@@ -104,7 +102,7 @@ def simulate(
         feed = ProbabilityFeed(dataname=frame.assign(probability=source.reindex(bars.index)))
     cerebro.adddata(feed, name=str(bars.attrs.get("instrument") or "bars"))
     if (repeated := repeated_rows(bars)).any():
-        cerebro.broker = TradedBroker(repeated)
+        cerebro.broker = TradedBroker({feed._name: repeated})
     cerebro.broker.set_cash(account.cash)
     cerebro.broker.addcommissioninfo(
         FractionalCommission(commission=costs.commission * BASIS_POINT)
@@ -124,6 +122,12 @@ def simulate(
     return _simulation(bars, start, cerebro.run()[0])
 
 
+def fed_columns(bars: pd.DataFrame) -> pd.DataFrame:
+    """Return what a feed of these bars takes, the columns of other series among it."""
+    context = context_of(bars)
+    return bars[[*COLUMNS, *(context.names if context else ())]]
+
+
 def simulate_hold(
     bars: pd.DataFrame, start: int, *, account: Account = Account(), costs: Costs = Costs()
 ) -> Simulation:
@@ -135,19 +139,19 @@ def simulate_hold(
     return simulate(bars, always, start, account=Account(cash=account.cash), costs=costs)
 
 
-class TradedBroker(bt.brokers.BackBroker):  # type: ignore[misc]
+class TradedBroker(SettlingBroker):
     """A broker at which nothing fills on bars that repeat others: the order waits for the next.
 
-    repeated: which bars do, (n,).
+    repeated: by the name of the data which of its bars do, (n,).
     """
 
-    def __init__(self, repeated: NDArray[np.bool_]) -> None:
+    def __init__(self, repeated: Mapping[str, NDArray[np.bool_]]) -> None:
         super().__init__()
         self._repeated = repeated
 
     def _try_exec(self, order: bt.Order) -> None:
         # Backtrader has no other place to ask whether an order may fill on this bar.
-        if not self._repeated[len(order.data) - 1]:
+        if not self._repeated[order.data._name][len(order.data) - 1]:
             super()._try_exec(order)
 
 

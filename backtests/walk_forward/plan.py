@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from backtests.simulation.account import BASIS_POINT, Account, Costs
+from backtests.simulation.account import BASIS_POINT, Account, BookSettings, Costs
 from backtests.walk_forward.thresholds import Search
 from model.settings import number, require_fields, whole
 from model.training.config import TrainConfig
@@ -48,21 +48,23 @@ class FoldPlan:
 class Settings:
     """All that decides a walk-forward over given bars.
 
-    config: with the shares of the plan (`FoldPlan.training`).
+    config: with the shares of the plan (`FoldPlan.training`). book: by which the names of a
+    universe are ranked and traded in one account; None where no names are ranked.
     """
 
     plan: FoldPlan = FoldPlan()
     config: TrainConfig = FoldPlan().training(TrainConfig())
     account: Account = Account()
     costs: Costs = Costs()
+    book: BookSettings | None = None
 
     @property
     def search(self) -> Search:
         """How each fold chooses its thresholds: after its costs, on the sides it trades.
 
-        Always the same of a relative outcome, which is traded by rank.
+        Always the same where names are traded by rank.
         """
-        if self.config.outcome == "relative":
+        if self.config.outcome == "relative" or self.book:
             return Search(0.0)
         cost = self.costs.per_side * BASIS_POINT
         return Search(cost, self.account.allow_short, self.plan.fewest_trades)

@@ -78,26 +78,30 @@ def with_thresholds(
     """
     choice = Choice()
     if checkpoint.outcome == "direction":
+        decided = [validation_decisions(checkpoint, own) for own in universe_of(past).values()]
         choice = choose(
-            [_validation_decisions(checkpoint, own) for own in universe_of(past).values()], search
+            [(one["probability"].to_numpy(), one["move"].to_numpy()) for one in decided], search
         )
     return replace(checkpoint, enter=choice.enter, exit=choice.exit), choice
 
 
-def _validation_decisions(checkpoint: Checkpoint, past: pd.DataFrame) -> Decided:
-    """Return an instrument's forecasts on validation, and what holding earned after each."""
+def validation_decisions(checkpoint: Checkpoint, past: pd.DataFrame) -> pd.DataFrame:
+    """Return an instrument's forecasts on validation, and what holding earned after each.
+
+    past: its bars; of those after `trained_until` none is looked at. A row per decision whose move
+    is over by then: `probability` and `move`.
+    """
     past = past.loc[: checkpoint.trained_until]
     part = checkpoint.part_rows("validation", past.index)
     older = checkpoint.bars_needed - 1
     # One of a universe may begin, or end, within the part.
     first = max(part.start, older)
     if first >= part.stop:
-        return np.empty(0), np.empty(0)
+        return pd.DataFrame({"probability": [], "move": []}, past.index[:0], dtype=float)
     # The bars before the first decision are those that its window needs, no more.
-    probability = checkpoint.probabilities(past.iloc[first - older : part.stop]).to_numpy()
+    probability = checkpoint.probabilities(past.iloc[first - older : part.stop])
     moves = open_returns(past)[first : part.stop]
-    known = np.isfinite(moves)
-    return probability[known], moves[known]
+    return pd.DataFrame({"probability": probability, "move": moves}).dropna(subset="move")
 
 
 def validation_returns(checkpoint: Checkpoint, past: pd.DataFrame, search: Search) -> pd.Series:
@@ -105,17 +109,14 @@ def validation_returns(checkpoint: Checkpoint, past: pd.DataFrame, search: Searc
 
     past: the bars it was trained on.
     """
-    probability, moves = _validation_decisions(checkpoint, past)
+    decided = validation_decisions(checkpoint, past)
     held = directions(
-        probability,
+        decided["probability"].to_numpy(),
         enter=NEUTRAL if checkpoint.enter is None else checkpoint.enter,
         exit=NEUTRAL if checkpoint.exit is None else checkpoint.exit,
         allow_short=search.allow_short,
     )
-    part = checkpoint.part_rows("validation", past.loc[: checkpoint.trained_until].index)
-    first = max(part.start, checkpoint.bars_needed - 1)
-    # Moves are missing at the end alone, where a trade is not over.
-    return pd.Series(net_returns(held, moves, search.cost), past.index[first : first + len(moves)])
+    return pd.Series(net_returns(held, decided["move"].to_numpy(), search.cost), decided.index)
 
 
 def choose(decisions: Sequence[Decided], search: Search) -> Choice:

@@ -46,6 +46,12 @@ class DatedFolds:
         """Return the bars of each instrument that the fold's test decisions need, by name."""
         return self._between(fold, fold.test, fold.stop - 1, fold.warm_up + 1)
 
+    @property
+    def traded_bars(self) -> dict[str, pd.DataFrame]:
+        """The bars of each instrument that all test decisions together need, by name."""
+        first, last = self.folds[0], self.folds[-1]
+        return self._between(first, first.test, last.stop - 1, first.warm_up + 1)
+
     def test_dates(self, fold: Fold) -> pd.DatetimeIndex:
         return self.dates[fold.test : fold.stop]
 

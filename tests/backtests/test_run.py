@@ -139,6 +139,16 @@ def test_a_registered_run_says_so_and_comes_before_its_results(bars_file, tmp_pa
     again = json.loads((other / "registration.json").read_text())
     assert again["trials"] >= 1 and again["keys"] == written["keys"]
     assert len(again["ledger"]) == 64
+    # In another folder, but the ledger knows that this very run was judged before.
+    said = " ".join(capsys.readouterr().out.split())
+    assert again["judged"] and not written["judged"]
+    assert "one of them is this very run, judged before" in said
+    assert "before its test bars were touched" not in said
+    # Files of results without their summary, as of a run that was killed while it wrote them.
+    (other / "summary.json").unlink()
+    (other / "registration.json").unlink()
+    assert walk(*asked[:3], other, *asked[4:], "--register") == 2
+    assert "other has results" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"at": 1}'])
@@ -318,6 +328,7 @@ def test_the_help_has_a_panel_for_each_kind_of_setting(capsys):
         "Data",
         "Folds",
         "Account and costs",
+        "A book, with --pooled",
         "Training",
         "Running",
         "Settings",
@@ -326,6 +337,7 @@ def test_the_help_has_a_panel_for_each_kind_of_setting(capsys):
         "Data": ("--data", "--timezone", "--market"),
         "Folds": ("--folds", "--validation-share"),
         "Account and costs": ("--cash", "--commission"),
+        "A book, with --pooled": ("--long", "--keep", "--rebalance", "--borrow"),
         "Training": ("--learning-rate", "--architecture"),
         "Running": ("--out", "--jobs", "--ledger", "--fresh"),
         "Settings": ("--config", "--print-config"),

@@ -15,7 +15,7 @@ from distributed import LocalCluster
 
 from backtests.ledger import app as ledger_app
 from backtests.reports.page import REPORT
-from backtests.reports.pooled import POOLED_FILES
+from backtests.reports.pooled import BOOK_FILES, POOLED_FILES
 from backtests.run import app
 from backtests.walk_forward import folds as walk_forward
 from model.checkpoint.checkpoint import Checkpoint
@@ -37,11 +37,13 @@ def walk(*arguments):
 
 
 def contents(folder):
-    """What a reader finds: all files but the run's own notes."""
+    """What a reader finds: all files but the run's own notes, and its flags with their paths."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and ".state" not in str(path) and path.name != ".lock"
+        if path.is_file()
+        and ".state" not in str(path)
+        and path.name not in (".lock", "settings.toml")
     }
 
 
@@ -83,7 +85,8 @@ def test_it_leaves_its_files_and_one_checkpoint_per_fold(ranked):
     code, _, out = ranked
     assert code == 0
     assert sorted(contents(out)) == sorted(
-        [*POOLED_FILES, REPORT, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]
+        [*POOLED_FILES, *BOOK_FILES, REPORT]
+        + [f"checkpoints/fold-0{number}.ckpt" for number in (1, 2)]
     )
     checkpoint = Checkpoint.load(out / "checkpoints" / "fold-01.ckpt")
     assert list(checkpoint.instruments) == ["n0", "n1", "n2"] and checkpoint.outcome == "relative"
@@ -111,6 +114,35 @@ def test_the_verdict_stands_twice(ranked):
         found["evidence"]["intervals"]["mean"]["value"]
         < (found["evidence_at_no_cost"]["intervals"]["mean"]["value"])
     )
+
+
+def test_the_book_is_one_account_over_all_folds(ranked):
+    found = json.loads((ranked[2] / "pooled.json").read_text())
+    days = pd.read_csv(ranked[2] / "book.csv")
+    assert len(days) == 120 and days["equity"][0] == 100_000
+    # What the user leaves open is chosen for each fold.
+    assert [set(one) for one in found["book"]["folds"]] == [{"keep", "rebalance", "net"}] * 2
+    assert all(one["net"] is not None for one in found["book"]["folds"])
+    border = found["folds"][1]["first_decision"][:10]
+    held = pd.read_csv(ranked[2] / "positions.csv").groupby("date")["weight"].count()
+    assert held[border] > 0 and "the book, in one account over all folds" in ranked[1]
+    assert "trades.csv" in ranked[1].split("written to")[1]
+
+
+def test_flags_of_a_book_trade_directions_by_rank(planted, tmp_path):
+    out = tmp_path / "ranked"
+    shutil.copytree(planted[2], out)
+    law = shlex.split("--market echo:strength=0.8 --market-bars 450 --instruments 3")
+    book = shlex.split("--long 1 --short 0 --keep 1 --rebalance 3 --cash 5000 --no-fractional")
+    both = ["--architecture", "bilstm,transformer"]
+    code, text = walk(*law, "--out", out, *both, *QUICK, *book)
+    assert code == 0 and text.count("network found") == 4 and "over holding all" in text
+    found = json.loads((out / "pooled.json").read_text())
+    assert found["settings"]["book"]["long"] == 1 and found["settings"]["book"]["keep"] == 1
+    assert [one["net"] for one in found["book"]["folds"]] == [None, None]
+    units = pd.read_csv(out / "positions.csv")["units"]
+    assert (units > 0).all() and (units == units.round()).all()
+    assert not set(BOOK_FILES) & set(contents(planted[2]))
 
 
 def test_of_a_rank_no_thresholds_are_told(ranked):
@@ -301,7 +333,30 @@ def test_a_fold_that_fails_costs_no_other(data, tmp_path, monkeypatch, capfd):
         (
             ["--data", "{data}", "--outcome", "relative", "--allow-short"],
             2,
-            "--allow-short must be left out with --pooled and an outcome of relative",
+            "--allow-short must be left out with --pooled where names are ranked",
+        ),
+        (
+            ["--data", "{data}", "--long", "2", "--enter", "0.6", "--exit", "0.5"],
+            2,
+            "--enter, --exit must be left out with --pooled where names are ranked",
+        ),
+        (
+            ["--data", "{data}", "--long", "2", "--short", "2"],
+            3,
+            "a book of 2 long and 2 short, and at least 2 that are ranked, must have 4 names with "
+            "bars on the test dates, got 3. Give more of them, or lower --long, --short or",
+        ),
+        (
+            ["--data", "{data}", "--cap", "0.1"],
+            2,
+            "--cap must be at least 0.475, so that 1 long can hold their part of --gross=0.95",
+        ),
+        (["--data", "{data}", "--long", "1.5"], 2, "--long must be a whole number of names, or a"),
+        (["--data", "{data}", "--long", "0", "--short", "0"], 2, "must not both be 0"),
+        (
+            ["--data", "{data}", "--keep", "0.5", "--gross", "0"],
+            2,
+            "--keep must be a finite number from 1, got 0.5. --gross must be a finite number above",
         ),
         (["--data", "{data}", "--instruments", "3"], 2, "--instruments must be left out without"),
         (["--market", "echo"], 3, "there must be at least 3 instruments, got 1: echo-1"),
@@ -337,11 +392,14 @@ def test_what_is_wrong_with_the_files_is_told_at_once(data, tmp_path, capfd):
     "arguments, message",
     [
         (["--outcome", "relative"], "--outcome must be direction without --pooled, got relative"),
+        (["--data", "{data}", "--long", "3"], "--long must be left out without --pooled: a book"),
+        (["--short", "0.2"], "the flags of a book must be left out without --pooled"),
         (["--market", "echo", "--instruments", "3"], "--instruments must be 1 without --pooled"),
     ],
 )
 def test_what_needs_a_universe_is_refused_without_one(data, tmp_path, capfd, arguments, message):
-    assert walk("--out", tmp_path, *arguments)[0] == 2
+    given = [word.format(data=data) for word in arguments]
+    assert walk("--out", tmp_path, *given)[0] == 2
     assert message in " ".join(capfd.readouterr().err.split())
 
 

@@ -69,10 +69,11 @@ def account(
         value = np.nan_to_num(last)
         # Settlements.
         missed = np.where(now, 0, missed + np.isfinite(last))
+        aim[missed == patience] = 0.0
         gone = (missed == patience) & (units != 0)
         paid = value * (1 - loss)
         cash += (units * paid - np.abs(units) * paid * costs.commission)[gone].sum()
-        units[gone] = aim[gone] = 0.0
+        units[gone] = 0.0
         settled += int(gone.sum())
         equity = cash + units @ value
         rows.append((equity, units.copy()))
@@ -177,7 +178,7 @@ class WatchedBook(BookStrategy):
         before = self.n_ranked
         super()._decide(*args)
         if self.n_ranked > before:
-            self.rankings.append({name: w for name, w in self._book.weights.items() if w})
+            self.rankings.append({name: w for name, w in self.book.weights.items() if w})
 
     def notify_order(self, order: Any) -> None:
         super().notify_order(order)

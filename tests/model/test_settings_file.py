@@ -55,6 +55,7 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(
     ("app", "arguments"),
     [
         (walk, ["--data", "bars.csv", "--accept", "a", "--columns.Price", "close", "--cash", 7]),
+        (walk, ["--pooled", "--long", 10, "--keep", 2, "--rebalance", 5, "--no-fractional"]),
         (train, ["--deploy", "models", "--decimal", ",", "--horizon", 2]),
         (doctor, ["bars.csv"]),
         (trade, ["--symbols", "A", "--symbols", "B", "--checkpoint", "x.ckpt"]),

@@ -1,5 +1,6 @@
 """A book: who is ranked and when, what it orders, and what it makes of a market's manners."""
 
+from pathlib import Path
 from typing import Any
 
 import backtrader as bt
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from strategy_plugin import replay
 from strategy_plugin.analyzers import SignalQuality
 from strategy_plugin.book import BookStrategy
 from strategy_plugin.guard import TradingWarning
@@ -176,6 +178,22 @@ def test_a_halt_keeps_the_order_and_its_exposure() -> None:
     # Halted on the 3rd and 4th, it keeps the long side's one place.
     assert [row[0] for row in sizes] == [0.0, 475.0, 475.0, 475.0, 475.0, 0.0]
     assert [row[1] for row in sizes] == [0.0, -475.0, -475.0, 0.0, 0.0, 475.0]
+
+
+def test_an_order_for_a_name_that_has_ended_gives_its_place_back(tmp_path: Path) -> None:
+    """Chosen on its own last bar, a name would else stand for one that is held, for good."""
+    names = {"a": [0.6] * 9, "b": [0.5, 0.5, 0.9] + [-1.0] * 6, "c": [0.4] * 9}
+    path = tmp_path / "book.jsonl"
+    rules: dict[str, Any] = {"long": 1, "short": 1, "keep": 1.0, "gross": 0.8, "patience": 3}
+    strategy = book_run(of(**names), **rules, journal=str(path))
+    assert [(day, name, size) for day, name, size, *_ in strategy.fills if name != "c"] == [
+        ("2024-01-02", "a", 400.0),
+        ("2024-01-04", "a", -400.0),
+        ("2024-01-07", "b", 0.0),  # cancelled the date before, the third without a bar
+        ("2024-01-07", "a", 400.0),
+    ]
+    assert strategy.refusals()["b"]["canceled"] == 1 and not strategy.refusals()["b"]["settled"]
+    assert replay(path).differences == []
 
 
 def test_a_bar_at_fault_gets_no_order_and_no_rank() -> None:

@@ -19,7 +19,7 @@ def skilled():
 
 
 def verdict(books, cost, words="net of costs"):
-    return judge_book(books.figures(cost, resamples=FEW), books.panel.outcome, words)
+    return judge_book(books.figures(cost, resamples=FEW), books.panel.ranked, words)
 
 
 def test_skill_is_an_edge_at_no_cost_and_none_at_a_cost_that_eats_it(skilled):

@@ -217,7 +217,7 @@ def test_without_any_forecast_nothing_is_found_and_nothing_is_nan(panel):
     assert strategy["forecasts"] == 0 and strategy[["auc", "ic", "ic_t"]].isna().all()
     assert strategy["net"] == 0 and found.halves == (None, None)
     figures = books.figures(COST, resamples=FEW)
-    assert "auc" not in figures.intervals and judge_book(figures, "relative").word == "no edge"
+    assert "auc" not in figures.intervals and judge_book(figures, ranked=True).word == "no edge"
 
 
 def test_the_same_panel_gives_the_same_bits(panel, evidence):

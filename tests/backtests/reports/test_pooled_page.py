@@ -14,7 +14,9 @@ import pytest
 from markupsafe import escape
 from rich.console import Console
 
+from backtests.evidence.verdict import ACCOUNT_RULE
 from backtests.reports.pooled import (
+    BOOK_FILES,
     POOLED,
     POOLED_FILES,
     POOLED_VERSION,
@@ -23,13 +25,14 @@ from backtests.reports.pooled import (
     write_pooled,
 )
 from backtests.reports.pooled_page import render_pooled, write_pooled_report
-from backtests.reports.pooled_schema import POOLED_TABLES, Pooled
+from backtests.reports.pooled_schema import BOOK_TABLES, POOLED_TABLES, Pooled
 from backtests.reports.terminal import describe_halves, describe_together, pooled_tables
-from backtests.simulation.account import Account
+from backtests.simulation.account import Account, BookSettings
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings
 from backtests.walk_forward.universe import lay_dated_folds
 from model.cli import LeftOut
 from model.training.config import TrainConfig
+from tests.helpers.folds import save
 from tests.helpers.formats import columns_of, format_of
 from tests.helpers.makers import random_checkpoint
 from tests.helpers.panels import random_universe
@@ -40,8 +43,12 @@ CONFIG = PLAN.training(TrainConfig(outcome="relative", fewest_instruments=3, bat
 LEFT_OUT = [LeftOut("d.csv", "no <bars>")]
 
 
-def walked(outcome, *, silent=False, account=Account()):
-    """The results of random networks on random walks."""
+BOOK = BookSettings(long=1, short=1, keep=2.0, rebalance=1)
+
+
+def walked(outcome, *, silent=False, account=Account(), book=None, checkpoints=None):
+    """The results of random networks on random walks; relative forecasts make a book."""
+    book = book or (BOOK if outcome == "relative" else None)
     dated = lay_dated_folds(random_universe(5), PLAN, replace(CONFIG, outcome=outcome))
     models = [
         FoldModel(
@@ -59,10 +66,17 @@ def walked(outcome, *, silent=False, account=Account()):
         )
         for fold in dated.folds
     ]
-    settings = Settings(PLAN, dated.config, account)
+    settings = Settings(PLAN, dated.config, account, book=book)
     best = {name: bars["close"] * 0 + 0.5 for name, bars in dated.universe.items()}
+    if checkpoints is not None:
+        save(models, checkpoints)
     return evaluate_pooled(
-        dated, {"bilstm": models, "transformer": models}, settings, best=best, left_out=LEFT_OUT
+        dated,
+        {"bilstm": models, "transformer": models},
+        settings,
+        best=best,
+        left_out=LEFT_OUT,
+        checkpoints=checkpoints,
     )
 
 
@@ -100,22 +114,29 @@ def rows_of(path):
 
 
 def test_the_files_are_those_named(folder):
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*POOLED_FILES, "report.html"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*POOLED_FILES, *BOOK_FILES, "report.html"]
+    )
     tables = {name for name in POOLED_FILES if name.endswith(".csv")}
     assert tables - set(POOLED_TABLES) == {"importance.csv"}
+    assert set(BOOK_FILES) == set(BOOK_TABLES)
 
 
-@pytest.mark.parametrize("name", POOLED_TABLES)
+@pytest.mark.parametrize("name", [*POOLED_TABLES, *BOOK_TABLES])
 def test_every_row_of_a_table_fits_its_type(folder, name):
-    rows = rows_of(folder / name)
-    assert rows and list(rows[0]) == columns_of(POOLED_TABLES[name])
+    rows, kind = rows_of(folder / name), {**POOLED_TABLES, **BOOK_TABLES}[name]
+    # A trade of a book is one of a single instrument with a name in front.
+    assert rows and sorted(rows[0]) == sorted(columns_of(kind))
     for row in rows:
-        msgspec.convert(row, POOLED_TABLES[name], strict=False)
+        msgspec.convert(row, kind, strict=False)
 
 
 def test_directions_fit_too_with_the_thresholds_in_force(directed, tmp_path):
+    (tmp_path / "book.csv").write_text("of an earlier run")
     write_pooled(tmp_path, directed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(POOLED_FILES)
     found = msgspec.json.decode((tmp_path / POOLED).read_bytes(), type=Pooled)
+    assert found.book is None and found.settings.book is None
     assert [fold.enter for fold in found.folds] == [0.501, 0.502] and found.total.enter is None
 
 
@@ -154,7 +175,7 @@ def test_the_same_results_give_the_same_bytes(folder, ranked, tmp_path):
     again = replace(ranked)  # computes all of its figures anew
     write_pooled(tmp_path, again)
     assert all(
-        (folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in POOLED_FILES
+        (folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in again.files
     )
     assert render_pooled(again) == (folder / "report.html").read_text()
 
@@ -191,10 +212,10 @@ def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
     assert "gross, bp per bar" in page and "net, bp per bar" in page
     assert "left out on request: d.csv (no &lt;bars&gt;)." in page
     assert "The strategy is <strong>bilstm</strong>" in page and "beside cash" in page
-    assert re.findall(r'id="chart-(\w+)"', page) == [
-        *("equity", "years", "tenths", "decay", "importance"),
-    ]
+    charts = ["equity", "drawdown", "exposure", "turnover", "names", "years", "tenths", "decay"]
+    assert re.findall(r'id="chart-(\w+)"', page) == [*charts, "importance"]
     tables = [
+        *("account", "book", "costs", "names", "choices"),
         "figures",
         "figures-at-no-cost",
         "tests",
@@ -205,6 +226,36 @@ def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
     ]
     assert re.findall(r'id="table-([\w-]+)"', page) == tables
     assert len(page) < 6_000_000
+
+
+def test_the_account_trades_the_checkpoints_as_they_were_judged(ranked, tmp_path):
+    traded = walked("relative", checkpoints=tmp_path)
+    weights = traded.account.simulation.rankings
+    judged = traded.predictions.set_index(["decided_at", "instrument"])["probability"]
+    known = weights.set_index(["decided_at", "instrument"]).join(judged.rename("judged")).dropna()
+    assert len(known) > 200
+    np.testing.assert_allclose(known["probability"], known["judged"], atol=1e-6)
+    pd.testing.assert_series_equal(
+        traded.account.days["equity"], ranked.account.days["equity"], rtol=1e-9
+    )
+
+
+def test_the_verdict_net_of_costs_is_that_of_the_account(ranked):
+    dates = ranked.panel.dates
+    growth = ranked.account.days["equity"].reindex(dates).pct_change()
+    assert ranked.figures.intervals["mean"].value == pytest.approx(growth.fillna(0.0).mean())
+    assert ranked.figures_at_no_cost.intervals["mean"].value == pytest.approx(
+        ranked.books.returns(0.0)["strategy"].mean()
+    )
+    assert ranked.verdict.rule == ACCOUNT_RULE and "over cash" in ranked.verdict.reasons
+
+
+def test_a_book_of_one_side_is_held_against_all_in_equal_parts():
+    alone = walked("direction", book=BookSettings(long=2, short=0, keep=1.0, rebalance=1))
+    assert "over holding all" in alone.verdict.reasons and alone.panel.ranked
+    assert alone.figures.intervals["beta"].value > 0.5
+    np.testing.assert_allclose(alone.equity["benchmark"], alone.account.curves["buy_and_hold"])
+    assert "Long the 2 names with the best forecast;" in render_pooled(alone)
 
 
 def test_the_page_of_directions_holds_them_against_all_held(directed):
@@ -239,6 +290,7 @@ def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
     console.print(pooled_tables(ranked))
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+    assert "the book, in one account over all folds" in text
     for name in (
         "strategy",
         "logistic",
