@@ -432,7 +432,7 @@ class LineSignal:
         self._thresholds = thresholds(enter, exit)
 
     def timestamp(self, ago: int) -> int:
-        return nanoseconds(self._data.datetime[ago])
+        return nanoseconds(self._data.lines.datetime[ago])
 
     def probability(self, ago: int) -> float:
         """Return the probability at a bar; ValueError where it is none."""

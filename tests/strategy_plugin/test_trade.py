@@ -208,6 +208,25 @@ def test_a_checkpoint_of_another_interval_is_refused(tmp_path: Path, capsys: Any
     assert code == 4 and "must have learnt from bars of whole minutes or of a day" in err
 
 
+def test_a_model_of_other_prices_is_refused_and_one_that_knows_not_is_noted(
+    daily: Path, tmp_path: Path, capsys: Any
+) -> None:
+    random_checkpoint(DAYS, instrument="SPY", prices="alpaca iex raw").save(tmp_path / "iex.ckpt")
+    words = ("--symbols", "SPY", "--bars", 1, "--dry-run", "--checkpoint")
+    with exchange_of(DAYS, FIRST) as (_, url):
+        code, _, err = ended(capsys, *words, tmp_path / "iex.ckpt", "--url", url, "--feed", "sip")
+        assert (
+            code == 4 and "here, alpaca sip raw, got alpaca iex raw. Give the other --feed" in err
+        )
+        code, _, err = ended(capsys, *words, tmp_path / "iex.ckpt", "--url", url)
+        assert code == 0 and "prices" not in err
+        code, _, err = ended(capsys, *words, daily, "--url", url)
+        assert code == 0 and "does not know from which prices it has learnt" in err
+        real = ("--url", url, "--live", "--account", "PA123")
+        code, _, err = ended(capsys, *words, daily, *real)
+        assert code == 4 and "without it no real money is traded" in err
+
+
 def test_each_symbol_has_the_interval_of_its_own_model(tmp_path: Path, capsys: Any) -> None:
     for symbol, freq in (("SPY", "D"), ("QQQ", "5min")):
         random_checkpoint(random_bars(300, freq=freq), golden=False).save(
