@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from backtests.benchmarks import engine, first_bar, pybroker, trading, training
+from backtests.benchmarks import engine, first_bar, pooled, pybroker, trading, training
+from backtests.benchmarks.book import books
 from backtests.benchmarks.live import live
 from backtests.benchmarks.ordering import ordering
 from backtests.benchmarks.rounds import Samples, Size, in_turn
@@ -33,6 +34,7 @@ SLOWEST_OF_EACH = Figure(
     "x", lambda ours, theirs, clock: ours.cost(clock, 99) / theirs.cost(clock, 99)
 )
 ADDED = Figure("s", lambda ours, theirs, clock: ours.cost(clock) - theirs.cost(clock))
+TAKEN = Figure("s", lambda ours, theirs, clock: ours.cost(clock))
 MEMORY = Figure("MB", lambda ours, theirs, clock: ours.memory)
 
 
@@ -179,6 +181,49 @@ CONTESTS = (
         tolerance=2e-2,
     ),
     Contest(
+        name="pooled-window",
+        work="training of one network for eight instruments",
+        against="as many windows of one",
+        unit="window",
+        meet=in_turn("apart", pooled.windows_pooled, pooled.windows_alone),
+        full=Size(5_120, 5_120, 3),
+        quick=Size(512, 512, 1),
+        goals=(Goal(LONGER, 1.1),),
+    ),
+    Contest(
+        name="pooled-prepare",
+        work="60 instruments of 28 years made ready to train on",
+        against="their features alone, in pandas",
+        unit="universe",
+        meet=in_turn("fresh", pooled.prepared, pooled.features_of_each),
+        full=Size(7_000, 7_000, 1),
+        quick=Size(400, 400, 1),
+        goals=(Goal(TAKEN, 20, "wall"), Goal(MEMORY, 3_000, name="peak")),
+    ),
+    Contest(
+        name="pooled-jobs",
+        work="folds of one network for eight instruments, two processes",
+        against="the same in one",
+        unit="fold",
+        meet=in_turn("whole", pooled.folds_pooled, pooled.folds_pooled, jobs="2"),
+        full=Size(3_000, 3_000, 1),
+        quick=Size(700, 700, 1),
+        goals=(Goal(FASTER, 1.5, "wall"),),
+        tolerance=0.0,
+    ),
+    Contest(
+        name="pooled-pybroker",
+        work="a walk-forward of one network for eight instruments, with its trades",
+        against="PyBroker's pooled model with a plain train_fn",
+        unit="run",
+        needs=("pybroker",),
+        meet=in_turn("whole", pooled.walk_ours, pybroker.walk_pybroker_pooled),
+        full=Size(1_200, 1_200, 1),
+        quick=Size(1_200, 1_200, 1),
+        goals=(Goal(LONGER, 0.85),),
+        tolerance=1e-3,
+    ),
+    Contest(
         name="backtest-pandas",
         work="a backtest",
         against="features bar by bar in pandas",
@@ -305,6 +350,16 @@ CONTESTS = (
         meet=in_turn("here", trading.sweep_ours, trading.sweep_averages),
         full=Size(2_000, 2_000, 2),
         quick=Size(160, 160, 1),
+        goals=(Goal(LONGER, 1.5),),
+    ),
+    Contest(
+        name="book",
+        work="a book over 60 datas, forecasts there beforehand",
+        against="Backtrader alone with the same datas and orders",
+        unit="bar of a data",
+        meet=books,
+        full=Size(2_000, 2_000, 3),
+        quick=Size(200, 200, 1),
         goals=(Goal(LONGER, 1.5),),
     ),
     Contest(

@@ -3,7 +3,7 @@
 Of ours it has the starting weights only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -39,20 +39,30 @@ class PlainLSTM(nn.Module):
 
 
 class Windows(Dataset[tuple[Tensor, Tensor]]):
-    """Each window with its target."""
+    """Each window with its target; window n begins with row n, or with the n-th of the starts."""
 
-    def __init__(self, rows: NDArray[np.float32], targets: NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        rows: NDArray[np.float32],
+        targets: NDArray[np.float64],
+        starts: NDArray[np.int64] | None = None,
+    ) -> None:
         self.rows, self.targets = torch.from_numpy(rows), torch.tensor(targets, dtype=torch.float32)
+        self.starts = range(len(targets)) if starts is None else starts.tolist()
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        return self.rows[number : number + LENGTH], self.targets[number]
+        start = self.starts[number]
+        return self.rows[start : start + LENGTH], self.targets[number]
 
 
-# Scaled feature rows and the targets of their windows.
-Part = tuple[NDArray[np.float32], NDArray[np.float64]]
+# Scaled feature rows and the targets of their windows; of several instruments also their starts.
+Part = (
+    tuple[NDArray[np.float32], NDArray[np.float64]]
+    | tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]
+)
 
 
 def train(
@@ -124,6 +134,23 @@ def parts_of(
     training, validation = (
         (rows[part.start : part.stop + LENGTH - 1], labels[part])
         for part in (slice(0, first - 1), slice(first, len(labels)))
+    )
+    return training, validation, fitted
+
+
+def pooled_parts_of(
+    features: Sequence[NDArray[np.float64]], labels: Sequence[NDArray[np.float64]]
+) -> tuple[Part, Part, NDArray[np.float64]]:
+    """Return the same of several instruments with bars on the same dates, date by date."""
+    dates = len(labels[0])
+    first = int(0.8 * dates)
+    fitted = np.concatenate([own[: first - 1 + LENGTH - 1] for own in features])
+    rows = np.concatenate([standardised(own, fitted) for own in features])
+    beginnings = np.cumsum([0, *(len(own) for own in features[:-1])])
+    starts, of_date = np.add.outer(np.arange(dates), beginnings), np.column_stack(labels)
+    training, validation = (
+        (rows, of_date[part].ravel(), starts[part].ravel())
+        for part in (slice(0, first - 1), slice(first, dates))
     )
     return training, validation, fitted
 

@@ -23,6 +23,7 @@ from backtests.walk_forward.folds import (
     train_tasks,
 )
 from model.bars.sample import sample_bars
+from model.bars.universe import Bars
 from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.networks.bilstm import BiLSTMClassifier, NetworkConfig
 from model.runtime import Precision, keep_freed_memory, torch_threads
@@ -100,19 +101,23 @@ def folds_ours(bars: int, precision: Precision = "fp32") -> Round:
     folds = lay_folds(sample, plan_of(bars), config)
 
     def play(number: int) -> Work:
-        return Work(len(folds), last_losses(trained(sample, folds, config, jobs=2)))
+        pasts = [fold.past(sample) for fold in folds]
+        return Work(len(folds), last_losses(trained(pasts, folds, config, jobs=2)))
 
     return play
 
 
 def trained(
-    bars: pd.DataFrame, folds: Sequence[Fold], config: TrainConfig, jobs: int = 1
+    pasts: Sequence[Bars], folds: Sequence[Fold], config: TrainConfig, jobs: int = 1
 ) -> list[FoldModel]:
     """Return the models of the folds, in order, without thresholds and importances.
 
     The rivals have none.
     """
-    tasks = {MemberTask(fold.past(bars), config, str(fold.number)): fold for fold in folds}
+    tasks = {
+        MemberTask(past, config, str(fold.number)): fold
+        for past, fold in zip(pasts, folds, strict=True)
+    }
     models = [
         FoldModel(tasks[task], outcome.member)
         for task, outcome in train_tasks(list(tasks), jobs=jobs)
@@ -182,7 +187,7 @@ def walk_ours(bars: int, precision: Precision = "fp32") -> Round:
     def play(number: int) -> Work:
         sample = sample_bars().iloc[-bars:]
         folds, folder = folds_of(bars), scratch() / f"walk-{precision}"
-        models = trained(sample, folds, config)
+        models = trained([fold.past(sample) for fold in folds], folds, config)
         folder.mkdir(exist_ok=True)
         for model in models:
             if model.checkpoint:
