@@ -27,7 +27,8 @@ class StrategyEvidence(bt.Analyzer):  # type: ignore[misc]
 
     The benchmark is holding the datas that the strategy traded, in equal parts from close to close:
     a data counts from its second bar to its last; on a date of the strategy on which it has no bar
-    it moves nowhere. A strategy that never traded is held against all of its datas.
+    it moves nowhere. A strategy that never traded is held against all of its datas. Where another
+    strategy trades the same account nobody's returns are known, and it is refused.
 
     Params:
       - worth: the alpha a year that is worth having, a fraction
@@ -181,7 +182,9 @@ class _Recorder:
         broker = self._strategy.broker
         for data, recorded in zip(self._strategy.datas, self.recording.datas, strict=True):
             if len(data):
-                recorded.ended = data.datetime[0]
+                # A feed told to remember one bar has given it up when it looked for the next.
+                known = len(data.lines.datetime.array)
+                recorded.ended = data.datetime[0] if known else self._time[0]
             else:
                 recorded.closes.extend([NOT_YET] * self._taken)
             recorded.multiplier = broker.getcommissioninfo(data).p.mult
@@ -196,5 +199,7 @@ class _Recorder:
             if schedule is not None
         ]
         self.recording.learnt_until = max(learnt, default=None)
+        others = (one for one in self._strategy.cerebro.runningstrats if one is not self._strategy)
+        self.recording.sharing = [type(one).__name__ for one in others if one._trades]
         slipped = (getattr(broker.p, name, 0) for name in ("slip_perc", "slip_fixed"))
         self.recording.costs |= any(slipped)

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("backtests.compare", "Set runs beside each other: a table and a page."),
     "judge": ("backtests.judge", "Judge any strategy by its returns."),
     "trade": ("strategy_plugin.trade", "Trade a checkpoint live, on paper by default."),
+    "history": ("strategy_plugin.history", "Save bars of a venue to train on."),
     "reconcile": ("strategy_plugin.reconcile", "Hold a live run against its backtest."),
     "exchange": ("backtests.exchange", "Replay bars as a live market on this machine."),
     "audit": ("backtests.audit", "Look for look-ahead in features, checkpoints and orders."),

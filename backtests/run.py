@@ -60,7 +60,6 @@ from model.training.config import TrainConfig
 if TYPE_CHECKING:
     import pandas as pd
 
-    from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
     from backtests.walk import Request, Walk
     from backtests.walk_forward.folds import Outcome
@@ -243,14 +242,14 @@ def walk_over(
     if len(compared) > 1:
         console.print(reports.architecture_table(reports.comparison_table(compared)))
     if results.share_found is not None:
-        console.print(describe_best(results), soft_wrap=True)
+        console.print(reports.describe_best(results), soft_wrap=True)
     more = (reports.COMPARISON,) if len(compared) > 1 else ()
     for line in (
         results.verdict.sentence,
         results.overfitting.sentence,
         f"the run was {results.registered}",
         f"its settings were {results.chosen}" if results.searched else "",
-        describe_entered({walk.ledger.path: entered}),
+        reports.describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.FILES, *more))}, checkpoints/",
     ):
         if line:  # mostly there was no search
@@ -306,7 +305,7 @@ def _walk_universe(
                     entered[walk.ledger.path] += new
         if found:
             _conclude(folder, reports.gather_universe(found, lost, settings, left_out))
-            console.print(describe_entered(entered), soft_wrap=True)
+            console.print(reports.describe_entered(entered), soft_wrap=True)
     # Last, so that what can be judged is written; the exit code says that something is missing.
     if lost:
         raise walk_forward.FoldsFailed.of(lost, sum(walk.n_models for walk in walks))
@@ -365,7 +364,7 @@ def _walk_pooled(
         f"net of costs: {results.verdict.sentence}",
         results.overfitting.sentence,
         f"the run was {results.registered}",
-        describe_entered({walk.ledger.path: entered}),
+        reports.describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *results.files))}, checkpoints/",
     ):
         if line:
@@ -450,7 +449,8 @@ def _train(
         with FoldProgress(epochs, n_models, console) as progress:
 
             def done(label: str, outcome: Outcome, origin: Origin) -> None:
-                said = describe(label, outcome, origin, ranked=settings.book is not None)
+                ranked = settings.book is not None
+                said = reports.describe_outcome(label, outcome, origin, ranked=ranked)
                 progress.finish(label, said, origin != "trained")
 
             return walk_forward.train_all(
@@ -460,50 +460,6 @@ def _train(
                 on_more=progress.more,
                 on_done=done,
             )
-
-
-def describe_best(results: Results) -> str:
-    """Return one line on the best forecast that this market allows, beside ours.
-
-    On a synthetic market the truth is known: how far training is from it says more than a profit.
-    """
-    best, ours = results.best or {}, results.folds.iloc[-1]
-    return (
-        f"the best forecast there is: AUC {best['auc']:.3f}, accuracy {best['accuracy']:.3f}, "
-        f"log loss {best['log_loss']:.3f}; ours: {ours['auc']:.3f}, {ours['accuracy']:.3f}, "
-        f"{ours['log_loss']:.3f}, {results.share_found:.0%} of the edge"
-    )
-
-
-def describe_entered(entered: Mapping[Path, int]) -> str:
-    """Return a line that says where trials were counted. entered: how many, by ledger."""
-    first, new = next(iter(entered)), sum(entered.values())
-    # Mostly there is a ledger for each instrument, all in one folder.
-    place = str(first) if len(entered) == 1 else f"{len(entered)} ledgers of {first.parent}"
-    if not new:
-        return f"no new trial: the same positions stand in {place}"
-    return f"{count(new, 'new trial')} in {place}"
-
-
-def describe(
-    label: str, outcome: Outcome, origin: Origin = "trained", *, ranked: bool = False
-) -> str:
-    """Return one line on what came of training a fold or a member.
-
-    ranked: whether its forecasts are traded by rank, for which no thresholds are chosen.
-    """
-    label = label if origin == "trained" else f"{label}, {origin}"
-    if outcome.member is not None:
-        return f"{label}: {outcome.member.members[0].summary}"
-    model = outcome.model
-    if model is None:
-        return f"{label}: no model"
-    if model.checkpoint is None:
-        return f"{label}: no model, {model.reason}"
-    members = model.checkpoint.members
-    training = members[0].summary if len(members) == 1 else f"{len(members)} members"
-    until = day(model.checkpoint.trained_until)
-    return f"{label}: trained until {until}, {training}" + ("" if ranked else f"; {model.choice}")
 
 
 if __name__ == "__main__":

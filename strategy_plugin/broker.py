@@ -149,7 +149,7 @@ class BacktraderBroker:
 
 def worth(strategy: Strategy, data: Feed) -> float:
     """Return the exposure of one unit, in money: a future's moves by its multiplier."""
-    return float(data.close[0] * strategy.broker.getcommissioninfo(data).p.mult)
+    return float(data.lines.close[0] * strategy.broker.getcommissioninfo(data).p.mult)
 
 
 def opening_cost(strategy: Strategy, data: Feed, money: float) -> float:
@@ -162,7 +162,7 @@ def opening_cost(strategy: Strategy, data: Feed, money: float) -> float:
     params = getattr(strategy.broker, "p", None)
     slippage = getattr(params, "slip_perc", 0.0) * money
     slippage += getattr(params, "slip_fixed", 0.0) * commission.p.mult * money / unit
-    return float(commission.getcommission(money / unit, data.close[0]) + slippage)
+    return float(commission.getcommission(money / unit, data.lines.close[0]) + slippage)
 
 
 def exposure(strategy: Strategy, instrument: TradedData) -> float:
@@ -213,7 +213,7 @@ def _cash_taken(strategy: Strategy, data: Feed, before: float, after: float) -> 
     """Return the cash that takes a position from so many units to so many, below 0 for proceeds."""
     if before == after:
         return 0.0
-    commission, price = strategy.broker.getcommissioninfo(data), data.close[0]
+    commission, price = strategy.broker.getcommissioninfo(data), data.lines.close[0]
     if commission.stocklike and getattr(getattr(strategy.broker, "p", None), "shortcash", True):
         cash = (after - before) * price  # what is sold short brings its price
     else:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+AGREED = 1e-6  # of a probability, where features are not computed row by row
 NEUTRAL = 0.5  # the threshold where neither the user nor training chose one
 
 # Why the direction wanted is not the signal's, in the words of `refusals()` and of the journal.
@@ -137,6 +138,18 @@ def target(
     if allow_short and (probability <= 1 - enter or (held == -1 and probability <= 1 - exit)):
         return -1
     return 0
+
+
+def is_near_threshold(reading: Reading) -> bool:
+    """Return whether a probability is as near to a threshold as rounding of features may move it.
+
+    Training, backtest and live agree to that, and there alone may decide otherwise.
+    """
+    return any(
+        abs(reading.probability - side) < AGREED
+        for level in reading.thresholds
+        for side in (level, 1 - level)
+    )
 
 
 class ThresholdsError(ValueError):

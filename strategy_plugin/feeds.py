@@ -50,6 +50,7 @@ class Lines(Protocol):
     low: Line
     close: Line
     volume: Line
+    datetime: Line
 
 
 class Feed(Protocol):

@@ -65,6 +65,11 @@ class HourWatch:
             self._since = self._number
         return bool(doubted)
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether the feed looks like one in another zone."""
+        return self._since is not None
+
     def behind(self, number: int) -> int:
         """Return by how many nanoseconds a bar may be older than its time as shown, usually 0."""
         if self._since is None or number < self._since:

@@ -198,7 +198,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         int
             Of this bar.
         """
-        return self._hours.behind(len(self.data) + ago)
+        return self._hours.behind(len(self.data) + ago) if self._hours.is_doubted else 0
 
     @property
     def zone(self) -> str:

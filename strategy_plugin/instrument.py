@@ -20,6 +20,7 @@ from strategy_plugin.decision import (
     RESTING,
     TOO_EARLY,
     Reading,
+    is_near_threshold,
     thresholds,
 )
 from strategy_plugin.feeds import Feed, bar_of, is_live, nanoseconds, source_of
@@ -28,6 +29,7 @@ from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.orders import FilledOrder, OrderEnd, OrderManager, direction
 
 UNLIKE_TRAINING = "inputs unlike those of training"
+NEAR_THRESHOLD = "nearer to a threshold than features agree"
 # One line for each decision, order and end of an order, at the level INFO.
 LOG = logging.getLogger("strategy_plugin")
 REPEATED_FILL = "filled on a bar that repeats another"
@@ -105,6 +107,9 @@ class TradedData:
         # A replayed feed grows its newest bar: the last complete one is the one before.
         self.ago = -1 if data.replaying else 0
         self._n_seen = 0
+        schedule = None if signal.indicator is None else signal.indicator.schedule
+        own = schedule.checkpoints[0].features if schedule else ()
+        self._rounds = not all(record.exact for record in own)
         self.sound = True  # whether the bar read last is without fault
 
     def has_new_bar(self) -> bool:
@@ -176,6 +181,9 @@ class TradedData:
         return Decision(number, timestamp, reading, self.orders.held, wanted, reason)
 
     def carry_out(self, decision: Decision) -> None:
+        # Ours and those that are exact keep every bit, whichever way the bars come.
+        if self._rounds and is_near_threshold(decision.reading):
+            self.refused[NEAR_THRESHOLD] += 1
         if not math.isnan(decision.reading.probability):
             if not self.n_forecasts and (reading := decision.reading).model:
                 LOG.info(
@@ -424,7 +432,7 @@ class LineSignal:
         self._thresholds = thresholds(enter, exit)
 
     def timestamp(self, ago: int) -> int:
-        return nanoseconds(self._data.datetime[ago])
+        return nanoseconds(self._data.lines.datetime[ago])
 
     def probability(self, ago: int) -> float:
         """Return the probability at a bar; ValueError where it is none."""

@@ -5,7 +5,7 @@ python -m strategy_plugin.trade --symbols SPY --checkpoint models/
 Paper money by default; the keys come from the environment, APCA_API_KEY_ID and APCA_API_SECRET_KEY.
 """
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +20,13 @@ from strategy_plugin.decision import thresholds
 from strategy_plugin.live.limits import STOP, Limits
 from strategy_plugin.orders import stops
 
+BOOK = Group("Book", sort_key=9)
 LIMITS = Group("Limits", sort_key=10)
+Side = Annotated[float, number(0)]
+
+SIDES = ("long", "short")
+# Settings that do nothing where ranks are traded.
+BY_ITSELF = ("enter", "exit", "allow_short", "share", "stop_loss", "trailing")
 
 app = App(version=VERSION, name="strategy_plugin.trade")
 
@@ -130,18 +136,82 @@ class Trading:
             )
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """How the symbols are ranked against each other; every field is a flag of the command.
+
+    Parameters
+    ----------
+    book
+        Rank the symbols and trade the ranks, instead of each by itself.
+    long, short
+        Names on either side, a number or a share of those ranked; 0 for none.
+    keep
+        A name that is held stays while its rank is within so many times its side.
+    weights
+        Of the names of a side.
+    gross
+        All positions over equity, shorts included.
+    cap
+        The most of one name, as a share of the equity.
+    fewest
+        Names that must have a forecast, else the book stays as it is.
+    rebalance
+        Bars from one ranking to the next.
+    """
+
+    _: KW_ONLY
+    book: Annotated[bool, Parameter(negative=())] = False
+    long: Side = 0.2
+    short: Side = 0.2
+    keep: Annotated[float, number(1)] = 2.0
+    weights: Literal["equal", "inverse-volatility"] = "equal"
+    gross: Annotated[float, number(above=0)] = 0.95
+    cap: Annotated[float, number(above=0)] = 1.0
+    fewest: Annotated[int, whole(1)] = 2
+    rebalance: Annotated[int, whole(1)] = 1
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+
+    @property
+    def params(self) -> dict[str, object]:
+        """Those of BookStrategy."""
+        own = {name: value for name, value in vars(self).items() if name != "book"}
+        # A side is a number of names from 1 on, and a share of them below.
+        sides = {name: int(own[name]) if own[name] >= 1 else own[name] for name in SIDES}
+        return own | sides
+
+    def require_fitting(self, trading: Trading) -> None:
+        """Refuse settings of the one way of trading that are given for the other."""
+        unused = BY_ITSELF if self.book else tuple(self.params)
+        of: Trading | Ranks = trading if self.book else self
+        given = [
+            field.name
+            for field in fields(of)
+            if field.name in unused and getattr(of, field.name) != field.default
+        ]
+        if given:
+            raise ValueError(
+                f"{', '.join(f'`{name}`' for name in given)} must be left out "
+                f"{'with' if self.book else 'without'} `book`, as nothing goes by it then."
+            )
+
+
 @app.default
 def trade(
     trading: Annotated[Trading, Parameter(name="*")],
     *,
+    ranks: Annotated[Ranks, Parameter(name="*", group=BOOK)] = Ranks(),
     limits: Annotated[Limits, Parameter(name="*", group=LIMITS)] = Limits(),
 ) -> int:
     """Trade a checkpoint at a venue, bar by bar, until it is told to stop.
 
     Prints what it finds, then a line of JSON for each live bar, which the folder `out` keeps too.
     """
+    ranks.require_fitting(trading)
     own_features(trading.features)  # known from here on
-    return sessions.trade_live(trading, limits, partial(errors.print, "note:", markup=False))
+    return sessions.trade_live(trading, ranks, limits, partial(errors.print, "note:", markup=False))
 
 
 if __name__ == "__main__":

@@ -4,18 +4,21 @@ Sides of the benchmark. The forecasts are there beforehand: what the network cos
 """
 
 from collections import defaultdict
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import backtrader as bt
 import pandas as pd
 
 from backtests.benchmarks.engine import LATER
-from backtests.benchmarks.trading import feed_of
+from backtests.benchmarks.rounds import Here, Samples, Size, Work
+from backtests.benchmarks.trading import feed_of, small_model_file
 from backtests.synthetic.markets import market
 from strategy_plugin.book import BookStrategy
+from strategy_plugin.settling import SettlingBroker
 
-NAMES = 60
+NAMES, CASH = 60, 1e6
 Orders = dict[float, list[tuple[int, float]]]  # by day number: place of the data, units
 
 
@@ -55,13 +58,38 @@ class OrderWatch(bt.Analyzer):  # type: ignore[misc]
             self.orders[order.created.dt].append((place, order.created.size))
 
 
-def run(bars: int, strategy: type[bt.Strategy], broker: bt.BrokerBase, **params: Any) -> Any:
-    """Run a strategy over all datas and return it."""
+def run_of(
+    bars: int, strategy: type[bt.Strategy], broker: bt.BrokerBase, **params: Any
+) -> bt.Cerebro:
+    """Return what runs a strategy over all datas."""
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.broker = broker
     for name, sample in universe(bars).items():
         cerebro.adddata(feed_of(sample), name=name)
     cerebro.addstrategy(strategy, **params)
-    if strategy is BookStrategy:
-        cerebro.addanalyzer(OrderWatch, _name="watch")
-    return cerebro.run()[0]
+    return cerebro
+
+
+def books(size: Size) -> list[Samples]:
+    """Return the rounds of both sides: the book, and the host that sends the same orders."""
+    path, bars = small_model_file(), size.ours
+
+    def ours() -> bt.Cerebro:
+        return run_of(bars, BookStrategy, SettlingBroker(cash=CASH), checkpoint=path)
+
+    # The first run computes the forecasts, and tells the orders.
+    watched = ours()
+    watched.addanalyzer(OrderWatch, _name="watch")
+    [strategy] = watched.run()
+    orders = dict(strategy.analyzers.watch.orders)
+
+    def theirs() -> bt.Cerebro:
+        return run_of(bars, BareBook, bt.brokers.BackBroker(cash=CASH), orders=orders)
+
+    def play(cerebro: Callable[[], bt.Cerebro], number: int) -> Work:
+        [strategy] = cerebro().run()
+        return Work(NAMES * bars, [strategy.broker.getvalue()])
+
+    players = [Here(partial(play, side)) for side in (ours, theirs)]
+    found = [[player.play(number) for player in players] for number in range(size.rounds)]
+    return [Samples(column) for column in zip(*found, strict=True)]

@@ -82,6 +82,8 @@ class Recording:
         Whether anything was paid for trading.
     learnt_until
         Until when a model that the strategy asks has seen prices; None where it asks none of ours.
+    sharing
+        The names of other strategies that traded the same account.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Recording:
     at_opens: bool = True
     costs: bool = False
     learnt_until: pd.Timestamp | None = None
+    sharing: list[str] = field(default_factory=list)
 
     @property
     def dates(self) -> pd.DatetimeIndex:
@@ -128,6 +131,12 @@ def dated_returns(
         They cannot be judged; the message lists every kind of problem.
     """
     findings, dates = Findings(recording.name), recording.dates
+    if recording.sharing:
+        findings.fault(
+            f"its account must be its own, got one that {', '.join(recording.sharing)} traded too: "
+            "the returns are those of all together. Run each in a Cerebro of its own."
+        )
+        findings.raise_faults()
     held = _held(recording)
     traded = sorted({int(number) for number in recording.fills[1::3]})
     chosen = traded or list(range(len(recording.datas)))

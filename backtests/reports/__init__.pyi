@@ -14,7 +14,10 @@ from .runs import is_run as is_run
 from .runs import read_runs as read_runs
 from .runs_page import compare_runs as compare_runs
 from .terminal import architecture_table as architecture_table
+from .terminal import describe_best as describe_best
+from .terminal import describe_entered as describe_entered
 from .terminal import describe_halves as describe_halves
+from .terminal import describe_outcome as describe_outcome
 from .terminal import describe_together as describe_together
 from .terminal import pooled_tables as pooled_tables
 from .terminal import shown as shown

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.offline
@@ -15,10 +15,12 @@ from rich.table import Table
 
 from backtests.evidence.alpha import NOTHING_LEFT, Figures
 from backtests.evidence.bootstrap import Interval
-from backtests.evidence.evidence import SharpeFigures
 from backtests.evidence.verdict import p_words
 from backtests.reports.terminal import shown
 from model.bars.faults import count
+
+if TYPE_CHECKING:
+    from backtests.evidence.evidence import SharpeFigures
 
 REPORT = "report.html"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -120,7 +122,7 @@ def month_grid(months: pd.DataFrame, years: pd.DataFrame, benchmark: str) -> Gri
     return Grid(["", *MONTHS, "year", benchmark], rows)
 
 
-def sharpe_rows(figures: SharpeFigures | None) -> dict[str, str]:
+def sharpe_rows(figures: "SharpeFigures | None") -> dict[str, str]:
     """Return how sure the Sharpe ratio is, given all that was tried; no rows where none varies."""
     if figures is None:
         return {}

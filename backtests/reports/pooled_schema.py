@@ -325,7 +325,7 @@ class Pooled(Entry):
     figures of each. book: null where no names are ranked. architectures: all that were trained, the
     one first whose figures stand here. share_found: (AUC - .5) / (that of the best possible - .5),
     on a planted market. unknown_moves: forecasts of a move that never came, before an instrument's
-    end, which count as 0. sharpe: of the book at the stated cost, null where nothing varies;
+    end, which count as 0. sharpe: of the paper book at the stated cost, null where nothing varies;
     overfitting: of the ledger's trials that count beside this run, which decides no verdict;
     registration: null where the run was not registered before its test bars were touched.
     importance: by group of features, the mean growth of the log loss on validation without it.

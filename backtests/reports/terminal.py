@@ -5,6 +5,7 @@ Forecasts, money and benchmarks of a walk-forward, and the markets of a universe
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from rich.console import Group
 from rich.table import Table
 
 from backtests.evidence.scores import BEST, TOTAL
+from model.bars.faults import count
 from model.bars.intervals import day
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from backtests.reports.pooled import PooledResults
     from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
+    from backtests.walk_forward.folds import Outcome
+    from backtests.walk_forward.trainer import Origin
 
 # What the terminal's tables show: (header, column of the fold table, format).
 FORECASTS = (
@@ -215,6 +219,50 @@ def _book_table(account: Mapping[str, "AccountFigures"], figures: "BookFigures")
     table.add_row("turnover per bar", f"{figures.turnover:.1%}")
     table.add_row("cost that eats all, bp per side", shown(figures.break_even, ".1f"))
     return table
+
+
+def describe_best(results: "Results") -> str:
+    """Return one line on the best forecast that this market allows, beside ours.
+
+    On a synthetic market the truth is known: how far training is from it says more than a profit.
+    """
+    best, ours = results.best or {}, results.folds.iloc[-1]
+    return (
+        f"the best forecast there is: AUC {best['auc']:.3f}, accuracy {best['accuracy']:.3f}, "
+        f"log loss {best['log_loss']:.3f}; ours: {ours['auc']:.3f}, {ours['accuracy']:.3f}, "
+        f"{ours['log_loss']:.3f}, {results.share_found:.0%} of the edge"
+    )
+
+
+def describe_entered(entered: Mapping[Path, int]) -> str:
+    """Return a line that says where trials were counted. entered: how many, by ledger."""
+    first, new = next(iter(entered)), sum(entered.values())
+    # Mostly there is a ledger for each instrument, all in one folder.
+    place = str(first) if len(entered) == 1 else f"{len(entered)} ledgers of {first.parent}"
+    if not new:
+        return f"no new trial: the same positions stand in {place}"
+    return f"{count(new, 'new trial')} in {place}"
+
+
+def describe_outcome(
+    label: str, outcome: "Outcome", origin: "Origin" = "trained", *, ranked: bool = False
+) -> str:
+    """Return one line on what came of training a fold or a member.
+
+    ranked: whether its forecasts are traded by rank, for which no thresholds are chosen.
+    """
+    label = label if origin == "trained" else f"{label}, {origin}"
+    if outcome.member is not None:
+        return f"{label}: {outcome.member.members[0].summary}"
+    model = outcome.model
+    if model is None:
+        return f"{label}: no model"
+    if model.checkpoint is None:
+        return f"{label}: no model, {model.reason}"
+    members = model.checkpoint.members
+    training = members[0].summary if len(members) == 1 else f"{len(members)} members"
+    until = day(model.checkpoint.trained_until)
+    return f"{label}: trained until {until}, {training}" + ("" if ranked else f"; {model.choice}")
 
 
 def scaled(columns: Sequence[tuple[str, str, str, float]], table: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from backtests.walk_forward.ledger import lines_of
 from model.bars.faults import count
 from model.files import write_atomically
 
@@ -34,6 +35,8 @@ class Registration:
         The SHA-256 of the ledger as it was, None where there was none.
     trials
         How many trials on this instrument and interval stood in it, of these settings as well.
+    judged
+        Whether one of them is of just these bars, settings and code: then this came too late.
     """
 
     at: str
@@ -43,14 +46,15 @@ class Registration:
     code: str
     ledger: str | None
     trials: int
+    judged: bool = False
 
     @property
     def sentence(self) -> str:
         """What the registration says, for terminal and report."""
-        return (
-            f"registered on {self.at}, before its test bars were touched, with "
-            f"{count(self.trials, 'trial')} in the ledger"
-        )
+        trials = f"with {count(self.trials, 'trial')} in the ledger"
+        if self.judged:
+            return f"registered on {self.at}, {trials}: one of them is this very run, judged before"
+        return f"registered on {self.at}, before its test bars were touched, {trials}"
 
 
 NOT_REGISTERED = "not registered before its test bars were touched (--register)"
@@ -76,6 +80,7 @@ def register(
     for name, what in (
         ("summary.json", "results"),
         ("pooled.json", "results"),
+        ("folds.csv", "results"),  # the first of the files to be written
         (REGISTRATION, "the registration of another run"),
     ):
         if (folder / name).exists():
@@ -92,6 +97,7 @@ def register(
         code=code,
         ledger=hashlib.sha256(ledger.read_bytes()).hexdigest() if ledger.exists() else None,
         trials=trials,
+        judged=any(line["key"] in keys.values() for line in lines_of(ledger)),
     )
     text = json.dumps(asdict(made), indent=2, allow_nan=False) + "\n"
     write_atomically(folder / REGISTRATION, text.encode())

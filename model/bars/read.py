@@ -137,7 +137,8 @@ def read_bars(
         The float64 columns open, high, low, close (prices in the units of the source) and volume,
         over a DatetimeIndex named "date", increasing and unique, without a time zone. Its attrs say
         instrument, timezone, stamp, flags (what the bars say against themselves, a list of dicts:
-        name, sentence, identity, accepted) and, of a file, source.
+        name, sentence, identity, accepted) and, of a file, source; where the source's attrs say it,
+        prices: what kind they are.
 
     Raises
     ------
@@ -182,6 +183,8 @@ def read_bars(
     # Bars know what they are, so that reading them once more changes nothing.
     bars.attrs = {"instrument": settings.instrument or cells.ticker, "timezone": zone}
     bars.attrs |= {"stamp": settings.stamp, "flags": flags}
+    if prices := table.attrs.get("prices"):
+        bars.attrs["prices"] = str(prices)
     origin = table.attrs.get("source") if isinstance(source, pd.DataFrame) else findings.source
     if origin is not None:
         bars.attrs["source"] = origin

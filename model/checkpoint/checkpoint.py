@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from model.bars.artefacts import FlagRecord
@@ -124,6 +125,9 @@ class Checkpoint:
     flags
         What the bars of training say against themselves, as `read_bars` keeps it in their attrs;
         None where it is not known.
+    prices
+        What kind of prices the bars have, in the words of who brought them, such as "alpaca iex
+        raw"; None where it is not known.
     format
         Of the file: one that was read keeps its own, and with it its digest.
 
@@ -160,6 +164,7 @@ class Checkpoint:
     features: tuple[FeatureRecord, ...] = ()
     only: bool = False
     context: ContextRecord | None = None
+    prices: str | None = None
     format: int = FORMAT
 
     def __repr__(self) -> str:
@@ -180,12 +185,8 @@ class Checkpoint:
         )
 
     def _repr_html_(self) -> str:
-        scores: dict[str, dict[str, float | None]] = {}
-        for name, value in self.metrics.items():
-            part, _, score = name.partition("_")
-            scores.setdefault(part, {})[score] = value
-        until = f"trained until {day(self.trained_until)}"
-        return card(repr(self), until, pd.DataFrame(self.parts), pd.DataFrame(scores, dtype=float))
+        tables = pd.DataFrame(self.parts), pd.DataFrame({"score": self.metrics}, dtype=float)
+        return card(repr(self), f"trained until {day(self.trained_until)}", *tables)
 
     def save(self, path: str | Path) -> None:
         """Write the file in one step that survives a crash.
@@ -233,6 +234,7 @@ class Checkpoint:
             "trained_until": pd.Timestamp(record.trained_until),
             "bar_interval": pd.Timedelta(seconds=record.bar_interval),
             "members": members,
+            "prices": record.prices or None,
         }
         checkpoint = cls(**content)
         with checkpoint_errors(str(path)):
@@ -245,6 +247,7 @@ class Checkpoint:
             "trained_until": str(self.trained_until),
             "bar_interval": self.bar_interval.total_seconds(),
             "members": tuple(member_record(member) for member in self.members),
+            "prices": UNSET if self.prices is None else self.prices,
         }
         record = Record(digest=NO_DIGEST, feature_names=self.layout.names, **content)
         return encode(record, self.members)

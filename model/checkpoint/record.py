@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from model.bars.artefacts import FlagRecord
 from model.checkpoint.scaler import Scaler, UsualRanges
@@ -110,6 +110,8 @@ class Record(Format5, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The record of format 6; what an older file does not hold is at its default."""
 
     context: ContextRecord | None = None
+    # Not written where it is not known: such files are those of before there was this entry.
+    prices: Annotated[str, Meta(min_length=1, max_length=200)] | UnsetType = UNSET
 
     @property
     def layout(self) -> Layout:

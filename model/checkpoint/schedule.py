@@ -259,6 +259,9 @@ class Schedule:
         Checkpoint or None
             None before the first of a folder.
         """
+        newest = self._scheduled[-1]
+        if newest.since <= timestamp:  # as nearly always where there is but one
+            return newest.checkpoint
         index = bisect_right(self._scheduled, timestamp, key=lambda one: one.since) - 1
         return self._scheduled[index].checkpoint if index >= 0 else None
 

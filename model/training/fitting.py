@@ -275,6 +275,7 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
         instrument=_common(learnt, "instrument") if len(learnt) == 1 else None,
         instruments={name: digest_bars(bars) for name, bars in learnt.items()},
         timezone=_common(learnt, "timezone"),
+        prices=_common(learnt, "prices"),
         stamp=_common(learnt, "stamp") or "open",  # as `read_bars` where a file says nothing
         parts={name: _describe(part) for name, part in data.parts.items()},
         metrics=_by_part(scores),

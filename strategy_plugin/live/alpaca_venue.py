@@ -224,6 +224,9 @@ class AlpacaVenue:
             for each in found
         ]
 
+    def prices(self, symbol: str) -> str:
+        return f"{self.name} crypto" if "/" in symbol else f"{self.name} {self._feed.value} raw"
+
     def bars(
         self, symbol: str, interval: dt.timedelta, start: dt.datetime, end: dt.datetime
     ) -> Sequence[VenueBar]:

@@ -73,6 +73,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         store.start()
         self._symbol = str(self.p.dataname)
         self._trading_days = store.calendars[self._symbol]
+        self._timestamp = self._trading_days.timestamp
         self._minutes = Minutes(self._trading_days, store.interval)
         self._daily = store.interval >= DAY
         self._looked = monotonic()
@@ -84,7 +85,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         while len(self._waiting) > self.p.history:
             bar, end = self._waiting.popleft()
             if kept is not None:
-                kept.add(self._time_of(bar, end), bar)
+                kept.add(self._timestamp(bar, end, store.interval, self.p.stamp), bar)
 
     def _load(self) -> bool | None:
         if not self._waiting:
@@ -196,7 +197,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
     def _show(self, waiting: Waiting) -> bool:
         store: LiveStore = self.p.store
         bar, end = waiting
-        shown = self._time_of(bar, end)
+        shown = self._timestamp(bar, end, store.interval, self.p.stamp)
         live = not self._waiting and self._is_fresh(end)
         if live and not self._was_live:
             broker: LiveBroker = self.p.broker
@@ -220,13 +221,6 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         if store.clock.is_open or self._trading_days.around_the_clock:
             return not self._daily and store.now() < end + store.interval
         return True
-
-    def _time_of(self, bar: VenueBar, end: dt.datetime) -> dt.datetime:
-        if self._daily:
-            session = self._trading_days.session_on(bar.start)
-            date = bar.start.date() if session is None else session.date
-            return dt.datetime.combine(date, dt.time(), dt.UTC)
-        return end if self.p.stamp == "close" else bar.start
 
     def stop(self) -> None:
         super().stop()

@@ -2,52 +2,49 @@
 
 import datetime as dt
 import json
-import math
-import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import urlsplit
 
 import backtrader as bt
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
 from model.bars.faults import count
-from model.bars.intervals import day, spoken
+from model.bars.intervals import spoken
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError, OutputError
 from model.files import as_file_name
-from strategy_plugin.decision import target, thresholds
 from strategy_plugin.live.broker import LiveBroker
+from strategy_plugin.live.connecting import (
+    connected,
+    listed,
+    require_account,
+    require_prices,
+)
 from strategy_plugin.live.decay import DecayWatch
 from strategy_plugin.live.feed import LiveFeed
 from strategy_plugin.live.kept_bars import KeptBars
 from strategy_plugin.live.limits import Limits, Watchman
-from strategy_plugin.live.live_strategy import LiveStrategy
+from strategy_plugin.live.live_strategy import LiveBook, LiveStrategy
+from strategy_plugin.live.report import report
 from strategy_plugin.live.retraining import Retraining
 from strategy_plugin.live.rules import BASIS_POINT
-from strategy_plugin.live.sessions import finished_bars
 from strategy_plugin.live.store import LOG, REAL, LiveStore, Pace, assets_of
-from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue, VenueError, without_slash
+from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue
 from strategy_plugin.live.watch import Alarms, StatusPage
-from strategy_plugin.orders import direction
 from strategy_plugin.sizers import EquityShare, FractionalCommission
 
 if TYPE_CHECKING:
-    from strategy_plugin.trade import Trading
+    from strategy_plugin.trade import Ranks, Trading
 
-# A room of its own for each venue, with a class `connect`; its libraries are an extra.
-VENUES = {"alpaca": "strategy_plugin.live.alpaca_venue"}
 MOST_READ = 50_000  # lines of earlier runs
-KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 # Of an exchange on this machine, whose time may run fast.
 NEARBY = Pace(idle=2.0, poll=0.1, settle=0.0)
 LINES, JOURNAL, TRAININGS = "bars.jsonl", "decisions.jsonl", "trainings.log"
@@ -55,27 +52,31 @@ LINES, JOURNAL, TRAININGS = "bars.jsonl", "decisions.jsonl", "trainings.log"
 console = Console(highlight=False, soft_wrap=True)
 
 
-def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -> int:
+def trade_live(
+    trading: "Trading", ranks: "Ranks", limits: Limits, say: Callable[[str], None]
+) -> int:
     """Run a session, print what it finds and a line a bar, and return the exit code.
 
     say: shows an alarm beside the lines.
     """
-    keys = _keys()
+    venue = connected(trading.store, paper=not trading.live, feed=trading.feed, url=trading.url)
     # Models of several symbols may need different histories, and bear different timestamps.
     schedules = {
         symbol: Schedule(str(trading.checkpoint).replace("{name}", symbol))
         for symbol in trading.symbols
     }
     interval = _interval(schedules)
-    venue = _venue(trading, keys)
-    _require_account(venue, trading)
-    assets = assets_of(venue, list(trading.symbols), trading.allow_short)
+    require_account(venue, trading)
+    require_prices(venue, schedules, trading)
+    shorts = bool(ranks.short) if ranks.book else trading.allow_short
+    assets = assets_of(venue, list(trading.symbols), shorts)
     nearby = trading.url is not None and urlsplit(trading.url).hostname in LOOPBACK
     store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL)
-    _report(store, schedules, trading, limits)
+    for name, text in report(store, schedules, trading, ranks, limits).items():
+        console.print(f"{name:14}{text}", markup=False)
     page = StatusPage(trading.out)
     watch = _decay_watch(next(iter(schedules.values())).checkpoints[-1], trading)
-    kept = _kept_bars(schedules, trading) if trading.retrain else {}
+    kept = _kept_bars(venue, schedules, trading) if trading.retrain else {}
     retraining = None
     if trading.retrain:
         retraining = Retraining(schedules, kept, trading.out / TRAININGS, trading.features)
@@ -98,7 +99,8 @@ def trade_live(trading: "Trading", limits: Limits, say: Callable[[str], None]) -
             if retraining is not None:
                 retraining.look(store.now())
 
-        cerebro = _cerebro(store, schedules, kept, trading, Watchman(limits, trading.out), write)
+        watchman = Watchman(limits, trading.out)
+        cerebro = _cerebro(store, schedules, kept, trading, ranks, watchman, write)
         stopped.cerebro = cerebro
         try:
             [strategy] = cerebro.run()
@@ -121,6 +123,7 @@ def _cerebro(
     schedules: Mapping[str, Schedule],
     kept: Mapping[str, KeptBars],
     trading: "Trading",
+    ranks: "Ranks",
     watchman: Watchman,
     write: Callable[[Mapping[str, object]], object],
 ) -> bt.Cerebro:
@@ -147,32 +150,47 @@ def _cerebro(
             compression=1 if daily else store.interval // MINUTE,
         )
         cerebro.adddata(feed, name=symbol)
+    shared = {
+        "checkpoint": str(trading.checkpoint),
+        "max_model_age": trading.max_model_age,
+        "journal": str(trading.out / JOURNAL),
+        "on_stop": trading.on_stop,
+        "write": write,
+        "bars": trading.bars,
+    }
+    if ranks.book:
+        # Below a lot of the coarsest nothing is traded.
+        divided = all(asset.lot < 1 for asset in store.assets.values())
+        cerebro.addstrategy(LiveBook, fractional=divided, **ranks.params, **shared)
+        return cerebro
     cerebro.addsizer(EquityShare, share=trading.share)
     cerebro.addstrategy(
         LiveStrategy,
-        checkpoint=str(trading.checkpoint),
         enter=trading.enter,
         exit=trading.exit,
         allow_short=trading.allow_short,
         adopt=True,
         stop_loss=trading.stop_loss,
         trailing=trading.trailing,
-        max_model_age=trading.max_model_age,
-        journal=str(trading.out / JOURNAL),
-        on_stop=trading.on_stop,
-        write=write,
-        bars=trading.bars,
+        **shared,
     )
     return cerebro
 
 
-def _kept_bars(schedules: Mapping[str, Schedule], trading: "Trading") -> dict[str, KeptBars]:
+def _kept_bars(
+    venue: Venue, schedules: Mapping[str, Schedule], trading: "Trading"
+) -> dict[str, KeptBars]:
     """Return for each symbol the file of its bars, which are like those of its model."""
     models = {symbol: schedule.checkpoints[-1] for symbol, schedule in schedules.items()}
     return {
         symbol: KeptBars(
             trading.out / "bars" / f"{as_file_name(symbol)}.parquet",
-            {"instrument": symbol, "timezone": model.timezone, "stamp": model.stamp},
+            {
+                "instrument": symbol,
+                "timezone": model.timezone,
+                "stamp": model.stamp,
+                "prices": venue.prices(symbol),
+            },
         )
         for symbol, model in models.items()
     }
@@ -233,30 +251,6 @@ def _lines(path: Path) -> Iterator[TextIO]:
         yield file
 
 
-def _keys() -> tuple[str, str]:
-    """Return the key and the secret of the environment, which stand nowhere else."""
-    missing = [name for name in KEYS if not os.environ.get(name)]
-    if missing:
-        raise ValueError(
-            f"{' and '.join(missing)} must be set in the environment: the key and the secret of "
-            "the account, paper or live. They are no flags, so that no list of processes shows "
-            "them."
-        )
-    return os.environ[KEYS[0]], os.environ[KEYS[1]]
-
-
-def _venue(trading: "Trading", keys: tuple[str, str]) -> Venue:
-    try:
-        room = import_module(VENUES[trading.store])
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"`store` {trading.store} needs the package {error.name}, which is not there: "
-            "pip install 'backtrader-bilstm[live]'."
-        ) from None
-    venue: Venue = room.connect(*keys, paper=not trading.live, feed=trading.feed, url=trading.url)
-    return venue
-
-
 def _interval(schedules: Mapping[str, Schedule]) -> dt.timedelta:
     """Return the one interval of the bars that the models were trained on.
 
@@ -264,6 +258,12 @@ def _interval(schedules: Mapping[str, Schedule]) -> dt.timedelta:
     """
     found: dict[dt.timedelta, str] = {}
     for schedule in schedules.values():
+        if schedule.context is not None:
+            raise CheckpointError(
+                f"{schedule.path} must read the bars of its own symbol alone to be traded by this "
+                "command, got a model that reads other series. Trade it with LiveFeed and "
+                "LiveBroker, as strategy_plugin/live says."
+            )
         interval = schedule.checkpoints[-1].bar_interval.to_pytimedelta()
         whole_minutes = interval >= MINUTE and not interval % MINUTE and interval < DAY
         if not (whole_minutes or interval == DAY):
@@ -275,93 +275,6 @@ def _interval(schedules: Mapping[str, Schedule]) -> dt.timedelta:
     if len(found) > 1:
         raise CheckpointError(
             "the models of a run must have learnt from bars of one interval, got "
-            f"{_listed(found.values())}. Trade the others in a run with a `tag` of its own."
+            f"{listed(found.values())}. Trade the others in a run with a `tag` of its own."
         )
     return next(iter(found))
-
-
-def _require_account(venue: Venue, trading: "Trading") -> None:
-    """Refuse an account that is not the one meant, or may not trade."""
-    found = venue.account()
-    if trading.account not in (None, found.number):
-        raise ValueError(
-            f"`account` must be the one that the keys belong to, got {trading.account}; theirs "
-            f"ends in {found.number[-3:]}."
-        )
-    if found.blocked:
-        raise VenueError(f"{venue.name} lets this account trade nothing: {found.blocked}.")
-
-
-def _report(
-    store: LiveStore, schedules: Mapping[str, Schedule], trading: "Trading", limits: Limits
-) -> None:
-    """Print what there is before anything is done."""
-    venue = store.venue
-    account, clock, holdings = venue.account(), store.ask_clock(), venue.positions()
-    held = {without_slash(one.symbol): direction(one.size) for one in holdings}
-    models = {one.file(one.checkpoints[-1]): one.checkpoints[-1] for one in schedules.values()}
-    now = pd.Timestamp(clock.now).tz_localize(None)
-    rows = {
-        "account": f"{account.number}, {'REAL MONEY' if trading.live else 'paper'}"
-        f"{', dry run: nothing is sent' if trading.dry_run else ''}",
-        "money": f"cash {account.cash:,.2f}, equity {account.equity:,.2f}, "
-        f"buying power {account.buying_power:,.2f}",
-        "holds": _listed(f"{one.size:+g} {one.symbol} at {one.price:g}" for one in holdings),
-        "open orders": _listed(
-            f"{one.size:+g} {one.symbol} ({one.client_order_id})" for one in venue.open_orders()
-        ),
-        "trades": _listed(
-            f"{symbol} in parts of {asset.lot:g}{'' if asset.shortable else ', no shorts'}"
-            for symbol, asset in store.assets.items()
-        ),
-        "bars": f"{spoken(pd.Timedelta(store.interval))}; the venue's clock says "
-        f"{clock.now:%Y-%m-%d %H:%M} UTC, {'open' if clock.is_open else 'closed'}",
-        "model": "; ".join(
-            f"{file}, {model.digest[:12]}, trained until "
-            f"{day(model.trained_until)}, {(now - model.trained_until).days} days ago"
-            for file, model in models.items()
-        ),
-        "would do now": _listed(
-            f"{symbol}: "
-            f"{_would_do(store, symbol, schedule, held.get(without_slash(symbol), 0), trading)}"
-            for symbol, schedule in schedules.items()
-        ),
-        "limits": _listed(
-            f"{name.replace('_', ' ')} {value:g}"
-            for name, value in vars(limits).items()
-            if value is not None
-        ),
-    }
-    for name, text in rows.items():
-        console.print(f"{name:14}{text}", markup=False)
-
-
-def _would_do(
-    store: LiveStore, symbol: str, schedule: Schedule, held: int, trading: "Trading"
-) -> str:
-    """Return what is decided at the newest finished bar, before any rule but the thresholds."""
-    calendar, needed = store.calendars[symbol], schedule.bars_needed
-    found = finished_bars(store.venue, calendar, symbol, store.interval, store.now(), needed)
-    if len(found) < needed:
-        return f"nothing, as {len(found)} of {needed} bars are there"
-    times = [bar.start if schedule.checkpoints[-1].stamp == "open" else end for bar, end in found]
-    index = pd.DatetimeIndex(times).tz_localize(None).as_unit("ns")
-    if store.interval >= DAY:
-        # Their labels are midnight at the venue, which is the same day in UTC.
-        index = index.normalize()
-    values = np.array([bar[2:] for bar, _ in found], dtype=np.float64)
-    probability = float(schedule.probabilities(values, index.asi8)[-1])
-    model = schedule.at(int(index.asi8[-1]))
-    if model is None or math.isnan(probability):
-        return f"nothing, as there is no forecast at {day(index[-1])}"
-    enter, exit = thresholds(trading.enter, trading.exit, own=(model.enter, model.exit))
-    wanted = target(probability, held, enter=enter, exit=exit, allow_short=trading.allow_short)
-    word = {1: "long", 0: "flat", -1: "short"}
-    return (
-        f"{word[wanted]} at the close of {day(index[-1])}, now {word[held]}, probability of up "
-        f"{probability:.4f}"
-    )
-
-
-def _listed(parts: Iterable[str]) -> str:
-    return ", ".join(parts) or "none"

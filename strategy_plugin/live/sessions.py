@@ -48,6 +48,16 @@ class Calendar:
             if session is not None and session.closes <= now
         ]
 
+    def timestamp(
+        self, bar: VenueBar, end: dt.datetime, interval: dt.timedelta, stamp: str
+    ) -> dt.datetime:
+        """Return the time that a bar bears: its date where it is one of a day, else its stamp."""
+        if interval < DAY:
+            return end if stamp == "close" else bar.start
+        session = self.session_on(bar.start)
+        date = bar.start.date() if session is None else session.date
+        return dt.datetime.combine(date, dt.time(), dt.UTC)
+
     def next_close(self, after: dt.datetime) -> dt.datetime:
         """Return the end of the first session that closes after a moment."""
         if self.around_the_clock:
@@ -155,14 +165,13 @@ def finished_bars(
     calendar: Calendar,
     symbol: str,
     interval: dt.timedelta,
+    start: dt.datetime,
     now: dt.datetime,
-    most: int,
 ) -> list[tuple[VenueBar, dt.datetime]]:
-    """Return the last bars that are finished by the venue's history, each with its end."""
-    start = calendar.start_of_history(now, most, interval)
+    """Return the bars since a time that are finished by the venue's history, each with its end."""
     if interval < DAY:
         minutes = venue.bars(symbol, MINUTE, start, now)
         made = Minutes(calendar, interval)
         finished = made.take(one for one in minutes if one.start + MINUTE <= now)
-        return (finished + made.over(now))[-most:]
-    return calendar.closed_days(venue.bars(symbol, DAY, start, now), now)[-most:]
+        return finished + made.over(now)
+    return calendar.closed_days(venue.bars(symbol, DAY, start, now), now)

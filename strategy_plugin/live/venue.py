@@ -172,6 +172,10 @@ class Venue(Protocol):
     def clock(self) -> Clock: ...
     def sessions(self, first: dt.date, last: dt.date) -> Sequence[Session]: ...
 
+    def prices(self, symbol: str) -> str:
+        """Return in words what kind of prices the bars of a symbol have, history and stream."""
+        ...
+
     def bars(
         self, symbol: str, interval: dt.timedelta, start: dt.datetime, end: dt.datetime
     ) -> Sequence[VenueBar]:

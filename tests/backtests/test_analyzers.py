@@ -127,6 +127,12 @@ def test_every_engine_mode_gives_the_same_evidence():
     assert content["record"]["returns"] == 260 - 12 and content["strategy"]["exposure"] > 0.3
 
 
+def test_a_strategy_without_indicators_is_judged_in_every_engine_mode():
+    # With exactbars=1 its feed has forgotten the last bar when the run ends.
+    found = {json.dumps(evidence(Once, BARS, mode=mode).get_analysis()) for mode in MODES}
+    assert len(found) == 1
+
+
 def test_returns_are_those_of_the_account_after_costs_dated_by_the_bar():
     cerebro = cerebro_of(Averages, BARS, commission=1e-3)
     cerebro.addanalyzer(bt.analyzers.TimeReturn, _name="each", timeframe=bt.TimeFrame.Days)
@@ -295,6 +301,21 @@ def test_what_cannot_be_judged_is_said_when_it_is_asked_for(bars, params, messag
     with pytest.raises(BarsError) as error:
         found.get_analysis()
     assert message in str(error.value)
+
+
+def test_an_account_that_another_strategy_trades_is_refused():
+    cerebro = cerebro_of(Averages, BARS)
+    cerebro.addstrategy(Once)
+    cerebro.addstrategy(Idle)
+    averages, once, idle = (strategy.analyzers.evidence for strategy in cerebro.run())
+    for found, others in ((averages, "Once"), (once, "Averages"), (idle, "Averages, Once")):
+        with pytest.raises(BarsError, match=f"got one that {others} traded too: the returns are"):
+            found.get_analysis()
+    # One that only looks on takes nothing from the account.
+    cerebro = cerebro_of(Averages, BARS)
+    cerebro.addstrategy(Idle)
+    found = cerebro.run()[0].analyzers.evidence
+    assert found.get_analysis() == evidence(Averages, BARS).get_analysis()
 
 
 def test_a_report_is_written_beside_the_evidence(tmp_path):

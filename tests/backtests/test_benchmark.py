@@ -13,7 +13,7 @@ import pytest
 
 from backtests import benchmarks
 from backtests.benchmark import Disagreement, app
-from backtests.benchmarks import contests, live, trading
+from backtests.benchmarks import contests, live, ordering, trading
 from backtests.benchmarks.contests import CONTESTS, FASTER, LONGER, Contest, Goal
 from backtests.benchmarks.features import PandasTools, TalibTools, Tools, usual_features
 from backtests.benchmarks.plain import next_opens_rise, pooled_parts_of
@@ -31,6 +31,7 @@ QUICK = (
     "backtest-forward",
     "next",
     "live",
+    "order",
     "sweep",
     "growth",
 )
@@ -42,8 +43,8 @@ def small_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hours = random_bars(freq="h")
     checkpoint = random_checkpoint(hours, instrument=None)
     checkpoint.save(tmp_path / "model.ckpt")
-    for room in (trading, live):
-        monkeypatch.setattr(room, "model_file", lambda: str(tmp_path / "model.ckpt"))
+    for room in (trading, live, ordering):
+        monkeypatch.setattr(room, "model_file", lambda: str(tmp_path / "model.ckpt"), raising=False)
         monkeypatch.setattr(room, "model", lambda: checkpoint)
     monkeypatch.setattr(trading, "small_model_file", lambda: str(tmp_path / "model.ckpt"))
 

@@ -11,6 +11,7 @@ from io import StringIO
 import pandas as pd
 import pytest
 
+from backtests.evidence.baselines import HOLD
 from backtests.ledger import app as ledger_app
 from backtests.reports.page import REPORT
 from backtests.reports.results import FILES
@@ -102,11 +103,9 @@ def test_python_walks_as_the_command_does_and_returns_what_its_files_hold(
     results = walk_bars(bars, config, plan=plan, folder=folder, jobs=1, ledger=ledger)
     for name in (*FILES, REPORT):
         assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name
-    tables = {"folds": results.folds, "predictions": results.predictions, "trades": results.trades}
-    assert {name: list(table) for name, table in tables.items()} == {
-        name: list(pd.read_csv(folder / f"{name}.csv")) for name in tables
-    }
-    assert [line.name for line in results.plot().data] == ["buy and hold", "strategy"]
+    for name in ("folds", "predictions", "trades"):
+        assert list(getattr(results, name)) == list(pd.read_csv(folder / f"{name}.csv"))
+    assert [line.name for line in results.plot().data] == [HOLD, "strategy"]
     assert repr(results) == f"Results({results.title}: {results.verdict.word})"
     assert "fold-01.ckpt" in results._repr_html_()
 
@@ -138,6 +137,16 @@ def test_a_registered_run_says_so_and_comes_before_its_results(bars_file, tmp_pa
     again = json.loads((other / "registration.json").read_text())
     assert again["trials"] >= 1 and again["keys"] == written["keys"]
     assert len(again["ledger"]) == 64
+    # In another folder, but the ledger knows that this very run was judged before.
+    said = " ".join(capsys.readouterr().out.split())
+    assert again["judged"] and not written["judged"]
+    assert "one of them is this very run, judged before" in said
+    assert "before its test bars were touched" not in said
+    # Files of results without their summary, as of a run that was killed while it wrote them.
+    (other / "summary.json").unlink()
+    (other / "registration.json").unlink()
+    assert walk(*asked[:3], other, *asked[4:], "--register") == 2
+    assert "other has results" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"at": 1}'])

@@ -37,11 +37,13 @@ def walk(*arguments):
 
 
 def contents(folder):
-    """What a reader finds: all files but the run's own notes."""
+    """What a reader finds: all files but the run's own notes, and its flags with their paths."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and ".state" not in str(path) and path.name != ".lock"
+        if path.is_file()
+        and ".state" not in str(path)
+        and path.name not in (".lock", "settings.toml")
     }
 
 

@@ -80,6 +80,26 @@ def test_every_clock_shows_the_checkpoints_probabilities_and_sends_the_same_orde
         ]
 
 
+def test_decisions_that_rounding_might_turn_are_counted(
+    trained: tuple[Checkpoint, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, path = trained
+    said = checkpoint.probabilities(BARS).to_numpy()
+    near = float(said[said > 0.55].min()) + 5e-7
+    told = "nearer to a threshold than features agree"
+    limits = {"enter": near, "exit": 0.52}
+    strategy = traded(host(feed(BARS)), checkpoint=path, features=TEXT, **limits)
+    sides = np.array([near, 1 - near, 0.52, 0.48])
+    expected = int((np.abs(said[:, None] - sides) < 1e-6).any(axis=1).sum())
+    assert strategy.refusals()["data"][told] == expected >= 1
+    # A model of our own features alone keeps every bit.
+    ours = random_checkpoint(BARS, seed=3)
+    ours.save(path)
+    near = float(ours.probabilities(BARS).iloc[10:].max()) + 5e-7
+    strategy = traded(host(feed(BARS)), checkpoint=path, enter=near, exit=0.5)
+    assert told not in strategy.refusals()["data"]
+
+
 def test_a_journal_is_replayed_with_the_features_that_are_given_again(
     trained: tuple[Checkpoint, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

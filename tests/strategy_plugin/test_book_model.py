@@ -1,13 +1,16 @@
 """A book by a checkpoint: its forecasts are those of the model, under the same guards."""
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import backtrader as bt
 import pandas as pd
 import pytest
 
 from model import Checkpoint
-from strategy_plugin import BookStrategy
+from model.checkpoint.schedule import Schedule
+from strategy_plugin import BookStrategy, cache
 from strategy_plugin.guard import TradingWarning
 from tests.helpers.book_account import WatchedBook, book_run
 from tests.helpers.hosts import feed, host
@@ -44,6 +47,26 @@ def test_one_checkpoint_ranks_all_names_as_its_scores_do(pooled: str, mode: dict
     assert len(strategy.rankings) == len(scores) == FORECASTS
     wanted = [best_and_worst(row) for _, row in scores.iterrows()]
     assert [sides(ranking) for ranking in strategy.rankings] == wanted
+
+
+def test_ten_books_of_a_sweep_share_one_computation_of_forecasts(
+    pooled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, asked = Schedule.forecasts, []
+
+    def forecasts(self: Schedule, values: Any, timestamps: Any) -> Any:
+        asked.append(len(values))
+        return honest(self, values, timestamps)
+
+    monkeypatch.setattr(Schedule, "forecasts", forecasts)
+    monkeypatch.setattr(cache, "_memory", OrderedDict())
+    cerebro = bt.Cerebro(stdstats=False, maxcpus=1)
+    for name, bars in UNIVERSE.items():
+        cerebro.adddata(feed(bars, name), name=name)
+    keeps = [1 + number / 4 for number in range(10)]
+    cerebro.optstrategy(BookStrategy, checkpoint=pooled, long=2, short=2, keep=keeps)
+    assert len(cerebro.run()) == 10
+    assert sorted(asked) == sorted(map(len, UNIVERSE.values()))
 
 
 def test_each_name_may_have_a_model_of_its_own(tmp_path: Path) -> None:

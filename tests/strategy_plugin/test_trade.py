@@ -194,6 +194,30 @@ def test_no_keys_and_wrong_keys_end_it_at_once(
     assert found == code and message in err
 
 
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ({"tradable": False}, "SPY is not tradable at alpaca."),
+        ({"shortable": False}, "SPY cannot be sold short at alpaca; leave shorts out."),
+    ],
+)
+def test_what_the_venue_does_not_trade_is_said_before_anything_is_done(
+    listed: dict[str, bool], message: str, daily: Path, capsys: Any
+) -> None:
+    with exchange_of(DAYS, FIRST, **listed) as (box, url):
+        words = ("--symbols", "SPY", "--checkpoint", daily, "--url", url, "--allow-short")
+        code, out, err = ended(capsys, *words)
+    assert (code, out) == (10, "") and message in err and not box.account.orders
+
+
+def test_a_model_of_an_interval_that_is_not_there_is_said(tmp_path: Path, capsys: Any) -> None:
+    random_checkpoint(random_bars(300, freq="5min"), golden=False).save(tmp_path / "minutes.ckpt")
+    with exchange_of(DAYS, FIRST) as (_, url):
+        words = ("--symbols", "SPY", "--checkpoint", tmp_path / "minutes.ckpt", "--url", url)
+        code, _, err = ended(capsys, *words)
+    assert code == 10 and "bars of 1Min are not here, only those of 1Day" in err
+
+
 def test_a_venue_that_cannot_be_reached_is_said(daily: Path, capsys: Any) -> None:
     words = ("--symbols", "SPY", "--checkpoint", daily, "--url", "http://127.0.0.1:9")
     code, _, err = ended(capsys, *words)
@@ -206,6 +230,25 @@ def test_a_checkpoint_of_another_interval_is_refused(tmp_path: Path, capsys: Any
     words = ("--symbols", "SPY", "--checkpoint", tmp_path / "weekly.ckpt")
     code, _, err = ended(capsys, *words)
     assert code == 4 and "must have learnt from bars of whole minutes or of a day" in err
+
+
+def test_a_model_of_other_prices_is_refused_and_one_that_knows_not_is_noted(
+    daily: Path, tmp_path: Path, capsys: Any
+) -> None:
+    random_checkpoint(DAYS, instrument="SPY", prices="alpaca iex raw").save(tmp_path / "iex.ckpt")
+    words = ("--symbols", "SPY", "--bars", 1, "--dry-run", "--checkpoint")
+    with exchange_of(DAYS, FIRST) as (_, url):
+        code, _, err = ended(capsys, *words, tmp_path / "iex.ckpt", "--url", url, "--feed", "sip")
+        assert (
+            code == 4 and "here, alpaca sip raw, got alpaca iex raw. Give the other --feed" in err
+        )
+        code, _, err = ended(capsys, *words, tmp_path / "iex.ckpt", "--url", url)
+        assert code == 0 and "prices" not in err
+        code, _, err = ended(capsys, *words, daily, "--url", url)
+        assert code == 0 and "does not know from which prices it has learnt" in err
+        real = ("--url", url, "--live", "--account", "PA123")
+        code, _, err = ended(capsys, *words, daily, *real)
+        assert code == 4 and "without it no real money is traded" in err
 
 
 def test_each_symbol_has_the_interval_of_its_own_model(tmp_path: Path, capsys: Any) -> None:

@@ -151,6 +151,11 @@ def test_one_clear_winner_among_many_is_superior(draw):
     assert superiority(*drawn(losers | winner)).p < 0.01
 
 
+def test_no_p_value_is_0(draw):
+    sure = drawn({"sure": draw.normal(1.0, 0.01, 300)}, resamples=200)
+    assert superiority(*sure).p == 1 / 201
+
+
 def test_an_edge_on_a_quiet_instrument_is_not_lost_among_wild_ones(draw):
     wild = {str(number): draw.normal(0, 0.2, 1000) for number in range(5)}
     series = wild | {"quiet": draw.normal(0.0002, 0.001, 1000)}
@@ -173,7 +178,8 @@ def test_both_tests_are_the_library_s_on_the_same_resamples(draw, block):
     spa = SPA(np.zeros(600), losses, block_size=block, reps=500, seed=SEED)
     spa.compute()
     found = superiority(gains, draws, block)
-    assert found.p == spa.pvalues["consistent"]
+    # Theirs is the share of the resamples; ours counts what was found as one more.
+    assert found.p == pytest.approx((1 + 500 * spa.pvalues["consistent"]) / 501, abs=1e-12)
     assert found.critical == pytest.approx(spa.critical_values(0.05)["consistent"], abs=1e-12)
     steps = StepM(np.zeros(600), losses, 0.05, block_size=block, reps=500, seed=SEED)
     steps.compute()

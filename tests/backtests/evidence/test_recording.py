@@ -5,7 +5,7 @@ from array import array
 import numpy as np
 import pytest
 
-from backtests.evidence.recording import RecordedData, Recording, returns_of, timing
+from backtests.evidence.recording import RecordedData, Recording, dated_returns, timing
 from backtests.simulation.vectorised import timing_gains
 from model.errors import BarsError
 
@@ -45,7 +45,7 @@ def test_weights_are_those_of_the_close_before_with_the_contract_s_multiplier(dr
     closes = 100 * np.cumprod(1 + draw.normal(0, 0.01, N))
     recording = recording_of(np.full(N, 1e4), closes, fills=array("d", (10, 0, 4.0, 30, 0, 0.0)))
     recording.datas[0].multiplier = 5.0
-    found = returns_of(recording)
+    found = dated_returns(recording)
     weights = np.zeros(N)
     weights[10:30] = 4.0 * 5.0 * closes[9:29] / 1e4
     moves = closes[1:] / closes[:-1] - 1
@@ -63,7 +63,7 @@ def test_returns_leave_out_what_was_paid_in_and_out():
         paid_in=array("d", (40, 1000.0)),
         paid_ahead=array("d", (59, 480.0)),
     )
-    returns = returns_of(recording).returns
+    returns = dated_returns(recording).returns
     assert np.flatnonzero(returns).tolist() == [39, 59]
     assert returns[[39, 59]] == pytest.approx([0.02, 0.02])
 
@@ -73,7 +73,7 @@ def test_what_is_paid_in_does_not_hide_that_all_was_lost():
     values[40:] = 500.0  # 600 paid in after the fills of bar 40, before which it was worth -100
     recording = recording_of(values, np.linspace(100, 120, N), paid_in=array("d", (40, 600.0)))
     with pytest.raises(BarsError, match=r"worth more than 0, got -100.00 on 1999-10-13"):
-        returns_of(recording)
+        dated_returns(recording)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_returns_count_from_the_first_decision_or_an_earlier_fill(first, fill, s
     recording = recording_of(
         np.full(N, 1e3), np.linspace(100, 120, N), first=first, fills=array("d", (fill, 0, 1.0))
     )
-    assert len(returns_of(recording).returns) == N - 1 - start
+    assert len(dated_returns(recording).returns) == N - 1 - start
 
 
 def test_dates_are_days_where_all_times_lie_at_their_ends():
@@ -98,6 +98,6 @@ def test_dates_are_days_where_all_times_lie_at_their_ends():
 def test_what_was_bought_and_sold_within_a_bar_was_traded():
     within = array("d", (30, 1, 2.0, 30, 1, 0.0))
     closes = np.linspace(100, 120, N)
-    found = returns_of(recording_of(np.full(N, 1e3), closes, closes[::-1], fills=within))
+    found = dated_returns(recording_of(np.full(N, 1e3), closes, closes[::-1], fills=within))
     assert found.instruments == ["data 1"] and not found.exposed.any()
     assert found.benchmark == pytest.approx(closes[::-1][1:] / closes[::-1][:-1] - 1)

@@ -34,6 +34,7 @@ KEYS = [
     "evidence",
     "overfitting",
     "registration",
+    "search",
     "calibration",
     "importance",
     "versions",

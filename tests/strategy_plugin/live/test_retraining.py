@@ -143,6 +143,7 @@ def test_the_running_strategy_takes_the_new_model_at_the_next_bar(
     assert [old.digest[:12], new.digest[:12]] == [first, others[0]]
     monday = DAYS.index[300]  # the newest bar when it was trained: from then on it decides
     assert (new.trained_until, new.instrument) == (monday, "SPY")
+    assert (old.prices, new.prices) == (None, "alpaca iex raw")
     assert (new.config["max_epochs"], new.config["batch_size"]) == (1, 32)
 
 

@@ -1,0 +1,114 @@
+"""The command that saves the history of a venue as bars to train on.
+
+python -m strategy_plugin.history --symbols SPY --since 2016-01-01
+
+The keys come from the environment, APCA_API_KEY_ID and APCA_API_SECRET_KEY.
+"""
+
+import datetime as dt
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pandas as pd
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from model.bars.faults import count
+from model.bars.intervals import day
+from model.cli import VERSION, run
+from model.errors import BarsError
+from model.settings import require_fields
+from strategy_plugin import live
+
+app = App(version=VERSION, name="strategy_plugin.history")
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Download:
+    """What is saved; every field is a flag of the command.
+
+    Parameters
+    ----------
+    symbols
+        What is traded, as the venue calls it: SPY, or BTC/USD.
+    since
+        The first day, as 2016-01-01.
+    interval
+        Of the bars: whole minutes up to a day, as 1min, 15min, 1h, 1day.
+    store
+        The venue.
+    feed
+        Where prices of stocks come from; sip needs a subscription.
+    url
+        Another address than the venue's own, such as an exchange in a box.
+    out
+        The folder of the files, one for each symbol; bars that are there are gone on from.
+    """
+
+    _: KW_ONLY
+    symbols: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
+    since: str
+    interval: str = "1day"
+    store: Literal["alpaca"] = "alpaca"
+    feed: Literal["iex", "sip"] = "iex"
+    url: str | None = None
+    out: Path = Path("bars")
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+        _ = self.first_day, self.span
+
+    @property
+    def first_day(self) -> dt.date:
+        try:
+            return dt.date.fromisoformat(self.since)
+        except ValueError:
+            raise ValueError(
+                f"`since` must be a date, as 2016-01-01, got {self.since!r}."
+            ) from None
+
+    @property
+    def span(self) -> dt.timedelta:
+        try:
+            span = pd.Timedelta(self.interval).to_pytimedelta()
+        except ValueError:
+            span = dt.timedelta()
+        minute, a_day = dt.timedelta(minutes=1), dt.timedelta(days=1)
+        if not minute <= span <= a_day or span % minute:
+            raise ValueError(
+                "`interval` must be whole minutes up to a day, as 15min, 1h or 1day, got "
+                f"{self.interval!r}."
+            )
+        return span
+
+
+@app.default
+def history(asked: Annotated[Download, Parameter(name="*")]) -> None:
+    """Save the finished bars of symbols as Parquet files that say what kind of prices they hold.
+
+    A model trained on them knows it, and is traded on such prices alone.
+    """
+    for symbol in dict.fromkeys(asked.symbols):
+        with console.status(symbol) as status:
+            kept = live.download(
+                symbol,
+                asked.span,
+                asked.first_day,
+                asked.out,
+                store=asked.store,
+                feed=asked.feed,
+                url=asked.url,
+                tell=status.update,
+            )
+        if kept.newest is None:
+            raise BarsError(
+                f"{symbol} has no finished bar since {asked.since}. Give an earlier day."
+            )
+        reached = day(kept.newest.replace(tzinfo=None))
+        console.print(f"{kept.path}: {count(len(kept), 'bar')} to {reached}", markup=False)
+
+
+if __name__ == "__main__":
+    run(app)
