@@ -5,23 +5,21 @@ Sides of the benchmark.
 
 from dataclasses import replace
 
-import backtrader as bt
 import numpy as np
 import pandas as pd
 
 from backtests.benchmarks.features import PandasTools, usual_features
-from backtests.benchmarks.pybroker import EPOCHS, NAMES, SHARE, planted
+from backtests.benchmarks.pybroker import EPOCHS, NAMES, planted
 from backtests.benchmarks.rounds import Round, Work, scratch
+from backtests.benchmarks.trading import trade_together
 from backtests.benchmarks.training import CONFIG, WINDOW, folds_of, last_losses, trained
 from backtests.synthetic.markets import market
 from backtests.walk_forward.plan import FoldPlan
 from backtests.walk_forward.universe import DatedFolds, lay_dated_folds
-from model.bars.universe import Bars, Universe
+from model.bars.universe import Bars
 from model.training.config import TrainConfig
 from model.training.data import prepare
 from model.training.fitting import fit
-from strategy_plugin.sizers import EquityShare
-from strategy_plugin.strategy import BiLSTMStrategy
 
 STOCKS = 60
 POOLED = replace(CONFIG, fewest_instruments=NAMES)
@@ -103,17 +101,7 @@ def walk_ours(bars: int) -> Round:
         for model in models:
             if model.checkpoint:
                 model.checkpoint.save(folder / model.name)
-        _trade(universe, str(folder))
+        trade_together(universe, str(folder))
         return Work(1, last_losses(models))
 
     return play
-
-
-def _trade(universe: Universe, folder: str) -> None:
-    cerebro = bt.Cerebro(stdstats=False)
-    for name, bars in universe.items():
-        cerebro.adddata(bt.feeds.PandasData(dataname=bars), name=name)
-    cerebro.addstrategy(BiLSTMStrategy, checkpoint=folder, enter=0.5, exit=0.5)
-    cerebro.addsizer(EquityShare, share=SHARE)
-    cerebro.broker.setcash(100_000)
-    cerebro.run()

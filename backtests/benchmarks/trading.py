@@ -18,16 +18,20 @@ from numpy.typing import NDArray
 from backtests.benchmarks.engine import bars_of
 from backtests.benchmarks.features import PandasTools, TalibTools, Tools, usual_features
 from backtests.benchmarks.plain import LENGTH, PlainLSTM
+from backtests.benchmarks.pybroker import SHARE
 from backtests.benchmarks.rounds import Round, Work, scratch
 from backtests.simulation.broker import WalkForwardStrategy, simulate
 from backtests.synthetic.markets import market
 from model.bars.faults import COLUMNS
+from model.bars.universe import Universe
 from model.checkpoint.checkpoint import Checkpoint
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.networks.bilstm import BiLSTMClassifier, NetworkConfig
 from model.runtime import torch_threads
 from model.training.config import TrainConfig
 from model.training.fitting import fit
+from strategy_plugin.sizers import EquityShare
+from strategy_plugin.strategy import BiLSTMStrategy
 
 RUNS = 50
 SMALL = NetworkConfig(hidden=4, layers=1)
@@ -63,6 +67,17 @@ def small_model_file() -> str:
     )
     replace(model(), members=(member,), golden=None).save(path)
     return str(path)
+
+
+def trade_together(universe: Universe, folder: str) -> None:
+    """Trade several instruments in one account by a folder of models for all of them."""
+    cerebro = bt.Cerebro(stdstats=False)
+    for name, bars in universe.items():
+        cerebro.adddata(bt.feeds.PandasData(dataname=bars), name=name)
+    cerebro.addstrategy(BiLSTMStrategy, checkpoint=folder, **TRADING)
+    cerebro.addsizer(EquityShare, share=SHARE)
+    cerebro.broker.setcash(100_000)
+    cerebro.run()
 
 
 def backtest_ours(bars: int, precision: str = "fp32") -> Round:
