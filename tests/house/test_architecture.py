@@ -174,6 +174,7 @@ HOSTED = {
     "backtests.analyzers",
     "backtests.benchmarks.trading",
     "backtests.benchmarks.live",
+    "backtests.benchmarks.ordering",
     "backtests.benchmarks.book",
 }
 
