@@ -175,13 +175,12 @@ class Checkpoint:
         except CheckpointError:
             digest = None
         names = [member.name for member in self.members]
-        n_instruments = len(self.instruments or ())
-        several = f"instruments={n_instruments}"
-        learnt = several if n_instruments > 1 else f"instrument={self.instrument!r}"
+        several = len(self.instruments or ())
+        learnt = f"instruments={several}" if several > 1 else f"instrument={self.instrument!r}"
         return (
-            f"Checkpoint({learnt}, "
-            f"bar_interval={spoken(self.bar_interval)!r}, label={self.label!r}, members={names}, "
-            f"trained_until={str(self.trained_until)!r}, digest={digest!r})"
+            f"Checkpoint({learnt}, bar_interval={spoken(self.bar_interval)!r}, "
+            f"label={self.label!r}, members={names}, trained_until={str(self.trained_until)!r}, "
+            f"digest={digest!r})"
         )
 
     def _repr_html_(self) -> str:
@@ -278,8 +277,8 @@ class Checkpoint:
     @property
     def feature_sets(self) -> list[str]:
         """What its feature rows are made of: ours, those of one's own, those of other series."""
-        others = titles(self.context) if self.context else ()
-        return [*(() if self.only else ("86 of ours",)), *map(str, self.features), *others]
+        ours = () if self.only else ("86 of ours",)
+        return [*ours, *map(str, self.features), *(titles(self.context) if self.context else ())]
 
     def part_rows(self, part: str, index: pd.Index[pd.Timestamp]) -> slice:
         """Return where a part's decisions lie among these bars.
@@ -308,8 +307,8 @@ class Checkpoint:
         Parameters
         ----------
         bars
-            As `read_bars` gives them, at least `bars_needed`; with the columns of the other series
-            that it needs, as `with_series` joins them.
+            At least `bars_needed`, as `read_bars` gives them, and `add_context` where it needs
+            other series.
 
         Returns
         -------
@@ -416,10 +415,9 @@ class Checkpoint:
             For fewer rows than one window.
         """
         logits = self._members_logits(features, precision)
+        out_of_range = np.zeros(logits.shape[1])
         if self.usual is not None:
             out_of_range = self.usual.out_of_range(features, self.sequence_length)
-        else:
-            out_of_range = np.zeros(logits.shape[1])
         # The spread of probabilities, not of logits: it is what a threshold is compared with.
         disagreement = probability_of(logits).std(axis=0)
         return Forecast(probability_of(logits.mean(axis=0)), disagreement, out_of_range)
@@ -441,8 +439,7 @@ class Checkpoint:
         array
             (n - sequence_length + 1,), the log of the odds of "up": 0 is a probability of one half.
         """
-        logits: NDArray[np.float64] = self._members_logits(features, precision).mean(axis=0)
-        return logits
+        return np.asarray(self._members_logits(features, precision).mean(axis=0))
 
     def _members_logits(
         self, features: NDArray[np.float64], precision: Precision

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from model.bars.intervals import day
 from strategy_plugin.book import BookStrategy, Quote
@@ -88,14 +87,14 @@ class LiveBook(BookStrategy):
         return super()._candidate(name, quote._replace(reason=FROZEN) if held_back else quote)
 
 
-def count_bar(strategy: Any, live: bool) -> None:
+def count_bar(strategy: LiveStrategy | LiveBook, live: bool) -> None:
     """Count a live bar, and end the run where it was the last one asked for."""
     strategy.n_live += live
     if strategy.p.bars and strategy.n_live >= strategy.p.bars:
         strategy.env.runstop()
 
 
-def tell(strategy: Any, instrument: TradedData, frozen: str) -> None:
+def tell(strategy: LiveStrategy | LiveBook, instrument: TradedData, frozen: str) -> None:
     """Give the line of a live bar of one data to whoever writes it."""
     if not instrument.live or strategy.p.write is None:
         return

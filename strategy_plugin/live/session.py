@@ -76,9 +76,10 @@ def trade_live(
         console.print(f"{name:14}{text}", markup=False)
     page = StatusPage(trading.out)
     watch = _decay_watch(next(iter(schedules.values())).checkpoints[-1], trading)
-    kept = _kept_bars(venue, schedules, trading) if trading.retrain else {}
+    kept: dict[str, KeptBars] = {}
     retraining = None
     if trading.retrain:
+        kept = _kept_bars(venue, schedules, trading)
         retraining = Retraining(schedules, kept, trading.out / TRAININGS, trading.features)
     with (
         _lines(trading.out / LINES) as lines,
@@ -87,15 +88,11 @@ def trade_live(
     ):
 
         def write(bar: Mapping[str, object]) -> None:
-            for alarm in watch.take(bar):
-                LOG.warning("%s", alarm)
-            if alarms.told:
-                bar = {**bar, "alarms": [*alarms.told]}
-                alarms.told.clear()
-            line = json.dumps(bar, allow_nan=False)
-            print(line, flush=True)
-            lines.write(f"{line}\n")
-            page.take_bar(bar)
+            line = _with_alarms(bar, watch, alarms)
+            text = json.dumps(line, allow_nan=False)
+            print(text, flush=True)
+            lines.write(f"{text}\n")
+            page.take_bar(line)
             if retraining is not None:
                 retraining.look(store.now())
 
@@ -108,14 +105,30 @@ def trade_live(
             store.stop()
             if retraining is not None:
                 retraining.stop()
-    broker = cerebro.broker
-    held = (f"{broker.getposition(data).size:+g} {data._name}" for data in strategy.datas)
-    console.print(
-        f"{'stopped: ' if stopped.number else 'done: '}{count(strategy.n_live, 'live bar')}; "
-        f"holds {', '.join(held)}; equity {broker.getvalue():,.2f}. Stopping closed nothing.",
-        markup=False,
-    )
+    console.print(_ending(strategy, bool(stopped.number)), markup=False)
     return 128 + stopped.number if stopped.number else 0
+
+
+def _ending(strategy: LiveStrategy | LiveBook, stopped: bool) -> str:
+    """Return in words how a run ended, and what it leaves."""
+    broker = strategy.broker
+    held = (f"{broker.getposition(data).size:+g} {data._name}" for data in strategy.datas)
+    return (
+        f"{'stopped: ' if stopped else 'done: '}{count(strategy.n_live, 'live bar')}; "
+        f"holds {', '.join(held)}; equity {broker.getvalue():,.2f}. Stopping closed nothing."
+    )
+
+
+def _with_alarms(
+    bar: Mapping[str, object], watch: DecayWatch, alarms: Alarms
+) -> Mapping[str, object]:
+    """Return the line of a bar with all alarms since the one before, those of decay included."""
+    for alarm in watch.take(bar):
+        LOG.warning("%s", alarm)
+    if not alarms.told:
+        return bar
+    told, alarms.told = alarms.told, []
+    return {**bar, "alarms": told}
 
 
 def _cerebro(

@@ -175,6 +175,7 @@ HOSTED = {
     "backtests.benchmarks.trading",
     "backtests.benchmarks.live",
     "backtests.benchmarks.ordering",
+    "backtests.benchmarks.pooled",
     "backtests.benchmarks.book",
 }
 

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from model.features import registry
 from model.features.registry import own_features, register_feature
 from model.features.table import FEATURE_NAMES
 from tests.helpers import own_features as given
-from tests.helpers.forging import forged
+from tests.helpers.forging import JsonObject, forged, refusal
 from tests.helpers.makers import random_checkpoint
 from tests.helpers.own_features import Momentum, Wave
 
 SOURCE = Path(given.FILE).read_text()
+JOINED = Path(__file__).parents[2] / "house" / "golden" / "format-6.ckpt"
 
 
 @pytest.fixture(autouse=True)
@@ -239,3 +240,32 @@ def test_where_a_feature_has_no_number_nothing_is_forecast_and_that_is_said(
 def test_what_an_older_format_cannot_hold_is_said(bars, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="format 4 cannot hold `features`"):
         replace(made(bars, Momentum()), format=4).save(tmp_path / "old.ckpt")
+
+
+def joined_with(name: str, zone: str) -> Callable[[JsonObject], None]:
+    """Give the first other series a column and a zone of other names."""
+
+    def edit(record: JsonObject) -> None:
+        series = record["context"]["series"][0]
+        series["columns"][0], series["clock"]["zone"] = name, zone
+        record["feature_names"][86] = f"silver:{name}"
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("name", "zone", "reason"),
+    [
+        ("ret_z_5", "America/New_York", ""),
+        (
+            "ret_z_9",
+            "America/New_York",
+            "the columns of silver must be among our 86, got",
+        ),
+        ("ret_z_5", "Mars/Base", "`timezone` must be a name such as"),
+        ("ret z", "UTC", "Expected `str` matching regex"),
+    ],
+)
+def test_other_series_that_nobody_could_join_are_refused(name: str, zone: str, reason: str) -> None:
+    found = refusal(forged(JOINED.read_bytes(), joined_with(name, zone)))
+    assert reason in found and bool(reason) == bool(found)
