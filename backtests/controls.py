@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,38 +114,17 @@ def controls(
         Which network: "bilstm", "transformer", "ensemble" for one of each, or one that is
         registered; with `instruments` several, separated by commas.
     """
-    # For one release: scripts with the old flag go on, and hear of the new one.
-    if fresh is not None:
-        if holdout_bars is not None:
-            raise ValueError("`fresh` and `holdout_bars` are the same. Give `holdout_bars` alone.")
-        warnings.warn(
-            "`fresh` is called `holdout_bars` now; the old name goes in the next release.",
-            FutureWarning,
-            stacklevel=2,
-        )
-        holdout_bars = fresh
-    require(
+    holdout_bars = _holdout_bars(holdout_bars, fresh)
+    configs = [replace(config, architecture=one) for one in architectures_of(architecture)]
+    _require_possible(
         {
             "jobs": jobs,
             "holdout_bars": holdout_bars,
             "silence": silence,
             "instruments": instruments,
         },
-        {
-            "jobs": optional(whole(1)),
-            "holdout_bars": optional(whole(0)),
-            "silence": optional(whole(1)),
-            "instruments": optional(whole(2)),
-        },
+        [one.architecture for one in configs],
     )
-    if silence and instruments:
-        raise ValueError("`silence` and `instruments` exclude each other. Give one of them.")
-    configs = [replace(config, architecture=one) for one in architectures_of(architecture)]
-    if len(configs) > 1 and not instruments:
-        raise ValueError(
-            f"`architecture` must be one without `instruments`, got {architecture}. "
-            "Give each its own run and folder."
-        )
     # Where nothing is to be found, many seeds count, not many markets.
     if silence:
         markets, market_seeds = SILENT_MARKETS, range(1, silence + 1)
@@ -154,9 +133,8 @@ def controls(
         market_seeds = market_seeds or POOLED_SEEDS
     # Fewer bars suffice where the question is only whether anything is claimed, or many are pooled.
     learned = bars or (FEW_BARS if silence or instruments else BARS)
-    held_out = HOLDOUT_BARS if holdout_bars is None else holdout_bars
     wanted = plan(
-        markets or MARKETS, market_seeds or SEEDS, learned, held_out, configs, instruments
+        markets or MARKETS, market_seeds or SEEDS, learned, holdout_bars, configs, instruments
     )
     store = synthetic.Store(out)
     # Before any training: hours of it must not end at a folder that cannot be written.
@@ -176,6 +154,34 @@ def controls(
     console.print(f"written to {out}: controls.json, controls.csv", soft_wrap=True)
     if instruments:
         judge_pooled(rows)
+
+
+def _holdout_bars(holdout_bars: int | None, fresh: int | None) -> int:
+    """Return the bars that training never sees; fresh: the same by the flag's old name."""
+    # For one release: scripts with the old flag go on, and hear of the new one.
+    if fresh is not None:
+        if holdout_bars is not None:
+            raise ValueError("`fresh` and `holdout_bars` are the same. Give `holdout_bars` alone.")
+        warnings.warn(
+            "`fresh` is called `holdout_bars` now; the old name goes in the next release.",
+            FutureWarning,
+            stacklevel=3,
+        )
+        holdout_bars = fresh
+    return HOLDOUT_BARS if holdout_bars is None else holdout_bars
+
+
+def _require_possible(numbers: Mapping[str, int | None], architectures: Sequence[str]) -> None:
+    """Refuse flags that cannot be, or cannot be meant together; numbers: by the flag's name."""
+    least = {"jobs": 1, "holdout_bars": 0, "silence": 1, "instruments": 2}
+    require(numbers, {name: optional(whole(from_)) for name, from_ in least.items()})
+    if numbers["silence"] and numbers["instruments"]:
+        raise ValueError("`silence` and `instruments` exclude each other. Give one of them.")
+    if len(architectures) > 1 and not numbers["instruments"]:
+        raise ValueError(
+            f"`architecture` must be one without `instruments`, got {','.join(architectures)}. "
+            "Give each its own run and folder."
+        )
 
 
 def plan(

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import KW_ONLY, dataclass, fields, replace
@@ -264,7 +265,10 @@ def read_universe(
         else:
             universe[file] = bars
     # Of sound files only: what could not be read can be compared with nothing.
-    by_name = {file.name: bars for file, bars in universe.items()}
+    alike = Counter(file.name for file in files)
+    by_name = {
+        file.name if alike[file.name] == 1 else str(file): bars for file, bars in universe.items()
+    }
     # Which of two that do not go together is to be left out cannot be guessed.
     told = _equal_names(sources) + together(by_name)
     if told or not universe or (faults and on_faulty == "error"):

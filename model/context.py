@@ -18,7 +18,7 @@ from model.errors import FeatureError
 from model.features.joining import (
     MAX_AGE,
     add_context,
-    join_bars,
+    join_all,
     record_for,
     wanted_series,
     whole,
@@ -45,7 +45,8 @@ class ContextOptions:
     context
         Files of other series whose columns the network sees too: spy.csv for all 86,
         spy.csv:ret_z_5,vol_ratio_5_20 for some, nikkei.csv@Asia/Tokyo for the zone of its dates;
-        self:1W for slower bars of the instrument itself.
+        self:1W for slower bars of the instrument itself; of several files
+        universe:rank(ret_z_5),mean(ret_z_5) for its place among all and their mean.
     closes
         When the instrument's own dates end, a zone or a time and a zone, as "16:00
         America/New_York": needed where a series is of another zone or within the day.
@@ -92,8 +93,8 @@ class ContextOptions:
             max_age=self.max_context_age,
         )
         tables, ages = {}, []
-        for name, own in universe.items():
-            joined = join_bars(own, record, given)
+        for name, joined in join_all(universe, record, given).items():
+            own = universe[name]
             tables[name] = whole(with_columns(own, joined, record), joined, record, lookback)
             ages.append(joined.ages[len(own) - len(tables[name]) :])
         lines = []
@@ -123,10 +124,11 @@ class ContextOptions:
                 )
             return bars, {}
         series = self.read(options, {})
-        ages = [join_bars(own, record, series).ages[-1] for own in universe_of(bars).values()]
+        found = join_all(universe_of(bars), record, series)
+        ages = [joined.ages[-1] for joined in found.values()]
         at_most = dict(zip(record.series, np.max(ages, axis=0).tolist(), strict=True))
-        found = {one.title: None if age < 0 else age / 1e9 for one, age in at_most.items()}
-        return add_context(bars, record, series=series), found
+        told = {one.title: None if age < 0 else age / 1e9 for one, age in at_most.items()}
+        return add_context(bars, record, series=series), told
 
     def read(
         self, options: BarsOptions, given: Mapping[str, pd.DataFrame]
@@ -134,7 +136,7 @@ class ContextOptions:
         """Return the bars of all series by name, read as those of the instrument are."""
         read = dict(given)
         for one in wanted_series(self.context):
-            if not one.every and one.name not in read:
+            if one.brings_bars and one.name not in read:
                 zone = one.clock.rpartition(" ")[2] or options.timezone
                 source = BarsOptions(
                     Path(one.place),

@@ -57,7 +57,7 @@ class OtherSeries:
     ) -> None:
         self._record, self._counts = record, counts
         self._frame = None if datas else joined_frame(data, record)
-        self._buffer = ContextBuffer(record)
+        self._buffer = None if self._frame is not None else ContextBuffer(record)
         self._others = {
             series.name: _Other(series, datas[series.name], timezone, stamp)
             for series in record.series
@@ -95,11 +95,11 @@ class OtherSeries:
         shown = (number, *bar)
         if shown == self._newest[0]:
             return self._newest[1]
-        if self._frame is not None:
-            row = _rows_of(self._frame, self._record, np.array([time]))[0]
-        else:
+        if self._buffer is not None:
             row = self._buffer.row(timestamp, bar)
             self._note_ages(timestamp, self._buffer.ages)
+        elif self._frame is not None:
+            row = _rows_of(self._frame, self._record, np.array([time]))[0]
         self._newest = shown, tuple(row.tolist())
         return self._newest[1]
 
@@ -107,7 +107,7 @@ class OtherSeries:
         """Take what the other datas have delivered since; to be called on each step."""
         for name, other in self._others.items():
             for timestamp, bar in other.delivered():
-                if not self._buffer.add(name, timestamp, bar):
+                if self._buffer is not None and not self._buffer.add(name, timestamp, bar):
                     self._note(other.series, TOO_LATE, timestamp)
 
     def _note_ages(self, timestamp: int, ages: Sequence[int]) -> None:
@@ -269,7 +269,15 @@ def series_datas(
             f"data {data._name!r} must have whole bars, of which {path} makes slower ones, got a "
             "replayed feed. Use resampledata."
         )
-    if not stated and (not needed or joined_frame(data, record) is not None):
+    if not stated and joined_frame(data, record) is not None:
+        return {}
+    if record.ranks:
+        raise ValueError(
+            f"data {data._name!r} must be a feed of bars that add_context has joined, got another: "
+            f"{path} reads the place of an instrument in its universe, which one data does not "
+            "know. Join the bars of all, and give each as a PandasData."
+        )
+    if not stated and not needed:
         return {}
     known = {one._name: one for one in datas}
     missing = needed - set(known)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from backtests.benchmarks import engine, first_bar, pooled, pybroker, trading, training
 from backtests.benchmarks.book import books
 from backtests.benchmarks.live import live
+from backtests.benchmarks.ordering import ordering
 from backtests.benchmarks.rounds import Samples, Size, in_turn
 from model.precision import bf16_support
 
@@ -29,6 +30,9 @@ class Figure(NamedTuple):
 FASTER = Figure("x", lambda ours, theirs, clock: theirs.cost(clock) / ours.cost(clock), more=True)
 LONGER = Figure("x", lambda ours, theirs, clock: ours.cost(clock) / theirs.cost(clock))
 SLOWEST = Figure("x", lambda ours, theirs, clock: ours.cost(clock, 99) / theirs.cost(clock))
+SLOWEST_OF_EACH = Figure(
+    "x", lambda ours, theirs, clock: ours.cost(clock, 99) / theirs.cost(clock, 99)
+)
 ADDED = Figure("s", lambda ours, theirs, clock: ours.cost(clock) - theirs.cost(clock))
 TAKEN = Figure("s", lambda ours, theirs, clock: ours.cost(clock))
 MEMORY = Figure("MB", lambda ours, theirs, clock: ours.memory)
@@ -79,10 +83,11 @@ def lack_of(need: str) -> str:
     # Not a package but the processor's own.
     if need == "bf16":
         return "" if bf16_support() in ("tiles", "vectors") else "this processor has no bf16"
+    extra = "live" if need in ("alpaca", "aiohttp") else "benchmark"
     return (
         ""
         if find_spec(need)
-        else f"{need} is not installed: pip install -c tests/constraints.txt -e '.[benchmark]'"
+        else f"{need} is not installed: pip install -c tests/constraints.txt -e '.[{extra}]'"
     )
 
 
@@ -304,6 +309,17 @@ CONTESTS = (
         full=Size(1_000, 1_000, 1),
         quick=Size(180, 180, 1),
         goals=(Goal(LONGER, 1.5), Goal(SLOWEST, 3, name="p99")),
+    ),
+    Contest(
+        name="order",
+        work="from a live bar to its order: our share",
+        against="the client's and the venue's, on the loopback",
+        unit="order",
+        needs=("alpaca", "aiohttp"),
+        meet=ordering,
+        full=Size(400, 400, 1),
+        quick=Size(30, 30, 1),
+        goals=(Goal(LONGER, 1, "wall"), Goal(SLOWEST_OF_EACH, 1, "wall", name="p99")),
     ),
     Contest(
         name="features",

@@ -138,7 +138,7 @@ class PipelineChecks:
             others = {
                 one.name: _poisoned_after(self.series[one.name], one.clock, int(decided[cut]))
                 for one in record.series
-                if not one.every
+                if one.name in record.others
             }
             own = _poisoned_after(self.series[OWN], record.clock, int(decided[cut]))
             again = join_bars(own, record, others).rows[-len(self.bars) :]

@@ -31,6 +31,7 @@ from backtests.walk_forward.thresholds import validation_returns, with_threshold
 from backtests.walk_forward.workers import WORKER_DEATHS, dies_with_parent
 from model.errors import TrainingDisturbed, TrainingDiverged
 from model.provenance import code_digest
+from model.training.config import member_configs
 from model.training.fitting import fit
 from model.training.loop import Epoch
 
@@ -134,21 +135,22 @@ def _train(
     jobs: int,
 ) -> Iterator[Candidate]:
     """Train candidates, and yield them in the order in which they were asked for."""
-    waiting = list(asked)
-    together = jobs
+    waiting, alone = list(asked), False
     while waiting:
-        parallel = Parallel(n_jobs=min(together, len(asked)), return_as="generator")
-        calls = [dies_with_parent(try_settings, one, past, settings, reference) for one in waiting]
+        now = waiting[:1] if alone else waiting[:]
+        # Even one alone has a process of its own, unless one process is all there may be.
+        parallel = Parallel(n_jobs=min(jobs, max(2, len(now))), return_as="generator")
+        calls = [dies_with_parent(try_settings, one, past, settings, reference) for one in now]
         try:
-            for candidate in parallel(iter(calls)):
+            for candidate in parallel(calls):
                 del waiting[0]
                 yield candidate
         except WORKER_DEATHS:
             # joblib does not say which process died: from here on each is tried alone, and one
             # that dies alone is the one to blame.
-            if together == 1 and waiting:
+            if alone:
                 yield Candidate(settings=waiting.pop(0), state="failed", failure=DIED)
-            together = 1
+            alone = True
 
 
 def try_settings(
@@ -168,12 +170,10 @@ def try_settings(
     study.add_trials(reference)
     own = study.ask()
     losses: list[float] = []
-    first: list[str] = []
 
     def watch(epoch: Epoch) -> None:
         # Of several networks the first is watched: those that follow begin at their first epoch.
-        first.append(epoch.member)
-        if epoch.member != first[0]:
+        if epoch.member != watched:
             return
         losses.append(epoch.validation_loss)
         own.report(epoch.validation_loss, epoch.epoch)
@@ -181,7 +181,9 @@ def try_settings(
             raise GivenUp
 
     try:
-        checkpoint = fit(past, with_settings(settings.config, wanted), watch)
+        config = with_settings(settings.config, wanted)
+        watched = member_configs(config)[0].member
+        checkpoint = fit(past, config, watch)
     except GivenUp:
         return Candidate(settings=wanted, state="given up", losses=losses)
     except (ValueError, TrainingDiverged, TrainingDisturbed) as error:

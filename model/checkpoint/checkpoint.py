@@ -185,12 +185,8 @@ class Checkpoint:
         )
 
     def _repr_html_(self) -> str:
-        scores: dict[str, dict[str, float | None]] = {}
-        for name, value in self.metrics.items():
-            part, _, score = name.partition("_")
-            scores.setdefault(part, {})[score] = value
-        until = f"trained until {day(self.trained_until)}"
-        return card(repr(self), until, pd.DataFrame(self.parts), pd.DataFrame(scores, dtype=float))
+        tables = pd.DataFrame(self.parts), pd.DataFrame({"score": self.metrics}, dtype=float)
+        return card(repr(self), f"trained until {day(self.trained_until)}", *tables)
 
     def save(self, path: str | Path) -> None:
         """Write the file in one step that survives a crash.

@@ -24,9 +24,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from model.bars.faults import COLUMNS
+from model.bars.zones import known_zone
 from model.checkpoint.member import Member
 from model.checkpoint.record import FORMATS, MemberRecord, Record
 from model.errors import CheckpointError, UnknownArchitecture
+from model.features.context import require_columns
 from model.networks.registry import architecture, make_network_without_weights
 from model.runtime import torch_threads, usual_torch
 
@@ -280,6 +282,9 @@ def _require_sense(record: Record) -> None:
         enter is None or exit is None or exit <= enter,
         f"exit must not be above enter, got {exit} and {enter}.",
     )
+    for series in record.context.series if record.context else ():
+        require_columns(series.columns, series.title)
+        known_zone(series.clock.zone or "UTC")
     total = 1.0 if record.hours is None else math.fsum(record.hours)
     _require(
         math.isclose(total, 1.0, abs_tol=1e-6),

@@ -10,9 +10,11 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from model.errors import FeatureError, did_you_mean
 from model.features.series import (
+    UNIVERSE,
     ContextRecord,
     Moments,
     SeriesRecord,
@@ -51,7 +53,10 @@ class Joined(NamedTuple):
 
 def require_columns(columns: Sequence[str], title: str) -> None:
     """Refuse, with a FeatureError, columns that are none of ours, and the same one twice."""
-    for name in columns:
+    for column in columns:
+        name = column
+        if title.partition(":")[0] == UNIVERSE:
+            name = column.removesuffix(")").removeprefix("rank(").removeprefix("mean(")
         if name not in FEATURE_NAMES:
             raise FeatureError(
                 f"the columns of {title} must be among our {len(FEATURE_NAMES)}, got {name!r}."
@@ -87,13 +92,56 @@ def series_rows(values: Array, timestamps: Moments, columns: tuple[str, ...]) ->
     return rows
 
 
-def join(own: SeriesBars, others: Mapping[str, SeriesBars], record: ContextRecord) -> Joined:
+def places_among(universe: Mapping[str, SeriesBars], columns: Sequence[str]) -> dict[str, Array]:
+    """Return the place of each instrument among all, or their mean, at each of its bars: (n, k).
+
+    Those are compared that have a bar of the same timestamp, and so one that is complete at the
+    same decision. rank(ret_z_5): the share of the others below, equal ones by half, from 0 to 1;
+    one half of an instrument that is alone. mean(ret_z_5): that of all.
+    """
+    found = {
+        name: np.full((len(own.values), len(columns)), np.nan) for name, own in universe.items()
+    }
+    for place, column in enumerate(columns):
+        kind, _, feature = column.removesuffix(")").partition("(")
+        table = pd.DataFrame(
+            {
+                name: pd.Series(
+                    series_rows(own.values, own.timestamps, (feature,))[:, 0], own.timestamps
+                )
+                for name, own in universe.items()
+            }
+        )
+        if kind == "rank":
+            others = table.count(axis=1) - 1
+            ranks = (table.rank(axis=1) - 1).div(others.where(others > 0), axis=0)
+            made = ranks.mask(ranks.isna() & table.notna(), 0.5)
+        else:
+            mean = table.mean(axis=1)
+            made = pd.DataFrame({name: mean.where(table[name].notna()) for name in table})
+        for name, own in universe.items():
+            found[name][:, place] = made[name].reindex(own.timestamps)
+    return found
+
+
+def join(
+    own: SeriesBars,
+    others: Mapping[str, SeriesBars],
+    record: ContextRecord,
+    among: Array | None = None,
+) -> Joined:
     """Return the columns of all series at each bar of the instrument.
 
-    own: its bars. others: those of the series that have bars of their own, by name.
+    own: its bars. others: those of the series that have bars of their own, by name. among: its
+    places in the universe, (n, k).
     """
     rows, ages = [], []
     for series in record.series:
+        if series.name == UNIVERSE:
+            assert among is not None  # whoever wants them has made them
+            rows.append(among)
+            ages.append(np.where(np.isnan(among).any(axis=1), -1, 0))
+            continue
         if series.every:
             values, stamps, known = slower_bars(
                 own.values, own.timestamps, record.clock, series.every

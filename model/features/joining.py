@@ -14,22 +14,25 @@ from model.bars.intervals import day, spoken
 from model.bars.read import check_bars, read_bars
 from model.bars.universe import Bars, Universe, universe_of
 from model.errors import FeatureError
-from model.features.context import Joined, SeriesBars, join, require_columns
+from model.features.context import Joined, SeriesBars, join, places_among, require_columns
 from model.features.series import (
     OWN,
+    UNIVERSE,
     Clock,
     ContextRecord,
     period,
     require_comparable,
 )
 from model.features.table import FEATURE_NAMES
-from model.features.trailing import LOOKBACK
+from model.features.trailing import LOOKBACK, Array
 from model.files import bare_name
 
 ATTRIBUTE = "context"  # of bars, under which their attrs keep the record
 MAX_AGE = 7.0
 COLUMNS_PART = r"(:(?P<columns>[\w,]+))?"
 SLOWER = re.compile(rf"{OWN}:(?P<every>\w+){COLUMNS_PART}")
+PLACE = r"(rank|mean)\(\w+\)"
+PLACES = re.compile(rf"{UNIVERSE}:(?P<columns>{PLACE}(,{PLACE})*)")
 OTHER = re.compile(rf"(?P<place>[^@:]+)(@(?P<clock>([\d:]+ )?[A-Za-z][\w/+-]*))?{COLUMNS_PART}")
 
 
@@ -46,28 +49,35 @@ class Wanted(NamedTuple):
     every: str
     columns: tuple[str, ...]
 
+    @property
+    def brings_bars(self) -> bool:
+        """Whether it has bars of its own, and is not made of those of the instruments."""
+        return not self.every and self.name != UNIVERSE
+
 
 def wanted_series(texts: Sequence[str]) -> list[Wanted]:
     """Return the series that texts ask for; FeatureError for a text that says none.
 
-    texts: as spy.csv, spy.csv:ret_z_5,vol_ratio_5_20, nikkei.csv@Asia/Tokyo or self:1W.
+    texts: as spy.csv, spy.csv:ret_z_5,vol_ratio_5_20, nikkei.csv@Asia/Tokyo, self:1W or
+    universe:rank(ret_z_5).
     """
     wanted = []
     for text in texts:
-        found = SLOWER.fullmatch(text) or OTHER.fullmatch(text)
-        if found is None or text == OWN:
+        found = SLOWER.fullmatch(text) or PLACES.fullmatch(text) or OTHER.fullmatch(text)
+        if found is None or (found.re is OTHER and found["place"] in (OWN, UNIVERSE)):
             raise FeatureError(
                 "`context` must name series as spy.csv, spy.csv:ret_z_5,vol_ratio_5_20, "
-                "'spy.csv@16:00 America/New_York' or self:1W, got "
+                "'spy.csv@16:00 America/New_York', self:1W or universe:rank(ret_z_5), got "
                 f"{text!r}. Write it so."
             )
         parts = found.groupdict()
         columns = tuple(filter(None, (parts["columns"] or "").split(","))) or FEATURE_NAMES
         require_columns(columns, text)
-        place, every = parts.get("place") or OWN, parts.get("every") or ""
+        own = UNIVERSE if found.re is PLACES else OWN
+        place, every = parts.get("place") or own, parts.get("every") or ""
         if every:
             period(every)
-        name = OWN if every else bare_name(Path(place))
+        name = bare_name(Path(place)) if found.re is OTHER else own
         wanted.append(Wanted(name, place, parts.get("clock") or "", every, columns))
     return wanted
 
@@ -114,7 +124,9 @@ def add_context(
         The series: files or names in `series`, each perhaps with columns of our 86
         (spy.csv:ret_z_5,vol_ratio_5_20) and with the zone of its dates, or when they end
         (nikkei.csv@Asia/Tokyo, 'spy.csv@16:00 America/New_York'); or slower bars of the instrument
-        itself (self:1W, self:4h). Or `Checkpoint.context`, for the columns of that checkpoint.
+        itself (self:1W, self:4h); or, of several instruments, its place among all and their mean
+        (universe:rank(ret_z_5),mean(ret_z_5)). Or `Checkpoint.context`, for the columns of that
+        checkpoint.
     series
         Bars by name, of the series that are not to be read.
     closes
@@ -156,13 +168,12 @@ def add_context(
     else:
         wanted = wanted_series([context] if isinstance(context, str) else context)
         for one in wanted:
-            if not one.every and one.name not in given:
+            if one.brings_bars and one.name not in given:
                 given[one.name] = read_bars(one.place, instrument=one.name)
         record = record_for(universe, wanted, given, closes=closes, max_age=max_context_age)
     found = {}
-    for name, own in universe.items():
-        joined = join_bars(own, record, given)
-        found[name] = table = with_columns(own, joined, record)
+    for name, joined in join_all(universe, record, given).items():
+        found[name] = table = with_columns(universe[name], joined, record)
         if record is not context:
             found[name] = whole(table, joined, record, lookback)
     return next(iter(found.values())) if isinstance(bars, pd.DataFrame) else found
@@ -190,13 +201,13 @@ def record_for(
     [clock] = clocks
     records = []
     for one in wanted:
-        other = clock if one.every else _clock(series[one.name], one.clock)
+        other = _clock(series[one.name], one.clock) if one.brings_bars else clock
         if one.every and period(one.every) < 2 * clock.interval * 1_000_000_000:
             raise FeatureError(
                 f"`context` must name slower bars than the instrument's own, got self:{one.every} "
                 f"of bars of {spoken(pd.Timedelta(clock.interval, 's'))}. Take longer ones."
             )
-        if not one.every:
+        if one.brings_bars:
             require_comparable(clock, other, one.name)
         records.append(
             {
@@ -231,22 +242,46 @@ def _clock(bars: pd.DataFrame, words: str) -> Clock:
         ) from error
 
 
+def join_all(
+    universe: Universe, record: ContextRecord, series: Mapping[str, pd.DataFrame]
+) -> dict[str, Joined]:
+    """Return the columns of all series at each bar of each instrument, by name.
+
+    Raises FeatureError where a series is not there, or the places of one instrument are asked for.
+    """
+    if record.ranks and len(universe) < 2:
+        raise FeatureError(
+            "`context` asks for places in a universe, which must have several instruments, got "
+            f"{', '.join(universe)}. Give the files, or the folder, of all."
+        )
+    among: dict[str, Array] = {}
+    for one in record.series:
+        if one.name == UNIVERSE:
+            bars = {name: _bars_of(own) for name, own in universe.items()}
+            among = places_among(bars, one.columns)
+    return {name: join_bars(own, record, series, among.get(name)) for name, own in universe.items()}
+
+
 def join_bars(
-    bars: pd.DataFrame, record: ContextRecord, series: Mapping[str, pd.DataFrame]
+    bars: pd.DataFrame,
+    record: ContextRecord,
+    series: Mapping[str, pd.DataFrame],
+    among: Array | None = None,
 ) -> Joined:
     """Return the columns of all series at each bar; FeatureError where a series is not there.
 
-    The zone and the end of dates are those of the record: whoever serves it need not say them
-    again.
+    among: its places in the universe, where the record asks for them. The zone and the end of dates
+    are those of the record: whoever serves it need not say them again.
     """
     if missing := [name for name in record.others if name not in series]:
         raise FeatureError(
             f"`context` must give the bars of {', '.join(record.others)}, got none of "
             f"{', '.join(missing)}. Give their files, or bars by that name."
         )
+    others = {name: _bars_of(series[name]) for name in record.others}
     for name, clock, own in (
         ("the bars", record.clock, bars),
-        *((one.name, one.clock, series[one.name]) for one in record.series if not one.every),
+        *((one.name, one.clock, series[one.name]) for one in record.series if one.name in others),
     ):
         found = _clock(own, "")
         for part in ("interval", "stamp", "dates"):
@@ -257,8 +292,7 @@ def join_bars(
                     f"{name} must have the {part} of training, {theirs}, to be joined, got {ours}. "
                     "Give bars such as those of training."
                 )
-    others = {name: _bars_of(series[name]) for name in record.others}
-    return join(_bars_of(bars), others, record)
+    return join(_bars_of(bars), others, record, among)
 
 
 def _bars_of(bars: pd.DataFrame) -> SeriesBars:

@@ -23,6 +23,7 @@ UNITS = {"W": 7 * DAY, "D": DAY, "h": HOUR, "min": MINUTE}
 # The days of the longest month, quarter, half and year.
 LONGEST = dict(zip((usual.value for *_, usual in CALENDAR), (31, 92, 184, 366), strict=True))
 OWN = "self"  # what the instrument's own slower bars are called
+UNIVERSE = "universe"  # and what its place among the others is
 Moments = NDArray[np.int64]  # nanoseconds since 1970
 
 Word = Annotated[str, Meta(pattern=r"^[^\s:,@]{1,100}$")]
@@ -103,7 +104,8 @@ class SeriesRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """What a checkpoint keeps of another series.
 
     every: of slower bars of the instrument itself, as "1W"; "" of a series with bars of its own.
-    columns: those of our features that are taken of it.
+    columns: those of our features that are taken of it; of "universe" as rank(ret_z_5), the place
+    of an instrument among all, or mean(ret_z_5), their mean.
     """
 
     name: Word
@@ -146,7 +148,14 @@ class ContextRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     @property
     def others(self) -> tuple[str, ...]:
         """The names of the series that have bars of their own."""
-        return tuple(series.name for series in self.series if not series.every)
+        return tuple(
+            series.name for series in self.series if not series.every and series.name != UNIVERSE
+        )
+
+    @property
+    def ranks(self) -> bool:
+        """Whether one of them is the universe, and rows take the bars of all its instruments."""
+        return any(series.name == UNIVERSE for series in self.series)
 
     def oldest(self, series: SeriesRecord) -> int:
         """Return the nanoseconds since its newest bar beyond which a series gives no forecast."""

@@ -77,7 +77,7 @@ class TrainConfig:
     threads
         Threads of this process; more than one slows down as soon as another process uses a core.
     device
-        Where torch computes; only "cpu" gives the same bits on every run.
+        Where torch computes; "cuda" is untested, and only "cpu" gives the same bits on every run.
     precision
         Arithmetic of training: "fp32", or "bf16", faster on a CPU with AMX. Trading has a precision
         of its own.

@@ -3,6 +3,7 @@ are whole.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ import pytest
 
 from backtests import benchmarks
 from backtests.benchmark import Disagreement, app
-from backtests.benchmarks import contests, live, trading
+from backtests.benchmarks import contests, live, ordering, trading
 from backtests.benchmarks.contests import CONTESTS, FASTER, LONGER, Contest, Goal
 from backtests.benchmarks.features import PandasTools, TalibTools, Tools, usual_features
-from backtests.benchmarks.plain import next_opens_rise
+from backtests.benchmarks.plain import next_opens_rise, pooled_parts_of
+from backtests.benchmarks.pooled import POOLED, windows_alone, windows_pooled
+from backtests.benchmarks.pybroker import NAMES, features_and_labels, planted, with_features
 from backtests.benchmarks.rounds import Sample, Samples, Size
-from backtests.benchmarks.training import plan_of, steps_ours, steps_plain
-from model.features.table import FEATURE_NAMES, LOOKBACK, FeatureEngineer
+from backtests.benchmarks.training import WINDOW, plan_of, steps_ours, steps_plain
+from model.features.table import CALENDAR_CYCLES, FEATURE_NAMES, LOOKBACK, FeatureEngineer
 from model.labels import make_labels
+from model.training.data import prepare
 from tests.helpers.makers import random_bars, random_checkpoint
 
 # Those without processes and trainings.
@@ -27,6 +31,7 @@ QUICK = (
     "backtest-forward",
     "next",
     "live",
+    "order",
     "sweep",
     "growth",
 )
@@ -38,8 +43,8 @@ def small_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hours = random_bars(freq="h")
     checkpoint = random_checkpoint(hours, instrument=None)
     checkpoint.save(tmp_path / "model.ckpt")
-    for room in (trading, live):
-        monkeypatch.setattr(room, "model_file", lambda: str(tmp_path / "model.ckpt"))
+    for room in (trading, live, ordering):
+        monkeypatch.setattr(room, "model_file", lambda: str(tmp_path / "model.ckpt"), raising=False)
         monkeypatch.setattr(room, "model", lambda: checkpoint)
     monkeypatch.setattr(trading, "small_model_file", lambda: str(tmp_path / "model.ckpt"))
 
@@ -187,6 +192,25 @@ def test_the_usual_features_are_ours(tools: type[Tools]) -> None:
 def test_the_plain_loop_learns_as_ours_does() -> None:
     ours, theirs = steps_ours(100)(1), steps_plain(100)(1)
     assert ours.units == theirs.units and ours.output == pytest.approx(theirs.output, abs=1e-6)
+
+
+def test_the_plain_loop_learns_from_several_instruments_as_ours_does() -> None:
+    universe = planted(NAMES, WINDOW + 30)
+    data = prepare(universe, replace(POOLED, train=0.8, validation=0.2))
+    parts = [features_and_labels(with_features(bars)) for bars in universe.values()]
+    (rows, labels, starts), validation, _ = pooled_parts_of(*zip(*parts))
+    assert labels.tolist() == data.train.labels.tolist()
+    assert len(validation[1]) == len(data.validation)
+    # Eight dates, name by name; but for the calendar, which ours leaves as it is.
+    for number in (0, 1, 8, 63):
+        theirs, ours = rows[starts[number]], data.train.windows[number : number + 1].numpy()[0, 0]
+        usual = [place for place, name in enumerate(FEATURE_NAMES) if name not in CALENDAR_CYCLES]
+        assert theirs[usual] == pytest.approx(ours[usual], abs=1e-4)
+
+
+def test_a_pooled_window_is_counted_once_for_each_instrument() -> None:
+    pooled, alone = (side(800)(1) for side in (windows_pooled, windows_alone))
+    assert pooled.units == pytest.approx(800, abs=2 * NAMES) and alone.units == 800
 
 
 def test_the_plain_labels_are_ours() -> None:

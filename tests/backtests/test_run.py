@@ -103,10 +103,8 @@ def test_python_walks_as_the_command_does_and_returns_what_its_files_hold(
     results = walk_bars(bars, config, plan=plan, folder=folder, jobs=1, ledger=ledger)
     for name in (*FILES, REPORT):
         assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name
-    tables = {"folds": results.folds, "predictions": results.predictions, "trades": results.trades}
-    assert {name: list(table) for name, table in tables.items()} == {
-        name: list(pd.read_csv(folder / f"{name}.csv")) for name in tables
-    }
+    for name in ("folds", "predictions", "trades"):
+        assert list(getattr(results, name)) == list(pd.read_csv(folder / f"{name}.csv"))
     assert [line.name for line in results.plot().data] == [HOLD, "strategy"]
     assert repr(results) == f"Results({results.title}: {results.verdict.word})"
     assert "fold-01.ckpt" in results._repr_html_()

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 import tomllib
 from contextlib import redirect_stdout
 from io import StringIO
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from backtests.evidence.searched import remembered
 from backtests.ledger import app as ledger_app
 from backtests.reports.page import REPORT
 from backtests.reports.results import FILES
@@ -76,7 +76,7 @@ def test_the_walk_counts_as_one_trial_with_the_size_of_the_search_beside_it(
 
 
 def test_its_settings_make_the_walk_again_and_the_search(
-    searched: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    searched: tuple[Path, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = searched[0]
     before = {name: (out / name).read_bytes() for name in (*FILES, REPORT, "search.json")}
@@ -86,11 +86,20 @@ def test_its_settings_make_the_walk_again_and_the_search(
     assert left(app, "--config", out / "search.toml", "--print-config") == 0
     used = tomllib.loads(capsys.readouterr().out)
     assert (used["trials"], used["batch"], used["out"]) == (3, 2, str(out))
-    # At other costs another search would have been made: this one is not the walk's.
-    shutil.copytree(out, tmp_path / "copy")
-    given = ["--config", out / SETTINGS, "--out", tmp_path / "copy", "--jobs", 1]
-    assert left(walk_app, *given, "--commission", 9) == 0
-    assert json.loads((tmp_path / "copy" / "summary.json").read_text())["search"] is None
+
+
+def test_a_search_is_that_of_the_walk_it_chose_for_alone(
+    searched: tuple[Path, str], tmp_path: Path
+) -> None:
+    found = json.loads((searched[0] / "search.json").read_text())
+    again = remembered(searched[0], found["keys"], None)
+    assert again is not None and again.pasts[0].trials == 3
+    # At other costs, say, another search would have been made.
+    assert remembered(searched[0], {"small": "another key"}, None) is None
+    assert remembered(tmp_path, found["keys"], None) is None
+    (tmp_path / "search.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"search.json must be the record of a search, got Object"):
+        remembered(tmp_path, found["keys"], None)
 
 
 def test_a_nested_search_trains_each_fold_with_its_own_settings(
@@ -103,7 +112,10 @@ def test_a_nested_search_trains_each_fold_with_its_own_settings(
     printed = capsys.readouterr().out
     pasts = json.loads((out / "search.json").read_text())["pasts"]
     assert len(pasts) == 2 and "4 trials, anew in each fold's own past" in printed
+    summary = json.loads((out / "summary.json").read_text())
     for number, past in enumerate(pasts, 1):
+        # The bar at whose close the fold's first test decision falls is the last one seen.
+        assert past["until"] == summary["folds"][number - 1]["first_decision"]
         assert f"fold {number}, chosen: learning rate" in printed
         header = (out / "checkpoints" / f"fold-{number:02d}.ckpt").read_bytes()
         assert json.dumps(past["settings"]["learning_rate"]).encode() in header

@@ -388,6 +388,16 @@ def test_what_is_wrong_with_the_files_is_told_at_once(data, tmp_path, capfd):
     assert "weekly.csv (7 days)" in said
 
 
+def test_two_files_of_one_name_are_told_by_their_folders(data, tmp_path, capfd):
+    shutil.copy(data / "n1.csv", tmp_path / "n0.csv")
+    files = [data / "n0.csv", tmp_path / "n0.csv", data / "n2.csv"]
+    assert walk("--data", *files, "--out", tmp_path / "out", *QUICK)[0] == 3
+    said = " ".join(capfd.readouterr().err.split())
+    assert f"{files[0]}, {files[1]} must have different names: all of them are called n0." in said
+    # There are three all the same.
+    assert said.count("- ") == 1 and "at least 3 instruments" not in said
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

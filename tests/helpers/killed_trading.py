@@ -1,9 +1,11 @@
-"""Trading that is killed, in a program of its own: python -m tests.helpers.killed_trading N SEED.
+"""Trading that is killed, in a program of its own.
+
+python -m tests.helpers.killed_trading N SEED forked|cold
 
 A parent that has imported everything forks an exchange, and one trader after the other: each is
 killed by SIGKILL, before or after one of its requests or at a random time, until N of them were;
-the last one goes on to the end. Prints as JSON what the exchange then holds, and what it holds
-after a run that nobody disturbed.
+the last one goes on to the end. A cold trader is a new process of Python instead. Prints as JSON
+what the exchange then holds, and what it holds after a run that nobody disturbed.
 """
 
 import asyncio
@@ -11,6 +13,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 import warnings
@@ -72,7 +75,13 @@ def trade(url: str, last: pd.Timestamp, die_at: int | None, before: bool) -> Non
     os._exit(0)
 
 
-def state_after(bars: pd.DataFrame, kills: int, seed: int) -> dict[str, Any]:
+def cold(url: str, last: pd.Timestamp, die_at: int | None, before: bool) -> int:
+    """Start `trade` in a process that has imported nothing yet."""
+    words = (url, last.isoformat(), die_at or 0, int(before))
+    return subprocess.Popen([sys.executable, "-m", __spec__.name, *map(str, words)]).pid
+
+
+def state_after(bars: pd.DataFrame, kills: int, seed: int, start: str) -> dict[str, Any]:
     """Trade at an exchange of its own with so many kills; return what it then holds."""
     read, write = os.pipe()
     exchange = forked(lambda: served(write, bars))
@@ -81,10 +90,12 @@ def state_after(bars: pd.DataFrame, kills: int, seed: int) -> dict[str, Any]:
             url = f"http://127.0.0.1:{int(ports.readline())}"
         draw, killed = random.Random(seed), 0
         for attempt in count():
-            by_clock = attempt % 3 == 2
+            # How long a cold one takes to begin nobody knows.
+            by_clock = attempt % 3 == 2 and start == "forked"
             die_at = None if by_clock or killed >= kills else draw.randint(*REQUESTS)
             before = draw.random() < 0.5
-            trader = forked(lambda: trade(url, bars.index[-2], die_at, before))
+            life = url, bars.index[-2], die_at, before
+            trader = forked(lambda: trade(*life)) if start == "forked" else cold(*life)
             if by_clock and killed < kills:
                 time.sleep(draw.uniform(0.02, LONGEST))
                 os.kill(trader, signal.SIGKILL)
@@ -112,10 +123,16 @@ def _state(url: str) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    kills, seed = int(sys.argv[1]), int(sys.argv[2])
+if __name__ == "__main__" and sys.argv[1].startswith("http"):
+    address, last, die_at, before = sys.argv[1:]
+    trade(address, pd.Timestamp(last), int(die_at) or None, before == "1")
+elif __name__ == "__main__":
+    kills, seed, start = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     # More bars than the lives can last, on a fast machine as well: the last trader ends by itself.
     lived = MOST_LIVED * kills + 40
     bars = minute_bars(3 + lived // SESSION, SESSION).iloc[: SESSION + lived]
-    both = {"undisturbed": state_after(bars, 0, 0), "disturbed": state_after(bars, kills, seed)}
+    both = {
+        "undisturbed": state_after(bars, 0, 0, "forked"),
+        "disturbed": state_after(bars, kills, seed, start),
+    }
     print(json.dumps(both))

@@ -174,7 +174,9 @@ HOSTED = {
     "backtests.analyzers",
     "backtests.benchmarks.trading",
     "backtests.benchmarks.live",
+    "backtests.benchmarks.ordering",
     "backtests.benchmarks.book",
+    "backtests.benchmarks.pooled",
 }
 
 

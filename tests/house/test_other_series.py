@@ -264,3 +264,20 @@ def test_a_walk_forward_trades_with_a_series(tmp_path: Path) -> None:
     assert "series leader" in groups.to_csv()
     said = pd.read_csv(folder / "predictions.csv")
     assert said["probability"].notna().all() and len(said) > 200
+
+
+@pytest.mark.parametrize("mode", CLOCKS, ids=str)
+def test_places_in_a_universe_are_traded_on_bars_that_were_joined(
+    tmp_path: Path, mode: dict[str, Any]
+) -> None:
+    universe = {"data": BARS, "other": random_bars(300, seed=7)}
+    joined = add_context(universe, "universe:rank(ret_z_5),mean(ret_z_20)")["data"]
+    checkpoint = random_checkpoint(joined, seed=3, context=joined.attrs["context"])
+    checkpoint.save(tmp_path / "places.ckpt")
+    expected = checkpoint.probabilities(joined).reindex(joined.index).to_numpy()
+    path = str(tmp_path / "places.ckpt")
+    strategy = traded(host(feed(joined), **mode), checkpoint=path, **RULES)
+    found = series(strategy.shown["data"], len(joined))
+    assert np.nanmax(np.abs(found - expected)) < TOLERANCE and np.isfinite(found).sum() > 80
+    with pytest.raises(ValueError, match="must be a feed of bars that add_context has joined, got"):
+        traded(host(feed(BARS), **mode), checkpoint=path, **RULES)

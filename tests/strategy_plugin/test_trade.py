@@ -194,6 +194,30 @@ def test_no_keys_and_wrong_keys_end_it_at_once(
     assert found == code and message in err
 
 
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ({"tradable": False}, "SPY is not tradable at alpaca."),
+        ({"shortable": False}, "SPY cannot be sold short at alpaca; leave shorts out."),
+    ],
+)
+def test_what_the_venue_does_not_trade_is_said_before_anything_is_done(
+    listed: dict[str, bool], message: str, daily: Path, capsys: Any
+) -> None:
+    with exchange_of(DAYS, FIRST, **listed) as (box, url):
+        words = ("--symbols", "SPY", "--checkpoint", daily, "--url", url, "--allow-short")
+        code, out, err = ended(capsys, *words)
+    assert (code, out) == (10, "") and message in err and not box.account.orders
+
+
+def test_a_model_of_an_interval_that_is_not_there_is_said(tmp_path: Path, capsys: Any) -> None:
+    random_checkpoint(random_bars(300, freq="5min"), golden=False).save(tmp_path / "minutes.ckpt")
+    with exchange_of(DAYS, FIRST) as (_, url):
+        words = ("--symbols", "SPY", "--checkpoint", tmp_path / "minutes.ckpt", "--url", url)
+        code, _, err = ended(capsys, *words)
+    assert code == 10 and "bars of 1Min are not here, only those of 1Day" in err
+
+
 def test_a_venue_that_cannot_be_reached_is_said(daily: Path, capsys: Any) -> None:
     words = ("--symbols", "SPY", "--checkpoint", daily, "--url", "http://127.0.0.1:9")
     code, _, err = ended(capsys, *words)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from joblib import parallel_config
 
-from backtests.search import find_settings, pasts_of
+from backtests.search import pasts_of
 from backtests.walk_forward import searching
 from backtests.walk_forward.folds import lay_folds
 from backtests.walk_forward.plan import FoldPlan, Settings
@@ -193,19 +193,3 @@ def test_a_process_that_dies_fails_its_trial_alone(
         candidates = list(search(past, SETTINGS, SPACE, THREE, tmp_path / "search.log", 2))
     assert [one.state for one in candidates] == ["failed", *["finished"] * 2]
     assert "died" in candidates[0].failure
-
-
-def test_a_nested_search_finds_settings_for_each_fold_in_its_own_past(
-    bars: pd.DataFrame, tmp_path: Path
-) -> None:
-    space = Space({"learning_rate": Range(low=1e-4, high=1e-2, log=True)})
-    plan = SearchPlan(trials=2, batch=2)
-    folds = lay_folds(bars, PLAN, SETTINGS.config)
-    configs, searched = find_settings(
-        bars, SETTINGS, space, plan, tmp_path / "search.log", 1, nested=True
-    )
-    assert len(configs) == len(searched.pasts) == 2 and searched.nested
-    assert [past.until for past in searched.pasts] == [
-        f"{bars.index[fold.test]:%Y-%m-%d}" for fold in folds
-    ]
-    assert "4 trials, anew in each fold's own past" in searched.sentence

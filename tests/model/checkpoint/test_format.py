@@ -499,3 +499,32 @@ def test_a_refusal_ends_a_command_with_its_own_code() -> None:
 def test_a_device_that_never_ends_is_refused() -> None:
     with pytest.raises(CheckpointError, match="/dev/zero cannot be read: it is not a file"):
         Checkpoint.load("/dev/zero")
+
+
+def joined_with(name: str, zone: str) -> Callable[[JsonObject], None]:
+    """Give the first other series a column and a zone of other names."""
+
+    def edit(record: JsonObject) -> None:
+        series = record["context"]["series"][0]
+        series["columns"][0], series["clock"]["zone"] = name, zone
+        record["feature_names"][86] = f"silver:{name}"
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("name", "zone", "reason"),
+    [
+        ("ret_z_5", "America/New_York", ""),
+        (
+            "ret_z_9",
+            "America/New_York",
+            "the columns of silver must be among our 86, got",
+        ),
+        ("ret_z_5", "Mars/Base", "`timezone` must be a name such as"),
+        ("ret z", "UTC", "Expected `str` matching regex"),
+    ],
+)
+def test_other_series_that_nobody_could_join_are_refused(name: str, zone: str, reason: str) -> None:
+    found = refusal(forged((OLDER.parent / "format-6.ckpt").read_bytes(), joined_with(name, zone)))
+    assert reason in found and bool(reason) == bool(found)

@@ -11,7 +11,7 @@ import tests.helpers.small_network  # noqa: F401 - an architecture
 from model.bars.read import digest_bars, read_bars
 from model.errors import BarsError, FeatureError
 from model.features.joining import add_context, context_of, wanted_series
-from model.features.table import FEATURE_NAMES
+from model.features.table import FEATURE_NAMES, FeatureEngineer
 from model.training.config import TrainConfig
 from model.training.fitting import fit
 from tests.helpers.makers import random_bars
@@ -181,3 +181,68 @@ def test_columns_without_what_they_are_of_are_refused() -> None:
     for bars in (forgotten, cut):
         with pytest.raises(FeatureError, match="Call add_context last, and keep the attrs"):
             fit(bars, CONFIG)
+
+
+PLACES = "universe:rank(ret_z_5),mean(ret_z_5)"
+
+
+def late_and_holed() -> dict[str, pd.DataFrame]:
+    universe = {name: random_bars(330, seed=seed) for seed, name in enumerate("abc", start=5)}
+    gap = universe["b"].index[200:203]
+    return universe | {"b": universe["b"].drop(gap), "c": universe["c"][40:]}
+
+
+def test_an_instrument_has_its_place_among_those_with_a_bar_of_that_time() -> None:
+    universe = late_and_holed()
+    joined = add_context(universe, PLACES)
+    own = pd.DataFrame(
+        {name: FeatureEngineer().transform(bars)["ret_z_5"] for name, bars in universe.items()}
+    )
+    for date, names in (("2020-10-07", "abc"), ("2020-07-20", "ac")):
+        found = own.loc[date, list(names)].sort_values()
+        for place, name in enumerate(found.index):
+            rank, mean = joined[name].loc[date].iloc[5:]
+            assert rank == place / (len(names) - 1)
+            assert mean == pytest.approx(found.mean(), abs=1e-12)
+    # Before the others have their first value an instrument is in the middle of itself.
+    assert joined["b"].loc["2020-02-08"].iloc[5] in (0.0, 1.0)
+    alone = {"x": universe["a"], "y": universe["a"].iloc[200:]}
+    assert add_context(alone, PLACES)["x"].loc["2020-02-08"].iloc[5] == 0.5
+
+
+def test_places_know_nothing_of_later_bars_and_are_served_again() -> None:
+    universe = late_and_holed()
+    joined = add_context(universe, PLACES)
+    cut = pd.Timestamp("2020-09-01")
+    later = {
+        name: bars * np.where(bars.index <= cut, 1.0, 3.0)[:, None]
+        for name, bars in universe.items()
+    }
+    again = add_context(later, PLACES)
+    for name, bars in joined.items():
+        pd.testing.assert_frame_equal(bars.loc[:cut], again[name].loc[:cut], check_exact=True)
+    pooled = fit(joined, TrainConfig(**vars(CONFIG) | {"fewest_instruments": 2}))
+    assert pooled.layout.groups["series universe"] == slice(86, 88)
+    served = add_context(universe, pooled.context)
+    pd.testing.assert_frame_equal(
+        pooled.scores(served).dropna(), pooled.scores(joined).dropna(), check_exact=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("universe", "or universe:rank(ret_z_5), got 'universe'. Write it so."),
+        ("universe:ret_z_5", "or universe:rank(ret_z_5), got 'universe:ret_z_5'. Write it so."),
+        ("universe:rank(nope)", "must be among our 86, got 'nope'"),
+        ("universe:rank(ret_z_5),rank(ret_z_5)", "must be named once each"),
+    ],
+)
+def test_places_that_are_none_are_refused(text: str, words: str) -> None:
+    with pytest.raises(FeatureError, match=re.escape(words)):
+        add_context(late_and_holed(), text)
+
+
+def test_one_instrument_has_no_place_in_a_universe() -> None:
+    with pytest.raises(FeatureError, match="which must have several instruments, got bars. Give"):
+        add_context(random_bars(200), PLACES)

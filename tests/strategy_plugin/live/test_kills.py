@@ -9,10 +9,20 @@ import pytest
 from tests.helpers.processes import ROOT, environment
 
 
-@pytest.mark.parametrize("kills", [20, pytest.param(1_000, marks=pytest.mark.slow)])
-def test_after_kills_at_any_moment_the_end_is_that_of_an_undisturbed_run(kills: int) -> None:
+# Each is a fork of a parent that has imported everything; a cold one is a process of its own.
+@pytest.mark.parametrize(
+    "kills, start",
+    [
+        (100, "forked"),
+        pytest.param(1_000, "forked", marks=pytest.mark.slow),
+        pytest.param(10, "cold", marks=pytest.mark.slow),
+    ],
+)
+def test_after_kills_at_any_moment_the_end_is_that_of_an_undisturbed_run(
+    kills: int, start: str
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.killed_trading", str(kills), "7"],
+        [sys.executable, "-m", "tests.helpers.killed_trading", str(kills), "7", start],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
