@@ -177,6 +177,7 @@ HOSTED = {
     "backtests.benchmarks.ordering",
     "backtests.benchmarks.pooled",
     "backtests.benchmarks.book",
+    "backtests.benchmarks.pooled",
 }
 
 
