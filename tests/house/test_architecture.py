@@ -177,7 +177,6 @@ HOSTED = {
     "backtests.benchmarks.ordering",
     "backtests.benchmarks.pooled",
     "backtests.benchmarks.book",
-    "backtests.benchmarks.pooled",
 }
 
 
