@@ -49,7 +49,8 @@ def contents(folder):
         if name == "trials"
         else path.read_bytes()
         for name, path in found.items()
-        if not name.startswith((".state", ".lock"))
+        # The settings name the folder and the ledger, which each run here has of its own.
+        if not name.startswith((".state", ".lock", "settings.toml"))
     }
 
 

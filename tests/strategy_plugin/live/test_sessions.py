@@ -105,7 +105,7 @@ def test_the_newest_finished_bar_is_that_of_the_feed_though_its_last_minutes_had
     start = at(HALF, 15, 0)
     venue: Any = Days()
     venue.bars = lambda *_: bars(start, 5.0, 7.0, 6.0, 8.0)
-    found = finished_bars(venue, calendar, "SPY", 3 * MINUTE, start + 6 * MINUTE, 5)
+    found = finished_bars(venue, calendar, "SPY", 3 * MINUTE, start, start + 6 * MINUTE)
     assert [(bar.close, end) for bar, end in found] == [
         (6.0, start + 3 * MINUTE),
         (8.0, start + 6 * MINUTE),
