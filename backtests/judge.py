@@ -35,6 +35,7 @@ def judge_file(
     worth: float = WORTH,
     bars_per_year: float | None = None,
     date_format: str | None = None,
+    timezone: str | None = None,
     out: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
@@ -58,6 +59,8 @@ def judge_file(
         How many returns a year has; default: as their dates show.
     date_format
         How dates are written, where that is not plain, for instance %d/%m/%Y.
+    timezone
+        In which zone the dates are to be, of timestamps that state their offset from UTC.
     out
         A folder for the page, report.html, and the evidence, evidence.json.
     json
@@ -73,6 +76,7 @@ def judge_file(
         benchmark=benchmark,
         neutral=neutral,
         date_format=date_format,
+        timezone=timezone,
         bars_per_year=bars_per_year,
     )
     judgement = reports.Judgement(record, worth)

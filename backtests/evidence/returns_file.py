@@ -4,12 +4,14 @@ Nothing is guessed: which column is which is said or can only be so, and whether
 fractions is proven by them or refused.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from backtests.evidence.bootstrap import NOUGHT
 from backtests.evidence.returns import (
     CASH,
     COSTS,
@@ -23,28 +25,29 @@ from backtests.evidence.returns import (
 )
 from backtests.simulation.vectorised import Array
 from model.bars.artefacts import FlagRecord
+from model.bars.columns import counts_rows
 from model.bars.csv_layout import csv_table
 from model.bars.faults import Findings, count
-from model.bars.intervals import bar_interval, day
+from model.bars.intervals import YEAR, bar_interval, day
 from model.bars.names import meaning_of, plain_name
-from model.bars.numbers import is_missing, is_number, read_numbers, text
+from model.bars.numbers import is_missing, read_numbers, text
 from model.bars.sources import frame_table, load
 from model.bars.table import Table
 from model.bars.timestamps import read_timestamps
 from model.bars.zones import without_zone
-from model.errors import Setting, did_you_mean
+from model.errors import Part, Setting, did_you_mean
 
 RETURNS, BENCHMARK = "returns", "benchmark"
 RETURN_NAMES = (RETURNS, "return")
+# A name that says percent; pandas' own pct_change gives fractions.
+PERCENT = re.compile(r"%|percent|pct(?!.?ch)", re.IGNORECASE)
 MOST_USUAL = 0.2  # of half the returns: where they move by more, they are no fractions
-NO_BENCHMARK = FlagRecord(
-    name=BENCHMARK,
-    sentence=(
-        "No benchmark is given, so that alpha holds all that mere exposure to a market earned, and "
-        'is never an "edge": give a column of the market\'s returns, or declare the book neutral.'
-    ),
-    identity=True,
-    accepted=False,
+MOST_VOLATILE = 1.0  # a year: few accounts are, but a quiet one in percent is
+# Share by which the number of returns in a year may differ from what their dates come to.
+MOST_APART = 0.25
+NO_MARKET = (
+    "so that alpha holds all that mere exposure to a market earned, and is never an "
+    '"edge": give a column of the market\'s returns, or declare the book neutral.'
 )
 
 
@@ -55,6 +58,7 @@ def read_returns(
     benchmark: str | None = None,
     neutral: bool = False,
     date_format: str | None = None,
+    timezone: str | None = None,
     bars_per_year: float | None = None,
 ) -> DatedReturns:
     """Read the returns of a strategy and of its benchmark, in time order.
@@ -70,6 +74,8 @@ def read_returns(
         The book is declared neutral: it is held against cash.
     date_format
         How dates are written, where that is not plain, for instance "%d/%m/%Y".
+    timezone
+        In which zone the dates are to be, of timestamps that state their offset from UTC.
     bars_per_year
         How many returns a year has; by default as their dates show.
 
@@ -95,14 +101,21 @@ def read_returns(
     columns = _columns_of(table, returns, benchmark, findings)
     if neutral:
         columns.pop(BENCHMARK, None)
-    index, values = _values_of(table, columns, date_format, findings)
+    index, values = _values_of(table, columns, date_format, timezone, findings)
     _judge_dates(index, pd.Series(table.places), findings)
     _judge_returns(values, index, findings)
     findings.raise_faults()
     periods = returns_per_year(index, bars_per_year, findings)
     findings.raise_faults()
+    _note_what_is_odd(values, index, periods, findings)
     findings.warn_notes()
     given = BENCHMARK in values
+    # One that does not vary is no market, but cash: nothing tells exposure to one from skill.
+    is_market = given and float(np.ptp(values[BENCHMARK])) > NOUGHT
+    what = "The benchmark does not vary" if given else "No benchmark is given"
+    no_market = FlagRecord(
+        name=BENCHMARK, sentence=f"{what}, {NO_MARKET}", identity=True, accepted=False
+    )
     return DatedReturns(
         name=Path(path).name,
         start=index[0] - bar_interval(index),
@@ -112,7 +125,7 @@ def read_returns(
         benchmark_name=_benchmark_name(table, columns.get(BENCHMARK)),
         periods_per_year=periods,
         unseen=(FORECASTS, FILLS, f"{COSTS}, which the returns are taken to be net of", TRIALS),
-        flags=() if given or neutral else (NO_BENCHMARK,),
+        flags=() if is_market or neutral else (no_market,),
     )
 
 
@@ -139,18 +152,22 @@ def _columns_of(
 ) -> dict[str, int]:
     """Return which column is what: date, returns, maybe benchmark. What is not clear is refused."""
     names = _names(table)
-    date = next((number for number, name in enumerate(names) if meaning_of(name) == "date"), 0)
-    beside = {number: name for number, name in enumerate(names) if number != date}
+    # What pandas writes in front without being asked is no date, and no return either.
+    numbers = [at for at, name in enumerate(names) if counts_rows(name, table.columns[at])]
+    rest = {at: name for at, name in enumerate(names) if at not in numbers}
+    date = next(
+        (at for at, name in rest.items() if meaning_of(name) == "date"), min(rest, default=0)
+    )
+    beside = {at: name for at, name in rest.items() if at != date}
     chosen = _named_columns(beside, {RETURNS: returns, BENCHMARK: benchmark}, findings)
     left = {number: name for number, name in beside.items() if number not in chosen.values()}
     called = [number for number, name in left.items() if plain_name(name) == BENCHMARK]
     if BENCHMARK not in chosen and called:
         if len(called) > 1:
             findings.refuse(
-                f"one column must be called {BENCHMARK}, got {_listed(left[at] for at in called)}. "
-                "Name it, as ",
-                Setting(BENCHMARK, left[called[0]]),
-                ".",
+                f"one column must be called {BENCHMARK}, got "
+                f"{_listed(left[at] for at in called)}. ",
+                *_which(left, {BENCHMARK: left[called[0]]}),
             )
         chosen[BENCHMARK] = called[0]
         del left[called[0]]
@@ -161,14 +178,21 @@ def _columns_of(
             examples = list(left.values()) or ["fund", "market"]
             findings.refuse(
                 f"one column beside the dates, taken from {names[date]!r}, must hold the returns, "
-                f"got {_listed(left.values())}. Name it, as ",
-                Setting(RETURNS, examples[0]),
-                ", and that of a benchmark, if there is one, as ",
-                Setting(BENCHMARK, examples[-1]),
-                ".",
+                f"got {_listed(left.values())}. ",
+                *_which(left, {RETURNS: examples[0], BENCHMARK: examples[-1]}),
             )
         chosen[RETURNS] = candidates[0]
     return {"date": date, **{role: chosen[role] for role in (RETURNS, BENCHMARK) if role in chosen}}
+
+
+def _which(left: Mapping[int, str], examples: Mapping[str, str]) -> list[Part]:
+    """Return how to say which column is meant; of two with one name none can be."""
+    if len(set(left.values())) < len(left):
+        return ["Give each column a name of its own."]
+    named: list[Part] = ["Name it, as ", *(Setting(*one) for one in examples.items()), "."]
+    if len(examples) > 1:
+        named.insert(2, ", and that of a benchmark, if there is one, as ")
+    return named
 
 
 def _named_columns(
@@ -201,13 +225,17 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _values_of(
-    table: Table, columns: dict[str, int], date_format: str | None, findings: Findings
+    table: Table,
+    columns: dict[str, int],
+    date_format: str | None,
+    timezone: str | None,
+    findings: Findings,
 ) -> tuple[pd.DatetimeIndex, dict[str, Array]]:
     """Return the dates, and the returns by their role; what cannot be read is refused."""
     places, names = pd.Series(table.places), _names(table)
     cells = {role: table.columns[at].rename(names[at]) for role, at in columns.items()}
     stamps = read_timestamps(cells.pop("date"), None, places, date_format, findings)
-    wall, _ = without_zone(stamps, None, places, findings)
+    wall, _ = without_zone(stamps, timezone, places, findings)
     percent = {role: _are_percent(column, places, findings) for role, column in cells.items()}
     findings.raise_faults()
     bare = {
@@ -222,10 +250,14 @@ def _values_of(
 
 def _are_percent(cells: pd.Series, places: pd.Series, findings: Findings) -> bool:
     """Return whether every number of a column bears a percent sign; report where only some do."""
-    if is_number(cells):
-        return False
     words = text(cells)
     signed = words.str.endswith("%").to_numpy(dtype=bool)
+    if not signed.any() and PERCENT.search(str(cells.name)):
+        findings.fault(
+            f"column {cells.name!r} must hold fractions, .01 for 1 %, or bear percent signs, but "
+            "its name says percent and its cells have no sign. Divide them by 100 if they are, and "
+            "name it otherwise."
+        )
     bare = ~signed & ~is_missing(words)
     if signed.any() and bare.any():
         findings.fault(
@@ -234,6 +266,29 @@ def _are_percent(cells: pd.Series, places: pd.Series, findings: Findings) -> boo
             f"{findings.first(places, bare)}). Write all as fractions, .01 for 1 %."
         )
     return bool(signed.any())
+
+
+def _note_what_is_odd(
+    values: Mapping[str, Array], index: pd.DatetimeIndex, periods: float, findings: Findings
+) -> None:
+    """Note what may well be misread: a quiet account in percent, and dates that are left out."""
+    for role, found in values.items():
+        volatility = float(found.std()) * periods**0.5
+        if volatility > MOST_VOLATILE:
+            findings.note(
+                f"the {role} vary by {volatility:.0%} a year. If they are percent, divide them by "
+                "100."
+            )
+    years = (index[-1] - index[0]) / YEAR
+    # Of less than a year seasons and holidays are not known.
+    if years >= 1 and abs(len(index) / years / periods - 1) > MOST_APART:
+        findings.note(
+            f"{len(index):,} returns within {years:.1f} years are {len(index) / years:,.0f} a "
+            f"year, and {periods:,g} are counted. If some are left out, write them, as 0 where "
+            "nothing was held; else state their number, as ",
+            Setting("bars_per_year", round(len(index) / years)),
+            ".",
+        )
 
 
 def _judge_dates(index: pd.DatetimeIndex, places: pd.Series, findings: Findings) -> None:
@@ -281,7 +336,7 @@ def _judge_returns(values: dict[str, Array], index: pd.DatetimeIndex, findings: 
                 f"{np.median(np.abs(known)):.3g}. If they are percent, divide them by 100; of "
                 "prices or an account's worth take the change as a fraction."
             )
-        elif ours and len(known) and np.ptp(known) == 0:
+        elif ours and len(known) and np.ptp(known) <= NOUGHT:
             findings.fault(
                 f"the returns must vary, got {known[0]:g} on all {len(known):,} dates. Is it the "
                 "right column?"

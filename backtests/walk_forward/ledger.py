@@ -239,11 +239,18 @@ def lines_of(path: Path) -> list[Line]:
             sharpe = float(line["sharpe"])
             if not math.isfinite(sharpe):
                 raise ValueError(f"a sharpe of {sharpe}")
+            texts = [line["key"], line.get("date", "")]
             if "file" in line:
-                texts = [line[name] for name in (*SUBJECT, "positions", "file", "sha256")]
+                texts += [line[name] for name in (*SUBJECT, "positions", "file", "sha256")]
                 texts += line.get("names", [])
-                if not all(isinstance(text, str) for text in texts):
-                    raise ValueError(f"no text among {', '.join(map(str, texts))}")
+            if not all(isinstance(text, str) for text in texts):
+                raise ValueError(f"no text among {', '.join(map(str, texts))}")
+            # What the command reads beside them.
+            if not float(line.get("bars_per_year", 1)) > 0:
+                raise ValueError(f"bars_per_year of {line['bars_per_year']}")
+            if not isinstance(line.get("training", {}), dict):
+                raise ValueError(f"a training of {line['training']!r}")
+            if "file" in line:
                 line["file"] = str(_positions_folder(path).parent / line["file"])
             lines.append(line | {"key": line["key"], "sharpe": sharpe})
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -139,14 +139,14 @@ def _meanings(
         elif (
             known in given
             or (kline and field in TAKERS_LETTERS)
-            or (known == "date" and _counts_rows(field, table.columns[position]))
+            or (known == "date" and counts_rows(field, table.columns[position]))
         ):
             known = None
         meanings.append(known)
     return meanings
 
 
-def _counts_rows(name: str | None, cells: pd.Series) -> bool:
+def counts_rows(name: str | None, cells: pd.Series) -> bool:
     """Return whether an index holds nothing but the numbers of the rows, and so no dates."""
     if plain_name(name or "") not in ("", "index", "unnamed 0"):
         return False

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from backtests.evidence.returns_file import read_returns
-from model.errors import BarsError
+from model.errors import BarsError, BarsWarning
 
 N = 120
 DRAW = np.random.default_rng(4)
@@ -174,3 +174,57 @@ def test_which_of_two_benchmarks_is_meant_is_asked(tmp_path):
 def test_the_number_of_returns_a_year_may_be_stated(tmp_path):
     irregular = FAULTS["irregular"][0]
     assert read(tmp_path, irregular, bars_per_year=80).periods_per_year == 80
+
+
+@pytest.mark.parametrize("level", [0.0, 0.0001])
+def test_a_benchmark_that_does_not_vary_is_no_market(tmp_path, level):
+    found = read(tmp_path, TABLE.assign(benchmark=level))
+    [flag] = found.flags
+    assert flag["identity"] and flag["sentence"].startswith("The benchmark does not vary, so that")
+
+
+@pytest.mark.parametrize("name", ["Returns (%)", "return_pct", "percent"])
+def test_a_column_that_says_percent_bears_signs_or_is_refused(tmp_path, name):
+    with pytest.raises(BarsError, match="must hold fractions, .01 for 1 %, or bear percent signs"):
+        read(tmp_path, ALONE.rename(columns={"fund": name}))
+    signed = ALONE.assign(fund=(100 * ALONE["fund"]).map("{:.13f}%".format))
+    found = read(tmp_path, signed.rename(columns={"fund": name}))
+    assert found.returns == pytest.approx(TABLE["fund"].to_numpy(), abs=1e-12)
+
+
+def test_the_change_of_pandas_is_a_fraction(tmp_path):
+    found = read(tmp_path, ALONE.rename(columns={"fund": "pct_change"}))
+    assert found.returns == pytest.approx(TABLE["fund"].to_numpy())
+
+
+def test_the_numbers_of_rows_are_no_dates(tmp_path):
+    found = read(tmp_path, None, text=ALONE.to_csv())
+    assert list(found.dates) == list(TABLE["date"])
+
+
+def test_a_quiet_fund_in_percent_is_noted(tmp_path):
+    with pytest.warns(BarsWarning, match=r"the returns vary by \d+% a year. If they are percent"):
+        read(tmp_path, ALONE.assign(fund=10 * ALONE["fund"]))
+
+
+def test_dates_that_are_left_out_are_noted(tmp_path):
+    dates = pd.date_range("2020-01-01", periods=730, freq="D")
+    some = dates[np.sort(DRAW.permutation(730)[:400])]
+    table = pd.DataFrame({"date": some, "fund": DRAW.normal(0, 0.01, 400)})
+    with pytest.warns(BarsWarning, match="400 returns within 2.0 years are 201 a year, and"):
+        read(tmp_path, table)
+    read(tmp_path, table, bars_per_year=200)
+
+
+def test_of_two_columns_with_one_name_none_can_be_named(tmp_path):
+    text = ALONE.assign(more=ALONE["fund"]).to_csv(index=False).replace("fund,more", "fund,fund")
+    with pytest.raises(BarsError, match="Give each column a name of its own"):
+        read(tmp_path, None, text=text)
+
+
+def test_dates_that_are_midnights_elsewhere_are_those_of_the_zone_that_is_stated(tmp_path):
+    midnights = pd.date_range("2020-01-01", periods=N, freq="B", tz="Europe/Berlin")
+    stated = ALONE.assign(date=midnights.tz_convert("UTC").strftime("%Y-%m-%dT%H:%M:%S+00:00"))
+    with pytest.warns(BarsWarning, match="timezone='Europe/Berlin'"):
+        read(tmp_path, stated)
+    assert list(read(tmp_path, stated, timezone="Europe/Berlin").dates) == list(TABLE["date"])

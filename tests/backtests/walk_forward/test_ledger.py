@@ -181,6 +181,11 @@ def test_before_the_first_trial_there_are_no_others(ledger):
         '{"key": "a", "sharpe": Infinity}',
         '{"key": "a", "sharpe": 1, "file": "a.parquet"}',
         json.dumps({"key": "a", "sharpe": 1, **ON._asdict(), "positions": "", "file": 2}),
+        '{"key": ["a"], "sharpe": 1}',
+        '{"key": "a", "sharpe": 1, "date": 5}',
+        '{"key": "a", "sharpe": 1, "bars_per_year": "many"}',
+        '{"key": "a", "sharpe": 1, "bars_per_year": -252}',
+        '{"key": "a", "sharpe": 1, "training": "fast"}',
     ],
 )
 def test_a_damaged_ledger_is_refused_not_overwritten(ledger, content):

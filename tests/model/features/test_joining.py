@@ -99,7 +99,7 @@ def test_files_are_read_and_what_is_joined_counts_in_the_digest(tmp_path: Path) 
         (["spy:nope"], "the columns of spy:nope must be among our 86, got 'nope'"),
         (["spy:ret_z_"], "Did you mean 'ret_z_"),
         (["spy:ret_z_5,ret_z_5"], "must be named once each"),
-        (["self"], "self:1W or .*, got 'self'. Write it so."),
+        (["self"], "or universe:rank(ret_z_5), got 'self'. Write it so."),
         (["spy@"], "got 'spy@'. Write it so."),
         (["self:1X"], "must name slower bars as self:1W, self:2D, self:4h or self:30min, got self"),
         (["self:1D"], "must name slower bars than the instrument's own, got self:1D of bars of 1"),
