@@ -1,5 +1,7 @@
 """Fixtures that several test files share."""
 
+import signal
+
 import pandas as pd
 import pytest
 
@@ -7,6 +9,10 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.networks.bilstm import NetworkConfig
 from tests.helpers.hosts import BARS
 from tests.helpers.makers import random_bars, random_checkpoint, random_member
+
+# Of tests that run under nohup all processes would ignore a hangup, and those that test it fail.
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
