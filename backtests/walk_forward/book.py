@@ -60,7 +60,7 @@ def choose_book(checkpoint: Checkpoint | None, past: Universe, settings: Setting
     choices = [BookChoice(keep, every) for keep in keeps for every in rebalances]
     if checkpoint is None or len(choices) == 1:
         return choices[0]
-    settings.config.engineer  # noqa: B018 - in another process, where own features are not known
+    settings.config.own  # noqa: B018 - in another process, where own features are not known
     scores, moves, volatility = _validation(checkpoint, past, book.window)
     tried = []
     for choice in choices:

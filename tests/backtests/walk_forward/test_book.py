@@ -19,6 +19,7 @@ from backtests.walk_forward.book import (
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings
 from backtests.walk_forward.universe import lay_dated_folds
 from model.errors import BarsError
+from model.features import registry
 from model.training.config import TrainConfig
 from tests.helpers.makers import random_checkpoint
 from tests.helpers.universes import reverting_universe
@@ -49,6 +50,23 @@ class Knowing:
         return (0.5 + moves.fillna(0.0)).iloc[self.bars_needed - 1 :]
 
 
+class Asking(Knowing):
+    """Forecasts only where a feature of one's own is known."""
+
+    def probabilities(self, bars):
+        assert "steps" in registry._known, "steps is not known in this process"
+        return super().probabilities(bars)
+
+
+OWN = """
+class Steps:
+    name, lookback = "steps", 2
+
+    def transform(self, bars):
+        return bars[["close"]].diff().rename(columns={"close": "step"})
+"""
+
+
 def settings(costs=FREE, book=OPEN):
     return Settings(PLAN, CONFIG, costs=costs, book=book)
 
@@ -56,6 +74,14 @@ def settings(costs=FREE, book=OPEN):
 def chosen(costs=FREE, book=OPEN, **knowing):
     fold = DATED.folds[0]
     return choose_book(Knowing(fold, **knowing), DATED.past(fold), settings(costs, book))
+
+
+def test_features_of_ones_own_are_known_in_the_processes_that_choose(tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    config = replace(CONFIG, features=f"{tmp_path / 'own.py'}:Steps")
+    models = [FoldModel(fold, Asking(fold)) for fold in DATED.folds]
+    given = Settings(PLAN, config, costs=FREE, book=OPEN)
+    assert [one.rebalance for one in choose_books(DATED, models, given, jobs=2)] == [1, 1]
 
 
 def test_without_costs_a_good_forecast_is_followed_at_once():
