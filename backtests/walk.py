@@ -51,7 +51,7 @@ from backtests.walk_forward.ledger import (
     subject_of,
 )
 from backtests.walk_forward.registration import Registration, register, registered
-from backtests.walk_forward.store import MemberStore, RunState, lock_folder
+from backtests.walk_forward.store import SUMMARY, MemberStore, RunState, lock_folder
 from backtests.walk_forward.trainer import Configuration, FoldsFailed, Origin, train_all
 from model.bars.faults import count
 from model.bars.intervals import yearly_bars
@@ -249,7 +249,7 @@ def begin(
     data = describe_data(bars)
     # Last of all that may refuse: whatever stands in the folder then is of this run.
     registration = registration_of(folder, request, configurations, data, ledger)
-    replaced = describe_replaced(folder / "summary.json", data, settings)
+    replaced = describe_replaced(folder / SUMMARY, data, settings)
     keys = {name: one.key for name, one in configurations.items()}
     searched = remembered(folder, keys, request.searched)
     beside = best, instrument, replaced, registration, searched

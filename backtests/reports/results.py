@@ -46,6 +46,7 @@ from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import FoldModel, Settings, predictions, trade
 from backtests.walk_forward.ledger import Trial, counted, digest_positions
 from backtests.walk_forward.registration import NOT_REGISTERED, Registration
+from backtests.walk_forward.store import SUMMARY
 from model.bars.faults import count
 from model.bars.intervals import bar_interval, spoken, yearly_bars
 from model.bars.read import digest_bars
@@ -54,7 +55,7 @@ from model.notebook import card
 
 # The files that write_results leaves, and with them the checkpoints.
 FILES = (
-    "summary.json",
+    SUMMARY,
     "folds.csv",
     "equity.csv",
     "months.csv",
@@ -351,7 +352,7 @@ def write_results(folder: Path, results: Results) -> None:
         write_atomically(folder / f"{name}.csv", csv_of(table))
     write_atomically(folder / "equity.png", draw(results.equity, results.borders, results.title))
     write_atomically(
-        folder / "summary.json",
+        folder / SUMMARY,
         (json.dumps(summary(results), indent=2, allow_nan=False) + "\n").encode(),
     )
 

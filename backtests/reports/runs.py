@@ -27,13 +27,14 @@ from backtests.evidence.hypothesis_tests import diebold_mariano, log_losses
 from backtests.reports.pooled import POOLED, POOLED_VERSION
 from backtests.reports.results import VERSION
 from backtests.reports.universe import UNIVERSE_FILES, UNIVERSE_VERSION
+from backtests.walk_forward.store import SUMMARY
 from model.metrics import sharpe
 
 Value = str | float | int | bool | None
 
 # By the file that has everything in one: its version, and its column of equity.csv.
 FORMATS = {
-    "summary.json": (VERSION, "equity"),
+    SUMMARY: (VERSION, "equity"),
     UNIVERSE_FILES[0]: (UNIVERSE_VERSION, "strategy"),
     POOLED: (POOLED_VERSION, "strategy"),
 }
@@ -170,7 +171,7 @@ def read_run(folder: Path, name: str) -> Run:
             raise ValueError(f"it is of version {summary.version}, this program's is {version}")
         table = pd.read_csv(folder / "equity.csv", index_col=0, usecols=["date", column])[column]
         forecasts = None
-        if file == "summary.json":
+        if file == SUMMARY:
             columns = ["fold", "decided_at", "probability", "label"]
             forecasts = pd.read_csv(folder / "predictions.csv", usecols=columns)
         equity = table.astype(float) / float(table.iloc[0])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backtests.walk_forward.ledger import lines_of
+from backtests.walk_forward.store import SUMMARY
 from model.bars.faults import count
 from model.files import write_atomically
 
@@ -78,7 +79,7 @@ def register(
     if found is not None:
         return found
     for name, what in (
-        ("summary.json", "results"),
+        (SUMMARY, "results"),
         ("pooled.json", "results"),
         ("folds.csv", "results"),  # the first of the files to be written
         (REGISTRATION, "the registration of another run"),

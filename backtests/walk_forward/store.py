@@ -15,6 +15,7 @@ from model.errors import CheckpointError
 from model.files import locked, require_writable, write_atomically
 
 CHECKPOINTS, STATE, MEMBERS, LOCK = "checkpoints", ".state", "members", ".lock"
+SUMMARY = "summary.json"  # of a run, with everything in one
 EARLIER = "earlier"  # models that other settings trained in this folder
 START = "start.json"
 
@@ -33,7 +34,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     The lock ends with its process, however that ends.
     """
-    require_writable(folder / "summary.json")  # now, rather than when all is trained
+    require_writable(folder / SUMMARY)  # now, rather than when all is trained
     refusal = FolderInUse(
         f"{folder} must not be used by two runs at once, and another one is at work there. "
         "Wait for it, or give another folder with --out."

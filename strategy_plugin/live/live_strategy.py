@@ -13,6 +13,8 @@ from strategy_plugin.ranking import Candidate
 from strategy_plugin.strategy import BiLSTMStrategy
 
 FROZEN = "frozen"
+# The params of a strategy under limits.
+UNDER_LIMITS = (("on_stop", "keep"), ("write", None), ("bars", 0))
 
 
 class LiveStrategy(BiLSTMStrategy):
@@ -24,12 +26,8 @@ class LiveStrategy(BiLSTMStrategy):
       - bars: live bars after which the run ends, 0 for none
     """
 
-    params = (("on_stop", "keep"), ("write", None), ("bars", 0))  # type: ignore[assignment]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_live = 0
-        self._frozen = ""
+    params = UNDER_LIMITS  # type: ignore[assignment]  # Backtrader adds the parent's
+    n_live, _frozen = 0, ""
 
     def next(self) -> None:
         broker: LiveBroker = self.broker
@@ -59,12 +57,8 @@ class LiveBook(BookStrategy):
       - bars: live dates after which the run ends, 0 for none
     """
 
-    params = (("on_stop", "keep"), ("write", None), ("bars", 0))  # type: ignore[assignment]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_live = 0
-        self._frozen = ""
+    params = UNDER_LIMITS  # type: ignore[assignment]  # Backtrader adds the parent's
+    n_live, _frozen = 0, ""
 
     def _decide(self, timestamp: int, quotes: Mapping[str, Quote], settled: list[str]) -> None:
         broker: LiveBroker = self.broker

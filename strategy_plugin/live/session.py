@@ -150,18 +150,9 @@ def _cerebro(
     broker.addcommissioninfo(FractionalCommission(commission=trading.commission * BASIS_POINT))
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.broker = broker
-    daily = store.interval >= DAY
     for symbol, schedule in schedules.items():
-        feed = LiveFeed(  # type: ignore[call-arg]  # Backtrader makes arguments of its params
-            dataname=symbol,
-            store=store,
-            broker=broker,
-            history=trading.history or schedule.bars_needed * 3 // 2,
-            stamp=schedule.checkpoints[-1].stamp,
-            keep=kept.get(symbol),
-            timeframe=bt.TimeFrame.Days if daily else bt.TimeFrame.Minutes,
-            compression=1 if daily else store.interval // MINUTE,
-        )
+        history = trading.history or schedule.bars_needed * 3 // 2
+        feed = _feed(broker, symbol, schedule, history, kept.get(symbol))
         cerebro.adddata(feed, name=symbol)
     shared = {
         "checkpoint": str(trading.checkpoint),
@@ -188,6 +179,23 @@ def _cerebro(
         **shared,
     )
     return cerebro
+
+
+def _feed(
+    broker: LiveBroker, symbol: str, schedule: Schedule, history: int, keep: KeptBars | None
+) -> LiveFeed:
+    store: LiveStore = broker.store
+    daily = store.interval >= DAY
+    return LiveFeed(  # type: ignore[call-arg]  # Backtrader makes arguments of its params
+        dataname=symbol,
+        store=store,
+        broker=broker,
+        history=history,
+        stamp=schedule.checkpoints[-1].stamp,
+        keep=keep,
+        timeframe=bt.TimeFrame.Days if daily else bt.TimeFrame.Minutes,
+        compression=1 if daily else store.interval // MINUTE,
+    )
 
 
 def _kept_bars(
