@@ -192,7 +192,6 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[
     age: bar intervals since `trained_until`, nights and weekends included. test_auc: None
     without a test part. chance_auc: what a coin toss stays below on such a part in 95 of 100 cases.
     """
-    start = "the next bar's open" if model.label == "open" else "this close"
     until, chance = pd.Timestamp(model.trained_until), None
     area, windows = model.metrics.get("test_auc"), model.metrics.get("test_windows")
     if area is not None and windows:
@@ -200,7 +199,7 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[
         labels = (np.arange(int(windows)) < ups).astype(np.float64)
         chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
     return {
-        "about": f"the move from {start} to the {model.label} {count(model.horizon, 'bar')} later",
+        "about": str(model.labelling),
         "model": str(schedule.file(model)),
         "trained_until": day(until),
         "age": max(0, int((last - until) // model.bar_interval)),

@@ -15,7 +15,10 @@ import pandas as pd
 from model.bars.intervals import bar_interval, spoken
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
+from model.labels.barrier import Barrier
+from model.labels.labelling import Labelling
 from model.settings import Rule, number, one_of, optional, whole
+from strategy_plugin.decision import BARRIER, PROBABILITY
 from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import (
@@ -64,6 +67,8 @@ RULES: dict[str, Rule] = {
     "retries": whole(0),
     "patience": whole(1),
     "allow_short": FLAG,
+    "exit_by": one_of(PROBABILITY, BARRIER),
+    "horizon": whole(0),
     "adopt": FLAG,
     "features": TEXT,
     "context": TEXT,
@@ -262,6 +267,72 @@ def require_directions(traded: Sequence[TradedData]) -> None:
                     "does better, not whether one goes up. Trade it with BookStrategy, or train "
                     'one with outcome="direction".'
                 )
+
+
+def require_barrier_alone(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse params that have no part in how positions are closed.
+
+    Raises ValueError with all of them.
+    """
+    by_barrier = params["exit_by"] == BARRIER
+    idle = ("exit", "allow_short", "trailing") if by_barrier else ("horizon",)
+    given = [f"`{name}`" for name in idle if params[name] != defaults[name]]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} must be left out with exit_by={params['exit_by']!r}: "
+            + (
+                "a barrier closes long positions at stop_loss, take_profit or after horizon bars."
+                if by_barrier
+                else 'positions are closed by the forecast. Give exit_by="barrier".'
+            )
+        )
+
+
+def barrier_in_force(
+    params: Mapping[str, Any], traded: Sequence[TradedData]
+) -> dict[str, str | int]:
+    """Return the params of a barrier: those given, or those that the models were trained on.
+
+    Raises ValueError where none are given and not all models have the same, and for those that
+    make no trade. Models that forecast something else are warned of.
+    """
+    given: dict[str, str | int] = {
+        name: params[name] for name in ("take_profit", "stop_loss", "horizon")
+    }
+    indicators = [one.signal.indicator for one in traded]
+    schedules = [indicator.schedule for indicator in indicators if indicator is not None]
+    known = {
+        (barrier.take_profit, barrier.stop_loss, one.horizon)
+        for schedule in schedules
+        for one in schedule.checkpoints
+        if (barrier := one.barrier) is not None
+    }
+    if not any(given.values()):
+        if len(known) != 1:
+            raise ValueError(
+                '`take_profit`, `stop_loss` and `horizon` must be given with exit_by="barrier": '
+                f"the models have {len(known) or 'no'} different ones of their own."
+            )
+        given = dict(zip(given, known.pop(), strict=True))
+    Labelling(
+        BARRIER, int(given["horizon"]), Barrier(str(given["stop_loss"]), str(given["take_profit"]))
+    )
+
+    def look_at(schedule: Schedule, checkpoint: Checkpoint, name: str) -> None:
+        own = checkpoint.barrier
+        theirs = own and (own.take_profit, own.stop_loss, checkpoint.horizon)
+        if theirs != tuple(given.values()):
+            told = ", ".join(f"{name} {value}" for name, value in given.items() if value)
+            warnings.warn(
+                f"{schedule.path}: {name} forecasts {checkpoint.labelling}, and is traded with "
+                f"{told}: its probabilities are of another trade",
+                TradingWarning,
+                stacklevel=2,
+            )
+
+    for schedule in schedules:
+        schedule.require(partial(look_at, schedule))
+    return given
 
 
 def note_other_instruments(traded: Sequence[TradedData]) -> None:

@@ -19,7 +19,7 @@ from backtests.evidence.hypothesis_tests import (
     shifted_means,
 )
 from backtests.simulation.account import BASIS_POINT
-from backtests.simulation.vectorised import Array, net_returns
+from backtests.simulation.vectorised import Array
 from model.metrics import sharpe
 
 COST_GRID = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)  # basis points per side
@@ -132,8 +132,9 @@ def evidence_of(
     returns, years = decisions.returns, decisions.bars_per_year
     ours = returns[STRATEGY]
     figures = figures_of(decisions.record, worth=worth, resamples=resamples)
-    net, gross = float(ours.mean()), float(net_returns(decisions.strategy, decisions.moves).mean())
-    turnover = float(np.abs(np.diff(decisions.strategy, prepend=0.0)).mean())
+    positions = decisions.positions[STRATEGY]
+    net, gross = float(ours.mean()), float(positions.net().mean())
+    turnover = float(positions.turnover.mean())
     # The same positions at other times: what luck would earn with them.
     shifted = shifted_means(decisions.strategy, decisions.moves, decisions.cost)
     made = np.isfinite(decisions.probability)
@@ -185,7 +186,7 @@ def _earnings(returns: Array, bars_per_year: float) -> Earnings:
 
 
 def _at_cost(decisions: Decisions, cost: float) -> CostRow:
-    returns = net_returns(decisions.strategy, decisions.moves, cost * BASIS_POINT)
+    returns = decisions.positions[STRATEGY].net(cost * BASIS_POINT)
     return CostRow(cost=cost, **vars(_earnings(returns, decisions.bars_per_year)))
 
 

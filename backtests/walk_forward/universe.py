@@ -15,7 +15,6 @@ from backtests.walk_forward.plan import FoldPlan
 from model.bars.faults import count
 from model.bars.universe import Universe, faults_together
 from model.errors import BarsError, Setting
-from model.labels import known_after
 from model.training.config import TrainConfig
 from model.training.outcomes import first_entry
 
@@ -39,7 +38,7 @@ class DatedFolds:
         It ends with the date at whose close the first test decisions are made. Instruments that
         have no window with a label by then are left out.
         """
-        needed = first_entry(self.config) + known_after(self.config.label, self.config.horizon)
+        needed = first_entry(self.config) + self.config.labelling.wait
         return self._between(fold, fold.train, fold.test, needed)
 
     def test_bars(self, fold: Fold) -> dict[str, pd.DataFrame]:

@@ -3,7 +3,7 @@ import pytest
 
 from backtests.simulation.account import Account, Costs
 from backtests.simulation.broker import simulate
-from backtests.simulation.vectorised import directions, n_entries, net_returns, open_returns
+from backtests.simulation.vectorised import Positions, directions, net_returns, open_returns
 from backtests.synthetic.markets import market
 from model.bars.artefacts import repeated_rows
 from tests.helpers.artefacts import clean, filled_forward
@@ -33,7 +33,7 @@ def test_a_decision_earns_from_the_next_open_to_the_one_after(bars):
 def test_every_change_of_position_costs():
     wanted = np.array([1.0, 1.0, -1.0, 0.0])
     assert net_returns(wanted, np.zeros(4), 0.01).tolist() == [-0.01, 0.0, -0.02, -0.01]
-    assert n_entries(wanted) == 2
+    assert Positions.of(wanted, wanted).entries == 2
 
 
 @pytest.mark.parametrize("costs", [Costs(0, 0, 0), Costs(5, 0, 0)])

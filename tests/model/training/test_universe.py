@@ -16,7 +16,7 @@ import torch
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, BarsWarning, TrainingDiverged
 from model.features.table import FeatureEngineer
-from model.labels import known_after, make_labels, soft_targets
+from model.labels.moves import known_after, make_labels, soft_targets
 from model.metrics import log_loss_of_logits
 from model.training import loop
 from model.training.calibration import fit_temperature
