@@ -317,7 +317,7 @@ def _learn_dated_fold(
         # A window of an instrument begins with each of its rows but the last. Where a feature has
         # no number in one, the network does not forecast either.
         known = np.isfinite(features.to_numpy()).all(axis=1)
-        whole = sliding_window_view(known, length).all(axis=1)
+        whole = np.asarray(sliding_window_view(known, length).all(axis=1))
         starts.append(n_rows + np.flatnonzero(whole))
         n_rows += len(features)
         rows.append(data.scaler.transform(features.to_numpy()))
