@@ -222,6 +222,7 @@ def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
         "forecasters",
         "differences",
         "years",
+        "thirds",
         "folds",
     ]
     assert re.findall(r'id="table-([\w-]+)"', page) == tables
@@ -290,7 +291,7 @@ def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
     console.print(pooled_tables(ranked))
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
-    assert "the book, in one account over all folds" in text
+    assert "the book, in one account over all folds" in text and "does the edge last?" in text
     for name in (
         "strategy",
         "logistic",
