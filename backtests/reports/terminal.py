@@ -80,7 +80,6 @@ FORECASTERS = (
 )
 # Of each third of the dates: header, column, format.
 THIRDS = (
-    ("AUC", "auc", ".3f"),
     ("IC", "ic", "+.3f"),
     ("t", "ic_t", ".1f"),
     ("Sharpe\ngross", "gross_sharpe", ".2f"),
