@@ -206,7 +206,7 @@ CONTESTS = (
         against="the same in one",
         unit="fold",
         meet=in_turn("whole", pooled.folds_pooled, pooled.folds_pooled, jobs="2"),
-        full=Size(3_000, 3_000, 1),
+        full=Size(8_000, 8_000, 1),
         quick=Size(700, 700, 1),
         goals=(Goal(FASTER, 1.5, "wall"),),
         tolerance=0.0,

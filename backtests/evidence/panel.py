@@ -1,7 +1,8 @@
 """The decisions of a universe as tables of date and name: what was forecast, and what came."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ REVERSAL, MOMENTUM = "reversal", "momentum"
 TOGETHER, BOOSTING = "mean of ranks", "boosting"
 MOMENTUM_BARS, MOMENTUM_SKIPPED = 250, 20  # the move over so many bars, without the last
 DECAY = (1, 2, 5, 10)  # bars over which a forecast is held against the move
+
+Key = TypeVar("Key")  # of tables: a name, or a number of bars
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,23 @@ class Panel:
         """How many forecasts were made of a move that never came, before an instrument's end."""
         strategy = next(iter(self.scores.values()))
         return int((np.isfinite(strategy) & ~np.isfinite(self.moves["open"])).sum())
+
+    def part(self, rows: NDArray[np.intp]) -> "Panel":
+        """Return the decisions on some of the dates alone. rows: their places, in order."""
+
+        def at(tables: Mapping[Key, Array]) -> dict[Key, Array]:
+            return {key: table[rows] for key, table in tables.items()}
+
+        return replace(
+            self,
+            dates=self.dates[rows],
+            folds=self.folds[rows],
+            scores=at(self.scores),
+            labels=self.labels[rows],
+            moves=at(self.moves),
+            later=at(self.later),
+            held=at(self.held),
+        )
 
 
 def panel_of(

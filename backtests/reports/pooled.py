@@ -23,6 +23,7 @@ from backtests.evidence.evidence import SharpeFigures, Trials, sharpe_figures, s
 from backtests.evidence.overfitting import Overfitting, overfitting_probability
 from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
+from backtests.evidence.thirds import thirds
 from backtests.evidence.verdict import NO_COST, Verdict, judge_account, judge_book
 from backtests.reports.charts import book_chart
 from backtests.reports.results import (
@@ -58,6 +59,7 @@ POOLED_FILES = (
     "decay.csv",
     "tenths.csv",
     "years.csv",
+    "thirds.csv",
     "equity.csv",
     "predictions.csv",
     "importance.csv",
@@ -226,6 +228,11 @@ class PooledResults:
         return by_date(self.panel, self.books, self.cost)
 
     @cached_property
+    def thirds(self) -> pd.DataFrame:
+        """The verdicts on each third of the dates by itself, of the paper book."""
+        return thirds(self.panel, self.cost)
+
+    @cached_property
     def equity(self) -> pd.DataFrame:
         """The growth of 1 before and after costs, and of the benchmark."""
         if self.account is None:
@@ -378,6 +385,7 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
         "decay": results.by_date.decay,
         "tenths": results.by_date.tenths,
         "years": results.by_date.years,
+        "thirds": results.thirds,
         "equity": results.equity.reset_index(),
         "predictions": results.predictions,
         "importance": results.importance.rename_axis("group").reset_index(),
@@ -417,6 +425,7 @@ def pooled_summary(results: PooledResults) -> dict[str, object]:
         "total": folds[-1],
         "folds": folds[:-1],
         **tables,
+        "thirds": [plain_row(row) for row in results.thirds.to_dict("records")],
         "halves": results.by_date.halves._asdict(),
         "book": _book_summary(results),
         "share_found": results.share_found,

@@ -27,6 +27,7 @@ from backtests.reports.results import describe_settings
 from backtests.reports.terminal import (
     FOLDS_OF_POOLED,
     FORECASTERS,
+    THIRDS,
     describe_halves,
     describe_together,
     ranged,
@@ -84,6 +85,7 @@ def render_pooled(results: PooledResults) -> str:
         forecasters=_forecaster_grid(results),
         differences=_difference_grid(results),
         years=_year_grid(results),
+        thirds=_thirds_grid(results) if len(results.thirds) else None,
         folds=_fold_grid(results),
         data=pairs_of(describe_universe_data(results.dated.universe)),
         settings=pairs_of(describe_settings(results.settings)),
@@ -211,6 +213,23 @@ def _difference_grid(results: PooledResults) -> Grid:
                 p_shown(None if pd.isna(row["loss_p"]) else row["loss_p"]),
             ]
             for row in results.by_date.forecasters.to_dict("records")
+        ],
+    )
+
+
+def _thirds_grid(results: PooledResults) -> Grid:
+    """Return the verdicts on each third of the dates by itself."""
+    return Grid(
+        ["", *(header for header, _, _ in THIRDS)],
+        [
+            [
+                f"{shown(row['first_decision'], '')} to {shown(row['last_decision'], '')}",
+                *(
+                    ranged(row, name, form) if f"{name}_low" in row else shown(row[name], form)
+                    for _, name, form in THIRDS
+                ),
+            ]
+            for row in results.thirds.to_dict("records")
         ],
     )
 

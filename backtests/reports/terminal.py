@@ -80,6 +80,15 @@ FORECASTERS = (
     ("Sharpe\nnet", "sharpe", ".2f", 1),
     ("break-\neven", "break_even", ".1f", 1),
 )
+# Of each third of the dates: header, column, format.
+THIRDS = (
+    ("IC", "ic", "+.3f"),
+    ("t", "ic_t", ".1f"),
+    ("Sharpe\ngross", "gross_sharpe", ".2f"),
+    ("Sharpe\nnet", "sharpe", ".2f"),
+    ("at no cost", "verdict_at_no_cost", ""),
+    ("net of costs", "verdict", ""),
+)
 
 
 def tables(results: "Results") -> Group:
@@ -187,11 +196,22 @@ def pooled_tables(results: "PooledResults") -> Group:
             "forecaster",
         ),
         by_year,
+        *([_thirds_table(results.thirds)] if len(results.thirds) else []),
         *(
             [_book_table(results.account.account, results.account.figures)]
             if results.account
             else []
         ),
+    )
+
+
+def _thirds_table(thirds: pd.DataFrame) -> Table:
+    """Return the verdicts on each third of the dates: whether an edge is still there."""
+    return _table(
+        "each third of the dates by itself, of the paper book: does the edge last?",
+        THIRDS,
+        [row | {"from": shown(row["first_decision"], "")} for row in thirds.to_dict("records")],
+        "from",
     )
 
 

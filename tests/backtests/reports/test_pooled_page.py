@@ -222,6 +222,7 @@ def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
         "forecasters",
         "differences",
         "years",
+        "thirds",
         "folds",
     ]
     assert re.findall(r'id="table-([\w-]+)"', page) == tables
@@ -290,7 +291,7 @@ def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
     console.print(pooled_tables(ranked))
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
-    assert "the book, in one account over all folds" in text
+    assert "the book, in one account over all folds" in text and "does the edge last?" in text
     for name in (
         "strategy",
         "logistic",
@@ -301,6 +302,17 @@ def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
         "2020",
     ):
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
+
+
+def test_the_thirds_of_bars_within_the_day_fit_80_columns(ranked):
+    hourly = replace(ranked)
+    shifted = ranked.thirds["first_decision"] + pd.Timedelta(minutes=570)
+    words = {"verdict": "cannot tell", "verdict_at_no_cost": "cannot tell"}
+    hourly.__dict__["thirds"] = ranked.thirds.assign(first_decision=shifted, **words)
+    console = Console(width=80, file=io.StringIO())
+    console.print(pooled_tables(hourly))
+    text = console.file.getvalue()
+    assert "…" not in text and re.search(r"^  2020-10-03 09:30 .* cannot tell", text, re.MULTILINE)
 
 
 def test_the_share_of_the_edge_needs_one(ranked: PooledResults):
