@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -169,7 +169,7 @@ def encoded(results: Sequence[Result], quick: bool) -> bytes:
     return (dumps(content, indent=2) + "\n").encode()
 
 
-def entry(result: Result) -> dict[str, Any]:
+def entry(result: Result) -> dict[str, object]:
     contest = result.contest
     sides = {
         name: {clock: samples.cost(clock) for clock in ("cpu", "wall")}

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 from cyclopts import App, Parameter
@@ -23,6 +23,7 @@ from rich.table import Table
 
 from backtests import evidence, synthetic
 from backtests.evidence.calibration import BINS
+from backtests.reports.terminal import shown
 from model.bars.faults import count
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
@@ -116,15 +117,8 @@ def controls(
     """
     holdout_bars = _holdout_bars(holdout_bars, fresh)
     configs = [replace(config, architecture=one) for one in architectures_of(architecture)]
-    _require_possible(
-        {
-            "jobs": jobs,
-            "holdout_bars": holdout_bars,
-            "silence": silence,
-            "instruments": instruments,
-        },
-        [one.architecture for one in configs],
-    )
+    counts = {"jobs": jobs, "holdout_bars": holdout_bars, "silence": silence}
+    _require_possible(counts | {"instruments": instruments}, [one.architecture for one in configs])
     # Where nothing is to be found, many seeds count, not many markets.
     if silence:
         markets, market_seeds = SILENT_MARKETS, range(1, silence + 1)
@@ -400,8 +394,8 @@ def show_silence(rows: Sequence[Row], out: Path) -> None:
     console.print(f"written to {out}: silence.csv", soft_wrap=True)
 
 
-def _figure(value: Any, digits: int = 3) -> str:
-    return "-" if value is None or pd.isna(value) else f"{value:.{digits}f}"
+def _figure(value: object, digits: int = 3) -> str:
+    return shown(value, f".{digits}f")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -269,7 +268,7 @@ def registration_of(
     folder: Path,
     request: Request,
     configurations: Mapping[str, Configuration],
-    data: Mapping[str, Any],
+    data: Mapping[str, object],
     ledger: Ledger,
 ) -> Registration | None:
     """Return the registration of a run in its folder, made now where it is asked for.
@@ -369,7 +368,7 @@ def trained_models(
     return models
 
 
-def describe_replaced(path: Path, data: Mapping[str, Any], settings: Settings) -> str:
+def describe_replaced(path: Path, data: Mapping[str, object], settings: Settings) -> str:
     """Return a line that says which settings made the results in a folder, where they differ.
 
     "" where there are no results, or those of these bars, settings and versions. path: of the
@@ -397,8 +396,10 @@ def describe_replaced(path: Path, data: Mapping[str, Any], settings: Settings) -
 
 
 def _settled(
-    data: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]], versions: Mapping[str, Any]
-) -> Iterator[tuple[str, Any]]:
+    data: Mapping[str, object],
+    settings: Mapping[str, Mapping[str, object]],
+    versions: Mapping[str, object],
+) -> Iterator[tuple[str, object]]:
     """Yield all that decides results, by its name."""
     yield from data.items()
     for part in settings.values():

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import backtrader as bt
 import numpy as np
@@ -100,7 +99,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def require_params(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def require_params(params: Mapping[str, object], defaults: Mapping[str, object]) -> None:
     """Check the params that no other class checks, and report all faults together."""
     # A sweep over np.arange gives NumPy's numbers, which are no int to Python.
     plain = {
@@ -313,10 +312,13 @@ def require_one_kind(datas: Sequence[Feed], names: str) -> None:
     Ranks compare what is known at one time of moves that are as long.
     """
     chosen = datas_to_trade(datas, names) if names else datas
-    for interval_of in (_declared_interval, _shown_interval):
+    declared = [
+        f"{data._compression or 1} {bt.TimeFrame.TName(data._timeframe)}" for data in chosen
+    ]
+    for intervals in (declared, map(_shown_interval, chosen)):
         kinds: dict[str, list[str]] = {}
-        for data, name in zip(chosen, names_of(chosen), strict=True):
-            if interval := interval_of(data):
+        for interval, name in zip(intervals, names_of(chosen), strict=True):
+            if interval:
                 kinds.setdefault(interval, []).append(name)
         if len(kinds) > 1:
             shown = "; ".join(f"{kind}: {_listed(members)}" for kind, members in kinds.items())
@@ -324,10 +326,6 @@ def require_one_kind(datas: Sequence[Feed], names: str) -> None:
                 f"the datas of a book must have bars of one interval, got {shown}. Leave the "
                 "others out, or name those to trade with `names`."
             )
-
-
-def _declared_interval(data: Feed) -> str:
-    return f"{data._compression or 1} {bt.TimeFrame.TName(data._timeframe)}"
 
 
 def _shown_interval(data: Feed) -> str:

@@ -155,7 +155,10 @@ def dated_returns(
         _judge_closes(against, dates, findings)
     periods = returns_per_year(dates[rows], bars_per_year, findings)
     findings.raise_faults()
-    benchmark = np.zeros(len(dates)) if neutral else _in_equal_parts(moves[:, chosen])
+    benchmark = np.zeros(len(dates))
+    if not neutral:
+        # In equal parts of those that have a bar; where none has, nothing moves.
+        benchmark = pd.DataFrame(moves[:, chosen]).mean(axis=1).fillna(0.0).to_numpy()
     weights, moves = _weights(recording, held, values), np.nan_to_num(moves)
     return DatedReturns(
         name=recording.name,
@@ -212,12 +215,6 @@ def _moves(recording: Recording) -> Array:
         moves = np.r_[np.full((1, closes.shape[1]), np.nan), closes[1:] / closes[:-1] - 1]
     ended = np.array([data.ended for data in recording.datas])
     return np.where(np.array(recording.times)[:, None] > ended, np.nan, moves)
-
-
-def _in_equal_parts(moves: Array) -> Array:
-    """Return the mean move of the datas that have one at a bar, 0 where none has: (n,)."""
-    known = np.isfinite(moves)
-    return np.asarray(np.nan_to_num(moves).sum(axis=1) / np.maximum(1, known.sum(axis=1)))
 
 
 def _start(recording: Recording, moves: Array) -> int:

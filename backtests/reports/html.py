@@ -1,9 +1,8 @@
 """The report of a walk-forward: one self-contained HTML page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from backtests.evidence.account_figures import LEFT_OUT
 from backtests.evidence.scores import GIVEN, LOST, NONE_QUALIFIED
@@ -29,7 +28,7 @@ from backtests.reports.results import (
     describe_settings,
     machines_of,
 )
-from backtests.reports.terminal import FORECASTS, MONEY, SPREAD, ranged, shown
+from backtests.reports.terminal import FORECASTS, MONEY, SPREAD, Row, ranged, shown
 from backtests.walk_forward.fingerprint import all_versions
 from model.files import write_atomically
 
@@ -184,7 +183,7 @@ def _member_grid(results: Results) -> Grid:
     return Grid(["fold", *order], rows)
 
 
-def _fold_grid(columns: tuple[tuple[str, str, str], ...], rows: list[dict[Any, Any]]) -> Grid:
+def _fold_grid(columns: tuple[tuple[str, str, str], ...], rows: Sequence[Row]) -> Grid:
     """Return the columns (header, name, format) of rows by fold."""
     return Grid(
         ["fold", *(header for header, _, _ in columns)],

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -115,7 +114,7 @@ class Judgement:
         return totals
 
 
-def judgement_summary(judgement: Judgement) -> dict[str, Any]:
+def judgement_summary(judgement: Judgement) -> dict[str, object]:
     """Return the evidence as JSON has it, the entries of `reports.schema.EvidenceFile`."""
     record, verdict = judgement.record, judgement.verdict
     return {
@@ -134,7 +133,7 @@ def judgement_summary(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def describe_record(record: DatedReturns) -> dict[str, Any]:
+def describe_record(record: DatedReturns) -> dict[str, object]:
     """Return what was judged."""
     return {
         "name": record.name,

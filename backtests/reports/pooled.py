@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -185,7 +185,7 @@ class PooledResults:
     def trials(self) -> dict[str, BookTrial]:
         """What each architecture held and earned, by its name, the one that leads first."""
         panel, returns = self.panel, self.books.returns(self.cost)
-        interval = describe_universe_data(self.dated.universe)["bar_interval"]
+        interval = str(describe_universe_data(self.dated.universe)["bar_interval"])
         columns = [f"{POSITION} {name}" for name in panel.names]
         found = {}
         for place, one in enumerate(self.architectures):
@@ -273,7 +273,7 @@ class PooledResults:
         every = np.ones(len(self.panel.dates), dtype=bool)
         return pd.DataFrame([*rows, total | self._scores(every)])
 
-    def _scores(self, dates: NDArray[np.bool_]) -> dict[str, Any]:
+    def _scores(self, dates: NDArray[np.bool_]) -> dict[str, object]:
         """Return what the strategy forecast and earned on some of the dates."""
         panel, scores = self.panel, self.panel.scores[STRATEGY][dates]
         area = area_within_rows(panel.labels[dates], scores)
@@ -401,7 +401,7 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
     write_atomically(folder / POOLED, (text + "\n").encode())
 
 
-def pooled_summary(results: PooledResults) -> dict[str, Any]:
+def pooled_summary(results: PooledResults) -> dict[str, object]:
     """Return the settings and the figures that matter, as JSON has them.
 
     An undefined figure is null.
@@ -443,7 +443,7 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
     }
 
 
-def _book_summary(results: PooledResults) -> dict[str, Any] | None:
+def _book_summary(results: PooledResults) -> dict[str, object] | None:
     account = results.account
     if account is None:
         return None
@@ -457,7 +457,7 @@ def _book_summary(results: PooledResults) -> dict[str, Any] | None:
     }
 
 
-def describe_universe_data(universe: Universe) -> dict[str, Any]:
+def describe_universe_data(universe: Universe) -> dict[str, object]:
     """Return what the bars of all instruments are, each with the digest of its own."""
     indexes = [pd.DatetimeIndex(bars.index) for bars in universe.values()]
     return {

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from backtests.walk_forward.folds import Outcome
     from backtests.walk_forward.trainer import Origin
 
+Row = Mapping[Any, Any]  # of a table: pandas names columns by whatever can be hashed
+
 # What the terminal's tables show: (header, column of the fold table, format).
 FORECASTS = (
     ("first decision", "first_decision", ""),
@@ -325,7 +327,7 @@ def describe_together(together: "Together | None") -> str:
     )
 
 
-def ranged(row: Mapping[Any, Any], name: str, form: str, scale: float = 1.0) -> str:
+def ranged(row: Row, name: str, form: str, scale: float = 1.0) -> str:
     """Return a figure of a row with its interval; a dash where it is undefined."""
     if shown(row[name], form) == "-":
         return "-"
@@ -336,7 +338,7 @@ def ranged(row: Mapping[Any, Any], name: str, form: str, scale: float = 1.0) -> 
 def _table(
     title: str,
     columns: Sequence[tuple[str, str, str]],
-    rows: Sequence[Mapping[Any, Any]],
+    rows: Sequence[Row],
     first: str = "fold",
 ) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
@@ -351,7 +353,7 @@ def _table(
     return table
 
 
-def shown(value: Any, form: str) -> str:
+def shown(value: object, form: str) -> str:
     """Return a figure as text, a dash where it is undefined, a daily timestamp as its date."""
     if isinstance(value, pd.Timestamp):
         return day(value).removesuffix(":00")

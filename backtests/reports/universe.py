@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from backtests.reports.results import (
     machines_of,
     plain_row,
 )
+from backtests.reports.terminal import Row
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import Settings
 from backtests.walk_forward.trainer import Lost
@@ -82,7 +82,7 @@ class UniverseResults:
         }
 
     @cached_property
-    def pooled(self) -> list[dict[str, Any]]:
+    def pooled(self) -> list[Row]:
         """What decides on each architecture over all markets; none where there is but one."""
         lead, *others = self.architectures
         if not others:
@@ -145,7 +145,7 @@ def write_universe(folder: Path, universe: UniverseResults) -> None:
     write_atomically(folder / "universe.json", (text + "\n").encode())
 
 
-def universe_summary(universe: UniverseResults) -> dict[str, Any]:
+def universe_summary(universe: UniverseResults) -> dict[str, object]:
     """Return the settings and the figures that matter, as JSON has them.
 
     An undefined figure is null.
@@ -167,7 +167,7 @@ def universe_summary(universe: UniverseResults) -> dict[str, Any]:
     }
 
 
-def pooled_row(architecture: str, pooled: Pool) -> dict[str, Any]:
+def pooled_row(architecture: str, pooled: Pool) -> Row:
     """Return what decides on an architecture, as universe.json has it."""
     alpha, years = pooled.intervals["alpha"], pooled.periods_per_year
     auc = pooled.intervals.get("auc")
@@ -184,7 +184,7 @@ def pooled_row(architecture: str, pooled: Pool) -> dict[str, Any]:
     }
 
 
-def _row(name: str, results: Results, outstanding: bool) -> dict[str, Any]:
+def _row(name: str, results: Results, outstanding: bool) -> dict[str, object]:
     evidence, total = results.evidence, results.folds.iloc[-1]
     gain, hold = evidence.intervals["gain"], evidence.benchmarks[HOLD]
     return {

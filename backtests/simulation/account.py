@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from model.settings import Rule, number, optional, require_fields, whole
 from strategy_plugin.decision import thresholds
@@ -156,7 +156,7 @@ class BookSettings:
         """Return how target weights are made of ranks. keep: in force."""
         return BookRules.of(self.params(keep, 1))
 
-    def params(self, keep: float, rebalance: int) -> dict[str, Any]:
+    def params(self, keep: float, rebalance: int) -> dict[str, object]:
         """Return the params of BookStrategy. keep, rebalance: in force."""
         given = {name: value for name, value in vars(self).items() if name != "borrow"}
         # A command reads all numbers of names as fractions; a share is below 1.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from backtests.walk_forward.ledger import lines_of
 from backtests.walk_forward.store import SUMMARY
@@ -42,8 +41,8 @@ class Registration:
 
     at: str
     keys: dict[str, str]
-    data: dict[str, Any]
-    settings: dict[str, Any]
+    data: dict[str, object]
+    settings: dict[str, object]
     code: str
     ledger: str | None
     trials: int
@@ -65,8 +64,8 @@ def register(
     folder: Path,
     *,
     keys: Mapping[str, str],
-    data: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    data: Mapping[str, object],
+    settings: Mapping[str, object],
     code: str,
     ledger: Path,
     trials: int,

@@ -183,11 +183,9 @@ def read_bars(
     # Bars know what they are, so that reading them once more changes nothing.
     bars.attrs = {"instrument": settings.instrument or cells.ticker, "timezone": zone}
     bars.attrs |= {"stamp": settings.stamp, "flags": flags}
-    if prices := table.attrs.get("prices"):
-        bars.attrs["prices"] = str(prices)
     origin = table.attrs.get("source") if isinstance(source, pd.DataFrame) else findings.source
-    if origin is not None:
-        bars.attrs["source"] = origin
+    stated = {"prices": str(table.attrs.get("prices") or "") or None, "source": origin}
+    bars.attrs |= {name: value for name, value in stated.items() if value is not None}
     return bars
 
 
