@@ -386,13 +386,27 @@ def describe_replaced(path: Path, data: Mapping[str, object], settings: Settings
     now = json.loads(json.dumps([data, describe_settings(settings), all_versions()]))
     are = dict(_settled(*now))
     differing = [
-        f"{name} was {were.get(name, 'not known')}, is {value}"
+        _difference(name, were.get(name, "not known"), value)
         for name, value in are.items()
         if were.get(name) != value
     ]
     if not differing:
         return ""
     return f"{folder}: the results there are replaced; {'; '.join(differing)}"
+
+
+def _difference(name: str, before: object, now: object) -> str:
+    """Say how a setting differs. Of instruments, with the digests of their bars: which do."""
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        return f"{name} was {before}, is {now}"
+    both = before.keys() & now.keys()
+    parts = {
+        "new": now.keys() - before.keys(),
+        "gone": before.keys() - now.keys(),
+        "changed": {key for key in both if before[key] != now[key]},
+    }
+    listed = [f"{word}: {', '.join(sorted(keys))}" for word, keys in parts.items() if keys]
+    return f"{name} {' and '.join(listed)}"
 
 
 def _settled(

@@ -208,7 +208,7 @@ def pooled_tables(results: "PooledResults") -> Group:
 def _thirds_table(thirds: pd.DataFrame) -> Table:
     """Return the verdicts on each third of the dates: whether an edge is still there."""
     return _table(
-        "each third of the dates by itself, of the paper book: does the edge last?",
+        "does the edge last? each third of the dates, of the paper book",
         THIRDS,
         [row | {"from": shown(row["first_decision"], "")} for row in thirds.to_dict("records")],
         "from",

@@ -311,7 +311,7 @@ def test_a_universe_with_bad_files_is_refused_before_any_training(bars_file, tmp
     assert walk("--data", *files, "--out", tmp_path / "out", *QUICK) == 3
     printed = capfd.readouterr()
     assert "leave them out with --on-faulty drop." in printed.err
-    assert "nothing was trained" in printed.err and "fold 1" not in printed.out
+    assert "cannot be used:" in printed.err and "fold 1" not in printed.out
     assert "short" in printed.err and "none.csv" in printed.err
 
 
