@@ -198,6 +198,7 @@ def timing(weights: Array, moves: Array, benchmark: Array) -> Array:
 
 def _held(recording: Recording) -> Array:
     """Return the units of each data held at each bar's close: (n, k)."""
+    # Fills, not orders: what was held is what was filled.
     held = np.zeros((len(recording.times), len(recording.datas)))
     fills = np.array(recording.fills).reshape(-1, 3)
     for number in range(held.shape[1]):
@@ -213,6 +214,7 @@ def _moves(recording: Recording) -> Array:
     closes = np.array([data.closes for data in recording.datas]).T
     with np.errstate(all="ignore"):
         moves = np.r_[np.full((1, closes.shape[1]), np.nan), closes[1:] / closes[:-1] - 1]
+    # Backtrader goes on to show the last close of a data that has ended: no move of 0 is known.
     ended = np.array([data.ended for data in recording.datas])
     return np.where(np.array(recording.times)[:, None] > ended, np.nan, moves)
 

@@ -202,6 +202,7 @@ class Checkpoint:
         CheckpointError
             With what could not be loaded again; then nothing is written.
         """
+        # Encoded, and so checked, before anything is written: a refusal leaves the old file.
         write_atomically(path, self._encoded[0])
 
     @classmethod
@@ -248,6 +249,7 @@ class Checkpoint:
             "members": tuple(member_record(member) for member in self.members),
             "prices": UNSET if self.prices is None else self.prices,
         }
+        # Zeros where the digest will stand: it is taken over the file that states it.
         record = Record(digest=NO_DIGEST, feature_names=self.layout.names, **content)
         return encode(record, self.members)
 
@@ -359,7 +361,9 @@ class Checkpoint:
             Where interval, time zone or stamp of one are others than in training.
         """
         columns = []
+        # By name: equal probabilities are ranked alike, in whatever order the bars were given.
         for name, bars in sorted(universe.items()):
+            # One that is too young has no forecast, and costs the others none.
             if len(bars) >= self.bars_needed:
                 try:
                     columns.append(self.probabilities(bars).rename(name))
@@ -373,6 +377,7 @@ class Checkpoint:
                 f"got {', '.join(f'{name} ({len(bars)})' for name, bars in universe.items())}. "
                 "Give more bars."
             )
+        # Also those without any forecast: whoever ranks counts them as missing, not as unknown.
         return pd.concat(columns, axis=1, sort=True).reindex(columns=sorted(universe))
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -415,6 +420,8 @@ class Checkpoint:
             For fewer rows than one window.
         """
         logits = self._members_logits(features, precision)
+        # A file of the first formats knows no ranges: 0, as nothing can be said against its
+        # windows.
         out_of_range = np.zeros(logits.shape[1])
         if self.usual is not None:
             out_of_range = self.usual.out_of_range(features, self.sequence_length)
@@ -490,6 +497,7 @@ class Checkpoint:
         """
         for name, stated in (("timezone", timezone), ("stamp", stamp)):
             trained = getattr(self, name)
+            # What bars do not state cannot contradict training.
             if stated is not None and stated != trained:
                 raise CheckpointError(
                     f"`{name}` must be {trained!r} as in training, got {stated!r}. "
