@@ -139,6 +139,7 @@ def dated_returns(
         findings.raise_faults()
     held = _held(recording)
     traded = sorted({int(number) for number in recording.fills[1::3]})
+    # A strategy that never traded is held against all it could have had.
     chosen = traded or list(range(len(recording.datas)))
     against = [recording.datas[number] for number in chosen]
     moves = _moves(recording)
@@ -153,6 +154,7 @@ def dated_returns(
     _judge_values(values, returns, dates, start, findings)
     if not neutral:
         _judge_closes(against, dates, findings)
+    # Of the bars judged: those before may have had other hours.
     periods = returns_per_year(dates[rows], bars_per_year, findings)
     findings.raise_faults()
     benchmark = np.zeros(len(dates))

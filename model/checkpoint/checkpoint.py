@@ -249,7 +249,6 @@ class Checkpoint:
             "members": tuple(member_record(member) for member in self.members),
             "prices": UNSET if self.prices is None else self.prices,
         }
-        # Zeros where the digest will stand: it is taken over the file that states it.
         record = Record(digest=NO_DIGEST, feature_names=self.layout.names, **content)
         return encode(record, self.members)
 
@@ -361,7 +360,6 @@ class Checkpoint:
             Where interval, time zone or stamp of one are others than in training.
         """
         columns = []
-        # By name: equal probabilities are ranked alike, in whatever order the bars were given.
         for name, bars in sorted(universe.items()):
             # One that is too young has no forecast, and costs the others none.
             if len(bars) >= self.bars_needed:
@@ -420,8 +418,6 @@ class Checkpoint:
             For fewer rows than one window.
         """
         logits = self._members_logits(features, precision)
-        # A file of the first formats knows no ranges: 0, as nothing can be said against its
-        # windows.
         out_of_range = np.zeros(logits.shape[1])
         if self.usual is not None:
             out_of_range = self.usual.out_of_range(features, self.sequence_length)
@@ -497,7 +493,6 @@ class Checkpoint:
         """
         for name, stated in (("timezone", timezone), ("stamp", stamp)):
             trained = getattr(self, name)
-            # What bars do not state cannot contradict training.
             if stated is not None and stated != trained:
                 raise CheckpointError(
                     f"`{name}` must be {trained!r} as in training, got {stated!r}. "
