@@ -65,13 +65,14 @@ def choose_book(checkpoint: Checkpoint | None, past: Universe, settings: Setting
     scores, moves, volatility = _validation(checkpoint, past, book.window)
     tried = []
     for choice in choices:
-        # The rule of the account, on arrays: nine runs of Backtrader a fold would take longer than
-        # training.
+        # The rule of the account, on arrays: each of nine runs of Backtrader a fold would cost more
+        # than all of these together.
         weights = kept_weights(
             scores,
             book.rules(choice.keep),
             choice.rebalance,
             None if book.weights == "equal" else volatility,
+            book.settle_after,
         )
         # Where nothing was ever held there is nothing to compare.
         if weights.any():
