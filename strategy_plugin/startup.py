@@ -209,6 +209,7 @@ def first_traded(
             f"`trade_from` must be '', 'now' or a time, year first, got {trade_from!r}. Write it "
             "like '2024-05-31' or '2024-05-31 14:00'."
         ) from error
+    # NaT is a time to pandas, and would be compared with every bar as false.
     if pd.isna(first):
         raise ValueError(f"`trade_from` must be a time, got {trade_from!r}.")
     if first.tzinfo is not None:
@@ -231,6 +232,7 @@ def require_alike(traded: Sequence[TradedData]) -> None:
 
     Raises ValueError with what they forecast.
     """
+    # A probability of tomorrow's rise and one of the week's are no ranks of each other.
     for part in ("label", "horizon", "outcome"):
         kinds: dict[object, list[str]] = {}
         for instrument in traded:
@@ -272,6 +274,7 @@ def note_other_instruments(traded: Sequence[TradedData]) -> None:
             continue
         trained_on = {checkpoint.instrument for checkpoint in indicator.schedule.checkpoints}
         others = {known for known in trained_on if known and not _same(known, name)}
+        # One of a folder that fits is enough: it may hold models of several instruments.
         if others and others == trained_on:
             warnings.warn(
                 f"data {name!r}: its model was trained on {_listed(sorted(others))}. If that is "
@@ -296,6 +299,7 @@ def note_fractions(traded: Iterable[TradedData], whole: str) -> None:
 
     whole: how whole ones are asked for.
     """
+    # In a backtest the broker is ours, and takes any part of a unit.
     live = [instrument.name for instrument in traded if is_live(instrument.source)]
     if live:
         warnings.warn(
@@ -334,6 +338,7 @@ def _shown_interval(data: Feed) -> str:
     A feed is of days to Backtrader unless it is declared otherwise, whatever its bars are.
     """
     index = getattr(getattr(data.p, "dataname", None), "index", None)
+    # Such a feed shows other bars than its DataFrame has.
     rebuilt = data.resampling or data.replaying
     if rebuilt or not isinstance(index, pd.DatetimeIndex) or len(index) < FEWEST_TO_TELL:
         return ""
@@ -352,6 +357,7 @@ def require_book(rules: BookRules, names: int) -> None:
             f"least {max(long + short, rules.fewest)} names, got {names}"
         )
     for side, count, gross in zip(("long", "short"), (long, short), rules.sides, strict=True):
+        # Else a part of the money would lie idle, and nobody be told.
         if count * rules.cap < gross * (1 - ROUNDING):
             faults.append(
                 f"`cap` must be at least {gross / count:.4g}, so that {count} {side} can hold "

@@ -125,6 +125,7 @@ class Decisions:
             returns=returns[STRATEGY],
             benchmark=hold,
             periods_per_year=self.bars_per_year,
+            # Buy-and-hold is what is to be beaten: it is no try at that.
             tried={name: (values, hold) for name, values in returns.items() if name != HOLD},
             others=others,
             timing={fill: timing_gains(self.strategy, moves) for fill, moves in self.fills.items()},
@@ -147,6 +148,7 @@ class Decisions:
 
     def area(self, forecast: Array) -> AreaUnderCurve:
         """Return the area under the ROC curve of a forecast within folds, over what moved."""
+        # Where the price did not move neither direction was right.
         judged = np.flatnonzero(np.isfinite(forecast) & ~self.ties)
         return AreaUnderCurve(self.labels[judged], forecast[judged], self.folds[judged], judged)
 
@@ -180,6 +182,7 @@ def decisions_of(
     before, after = label_prices(bars, settings.config.label, settings.config.horizon)
     # A label stands at the entry, one bar after the decision.
     ties = np.append((before == after)[1:], False)[test]
+    # One half is no choice: a threshold chosen for each would be one more thing fitted.
     forecasts = {str(name): learners[name].to_numpy() for name in learners}
     # Rules see the whole history, so that an average is warm at the first test decision.
     benchmarks = {

@@ -117,6 +117,7 @@ def panel_of(
     named have one half. None, and relative forecasts, are traded by rank.
     """
     config, universe = dated.config, dated.universe
+    # Test blocks adjoin: from the first one on every date is decided by one fold.
     tested = dated.dates[dated.folds[0].test : dated.folds[-1].stop]
     folds = np.concatenate([np.full(one.stop - one.test, one.number) for one in dated.folds])
     fills = {name: fill_moves(bars) for name, bars in universe.items()}
@@ -170,6 +171,7 @@ def mean_of_ranks(*scores: Array) -> Array:
     """
     known = np.isfinite(scores).all(axis=0)
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    # Learners whose probabilities are more spread would lead a mean of them.
     ranks = [pd.DataFrame(np.where(known, one, np.nan)).rank(axis=1).to_numpy() for one in scores]
     return np.asarray((np.mean(ranks, axis=0) - 0.5) / count - 0.5)
 
@@ -189,6 +191,7 @@ def _directions(
         if name not in probabilities:
             held[name] = np.select([table > 0, table < 0], [1.0, down], 0.0)
             continue
+        # Cheap learners choose no thresholds.
         enter, exit = thresholds.get(name, (NEUTRAL, NEUTRAL))
         held[name] = np.column_stack(
             [
@@ -206,6 +209,7 @@ def _table(columns: Columns, dates: pd.DatetimeIndex) -> Array:
     """Return a value of each instrument's bars as a table on these dates: (dates, names)."""
     table = np.full((len(dates), len(columns)), np.nan)
     for number, (bars, values) in enumerate(columns.values()):
+        # Bars of other dates have the place -1.
         place = dates.get_indexer(pd.DatetimeIndex(bars.index).as_unit("ns"))
         table[place[place >= 0], number] = values[place >= 0]
     return table
@@ -216,7 +220,9 @@ def _rules(universe: Universe) -> dict[str, Columns]:
     found: dict[str, dict[str, tuple[pd.DataFrame, Array]]] = {REVERSAL: {}, MOMENTUM: {}}
     for name, bars in universe.items():
         price = np.log(bars["close"])
+        # What fell last is bought: Lehmann (1990), Jegadeesh (1990).
         found[REVERSAL][name] = bars, -price.diff().to_numpy()
+        # Jegadeesh and Titman (1993); without the last month, which tends to turn back.
         before = price.shift(MOMENTUM_SKIPPED) - price.shift(MOMENTUM_BARS)
         found[MOMENTUM][name] = bars, before.to_numpy()
     return dict(found)

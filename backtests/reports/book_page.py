@@ -72,6 +72,7 @@ def book_charts(account: BookAccount, borders: Sequence[pd.Timestamp]) -> dict[s
     """Return the charts of the account by name. borders: where a fold begins."""
     curves = BookCurves(account.curves, borders)
     equity = equity_chart(curves)
+    # What lies between the two lines is what trading cost.
     before = thinned(account.curves["before_costs"])
     add_line(equity, before, "before costs", GOOD)
     return {
@@ -94,6 +95,7 @@ def _exposure(account: BookAccount) -> go.Figure:
 def _turnover(account: BookAccount) -> go.Figure:
     """Return what is bought and sold in each quarter of a year, over the equity."""
     figure = empty_figure("times the equity, per quarter", height=260)
+    # By quarters: with a rebalancing every few bars single days are spikes and noughts.
     quarters = account.days["turnover"].resample("QS").sum()
     figure.add_bar(
         x=[f"{date.year} Q{date.quarter}" for date in quarters.index],
@@ -107,6 +109,7 @@ def _turnover(account: BookAccount) -> go.Figure:
 
 def _names(account: BookAccount) -> go.Figure:
     """Return what the names that earned and lost most came to, the best on top."""
+    # Plotly draws the first row at the bottom.
     table = _most(account)[::-1]
     figure = empty_figure("", height=90 + 22 * len(table))
     for side, colour in (("long", GOOD), ("short", BAD)):
@@ -124,6 +127,7 @@ def _names(account: BookAccount) -> go.Figure:
 
 def _most(account: BookAccount) -> pd.DataFrame:
     names = account.names
+    # So few that the best and the worst would be the same.
     if len(names) <= 2 * MOST_NAMES:
         return names
     return pd.concat([names[:MOST_NAMES], names[-MOST_NAMES:]])

@@ -48,6 +48,7 @@ class Costs:
     @property
     def in_price(self) -> float:
         """The part that is paid in a worse price, as a fraction of it."""
+        # Commission is paid beside the price, and known to the broker as such.
         return (self.half_spread + self.slippage) * BASIS_POINT
 
     @property
@@ -88,6 +89,7 @@ class Account:
 
     def __post_init__(self) -> None:
         require_fields(self)
+        # One alone would be paired with one that validation chose for another.
         if (self.enter is None) != (self.exit is None):
             raise ValueError(
                 "`enter` and `exit` must be given together or not at all, "

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from model.bars.read import digest_bars
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import TrainingDiverged
 from model.features.table import FeatureEngineer
@@ -333,6 +334,7 @@ def test_the_checkpoint_says_what_it_learnt_from(universe: Universe, trained: Ch
     checkpoint = fit(later, SHORT)
     assert list(checkpoint.instruments or ()) == NAMES  # "late" is in the test part alone
     assert checkpoint.instruments == trained.instruments
+    assert trained.instruments == {name: digest_bars(bars) for name, bars in universe.items()}
     assert (checkpoint.instrument, checkpoint.outcome) == (None, "direction")
     assert "instruments=12" in repr(checkpoint)
 
