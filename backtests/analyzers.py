@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import backtrader as bt
 
@@ -84,14 +83,14 @@ class StrategyEvidence(bt.Analyzer):  # type: ignore[misc]
             self._judgement = Judgement(returns, self.p.worth)
         return self._judgement
 
-    def get_analysis(self) -> dict[str, Any]:
+    def get_analysis(self) -> dict[str, object]:
         # Backtrader itself asks at the end of every run, for its writers. With none of them the
         # bootstrap would take its time for nothing; and what cannot be judged must not end the run.
         if sys._getframe(1).f_code.co_name == "getwriterinfo":
             return self._for_writers() if self.strategy.cerebro.runwriters else {}
         return judgement_summary(self.judgement)
 
-    def _for_writers(self) -> dict[str, Any]:
+    def _for_writers(self) -> dict[str, object]:
         try:
             return judgement_summary(self.judgement)
         except BarsError as error:
@@ -190,7 +189,7 @@ class _Recorder:
             recorded.multiplier = broker.getcommissioninfo(data).p.mult
             frame = getattr(data.p, "dataname", None)
             recorded.flags = getattr(frame, "attrs", {}).get("flags")
-        # Any indicator with a schedule of checkpoints is ours; its class would load torch.
+        # An indicator with a schedule of checkpoints is ours; its class would load torch.
         schedules = (getattr(one, "schedule", None) for one in self._strategy.getindicators())
         learnt = [
             # Of a folder none decides before the first one's time.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -91,6 +91,7 @@ def hold(contest: Contest, quick: bool) -> Result | None:
         return None
     console.print(f"{contest.name}: {contest.work} against {contest.against}", soft_wrap=True)
     ours, theirs = contest.meet(contest.quick if quick else contest.full)
+    # Before any time is compared: whoever leaves work out is fast.
     require_agreement(contest, ours, theirs)
     return Result(contest, ours, theirs)
 
@@ -135,6 +136,7 @@ def row(result: Result, goal: Goal) -> tuple[str, ...]:
     contest = result.contest
     costs = (written(1000 * side.cost("cpu")) for side in (result.ours, result.theirs))
     figures = (
+        # Both clocks: where they differ the machine had other work.
         written(result.figure(goal, clock)) + "*" * (clock == goal.clock)
         for clock in ("cpu", "wall")
     )
@@ -169,7 +171,7 @@ def encoded(results: Sequence[Result], quick: bool) -> bytes:
     return (dumps(content, indent=2) + "\n").encode()
 
 
-def entry(result: Result) -> dict[str, Any]:
+def entry(result: Result) -> dict[str, object]:
     contest = result.contest
     sides = {
         name: {clock: samples.cost(clock) for clock in ("cpu", "wall")}

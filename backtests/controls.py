@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 from cyclopts import App, Parameter
@@ -23,6 +23,7 @@ from rich.table import Table
 
 from backtests import evidence, synthetic
 from backtests.evidence.calibration import BINS
+from backtests.reports.terminal import shown
 from model.bars.faults import count
 from model.cli import VERSION, run
 from model.files import require_writable, write_atomically
@@ -116,15 +117,8 @@ def controls(
     """
     holdout_bars = _holdout_bars(holdout_bars, fresh)
     configs = [replace(config, architecture=one) for one in architectures_of(architecture)]
-    _require_possible(
-        {
-            "jobs": jobs,
-            "holdout_bars": holdout_bars,
-            "silence": silence,
-            "instruments": instruments,
-        },
-        [one.architecture for one in configs],
-    )
+    counts = {"jobs": jobs, "holdout_bars": holdout_bars, "silence": silence}
+    _require_possible(counts | {"instruments": instruments}, [one.architecture for one in configs])
     # Where nothing is to be found, many seeds count, not many markets.
     if silence:
         markets, market_seeds = SILENT_MARKETS, range(1, silence + 1)
@@ -217,16 +211,19 @@ def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:
     Each is printed when it is there.
     """
     known = {control: row for control in wanted if (row := store.load(control)) is not None}
+    # A run that was stopped goes on with these.
     missing = [control for control in wanted if control not in known]
     console.print(f"{count(len(wanted), 'control')}: {len(known)} known, {len(missing)} to measure")
     # In the order in which they end.
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
     for control, row, seconds in parallel(delayed(timed)(control) for control in missing):
+        # At once: what is measured is not lost with a later control.
         store.save(control, row)
         known[control] = row
         console.print(
             f"{len(known):3d}/{len(wanted)}  {line(row)}  {seconds:.0f} s", soft_wrap=True
         )
+    # In the order asked for: they have ended in any.
     return [known[control] for control in wanted]
 
 
@@ -280,7 +277,12 @@ def found(rows: Sequence[Row]) -> Table:
         columns = (part["optimum_auc"], part["auc"], shares)
         baselines = [_figure(part[f"{baseline}_auc"].mean()) for baseline in evidence.BASELINES]
         table.add_row(
-            name, *(_figure(column.mean()) for column in columns), _figure(shares.min()), *baselines
+            # The worst beside the mean: a network may miss what one seed plants and find that of
+            # the others.
+            name,
+            *(_figure(column.mean()) for column in columns),
+            _figure(shares.min()),
+            *baselines,
         )
     return table
 
@@ -400,8 +402,8 @@ def show_silence(rows: Sequence[Row], out: Path) -> None:
     console.print(f"written to {out}: silence.csv", soft_wrap=True)
 
 
-def _figure(value: Any, digits: int = 3) -> str:
-    return "-" if value is None or pd.isna(value) else f"{value:.{digits}f}"
+def _figure(value: object, digits: int = 3) -> str:
+    return shown(value, f".{digits}f")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from joblib import cpu_count
@@ -27,7 +27,7 @@ from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import require_usual_spacing
-from model.bars.universe import faults_together, require_universe, universe_of
+from model.bars.universe import Universe, faults_together, require_universe, universe_of
 from model.cli import (
     ACCOUNT_AND_COSTS,
     ALL_BUT_DATA,
@@ -61,6 +61,7 @@ from model.training.config import TrainConfig
 if TYPE_CHECKING:
     import pandas as pd
 
+    from backtests.reports.pooled import PooledResults
     from backtests.reports.universe import UniverseResults
     from backtests.walk import Request, Walk
     from backtests.walk_forward.folds import Outcome
@@ -73,19 +74,19 @@ console = Console(highlight=False)
 # The fold plan's validation_share decides both shares, the costs are those of the account, and here
 # several architectures may be given.
 ALL_BUT_OWN = re.compile("^(?!(train|validation|commission|slippage|architecture)$)")
-
-
+FILES = Parameter(group=DATA, consume_multiple=True, negative=())
 NEXT = ": --exit-by barrier closes them as the trade is"
-
 BARS, MARKET = BarsOptions(), MarketOptions()
+
+# Where results go by default: one instrument's under its own name.
+RUNS = Path("runs")
+POOLED, UNIVERSE = RUNS / "pooled", RUNS / "universe"
 
 
 @app.default
 def walk(
     *,
-    data: Annotated[
-        list[Path] | None, Parameter(group=DATA, consume_multiple=True, negative=())
-    ] = None,
+    data: Annotated[list[Path] | None, FILES] = None,
     bars_options: Annotated[
         BarsOptions, Parameter(group=DATA, name="*", parse=ALL_BUT_DATA)
     ] = BARS,
@@ -163,22 +164,15 @@ def walk(
     )
     if pooled:
         require_pooled_settings(request)
-        folder = out or Path("runs/pooled")
         _walk_pooled(
-            paths, bars_options, market_options, context_options, on_faulty, folder, request
+            paths, bars_options, market_options, context_options, on_faulty, out or POOLED, request
         )
     elif is_universe(paths):
-        folder = out or Path("runs/universe")
-        _walk_universe(paths, bars_options, context_options, on_faulty, folder, request)
+        _walk_universe(paths, bars_options, context_options, on_faulty, out or UNIVERSE, request)
     else:
         options = replace(bars_options, data=paths[0] if paths else None)
-        _walk_one(
-            options,
-            market_options,
-            context_options,
-            out or Path("runs") / (market_options.name or options.file_name),
-            request,
-        )
+        folder = out or RUNS / (market_options.name or options.file_name)
+        _walk_one(options, market_options, context_options, folder, request)
 
 
 def _walk_one(
@@ -233,7 +227,7 @@ def walk_over(
     walk = backtests.walk.begin(bars, folder, request, best=best)
     _introduce([walk], joined)
     with walk_forward.workers.workers(request.dask):
-        lost = _train(folder, walk.configurations, walk.n_models, request)
+        lost = _train(folder, walk.configurations.values(), walk.n_models, request)
         # With a fold missing the figures would be of other decisions than were asked for.
         models = backtests.walk.trained_models(walk.configurations)
         if models is None:
@@ -288,13 +282,9 @@ def _walk_universe(
             backtests.walk.begin(bars, folder / name, request, instrument=name)
             for name, bars in universe.items()
         ]
-        configurations = {
-            (walk.instrument, name): one
-            for walk in walks
-            for name, one in walk.configurations.items()
-        }
+        configurations = [one for walk in walks for one in walk.configurations.values()]
         _introduce(walks, joined.lines)
-        if cost := backtests.cost.describe_cost(configurations.values(), request.jobs):
+        if cost := backtests.cost.describe_cost(configurations, request.jobs):
             console.print(cost, soft_wrap=True)
         with walk_forward.workers.workers(request.dask):
             n_models = sum(walk.n_models for walk in walks)
@@ -324,50 +314,70 @@ def _walk_pooled(
     request: Request,
 ) -> None:
     """Walk over all instruments with one network per fold, and print what was found."""
-    config = request.settings.config
+    fewest, lookback = request.settings.config.fewest_instruments, request.settings.config.lookback
     # Held from the reading of the bars to the last file: two runs would mix their folds.
     with walk_forward.lock_folder(folder):
-        best: dict[str, pd.Series] | None = None
-        left_out: list[LeftOut] = []
-        if market_options.market:
-            options.require_file()
-            universe, best = market_options.sample_universe()
-            require_universe(universe, config.fewest_instruments)
-        else:
-            universe, left_out = read_universe(
-                options,
-                pooled_files(paths),
-                require_usual_spacing,
-                on_faulty,
-                together=partial(faults_together, fewest=config.fewest_instruments),
-            )
-        joined = context.join(universe, options, config.lookback)
+        universe, left_out, best = _pooled_bars(paths, options, market_options, on_faulty, fewest)
+        joined = context.join(universe, options, lookback)
         universe = universe_of(joined.bars)
         if best:
+            # Joining leaves out the bars before all series are known.
             best = {name: best[name].reindex(own.index) for name, own in universe.items()}
         walk = backtests.walk_pooled.begin_pooled(
             universe, folder, request, left_out=left_out, best=best
         )
         _introduce_pooled(walk, request, joined.lines)
         with walk_forward.workers.workers(request.dask):
-            lost = _train(folder, walk.configurations, walk.n_models, request)
+            lost = _train(folder, walk.configurations.values(), walk.n_models, request)
             models = backtests.walk.trained_models(walk.configurations)
             if models is None:
                 raise walk_forward.FoldsFailed.of(lost, walk.n_models)
             trading = ", trading the book" if request.settings.book else ""
             console.print(f"forecasting{trading}, and training the cheap learners")
             results, entered = backtests.walk_pooled.finish_pooled(walk, models, request.jobs)
+    _conclude_pooled(results, folder, {walk.ledger.path: entered})
+
+
+def _pooled_bars(
+    paths: Sequence[Path],
+    options: BarsOptions,
+    market_options: MarketOptions,
+    on_faulty: OnFaulty,
+    fewest: int,
+) -> tuple[Universe, Sequence[LeftOut], dict[str, pd.Series] | None]:
+    """Return the bars of a universe, the files left out, and the best possible forecasts.
+
+    Those are known of a synthetic market alone. fewest: instruments that are learnt together.
+    """
+    if market_options.market:
+        options.require_file()
+        planted, best = market_options.sample_universe()
+        require_universe(planted, fewest)
+        return planted, (), best
+    universe, left_out = read_universe(
+        options,
+        pooled_files(paths),
+        require_usual_spacing,
+        on_faulty,
+        together=partial(faults_together, fewest=fewest),
+    )
+    return universe, left_out, None
+
+
+def _conclude_pooled(results: PooledResults, folder: Path, entered: Mapping[Path, int]) -> None:
+    """Print what was found of a universe. entered: new trials by their ledger."""
     console.print(reports.pooled_tables(results))
     if results.share_found is not None:
         console.print(f"of the best forecast there is {results.share_found:.0%} of the edge found")
     for line in (
+        reports.describe_refused(results.account.simulation.refused) if results.account else "",
         reports.describe_halves(results.by_date.halves),
         reports.describe_together(results.by_date.together),
         f"at no cost: {results.verdict_at_no_cost.sentence}",
         f"net of costs: {results.verdict.sentence}",
         results.overfitting.sentence,
         f"the run was {results.registered}",
-        reports.describe_entered({walk.ledger.path: entered}),
+        reports.describe_entered(entered),
         f"written to {folder}: {', '.join((reports.REPORT, *results.files))}, checkpoints/",
     ):
         if line:
@@ -444,7 +454,7 @@ def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
 
 
 def _train(
-    results: Path, configurations: Mapping[Any, Configuration], n_models: int, request: Request
+    results: Path, configurations: Collection[Configuration], n_models: int, request: Request
 ) -> list[Lost]:
     """Train all folds, n_models in all, with bars of progress; return those that were lost.
 
@@ -452,7 +462,7 @@ def _train(
     lost, is made again.
     """
     write_atomically(results / SETTINGS, request.settings_file.encode())
-    settings = next(iter(configurations.values())).settings
+    settings = next(iter(configurations)).settings
     # The lines on epochs are of no use after the run: they lie outside its folder.
     with tempfile.TemporaryDirectory() as folder:
         epochs = EpochLog(Path(folder) / "epochs", settings.config.patience)
@@ -464,7 +474,7 @@ def _train(
                 progress.finish(label, said, origin != "trained")
 
             return walk_forward.train_all(
-                list(configurations.values()),
+                list(configurations),
                 jobs=request.jobs,
                 on_epoch=epochs,
                 on_more=progress.more,

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -203,6 +202,7 @@ def request_of(
 def kept_in(folder: str | Path | None) -> Iterator[Path]:
     """Hold the folder of a walk against others; one that goes with the walk where none is named."""
     with ExitStack() as held:
+        # The order matters: the lock is given back before its folder goes.
         place = Path(folder or held.enter_context(TemporaryDirectory()))
         held.enter_context(lock_folder(place))
         yield place
@@ -243,6 +243,7 @@ def begin(
     """
     settings = request.settings
     ledger = ledger_of(bars, request, planted=best is not None)
+    # Before a folder is opened: too few bars are refused without a trace.
     folds = lay_folds(bars, settings.plan, settings.config)
     pasts = [fold.past(bars) for fold in folds]
     configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
@@ -269,7 +270,7 @@ def registration_of(
     folder: Path,
     request: Request,
     configurations: Mapping[str, Configuration],
-    data: Mapping[str, Any],
+    data: Mapping[str, object],
     ledger: Ledger,
 ) -> Registration | None:
     """Return the registration of a run in its folder, made now where it is asked for.
@@ -277,6 +278,7 @@ def registration_of(
     data: what the bars are.
     """
     keys = {name: one.key for name, one in configurations.items()}
+    # One that an earlier run made holds on: the command need not be told twice.
     if not request.register:
         return registered(folder, keys)
     return register(
@@ -311,6 +313,7 @@ def enter_trial(
         **describe_settings(one.settings),
     }
     if searched:
+        # Trials of a search are tries, even where none was judged on test bars.
         entry["searched_trials"] = searched.trials
     trial = Trial(positions, sharpe_per_bar(net))
     return ledger.enter(one.key, trial, held.assign(**{NET_RETURN: net}), entry)
@@ -363,13 +366,14 @@ def trained_models(
     models = {}
     for name, configuration in configurations.items():
         of_folds = configuration.models()
+        # Figures with a fold missing would be of other decisions than were asked for.
         if of_folds is None:
             return None
         models[name] = of_folds
     return models
 
 
-def describe_replaced(path: Path, data: Mapping[str, Any], settings: Settings) -> str:
+def describe_replaced(path: Path, data: Mapping[str, object], settings: Settings) -> str:
     """Return a line that says which settings made the results in a folder, where they differ.
 
     "" where there are no results, or those of these bars, settings and versions. path: of the
@@ -381,14 +385,16 @@ def describe_replaced(path: Path, data: Mapping[str, Any], settings: Settings) -
         were = dict(_settled(before["data"], before["settings"], before["versions"]))
     except FileNotFoundError:
         return ""
+    # Whatever stands there is replaced anyway: it is said, and no reason to refuse a run.
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{folder}: the results there are replaced; their {path.name} cannot be read"
     # As JSON has them, like those that they are compared with.
     now = json.loads(json.dumps([data, describe_settings(settings), all_versions()]))
     are = dict(_settled(*now))
     differing = [
-        f"{name} was {were.get(name, 'not known')}, is {value}"
+        _difference(name, were.get(name, "not known"), value)
         for name, value in are.items()
+        # What is new is told, too, as a version before did not know it.
         if were.get(name) != value
     ]
     if not differing:
@@ -396,9 +402,26 @@ def describe_replaced(path: Path, data: Mapping[str, Any], settings: Settings) -
     return f"{folder}: the results there are replaced; {'; '.join(differing)}"
 
 
+def _difference(name: str, before: object, now: object) -> str:
+    """Say how a setting differs. Of instruments, with the digests of their bars: which do."""
+    if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
+        return f"{name} was {before}, is {now}"
+    # Of a universe only the names that differ: all of them, with digests, would fill the screen.
+    both = before.keys() & now.keys()
+    parts = {
+        "new": now.keys() - before.keys(),
+        "gone": before.keys() - now.keys(),
+        "changed": {key for key in both if before[key] != now[key]},
+    }
+    listed = [f"{word}: {', '.join(sorted(keys))}" for word, keys in parts.items() if keys]
+    return f"{name} {' and '.join(listed)}"
+
+
 def _settled(
-    data: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]], versions: Mapping[str, Any]
-) -> Iterator[tuple[str, Any]]:
+    data: Mapping[str, object],
+    settings: Mapping[str, Mapping[str, object]],
+    versions: Mapping[str, object],
+) -> Iterator[tuple[str, object]]:
     """Yield all that decides results, by its name."""
     yield from data.items()
     for part in settings.values():

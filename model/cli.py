@@ -275,9 +275,7 @@ def read_universe(
         listed = chain.from_iterable(("\n- ", *fault) for fault in [*faults.values(), *told])
         if faults and not told and universe:
             listed = chain(listed, ("\nMend them, or leave them out with ", DROP, "."))
-        raise BarsError(
-            f"the universe of {len(files)} files cannot be used, and nothing was trained:", *listed
-        )
+        raise BarsError(f"the universe of {len(files)} files cannot be used:", *listed)
     read = {
         source.file_name: universe[file]
         for file, source in zip(files, sources, strict=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from json import dumps
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,51 @@ PROBABILITY = {
     "direction": "probability of up",
     "relative": "probability of more than the median",
 }
+
+
+class Facts(TypedDict):
+    """What a forecast is about, and how far its model is to be trusted.
+
+    age: bar intervals since `trained_until`, nights and weekends included. test_auc: None without a
+    test part. chance_auc: what a coin toss stays below on such a part in 95 of 100 cases.
+    """
+
+    about: str
+    model: str
+    trained_until: str
+    age: int
+    bar_interval: str
+    test_auc: float | None
+    chance_auc: float | None
+
+
+class ForecastFound(Facts):
+    """The forecast of one instrument, as --json prints it."""
+
+    instrument: str | None
+    decided_at: str
+    probability_of: str
+    probability: float | None
+    decision: str
+    enter: float
+
+
+class Ranked(TypedDict):
+    """The place of one instrument, or why it has none."""
+
+    rank: int | None
+    instrument: str
+    probability: float | None
+    learnt_from: bool
+    why_none: str | None
+
+
+class Ranking(Facts):
+    """The ranking of a universe, as --json prints it."""
+
+    decided_at: str
+    probability_of: str
+    ranking: list[Ranked]
 
 
 @app.default
@@ -84,6 +129,7 @@ def predict(
     others = ContextOptions(context=context)
     schedule = checkpoints.Schedule(checkpoint)
     path = bars_options.data
+    found: Ranking | ForecastFound
     if path and path.is_dir():
         if enter is not None:
             raise ValueError(
@@ -104,7 +150,7 @@ def predict(
         found = forecast(schedule, own, enter, given=path is not None)
         table = forecast_table(found)
     if json:
-        console.print_json(dumps(found | ({"series_age_seconds": ages} if ages else {})))
+        console.print_json(dumps({**found, **({"series_age_seconds": ages} if ages else {})}))
         return
     console.print(table)
     for line in age_words(ages):
@@ -113,7 +159,7 @@ def predict(
 
 def forecast(
     schedule: Schedule, bars: pd.DataFrame, enter: float | None, *, given: bool
-) -> dict[str, Any]:
+) -> ForecastFound:
     """Return the forecast at the last bar.
 
     given: whether the user named the bars; else they are the sample's, of which only a model of the
@@ -139,6 +185,7 @@ def forecast(
             f"features must be finite numbers in the whole window that ends at {day(last)}, got "
             f"none somewhere in those of {', '.join(of)}. {remedy}"
         )
+    # What the user says goes before what validation chose.
     enter = enter or model.enter or 0.5
     return {
         "instrument": instrument,
@@ -169,7 +216,7 @@ def judge_instrument(model: Checkpoint, instrument: str | None, *, given: bool) 
         warnings.warn(BarsWarning(message), stacklevel=3)
 
 
-def forecast_table(found: Mapping[str, Any]) -> Table:
+def forecast_table(found: ForecastFound) -> Table:
     """Return the forecast as the terminal shows it."""
     table = Table(
         show_header=False,
@@ -180,28 +227,25 @@ def forecast_table(found: Mapping[str, Any]) -> Table:
     probability = found["probability"]
     table.add_row(found["probability_of"], "-" if probability is None else f"{probability:.4f}")
     for name in ("decision", "about", "model", "trained_until"):
-        table.add_row(name.replace("_", " "), str(found[name]))
+        table.add_row(name.replace("_", " "), str(found.get(name)))
     for name, words in zip(("age", "test AUC"), trust_words(found), strict=True):
         table.add_row(name, words)
     return table
 
 
-def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[str, Any]:
-    """Return what a forecast is about, and how far its model is to be trusted.
-
-    age: bar intervals since `trained_until`, nights and weekends included. test_auc: None
-    without a test part. chance_auc: what a coin toss stays below on such a part in 95 of 100 cases.
-    """
+def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> Facts:
     until, chance = pd.Timestamp(model.trained_until), None
     area, windows = model.metrics.get("test_auc"), model.metrics.get("test_windows")
     if area is not None and windows:
         ups = round(windows * (model.metrics["test_up_share"] or 0))
         labels = (np.arange(int(windows)) < ups).astype(np.float64)
+        # That of a coin toss on a part with the same share of ups.
         chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
     return {
         "about": str(model.labelling),
         "model": str(schedule.file(model)),
         "trained_until": day(until),
+        # Bars that end before training does make it no younger than new.
         "age": max(0, int((last - until) // model.bar_interval)),
         "bar_interval": spoken(model.bar_interval),
         "test_auc": area,
@@ -209,7 +253,7 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> dict[
     }
 
 
-def trust_words(facts: Mapping[str, Any]) -> tuple[str, str]:
+def trust_words(facts: Facts) -> tuple[str, str]:
     """Return the age and the test AUC of a model in words."""
     age = (
         f"{count(facts['age'], 'bar interval')} of {facts['bar_interval']} after that, nights and "
@@ -223,7 +267,7 @@ def trust_words(facts: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> Ranking:
     """Return the instruments by their probabilities at the last close that one of them has."""
     last = max(bars.index[-1] for bars in universe.values())
     model = model_at(schedule, last)
@@ -237,10 +281,11 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[st
     scores = model.scores(
         {name: bars.iloc[-model.bars_needed :] for name, bars in universe.items()}
     )
+    # Who has no bar at the last close has no forecast of the bar to come.
     newest = scores.reindex([last]).iloc[0].sort_values(ascending=False, kind="stable")
     # What training has seen is no forecast.
     seen = last < model.trained_until
-    rows = []
+    rows: list[Ranked] = []
     for rank, (name, probability) in enumerate(newest.items(), 1):
         bars, known = universe[str(name)], str(name) in (model.instruments or ())
         missing = seen or math.isnan(probability)
@@ -264,7 +309,7 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> dict[st
     }
 
 
-def ranking_table(ranked: Mapping[str, Any]) -> Table:
+def ranking_table(ranked: Ranking) -> Table:
     """Return the ranking as the terminal shows it."""
     age, tested = trust_words(ranked)
     table = Table(

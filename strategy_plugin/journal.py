@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from strategy_plugin.feeds import bar_of, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import Decision, TradedData
+from strategy_plugin.sizers import ShareParams
 
 VERSION = 3
 
@@ -55,7 +56,7 @@ class Header(TypedDict):
 
     journal: int
     params: dict[str, Any]
-    sizer: dict[str, Any] | None
+    sizer: ShareParams | None
     traded: int
     datas: dict[str, Origin | None]
     terms: NotRequired[Terms]  # only of a broker that states them
@@ -121,8 +122,8 @@ class Journal:
         self,
         path: str | Path,
         *,
-        params: dict[str, Any],
-        sizer: dict[str, Any] | None,
+        params: dict[str, object],
+        sizer: ShareParams | None,
         traded: Sequence[TradedData],
         terms: Terms | None = None,
     ) -> None:

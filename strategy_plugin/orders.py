@@ -30,11 +30,19 @@ class Order(Protocol):
     def getstatusname(self) -> str: ...
 
 
+class Execution(Protocol):
+    """What of an order is filled so far."""
+
+    size: float
+    price: float
+    comm: float
+
+
 class FilledOrder(Order, Protocol):
     """What else Backtrader's own orders tell."""
 
     data: object
-    executed: Any  # size, price and commission so far
+    executed: Execution
 
 
 class Broker(Protocol):

@@ -3,11 +3,10 @@
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
 from strategy_plugin.journal import Entry, or_nan
 from strategy_plugin.orders import Order, OrderManager, Seen, Stops
-from strategy_plugin.sizers import room_of, units_of
+from strategy_plugin.sizers import ShareParams, room_of, units_of
 
 RECORDED_LATER = ("share", "cost")  # figures of the room for an order
 
@@ -30,7 +29,7 @@ class RecordedBroker:
     """The broker of one instrument as the journal tells of it."""
 
     def __init__(
-        self, name: str, max_exposure: float, sizer: dict[str, Any] | None, traded: int
+        self, name: str, max_exposure: float, sizer: ShareParams | None, traded: int
     ) -> None:
         self.name = name
         self.size = 0.0

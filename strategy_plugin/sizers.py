@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import backtrader as bt
 import numpy as np
@@ -174,8 +174,8 @@ class CappedKelly(EquityShare):
     def _probability(self, data: Feed) -> float:
         """Return the probability of "up" that the strategy reads on this data.
 
-        Any strategy will do that has a `probability_of(data)`, an attribute `probability` or a
-        data with a line of that name, in this order.
+        A strategy needs a `probability_of(data)`, an attribute `probability` or a data with a line
+        of that name; they are asked in this order.
         """
         ask = getattr(self.strategy, "probability_of", None)
         probability: float | None = ask(data) if ask is not None else None
@@ -193,7 +193,14 @@ class CappedKelly(EquityShare):
         return float(line[0])
 
 
-def share_params(sizer: bt.Sizer) -> dict[str, Any] | None:
+class ShareParams(TypedDict):
+    """The params of an EquityShare, as a journal keeps them."""
+
+    share: float
+    fractional: bool
+
+
+def share_params(sizer: bt.Sizer) -> ShareParams | None:
     """Return the params by which `units_of` alone gives a sizer's units: those of EquityShare.
 
     None for any other sizer, whose units depend on more than the account.

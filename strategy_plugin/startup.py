@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import backtrader as bt
 import numpy as np
@@ -105,7 +105,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def require_params(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def require_params(params: Mapping[str, object], defaults: Mapping[str, object]) -> None:
     """Check the params that no other class checks, and report all faults together."""
     # A sweep over np.arange gives NumPy's numbers, which are no int to Python.
     plain = {
@@ -215,6 +215,7 @@ def first_traded(
             f"`trade_from` must be '', 'now' or a time, year first, got {trade_from!r}. Write it "
             "like '2024-05-31' or '2024-05-31 14:00'."
         ) from error
+    # NaT is a time to pandas, and would be compared with every bar as false.
     if pd.isna(first):
         raise ValueError(f"`trade_from` must be a time, got {trade_from!r}.")
     if first.tzinfo is not None:
@@ -237,7 +238,8 @@ def require_alike(traded: Sequence[TradedData]) -> None:
 
     Raises ValueError with what they forecast.
     """
-    for part in ("label", "horizon", "outcome"):
+    # A probability of tomorrow's rise and one of the week's are no ranks of each other.
+    for part in ("label", "horizon", "barrier", "own_label", "outcome"):
         kinds: dict[object, list[str]] = {}
         for instrument in traded:
             if instrument.signal.indicator is not None:
@@ -269,7 +271,7 @@ def require_directions(traded: Sequence[TradedData]) -> None:
                 )
 
 
-def require_barrier_alone(params: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def require_barrier_alone(params: Mapping[str, object], defaults: Mapping[str, object]) -> None:
     """Refuse params that have no part in how positions are closed.
 
     Raises ValueError with all of them.
@@ -289,43 +291,38 @@ def require_barrier_alone(params: Mapping[str, Any], defaults: Mapping[str, Any]
 
 
 def barrier_in_force(
-    params: Mapping[str, Any], traded: Sequence[TradedData]
-) -> dict[str, str | int]:
-    """Return the params of a barrier: those given, or those that the models were trained on.
+    params: Mapping[str, object], traded: Sequence[TradedData]
+) -> tuple[str, str, int]:
+    """Return take profit, stop loss and horizon: those given, or those of the models' training.
 
     Raises ValueError where none are given and not all models have the same, and for those that
     make no trade. Models that forecast something else are warned of.
     """
-    given: dict[str, str | int] = {
-        name: params[name] for name in ("take_profit", "stop_loss", "horizon")
-    }
+    # Their kinds were seen to before.
+    given = str(params["take_profit"]), str(params["stop_loss"]), cast(int, params["horizon"])
     indicators = [one.signal.indicator for one in traded]
     schedules = [indicator.schedule for indicator in indicators if indicator is not None]
     known = {
-        (barrier.take_profit, barrier.stop_loss, one.horizon)
+        barrier_of(one)
         for schedule in schedules
         for one in schedule.checkpoints
-        if (barrier := one.barrier) is not None
+        if one.barrier is not None
     }
-    if not any(given.values()):
+    if not any(given):
         if len(known) != 1:
             raise ValueError(
                 '`take_profit`, `stop_loss` and `horizon` must be given with exit_by="barrier": '
                 f"the models have {len(known) or 'no'} different ones of their own."
             )
-        given = dict(zip(given, known.pop(), strict=True))
-    Labelling(
-        BARRIER, int(given["horizon"]), Barrier(str(given["stop_loss"]), str(given["take_profit"]))
-    )
+        [given] = known
+    take_profit, stop_loss, horizon = given
+    trade = Labelling(BARRIER, horizon, Barrier(stop_loss, take_profit))
 
     def look_at(schedule: Schedule, checkpoint: Checkpoint, name: str) -> None:
-        own = checkpoint.barrier
-        theirs = own and (own.take_profit, own.stop_loss, checkpoint.horizon)
-        if theirs != tuple(given.values()):
-            told = ", ".join(f"{name} {value}" for name, value in given.items() if value)
+        if barrier_of(checkpoint) != given:
             warnings.warn(
-                f"{schedule.path}: {name} forecasts {checkpoint.labelling}, and is traded with "
-                f"{told}: its probabilities are of another trade",
+                f"{schedule.path}: {name} forecasts {checkpoint.labelling}, and is traded as "
+                f"{trade}: its probabilities are of something else",
                 TradingWarning,
                 stacklevel=2,
             )
@@ -333,6 +330,13 @@ def barrier_in_force(
     for schedule in schedules:
         schedule.require(partial(look_at, schedule))
     return given
+
+
+def barrier_of(checkpoint: Checkpoint) -> tuple[str, str, int]:
+    """Return take profit, stop loss and horizon of the trades that a model forecasts."""
+    barrier = checkpoint.barrier
+    levels = (barrier.take_profit, barrier.stop_loss) if barrier is not None else ("", "")
+    return *levels, checkpoint.horizon
 
 
 def note_other_instruments(traded: Sequence[TradedData]) -> None:
@@ -344,6 +348,7 @@ def note_other_instruments(traded: Sequence[TradedData]) -> None:
             continue
         trained_on = {checkpoint.instrument for checkpoint in indicator.schedule.checkpoints}
         others = {known for known in trained_on if known and not _same(known, name)}
+        # One of a folder that fits is enough: it may hold models of several instruments.
         if others and others == trained_on:
             warnings.warn(
                 f"data {name!r}: its model was trained on {_listed(sorted(others))}. If that is "
@@ -368,6 +373,7 @@ def note_fractions(traded: Iterable[TradedData], whole: str) -> None:
 
     whole: how whole ones are asked for.
     """
+    # In a backtest the broker is ours, and takes any part of a unit.
     live = [instrument.name for instrument in traded if is_live(instrument.source)]
     if live:
         warnings.warn(
@@ -384,10 +390,13 @@ def require_one_kind(datas: Sequence[Feed], names: str) -> None:
     Ranks compare what is known at one time of moves that are as long.
     """
     chosen = datas_to_trade(datas, names) if names else datas
-    for interval_of in (_declared_interval, _shown_interval):
+    declared = [
+        f"{data._compression or 1} {bt.TimeFrame.TName(data._timeframe)}" for data in chosen
+    ]
+    for intervals in (declared, map(_shown_interval, chosen)):
         kinds: dict[str, list[str]] = {}
-        for data, name in zip(chosen, names_of(chosen), strict=True):
-            if interval := interval_of(data):
+        for interval, name in zip(intervals, names_of(chosen), strict=True):
+            if interval:
                 kinds.setdefault(interval, []).append(name)
         if len(kinds) > 1:
             shown = "; ".join(f"{kind}: {_listed(members)}" for kind, members in kinds.items())
@@ -397,16 +406,13 @@ def require_one_kind(datas: Sequence[Feed], names: str) -> None:
             )
 
 
-def _declared_interval(data: Feed) -> str:
-    return f"{data._compression or 1} {bt.TimeFrame.TName(data._timeframe)}"
-
-
 def _shown_interval(data: Feed) -> str:
     """Return the interval of a feed's DataFrame, "" where there is none, or few bars to tell by.
 
     A feed is of days to Backtrader unless it is declared otherwise, whatever its bars are.
     """
     index = getattr(getattr(data.p, "dataname", None), "index", None)
+    # Such a feed shows other bars than its DataFrame has.
     rebuilt = data.resampling or data.replaying
     if rebuilt or not isinstance(index, pd.DatetimeIndex) or len(index) < FEWEST_TO_TELL:
         return ""
@@ -425,6 +431,7 @@ def require_book(rules: BookRules, names: int) -> None:
             f"least {max(long + short, rules.fewest)} names, got {names}"
         )
     for side, count, gross in zip(("long", "short"), (long, short), rules.sides, strict=True):
+        # Else a part of the money would lie idle, and nobody be told.
         if count * rules.cap < gross * (1 - ROUNDING):
             faults.append(
                 f"`cap` must be at least {gross / count:.4g}, so that {count} {side} can hold "

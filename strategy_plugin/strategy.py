@@ -125,8 +125,9 @@ class BiLSTMStrategy(TradingStrategy):
         require_directions(self.traded)
         if by_barrier:
             # From here on, and in the journal, the levels in force.
-            for name, value in barrier_in_force(self.p._getkwargs(), self.traded).items():
-                setattr(self.p, name, value)
+            self.p.take_profit, self.p.stop_loss, self.p.horizon = barrier_in_force(
+                self.p._getkwargs(), self.traded
+            )
             self._rules = DecisionRules.of(self.p._getkwargs())
             for instrument in self.traded:
                 instrument.orders.rules = OrderRules.of(self.p._getkwargs())

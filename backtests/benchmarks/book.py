@@ -6,7 +6,6 @@ Sides of the benchmark. The forecasts are there beforehand: what the network cos
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
 
 import backtrader as bt
 import pandas as pd
@@ -59,7 +58,7 @@ class OrderWatch(bt.Analyzer):  # type: ignore[misc]
 
 
 def run_of(
-    bars: int, strategy: type[bt.Strategy], broker: bt.BrokerBase, **params: Any
+    bars: int, strategy: type[bt.Strategy], broker: bt.BrokerBase, **params: object
 ) -> bt.Cerebro:
     """Return what runs a strategy over all datas."""
     cerebro = bt.Cerebro(stdstats=False)

@@ -13,6 +13,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 from joblib import Parallel
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.linalg import solve
 from scipy.special import expit
@@ -26,6 +27,7 @@ from backtests.walk_forward.universe import DatedFolds
 from backtests.walk_forward.workers import dies_with_parent
 from model.bars.universe import Universe
 from model.errors import OneClassError
+from model.features.joining import context_of
 from model.features.table import FeatureEngineer
 from model.metrics import log_loss_of_logits
 from model.training.calibration import fit_logistic, fit_temperature
@@ -115,8 +117,7 @@ def examples_of(bars: pd.DataFrame, config: TrainConfig, learned: int) -> Exampl
     def reached_by(decided: Integers) -> slice:
         return slice(int(decided[0]) - first, int(decided[-1]) - first + length)
 
-    parts = map(part, (train, validation, judged))
-    return Examples(*parts, raw_rows=raw_rows[reached_by(judged)])
+    return Examples(part(train), part(validation), part(judged), raw_rows[reached_by(judged)])
 
 
 def logistic(examples: Examples) -> Array:
@@ -317,14 +318,22 @@ def _learn_dated_fold(
         return {}
     length, n_rows = config.sequence_length, 0
     rows, starts, decided = [], [], []
+    # The network's own rows: with fewer columns they would only show what the others are worth.
+    engineer = config.engineer(context_of(past))
     for own in tested.values():
-        features = FeatureEngineer().transform(own)
-        # A window of an instrument begins with each of its rows but the last.
-        starts.append(n_rows + np.arange(len(features) - length + 1))
+        features = engineer.transform(own)
+        # A window of an instrument begins with each of its rows but the last. Where a feature has
+        # no number in one, the network does not forecast either.
+        known = np.isfinite(features.to_numpy()).all(axis=1)
+        whole = np.asarray(sliding_window_view(known, length).all(axis=1))
+        starts.append(n_rows + np.flatnonzero(whole))
         n_rows += len(features)
         rows.append(data.scaler.transform(features.to_numpy()))
-        decided.append(pd.DatetimeIndex(features.index[length - 1 :]).as_unit("ns").asi8)
+        stamps = pd.DatetimeIndex(features.index[length - 1 :][whole])
+        decided.append(stamps.as_unit("ns").asi8)
     windows = Windows(np.concatenate(rows), length, np.concatenate(starts))
+    if not len(windows):
+        return {}
     unknown = np.full(len(windows), np.nan)
     timestamps = pd.DatetimeIndex(np.concatenate(decided).astype("datetime64[ns]"))
     judged = Part(windows, unknown, unknown, timestamps)

@@ -147,6 +147,7 @@ class Decisions:
             returns=returns[STRATEGY],
             benchmark=hold,
             periods_per_year=self.bars_per_year,
+            # Buy-and-hold is what is to be beaten: it is no try at that.
             tried={name: (values, hold) for name, values in returns.items() if name != HOLD},
             others=others,
             timing={fill: timing_gains(self.strategy, moves) for fill, moves in self.fills.items()},
@@ -169,6 +170,7 @@ class Decisions:
 
     def area(self, forecast: Array) -> AreaUnderCurve:
         """Return the area under the ROC curve of a forecast within folds, over what moved."""
+        # Where the price did not move neither direction was right.
         judged = np.flatnonzero(np.isfinite(forecast) & ~self.ties)
         return AreaUnderCurve(self.labels[judged], forecast[judged], self.folds[judged], judged)
 
@@ -181,7 +183,7 @@ def positions_of(account: Simulation, bars: pd.DataFrame) -> Positions:
     """
     first = len(bars) - len(account.position)
     # The position stands at the bar at whose open it was taken: that of a decision, one bar later.
-    held = (account.position.shift(-1, fill_value=0.0) != 0).to_numpy(np.float64)
+    held = np.sign(account.position.shift(-1, fill_value=0.0).to_numpy(np.float64))
     moves, turnover = open_returns(bars)[first:], np.zeros(len(held))
     opens = bars["open"].to_numpy(np.float64)
     for bar, quote in zip(account.fills["bar"], account.fills["quote"], strict=True):
@@ -222,6 +224,7 @@ def decisions_of(
     known = np.isfinite(fills["open"]) & predictions["label"].notna().to_numpy()
     labels = settings.config.labelling.labels(bars)
     ties = labels.tied[test]
+    # One half is no choice: a threshold chosen for each would be one more thing fitted.
     forecasts = {str(name): learners[name].to_numpy() for name in learners}
     # Rules see the whole history, so that an average is warm at the first test decision.
     benchmarks = {

@@ -137,6 +137,7 @@ def evidence_of(
     turnover = float(positions.turnover.mean())
     # The same positions at other times: what luck would earn with them.
     shifted = shifted_means(decisions.strategy, decisions.moves, decisions.cost)
+    at_costs = {cost: positions.net(cost * BASIS_POINT) for cost in COST_GRID}
     made = np.isfinite(decisions.probability)
     forecast_up = (decisions.probability[made] >= 0.5).astype(float)
     return Evidence(
@@ -154,7 +155,10 @@ def evidence_of(
         turnover=turnover,
         charged=decisions.cost / BASIS_POINT,
         break_even=1e4 * gross / turnover if turnover else None,
-        costs=[_at_cost(decisions, cost) for cost in COST_GRID],
+        costs=[
+            CostRow(cost=cost, **vars(_earnings(values, years)))
+            for cost, values in at_costs.items()
+        ],
     )
 
 
@@ -183,11 +187,6 @@ def _earnings(returns: Array, bars_per_year: float) -> Earnings:
         total=float(np.prod(1 + returns) - 1),
         sharpe=sharpe(returns, bars_per_year),
     )
-
-
-def _at_cost(decisions: Decisions, cost: float) -> CostRow:
-    returns = decisions.positions[STRATEGY].net(cost * BASIS_POINT)
-    return CostRow(cost=cost, **vars(_earnings(returns, decisions.bars_per_year)))
 
 
 def sharpe_per_bar(returns: Array) -> float:

@@ -1,7 +1,8 @@
 """The decisions of a universe as tables of date and name: what was forecast, and what came."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ REVERSAL, MOMENTUM = "reversal", "momentum"
 TOGETHER, BOOSTING = "mean of ranks", "boosting"
 MOMENTUM_BARS, MOMENTUM_SKIPPED = 250, 20  # the move over so many bars, without the last
 DECAY = (1, 2, 5, 10)  # bars over which a forecast is held against the move
+
+Key = TypeVar("Key")  # of tables: a name, or a number of bars
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,23 @@ class Panel:
         strategy = next(iter(self.scores.values()))
         return int((np.isfinite(strategy) & ~np.isfinite(self.moves["open"])).sum())
 
+    def part(self, rows: NDArray[np.intp]) -> "Panel":
+        """Return the decisions on some of the dates alone. rows: their places, in order."""
+
+        def at(tables: Mapping[Key, Array]) -> dict[Key, Array]:
+            return {key: table[rows] for key, table in tables.items()}
+
+        return replace(
+            self,
+            dates=self.dates[rows],
+            folds=self.folds[rows],
+            scores=at(self.scores),
+            labels=self.labels[rows],
+            moves=at(self.moves),
+            later=at(self.later),
+            held=at(self.held),
+        )
+
 
 def panel_of(
     dated: DatedFolds,
@@ -96,6 +116,7 @@ def panel_of(
     named have one half. None, and relative forecasts, are traded by rank.
     """
     config, universe = dated.config, dated.universe
+    # Test blocks adjoin: from the first one on every date is decided by one fold.
     tested = dated.dates[dated.folds[0].test : dated.folds[-1].stop]
     folds = np.concatenate([np.full(one.stop - one.test, one.number) for one in dated.folds])
     fills = {name: fill_moves(bars) for name, bars in universe.items()}
@@ -131,7 +152,7 @@ def panel_of(
         {fill: table[known] for fill, table in moves.items()},
         {bars: table[known] for bars, table in later.items()},
         config.outcome,
-        config.horizon,
+        max(config.horizon, *(config.labelling.labels(one).longest for one in universe.values())),
         float(np.mean([yearly_bars(bars) for bars in universe.values()])),
         {name: table[known] for name, table in held.items()},
         [
@@ -149,6 +170,7 @@ def mean_of_ranks(*scores: Array) -> Array:
     """
     known = np.isfinite(scores).all(axis=0)
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    # Learners whose probabilities are more spread would lead a mean of them.
     ranks = [pd.DataFrame(np.where(known, one, np.nan)).rank(axis=1).to_numpy() for one in scores]
     return np.asarray((np.mean(ranks, axis=0) - 0.5) / count - 0.5)
 
@@ -168,6 +190,7 @@ def _directions(
         if name not in probabilities:
             held[name] = np.select([table > 0, table < 0], [1.0, down], 0.0)
             continue
+        # Cheap learners choose no thresholds.
         enter, exit = thresholds.get(name, (NEUTRAL, NEUTRAL))
         held[name] = np.column_stack(
             [
@@ -185,6 +208,7 @@ def _table(columns: Columns, dates: pd.DatetimeIndex) -> Array:
     """Return a value of each instrument's bars as a table on these dates: (dates, names)."""
     table = np.full((len(dates), len(columns)), np.nan)
     for number, (bars, values) in enumerate(columns.values()):
+        # Bars of other dates have the place -1.
         place = dates.get_indexer(pd.DatetimeIndex(bars.index).as_unit("ns"))
         table[place[place >= 0], number] = values[place >= 0]
     return table
@@ -195,7 +219,9 @@ def _rules(universe: Universe) -> dict[str, Columns]:
     found: dict[str, dict[str, tuple[pd.DataFrame, Array]]] = {REVERSAL: {}, MOMENTUM: {}}
     for name, bars in universe.items():
         price = np.log(bars["close"])
+        # What fell last is bought: Lehmann (1990), Jegadeesh (1990).
         found[REVERSAL][name] = bars, -price.diff().to_numpy()
+        # Jegadeesh and Titman (1993); without the last month, which tends to turn back.
         before = price.shift(MOMENTUM_SKIPPED) - price.shift(MOMENTUM_BARS)
         found[MOMENTUM][name] = bars, before.to_numpy()
     return dict(found)

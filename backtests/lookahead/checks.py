@@ -141,6 +141,7 @@ class PipelineChecks:
                 for one in record.series
                 if one.name in record.others
             }
+            # Slower bars are made of the instrument's own, and may not know its future either.
             own = _poisoned_after(self.series[OWN], record.clock, int(decided[cut]))
             again = join_bars(own, record, others).rows[-len(self.bars) :]
             tally.compare(
@@ -198,6 +199,7 @@ class PipelineChecks:
         )
 
     def scaler(self, track: Track) -> LeakResult:
+        # The slice, not the rows: whether it looks beyond them is the question.
         fit, train = self.data.config.preprocessor.fit_scaler, self.data.split[0]
         return detectors.scaler_leaks(
             lambda rows: fit(rows, train), self.data.features, self.reached, track=track
@@ -359,6 +361,7 @@ class CheckpointChecks:
     ) -> LeakResult:
         """Put the checkpoints that were trained on these bars through a check and add up."""
         checkpoints = self.schedule.checkpoints
+        # Of other bars nothing can be said: their parts lie at other dates.
         ours = [checkpoint for checkpoint in checkpoints if trained_on(checkpoint, self.bars)]
         checks = [check(ours[number], self.bars) for number in track(range(len(ours)))]
         return LeakResult(
@@ -427,6 +430,7 @@ def checkpoint_parts(checkpoint: Checkpoint, bars: pd.DataFrame) -> Split:
 
     Its training and validation part, and all that follows `trained_until`.
     """
+    # A decision at the very bar is allowed: its label was known then.
     after = int(bars.index.searchsorted(checkpoint.trained_until))
     return (
         checkpoint.part_rows("train", bars.index),

@@ -1,9 +1,8 @@
 """The report of a walk-forward: one self-contained HTML page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from backtests.evidence.account_figures import LEFT_OUT
 from backtests.evidence.scores import GIVEN, LOST, NONE_QUALIFIED
@@ -29,7 +28,7 @@ from backtests.reports.results import (
     describe_settings,
     machines_of,
 )
-from backtests.reports.terminal import FORECASTS, MONEY, SPREAD, ranged, shown
+from backtests.reports.terminal import FORECASTS, MONEY, SPREAD, Row, ranged, shown
 from backtests.walk_forward.fingerprint import all_versions
 from model.files import write_atomically
 
@@ -103,6 +102,7 @@ def _words(results: Results) -> dict[str, str]:
     """Return the sentences of the page by the names that the template knows."""
     total = results.folds.iloc[-1]
     first, last = shown(total["first_decision"], ""), shown(total["last_decision"], "")
+    # Years of bars: the calendar would count nights and weekends.
     years = len(results.equity) / results.decisions.bars_per_year
     refused = ", ".join(f"{count} {what}" for what, count in results.strategy.refused.items())
 
@@ -148,6 +148,7 @@ def _words(results: Results) -> dict[str, str]:
 def _glance_grid(results: Results) -> Grid:
     """Return what was earned in all, beside buy-and-hold."""
     total = results.folds.iloc[-1].to_dict()
+    # Figures of a fold have their twin of buy-and-hold beside them, by that name.
     theirs = {name: total.get(f"hold_{name}") for name in total}
     ours = total | asdict(results.account["strategy"]) | asdict(results.trading)
     theirs = theirs | asdict(results.account["hold"]) | {"trades": len(results.hold.trades)}
@@ -184,7 +185,7 @@ def _member_grid(results: Results) -> Grid:
     return Grid(["fold", *order], rows)
 
 
-def _fold_grid(columns: tuple[tuple[str, str, str], ...], rows: list[dict[Any, Any]]) -> Grid:
+def _fold_grid(columns: tuple[tuple[str, str, str], ...], rows: Sequence[Row]) -> Grid:
     """Return the columns (header, name, format) of rows by fold."""
     return Grid(
         ["fold", *(header for header, _, _ in columns)],
@@ -229,6 +230,7 @@ def _architecture_grid(compared: Mapping[str, Results]) -> Grid:
             ]
             for row in rows
         ],
+        # The first's report is the page itself.
         ["" if name == first else f"{name}/{REPORT}" for name in compared],
     )
 

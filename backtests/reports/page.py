@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import plotly.offline
@@ -16,7 +16,7 @@ from rich.table import Table
 from backtests.evidence.alpha import NOTHING_LEFT, Figures
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.verdict import p_words
-from backtests.reports.terminal import shown
+from backtests.reports.terminal import Row, shown
 from model.bars.faults import count
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def interval_grid(
     return Grid(["", "estimate", "95 % interval", "99 % bounds"], rows)
 
 
-def glance_grid(ours: Mapping[Any, Any], theirs: Mapping[Any, Any], benchmark: str) -> Grid:
+def glance_grid(ours: Row, theirs: Row, benchmark: str) -> Grid:
     """Return what was earned in all beside the benchmark, as far as it is known."""
     rows = [
         [words, shown(ours[name], form), shown(theirs.get(name), form)]
@@ -179,7 +179,7 @@ def p_shown(p: float | None) -> str:
     return "-" if p is None else p_words(p).removeprefix("= ")
 
 
-def render_page(template: str, charts: Mapping[str, go.Figure], **content: Any) -> str:
+def render_page(template: str, charts: Mapping[str, go.Figure], **content: object) -> str:
     """Return the page. It loads nothing: its charts' library and data are inside."""
     # StrictUndefined: a name that a template misspells is an error, not an empty place on the page.
     pages = Environment(
@@ -214,7 +214,7 @@ def sign_of(text: str) -> str:
     return {"+": "gain", "-": "loss"}.get(text[:1], "")
 
 
-def pairs_of(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def pairs_of(content: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
     """Return nested settings as pairs of text."""
     pairs: list[tuple[str, str]] = []
     for name, value in content.items():

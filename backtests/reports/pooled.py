@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from backtests.evidence.evidence import SharpeFigures, Trials, sharpe_figures, s
 from backtests.evidence.overfitting import Overfitting, overfitting_probability
 from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
+from backtests.evidence.thirds import thirds
 from backtests.evidence.verdict import NO_COST, Verdict, judge_account, judge_book
 from backtests.reports.charts import book_chart
 from backtests.reports.results import (
@@ -58,6 +59,7 @@ POOLED_FILES = (
     "decay.csv",
     "tenths.csv",
     "years.csv",
+    "thirds.csv",
     "equity.csv",
     "predictions.csv",
     "importance.csv",
@@ -160,6 +162,8 @@ class PooledResults:
         """The figures on chance at the stated cost: of the account, where there is one."""
         record = self.books.record(self.cost)
         if self.account is not None:
+            # The account knows drift, borrow and settlements, of which the paper book knows
+            # nothing.
             record = self.account.record(record, self.panel)
         return figures_of(record)
 
@@ -183,10 +187,11 @@ class PooledResults:
     def trials(self) -> dict[str, BookTrial]:
         """What each architecture held and earned, by its name, the one that leads first."""
         panel, returns = self.panel, self.books.returns(self.cost)
-        interval = describe_universe_data(self.dated.universe)["bar_interval"]
+        interval = str(describe_universe_data(self.dated.universe)["bar_interval"])
         columns = [f"{POSITION} {name}" for name in panel.names]
         found = {}
         for place, one in enumerate(self.architectures):
+            # In the panel the one that leads is called the strategy.
             name = one if place else STRATEGY
             weights = self.books.weights[name]
             found[one] = BookTrial(
@@ -199,12 +204,14 @@ class PooledResults:
     @cached_property
     def counted(self) -> Counted:
         """The ledger's trials that count beside this run."""
+        # The ledger may hold them from an earlier run of the same command: they are no other tries.
         own = {trial.positions for trial in self.trials.values()}
         return counted(self.tried, self.panel.dates, own)
 
     @property
     def sharpe(self) -> SharpeFigures | None:
         """The Sharpe ratio of the strategy's book, deflated for all that was tried."""
+        # Whatever was trained beside the one that leads was tried as well.
         ours, *others = (trial.net for trial in self.trials.values())
         beside = (*self.counted.sharpes, *map(sharpe_per_bar, others))
         return sharpe_figures(ours, Trials(beside))
@@ -226,6 +233,11 @@ class PooledResults:
         return by_date(self.panel, self.books, self.cost)
 
     @cached_property
+    def thirds(self) -> pd.DataFrame:
+        """The verdicts on each third of the dates by itself, of the paper book."""
+        return thirds(self.panel, self.cost)
+
+    @cached_property
     def equity(self) -> pd.DataFrame:
         """The growth of 1 before and after costs, and of the benchmark."""
         if self.account is None:
@@ -244,6 +256,7 @@ class PooledResults:
         """How much of the attainable edge in AUC was found; None where it is not known."""
         areas = self.by_date.forecasters.set_index("forecaster")["auc"]
         best = areas.get(BEST)
+        # Where not even the best forecast has an edge there is none to find a share of.
         if best is None or best == NEUTRAL:
             return None
         return float((areas[STRATEGY] - NEUTRAL) / (best - NEUTRAL))
@@ -253,6 +266,7 @@ class PooledResults:
         """One row per fold and one in total."""
         rows = []
         for model in self.models:
+            # A rank is held against no threshold.
             trading = model.checkpoint is not None and not self.panel.ranked
             row = {
                 "fold": str(model.fold.number),
@@ -266,10 +280,11 @@ class PooledResults:
         every = np.ones(len(self.panel.dates), dtype=bool)
         return pd.DataFrame([*rows, total | self._scores(every)])
 
-    def _scores(self, dates: NDArray[np.bool_]) -> dict[str, Any]:
+    def _scores(self, dates: NDArray[np.bool_]) -> dict[str, object]:
         """Return what the strategy forecast and earned on some of the dates."""
         panel, scores = self.panel, self.panel.scores[STRATEGY][dates]
         area = area_within_rows(panel.labels[dates], scores)
+        # Pair by pair, so that a date with few names says little.
         wins, pairs = area.numerators.sum(), area.denominators.sum()
         gross, net = (self.books.returns(cost)[STRATEGY][dates] for cost in (0.0, self.cost))
         decided = panel.dates[dates]
@@ -325,6 +340,7 @@ def evaluate_pooled(
     checkpoints: the folder of the first one's, which the book trades; None trades its forecasts.
     """
     first, *others = models
+    # The order is that of the tables: the strategy first, then what it is held against.
     forecasts = dated_probabilities(dated, models[first])
     probabilities = {STRATEGY: forecasts.to_numpy()}
     probabilities |= {one: dated_probabilities(dated, models[one]).to_numpy() for one in others}
@@ -364,6 +380,7 @@ def _thresholds(models: Sequence[FoldModel], settings: Settings) -> tuple[Array,
         pair = (own.enter, own.exit)
         if own.enter is None and model.checkpoint:
             pair = (model.checkpoint.enter, model.checkpoint.exit)
+        # A fold without a model forecasts nothing, and one of ranks has no thresholds.
         given = [NEUTRAL if level is None else level for level in pair]
         levels.append(np.tile(given, (model.fold.stop - model.fold.test, 1)))
     enter, exit = np.concatenate(levels).T
@@ -378,6 +395,7 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
         "decay": results.by_date.decay,
         "tenths": results.by_date.tenths,
         "years": results.by_date.years,
+        "thirds": results.thirds,
         "equity": results.equity.reset_index(),
         "predictions": results.predictions,
         "importance": results.importance.rename_axis("group").reset_index(),
@@ -389,11 +407,12 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
         (folder / name).unlink(missing_ok=True)
     for name, table in tables.items():
         write_atomically(folder / f"{name}.csv", csv_of(table))
+    # Last: where the summary stands, every table beside it is of the same run.
     text = json.dumps(pooled_summary(results), indent=2, allow_nan=False)
     write_atomically(folder / POOLED, (text + "\n").encode())
 
 
-def pooled_summary(results: PooledResults) -> dict[str, Any]:
+def pooled_summary(results: PooledResults) -> dict[str, object]:
     """Return the settings and the figures that matter, as JSON has them.
 
     An undefined figure is null.
@@ -417,6 +436,7 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
         "total": folds[-1],
         "folds": folds[:-1],
         **tables,
+        "thirds": [plain_row(row) for row in results.thirds.to_dict("records")],
         "halves": results.by_date.halves._asdict(),
         "book": _book_summary(results),
         "share_found": results.share_found,
@@ -434,7 +454,7 @@ def pooled_summary(results: PooledResults) -> dict[str, Any]:
     }
 
 
-def _book_summary(results: PooledResults) -> dict[str, Any] | None:
+def _book_summary(results: PooledResults) -> dict[str, object] | None:
     account = results.account
     if account is None:
         return None
@@ -448,7 +468,7 @@ def _book_summary(results: PooledResults) -> dict[str, Any] | None:
     }
 
 
-def describe_universe_data(universe: Universe) -> dict[str, Any]:
+def describe_universe_data(universe: Universe) -> dict[str, object]:
     """Return what the bars of all instruments are, each with the digest of its own."""
     indexes = [pd.DatetimeIndex(bars.index) for bars in universe.values()]
     return {

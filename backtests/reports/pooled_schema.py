@@ -132,6 +132,29 @@ class ForecasterYearRow(Entry):
     sharpe: float | None
 
 
+class ThirdRow(Entry):
+    """thirds.csv: the strategy in a third of the dates by itself, and what would be said of it.
+
+    No row where a third has fewer than 40 dates. auc, ic with its interval and t, the Sharpe ratios
+    of the paper book: as of forecasters.csv. verdict_at_no_cost, verdict: the words, of the paper
+    book.
+    """
+
+    third: int
+    first_decision: str
+    last_decision: str
+    dates: int
+    auc: float | None
+    ic: float | None
+    ic_low: float | None
+    ic_high: float | None
+    ic_t: float | None
+    gross_sharpe: float | None
+    sharpe: float | None
+    verdict_at_no_cost: str
+    verdict: str
+
+
 class BookEquityRow(Entry):
     """equity.csv of one network for a universe: the growth of 1 at each date.
 
@@ -265,6 +288,7 @@ POOLED_TABLES: dict[str, type[Entry]] = {
     "decay.csv": DecayRow,
     "tenths.csv": TenthRow,
     "years.csv": ForecasterYearRow,
+    "thirds.csv": ThirdRow,
     "equity.csv": BookEquityRow,
     "predictions.csv": PooledPredictionRow,
 }
@@ -344,6 +368,7 @@ class Pooled(Entry):
     decay: list[DecayRow]
     tenths: list[TenthRow]
     years: list[ForecasterYearRow]
+    thirds: list[ThirdRow]
     halves: HalvesRecord
     book: BookRecord | None
     share_found: float | None

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -367,7 +367,7 @@ def csv_of(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue().encode()
 
 
-def summary(results: Results) -> dict[str, Any]:
+def summary(results: Results) -> dict[str, object]:
     """Return the settings and the figures that matter, as JSON has them.
 
     An undefined figure is null.
@@ -406,7 +406,7 @@ def machines_of(models: Sequence[FoldModel]) -> set[tuple[tuple[str, str], ...]]
     return {tuple(sorted(model.machine.items())) for model in models}
 
 
-def describe_settings(settings: Settings) -> dict[str, Any]:
+def describe_settings(settings: Settings) -> dict[str, Mapping[str, object]]:
     """Return the settings by the name of what they set."""
     return {
         "folds": asdict(settings.plan),
@@ -417,7 +417,7 @@ def describe_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def describe_data(bars: pd.DataFrame) -> dict[str, Any]:
+def describe_data(bars: pd.DataFrame) -> dict[str, object]:
     """Return what the bars are, with a digest that tells whether two runs had the same."""
     timestamps = pd.DatetimeIndex(bars.index)
     return {
@@ -471,7 +471,7 @@ def write_comparison(folder: Path, results: Mapping[str, Results]) -> None:
     write_atomically(folder / COMPARISON, csv_of(comparison_table(results)))
 
 
-def _row(name: str, found: Results, first: Results) -> dict[str, Any]:
+def _row(name: str, found: Results, first: Results) -> dict[str, object]:
     total, evidence = found.folds.iloc[-1], first.evidence
     statistic, p = evidence.losses.get(name) or (None, None)
     return {

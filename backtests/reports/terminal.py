@@ -4,6 +4,7 @@ Forecasts, money and benchmarks of a walk-forward, and the markets of a universe
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from rich.table import Table
 from backtests.evidence.scores import BEST, TOTAL
 from model.bars.faults import count
 from model.bars.intervals import day
+from strategy_plugin.decision import TOO_EARLY
 
 if TYPE_CHECKING:
     from backtests.evidence.account_figures import AccountFigures
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from backtests.reports.universe import UniverseResults
     from backtests.walk_forward.folds import Outcome
     from backtests.walk_forward.trainer import Origin
+
+Row = Mapping[Any, Any]  # of a table: pandas names columns by whatever can be hashed
 
 # What the terminal's tables show: (header, column of the fold table, format).
 FORECASTS = (
@@ -78,6 +82,15 @@ FORECASTERS = (
     ("Sharpe\nnet", "sharpe", ".2f", 1),
     ("break-\neven", "break_even", ".1f", 1),
 )
+# Of each third of the dates: header, column, format.
+THIRDS = (
+    ("IC", "ic", "+.3f"),
+    ("t", "ic_t", ".1f"),
+    ("Sharpe\ngross", "gross_sharpe", ".2f"),
+    ("Sharpe\nnet", "sharpe", ".2f"),
+    ("at no cost", "verdict_at_no_cost", ""),
+    ("net of costs", "verdict", ""),
+)
 
 
 def tables(results: "Results") -> Group:
@@ -102,6 +115,7 @@ def _benchmark_table(evidence: "Evidence") -> Table:
     for header in ("", "mean, bp per bar", "Sharpe", "difference, bp per bar"):
         table.add_column(header, justify="right" if header else "left", no_wrap=True)
     for name, figures in evidence.benchmarks.items():
+        # The strategy has none: it is what all others are held against.
         less = evidence.intervals.get(f"less {name}")
         difference = (
             f"{1e4 * less.value:+.2f} [{1e4 * less.low:+.2f}, {1e4 * less.high:+.2f}]"
@@ -145,6 +159,7 @@ def universe_table(universe: "UniverseResults") -> Table:
         table.add_column(
             header,
             justify="right" if header not in ("market", "verdict") else "left",
+            # A long name may break; a figure that breaks is misread.
             no_wrap=header != "market",
         )
     for row in universe.markets.to_dict("records"):
@@ -185,11 +200,22 @@ def pooled_tables(results: "PooledResults") -> Group:
             "forecaster",
         ),
         by_year,
+        *([_thirds_table(results.thirds)] if len(results.thirds) else []),
         *(
             [_book_table(results.account.account, results.account.figures)]
             if results.account
             else []
         ),
+    )
+
+
+def _thirds_table(thirds: pd.DataFrame) -> Table:
+    """Return the verdicts on each third of the dates: whether an edge is still there."""
+    return _table(
+        "does the edge last? each third of the dates, of the paper book",
+        THIRDS,
+        [row | {"from": shown(row["first_decision"], "")} for row in thirds.to_dict("records")],
+        "from",
     )
 
 
@@ -219,6 +245,20 @@ def _book_table(account: Mapping[str, "AccountFigures"], figures: "BookFigures")
     table.add_row("turnover per bar", f"{figures.turnover:.1%}")
     table.add_row("cost that eats all, bp per side", shown(figures.break_even, ".1f"))
     return table
+
+
+def describe_refused(refused: Mapping[str, Mapping[str, int]]) -> str:
+    """Return one line on what of a book's decisions did not come about; "" where all did.
+
+    refused: by name, how often for each reason.
+    """
+    total = Counter[str]()
+    for counts in refused.values():
+        total.update(counts)
+    # The dates that only warm up, which nobody meant to trade.
+    total.pop(TOO_EARLY, None)
+    words = ", ".join(f"{number:,} {reason}" for reason, number in total.most_common())
+    return f"Orders and refusals of all names: {words}." if words else ""
 
 
 def describe_best(results: "Results") -> str:
@@ -267,6 +307,7 @@ def describe_outcome(
 
 def scaled(columns: Sequence[tuple[str, str, str, float]], table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with its fractions in the units shown; 0 leaves a column as it is."""
+    # A fraction of 1e-4 would be shown as .00.
     units = {name: scale for _, name, _, scale in columns if scale}
     return table.assign(**{name: table[name].astype(float) * by for name, by in units.items()})
 
@@ -305,7 +346,7 @@ def describe_together(together: "Together | None") -> str:
     )
 
 
-def ranged(row: Mapping[Any, Any], name: str, form: str, scale: float = 1.0) -> str:
+def ranged(row: Row, name: str, form: str, scale: float = 1.0) -> str:
     """Return a figure of a row with its interval; a dash where it is undefined."""
     if shown(row[name], form) == "-":
         return "-"
@@ -316,7 +357,7 @@ def ranged(row: Mapping[Any, Any], name: str, form: str, scale: float = 1.0) -> 
 def _table(
     title: str,
     columns: Sequence[tuple[str, str, str]],
-    rows: Sequence[Mapping[Any, Any]],
+    rows: Sequence[Row],
     first: str = "fold",
 ) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
@@ -331,9 +372,10 @@ def _table(
     return table
 
 
-def shown(value: Any, form: str) -> str:
+def shown(value: object, form: str) -> str:
     """Return a figure as text, a dash where it is undefined, a daily timestamp as its date."""
     if isinstance(value, pd.Timestamp):
+        # Seconds say nothing of a bar, and midnight nothing of a day.
         return day(value).removesuffix(":00")
     # NaN is how pandas spells what a row does not have.
     missing = value is None or (isinstance(value, float) and math.isnan(value))

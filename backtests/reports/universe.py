@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from backtests.reports.results import (
     machines_of,
     plain_row,
 )
+from backtests.reports.terminal import Row
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import Settings
 from backtests.walk_forward.trainer import Lost
@@ -77,13 +77,15 @@ class UniverseResults:
         years = self.pool.periods_per_year
         columns = {"strategy": "strategy", "hold": "buy_and_hold"}
         return {
+            # From 1 on: a loss on the first bar is a drawdown, too.
             name: account_figures(np.r_[1.0, self.equity[column]], years)
             for name, column in columns.items()
         }
 
     @cached_property
-    def pooled(self) -> list[dict[str, Any]]:
+    def pooled(self) -> list[Row]:
         """What decides on each architecture over all markets; none where there is but one."""
+        # With one there is nothing to tell apart that the verdict does not say.
         lead, *others = self.architectures
         if not others:
             return []
@@ -141,11 +143,12 @@ def write_universe(folder: Path, universe: UniverseResults) -> None:
     write_atomically(
         folder / "equity.csv", csv_of(universe.equity.rename_axis("date").reset_index())
     )
+    # Last: where the summary stands, the tables beside it are of the same run.
     text = json.dumps(universe_summary(universe), indent=2, allow_nan=False)
     write_atomically(folder / "universe.json", (text + "\n").encode())
 
 
-def universe_summary(universe: UniverseResults) -> dict[str, Any]:
+def universe_summary(universe: UniverseResults) -> dict[str, object]:
     """Return the settings and the figures that matter, as JSON has them.
 
     An undefined figure is null.
@@ -167,7 +170,7 @@ def universe_summary(universe: UniverseResults) -> dict[str, Any]:
     }
 
 
-def pooled_row(architecture: str, pooled: Pool) -> dict[str, Any]:
+def pooled_row(architecture: str, pooled: Pool) -> Row:
     """Return what decides on an architecture, as universe.json has it."""
     alpha, years = pooled.intervals["alpha"], pooled.periods_per_year
     auc = pooled.intervals.get("auc")
@@ -184,7 +187,7 @@ def pooled_row(architecture: str, pooled: Pool) -> dict[str, Any]:
     }
 
 
-def _row(name: str, results: Results, outstanding: bool) -> dict[str, Any]:
+def _row(name: str, results: Results, outstanding: bool) -> dict[str, object]:
     evidence, total = results.evidence, results.folds.iloc[-1]
     gain, hold = evidence.intervals["gain"], evidence.benchmarks[HOLD]
     return {

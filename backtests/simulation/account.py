@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from model.settings import Rule, number, optional, require_fields, whole
 from strategy_plugin.decision import BARRIER, PROBABILITY, thresholds
@@ -48,6 +48,7 @@ class Costs:
     @property
     def in_price(self) -> float:
         """The part that is paid in a worse price, as a fraction of it."""
+        # Commission is paid beside the price, and known to the broker as such.
         return (self.half_spread + self.slippage) * BASIS_POINT
 
     @property
@@ -98,6 +99,7 @@ class Account:
                     "`exit` and `allow_short` must be left out with exit_by='barrier': long "
                     "positions alone, and no probability closes them."
                 )
+        # One alone would be paired with one that validation chose for another.
         elif (self.enter is None) != (self.exit is None):
             raise ValueError(
                 "`enter` and `exit` must be given together or not at all, "
@@ -166,7 +168,7 @@ class BookSettings:
         """Return how target weights are made of ranks. keep: in force."""
         return BookRules.of(self.params(keep, 1))
 
-    def params(self, keep: float, rebalance: int) -> dict[str, Any]:
+    def params(self, keep: float, rebalance: int) -> dict[str, object]:
         """Return the params of BookStrategy. keep, rebalance: in force."""
         given = {name: value for name, value in vars(self).items() if name != "borrow"}
         # A command reads all numbers of names as fractions; a share is below 1.

@@ -85,6 +85,7 @@ def measure(control: Control) -> Row:
     checkpoint = fit(sample.bars.iloc[: control.bars], control.config)
     baselines: Row = {}
     for name, probability in baseline_probabilities(examples).items():
+        # On the windows of the network, so that its share and theirs can be compared.
         scores = classification_scores(examples.judged.labels, probability)
         baselines |= {f"{name}_{score}": scores[score] for score in SCORES}
     return {
@@ -160,6 +161,7 @@ def gross_sharpe(forecast: Array, returns: Array) -> float | None:
 
     None where none says anything.
     """
+    # With every forecast, however slight: thresholds would be one more thing to be chosen.
     earned = np.sign(forecast - 0.5) * returns
     return float(earned.mean() / earned.std()) if earned.any() else None
 
@@ -170,6 +172,7 @@ def share(labels: Array, forecast: Array, best: Array) -> float | None:
     None where nothing is attainable.
     """
     found, attainable = auc(labels, forecast), auc(labels, best)
+    # A best forecast that never changes its mind knows nothing.
     if np.ptp(best) == 0 or found is None or attainable is None:
         return None
     return (found - 0.5) / (attainable - 0.5)
@@ -253,6 +256,7 @@ def _silent(name: object, rows: pd.DataFrame, forecaster: str) -> Row:
         score: float(rows[f"{forecaster}{score}"].mean())
         for score in ("auc", "balanced_accuracy", "mcc", "accuracy")
     }
+    # Seeds are independent histories: the variances of their AUCs add.
     error = sqrt(float((rows["standard_error"] ** 2).sum())) / len(rows)
     return {
         "market": name,

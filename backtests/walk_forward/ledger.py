@@ -173,7 +173,9 @@ class Ledger:
         """
         return trials_on(self.on, self.path, lines_of(self.path), *keys)
 
-    def enter(self, key: str, trial: Trial, track: pd.DataFrame, notes: Mapping[str, Any]) -> bool:
+    def enter(
+        self, key: str, trial: Trial, track: pd.DataFrame, notes: Mapping[str, object]
+    ) -> bool:
         """Add a trial, unless it is there; several runs may do so at the same time.
 
         Parameters

@@ -56,8 +56,7 @@ class Search:
     def positions(self, decided: Decided, enter: float, exit: float) -> Positions:
         """Return the positions of a pair of thresholds on an instrument's decisions."""
         if decided.ends is not None:
-            probability, moves, ends = decided
-            return barrier_positions(probability, moves, ends, enter=enter)
+            return barrier_positions(decided.probability, decided.moves, decided.ends, enter=enter)
         held = directions(decided.probability, enter=enter, exit=exit, allow_short=self.allow_short)
         return Positions.of(held, decided.moves)
 
@@ -146,7 +145,7 @@ def decided_on(checkpoint: Checkpoint, past: pd.DataFrame, search: Search) -> De
     ends = None
     if search.traded is not None and len(table):
         past = past.loc[: checkpoint.trained_until]
-        first = int(past.index.get_loc(table.index[0]))
+        first = int(past.index.searchsorted(table.index[0]))
         ends = trade_ends(past, search.traded, first)
     return Decided(table["probability"].to_numpy(), table["move"].to_numpy(), ends)
 

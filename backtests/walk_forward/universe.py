@@ -38,6 +38,7 @@ class DatedFolds:
         It ends with the date at whose close the first test decisions are made. Instruments that
         have no window with a label by then are left out.
         """
+        # As `fit` asks of each: one with less would be left out there with a warning in every fold.
         needed = first_entry(self.config) + self.config.labelling.wait
         return self._between(fold, fold.train, fold.test, needed)
 
@@ -72,8 +73,10 @@ def lay_dated_folds(universe: Universe, plan: FoldPlan, config: TrainConfig) -> 
     With L = dates // (folds + train_blocks), each test block and each train block holds L dates.
     BarsError where there are too few, or where the past of a fold holds too few instruments.
     """
+    # Bars before the one that decides: those of the window, and those its first row looks back on.
     warm_up = config.lookback + config.sequence_length - 2
     dates = _forecast_dates(universe, warm_up, config.fewest_instruments)
+    # What is left over lies at the beginning: the newest dates are always judged.
     length = len(dates) // (plan.folds + plan.train_blocks)
     if plan.folds * length < FEWEST_DECISIONS:
         raise BarsError(
@@ -140,8 +143,10 @@ def dated_probabilities(dated: DatedFolds, models: Sequence[FoldModel]) -> pd.Da
     for model in models:
         decided = dated.test_dates(model.fold)
         if model.checkpoint is None:
+            # A fold that was lost has dates without forecasts, not dates less.
             blocks.append(pd.DataFrame(index=decided, dtype=float))
         else:
+            # Instruments that it never saw are forecast, too: they may have begun since.
             found = model.checkpoint.scores(dated.test_bars(model.fold))
             blocks.append(
                 found.set_axis(pd.DatetimeIndex(found.index).as_unit("ns")).reindex(decided)

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from threading import Thread
-from typing import Any
+from types import ModuleType
 
 from joblib import delayed, parallel_config
 from joblib.externals.loky.backend.reduction import dumps
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-distributed: Any
+distributed: ModuleType | None
 try:
     distributed = import_module("distributed")
 except ImportError:  # an optional extra

@@ -53,11 +53,7 @@ def refuse(faults: Sequence[Text], number: int) -> None:
     """Raise all faults of a universe of so many instruments as one BarsError, if there are any."""
     if faults:
         listed = (part for fault in faults for part in ("\n- ", *fault))
-        raise BarsError(
-            f"the universe of {count(number, 'instrument')} cannot be used, "
-            "and nothing was trained:",
-            *listed,
-        )
+        raise BarsError(f"the universe of {count(number, 'instrument')} cannot be used:", *listed)
 
 
 def faults_together(universe: Universe, fewest: int = 1) -> list[Text]:

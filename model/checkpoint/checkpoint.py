@@ -180,6 +180,7 @@ class Checkpoint:
         CheckpointError
             With what could not be loaded again; then nothing is written.
         """
+        # Encoded, and so checked, before anything is written: a refusal leaves the old file.
         write_atomically(path, self._encoded[0])
 
     @classmethod
@@ -343,6 +344,7 @@ class Checkpoint:
         """
         columns = []
         for name, bars in sorted(universe.items()):
+            # One that is too young has no forecast, and costs the others none.
             if len(bars) >= self.bars_needed:
                 try:
                     columns.append(self.probabilities(bars).rename(name))
@@ -356,6 +358,7 @@ class Checkpoint:
                 f"got {', '.join(f'{name} ({len(bars)})' for name, bars in universe.items())}. "
                 "Give more bars."
             )
+        # Also those without any forecast: whoever ranks counts them as missing, not as unknown.
         return pd.concat(columns, axis=1, sort=True).reindex(columns=sorted(universe))
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pandas as pd
@@ -32,6 +32,9 @@ from model.features.context import require_columns
 from model.labels.labelling import Labelling
 from model.networks.registry import architecture, make_network_without_weights
 from model.runtime import torch_threads, usual_torch
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # In bytes. Sixteen members of the usual size take 38 MB; a hostile header, nested as deep as its
 # size allows, is refused within a second.
@@ -190,7 +193,7 @@ def record_in(data: bytes, size: int) -> tuple[Record, dict[str, TensorEntry]]:
     return record, entries
 
 
-def network_of(member: MemberRecord) -> Any:
+def network_of(member: MemberRecord) -> DataclassInstance:
     """Return the config of a member's network, of the class that its architecture has here.
 
     That class bounds its numbers: a network of terabytes is refused by its first words.

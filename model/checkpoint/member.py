@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 from model.networks.bilstm import DirectionNetwork
 from model.networks.registry import make_network, make_network_without_weights
 from model.runtime import Precision, arithmetic, torch_threads, usual_torch
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 BATCH = 256  # windows computed at once
 
@@ -75,7 +78,7 @@ class Member:
     """
 
     architecture: str
-    network: Any
+    network: "DataclassInstance"
     weights: dict[str, Tensor] = field(repr=False)
     seed: int
     temperature: float

@@ -94,11 +94,9 @@ class Labelling:
             return f"the move from {start} to the {self.label} {bars} later"
         levels = {"take profit": self.barrier.take_profit, "stop loss": self.barrier.stop_loss}
         given = [f"{name} {words}" for name, words in levels.items() if words]
-        costs = self.barrier.commission + self.barrier.slippage
-        return (
-            f"a long trade from the next bar's open: {', '.join(given)}, {bars} at the most, "
-            f"{costs:g} basis points per side"
-        )
+        if costs := self.barrier.commission + self.barrier.slippage:
+            given.append(f"{costs:g} basis points per side")
+        return f"a long trade from the next bar's open: {', '.join(given)}, {bars} at the most"
 
     @property
     def wait(self) -> int:

@@ -97,6 +97,7 @@ def relative_targets(moves: NDArray[np.float64], softness: float = 1.0) -> NDArr
     """
     labels, distances = relative_labels(moves), moves - medians_of_others(moves)
     deviations = _row_medians(np.abs(moves - _row_medians(moves)[:, None]))
+    # The day's own spread: on a wild day a lead of 1 % says little, on a calm one much.
     return softened(labels, distances, softness * NORMAL_MAD * deviations[:, None])
 
 

@@ -102,7 +102,7 @@ class KnownLabel:
         shown = bars[list(COLUMNS)].astype(np.float64)
         shown.attrs = {}
         try:
-            table = self.label.transform(shown.copy())
+            table = self.label.transform(shown)
         except MemoryError:
             raise
         except Exception as error:  # whatever a class of somebody else's raises
@@ -148,9 +148,11 @@ class KnownLabel:
         """Return the positions of the bars at which labels end, -1 where there is no such bar."""
         if ends.dtype.kind == "M":
             # Between two bars it is known at the later one.
-            known = np.asarray(index.searchsorted(pd.DatetimeIndex(ends)), dtype=np.int64)
+            stamps, asked = (one.as_unit("ns").asi8 for one in (index, pd.DatetimeIndex(ends)))
+            known = np.searchsorted(stamps, asked)
         else:
-            known = np.ceil(ends.fillna(-1).to_numpy(np.float64)).astype(np.int64)
+            places = np.ceil(ends.to_numpy(np.float64, na_value=np.nan))
+            known = np.where(np.isfinite(places), places, -1).astype(np.int64)
         return np.where(ends.isna() | (known >= len(index)), -1, known)
 
     def _require_rows(

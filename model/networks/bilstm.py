@@ -9,12 +9,15 @@ it likes: architecture and number of parameters are those of the plain network.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from model.settings import number, require, whole
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FIRST_LAYER_SHARE = 0.5  # of the learning rate: its delay lines are to be moved, not run over
 
@@ -58,7 +61,7 @@ class DirectionNetwork(nn.Module, ABC):
     torch.Size([3])
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: "DataclassInstance") -> None:
         super().__init__()
         self.config = config
 

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
 from importlib.metadata import entry_points
-from typing import Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, NamedTuple, get_type_hints
 
 import msgspec
 
 from model import networks
 from model.errors import UnknownArchitecture
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ENSEMBLE = "ensemble"  # one member of each of the built-in architectures
 MOST_MEMBERS = 16  # of one model
@@ -20,7 +23,7 @@ class Architecture(NamedTuple):
     """A network class, and the dataclass of numbers that it is rebuilt from."""
 
     network: "type[networks.DirectionNetwork]"
-    config: type[Any]
+    config: "type[DataclassInstance]"
 
 
 # Asked when one is made: whoever only checks a name, as the flags do, does not wait for torch.
@@ -31,7 +34,9 @@ BUILT_IN: dict[str, Callable[[], Architecture]] = {
 _registered: dict[str, Architecture] = {}
 
 
-def register(name: str, network: "type[networks.DirectionNetwork]", config: type[Any]) -> None:
+def register(
+    name: str, network: "type[networks.DirectionNetwork]", config: "type[DataclassInstance]"
+) -> None:
     """Make a network known by a name, to be trained, saved, loaded and traded like the others.
 
     This holds for this process. An installed package makes its networks known to all processes and
@@ -87,7 +92,9 @@ def register(name: str, network: "type[networks.DirectionNetwork]", config: type
         )
 
 
-def require_storable(name: str, config: Any, kind: type[Any]) -> None:
+def require_storable(
+    name: str, config: "DataclassInstance", kind: "type[DataclassInstance]"
+) -> None:
     """Refuse a config that a file cannot give back as it was; the ValueError names the field."""
     if type(config) is not kind:
         raise ValueError(
@@ -187,7 +194,7 @@ def architectures_of(text: str) -> list[str]:
     return names
 
 
-def make_config(name: str, **shape: int) -> Any:
+def make_config(name: str, **shape: int) -> "DataclassInstance":
     """Return the config with which an architecture reads windows of a shape.
 
     A part of the shape that it has no field for it need not know.
@@ -197,12 +204,14 @@ def make_config(name: str, **shape: int) -> Any:
     return config(**known)
 
 
-def make_network(name: str, config: object) -> "networks.DirectionNetwork":
+def make_network(name: str, config: "DataclassInstance") -> "networks.DirectionNetwork":
     """Return a network with initial weights."""
     return architecture(name).network(config)
 
 
-def make_network_without_weights(name: str, config: object) -> "networks.DirectionNetwork":
+def make_network_without_weights(
+    name: str, config: "DataclassInstance"
+) -> "networks.DirectionNetwork":
     """Return a network that has shapes, but neither memory nor values for its weights."""
     import torch  # here, as names and settings are known without it
 

@@ -235,6 +235,7 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
     for name, part in zip(("train", "validation"), split[:2], strict=True):
         _require_both_classes(name, labels[part])
     reached = rows_reached(blocks, starts[split[0]], config.sequence_length)
+    # The scaler sees the rows of training windows alone: a later mean would tell of the future.
     times = [features.index[rows] for rows in reached.values()]
     scaler = scaler_of(
         (features.to_numpy()[rows] for rows in reached.values()),
@@ -249,6 +250,7 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
         targets,
         split,
         scaler,
+        # Of validation too: early stopping, thresholds and temperature have looked at it.
         pd.Timestamp(int(max(known[part].max() for part in split[:2]))),
         unlabelled,
         config,
@@ -319,8 +321,10 @@ def _feature_table(
         name: slice(start, stop)
         for name, start, stop in zip(universe, [0, *stops], stops, strict=False)
     }
+    # One table, filled in turn: tables that are joined later would be held twice.
     rows = np.empty((stops[-1], len(engineer.names)))
     for name, bars in universe.items():
+        # As many tries in all for hundreds of instruments as for one.
         require_stable(engineer.own, bars, max(FEWEST_TRIES, TRIES // len(universe)))
         rows[blocks[name]] = engineer.transform(bars)
     first, *others = (pd.DatetimeIndex(bars.index)[before:] for bars in universe.values())

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from model.runtime import arithmetic
 from model.training.calibration import fit_temperature
 from model.training.config import TrainConfig
 from model.training.data import Loader
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Epochs in a row without a better validation loss that are let pass; the next one halves the rate.
 PLATEAU = 5
@@ -76,7 +79,7 @@ class TrainingResult(NamedTuple):
     """
 
     history: list[Epoch]
-    network: Any  # a dataclass of numbers of the network's own
+    network: "DataclassInstance"
     weights: dict[str, Tensor]
     diverged: str
 
@@ -386,7 +389,7 @@ def _place(random: Tensor) -> int:
     return int.from_bytes(bytes(random[16:24].tolist()), "little")
 
 
-def _plain_values(scheduler: LinearLR | ReduceLROnPlateau) -> dict[str, Any]:
+def _plain_values(scheduler: LinearLR | ReduceLROnPlateau) -> dict[str, object]:
     """Return what a scheduler remembers, without the objects that every training makes anew."""
     return {
         name: value

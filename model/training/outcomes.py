@@ -80,8 +80,10 @@ def relative_outcomes(
     moves[day[usual], rows["number"][usual]] = rows["move"][usual]
     few = np.isfinite(moves).sum(axis=1) < max(config.fewest_instruments, FEWEST_COMPARED)
     too_few = int(np.isfinite(moves[few]).sum())
+    # The median of a few names is mostly the luck of one of them.
     moves[few] = np.nan
     labels, targets = relative_labels(moves), relative_targets(moves, config.label_softness)
+    # With a label of 0 or 1 the middle one of a date would be made a loser, or a winner.
     at_the_median = int((np.isfinite(moves) & np.isnan(labels)).sum())
     counted = Unlabelled(int((known & ~usual).sum()), too_few, at_the_median)
     outcomes = {}
@@ -106,6 +108,7 @@ def windows_of(bars: pd.DataFrame, config: TrainConfig) -> slice:
 def _stamps(bars: pd.DataFrame, known: Integers, windows: slice) -> tuple[Integers, Integers]:
     """Return when each window decides, and when its label is known."""
     stamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
+    # The last ones wait for bars to come.
     return stamps[windows], np.append(stamps, NEVER)[known[windows]]
 
 
@@ -129,6 +132,8 @@ def _has_usual_stamps(rows: pd.DataFrame, known: pd.Series) -> pd.Series:
     """
     stamps = ["decided", "entry", "exit"]
     names = rows[known].groupby(stamps, sort=True).size().rename("names").reset_index()
+    # Stable, over sorted stamps: of pairs that equally many have the earlier one is usual.
     usual = names.sort_values("names", ascending=False, kind="stable").drop_duplicates("decided")
+    # A merge by timestamps: a date has as many pairs of them as it has calendars.
     found = rows[stamps].merge(usual, how="left", on=stamps)["names"].notna()
     return found.set_axis(rows.index)

@@ -182,6 +182,7 @@ class DataPreprocessor:
             slices lie those that are left out at the end of a part.
         """
         dates, starts, place = np.unique(decided, return_index=True, return_inverse=True)
+        # The latest exit of a date decides for all its names: it is left out, or kept, as a whole.
         latest = np.maximum.reduceat(known, starts)
         borders = (0, *self._borders(len(dates)))
         stays, stops = np.ones(len(dates), dtype=bool), []
@@ -274,6 +275,7 @@ def scaler_of(
     # Here, as the settings know their split, and a command's help need not wait for scikit-learn.
     from sklearn.preprocessing import StandardScaler
 
+    # Its sums are stable over a million rows; plain sums of squares would lose digits.
     fitted = StandardScaler()
     for rows in tables:
         fitted.partial_fit(rows)

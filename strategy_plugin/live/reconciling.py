@@ -361,8 +361,10 @@ class _Comparison:
             self._name, header["params"]["max_exposure"], header["sizer"], header["traded"]
         )
         manager = OrderManager(broker, OrderRules())
-        share = {} if header["sizer"] is None else {"share": header["sizer"]["share"]}
-        told: Entry = {**line, "facts": line["facts"] | share}
+        facts = dict(line["facts"])
+        if header["sizer"] is not None:
+            facts["share"] = header["sizer"]["share"]
+        told: Entry = {**line, "facts": facts}
         broker.begin_bar(told, manager)
         return manager.units_of(1 if (line["aim"] or 0) > 0 else -1)
 

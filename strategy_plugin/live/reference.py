@@ -75,7 +75,7 @@ def backtest(
             cerebro.adddata(_feed(bt.feeds.PandasData, frame), name=name)
     is_book = "rebalance" in header["params"]
     if not is_book:
-        cerebro.addsizer(EquityShare, **header["sizer"] or {})
+        cerebro.addsizer(EquityShare, **dict(header["sizer"] or {}))
     kind: Any = BookStrategy if is_book else BiLSTMStrategy
     known = kind.params._getkeys()  # a live strategy has more of its own
     rules = {name: value for name, value in header["params"].items() if name in known}

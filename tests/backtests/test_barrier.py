@@ -79,10 +79,9 @@ def test_vectorised_positions_are_those_of_the_account(market) -> None:
 def test_a_trip_is_costed_from_the_level_that_closed_it(market) -> None:
     bars, probability = market
     costs = Costs(commission=0.0, half_spread=1.0, slippage=0.0)
-    trades = simulate(bars, probability, account=BY_BARRIER, costs=costs, traded=TRADE).trades
-    share = (trades["costs"] / (trades["size"] * trades["entry_price"]))[
-        trades["closed_at"].notna()
-    ]
+    account = simulate(bars, probability, 100, account=BY_BARRIER, costs=costs, traded=TRADE)
+    trades = account.trades[account.trades["closed_at"].notna()]
+    share = trades["costs"] / (trades["size"] * trades["entry_price"])
     # Of both sides, or of the entry alone where a limit was filled.
     assert ((share - 1e-4).abs() < 2e-5).any() and ((share - 2e-4).abs() < 2e-5).any()
     assert share.between(0.8e-4, 2.2e-4).all()

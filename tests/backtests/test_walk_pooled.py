@@ -17,10 +17,12 @@ from backtests.ledger import app as ledger_app
 from backtests.reports.page import REPORT
 from backtests.reports.pooled import BOOK_FILES, POOLED_FILES
 from backtests.run import app
+from backtests.walk import describe_replaced
 from backtests.walk_forward import folds as walk_forward
 from model.checkpoint.checkpoint import Checkpoint
 from model.cli import run
 from model.errors import TrainingDiverged
+from model.training.config import TrainConfig
 from tests.helpers.panels import random_universe
 from tests.helpers.processes import environment
 
@@ -171,6 +173,17 @@ def test_other_costs_train_no_network_again(ranked, data, tmp_path):
     assert "the results there are replaced; commission was 1.0, is 50.0" in text
     # The same weights at other costs were tried before.
     assert "no new trial: the same positions stand in" in text
+
+
+def test_instruments_that_differ_are_named_without_their_digests(ranked):
+    path = ranked[2] / "pooled.json"
+    found = json.loads(path.read_bytes())["data"]
+    digests = dict(found["instruments"], n0="of other bars", n3="of new ones")
+    digests.pop("n2")
+    settings = walk_forward.Settings(walk_forward.FoldPlan(), TrainConfig())
+    text = describe_replaced(path, found | {"instruments": digests}, settings)
+    assert "instruments new: n3 and gone: n2 and changed: n0" in text
+    assert "of other bars" not in text
 
 
 def test_what_was_tried_stands_in_the_ledger_of_such_universes(ranked, data, ledgers, capsys):

@@ -73,8 +73,7 @@ def account(
         gone = (missed == patience) & (units != 0)
         paid = value * (1 - loss)
         cash += (units * paid - np.abs(units) * paid * costs.commission)[gone].sum()
-        units[gone] = 0.0
-        settled += int(gone.sum())
+        units[gone], settled = 0.0, settled + int(gone.sum())
         equity = cash + units @ value
         rows.append((equity, units.copy()))
         # The ranking of the date.

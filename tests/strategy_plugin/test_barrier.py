@@ -153,7 +153,7 @@ def test_the_levels_are_those_that_the_model_was_trained_on(
 
 
 def test_other_levels_than_those_of_training_are_traded_and_said(of_trades: Path) -> None:
-    with pytest.warns(TradingWarning, match="forecasts a long trade .* is traded with take_profit"):
+    with pytest.warns(TradingWarning, match="forecasts a long trade .* is traded as a long trade"):
         strategy = with_model(of_trades, take_profit="3%", horizon=9)
     assert strategy.p.horizon == 9 and strategy.p.stop_loss == ""
 

@@ -15,10 +15,23 @@ from backtests.evidence.baselines import (
 from backtests.synthetic.markets import market
 from backtests.walk_forward.folds import FoldPlan
 from backtests.walk_forward.universe import lay_dated_folds
+from model.features.joining import add_context
 from model.features.table import FeatureEngineer
 from model.training.calibration import fit_logistic
 from model.training.config import TrainConfig
 from model.training.data import prepare
+from tests.helpers.own_features import FILE
+
+GAP = """
+import numpy as np
+
+class Gap:
+    name, lookback = "gap", 1
+
+    def transform(self, bars):
+        lacks = (bars.index >= "{first}") & (bars.index <= "{last}")
+        return bars[["close"]].assign(gap=np.where(lacks, np.nan, 0.0))[["gap"]]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +68,27 @@ def test_of_a_universe_they_learn_from_all_instruments_together(pooled, pooled_f
     expected = fitted[int(np.argmin(losses))].predict_proba(last)[:, 1]
     found = pooled_forecasts["logistic"][: len(expected), 1]
     assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_of_a_universe_they_see_ones_own_features_and_other_series_as_the_network_does(
+    pooled, pooled_forecasts
+):
+    universe = add_context(pooled.universe, "universe:rank(ret_z_5)")
+    config = replace(pooled.config, features=f"{FILE}:Momentum", only=True)
+    dated = replace(pooled, universe=universe, config=config)
+    data = prepare(dated.past(dated.folds[0]), config)
+    assert len(data.features.columns) == 3  # two of one's own, and the rank
+    found = pooled_probabilities(dated, learners=("logistic",))["logistic"]
+    assert np.isfinite(found).all() and not np.allclose(found, pooled_forecasts["logistic"])
+
+
+def test_of_a_universe_nothing_is_forecast_where_a_feature_has_no_number(pooled, tmp_path):
+    decided = pooled.test_dates(pooled.folds[1])
+    (tmp_path / "own.py").write_text(GAP.format(first=decided[5], last=decided[6]))
+    config = replace(pooled.config, features=f"{tmp_path / 'own.py'}:Gap")
+    found = pooled_probabilities(replace(pooled, config=config), learners=("logistic",))["logistic"]
+    gap = slice(len(decided) + 5, len(decided) + 7 + config.sequence_length - 1)
+    assert np.isnan(found[gap]).all() and np.isfinite(np.delete(found, gap, axis=0)).all()
 
 
 def test_of_a_universe_what_comes_after_a_decision_changes_nothing(pooled, pooled_forecasts):

@@ -26,7 +26,12 @@ from backtests.reports.pooled import (
 )
 from backtests.reports.pooled_page import render_pooled, write_pooled_report
 from backtests.reports.pooled_schema import BOOK_TABLES, POOLED_TABLES, Pooled
-from backtests.reports.terminal import describe_halves, describe_together, pooled_tables
+from backtests.reports.terminal import (
+    describe_halves,
+    describe_refused,
+    describe_together,
+    pooled_tables,
+)
 from backtests.simulation.account import Account, BookSettings
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings
 from backtests.walk_forward.universe import lay_dated_folds
@@ -222,6 +227,7 @@ def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
         "forecasters",
         "differences",
         "years",
+        "thirds",
         "folds",
     ]
     assert re.findall(r'id="table-([\w-]+)"', page) == tables
@@ -258,6 +264,15 @@ def test_a_book_of_one_side_is_held_against_all_in_equal_parts():
     assert "Long the 2 names with the best forecast;" in render_pooled(alone)
 
 
+def test_what_the_account_could_not_trade_is_said(ranked):
+    refused = {"a": {"margin": 2, "before trade_from": 90}, "b": {"margin": 1, "shut": 1}}
+    assert describe_refused(refused) == "Orders and refusals of all names: 3 margin, 1 shut."
+    assert describe_refused({"a": {"before trade_from": 90}}) == ""
+    simulation = replace(ranked.account.simulation, refused=refused)
+    poor = replace(ranked, account=replace(ranked.account, simulation=simulation))
+    assert describe_refused(refused) in render_pooled(poor)
+
+
 def test_the_page_of_directions_holds_them_against_all_held(directed):
     page = render_pooled(directed)
     assert "beside all of them held" in page and "alpha over holding all, bp per bar" in page
@@ -290,7 +305,7 @@ def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
     console.print(pooled_tables(ranked))
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
-    assert "the book, in one account over all folds" in text
+    assert "the book, in one account over all folds" in text and "does the edge last?" in text
     for name in (
         "strategy",
         "logistic",
@@ -301,6 +316,17 @@ def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
         "2020",
     ):
         assert re.search(rf"^  {name} ", text, re.MULTILINE), name
+
+
+def test_the_thirds_of_bars_within_the_day_fit_80_columns(ranked):
+    hourly = replace(ranked)
+    shifted = ranked.thirds["first_decision"] + pd.Timedelta(minutes=570)
+    words = {"verdict": "cannot tell", "verdict_at_no_cost": "cannot tell"}
+    hourly.__dict__["thirds"] = ranked.thirds.assign(first_decision=shifted, **words)
+    console = Console(width=80, file=io.StringIO())
+    console.print(pooled_tables(hourly))
+    text = console.file.getvalue()
+    assert "…" not in text and re.search(r"^  2020-10-03 09:30 .* cannot tell", text, re.MULTILINE)
 
 
 def test_the_share_of_the_edge_needs_one(ranked: PooledResults):

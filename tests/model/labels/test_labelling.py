@@ -143,6 +143,6 @@ def test_a_barrier_asks_for_as_many_bars_as_its_longest_trade() -> None:
 def test_what_a_forecast_is_about_stands_in_words() -> None:
     assert str(Labelling("close", 2)) == "the move from this close to the close 2 bars later"
     assert str(TRADE) == (
-        "a long trade from the next bar's open: take profit 1.5atr, stop loss 2%, 8 bars at the "
-        "most, 3 basis points per side"
+        "a long trade from the next bar's open: take profit 1.5atr, stop loss 2%, 3 basis points "
+        "per side, 8 bars at the most"
     )
