@@ -18,7 +18,6 @@ from backtests.reports.charts import (
     empty_figure,
     equity_chart,
     thinned,
-    written,
 )
 from backtests.reports.page import Grid, glance_grid
 from backtests.reports.terminal import shown
@@ -99,10 +98,13 @@ def _turnover(account: BookAccount) -> go.Figure:
     # By quarters: with a rebalancing every few bars single days are spikes and noughts.
     quarters = account.days["turnover"].resample("QS").sum()
     figure.add_bar(
-        x=written(quarters.index), y=quarters.to_numpy(), marker_color=OURS, name="turnover"
+        x=[f"{date.year} Q{date.quarter}" for date in quarters.index],
+        y=quarters.to_numpy(),
+        marker_color=OURS,
+        name="turnover",
     )
-    # One kind of bar, named by its axis.
-    return figure.update_layout(showlegend=False)
+    # Of a single bar, an axis of time shows fractions of a second.
+    return figure.update_layout(showlegend=False).update_xaxes(type="category")
 
 
 def _names(account: BookAccount) -> go.Figure:

@@ -4,6 +4,7 @@ Forecasts, money and benchmarks of a walk-forward, and the markets of a universe
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from rich.table import Table
 from backtests.evidence.scores import BEST, TOTAL
 from model.bars.faults import count
 from model.bars.intervals import day
+from strategy_plugin.decision import TOO_EARLY
 
 if TYPE_CHECKING:
     from backtests.evidence.account_figures import AccountFigures
@@ -243,6 +245,20 @@ def _book_table(account: Mapping[str, "AccountFigures"], figures: "BookFigures")
     table.add_row("turnover per bar", f"{figures.turnover:.1%}")
     table.add_row("cost that eats all, bp per side", shown(figures.break_even, ".1f"))
     return table
+
+
+def describe_refused(refused: Mapping[str, Mapping[str, int]]) -> str:
+    """Return one line on what of a book's decisions did not come about; "" where all did.
+
+    refused: by name, how often for each reason.
+    """
+    total = Counter[str]()
+    for counts in refused.values():
+        total.update(counts)
+    # The dates that only warm up, which nobody meant to trade.
+    total.pop(TOO_EARLY, None)
+    words = ", ".join(f"{number:,} {reason}" for reason, number in total.most_common())
+    return f"Orders and refusals of all names: {words}." if words else ""
 
 
 def describe_best(results: "Results") -> str:

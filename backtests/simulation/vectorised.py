@@ -63,9 +63,10 @@ def timing_gains(held: Array, moves: Array) -> Array:
     Their mean is what timing gains beside a constant position of the same mean: covariance, which
     a position that follows volatility alone has too, where volatility and drift hang together.
     """
-    gains = (held - held.mean()) * (moves - np.nanmean(moves))
-    # The last moves of a history are not over.
-    return np.asarray(np.nan_to_num(gains))
+    # The last moves of a history are not over, and a name may have none on these dates.
+    over = np.isfinite(moves)
+    mean = np.nanmean(moves) if over.any() else 0.0
+    return np.where(over, (held - held.mean()) * (moves - mean), 0.0)
 
 
 def net_returns(wanted: Array, moves: Array, cost: float = 0.0) -> Array:
