@@ -54,6 +54,7 @@ class MarketOptions:
                 "`data` and `market` exclude each other: a market makes its own bars. Give one of "
                 "them."
             )
+        # The best forecast of a planted law is known for one bar; over more it would be a guess.
         if self.market and horizon != 1:
             raise ValueError(
                 f"`horizon` must be 1 with `market`, got {horizon}: its best forecast is known for "
