@@ -50,7 +50,8 @@ from model.cli import (
 )
 from model.context import NO_CONTEXT, ContextOptions
 from model.files import write_atomically
-from model.labels import tied_share
+from model.labels.labelling import BARRIER
+from model.labels.moves import MOVES
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, whole
@@ -70,9 +71,11 @@ if TYPE_CHECKING:
 app = App(version=VERSION, name="backtests/run.py")
 console = Console(highlight=False)
 
-# The fold plan's validation_share decides both shares, and here several architectures may be given.
-ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
+# The fold plan's validation_share decides both shares, the costs are those of the account, and here
+# several architectures may be given.
+ALL_BUT_OWN = re.compile("^(?!(train|validation|commission|slippage|architecture)$)")
 FILES = Parameter(group=DATA, consume_multiple=True, negative=())
+NEXT = ": --exit-by barrier closes them as the trade is"
 BARS, MARKET = BarsOptions(), MarketOptions()
 
 # Where results go by default: one instrument's under its own name.
@@ -153,9 +156,8 @@ def walk(
         book = book or BookSettings()
     # The first one's settings stand for all: they differ in the architecture alone.
     names = architectures_of(architecture)
-    settings = Settings(
-        plan, plan.training(replace(training, architecture=names[0])), account, costs, book
-    )
+    config = plan.training(replace(training, architecture=names[0]), costs)
+    settings = Settings(plan, config, account, costs, book)
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = backtests.walk.Request(
         settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register, settings_file
@@ -427,10 +429,9 @@ def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
     config = settings.config
     for walk in walks:
         first = walk.folds[0]
-        ties = tied_share(walk.bars, config.label, config.horizon)
         for line in (
             describe_bars(walk.bars),
-            f"labels: {ties:.2%} of the moves are 0 and count as not up",
+            f"labels: {learning.describe_labels(universe_of(walk.bars), config)}",
             f"{count(len(walk.folds), 'fold')}: each learns from "
             f"{count(first.test - first.train, 'decision')} and is judged on the next "
             f"{first.stop - first.test}, from {day(walk.bars.index[first.test])} on",
@@ -440,8 +441,16 @@ def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
                 console.print(line, soft_wrap=True)
     for line in (*joined, f"costs: {settings.costs}"):
         console.print(line, soft_wrap=True)
-    if hint := precision_hint(config.precision):
-        console.print(hint, soft_wrap=True)
+    unlike = config.label not in MOVES and settings.traded is None
+    for line in (
+        f"the forecasts are about {config.labelling}; positions are closed by probability all the "
+        f"same{NEXT if config.label == BARRIER else ''}"
+        if unlike
+        else "",
+        precision_hint(config.precision),
+    ):
+        if line:
+            console.print(line, soft_wrap=True)
 
 
 def _train(

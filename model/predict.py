@@ -234,7 +234,6 @@ def forecast_table(found: ForecastFound) -> Table:
 
 
 def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> Facts:
-    start = "the next bar's open" if model.label == "open" else "this close"
     until, chance = pd.Timestamp(model.trained_until), None
     area, windows = model.metrics.get("test_auc"), model.metrics.get("test_windows")
     if area is not None and windows:
@@ -243,7 +242,7 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> Facts
         # That of a coin toss on a part with the same share of ups.
         chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
     return {
-        "about": f"the move from {start} to the {model.label} {count(model.horizon, 'bar')} later",
+        "about": str(model.labelling),
         "model": str(schedule.file(model)),
         "trained_until": day(until),
         # Bars that end before training does make it no younger than new.

@@ -15,7 +15,6 @@ from backtests.walk_forward.plan import FoldPlan
 from model.bars.faults import count
 from model.bars.universe import Universe, faults_together
 from model.errors import BarsError, Setting
-from model.labels import known_after
 from model.training.config import TrainConfig
 from model.training.outcomes import first_entry
 
@@ -40,7 +39,7 @@ class DatedFolds:
         have no window with a label by then are left out.
         """
         # As `fit` asks of each: one with less would be left out there with a warning in every fold.
-        needed = first_entry(self.config) + known_after(self.config.label, self.config.horizon)
+        needed = first_entry(self.config) + self.config.labelling.wait
         return self._between(fold, fold.train, fold.test, needed)
 
     def test_bars(self, fold: Fold) -> dict[str, pd.DataFrame]:

@@ -44,6 +44,8 @@ MEMBERS_OWN = ("architecture", "seed", "seeds")  # the settings in which members
 COMMON = (
     "label",
     "horizon",
+    "barrier",
+    "own_label",
     "outcome",
     "features",
     "only",
@@ -262,8 +264,10 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
     checkpoint = Checkpoint(
         members=tuple(each.member for each in trained),
         scaler=data.scaler,
-        label=config.label,
+        label=config.labelling.label,
         horizon=config.horizon,
+        barrier=config.labelling.barrier,
+        own_label=config.labelling.own,
         outcome=config.outcome,
         features=tuple(one.record for one in config.own),
         only=config.only,

@@ -19,6 +19,7 @@ from model.checkpoint.scaler import Scaler
 from model.checkpoint.schedule import Schedule
 from model.cli import run
 from model.features.table import FeatureEngineer
+from model.labels import labelling
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, prepare
 from tests.helpers.makers import random_bars, random_checkpoint
@@ -249,7 +250,7 @@ def test_a_target_that_looks_beyond_its_outcome_is_caught(
     bars: pd.DataFrame, data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        subjects, "soft_targets", lambda given, *_: given["close"].rolling(3).mean().shift(-5)
+        labelling, "soft_targets", lambda given, *_: given["close"].rolling(3).mean().shift(-5)
     )
     check = PipelineChecks(bars, data, Cuts(3)).steps["targets when known"](iter)
     assert [found.item for found in check.findings] == ["target"]
