@@ -48,6 +48,7 @@ def require_pooled_settings(request: Request) -> None:
     """Refuse what would have no part in one network for a universe."""
     settings, account = request.settings, Account()
     ranked = settings.book is not None
+    # A flag without effect would be believed to have one.
     idle = {
         "cash": not ranked and settings.account.cash != account.cash,
         "enter": ranked and settings.account.enter is not None,

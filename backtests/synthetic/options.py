@@ -60,6 +60,7 @@ class MarketOptions:
                 f"`label` must be one of {', '.join(MOVES)} with `market`, got {label!r}: its best "
                 "forecast is known for the next bar's move."
             )
+        # The best forecast of a planted law is known for one bar; over more it would be a guess.
         if self.market and horizon != 1:
             raise ValueError(
                 f"`horizon` must be 1 with `market`, got {horizon}: its best forecast is known for "

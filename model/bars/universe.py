@@ -79,6 +79,7 @@ def too_few_instruments(universe: Universe, fewest: int) -> list[Text]:
 def equal_bars(universe: Universe) -> list[Text]:
     """Say which are copies of each other: they would count for instruments of their own."""
     return [
+        # Copies make every figure look surer than it is.
         (f"{', '.join(same)} hold the same bars, which would count {len(same)} times. Leave one.",)
         for same in _groups(universe, digest_bars).values()
         if len(same) > 1
@@ -90,6 +91,7 @@ def other_intervals(universe: Universe) -> list[Text]:
     intervals = _groups(universe, lambda bars: spoken(bar_interval(pd.DatetimeIndex(bars.index))))
     if len(intervals) < 2:
         return []
+    # What most have is taken for what is meant: the others are few enough to be named.
     usual, others = _usual_and_others(intervals)
     return [
         (
@@ -137,6 +139,7 @@ def no_common_dates(universe: Universe) -> list[Text]:
         name: pd.DatetimeIndex(bars.index).as_unit("ns").asi8 for name, bars in universe.items()
     }
     found, counts = np.unique(np.concatenate(list(stamps.values())), return_counts=True)
+    # A date that one has alone is compared with nothing.
     shared = found[counts > 1]
     alone = [name for name, own in stamps.items() if not np.isin(own, shared).any()]
     if not alone:

@@ -7,21 +7,10 @@ import pandas as pd
 import pytest
 
 from model.errors import BarsError, BarsWarning
-from model.training.config import TrainConfig
 from model.training.data import prepare
 from model.training.fitting import fit
-from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.makers import random_bars
-from tests.helpers.universes import (
-    NAMES,
-    unbalanced_universe,
-)
-
-SHORT = TrainConfig(
-    architecture="small", max_epochs=1, batch_size=32, sequence_length=10, fewest_instruments=4
-)
-RELATIVE = replace(SHORT, outcome="relative")
-ALONE = replace(SHORT, fewest_instruments=1)
+from tests.helpers.universes import ALONE, NAMES, RELATIVE, SHORT, unbalanced_universe
 
 Universe = dict[str, pd.DataFrame]
 

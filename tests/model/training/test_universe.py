@@ -26,20 +26,17 @@ from model.training.data import TrainingData, describe_unlabelled, prepare
 from model.training.fitting import combine, fit
 from model.training.outcomes import Unlabelled
 from model.training.resume import StateFile, resumption
-from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.makers import random_bars
 from tests.helpers.universes import (
+    ALONE,
     NAMES,
+    RELATIVE,
+    SHORT,
     random_universe,
     reverting_universe,
     unbalanced_universe,
 )
 
-SHORT = TrainConfig(
-    architecture="small", max_epochs=1, batch_size=32, sequence_length=10, fewest_instruments=4
-)
-RELATIVE = replace(SHORT, outcome="relative")
-ALONE = replace(SHORT, fewest_instruments=1)
 QUESTIONS = pytest.mark.parametrize(
     "question",
     [
