@@ -400,6 +400,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request, joined: Sequence[str])
         f"{count(first.test - first.train, 'date')} and is judged on the next "
         f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
         f"{count(config.fewest_instruments, 'instrument')} or more can be forecast",
+        dated.describe_unjudged(),
         f"labels: {learning.describe_labels(dated.universe, config)}",
         walk.replaced,
         f"costs: {request.settings.costs}",
