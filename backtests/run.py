@@ -50,8 +50,6 @@ from model.cli import (
 )
 from model.context import NO_CONTEXT, ContextOptions
 from model.files import write_atomically
-from model.labels.labelling import BARRIER
-from model.labels.moves import MOVES
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, whole
@@ -75,7 +73,6 @@ console = Console(highlight=False)
 # several architectures may be given.
 ALL_BUT_OWN = re.compile("^(?!(train|validation|commission|slippage|architecture)$)")
 FILES = Parameter(group=DATA, consume_multiple=True, negative=())
-NEXT = ": --exit-by barrier closes them as the trade is"
 BARS, MARKET = BarsOptions(), MarketOptions()
 
 # Where results go by default: one instrument's under its own name.
@@ -442,16 +439,8 @@ def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
                 console.print(line, soft_wrap=True)
     for line in (*joined, f"costs: {settings.costs}"):
         console.print(line, soft_wrap=True)
-    unlike = config.label not in MOVES and settings.traded is None
-    for line in (
-        f"the forecasts are about {config.labelling}; positions are closed by probability all the "
-        f"same{NEXT if config.label == BARRIER else ''}"
-        if unlike
-        else "",
-        precision_hint(config.precision),
-    ):
-        if line:
-            console.print(line, soft_wrap=True)
+    if hint := precision_hint(config.precision):
+        console.print(hint, soft_wrap=True)
 
 
 def _train(

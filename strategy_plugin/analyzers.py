@@ -62,6 +62,11 @@ class _Decisions:
         own = Labelling() if indicator is None else indicator.schedule.checkpoints[0].labelling
         self.instrument = instrument
         self._labelling = own
+        if own.own is not None and not label:
+            raise ValueError(
+                f"`label` must be given to SignalQuality: the model forecasts {own}, which only "
+                "training and the walk-forward can make. Give label='open'."
+            )
         if label or horizon:
             self._labelling = Labelling(label or own.label, horizon or own.horizon)
         self._rows: list[tuple[float, ...]] = []

@@ -332,6 +332,20 @@ def barrier_in_force(
     return given
 
 
+def note_trades(traded: Sequence[TradedData]) -> None:
+    """Warn where a model forecasts trades with levels, and the forecast closes the positions."""
+    for instrument in traded:
+        indicator = instrument.signal.indicator
+        checkpoint = None if indicator is None else indicator.schedule.checkpoints[0]
+        if checkpoint is not None and checkpoint.barrier is not None:
+            warnings.warn(
+                f"data {instrument.name!r}: the model forecasts {checkpoint.labelling}, and the "
+                'forecast closes positions all the same: exit_by="barrier" trades just that',
+                TradingWarning,
+                stacklevel=3,
+            )
+
+
 def barrier_of(checkpoint: Checkpoint) -> tuple[str, str, int]:
     """Return take profit, stop loss and horizon of the trades that a model forecasts."""
     barrier = checkpoint.barrier

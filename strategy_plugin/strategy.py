@@ -7,6 +7,7 @@ from strategy_plugin.sizers import EquityShare
 from strategy_plugin.startup import (
     barrier_in_force,
     note_fractions,
+    note_trades,
     require_barrier_alone,
     require_directions,
 )
@@ -131,6 +132,8 @@ class BiLSTMStrategy(TradingStrategy):
             self._rules = DecisionRules.of(self.p._getkwargs())
             for instrument in self.traded:
                 instrument.orders.rules = OrderRules.of(self.p._getkwargs())
+        else:
+            note_trades(self.traded)
 
     def start(self) -> None:
         super().start()

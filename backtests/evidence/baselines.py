@@ -29,6 +29,7 @@ from model.bars.universe import Universe
 from model.errors import OneClassError
 from model.features.joining import context_of
 from model.features.table import FeatureEngineer
+from model.labels.moves import MOVES
 from model.metrics import log_loss_of_logits
 from model.training.calibration import fit_logistic, fit_temperature
 from model.training.config import TrainConfig
@@ -89,10 +90,12 @@ def examples_of(bars: pd.DataFrame, config: TrainConfig, learned: int) -> Exampl
     length, preprocessor = config.sequence_length, config.preprocessor
     first = len(bars) - len(features) + length - 1  # the bar at whose close the first one decides
     labels = config.labelling.labels(bars)
-    decided = np.arange(first, len(bars))
-    labelled = decided[np.isfinite(labels.values[first:])]
-    ours = labelled[labels.known[labelled] < learned]
-    kept, split = preprocessor.split_dates(ours, labels.known[ours])
+    labelled = first + np.flatnonzero(np.isfinite(labels.values[first:]))
+    ours = np.arange(first, learned - 1)
+    values = np.where(labels.known[ours] < learned, labels.values[ours], np.nan)
+    if config.label in MOVES:
+        ours, values = ours[np.isfinite(values)], values[np.isfinite(values)]
+    kept, split = preprocessor.split_labelled(ours, labels.known[ours], values)
     train, validation, _ = (ours[kept][part] for part in split)
     # The first decision at which the last label learned from is known.
     begin = int(labels.known[np.append(train, validation)].max(initial=0))

@@ -208,6 +208,9 @@ class PipelineChecks:
     def preparation(self, track: Track) -> LeakResult:
         # Feature row i is of bar i + lookback - 1: this is the bar of the last row reached.
         last = self.reached + self.data.config.lookback - 2
+        if self.data.config.label not in MOVES:
+            # Which of its trades are over is known when validation begins.
+            last = int(self.bars.index.get_indexer(self.data.validation.timestamps[:1])[0])
         return detectors.preparation_leaks(
             lambda bars: prepare(bars, self.data.config).scaler,
             self.bars,

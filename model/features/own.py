@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from model.bars.faults import COLUMNS
 from model.bars.intervals import day
 from model.errors import FeatureError
-from model.features.supplied import FEATURE, Scalar, made, parameters_of, source_of
+from model.features.supplied import FEATURE, Scalar, called, made, parameters_of, source_of
 from model.features.trailing import Array, Times
 
 CHUNK = 16_384  # rows asked for at once
@@ -80,8 +80,7 @@ class FeatureRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     source: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
     def __str__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
-        return f"{self.name}({given})"
+        return called(self.name, self.parameters)
 
 
 @dataclass(frozen=True, eq=False)

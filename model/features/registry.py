@@ -88,7 +88,11 @@ def own_features(text: str) -> list[KnownFeature]:
     `package.module:Momentum`, separated by commas; what stands after the colon is a class or an
     instance. Raises FeatureError where one cannot be had.
     """
-    return [_own_feature(part.strip()) for part in text.split(",") if part.strip()]
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    return [
+        _defined(*named_in_module(name, FEATURE)) if ":" in name else _by_name(name)
+        for name in names
+    ]
 
 
 def served_feature(record: FeatureRecord) -> KnownFeature | None:
@@ -97,10 +101,6 @@ def served_feature(record: FeatureRecord) -> KnownFeature | None:
     Nothing is imported: neither a module nor an installed package is looked for.
     """
     return _known.get(record.name)
-
-
-def _own_feature(text: str) -> KnownFeature:
-    return _defined(*named_in_module(text, FEATURE)) if ":" in text else _by_name(text)
 
 
 @cache

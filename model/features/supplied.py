@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -161,6 +161,11 @@ def parameters_of(given: Named, kind: Kind, *besides: str) -> dict[str, Scalar]:
                 f"checkpoint knows it again, got {value!r}. Make it from such, or call it _{key}."
             )
     return parameters
+
+
+def called(name: str, parameters: Mapping[str, Scalar]) -> str:
+    """Return the name by which messages call it: as it would be made, momentum(bars=20)."""
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in parameters.items())})"
 
 
 def source_of(given: Named, kind: Kind) -> str:

@@ -134,7 +134,7 @@ def barrier_trades(bars: pd.DataFrame, barrier: Barrier, horizon: int) -> Trades
 
 
 def _next(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.append(values[1:], np.nan)
+    return np.append(values, np.nan)[1:]
 
 
 def _levels(

@@ -122,7 +122,7 @@ class Labelling:
             _decided(make_labels(bars, *asked).to_numpy()),
             _decided(soft_targets(bars, *asked, softness).to_numpy()),
             np.minimum(known, len(bars)),
-            np.append((before == after)[1:], False),
+            np.append(before == after, False)[1:],
             np.zeros(len(bars), bool),
         )
 
@@ -138,4 +138,4 @@ class Labelling:
 
 def _decided(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return what stands at the bar of entry at that of the decision, which is the one before."""
-    return np.append(values[1:], np.nan)
+    return np.append(values, np.nan)[1:]  # of no bars none

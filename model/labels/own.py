@@ -23,6 +23,7 @@ from model.features.supplied import (
     LABEL,
     Scalar,
     admit_installed,
+    called,
     made,
     named_in_module,
     parameters_of,
@@ -81,8 +82,7 @@ class LabelRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     source: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
     def __str__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
-        return f"{self.name}({given})"
+        return called(self.name, self.parameters)
 
 
 @dataclass(frozen=True, eq=False)

@@ -226,8 +226,10 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
     features, blocks = _feature_table(universe, config)
     outcomes, unlabelled = outcomes_of(universe, config)
     windows = _in_order(blocks, outcomes)
-    kept, split = config.preprocessor.split_dates(
-        windows["decided"].to_numpy(), windows["known"].to_numpy()
+    if config.label in MOVES:  # the shares are of those that have one
+        windows = windows[windows["labels"].notna()]
+    kept, split = config.preprocessor.split_labelled(
+        *(windows[name].to_numpy() for name in ("decided", "known", "labels"))
     )
     columns = ("known", "labels", "targets", "starts")
     known, labels, targets, starts = (windows[name].to_numpy()[kept] for name in columns)
@@ -258,7 +260,7 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
 
 
 def _in_order(blocks: dict[str, slice], outcomes: dict[str, Outcomes]) -> pd.DataFrame:
-    """Return the labelled windows in the order of decision and name, with their first rows."""
+    """Return all windows in the order of decision and name, with their first rows."""
     windows = pd.DataFrame(
         {
             name: np.concatenate([getattr(own, name) for own in outcomes.values()])
@@ -273,7 +275,7 @@ def _in_order(blocks: dict[str, slice], outcomes: dict[str, Outcomes]) -> pd.Dat
         ]
     )
     # Stable: what decides at the same time stays in the order of the names.
-    return windows[windows["labels"].notna()].sort_values("decided", kind="stable")
+    return windows.sort_values("decided", kind="stable")
 
 
 def _usable(bars: pd.DataFrame | Universe, config: TrainConfig) -> dict[str, pd.DataFrame]:

@@ -199,6 +199,34 @@ class DataPreprocessor:
         found = np.searchsorted(place[kept], edges).tolist()
         return kept, (slice(*found[:2]), slice(*found[2:4]), slice(*found[4:]))
 
+    def split_labelled(
+        self, decided: Integers, known: Integers, labels: NDArray[np.float64]
+    ) -> tuple[NDArray[np.bool_], Split]:
+        """Split windows as `split_dates`, and leave those without a label out.
+
+        They count for the shares: whether a trade has a label is known only later, and must not
+        move a border. Where all have one, it is the same.
+
+        Parameters
+        ----------
+        decided, known
+            As `split_dates` takes them: (n,).
+        labels
+            1.0, 0.0, or NaN for none: (n,).
+
+        Returns
+        -------
+        kept, split
+            As of `split_dates`.
+        """
+        there = np.isfinite(labels)
+        kept, split = self.split_dates(decided, np.where(there, known, decided))
+        places = np.append(0, np.cumsum(there[kept]))
+        first, second, third = (
+            slice(int(places[part.start]), int(places[part.stop])) for part in split
+        )
+        return kept & there, (first, second, third)
+
     def bars_needed(self, train_windows: int, validation_windows: int = 10) -> int:
         """Return the fewest bars that give training and validation so many windows.
 

@@ -22,6 +22,7 @@ from model.features.table import FeatureEngineer
 from model.labels import labelling
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, prepare
+from tests.helpers import own_labels
 from tests.helpers.makers import random_bars, random_checkpoint
 
 PIPELINE = [
@@ -233,6 +234,29 @@ def test_every_label_and_horizon_is_clean(bars: pd.DataFrame, label: Any, horizo
         if name not in ("features", "features, whole history", "scaler")
     ]
     assert all(check.compared and not check.differences for check in checks)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"label": "barrier", "horizon": 6, "stop_loss": "1%", "take_profit": "0.8atr"},
+        {"label": f"{own_labels.FILE}:First"},
+    ],
+    ids=["barrier", "own"],
+)
+def test_trades_and_labels_of_ones_own_are_clean_and_a_missing_purge_is_caught(
+    bars: pd.DataFrame, settings: dict[str, Any]
+) -> None:
+    data = prepare(bars, TrainConfig(batch_size=16, **settings))
+    steps = PipelineChecks(bars, data, Cuts(3)).steps
+    for name in ("labels", "targets of windows", "targets when known", "overlap"):
+        check = steps[name](iter)
+        assert check.compared and not check.differences
+    assert steps["scaler of training"](iter).differences == 0
+    _, validation, test = data.split
+    unpurged = (slice(0, validation.start), slice(validation.start, test.start), test)
+    late = PipelineChecks(bars, replace(data, split=unpurged), Cuts()).steps["overlap"](iter)
+    assert late.differences > 0
 
 
 @pytest.mark.parametrize(

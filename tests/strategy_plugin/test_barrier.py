@@ -11,6 +11,8 @@ import pytest
 
 from backtests.simulation.broker import ProbabilityFeed
 from model.labels.barrier import Barrier, Trades, barrier_trades
+from model.labels.labelling import Labelling
+from strategy_plugin.analyzers import SignalQuality
 from strategy_plugin.decision import DecisionRules, Reading, Thresholds, barrier_target, decide
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.replaying import replay
@@ -166,6 +168,28 @@ def test_a_model_of_moves_has_no_levels_and_is_said_to_forecast_others(tmp_path:
         with_model(tmp_path / "moves.ckpt")
     with pytest.warns(TradingWarning, match="forecasts the move from the next bar's open"):
         with_model(tmp_path / "moves.ckpt", stop_loss="2%", horizon=4)
+
+
+def test_forecasts_are_held_against_the_trades_that_they_are_about(of_trades: Path) -> None:
+    bars = random_bars(300, seed=4)
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.adddata(bt.feeds.PandasData(dataname=bars), name="bars")
+    cerebro.addstrategy(
+        BiLSTMStrategy, checkpoint=str(of_trades), in_sample="trade", exit_by="barrier"
+    )
+    cerebro.addanalyzer(SignalQuality, _name="quality")
+    figures = cerebro.run()[0].analyzers.quality.get_analysis()["bars"]
+    labels = Labelling("barrier", HORIZON, PERCENT).labels(bars).values[149:]
+    assert figures["decisions"] == np.isfinite(labels).sum()
+    assert figures["up_share"] == pytest.approx(np.nanmean(labels))
+
+
+def test_trades_that_the_forecast_closes_are_said(of_trades: Path) -> None:
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.adddata(bt.feeds.PandasData(dataname=random_bars(300, seed=4)))
+    cerebro.addstrategy(BiLSTMStrategy, checkpoint=str(of_trades), in_sample="trade")
+    with pytest.warns(TradingWarning, match="the model forecasts a long trade .* trades just that"):
+        cerebro.run()
 
 
 @pytest.mark.parametrize(
