@@ -91,6 +91,7 @@ def hold(contest: Contest, quick: bool) -> Result | None:
         return None
     console.print(f"{contest.name}: {contest.work} against {contest.against}", soft_wrap=True)
     ours, theirs = contest.meet(contest.quick if quick else contest.full)
+    # Before any time is compared: whoever leaves work out is fast.
     require_agreement(contest, ours, theirs)
     return Result(contest, ours, theirs)
 
@@ -135,6 +136,7 @@ def row(result: Result, goal: Goal) -> tuple[str, ...]:
     contest = result.contest
     costs = (written(1000 * side.cost("cpu")) for side in (result.ours, result.theirs))
     figures = (
+        # Both clocks: where they differ the machine had other work.
         written(result.figure(goal, clock)) + "*" * (clock == goal.clock)
         for clock in ("cpu", "wall")
     )

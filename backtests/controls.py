@@ -214,16 +214,19 @@ def collect(wanted: Sequence[Control], store: Store, jobs: int) -> list[Row]:
     Each is printed when it is there.
     """
     known = {control: row for control in wanted if (row := store.load(control)) is not None}
+    # A run that was stopped goes on with these.
     missing = [control for control in wanted if control not in known]
     console.print(f"{count(len(wanted), 'control')}: {len(known)} known, {len(missing)} to measure")
     # In the order in which they end.
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered")
     for control, row, seconds in parallel(delayed(timed)(control) for control in missing):
+        # At once: what is measured is not lost with a later control.
         store.save(control, row)
         known[control] = row
         console.print(
             f"{len(known):3d}/{len(wanted)}  {line(row)}  {seconds:.0f} s", soft_wrap=True
         )
+    # In the order asked for: they have ended in any.
     return [known[control] for control in wanted]
 
 
@@ -277,7 +280,12 @@ def found(rows: Sequence[Row]) -> Table:
         columns = (part["optimum_auc"], part["auc"], shares)
         baselines = [_figure(part[f"{baseline}_auc"].mean()) for baseline in evidence.BASELINES]
         table.add_row(
-            name, *(_figure(column.mean()) for column in columns), _figure(shares.min()), *baselines
+            # The worst beside the mean: a network may miss what one seed plants and find that of
+            # the others.
+            name,
+            *(_figure(column.mean()) for column in columns),
+            _figure(shares.min()),
+            *baselines,
         )
     return table
 

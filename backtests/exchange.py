@@ -96,6 +96,7 @@ class Replay:
             return 0.0
 
     def listing(self, symbol: str) -> Listing:
+        # Alpaca lends no coins: a pair cannot be sold short.
         pair = is_crypto(symbol)
         lot = FRACTION if self.fractional else 1.0
         return Listing(symbol, lot, shortable=not self.no_shorts and not pair, crypto=pair)
@@ -114,6 +115,7 @@ def exchange(
     APCA_API_SECRET_KEY, else "box" and "box".
     """
     try:
+        # An extra: whoever only backtests need not install a web server.
         server = import_module("backtests.exchange_box.server")
     except ModuleNotFoundError as error:
         raise ValueError(
@@ -169,6 +171,7 @@ async def serve(server: ModuleType, box: "Exchange", port: int) -> None:
     runner = await server.listen(box, HOST, port)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # So that clients see the connection closed, and not a machine that is gone.
     for ending in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(ending, stopped.set)
     await stopped.wait()

@@ -81,11 +81,13 @@ def judge_file(
         timezone=timezone,
         bars_per_year=bars_per_year,
     )
+    # Nothing is drawn yet: page, terminal and JSON share one bootstrap.
     judgement = reports.Judgement(record, worth)
     if out:
         reports.write_judgement(out, judgement)
         write_atomically(out / SETTINGS, settings_file.encode())
     if json:
+        # Not by the console, which would wrap what a program is to read.
         print(reports.evidence_json(judgement), end="")
         return
     console.print(describe(judgement), soft_wrap=True, markup=False)

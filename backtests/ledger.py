@@ -130,6 +130,7 @@ def show_trials(
     elif data:
         wanted = subject_of(replace(bars_options, data=data).read())
     else:
+        # Flags of how to read a file do nothing without one.
         bars_options.require_file()
     pages = [
         page
@@ -159,6 +160,7 @@ def _ledgers(ledger: Path | None, wanted: Subject | None) -> list[Path]:
             )
         return [ledger]
     if wanted:
+        # Older versions named a ledger by the digest of its bars.
         older = f"{wanted.data[:16]}{ENDING}"
         return [path for path in (ledger_path(wanted), ledgers_folder() / older) if path.exists()]
     return sorted(ledgers_folder().glob(f"*{ENDING}"))
@@ -172,6 +174,7 @@ def pages_of(path: Path, wanted: Subject | None = None) -> list[Page]:
     lines = lines_of(path)
     pages: dict[tuple[str | None, str | None, tuple[str, ...]], list[Line]] = {}
     for line in lines:
+        # What older versions did not note is asked for as None, and has a page of its own.
         on = (line.get("instrument"), line.get("interval"), tuple(line.get("names", ())))
         if wanted is None or is_on(wanted, line):
             pages.setdefault(on, []).append(line)
@@ -187,6 +190,7 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
             net, years = returns_of(trial), line.get("bars_per_year")
             names = tuple(line.get("names", ()))
             on = Subject(line["instrument"], line["interval"], line["data"], names)
+            # Whatever was tried on the same dates made this one easier to find by luck.
             others = trials_on(on, path, lines, line["key"])
             beside = counted(others, pd.DatetimeIndex(net.index), {trial.positions})
             figures = evidence.sharpe_figures(net.to_numpy(), evidence.Trials(beside.sharpes))
@@ -195,10 +199,12 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
                 first=str(net.index[0]),
                 last=str(net.index[-1]),
                 decisions=len(net),
+                # Without the bars per year a ratio per bar is no annual one.
                 sharpe=sharpe(net.to_numpy(), years) if years else None,
                 deflated=figures.deflated if figures else None,
                 trials=1 + len(beside.sharpes),
             )
+            # Of the last trial alone: it has all others beside it.
             latest = [net, *beside.returns]
         entries.append(entry)
     return Page(
@@ -219,6 +225,7 @@ def settings_in_short(line: Line) -> str:
         words += [
             f"{name.replace('_', ' ')} {value}"
             for name, value in line.get(part, {}).items()
+            # What is as by default says nothing of a trial.
             if value != defaults.get(name) and name not in FOLLOWING
         ]
     if searched := line.get("searched_trials"):
@@ -229,6 +236,7 @@ def settings_in_short(line: Line) -> str:
 def _print(page: Page) -> None:
     name = page.instrument or "trials of an older version, which noted no instrument and no dates"
     if page.instruments:
+        # Hundreds of names would fill the screen: the first and the last tell which universe it is.
         number = count(len(page.instruments), "instrument")
         name = f"{number}, {page.instruments[0]} to {page.instruments[-1]}"
     bars = f", bars of {page.interval}" if page.interval else ""

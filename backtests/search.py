@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 SEARCH_SETTINGS = "search.toml"  # of the search, beside those of the walk
 STORAGE = Path(".state/search.log")
 OF_SEARCH = ("trials", "batch", "space", "nested")  # flags that a walk does not have
-ALL_BUT_SHARES = re.compile("^(?!(train|validation)$)")
+ALL_BUT_OWN = re.compile("^(?!(train|validation|commission|slippage)$)")
 ALL_BUT_INSTRUMENTS = re.compile("^(?!instruments$)")
 
 app = App(version=VERSION, name="backtests/search.py")
@@ -81,7 +81,7 @@ def search(
     account: Annotated[Account, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Account(),
     costs: Annotated[Costs, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Costs(),
     training: Annotated[
-        TrainConfig, Parameter(group=TRAINING, name="*", parse=ALL_BUT_SHARES)
+        TrainConfig, Parameter(group=TRAINING, name="*", parse=ALL_BUT_OWN)
     ] = TrainConfig(),
     dask: Annotated[str | None, Parameter(group=RUNNING)] = None,
     ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
@@ -115,8 +115,8 @@ def search(
     """
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     require_pooled(False, training.outcome)
-    market_options.require_alone(bool(bars_options.data), training.horizon)
-    settings = Settings(plan, plan.training(training), account, costs)
+    market_options.require_alone(bool(bars_options.data), training.label, training.horizon)
+    settings = Settings(plan, plan.training(training, costs), account, costs)
     found = read_space(space, settings.config)
     folder = out or Path(f"runs/{market_options.name or bars_options.file_name}-search")
     n_jobs = jobs or int(cpu_count())

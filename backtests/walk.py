@@ -189,7 +189,7 @@ def request_of(
     """Return what a caller in Python asks for, of one architecture."""
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     return Request(
-        Settings(plan, plan.training(training), account, costs, book),
+        Settings(plan, plan.training(training, costs), account, costs, book),
         [training.architecture],
         jobs or int(cpu_count()),
         None,
@@ -202,6 +202,7 @@ def request_of(
 def kept_in(folder: str | Path | None) -> Iterator[Path]:
     """Hold the folder of a walk against others; one that goes with the walk where none is named."""
     with ExitStack() as held:
+        # The order matters: the lock is given back before its folder goes.
         place = Path(folder or held.enter_context(TemporaryDirectory()))
         held.enter_context(lock_folder(place))
         yield place
@@ -242,6 +243,7 @@ def begin(
     """
     settings = request.settings
     ledger = ledger_of(bars, request, planted=best is not None)
+    # Before a folder is opened: too few bars are refused without a trace.
     folds = lay_folds(bars, settings.plan, settings.config)
     pasts = [fold.past(bars) for fold in folds]
     configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
@@ -276,6 +278,7 @@ def registration_of(
     data: what the bars are.
     """
     keys = {name: one.key for name, one in configurations.items()}
+    # One that an earlier run made holds on: the command need not be told twice.
     if not request.register:
         return registered(folder, keys)
     return register(
@@ -310,6 +313,7 @@ def enter_trial(
         **describe_settings(one.settings),
     }
     if searched:
+        # Trials of a search are tries, even where none was judged on test bars.
         entry["searched_trials"] = searched.trials
     trial = Trial(positions, sharpe_per_bar(net))
     return ledger.enter(one.key, trial, held.assign(**{NET_RETURN: net}), entry)
@@ -362,6 +366,7 @@ def trained_models(
     models = {}
     for name, configuration in configurations.items():
         of_folds = configuration.models()
+        # Figures with a fold missing would be of other decisions than were asked for.
         if of_folds is None:
             return None
         models[name] = of_folds
@@ -380,6 +385,7 @@ def describe_replaced(path: Path, data: Mapping[str, object], settings: Settings
         were = dict(_settled(before["data"], before["settings"], before["versions"]))
     except FileNotFoundError:
         return ""
+    # Whatever stands there is replaced anyway: it is said, and no reason to refuse a run.
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{folder}: the results there are replaced; their {path.name} cannot be read"
     # As JSON has them, like those that they are compared with.
@@ -388,6 +394,7 @@ def describe_replaced(path: Path, data: Mapping[str, object], settings: Settings
     differing = [
         _difference(name, were.get(name, "not known"), value)
         for name, value in are.items()
+        # What is new is told, too, as a version before did not know it.
         if were.get(name) != value
     ]
     if not differing:
@@ -399,6 +406,7 @@ def _difference(name: str, before: object, now: object) -> str:
     """Say how a setting differs. Of instruments, with the digests of their bars: which do."""
     if not (isinstance(before, Mapping) and isinstance(now, Mapping)):
         return f"{name} was {before}, is {now}"
+    # Of a universe only the names that differ: all of them, with digests, would fill the screen.
     both = before.keys() & now.keys()
     parts = {
         "new": now.keys() - before.keys(),

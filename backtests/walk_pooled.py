@@ -139,7 +139,9 @@ def begin_pooled(
     ledger = ledger_of(universe, request, planted=best is not None)
     dated = lay_dated_folds(universe, settings.plan, settings.config)
     if settings.book:
+        # A book that nothing could fill would be found out after hours of training.
         require_book_names(dated, settings.book)
+    # Cut here, so that no worker ever holds a bar after its fold begins.
     pasts = [dated.past(fold) for fold in dated.folds]
     configurations = configure(universe, pasts, dated.folds, folder, request, ledger.others)
     data = describe_universe_data(universe)
@@ -158,6 +160,7 @@ def finish_pooled(
     """
     for name, one in walk.configurations.items():
         one.state.sweep(models[name])
+    # Its checkpoints are traded; the others are judged by what they forecast.
     leading = next(iter(walk.configurations.values()))
     found = evaluate_pooled(
         walk.dated,

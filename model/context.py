@@ -62,6 +62,7 @@ class ContextOptions:
 
     def __post_init__(self) -> None:
         require_fields(self)
+        # A flag that would do nothing was meant to do something.
         if self.closes and not self.context:
             raise ValueError(
                 f"`closes` must be left out without `context`, got {self.closes!r}: it says only "
@@ -96,9 +97,11 @@ class ContextOptions:
         for name, joined in join_all(universe, record, given).items():
             own = universe[name]
             tables[name] = whole(with_columns(own, joined, record), joined, record, lookback)
+            # Of the bars that are left: before them a series may not have begun.
             ages.append(joined.ages[len(own) - len(tables[name]) :])
         lines = []
         for one, age in zip(record.series, np.concatenate(ages).T, strict=True):
+            # Older than its own interval: at these bars the next one should have been there.
             due = int((age >= one.interval).sum())
             lines.append(
                 f"{one.title}: {count(len(one.columns), 'column')}, at most "
@@ -125,6 +128,7 @@ class ContextOptions:
             return bars, {}
         series = self.read(options, {})
         found = join_all(universe_of(bars), record, series)
+        # Of several instruments the oldest: the user asks whether to trust any.
         ages = [joined.ages[-1] for joined in found.values()]
         at_most = dict(zip(record.series, np.max(ages, axis=0).tolist(), strict=True))
         told = {one.title: None if age < 0 else age / 1e9 for one, age in at_most.items()}
@@ -136,7 +140,9 @@ class ContextOptions:
         """Return the bars of all series by name, read as those of the instrument are."""
         read = dict(given)
         for one in wanted_series(self.context):
+            # Slower bars and places are made of the instruments themselves.
             if one.brings_bars and one.name not in read:
+                # A series that says no zone of its own is read as the instrument is.
                 zone = one.clock.rpartition(" ")[2] or options.timezone
                 source = BarsOptions(
                     Path(one.place),

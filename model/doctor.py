@@ -62,6 +62,7 @@ def doctor(
     """
     path = bars_options.data
     if path and path.is_dir():
+        # The worst code, so that a script sees one bad file among hundreds.
         return max(examine(one, config) for one in sources_of(bars_options, bar_files([path])))
     bars = bars_options.read()
     if len(bars) > 1:
@@ -100,6 +101,7 @@ def trainable(bars: pd.DataFrame, config: TrainConfig) -> tuple[TrainConfig, Tra
 
     BarsError where they are too few for any.
     """
+    # A smaller batch is the setting that helps without other bars.
     for size in (config.batch_size, *SMALLER_BATCHES):
         if config.preprocessor.bars_needed(size) <= len(bars):
             config = replace(config, batch_size=size)

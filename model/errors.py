@@ -6,6 +6,7 @@ ValueError
         ReadingError         2   a setting of reading that cannot be meant
     CheckpointError          4   a file that is no checkpoint which can be used here
     FeatureError             3   a feature of one's own that cannot be used
+    LabelError               3   a label of one's own that cannot be used
     SettingsFileError        3   a file of settings that cannot be used
     UnknownArchitecture      2   no network of that name is registered
 RuntimeError
@@ -73,6 +74,12 @@ class BarsWarning(UserWarning):
 
 class FeatureError(ValueError):
     """A feature of one's own that cannot be used; the message says why and what to change."""
+
+    exit_code = 3
+
+
+class LabelError(ValueError):
+    """A label of one's own that cannot be used; the message says why and what to change."""
 
     exit_code = 3
 
@@ -145,6 +152,7 @@ class Interrupted(RuntimeError):
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
+        # As shells count a process that a signal ended.
         self.exit_code = 128 + number
 
 
@@ -212,6 +220,8 @@ def joined(choices: Sequence[Part], word: str = " or ") -> Text:
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:
     """Return " Did you mean ...?" if something known is spelled nearly so, else nothing."""
+    # Whoever writes OPEN means open: capitals are no distance.
     spelt = {str(word).lower(): str(word) for word in known if word}
+    # .6, difflib's own: below it the guess is mostly another word.
     match = get_close_matches(str(name).lower(), spelt, 1, 0.6)
     return f" Did you mean {spelt[match[0]]!r}?" if match else ""

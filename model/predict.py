@@ -185,6 +185,7 @@ def forecast(
             f"features must be finite numbers in the whole window that ends at {day(last)}, got "
             f"none somewhere in those of {', '.join(of)}. {remedy}"
         )
+    # What the user says goes before what validation chose.
     enter = enter or model.enter or 0.5
     return {
         "instrument": instrument,
@@ -233,17 +234,18 @@ def forecast_table(found: ForecastFound) -> Table:
 
 
 def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> Facts:
-    start = "the next bar's open" if model.label == "open" else "this close"
     until, chance = pd.Timestamp(model.trained_until), None
     area, windows = model.metrics.get("test_auc"), model.metrics.get("test_windows")
     if area is not None and windows:
         ups = round(windows * (model.metrics["test_up_share"] or 0))
         labels = (np.arange(int(windows)) < ups).astype(np.float64)
+        # That of a coin toss on a part with the same share of ups.
         chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
     return {
-        "about": f"the move from {start} to the {model.label} {count(model.horizon, 'bar')} later",
+        "about": str(model.labelling),
         "model": str(schedule.file(model)),
         "trained_until": day(until),
+        # Bars that end before training does make it no younger than new.
         "age": max(0, int((last - until) // model.bar_interval)),
         "bar_interval": spoken(model.bar_interval),
         "test_auc": area,
@@ -279,6 +281,7 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> Ranking
     scores = model.scores(
         {name: bars.iloc[-model.bars_needed :] for name, bars in universe.items()}
     )
+    # Who has no bar at the last close has no forecast of the bar to come.
     newest = scores.reindex([last]).iloc[0].sort_values(ascending=False, kind="stable")
     # What training has seen is no forecast.
     seen = last < model.trained_until

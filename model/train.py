@@ -107,6 +107,7 @@ def train(
     options = replace(bars_options, data=None if pooled or not paths else paths[0])
     name = options.file_name
     if pooled:
+        # The folder is what the files have in common.
         name = paths[0].resolve().name if len(paths) == 1 else "universe"
     # The date in a deployed name is known after training; until then the name without it will do.
     result = deploy / name if deploy else out or Path(f"{name}.ckpt")
@@ -119,6 +120,7 @@ def train(
     joined = context_options.join(read, options, config.lookback)
     bars = joined.bars
     if isinstance(bars, pd.DataFrame):
+        # Before anything is said of them: of too few there is nothing to describe.
         training.require_enough_bars(bars, config)
     describe(bars, config, joined.lines)
     checkpoint = _fit(bars, config, result, log_json, fresh=fresh, deployed=bool(deploy))
@@ -159,6 +161,7 @@ def _fit(
             error.checkpoint.save(result)
             message = f"{error} The best epoch before that is kept in {result}."
             raise TrainingDiverged(message) from error
+        # Logged before it is saved: a disk that is full loses the file, not what was found.
         facts = {name: getattr(checkpoint, name) for name in ("metrics", "parts", "digest")}
         log.info("trained", extra=facts)
         file = result.with_name(_deployed_name(result.name, checkpoint)) if deployed else result
@@ -314,6 +317,7 @@ def _scores_table(checkpoint: Checkpoint) -> Table:
         table.caption = "the test part was used for nothing else"
     for key in metrics:
         part, score = key.split("_", 1)
+        # Every score stands once for each part; validation has them all.
         if part == "validation":
             cells = (_cell(metrics[f"{part}_{score}"]) for part in parts)
             table.add_row(score.replace("_", " "), *cells)
@@ -334,6 +338,7 @@ def _members_table(checkpoint: Checkpoint) -> Table:
     table.add_section()
     scores = pd.DataFrame([member.metrics for member in checkpoint.members], dtype=float)[names]
     table.add_row("mean", *map(_cell, scores.mean()))
+    # Differences between networks within it are luck of their first weights.
     table.add_row("deviation", *map(_cell, scores.std()))
     return table
 
@@ -341,6 +346,7 @@ def _members_table(checkpoint: Checkpoint) -> Table:
 def _cell(value: object, digits: int = 4) -> str:
     if value is None:
         return "-"
+    # Dates, and counts that are whole.
     if not isinstance(value, float):
         return str(value)
     # Counts among the scores are floats too.

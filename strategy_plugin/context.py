@@ -80,6 +80,7 @@ class OtherSeries:
                 continue
             _, stamps, arrived = others[series.name]
             assert arrived is not None  # of all that Backtrader delivers
+            # The bar of ours that was decided last when it arrived; should that one have had it?
             before = np.searchsorted(times, arrived, side="left") - 1
             late = (before >= 0) & (decided[before] >= series.clock.known(stamps))
             for place in np.flatnonzero(late).tolist():
@@ -93,6 +94,7 @@ class OtherSeries:
     ) -> tuple[float, ...]:
         """Return the columns at the newest bar, which may come again, grown or the same."""
         shown = (number, *bar)
+        # Backtrader may call several times for a bar; a series takes each of ours once.
         if shown == self._newest[0]:
             return self._newest[1]
         if self._buffer is not None:
@@ -114,6 +116,7 @@ class OtherSeries:
         for series, age in zip(self._record.series, ages, strict=True):
             if age > self._record.oldest(series):
                 self._note(series, TOO_OLD, timestamp)
+            # Not too old, and yet its next bar should have been there.
             elif age >= series.interval:
                 self._counts[f"{series.title}: {DUE}"] += 1
 
@@ -142,6 +145,7 @@ class _Other:
     def __init__(
         self, series: SeriesRecord, data: Feed, timezone: str | None, stamp: str | None
     ) -> None:
+        # A bar that still grows would be known before it is complete.
         if data.replaying:
             raise ValueError(
                 f"data {data._name!r} must bring whole bars, as it is a series beside another, got "
@@ -173,6 +177,7 @@ class _Other:
             found.append((self._conversion.timestamp(day_number), bar))
             if self._unchecked is not None:
                 self._unchecked.append(time)
+                # Of fewer bars the commonest distance may be that over a weekend.
                 if len(self._unchecked) == FEWEST_TO_TELL:
                     self._require_interval(np.array(self._unchecked))
                     self._unchecked = None
@@ -244,6 +249,7 @@ def _rows_of(frame: pd.DataFrame, record: ContextRecord, times: Stamps) -> Value
     table = np.vstack(
         (frame[list(record.names)].to_numpy(np.float64), [np.nan] * len(record.names))
     )
+    # Place -1, of a time that the frame does not have, is the last row, of NaN.
     return table[places]
 
 
@@ -269,6 +275,7 @@ def series_datas(
             f"data {data._name!r} must have whole bars, of which {path} makes slower ones, got a "
             "replayed feed. Use resampledata."
         )
+    # The columns are in the feed's own frame: no data need bring them.
     if not stated and joined_frame(data, record) is not None:
         return {}
     if record.ranks:

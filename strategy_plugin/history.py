@@ -58,6 +58,7 @@ class Download:
 
     def __post_init__(self) -> None:
         require_fields(self)
+        # Asked for here, so that a bad date is told before the venue is.
         _ = self.first_day, self.span
 
     @property
@@ -90,6 +91,7 @@ def history(asked: Annotated[Download, Parameter(name="*")]) -> None:
 
     A model trained on them knows it, and is traded on such prices alone.
     """
+    # One that is named twice would be asked for twice, and asking is metered.
     for symbol in dict.fromkeys(asked.symbols):
         with console.status(symbol) as status:
             kept = live.download(

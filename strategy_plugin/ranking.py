@@ -52,6 +52,7 @@ class Book:
 
     def is_due(self, candidates: Mapping[str, Candidate]) -> bool:
         """Return whether a date is to be ranked; once for each date."""
+        # Dates of warm-up, and those on which nothing is live, are no dates of the book.
         self._since += any(one.tradable for one in candidates.values())
         return self._since >= self.rebalance
 
@@ -72,11 +73,13 @@ class Book:
             unopened={name for name, one in ranked.items() if one.reason},
         )
         if weights is None:
+            # Where nothing has a forecast yet the book is early, not thin.
             self.n_thin += bool(ranked)
             return []
         self._since, self.weights = 0, weights
         self.n_ranked += 1
         for name, weight in weights.items():
+            # At the newest close; the open at which it fills is not known.
             units = units_of(
                 abs(weight),
                 equity=equity,
@@ -107,6 +110,7 @@ class Book:
         for name, units in moves.items():
             stays = common_units(orders[name].broker.size, units)
             opening = (units - stays) * share
+            # Towards 0: rounded up, it would take cash that is not there.
             self.units[name] = stays + (opening if self._fractional else math.trunc(opening))
 
 
@@ -125,8 +129,10 @@ class TrailingVolatility:
 
     @property
     def value(self) -> float:
+        # Of fewer moves it would be another figure, and a young name get a weight by luck.
         if len(self._moves) != self._moves.maxlen:
             return math.nan
+        # Exact sums: the same bits whatever bar the history starts at.
         mean = math.fsum(self._moves) / len(self._moves)
         return math.sqrt(math.fsum((move - mean) ** 2 for move in self._moves) / len(self._moves))
 

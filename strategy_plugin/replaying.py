@@ -170,6 +170,7 @@ def _forecasts(origin: Origin, entries: list[Entry]) -> list[_RecordedForecast]:
         precision=cast(Any, origin["precision"]),  # Schedule checks it
         among=models,
     )
+    # The same gate as in trading: what it kept from the model then it keeps out now.
     gate = Gate("journal")
     bars: list[tuple[float, ...] | None] = []
     for entry in entries:
@@ -251,6 +252,7 @@ class _Redo:
         self, entry: Entry, forecast: _RecordedForecast, decision: Decision
     ) -> list[str]:
         """Return in words what came out otherwise than the line says."""
+        # Bit for bit, as text: a difference in the last digit is one.
         again = {"input": forecast.input, **decision_entry(decision)}
         # These two are taken from the journal.
         del again["position"], again["ends"]
@@ -264,8 +266,10 @@ class _Redo:
     def decision(self, entry: Entry, forecast: _RecordedForecast) -> Decision:
         # In the order of the run: ends that were notified, the decision, ends found, the order.
         self.broker.begin_bar(entry, self.orders)
-        reading, held = self.reading(entry, forecast), self.orders.held
-        wanted, reason = decide(reading, held, self.rules, resting_of(entry))
+        reading, held, resting = self.reading(entry, forecast), self.orders.held, resting_of(entry)
+        if not resting:
+            self.orders.count_bar()
+        wanted, reason = decide(reading, held, self.rules, resting, self.orders.bars_held)
         self.broker.end_orders_found(entry)
         decision = Decision(entry["number"], timestamp_of(entry), reading, held, wanted, reason)
         return carried_out(decision, self.orders)
@@ -276,6 +280,7 @@ class _Redo:
             return Reading(forecast.probability, thresholds(self._enter, self._exit))
         if checkpoint is None:
             return NO_READING
+        # Its thresholds are read once for each model, not for each bar.
         if self._model is None or checkpoint is not self._model.checkpoint:
             self._model = ModelInForce(checkpoint, self._enter, self._exit, checkpoint.digest)
         return self._model.reading(
@@ -303,6 +308,7 @@ class _BookRedo:
                 entries.append(line)
                 continue
             differences += self._date(date, entries)
+            # The line of a date stands before those of its names.
             date, entries = cast(DateEntry, line), []
         return differences + self._date(date, entries)
 
@@ -320,6 +326,7 @@ class _BookRedo:
             entry["data"]: self._candidate(entry, found[entry["data"], entry["bar"]][1])
             for entry in known
         }
+        # Late for their date: they were counted, and had no part in its ranking.
         passed = {entry["data"] for entry in known if "units" not in entry}
         candidates = {name: one for name, one in candidates.items() if name not in passed}
         if date is not None:
@@ -347,7 +354,9 @@ class _BookRedo:
     def _rank(self, date: DateEntry, candidates: dict[str, Candidate]) -> None:
         """Rank a date and cut its openings, with the account as the journal tells of it."""
         for name in date["settled"]:
+            # As in trading: nothing is worked towards any more.
             self._book.units.pop(name, None)
+        # Without a value of the account nothing was ranked, and the date was not counted either.
         if date["equity"] is not None and self._book.is_due(candidates):
             self._book.rank(candidates, date["held"] or {}, date["equity"])
         moves = self._book.moves(candidates, self._orders)

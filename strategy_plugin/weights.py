@@ -94,6 +94,7 @@ def target_weights(
     if volatility is not None:
         scores = {name: score for name, score in scores.items() if volatility.get(name, 0.0) > 0}
     frozen = [weight for name, weight in held.items() if weight and name not in scores]
+    # By name where scores are equal, so that the order of the feeds decides nothing.
     ranked = sorted(scores, key=lambda name: (-scores[name], name))
     if not rules.enough(len(ranked)):
         return None
@@ -104,6 +105,7 @@ def target_weights(
     # The first of either side are its own: they never are the last of the other that is kept.
     longs = [name for name in longs if name not in upwards[:n_short]]
     shorts = [name for name in shorts if name not in ranked[:n_long]]
+    # A position that is out of reach keeps its place among the names of its side.
     longs = longs[: max(0, n_long - sum(weight > 0 for weight in frozen))]
     shorts = shorts[: max(0, n_short - sum(weight < 0 for weight in frozen))]
     money = _free(rules, frozen)
@@ -111,6 +113,7 @@ def target_weights(
     for names, sign, total in ((longs, 1, money[0]), (shorts, -1, money[1])):
         parts = {name: 1.0 if volatility is None else 1 / volatility[name] for name in names}
         caps = {
+            # What may not be enlarged has what it holds as its cap.
             name: min(rules.cap, abs(held[name])) if name in unopened else rules.cap
             for name in names
         }
@@ -165,6 +168,7 @@ def spread(total: float, parts: Mapping[str, float], caps: Mapping[str, float]) 
     open = dict(parts)
     while open:
         scale = max(0.0, total - math.fsum(found.values())) / math.fsum(open.values())
+        # What one cap cuts off may lift others over theirs: another round, until none is.
         full = [name for name, part in open.items() if part * scale >= caps[name]]
         if not full:
             found |= {name: part * scale for name, part in open.items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from backtests.benchmarks import engine, first_bar, pooled, pybroker, trading, training
+from backtests.benchmarks import engine, first_bar, own, pooled, pybroker, trading, training
 from backtests.benchmarks.book import books
 from backtests.benchmarks.live import live
 from backtests.benchmarks.ordering import ordering
@@ -29,6 +29,7 @@ class Figure(NamedTuple):
 
 FASTER = Figure("x", lambda ours, theirs, clock: theirs.cost(clock) / ours.cost(clock), more=True)
 LONGER = Figure("x", lambda ours, theirs, clock: ours.cost(clock) / theirs.cost(clock))
+# The slowest of a hundred bars beside the rival's median: what a trader has to wait for.
 SLOWEST = Figure("x", lambda ours, theirs, clock: ours.cost(clock, 99) / theirs.cost(clock))
 SLOWEST_OF_EACH = Figure(
     "x", lambda ours, theirs, clock: ours.cost(clock, 99) / theirs.cost(clock, 99)
@@ -47,6 +48,7 @@ class Goal(NamedTuple):
     name: str = ""
 
     def met(self, found: float) -> bool:
+        # A cost is to stay below its limit, a speed above it.
         return found >= self.limit if self.figure.more else found <= self.limit
 
     def __str__(self) -> str:
@@ -83,6 +85,7 @@ def lack_of(need: str) -> str:
     # Not a package but the processor's own.
     if need == "bf16":
         return "" if bf16_support() in ("tiles", "vectors") else "this processor has no bf16"
+    # The extra that brings it: nobody should have to look for the name.
     extra = "live" if need in ("alpaca", "aiohttp") else "benchmark"
     return (
         ""
@@ -341,6 +344,38 @@ CONTESTS = (
         quick=Size(500, 500, 1),
         goals=(Goal(FASTER, 2.5), Goal(MEMORY, 1_000, name="peak")),
         tolerance=1e-3,
+    ),
+    Contest(
+        name="own-features",
+        work="86 features and ten columns of one's own in pandas, 100,000 bars",
+        against="the 86 alone",
+        unit="bar",
+        meet=in_turn("apart", own.rows, own.rows, own="spans"),
+        full=Size(100_000, 100_000, 3),
+        quick=Size(500, 500, 1),
+        goals=(Goal(LONGER, 1.1),),
+        tolerance=0.0,
+    ),
+    Contest(
+        name="own-training",
+        work="a training of eight epochs with ten columns of one's own",
+        against="with the 86 alone",
+        unit="bar",
+        meet=in_turn("apart", own.training, own.training, own="spans"),
+        full=Size(3_000, 3_000, 2),
+        quick=Size(500, 500, 1),
+        goals=(Goal(LONGER, 1.1),),
+    ),
+    Contest(
+        name="own-live",
+        work="the feature row of a live bar, with ten columns of one's own in pandas",
+        against="with the 86 alone",
+        unit="bar",
+        meet=in_turn("here", own.live, own.live, own="spans"),
+        full=Size(600, 600, 3),
+        quick=Size(200, 200, 1),
+        goals=(Goal(TAKEN, 0.010),),
+        tolerance=0.0,
     ),
     Contest(
         name="sweep",

@@ -64,6 +64,7 @@ class PandasTools:
         covariance = (x * times).rolling(bars).mean() - x.rolling(bars).mean() * times.rolling(
             bars
         ).mean()
+        # (n^2 - 1) / 12 is the variance of n equally spaced times.
         slope = covariance / ((bars**2 - 1) / 12)
         return slope, x.rolling(bars).mean() + slope * (bars - 1) / 2
 
@@ -96,6 +97,7 @@ class TalibTools:
         return self._talib.MIN(x, bars)
 
     def since_highest(self, x: Column, bars: int) -> Column:
+        # TA-Lib says where the highest stands, ours how long ago it was.
         return np.arange(len(x)) - self._talib.MAXINDEX(x, bars)
 
     def median(self, x: Column, bars: int) -> Column:
@@ -108,6 +110,7 @@ class TalibTools:
 
     def skewness(self, x: Column, bars: int) -> Column:
         mean, square, cube = (self.mean(x**power, bars) for power in (1, 2, 3))
+        # Of raw moments, as TA-Lib has no skewness: E(x - m)^3 / s^3.
         return (cube - 3 * mean * square + 2 * mean**3) / (square - mean**2) ** 1.5
 
     def line(self, x: Column, bars: int) -> tuple[Column, Column]:
@@ -122,6 +125,7 @@ def usual_features(bars: pd.DataFrame, tools: Tools) -> pd.DataFrame:
     market = Market(bars, tools)
     found = {name: column for group in GROUPS for name, column in group(market).items()}
     table = np.column_stack([found[name] for name in FEATURE_NAMES])
+    # As ours, where a quotient is not defined.
     table[~np.isfinite(table)] = 0.0
     return pd.DataFrame(table, index=bars.index, columns=list(FEATURE_NAMES))
 

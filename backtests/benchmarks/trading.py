@@ -189,6 +189,7 @@ class UsualStrategy(bt.Strategy):  # type: ignore[misc]
         self.probabilities: list[float] = []
 
     def next(self) -> None:
+        # Of fewer bars there is no row, and the window begins with the first.
         if len(self.data) >= LOOKBACK:
             self.rows.append(self.p.row(self))
         whole = len(self.rows) == LENGTH
@@ -240,6 +241,7 @@ def run(
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.adddata(feed)
     if resampled:
+        # Such a feed keeps Backtrader from computing all bars beforehand.
         cerebro.resampledata(feed, timeframe=bt.TimeFrame.Days)
     cerebro.addstrategy(strategy, **params)
     return cerebro.run()[0]
@@ -261,6 +263,7 @@ def sweep_averages(bars: int) -> Round:
 
 def sweep(bars: int, strategy: type[bt.Strategy], **params: Any) -> Round:
     def play(number: int) -> Work:
+        # One process: what is compared is work, not cores.
         cerebro = bt.Cerebro(stdstats=False, maxcpus=1)
         cerebro.adddata(feed_of(bars_of(number, bars)))
         cerebro.optstrategy(strategy, **params)

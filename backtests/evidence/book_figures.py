@@ -107,6 +107,7 @@ class BookAccount:
     def decided_weights(self) -> pd.DataFrame:
         """The shares that the decisions of each date led to at the next open, at its own close."""
         made = self.simulation
+        # After the last close nothing was filled: what is held stays.
         next_units = made.units.shift(-1).fillna(made.units)
         return (next_units * self.closes).fillna(0.0).div(made.equity, axis=0)
 
@@ -161,6 +162,7 @@ class BookAccount:
     def _universe_moves(self) -> Array:
         """Return the mean move of all names that have begun and not ended; none where one rests."""
         known = self.simulation.closes
+        # From the first close to the last: a name that has ended no longer counts as a move of 0.
         lives = known.ffill().notna() & known.bfill().notna()
         moves = self.closes.pct_change(fill_method=None).where(lives)
         return moves.mean(axis=1).fillna(0.0).to_numpy()
@@ -200,11 +202,14 @@ class BookAccount:
         days, held = self.days.iloc[1:], self.weights.abs()
         mean, total = days.mean(), held.sum(axis=1)
         # On the dates on which anything is held.
+        # Dates in cash would make the book look spread, or concentrated, by nothing.
         shares = held[total > 0].div(total[total > 0], axis=0)
         net, universe = days["net"].to_numpy(), days["universe"].to_numpy()
+        # No tries and no forecasts here: only alpha and beta are asked for.
         record = TrackRecord(net, universe, self.bars_per_year, {"": (net, universe)})
         intervals = figures_of(record, resamples=self.resamples).intervals
         participation, capacity = self._capacity()
+        # Borrow is due whatever a trade costs.
         left = mean["gross"] - mean["borrow"]
         return BookFigures(
             gross=float(mean["gross"]),
@@ -241,6 +246,7 @@ class BookAccount:
         """The same positions at other costs: a row for each cost per side and borrow a year."""
         days, rows = self.days.iloc[1:], []
         charged = self.costs.per_side
+        # A book without shorts borrows nothing.
         for borrow in sorted({*BORROW_GRID, self.book.borrow} if self.book.short else {0.0}):
             for cost in sorted({*COST_GRID, charged}):
                 net = days["gross"] - cost * BASIS_POINT * days["turnover"] - borrow * days["owed"]

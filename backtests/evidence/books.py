@@ -50,6 +50,7 @@ class Books:
         """Return what the books are held against earns: (dates,)."""
         panel = self.panel
         if panel.ranked:
+            # Long and short weigh the same: what the market did is in neither.
             return np.zeros(len(panel.dates))
         parts = equal_parts(np.ones(panel.labels.shape), panel.decided)
         return book_returns(parts, panel.moves["open"], cost)
@@ -62,6 +63,8 @@ class Books:
     def record(self, cost: float) -> TrackRecord:
         """Return the track record of the strategy's book at this cost."""
         panel, returns, benchmark = self.panel, self.returns(cost), self.benchmark(cost)
+        # What nobody can have is no rival: the test for superior ability would ask for more than
+        # it.
         returns.pop(BEST, None)
         own = self.weights[STRATEGY]
         return TrackRecord(

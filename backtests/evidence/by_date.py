@@ -89,6 +89,7 @@ def rank_correlations(scores: Array, moves: Array) -> Array:
     scores, moves: (dates, names). NaN for a date with fewer than three names that have both, or
     where one of them does not vary. Source: Spearman (1904), ties by their mean rank.
     """
+    # Ranks among the names that have both; a place taken by another would bend them.
     both = np.isfinite(scores) & np.isfinite(moves)
     centred = []
     for values in (scores, moves):
@@ -111,6 +112,7 @@ def by_date(panel: Panel, books: Books, cost: float, *, resamples: int = RESAMPL
     # Moves over several bars overlap.
     block = max(block_length(np.nan_to_num(own)), panel.horizon, *DECAY)
     bootstrap = Bootstrap(len(panel.dates), block, resamples)
+    # By dates, so that both halves say equally much.
     middle = len(own) // 2
     return ByDate(
         _forecasters(panel, books, cost, bootstrap),
@@ -130,6 +132,7 @@ def mean_known(values: Array) -> float | None:
 def _mean_figure(*series: Array) -> RatioOfSums:
     """Return the figure that is the mean of each series over the dates on which it is known."""
     columns = np.column_stack(series)
+    # A date without the figure adds to neither sum, however often it is drawn.
     return RatioOfSums(np.nan_to_num(columns), np.isfinite(columns).astype(float))
 
 
@@ -146,6 +149,7 @@ def _forecasters(panel: Panel, books: Books, cost: float, bootstrap: Bootstrap) 
                 **_skill(panel, name, bootstrap),
                 **money,
                 "turnover": turned,
+                # The cost per side at which the broker has all that was earned.
                 "break_even": 1e4 * float(gross[name].mean()) / turned if turned else None,
                 **_differences(panel, name, bootstrap),
                 **_losses(panel, name),
@@ -159,6 +163,7 @@ def _skill(panel: Panel, name: str, bootstrap: Bootstrap) -> dict[str, float | N
     scores = panel.scores[name]
     area = area_within_rows(panel.labels, scores)
     coefficient = _mean_figure(rank_correlations(scores, panel.moves["open"]))
+    # Both from the same resamples, as of one history that might have been.
     draws = bootstrap.draw({"auc": area, "ic": coefficient})
     found, spread = float(draws["ic"][0, 0]), float(draws["ic"][0, 1:].std())
     return {
@@ -176,7 +181,9 @@ def _differences(panel: Panel, name: str, bootstrap: Bootstrap) -> dict[str, flo
     And what the mean of the strategy's and boosting's ranks has more, where there is one.
     """
     areas = [
-        area_within_rows(panel.labels, one) for one in _over_both(panel.scores, STRATEGY, name)
+        # Over what both forecast: who keeps silent on hard dates must not win by that.
+        area_within_rows(panel.labels, one)
+        for one in _over_both(panel.scores, STRATEGY, name)
     ]
     draws = bootstrap.draw({"ours": areas[0], "theirs": areas[1]})
     return {
@@ -205,6 +212,7 @@ def _coefficients_less(
     coefficients = _mean_figure(*paired)
     [draws] = bootstrap.draw({"ic": coefficients}).values()
     less = draws[0] - draws[1]
+    # The spread over resamples is the standard error, with what neighbouring dates share.
     spread = float(less[1:].std())
     known = coefficients.defined and spread > NOUGHT
     return {
@@ -241,7 +249,9 @@ def _losses(panel: Panel, name: str) -> dict[str, float | None]:
         losses = []
         for one in (ours, theirs):
             of_name = np.where(both, log_losses(panel.labels, one), 0.0)
+            # The mean of a date counts once: its names share what happened that day.
             losses.append(of_name[dates].sum(axis=1) / both[dates].sum(axis=1))
+        # Of moves that overlap only every `horizon`-th says something new.
         if dates.sum() > FEWEST_COMPARED * panel.horizon:
             test = diebold_mariano(losses[0], losses[1], panel.horizon)
     statistic, p = test or (None, None)
@@ -252,6 +262,7 @@ def _decay(correlations: Mapping[str, Mapping[int, Array]], bootstrap: Bootstrap
     """Return the mean rank correlation with the move over so many bars, for each forecaster."""
     rows = []
     for name, of_name in correlations.items():
+        # In one draw, so that the decay is seen on the same dates for all numbers of bars.
         [draws] = bootstrap.draw({"ic": _mean_figure(*of_name.values())}).values()
         rows += [
             {"forecaster": name, "bars": bars}
@@ -271,7 +282,9 @@ def _tenths(panel: Panel) -> pd.DataFrame:
         moves = np.where(np.isfinite(scores), panel.moves["open"], np.nan)
         known = np.isfinite(moves)
         table = pd.DataFrame(np.where(known, scores, np.nan))
+        # The middle of its place, (rank - .5) / n: of five names every second tenth holds one.
         share = table.rank(axis=1).sub(0.5).div(table.notna().sum(axis=1), axis=0).to_numpy()
+        # 1e-9: 10 * .3 lies a little below 3.
         number = np.where(known, np.floor(TENTHS * share + 1e-9), -1)
         count = known.sum(axis=1, keepdims=True)
         average = np.nan_to_num(moves).sum(axis=1, keepdims=True) / np.maximum(count, 1)

@@ -13,9 +13,8 @@ from backtests.walk_forward.universe import DatedFolds
 from model.bars.artefacts import FlagRecord, flags_of
 from model.bars.intervals import yearly_bars
 from model.bars.universe import Universe
-from model.labels import label_prices
 from model.training.config import TrainConfig
-from model.training.outcomes import outcomes_of
+from model.training.outcomes import outcomes_of, windows_of
 from strategy_plugin.decision import NEUTRAL
 
 REVERSAL, MOMENTUM = "reversal", "momentum"
@@ -117,6 +116,7 @@ def panel_of(
     named have one half. None, and relative forecasts, are traded by rank.
     """
     config, universe = dated.config, dated.universe
+    # Test blocks adjoin: from the first one on every date is decided by one fold.
     tested = dated.dates[dated.folds[0].test : dated.folds[-1].stop]
     folds = np.concatenate([np.full(one.stop - one.test, one.number) for one in dated.folds])
     fills = {name: fill_moves(bars) for name, bars in universe.items()}
@@ -152,7 +152,7 @@ def panel_of(
         {fill: table[known] for fill, table in moves.items()},
         {bars: table[known] for bars, table in later.items()},
         config.outcome,
-        config.horizon,
+        max(config.horizon, *(config.labelling.labels(one).longest for one in universe.values())),
         float(np.mean([yearly_bars(bars) for bars in universe.values()])),
         {name: table[known] for name, table in held.items()},
         [
@@ -170,6 +170,7 @@ def mean_of_ranks(*scores: Array) -> Array:
     """
     known = np.isfinite(scores).all(axis=0)
     count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    # Learners whose probabilities are more spread would lead a mean of them.
     ranks = [pd.DataFrame(np.where(known, one, np.nan)).rank(axis=1).to_numpy() for one in scores]
     return np.asarray((np.mean(ranks, axis=0) - 0.5) / count - 0.5)
 
@@ -189,6 +190,7 @@ def _directions(
         if name not in probabilities:
             held[name] = np.select([table > 0, table < 0], [1.0, down], 0.0)
             continue
+        # Cheap learners choose no thresholds.
         enter, exit = thresholds.get(name, (NEUTRAL, NEUTRAL))
         held[name] = np.column_stack(
             [
@@ -206,6 +208,7 @@ def _table(columns: Columns, dates: pd.DatetimeIndex) -> Array:
     """Return a value of each instrument's bars as a table on these dates: (dates, names)."""
     table = np.full((len(dates), len(columns)), np.nan)
     for number, (bars, values) in enumerate(columns.values()):
+        # Bars of other dates have the place -1.
         place = dates.get_indexer(pd.DatetimeIndex(bars.index).as_unit("ns"))
         table[place[place >= 0], number] = values[place >= 0]
     return table
@@ -216,7 +219,9 @@ def _rules(universe: Universe) -> dict[str, Columns]:
     found: dict[str, dict[str, tuple[pd.DataFrame, Array]]] = {REVERSAL: {}, MOMENTUM: {}}
     for name, bars in universe.items():
         price = np.log(bars["close"])
+        # What fell last is bought: Lehmann (1990), Jegadeesh (1990).
         found[REVERSAL][name] = bars, -price.diff().to_numpy()
+        # Jegadeesh and Titman (1993); without the last month, which tends to turn back.
         before = price.shift(MOMENTUM_SKIPPED) - price.shift(MOMENTUM_BARS)
         found[MOMENTUM][name] = bars, before.to_numpy()
     return dict(found)
@@ -236,9 +241,9 @@ def _labels(universe: Universe, config: TrainConfig, dates: pd.DatetimeIndex) ->
         place = dates.get_indexer(pd.DatetimeIndex(own.decided.astype("datetime64[ns]")))
         values = own.labels
         if config.outcome == "direction":
-            before, after = label_prices(universe[name], config.label, config.horizon)
-            # A label stands at the entry; neither direction was right where nothing moved.
-            tied = (before == after)[len(before) - len(values) :]
+            bars = universe[name]
+            # Neither direction was right where nothing moved.
+            tied = config.labelling.labels(bars).tied[windows_of(bars, config)]
             values = np.where(tied, np.nan, values)
         labels[place[place >= 0], number] = values[place >= 0]
     return labels

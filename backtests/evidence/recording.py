@@ -139,6 +139,7 @@ def dated_returns(
         findings.raise_faults()
     held = _held(recording)
     traded = sorted({int(number) for number in recording.fills[1::3]})
+    # A strategy that never traded is held against all it could have had.
     chosen = traded or list(range(len(recording.datas)))
     against = [recording.datas[number] for number in chosen]
     moves = _moves(recording)
@@ -153,6 +154,7 @@ def dated_returns(
     _judge_values(values, returns, dates, start, findings)
     if not neutral:
         _judge_closes(against, dates, findings)
+    # Of the bars judged: those before may have had other hours.
     periods = returns_per_year(dates[rows], bars_per_year, findings)
     findings.raise_faults()
     benchmark = np.zeros(len(dates))
@@ -198,6 +200,7 @@ def timing(weights: Array, moves: Array, benchmark: Array) -> Array:
 
 def _held(recording: Recording) -> Array:
     """Return the units of each data held at each bar's close: (n, k)."""
+    # Fills, not orders: what was held is what was filled.
     held = np.zeros((len(recording.times), len(recording.datas)))
     fills = np.array(recording.fills).reshape(-1, 3)
     for number in range(held.shape[1]):
@@ -213,6 +216,7 @@ def _moves(recording: Recording) -> Array:
     closes = np.array([data.closes for data in recording.datas]).T
     with np.errstate(all="ignore"):
         moves = np.r_[np.full((1, closes.shape[1]), np.nan), closes[1:] / closes[:-1] - 1]
+    # Backtrader goes on to show the last close of a data that has ended: no move of 0 is known.
     ended = np.array([data.ended for data in recording.datas])
     return np.where(np.array(recording.times)[:, None] > ended, np.nan, moves)
 

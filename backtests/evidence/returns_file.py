@@ -100,6 +100,8 @@ def read_returns(
     table, findings = _table_of(path, [name for name in (returns, benchmark) if name])
     columns = _columns_of(table, returns, benchmark, findings)
     if neutral:
+        # A column of that name may stand in the file: who declares the book neutral does not mean
+        # it.
         columns.pop(BENCHMARK, None)
     index, values = _values_of(table, columns, date_format, timezone, findings)
     _judge_dates(index, pd.Series(table.places), findings)
@@ -118,6 +120,7 @@ def read_returns(
     )
     return DatedReturns(
         name=Path(path).name,
+        # The first return is of the interval that ends with its date.
         start=index[0] - bar_interval(index),
         dates=index,
         returns=values[RETURNS],
@@ -173,6 +176,7 @@ def _columns_of(
         del left[called[0]]
     if RETURNS not in chosen:
         called = [number for number, name in left.items() if plain_name(name) in RETURN_NAMES]
+        # A column that is called so goes before the only one that is left.
         candidates = called if len(called) == 1 else list(left)
         if len(candidates) != 1:
             examples = list(left.values()) or ["fund", "market"]
@@ -210,6 +214,7 @@ def _named_columns(
                 f" must name one column, got {len(found)} of that name. Beside the dates there "
                 f"are: {_listed(beside.values())}.{did_you_mean(name, beside.values())}",
             )
+    # Both names may be the same by mistake.
     if len(chosen) > len(set(chosen.values())):
         findings.fault(
             Setting(BENCHMARK, asked[BENCHMARK]),
@@ -259,6 +264,7 @@ def _are_percent(cells: pd.Series, places: pd.Series, findings: Findings) -> boo
             "name it otherwise."
         )
     bare = ~signed & ~is_missing(words)
+    # Half in percent and half in fractions: a hundredfold error in one of them.
     if signed.any() and bare.any():
         findings.fault(
             f"{signed.sum():,} cells of column {cells.name!r} bear a percent sign and "
@@ -324,6 +330,7 @@ def _judge_returns(values: dict[str, Array], index: pd.DatetimeIndex, findings: 
             findings,
         )
         known = found[np.isfinite(found)]
+        # Before the median is asked: one lost account is told by its date.
         if (known <= -1).any():
             first = int((found <= -1).argmax())
             findings.fault(

@@ -88,6 +88,7 @@ class Searched:
                 f"chosen by a search of {trials}, anew in each fold's own past; the walk-forward "
                 "counts as one trial"
             )
+        # Not nested: there was one search, on one past.
         past = self.pasts[0]
         deflated = "not known" if past.deflated is None else f"{past.deflated:.3f}"
         return (
@@ -117,6 +118,7 @@ def remembered(folder: Path, keys: Mapping[str, str], searched: Searched | None)
             f"{path} must be the record of a search, got {error}. Give another folder with --out, "
             "or remove it."
         ) from error
+    # A record of other settings or bars says nothing of this walk.
     return found if found.keys == dict(keys) else None
 
 
@@ -145,6 +147,7 @@ def searched_past(
     """
     record = SharpeRatio.of(returns.to_numpy(np.float64))
     ratios = [sharpe_per_bar(one.to_numpy(np.float64)) for one in (returns, *others)]
+    # How much trials differ by luck: the more they do, the luckier is the best.
     deviation = float(np.std(ratios, ddof=1)) if len(ratios) > 1 else 0.0
     # All that were tried count, also those that were given up: they would have been chosen, had
     # they been better.

@@ -158,11 +158,13 @@ def word_of(figures: Figures) -> Word:
         return CANNOT_TELL
     alpha, gain = figures.intervals["alpha"], figures.intervals["gain"]
     auc = figures.intervals.get("auc")
+    # Both: beside its own exposure and beside the benchmark it surely loses.
     if alpha.highest < 0 and gain.highest < 0:
         return WORSE
     if not missing(figures):
         # Bars that nobody can have traded so may be accepted; an edge on them is none.
         return CANNOT_TELL if any(flag["identity"] for flag in figures.flags) else EDGE
+    # "No edge" is a finding, too: the data must have been able to show one worth having.
     worthless = alpha.highest < figures.worth
     return NO_EDGE if worthless or (auc and auc.highest < NOTHING_LEFT) else CANNOT_TELL
 
@@ -239,6 +241,7 @@ def _fill_words(figures: Figures) -> str:
         return ""
     gains = ", ".join(f"{1e4 * found.value:+.2f} {words}" for words, found in known)
     (_, opened), (_, middle), _ = known
+    # The open is one price of a moment: what is earned there alone may not be had.
     only = opened.lowest > 0 and not middle.lowest > 0
     ending = ": at the open's own price only" if only else ""
     return f"Its timing gains, in bp per bar before costs, {gains}{ending}."
@@ -247,6 +250,7 @@ def _fill_words(figures: Figures) -> str:
 def _spread_words(evidence: "Evidence") -> str:
     """Return what the prices imply that a side costs, where that is more than is charged."""
     implied = evidence.intervals.get("implied cost")
+    # Only where the prices surely imply more: an estimate of costs is rough.
     if implied is None or 1e4 * implied.lowest <= evidence.charged:
         return ""
     even = evidence.break_even
@@ -289,6 +293,7 @@ def _outstanding_words(names: list[str]) -> str:
     """Name the instruments that stand out: the first few, and how many more."""
     if not names:
         return "None stands out"
+    # Hundreds of names are no sentence.
     more = len(names) - MOST_NAMES
     listed = ", ".join(names[:MOST_NAMES])
     others = f" and {more} more" if more > 0 else ""

@@ -83,6 +83,7 @@ class FaultPlan:
     def take(self, kind: str, bar: int, path: str = "") -> Fault | None:
         """Return a fault of this kind that is due at a live bar, and count it as come."""
         for place, fault in enumerate(self._faults):
+            # From its bar on: an occasion, such as an order, may come later.
             due = self._left[place] and fault.bar <= bar
             if due and fault.kind == kind and fault.path in path:
                 self._left[place] -= 1
@@ -109,6 +110,7 @@ def _fault(path: Path, place: int, table: dict[str, Any]) -> Fault:
     known = {field.name for field in fields(Fault)}
     try:
         require_known("setting of a fault", table, known)
+        # The fields check themselves; here only the place in the file is added.
         return Fault(**table)
     except (TypeError, ValueError) as error:
         raise BarsError(f"{path}, fault {place}: {error}") from None

@@ -73,6 +73,7 @@ class Market:
         self.sessions = _sessions(self.steps)
         self._require_nights()
         self._ends = [step.ends for step in self.steps]
+        # A time without a zone is meant as those of the bars are.
         zone = NEW_YORK if self.daily else "UTC"
         first = (live_from if live_from.tzinfo else live_from.tz_localize(zone)).tz_convert("UTC")
         self.first_live = next(
@@ -98,8 +99,10 @@ class Market:
         index = pd.DatetimeIndex(frame.index)
         if self.daily:
             zone = "UTC" if is_crypto(symbol) else NEW_YORK
+            # A date is a trading day of New York; of a pair that never closes one of UTC.
             return list(index.normalize().tz_localize(None).tz_localize(zone).tz_convert("UTC"))
         index = index.tz_localize("UTC") if index.tz is None else index.tz_convert("UTC")
+        # Alpaca names a bar by its beginning.
         shift = self.interval if frame.attrs.get("stamp") == "close" else pd.Timedelta(0)
         return list(index - shift)
 
@@ -126,6 +129,7 @@ class Market:
 
     def session_at(self, now: pd.Timestamp) -> tuple[bool, pd.Timestamp, pd.Timestamp]:
         """Return whether the market is open, when it opens next and when it closes next."""
+        # Two, as the next open may be that of the one after.
         upcoming = [one for one in self.sessions if one.closes > now][:2]
         last = self.sessions[-1]
         # Beyond the bars every day is one like the last.

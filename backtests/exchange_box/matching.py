@@ -122,10 +122,12 @@ class TradingAccount:
             for order in self.open_orders()
             if self._opens(order)
         )
+        # Orders that work have their money set aside, as Alpaca does.
         return max(0.0, MULTIPLIER * self.value() - exposure - working)
 
     def _opens(self, order: Order) -> bool:
         held = self.holdings.get(order.symbol, Holding()).size
+        # What lies against the position brings money, or takes none.
         return held * order.sign >= 0
 
     def open_orders(self, symbol: str | None = None) -> list[Order]:
@@ -152,8 +154,10 @@ class TradingAccount:
         if not listing.tradable:
             raise Refusal(422, 42210000, f"asset {order.symbol} is not tradable")
         lots = order.size / listing.lot
+        # 1e-6: a tenth of a unit times ten is not quite one.
         if not order.size > 0 or abs(lots - round(lots)) > 1e-6:
             raise Refusal(422, 42210000, f"qty must be a multiple of {listing.lot:g}")
+        # Alpaca refuses to let one account buy from itself.
         if any(other.sign != order.sign for other in self._at_market(order.symbol)):
             raise Refusal(403, 40310000, "potential wash trade detected. use complex orders")
         self._require_cover(order, listing)
@@ -217,8 +221,10 @@ class TradingAccount:
             price = self._with_costs(order, open)
             left = order.size - order.filled
             lot = self.listings[symbol].lot
+            # A part is whole lots as well.
             size = left if share >= 1 else math.floor(left * share / lot) * lot
             cost = size * price * (1 + self.costs.commission * BASIS_POINT)
+            # The open may lie above the close by which the order was let in.
             if order.sign > 0 and self._opens(order) and cost > self.cash + DUST:
                 order.status, order.ended = "rejected", now
                 yield order
@@ -235,15 +241,18 @@ class TradingAccount:
                 best = min if order.sign > 0 else max
                 reached = bar.low if order.sign > 0 else bar.high
                 if (reached - order.limit) * order.sign <= 0:
+                    # A bar that opens beyond the limit fills there: better than was asked for.
                     price = best(bar.open, order.limit)
             elif order.stop is not None:
                 worst = max if order.sign > 0 else min
                 reached = bar.high if order.sign > 0 else bar.low
                 if (reached - order.stop) * order.sign >= 0:
+                    # A gap over the stop fills at the open, which is worse.
                     price = self._with_costs(order, worst(bar.open, order.stop))
             if price is not None:
                 yield self._fill(order, order.size - order.filled, price, now)
             elif order.trail is not None and order.stop is not None:
+                # It follows the price one way only.
                 nearer = min if order.sign > 0 else max
                 order.stop = nearer(order.stop, bar.close + order.sign * order.trail)
 
@@ -254,6 +263,7 @@ class TradingAccount:
         held = self.holdings.setdefault(order.symbol, Holding())
         after = held.size + order.sign * size
         if held.size * order.sign >= 0:
+            # What closes leaves the mean price of the rest as it is.
             held.price = (abs(held.size) * held.price + size * price) / abs(after)
         held.size = after
         if abs(after) < DUST:

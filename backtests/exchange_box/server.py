@@ -79,6 +79,7 @@ class Exchange:
         self._tasks: set[asyncio.Task[None]] = set()
         self._late: list[Record] = []  # of a bar that comes once more after the next one
         self._n_orders = 0
+        # History has traded: positions are worth its last closes before the first live bar.
         for step in market.steps[: self._step]:
             account.last |= {symbol: bar.close for symbol, bar in step.bars.items()}
 
@@ -130,6 +131,7 @@ class Exchange:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await handler(request)
         given = tuple(request.headers.get(f"APCA-API-{name}") for name in ("KEY-ID", "SECRET-KEY"))
+        # As at Alpaca: before anything of the request is looked at.
         if given != self._keys:
             return _refused(Refusal(401, 40110000, "request is not authorized"))
         place = f"{request.method} {request.path}"
@@ -188,6 +190,7 @@ class Exchange:
         if self.faults.take("reject order", self.live_bar):
             raise Refusal(403, 40310000, "trade denied: the fault script says so")
         self._n_orders += 1
+        # Of the account and the count, so that the same run has the same ids.
         number = str(uuid5(NAMESPACE_OID, f"{self.number} {self._n_orders}"))
         try:
             order = submitted(await request.json(), number, self.now())
@@ -195,6 +198,7 @@ class Exchange:
             raise Refusal(422, 42210000, f"no order that is known here: {error}") from None
         self.account.submit(order)
         await self._tell(update_record("new", order, self.now()))
+        # The order stands, and whoever sent it does not know: he must find it by his own id.
         if self.faults.take("lose answer", self.live_bar):
             return _cut(request)
         return web.json_response(order_record(order))
@@ -206,6 +210,7 @@ class Exchange:
         return web.Response(status=204)
 
     async def _get_clock(self, request: web.Request) -> web.Response:
+        # Not before the client listens: fills that nobody is told of would be lost.
         if self._speed is None and self._updates:
             await self._advance()
         now = self.now()
@@ -220,6 +225,7 @@ class Exchange:
 
     async def _get_bars(self, request: web.Request) -> web.Response:
         asked, native = request.query.get("timeframe"), timeframe_of(self.market.interval)
+        # Alpaca would make bars of any length of its trades; here there are none.
         if asked != native:
             raise Refusal(400, 40010001, f"bars of {asked} are not here, only those of {native}")
         symbols = request.query["symbols"].split(",")
@@ -229,6 +235,7 @@ class Exchange:
         first = int(request.query.get("page_token", 0))
         for place, symbol, bar in self._history(request, symbols):
             if place >= first:
+                # A page ends between two steps, and holds one at the least, or it would never end.
                 if sum(map(len, found.values())) >= limit and place > first:
                     following = str(place)
                     break
@@ -241,6 +248,8 @@ class Exchange:
         end = _utc(request.query.get("end", "2200-01-01"))
         steps = list(self.market.steps[: self._step])
         if self.market.daily and not self.ended:
+            # Alpaca's history shows the day that still trades: whoever takes it for whole looks
+            # ahead.
             growing = self.market.steps[self._step]
             if growing.opens <= self.now():
                 bars = {
@@ -267,6 +276,7 @@ class Exchange:
                     status = "authorized" if is_known else "unauthorized"
                     answer = {"action": "authenticate", "status": status}
                     await _send_json(socket, {"stream": "authorization", "data": answer})
+                    # Alpaca hangs up on a wrong key.
                     if not is_known:
                         break
                 elif asked["action"] == "listen":
@@ -302,6 +312,7 @@ class Exchange:
 
     async def _advance(self) -> None:
         """Let one step pass, in lockstep."""
+        # Two requests at once must not play the same step twice.
         async with self._turn:
             if not self.ended:
                 step = self.market.steps[self._step]
@@ -331,9 +342,11 @@ class Exchange:
 
     async def _open(self, step: Step) -> None:
         """Fill what works at an open, and tell of it."""
+        # In lockstep the step is counted before it is played, on a clock after it.
         account, bar = self.account, self.live_bar + (self._speed is not None)
         if self.faults.take("cut updates", bar):
             await _close_all(self._updates)
+        # Orders for a day end with its session, before the next one opens.
         sessions = [one for one in self.market.sessions if one.closes <= step.opens]
         if sessions:
             for order in account.expire(sessions[-1].closes, step.opens):
@@ -361,6 +374,7 @@ class Exchange:
         if self.faults.take("cut stream", number):
             await _close_all(self._bars)
         sent = [streamed_bar("b", symbol, bar) for symbol, bar in step.bars.items()]
+        # What came late comes after the bar that follows it.
         late, self._late = self._late, []
         if self.faults.take("miss bar", number):
             sent = []

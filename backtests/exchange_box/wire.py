@@ -25,6 +25,7 @@ def time_of(when: pd.Timestamp | None) -> str | None:
     return None if when is None else when.tz_convert("UTC").isoformat().replace("+00:00", "Z")
 
 
+# Alpaca writes numbers as text, so that no client's floats round them.
 def account_record(account: TradingAccount, number: str) -> Record:
     value, cash = repr(account.value()), repr(account.cash)
     return {
@@ -114,6 +115,7 @@ def order_record(order: Order) -> Record:
 def update_record(event: str, order: Order, now: pd.Timestamp, fill: Fill | None = None) -> Record:
     data: Record = {"event": event, "order": order_record(order), "timestamp": time_of(now)}
     if fill is not None:
+        # Of the order and what is filled of it: the same fill has the same id at every run.
         execution = uuid5(uuid5(Listing(order.symbol).uuid, order.id), repr(order.filled))
         data |= {
             "execution_id": str(execution),
@@ -142,6 +144,7 @@ def session_record(session: Session) -> Record:
 
 
 def bar_record(bar: Bar) -> Record:
+    # Trades are not known here: the typical price stands for their weighted mean.
     mean = (bar.high + bar.low + bar.close) / 3
     return {
         "t": time_of(bar.label),
@@ -156,6 +159,7 @@ def bar_record(bar: Bar) -> Record:
 
 
 def streamed_bar(kind: str, symbol: str, bar: Bar) -> Record:
+    # In msgpack a time is a time, in JSON a text.
     label: dt.datetime = bar.label.to_pydatetime()
     return {"T": kind, "S": symbol, **bar_record(bar), "t": label}
 

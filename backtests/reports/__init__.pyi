@@ -18,6 +18,7 @@ from .terminal import describe_best as describe_best
 from .terminal import describe_entered as describe_entered
 from .terminal import describe_halves as describe_halves
 from .terminal import describe_outcome as describe_outcome
+from .terminal import describe_refused as describe_refused
 from .terminal import describe_together as describe_together
 from .terminal import pooled_tables as pooled_tables
 from .terminal import shown as shown

@@ -18,7 +18,6 @@ from backtests.reports.charts import (
     empty_figure,
     equity_chart,
     thinned,
-    written,
 )
 from backtests.reports.page import Grid, glance_grid
 from backtests.reports.terminal import shown
@@ -73,6 +72,7 @@ def book_charts(account: BookAccount, borders: Sequence[pd.Timestamp]) -> dict[s
     """Return the charts of the account by name. borders: where a fold begins."""
     curves = BookCurves(account.curves, borders)
     equity = equity_chart(curves)
+    # What lies between the two lines is what trading cost.
     before = thinned(account.curves["before_costs"])
     add_line(equity, before, "before costs", GOOD)
     return {
@@ -95,15 +95,21 @@ def _exposure(account: BookAccount) -> go.Figure:
 def _turnover(account: BookAccount) -> go.Figure:
     """Return what is bought and sold in each quarter of a year, over the equity."""
     figure = empty_figure("times the equity, per quarter", height=260)
+    # By quarters: with a rebalancing every few bars single days are spikes and noughts.
     quarters = account.days["turnover"].resample("QS").sum()
     figure.add_bar(
-        x=written(quarters.index), y=quarters.to_numpy(), marker_color=OURS, name="turnover"
+        x=[f"{date.year} Q{date.quarter}" for date in quarters.index],
+        y=quarters.to_numpy(),
+        marker_color=OURS,
+        name="turnover",
     )
-    return figure.update_layout(showlegend=False)
+    # Of a single bar, an axis of time shows fractions of a second.
+    return figure.update_layout(showlegend=False).update_xaxes(type="category")
 
 
 def _names(account: BookAccount) -> go.Figure:
     """Return what the names that earned and lost most came to, the best on top."""
+    # Plotly draws the first row at the bottom.
     table = _most(account)[::-1]
     figure = empty_figure("", height=90 + 22 * len(table))
     for side, colour in (("long", GOOD), ("short", BAD)):
@@ -121,6 +127,7 @@ def _names(account: BookAccount) -> go.Figure:
 
 def _most(account: BookAccount) -> pd.DataFrame:
     names = account.names
+    # So few that the best and the worst would be the same.
     if len(names) <= 2 * MOST_NAMES:
         return names
     return pd.concat([names[:MOST_NAMES], names[-MOST_NAMES:]])

@@ -102,6 +102,7 @@ def _words(results: Results) -> dict[str, str]:
     """Return the sentences of the page by the names that the template knows."""
     total = results.folds.iloc[-1]
     first, last = shown(total["first_decision"], ""), shown(total["last_decision"], "")
+    # Years of bars: the calendar would count nights and weekends.
     years = len(results.equity) / results.decisions.bars_per_year
     refused = ", ".join(f"{count} {what}" for what, count in results.strategy.refused.items())
 
@@ -147,6 +148,7 @@ def _words(results: Results) -> dict[str, str]:
 def _glance_grid(results: Results) -> Grid:
     """Return what was earned in all, beside buy-and-hold."""
     total = results.folds.iloc[-1].to_dict()
+    # Figures of a fold have their twin of buy-and-hold beside them, by that name.
     theirs = {name: total.get(f"hold_{name}") for name in total}
     ours = total | asdict(results.account["strategy"]) | asdict(results.trading)
     theirs = theirs | asdict(results.account["hold"]) | {"trades": len(results.hold.trades)}
@@ -228,6 +230,7 @@ def _architecture_grid(compared: Mapping[str, Results]) -> Grid:
             ]
             for row in rows
         ],
+        # The first's report is the page itself.
         ["" if name == first else f"{name}/{REPORT}" for name in compared],
     )
 

@@ -87,6 +87,7 @@ class Judgement:
     @cached_property
     def equity(self) -> pd.DataFrame:
         """The growth of 1 by the strategy and by its benchmark."""
+        # The start has no return: from there on 1 grows.
         dates = pd.DatetimeIndex([self.record.start, *self.record.dates], name="date")
         ours, theirs = (
             pd.Series(np.cumprod(np.r_[1.0, 1 + returns]), index=dates)
@@ -100,6 +101,7 @@ class Judgement:
             {"return": 1 + self.record.returns, "hold_return": 1 + self.record.benchmark}
         )
         groups = [pd.Index(getattr(self.record.dates, period), name=period) for period in periods]
+        # Returns of a month multiply: their sum would be what nobody had.
         return (growth.groupby(groups).prod() - 1).reset_index()
 
     def totals(self, ours: bool) -> dict[str, float | None]:
@@ -154,6 +156,7 @@ def versions() -> dict[str, str]:
 
 def write_judgement(folder: Path, judgement: Judgement) -> None:
     """Write report.html and evidence.json into the folder, which is made where it is missing."""
+    # A caller names a folder of its own, which need not be there.
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, render_judgement(judgement).encode())
     write_atomically(folder / EVIDENCE, evidence_json(judgement).encode())

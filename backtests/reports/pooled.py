@@ -162,6 +162,8 @@ class PooledResults:
         """The figures on chance at the stated cost: of the account, where there is one."""
         record = self.books.record(self.cost)
         if self.account is not None:
+            # The account knows drift, borrow and settlements, of which the paper book knows
+            # nothing.
             record = self.account.record(record, self.panel)
         return figures_of(record)
 
@@ -189,6 +191,7 @@ class PooledResults:
         columns = [f"{POSITION} {name}" for name in panel.names]
         found = {}
         for place, one in enumerate(self.architectures):
+            # In the panel the one that leads is called the strategy.
             name = one if place else STRATEGY
             weights = self.books.weights[name]
             found[one] = BookTrial(
@@ -201,12 +204,14 @@ class PooledResults:
     @cached_property
     def counted(self) -> Counted:
         """The ledger's trials that count beside this run."""
+        # The ledger may hold them from an earlier run of the same command: they are no other tries.
         own = {trial.positions for trial in self.trials.values()}
         return counted(self.tried, self.panel.dates, own)
 
     @property
     def sharpe(self) -> SharpeFigures | None:
         """The Sharpe ratio of the strategy's book, deflated for all that was tried."""
+        # Whatever was trained beside the one that leads was tried as well.
         ours, *others = (trial.net for trial in self.trials.values())
         beside = (*self.counted.sharpes, *map(sharpe_per_bar, others))
         return sharpe_figures(ours, Trials(beside))
@@ -251,6 +256,7 @@ class PooledResults:
         """How much of the attainable edge in AUC was found; None where it is not known."""
         areas = self.by_date.forecasters.set_index("forecaster")["auc"]
         best = areas.get(BEST)
+        # Where not even the best forecast has an edge there is none to find a share of.
         if best is None or best == NEUTRAL:
             return None
         return float((areas[STRATEGY] - NEUTRAL) / (best - NEUTRAL))
@@ -260,6 +266,7 @@ class PooledResults:
         """One row per fold and one in total."""
         rows = []
         for model in self.models:
+            # A rank is held against no threshold.
             trading = model.checkpoint is not None and not self.panel.ranked
             row = {
                 "fold": str(model.fold.number),
@@ -277,6 +284,7 @@ class PooledResults:
         """Return what the strategy forecast and earned on some of the dates."""
         panel, scores = self.panel, self.panel.scores[STRATEGY][dates]
         area = area_within_rows(panel.labels[dates], scores)
+        # Pair by pair, so that a date with few names says little.
         wins, pairs = area.numerators.sum(), area.denominators.sum()
         gross, net = (self.books.returns(cost)[STRATEGY][dates] for cost in (0.0, self.cost))
         decided = panel.dates[dates]
@@ -332,6 +340,7 @@ def evaluate_pooled(
     checkpoints: the folder of the first one's, which the book trades; None trades its forecasts.
     """
     first, *others = models
+    # The order is that of the tables: the strategy first, then what it is held against.
     forecasts = dated_probabilities(dated, models[first])
     probabilities = {STRATEGY: forecasts.to_numpy()}
     probabilities |= {one: dated_probabilities(dated, models[one]).to_numpy() for one in others}
@@ -371,6 +380,7 @@ def _thresholds(models: Sequence[FoldModel], settings: Settings) -> tuple[Array,
         pair = (own.enter, own.exit)
         if own.enter is None and model.checkpoint:
             pair = (model.checkpoint.enter, model.checkpoint.exit)
+        # A fold without a model forecasts nothing, and one of ranks has no thresholds.
         given = [NEUTRAL if level is None else level for level in pair]
         levels.append(np.tile(given, (model.fold.stop - model.fold.test, 1)))
     enter, exit = np.concatenate(levels).T
@@ -397,6 +407,7 @@ def write_pooled(folder: Path, results: PooledResults) -> None:
         (folder / name).unlink(missing_ok=True)
     for name, table in tables.items():
         write_atomically(folder / f"{name}.csv", csv_of(table))
+    # Last: where the summary stands, every table beside it is of the same run.
     text = json.dumps(pooled_summary(results), indent=2, allow_nan=False)
     write_atomically(folder / POOLED, (text + "\n").encode())
 

@@ -29,6 +29,7 @@ from backtests.reports.terminal import (
     FORECASTERS,
     THIRDS,
     describe_halves,
+    describe_refused,
     describe_together,
     ranged,
     scaled,
@@ -75,6 +76,7 @@ def render_pooled(results: PooledResults) -> str:
         book=describe_book(results.settings),
         account=book_grids(results.account, results.choices) if results.account else None,
         account_left_out=ACCOUNT_LEFT_OUT,
+        refused=describe_refused(results.account.simulation.refused) if results.account else "",
         cash=results.settings.account.cash,
         costs_now=str(results.settings.costs),
         figures=_figures(results, results.figures, "net"),
@@ -103,6 +105,7 @@ def _years(results: PooledResults) -> go.Figure:
             y=coefficients[name].to_numpy(float),
             mode="lines+markers",
             name=name,
+            # The strategy's line stands out: a reader looks for it among seven.
             line={"color": COLOURS[place % len(COLOURS)], "width": 1.2 + (name == STRATEGY)},
         )
     return figure.update_xaxes(dtick=1 if len(coefficients) < 12 else 2)
@@ -111,6 +114,7 @@ def _years(results: PooledResults) -> go.Figure:
 def _tenths(results: PooledResults) -> go.Figure:
     figure = empty_figure("basis points per bar", height=300)
     for place, (name, rows) in enumerate(results.by_date.tenths.groupby("forecaster", sort=False)):
+        # Its tenths would be so much steeper that the others could not be seen.
         if name != BEST:
             figure.add_bar(
                 x=rows["tenth"],
@@ -139,15 +143,18 @@ def _decay(results: PooledResults) -> go.Figure:
             },
             visible=True if name == STRATEGY else "legendonly",
         )
+    # As words: 1, 2, 5 and 10 bars stand at equal distances.
     return figure.update_xaxes(title="bars", type="category")
 
 
 def _figures(results: PooledResults, figures: Figures, earned: str) -> Grid:
     """Return the figures on chance. earned: "net" or "gross", which they are of."""
+    # Of what both forecasts of a pair are that the AUC compares.
     within = "dates" if results.panel.ranked else "folds"
     rows = [
         (
             name,
+            # One list of figures serves both verdicts; only what is earned has another name.
             re.sub("^net", earned, words).replace("within folds", f"within {within}"),
             form,
             scale,
@@ -237,6 +244,7 @@ def _thirds_grid(results: PooledResults) -> Grid:
 def _year_grid(results: PooledResults) -> Grid:
     """Return the strategy's figures of each year, and the coefficients of the others."""
     table = results.by_date.years
+    # Of the others the coefficients alone: all figures of all would be a page of numbers.
     coefficients = table.pivot(index="year", columns="forecaster", values="ic")
     others = [name for name in results.panel.scores if name != STRATEGY]
     own = table[table["forecaster"] == STRATEGY].to_dict("records")

@@ -121,6 +121,7 @@ class Run:
         data = self.summary.data
         if data is None or (self.equity <= 0).any():
             return None
+        # By dates, not by settings: other plans may cut the same folds.
         folds = [(fold.first_decision, fold.last_decision) for fold in self.summary.folds]
         return (data.sha256, *sorted(data.instruments.items()), *folds, *self.equity.index[[0, -1]])
 
@@ -167,6 +168,7 @@ def read_run(folder: Path, name: str) -> Run:
     version, column = FORMATS[file]
     try:
         summary = msgspec.json.decode((folder / file).read_bytes(), type=_Summary)
+        # In another version an entry may mean something else.
         if summary.version != version:
             raise ValueError(f"it is of version {summary.version}, this program's is {version}")
         table = pd.read_csv(folder / "equity.csv", index_col=0, usecols=["date", column])[column]
@@ -174,6 +176,7 @@ def read_run(folder: Path, name: str) -> Run:
         if file == SUMMARY:
             columns = ["fold", "decided_at", "probability", "label"]
             forecasts = pd.read_csv(folder / "predictions.csv", usecols=columns)
+        # Accounts of other sizes grow alike.
         equity = table.astype(float) / float(table.iloc[0])
         equity.index = pd.to_datetime(equity.index)
     except (OSError, ValueError, IndexError) as error:
@@ -188,6 +191,7 @@ def read_run(folder: Path, name: str) -> Run:
 def differing(runs: Sequence[Run]) -> list[str]:
     """Return the settings in which the runs differ, in the order of the commands' flags."""
     names = dict.fromkeys(name for run in runs for name in run.settings)
+    # As text: JSON may spell one value as 1 and as 1.0.
     return [name for name in names if len({str(run.settings.get(name)) for run in runs}) > 1]
 
 
@@ -198,6 +202,7 @@ def paired(runs: Sequence[Run]) -> list[Pair]:
     """
     groups: dict[tuple[object, ...], list[Run]] = {}
     for run in runs:
+        # Of a few bars no interval says anything.
         if run.alike and len(run.equity) > FEWEST_PAIRED:
             groups.setdefault(run.alike, []).append(run)
     return [pair for group in groups.values() if len(group) > 1 for pair in _pairs(group)]
@@ -209,6 +214,7 @@ def _pairs(group: Sequence[Run]) -> list[Pair]:
     columns = [run.equity.pct_change().to_numpy(float)[1:] for run in group]
     returns: Array = np.column_stack(columns)
     gains = [returns[:, 0] - returns[:, column] for column in range(1, len(group))]
+    # One bootstrap for all: differences of the group can be held against each other.
     bootstrap = Bootstrap(len(returns), block_length(returns[:, 0], *gains))
     areas = _areas(group)
     figures: dict[str, Figure] = {"returns": means_of(returns), **areas}
@@ -242,6 +248,7 @@ def _areas(group: Sequence[Run]) -> dict[str, AreaUnderCurve]:
     scores = np.column_stack([table["probability"] for table in same.values()])
     labels: Array = first["label"].to_numpy(float)
     judged = np.flatnonzero(np.isfinite(scores).all(axis=1) & np.isfinite(labels))
+    # The last decisions may have no return yet.
     judged = judged[judged < len(group[0].equity) - 1]
     folds = first["fold"].to_numpy()[judged]
     areas = {

@@ -43,6 +43,7 @@ class Scores(Entry):
     mcc: float | None
 
 
+# One type for folds and total: a table whose rows differ is read wrongly.
 class FoldRow(Scores):
     """One fold, or all of them together as fold "total": also a row of folds.csv.
 

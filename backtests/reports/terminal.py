@@ -4,6 +4,7 @@ Forecasts, money and benchmarks of a walk-forward, and the markets of a universe
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from rich.table import Table
 from backtests.evidence.scores import BEST, TOTAL
 from model.bars.faults import count
 from model.bars.intervals import day
+from strategy_plugin.decision import TOO_EARLY
 
 if TYPE_CHECKING:
     from backtests.evidence.account_figures import AccountFigures
@@ -113,6 +115,7 @@ def _benchmark_table(evidence: "Evidence") -> Table:
     for header in ("", "mean, bp per bar", "Sharpe", "difference, bp per bar"):
         table.add_column(header, justify="right" if header else "left", no_wrap=True)
     for name, figures in evidence.benchmarks.items():
+        # The strategy has none: it is what all others are held against.
         less = evidence.intervals.get(f"less {name}")
         difference = (
             f"{1e4 * less.value:+.2f} [{1e4 * less.low:+.2f}, {1e4 * less.high:+.2f}]"
@@ -156,6 +159,7 @@ def universe_table(universe: "UniverseResults") -> Table:
         table.add_column(
             header,
             justify="right" if header not in ("market", "verdict") else "left",
+            # A long name may break; a figure that breaks is misread.
             no_wrap=header != "market",
         )
     for row in universe.markets.to_dict("records"):
@@ -243,6 +247,20 @@ def _book_table(account: Mapping[str, "AccountFigures"], figures: "BookFigures")
     return table
 
 
+def describe_refused(refused: Mapping[str, Mapping[str, int]]) -> str:
+    """Return one line on what of a book's decisions did not come about; "" where all did.
+
+    refused: by name, how often for each reason.
+    """
+    total = Counter[str]()
+    for counts in refused.values():
+        total.update(counts)
+    # The dates that only warm up, which nobody meant to trade.
+    total.pop(TOO_EARLY, None)
+    words = ", ".join(f"{number:,} {reason}" for reason, number in total.most_common())
+    return f"Orders and refusals of all names: {words}." if words else ""
+
+
 def describe_best(results: "Results") -> str:
     """Return one line on the best forecast that this market allows, beside ours.
 
@@ -289,6 +307,7 @@ def describe_outcome(
 
 def scaled(columns: Sequence[tuple[str, str, str, float]], table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with its fractions in the units shown; 0 leaves a column as it is."""
+    # A fraction of 1e-4 would be shown as .00.
     units = {name: scale for _, name, _, scale in columns if scale}
     return table.assign(**{name: table[name].astype(float) * by for name, by in units.items()})
 
@@ -356,6 +375,7 @@ def _table(
 def shown(value: object, form: str) -> str:
     """Return a figure as text, a dash where it is undefined, a daily timestamp as its date."""
     if isinstance(value, pd.Timestamp):
+        # Seconds say nothing of a bar, and midnight nothing of a day.
         return day(value).removesuffix(":00")
     # NaN is how pandas spells what a row does not have.
     missing = value is None or (isinstance(value, float) and math.isnan(value))

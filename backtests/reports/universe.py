@@ -77,6 +77,7 @@ class UniverseResults:
         years = self.pool.periods_per_year
         columns = {"strategy": "strategy", "hold": "buy_and_hold"}
         return {
+            # From 1 on: a loss on the first bar is a drawdown, too.
             name: account_figures(np.r_[1.0, self.equity[column]], years)
             for name, column in columns.items()
         }
@@ -84,6 +85,7 @@ class UniverseResults:
     @cached_property
     def pooled(self) -> list[Row]:
         """What decides on each architecture over all markets; none where there is but one."""
+        # With one there is nothing to tell apart that the verdict does not say.
         lead, *others = self.architectures
         if not others:
             return []
@@ -141,6 +143,7 @@ def write_universe(folder: Path, universe: UniverseResults) -> None:
     write_atomically(
         folder / "equity.csv", csv_of(universe.equity.rename_axis("date").reset_index())
     )
+    # Last: where the summary stands, the tables beside it are of the same run.
     text = json.dumps(universe_summary(universe), indent=2, allow_nan=False)
     write_atomically(folder / "universe.json", (text + "\n").encode())
 

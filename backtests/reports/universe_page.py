@@ -72,6 +72,7 @@ def _portfolio_grid(universe: UniverseResults) -> Grid:
     """Return what all markets in equal parts did, beside all of them held."""
     ours, theirs = (asdict(universe.portfolio[name]) for name in ("strategy", "hold"))
     grid = glance_grid(ours, theirs, f"{HOLD} all")
+    # How much the markets say beside each other: at 1 a hundred are worth one.
     correlation = shown(universe.pool.correlation, "z.2f")
     return Grid(grid.headers, [*grid.rows, ["correlation of two markets' gains", correlation, ""]])
 

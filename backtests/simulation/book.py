@@ -39,17 +39,27 @@ def rank_weights(scores: Array, share: float = SHARE) -> Array:
 
 
 def kept_weights(
-    scores: Array, rules: BookRules, rebalance: int = 1, volatility: Array | None = None
+    scores: Array,
+    rules: BookRules,
+    rebalance: int = 1,
+    volatility: Array | None = None,
+    settle_after: int | None = None,
 ) -> Array:
     """Return the weights of a book that keeps what it holds within a band of ranks.
 
     The rule is BookStrategy's own; every `rebalance` dates the names are ranked, and between them
     weights stay. scores: (dates, names), the names in order, NaN where there is none. volatility:
-    (dates, names), for weights by its inverse. Returns (dates, names).
+    (dates, names), for weights by its inverse. settle_after: dates without a score after which a
+    name is let go; None keeps it. Returns (dates, names).
     """
     weights, last, since = np.zeros(scores.shape), dict[str, float](), rebalance
     names = [f"{place:09d}" for place in range(scores.shape[1])]  # equal scores go by name
+    missed = np.zeros(scores.shape[1], dtype=int)
     for row, values in enumerate(scores):
+        missed = np.where(np.isfinite(values), 0, missed + 1)
+        # One that has ended would keep the place of another for good.
+        for place in np.flatnonzero(missed == settle_after):
+            last.pop(names[place], None)
         since += 1
         if since >= rebalance:
             ranked = np.flatnonzero(np.isfinite(values))

@@ -97,6 +97,7 @@ def simulate_book(
     changes
         What `keep` and `rebalance` are from a date on, the first of them from the start on.
     """
+    # By name, so that the order in which the files came decides nothing.
     universe = {name: universe[name] for name in sorted(universe)}
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.broker = TradedBroker({n: repeated_rows(bars) for n, bars in universe.items()})
@@ -104,6 +105,7 @@ def simulate_book(
         frame = fed_columns(bars)
         feed = bt.feeds.PandasData(dataname=frame, openinterest=None)
         if isinstance(source, pd.DataFrame):
+            # A forecast stands on a date, of which the name may have no bar.
             known = source[name].reindex(pd.DatetimeIndex(bars.index).as_unit("ns"))
             feed = ProbabilityFeed(dataname=frame.assign(probability=known.to_numpy()))
         cerebro.adddata(feed, name=name)
@@ -145,6 +147,7 @@ class WalkForwardBook(BookStrategy):
         now, ranked = nanoseconds(self.lines.datetime[0]), self.n_ranked
         while self._changes and self._changes[0][0] <= now:
             _, keep, every = self._changes.popleft()
+            # What is held goes on: a new band closes nothing by itself.
             self.book.rules, self.book.rebalance = self.book.rules._replace(keep=keep), every
         super().next()
         if self.n_ranked > ranked:
@@ -179,6 +182,7 @@ class BookRecorder(bt.Analyzer):  # type: ignore[misc]
 
     def notify_order(self, order: bt.Order) -> None:
         data, done = order.data, order.executed
+        # Parts are told once, when the order has ended.
         if order.alive() or not done.size:
             return
         settled = "settled" in order.info
@@ -227,9 +231,11 @@ def _simulation(
             for one in recorder.fills
             if one.instrument == name
         ]
+        # What is still held at the end is closed on paper, at the last close.
         trips = round_trips(own, dates, float(universe[name]["close"].iloc[-1]))
         trips.insert(0, "instrument", name)
         trades.append(trips)
+    # The bars before are there for the first forecast alone.
     since = slice(int(dates.searchsorted(start)), None)
     return BookSimulation(
         pd.Series(recorder.values, dates, name="equity").iloc[since],

@@ -19,6 +19,7 @@ from backtests.simulation.vectorised import Array
 from backtests.synthetic.markets import Market, market, parse_market
 from model.checkpoint.checkpoint import Checkpoint
 from model.files import write_atomically
+from model.labels.moves import MOVES
 from model.metrics import auc, auc_standard_error, classification_scores
 from model.provenance import code_digest, machine
 from model.training.config import TrainConfig
@@ -53,10 +54,11 @@ class Control:
     instruments: int = 1
 
     def __post_init__(self) -> None:
-        if self.config.horizon != 1:
+        if self.config.horizon != 1 or self.config.label not in MOVES:
             raise ValueError(
-                f"`horizon` must be 1, got {self.config.horizon}: "
-                "the best forecast is known for the next bar only."
+                f"`horizon` must be 1 and `label` one of {', '.join(MOVES)}, got "
+                f"{self.config.horizon} and {self.config.label!r}: "
+                "the best forecast is known for the next bar's move only."
             )
 
     def sample(self) -> Market:
@@ -79,10 +81,11 @@ def measure(control: Control) -> Row:
     """
     # The network never sees the fresh bars; baselines and best forecast are judged on them too.
     sample = control.sample()
-    examples = examples_of(sample.bars, control.config.preprocessor, control.bars)
+    examples = examples_of(sample.bars, control.config, control.bars)
     checkpoint = fit(sample.bars.iloc[: control.bars], control.config)
     baselines: Row = {}
     for name, probability in baseline_probabilities(examples).items():
+        # On the windows of the network, so that its share and theirs can be compared.
         scores = classification_scores(examples.judged.labels, probability)
         baselines |= {f"{name}_{score}": scores[score] for score in SCORES}
     return {
@@ -158,6 +161,7 @@ def gross_sharpe(forecast: Array, returns: Array) -> float | None:
 
     None where none says anything.
     """
+    # With every forecast, however slight: thresholds would be one more thing to be chosen.
     earned = np.sign(forecast - 0.5) * returns
     return float(earned.mean() / earned.std()) if earned.any() else None
 
@@ -168,6 +172,7 @@ def share(labels: Array, forecast: Array, best: Array) -> float | None:
     None where nothing is attainable.
     """
     found, attainable = auc(labels, forecast), auc(labels, best)
+    # A best forecast that never changes its mind knows nothing.
     if np.ptp(best) == 0 or found is None or attainable is None:
         return None
     return (found - 0.5) / (attainable - 0.5)
@@ -251,6 +256,7 @@ def _silent(name: object, rows: pd.DataFrame, forecaster: str) -> Row:
         score: float(rows[f"{forecaster}{score}"].mean())
         for score in ("auc", "balanced_accuracy", "mcc", "accuracy")
     }
+    # Seeds are independent histories: the variances of their AUCs add.
     error = sqrt(float((rows["standard_error"] ** 2).sum())) / len(rows)
     return {
         "market": name,

@@ -55,6 +55,7 @@ def choose_book(checkpoint: Checkpoint | None, past: Universe, settings: Setting
     past: the bars that the checkpoint was trained on.
     """
     book, cost = settings.book or BookSettings(), settings.costs.per_side * BASIS_POINT
+    # What the user gives is not chosen.
     keeps = KEEPS if book.keep is None else (book.keep,)
     rebalances = REBALANCES if book.rebalance is None else (book.rebalance,)
     choices = [BookChoice(keep, every) for keep in keeps for every in rebalances]
@@ -64,12 +65,16 @@ def choose_book(checkpoint: Checkpoint | None, past: Universe, settings: Setting
     scores, moves, volatility = _validation(checkpoint, past, book.window)
     tried = []
     for choice in choices:
+        # The rule of the account, on arrays: each of nine runs of Backtrader a fold would cost more
+        # than all of these together.
         weights = kept_weights(
             scores,
             book.rules(choice.keep),
             choice.rebalance,
             None if book.weights == "equal" else volatility,
+            book.settle_after,
         )
+        # Where nothing was ever held there is nothing to compare.
         if weights.any():
             net = float(book_returns(weights, moves, cost).mean())
             tried.append(BookChoice(choice.keep, choice.rebalance, net))
@@ -115,6 +120,7 @@ def trade_book(
     source: the folder of checkpoints, or the forecasts of all test dates: (dates, names). A fold
     without a model leaves the book as it is. choices: of each model's fold.
     """
+    # A choice holds from its fold's first decision on, and what is held then goes on under it.
     starts = [dated.dates[model.fold.test] for model in models]
     return simulate_book(
         dated.traded_bars,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from backtests.walk_forward.ledger import lines_of
 from backtests.walk_forward.store import SUMMARY
@@ -41,8 +42,9 @@ class Registration:
 
     at: str
     keys: dict[str, str]
-    data: dict[str, object]
-    settings: dict[str, object]
+    # Any, as the schema of the files is made of it, which knows no object.
+    data: dict[str, Any]
+    settings: dict[str, Any]
     code: str
     ledger: str | None
     trials: int

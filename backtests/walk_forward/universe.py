@@ -15,7 +15,6 @@ from backtests.walk_forward.plan import FoldPlan
 from model.bars.faults import count
 from model.bars.universe import Universe, faults_together
 from model.errors import BarsError, Setting
-from model.labels import known_after
 from model.training.config import TrainConfig
 from model.training.outcomes import first_entry
 
@@ -39,7 +38,8 @@ class DatedFolds:
         It ends with the date at whose close the first test decisions are made. Instruments that
         have no window with a label by then are left out.
         """
-        needed = first_entry(self.config) + known_after(self.config.label, self.config.horizon)
+        # As `fit` asks of each: one with less would be left out there with a warning in every fold.
+        needed = first_entry(self.config) + self.config.labelling.wait
         return self._between(fold, fold.train, fold.test, needed)
 
     def test_bars(self, fold: Fold) -> dict[str, pd.DataFrame]:
@@ -51,6 +51,22 @@ class DatedFolds:
         """The bars of each instrument that all test decisions together need, by name."""
         first, last = self.folds[0], self.folds[-1]
         return self._between(first, first.test, last.stop - 1, first.warm_up + 1)
+
+    def describe_unjudged(self) -> str:
+        """Say which instruments no test date can forecast, and how many bars each has; "" of none.
+
+        They are among the instruments that are counted, so that nobody would miss them.
+        """
+        judged = self.traded_bars
+        short = [
+            f"{name} ({len(own)})" for name, own in self.universe.items() if name not in judged
+        ]
+        if not short:
+            return ""
+        return (
+            f"never judged, as a forecast needs {self.folds[0].warm_up + 1} bars up to a test "
+            f"date: {', '.join(short)}"
+        )
 
     def test_dates(self, fold: Fold) -> pd.DatetimeIndex:
         return self.dates[fold.test : fold.stop]
@@ -73,8 +89,10 @@ def lay_dated_folds(universe: Universe, plan: FoldPlan, config: TrainConfig) -> 
     With L = dates // (folds + train_blocks), each test block and each train block holds L dates.
     BarsError where there are too few, or where the past of a fold holds too few instruments.
     """
+    # Bars before the one that decides: those of the window, and those its first row looks back on.
     warm_up = config.lookback + config.sequence_length - 2
     dates = _forecast_dates(universe, warm_up, config.fewest_instruments)
+    # What is left over lies at the beginning: the newest dates are always judged.
     length = len(dates) // (plan.folds + plan.train_blocks)
     if plan.folds * length < FEWEST_DECISIONS:
         raise BarsError(
@@ -141,8 +159,10 @@ def dated_probabilities(dated: DatedFolds, models: Sequence[FoldModel]) -> pd.Da
     for model in models:
         decided = dated.test_dates(model.fold)
         if model.checkpoint is None:
+            # A fold that was lost has dates without forecasts, not dates less.
             blocks.append(pd.DataFrame(index=decided, dtype=float))
         else:
+            # Instruments that it never saw are forecast, too: they may have begun since.
             found = model.checkpoint.scores(dated.test_bars(model.fold))
             blocks.append(
                 found.set_axis(pd.DatetimeIndex(found.index).as_unit("ns")).reindex(decided)

@@ -61,6 +61,7 @@ def name_columns(
     differ. `mapping` is the user's own, from names in the source to names of ours.
     """
     mapping = mapping or {}
+    # A second header row names tickers, as downloads of several have it.
     fields, tickers = fields_and_tickers(table.names)
     fields, found = fields_of_ticker(fields, tickers, ticker, findings)
     meanings = _meanings(fields, mapping, table, findings)
@@ -213,6 +214,7 @@ def _volume_of_something(
         if field and meanings[position] is None and meaning_of(field) is None
     ]
     found = [(position, field) for position, field in unknown if is_some_volume(field)]
+    # An average of the volume is no volume, though it is called after it.
     derived = [field for _, field in unknown if {"volume", "vol"} & set(plain_name(field).split())]
     if len(found) > 1:
         findings.note(
@@ -238,6 +240,7 @@ def _judge_sides(
 ) -> None:
     """Say which side of a quote the prices are of; refuse prices of several sides."""
     chosen = {name: side_of(fields[best[name]]) for name in PRICES if name in best}
+    # Prices that name no side of a quote are trades.
     if None in chosen.values() or len(chosen) < len(PRICES):
         return
     if len(set(chosen.values())) > 1:
@@ -253,6 +256,7 @@ def _judge_sides(
             for position in candidates[name]
             if side_of(fields[position]) == side
         }
+        # A side that lacks one of the four could not be taken instead.
         if side != chosen["open"] and len(other) == len(PRICES):
             findings.note(
                 f"prices of several sides of a quote; taking the {chosen['open']}. "
@@ -277,6 +281,7 @@ def _note_other_closes(
         return
     cells = text(table.columns[first])
     for position in candidates["close"]:
+        # Two columns of the same content leave nothing to decide.
         if not text(table.columns[position]).equals(cells):
             findings.note(
                 f"columns {fields[first]!r} and {fields[position]!r} may both be the close; "

@@ -229,6 +229,7 @@ class ReadingSettings:
         if fewest is not None and not (isinstance(fewest, int | np.integer) and fewest >= 0):
             raise _meaningless("minimum_bars", "a whole number from 0, or None", fewest)
         if zone is not None and zone not in available_timezones():
+            # A zone is misspelt more often than it is meant otherwise.
             hint = did_you_mean(zone, available_timezones())
             raise _meaningless("timezone", "a name such as 'America/New_York' or 'UTC'", zone, hint)
 
@@ -245,6 +246,7 @@ def _with_attrs(settings: ReadingSettings, table: Table) -> ReadingSettings:
         if table.attrs.get(name) is not None
     }
     try:
+        # Checked apart from the caller's settings: the message must say whose they are.
         ReadingSettings(**own)
     except ReadingError as error:
         raise BarsError("the frame's attrs: ", *error.args) from None
@@ -327,9 +329,11 @@ def _sound_rows(
     judge_volume(
         rows, str(named.cells["volume"].name) if "volume" in named.cells else None, findings
     )
+    # Copies first: twice the same row is no disorder, and no repeat of a price.
     rows = drop_copies(rows, findings)
     judge_misread(rows, findings)
     rows = in_time_order(rows, named.newest_first, findings)
+    # The last row in time, so only now: a bar that still runs has a close that nobody knew.
     rows = drop_unfinished(rows, findings)
     judge_repeated(rows, findings)
     judge_spacing(rows, findings)
@@ -363,6 +367,7 @@ def _bars_of(
     Each has a note for all that looks wrong in it; what nobody could have traded is refused.
     """
     accept_rounding(rows, findings)
+    # One block of numbers, row by row, so that equal bars have equal bytes and digests.
     values = rows[list(COLUMNS)].to_numpy(dtype=np.float64)
     index = pd.DatetimeIndex(rows["timestamp"], name="date")
     bars = pd.DataFrame(values, index=index, columns=list(COLUMNS))
@@ -402,6 +407,7 @@ def check_bars(bars: pd.DataFrame) -> pd.DataFrame:
     columns = {name: bars[name].to_numpy() for name in COLUMNS}
     rows = pd.DataFrame({"timestamp": index, "place": np.arange(len(bars)), **columns})
     find_broken_bars(rows, findings)
+    # Equal ones as well: of two bars of one time nobody knows which was traded.
     late = np.r_[False, np.diff(index.asi8) <= 0][: len(rows)]
     if late.any():
         findings.fault(
@@ -434,6 +440,7 @@ def _require_form(bars: pd.DataFrame, findings: Findings) -> None:
             f"no {', '.join(map(repr, missing))} column (found: {found}). Use read_bars(frame)."
         )
     for name in COLUMNS:
+        # Float32 would round prices to seven digits, and the features of training with them.
         if bars[name].dtype != np.float64:
             findings.refuse(
                 f"column {name!r} must be float64, got {bars[name].dtype}. Use read_bars(frame)."
@@ -468,6 +475,7 @@ def digest_bars(bars: pd.DataFrame) -> str:
     joined = [str(name) for name in bars.columns if ":" in str(name)]
     values = bars[[*COLUMNS, *joined]].to_numpy(dtype=np.float64)
     digest = hashlib.sha256(np.ascontiguousarray(timestamps).tobytes())
+    # Their names, too: the same numbers as another column are other bars.
     digest.update(",".join(joined).encode())
     digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

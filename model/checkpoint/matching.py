@@ -76,6 +76,7 @@ def require_same_values(checkpoint: Matched, known: Sequence[KnownFeature]) -> N
         for record, one in zip(checkpoint.features, known, strict=True)
         if record.source != one.record.source
     ]
+    # The same source, the same values: no window need be computed at every load.
     if not changed:
         return
     names = ", ".join(changed)
@@ -94,6 +95,7 @@ def require_same_values(checkpoint: Matched, known: Sequence[KnownFeature]) -> N
     for name in changed:
         columns = engineer.groups[f"own {name}"]
         worst = off[columns].max()
+        # "not", as a difference of NaN is no small one.
         if not worst <= TOLERANCE:
             column = engineer.names[columns][int(off[columns].argmax())]
             faulty.append(f"{column!r} is {worst:.2g} deviations off")
@@ -122,5 +124,6 @@ def golden_differences(golden: Golden, row: Array, scale: Array) -> Array:
 
     In units of its own, and where its scale is large, as that of a volume, in such.
     """
+    # Small features in units of their own: their scale would make of rounding a fault.
     off: Array = np.abs(np.array(golden.features) - row) / np.maximum(1.0, scale)
     return np.where(np.isnan(off), np.inf, off)

@@ -83,6 +83,7 @@ def series_rows(values: Array, timestamps: Moments, columns: tuple[str, ...]) ->
     rows = np.full((len(values), len(columns)), np.nan)
     if len(values) < lookback:
         return rows
+    # Our 86 are computed in one go from a full lookback: the first bar again stands for the rest.
     spare = LOOKBACK - lookback
     filled = np.concatenate((np.repeat(values[:1], spare, axis=0), values))
     before = timestamps[0] - SECOND * np.arange(spare, 0, -1)
@@ -113,6 +114,7 @@ def places_among(universe: Mapping[str, SeriesBars], columns: Sequence[str]) -> 
             }
         )
         if kind == "rank":
+            # Without itself: from 0, below all others, to 1, above all, however many there are.
             others = table.count(axis=1) - 1
             ranks = (table.rank(axis=1) - 1).div(others.where(others > 0), axis=0)
             made = ranks.mask(ranks.isna() & table.notna(), 0.5)
@@ -151,7 +153,9 @@ def join(
         else:
             values, stamps, arrived = others[series.name]
             known, decided = series.clock.known(stamps), record.clock.known(own.timestamps)
+        # Right: a bar that is complete at the very moment of the decision is known to it.
         newest = np.searchsorted(known, decided, side="right") - 1
+        # Live, what had not come yet was not known, whenever it was complete.
         if arrived is not None and own.arrived is not None:
             newest = np.minimum(newest, np.searchsorted(arrived, own.arrived, side="right") - 1)
         table = np.vstack((series_rows(values, stamps, series.columns), _nothing(series)))
@@ -200,6 +204,7 @@ class ContextBuffer:
         """
         tail = self._tails[name]
         known = int(tail.series.clock.known(np.array([timestamp]))[0])
+        # It waits until it is complete: a session that ends later is not known at our close.
         tail.waiting.append((known, timestamp, bar))
         return known > self._decided
 
@@ -263,6 +268,7 @@ class _Tail:
         while self.waiting and self.waiting[0][0] <= decided:
             self._known, timestamp, bar = self.waiting.popleft()
             self._bars.append((timestamp, bar))
+        # A row of the series is computed once, however many bars of the instrument ask for it.
         if (len(self._bars), self._known) != before:
             stamps = np.array([timestamp for timestamp, _ in self._bars])
             values = np.array([bar for _, bar in self._bars], dtype=np.float64)

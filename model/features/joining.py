@@ -63,6 +63,7 @@ def wanted_series(texts: Sequence[str]) -> list[Wanted]:
     """
     wanted = []
     for text in texts:
+        # In this order: the last form would take self and universe for names of files.
         found = SLOWER.fullmatch(text) or PLACES.fullmatch(text) or OTHER.fullmatch(text)
         if found is None or (found.re is OTHER and found["place"] in (OWN, UNIVERSE)):
             raise FeatureError(
@@ -174,6 +175,7 @@ def add_context(
     found = {}
     for name, joined in join_all(universe, record, given).items():
         found[name] = table = with_columns(universe[name], joined, record)
+        # Served, every bar keeps its row: what a series lacks there is said by NaN.
         if record is not context:
             found[name] = whole(table, joined, record, lookback)
     return next(iter(found.values())) if isinstance(bars, pd.DataFrame) else found
@@ -192,6 +194,7 @@ def record_for(
     series: the bars of those that are not made of the instrument's own.
     """
     # As a file would hold them: all else is checked where it is made of that.
+    # The place of a bar in time is that of its clock: joined by two it would be known twice.
     clocks = {_clock(own, closes) for own in universe.values()}
     if len(clocks) > 1:
         raise FeatureError(
@@ -217,6 +220,7 @@ def record_for(
                 "clock": to_builtins(other),
             }
         )
+    # Columns are called by their series: of two with one name nobody could tell which is which.
     titles = [f"{one['name']}:{one['every']}" for one in records]
     if len(set(titles)) < len(titles):
         raise FeatureError(
@@ -332,6 +336,7 @@ def whole(
             f"{day(table.index[-1])}, and with as many bars as their features look back, got none "
             f"of all series together ({told}). Give files of those dates."
         )
+    # Holes behind it are the user's to mend: a row that is left out would join two bars.
     first = int(known.argmax())
     for one, age in ages.items():
         late = age[first:] > record.oldest(one)
@@ -353,6 +358,7 @@ def context_of(bars: Bars) -> ContextRecord | None:
     for name, own in universe_of(bars).items():
         record = own.attrs.get(ATTRIBUTE)
         names = set(record.names) if isinstance(record, ContextRecord) else set()
+        # A column of ours or of the bars has no colon in its name.
         found = {str(column) for column in own.columns if ":" in str(column)}
         if names != found:
             raise FeatureError(
@@ -361,6 +367,7 @@ def context_of(bars: Bars) -> ContextRecord | None:
                 "last, and keep the attrs of the bars."
             )
         records.append(record)
+    # One network reads the rows of all: they must mean the same.
     if any(record != records[0] for record in records):
         raise FeatureError(
             "the instruments of a universe must be joined with the same series, got others. "

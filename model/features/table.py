@@ -201,6 +201,7 @@ def layout(
                 f"`features` must not have a {what} in common, got {', '.join(twice)} more than "
                 "once. Leave one out, or rename it."
             )
+    # The order is ours, one's own, other series: a checkpoint of ours alone has the same rows.
     ours = () if only else FEATURE_NAMES
     lookback = max([1 if only else LOOKBACK, *(record.lookback for record in own)])
     groups, end = {} if only else dict(FEATURE_GROUPS), len(ours)
@@ -325,9 +326,11 @@ class FeatureEngineer:
                 f"bars must be at least {self.lookback} (a feature row looks back "
                 f"{self.lookback - 1} bars), got {len(values)}. Pass a longer history."
             )
+        # A feature of one's own sees one unit, whatever the file has.
         timestamps = timestamps.astype("datetime64[ns]", copy=False)
         rows = np.empty((n_rows, len(self.names)))
         if self.context:
+            # They were computed from the series' own bars; here they only take their place.
             rows[:, len(self.names) - len(self.context.names) :] = values[-n_rows:, len(COLUMNS) :]
             values = values[:, : len(COLUMNS)]
         if self._ours:
@@ -366,6 +369,8 @@ def our_rows(values: Array, timestamps: Times, chunk: int, rows: Array) -> None:
     """Fill `rows` with our 86 features, (n - 100, 86), chunk by chunk."""
     with np.errstate(all="ignore"):  # a quotient that its denominator forbids is replaced by 0
         for start in range(0, len(rows), chunk):
+            # A chunk brings the bars that its first row looks back on, so that chunks change no
+            # bit.
             bars = slice(start, start + chunk + LOOKBACK - 1)
             windows = TrailingWindows(values[bars], timestamps[bars])
             rows[start : start + chunk] = feature_rows(windows)
@@ -382,6 +387,7 @@ def feature_rows(windows: TrailingWindows) -> Array:
         fractions |= group(windows)
     in_order = [fractions[name] for name in FEATURE_NAMES]
     numerators, denominators, floors = zip(*in_order, strict=True)
+    # One division for all 86, not one for each.
     sides = np.concatenate((*numerators, *denominators)).reshape(2, len(FEATURES), -1)
     values = divided(sides[0], sides[1], np.array(floors)[:, None])
     bounded: Array = np.minimum(np.maximum(values, -BOUNDS), BOUNDS)

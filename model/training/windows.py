@@ -33,6 +33,7 @@ class Windows:
 
     def __getitem__(self, batch: slice | Integers, /) -> Tensor:
         """Return some of the windows, (k, sequence_length, 86), by their places in the order."""
+        # A run of windows is a view of the rows; any other choice must be copied.
         starts = self.starts[batch]
         run = as_run(starts)
         return self.every[torch.from_numpy(starts) if run is None else run]
@@ -130,6 +131,8 @@ class DateBatches(Sampler[list[int]]):
         ends = [*(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), len(values)]
         self._borders = [0]
         for end in ends:
+            # A date is never cut in two: its names are compared with each other, and share its
+            # news.
             if end - self._borders[-1] >= batch_size or end == len(values):
                 self._borders.append(end)
 

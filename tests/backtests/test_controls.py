@@ -66,7 +66,7 @@ class Learned:
 def learn(name: str, bars: int, epochs: int) -> Learned:
     control = Control(name, 1, bars, FRESH, TrainConfig(max_epochs=epochs))
     sample = control.sample()
-    examples = examples_of(sample.bars, control.config.preprocessor, bars)
+    examples = examples_of(sample.bars, control.config, bars)
     said = fit(sample.bars.iloc[:bars], control.config).predict(examples.raw_rows)
     return Learned(
         examples.judged.labels,

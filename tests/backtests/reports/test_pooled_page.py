@@ -26,7 +26,12 @@ from backtests.reports.pooled import (
 )
 from backtests.reports.pooled_page import render_pooled, write_pooled_report
 from backtests.reports.pooled_schema import BOOK_TABLES, POOLED_TABLES, Pooled
-from backtests.reports.terminal import describe_halves, describe_together, pooled_tables
+from backtests.reports.terminal import (
+    describe_halves,
+    describe_refused,
+    describe_together,
+    pooled_tables,
+)
 from backtests.simulation.account import Account, BookSettings
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings
 from backtests.walk_forward.universe import lay_dated_folds
@@ -257,6 +262,15 @@ def test_a_book_of_one_side_is_held_against_all_in_equal_parts():
     assert alone.figures.intervals["beta"].value > 0.5
     np.testing.assert_allclose(alone.equity["benchmark"], alone.account.curves["buy_and_hold"])
     assert "Long the 2 names with the best forecast;" in render_pooled(alone)
+
+
+def test_what_the_account_could_not_trade_is_said(ranked):
+    refused = {"a": {"margin": 2, "before trade_from": 90}, "b": {"margin": 1, "shut": 1}}
+    assert describe_refused(refused) == "Orders and refusals of all names: 3 margin, 1 shut."
+    assert describe_refused({"a": {"before trade_from": 90}}) == ""
+    simulation = replace(ranked.account.simulation, refused=refused)
+    poor = replace(ranked, account=replace(ranked.account, simulation=simulation))
+    assert describe_refused(refused) in render_pooled(poor)
 
 
 def test_the_page_of_directions_holds_them_against_all_held(directed):

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from backtests.simulation.book import book_returns, equal_parts, rank_weights, turnover
+from backtests.simulation.book import (
+    book_returns,
+    equal_parts,
+    kept_weights,
+    rank_weights,
+    turnover,
+)
+from strategy_plugin.weights import BookRules
 
 NAN = np.nan
 
@@ -50,6 +57,16 @@ def test_no_side_weighs_more_than_the_other(draw):
     assert np.abs(weights.sum(axis=1)).max() < 1e-12
     assert np.abs(weights).sum(axis=1) == pytest.approx(1)
     assert not weights[np.isnan(scores)].any()
+
+
+def test_a_name_that_has_ended_gives_its_place_back_when_it_is_settled():
+    scores = np.tile([0.9, 0.6, 0.4], (6, 1))
+    scores[2:, 0] = NAN
+    rules = BookRules(long=1, short=1, keep=1.0, gross=1.0)
+    weights = kept_weights(scores, rules, settle_after=2)
+    assert weights[:3].tolist() == [[0.5, 0, -0.5]] * 3
+    assert weights[3:].tolist() == [[0, 0.5, -0.5]] * 3
+    assert (kept_weights(scores, rules) == [0.5, 0, -0.5]).all()
 
 
 def test_equal_parts_are_those_of_the_names_that_decide():

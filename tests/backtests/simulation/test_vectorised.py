@@ -3,7 +3,13 @@ import pytest
 
 from backtests.simulation.account import Account, Costs
 from backtests.simulation.broker import simulate
-from backtests.simulation.vectorised import directions, n_entries, net_returns, open_returns
+from backtests.simulation.vectorised import (
+    Positions,
+    directions,
+    net_returns,
+    open_returns,
+    timing_gains,
+)
 from backtests.synthetic.markets import market
 from model.bars.artefacts import repeated_rows
 from tests.helpers.artefacts import clean, filled_forward
@@ -33,7 +39,7 @@ def test_a_decision_earns_from_the_next_open_to_the_one_after(bars):
 def test_every_change_of_position_costs():
     wanted = np.array([1.0, 1.0, -1.0, 0.0])
     assert net_returns(wanted, np.zeros(4), 0.01).tolist() == [-0.01, 0.0, -0.02, -0.01]
-    assert n_entries(wanted) == 2
+    assert Positions.of(wanted, wanted).entries == 2
 
 
 @pytest.mark.parametrize("costs", [Costs(0, 0, 0), Costs(5, 0, 0)])
@@ -68,3 +74,12 @@ def test_each_decision_may_have_thresholds_of_its_own():
         directions(probability, enter=np.full(4, 0.56), exit=np.full(4, 0.5)).tolist()
         == one.tolist()
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_timing_of_a_name_without_moves_gains_nothing():
+    """As of one that has not begun, or has ended, on all dates that are judged."""
+    held = np.array([0.0, 0.5, 0.5])
+    np.testing.assert_array_equal(timing_gains(held, np.full(3, np.nan)), np.zeros(3))
+    found = timing_gains(held, np.array([np.nan, 0.01, 0.03]))
+    np.testing.assert_allclose(found, [0.0, 1 / 6 * -0.01, 1 / 6 * 0.01])
