@@ -242,7 +242,7 @@ def walk_over(
         results.verdict.sentence,
         results.overfitting.sentence,
         f"the run was {results.registered}",
-        f"its settings were {results.chosen}" if results.searched else "",
+        f"its settings were {results.chosen}" if results.chosen else "",
         reports.describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.FILES, *more))}, checkpoints/",
     ):

@@ -20,7 +20,8 @@ from model.bars.intervals import spoken
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError, OutputError
-from model.files import as_file_name
+from model.files import as_file_name, write_atomically
+from model.settings_file import SETTINGS
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.connecting import (
     connected,
@@ -53,11 +54,15 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def trade_live(
-    trading: "Trading", ranks: "Ranks", limits: Limits, say: Callable[[str], None]
+    trading: "Trading",
+    ranks: "Ranks",
+    limits: Limits,
+    say: Callable[[str], None],
+    settings_file: str = "",
 ) -> int:
     """Run a session, print what it finds and a line a bar, and return the exit code.
 
-    say: shows an alarm beside the lines.
+    say: shows an alarm beside the lines. settings_file: the text that the folder is to keep.
     """
     venue = connected(trading.store, paper=not trading.live, feed=trading.feed, url=trading.url)
     # Models of several symbols may need different histories, and bear different timestamps.
@@ -86,6 +91,7 @@ def trade_live(
         Alarms(page, say, trading.webhook) as alarms,
         _signals() as stopped,
     ):
+        write_atomically(trading.out / SETTINGS, settings_file.encode())
 
         def write(bar: Mapping[str, object]) -> None:
             line = _with_alarms(bar, watch, alarms)

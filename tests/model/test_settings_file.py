@@ -73,9 +73,7 @@ def test_what_is_printed_is_a_file_that_says_the_same(
     path = file(printed)
     # Paths in it are found from any folder.
     monkeypatch.chdir(path.parent)
-    # The judge's file alone is no setting.
-    file_of = arguments[:1] if app is judge else []
-    assert said(app, *file_of, "--config", path, "--print-config") == (0, printed, "")
+    assert said(app, "--config", path, "--print-config") == (0, printed, "")
 
 
 @pytest.mark.parametrize(

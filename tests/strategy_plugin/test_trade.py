@@ -75,6 +75,9 @@ def test_daily_bars_are_traded_once_their_day_is_over(daily: Path, capsys: Any) 
     assert lines_of(Path("runs/live/bars.jsonl").read_text()) == lines
     assert "done: 25 live bars" in out
     assert dates[-1] in Path("runs/live/status.html").read_text()
+    settings = Path("runs/live/settings.toml")
+    code, printed, _ = ended(capsys, "--config", settings, "--print-config")
+    assert (code, printed) == (0, settings.read_text()) and 'symbols = [\n    "SPY",\n]' in printed
     decisions, differences = replay("runs/live/decisions.jsonl")
     assert decisions > 200 and not differences
 
