@@ -18,6 +18,7 @@ from model.settings import number, optional, require_fields, whole
 from strategy_plugin import live as sessions
 from strategy_plugin.decision import thresholds
 from strategy_plugin.live.limits import STOP, Limits
+from strategy_plugin.live.venue import VenueOptions
 from strategy_plugin.orders import stops
 
 BOOK = Group("Book", sort_key=9)
@@ -32,21 +33,13 @@ app = App(version=VERSION, name="strategy_plugin.trade")
 
 
 @dataclass(frozen=True)
-class Trading:
-    """What is traded, where and how; every field is a flag of the command.
+class Trading(VenueOptions):
+    """How it is traded; every field is a flag of the command.
 
     Parameters
     ----------
-    symbols
-        What is traded, as the venue calls it: SPY, or BTC/USD.
     checkpoint
         A file of model.train, or a schedule folder; {name} in it stands for each symbol.
-    store
-        The venue.
-    feed
-        Where prices of stocks come from; sip needs a subscription.
-    url
-        Another address than the venue's own, such as an exchange in a box.
     live
         Trade real money; the account's number must be given too.
     account
@@ -92,11 +85,7 @@ class Trading:
     """
 
     _: KW_ONLY
-    symbols: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
     checkpoint: Path
-    store: Literal["alpaca"] = "alpaca"
-    feed: Literal["iex", "sip"] = "iex"
-    url: str | None = None
     live: Annotated[bool, Parameter(negative=())] = False
     account: str | None = None
     dry_run: Annotated[bool, Parameter(negative=())] = False
