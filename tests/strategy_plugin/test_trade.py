@@ -106,7 +106,8 @@ def test_a_file_stop_closes_or_keeps_and_nothing_is_opened(daily: Path, capsys: 
     folder = Path("runs/live")
     with exchange_of(DAYS, FIRST) as (box, url):
         _, out, err = ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
-        assert "A person is needed" in err and '"alarms": ["bilstm-SPY-' in out
+        assert "A person is needed" in err and '"alarms": ["the run is frozen: an order of' in out
+        assert ' "bilstm-SPY-' in out  # and which order it was
         assert "A person" in (folder / "status.html").read_text()
         assert not box.account.orders and "`max_order` is 10.00" in (folder / STOP).read_text()
         code, _, err = ended(capsys, *words, "--url", url)
