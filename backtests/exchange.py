@@ -137,14 +137,13 @@ def exchange(
         faults=FaultPlan(faults),
     )
     first = day(market.steps[market.first_live].opens.tz_localize(None))
-    console.print(
+    what = (
         f"http://{HOST}:{replay.port}: {', '.join(market.symbols)}, bars of "
         f"{server.timeframe_of(market.interval)}, {market.first_live} of history, {replayed} live "
         f"from {first} UTC, speed {replay.speed}, {costs}, {count(len(faults), 'fault')}. Ctrl-C "
-        "ends it.",
-        markup=False,
+        "ends it."
     )
-    asyncio.run(serve(server, box, replay.port))
+    asyncio.run(serve(server, box, replay.port, what))
 
 
 def _market(options: BarsOptions, replay: Replay) -> Market:
@@ -166,9 +165,10 @@ def _market(options: BarsOptions, replay: Replay) -> Market:
     return Market(bars, first)
 
 
-async def serve(server: ModuleType, box: "Exchange", port: int) -> None:
-    """Serve until the process is told to end."""
+async def serve(server: ModuleType, box: "Exchange", port: int, what: str) -> None:
+    """Serve until the process is told to end; `what` is printed once it does."""
     runner = await server.listen(box, HOST, port)
+    console.print(what, markup=False)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     # So that clients see the connection closed, and not a machine that is gone.

@@ -242,7 +242,7 @@ def walk_over(
         results.verdict.sentence,
         results.overfitting.sentence,
         f"the run was {results.registered}",
-        f"its settings were {results.chosen}" if results.searched else "",
+        f"its settings were {results.chosen}" if results.chosen else "",
         reports.describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.FILES, *more))}, checkpoints/",
     ):
@@ -397,6 +397,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request, joined: Sequence[str])
         f"{count(first.test - first.train, 'date')} and is judged on the next "
         f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
         f"{count(config.fewest_instruments, 'instrument')} or more can be forecast",
+        dated.describe_unjudged(),
         f"labels: {learning.describe_labels(dated.universe, config)}",
         walk.replaced,
         f"costs: {request.settings.costs}",

@@ -220,6 +220,10 @@ def pooled_files(paths: Sequence[Path]) -> list[Path]:
     """Return the files of a universe; refuse a single one."""
     files = bar_files(paths)
     if len(files) < 2:
+        for file in files:
+            # A folder with a slip in its name looks like a single file.
+            if not file.exists():
+                raise BarsError(f"{file}: no such file or folder. Check the path.")
         raise BarsError(
             "one network of several instruments needs several files, got "
             f"{', '.join(map(str, files)) or 'none'}. Give more, or leave out ",

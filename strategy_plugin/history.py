@@ -8,7 +8,7 @@ The keys come from the environment, APCA_API_KEY_ID and APCA_API_SECRET_KEY.
 import datetime as dt
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import pandas as pd
 from cyclopts import App, Parameter
@@ -20,40 +20,29 @@ from model.cli import VERSION, run
 from model.errors import BarsError
 from model.settings import require_fields
 from strategy_plugin import live
+from strategy_plugin.live.venue import VenueOptions
 
 app = App(version=VERSION, name="strategy_plugin.history")
 console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
-class Download:
-    """What is saved; every field is a flag of the command.
+class Download(VenueOptions):
+    """Which bars are saved, and where; every field is a flag of the command.
 
     Parameters
     ----------
-    symbols
-        What is traded, as the venue calls it: SPY, or BTC/USD.
     since
         The first day, as 2016-01-01.
     interval
         Of the bars: whole minutes up to a day, as 1min, 15min, 1h, 1day.
-    store
-        The venue.
-    feed
-        Where prices of stocks come from; sip needs a subscription.
-    url
-        Another address than the venue's own, such as an exchange in a box.
     out
         The folder of the files, one for each symbol; bars that are there are gone on from.
     """
 
     _: KW_ONLY
-    symbols: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
     since: str
     interval: str = "1day"
-    store: Literal["alpaca"] = "alpaca"
-    feed: Literal["iex", "sip"] = "iex"
-    url: str | None = None
     out: Path = Path("bars")
 
     def __post_init__(self) -> None:
@@ -99,9 +88,7 @@ def history(asked: Annotated[Download, Parameter(name="*")]) -> None:
                 asked.span,
                 asked.first_day,
                 asked.out,
-                store=asked.store,
-                feed=asked.feed,
-                url=asked.url,
+                asked,
                 tell=status.update,
             )
         if kept.newest is None:

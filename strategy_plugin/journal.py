@@ -131,7 +131,7 @@ class Journal:
         _require_version(path)
         self._path = path
         # The last run may have died within a line.
-        self._gap = "\n" if _ends_within_a_line(path) else ""
+        self._gap = "\n" if ends_within_a_line(path) else ""
         live = any(is_live(instrument.source) for instrument in traded)
         self._file: TextIO | None = _open_alone(path, live)
         self._traded = traded
@@ -307,7 +307,7 @@ def _require_version(path: str | Path) -> None:
         )
 
 
-def _ends_within_a_line(path: str | Path) -> bool:
+def ends_within_a_line(path: str | Path) -> bool:
     # A file that is not there or too short has no last byte.
     with suppress(OSError), open(path, "rb") as file:
         file.seek(-1, os.SEEK_END)

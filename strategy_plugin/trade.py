@@ -18,6 +18,7 @@ from model.settings import number, optional, require_fields, whole
 from strategy_plugin import live as sessions
 from strategy_plugin.decision import thresholds
 from strategy_plugin.live.limits import STOP, Limits
+from strategy_plugin.live.venue import VenueOptions
 from strategy_plugin.orders import stops
 
 BOOK = Group("Book", sort_key=9)
@@ -32,21 +33,13 @@ app = App(version=VERSION, name="strategy_plugin.trade")
 
 
 @dataclass(frozen=True)
-class Trading:
-    """What is traded, where and how; every field is a flag of the command.
+class Trading(VenueOptions):
+    """How it is traded; every field is a flag of the command.
 
     Parameters
     ----------
-    symbols
-        What is traded, as the venue calls it: SPY, or BTC/USD.
     checkpoint
         A file of model.train, or a schedule folder; {name} in it stands for each symbol.
-    store
-        The venue.
-    feed
-        Where prices of stocks come from; sip needs a subscription.
-    url
-        Another address than the venue's own, such as an exchange in a box.
     live
         Trade real money; the account's number must be given too.
     account
@@ -83,8 +76,8 @@ class Trading:
     tag
         The strategy's name in the ids of its orders; two that trade one account need two.
     out
-        The folder of the run: bars.jsonl, decisions.jsonl, status.html, with `retrain` bars/ and
-        trainings.log. A file STOP in it freezes the run.
+        The folder of the run: bars.jsonl, decisions.jsonl, status.html, settings.toml, with
+        `retrain` bars/ and trainings.log. A file STOP in it freezes the run.
     webhook
         A URL that gets each alarm as JSON: a breach of a limit, an order refused, a lost stream.
     on_stop
@@ -92,11 +85,7 @@ class Trading:
     """
 
     _: KW_ONLY
-    symbols: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
     checkpoint: Path
-    store: Literal["alpaca"] = "alpaca"
-    feed: Literal["iex", "sip"] = "iex"
-    url: str | None = None
     live: Annotated[bool, Parameter(negative=())] = False
     account: str | None = None
     dry_run: Annotated[bool, Parameter(negative=())] = False
@@ -204,6 +193,7 @@ def trade(
     *,
     ranks: Annotated[Ranks, Parameter(name="*", group=BOOK)] = Ranks(),
     limits: Annotated[Limits, Parameter(name="*", group=LIMITS)] = Limits(),
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> int:
     """Trade a checkpoint at a venue, bar by bar, until it is told to stop.
 
@@ -211,7 +201,8 @@ def trade(
     """
     ranks.require_fitting(trading)
     own_features(trading.features)  # known from here on
-    return sessions.trade_live(trading, ranks, limits, partial(errors.print, "note:", markup=False))
+    say = partial(errors.print, "note:", markup=False)
+    return sessions.trade_live(trading, ranks, limits, say, settings_file)
 
 
 if __name__ == "__main__":

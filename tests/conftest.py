@@ -1,12 +1,14 @@
 """Fixtures that several test files share."""
 
 import signal
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from model.checkpoint.checkpoint import Checkpoint
 from model.networks.bilstm import NetworkConfig
+from tests.helpers.commands import KEYS
 from tests.helpers.hosts import BARS
 from tests.helpers.makers import random_bars, random_checkpoint, random_member
 
@@ -47,6 +49,14 @@ def model_path(model: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> s
     path = tmp_path_factory.mktemp("model") / "random.ckpt"
     model.save(path)
     return str(path)
+
+
+@pytest.fixture
+def exchange_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder to work in, and the keys of the tests' exchanges in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), KEYS):
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,8 @@ def grid_table(grid: Grid, title: str | None = None) -> Table:
     """Return a table of a page as the terminal shows it."""
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
     for header in grid.headers:
-        table.add_column(header, justify="right" if header else "left")
+        # Folded rather than cut: half of an interval is none.
+        table.add_column(header, justify="right" if header else "left", overflow="fold")
     for row in grid.rows:
         # Brackets of an interval would be taken for markup.
         table.add_row(*map(escape, row))

@@ -37,7 +37,7 @@ from backtests.evidence.scores import (
     rolled_bars,
     spread_table,
 )
-from backtests.evidence.searched import NOT_SEARCHED, Searched
+from backtests.evidence.searched import Searched
 from backtests.evidence.verdict import Verdict, judge
 from backtests.reports.charts import equity_chart
 from backtests.reports.picture import draw
@@ -130,8 +130,8 @@ class Results:
 
     @property
     def chosen(self) -> str:
-        """How the settings were chosen, in words."""
-        return self.searched.sentence if self.searched else NOT_SEARCHED
+        """How a search chose the settings, in words; "" where they were given."""
+        return self.searched.sentence if self.searched else ""
 
     @property
     def benchmark(self) -> str:

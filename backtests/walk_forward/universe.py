@@ -52,6 +52,22 @@ class DatedFolds:
         first, last = self.folds[0], self.folds[-1]
         return self._between(first, first.test, last.stop - 1, first.warm_up + 1)
 
+    def describe_unjudged(self) -> str:
+        """Say which instruments no test date can forecast, and how many bars each has; "" of none.
+
+        They are among the instruments that are counted, so that nobody would miss them.
+        """
+        judged = self.traded_bars
+        short = [
+            f"{name} ({len(own)})" for name, own in self.universe.items() if name not in judged
+        ]
+        if not short:
+            return ""
+        return (
+            f"never judged, as a forecast needs {self.folds[0].warm_up + 1} bars up to a test "
+            f"date: {', '.join(short)}"
+        )
+
     def test_dates(self, fold: Fold) -> pd.DatetimeIndex:
         return self.dates[fold.test : fold.stop]
 

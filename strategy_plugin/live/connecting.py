@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError
 from strategy_plugin.guard import TradingWarning
-from strategy_plugin.live.venue import Venue, VenueError
+from strategy_plugin.live.venue import Venue, VenueError, VenueOptions
 
 if TYPE_CHECKING:
     from strategy_plugin.trade import Trading
@@ -19,17 +19,17 @@ VENUES = {"alpaca": "strategy_plugin.live.alpaca_venue"}
 KEYS = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 
 
-def connected(store: str, *, paper: bool, feed: str, url: str | None) -> Venue:
+def connected(options: VenueOptions, *, paper: bool) -> Venue:
     """Return a venue with the keys of the environment; nothing is asked of it yet."""
     keys = _keys()
     try:
-        room = import_module(VENUES[store])
+        room = import_module(VENUES[options.store])
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"`store` {store} needs the package {error.name}, which is not there: "
+            f"`store` {options.store} needs the package {error.name}, which is not there: "
             "pip install 'backtrader-bilstm[live]'."
         ) from None
-    venue: Venue = room.connect(*keys, paper=paper, feed=feed, url=url)
+    venue: Venue = room.connect(*keys, paper=paper, feed=options.feed, url=options.url)
     return venue
 
 

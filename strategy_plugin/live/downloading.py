@@ -8,7 +8,7 @@ from model.files import as_file_name
 from strategy_plugin.live.connecting import connected
 from strategy_plugin.live.kept_bars import KeptBars
 from strategy_plugin.live.sessions import Calendar, Minutes
-from strategy_plugin.live.venue import DAY, MINUTE
+from strategy_plugin.live.venue import DAY, MINUTE, VenueOptions
 
 CHUNK = 30 * DAY  # of minutes that are asked for at once: the client makes an object of each
 
@@ -18,10 +18,8 @@ def download(
     interval: dt.timedelta,
     since: dt.date,
     folder: Path,
+    where: VenueOptions,
     *,
-    store: str = "alpaca",
-    feed: str = "iex",
-    url: str | None = None,
     tell: Callable[[str], object] = lambda reached: None,
 ) -> KeptBars:
     """Save the finished bars of a symbol in a Parquet file; one that is there is gone on from.
@@ -36,8 +34,8 @@ def download(
         The first day.
     folder
         Where the file goes, named after the symbol.
-    store, feed, url
-        The venue, where its prices come from, and another address than its own.
+    where
+        The venue.
     tell
         Called with the symbol and the day that is reached, in words.
 
@@ -48,7 +46,7 @@ def download(
     BarsError
         The file that is there holds other bars.
     """
-    venue = connected(store, paper=True, feed=feed, url=url)
+    venue = connected(where, paper=True)
     calendar = Calendar(venue, venue.asset(symbol).around_the_clock)
     kept = KeptBars(
         folder / f"{as_file_name(symbol)}.parquet",

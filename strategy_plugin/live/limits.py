@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from model.errors import OutputError
 from model.files import write_atomically
 from model.settings import number, optional, require_fields, whole
+from strategy_plugin.live.store import LOG
 
 STOP = "STOP"
 Money = Annotated[float | None, optional(number(above=0))]
@@ -30,7 +32,8 @@ class Limits:
     orders_per_minute
         Orders within a minute, closes included.
     max_daily_loss
-        The share of the equity at the day's start that may be lost on it; default: no limit.
+        The share that may be lost of the equity that was there at the end of the day before, in
+        UTC; default: no limit.
     """
 
     max_order: Money = None
@@ -51,18 +54,20 @@ class Watchman:
         self.reason = ""  # of the freeze, "" where there is none
         self._sent: deque[dt.datetime] = deque()
         self._day: dt.date | None = None
-        self._equity = 0.0  # at the day's start
+        self._equity = self._last = 0.0  # at the day's start, and when it was last looked
 
     def look(self, now: dt.datetime, equity: float) -> str:
         """Return why the run is frozen, "" where it is not; to be called once a bar."""
         if self._day != now.date():
-            self._day, self._equity = now.date(), equity
+            # From the last look of the day before: of daily bars a day has one look alone.
+            self._day, self._equity = now.date(), self._last or equity
+        self._last = equity
         most = self.limits.max_daily_loss
         if most is not None and equity < self._equity * (1 - most):
             lost = 1 - equity / self._equity
             self._freeze(f"{lost:.2%} of the day's equity is lost, `max_daily_loss` is {most:.2%}")
         if not self.reason and self.stop_file is not None and self.stop_file.exists():
-            self.reason = f"there is a file {self.stop_file}"
+            self._freeze(f"there is a file {self.stop_file}")
         return self.reason
 
     def permit(self, now: dt.datetime, *, money: float, position: float, opens: bool) -> str:
@@ -95,5 +100,11 @@ class Watchman:
         if self.reason:
             return
         self.reason = reason
-        if self.stop_file is not None:
+        LOG.error("the run is frozen: %s. A person is needed", reason)
+        if self.stop_file is None or self.stop_file.exists():
+            return
+        try:
             write_atomically(self.stop_file, f"{reason}\n".encode())
+        except OutputError as error:
+            # This run is frozen all the same; what is lost is that the next one is, too.
+            LOG.error("%s Until it is laid down, nothing keeps a new start from trading", error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import backtrader as bt
@@ -19,8 +19,9 @@ from model.bars.faults import count
 from model.bars.intervals import spoken
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
-from model.errors import CheckpointError, OutputError
-from model.files import as_file_name
+from model.errors import CheckpointError, OutputInUse
+from model.files import as_file_name, locked, require_writable, write_atomically
+from model.settings_file import SETTINGS
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.connecting import (
     connected,
@@ -38,7 +39,7 @@ from strategy_plugin.live.retraining import Retraining
 from strategy_plugin.live.rules import BASIS_POINT
 from strategy_plugin.live.store import LOG, REAL, LiveStore, Pace, assets_of
 from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue
-from strategy_plugin.live.watch import Alarms, StatusPage
+from strategy_plugin.live.watch import LINES, PAGE, Alarms, RunFolder
 from strategy_plugin.sizers import EquityShare, FractionalCommission
 
 if TYPE_CHECKING:
@@ -47,19 +48,23 @@ if TYPE_CHECKING:
 MOST_READ = 50_000  # lines of earlier runs
 # Of an exchange on this machine, whose time may run fast.
 NEARBY = Pace(idle=2.0, poll=0.1, settle=0.0)
-LINES, JOURNAL, TRAININGS = "bars.jsonl", "decisions.jsonl", "trainings.log"
+JOURNAL, TRAININGS, LOCK = "decisions.jsonl", "trainings.log", "lock"
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def trade_live(
-    trading: "Trading", ranks: "Ranks", limits: Limits, say: Callable[[str], None]
+    trading: "Trading",
+    ranks: "Ranks",
+    limits: Limits,
+    say: Callable[[str], None],
+    settings_file: str = "",
 ) -> int:
     """Run a session, print what it finds and a line a bar, and return the exit code.
 
-    say: shows an alarm beside the lines.
+    say: shows an alarm beside the lines. settings_file: the text that the folder is to keep.
     """
-    venue = connected(trading.store, paper=not trading.live, feed=trading.feed, url=trading.url)
+    venue = connected(trading, paper=not trading.live)
     # Models of several symbols may need different histories, and bear different timestamps.
     schedules = {
         symbol: Schedule(str(trading.checkpoint).replace("{name}", symbol))
@@ -72,31 +77,37 @@ def trade_live(
     assets = assets_of(venue, list(trading.symbols), shorts)
     nearby = trading.url is not None and urlsplit(trading.url).hostname in LOOPBACK
     store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL)
-    for name, text in report(store, schedules, trading, ranks, limits).items():
-        console.print(f"{name:14}{text}", markup=False)
-    page = StatusPage(trading.out)
+    with _held(trading.out):
+        write_atomically(trading.out / SETTINGS, settings_file.encode())
+        for name, text in report(store, schedules, trading, ranks, limits).items():
+            console.print(f"{name:14}{text}", markup=False)
+        return _run(store, schedules, trading, ranks, Watchman(limits, trading.out), say)
+
+
+def _run(
+    store: LiveStore,
+    schedules: Mapping[str, Schedule],
+    trading: "Trading",
+    ranks: "Ranks",
+    watchman: Watchman,
+    say: Callable[[str], None],
+) -> int:
+    """Trade until a signal or the last bar; return the exit code."""
+    folder = RunFolder(trading.out)
     watch = _decay_watch(next(iter(schedules.values())).checkpoints[-1], trading)
     kept: dict[str, KeptBars] = {}
     retraining = None
     if trading.retrain:
-        kept = _kept_bars(venue, schedules, trading)
+        kept = _kept_bars(store.venue, schedules, trading)
         retraining = Retraining(schedules, kept, trading.out / TRAININGS, trading.features)
-    with (
-        _lines(trading.out / LINES) as lines,
-        Alarms(page, say, trading.webhook) as alarms,
-        _signals() as stopped,
-    ):
+    with Alarms(folder, say, trading.webhook) as alarms, _signals() as stopped:
 
         def write(bar: Mapping[str, object]) -> None:
             line = _with_alarms(bar, watch, alarms)
-            text = json.dumps(line, allow_nan=False)
-            print(text, flush=True)
-            lines.write(f"{text}\n")
-            page.take_bar(line)
+            print(folder.take_bar(line), flush=True)
             if retraining is not None:
                 retraining.look(store.now())
 
-        watchman = Watchman(limits, trading.out)
         cerebro = _cerebro(store, schedules, kept, trading, ranks, watchman, write)
         stopped.cerebro = cerebro
         try:
@@ -221,11 +232,14 @@ def _decay_watch(model: Checkpoint, trading: "Trading") -> DecayWatch:
     """Return the watch over forecasts and costs, which has read what earlier runs have written."""
     about = model.label, model.horizon, model.outcome
     watch = DecayWatch(len(trading.symbols), *about, trading.slippage)
-    with suppress(FileNotFoundError), (trading.out / LINES).open(encoding="utf-8") as lines:
+    with (
+        suppress(FileNotFoundError),
+        open(trading.out / LINES, encoding="utf-8", errors="replace") as lines,
+    ):
         for line in deque(lines, maxlen=MOST_READ):
-            # Their alarms were told. A line that a killed run left torn, or of another version,
-            # says nothing.
-            with suppress(ValueError, KeyError, TypeError):
+            # Their alarms were told. A line that a killed run left torn, that is damaged or of
+            # another version says nothing.
+            with suppress(ValueError, KeyError, TypeError, ArithmeticError):
                 watch.take(json.loads(line))
     return watch
 
@@ -259,17 +273,16 @@ def _signals() -> Iterator[_Stopped]:
 
 
 @contextmanager
-def _lines(path: Path) -> Iterator[TextIO]:
-    """Open the file of the lines, to which each goes at once."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", buffering=1, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror}. Give another `out`."
-        ) from None
-    with file:
-        yield file
+def _held(out: Path) -> Iterator[None]:
+    """Hold the folder of a run, which must take its files, against other runs."""
+    for name in (LINES, JOURNAL, PAGE):
+        require_writable(out / name)
+    refusal = OutputInUse(
+        f"{out} must be the folder of one run at a time, and another one trades in it. Stop that "
+        "one, or give another `out`, and another `tag` on the same account."
+    )
+    with locked(out / LOCK, refusal, out):
+        yield
 
 
 def _interval(schedules: Mapping[str, Schedule]) -> dt.timedelta:

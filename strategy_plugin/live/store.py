@@ -86,6 +86,7 @@ class LiveStore:
         self.orders: SimpleQueue[OrderState | None] = SimpleQueue()  # None: the stream came back
         self.clock: Clock | None = None
         self._asked_at = self._seen_at = self._waited = 0.0
+        self._silent_until = 0.0  # after the clock gave no answer, when it is asked for again
         self._due = False  # whether a minute or a bar came since the clock was asked for
         self._connected: dict[Stream, bool] = {}
         self._started = self._stopped = False
@@ -126,12 +127,22 @@ class LiveStore:
         """
         if symbol != next(iter(self.assets)):
             return
-        if self._due or time.monotonic() - self._asked_at > self.pace.poll:
-            try:
-                self.ask_clock()
-            except VenueError as error:
-                self._asked_at = time.monotonic()  # the next try waits as long
-                LOG.warning("%s The clock is asked for again.", error)
+        # In minutes a bar may be on its way: before time is asked on, the history is asked for it.
+        quiet = self.pace.poll if self.interval >= DAY else 2 * max(self.pace.poll, self.pace.idle)
+        now = time.monotonic()
+        if now < self._silent_until or not (self._due or now - self._asked_at > quiet):
+            return
+        try:
+            self.ask_clock()
+        except VenueError as error:
+            # Said once: whoever is told five times a second of one outage hears no other alarm.
+            tell = LOG.info if self._silent_until else LOG.warning
+            tell("%s The clock is asked for again until it answers.", error)
+            self._silent_until = now + self.pace.poll
+            return
+        if self._silent_until:
+            LOG.info("the clock of %s answers again", self.venue.name)
+            self._silent_until = 0.0
 
     def seen(self) -> None:
         """Note that a minute or a bar came: the clock is asked for once it is dealt with."""

@@ -5,7 +5,10 @@ All times are in UTC; sizes are in units, below 0 for what is sold.
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Literal, NamedTuple, Protocol
+
+from cyclopts import Parameter
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MINUTE = dt.timedelta(minutes=1)
@@ -19,6 +22,29 @@ Stream = Literal["bars", "updates"]
 def without_slash(symbol: str) -> str:
     """Return a symbol as positions and orders may bear it: a venue leaves a pair's slash out."""
     return symbol.replace("/", "")
+
+
+@dataclass(frozen=True)
+class VenueOptions:
+    """What is asked for, and where; every field is a flag of the commands.
+
+    Parameters
+    ----------
+    symbols
+        What is traded, as the venue calls it: SPY, or BTC/USD.
+    store
+        The venue.
+    feed
+        Where prices of stocks come from; sip needs a subscription.
+    url
+        Another address than the venue's own, such as an exchange in a box.
+    """
+
+    _: KW_ONLY
+    symbols: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())]
+    store: Literal["alpaca"] = "alpaca"
+    feed: Literal["iex", "sip"] = "iex"
+    url: str | None = None
 
 
 class VenueError(RuntimeError):

@@ -4,7 +4,8 @@ import html
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -12,8 +13,9 @@ from threading import Thread
 from urllib.request import Request, urlopen
 
 from model.files import write_atomically
+from strategy_plugin.journal import ends_within_a_line
 
-PAGE = "status.html"
+LINES, PAGE = "bars.jsonl", "status.html"
 MOST_BARS, MOST_ALARMS = 20, 20
 SECONDS_TO_WAIT = 10.0  # for the answer of a webhook
 SHOWN = ("bar", "symbol", "close", "probability", "wanted", "reason", "order", "position", "equity")
@@ -24,30 +26,50 @@ STYLE = (
 LOG = logging.getLogger("strategy_plugin.live")
 
 
-class StatusPage:
-    """A page in the folder of a run: its last bars and its last alarms, the newest first.
+class RunFolder:
+    """What a run leaves in its folder: a line of JSON for each bar, and a page of the newest.
 
-    It appears whole or not at all, so that whoever opens it never sees half of one.
+    The page appears whole or not at all, so that whoever opens it never sees half of one. A disk
+    that takes nothing is an alarm, and trading goes on.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / PAGE
+        self._lines, self._page = folder / LINES, folder / PAGE
         self._bars: deque[Mapping[str, object]] = deque(maxlen=MOST_BARS)
         self._alarms: deque[str] = deque(maxlen=MOST_ALARMS)
+        self._takes_nothing = False
 
-    def take_bar(self, line: Mapping[str, object]) -> None:
+    def take_bar(self, line: Mapping[str, object]) -> str:
+        """Keep the line of a bar, and return it as it stands in the file."""
+        text = json.dumps(line, allow_nan=False)
         self._bars.appendleft(line)
+        with self._alarmed(), self._lines.open("a", encoding="utf-8") as lines:
+            # An earlier run may have died within a line, or the disk have taken a part of one.
+            gap = "\n" if ends_within_a_line(self._lines) else ""
+            lines.write(f"{gap}{text}\n")
         self._write()
+        return text
 
     def take_alarm(self, message: str) -> None:
         self._alarms.appendleft(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {message}")
         self._write()
 
+    @contextmanager
+    def _alarmed(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._takes_nothing:
+                self._takes_nothing = True  # before the alarm, which is to be written as well
+                LOG.warning("the run's folder cannot be written: %s Trading goes on", error)
+
     def _write(self) -> None:
-        newest = self._bars[0] if self._bars else {}
+        # Copies: a stream's thread may bring an alarm meanwhile.
+        bars, told = list(self._bars), list(self._alarms)
+        newest = bars[0] if bars else {}
         frozen = str(newest.get("frozen", ""))
-        rows = [[str(line.get(name, "")) for name in SHOWN] for line in self._bars]
-        alarms = "".join(f"<li>{html.escape(alarm)}</li>" for alarm in self._alarms)
+        rows = [[str(line.get(name, "")) for name in SHOWN] for line in bars]
+        alarms = "".join(f"<li>{html.escape(alarm)}</li>" for alarm in told)
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta http-equiv="refresh" content="10"><title>live</title>'
@@ -55,7 +77,8 @@ class StatusPage:
             f"<p>Equity {newest.get('equity', 'not known yet')}</p>{_table(SHOWN, rows)}"
             f"<h2>Alarms</h2><ul>{alarms or '<li>none</li>'}</ul></html>\n"
         )
-        write_atomically(self._path, page.encode())
+        with self._alarmed():
+            write_atomically(self._page, page.encode())
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -74,10 +97,10 @@ class Alarms(logging.Handler):
     """
 
     def __init__(
-        self, page: StatusPage, say: Callable[[str], object], webhook: str | None = None
+        self, folder: RunFolder, say: Callable[[str], object], webhook: str | None = None
     ) -> None:
         super().__init__(logging.WARNING)
-        self._page, self._say, self._webhook = page, say, webhook
+        self._folder, self._say, self._webhook = folder, say, webhook
         self.told: list[str] = []
         self._messages: SimpleQueue[dict[str, str] | None] = SimpleQueue()
         self._thread = Thread(target=self._send_all, daemon=True)
@@ -95,7 +118,7 @@ class Alarms(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         self._say(message)
-        self._page.take_alarm(message)
+        self._folder.take_alarm(message)
         self.told.append(message)
         if self._webhook is not None:
             self._messages.put({"text": message, "level": record.levelname.lower()})

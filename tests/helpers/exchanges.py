@@ -27,9 +27,9 @@ from strategy_plugin.live.limits import Limits, Watchman
 from strategy_plugin.live.rules import LotBroker
 from strategy_plugin.live.store import LiveStore, Pace, assets_of
 from strategy_plugin.sizers import EquityShare, FractionalCommission
+from tests.helpers.commands import KEYS
 from tests.helpers.makers import random_bars
 
-KEYS = ("a-key-of-tests", "a-secret-of-tests")
 COSTS = Costs()
 CASH = 100_000.0
 NO_LIMITS = Limits()

@@ -26,7 +26,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from backtests.exchange_box.server import listen
-from tests.helpers.exchanges import KEYS, box_of, minute_bars, traded_live
+from tests.helpers.commands import KEYS
+from tests.helpers.exchanges import box_of, minute_bars, traded_live
 
 SESSION = 390  # bars
 REQUESTS = (9, 24)  # within which a trader dies; a start takes some ten

@@ -5,23 +5,28 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
-from model.cli import run
 from strategy_plugin import replay
 from strategy_plugin.live.decay import DecayWatch
 from strategy_plugin.live.limits import STOP
 from strategy_plugin.trade import app
+from tests.helpers import commands
+from tests.helpers.commands import KEYS
 from tests.helpers.decaying import lines as decaying_lines
-from tests.helpers.exchanges import KEYS, exchange_of
+from tests.helpers.exchanges import exchange_of
 from tests.helpers.makers import random_bars, random_checkpoint
 from tests.helpers.processes import environment
 
 DAYS = random_bars(330, start="2022-01-03", freq="B")
 FIRST = DAYS.index[260]
+pytestmark = pytest.mark.usefixtures("exchange_keys")
+ended = partial(commands.ended, app)
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +35,6 @@ def daily(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "daily.ckpt"
     random_checkpoint(DAYS, instrument="SPY").save(path)
     return path
-
-
-@pytest.fixture(autouse=True)
-def _(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name, value in zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), KEYS):
-        monkeypatch.setenv(name, value)
-
-
-def ended(capsys: Any, *words: object) -> tuple[int, str, str]:
-    """How the command ended, and what it said on stdout and stderr."""
-    with pytest.raises(SystemExit) as left:
-        run(app, [str(word) for word in words])
-    printed = capsys.readouterr()
-    return int(left.value.code or 0), printed.out, printed.err
 
 
 def lines_of(out: str) -> list[dict[str, Any]]:
@@ -75,6 +65,9 @@ def test_daily_bars_are_traded_once_their_day_is_over(daily: Path, capsys: Any) 
     assert lines_of(Path("runs/live/bars.jsonl").read_text()) == lines
     assert "done: 25 live bars" in out
     assert dates[-1] in Path("runs/live/status.html").read_text()
+    settings = Path("runs/live/settings.toml")
+    code, printed, _ = ended(capsys, "--config", settings, "--print-config")
+    assert (code, printed) == (0, settings.read_text()) and 'symbols = [\n    "SPY",\n]' in printed
     decisions, differences = replay("runs/live/decisions.jsonl")
     assert decisions > 200 and not differences
 
@@ -113,7 +106,8 @@ def test_a_file_stop_closes_or_keeps_and_nothing_is_opened(daily: Path, capsys: 
     folder = Path("runs/live")
     with exchange_of(DAYS, FIRST) as (box, url):
         _, out, err = ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
-        assert "A person is needed" in err and '"alarms": ["bilstm-SPY-' in out
+        assert "A person is needed" in err and '"alarms": ["the run is frozen: an order of' in out
+        assert ' "bilstm-SPY-' in out  # and which order it was
         assert "A person" in (folder / "status.html").read_text()
         assert not box.account.orders and "`max_order` is 10.00" in (folder / STOP).read_text()
         code, _, err = ended(capsys, *words, "--url", url)
@@ -192,6 +186,39 @@ def test_no_keys_and_wrong_keys_end_it_at_once(
     with exchange_of(DAYS, FIRST) as (_, url):
         found, _, err = ended(capsys, "--symbols", "SPY", "--checkpoint", daily, "--url", url)
     assert found == code and message in err
+
+
+def test_a_folder_has_one_trader(daily: Path, capsys: Any) -> None:
+    Path("runs/live").mkdir(parents=True)
+    with exchange_of(DAYS, FIRST) as (box, url), FileLock("runs/live/lock"):
+        code, out, err = ended(capsys, "--symbols", "SPY", "--checkpoint", daily, "--url", url)
+    assert code == 7 and not out and not box.account.orders
+    assert "runs/live must be the folder of one run at a time" in err and "--tag" in err
+
+
+def test_a_folder_that_cannot_be_one_is_said(daily: Path, capsys: Any) -> None:
+    Path("file").write_text("")
+    with exchange_of(DAYS, FIRST) as (_, url):
+        words = ("--symbols", "SPY", "--checkpoint", daily, "--url", url, "--out", "file/run")
+        code, out, err = ended(capsys, *words)
+    assert (code, out, err.count("error:")) == (6, "", 1) and "file/run/bars.jsonl" in err
+
+
+def test_damaged_lines_and_a_damaged_journal_do_not_keep_it_from_trading(
+    daily: Path, capsys: Any
+) -> None:
+    folder = Path("runs/live")
+    folder.mkdir(parents=True)
+    damage = b'\xff\xfe\x00\nnull\n[1]\n"a"\n{"bar": 1}\n{"bar": "2020'
+    (folder / "bars.jsonl").write_bytes(damage)
+    (folder / "decisions.jsonl").write_bytes(damage)
+    with exchange_of(DAYS, FIRST) as (_, url):
+        words = ("--symbols", "SPY", "--checkpoint", daily, "--url", url, "--bars", 3)
+        code, out, err = ended(capsys, *words)
+    assert code == 0, err
+    kept = (folder / "bars.jsonl").read_bytes()
+    assert kept.startswith(damage + b"\n")
+    assert kept.decode(errors="replace").splitlines()[-3:] == out.splitlines()[-4:-1]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ import pytest
 from backtests.exchange_box.market import Market
 from backtests.exchange_box.matching import Listing, TradingAccount
 from backtests.exchange_box.server import Exchange
-from model.cli import run
 from strategy_plugin import replay
 from strategy_plugin.live.limits import STOP
 from strategy_plugin.live.reconciling import reconcile
 from strategy_plugin.trade import app
-from tests.helpers.exchanges import COSTS, KEYS, served
+from tests.helpers import commands
+from tests.helpers.commands import KEYS
+from tests.helpers.exchanges import COSTS, served
 from tests.helpers.makers import random_bars, random_checkpoint
 
 UNIVERSE = {
@@ -27,11 +28,8 @@ BOOK = ("--book", "--long", 1, "--short", 1, "--fewest", 3, "--history", 151)
 
 
 @pytest.fixture(autouse=True)
-def _(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    random_checkpoint(UNIVERSE["A"]).save(tmp_path / "one.ckpt")
-    for name, value in zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), KEYS):
-        monkeypatch.setenv(name, value)
+def _(exchange_keys: None) -> None:
+    random_checkpoint(UNIVERSE["A"]).save("one.ckpt")
 
 
 @pytest.fixture
@@ -43,11 +41,11 @@ def market() -> Iterator[tuple[Exchange, str]]:
 
 
 def ended(capsys: Any, *words: object) -> tuple[int, list[dict[str, Any]], str, str]:
-    with pytest.raises(SystemExit) as left:
-        run(app, ["--symbols", *UNIVERSE, "--checkpoint", "one.ckpt", *map(str, words)])
-    printed = capsys.readouterr()
-    lines = [json.loads(line) for line in printed.out.splitlines() if line.startswith("{")]
-    return int(left.value.code or 0), lines, printed.out, printed.err
+    code, out, err = commands.ended(
+        app, capsys, "--symbols", *UNIVERSE, "--checkpoint", "one.ckpt", *words
+    )
+    lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    return code, lines, out, err
 
 
 def test_ranks_are_traded_as_in_the_backtest(market: Any, capsys: Any) -> None:

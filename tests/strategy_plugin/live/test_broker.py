@@ -169,12 +169,32 @@ def test_what_is_too_large_is_not_sent_and_a_close_is(
     assert watchman.permit(NOW, money=1.0, position=0.0, opens=False) == ""
 
 
-def test_the_loss_of_a_day_freezes_and_the_next_day_counts_anew() -> None:
+def test_the_loss_of_a_day_freezes_and_the_next_day_counts_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     watchman = Watchman(Limits(max_daily_loss=0.05))
     tomorrow = NOW + dt.timedelta(days=1)
     assert [watchman.look(NOW, equity) for equity in (100.0, 96.0)] == ["", ""]
-    assert [watchman.look(tomorrow, equity) for equity in (93.0, 89.0)] == ["", ""]
-    assert "of the day's equity is lost, `max_daily_loss` is 5.00%" in watchman.look(tomorrow, 88.0)
+    assert [watchman.look(tomorrow, equity) for equity in (93.0, 91.5)] == ["", ""]
+    with caplog.at_level("ERROR"):
+        reason = watchman.look(tomorrow, 91.0)
+    assert "5.21% of the day's equity is lost, `max_daily_loss` is 5.00%" in reason
+    assert f"the run is frozen: {reason}. A person is needed" in caplog.text
+
+
+def test_of_daily_bars_the_loss_is_that_from_one_to_the_next() -> None:
+    watchman = Watchman(Limits(max_daily_loss=0.05))
+    looks = [watchman.look(NOW + dt.timedelta(days=day), 100.0 - 4 * day) for day in range(6)]
+    assert looks[:5] == [""] * 5 and "5.00%" not in looks[4]
+    assert "is lost" in watchman.look(NOW + dt.timedelta(days=9), 70.0)
+
+
+def test_a_breach_freezes_though_the_disk_takes_no_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watchman = Watchman(Limits(max_order=10.0), tmp_path / "gone")
+    assert watchman.permit(NOW, money=11.0, position=11.0, opens=True)
+    assert watchman.reason and "nothing keeps a new start from trading" in caplog.text
 
 
 def test_a_breach_is_said_and_nothing_is_opened_after_it(

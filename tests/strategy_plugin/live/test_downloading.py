@@ -1,33 +1,21 @@
 """The history of a venue becomes bars to train on, which know what kind of prices they hold."""
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from model import read_bars
-from model.cli import run
 from strategy_plugin.history import app
-from tests.helpers.exchanges import KEYS, exchange_of, minute_bars
+from tests.helpers import commands
+from tests.helpers.exchanges import exchange_of, minute_bars
 from tests.helpers.makers import random_bars
 
 DAYS = random_bars(330, start="2022-01-03", freq="B")
 MINUTES = minute_bars(45, 60)
-
-
-@pytest.fixture(autouse=True)
-def _(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name, value in zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), KEYS):
-        monkeypatch.setenv(name, value)
-
-
-def ended(capsys: Any, *words: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        run(app, [str(word) for word in words])
-    printed = capsys.readouterr()
-    return int(left.value.code or 0), printed.out, printed.err
+pytestmark = pytest.mark.usefixtures("exchange_keys")
+ended = partial(commands.ended, app)
 
 
 def test_days_are_saved_with_what_they_are_and_gone_on_from(capsys: Any) -> None:

@@ -3,17 +3,23 @@
 import datetime as dt
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from backtests.exchange_box.faults import Fault, random_faults
+from backtests.exchange_box.matching import Refusal
 from strategy_plugin.live.feed import LiveFeed
+from strategy_plugin.live.store import LiveStore
 from tests.helpers.exchanges import (
     MINUTE,
     QUICK,
+    Rising,
     Run,
     backtested,
     exchange_of,
@@ -39,24 +45,22 @@ def reference() -> Run:
     return backtested(BARS, FIRST)
 
 
-def require_equal(live: Run, backtest: Run, count: int) -> None:
+def require_equal(live: Run, backtest: Run, bars: int) -> None:
     """Hold what was decided, ordered, filled and worth live against the backtest."""
     ours, theirs = live.strategy, backtest.strategy
-    assert len(ours.decided) == count
+    assert len(ours.decided) == bars
     assert ours.decided == {when: theirs.decided[when] for when in ours.decided}
     assert ours.fills == theirs.fills[: len(ours.fills)] and ours.fills
     for when, equity in ours.equity.items():
         assert equity == pytest.approx(theirs.equity[when], rel=1e-9, abs=0)
 
 
-@pytest.mark.parametrize(
-    "count", [1_000, pytest.param(10_000, marks=pytest.mark.slow)], ids=lambda count: f"{count}"
-)
-def test_decisions_orders_and_equity_are_those_of_the_backtest(count: int) -> None:
-    bars = minute_bars(2 + count // 390 + 1, 390, seed=1)
+@pytest.mark.parametrize("n_bars", [1_000, pytest.param(10_000, marks=pytest.mark.slow)], ids=str)
+def test_decisions_orders_and_equity_are_those_of_the_backtest(n_bars: int) -> None:
+    bars = minute_bars(2 + n_bars // 390 + 1, 390, seed=1)
     with exchange_of(bars, bars.index[390]) as (box, url):
-        live = traded_live(url, bars=count)
-    require_equal(live, backtested(bars, bars.index[390]), count)
+        live = traded_live(url, bars=n_bars)
+    require_equal(live, backtested(bars, bars.index[390]), n_bars)
     assert box.account.value() == pytest.approx(live.broker.getvalue(), rel=1e-12)
 
 
@@ -166,6 +170,81 @@ def test_an_hour_without_a_connection_over_the_end_of_a_session_is_made_up_for()
     held = box.account.holdings
     assert live.broker.getposition(live.feed).size == (held["SPY"].size if held else 0)
     assert live.broker.getvalue() == pytest.approx(box.account.value(), rel=1e-12)
+
+
+def test_a_bar_that_is_long_on_its_way_is_not_passed_over(
+    reference: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine: time is asked on only after the history was asked for the bar."""
+    numbers, take = count(), LiveStore.on_bar
+
+    def late(*arguments: Any) -> None:
+        wait = 0.45 if 5 <= next(numbers) < 8 else 0.0
+        Timer(wait, take, arguments).start()
+
+    monkeypatch.setattr(LiveStore, "on_bar", late)
+    with exchange_of(BARS, FIRST) as (_, url):
+        require_equal(traded_live(url, bars=12), reference, 12)
+
+
+def test_a_clock_that_gives_no_answer_is_said_once(
+    reference: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    with exchange_of(BARS, FIRST, faults=[Fault("cut request", 5, times=9, path="clock")]) as (
+        box,
+        url,
+    ):
+        require_equal(traded_live(url, bars=12), reference, 12)
+    assert len(box.faults.done) == 9
+    assert sum("The clock is asked for" in record.message for record in caplog.records) == 1
+
+
+def test_a_clock_of_this_machine_that_is_years_behind_changes_nothing() -> None:
+    """The bars lie in this machine's future: what is finished is told by the venue's clock."""
+    later = pd.Timedelta(weeks=52 * 20)
+    with exchange_of(BARS.set_axis(BARS.index + later), FIRST + later) as (_, url):
+        live = traded_live(url, bars=20, feed_class=Rising)
+    assert len(live.strategy.decided) == 20 and live.strategy.fills
+    assert not live.strategy.refusals()["SPY"].keys() - {"not live"}
+
+
+def test_a_fill_that_a_cancel_comes_too_late_for_is_booked() -> None:
+    brokers: list[Any] = []
+
+    class Caught(Rising):
+        def start(self) -> None:
+            super().start()
+            brokers.append(self.p.broker)
+
+    def cancel() -> None:
+        [order] = box.account.open_orders()
+
+        def too_late(order: Any, now: Any) -> None:
+            del box.account.cancel  # once
+            assert list(box.account.fill_at_open("SPY", 100.0, now))
+            raise Refusal(422, 42210000, "order is already in filled state")
+
+        box.account.cancel = too_late  # type: ignore[method-assign]
+        brokers[0].cancel(brokers[0]._orders[order.client_order_id])
+
+    with exchange_of(BARS, FIRST) as (box, url):
+        live = traded_live(url, bars=5, feed_class=Caught, meanwhile={1: cancel})
+    assert [order.status for order in box.account.orders.values()] == ["filled"]
+    assert live.strategy.fills and live.broker.getvalue() == pytest.approx(
+        box.account.value(), rel=1e-12
+    )
+
+
+def test_a_symbol_that_is_delisted_is_held_and_its_orders_are_refused() -> None:
+    def delist() -> None:
+        box.account.listings = {"SPY": replace(box.account.listings["SPY"], tradable=False)}
+
+    with exchange_of(BARS, FIRST) as (box, url):
+        live = traded_live(url, bars=N_BARS, meanwhile={20: delist})
+    assert live.strategy.traded[0].orders.counts["rejected"]
+    held = box.account.holdings
+    assert live.broker.getposition(live.feed).size == (held["SPY"].size if held else 0)
+    assert len(live.strategy.decided) == N_BARS
 
 
 def test_longer_bars_are_made_of_finished_minutes_live_as_in_the_history() -> None:

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from backtests.exchange_box.faults import Fault
-from model.cli import run
 from strategy_plugin.live.feed import LiveFeed
 from strategy_plugin.live.reconciling import (
     CORRECTED,
@@ -30,6 +29,7 @@ from strategy_plugin.live.reconciling import (
     reconcile,
 )
 from strategy_plugin.reconcile import app
+from tests.helpers import commands
 from tests.helpers.exchanges import exchange_of, minute_bars, placed, traded_live
 from tests.helpers.makers import random_checkpoint
 
@@ -170,13 +170,6 @@ def test_what_nothing_explains_is_named_too(journal: Path) -> None:
     assert causes(journal) == {UNEXPLAINED: 1}
 
 
-def ended(capsys: Any, *words: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        run(app, [str(word) for word in words])
-    printed = capsys.readouterr()
-    return int(left.value.code or 0), printed.out, printed.err
-
-
 def test_the_command_says_it_all_and_writes_bar_by_bar(
     journal: Path, tmp_path: Path, capsys: Any
 ) -> None:
@@ -184,12 +177,12 @@ def test_the_command_says_it_all_and_writes_bar_by_bar(
         traded_live(url, bars=N_BARS, journal=str(journal))
     BARS.to_csv(tmp_path / "minutes.csv")
     words = (journal, "--data", tmp_path / "minutes.csv")
-    code, out, err = ended(capsys, *words, "--out", tmp_path / "beside.csv")
+    code, out, err = commands.ended(app, capsys, *words, "--out", tmp_path / "beside.csv")
     assert code == 1 and f"{N_BARS} bars; halt 1; equity" in out, err
     table = pd.read_csv(tmp_path / "beside.csv")
     assert len(table) == N_BARS and table["causes"].dropna().tolist() == [HALT]
     journal.write_text("{}")
-    code, _, err = ended(capsys, *words)
+    code, _, err = commands.ended(app, capsys, *words)
     assert code == 2 and "must begin with a line of a journal" in err
-    code, _, err = ended(capsys, tmp_path / "none.jsonl", *words[1:])
+    code, _, err = commands.ended(app, capsys, tmp_path / "none.jsonl", *words[1:])
     assert code == 3 and "none.jsonl must be a journal" in err

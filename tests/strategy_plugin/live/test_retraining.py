@@ -16,7 +16,7 @@ from strategy_plugin.live.kept_bars import LARGEST_BATCH, KeptBars
 from strategy_plugin.live.retraining import Retraining
 from strategy_plugin.live.venue import VenueBar
 from strategy_plugin.trade import app
-from tests.helpers.exchanges import KEYS, exchange_of
+from tests.helpers.exchanges import exchange_of
 from tests.helpers.makers import random_bars, random_checkpoint
 
 DAYS = random_bars(360, start="2022-01-03", freq="B")
@@ -115,11 +115,8 @@ def test_a_training_that_fails_leaves_the_old_model_and_says_so(
 
 
 def test_the_running_strategy_takes_the_new_model_at_the_next_bar(
-    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, exchange_keys: None
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name, value in zip(("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"), KEYS):
-        monkeypatch.setenv(name, value)
     look = Retraining.look
 
     def look_and_wait(self: Retraining, now: dt.datetime) -> None:

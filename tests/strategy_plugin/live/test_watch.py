@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from strategy_plugin.live.watch import LOG, MOST_BARS, PAGE, Alarms, StatusPage
+from strategy_plugin.live.watch import LINES, LOG, MOST_BARS, PAGE, Alarms, RunFolder
 
 BAR = {"bar": "2024-01-03", "symbol": "SPY", "close": 10.5, "equity": 1234.5, "frozen": ""}
 
@@ -39,7 +39,7 @@ def hook() -> Iterator[tuple[str, list[Any]]]:
 
 
 def test_the_page_shows_the_last_bars_and_alarms_the_newest_first(tmp_path: Path) -> None:
-    page = StatusPage(tmp_path)
+    page = RunFolder(tmp_path)
     for number in range(MOST_BARS + 5):
         page.take_bar(BAR | {"close": 100 + number})
     page.take_alarm("an <order> is refused")
@@ -49,13 +49,32 @@ def test_the_page_shows_the_last_bars_and_alarms_the_newest_first(tmp_path: Path
     assert "an &lt;order&gt; is refused" in text
     page.take_bar(BAR | {"frozen": "`max_order` is 10"})
     assert "<h1>`max_order` is 10</h1>" in (tmp_path / PAGE).read_text()
-    assert [path.name for path in tmp_path.iterdir()] == [PAGE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LINES, PAGE]
+
+
+def test_a_line_that_was_torn_does_not_spoil_the_next(tmp_path: Path) -> None:
+    (tmp_path / LINES).write_bytes(b'{"bar": "2024-01-02"}\n{"bar": "20')
+    text = RunFolder(tmp_path).take_bar(BAR)
+    assert json.loads(text) == BAR
+    assert (tmp_path / LINES).read_text().splitlines()[1:] == ['{"bar": "20', text]
+
+
+def test_a_folder_that_takes_nothing_is_an_alarm_once_and_no_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, hook: Any
+) -> None:
+    folder = RunFolder(tmp_path / "gone")
+    with Alarms(folder, print, hook[0]) as alarms:
+        for _ in range(3):
+            folder.take_bar(BAR)
+    [said] = [record.message for record in caplog.records]
+    assert "the run's folder cannot be written" in said and "Trading goes on" in said
+    assert alarms.told == [said] and hook[1] == [{"text": said, "level": "warning"}]
 
 
 def test_an_alarm_goes_to_the_webhook_and_to_the_page(tmp_path: Path, hook: Any) -> None:
     url, got = hook
     said: list[str] = []
-    with Alarms(StatusPage(tmp_path), said.append, url):
+    with Alarms(RunFolder(tmp_path), said.append, url):
         LOG.error("an order of %d is not sent", 3)
         LOG.info("a stream is back")
         LOG.warning("the stream of bars broke")
@@ -72,7 +91,7 @@ def test_an_alarm_goes_to_the_webhook_and_to_the_page(tmp_path: Path, hook: Any)
 def test_a_webhook_that_takes_nothing_is_said_once(
     url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Alarms(StatusPage(tmp_path), print, url):
+    with Alarms(RunFolder(tmp_path), print, url):
         for _ in range(3):
             LOG.warning("something")
     said = [record for record in caplog.records if "webhook" in record.message]
