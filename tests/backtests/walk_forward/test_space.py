@@ -48,6 +48,7 @@ def test_what_lies_within_a_space(config: TrainConfig, within: bool) -> None:
         ("[learning_rat]\nlow = 1", "learning_rat, which is no setting. Did you mean 'learning_r"),
         ("[seed]\nlow = 1\nhigh = 9", "seed, which no search may change"),
         ("[horizon]\nchoices = [1]", "horizon, which no search may change"),
+        ('[stop_loss]\nchoices = ["2%"]', "stop_loss, which no search may change"),
         (
             "[learning_rate]\nlow = 0.1\nhigh = 0.1",
             "low must lie below high, got 0.1 and 0.1",
