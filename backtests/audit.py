@@ -6,9 +6,9 @@ python backtests/audit.py [--data FILE] [--checkpoint FILE_OR_FOLDER]
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -23,6 +23,8 @@ from model.cli import VERSION, BarsOptions, describe_bars, run
 from model.context import NO_CONTEXT, ContextOptions
 from model.features.registry import own_features
 from model.features.series import OWN
+from model.labels.barrier import Barrier
+from model.labels.labelling import BARRIER
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -41,8 +43,12 @@ def audit(
     *,
     bars_options: Annotated[BarsOptions, Parameter(name="*")] = BarsOptions(),
     checkpoint: Path | None = None,
-    label: Literal["open", "close"] | None = None,
+    label: str | None = None,
     horizon: int | None = None,
+    take_profit: str = "",
+    stop_loss: str = "",
+    commission: float = 0.0,
+    slippage: float = 0.0,
     features: str = "",
     only: bool = False,
     context_options: Annotated[ContextOptions, Parameter(name="*")] = NO_CONTEXT,
@@ -62,6 +68,8 @@ def audit(
         What is predicted, where no checkpoint says it; default: open.
     horizon
         Bars over which the move is measured, where no checkpoint says it; default: 1.
+    take_profit, stop_loss, commission, slippage
+        Of the label "barrier", where no checkpoint says them, as for training.
     features
         Features of your own, as my_features.py:Momentum, separated by commas: audited at every bar.
     only
@@ -75,7 +83,8 @@ def audit(
     chosen = lookahead.Cuts(cuts, seed)
     own_features(features)  # known from here on
     schedule = checkpoints.Schedule(checkpoint) if checkpoint else None
-    config = _config(schedule, label, horizon)
+    asked = Barrier(stop_loss, take_profit, commission, slippage) if label == BARRIER else None
+    config = _config(schedule, label, horizon, asked)
     if schedule is None:
         config = replace(config, features=features, only=only)
     read = bars_options.read()
@@ -97,18 +106,20 @@ def audit(
 
 
 def _config(
-    schedule: Schedule | None, label: Literal["open", "close"] | None, horizon: int | None
+    schedule: Schedule | None, label: str | None, horizon: int | None, barrier: Barrier | None
 ) -> TrainConfig:
     if schedule is None:
-        return TrainConfig(label=label or "open", horizon=1 if horizon is None else horizon)
+        horizon = 1 if horizon is None else horizon
+        levels = asdict(barrier) if barrier else {}
+        return TrainConfig(label=label or "open", horizon=horizon, **levels)
     if label is not None or horizon is not None:
         raise ValueError("`label` and `horizon` are stated by the checkpoint. Leave them out.")
     first = schedule.checkpoints[0]
     # What the checkpoint was trained for; another label would be audited against the wrong prices.
-    stated: Literal["open", "close"] = "open" if first.label == "open" else "close"
     return TrainConfig(
-        label=stated,
+        label=first.label,
         horizon=first.horizon,
+        **(asdict(first.barrier) if first.barrier else {}),
         features=",".join(record.name for record in first.features),
         only=first.only,
         sequence_length=first.sequence_length,

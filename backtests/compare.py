@@ -12,6 +12,8 @@ from rich.console import Console
 from backtests import reports
 from model.cli import VERSION, run
 
+WIDTH = 120  # characters of its tables
+
 app = App(version=VERSION, name="backtests/compare.py")
 console = Console(highlight=False)
 
@@ -39,8 +41,10 @@ def compare(
             found.append(folder)
         else:
             console.print(f"left out {folder}: no run in it", soft_wrap=True, markup=False)
+    # A file, or a narrow terminal, gets the whole width.
+    wide = Console(highlight=False, width=max(console.width, WIDTH))
     for title, grid in reports.compare_runs(reports.read_runs(found), out):
-        console.print(reports.grid_table(grid, title))
+        wide.print(reports.grid_table(grid, title), soft_wrap=True)
     console.print(f"written to {out}", soft_wrap=True, markup=False)
 
 

@@ -30,6 +30,7 @@ from model.files import require_writable, write_atomically
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, whole
+from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def controls(
     out: Path = Path("controls"),
     architecture: str = TrainConfig.architecture,
     config: Annotated[TrainConfig, Parameter(name="*", parse=ALL_BUT_ARCHITECTURE)] = TrainConfig(),
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
     """Train on markets whose best forecast is known, and say how much of it is found.
 
@@ -134,6 +136,7 @@ def controls(
     # Before any training: hours of it must not end at a folder that cannot be written.
     require_writable(out / "controls.json")
     require_writable(store.folder / "row")
+    write_atomically(out / SETTINGS, settings_file.encode())
     if hint := precision_hint(config.precision):
         console.print(hint, soft_wrap=True)
     rows = collect(wanted, store, jobs or cpu_count())

@@ -3,11 +3,14 @@
 python backtests/false_alarms.py [--histories 20] [--bars 6000] [--jobs N]
 python backtests/false_alarms.py --grid [--runs 1000]
 python backtests/false_alarms.py --universes 40 [--instruments 20] [--bars 3000]
+python backtests/false_alarms.py --searches 20 [--trials 50] [--bars 1200]
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, get_args
 
 import pandas as pd
@@ -19,9 +22,12 @@ from rich.table import Table
 
 from backtests import evidence, synthetic, walk_forward
 from backtests.progress import tracked
+from backtests.search import pasts_of
 from backtests.simulation.account import Account, Costs
 from backtests.simulation.vectorised import directions
+from backtests.walk import walk_bars
 from backtests.walk_forward.plan import FoldPlan, Settings
+from backtests.walk_forward.space import DEFAULT, SearchPlan, with_settings
 from model.bars.faults import count
 from model.bars.universe import Universe
 from model.cli import VERSION, run
@@ -32,6 +38,7 @@ from strategy_plugin.decision import NEUTRAL
 if TYPE_CHECKING:
     from backtests.evidence.verdict import Verdict
     from backtests.synthetic.grid import CellResult
+    from backtests.walk_forward.workers import JoblibTask
 
 # In the network's place, which would take a day: on the last row where nothing is to be found, on
 # the whole window where echo hides its edge in the middle of it.
@@ -39,6 +46,8 @@ LAST_ROW, WHOLE_WINDOW = "logistic", "ridge"
 FEWEST_DECISIONS = 50
 GRID_WIDTH = 140  # characters of its table
 SIZES = (600, 2_438, 10_000)  # numbers of decisions; the second is that of the default run
+# Of a search, in which the network trains hundreds of times.
+FEW_FOLDS, QUICK = FoldPlan(folds=2, train_blocks=2), TrainConfig(sequence_length=2, max_epochs=1)
 # Markets without an edge, and with one.
 EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
 
@@ -56,6 +65,8 @@ def false_alarms(
     decisions: tuple[int, ...] = SIZES,
     universes: int | None = None,
     instruments: int = 20,
+    searches: int | None = None,
+    trials: int = 50,
     jobs: int | None = None,
 ) -> None:
     """Put the verdict to the test on markets on which the truth is known.
@@ -82,6 +93,11 @@ def false_alarms(
         one logistic regression for all, at no cost.
     instruments
         Walks of each universe.
+    searches
+        Search instead for settings on so many random walks, and walk forward over each with the
+        best, as backtests/search.py does. The network reads two bars for one epoch.
+    trials
+        Settings that each search tries.
     jobs
         Processes that work at the same time; default: one per usable core. The result does not
         depend on it.
@@ -94,6 +110,8 @@ def false_alarms(
             "decisions": min(decisions),
             "universes": universes,
             "instruments": instruments,
+            "searches": searches,
+            "trials": trials,
             "jobs": jobs,
         },
         {
@@ -103,11 +121,27 @@ def false_alarms(
             "decisions": whole(FEWEST_DECISIONS),
             "universes": optional(whole(1)),
             "instruments": whole(TrainConfig.fewest_instruments),
+            "searches": optional(whole(1)),
+            "trials": whole(1),
             "jobs": optional(whole(1)),
         },
     )
     if universes:
-        print_universes(universes, instruments, bars, jobs or cpu_count())
+        print_words(
+            [
+                delayed(verdict_on_universe)(synthetic.correlated_walks(instruments, bars, seed))
+                for seed in range(1, universes + 1)
+            ],
+            f"{count(universes, 'universe')} of walks",
+            jobs or cpu_count(),
+        )
+        return
+    if searches:
+        print_words(
+            [delayed(verdict_after_search)(seed, bars, trials) for seed in range(1, searches + 1)],
+            f"{count(searches, 'walk')}, each after a search of {count(trials, 'trial')}",
+            jobs or cpu_count(),
+        )
         return
     if grid:
         print_grid(runs, decisions, jobs or cpu_count())
@@ -127,21 +161,20 @@ def false_alarms(
     )
 
 
-def print_universes(universes: int, instruments: int, bars: int, jobs: int) -> None:
-    """Print how often each word is said of universes of walks, in which nothing is to be found."""
-    parallel = Parallel(n_jobs=jobs, return_as="generator")
-    coming = parallel(
-        delayed(verdict_on_universe)(synthetic.correlated_walks(instruments, bars, seed))
-        for seed in range(1, universes + 1)
-    )
-    verdicts = list(tracked(coming, console, "universes", universes))
+def print_words(tasks: Sequence[JoblibTask], on: str, jobs: int) -> None:
+    """Print how often each word is said where nothing is to be found.
+
+    tasks: each gives a verdict. on: what they judge, in words.
+    """
+    coming = Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    verdicts = list(tracked(coming, console, "verdicts", len(tasks)))
     counts = pd.Series([found.word for found in verdicts]).value_counts()
     words = get_args(evidence.Word)
     table = Table(*(f'"{word}"' for word in words), box=SIMPLE_HEAD)
     table.add_row(*(str(counts.get(word, 0)) for word in words))
     console.print(table)
     alarms = count(int(counts.get(evidence.EDGE, 0)), "false alarm")
-    console.print(f"{alarms} on {count(universes, 'universe')} of walks", soft_wrap=True)
+    console.print(f"{alarms} on {on}", soft_wrap=True)
 
 
 def print_grid(runs: int, decisions: Sequence[int], jobs: int) -> None:
@@ -233,6 +266,18 @@ def verdict_on_universe(
     panel = evidence.panel_of(dated, {evidence.STRATEGY: forecasts[learner]}, {})
     figures = evidence.Books(panel).figures(0.0)
     return evidence.judge_book(figures, panel.ranked, evidence.NO_COST)
+
+
+def verdict_after_search(seed: int, n_bars: int, trials: int) -> Verdict:
+    """Return the verdict on a walk-forward over a random walk, with settings searched before it."""
+    bars = synthetic.market("walk", n_bars, seed).bars
+    settings = Settings(FEW_FOLDS, FEW_FOLDS.training(QUICK))
+    [past] = pasts_of(bars, settings, DEFAULT, nested=False)
+    with TemporaryDirectory() as folder:
+        storage, ledger = Path(folder, "search.log"), Path(folder, "trials")
+        tried = walk_forward.search(past, settings, DEFAULT, SearchPlan(trials), storage, 1)
+        config = with_settings(QUICK, walk_forward.winner(list(tried)).settings)
+        return walk_bars(bars, config, plan=FEW_FOLDS, ledger=ledger, jobs=1).verdict
 
 
 def verdict_by(

@@ -15,7 +15,9 @@ from backtests import evidence, reports
 from backtests.simulation.account import WORTH
 from model.bars.intervals import day
 from model.cli import VERSION, run
+from model.files import write_atomically
 from model.settings import number, optional, require
+from model.settings_file import SETTINGS
 
 if TYPE_CHECKING:
     from backtests.reports.judgement import Judgement
@@ -27,7 +29,6 @@ console = Console(highlight=False)
 @app.default
 def judge_file(
     file: Path,
-    /,
     *,
     returns: str | None = None,
     benchmark: str | None = None,
@@ -38,6 +39,7 @@ def judge_file(
     timezone: str | None = None,
     out: Path | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
     """Judge any strategy by its returns, over a benchmark.
 
@@ -62,7 +64,7 @@ def judge_file(
     timezone
         In which zone the dates are to be, of timestamps that state their offset from UTC.
     out
-        A folder for the page, report.html, and the evidence, evidence.json.
+        A folder for the page, report.html, the evidence, evidence.json, and these settings.
     json
         Print the evidence as JSON, and nothing else.
     """
@@ -83,6 +85,7 @@ def judge_file(
     judgement = reports.Judgement(record, worth)
     if out:
         reports.write_judgement(out, judgement)
+        write_atomically(out / SETTINGS, settings_file.encode())
     if json:
         # Not by the console, which would wrap what a program is to read.
         print(reports.evidence_json(judgement), end="")

@@ -19,13 +19,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from backtests import evidence, reports
-from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.ledger import (
     ENDING,
     LedgerError,
     Line,
     Subject,
     counted,
+    each_once,
     is_on,
     ledger_path,
     ledgers_folder,
@@ -35,7 +35,7 @@ from backtests.walk_forward.ledger import (
     trial_of,
     trials_on,
 )
-from backtests.walk_forward.plan import FoldPlan, Settings
+from backtests.walk_forward.plan import Settings
 from model.bars.faults import count
 from model.bars.read import require_usual_spacing
 from model.cli import (
@@ -49,7 +49,6 @@ from model.cli import (
     run,
 )
 from model.metrics import sharpe
-from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from backtests.evidence.overfitting import Overfitting
@@ -88,8 +87,9 @@ class Page:
     """What a ledger knows of one instrument and interval, or of one universe.
 
     instrument, interval: None where an older version did not note them. instruments: those of a
-    universe, else none. overfitting: over the last
-    trial and those that count beside it; None where no trial has its returns.
+    universe, else none. repeated: lines of the file that say a trial again, which counts once.
+    overfitting: over the last trial and those that count beside it; None where no trial has its
+    returns.
     """
 
     ledger: str
@@ -97,6 +97,7 @@ class Page:
     interval: str | None
     instruments: list[str]
     trials: list[Entry]
+    repeated: int
     overfitting: Overfitting | None
 
 
@@ -183,7 +184,7 @@ def pages_of(path: Path, wanted: Subject | None = None) -> list[Page]:
 def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
     """Return the page of a ledger's own lines on one instrument and interval."""
     entries, latest = [], None
-    for line in own:
+    for line in (trials := each_once(own)):
         trial, entry = trial_of(line), Entry(line.get("date"), settings_in_short(line))
         if trial.file:
             net, years = returns_of(trial), line.get("bars_per_year")
@@ -212,18 +213,15 @@ def _page(path: Path, lines: Sequence[Line], own: Sequence[Line]) -> Page:
         own[0].get("interval"),
         own[0].get("names", []),
         entries,
+        len(own) - len(trials),
         evidence.overfitting_probability(latest) if latest else None,
     )
 
 
 def settings_in_short(line: Line) -> str:
     """Return the architecture of a trial and what else is not as by default."""
-    plan = FoldPlan()
-    usual = reports.describe_settings(
-        Settings(plan, plan.training(TrainConfig()), Account(), Costs())
-    )
     words = [str(line.get("training", {}).get("architecture", "not known"))]
-    for part, defaults in usual.items():
+    for part, defaults in reports.describe_settings(Settings()).items():
         words += [
             f"{name.replace('_', ' ')} {value}"
             for name, value in line.get(part, {}).items()
@@ -267,8 +265,12 @@ def _print(page: Page) -> None:
     console.print(table)
     if page.overfitting:
         console.print(page.overfitting.sentence, soft_wrap=True)
+    again = ""
+    if page.repeated:
+        repeat = "repeats" if page.repeated == 1 else "repeat"
+        again = f", beside {count(page.repeated, 'line')} that {repeat} one of them"
     console.print(
-        f"{count(len(page.trials), 'trial')} in {page.ledger}", soft_wrap=True, markup=False
+        f"{count(len(page.trials), 'trial')} in {page.ledger}{again}", soft_wrap=True, markup=False
     )
 
 

@@ -50,7 +50,6 @@ from model.cli import (
 )
 from model.context import NO_CONTEXT, ContextOptions
 from model.files import write_atomically
-from model.labels import tied_share
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, whole
@@ -70,8 +69,9 @@ if TYPE_CHECKING:
 app = App(version=VERSION, name="backtests/run.py")
 console = Console(highlight=False)
 
-# The fold plan's validation_share decides both shares, and here several architectures may be given.
-ALL_BUT_OWN = re.compile("^(?!(train|validation|architecture)$)")
+# The fold plan's validation_share decides both shares, the costs are those of the account, and here
+# several architectures may be given.
+ALL_BUT_OWN = re.compile("^(?!(train|validation|commission|slippage|architecture)$)")
 FILES = Parameter(group=DATA, consume_multiple=True, negative=())
 BARS, MARKET = BarsOptions(), MarketOptions()
 
@@ -153,9 +153,8 @@ def walk(
         book = book or BookSettings()
     # The first one's settings stand for all: they differ in the architecture alone.
     names = architectures_of(architecture)
-    settings = Settings(
-        plan, plan.training(replace(training, architecture=names[0])), account, costs, book
-    )
+    config = plan.training(replace(training, architecture=names[0]), costs)
+    settings = Settings(plan, config, account, costs, book)
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     request = backtests.walk.Request(
         settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register, settings_file
@@ -243,7 +242,7 @@ def walk_over(
         results.verdict.sentence,
         results.overfitting.sentence,
         f"the run was {results.registered}",
-        f"its settings were {results.chosen}" if results.searched else "",
+        f"its settings were {results.chosen}" if results.chosen else "",
         reports.describe_entered({walk.ledger.path: entered}),
         f"written to {folder}: {', '.join((reports.REPORT, *reports.FILES, *more))}, checkpoints/",
     ):
@@ -398,6 +397,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request, joined: Sequence[str])
         f"{count(first.test - first.train, 'date')} and is judged on the next "
         f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
         f"{count(config.fewest_instruments, 'instrument')} or more can be forecast",
+        dated.describe_unjudged(),
         f"labels: {learning.describe_labels(dated.universe, config)}",
         walk.replaced,
         f"costs: {request.settings.costs}",
@@ -427,10 +427,9 @@ def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
     config = settings.config
     for walk in walks:
         first = walk.folds[0]
-        ties = tied_share(walk.bars, config.label, config.horizon)
         for line in (
             describe_bars(walk.bars),
-            f"labels: {ties:.2%} of the moves are 0 and count as not up",
+            f"labels: {learning.describe_labels(universe_of(walk.bars), config)}",
             f"{count(len(walk.folds), 'fold')}: each learns from "
             f"{count(first.test - first.train, 'decision')} and is judged on the next "
             f"{first.stop - first.test}, from {day(walk.bars.index[first.test])} on",

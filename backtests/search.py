@@ -52,12 +52,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from backtests.evidence.searched import Searched, SearchedPast
+    from backtests.walk import Request
     from backtests.walk_forward.searching import Candidate
 
 SEARCH_SETTINGS = "search.toml"  # of the search, beside those of the walk
 STORAGE = Path(".state/search.log")
 OF_SEARCH = ("trials", "batch", "space", "nested")  # flags that a walk does not have
-ALL_BUT_SHARES = re.compile("^(?!(train|validation)$)")
+ALL_BUT_OWN = re.compile("^(?!(train|validation|commission|slippage)$)")
 ALL_BUT_INSTRUMENTS = re.compile("^(?!instruments$)")
 
 app = App(version=VERSION, name="backtests/search.py")
@@ -74,14 +75,13 @@ def search(
     context_options: Annotated[ContextOptions, Parameter(group=DATA, name="*")] = NO_CONTEXT,
     search_plan: Annotated[SearchPlan, Parameter(group=RUNNING, name="*")] = SearchPlan(),
     space: Annotated[Path | None, Parameter(group=RUNNING)] = None,
-    nested: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
     out: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     plan: Annotated[FoldPlan, Parameter(group=FOLDS, name="*")] = FoldPlan(),
     jobs: Annotated[int | None, Parameter(group=RUNNING)] = None,
     account: Annotated[Account, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Account(),
     costs: Annotated[Costs, Parameter(group=ACCOUNT_AND_COSTS, name="*")] = Costs(),
     training: Annotated[
-        TrainConfig, Parameter(group=TRAINING, name="*", parse=ALL_BUT_SHARES)
+        TrainConfig, Parameter(group=TRAINING, name="*", parse=ALL_BUT_OWN)
     ] = TrainConfig(),
     dask: Annotated[str | None, Parameter(group=RUNNING)] = None,
     ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
@@ -99,8 +99,6 @@ def search(
         A TOML file with a table for each setting to search: [learning_rate] with low, high and
         log = true, or choices = [32, 64]. Default: learning rate, weight decay, label softness and
         batch size.
-    nested
-        Search anew in each fold's own past, at as many times the cost as there are folds.
     out
         The folder of the results; default: runs/ and the instrument's name with -search.
     jobs
@@ -117,8 +115,8 @@ def search(
     """
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     require_pooled(False, training.outcome)
-    market_options.require_alone(bool(bars_options.data), training.horizon)
-    settings = Settings(plan, plan.training(training), account, costs)
+    market_options.require_alone(bool(bars_options.data), training.label, training.horizon)
+    settings = Settings(plan, plan.training(training, costs), account, costs)
     found = read_space(space, settings.config)
     folder = out or Path(f"runs/{market_options.name or bars_options.file_name}-search")
     n_jobs = jobs or int(cpu_count())
@@ -128,26 +126,34 @@ def search(
         )
         if fresh:
             (folder / STORAGE).unlink(missing_ok=True)
+        # First, so that a search that is stopped is made again with it.
+        write_atomically(folder / SEARCH_SETTINGS, settings_file.encode())
         with walk_forward.workers.workers(dask):
             configs, searched = find_settings(
-                bars, settings, found, search_plan, folder / STORAGE, n_jobs, nested=nested
+                bars, settings, found, search_plan, folder / STORAGE, n_jobs
             )
-        write_atomically(folder / SEARCH_SETTINGS, settings_file.encode())
-        if not nested:
-            settings, own = replace(settings, config=configs[0]), searched.pasts[0].settings
-            settings_file = settings_for("backtests/run.py", settings_file, OF_SEARCH, own)
+        names = [settings.config.architecture]
         request = backtests.walk.Request(
-            settings,
-            [settings.config.architecture],
-            n_jobs,
-            dask,
-            ledger,
-            fresh,
-            settings_file=settings_file,
-            searched=searched,
-            configs=tuple(configs) if nested else (),
+            settings, names, n_jobs, dask, ledger, fresh, settings_file=settings_file
         )
-        walk_over(bars, folder, request, best=best, joined=joined)
+        walk_over(bars, folder, with_found(request, configs, searched), best=best, joined=joined)
+
+
+def with_found(request: Request, configs: Sequence[TrainConfig], searched: Searched) -> Request:
+    """Return the request for a walk with the settings that a search found, of `find_settings`."""
+    if searched.nested:
+        return replace(request, searched=searched, configs=tuple(configs))
+    [config], [past] = configs, searched.pasts
+    return replace(
+        request,
+        settings=replace(request.settings, config=config),
+        architectures=[config.architecture],
+        # Those of the walk, which has no search before it.
+        settings_file=settings_for(
+            "backtests/run.py", request.settings_file, OF_SEARCH, past.settings
+        ),
+        searched=searched,
+    )
 
 
 def find_settings(
@@ -157,18 +163,16 @@ def find_settings(
     plan: SearchPlan,
     storage: Path,
     jobs: int,
-    *,
-    nested: bool = False,
 ) -> tuple[list[TrainConfig], Searched]:
-    """Return the settings that a search found, of `nested` for each fold, and its record.
+    """Return the settings that a search found, of a nested one for each fold, and its record.
 
-    bars: all of them; none from the first test block on is looked at, and of `nested` none from a
-    fold's own test block on.
+    bars: all of them; none from the first test block on is looked at, and of a nested search none
+    from a fold's own test block on.
     """
-    pasts = pasts_of(bars, settings, space, nested=nested)
+    pasts = pasts_of(bars, settings, space, nested=plan.nested)
     configs, found = [], []
     for number, past in enumerate(pasts, 1):
-        where = f"fold {number}, " if nested else ""
+        where = f"fold {number}, " if plan.nested else ""
         console.print(
             f"{where}searching {count(plan.trials, 'trial')} of {', '.join(space.ranges)} on "
             f"{count(len(past), 'bar')} up to {day(past.index[-1])}"
@@ -181,7 +185,7 @@ def find_settings(
         found.append(record)
         configs.append(with_settings(settings.config, record.settings))
         console.print(f"{where}chosen: {in_words(record.settings)}", markup=False)
-    return configs, evidence.Searched(keys={}, nested=nested, pasts=found)
+    return configs, evidence.Searched(keys={}, nested=plan.nested, pasts=found)
 
 
 def pasts_of(

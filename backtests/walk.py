@@ -189,7 +189,7 @@ def request_of(
     """Return what a caller in Python asks for, of one architecture."""
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     return Request(
-        Settings(plan, plan.training(training), account, costs, book),
+        Settings(plan, plan.training(training, costs), account, costs, book),
         [training.architecture],
         jobs or int(cpu_count()),
         None,

@@ -36,7 +36,7 @@ def require_possible(
             f"`instruments` must be 1 without `pooled`, got {market_options.instruments}: "
             "the histories of a market make a universe for one network. Give `pooled`."
         )
-    market_options.require_alone(bool(paths), training.horizon)
+    market_options.require_alone(bool(paths), training.label, training.horizon)
     if market_options.instruments > 1 and not market_options.market:
         raise ValueError(
             f"`instruments` must be left out without `market`, got {market_options.instruments}: "
@@ -48,11 +48,13 @@ def require_pooled_settings(request: Request) -> None:
     """Refuse what would have no part in one network for a universe."""
     settings, account = request.settings, Account()
     ranked = settings.book is not None
+    # A flag without effect would be believed to have one.
     idle = {
         "cash": not ranked and settings.account.cash != account.cash,
         "enter": ranked and settings.account.enter is not None,
         "exit": ranked and settings.account.exit is not None,
         "allow_short": ranked and settings.account.allow_short,
+        "exit_by": settings.account.exit_by != account.exit_by,
         "fewest_trades": ranked and settings.plan.fewest_trades != FoldPlan().fewest_trades,
     }
     if any(idle.values()):
@@ -60,5 +62,5 @@ def require_pooled_settings(request: Request) -> None:
         raise ValueError(
             f"{names} must be left out with `pooled`"
             f"{' where names are ranked' if ranked else ''}: a paper book knows only shares of the "
-            "money, and ranks have no thresholds."
+            "money, has no levels within a bar, and ranks have no thresholds."
         )

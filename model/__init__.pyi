@@ -1,13 +1,14 @@
 from .bars.read import read_bars as read_bars
 from .bars.sample import sample_bars as sample_bars
 from .checkpoint.checkpoint import Checkpoint as Checkpoint
-from .checkpoint.checkpoint import Forecast as Forecast
+from .checkpoint.member import Forecast as Forecast
 from .errors import BarsError as BarsError
 from .errors import BarsWarning as BarsWarning
 from .errors import CheckpointError as CheckpointError
 from .errors import CheckpointWarning as CheckpointWarning
 from .errors import FeatureError as FeatureError
 from .errors import Interrupted as Interrupted
+from .errors import LabelError as LabelError
 from .errors import OneClassError as OneClassError
 from .errors import OutputError as OutputError
 from .errors import OutputInUse as OutputInUse
@@ -17,7 +18,8 @@ from .features.joining import add_context as add_context
 from .features.registry import register_feature as register_feature
 from .features.table import FEATURE_NAMES as FEATURE_NAMES
 from .features.table import FeatureEngineer as FeatureEngineer
-from .labels import make_labels as make_labels
+from .labels.moves import make_labels as make_labels
+from .labels.own import register_label as register_label
 from .networks.bilstm import BiLSTMClassifier as BiLSTMClassifier
 from .networks.bilstm import DirectionNetwork as DirectionNetwork
 from .networks.bilstm import NetworkConfig as NetworkConfig

@@ -46,9 +46,9 @@ ALL_BUT_DATA = re.compile("^(?!data$)")  # of BarsOptions, where a command has i
 #          (Disagreement)
 #   2      wrong use: a flag, or a setting that its class refuses (ReadingError,
 #          UnknownArchitecture, ThresholdsError, any plain ValueError)
-#   3      bars refused (BarsError, OneClassError), a feature of one's own (FeatureError), a file of
-#          settings (SettingsFileError), a ledger (LedgerError), a run (RunsError),
-#          a search (SearchError)
+#   3      bars refused (BarsError, OneClassError), a feature or label of one's own (FeatureError,
+#          LabelError), a file of settings (SettingsFileError), a ledger (LedgerError),
+#          a run (RunsError), a search (SearchError)
 #   4      checkpoint refused (CheckpointError)
 #   5      training diverged or was disturbed (TrainingDiverged, TrainingDisturbed)
 #   6      a result cannot be written (OutputError, any other OSError)
@@ -220,6 +220,10 @@ def pooled_files(paths: Sequence[Path]) -> list[Path]:
     """Return the files of a universe; refuse a single one."""
     files = bar_files(paths)
     if len(files) < 2:
+        for file in files:
+            # A folder with a slip in its name looks like a single file.
+            if not file.exists():
+                raise BarsError(f"{file}: no such file or folder. Check the path.")
         raise BarsError(
             "one network of several instruments needs several files, got "
             f"{', '.join(map(str, files)) or 'none'}. Give more, or leave out ",

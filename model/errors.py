@@ -6,6 +6,7 @@ ValueError
         ReadingError         2   a setting of reading that cannot be meant
     CheckpointError          4   a file that is no checkpoint which can be used here
     FeatureError             3   a feature of one's own that cannot be used
+    LabelError               3   a label of one's own that cannot be used
     SettingsFileError        3   a file of settings that cannot be used
     UnknownArchitecture      2   no network of that name is registered
 RuntimeError
@@ -73,6 +74,12 @@ class BarsWarning(UserWarning):
 
 class FeatureError(ValueError):
     """A feature of one's own that cannot be used; the message says why and what to change."""
+
+    exit_code = 3
+
+
+class LabelError(ValueError):
+    """A label of one's own that cannot be used; the message says why and what to change."""
 
     exit_code = 3
 

@@ -58,6 +58,7 @@ def classification_scores(labels: Array, probabilities: Array) -> dict[str, floa
             f"`probabilities` must be numbers from 0 to 1, got {probabilities[faulty[0]]} "
             f"at position {faulty[0]}. Score only forecasts that were made."
         )
+    # One half, whatever the thresholds: a score that followed them could not be compared.
     decided_up = probabilities >= 0.5
     up_share = float(labels.mean()) if len(labels) else None
     return {
@@ -121,6 +122,7 @@ def log_loss_of_logits(logits: Array, labels: Array, weights: Array | None = Non
 
     From logits it neither overflows nor rounds to certainty. weights: how much each counts, (n,).
     """
+    # -ln sigmoid(z) of what came, as ln(1 + e^z) - y z: no exponential is left to overflow.
     return float(np.average(np.logaddexp(0.0, logits) - labels * logits, weights=weights))
 
 

@@ -42,6 +42,7 @@ PROBABILITY = {
     "direction": "probability of up",
     "relative": "probability of more than the median",
 }
+NAMED = 5  # instruments without bars that the table names; JSON names all
 
 
 class Facts(TypedDict):
@@ -82,11 +83,15 @@ class Ranked(TypedDict):
 
 
 class Ranking(Facts):
-    """The ranking of a universe, as --json prints it."""
+    """The ranking of a universe, as --json prints it.
+
+    absent: instruments that the model learnt from, and of which no bars were given.
+    """
 
     decided_at: str
     probability_of: str
     ranking: list[Ranked]
+    absent: list[str]
 
 
 @app.default
@@ -234,7 +239,6 @@ def forecast_table(found: ForecastFound) -> Table:
 
 
 def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> Facts:
-    start = "the next bar's open" if model.label == "open" else "this close"
     until, chance = pd.Timestamp(model.trained_until), None
     area, windows = model.metrics.get("test_auc"), model.metrics.get("test_windows")
     if area is not None and windows:
@@ -243,7 +247,7 @@ def facts_of(model: Checkpoint, schedule: Schedule, last: pd.Timestamp) -> Facts
         # That of a coin toss on a part with the same share of ups.
         chance = 0.5 + NormalDist().inv_cdf(0.95) * auc_standard_error(labels)
     return {
-        "about": f"the move from {start} to the {model.label} {count(model.horizon, 'bar')} later",
+        "about": str(model.labelling),
         "model": str(schedule.file(model)),
         "trained_until": day(until),
         # Bars that end before training does make it no younger than new.
@@ -306,6 +310,7 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> Ranking
         "decided_at": day(last),
         "probability_of": PROBABILITY[model.outcome],
         "ranking": rows,
+        "absent": [name for name in model.instruments or () if name not in universe],
         **facts_of(model, schedule, last),
     }
 
@@ -313,6 +318,14 @@ def ranking(schedule: Schedule, universe: Mapping[str, pd.DataFrame]) -> Ranking
 def ranking_table(ranked: Ranking) -> Table:
     """Return the ranking as the terminal shows it."""
     age, tested = trust_words(ranked)
+    absent = ranked["absent"]
+    # With fewer names beside it the same probability stands at another rank.
+    without = (
+        f"; without bars: {count(len(absent), 'instrument')} that it learnt from: "
+        f"{', '.join(absent[:NAMED])}{', ...' if len(absent) > NAMED else ''}"
+        if absent
+        else ""
+    )
     table = Table(
         "rank",
         "instrument",
@@ -320,7 +333,7 @@ def ranking_table(ranked: Ranking) -> Table:
         "learnt from",
         title=f"decided at the close of {ranked['decided_at']}",
         caption=f"about {ranked['about']}; {ranked['model']}, trained until "
-        f"{ranked['trained_until']}; age: {age}; test AUC: {tested}",
+        f"{ranked['trained_until']}; age: {age}; test AUC: {tested}{without}",
         caption_justify="left",
     )
     for row in ranked["ranking"]:

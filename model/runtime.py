@@ -84,6 +84,12 @@ def keep_freed_memory() -> bool:
     return all(mallopt(key, value) == 1 for key, value in settings)
 
 
+def give_back_freed_memory() -> None:
+    """Give back to the kernel what `keep_freed_memory` kept, once it is not soon needed again."""
+    if keep_freed_memory():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def arithmetic(precision: Precision, device: str = "cpu") -> torch.autocast:
     """Return the context in which a network computes in a precision.
 

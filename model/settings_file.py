@@ -45,8 +45,8 @@ def _with_settings(
     print_config
         Print the settings that would be used, as such a file, and do nothing else.
     """
-    _use_file(app, config)
     try:
+        _use_file(app, config)
         command, bound, ignored = app.parse_args(flags, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         token = getattr(error, "token", None)
@@ -54,6 +54,9 @@ def _with_settings(
         if token is None or token.source in ("", "cli"):
             raise
         raise SettingsFileError(str(error)) from error
+    finally:
+        # The next call in this process would read the file before its own flags.
+        app.config = []
     text = settings_text(app, bound)
     if print_config:
         print(text, end="")

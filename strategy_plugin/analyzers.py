@@ -4,9 +4,10 @@ import backtrader as bt
 import numpy as np
 import pandas as pd
 
-from model.labels import check_label, make_labels
+from model.labels.labelling import Labelling
 from model.metrics import auc, brier, calibration, hit_rate
 from strategy_plugin.decision import IN_SAMPLE, RESTING
+from strategy_plugin.feeds import bar_of
 from strategy_plugin.instrument import TradedData
 
 
@@ -14,8 +15,8 @@ class SignalQuality(bt.Analyzer):  # type: ignore[misc]
     """Quality of the probabilities that a strategy decided on, against what the market then did.
 
     Params:
-      - label, horizon: what counts as a rise; "" and 0 take those of the checkpoint ("open" and 1
-        without one)
+      - label, horizon: what counts as a rise, "open" or "close" and bars; "" and 0 take what the
+        checkpoint was trained on ("open" and 1 without one)
 
     Methods:
       - get_analysis: by data's name a dict of decisions (whose outcome is known), up_share,
@@ -58,14 +59,16 @@ class _Decisions:
 
     def __init__(self, instrument: TradedData, label: str, horizon: int) -> None:
         indicator = instrument.signal.indicator
-        if indicator is None:
-            own_label, own_horizon = "open", 1
-        else:
-            checkpoint = indicator.schedule.checkpoints[0]
-            own_label, own_horizon = checkpoint.label, checkpoint.horizon
+        own = Labelling() if indicator is None else indicator.schedule.checkpoints[0].labelling
         self.instrument = instrument
-        self._label, self._horizon = label or own_label, horizon or own_horizon
-        check_label(self._label, self._horizon)
+        self._labelling = own
+        if own.own is not None and not label:
+            raise ValueError(
+                f"`label` must be given to SignalQuality: the model forecasts {own}, which only "
+                "training and the walk-forward can make. Give label='open'."
+            )
+        if label or horizon:
+            self._labelling = Labelling(label or own.label, horizon or own.horizon)
         self._rows: list[tuple[float, ...]] = []
         self._number = 0
 
@@ -76,14 +79,13 @@ class _Decisions:
         self._number = decision.number
         reading = decision.reading
         probability = np.nan if decision.reason in (*RESTING, IN_SAMPLE) else reading.probability
-        row = data.open[ago], data.close[ago], probability, decision.wanted, reading.in_sample
-        self._rows.append(row)
+        prices = bar_of(data, ago)[:4]
+        self._rows.append((*prices, probability, decision.wanted, reading.in_sample))
 
     def figures(self) -> dict[str, object]:
-        columns = ["open", "close", "probability", "wanted", "in_sample"]
+        columns = ["open", "high", "low", "close", "probability", "wanted", "in_sample"]
         rows = pd.DataFrame(self._rows, columns=columns, dtype=float)
-        # A label stands on the bar of the fill; the decision fell one bar before.
-        rows["label"] = make_labels(rows, self._label, self._horizon).shift(-1)
+        rows["label"] = self._labelling.labels(rows).values
         known = rows[np.isfinite(rows["label"]) & np.isfinite(rows["probability"])]
         labels, probabilities = known["label"].to_numpy(), known["probability"].to_numpy()
         refused = sorted(self.instrument.counts().items())

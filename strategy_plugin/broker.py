@@ -11,10 +11,11 @@ from typing import Any, Protocol, cast
 
 import backtrader as bt
 
+from model.labels.distances import ATR_BARS, average_true_range
 from strategy_plugin.feeds import Feed, bar_of
 from strategy_plugin.guard import bar_fault
 from strategy_plugin.instrument import LOG, TradedData
-from strategy_plugin.orders import ATR_BARS, ROUNDING, Order, Stops, average_true_range, direction
+from strategy_plugin.orders import ROUNDING, Order, Stops, direction
 from strategy_plugin.ranking import common_units
 from strategy_plugin.sizers import room_of
 

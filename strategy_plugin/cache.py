@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import __version__ as torch_version
 
-from model.checkpoint.checkpoint import Forecast
+from model.checkpoint.member import Forecast
 from model.checkpoint.schedule import Schedule
 from model.features.registry import identities
 from model.files import locked, write_atomically

@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 AGREED = 1e-6  # of a probability, where features are not computed row by row
+# What closes a position.
+PROBABILITY: Final = "probability"
+BARRIER: Final = "barrier"
 NEUTRAL = 0.5  # the threshold where neither the user nor training chose one
 
 # Why the direction wanted is not the signal's, in the words of `refusals()` and of the journal.
@@ -46,8 +49,10 @@ NO_READING = Reading(math.nan, Thresholds(NEUTRAL, NEUTRAL))  # where no model i
 
 
 class DecisionRules(NamedTuple):
-    """What keeps a signal from being followed; the fields are params of the strategy."""
+    """How a signal is followed, and what keeps it from being; the fields are params."""
 
+    exit_by: str = PROBABILITY
+    horizon: int = 0
     allow_short: bool = False
     in_sample: str = "refuse"
     max_model_age: int | None = None
@@ -58,20 +63,26 @@ class DecisionRules(NamedTuple):
         return cls(**{name: params[name] for name in cls._fields if name in params})
 
 
-def decide(reading: Reading, held: int, rules: DecisionRules, resting: str = "") -> tuple[int, str]:
+def decide(
+    reading: Reading, held: int, rules: DecisionRules, resting: str = "", bars_held: int = 0
+) -> tuple[int, str]:
     """Return the direction wanted, -1, 0 or 1, and why it is not the signal's, "" where it is.
 
     What is held stays where nothing may be decided. A model that is too old, or at odds with
     itself, opens nothing, and what it would turn around is closed.
 
     resting: the reason of `RESTING` for which nothing may be ordered on this bar, "" for none.
+    bars_held: closes at which there was a position, this one included; 0 for none.
     """
     if reason := obstacle(reading, rules, resting):
         return held, reason
     enter, exit = reading.thresholds
-    wanted = target(
-        reading.probability, held, enter=enter, exit=exit, allow_short=rules.allow_short
-    )
+    if rules.exit_by == BARRIER:
+        wanted = barrier_target(reading.probability, held, bars_held, enter, rules.horizon)
+    else:
+        wanted = target(
+            reading.probability, held, enter=enter, exit=exit, allow_short=rules.allow_short
+        )
     # A close, or staying where it is, needs no young model and no agreement.
     if wanted in (0, held):
         return wanted, ""
@@ -138,6 +149,21 @@ def target(
     if allow_short and (probability <= 1 - enter or (held == -1 and probability <= 1 - exit)):
         return -1
     return 0
+
+
+def barrier_target(
+    probability: float, held: int, bars_held: int, enter: float, horizon: int
+) -> int:
+    """Return the position wanted where levels and a last bar end it, whatever is forecast.
+
+    That is the trade of a barrier label: long from `enter` on, closed after `horizon` bars. A
+    position is never left to a forecast, so that one that is missing closes it in time.
+    """
+    if bars_held >= horizon:
+        return 0  # also while the order that closes it is on its way
+    if bars_held or held:
+        return held
+    return int(probability >= enter)  # NaN is below
 
 
 def is_near_threshold(reading: Reading) -> bool:

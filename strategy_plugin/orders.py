@@ -3,15 +3,14 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import IntEnum
-from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, Self
 
+from model.labels.distances import Distance, distance
+from strategy_plugin.decision import BARRIER, PROBABILITY
 from strategy_plugin.guard import TradingWarning
 
-ATR_BARS = 14  # true ranges in the average
-UNITS = ("%", "atr")
 REFUSED = ("margin", "rejected")
 # Of a refusal for margin; a share of 1 leaves nothing that commission and a gap could take.
 MARGIN_REMEDY = (
@@ -65,16 +64,6 @@ class Broker(Protocol):
     def cancel(self, order: Order) -> None: ...
 
 
-class Distance(NamedTuple):
-    """How far from the entry: percent of its price, or average true ranges."""
-
-    amount: float
-    unit: str
-
-    def in_price(self, price: float, atr: float) -> float:
-        return self.amount * (price / 100 if self.unit == "%" else atr)
-
-
 class Stops(NamedTuple):
     """The protection of a position; None where there is none."""
 
@@ -95,11 +84,14 @@ class OrderRules(NamedTuple):
     patience: int = 5
     stops: Stops = Stops()
     adopt: bool = False
+    exit_by: str = PROBABILITY
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Self:
         protection = stops(*(params[name] for name in Stops._fields))
-        return cls(params["retries"], params["patience"], protection, params["adopt"])
+        # Journals of earlier days have no such param.
+        exit_by = params.get("exit_by", PROBABILITY)
+        return cls(params["retries"], params["patience"], protection, params["adopt"], exit_by)
 
 
 class Seen(IntEnum):
@@ -147,6 +139,7 @@ class OrderManager:
         # Refused in a row, by the direction that they led to.
         self._refusals: Counter[int] = Counter()
         self.barred = 0  # the direction not to open until the signal has left it
+        self.bars_held = 0  # closes at which there was a position, without a break
         self._protected_size = 0.0  # units that the protective pair was placed for
         self._n_protective = 0  # orders that the pair was placed as
         self._is_ours = False  # whether the position is known to be of this run
@@ -156,6 +149,10 @@ class OrderManager:
     def held(self) -> int:
         """The direction of the position as it will be when the working order is filled."""
         return direction(self.broker.size) if self.working is None else self.working_direction
+
+    def count_bar(self) -> None:
+        """Count a bar that is complete, and on which something may be ordered."""
+        self.bars_held = self.bars_held + 1 if direction(self.broker.size) else 0
 
     def works_towards(self, units: float) -> bool:
         """Return whether an order is on its way to a position of so many units."""
@@ -378,6 +375,8 @@ class OrderManager:
         self.protection = [known for known in self.protection if known.ref != order.ref]
         if status.lower() == "completed":
             self._stop_out()
+            if self.rules.exit_by == BARRIER:
+                self.barred = 0  # the next trade is a decision of its own
         elif status.lower() in REFUSED:
             self._warn_once(
                 "stop refused",
@@ -439,46 +438,5 @@ def stops(stop_loss: str = "", take_profit: str = "", trailing: str = "") -> Sto
             f"`stop_loss` and `trailing` must not both be given, got {stop_loss!r} and "
             f"{trailing!r}. A trailing stop starts as a stop loss of the same distance."
         )
-    protection = Stops(
-        _distance("stop_loss", stop_loss),
-        _distance("take_profit", take_profit),
-        _distance("trailing", trailing),
-    )
-    for name in ("stop_loss", "trailing"):
-        distance: Distance | None = getattr(protection, name)
-        if distance is not None and distance.unit == "%" and distance.amount >= 100:
-            text = stop_loss or trailing
-            raise ValueError(
-                f"`{name}` must be less than 100%, got {text!r}: no price lies below 0."
-            )
-    return protection
-
-
-def _distance(name: str, text: str) -> Distance | None:
-    if not text:
-        return None
-    for unit in UNITS:
-        if text.endswith(unit):
-            try:
-                amount = float(text.removesuffix(unit))
-            except ValueError:
-                break
-            if 0 < amount < math.inf:
-                return Distance(amount, unit)
-    raise ValueError(
-        f"`{name}` must be a number above 0 with its unit, like '3%' or '2atr', got {text!r}."
-    )
-
-
-def average_true_range(bars: Sequence[tuple[float, float, float]]) -> float:
-    """Return the mean of the last 14 true ranges of (high, low, close); NaN where they are fewer.
-
-    A bar's true range reaches from its low to its high, and to the close before where that lies
-    outside; the first bar has none. Source: Wilder, New Concepts in Technical Trading Systems
-    (1978), there with smoothing, here as a plain mean.
-    """
-    ranges = [
-        max(high, before) - min(low, before)
-        for (_, _, before), (high, low, _) in pairwise(bars[-ATR_BARS - 1 :])
-    ]
-    return math.fsum(ranges) / ATR_BARS if len(ranges) == ATR_BARS else math.nan
+    given = {"stop_loss": stop_loss, "take_profit": take_profit, "trailing": trailing}
+    return Stops(**{name: distance(name, text) for name, text in given.items()})

@@ -266,8 +266,10 @@ class _Redo:
     def decision(self, entry: Entry, forecast: _RecordedForecast) -> Decision:
         # In the order of the run: ends that were notified, the decision, ends found, the order.
         self.broker.begin_bar(entry, self.orders)
-        reading, held = self.reading(entry, forecast), self.orders.held
-        wanted, reason = decide(reading, held, self.rules, resting_of(entry))
+        reading, held, resting = self.reading(entry, forecast), self.orders.held, resting_of(entry)
+        if not resting:
+            self.orders.count_bar()
+        wanted, reason = decide(reading, held, self.rules, resting, self.orders.bars_held)
         self.broker.end_orders_found(entry)
         decision = Decision(entry["number"], timestamp_of(entry), reading, held, wanted, reason)
         return carried_out(decision, self.orders)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import backtrader as bt
 import numpy as np
@@ -14,7 +15,10 @@ import pandas as pd
 from model.bars.intervals import bar_interval, spoken
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
+from model.labels.barrier import Barrier
+from model.labels.labelling import Labelling
 from model.settings import Rule, number, one_of, optional, whole
+from strategy_plugin.decision import BARRIER, PROBABILITY
 from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import (
@@ -63,6 +67,8 @@ RULES: dict[str, Rule] = {
     "retries": whole(0),
     "patience": whole(1),
     "allow_short": FLAG,
+    "exit_by": one_of(PROBABILITY, BARRIER),
+    "horizon": whole(0),
     "adopt": FLAG,
     "features": TEXT,
     "context": TEXT,
@@ -233,7 +239,7 @@ def require_alike(traded: Sequence[TradedData]) -> None:
     Raises ValueError with what they forecast.
     """
     # A probability of tomorrow's rise and one of the week's are no ranks of each other.
-    for part in ("label", "horizon", "outcome"):
+    for part in ("label", "horizon", "barrier", "own_label", "outcome"):
         kinds: dict[object, list[str]] = {}
         for instrument in traded:
             if instrument.signal.indicator is not None:
@@ -263,6 +269,88 @@ def require_directions(traded: Sequence[TradedData]) -> None:
                     "does better, not whether one goes up. Trade it with BookStrategy, or train "
                     'one with outcome="direction".'
                 )
+
+
+def require_barrier_alone(params: Mapping[str, object], defaults: Mapping[str, object]) -> None:
+    """Refuse params that have no part in how positions are closed.
+
+    Raises ValueError with all of them.
+    """
+    by_barrier = params["exit_by"] == BARRIER
+    idle = ("exit", "allow_short", "trailing") if by_barrier else ("horizon",)
+    given = [f"`{name}`" for name in idle if params[name] != defaults[name]]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} must be left out with exit_by={params['exit_by']!r}: "
+            + (
+                "a barrier closes long positions at stop_loss, take_profit or after horizon bars."
+                if by_barrier
+                else 'positions are closed by the forecast. Give exit_by="barrier".'
+            )
+        )
+
+
+def barrier_in_force(
+    params: Mapping[str, object], traded: Sequence[TradedData]
+) -> tuple[str, str, int]:
+    """Return take profit, stop loss and horizon: those given, or those of the models' training.
+
+    Raises ValueError where none are given and not all models have the same, and for those that
+    make no trade. Models that forecast something else are warned of.
+    """
+    # Their kinds were seen to before.
+    given = str(params["take_profit"]), str(params["stop_loss"]), cast(int, params["horizon"])
+    indicators = [one.signal.indicator for one in traded]
+    schedules = [indicator.schedule for indicator in indicators if indicator is not None]
+    known = {
+        barrier_of(one)
+        for schedule in schedules
+        for one in schedule.checkpoints
+        if one.barrier is not None
+    }
+    if not any(given):
+        if len(known) != 1:
+            raise ValueError(
+                '`take_profit`, `stop_loss` and `horizon` must be given with exit_by="barrier": '
+                f"the models have {len(known) or 'no'} different ones of their own."
+            )
+        [given] = known
+    take_profit, stop_loss, horizon = given
+    trade = Labelling(BARRIER, horizon, Barrier(stop_loss, take_profit))
+
+    def look_at(schedule: Schedule, checkpoint: Checkpoint, name: str) -> None:
+        if barrier_of(checkpoint) != given:
+            warnings.warn(
+                f"{schedule.path}: {name} forecasts {checkpoint.labelling}, and is traded as "
+                f"{trade}: its probabilities are of something else",
+                TradingWarning,
+                stacklevel=2,
+            )
+
+    for schedule in schedules:
+        schedule.require(partial(look_at, schedule))
+    return given
+
+
+def note_trades(traded: Sequence[TradedData]) -> None:
+    """Warn where a model forecasts trades with levels, and the forecast closes the positions."""
+    for instrument in traded:
+        indicator = instrument.signal.indicator
+        checkpoint = None if indicator is None else indicator.schedule.checkpoints[0]
+        if checkpoint is not None and checkpoint.barrier is not None:
+            warnings.warn(
+                f"data {instrument.name!r}: the model forecasts {checkpoint.labelling}, and the "
+                'forecast closes positions all the same: exit_by="barrier" trades just that',
+                TradingWarning,
+                stacklevel=3,
+            )
+
+
+def barrier_of(checkpoint: Checkpoint) -> tuple[str, str, int]:
+    """Return take profit, stop loss and horizon of the trades that a model forecasts."""
+    barrier = checkpoint.barrier
+    levels = (barrier.take_profit, barrier.stop_loss) if barrier is not None else ("", "")
+    return *levels, checkpoint.horizon
 
 
 def note_other_instruments(traded: Sequence[TradedData]) -> None:

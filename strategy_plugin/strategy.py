@@ -1,10 +1,16 @@
 """The strategy: it trades a model's probabilities in Backtrader, one decision a bar."""
 
-from strategy_plugin.decision import Reading, decide
+from strategy_plugin.decision import BARRIER, PROBABILITY, DecisionRules, Reading, decide
 from strategy_plugin.instrument import Decision, TradedData, datas_to_trade
 from strategy_plugin.orders import OrderRules
 from strategy_plugin.sizers import EquityShare
-from strategy_plugin.startup import note_fractions, require_directions
+from strategy_plugin.startup import (
+    barrier_in_force,
+    note_fractions,
+    note_trades,
+    require_barrier_alone,
+    require_directions,
+)
 from strategy_plugin.trading import TradingStrategy
 
 
@@ -16,12 +22,16 @@ class BiLSTMStrategy(TradingStrategy):
         `exit`
       - With `allow_short`, open short at or below 1 - enter, stay short while at or below 1 - exit
       - Levels, not edges; a NaN keeps what is held
+      - With `exit_by="barrier"` long alone, from `enter` on, whatever is forecast then: the trade
+        of a barrier label
 
     Order Execution Type:
       - Market, decided at a bar's close, filled at the next open; size by the Sizer (EquityShare
         by default)
       - Stops are placed at the close of the bar that filled the position, and follow its size; one
         that fills in parts is finished at the market
+      - With `exit_by="barrier"` a position ends at `stop_loss`, at `take_profit`, or at the next
+        open after `horizon` bars, that of the fill included
 
     Params:
       - checkpoint: a file or a folder; "{name}" in it stands for the data's name. "": the feeds
@@ -29,6 +39,10 @@ class BiLSTMStrategy(TradingStrategy):
       - enter, exit: .5 <= exit <= enter < 1; None takes the checkpoint's own. `optstrategy` passes
         over pairs that break this
       - allow_short: False trades long or flat
+      - exit_by: "probability", or "barrier": by stop_loss, take_profit and horizon alone; a
+        direction that was stopped out may be opened again at once
+      - horizon: with exit_by="barrier" the bars after which a position is closed; 0 takes it, and
+        the levels, from a checkpoint that was trained on just such trades
       - in_sample: "refuse" does not trade bars before a single file's `trained_until`; "trade"
         does, and marks the result; of a folder none decides on such bars
       - max_model_age: bar intervals after `trained_until`, nights and weekends included, beyond
@@ -86,6 +100,8 @@ class BiLSTMStrategy(TradingStrategy):
         ("enter", None),
         ("exit", None),
         ("allow_short", False),
+        ("exit_by", PROBABILITY),
+        ("horizon", 0),
         ("max_exposure", 1.0),
         ("stop_loss", ""),
         ("take_profit", ""),
@@ -96,6 +112,10 @@ class BiLSTMStrategy(TradingStrategy):
     def __init__(self) -> None:
         super().__init__()
         self.setsizer(EquityShare())  # cerebro.addsizer replaces it
+        by_barrier = self.p.exit_by == BARRIER
+        require_barrier_alone(self.p._getkwargs(), self.p._getkwargsdefault())
+        if by_barrier:
+            self.p.exit = self.p.enter  # no position is closed by it
         self.trade_by(
             datas_to_trade(self.datas, self.p.names, self.p.context),
             OrderRules.of(self.p._getkwargs()),
@@ -104,6 +124,16 @@ class BiLSTMStrategy(TradingStrategy):
             exit=self.p.exit,
         )
         require_directions(self.traded)
+        if by_barrier:
+            # From here on, and in the journal, the levels in force.
+            self.p.take_profit, self.p.stop_loss, self.p.horizon = barrier_in_force(
+                self.p._getkwargs(), self.traded
+            )
+            self._rules = DecisionRules.of(self.p._getkwargs())
+            for instrument in self.traded:
+                instrument.orders.rules = OrderRules.of(self.p._getkwargs())
+        else:
+            note_trades(self.traded)
 
     def start(self) -> None:
         super().start()
@@ -121,6 +151,9 @@ class BiLSTMStrategy(TradingStrategy):
         for instrument in self.traded:
             if instrument.has_new_bar():
                 reading = instrument.read()
+                # What a live account holds while its history is filled in is of another time.
+                if not instrument.resting:
+                    instrument.orders.count_bar()
                 wanted, reason = self.decide(instrument, reading)
                 decisions.append((instrument, instrument.decision_of(reading, wanted, reason)))
         # Closes before openings: what a close sets free can then be used, and a refused opening
@@ -150,7 +183,8 @@ class BiLSTMStrategy(TradingStrategy):
         reason : str
             "" where the signal decides.
         """
-        wanted, reason = decide(reading, instrument.orders.held, self._rules, instrument.resting)
+        orders, resting = instrument.orders, instrument.resting
+        wanted, reason = decide(reading, orders.held, self._rules, resting, orders.bars_held)
         self.note_reason(instrument, reading, reason)
         return wanted, reason
 

@@ -76,8 +76,8 @@ class Trading(VenueOptions):
     tag
         The strategy's name in the ids of its orders; two that trade one account need two.
     out
-        The folder of the run: bars.jsonl, decisions.jsonl, status.html, with `retrain` bars/ and
-        trainings.log. A file STOP in it freezes the run.
+        The folder of the run: bars.jsonl, decisions.jsonl, status.html, settings.toml, with
+        `retrain` bars/ and trainings.log. A file STOP in it freezes the run.
     webhook
         A URL that gets each alarm as JSON: a breach of a limit, an order refused, a lost stream.
     on_stop
@@ -193,6 +193,7 @@ def trade(
     *,
     ranks: Annotated[Ranks, Parameter(name="*", group=BOOK)] = Ranks(),
     limits: Annotated[Limits, Parameter(name="*", group=LIMITS)] = Limits(),
+    settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> int:
     """Trade a checkpoint at a venue, bar by bar, until it is told to stop.
 
@@ -200,7 +201,8 @@ def trade(
     """
     ranks.require_fitting(trading)
     own_features(trading.features)  # known from here on
-    return sessions.trade_live(trading, ranks, limits, partial(errors.print, "note:", markup=False))
+    say = partial(errors.print, "note:", markup=False)
+    return sessions.trade_live(trading, ranks, limits, say, settings_file)
 
 
 if __name__ == "__main__":

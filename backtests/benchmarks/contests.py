@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from backtests.benchmarks import engine, first_bar, pooled, pybroker, trading, training
+from backtests.benchmarks import engine, first_bar, own, pooled, pybroker, trading, training
 from backtests.benchmarks.book import books
 from backtests.benchmarks.live import live
 from backtests.benchmarks.ordering import ordering
@@ -344,6 +344,38 @@ CONTESTS = (
         quick=Size(500, 500, 1),
         goals=(Goal(FASTER, 2.5), Goal(MEMORY, 1_000, name="peak")),
         tolerance=1e-3,
+    ),
+    Contest(
+        name="own-features",
+        work="86 features and ten columns of one's own in pandas, 100,000 bars",
+        against="the 86 alone",
+        unit="bar",
+        meet=in_turn("apart", own.rows, own.rows, own="spans"),
+        full=Size(100_000, 100_000, 3),
+        quick=Size(500, 500, 1),
+        goals=(Goal(LONGER, 1.1),),
+        tolerance=0.0,
+    ),
+    Contest(
+        name="own-training",
+        work="a training of eight epochs with ten columns of one's own",
+        against="with the 86 alone",
+        unit="bar",
+        meet=in_turn("apart", own.training, own.training, own="spans"),
+        full=Size(3_000, 3_000, 2),
+        quick=Size(500, 500, 1),
+        goals=(Goal(LONGER, 1.1),),
+    ),
+    Contest(
+        name="own-live",
+        work="the feature row of a live bar, with ten columns of one's own in pandas",
+        against="with the 86 alone",
+        unit="bar",
+        meet=in_turn("here", own.live, own.live, own="spans"),
+        full=Size(600, 600, 3),
+        quick=Size(200, 200, 1),
+        goals=(Goal(TAKEN, 0.010),),
+        tolerance=0.0,
     ),
     Contest(
         name="sweep",

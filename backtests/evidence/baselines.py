@@ -29,12 +29,12 @@ from model.bars.universe import Universe
 from model.errors import OneClassError
 from model.features.joining import context_of
 from model.features.table import FeatureEngineer
-from model.labels import known_after, make_labels
+from model.labels.moves import MOVES
 from model.metrics import log_loss_of_logits
 from model.training.calibration import fit_logistic, fit_temperature
 from model.training.config import TrainConfig
-from model.training.data import Part, prepare
-from model.training.preprocessor import DataPreprocessor
+from model.training.data import Part, prepare, rows_reached
+from model.training.preprocessor import Integers, calendar_mask, scaler_of
 from model.training.windows import Windows
 
 FAST, SLOW = 20, 50  # bars of the moving averages; the slow one spans the model's own window
@@ -79,7 +79,7 @@ class Examples:
     at_once: int = sys.maxsize
 
 
-def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int) -> Examples:
+def examples_of(bars: pd.DataFrame, config: TrainConfig, learned: int) -> Examples:
     """Cut bars into windows, of which those of the first `learned` bars may be learned from.
 
     These are split and scaled as `fit` on them alone would do it: the scaler sees the training part
@@ -87,31 +87,40 @@ def examples_of(bars: pd.DataFrame, preprocessor: DataPreprocessor, learned: int
     before the last label that was learned from is known. Raises ValueError where none is left.
     """
     features = FeatureEngineer().transform(bars)
-    labels = make_labels(bars, preprocessor.label, preprocessor.horizon).loc[features.index]
-    _, outcomes = preprocessor.create_sequences(features, labels)
-    train, validation, _ = preprocessor.split(len(outcomes) - (len(bars) - learned))
-    known = known_after(preprocessor.label, preprocessor.horizon)
+    length, preprocessor = config.sequence_length, config.preprocessor
+    first = len(bars) - len(features) + length - 1  # the bar at whose close the first one decides
+    labels = config.labelling.labels(bars)
+    labelled = first + np.flatnonzero(np.isfinite(labels.values[first:]))
+    ours = np.arange(first, learned - 1)
+    values = np.where(labels.known[ours] < learned, labels.values[ours], np.nan)
+    if config.label in MOVES:
+        ours, values = ours[np.isfinite(values)], values[np.isfinite(values)]
+    kept, split = preprocessor.split_labelled(ours, labels.known[ours], values)
+    train, validation, _ = (ours[kept][part] for part in split)
     # The first decision at which the last label learned from is known.
-    judged = slice(validation.stop + known - 1, len(outcomes))
-    if judged.start >= judged.stop:
+    begin = int(labels.known[np.append(train, validation)].max(initial=0))
+    # One in between that has no label is forecast as well: it is traded.
+    judged = np.arange(begin, labelled.max(initial=0) + 1)
+    if not (len(train) and len(validation) and len(judged)):
         raise ValueError(
             f"a window must be left to judge after the {learned} bars that are learned from, "
             f"got {len(bars)} bars in all. Give more bars, or leave a test part."
         )
     raw_rows = features.to_numpy()
-    rows = preprocessor.fit_scaler(features, train).transform(raw_rows)
-    older = preprocessor.sequence_length - 1  # rows that a window reaches beside its newest
+    [learnt] = rows_reached({"": slice(0, len(features))}, train - first, length).values()
+    scaler = scaler_of([raw_rows[learnt]], calendar_mask(features.index[learnt], features.columns))
+    rows = scaler.transform(raw_rows)
 
-    def part(windows: slice) -> Part:
-        labels = outcomes[windows]
-        decided = slice(windows.start + older, windows.stop + older)
-        timestamps = pd.DatetimeIndex(features.index[decided])
+    def part(decided: Integers) -> Part:
         # A learner aims at the labels themselves.
-        reached = Windows(rows[windows.start : decided.stop], preprocessor.sequence_length)
-        return Part(reached, labels, labels, timestamps)
+        values = labels.values[decided]
+        windows = Windows(rows[reached_by(decided)], length, decided - decided[0])
+        return Part(windows, values, values, pd.DatetimeIndex(bars.index[decided]))
 
-    reached = raw_rows[judged.start : judged.stop + older]
-    return Examples(part(train), part(validation), part(judged), reached)
+    def reached_by(decided: Integers) -> slice:
+        return slice(int(decided[0]) - first, int(decided[-1]) - first + length)
+
+    return Examples(part(train), part(validation), part(judged), raw_rows[reached_by(judged)])
 
 
 def logistic(examples: Examples) -> Array:
@@ -246,10 +255,11 @@ def learner_probabilities(
     """
     # max_nbytes: large arrays would be memory-mapped otherwise, and a mapped array is read-only.
     parallel = Parallel(n_jobs=min(jobs, len(folds)), max_nbytes=None)
-    known = known_after(config.label, config.horizon)
     tasks = []
     for fold in folds:
-        reached = bars.iloc[fold.train - fold.warm_up : fold.stop + known]
+        # Only a label of one's own knows for how many bars the last of them waits.
+        stop = None if config.labelling.own else fold.stop + config.labelling.wait
+        reached = bars.iloc[fold.train - fold.warm_up : stop]
         tasks.append(dies_with_parent(_learn_fold, reached, fold, config, learners))
     # Folds without forecasts leave gaps, which the index of all test decisions shows.
     forecasts: pd.DataFrame = pd.concat(parallel(tasks))
@@ -265,12 +275,13 @@ def _learn_fold(
     """
     # The fold decides at its first test bar: that bar is known then.
     learned = fold.test - fold.train + fold.warm_up + 1
-    examples = examples_of(bars, config.preprocessor, learned)
+    examples = examples_of(bars, config, learned)
     if len(np.unique(examples.train.labels)) < 2:
         return pd.DataFrame(columns=list(learners), dtype=float)
-    return pd.DataFrame(
-        baseline_probabilities(examples, learners), index=examples.judged.timestamps
-    )
+    forecasts = baseline_probabilities(examples, learners)
+    decided = bars.index[: fold.stop - fold.train + fold.warm_up]
+    # Where trades end early, decisions of the next block have their labels here, too.
+    return pd.DataFrame(forecasts, examples.judged.timestamps).loc[: decided[-1]]
 
 
 def pooled_probabilities(

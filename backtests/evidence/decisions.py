@@ -11,17 +11,20 @@ from backtests.evidence.alpha import HOLD, TrackRecord
 from backtests.evidence.baselines import rule_directions
 from backtests.evidence.bootstrap import AreaUnderCurve
 from backtests.simulation.account import BASIS_POINT
+from backtests.simulation.broker import Simulation
 from backtests.simulation.vectorised import (
     Array,
+    Positions,
+    barrier_positions,
     directions,
     fill_moves,
-    net_returns,
+    open_returns,
     timing_gains,
+    trade_ends,
 )
 from backtests.walk_forward.folds import Settings
 from model.bars.artefacts import FlagRecord, flags_of
 from model.bars.intervals import yearly_bars
-from model.labels import label_prices
 from strategy_plugin.decision import NEUTRAL
 
 STRATEGY = "strategy"
@@ -64,6 +67,9 @@ class Decisions:
         What the bars say against themselves.
     variants
         The names of the run's other configurations, which stand among benchmarks and forecasts.
+    by_barrier
+        By name, the positions of those that levels close within a bar: what they catch is not the
+        whole move.
     """
 
     labels: Array
@@ -81,36 +87,52 @@ class Decisions:
     decided_at: pd.DatetimeIndex = field(default_factory=lambda: pd.DatetimeIndex([]))
     flags: Sequence[FlagRecord] = ()
     variants: tuple[str, ...] = ()
+    by_barrier: Mapping[str, Positions] = field(default_factory=dict)
 
     def with_variants(self, others: Mapping[str, "Decisions"]) -> "Decisions":
         """Return the same with other configurations on the same folds among the benchmarks."""
         held = {name: other.strategy for name, other in others.items()}
         forecasts = {name: other.probability for name, other in others.items()}
+        by_barrier = {
+            name: other.by_barrier[STRATEGY] for name, other in others.items() if other.by_barrier
+        }
         return replace(
             self,
             benchmarks={**self.benchmarks, **held},
             forecasts={**self.forecasts, **forecasts},
             variants=tuple(others),
+            by_barrier={**self.by_barrier, **by_barrier},
         )
 
     def variant(self, name: str) -> "Decisions":
         """Return the decisions of one of the run's other configurations."""
+        own = {STRATEGY: self.by_barrier[name]} if name in self.by_barrier else {}
         return replace(
-            self, strategy=self.benchmarks[name], probability=self.forecasts[name], variants=()
+            self,
+            strategy=self.benchmarks[name],
+            probability=self.forecasts[name],
+            variants=(),
+            by_barrier={**self.by_barrier, **own},
         )
+
+    @property
+    def positions(self) -> dict[str, Positions]:
+        """What was held and caught, of the strategy first and then of every benchmark."""
+        held = {STRATEGY: self.strategy, **self.benchmarks}
+        return {
+            name: self.by_barrier.get(name) or Positions.of(direction, self.moves)
+            for name, direction in held.items()
+        }
 
     @property
     def returns(self) -> dict[str, Array]:
         """The net return of each decision, of the strategy first and then of every benchmark."""
-        held = {STRATEGY: self.strategy, **self.benchmarks}
-        return {
-            name: net_returns(direction, self.moves, self.cost) for name, direction in held.items()
-        }
+        return {name: own.net(self.cost) for name, own in self.positions.items()}
 
     @property
     def net(self) -> pd.Series:
         """The net return of each of the strategy's decisions by its timestamp."""
-        returns = net_returns(self.strategy, self.moves, self.cost)
+        returns = self.positions[STRATEGY].net(self.cost)
         # Bars may count in other units; dates of several runs are held against each other.
         return pd.Series(returns, self.decided_at.as_unit("ns"))
 
@@ -153,10 +175,29 @@ class Decisions:
         return AreaUnderCurve(self.labels[judged], forecast[judged], self.folds[judged], judged)
 
 
+def positions_of(account: Simulation, bars: pd.DataFrame) -> Positions:
+    """Return what an account held after each of its decisions, and caught, closed by levels: (n,).
+
+    A level that ends a trade within a bar leaves it a part of the move, and Backtrader shows no
+    position at the close of that bar.
+    """
+    first = len(bars) - len(account.position)
+    # The position stands at the bar at whose open it was taken: that of a decision, one bar later.
+    held = np.sign(account.position.shift(-1, fill_value=0.0).to_numpy(np.float64))
+    moves, turnover = open_returns(bars)[first:], np.zeros(len(held))
+    opens = bars["open"].to_numpy(np.float64)
+    for bar, quote in zip(account.fills["bar"], account.fills["quote"], strict=True):
+        decision = bar - 1 - first
+        turnover[decision] += 1
+        if quote != opens[bar]:
+            held[decision], moves[decision] = 1.0, quote / opens[bar] - 1
+    return Positions(held, moves, turnover)
+
+
 def decisions_of(
     bars: pd.DataFrame,
     predictions: pd.DataFrame,
-    strategy: Array,
+    strategy: Array | Positions,
     learners: pd.DataFrame,
     settings: Settings,
 ) -> Decisions:
@@ -169,9 +210,11 @@ def decisions_of(
     predictions
         One row per test decision: columns label and probability.
     strategy
-        The direction held after the open that follows each test decision.
+        The direction held after the open that follows each test decision; of a barrier the
+        positions.
     learners
-        The probabilities of each cheap learner, a column each. They trade at one half.
+        The probabilities of each cheap learner, a column each. They trade at one half, and exit as
+        the strategy does.
     settings
         Of the run: account, costs and horizon are taken from here.
     """
@@ -179,9 +222,8 @@ def decisions_of(
     fills = {fill: moves[test] for fill, moves in fill_moves(bars).items()}
     # Of the last decisions, neither the fill after next nor the outcome is there yet.
     known = np.isfinite(fills["open"]) & predictions["label"].notna().to_numpy()
-    before, after = label_prices(bars, settings.config.label, settings.config.horizon)
-    # A label stands at the entry, one bar after the decision.
-    ties = np.append((before == after)[1:], False)[test]
+    labels = settings.config.labelling.labels(bars)
+    ties = labels.tied[test]
     # One half is no choice: a threshold chosen for each would be one more thing fitted.
     forecasts = {str(name): learners[name].to_numpy() for name in learners}
     # Rules see the whole history, so that an average is warm at the first test decision.
@@ -192,11 +234,20 @@ def decisions_of(
         name: directions(forecast, enter=NEUTRAL, exit=NEUTRAL, allow_short=allow_short)
         for name, forecast in forecasts.items()
     }
+    by_barrier = {}
+    if isinstance(strategy, Positions) and settings.traded is not None:
+        ends = trade_ends(bars, settings.traded, test.start)
+        by_barrier = {STRATEGY: strategy} | {
+            name: barrier_positions(forecast, fills["open"], ends, enter=NEUTRAL)
+            for name, forecast in forecasts.items()
+        }
+    held = strategy.held if isinstance(strategy, Positions) else strategy
+    benchmarks |= {name: own.held for name, own in by_barrier.items() if name != STRATEGY}
     return Decisions(
         labels=predictions["label"].to_numpy(float)[known],
         probability=predictions["probability"].to_numpy(float)[known],
         moves=fills["open"][known],
-        strategy=strategy[known],
+        strategy=held[known],
         benchmarks={name: direction[known] for name, direction in benchmarks.items()},
         forecasts={name: forecast[known] for name, forecast in forecasts.items()},
         folds=predictions["fold"].to_numpy(np.intp)[known],
@@ -204,7 +255,10 @@ def decisions_of(
         fills={fill: moves[known] for fill, moves in fills.items()},
         cost=settings.costs.per_side * BASIS_POINT,
         bars_per_year=yearly_bars(bars),
-        horizon=settings.config.horizon,
+        horizon=max(settings.config.horizon, labels.longest),
         decided_at=pd.DatetimeIndex(bars.index[test][known]),
         flags=flags_of(bars),
+        by_barrier={
+            name: Positions(*(part[known] for part in own)) for name, own in by_barrier.items()
+        },
     )

@@ -19,7 +19,7 @@ from backtests.evidence.hypothesis_tests import (
     shifted_means,
 )
 from backtests.simulation.account import BASIS_POINT
-from backtests.simulation.vectorised import Array, net_returns
+from backtests.simulation.vectorised import Array
 from model.metrics import sharpe
 
 COST_GRID = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)  # basis points per side
@@ -132,14 +132,12 @@ def evidence_of(
     returns, years = decisions.returns, decisions.bars_per_year
     ours = returns[STRATEGY]
     figures = figures_of(decisions.record, worth=worth, resamples=resamples)
-    net, gross = float(ours.mean()), float(net_returns(decisions.strategy, decisions.moves).mean())
-    turnover = float(np.abs(np.diff(decisions.strategy, prepend=0.0)).mean())
+    positions = decisions.positions[STRATEGY]
+    net, gross = float(ours.mean()), float(positions.net().mean())
+    turnover = float(positions.turnover.mean())
     # The same positions at other times: what luck would earn with them.
     shifted = shifted_means(decisions.strategy, decisions.moves, decisions.cost)
-    at_costs = {
-        cost: net_returns(decisions.strategy, decisions.moves, cost * BASIS_POINT)
-        for cost in COST_GRID
-    }
+    at_costs = {cost: positions.net(cost * BASIS_POINT) for cost in COST_GRID}
     made = np.isfinite(decisions.probability)
     forecast_up = (decisions.probability[made] >= 0.5).astype(float)
     return Evidence(

@@ -13,9 +13,8 @@ from backtests.walk_forward.universe import DatedFolds
 from model.bars.artefacts import FlagRecord, flags_of
 from model.bars.intervals import yearly_bars
 from model.bars.universe import Universe
-from model.labels import label_prices
 from model.training.config import TrainConfig
-from model.training.outcomes import outcomes_of
+from model.training.outcomes import outcomes_of, windows_of
 from strategy_plugin.decision import NEUTRAL
 
 REVERSAL, MOMENTUM = "reversal", "momentum"
@@ -153,7 +152,7 @@ def panel_of(
         {fill: table[known] for fill, table in moves.items()},
         {bars: table[known] for bars, table in later.items()},
         config.outcome,
-        config.horizon,
+        max(config.horizon, *(config.labelling.labels(one).longest for one in universe.values())),
         float(np.mean([yearly_bars(bars) for bars in universe.values()])),
         {name: table[known] for name, table in held.items()},
         [
@@ -242,9 +241,9 @@ def _labels(universe: Universe, config: TrainConfig, dates: pd.DatetimeIndex) ->
         place = dates.get_indexer(pd.DatetimeIndex(own.decided.astype("datetime64[ns]")))
         values = own.labels
         if config.outcome == "direction":
-            before, after = label_prices(universe[name], config.label, config.horizon)
-            # A label stands at the entry; neither direction was right where nothing moved.
-            tied = (before == after)[len(before) - len(values) :]
+            bars = universe[name]
+            # Neither direction was right where nothing moved.
+            tied = config.labelling.labels(bars).tied[windows_of(bars, config)]
             values = np.where(tied, np.nan, values)
         labels[place[place >= 0], number] = values[place >= 0]
     return labels

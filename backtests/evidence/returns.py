@@ -75,7 +75,9 @@ class DatedReturns:
             returns=self.returns,
             benchmark=self.benchmark,
             periods_per_year=self.periods_per_year,
+            # One series: how many were tried before it only its owner knows.
             tried={"strategy": (self.returns, self.benchmark)},
+            # Nothing is known of other fills: no return says at which price it began.
             timing={} if self.timing is None else {"close": self.timing},
             flags=self.flags,
         )

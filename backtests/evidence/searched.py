@@ -98,9 +98,6 @@ class Searched:
         )
 
 
-NOT_SEARCHED = "given, not searched for"
-
-
 def remembered(folder: Path, keys: Mapping[str, str], searched: Searched | None) -> Searched | None:
     """Write the search of a walk into its folder, or return the one that stands there.
 

@@ -33,7 +33,8 @@ from model.features.joining import context_of, join_bars
 from model.features.series import OWN, Clock
 from model.features.stability import tolerances
 from model.features.table import LOOKBACK, FeatureEngineer
-from model.labels import make_labels, soft_targets
+from model.labels.labelling import Labelling
+from model.labels.moves import MOVES
 from model.metrics import auc
 from model.settings import require, whole
 from model.training.calibration import fit_logistic
@@ -153,37 +154,48 @@ class PipelineChecks:
         return tally.result
 
     def labels(self, _: Track) -> LeakResult:
-        label, horizon = self.data.config.label, self.data.config.horizon
-        return detectors.label_leaks(
-            make_labels(self.bars, label, horizon).shift(-1), self.bars, label, horizon
+        labels = self.data.config.labelling.labels(self.bars)
+        return self._recomputed("labels", pd.Series(labels.values, self.bars.index))
+
+    def _recomputed(self, name: str, decided: pd.Series) -> LeakResult:
+        """Compute labels again: moves from their prices, others from the bars up to their end."""
+        labelling = self.data.config.labelling
+        if labelling.label in detectors.OUTCOMES:
+            asked = labelling.label, labelling.horizon
+            return detectors.label_leaks(decided, self.bars, *asked, name)
+        return detectors.ended_label_leaks(
+            decided, labelling.labels, self.bars, self.cuts.count, name
         )
 
     def known_targets(self, track: Track) -> LeakResult:
         """Put each label and target on the bar at which it is known: no later bar may move it."""
         config = self.data.config
-        # So many bars after the decision the outcome is known; before, it may still change.
-        wait = detectors.OUTCOMES[config.label][1] + config.horizon
 
         def known(bars: pd.DataFrame) -> pd.DataFrame:
-            labels = make_labels(bars, config.label, config.horizon)
-            targets = soft_targets(bars, config.label, config.horizon, config.label_softness)
-            return pd.DataFrame({"label": labels, "target": targets}).shift(wait - 1)
+            labels = config.labelling.labels(bars, config.label_softness)
+            # Several may be known at once, and those of a cut history are fewer.
+            there = np.flatnonzero(labels.known < len(bars))
+            order = there[np.argsort(labels.known[there], kind="stable")]
+            table = {
+                "decided": order,
+                "label": labels.values[order],
+                "target": labels.targets[order],
+            }
+            return pd.DataFrame(table, bars.index[labels.known[order]])
 
-        cuts = self.cuts.between(wait, len(self.bars) - 2)
+        cuts = self.cuts.between(config.labelling.wait, len(self.bars) - 2)
         return detectors.history_leaks("targets when known", known, self.bars, cuts, track=track)
 
     def _window_labels(self, name: str, _: Track) -> LeakResult:
         """Check what the loss is computed from: however soft, a target is on its label's side."""
         soft = name.startswith("targets")
         labels = (self.data.targets > 0.5).astype(float) if soft else self.data.labels
-        decided = pd.Series(labels, index=self.decided[: len(labels)])
-        return detectors.label_leaks(
-            decided, self.bars, self.data.config.label, self.data.config.horizon, name
-        )
+        return self._recomputed(name, pd.Series(labels, index=self.decided[self.data.starts]))
 
     def overlap(self, _: Track) -> LeakResult:
+        decided = self.decided[self.data.starts]
         return detectors.overlap_leaks(
-            self.data.split, self.decided, self.data.config.label, self.data.config.horizon
+            self.data.split, decided, stamps_known(self.data.config.labelling, self.bars, decided)
         )
 
     def scaler(self, track: Track) -> LeakResult:
@@ -196,6 +208,9 @@ class PipelineChecks:
     def preparation(self, track: Track) -> LeakResult:
         # Feature row i is of bar i + lookback - 1: this is the bar of the last row reached.
         last = self.reached + self.data.config.lookback - 2
+        if self.data.config.label not in MOVES:
+            # Which of its trades are over is known when validation begins.
+            last = int(self.bars.index.get_indexer(self.data.validation.timestamps[:1])[0])
         return detectors.preparation_leaks(
             lambda bars: prepare(bars, self.data.config).scaler,
             self.bars,
@@ -427,15 +442,35 @@ def checkpoint_parts(checkpoint: Checkpoint, bars: pd.DataFrame) -> Split:
     )
 
 
+def stamps_known(
+    labelling: Labelling, bars: pd.DataFrame, decided: pd.DatetimeIndex
+) -> pd.DatetimeIndex:
+    """Return when the labels of these decisions are known, NaT where they are not yet."""
+    known = labelling.labels(bars).known[bars.index.get_indexer(decided)]
+    return pd.DatetimeIndex(pd.Series(bars.index).reindex(known))
+
+
 def checkpoint_overlap(checkpoint: Checkpoint, bars: pd.DataFrame) -> LeakResult:
     """Check the borders of the parts that a checkpoint states.
 
     The last outcome must be known at `trained_until`.
     """
-    parts = checkpoint_parts(checkpoint, bars)
-    return detectors.overlap_leaks(
-        parts, pd.DatetimeIndex(bars.index), checkpoint.label, checkpoint.horizon
-    )
+    timestamps, parts = pd.DatetimeIndex(bars.index), checkpoint_parts(checkpoint, bars)
+    known = stamps_known(checkpoint.labelling, bars, timestamps)
+    if checkpoint.label in MOVES:
+        return detectors.overlap_leaks(parts, timestamps, known)
+    # Between two windows of a part there may be one whose trade took longer: they are counted.
+    tally, values = Tally("overlap"), checkpoint.labelling.labels(bars).values
+    for name, part, later in zip(("train", "validation"), parts, parts[1:], strict=False):
+        in_time = (known[part] <= timestamps[later.start]) & np.isfinite(values[part])
+        tally.compare(
+            [f"windows of the {name} part"],
+            timestamps[part.stop - 1 : part.stop],
+            np.array([[float(str(checkpoint.parts[name]["windows"]))]]),
+            np.array([[float(in_time.sum())]]),
+            "whose outcome is known when the next part begins",
+        )
+    return tally.result
 
 
 def checkpoint_scaler(checkpoint: Checkpoint, bars: pd.DataFrame) -> LeakResult:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from model.bars.intervals import day
 from model.checkpoint.scaler import Scaler
 from model.features.table import FEATURE_NAMES, LOOKBACK
+from model.labels.labelling import Labels
 from model.metrics import auc_standard_error
 from model.training.preprocessor import Split
 
@@ -309,28 +310,50 @@ def label_leaks(
     return tally.result
 
 
-def overlap_leaks(parts: Split, decided: pd.DatetimeIndex, label: str, horizon: int) -> LeakResult:
+def ended_label_leaks(
+    labels: pd.Series,
+    compute: Callable[[pd.DataFrame], Labels],
+    bars: pd.DataFrame,
+    count: int,
+    name: str = "labels",
+) -> LeakResult:
+    """Compute labels again from the bars up to the one at which each is known.
+
+    labels: on the timestamps of the decision bars. compute: what labels bars. count: labels at the
+    most, evenly spaced.
+    """
+    tally, known = Tally(name), compute(bars).known
+    places = bars.index.get_indexer(labels.index)
+    there = np.flatnonzero(known[places] < len(bars))
+    there = there[:: 1 + len(there) // count]
+    again = [compute(bars.iloc[: known[place] + 1]).values[place] for place in places[there]]
+    tally.compare(
+        ["label"],
+        labels.index[there],
+        labels.to_numpy(np.float64)[there, None],
+        np.array(again)[:, None],
+        "with only the bars up to its end",
+    )
+    return tally.result
+
+
+def overlap_leaks(parts: Split, decided: pd.DatetimeIndex, known: pd.DatetimeIndex) -> LeakResult:
     """Check the borders of training, validation and test part.
 
     A part's labels must be known at the close of the next one's first decision, and no window may
-    be in two parts. decided: the timestamps of all bars from the first window's decision on; window
-    i decides at the i-th of them.
+    be in two parts. decided, known: when each window decides, and when its label is known.
     """
-    tally, wait = Tally("overlap"), OUTCOMES[label][1] + horizon
+    tally = Tally("overlap")
     for name, part, later in zip(("training", "validation"), parts, parts[1:], strict=False):
         if later.start == later.stop:
             continue
-        known = np.arange(part.start, part.stop) + wait
-        values, others = (
-            decided.to_numpy()[known][:, None],
-            np.full((len(known), 1), decided[later.start]),
-        )
+        values, border = known.to_numpy()[part][:, None], decided[later.start]
         tally.count(
             [f"outcome of a {name} window"],
             decided[part],
             values,
-            others,
-            (known > later.start)[:, None],
+            np.full(values.shape, border),
+            ~(values <= border.to_numpy()),  # what is never known is no number to compare
             "is the first decision of the next part",
         )
     return tally.result

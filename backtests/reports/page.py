@@ -81,6 +81,7 @@ def interval_grid(
     """Return a row for each figure (name, words, format, scale) that there is."""
     rows = []
     for name, words, form, scale in figures:
+        # What is not known of a run has no row, rather than a row of dashes.
         if found := intervals.get(name):
             low, high, lowest, highest = (
                 format(scale * end, form)
@@ -140,8 +141,10 @@ def grid_table(grid: Grid, title: str | None = None) -> Table:
     """Return a table of a page as the terminal shows it."""
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", collapse_padding=True)
     for header in grid.headers:
-        table.add_column(header, justify="right" if header else "left")
+        # Folded rather than cut: half of an interval is none.
+        table.add_column(header, justify="right" if header else "left", overflow="fold")
     for row in grid.rows:
+        # Brackets of an interval would be taken for markup.
         table.add_row(*map(escape, row))
     return table
 

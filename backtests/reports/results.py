@@ -23,7 +23,7 @@ from backtests.evidence.alpha import HOLD
 from backtests.evidence.baselines import learner_probabilities
 from backtests.evidence.bootstrap import Interval
 from backtests.evidence.calibration import Reliability, reliability
-from backtests.evidence.decisions import STRATEGY, Decisions, decisions_of
+from backtests.evidence.decisions import STRATEGY, Decisions, decisions_of, positions_of
 from backtests.evidence.evidence import Evidence, Trials, evidence_of, sharpe_per_bar
 from backtests.evidence.overfitting import Overfitting, overfitting_probability
 from backtests.evidence.scores import (
@@ -37,7 +37,7 @@ from backtests.evidence.scores import (
     rolled_bars,
     spread_table,
 )
-from backtests.evidence.searched import NOT_SEARCHED, Searched
+from backtests.evidence.searched import Searched
 from backtests.evidence.verdict import Verdict, judge
 from backtests.reports.charts import equity_chart
 from backtests.reports.picture import draw
@@ -130,8 +130,8 @@ class Results:
 
     @property
     def chosen(self) -> str:
-        """How the settings were chosen, in words."""
-        return self.searched.sentence if self.searched else NOT_SEARCHED
+        """How a search chose the settings, in words; "" where they were given."""
+        return self.searched.sentence if self.searched else ""
 
     @property
     def benchmark(self) -> str:
@@ -329,10 +329,12 @@ def _run(bars: pd.DataFrame, configuration: TrainedConfiguration, learners: pd.D
         configuration.folder,
         account=settings.account,
         costs=settings.costs,
+        traded=settings.traded,
     )
     # The position stands at the bar at whose open it was taken: that of a decision, one bar later.
     held = np.sign(strategy.position.shift(-1).to_numpy())
-    return _Run(forecasts, strategy, decisions_of(bars, forecasts, held, learners, settings))
+    positions = positions_of(strategy, bars) if settings.traded else held
+    return _Run(forecasts, strategy, decisions_of(bars, forecasts, positions, learners, settings))
 
 
 def write_results(folder: Path, results: Results) -> None:

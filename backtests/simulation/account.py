@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from model.settings import Rule, number, optional, require_fields, whole
-from strategy_plugin.decision import thresholds
+from strategy_plugin.decision import BARRIER, PROBABILITY, thresholds
 from strategy_plugin.weights import BookRules
 
 BASIS_POINT = 1e-4
@@ -76,6 +76,9 @@ class Account:
         Probability from which it is kept; default: each checkpoint's own, or .50.
     allow_short
         Also go short, by the same thresholds mirrored at one half.
+    exit_by
+        What closes a position: "probability", or with the label "barrier" also "barrier": its take
+        profit, its stop loss, or the next open after its horizon.
     worth
         The alpha a year that is worth having, as a fraction: where it is surely less, the verdict
         is "no edge".
@@ -85,12 +88,19 @@ class Account:
     enter: float | None = None
     exit: float | None = None
     allow_short: bool = False
+    exit_by: Literal["probability", "barrier"] = PROBABILITY
     worth: Annotated[float, number(above=0)] = WORTH
 
     def __post_init__(self) -> None:
         require_fields(self)
+        if self.exit_by == BARRIER:
+            if self.exit is not None or self.allow_short:
+                raise ValueError(
+                    "`exit` and `allow_short` must be left out with exit_by='barrier': long "
+                    "positions alone, and no probability closes them."
+                )
         # One alone would be paired with one that validation chose for another.
-        if (self.enter is None) != (self.exit is None):
+        elif (self.enter is None) != (self.exit is None):
             raise ValueError(
                 "`enter` and `exit` must be given together or not at all, "
                 f"got {self.enter} and {self.exit}."

@@ -16,7 +16,8 @@ from backtests.simulation.vectorised import Array
 from model.bars.artefacts import repeated_rows
 from model.bars.faults import COLUMNS
 from model.features.joining import context_of
-from strategy_plugin.decision import NEUTRAL, Reading
+from model.labels.labelling import Labelling
+from strategy_plugin.decision import BARRIER, NEUTRAL, Reading
 from strategy_plugin.instrument import TradedData
 from strategy_plugin.settling import SettlingBroker
 from strategy_plugin.sizers import FractionalCommission
@@ -42,7 +43,7 @@ class Fill(NamedTuple):
     """An executed order.
 
     bar: position of the bar it was filled on. size: units, below 0 for a sale. price: as filled.
-    quote: the bar's open, which is the price before spread and slippage.
+    quote: the price before spread and slippage, the bar's open or the level of a barrier.
     """
 
     bar: int
@@ -77,6 +78,7 @@ def simulate(
     account: Account = Account(),
     costs: Costs = Costs(),
     vacant: Sequence[range] = (),
+    traded: Labelling | None = None,
 ) -> Simulation:
     """Trade the bars in one continuous run of Backtrader.
 
@@ -92,6 +94,8 @@ def simulate(
         Position of the bar at whose close the first decision falls.
     vacant
         Positions of bars at which there is no model, and so no position is held.
+    traded
+        The trade that each position is, with its levels; None where the forecast closes it.
     """
     cerebro = bt.Cerebro(stdstats=False)
     frame, checkpoint, neutral = fed_columns(bars), str(source), None
@@ -110,12 +114,16 @@ def simulate(
     # slip_open: market orders pay it too. slip_match, slip_out: beyond the bar's range as well,
     # neither refused nor capped.
     cerebro.broker.set_slippage_perc(costs.in_price, slip_open=True, slip_match=True, slip_out=True)
+    exit = neutral if account.exit is None else account.exit
+    closing: dict[str, object] = {"exit": exit, "allow_short": account.allow_short}
+    if traded is not None and traded.barrier is not None:
+        levels = {name: getattr(traded.barrier, name) for name in ("stop_loss", "take_profit")}
+        closing = {"exit_by": BARRIER, "horizon": traded.horizon, **levels}
     cerebro.addstrategy(
         WalkForwardStrategy,
         checkpoint=checkpoint,
         enter=neutral if account.enter is None else account.enter,
-        exit=neutral if account.exit is None else account.exit,
-        allow_short=account.allow_short,
+        **closing,
         idle=",".join(f"{part.start}-{part.stop}" for part in (range(start), *vacant)),
     )
     cerebro.addanalyzer(Recorder, _name="recorder")
@@ -201,10 +209,20 @@ class Recorder(bt.Analyzer):  # type: ignore[misc]
                     bar=len(data) - 1,
                     size=done.size,
                     price=done.price,
-                    quote=data.open[0],
+                    quote=quote_of(order, data.open[0]),
                     commission=done.comm,
                 )
             )
+
+
+def quote_of(order: bt.Order, opened: float) -> float:
+    """Return the price before slippage of an order filled on a bar with this open.
+
+    Of a barrier's levels, which close long positions, that is the open where it lies beyond them.
+    """
+    if order.exectype == bt.Order.Stop:
+        return float(min(opened, order.created.price))
+    return float(max(opened, order.created.price)) if order.exectype == bt.Order.Limit else opened
 
 
 class ProbabilityFeed(bt.feeds.PandasData):  # type: ignore[misc]

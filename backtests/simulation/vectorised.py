@@ -1,13 +1,94 @@
 """Positions as plain arrays: from probabilities to directions to returns, without a broker."""
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from model.bars.artefacts import repeated_rows
+from model.labels.barrier import barrier_trades
+from model.labels.labelling import Labelling
 from strategy_plugin.decision import target
 
 Array = NDArray[np.float64]
+NEVER = np.iinfo(np.int64).max  # where a trade ends that is not over
+
+
+class Positions(NamedTuple):
+    """What is held after each decision, what that catches, and what it changes: (n,) each.
+
+    held: -1, 0 or 1. moves: the return of holding from the open after the decision to the next, or
+    to where a level ends the trade. turnover: by how much the position changes.
+    """
+
+    held: Array
+    moves: Array
+    turnover: Array
+
+    @classmethod
+    def of(cls, held: Array, moves: Array) -> "Positions":
+        """Return positions that are changed at opens alone, starting from none."""
+        return cls(held, moves, np.abs(np.diff(held, prepend=0.0)))
+
+    def net(self, cost: float = 0.0) -> Array:
+        """Return the net return of each decision. cost: a fraction per side."""
+        return self.held * self.moves - cost * self.turnover
+
+    @property
+    def entries(self) -> int:
+        """The round trips begun: a trip that is over has changed the position twice."""
+        return math.ceil(float(self.turnover.sum()) / 2)
+
+
+class TradeEnds(NamedTuple):
+    """Where the trade of each decision would end, were it entered: (n,) each.
+
+    end: bars after the first decision of the bar on which it ends. rest: the return from that bar's
+    open to where a level ends the trade within it; 0 where it ends at the open.
+    """
+
+    end: NDArray[np.int64]
+    rest: Array
+
+
+def trade_ends(bars: pd.DataFrame, labelling: Labelling, first: int = 0) -> TradeEnds:
+    """Return where the trades of a barrier end, for the decisions from a position on."""
+    assert labelling.barrier is not None  # the settings of a run have seen to it
+    trades = barrier_trades(bars, labelling.barrier, labelling.horizon)
+    opened = np.append(bars["open"].to_numpy(np.float64), np.nan)[trades.end]
+    over = trades.end < len(bars)
+    rest = np.where(over, trades.exit / opened - 1, 0.0)
+    return TradeEnds(np.where(over, trades.end - first, NEVER)[first:], rest[first:])
+
+
+def barrier_positions(
+    probability: Array, moves: Array, ends: TradeEnds, *, enter: float | Array
+) -> Positions:
+    """Return the positions of a strategy that exits by a barrier, starting from none.
+
+    It enters where the probability is at or above `enter`, one for all decisions or for each its
+    own; the next trade can be decided on at the close of the bar on which the one before ends.
+    """
+    count = len(probability)
+    enters = probability >= np.broadcast_to(enter, count)  # NaN does not
+    held, caught, turnover = np.zeros(count), moves.copy(), np.zeros(count)
+    at = 0
+    while at < count:
+        if not enters[at]:
+            at += 1
+            continue
+        turnover[at] += 1
+        end, stop = int(ends.end[at]), min(int(ends.end[at]), count)
+        held[at:stop] = 1.0
+        if end <= count:
+            # Held over the last bar itself only where a level ends the trade within it.
+            held[end - 1] = float(ends.rest[at] != 0)
+            caught[end - 1] = ends.rest[at] or caught[end - 1]
+            turnover[end - 1] += 1
+        at = stop
+    return Positions(held, caught, turnover)
 
 
 def directions(
@@ -78,8 +159,3 @@ def net_returns(wanted: Array, moves: Array, cost: float = 0.0) -> Array:
     changed = np.abs(np.diff(wanted, axis=-1, prepend=0.0))
     earned: Array = wanted * moves - cost * changed
     return earned
-
-
-def n_entries(wanted: Array) -> int:
-    """Count the round trips begun: changes to a position other than none."""
-    return int(((np.diff(wanted, prepend=0.0) != 0) & (wanted != 0)).sum())

@@ -19,6 +19,7 @@ from backtests.simulation.vectorised import Array
 from backtests.synthetic.markets import Market, market, parse_market
 from model.checkpoint.checkpoint import Checkpoint
 from model.files import write_atomically
+from model.labels.moves import MOVES
 from model.metrics import auc, auc_standard_error, classification_scores
 from model.provenance import code_digest, machine
 from model.training.config import TrainConfig
@@ -53,10 +54,11 @@ class Control:
     instruments: int = 1
 
     def __post_init__(self) -> None:
-        if self.config.horizon != 1:
+        if self.config.horizon != 1 or self.config.label not in MOVES:
             raise ValueError(
-                f"`horizon` must be 1, got {self.config.horizon}: "
-                "the best forecast is known for the next bar only."
+                f"`horizon` must be 1 and `label` one of {', '.join(MOVES)}, got "
+                f"{self.config.horizon} and {self.config.label!r}: "
+                "the best forecast is known for the next bar's move only."
             )
 
     def sample(self) -> Market:
@@ -79,7 +81,7 @@ def measure(control: Control) -> Row:
     """
     # The network never sees the fresh bars; baselines and best forecast are judged on them too.
     sample = control.sample()
-    examples = examples_of(sample.bars, control.config.preprocessor, control.bars)
+    examples = examples_of(sample.bars, control.config, control.bars)
     checkpoint = fit(sample.bars.iloc[: control.bars], control.config)
     baselines: Row = {}
     for name, probability in baseline_probabilities(examples).items():

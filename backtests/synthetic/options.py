@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from backtests import synthetic
+from model.labels.moves import MOVES
 from model.settings import require_fields, whole
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class MarketOptions:
     def name(self) -> str:
         return (self.market or "").partition(":")[0]
 
-    def require_alone(self, data: bool, horizon: int) -> None:
-        """Refuse a market beside data, and for a horizon of which its best forecast says nothing.
+    def require_alone(self, data: bool, label: str, horizon: int) -> None:
+        """Refuse a market beside data, and for a label of which its best forecast says nothing.
 
         data: whether a file is given.
         """
@@ -54,6 +55,12 @@ class MarketOptions:
                 "`data` and `market` exclude each other: a market makes its own bars. Give one of "
                 "them."
             )
+        if self.market and label not in MOVES:
+            raise ValueError(
+                f"`label` must be one of {', '.join(MOVES)} with `market`, got {label!r}: its best "
+                "forecast is known for the next bar's move."
+            )
+        # The best forecast of a planted law is known for one bar; over more it would be a guess.
         if self.market and horizon != 1:
             raise ValueError(
                 f"`horizon` must be 1 with `market`, got {horizon}: its best forecast is known for "

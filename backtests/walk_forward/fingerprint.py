@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model.bars.read import digest_bars
 from model.bars.universe import Bars, universe_of
@@ -47,12 +47,23 @@ def key_of(bars: Bars, *settings: "DataclassInstance") -> str:
             for name, own in universe_of(bars).items()
         },
         "context": str(context_of(bars)),
-        "settings": [
-            # Of a training with the digests of features of one's own, whose name says little.
-            {type(one).__name__: one.described() if isinstance(one, TrainConfig) else asdict(one)}
-            for one in settings
-        ],
+        "settings": [{type(one).__name__: _described(one)} for one in settings],
         "code": code_digest(*CODE),
         "machine": machine(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _described(settings: "DataclassInstance") -> dict[str, Any]:
+    """Return settings by name; of a training, wherever it stands in them, what decides it.
+
+    That is with the digests of features and labels of one's own, whose names say little.
+    """
+    if isinstance(settings, TrainConfig):
+        return settings.described()
+    nested = {
+        name: value.described()
+        for name, value in vars(settings).items()
+        if isinstance(value, TrainConfig)
+    }
+    return asdict(settings) | nested

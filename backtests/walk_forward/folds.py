@@ -28,7 +28,7 @@ from model.bars.read import require_bars, require_usual_spacing
 from model.bars.universe import Bars
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, Setting, TrainingDisturbed, TrainingDiverged
-from model.labels import known_after, make_labels
+from model.labels.labelling import Labelling
 from model.provenance import machine
 from model.training.config import TrainConfig
 from model.training.fitting import combine, fit
@@ -294,7 +294,7 @@ def predictions(
     opens, when its outcome is known, the probability, the label and the model's file. What is not
     known (no model, after the last bar) is missing.
     """
-    timestamps = pd.Series(bars.index)
+    timestamps, labels = pd.Series(bars.index), config.labelling.labels(bars)
     blocks = []
     # Each model is asked about its own test block alone, with no bar after it.
     for model in models:
@@ -311,10 +311,9 @@ def predictions(
             "fold": forecasts["fold"].reindex(bars.index).to_numpy(),
             "decided_at": timestamps,
             "opens_at": timestamps.shift(-1),
-            "known_at": timestamps.shift(-known_after(config.label, config.horizon)),
+            "known_at": timestamps.reindex(labels.known).to_numpy(),
             "probability": forecasts["probability"].reindex(bars.index).to_numpy(),
-            # A label stands on the bar at whose open its trade begins, one after the decision.
-            "label": make_labels(bars, config.label, config.horizon).shift(-1).to_numpy(),
+            "label": labels.values,
             "checkpoint": forecasts["checkpoint"].reindex(bars.index).to_numpy(),
         }
     )
@@ -328,6 +327,7 @@ def trade(
     *,
     account: Account = Account(),
     costs: Costs = Costs(),
+    traded: Labelling | None = None,
 ) -> Simulation:
     """Trade all test blocks in one continuous run over the folder of checkpoints.
 
@@ -337,4 +337,12 @@ def trade(
     # A folder without any checkpoint cannot be traded: no forecast on any bar comes to the same.
     no_model = len(vacant) == len(models)
     source = pd.Series(np.nan, index=bars.index) if no_model else folder
-    return simulate(bars, source, models[0].fold.test, account=account, costs=costs, vacant=vacant)
+    return simulate(
+        bars,
+        source,
+        models[0].fold.test,
+        account=account,
+        costs=costs,
+        vacant=vacant,
+        traded=traded,
+    )

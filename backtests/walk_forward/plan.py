@@ -5,6 +5,7 @@ from typing import Annotated
 
 from backtests.simulation.account import BASIS_POINT, Account, BookSettings, Costs
 from backtests.walk_forward.thresholds import Search
+from model.labels.labelling import BARRIER, Labelling
 from model.settings import number, require_fields, whole
 from model.training.config import TrainConfig
 
@@ -37,11 +38,18 @@ class FoldPlan:
     def __post_init__(self) -> None:
         require_fields(self)
 
-    def training(self, config: TrainConfig) -> TrainConfig:
-        """Return the settings with this plan's shares: a fold's past is training and validation."""
+    def training(self, config: TrainConfig, costs: Costs | None = None) -> TrainConfig:
+        """Return the settings with this plan's shares: a fold's past is training and validation.
+
+        costs: of the account, after which the trades of a barrier label are judged as well.
+        """
         # Rounded, as 1 - .9 is .09999999999999998 and the two shares must make 1.
         train = round(1 - self.validation_share, 12)
-        return replace(config, train=train, validation=self.validation_share)
+        shared = replace(config, train=train, validation=self.validation_share)
+        if config.label != BARRIER or costs is None:
+            return shared
+        slippage = costs.half_spread + costs.slippage
+        return replace(shared, commission=costs.commission, slippage=slippage)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,19 @@ class Settings:
     costs: Costs = Costs()
     book: BookSettings | None = None
 
+    def __post_init__(self) -> None:
+        if self.account.exit_by == BARRIER and self.config.label != BARRIER:
+            raise ValueError(
+                f"`exit_by` must be 'probability' with label={self.config.label!r}, got 'barrier': "
+                "the run is judged by what its network forecasts. Give label='barrier', with its "
+                "levels and horizon."
+            )
+
+    @property
+    def traded(self) -> Labelling | None:
+        """The trade that each position is; None where the forecast closes it."""
+        return self.config.labelling if self.account.exit_by == BARRIER else None
+
     @property
     def search(self) -> Search:
         """How each fold chooses its thresholds: after its costs, on the sides it trades.
@@ -67,4 +88,4 @@ class Settings:
         if self.config.outcome == "relative" or self.book:
             return Search(0.0)
         cost = self.costs.per_side * BASIS_POINT
-        return Search(cost, self.account.allow_short, self.plan.fewest_trades)
+        return Search(cost, self.account.allow_short, self.plan.fewest_trades, self.traded)

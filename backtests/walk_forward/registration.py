@@ -42,6 +42,7 @@ class Registration:
 
     at: str
     keys: dict[str, str]
+    # Any, as the schema of the files is made of it, which knows no object.
     data: dict[str, Any]
     settings: dict[str, Any]
     code: str

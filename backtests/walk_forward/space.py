@@ -96,10 +96,13 @@ class SearchPlan:
     batch
         How many are proposed at once, from what was found before. It decides what is tried, and
         more processes than this have nothing to do.
+    nested
+        Search anew in each fold's own past, at as many times the cost as there are folds.
     """
 
     trials: Annotated[int, whole(1)] = 50
     batch: Annotated[int, whole(1)] = 8
+    nested: bool = False
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -143,7 +146,7 @@ def read_space(path: Path | None, config: TrainConfig) -> Space:
         if name not in SEARCHABLE:
             why = "which no search may change" if name in FIXED else "which is no setting"
             hint = did_you_mean(name, SEARCHABLE)
-            faults.append(f"{name}, {why}.{hint} Choose from: {', '.join(SEARCHABLE)}")
+            faults.append(f"{name}, {why}.{hint}")
             continue
         try:
             one = msgspec.convert(entry, Range)
@@ -157,8 +160,11 @@ def read_space(path: Path | None, config: TrainConfig) -> Space:
         ranges[name] = one
         faults += [f"{name}: {fault}" for fault in _faults_of(name, ranges[name], config)]
     if faults:
-        listed = "".join(f"\n- {fault.rstrip('.')}." for fault in faults)
-        raise SearchError(f"{path} must be a space of settings to search:{listed}")
+        listed = "".join(f"\n- {fault}{'' if fault[-1] in '.?' else '.'}" for fault in faults)
+        raise SearchError(
+            f"{path} must be a space of settings to search:{listed}\n"
+            f"What can be searched: {', '.join(SEARCHABLE)}."
+        )
     return Space(ranges)
 
 

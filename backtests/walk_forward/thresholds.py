@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from backtests.simulation.vectorised import Array, directions, n_entries, net_returns, open_returns
+from backtests.simulation.vectorised import (
+    Array,
+    Positions,
+    TradeEnds,
+    barrier_positions,
+    directions,
+    open_returns,
+    trade_ends,
+)
 from model.bars.faults import count
 from model.bars.universe import Bars, universe_of
+from model.labels.labelling import Labelling
 from strategy_plugin.decision import NEUTRAL
 
 if TYPE_CHECKING:
@@ -22,7 +31,13 @@ HIGHEST = 0.999  # the strategy takes no threshold of 1, which no probability wo
 QUANTILES = (0.25, 0.5, 0.75, 0.9)
 RETREATS = (0.0, 0.5, 1.0)  # how far from enter back to one half the exit lies
 
-Decided = tuple[Array, Array]  # a forecast and what holding earned, for each decision: (n,) each
+
+class Decided(NamedTuple):
+    """A forecast, and what holding earned, for each decision; ends: where trades would end."""
+
+    probability: Array
+    moves: Array
+    ends: TradeEnds | None = None
 
 
 @dataclass(frozen=True)
@@ -30,11 +45,20 @@ class Search:
     """What decides between pairs of thresholds.
 
     cost: a fraction per side. fewest_trades: round trips that a pair must make to be chosen.
+    traded: the trade that each position is; None where the forecast closes it.
     """
 
     cost: float
     allow_short: bool = False
     fewest_trades: int = 10
+    traded: Labelling | None = None
+
+    def positions(self, decided: Decided, enter: float, exit: float) -> Positions:
+        """Return the positions of a pair of thresholds on an instrument's decisions."""
+        if decided.ends is not None:
+            return barrier_positions(decided.probability, decided.moves, decided.ends, enter=enter)
+        held = directions(decided.probability, enter=enter, exit=exit, allow_short=self.allow_short)
+        return Positions.of(held, decided.moves)
 
 
 @dataclass(frozen=True)
@@ -78,9 +102,8 @@ def with_thresholds(
     """
     choice = Choice()
     if checkpoint.outcome == "direction":
-        decided = [validation_decisions(checkpoint, own) for own in universe_of(past).values()]
         choice = choose(
-            [(one["probability"].to_numpy(), one["move"].to_numpy()) for one in decided], search
+            [decided_on(checkpoint, own, search) for own in universe_of(past).values()], search
         )
     return replace(checkpoint, enter=choice.enter, exit=choice.exit), choice
 
@@ -109,14 +132,22 @@ def validation_returns(checkpoint: Checkpoint, past: pd.DataFrame, search: Searc
 
     past: the bars it was trained on.
     """
-    decided = validation_decisions(checkpoint, past)
-    held = directions(
-        decided["probability"].to_numpy(),
-        enter=NEUTRAL if checkpoint.enter is None else checkpoint.enter,
-        exit=NEUTRAL if checkpoint.exit is None else checkpoint.exit,
-        allow_short=search.allow_short,
-    )
-    return pd.Series(net_returns(held, decided["move"].to_numpy(), search.cost), decided.index)
+    index = validation_decisions(checkpoint, past).index
+    enter = NEUTRAL if checkpoint.enter is None else checkpoint.enter
+    exit = NEUTRAL if checkpoint.exit is None else checkpoint.exit
+    positions = search.positions(decided_on(checkpoint, past, search), enter, exit)
+    return pd.Series(positions.net(search.cost), index)
+
+
+def decided_on(checkpoint: Checkpoint, past: pd.DataFrame, search: Search) -> Decided:
+    """Return an instrument's decisions on validation, as pairs of thresholds are tried on them."""
+    table = validation_decisions(checkpoint, past)
+    ends = None
+    if search.traded is not None and len(table):
+        past = past.loc[: checkpoint.trained_until]
+        first = int(past.index.searchsorted(table.index[0]))
+        ends = trade_ends(past, search.traded, first)
+    return Decided(table["probability"].to_numpy(), table["move"].to_numpy(), ends)
 
 
 def choose(decisions: Sequence[Decided], search: Search) -> Choice:
@@ -125,19 +156,14 @@ def choose(decisions: Sequence[Decided], search: Search) -> Choice:
     decisions: of each instrument. Of equals the lowest pair wins, which trades earliest.
     """
     choices = []
-    forecasts = np.concatenate([probability for probability, _ in decisions])
+    forecasts = np.concatenate([one.probability for one in decisions])
     for enter, exit in candidates(forecasts, search.allow_short):
-        wanted = [
-            directions(probability, enter=enter, exit=exit, allow_short=search.allow_short)
-            for probability, _ in decisions
-        ]
-        earned = [
-            net_returns(held, moves, search.cost)
-            for held, (_, moves) in zip(wanted, decisions, strict=True)
-        ]
+        if search.traded is not None and exit != enter:
+            continue  # no probability closes a position
+        tried = [search.positions(one, enter, exit) for one in decisions]
         # Per bar, not per trade, or a pair that trades once and well would win.
-        net = float(np.concatenate(earned).mean())
-        choices.append(Choice(enter, exit, sum(map(n_entries, wanted)), net, chosen=True))
+        net = float(np.concatenate([one.net(search.cost) for one in tried]).mean())
+        choices.append(Choice(enter, exit, sum(one.entries for one in tried), net, chosen=True))
     busy = [choice for choice in choices if choice.trades >= search.fewest_trades]
     if not busy:
         return Choice(trades=max(choice.trades for choice in choices))

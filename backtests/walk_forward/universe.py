@@ -15,7 +15,6 @@ from backtests.walk_forward.plan import FoldPlan
 from model.bars.faults import count
 from model.bars.universe import Universe, faults_together
 from model.errors import BarsError, Setting
-from model.labels import known_after
 from model.training.config import TrainConfig
 from model.training.outcomes import first_entry
 
@@ -40,7 +39,7 @@ class DatedFolds:
         have no window with a label by then are left out.
         """
         # As `fit` asks of each: one with less would be left out there with a warning in every fold.
-        needed = first_entry(self.config) + known_after(self.config.label, self.config.horizon)
+        needed = first_entry(self.config) + self.config.labelling.wait
         return self._between(fold, fold.train, fold.test, needed)
 
     def test_bars(self, fold: Fold) -> dict[str, pd.DataFrame]:
@@ -52,6 +51,22 @@ class DatedFolds:
         """The bars of each instrument that all test decisions together need, by name."""
         first, last = self.folds[0], self.folds[-1]
         return self._between(first, first.test, last.stop - 1, first.warm_up + 1)
+
+    def describe_unjudged(self) -> str:
+        """Say which instruments no test date can forecast, and how many bars each has; "" of none.
+
+        They are among the instruments that are counted, so that nobody would miss them.
+        """
+        judged = self.traded_bars
+        short = [
+            f"{name} ({len(own)})" for name, own in self.universe.items() if name not in judged
+        ]
+        if not short:
+            return ""
+        return (
+            f"never judged, as a forecast needs {self.folds[0].warm_up + 1} bars up to a test "
+            f"date: {', '.join(short)}"
+        )
 
     def test_dates(self, fold: Fold) -> pd.DatetimeIndex:
         return self.dates[fold.test : fold.stop]

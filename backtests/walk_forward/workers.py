@@ -14,6 +14,8 @@ from joblib import delayed, parallel_config
 from joblib.externals.loky.backend.reduction import dumps
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from model.runtime import give_back_freed_memory
+
 distributed: ModuleType | None
 try:
     distributed = import_module("distributed")
@@ -93,9 +95,15 @@ def dies_with_parent(function: Callable[..., object], *given: object) -> JoblibT
 
 
 def _call(owner: int, function: Callable[..., object], *given: object) -> object:
-    if os.getppid() == owner:  # a process of joblib's, neither this one itself nor a cluster's
-        _watch(owner)
-    return function(*given)
+    if os.getppid() != owner:  # no process of joblib's, but this one itself or a cluster's
+        return function(*given)
+    _watch(owner)
+    try:
+        return function(*given)
+    finally:
+        # joblib takes memory that a training leaves to the next for a leak, and would say so and
+        # end the process.
+        give_back_freed_memory()
 
 
 @cache

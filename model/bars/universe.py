@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from model.bars.faults import count
 from model.bars.intervals import DAY, bar_interval, spoken
@@ -77,10 +79,18 @@ def too_few_instruments(universe: Universe, fewest: int) -> list[Text]:
 
 
 def equal_bars(universe: Universe) -> list[Text]:
-    """Say which are copies of each other: they would count for instruments of their own."""
+    """Say which are copies of each other: they would count for instruments of their own.
+
+    In whatever volumes: those of another source differ, and the instrument is the same.
+    """
+    # Copies make every figure look surer than it is.
+    alike = _groups(universe, lambda bars: digest_bars(bars.assign(volume=0)))
     return [
-        (f"{', '.join(same)} hold the same bars, which would count {len(same)} times. Leave one.",)
-        for same in _groups(universe, digest_bars).values()
+        (
+            f"{', '.join(same)} hold the same prices, which would count {len(same)} times. "
+            "Leave one.",
+        )
+        for same in alike.values()
         if len(same) > 1
     ]
 
@@ -130,24 +140,56 @@ def other_clocks(universe: Universe) -> list[Text]:
 
 
 def no_common_dates(universe: Universe) -> list[Text]:
-    """Say which share no timestamp with any other: nothing is decided beside them."""
-    if len(universe) < 2:
+    """Say which share no timestamp with any other: nothing is decided beside them.
+
+    Nor may groups of days go side by side: each day would be counted once for every kind of stamp.
+    """
+    calendars = _calendars(universe)
+    if len(calendars) < 2:
         return []
-    stamps = {
-        name: pd.DatetimeIndex(bars.index).as_unit("ns").asi8 for name, bars in universe.items()
-    }
-    found, counts = np.unique(np.concatenate(list(stamps.values())), return_counts=True)
-    shared = found[counts > 1]
-    alone = [name for name, own in stamps.items() if not np.isin(own, shared).any()]
-    if not alone:
-        return []
-    return [
-        (
-            f"{', '.join(alone)} must have dates in common with others, and "
-            f"{'have' if len(alone) > 1 else 'has'} none. "
-            "Leave out what was traded at other times, or give all with one kind of timestamp.",
+    faults: list[Text] = []
+    alone = [names[0] for names, _ in calendars if len(names) == 1]
+    if alone:
+        faults.append(
+            (
+                f"{', '.join(alone)} must have dates in common with others, and "
+                f"{'have' if len(alone) > 1 else 'has'} none. "
+                "Leave out what was traded at other times, or give all with one kind of timestamp.",
+            )
         )
+    # Within the day two exchanges may well trade at different times.
+    long_bars = [
+        (names, stamps)
+        for names, stamps in calendars
+        if len(names) > 1 and bar_interval(pd.DatetimeIndex(universe[names[0]].index)) >= DAY
     ]
+    for (early, first), (late, second) in pairwise(sorted(long_bars, key=lambda one: one[1][0])):
+        # Those that ended before the others began had no date to share.
+        if second[0] <= first[-1]:
+            stamps = " and ".join(f"{pd.Timestamp(one[-1])}" for one in (first, second))
+            faults.append(
+                (
+                    f"{', '.join(early)} must have dates in common with {', '.join(late)}, and "
+                    f"have none, though of the same time: they end {stamps}. "
+                    "Give all with one kind of timestamp, or run each by themselves.",
+                )
+            )
+    return faults
+
+
+def _calendars(universe: Universe) -> list[tuple[list[str], NDArray[np.int64]]]:
+    """Return the instruments that dates in common hold together, each with all of its dates."""
+    calendars: list[tuple[list[str], NDArray[np.int64]]] = []
+    for name, bars in universe.items():
+        own = [name], pd.DatetimeIndex(bars.index).as_unit("ns").asi8
+        apart = []
+        for one in calendars:
+            if np.isin(own[1], one[1]).any():
+                own = one[0] + own[0], np.union1d(one[1], own[1])
+            else:
+                apart.append(one)
+        calendars = [*apart, own]
+    return calendars
 
 
 def _groups(

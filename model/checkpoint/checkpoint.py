@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,8 +25,8 @@ from model.checkpoint.format import (
     read_file,
 )
 from model.checkpoint.matching import matched, require_same_values
-from model.checkpoint.member import Member, probability_of
-from model.checkpoint.record import FORMAT, Golden, Record
+from model.checkpoint.member import Forecast, Member, probability_of
+from model.checkpoint.record import FORMAT, UNSAID, Golden, Record
 from model.checkpoint.scaler import Scaler, UsualRanges
 from model.errors import BarsError, CheckpointError
 from model.features.context import titles
@@ -35,36 +34,11 @@ from model.features.own import FeatureRecord
 from model.features.series import ContextRecord
 from model.features.table import FeatureEngineer, Layout, cut_windows, layout
 from model.files import write_atomically
+from model.labels.barrier import Barrier
+from model.labels.labelling import Labelling
+from model.labels.own import LabelRecord
 from model.notebook import card
 from model.runtime import Precision
-
-
-class Forecast(NamedTuple):
-    """What a checkpoint forecasts for windows.
-
-    Parameters
-    ----------
-    probability
-        (n,), of "up".
-    disagreement
-        (n,), how far the members disagree about it: the standard deviation of their own
-        probabilities, 0 for a single one.
-    out_of_range
-        (n,), the share of a window's values outside of their usual range in training, 0 where that
-        is not known.
-
-    Examples
-    --------
-    >>> checkpoint = Checkpoint.load("nasdaq.ckpt")
-    >>> features = FeatureEngineer().transform(bars).to_numpy()
-    >>> probability, disagreement, out_of_range = checkpoint.forecast(features)
-    >>> features.shape, probability.shape
-    ((600, 86), (551,))
-    """
-
-    probability: NDArray[np.float64]
-    disagreement: NDArray[np.float64]
-    out_of_range: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -77,8 +51,10 @@ class Checkpoint:
         The networks; the probability is that of their mean calibrated logit.
     scaler
         What raw features go through before the networks see them.
-    label, horizon
-        What a probability is about, as in `make_labels`.
+    label, horizon, barrier, own_label
+        What a probability is about, as in `TrainConfig`; barrier: the levels and costs of a trade;
+        own_label: name, parameters and the digest of the source of a label of one's own. Forecasts
+        need no label.
     outcome
         "direction": that the price rises; "relative": that it rises more than the median of the
         other instruments of a universe.
@@ -165,6 +141,8 @@ class Checkpoint:
     only: bool = False
     context: ContextRecord | None = None
     prices: str | None = None
+    barrier: Barrier | None = None
+    own_label: LabelRecord | None = None
     format: int = FORMAT
 
     def __repr__(self) -> str:
@@ -234,7 +212,7 @@ class Checkpoint:
             "trained_until": pd.Timestamp(record.trained_until),
             "bar_interval": pd.Timedelta(seconds=record.bar_interval),
             "members": members,
-            "prices": record.prices or None,
+            **{name: getattr(record, name) or None for name in UNSAID},
         }
         checkpoint = cls(**content)
         with checkpoint_errors(str(path)):
@@ -247,10 +225,15 @@ class Checkpoint:
             "trained_until": str(self.trained_until),
             "bar_interval": self.bar_interval.total_seconds(),
             "members": tuple(member_record(member) for member in self.members),
-            "prices": UNSET if self.prices is None else self.prices,
+            **{name: UNSET for name in UNSAID if getattr(self, name) is None},
         }
         record = Record(digest=NO_DIGEST, feature_names=self.layout.names, **content)
         return encode(record, self.members)
+
+    @property
+    def labelling(self) -> Labelling:
+        """What a probability is about, as bars are labelled with it."""
+        return Labelling(self.label, self.horizon, self.barrier, self.own_label)
 
     @property
     def digest(self) -> str:

@@ -29,6 +29,7 @@ from model.checkpoint.member import Member
 from model.checkpoint.record import FORMATS, MemberRecord, Record
 from model.errors import CheckpointError, UnknownArchitecture
 from model.features.context import require_columns
+from model.labels.labelling import Labelling
 from model.networks.registry import architecture, make_network_without_weights
 from model.runtime import torch_threads, usual_torch
 
@@ -285,6 +286,8 @@ def _require_sense(record: Record) -> None:
         enter is None or exit is None or exit <= enter,
         f"exit must not be above enter, got {exit} and {enter}.",
     )
+    # A label of the one kind with the figures of the other, or a trade without an end.
+    Labelling(record.label, record.horizon, record.barrier or None, record.own_label or None)
     for series in record.context.series if record.context else ():
         require_columns(series.columns, series.title)
         known_zone(series.clock.zone or "UTC")

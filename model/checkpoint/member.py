@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,34 @@ class Batches(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, batch: slice, /) -> Tensor: ...
+
+
+class Forecast(NamedTuple):
+    """What a checkpoint forecasts for windows.
+
+    Parameters
+    ----------
+    probability
+        (n,), of "up".
+    disagreement
+        (n,), how far the members disagree about it: the standard deviation of their own
+        probabilities, 0 for a single one.
+    out_of_range
+        (n,), the share of a window's values outside of their usual range in training, 0 where that
+        is not known.
+
+    Examples
+    --------
+    >>> checkpoint = Checkpoint.load("nasdaq.ckpt")
+    >>> features = FeatureEngineer().transform(bars).to_numpy()
+    >>> probability, disagreement, out_of_range = checkpoint.forecast(features)
+    >>> features.shape, probability.shape
+    ((600, 86), (551,))
+    """
+
+    probability: NDArray[np.float64]
+    disagreement: NDArray[np.float64]
+    out_of_range: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -12,6 +12,8 @@ from model.checkpoint.scaler import Scaler, UsualRanges
 from model.features.own import FeatureRecord
 from model.features.series import ContextRecord
 from model.features.table import Layout, layout
+from model.labels.barrier import Barrier
+from model.labels.own import LabelRecord
 from model.networks.registry import MOST_MEMBERS
 
 FORMAT = 6  # that is written; the older ones are read
@@ -109,9 +111,13 @@ class Format5(Format4, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Record(Format5, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The record of format 6; what an older file does not hold is at its default."""
 
+    # In the place that it has in the older formats.
+    label: Literal["open", "close", "barrier", "own"]  # type: ignore[assignment]
     context: ContextRecord | None = None
-    # Not written where it is not known: such files are those of before there was this entry.
+    # Not written where they say nothing: such files are those of before there were these entries.
     prices: Annotated[str, Meta(min_length=1, max_length=200)] | UnsetType = UNSET
+    barrier: Barrier | UnsetType = UNSET
+    own_label: LabelRecord | UnsetType = UNSET
 
     @property
     def layout(self) -> Layout:
@@ -119,4 +125,6 @@ class Record(Format5, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return layout(self.features, only=self.only, context=self.context)
 
 
+# Entries that a file leaves out where they say nothing.
+UNSAID = ("prices", "barrier", "own_label")
 FORMATS: dict[int, type[Format2]] = {2: Format2, 3: Format3, 4: Format4, 5: Format5, FORMAT: Record}

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from model.bars.intervals import EARLIEST, day
 from model.checkpoint.buffer import FeatureBuffer
-from model.checkpoint.checkpoint import Checkpoint, Forecast
+from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.format import checkpoint_errors
 from model.checkpoint.matching import TOLERANCE, golden_differences, golden_rows
+from model.checkpoint.member import Forecast
 from model.errors import CheckpointError, CheckpointWarning
 from model.features.series import ContextRecord
 from model.features.table import FeatureEngineer

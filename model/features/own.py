@@ -3,12 +3,8 @@
 The engine hands a feature bars alone: in chunks for a history, the last `lookback` for a live bar.
 """
 
-import hashlib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import NoneType
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -18,15 +14,14 @@ from msgspec import Meta, Struct
 from model.bars.faults import COLUMNS
 from model.bars.intervals import day
 from model.errors import FeatureError
+from model.features.supplied import FEATURE, Scalar, called, made, parameters_of, source_of
 from model.features.trailing import Array, Times
 
 CHUNK = 16_384  # rows asked for at once
 LONGEST = 10_000  # bars of a lookback
 MOST_COLUMNS = 512  # of one feature
-LARGEST = 1e15  # number among the parameters; neither NaN nor infinity is below
 PROBED = 16  # rows with which the columns are asked for
 
-Scalar = str | int | float | bool | None
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
@@ -85,8 +80,7 @@ class FeatureRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     source: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
     def __str__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
-        return f"{self.name}({given})"
+        return called(self.name, self.parameters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +159,8 @@ def _stamp(timestamps: Times, position: int) -> str:
 
 def known_feature(given: object) -> KnownFeature:
     """Return an object as a feature that can be served; FeatureError with all that it lacks."""
-    feature, faults = _made(given), []
+    feature: OwnFeature = made(given, FEATURE)  # type: ignore[assignment]
+    faults = []
     try:
         name, lookback = getattr(feature, "name", None), getattr(feature, "lookback", None)
     except Exception as error:  # whatever a property of somebody else's raises
@@ -184,35 +179,8 @@ def known_feature(given: object) -> KnownFeature:
     kind = type(feature)
     if faults:
         raise FeatureError(f"{kind.__name__} cannot be a feature: {'; '.join(faults)}. Mend it.")
-    parameters = {
-        key: value
-        for key, value in getattr(feature, "__dict__", {}).items()
-        if not key.startswith("_") and key not in ("name", "lookback", "exact")
-    }
-    for key, value in parameters.items():
-        # Of their own types: what a file gives back must be equal.
-        if type(value) not in (str, int, float, bool, NoneType) or (
-            isinstance(value, int | float) and not abs(value) < LARGEST
-        ):
-            raise FeatureError(
-                f"`{key}` of the feature {name!r} must be a number or a text, by which a "
-                f"checkpoint knows it again, got {value!r}. Make it from such, or call it _{key}."
-            )
+    parameters = parameters_of(feature, FEATURE, "lookback", "exact")
     return KnownFeature(feature, _record(feature, parameters))
-
-
-def _made(given: object) -> OwnFeature:
-    """Return the feature, made without arguments where its class is given."""
-    if not isinstance(given, type):
-        return given  # type: ignore[return-value]
-    try:
-        made: OwnFeature = given()
-    except Exception as error:  # whatever a class of somebody else's raises
-        raise FeatureError(
-            f"{given.__name__} must be made without arguments, got {type(error).__name__}: "
-            f"{str(error).rstrip('.')}. Give its arguments defaults, or name an instance of it."
-        ) from error
-    return made
 
 
 def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRecord:
@@ -249,21 +217,5 @@ def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRec
         exact=bool(getattr(feature, "exact", False)),
         columns=tuple(names),
         parameters=dict(parameters),
-        source=_source(feature),
+        source=source_of(feature, FEATURE),
     )
-
-
-def _source(feature: OwnFeature) -> str:
-    """Return the SHA-256 of a feature's class name and module; in a notebook of the class alone."""
-    kind = type(feature)
-    try:
-        try:
-            source = Path(inspect.getfile(kind)).read_bytes()
-        except (OSError, TypeError):
-            source = inspect.getsource(kind).encode()
-    except (OSError, TypeError) as error:
-        raise FeatureError(
-            f"the source of the feature {feature.name!r} must be readable, so that a checkpoint "
-            f"knows it again, got {kind.__name__} without one. Put it in a file of its own."
-        ) from error
-    return hashlib.sha256(kind.__qualname__.encode() + b"\n" + source).hexdigest()

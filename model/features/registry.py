@@ -4,15 +4,8 @@ Only what a user names is imported. A checkpoint names its features, and nothing
 that: they must be known already.
 """
 
-import hashlib
-import importlib
-import sys
 from collections.abc import Sequence
 from functools import cache
-from importlib.machinery import ModuleSpec
-from importlib.metadata import entry_points
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
@@ -20,10 +13,8 @@ import pandas as pd
 from model.errors import FeatureError, did_you_mean
 from model.features.own import FeatureRecord, KnownFeature, OwnFeature, known_feature
 from model.features.stability import require_stable
+from model.features.supplied import FEATURE, admit_installed, named_in_module
 from model.features.table import FEATURE_NAMES
-
-# Entry points of an installed package: `name = package.module:Momentum`.
-GROUP = "backtrader_bilstm.features"
 
 _known: dict[str, KnownFeature] = {}
 
@@ -97,7 +88,11 @@ def own_features(text: str) -> list[KnownFeature]:
     `package.module:Momentum`, separated by commas; what stands after the colon is a class or an
     instance. Raises FeatureError where one cannot be had.
     """
-    return [_own_feature(part.strip()) for part in text.split(",") if part.strip()]
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    return [
+        _defined(*named_in_module(name, FEATURE)) if ":" in name else _by_name(name)
+        for name in names
+    ]
 
 
 def served_feature(record: FeatureRecord) -> KnownFeature | None:
@@ -108,20 +103,6 @@ def served_feature(record: FeatureRecord) -> KnownFeature | None:
     return _known.get(record.name)
 
 
-def _own_feature(text: str) -> KnownFeature:
-    if ":" not in text:
-        return _by_name(text)
-    place, _, name = text.rpartition(":")
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-    if not hasattr(module, name):
-        offered = [key for key, value in vars(module).items() if hasattr(value, "transform")]
-        raise FeatureError(
-            f"{place} must define the feature {name!r}, got none.{did_you_mean(name, offered)} "
-            f"It defines {', '.join(offered) or 'no class with a transform'}."
-        )
-    return _defined(module, name)
-
-
 @cache
 def _defined(module: ModuleType, name: str) -> KnownFeature:
     """Return what a module defines. Once for each: another content of a file is another module."""
@@ -130,79 +111,13 @@ def _defined(module: ModuleType, name: str) -> KnownFeature:
 
 def _by_name(name: str) -> KnownFeature:
     if name not in _known:
-        for point in entry_points(group=GROUP, name=name):
-            try:
-                _admit(known_feature(point.load()))
-            except MemoryError:
-                raise
-            except Exception as error:  # whatever a package of somebody else's raises
-                raise FeatureError(
-                    f"the feature {name!r} must be one that can be registered, got {point.value} "
-                    f"of an installed package: {str(error).rstrip('.')}. Mend that package."
-                ) from error
+        admit_installed(name, FEATURE, lambda one: _admit(known_feature(one)))
     if name not in _known:
         raise FeatureError(
             f"`features` must name known ones, got {name!r}.{did_you_mean(name, _known)} "
             "Give a file as my_features.py:Momentum, or call model.register_feature before."
         )
     return _known[name]
-
-
-def _load_file(path: Path) -> ModuleType:
-    """Return the module that a file holds, executed once for each content of it."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FeatureError(
-            f"`features` must name a file that can be read, got {path}: {error.strerror}. "
-            "Give its path from this folder."
-        ) from error
-    digest = hashlib.sha256(str(path.resolve()).encode() + content).hexdigest()
-    # Under a name of its own: a file must not hide a module that is called like it.
-    name = f"own_features_{path.stem}_{digest[:12]}"
-    if name not in sys.modules:
-        _execute(spec_from_file_location(name, path), str(path))
-    return sys.modules[name]
-
-
-def _execute(spec: ModuleSpec | None, place: str) -> None:
-    assert spec is not None and spec.loader is not None  # the place ends in .py
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look for their module there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[spec.name]
-        if isinstance(error, MemoryError) or not isinstance(error, Exception | SystemExit):
-            raise
-        raise _not_imported(place, error) from error
-
-
-def _load_module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever a module of somebody else's raises
-        raise _not_imported(name, error) from error
-
-
-def _not_imported(place: str, error: BaseException) -> FeatureError:
-    return FeatureError(
-        f"{place} must be a module that can be imported, got {type(error).__name__}: "
-        f"{str(error).rstrip('.')}{_line_of(error, place)}. Mend it."
-    )
-
-
-def _line_of(error: BaseException, place: str) -> str:
-    """Return the line of a file at which an error was raised, in words."""
-    line, traceback = None, error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename.endswith(Path(place).name):
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    line = error.lineno if isinstance(error, SyntaxError) else line
-    return "" if line is None else f", in line {line}"
 
 
 def identities(known: Sequence[KnownFeature]) -> str:

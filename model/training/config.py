@@ -7,7 +7,10 @@ from model.features.own import KnownFeature
 from model.features.registry import identities, own_features
 from model.features.series import ContextRecord
 from model.features.table import FeatureEngineer, layout
-from model.labels import FEWEST_COMPARED
+from model.labels.barrier import Barrier
+from model.labels.labelling import BARRIER, OWN, Labelling
+from model.labels.moves import FEWEST_COMPARED, MOVES
+from model.labels.own import own_label
 from model.networks.registry import BUILT_IN, MOST_MEMBERS, members_of
 from model.settings import number, require, require_fields, whole
 from model.training.preprocessor import DataPreprocessor
@@ -28,10 +31,18 @@ class TrainConfig:
         Networks of each architecture, trained with the seeds `seed`, `seed` + 1 and so on; their
         mean logit decides.
     label
-        What is predicted: "open", the move from the next open, or "close", the move from this
-        close.
+        What is predicted: "open", the move from the next open; "close", the move from this close;
+        "barrier", whether a long position opened at the next open gains until it takes its profit,
+        is stopped, or its bars are over; or a label of your own, as my_labels.py:Rise.
     horizon
-        Bars over which the move is measured.
+        Bars over which the move is measured, or for which the position is held at the most.
+    take_profit, stop_loss
+        Of the label "barrier": a distance from the entry like 3% or 2atr, as the strategy's. One
+        of them may be left out.
+    commission
+        Of the label "barrier": what the broker takes per side, in basis points.
+    slippage
+        Of the label "barrier": how much worse than quoted an order fills, in basis points.
     outcome
         "direction", whether the price rises, or "relative", whether it rises more than the median
         of the other instruments of a universe.
@@ -100,8 +111,12 @@ class TrainConfig:
     architecture: str = "bilstm"
     seeds: Annotated[int, whole(1, MOST_SEEDS)] = 1
     # What they see, and what they forecast
-    label: Literal["open", "close"] = "open"
+    label: str = "open"
     horizon: int = 1
+    take_profit: str = ""
+    stop_loss: str = ""
+    commission: float = 0.0
+    slippage: float = 0.0
     outcome: Literal["direction", "relative"] = "direction"
     fewest_instruments: Annotated[int, whole(1)] = 10
     features: str = ""
@@ -129,9 +144,15 @@ class TrainConfig:
         require_fields(self)
         members_of(self.architecture)  # refuses what nobody registered
         _ = self.lookback  # refuses features that have a column in common
-        _ = self.preprocessor  # refuses wrong shares, labels and lengths
+        _ = self.labelling  # refuses labels without what they need
+        _ = self.preprocessor  # refuses wrong shares and lengths
         if self.outcome == "relative":
             require(vars(self), {"fewest_instruments": whole(FEWEST_COMPARED)})
+            if self.label not in MOVES:
+                raise ValueError(
+                    f"`outcome` must be 'direction' with label={self.label!r}, got 'relative': "
+                    "only moves are compared with those of others. Leave one of them out."
+                )
         if self.device != "cpu":  # which is always there
             require_device(self.device)
 
@@ -142,10 +163,25 @@ class TrainConfig:
             self.sequence_length,
             self.train,
             self.validation,
-            self.label,
+            self.labelling.label,
             self.horizon,
             self.lookback,
         )
+
+    @property
+    def labelling(self) -> Labelling:
+        """What is predicted, as bars are labelled with it."""
+        given = {name: getattr(self, name) for name in Barrier.__dataclass_fields__}
+        if self.label == BARRIER:
+            return Labelling(self.label, self.horizon, Barrier(**given))
+        if idle := [name for name, value in given.items() if value]:
+            raise ValueError(
+                f"{', '.join(f'`{name}`' for name in idle)} must be left out with "
+                f"label={self.label!r}: only a barrier has levels and costs. Give label='barrier'."
+            )
+        if self.label not in MOVES:
+            return Labelling(OWN, self.horizon, own=own_label(self.label).record)
+        return Labelling(self.label, self.horizon)
 
     @property
     def own(self) -> list[KnownFeature]:
@@ -186,7 +222,9 @@ class TrainConfig:
             Features of one's own are described by name, parameters and the digest of their source,
             wherever their files lie.
         """
-        return asdict(self) | {"features": identities(self.own)}
+        own = self.labelling.own
+        label = self.label if own is None else f"{own} {own.source[:16]}"
+        return asdict(self) | {"features": identities(self.own), "label": label}
 
     def without_test(self) -> "TrainConfig":
         """Return the same settings with the test part given to training.

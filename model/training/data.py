@@ -18,7 +18,8 @@ from model.checkpoint.scaler import Scaler
 from model.errors import BarsError, BarsWarning, FeatureError, OneClassError, Setting
 from model.features.joining import context_of
 from model.features.stability import TRIES, require_stable
-from model.labels import known_after, tied_share
+from model.labels.moves import MOVES
+from model.labels.own import require_known_at_end, served_label
 from model.training.config import TrainConfig
 from model.training.outcomes import Outcomes, Unlabelled, first_entry, outcomes_of
 from model.training.preprocessor import Integers, Split, calendar_mask, scaler_of
@@ -219,17 +220,20 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
     OneClassError where a part lacks a class.
     """
     universe = _usable(bars, config)
+    if (own := config.labelling.own) is not None:
+        for each in universe.values():
+            require_known_at_end(served_label(own), each)
     features, blocks = _feature_table(universe, config)
     outcomes, unlabelled = outcomes_of(universe, config)
     windows = _in_order(blocks, outcomes)
-    kept, split = config.preprocessor.split_dates(
-        windows["decided"].to_numpy(), windows["known"].to_numpy()
+    if config.label in MOVES:  # the shares are of those that have one
+        windows = windows[windows["labels"].notna()]
+    kept, split = config.preprocessor.split_labelled(
+        *(windows[name].to_numpy() for name in ("decided", "known", "labels"))
     )
     columns = ("known", "labels", "targets", "starts")
     known, labels, targets, starts = (windows[name].to_numpy()[kept] for name in columns)
-    if not isinstance(bars, pd.DataFrame):
-        # Of one instrument it is known before any feature is computed.
-        _require_windows(split, config, unlabelled)
+    _require_windows(split, config, unlabelled)
     for name, part in zip(("train", "validation"), split[:2], strict=True):
         _require_both_classes(name, labels[part])
     reached = rows_reached(blocks, starts[split[0]], config.sequence_length)
@@ -256,7 +260,7 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
 
 
 def _in_order(blocks: dict[str, slice], outcomes: dict[str, Outcomes]) -> pd.DataFrame:
-    """Return the labelled windows in the order of decision and name, with their first rows."""
+    """Return all windows in the order of decision and name, with their first rows."""
     windows = pd.DataFrame(
         {
             name: np.concatenate([getattr(own, name) for own in outcomes.values()])
@@ -271,7 +275,7 @@ def _in_order(blocks: dict[str, slice], outcomes: dict[str, Outcomes]) -> pd.Dat
         ]
     )
     # Stable: what decides at the same time stays in the order of the names.
-    return windows[windows["labels"].notna()].sort_values("decided", kind="stable")
+    return windows.sort_values("decided", kind="stable")
 
 
 def _usable(bars: pd.DataFrame | Universe, config: TrainConfig) -> dict[str, pd.DataFrame]:
@@ -288,7 +292,7 @@ def _usable(bars: pd.DataFrame | Universe, config: TrainConfig) -> dict[str, pd.
         require_usual_spacing(bars)
         return universe
     require_universe(universe, config.fewest_instruments)
-    needed = first_entry(config) + known_after(config.label, config.horizon)
+    needed = first_entry(config) + config.labelling.wait
     short = [f"{name} ({len(own)})" for name, own in universe.items() if len(own) < needed]
     if short:
         told = f"too few bars for a labelled window, which needs {needed}: {', '.join(short)}"
@@ -353,7 +357,7 @@ def _require_numbers(table: pd.DataFrame, blocks: dict[str, slice]) -> None:
 
 
 def _require_windows(split: Split, config: TrainConfig, unlabelled: Unlabelled) -> None:
-    """Require of several instruments what `require_enough_bars` does of one."""
+    """Require windows for one batch and for validation, of those that have a label."""
     train, validation = (part.stop - part.start for part in split[:2])
     if train < config.batch_size or validation < FEWEST_VALIDATED:
         raise BarsError(
@@ -367,24 +371,35 @@ def _require_windows(split: Split, config: TrainConfig, unlabelled: Unlabelled) 
 
 def describe_labels(universe: Universe, config: TrainConfig) -> str:
     """Return what the labels of bars are about, and which windows have none, in words."""
-    unknown = known_after(config.label, config.horizon)
-    waiting = f"the last {count(unknown, 'window')} must wait for one and are left out"
+    wait = f"{count(config.labelling.wait, 'window')} must wait for one and are left out"
     if config.outcome == "relative":
         _, unlabelled = outcomes_of(universe, config)
         about = "above or below the median move of the others"
-        return f"{about}; {waiting}{describe_unlabelled(unlabelled)}"
-    # Weighed by bars: the share is that of all moves together.
-    shares = [tied_share(own, config.label, config.horizon) for own in universe.values()]
-    tied = np.average(shares, weights=[len(own) for own in universe.values()])
-    return f"{tied:.2%} of the moves are 0 and count as not up; {waiting}"
+        return f"{about}; the last {wait}{describe_unlabelled(unlabelled)}"
+    labels = [config.labelling.labels(own) for own in universe.values()]
+    values, tied, ambiguous = (
+        np.concatenate([getattr(one, part) for one in labels])
+        for part in ("values", "tied", "ambiguous")
+    )
+    known = np.isfinite(values)
+    if config.label in MOVES:
+        return f"{tied[known].mean():.2%} of the moves are 0 and count as not up; the last {wait}"
+    share = f"{values[known].mean():.2%} of the"
+    if config.labelling.own is not None:
+        return (
+            f"{share} labels are 1; {count(int((~known).sum()), 'window')} have none yet, or at all"
+        )
+    told = describe_unlabelled(Unlabelled(both_levels=int(ambiguous.sum())))
+    return f"{share} trades gain after costs; of the last windows up to {wait}{told}"
 
 
 def describe_unlabelled(unlabelled: Unlabelled) -> str:
-    """Return how many windows of a universe have no label, in words, "" where all have one."""
+    """Return how many windows have no label, in words, "" where all have one."""
     why = (
         "entered or left at other times than most of their date",
         "of dates on which too few instruments can be compared",
         "whose move is the median of the others",
+        "of which one bar reaches both levels",
     )
     parts = [
         f"{count(number, 'window')} {words}"
@@ -399,7 +414,10 @@ def describe_purge(config: TrainConfig, unit: str = "window") -> str:
 
     unit: "date" for several instruments; more of them where one misses bars just then.
     """
-    purged = count(known_after(config.label, config.horizon) - 1, unit)
+    most = "up to " if config.label not in MOVES else ""
+    purged = f"{most}{count(config.labelling.wait - 1, unit)}"
+    if config.labelling.own is not None:
+        purged = f"each {unit}"
     return f"{purged} before each later part, whose outcome is not known when that part begins"
 
 

@@ -44,6 +44,8 @@ MEMBERS_OWN = ("architecture", "seed", "seeds")  # the settings in which members
 COMMON = (
     "label",
     "horizon",
+    "barrier",
+    "own_label",
     "outcome",
     "features",
     "only",
@@ -254,6 +256,7 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
             f"logistic_{score}": cheap[score] for score in COMPARED
         }
     learnt = data.learnt
+    # All have the same interval: others were refused.
     index = pd.DatetimeIndex(next(iter(learnt.values())).index)
     # Not a bar after it, so that the checkpoint holds nothing it has not been trained on.
     seen = {name: bars.loc[: data.trained_until] for name, bars in learnt.items()}
@@ -261,8 +264,10 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
     checkpoint = Checkpoint(
         members=tuple(each.member for each in trained),
         scaler=data.scaler,
-        label=config.label,
+        label=config.labelling.label,
         horizon=config.horizon,
+        barrier=config.labelling.barrier,
+        own_label=config.labelling.own,
         outcome=config.outcome,
         features=tuple(one.record for one in config.own),
         only=config.only,
@@ -285,6 +290,7 @@ def assemble(trained: Sequence[TrainedMember], data: TrainingData) -> Checkpoint
         flags=tuple(flags_of_all(learnt)),
         hours=hour_shares(pd.DatetimeIndex(times[0].append(times[1:]))),
     )
+    # The first by name that is long enough, so that the order of the files decides nothing.
     last = next(bars for bars in seen.values() if len(bars) >= checkpoint.bars_needed)
     return replace(checkpoint, golden=golden_window(checkpoint, last))
 
@@ -369,6 +375,7 @@ def combine(
     """
     members = [member for checkpoint in checkpoints for member in checkpoint.members]
     wanted = [single.member for single in member_configs(config)]
+    # Before the bars are prepared, which takes most of the time.
     found = [member.name for member in members]
     if found != wanted:
         raise CheckpointError(

@@ -7,14 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from model.labels import (
+from model.labels.moves import (
     FEWEST_COMPARED,
-    known_after,
     label_prices,
-    make_labels,
     relative_labels,
     relative_targets,
-    soft_targets,
 )
 from model.training.config import TrainConfig
 from model.training.preprocessor import Integers
@@ -37,11 +34,12 @@ class Outcomes(NamedTuple):
 
 
 class Unlabelled(NamedTuple):
-    """How many windows of a universe have no label although what came of them is known."""
+    """How many windows have no label although what came of them is known."""
 
     other_stamps: int = 0
     few_names: int = 0
     at_the_median: int = 0
+    both_levels: int = 0
 
 
 def outcomes_of(
@@ -50,17 +48,16 @@ def outcomes_of(
     """Return the outcomes of each instrument, and how many windows have no label."""
     if config.outcome == "relative":
         return relative_outcomes(universe, config)
-    return {name: direction_outcomes(bars, config) for name, bars in universe.items()}, Unlabelled()
-
-
-def direction_outcomes(bars: pd.DataFrame, config: TrainConfig) -> Outcomes:
-    """Return whether the price rose after each window."""
-    # A window is judged by the position that opens with the bar after it.
-    first = first_entry(config)
-    decided, known = _timestamps(bars, config)
-    labels = make_labels(bars, config.label, config.horizon)
-    targets = soft_targets(bars, config.label, config.horizon, config.label_softness)
-    return Outcomes(decided, known, labels.to_numpy()[first:], targets.to_numpy()[first:])
+    found, both_levels = {}, 0
+    for name, bars in universe.items():
+        labels, windows = (
+            config.labelling.labels(bars, config.label_softness),
+            windows_of(bars, config),
+        )
+        decided, known = _stamps(bars, labels.known, windows)
+        found[name] = Outcomes(decided, known, labels.values[windows], labels.targets[windows])
+        both_levels += int(labels.ambiguous[windows].sum())
+    return found, Unlabelled(both_levels=both_levels)
 
 
 def relative_outcomes(
@@ -103,20 +100,22 @@ def first_entry(config: TrainConfig) -> int:
     return config.lookback - 1 + config.sequence_length
 
 
-def _timestamps(bars: pd.DataFrame, config: TrainConfig) -> tuple[Integers, Integers]:
-    """Return when each window that has a bar after it decides, and when its label is known."""
+def windows_of(bars: pd.DataFrame, config: TrainConfig) -> slice:
+    """Return the decisions that have their whole window and a bar after them, as positions."""
+    return slice(first_entry(config) - 1, len(bars) - 1)
+
+
+def _stamps(bars: pd.DataFrame, known: Integers, windows: slice) -> tuple[Integers, Integers]:
+    """Return when each window decides, and when its label is known."""
     stamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
-    decided = stamps[first_entry(config) - 1 : -1]
     # The last ones wait for bars to come.
-    known = np.full(len(decided), NEVER)
-    later = stamps[first_entry(config) - 1 + known_after(config.label, config.horizon) :]
-    known[: len(later)] = later
-    return decided, known
+    return stamps[windows], np.append(stamps, NEVER)[known[windows]]
 
 
 def _moves(bars: pd.DataFrame, config: TrainConfig) -> pd.DataFrame:
     """Return the log move after each window, with the timestamps at which it begins and ends."""
-    decided, known = _timestamps(bars, config)
+    windows = windows_of(bars, config)
+    decided, known = _stamps(bars, config.labelling.labels(bars).known, windows)
     stamps = pd.DatetimeIndex(bars.index).as_unit("ns").asi8
     before, after = label_prices(bars, config.label, config.horizon)
     first = first_entry(config)

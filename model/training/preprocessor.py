@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from model.checkpoint.scaler import Scaler
 from model.features.table import CALENDAR_CYCLES, FEATURE_NAMES, LOOKBACK, cut_windows
-from model.labels import check_label, known_after
-from model.settings import require_fields, whole
+from model.labels.labelling import LABELS
+from model.labels.moves import RULES, known_after
+from model.settings import one_of, require_fields, whole
 
 SMALLEST_SCALE = 1e-8  # a column that varies less is constant but for rounding
 
@@ -33,7 +34,8 @@ class DataPreprocessor:
     train, validation
         Shares of the windows; the rest is the test part.
     label, horizon
-        As in `make_labels`; they decide how many windows are purged at the borders.
+        As in `TrainConfig`; they decide how many windows `split` purges at the borders, and how
+        many bars are asked for.
     lookback
         Bars behind a feature row, its own included.
 
@@ -51,12 +53,11 @@ class DataPreprocessor:
     sequence_length: Annotated[int, whole(1)] = 50
     train: float = 0.70
     validation: float = 0.15
-    label: str = "open"
-    horizon: int = 1
+    label: Annotated[str, one_of(*LABELS)] = "open"
+    horizon: Annotated[int, RULES["horizon"]] = 1
     lookback: Annotated[int, whole(1)] = LOOKBACK
 
     def __post_init__(self) -> None:
-        check_label(self.label, self.horizon)
         require_fields(self)
         if not (0 < self.train < 1 and 0 < self.validation < 1 and sum(self._shares()) <= 1):
             raise ValueError(
@@ -145,26 +146,24 @@ class DataPreprocessor:
         ValueError
             Where training or validation would have no window.
         """
-        first, second = self._borders(n_windows)
-        purge = known_after(self.label, self.horizon) - 1
-        parts = (
-            slice(0, first - purge),
-            slice(first, second - (purge if second < n_windows else 0)),
-            slice(second, n_windows),
-        )
-        if parts[0].stop < 1 or parts[1].stop <= first:
+        # Windows decide one after the other, and wait alike.
+        decided = np.arange(n_windows)
+        wait = known_after(self.label, self.horizon)
+        _, parts = self.split_dates(decided, decided + wait)
+        if parts[0].stop < 1 or parts[1].stop <= parts[1].start:
             raise ValueError(
                 f"{n_windows} windows are too few for a training and a validation part "
-                f"({self.train} and {self.validation} of them, {purge} purged at each border). "
+                f"({self.train} and {self.validation} of them, {wait - 1} purged at each border). "
                 "Give more bars."
             )
         return parts
 
     def split_dates(self, decided: Integers, known: Integers) -> tuple[NDArray[np.bool_], Split]:
-        """Split the windows of several instruments by the dates on which they decide.
+        """Split windows, of one instrument or several, by the dates on which they decide.
 
         The shares are of distinct dates. A date before a border is left out as a whole where one
-        of its labels is not known at the close at which the next part first decides.
+        of its labels is not known at the close at which the next part first decides: by what each
+        label really waits for.
 
         Parameters
         ----------
@@ -177,7 +176,7 @@ class DataPreprocessor:
         -------
         kept
             False for windows of a date that is left out although a later one of its part stays, as
-            before an instrument's long halt: (n,).
+            before an instrument's long halt, or of a trade that took longer: (n,).
         split
             Which of the kept windows are of training, of validation and of the test; between two
             slices lie those that are left out at the end of a part.
@@ -199,6 +198,34 @@ class DataPreprocessor:
         edges = (0, stops[0], borders[1], stops[1], borders[2], len(dates))
         found = np.searchsorted(place[kept], edges).tolist()
         return kept, (slice(*found[:2]), slice(*found[2:4]), slice(*found[4:]))
+
+    def split_labelled(
+        self, decided: Integers, known: Integers, labels: NDArray[np.float64]
+    ) -> tuple[NDArray[np.bool_], Split]:
+        """Split windows as `split_dates`, and leave those without a label out.
+
+        They count for the shares: whether a trade has a label is known only later, and must not
+        move a border. Where all have one, it is the same.
+
+        Parameters
+        ----------
+        decided, known
+            As `split_dates` takes them: (n,).
+        labels
+            1.0, 0.0, or NaN for none: (n,).
+
+        Returns
+        -------
+        kept, split
+            As of `split_dates`.
+        """
+        there = np.isfinite(labels)
+        kept, split = self.split_dates(decided, np.where(there, known, decided))
+        places = np.append(0, np.cumsum(there[kept]))
+        first, second, third = (
+            slice(int(places[part.start]), int(places[part.stop])) for part in split
+        )
+        return kept & there, (first, second, third)
 
     def bars_needed(self, train_windows: int, validation_windows: int = 10) -> int:
         """Return the fewest bars that give training and validation so many windows.

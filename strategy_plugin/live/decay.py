@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri, stdtr
 
-from model.labels import relative_labels
+from model.labels.moves import MOVES, relative_labels
 from strategy_plugin.live.rules import BASIS_POINT
 
 # Bars from one false alarm to the next, in the mean. Both charts together give at most one in
@@ -152,7 +152,8 @@ class DecayWatch:
     symbols
         How many are traded.
     label, horizon, outcome
-        What the probabilities are about, as the checkpoint has it.
+        What the probabilities are about, as the checkpoint has it; only those of moves are held
+        against what came.
     slippage
         What a fill is to cost beside the open, in basis points.
     """
@@ -183,6 +184,8 @@ class DecayWatch:
         return alarm
 
     def _outcomes(self, line: Mapping[str, Any]) -> str:
+        if self._label not in MOVES:
+            return ""  # a trade's outcome takes more than the opens and closes of two bars
         symbol, ahead = line["symbol"], self._horizon + (self._label == "open")
         bars = self._bars.setdefault(symbol, deque(maxlen=ahead + 1))
         if bars and bars[-1].bar == line["bar"]:

@@ -53,11 +53,13 @@ class KeptBars:
 
     def add(self, when: dt.datetime, bar: VenueBar) -> None:
         """Take a finished bar; one that is not newer than those kept is passed over."""
+        # The history brings again what is there already, and a corrected bar is an old one.
         if self.newest is None or when > self.newest:
             self._batch.append((when, (bar.open, bar.high, bar.low, bar.close, bar.volume)))
 
     def save_if_due(self) -> None:
         """Write what has come, once it is enough; to be called where nobody waits."""
+        # The whole file is written each time: the longer it is, the more bars must be worth it.
         if len(self._batch) >= min(LARGEST_BATCH, 1 + len(self._kept) // 1000):
             self.save()
 

@@ -144,6 +144,7 @@ def _matched(header: Header, bars: Mapping[str, pd.DataFrame]) -> dict[str, pd.D
     """Return the bars by the names of the journal; refuse one that no backtest can be made of."""
     # As a file may be called: BTC-USD for BTC/USD, and spy for SPY.
     named = {as_file_name(name).lower(): frame for name, frame in bars.items()}
+    # Of one of each there is nothing to mistake, whatever the file is called.
     if len(header["datas"]) == len(bars) == 1:
         named = {as_file_name(*header["datas"]).lower(): next(iter(bars.values()))}
     missing = [name for name in header["datas"] if as_file_name(name).lower() not in named]
@@ -266,6 +267,7 @@ class _Comparison:
             if other and not known:
                 ours, of = (one["model"][:12] or "none" for one in (line, theirs))
                 yield self._found(line["bar"], MODEL, f"{ours} decided, in the backtest {of}")
+            # A stretch is told by its first bar, not by each.
             known = other
 
     def _orders(self, run: _Run) -> Iterator[Difference]:
@@ -287,6 +289,7 @@ class _Comparison:
                 yield from self._decision(line)
             if line["aim"] is not None:
                 size = line["aim"] - line["position"]
+                # As the venue takes it: what is below a lot is never sent.
                 due = permitted_size(size, line["position"], self._lot)
             else:
                 still = line["order"] == "waiting" or line["reason"] in RESTING
@@ -306,6 +309,7 @@ class _Comparison:
         elif abs(filled) < DUST:
             yield self._found(line["bar"], HALT, f"nothing of {due:+g} was filled at this open")
         elif abs(due - filled) > DUST:
+            # Less came at this open, and the rest may at the next; more was never asked for.
             cause = PARTIAL if abs(filled) < abs(due) else OTHER_SIZE
             yield self._found(line["bar"], cause, f"{filled:+g} of {due:+g} was filled")
 
@@ -320,6 +324,7 @@ class _Comparison:
             expected = self._expected(line, size, sent)
             if expected is None or math.isclose(price, expected, rel_tol=SAME_PRICE):
                 continue
+            # Above 0 is money lost, of a purchase as of a sale.
             cost = size * (price - expected)
             worse = math.copysign(price / expected - 1, cost) / BASIS_POINT
             what = (
@@ -390,6 +395,7 @@ def _beside(
     causes: dict[tuple[str, str], list[str]] = {}
     for one in differences:
         causes.setdefault((one.data, one.bar), []).append(one.cause)
+    # After the first difference the accounts are apart by it: only before it is one unexplained.
     explained = min((one.bar for one in differences), default="9999")
     lived = {name: _decided(runs) for name, runs in by_data.items()}
     equity, expected = _equity(lived), _equity(reference)
@@ -404,6 +410,7 @@ def _beside(
             worth = math.nan if ours is None else equity[bar]
             held = math.nan if ours is None else ours["position"]
             steps.append(Step(name, bar, held, theirs["position"], worth, expected[bar], named))
+            # Told once: all that follows is the same difference again.
             if ours is None or told or bar >= explained:
                 continue
             if apart := _apart(ours, theirs) or _far("equity", worth, expected[bar]):

@@ -32,6 +32,7 @@ def report(
     venue = store.venue
     account, clock, holdings = venue.account(), store.ask_clock(), venue.positions()
     held = {without_slash(one.symbol): direction(one.size) for one in holdings}
+    # The newest of each: it is the one that would decide now.
     models = {one.file(one.checkpoints[-1]): one.checkpoints[-1] for one in schedules.values()}
     now = pd.Timestamp(clock.now).tz_localize(None)
     return {
@@ -92,6 +93,7 @@ def _would_do(
     if model is None or math.isnan(probability):
         return f"{symbol}: nothing, as there is no forecast at {day(index[-1])}"
     enter, exit = thresholds(trading.enter, trading.exit, own=(model.enter, model.exit))
+    # The rule that trades, so that the report cannot promise something else.
     wanted = target(probability, held, enter=enter, exit=exit, allow_short=trading.allow_short)
     word = {1: "long", 0: "flat", -1: "short"}
     what = "ranked" if ranks.book else word[wanted]

@@ -20,7 +20,8 @@ from model.bars.intervals import spoken
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError, OutputInUse
-from model.files import as_file_name, locked, require_writable
+from model.files import as_file_name, locked, require_writable, write_atomically
+from model.settings_file import SETTINGS
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.connecting import (
     connected,
@@ -53,11 +54,15 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def trade_live(
-    trading: "Trading", ranks: "Ranks", limits: Limits, say: Callable[[str], None]
+    trading: "Trading",
+    ranks: "Ranks",
+    limits: Limits,
+    say: Callable[[str], None],
+    settings_file: str = "",
 ) -> int:
     """Run a session, print what it finds and a line a bar, and return the exit code.
 
-    say: shows an alarm beside the lines.
+    say: shows an alarm beside the lines. settings_file: the text that the folder is to keep.
     """
     venue = connected(trading, paper=not trading.live)
     # Models of several symbols may need different histories, and bear different timestamps.
@@ -73,6 +78,7 @@ def trade_live(
     nearby = trading.url is not None and urlsplit(trading.url).hostname in LOOPBACK
     store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL)
     with _held(trading.out):
+        write_atomically(trading.out / SETTINGS, settings_file.encode())
         for name, text in report(store, schedules, trading, ranks, limits).items():
             console.print(f"{name:14}{text}", markup=False)
         return _run(store, schedules, trading, ranks, Watchman(limits, trading.out), say)

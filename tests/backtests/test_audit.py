@@ -19,8 +19,10 @@ from model.checkpoint.scaler import Scaler
 from model.checkpoint.schedule import Schedule
 from model.cli import run
 from model.features.table import FeatureEngineer
+from model.labels import labelling
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, prepare
+from tests.helpers import own_labels
 from tests.helpers.makers import random_bars, random_checkpoint
 
 PIPELINE = [
@@ -235,6 +237,29 @@ def test_every_label_and_horizon_is_clean(bars: pd.DataFrame, label: Any, horizo
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        {"label": "barrier", "horizon": 6, "stop_loss": "1%", "take_profit": "0.8atr"},
+        {"label": f"{own_labels.FILE}:First"},
+    ],
+    ids=["barrier", "own"],
+)
+def test_trades_and_labels_of_ones_own_are_clean_and_a_missing_purge_is_caught(
+    bars: pd.DataFrame, settings: dict[str, Any]
+) -> None:
+    data = prepare(bars, TrainConfig(batch_size=16, **settings))
+    steps = PipelineChecks(bars, data, Cuts(3)).steps
+    for name in ("labels", "targets of windows", "targets when known", "overlap"):
+        check = steps[name](iter)
+        assert check.compared and not check.differences
+    assert steps["scaler of training"](iter).differences == 0
+    _, validation, test = data.split
+    unpurged = (slice(0, validation.start), slice(validation.start, test.start), test)
+    late = PipelineChecks(bars, replace(data, split=unpurged), Cuts()).steps["overlap"](iter)
+    assert late.differences > 0
+
+
+@pytest.mark.parametrize(
     "name, field", [("labels of windows", "labels"), ("targets of windows", "targets")]
 )
 def test_windows_paired_with_the_label_before_are_caught(
@@ -249,7 +274,7 @@ def test_a_target_that_looks_beyond_its_outcome_is_caught(
     bars: pd.DataFrame, data: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        subjects, "soft_targets", lambda given, *_: given["close"].rolling(3).mean().shift(-5)
+        labelling, "soft_targets", lambda given, *_: given["close"].rolling(3).mean().shift(-5)
     )
     check = PipelineChecks(bars, data, Cuts(3)).steps["targets when known"](iter)
     assert [found.item for found in check.findings] == ["target"]

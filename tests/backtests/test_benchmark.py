@@ -22,7 +22,7 @@ from backtests.benchmarks.pybroker import NAMES, features_and_labels, planted, w
 from backtests.benchmarks.rounds import Sample, Samples, Size
 from backtests.benchmarks.training import WINDOW, plan_of, steps_ours, steps_plain
 from model.features.table import CALENDAR_CYCLES, FEATURE_NAMES, LOOKBACK, FeatureEngineer
-from model.labels import make_labels
+from model.labels.moves import make_labels
 from model.training.data import prepare
 from tests.helpers.makers import random_bars, random_checkpoint
 

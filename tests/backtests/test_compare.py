@@ -100,6 +100,7 @@ def test_the_command_prints_tables_and_writes_a_page_with_links(
     printed = " ".join(capsys.readouterr().out.split())
     assert f"left out {tmp_path / 'empty'}: no run in it" in printed
     assert "settings that differ" in printed and "on the same bars and folds" in printed
+    assert "elsewhere" in printed and "…" not in printed  # nothing is cut
     text = page.read_text()
     links = re.findall(r'<td><a href="([^"]+)">(\w+)</a>', text)
     assert links[0] == ("../runs%20%3Cb%3E/elsewhere/report.html", "elsewhere")

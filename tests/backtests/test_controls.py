@@ -66,7 +66,7 @@ class Learned:
 def learn(name: str, bars: int, epochs: int) -> Learned:
     control = Control(name, 1, bars, FRESH, TrainConfig(max_epochs=epochs))
     sample = control.sample()
-    examples = examples_of(sample.bars, control.config.preprocessor, bars)
+    examples = examples_of(sample.bars, control.config, bars)
     said = fit(sample.bars.iloc[:bars], control.config).predict(examples.raw_rows)
     return Learned(
         examples.judged.labels,
@@ -327,6 +327,8 @@ def test_a_second_run_measures_only_what_is_missing(
     assert outcome("--markets", "echo", "--market-seeds", "1", "2", "--out", tmp_path) == 0
     assert [control.seed for control in measured] == [1, 2]
     assert "2 controls: 1 known, 1 to measure" in capsys.readouterr().out
+    assert outcome("--config", tmp_path / "settings.toml") == 0
+    assert "2 controls: 2 known, 0 to measure" in capsys.readouterr().out
 
 
 def test_all_usable_cores_work_unless_the_number_is_given(
@@ -372,7 +374,11 @@ def test_files_hold_no_clock_times(measured: list[Control], tmp_path: Path) -> N
     for folder in (tmp_path / "one", tmp_path / "two"):
         assert outcome("--markets", "echo", "--out", folder) == 0
         contents.append(
-            {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+            {
+                path.relative_to(folder): path.read_bytes()
+                for path in folder.rglob("*.*")
+                if path.name != "settings.toml"  # which names the folder
+            }
         )
     assert contents[0] == contents[1] and len(contents[0]) == 5
 

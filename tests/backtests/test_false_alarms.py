@@ -100,6 +100,23 @@ def test_the_command_counts_its_verdicts_on_universes(capsys):
     assert "0 false alarms on 1 universe of walks" in capsys.readouterr().out
 
 
+def test_the_command_counts_its_verdicts_after_searches(capsys):
+    given = ["--searches", "1", "--trials", "2", "--bars", "1000", "--jobs", "1"]
+    with pytest.raises(SystemExit) as left:
+        run(app, given)
+    printed = capsys.readouterr()
+    assert not left.value.code, printed.err
+    said = " ".join(printed.out.split())
+    assert "0 false alarms on 1 walk, each after a search of 2 trials" in said
+
+
+@pytest.mark.slow
+def test_of_twenty_searches_on_walks_one_claims_an_edge_at_most(capsys):
+    with pytest.raises(SystemExit):
+        run(app, ["--searches", "20", "--bars", "1000"])
+    assert int(capsys.readouterr().out.split(" false alarm")[0].split()[-1]) <= 1
+
+
 def test_the_command_counts_its_verdicts(capsys):
     with pytest.raises(SystemExit):
         run(app, ["--histories", "1", "--bars", "700", "--jobs", "1"])

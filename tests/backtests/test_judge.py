@@ -53,7 +53,10 @@ def test_out_holds_the_page_and_the_evidence_that_json_prints(file, tmp_path, ca
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "evidence.json",
         "report.html",
+        "settings.toml",
     ]
+    assert left("--config", str(tmp_path / "out" / "settings.toml")) == 0
+    assert capsys.readouterr().out == printed  # of the same file, at the same worth
     assert left(file, "--out", str(tmp_path / "out")) == 0
     assert "report.html, evidence.json" in " ".join(capsys.readouterr().out.split())
 

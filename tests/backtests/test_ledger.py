@@ -104,6 +104,14 @@ def test_the_table_says_when_what_and_how_good(tried, capsys):
         assert words in text
 
 
+def test_a_trial_that_stands_twice_in_the_file_is_shown_once_and_said(tried, capsys):
+    text = tried.read_text()
+    tried.write_text(text + text.splitlines()[3] + "\n")
+    _, page = json.loads(shown(capsys, "--json"))
+    assert (len(page["trials"]), page["repeated"], page["overfitting"]["trials"]) == (10, 1, 10)
+    assert f"10 trials in {tried}, beside 1 line that repeats one of them" in shown(capsys)
+
+
 @pytest.mark.parametrize("by_ledger", [False, True])
 def test_of_a_file_of_bars_what_was_tried_on_them_is_shown(
     tried, bars, capsys, tmp_path, by_ledger

@@ -397,7 +397,7 @@ def test_what_is_wrong_with_the_files_is_told_at_once(data, tmp_path, capfd):
     assert walk("--data", tmp_path, "--out", tmp_path / "out", *QUICK)[0] == 3
     said = " ".join(capfd.readouterr().err.split())
     assert said.count("error:") == 1 and "the universe of 6 files cannot be used" in said
-    assert "none.csv" in said and "copy.csv, n0.csv hold the same bars" in said
+    assert "none.csv" in said and "copy.csv, n0.csv hold the same prices" in said
     assert "weekly.csv (7 days)" in said
 
 

@@ -1,11 +1,23 @@
-"""Universes for tests: random walks by name, of which no two have the same dates."""
+"""Universes for tests: random walks by name, of which no two have the same dates.
+
+And the settings of a short training on them.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from model.training.config import TrainConfig
+from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.makers import COLUMNS, random_bars
 
 NAMES = [f"n{number:02}" for number in range(12)]
+SHORT = TrainConfig(
+    architecture="small", max_epochs=1, batch_size=32, sequence_length=10, fewest_instruments=4
+)
+RELATIVE = replace(SHORT, outcome="relative")
+ALONE = replace(SHORT, fewest_instruments=1)
 
 
 def random_universe(names: list[str] = NAMES, count: int = 300) -> dict[str, pd.DataFrame]:

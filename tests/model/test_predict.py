@@ -257,7 +257,9 @@ def test_a_folder_of_files_is_ranked_for_the_bar_to_come(
         ["-", "short", "none:", "100", "bars"],
     ]
     assert "decided at the close of 2020-10-26" in " ".join(lines)
-    assert "more than the median" in " ".join(" ".join(lines).split())
+    said = " ".join(" ".join(lines).split())
+    assert "more than the median" in said
+    assert "without bars: 1 instrument that it learnt from: x" in said
 
 
 def test_a_folder_is_not_ranked_by_what_learnt_from_one(
@@ -293,6 +295,7 @@ def test_a_ranking_of_what_the_model_has_seen_is_no_forecast(
     said = capsys.readouterr()
     assert "this is no forecast" in said.err
     rows = json.loads(said.out)["ranking"]
+    assert json.loads(said.out)["absent"] == ["x"]
     assert {row["why_none"] for row in rows} == {"seen in training"} and len(rows) == 4
     assert all(row["probability"] is None and row["rank"] is None for row in rows)
 

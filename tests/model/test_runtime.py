@@ -1,13 +1,15 @@
 """What holds for a whole process: torch's threads and the C allocator."""
 
+import os
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from model.precision import bf16_support, precision_hint
-from model.runtime import keep_freed_memory, torch_threads
+from model.runtime import give_back_freed_memory, keep_freed_memory, torch_threads
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,21 @@ def test_no_threads_at_all_are_refused(count: int) -> None:
     ):
         pass
     assert torch.get_num_threads() == 3
+
+
+def resident() -> int:
+    """Pages of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep it")
+def test_kept_memory_is_given_back_on_request() -> None:
+    keep_freed_memory()
+    blocks = [bytes([1]) * 60_000 for _ in range(1_000)]
+    del blocks
+    kept = resident()
+    give_back_freed_memory()
+    assert kept - resident() > 40e6 / os.sysconf("SC_PAGE_SIZE")
 
 
 def test_glibc_is_told_to_keep_freed_memory() -> None:

@@ -73,9 +73,7 @@ def test_what_is_printed_is_a_file_that_says_the_same(
     path = file(printed)
     # Paths in it are found from any folder.
     monkeypatch.chdir(path.parent)
-    # The judge's file alone is no setting.
-    file_of = arguments[:1] if app is judge else []
-    assert said(app, *file_of, "--config", path, "--print-config") == (0, printed, "")
+    assert said(app, "--config", path, "--print-config") == (0, printed, "")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +82,7 @@ def test_what_is_printed_is_a_file_that_says_the_same(
         ("max_epoch = 3", 'Unknown option: "[max_epoch]" from {}. Did you mean --max-epochs?'),
         ('[tool]\nname = "x"', 'Unknown option: "[tool][name]" from {}.'),
         ('max_epochs = "many"', "Invalid value for [max_epochs] from {}: unable to convert"),
-        ('label = "closed"', 'Invalid value "closed" for [label] from {}'),
+        ('outcome = "closed"', 'Invalid value "closed" for [outcome] from {}'),
         ("max_epochs = ", "{} must be a file of settings in TOML: Invalid value"),
         ("seed = 1\nseed = 2", "{} must be a file of settings in TOML: Cannot overwrite a value"),
         (b"\xff\xfe", "{} must be a file of settings in TOML: 'utf-8' codec can't decode"),
@@ -119,3 +117,11 @@ def test_a_value_of_a_file_keeps_the_rules_of_the_flag(
     )
     code, _, error = said(train, "--config", file("max_epochs = 0"))
     assert code == 2 and "--max-epochs must be a whole number from 1, got 0." in error
+
+
+def test_a_file_is_of_one_call_alone(said: Commanded, file: Callable[[str | bytes], Path]) -> None:
+    path = file("patience = 3\n")
+    assert "patience = 3" in said(train, "--config", path, "--print-config")[1]
+    path.unlink()
+    code, printed, _ = said(train, "--print-config")
+    assert code == 0 and "patience = 10" in printed

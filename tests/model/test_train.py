@@ -251,6 +251,12 @@ def same_name(folder: Path) -> None:
             3,
             ["old.csv must have dates in common with others, and has none"],
         ),
+        (
+            lambda folder: folder.rename(folder.with_name("moved")),
+            ["--pooled"],
+            3,
+            ["no such file or folder. Check the path."],
+        ),
         (lambda folder: None, [], 2, ["--data must be one file without --pooled, got"]),
         (
             lambda folder: None,

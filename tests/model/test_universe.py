@@ -77,7 +77,7 @@ def test_bad_files_are_left_out_on_request_and_named(folder):
 
 def test_files_of_which_one_would_have_to_be_chosen_are_refused_all_the_same(folder):
     same_bars(folder)
-    with pytest.raises(BarsError, match="hold the same bars"):
+    with pytest.raises(BarsError, match="hold the same prices"):
         read_universe(BarsOptions(), bar_files([folder]), len, "drop")
 
 
@@ -107,7 +107,7 @@ def other_interval(folder):
             same_names,
             "must have different names: all of them are called a. Rename all but one.",
         ),
-        (same_bars, "b.csv, z.csv hold the same bars, which would count 2 times. Leave one."),
+        (same_bars, "b.csv, z.csv hold the same prices, which would count 2 times. Leave one."),
         (
             other_interval,
             "all files must have bars of the same interval, most have 1 day, "

@@ -45,6 +45,15 @@ def test_an_older_date_is_not_left_behind_a_newer_one() -> None:
     assert [date for date, _ in given(dates, now=60.0)] == [1, 2]
 
 
+def test_a_bar_from_before_does_not_take_a_name_back() -> None:
+    dates = Dates[int](60.0)
+    dates.add("a", 3, 0, now=0.0)
+    dates.add("a", 1, 0, now=0.0)
+    for name in ("b", "c"):
+        dates.add(name, 3, 0, now=0.0)
+    assert [date for date, _ in given(dates)] == [1, 3]
+
+
 def test_without_a_wait_what_has_come_is_a_whole_date() -> None:
     dates = Dates[int](0.0)
     dates.add("a", 1, 0, now=0.0)

@@ -6,15 +6,9 @@ from typing import Any
 
 import pytest
 
+from model.labels.distances import Distance, average_true_range
 from strategy_plugin.guard import TradingWarning
-from strategy_plugin.orders import (
-    Distance,
-    OrderEnd,
-    OrderManager,
-    OrderRules,
-    average_true_range,
-    stops,
-)
+from strategy_plugin.orders import OrderEnd, OrderManager, OrderRules, stops
 from tests.helpers.paper import PaperBroker, ended
 
 

@@ -65,6 +65,9 @@ def test_daily_bars_are_traded_once_their_day_is_over(daily: Path, capsys: Any) 
     assert lines_of(Path("runs/live/bars.jsonl").read_text()) == lines
     assert "done: 25 live bars" in out
     assert dates[-1] in Path("runs/live/status.html").read_text()
+    settings = Path("runs/live/settings.toml")
+    code, printed, _ = ended(capsys, "--config", settings, "--print-config")
+    assert (code, printed) == (0, settings.read_text()) and 'symbols = [\n    "SPY",\n]' in printed
     decisions, differences = replay("runs/live/decisions.jsonl")
     assert decisions > 200 and not differences
 
@@ -103,7 +106,8 @@ def test_a_file_stop_closes_or_keeps_and_nothing_is_opened(daily: Path, capsys: 
     folder = Path("runs/live")
     with exchange_of(DAYS, FIRST) as (box, url):
         _, out, err = ended(capsys, *words, "--url", url, "--bars", 12, "--max-order", 10.0)
-        assert "A person is needed" in err and '"alarms": ["bilstm-SPY-' in out
+        assert "A person is needed" in err and '"alarms": ["the run is frozen: an order of' in out
+        assert ' "bilstm-SPY-' in out  # and which order it was
         assert "A person" in (folder / "status.html").read_text()
         assert not box.account.orders and "`max_order` is 10.00" in (folder / STOP).read_text()
         code, _, err = ended(capsys, *words, "--url", url)

@@ -24,14 +24,13 @@ from backtests.walk_forward.folds import FoldPlan, lay_folds
 from model.features.table import FeatureEngineer
 from model.training.config import TrainConfig
 from model.training.data import prepare
-from model.training.preprocessor import DataPreprocessor
 
 LEARNED, FRESH = 3_000, 1_000
 
 
 @cache
 def examples(name: str) -> Examples:
-    return examples_of(market(name, LEARNED + FRESH, 1).bars, DataPreprocessor(), LEARNED)
+    return examples_of(market(name, LEARNED + FRESH, 1).bars, TrainConfig(), LEARNED)
 
 
 @cache
@@ -65,7 +64,7 @@ def test_all_windows_after_validation_are_judged() -> None:
 def test_without_a_test_part_the_first_window_judged_is_decided_when_the_last_label_is_known() -> (
     None
 ):
-    sample = examples_of(market("echo", 600).bars, DataPreprocessor(train=0.8, validation=0.2), 500)
+    sample = examples_of(market("echo", 600).bars, TrainConfig(train=0.8, validation=0.2), 500)
     assert sample.judged.timestamps[0] == market("echo", 600).bars.index[499]
 
 
@@ -74,7 +73,7 @@ def test_where_no_window_is_left_to_judge_that_is_said() -> None:
         ValueError,
         match=r"a window must be left to judge after the 500 bars .* got 500 bars in all\. Give",
     ):
-        examples_of(market("echo", 500).bars, DataPreprocessor(train=0.8, validation=0.2), 500)
+        examples_of(market("echo", 500).bars, TrainConfig(train=0.8, validation=0.2), 500)
 
 
 def test_a_window_ends_with_its_last_row_at_its_decision() -> None:

@@ -41,6 +41,16 @@ def test_a_common_move_pays_nobody_who_is_long_and_short_as_much():
     assert rising.returns(0.0)["strategy"] == pytest.approx(calm.returns(0.0)["strategy"])
 
 
+def test_whether_a_move_came_is_not_known_when_its_name_is_ranked(skilled):
+    panel = skilled.panel
+    best = panel.scores["strategy"][7].argmax()
+    moves = panel.moves["open"].copy()
+    moves[7, best] = np.nan
+    books = Books(replace(panel, moves=panel.moves | {"open": moves}))
+    assert books.weights["strategy"][7].tolist() == skilled.weights["strategy"][7].tolist()
+    assert books.weights["strategy"][7, best] > 0
+
+
 def test_directions_are_held_in_equal_parts_beside_all_held():
     books = Books(planted_panel(0.3, outcome="direction"))
     panel, found = books.panel, verdict(Books(planted_panel(0.3, outcome="direction")), 0.0)

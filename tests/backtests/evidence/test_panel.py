@@ -11,7 +11,7 @@ from backtests.evidence.panel import mean_of_ranks, panel_of
 from backtests.simulation.vectorised import directions
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds, predictions
 from backtests.walk_forward.universe import lay_dated_folds
-from model.labels import relative_labels
+from model.labels.moves import relative_labels
 from model.training.config import TrainConfig
 from tests.helpers.panels import random_universe
 

@@ -18,7 +18,7 @@ from backtests.synthetic.markets import market
 from model.bars.sample import sample_bars
 from model.checkpoint.scaler import Scaler
 from model.features.table import FEATURE_NAMES, FeatureEngineer
-from model.labels import make_labels
+from model.labels.moves import make_labels
 from model.training.config import TrainConfig
 from model.training.data import TrainingData, prepare
 from model.training.preprocessor import DataPreprocessor
@@ -221,7 +221,8 @@ def test_a_label_that_is_known_too_early_is_caught(bars: pd.DataFrame) -> None:
 def overlap(
     parts: tuple[slice, slice, slice], bars: pd.DataFrame, label: str, horizon: int
 ) -> LeakResult:
-    return leaks.overlap_leaks(parts, pd.DatetimeIndex(bars.index[149:]), label, horizon)
+    decided, wait = pd.DatetimeIndex(bars.index[149:]), horizon + (label == "open")
+    return leaks.overlap_leaks(parts, decided, decided[wait:].append(decided[:0]))
 
 
 @pytest.mark.parametrize("label, horizon", LABELS)

@@ -4,8 +4,8 @@ import pytest
 from backtests.simulation.account import Account, Costs
 from backtests.simulation.broker import simulate
 from backtests.simulation.vectorised import (
+    Positions,
     directions,
-    n_entries,
     net_returns,
     open_returns,
     timing_gains,
@@ -39,7 +39,7 @@ def test_a_decision_earns_from_the_next_open_to_the_one_after(bars):
 def test_every_change_of_position_costs():
     wanted = np.array([1.0, 1.0, -1.0, 0.0])
     assert net_returns(wanted, np.zeros(4), 0.01).tolist() == [-0.01, 0.0, -0.02, -0.01]
-    assert n_entries(wanted) == 2
+    assert Positions.of(wanted, wanted).entries == 2
 
 
 @pytest.mark.parametrize("costs", [Costs(0, 0, 0), Costs(5, 0, 0)])

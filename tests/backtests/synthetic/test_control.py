@@ -33,7 +33,6 @@ from backtests.synthetic.markets import Market, market
 from model.checkpoint.checkpoint import Checkpoint
 from model.metrics import auc_standard_error, classification_scores
 from model.training.config import TrainConfig
-from model.training.preprocessor import DataPreprocessor
 from tests.helpers.makers import random_checkpoint
 
 SEEDS, SILENT_BARS = range(1, 9), 3_000
@@ -51,7 +50,7 @@ def echo() -> Market:
 
 @cache
 def examples() -> Examples:
-    return examples_of(echo().bars, DataPreprocessor(), 1_000)
+    return examples_of(echo().bars, TrainConfig(), 1_000)
 
 
 def best() -> Array:
@@ -139,7 +138,7 @@ def test_the_gross_sharpe_goes_with_every_forecast() -> None:
 
 def test_where_a_coin_is_fair_the_best_forecast_earns_nothing_and_has_no_sharpe_ratio() -> None:
     sample = market("walk", 800)
-    judged_walk = examples_of(sample.bars, DataPreprocessor(), 800)
+    judged_walk = examples_of(sample.bars, TrainConfig(), 800)
     fair = np.full(len(judged_walk.judged), 0.5)
     row = judged(judged_walk, sample, fair)
     assert (row["optimum_auc"], row["share"], row["optimum_sharpe"], row["sharpe"]) == (
@@ -222,7 +221,7 @@ def silent_rows(name: str) -> list[Row]:
     """What logistic regression says of markets on which there is nothing to say."""
     return [
         silent_row(
-            examples_of(market(name, SILENT_BARS, seed).bars, DataPreprocessor(), SILENT_BARS // 2),
+            examples_of(market(name, SILENT_BARS, seed).bars, TrainConfig(), SILENT_BARS // 2),
             name,
         )
         for seed in SEEDS
@@ -258,7 +257,7 @@ def test_drift_is_not_sold_as_skill() -> None:
 
 def test_a_leak_breaks_the_silence() -> None:
     sample = market("walk", SILENT_BARS, 1)
-    known = examples_of(sample.bars, DataPreprocessor(), SILENT_BARS // 2)
+    known = examples_of(sample.bars, TrainConfig(), SILENT_BARS // 2)
     leak = sample.bars["close"].pct_change().shift(-1) * 100
     for part in (known.train, known.validation, known.judged):
         part.last_rows[:, 0] = leak.loc[part.timestamps]

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from backtests.synthetic.markets import Market, market
 from model.features.joining import add_context
 from model.features.table import FeatureEngineer
-from model.labels import make_labels
+from model.labels.moves import make_labels
 from model.metrics import auc
 
 

@@ -86,5 +86,7 @@ def test_a_space_that_cannot_be_searched_is_refused(
 def test_all_faults_of_a_space_are_told_together(tmp_path: Path) -> None:
     with pytest.raises(SearchError) as refused:
         space_of(tmp_path, "[seed]\nlow = 1\n[batch_size]\nchoices = [0, -1]\n")
-    lines = str(refused.value).splitlines()
+    *lines, known = str(refused.value).splitlines()
     assert [line[:14] for line in lines[1:]] == ["- seed, which ", *["- batch_size: "] * 2]
+    # Once, however many names of a foreign file are none.
+    assert known.startswith("What can be searched: ") and "learning_rate" in known

@@ -5,7 +5,14 @@ import pytest
 
 from backtests.simulation.account import Costs
 from backtests.walk_forward.plan import Settings
-from backtests.walk_forward.thresholds import Choice, Search, candidates, choose, with_thresholds
+from backtests.walk_forward.thresholds import (
+    Choice,
+    Decided,
+    Search,
+    candidates,
+    choose,
+    with_thresholds,
+)
 from model.training.config import TrainConfig
 from tests.helpers.makers import random_checkpoint
 
@@ -21,7 +28,7 @@ def test_the_pair_that_earns_most_is_chosen(draw):
     """Only probabilities from .6 on are followed by a rise."""
     probability = np.tile([0.55, 0.65, 0.4], 200) + draw.uniform(-0.01, 0.01, 600)
     moves = np.tile([-0.01, 0.01, -0.01], 200)
-    choice = choose([(probability, moves)], FREE_SEARCH)
+    choice = choose([Decided(probability, moves)], FREE_SEARCH)
     assert (
         choice.chosen
         and 0.56 < choice.enter < 0.66
@@ -32,14 +39,14 @@ def test_the_pair_that_earns_most_is_chosen(draw):
 def test_costs_speak_for_fewer_trades(draw):
     probability, moves = draw.uniform(0.3, 0.7, 2000), draw.normal(0, 1e-3, 2000)
     few, many = (
-        choose([(probability, moves)], Search(cost, fewest_trades=10)).trades
+        choose([Decided(probability, moves)], Search(cost, fewest_trades=10)).trades
         for cost in (0.01, 0.0)
     )
     assert few < many
 
 
 def test_without_enough_trades_it_is_one_half_and_says_so(draw):
-    choice = choose([(np.full(300, 0.51), draw.normal(0, 0.01, 300))], FREE_SEARCH)
+    choice = choose([Decided(np.full(300, 0.51), draw.normal(0, 0.01, 300))], FREE_SEARCH)
     assert (choice.enter, choice.exit, choice.chosen) == (0.5, 0.5, False)
     assert str(choice) == "thresholds .50/.50: no pair made enough trades on validation, 1 at most"
 
@@ -53,7 +60,7 @@ def test_a_choice_says_what_it_earned():
 
 def test_a_best_pair_that_loses_is_chosen_and_said(draw):
     probability = draw.uniform(0.3, 0.7, 2000)
-    choice = choose([(probability, np.full(2000, -1e-3))], Search(cost=1e-3))
+    choice = choose([Decided(probability, np.full(2000, -1e-3))], Search(cost=1e-3))
     assert choice.lost and choice.trades >= 10
     assert str(choice).endswith(" bp per bar on validation, where every pair lost")
 

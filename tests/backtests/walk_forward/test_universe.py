@@ -141,6 +141,17 @@ def test_a_past_that_cannot_be_learnt_from_is_refused_with_its_dates(universe):
     """Two that are the same until the first test date would count twice in its past."""
     changed = universe["n3"].copy()
     changed.iloc[380:] *= 1.5
-    told = "fold 1 cannot learn from .* to .*: n3, n4 hold the same bars"
+    told = "fold 1 cannot learn from .* to .*: n3, n4 hold the same prices"
     with pytest.raises(BarsError, match=told):
         lay_dated_folds(universe | {"n4": changed}, PLAN, CONFIG)
+
+
+def test_names_that_no_test_date_can_forecast_are_told_with_their_bars(universe, dated):
+    """Counted among the instruments, they would be missed by nobody."""
+    few, early = universe["n3"].iloc[-3:], universe["n3"].iloc[:200]
+    more = lay_dated_folds(universe | {"few": few, "early": early * 2}, PLAN, CONFIG)
+    needed = dated.folds[0].warm_up + 1
+    told = (
+        f"never judged, as a forecast needs {needed} bars up to a test date: few (3), early (200)"
+    )
+    assert more.describe_unjudged() == told and dated.describe_unjudged() == ""

@@ -9,6 +9,8 @@ from joblib import Parallel, delayed
 from backtests.synthetic.markets import market
 from backtests.walk_forward import workers as module
 from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds, train_tasks
+from backtests.walk_forward.searching import search, winner
+from backtests.walk_forward.space import Range, SearchPlan, Space
 from backtests.walk_forward.workers import workers
 from model.training.config import TrainConfig
 from tests.helpers.folds import trained
@@ -43,6 +45,21 @@ def test_a_cluster_trains_the_same_models(address):
     here = digests(1)
     with workers(address):
         assert digests(2) == here
+
+
+def test_a_cluster_finds_the_same_winner_of_a_search(address, tmp_path):
+    bars = market("ar1", n_bars=300, seed=1).bars
+    config = PLAN.training(TrainConfig(max_epochs=1, sequence_length=5))
+    space = Space({"learning_rate": Range(low=1e-4, high=1e-2, log=True)})
+    given = bars, Settings(PLAN, config), space, SearchPlan(trials=2, batch=2)
+
+    def winner_in(folder, jobs):
+        best = winner(list(search(*given, tmp_path / folder / "search.log", jobs)))
+        return dict(best.settings), best.loss, best.losses, best.returns.tolist()
+
+    here = winner_in("here", 1)
+    with workers(address):
+        assert winner_in("there", 2) == here
 
 
 class Keyless:

@@ -16,6 +16,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError, CheckpointWarning
 from model.features import registry
+from model.features import supplied as doors
 from model.features.registry import own_features, register_feature
 from model.features.table import FEATURE_NAMES
 from tests.helpers import own_features as given
@@ -182,7 +183,7 @@ def test_nothing_that_a_file_names_is_imported(
     def offered(group: str, name: str) -> None:
         raise AssertionError("an installed package was asked for what a file names")
 
-    monkeypatch.setattr(registry, "entry_points", offered)
+    monkeypatch.setattr(doors, "entry_points", offered)
     data = forged(
         path.read_bytes(), rewrite=lambda text: text.replace('"momentum",', f'"{named}",', 1)
     )

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from model.errors import FeatureError
-from model.features import registry
+from model.features import registry, supplied
 from model.features.own import known_feature
 from model.features.registry import own_features, register_feature
 from model.features.table import FEATURE_NAMES, FeatureEngineer, arrays_of
@@ -116,18 +116,20 @@ def test_several_are_separated_by_commas_and_registered_ones_are_named() -> None
 
 def test_an_installed_package_offers_features_by_entry_points(monkeypatch) -> None:
     def installed(group: str, name: str) -> list[EntryPoint]:
-        points = [EntryPoint("momentum", "tests.helpers.own_features:Momentum", registry.GROUP)]
+        points = [
+            EntryPoint("momentum", "tests.helpers.own_features:Momentum", supplied.FEATURE.group)
+        ]
         return [point for point in points if (point.group, point.name) == (group, name)]
 
-    monkeypatch.setattr(registry, "entry_points", installed)
+    monkeypatch.setattr(supplied, "entry_points", installed)
     assert own_features("momentum")[0].record.parameters == {"bars": 20}
     with pytest.raises(FeatureError, match="must name known ones, got 'momentun'. Did you mean"):
         own_features("momentun")
 
 
 def test_what_an_installed_package_offers_but_is_none_is_said(monkeypatch) -> None:
-    offer = EntryPoint("broken", "tests.helpers.own_features:FILE", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group, name: [offer])
+    offer = EntryPoint("broken", "tests.helpers.own_features:FILE", supplied.FEATURE.group)
+    monkeypatch.setattr(supplied, "entry_points", lambda group, name: [offer])
     with pytest.raises(FeatureError, match="of an installed package: .* Mend that package"):
         own_features("broken")
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from model.features.table import LOOKBACK
-from model.labels import known_after, soft_targets
+from model.labels.moves import known_after, soft_targets
 from model.training.config import TrainConfig
 from model.training.data import Part, TrainingData, prepare
 

@@ -11,7 +11,8 @@ import torch
 from backtests.synthetic.markets import market
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import BarsError, OneClassError, TrainingDiverged
-from model.training import loop, outcomes
+from model.labels import labelling
+from model.training import loop
 from model.training.config import TrainConfig
 from model.training.fitting import fit
 from model.training.loop import Epoch, TrainingState
@@ -300,7 +301,7 @@ def test_from_shuffled_labels_it_learns_nothing(monkeypatch: pytest.MonkeyPatch)
         return labels
 
     for name in ("make_labels", "soft_targets"):
-        monkeypatch.setattr(outcomes, name, shuffled(getattr(outcomes, name)))
+        monkeypatch.setattr(labelling, name, shuffled(getattr(labelling, name)))
     # 427 windows.
     assert (fit(echoing, TrainConfig(max_epochs=1)).metrics["test_auc"] or 1) == pytest.approx(
         0.5, abs=3 * 0.028

@@ -7,21 +7,10 @@ import pandas as pd
 import pytest
 
 from model.errors import BarsError, BarsWarning
-from model.training.config import TrainConfig
 from model.training.data import prepare
 from model.training.fitting import fit
-from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.makers import random_bars
-from tests.helpers.universes import (
-    NAMES,
-    unbalanced_universe,
-)
-
-SHORT = TrainConfig(
-    architecture="small", max_epochs=1, batch_size=32, sequence_length=10, fewest_instruments=4
-)
-RELATIVE = replace(SHORT, outcome="relative")
-ALONE = replace(SHORT, fewest_instruments=1)
+from tests.helpers.universes import ALONE, NAMES, RELATIVE, SHORT, unbalanced_universe
 
 Universe = dict[str, pd.DataFrame]
 
@@ -54,8 +43,8 @@ BAD: dict[str, tuple[Any, list[str]]] = {
         ["there must be at least 4 instruments, got 2: n00, n01. Give more, or lower `fewest_"],
     ),
     "equal bars": (
-        lambda universe: universe | {"again": universe["n02"].copy()},
-        ["again, n02 hold the same bars, which would count 2 times. Leave one."],
+        lambda universe: universe | {"again": universe["n02"].assign(volume=1.0)},
+        ["again, n02 hold the same prices, which would count 2 times. Leave one."],
     ),
     "other interval": (
         lambda universe: (
@@ -76,6 +65,14 @@ BAD: dict[str, tuple[Any, list[str]]] = {
             | {"x": random_bars(300, 20, "1990-01-01"), "y": random_bars(300, 21, "1980-01-01")}
         ),
         ["x, y must have dates in common with others, and have none."],
+    ),
+    "days by two kinds of timestamp": (
+        lambda universe: {
+            f"{hour}h{n}": random_bars(300, 10 * hour + n, f"2020-01-01 {hour:02}:00")
+            for hour in (0, 16)
+            for n in range(4)
+        },
+        ["16h0, 16h1, 16h2, 16h3, and have none, though of the same time: they end 2"],
     ),
     "unsound bars": (
         lambda universe: {"n00": universe["n00"][::-1], "n01": universe["n01"].tz_localize("UTC")},

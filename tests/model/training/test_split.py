@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.features.table import FEATURE_NAMES, LOOKBACK
-from model.labels import LABELS, known_after, make_labels
+from model.labels.moves import MOVES, known_after, make_labels
 from model.training.preprocessor import DataPreprocessor, calendar_mask
 
 NAN = np.nan
@@ -58,7 +58,7 @@ shares = st.integers(1, 98).flatmap(
 @given(
     n_windows=st.integers(0, 3000),
     shares=shares,
-    label=st.sampled_from(LABELS),
+    label=st.sampled_from(MOVES),
     horizon=st.integers(1, 9),
 )
 def test_the_parts_are_ordered_and_never_decide_on_an_unknown_label(
@@ -94,7 +94,7 @@ def test_the_parts_are_ordered_and_never_decide_on_an_unknown_label(
 @given(
     n_windows=st.integers(1, 400),
     shares=shares,
-    label=st.sampled_from(LABELS),
+    label=st.sampled_from(MOVES),
     horizon=st.integers(1, 9),
 )
 def test_one_instrument_is_split_by_dates_as_by_windows(
@@ -182,7 +182,7 @@ def windows_of(bars: int, preprocessor: DataPreprocessor) -> int:
     train_windows=st.integers(1, 200),
     validation_windows=st.integers(1, 60),
     shares=shares,
-    label=st.sampled_from(LABELS),
+    label=st.sampled_from(MOVES),
     horizon=st.integers(1, 4),
 )
 def test_one_bar_fewer_than_needed_is_too_few(

@@ -17,7 +17,7 @@ from model.bars.read import digest_bars
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import TrainingDiverged
 from model.features.table import FeatureEngineer
-from model.labels import known_after, make_labels, soft_targets
+from model.labels.moves import known_after, make_labels, soft_targets
 from model.metrics import log_loss_of_logits
 from model.training import loop
 from model.training.calibration import fit_temperature
@@ -26,20 +26,17 @@ from model.training.data import TrainingData, describe_unlabelled, prepare
 from model.training.fitting import combine, fit
 from model.training.outcomes import Unlabelled
 from model.training.resume import StateFile, resumption
-from tests.helpers import small_network  # noqa: F401  makes the architecture known
 from tests.helpers.makers import random_bars
 from tests.helpers.universes import (
+    ALONE,
     NAMES,
+    RELATIVE,
+    SHORT,
     random_universe,
     reverting_universe,
     unbalanced_universe,
 )
 
-SHORT = TrainConfig(
-    architecture="small", max_epochs=1, batch_size=32, sequence_length=10, fewest_instruments=4
-)
-RELATIVE = replace(SHORT, outcome="relative")
-ALONE = replace(SHORT, fewest_instruments=1)
 QUESTIONS = pytest.mark.parametrize(
     "question",
     [
@@ -240,7 +237,7 @@ def test_relative_labels_compare_those_with_the_usual_stamps_and_the_others_are_
     assert found == {key: expected[key] for key in found}
     # All but those of the purged dates in the midst of a part.
     assert len({stamp for stamp, _ in expected.keys() - found.keys()}) <= 2 * config.horizon + 2
-    assert list(data.unlabelled) == counts and counts[0] > 0
+    assert list(data.unlabelled) == [*counts, 0] and counts[0] > 0
     np.testing.assert_array_equal(data.targets > 0.5, data.labels == 1)
 
 

@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from model.settings import Rule, one_of, require, whole
 
-LABELS = ("open", "close")
+MOVES = ("open", "close")
 FEWEST_COMPARED = 2  # instruments of a day: each needs another one to be compared with
 TIED = 1e-12  # of log moves: prices of other sizes round equal moves otherwise
 NORMAL_MAD = 1.4826  # makes the median absolute deviation of a normal law its standard deviation
 VOLATILITY_BARS = 20
 RULES = {
-    "label": one_of(*LABELS),
+    "label": one_of(*MOVES),
     "horizon": Rule("a whole number of bars from 1", whole(1).holds),
 }
 
@@ -68,9 +68,8 @@ def soft_targets(
     before, after = label_prices(bars, label, horizon)
     # A walk of h bars spreads with the root of h.
     scale = softness * np.sqrt(horizon) * recent_volatility(bars)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        targets = _normal_cdf(np.log(after / before) / scale)
-    return labels.where(labels.isna() | ~(scale > 0), targets)
+    targets = softened(labels.to_numpy(), np.log(after / before), scale)
+    return pd.Series(targets, labels.index, name=labels.name)
 
 
 def relative_labels(moves: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,18 +98,19 @@ def relative_targets(moves: NDArray[np.float64], softness: float = 1.0) -> NDArr
     labels, distances = relative_labels(moves), moves - medians_of_others(moves)
     deviations = _row_medians(np.abs(moves - _row_medians(moves)[:, None]))
     # The day's own spread: on a wild day a lead of 1 % says little, on a calm one much.
-    scale = softness * NORMAL_MAD * deviations[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        targets = _normal_cdf(distances / scale)
-    return np.where(np.isnan(labels) | ~(scale > 0), labels, targets)
+    return softened(labels, distances, softness * NORMAL_MAD * deviations[:, None])
 
 
-def _normal_cdf(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def softened(
+    labels: NDArray[np.float64], moves: NDArray[np.float64], scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return Phi(move / scale) where there is a label and a scale above 0, else the label."""
     # Here, as the settings know labels, and a command's help need not wait for scipy.
     from scipy.special import ndtr
 
-    probabilities: NDArray[np.float64] = ndtr(values)
-    return probabilities
+    with np.errstate(divide="ignore", invalid="ignore"):
+        targets = ndtr(moves / scale)
+    return np.where(np.isnan(labels) | ~(scale > 0), labels, targets)
 
 
 def medians_of_others(moves: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -142,16 +142,9 @@ def _row_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(counts > 0, low + (high - low) / 2, np.nan)
 
 
-def tied_share(bars: pd.DataFrame, label: str = "open", horizon: int = 1) -> float:
-    """Return the share of known labels whose two prices are equal; they count as "not up"."""
-    before, after = label_prices(bars, label, horizon)
-    known = np.isfinite(before) & np.isfinite(after)
-    return float(np.mean(before[known] == after[known])) if known.any() else 0.0
-
-
 def known_after(label: str, horizon: int) -> int:
-    """Return how many bars after its decision bar a label is known."""
-    return horizon + 1 if label == "open" else horizon
+    """Return how many bars after its decision a label is known; that of a trade at the latest."""
+    return horizon if label == "close" else horizon + 1
 
 
 def check_label(label: str, horizon: int) -> None:

@@ -1,0 +1,184 @@
+"""Classes that a user supplies, by file, module or installed package, and how they are known again.
+
+Only what a user names is imported.
+"""
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from importlib.machinery import ModuleSpec
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType, NoneType
+from typing import NamedTuple, Protocol
+
+from model.errors import FeatureError, LabelError, did_you_mean
+
+LARGEST = 1e15  # number among the parameters; neither NaN nor infinity is below
+
+Scalar = str | int | float | bool | None
+
+
+class Named(Protocol):
+    """What all that is supplied has."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Kind(NamedTuple):
+    """What is supplied, as messages call it.
+
+    word, setting: "feature", and the setting that names it. group: of the entry points by which
+    packages offer theirs, as `name = package.module:Momentum`.
+    """
+
+    word: str
+    setting: str
+    group: str
+    error: type[ValueError]
+
+
+FEATURE = Kind("feature", "features", "backtrader_bilstm.features", FeatureError)
+LABEL = Kind("label", "label", "backtrader_bilstm.labels", LabelError)
+
+
+def named_in_module(text: str, kind: Kind) -> tuple[ModuleType, str]:
+    """Return the module and the name in it that stand before and after a colon."""
+    place, _, name = text.rpartition(":")
+    module = _load_file(Path(place), kind) if place.endswith(".py") else _load_module(place, kind)
+    if not hasattr(module, name):
+        offered = [key for key, value in vars(module).items() if hasattr(value, "transform")]
+        raise kind.error(
+            f"{place} must define the {kind.word} {name!r}, got none.{did_you_mean(name, offered)} "
+            f"It defines {', '.join(offered) or 'no class with a transform'}."
+        )
+    return module, name
+
+
+def admit_installed(name: str, kind: Kind, admit: Callable[[object], object]) -> None:
+    """Admit what installed packages offer by a name, and refuse what cannot be admitted."""
+    for point in entry_points(group=kind.group, name=name):
+        try:
+            admit(point.load())
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a package of somebody else's raises
+            raise kind.error(
+                f"the {kind.word} {name!r} must be one that can be registered, got {point.value} "
+                f"of an installed package: {str(error).rstrip('.')}. Mend that package."
+            ) from error
+
+
+def _load_file(path: Path, kind: Kind) -> ModuleType:
+    """Return the module that a file holds, executed once for each content of it."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise kind.error(
+            f"`{kind.setting}` must name a file that can be read, got {path}: {error.strerror}. "
+            "Give its path from this folder."
+        ) from error
+    digest = hashlib.sha256(str(path.resolve()).encode() + content).hexdigest()
+    # Under a name of its own: a file must not hide a module that is called like it.
+    name = f"own_{kind.setting}_{path.stem}_{digest[:12]}"
+    if name not in sys.modules:
+        _execute(spec_from_file_location(name, path), str(path), kind)
+    return sys.modules[name]
+
+
+def _execute(spec: ModuleSpec | None, place: str, kind: Kind) -> None:
+    assert spec is not None and spec.loader is not None  # the place ends in .py
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look for their module there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[spec.name]
+        if isinstance(error, MemoryError) or not isinstance(error, Exception | SystemExit):
+            raise
+        raise _not_imported(place, error, kind) from error
+
+
+def _load_module(name: str, kind: Kind) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a module of somebody else's raises
+        raise _not_imported(name, error, kind) from error
+
+
+def _not_imported(place: str, error: BaseException, kind: Kind) -> ValueError:
+    return kind.error(
+        f"{place} must be a module that can be imported, got {type(error).__name__}: "
+        f"{str(error).rstrip('.')}{_line_of(error, place)}. Mend it."
+    )
+
+
+def _line_of(error: BaseException, place: str) -> str:
+    """Return the line of a file at which an error was raised, in words."""
+    line, traceback = None, error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename.endswith(Path(place).name):
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    line = error.lineno if isinstance(error, SyntaxError) else line
+    return "" if line is None else f", in line {line}"
+
+
+def made(given: object, kind: Kind) -> object:
+    """Return the object, made without arguments where its class is given."""
+    if not isinstance(given, type):
+        return given
+    try:
+        found: object = given()
+    except Exception as error:  # whatever a class of somebody else's raises
+        raise kind.error(
+            f"{given.__name__} must be made without arguments, got {type(error).__name__}: "
+            f"{str(error).rstrip('.')}. Give its arguments defaults, or name an instance of it."
+        ) from error
+    return found
+
+
+def parameters_of(given: Named, kind: Kind, *besides: str) -> dict[str, Scalar]:
+    """Return what an instance was made with: its attributes, without those named besides."""
+    parameters = {
+        key: value
+        for key, value in getattr(given, "__dict__", {}).items()
+        if not key.startswith("_") and key not in ("name", *besides)
+    }
+    for key, value in parameters.items():
+        # Of their own types: what a file gives back must be equal.
+        if type(value) not in (str, int, float, bool, NoneType) or (
+            isinstance(value, int | float) and not abs(value) < LARGEST
+        ):
+            raise kind.error(
+                f"`{key}` of the {kind.word} {given.name!r} must be a number or a text, by which a "
+                f"checkpoint knows it again, got {value!r}. Make it from such, or call it _{key}."
+            )
+    return parameters
+
+
+def called(name: str, parameters: Mapping[str, Scalar]) -> str:
+    """Return the name by which messages call it: as it would be made, momentum(bars=20)."""
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in parameters.items())})"
+
+
+def source_of(given: Named, kind: Kind) -> str:
+    """Return the SHA-256 of class name and module; in a notebook of the class alone."""
+    made_by = type(given)
+    try:
+        try:
+            source = Path(inspect.getfile(made_by)).read_bytes()
+        except (OSError, TypeError):
+            source = inspect.getsource(made_by).encode()
+    except (OSError, TypeError) as error:
+        raise kind.error(
+            f"the source of the {kind.word} {given.name!r} must be readable, so that a checkpoint "
+            f"knows it again, got {made_by.__name__} without one. Put it in a file of its own."
+        ) from error
+    return hashlib.sha256(made_by.__qualname__.encode() + b"\n" + source).hexdigest()

@@ -1,0 +1,1 @@
+"""Moves, trades with levels, your own labels."""

@@ -1,0 +1,335 @@
+"""Labels of one's own: what they must be, how they come in, and the proof of their end.
+
+A label knows the future; what it must not hide is until when. So each label comes with its end, and
+must be the same where no bar after that is there.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Annotated, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from model.bars.faults import COLUMNS
+from model.bars.intervals import day
+from model.bars.read import digest_bars
+from model.errors import LabelError, did_you_mean
+from model.features.supplied import (
+    LABEL,
+    Scalar,
+    admit_installed,
+    called,
+    made,
+    named_in_module,
+    parameters_of,
+    source_of,
+)
+
+TRIES = 50  # ends at which the bars are cut
+SEED = 0
+NEITHER = "must be 1, 0, or NaN for none"
+
+
+class OwnLabel(Protocol):
+    """What a label of one's own must have; its class needs no base.
+
+    Examples
+    --------
+    >>> class Rise:
+    ...     name = "rise"
+    ...
+    ...     def transform(self, bars):
+    ...         later = bars["close"].shift(-5)
+    ...         label = (later > bars["close"]).astype(float).where(later.notna())
+    ...         end = pd.Series(bars.index, bars.index).shift(-5)
+    ...         return pd.DataFrame({"label": label, "end": end})
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called, a plain word."""
+
+    def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
+        """Return the label of each bar's decision, which falls at its close.
+
+        Parameters
+        ----------
+        bars
+            Open, high, low, close and volume, indexed by time: (n, 5), a copy.
+
+        Returns
+        -------
+        DataFrame
+            On the same index the columns `label`: 1, 0, or NaN for none, and `end`: the timestamp,
+            or the position, of the bar at whose close the label is known.
+        """
+
+
+class LabelRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a checkpoint keeps of a label: words and numbers, by which it is known again.
+
+    parameters: what an instance was made with. source: the SHA-256 of the name of its class and
+    the module that defines it.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    parameters: dict[str, str | float | int | bool | None]
+    source: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+    def __str__(self) -> str:
+        return called(self.name, self.parameters)
+
+
+@dataclass(frozen=True, eq=False)
+class KnownLabel:
+    """A label that bars can be given: the user's object, and what a checkpoint keeps of it."""
+
+    label: OwnLabel
+    record: LabelRecord
+
+    def transform(self, bars: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the labels and the positions of the bars at which they are known: (n,), (n,).
+
+        A label that is NaN is never known: n. Raises LabelError with row and values for what
+        cannot be.
+        """
+        # A copy: what a transform does to its bars reaches nobody else.
+        shown = bars[list(COLUMNS)].astype(np.float64)
+        shown.attrs = {}
+        try:
+            table = self.label.transform(shown)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a class of somebody else's raises
+            raise self._refusal(
+                f"give a row for every bar, got {type(error).__name__}: "
+                f"{str(error).rstrip('.')}. Mend its transform"
+            ) from error
+        index = pd.DatetimeIndex(bars.index)
+        self._require_table(table, index)
+        values = table["label"].to_numpy(np.float64, na_value=np.nan)
+        self._require_rows(table, index, ~np.isin(values, (0.0, 1.0)) & ~np.isnan(values), NEITHER)
+        known = self._positions(table["end"], index)
+        there = ~np.isnan(values)
+        self._require_rows(
+            table, index, there & (known < 0), "must have an end, and not after the last bar"
+        )
+        self._require_rows(
+            table, index, there & (known < np.arange(len(index))), "must not end before its bar"
+        )
+        return values, np.where(there, known, len(index))
+
+    def _require_table(self, table: object, index: pd.DatetimeIndex) -> None:
+        fault = ""
+        if not isinstance(table, pd.DataFrame):
+            fault = f"a DataFrame, got {type(table).__name__}"
+        elif sorted(map(str, table.columns)) != ["end", "label"]:
+            fault = f"the columns label and end, got {', '.join(map(str, table.columns)) or 'none'}"
+        elif len(table) != len(index):
+            fault = f"a row for each of {len(index)} bars, got {len(table)}"
+        elif not table.index.equals(index):
+            row = int((table.index != index).argmax())
+            fault = f"its rows on the bars' own index, got {table.index[row]!r} as row {row}"
+        elif table["label"].dtype.kind not in "biuf":
+            fault = f"numbers in label, got {table['label'].dtype}"
+        elif table["end"].dtype.kind not in "iufM" or getattr(table["end"].dtype, "tz", None):
+            fault = f"timestamps of the bars or positions in end, got {table['end'].dtype}"
+        if fault:
+            raise self._refusal(
+                f"return {fault}. Return pd.DataFrame({{'label': ..., 'end': ...}}, bars.index)"
+            )
+
+    def _positions(self, ends: pd.Series, index: pd.DatetimeIndex) -> NDArray[np.int64]:
+        """Return the positions of the bars at which labels end, -1 where there is no such bar."""
+        if ends.dtype.kind == "M":
+            # Between two bars it is known at the later one.
+            stamps, asked = (one.as_unit("ns").asi8 for one in (index, pd.DatetimeIndex(ends)))
+            known = np.searchsorted(stamps, asked)
+        else:
+            places = np.ceil(ends.to_numpy(np.float64, na_value=np.nan))
+            known = np.where(np.isfinite(places), places, -1).astype(np.int64)
+        return np.where(ends.isna() | (known >= len(index)), -1, known)
+
+    def _require_rows(
+        self,
+        table: pd.DataFrame,
+        index: pd.DatetimeIndex,
+        faulty: NDArray[np.bool_],
+        what: str,
+    ) -> None:
+        if faulty.any():
+            row = int(faulty.argmax())
+            label, end = table["label"].iloc[row], table["end"].iloc[row]
+            raise LabelError(
+                f"the label {self.record.name!r} {what}, got label {label} with end {end} at "
+                f"{day(index[row])} (bar {row + 1}), {int(faulty.sum())} such rows in all. "
+                "Mend its transform."
+            )
+
+    def _refusal(self, what: str) -> LabelError:
+        return LabelError(f"the label {self.record.name!r} must {what}.")
+
+
+RESERVED = ("open", "close", "barrier", "own")  # labels of ours
+_known: dict[str, KnownLabel] = {}
+
+
+def register_label(label: OwnLabel | type[OwnLabel]) -> None:
+    """Make a label known by its name, to be trained on and judged by.
+
+    This holds for this process. An installed package offers its labels to all processes and
+    commands by entry points of the group `backtrader_bilstm.labels`.
+
+    Parameters
+    ----------
+    label
+        An object with `name` and `transform(bars)`, which returns a DataFrame of `label` and `end`
+        on the index of the bars; or its class, which is then made without arguments. What an
+        instance was made with (its attributes) must be numbers and texts.
+
+    Raises
+    ------
+    LabelError
+        For what is no such label, and a name that is taken.
+
+    Examples
+    --------
+    >>> from my_labels import Rise  # a file of yours
+    >>> register_label(Rise)
+    >>> TrainConfig(label="rise").labelling.label
+    'own'
+    """
+    _admit(label)
+
+
+def _admit(given: object) -> KnownLabel:
+    """Put a label among the known ones and return it, or the equal one that is there."""
+    label: OwnLabel = made(given, LABEL)  # type: ignore[assignment]
+    name = getattr(label, "name", None)
+    if not (isinstance(name, str) and name.isidentifier() and name not in RESERVED):
+        raise LabelError(
+            f"{type(label).__name__} cannot be a label: `name` must be a plain word, and none of "
+            f"{', '.join(RESERVED)}, got {name!r}. Mend it."
+        )
+    if not callable(getattr(label, "transform", None)):
+        raise LabelError(
+            f"{type(label).__name__} cannot be a label: `transform` must be a method that turns "
+            "bars into a DataFrame, got none. Mend it."
+        )
+    parameters: dict[str, Scalar] = parameters_of(label, LABEL)
+    found = KnownLabel(
+        label,
+        LabelRecord(name=name, parameters=parameters, source=source_of(label, LABEL)),
+    )
+    known = _known.setdefault(name, found)
+    if known.record != found.record:
+        raise LabelError(
+            f"`name` must be free, got {name!r}, which is {known.record} already, with other "
+            "parameters or of another source. Choose another, or start a new process."
+        )
+    return known
+
+
+def own_label(text: str) -> KnownLabel:
+    """Return the label that a user names.
+
+    text: the name of a known one, a file as `my_labels.py:Rise` or a module as
+    `package.module:Rise`; what stands after the colon is a class or an instance. Raises LabelError
+    where it cannot be had.
+    """
+    if ":" in text:
+        return _defined(*named_in_module(text, LABEL))
+    if text not in _known:
+        admit_installed(text, LABEL, _admit)
+    if text not in _known:
+        raise LabelError(
+            f"`label` must be one of {', '.join(RESERVED[:-1])}, or one of your own as "
+            f"my_labels.py:Rise, got {text!r}.{did_you_mean(text, [*RESERVED[:-1], *_known])}"
+        )
+    return _known[text]
+
+
+@cache
+def _defined(module: ModuleType, name: str) -> KnownLabel:
+    """Return what a module defines. Once for each: another content of a file is another module."""
+    return _admit(getattr(module, name))
+
+
+def served_label(record: LabelRecord) -> KnownLabel:
+    """Return the known label that a checkpoint, or a configuration, states.
+
+    Nothing is imported. Raises LabelError where it is not known here, or is another.
+    """
+    known = _known.get(record.name)
+    if known is None or known.record != record:
+        other = "" if known is None else f", got {known.record} of another source or parameters"
+        raise LabelError(
+            f"the label {record} must be given to label bars{other}. Give `label` with the file "
+            "that defines it, as my_labels.py:Rise, or call model.register_label before."
+        )
+    return known
+
+
+# The digests of the bars on which a label was found to know its end.
+_found_stable: WeakKeyDictionary[KnownLabel, set[str]] = WeakKeyDictionary()
+
+
+def require_known_at_end(known: KnownLabel, bars: pd.DataFrame, tries: int = TRIES) -> None:
+    """Require of a label the same values where the bars are cut at its end.
+
+    Tried once on the same bars in a process, at ends drawn from all. Raises LabelError with the
+    bar, both values and what to change.
+    """
+    digest, tried_on = digest_bars(bars), _found_stable.setdefault(known, set())
+    if digest in tried_on:
+        return
+    full = known.transform(bars)
+    last = len(bars) - 1
+    ends = np.unique(full[1][full[1] < last])
+    drawn = np.random.default_rng(SEED).permutation(ends)[:tries].tolist()
+    # First of all the same bars again: what draws random numbers is told so.
+    for cut in (last, *drawn):
+        values, ended = known.transform(bars.iloc[: cut + 1])
+        whole, end = (part[: cut + 1] for part in full)
+        settled = (end <= cut) | (ended <= cut)
+        differ = settled & ~((values == whole) & (ended == end))
+        if differ.any():
+            row = int(differ.argmax())
+            raise _unstable(
+                known, bars, row, cut, (whole[row], end[row]), (values[row], ended[row])
+            )
+    tried_on.add(digest)
+
+
+def _unstable(
+    known: KnownLabel,
+    bars: pd.DataFrame,
+    row: int,
+    cut: int,
+    of_all: tuple[float, int],
+    of_some: tuple[float, int],
+) -> LabelError:
+    """Return the refusal of a label that is another without the bars after its end."""
+
+    def told(label: float, end: int, count: int) -> str:
+        until = "none" if end >= count else day(bars.index[end])
+        return f"{label:g} with end {until}"
+
+    if cut == len(bars) - 1:
+        when = "when it is asked a second time: make it from the bars alone"
+    else:
+        when = (
+            f"of the bars up to {day(bars.index[cut])}: it knows more than it says. Give as `end` "
+            "the bar at whose close it is known, and NaN as `label` where that has not come; take "
+            "thresholds from the bars before, not from all"
+        )
+    return LabelError(
+        f"the label {known.record.name!r} must be the same without the bars after its end: at "
+        f"{day(bars.index[row])} (bar {row + 1}) it is {told(*of_all, len(bars))} of all bars, but "
+        f"{told(*of_some, cut + 1)} {when}."
+    )
