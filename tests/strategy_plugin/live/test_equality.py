@@ -1,6 +1,7 @@
 """Live is the backtest: the same decisions, orders and equity, through the client and a server."""
 
 import datetime as dt
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,8 @@ import pytest
 from backtests.exchange_box.faults import Fault, random_faults
 from backtests.exchange_box.matching import Refusal
 from strategy_plugin.live.feed import LiveFeed
-from strategy_plugin.live.store import LiveStore
+from strategy_plugin.live.store import LiveStore, Pace
+from strategy_plugin.live.venue import Asset, VenueUnreachable
 from tests.helpers.exchanges import (
     MINUTE,
     QUICK,
@@ -64,15 +66,18 @@ def test_decisions_orders_and_equity_are_those_of_the_backtest(n_bars: int) -> N
     assert box.account.value() == pytest.approx(live.broker.getvalue(), rel=1e-12)
 
 
-def test_a_checkpoint_is_traded_unchanged_and_as_in_the_backtest(tmp_path: Path) -> None:
-    naive = BARS.set_axis(BARS.index.tz_localize(None))
-    checkpoint = random_checkpoint(naive.iloc[:400], timezone="UTC")
+# Twenty years on the bars lie in this machine's future: the venue's clock tells what is finished.
+@pytest.mark.parametrize("ahead", [pd.Timedelta(0), pd.Timedelta(weeks=52 * 20)], ids=["", "skew"])
+def test_a_checkpoint_is_traded_unchanged_and_as_in_the_backtest(
+    ahead: pd.Timedelta, tmp_path: Path
+) -> None:
+    bars, first = BARS.set_axis(BARS.index + ahead), FIRST + ahead
+    checkpoint = random_checkpoint(bars.tz_localize(None).iloc[:400], timezone="UTC")
     checkpoint.save(tmp_path / "minute.ckpt")
     how: dict[str, Any] = {"checkpoint": str(tmp_path / "minute.ckpt"), "history": 200}
-    with exchange_of(BARS, FIRST) as (_, url):
+    with exchange_of(bars, first) as (_, url):
         live = traded_live(url, bars=N_BARS, feed_class=LiveFeed, **how)
-    backtest = backtested(BARS, FIRST, with_line=False, **how)
-    require_equal(live, backtest, N_BARS)
+    require_equal(live, backtested(bars, first, with_line=False, **how), N_BARS)
 
 
 def test_shorts_and_parts_of_units_are_those_of_the_backtest(reference: Run) -> None:
@@ -187,25 +192,23 @@ def test_a_bar_that_is_long_on_its_way_is_not_passed_over(
         require_equal(traded_live(url, bars=12), reference, 12)
 
 
-def test_a_clock_that_gives_no_answer_is_said_once(
-    reference: Run, caplog: pytest.LogCaptureFixture
-) -> None:
-    with exchange_of(BARS, FIRST, faults=[Fault("cut request", 5, times=9, path="clock")]) as (
-        box,
-        url,
-    ):
-        require_equal(traded_live(url, bars=12), reference, 12)
-    assert len(box.faults.done) == 9
-    assert sum("The clock is asked for" in record.message for record in caplog.records) == 1
+def test_a_clock_that_gives_no_answer_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Silent:
+        name, waited, asked = "alpaca", 0.0, 0
 
+        def clock(self) -> None:
+            self.asked += 1
+            raise VenueUnreachable("alpaca gave no answer on the clock.")
 
-def test_a_clock_of_this_machine_that_is_years_behind_changes_nothing() -> None:
-    """The bars lie in this machine's future: what is finished is told by the venue's clock."""
-    later = pd.Timedelta(weeks=52 * 20)
-    with exchange_of(BARS.set_axis(BARS.index + later), FIRST + later) as (_, url):
-        live = traded_live(url, bars=20, feed_class=Rising)
-    assert len(live.strategy.decided) == 20 and live.strategy.fills
-    assert not live.strategy.refusals()["SPY"].keys() - {"not live"}
+    venue = Silent()
+    asset = Asset("SPY", True, True, 1.0, False)
+    store = LiveStore(venue, {"SPY": asset}, MINUTE, Pace(poll=0.02))
+    store.seen()  # a bar came, so that the clock is due
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until:
+        store.turn("SPY")
+    assert 2 <= venue.asked <= 11  # at its pace, and not all the time
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_a_fill_that_a_cancel_comes_too_late_for_is_booked() -> None:
