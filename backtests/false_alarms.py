@@ -54,6 +54,18 @@ EMPTY, PLANTED = ("walk", "walkdrift"), ("echo", "volrev")
 app = App(version=VERSION, name="backtests/false_alarms.py")
 console = Console(highlight=False)
 
+NUMBERS = {
+    "histories": whole(1),
+    "bars": whole(1),
+    "runs": whole(1),
+    "decisions": whole(FEWEST_DECISIONS),
+    "universes": optional(whole(1)),
+    "instruments": whole(TrainConfig.fewest_instruments),
+    "searches": optional(whole(1)),
+    "trials": whole(1),
+    "jobs": optional(whole(1)),
+}
+
 
 @app.default
 def false_alarms(
@@ -114,17 +126,7 @@ def false_alarms(
             "trials": trials,
             "jobs": jobs,
         },
-        {
-            "histories": whole(1),
-            "bars": whole(1),
-            "runs": whole(1),
-            "decisions": whole(FEWEST_DECISIONS),
-            "universes": optional(whole(1)),
-            "instruments": whole(TrainConfig.fewest_instruments),
-            "searches": optional(whole(1)),
-            "trials": whole(1),
-            "jobs": optional(whole(1)),
-        },
+        NUMBERS,
     )
     if universes:
         print_words(
@@ -146,10 +148,15 @@ def false_alarms(
     if grid:
         print_grid(runs, decisions, jobs or cpu_count())
         return
+    print_walks(histories, bars, jobs or cpu_count())
+
+
+def print_walks(histories: int, bars: int, jobs: int) -> None:
+    """Print the verdicts on random walks, and beside them those on two planted markets."""
     tasks = [(name, seed) for name in EMPTY for seed in range(1, histories + 1)]
     tasks += [(name, 1) for name in PLANTED]
     # In their order, each as soon as it is there.
-    parallel = Parallel(n_jobs=jobs or cpu_count(), return_as="generator")
+    parallel = Parallel(n_jobs=jobs, return_as="generator")
     coming = parallel(delayed(verdict_on)(name, seed, bars) for name, seed in tasks)
     verdicts = list(tracked(coming, console, "walks", len(tasks)))
     words = pd.Series([found.word for found in verdicts], index=pd.MultiIndex.from_tuples(tasks))

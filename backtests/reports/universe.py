@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,6 @@ from backtests.reports.results import (
     machines_of,
     plain_row,
 )
-from backtests.reports.terminal import Row
 from backtests.walk_forward.fingerprint import all_versions
 from backtests.walk_forward.folds import Settings
 from backtests.walk_forward.trainer import Lost
@@ -83,7 +83,7 @@ class UniverseResults:
         }
 
     @cached_property
-    def pooled(self) -> list[Row]:
+    def pooled(self) -> list[Mapping[str, Any]]:
         """What decides on each architecture over all markets; none where there is but one."""
         # With one there is nothing to tell apart that the verdict does not say.
         lead, *others = self.architectures
@@ -170,7 +170,7 @@ def universe_summary(universe: UniverseResults) -> dict[str, object]:
     }
 
 
-def pooled_row(architecture: str, pooled: Pool) -> Row:
+def pooled_row(architecture: str, pooled: Pool) -> Mapping[str, Any]:
     """Return what decides on an architecture, as universe.json has it."""
     alpha, years = pooled.intervals["alpha"], pooled.periods_per_year
     auc = pooled.intervals.get("auc")
