@@ -27,7 +27,7 @@ ORDER = {
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "
         "synthetic benchmarks cost walk walk_pooled walk_options ledger audit controls "
-        "false_alarms verdicts benchmark analyzers judge compare run search console"
+        "benchmark analyzers judge compare run search false_alarms verdicts console"
     ),
 }
 
