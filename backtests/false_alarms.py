@@ -20,12 +20,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+import backtests
 from backtests import evidence, synthetic, walk_forward
 from backtests.progress import tracked
 from backtests.search import pasts_of
 from backtests.simulation.account import Account, Costs
 from backtests.simulation.vectorised import directions
-from backtests.walk import walk_bars
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.space import DEFAULT, SearchPlan, with_settings
 from model.bars.faults import count
@@ -284,7 +284,7 @@ def verdict_after_search(seed: int, n_bars: int, trials: int) -> Verdict:
         storage, ledger = Path(folder, "search.log"), Path(folder, "trials")
         tried = walk_forward.search(past, settings, DEFAULT, SearchPlan(trials), storage, 1)
         config = with_settings(QUICK, walk_forward.winner(list(tried)).settings)
-        return walk_bars(bars, config, plan=FEW_FOLDS, ledger=ledger, jobs=1).verdict
+        return backtests.walk.walk_bars(bars, config, plan=FEW_FOLDS, ledger=ledger, jobs=1).verdict
 
 
 def verdict_by(

@@ -54,11 +54,14 @@ class Control:
     instruments: int = 1
 
     def __post_init__(self) -> None:
-        if self.config.horizon != 1 or self.config.label not in MOVES:
+        faults = []
+        if self.config.horizon != 1:
+            faults.append(f"`horizon` must be 1, got {self.config.horizon}")
+        if self.config.label not in MOVES:
+            faults.append(f"`label` must be one of {', '.join(MOVES)}, got {self.config.label!r}")
+        if faults:
             raise ValueError(
-                f"`horizon` must be 1 and `label` one of {', '.join(MOVES)}, got "
-                f"{self.config.horizon} and {self.config.label!r}: "
-                "the best forecast is known for the next bar's move only."
+                f"{'; '.join(faults)}: the best forecast is known for the next bar's move only."
             )
 
     def sample(self) -> Market:

@@ -103,7 +103,7 @@ def barrier_trades(bars: pd.DataFrame, barrier: Barrier, horizon: int) -> Trades
     >>> bars = pd.DataFrame({"open": [9.0, 10, 10, 10], "high": [9.0, 10, 13, 10],
     ...                      "low": [9.0, 10, 10, 10], "close": [9.0, 10, 10, 10]})
     >>> trades = barrier_trades(bars, Barrier(take_profit="20%"), horizon=5)
-    >>> trades.end.tolist(), trades.exit[0]
+    >>> trades.end.tolist(), float(trades.exit[0])
     ([2, 4, 4, 4], 12.0)
     """
     opens, highs, lows = (bars[name].to_numpy(np.float64) for name in ("open", "high", "low"))

@@ -217,7 +217,7 @@ class DataPreprocessor:
         Returns
         -------
         kept, split
-            As of `split_dates`.
+            As of `split_dates`; kept is False for windows without a label too: (n,).
         """
         there = np.isfinite(labels)
         kept, split = self.split_dates(decided, np.where(there, known, decided))

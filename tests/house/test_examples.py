@@ -25,6 +25,7 @@ import strategy_plugin
 from model.networks import registry
 from tests.helpers import small_network  # noqa: F401 - its architecture "small" is trained here
 from tests.helpers.hosts import feed, host
+from tests.helpers.own_labels import FILE as OWN_LABELS
 from tests.helpers.processes import ROOT
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -80,6 +81,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BARS.to_csv(folder / f"{name}.csv")
     BARS[["close"]].to_csv(folder / "closes.csv")
     (folder / "my_momentum.py").write_text(MY_MOMENTUM)
+    shutil.copy(OWN_LABELS, folder / "my_labels.py")
     trained = model.fit(BARS, model.TrainConfig(architecture="small", max_epochs=2))
     trained.save(folder / "nasdaq.ckpt")
     cerebro = host(feed(BARS))

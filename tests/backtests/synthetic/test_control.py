@@ -63,7 +63,7 @@ def best() -> Array:
 def test_a_horizon_with_no_known_best_forecast_is_refused() -> None:
     with pytest.raises(
         ValueError,
-        match="`horizon` must be 1, got 5: the best forecast is known for the next bar only",
+        match="`horizon` must be 1, got 5: the best forecast is known for the next bar's move only",
     ):
         Control("echo", 1, 1_000, 0, TrainConfig(horizon=5))
 

@@ -271,7 +271,7 @@ def test_the_validation_loss_is_the_one_after_calibration(trained: Checkpoint) -
         ("precision", "fp16", "`precision` must be one of fp32, bf16, got 'fp16'"),
         ("seeds", 9, "`seeds` must be a whole number from 1 to 8, got 9"),
         ("architecture", "lstm", "`architecture` must be one of bilstm, transformer, "),
-        ("label", "high", "`label` must be one of open, close, got 'high'"),
+        ("label", "high", "`label` must be one of open, close, barrier, or one of your own as "),
         ("train", 0.9, "`train` and `validation` must be shares above 0 with a sum of at most 1"),
     ],
 )
