@@ -1,6 +1,6 @@
 import json
-import shlex
 import re
+import shlex
 import shutil
 import subprocess
 import sys
