@@ -350,7 +350,7 @@ CONTESTS = (
         work="86 features and ten columns of one's own in pandas, 100,000 bars",
         against="the 86 alone",
         unit="bar",
-        meet=in_turn("apart", own.rows, own.rows, own="spans"),
+        meet=in_turn("apart", own.rows, engine.features_ours),
         full=Size(100_000, 100_000, 3),
         quick=Size(500, 500, 1),
         goals=(Goal(LONGER, 1.1),),

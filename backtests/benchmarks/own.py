@@ -35,13 +35,9 @@ class Spans:
         )
 
 
-def engineer_of(own: bool) -> FeatureEngineer:
-    return FeatureEngineer([known_feature(Spans())] if own else [])
-
-
-def rows(bars: int, own: str = "") -> Round:
-    """Return what computes all feature rows of a market, with the ten columns or without."""
-    engineer = engineer_of(bool(own))
+def rows(bars: int) -> Round:
+    """Return what computes all feature rows of a market with the ten columns."""
+    engineer = FeatureEngineer([known_feature(Spans())])
 
     def play(number: int) -> Work:
         table = engineer.transform(bars_of(number, bars))
@@ -68,7 +64,7 @@ def training(bars: int, own: str = "") -> Round:
 
 def live(bars: int, own: str = "") -> Round:
     """Return what makes the newest feature row as bars come one by one."""
-    engineer = engineer_of(bool(own))
+    engineer = FeatureEngineer([known_feature(Spans())] if own else [])
 
     def play(number: int) -> Work:
         sample = bars_of(number, bars)

@@ -14,8 +14,8 @@ from msgspec import Meta, Struct
 from model.bars.faults import COLUMNS
 from model.bars.intervals import day
 from model.errors import FeatureError
-from model.features.supplied import FEATURE, Scalar, called, made, parameters_of, source_of
 from model.features.trailing import Array, Times
+from model.supplied import FEATURE, Scalar, called, made, parameters_of, source_of
 
 CHUNK = 16_384  # rows asked for at once
 LONGEST = 10_000  # bars of a lookback

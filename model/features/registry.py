@@ -13,8 +13,8 @@ import pandas as pd
 from model.errors import FeatureError, did_you_mean
 from model.features.own import FeatureRecord, KnownFeature, OwnFeature, known_feature
 from model.features.stability import require_stable
-from model.features.supplied import FEATURE, admit_installed, named_in_module
 from model.features.table import FEATURE_NAMES
+from model.supplied import FEATURE, admit_installed, named_in_module
 
 _known: dict[str, KnownFeature] = {}
 

@@ -19,7 +19,7 @@ from model.bars.faults import COLUMNS
 from model.bars.intervals import day
 from model.bars.read import digest_bars
 from model.errors import LabelError, did_you_mean
-from model.features.supplied import (
+from model.supplied import (
     LABEL,
     Scalar,
     admit_installed,
@@ -78,7 +78,7 @@ class LabelRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
-    parameters: dict[str, str | float | int | bool | None]
+    parameters: dict[str, Scalar]
     source: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
     def __str__(self) -> str:
@@ -221,11 +221,8 @@ def _admit(given: object) -> KnownLabel:
             f"{type(label).__name__} cannot be a label: `transform` must be a method that turns "
             "bars into a DataFrame, got none. Mend it."
         )
-    parameters: dict[str, Scalar] = parameters_of(label, LABEL)
-    found = KnownLabel(
-        label,
-        LabelRecord(name=name, parameters=parameters, source=source_of(label, LABEL)),
-    )
+    parameters, source = parameters_of(label, LABEL), source_of(label, LABEL)
+    found = KnownLabel(label, LabelRecord(name=name, parameters=parameters, source=source))
     known = _known.setdefault(name, found)
     if known.record != found.record:
         raise LabelError(

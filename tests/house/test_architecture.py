@@ -16,8 +16,9 @@ PACKAGES = ("model", "strategy_plugin", "backtests")
 # or a file that stands directly in its package. Within a folder any order will do without a circle.
 ORDER = {
     "model": (
-        "errors settings settings_file files metrics provenance precision runtime notebook "
-        "bars features labels networks cli context checkpoint predict training doctor train"
+        "errors supplied settings settings_file files metrics provenance precision runtime "
+        "notebook bars features labels networks cli context checkpoint predict training doctor "
+        "train"
     ),
     "strategy_plugin": (
         "feeds guard hours dates cache context indicator decision weights orders sizers ranking "

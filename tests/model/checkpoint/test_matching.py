@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model import supplied as doors
 from model.checkpoint.buffer import FeatureBuffer
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError, CheckpointWarning
 from model.features import registry
-from model.features import supplied as doors
 from model.features.registry import own_features, register_feature
 from model.features.table import FEATURE_NAMES
 from tests.helpers import own_features as given

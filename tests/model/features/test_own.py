@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model import supplied
 from model.errors import FeatureError
-from model.features import registry, supplied
+from model.features import registry
 from model.features.own import known_feature
 from model.features.registry import own_features, register_feature
 from model.features.table import FEATURE_NAMES, FeatureEngineer, arrays_of

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model import supplied
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import LabelError
-from model.features import supplied
 from model.labels import own
 from model.labels.own import own_label, register_label, require_known_at_end
 from model.training.config import TrainConfig
