@@ -367,6 +367,7 @@ def _conclude_pooled(results: PooledResults, folder: Path, entered: Mapping[Path
     if results.share_found is not None:
         console.print(f"of the best forecast there is {results.share_found:.0%} of the edge found")
     for line in (
+        reports.describe_choices(results.choices),
         reports.describe_refused(results.account.simulation.refused) if results.account else "",
         reports.describe_halves(results.by_date.halves),
         reports.describe_together(results.by_date.together),

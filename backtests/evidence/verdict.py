@@ -218,6 +218,8 @@ def _reasons(figures: Figures, benchmark: str, *, within: str = "folds", costs: 
             f"AUC {auc.value:.3f} within {within}, "
             f"99 % bounds {auc.lowest:.3f} and {auc.highest:.3f}"
         )
+        if auc.highest < NOTHING_LEFT:
+            words[-1] += f", less than the {NOTHING_LEFT} below which a forecast pays no costs"
     p = figures.superiority
     words.append(f"Hansen's test {'has no series to test' if p is None else f'p {p_words(p)}'}")
     words.append(

@@ -15,6 +15,7 @@ from .runs import read_runs as read_runs
 from .runs_page import compare_runs as compare_runs
 from .terminal import architecture_table as architecture_table
 from .terminal import describe_best as describe_best
+from .terminal import describe_choices as describe_choices
 from .terminal import describe_entered as describe_entered
 from .terminal import describe_halves as describe_halves
 from .terminal import describe_outcome as describe_outcome

@@ -28,9 +28,9 @@ from model.bars.faults import count
 UNIVERSE = "all in equal parts"
 # What the account does not know; said where it is shown.
 ACCOUNT_LEFT_OUT = (
-    "Left out: cash earns no interest, whatever is sold short can be borrowed, dividends count "
-    "only where the prices hold them, and a list made of today's instruments has lost those that "
-    "went under."
+    "All in equal parts: each name alike, weighed anew at each close, at no cost. Left out: cash "
+    "earns no interest, whatever is sold short can be borrowed, dividends count only where the "
+    "prices hold them, and a list made of today's instruments has lost those that went under."
 )
 MOST_NAMES = 10  # that earned most, and as many that lost most
 

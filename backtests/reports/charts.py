@@ -193,7 +193,7 @@ def drawdown_chart(results: Curves) -> go.Figure:
         ("strategy", "drawdown", OURS),
     ):
         add_line(figure, thinned(results.equity[column]), name, colour)
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=".2~%")
     return _with_borders(figure, results)
 
 

@@ -123,12 +123,15 @@ def month_grid(months: pd.DataFrame, years: pd.DataFrame, benchmark: str) -> Gri
     return Grid(["", *MONTHS, "year", benchmark], rows)
 
 
-def sharpe_rows(figures: "SharpeFigures | None") -> dict[str, str]:
-    """Return how sure the Sharpe ratio is, given all that was tried; no rows where none varies."""
+def sharpe_rows(figures: "SharpeFigures | None", whose: str = "the Sharpe ratio") -> dict[str, str]:
+    """Return how sure a Sharpe ratio is, given all that was tried; no rows where none varies.
+
+    whose: which one, in words.
+    """
     if figures is None:
         return {}
     return {
-        "probability that the Sharpe ratio is above 0": f"{figures.probable:.3f}",
+        f"probability that {whose} is above 0": f"{figures.probable:.3f}",
         f"the same above the best luck of {count(figures.trials, 'trial')} on these bars "
         "(deflated Sharpe ratio)": f"{figures.deflated:.3f}",
         "bars that would show it above 0 with 95 % confidence (minimum track record length)": shown(

@@ -145,6 +145,11 @@ class PooledResults:
         return "cash" if self.panel.ranked and self._neutral else "holding all"
 
     @property
+    def paper_benchmark(self) -> str:
+        """What the paper book is held against, whatever the account trades."""
+        return "cash" if self.panel.ranked else "holding all"
+
+    @property
     def _neutral(self) -> bool:
         return self.settings.book is None or self.settings.book.neutral
 

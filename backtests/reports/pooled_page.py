@@ -38,7 +38,10 @@ from backtests.reports.terminal import (
 from backtests.walk_forward.fingerprint import all_versions
 from model.files import write_atomically
 
-COLOURS = ("#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f", "#8a63c9", "#c79a2e", "#4aa3a8")
+COLOURS = (
+    *("#3b7dd8", "#9a9a9a", "#2a9d5c", "#d0573f", "#8a63c9", "#c79a2e", "#4aa3a8"),
+    *("#d86ba6", "#7a8f3c", "#b0785a", "#5b6fb5"),
+)
 PARTS = (
     "All instruments in equal parts, each long while its probability is above its thresholds, "
     "beside all of them held: a paper book, without whole units."
@@ -72,6 +75,7 @@ def render_pooled(results: PooledResults) -> str:
         together=describe_together(results.by_date.together),
         left_out=results.left_out,
         architectures=results.architectures,
+        planted=BEST in results.panel.scores,
         parts=PARTS,
         book=describe_book(results.settings),
         account=book_grids(results.account, results.choices) if results.account else None,
@@ -79,8 +83,10 @@ def render_pooled(results: PooledResults) -> str:
         refused=describe_refused(results.account.simulation.refused) if results.account else "",
         cash=results.settings.account.cash,
         costs_now=str(results.settings.costs),
-        figures=_figures(results, results.figures, "net"),
-        figures_at_no_cost=_figures(results, results.figures_at_no_cost, "gross"),
+        figures=_figures(results, results.figures, "net", results.benchmark),
+        figures_at_no_cost=_figures(
+            results, results.figures_at_no_cost, "gross", results.paper_benchmark
+        ),
         tests=_tests(results),
         overfitting=results.overfitting.sentence,
         registered=results.registered,
@@ -147,7 +153,7 @@ def _decay(results: PooledResults) -> go.Figure:
     return figure.update_xaxes(title="bars", type="category")
 
 
-def _figures(results: PooledResults, figures: Figures, earned: str) -> Grid:
+def _figures(results: PooledResults, figures: Figures, earned: str, benchmark: str) -> Grid:
     """Return the figures on chance. earned: "net" or "gross", which they are of."""
     # Of what both forecasts of a pair are that the AUC compares.
     within = "dates" if results.panel.ranked else "folds"
@@ -159,18 +165,20 @@ def _figures(results: PooledResults, figures: Figures, earned: str) -> Grid:
             form,
             scale,
         )
-        for name, words, form, scale in figure_rows(results.benchmark)
+        for name, words, form, scale in figure_rows(benchmark)
     ]
     return interval_grid(figures.intervals, rows)
 
 
 def _tests(results: PooledResults) -> Grid:
-    words = f"p: nothing that forecasts here has an alpha over {results.benchmark} (Hansen's test)"
+    words = "p: nothing that forecasts here has an alpha over {} (Hansen's test)"
+    free = f"{words.format(results.paper_benchmark)}, at no cost"
     rows = {
-        words: p_shown(results.figures.superiority),
-        f"{words}, at no cost": p_shown(results.figures_at_no_cost.superiority),
+        words.format(results.benchmark): p_shown(results.figures.superiority),
+        free: p_shown(results.figures_at_no_cost.superiority),
         **power_rows(results.figures),
-        **sharpe_rows(results.sharpe),
+        # Trials are told apart, and counted, by the weights of their paper books.
+        **sharpe_rows(results.sharpe, "the Sharpe ratio of the paper book, net of costs,"),
         "forecasts of a move that never came": str(results.panel.unknown_moves),
     }
     return Grid(["", "value"], list(map(list, rows.items())))

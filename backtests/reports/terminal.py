@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from backtests.reports.pooled import PooledResults
     from backtests.reports.results import Results
     from backtests.reports.universe import UniverseResults
+    from backtests.walk_forward.book import BookChoice
     from backtests.walk_forward.folds import Outcome
     from backtests.walk_forward.trainer import Origin
 
@@ -245,6 +246,12 @@ def _book_table(account: Mapping[str, "AccountFigures"], figures: "BookFigures")
     table.add_row("turnover per bar", f"{figures.turnover:.1%}")
     table.add_row("cost that eats all, bp per side", shown(figures.break_even, ".1f"))
     return table
+
+
+def describe_choices(choices: Sequence["BookChoice"]) -> str:
+    """Return one line on how long the book of each fold holds; "" without a book."""
+    told = "; ".join(f"fold {number}: {choice}" for number, choice in enumerate(choices, 1))
+    return f"The book, {told}." if told else ""
 
 
 def describe_refused(refused: Mapping[str, Mapping[str, int]]) -> str:

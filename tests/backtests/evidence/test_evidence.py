@@ -224,6 +224,14 @@ def test_what_the_timing_gains_is_said_for_each_fill(skilled):
     assert "-3.00 one bar later." in said and "price only" not in said
 
 
+def test_no_edge_names_the_area_that_pays_no_costs(skilled):
+    area = skilled.intervals["auc"]
+    left = "less than the 0.52 below which a forecast pays no costs"
+    poor = replace(area, value=0.5, lowest=0.49, highest=0.519)
+    assert left in judge(replace(skilled, intervals=skilled.intervals | {"auc": poor})).sentence
+    assert left not in judge(replace(skilled, intervals=skilled.intervals | {"auc": area})).sentence
+
+
 def test_no_edge_names_the_alpha_worth_having():
     many = planted_decisions(0.0, n=12_000, seed=3)
     evidence = quick_evidence(many, worth=0.5)

@@ -27,6 +27,7 @@ from backtests.reports.pooled import (
 from backtests.reports.pooled_page import render_pooled, write_pooled_report
 from backtests.reports.pooled_schema import BOOK_TABLES, POOLED_TABLES, Pooled
 from backtests.reports.terminal import (
+    describe_choices,
     describe_halves,
     describe_refused,
     describe_together,
@@ -217,6 +218,8 @@ def test_the_page_says_both_verdicts_and_what_is_missing(page, ranked):
     assert "gross, bp per bar" in page and "net, bp per bar" in page
     assert "left out on request: d.csv (no &lt;bars&gt;)." in page
     assert "The strategy is <strong>bilstm</strong>" in page and "beside cash" in page
+    assert "This market is no real one" in page
+    assert "that the Sharpe ratio of the paper book, net of costs, is above 0" in page
     charts = ["equity", "drawdown", "exposure", "turnover", "names", "years", "tenths", "decay"]
     assert re.findall(r'id="chart-(\w+)"', page) == [*charts, "importance"]
     tables = [
@@ -261,7 +264,11 @@ def test_a_book_of_one_side_is_held_against_all_in_equal_parts():
     assert "over holding all" in alone.verdict.reasons and alone.panel.ranked
     assert alone.figures.intervals["beta"].value > 0.5
     np.testing.assert_allclose(alone.equity["benchmark"], alone.account.curves["buy_and_hold"])
-    assert "Long the 2 names with the best forecast;" in render_pooled(alone)
+    page = render_pooled(alone)
+    assert "Long the 2 names with the best forecast;" in page
+    # Its paper book is long and short all the same.
+    assert "net less that of holding all" in page and "gross less that of cash" in page
+    assert "an alpha over cash (Hansen&#39;s test), at no cost" in page
 
 
 def test_what_the_account_could_not_trade_is_said(ranked):
@@ -306,6 +313,8 @@ def test_the_terminal_shows_folds_forecasters_and_years_in_80_columns(ranked):
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     assert "the book, in one account over all folds" in text and "does the edge last?" in text
+    held = describe_choices(ranked.choices)
+    assert held == "The book, fold 1: keep 2, rebalance 1; fold 2: keep 2, rebalance 1."
     for name in (
         "strategy",
         "logistic",
