@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 # From how often each row was drawn, (rows, b), to a figure of each of the b resamples, (k, b).
@@ -59,10 +60,12 @@ class Bootstrap:
         once = np.ones((self.rows, 1))
         draws = {name: [figure(once)] for name, figure in figures.items()}
         small = self.rows * self.resamples <= REMEMBERED
-        for counts in _remembered(self) if small else _counts(self):
-            drawn = counts.astype(np.float64)
-            for name, figure in figures.items():
-                draws[name].append(figure(drawn))
+        # With more threads the library splits sums elsewhere: the last digits would depend on them.
+        with threadpool_limits(1):
+            for counts in _remembered(self) if small else _counts(self):
+                drawn = counts.astype(np.float64)
+                for name, figure in figures.items():
+                    draws[name].append(figure(drawn))
         return {name: np.concatenate(parts, axis=1) for name, parts in draws.items()}
 
 

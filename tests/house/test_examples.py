@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 import model
 import strategy_plugin
+from model import features, labels
 from model.networks import registry
 from tests.helpers import small_network  # noqa: F401 - its architecture "small" is trained here
 from tests.helpers.hosts import feed, host
@@ -102,6 +103,9 @@ def test_an_example_runs_and_gives_what_it_says(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    # What other tests of this process have made known by these names is not the reader's.
+    monkeypatch.setattr(features.registry, "_known", {})
+    monkeypatch.setattr(labels.own, "_known", {})
     cerebro = host(feed(BARS))
     names = NAMES | {"bars": BARS.copy(), "cerebro": cerebro}
     if docstring.name not in NAMES:  # its readers are in the module

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 from arch.bootstrap import StationaryBootstrap
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from backtests.evidence import bootstrap
 from backtests.evidence.bootstrap import (
     AreaUnderCurve,
     Bootstrap,
+    RatioOfSums,
     block_length,
     interval,
     means_of,
@@ -95,6 +97,15 @@ def test_rare_labels_have_an_interval_though_some_resamples_miss_them(draw):
     labels[7] = 1
     found = interval(Bootstrap(60, 1).draw({"auc": area(labels, draw.random(60))})["auc"][0])
     assert np.isfinite([found.low, found.high, found.lowest, found.highest]).all()
+
+
+def test_the_figures_do_not_depend_on_the_threads_that_are_there(draw):
+    pair = RatioOfSums(draw.normal(size=(172, 2)), np.ones((172, 2)))
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(Bootstrap(172, 5).draw({"ic": pair})["ic"])
+    assert found[0].tobytes() == found[1].tobytes()
 
 
 def test_one_outcome_alone_makes_no_pair(draw):
