@@ -209,7 +209,9 @@ class CostGridRow(Entry):
     """costs.csv: what the account's positions would have earned at other costs.
 
     cost: basis points per side; borrow: a year, a fraction; charged: whether these are the run's
-    own. net: mean per bar, a fraction; sharpe: annual.
+    own. net: mean per bar, a fraction; sharpe: annual. Borrow is counted for the time held, where
+    Backtrader takes it at the end of each day, and a settlement as a trade at full cost, where the
+    broker takes the commission alone: so the charged row may lie a little off the account's net.
     """
 
     cost: float
