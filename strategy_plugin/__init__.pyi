@@ -6,6 +6,7 @@ from .guard import TradingWarning as TradingWarning
 from .indicator import DirectionProbability as DirectionProbability
 from .indicator import FeatureBuffer as FeatureBuffer
 from .indicator import Schedule as Schedule
+from .peers import Peers as Peers
 from .replaying import replay as replay
 from .settling import SettlingBroker as SettlingBroker
 from .sizers import CappedKelly as CappedKelly

@@ -25,6 +25,7 @@ from strategy_plugin.weights import BookRules
 
 MISSING, SETTLED, UNSETTLED = "no bar on a date", "settled", "not settled"
 NO_UNIT = "less than one unit"
+PARTLY = "a place among those that had come, as its next bar was there"
 
 
 class Quote(NamedTuple):
@@ -189,23 +190,41 @@ class BookStrategy(TradingStrategy):
 
     def _take(self, instrument: TradedData) -> None:
         """Keep what a new bar says until its date is complete."""
-        reading, trail = instrument.read(), self._trails[instrument.name]
-        reason = obstacle(reading, self._rules, instrument.resting)
+        reading = instrument.read()
         if instrument.sound:
-            trail.add(instrument.data.lines.close[instrument.ago])
-        elif reason not in RESTING:
+            self._trails[instrument.name].add(instrument.data.lines.close[instrument.ago])
+        quote = self._quote(instrument, reading)
+        now = time.monotonic() if self._live else 0.0
+        if not self._dates.add(instrument.name, quote.timestamp, quote, now):
+            self._pass_over(instrument, quote)
+
+    def _quote(self, instrument: TradedData, reading: Reading) -> Quote:
+        """Return what the newest bar of a name says."""
+        reason = obstacle(reading, self._rules, instrument.resting)
+        if not instrument.sound and reason not in RESTING:
             reason = AT_FAULT
-        quote = Quote(
+        return Quote(
             len(instrument.data) + instrument.ago,
             instrument.signal.timestamp(instrument.ago),
             reading,
             reason or doubt(reading, self._rules),
-            trail.value if self._is_weighted else math.nan,
+            self._trails[instrument.name].value if self._is_weighted else math.nan,
             seen_bar(instrument) if self._journal is not None else None,
         )
-        now = time.monotonic() if self._live else 0.0
-        if not self._dates.add(instrument.name, quote.timestamp, quote, now):
-            self._pass_over(instrument, quote)
+
+    def _completed(self, name: str, quote: Quote) -> Quote:
+        """Return a quote with the forecast that its name's place among the whole date gives."""
+        instrument = self._of_name[name]
+        indicator = instrument.signal.indicator
+        # Of a backtest a date is whole before the first of its bars is shown.
+        if not self._live or indicator is None or not indicator.is_placed:
+            return quote
+        if quote.number != len(instrument.data) + instrument.ago:
+            instrument.refused[PARTLY] += 1
+            return quote
+        if not indicator.complete():
+            return quote
+        return self._quote(instrument, instrument.signal.read(instrument.ago))
 
     def _pass_over(self, instrument: TradedData, quote: Quote) -> None:
         """Count a bar whose date was ranked without it; its name is there again."""
@@ -236,7 +255,8 @@ class BookStrategy(TradingStrategy):
             ]
         for timestamp, quotes in self._dates.complete(expected, now):
             settled = self._settle_missing(quotes)
-            self._decide(timestamp, quotes, settled)
+            whole = {name: self._completed(name, quote) for name, quote in quotes.items()}
+            self._decide(timestamp, whole, settled)
 
     def _settle_missing(self, quotes: Mapping[str, Quote]) -> list[str]:
         """Count the names without a bar on a date; settle those that have been away too long."""

@@ -10,39 +10,25 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from model.bars.faults import COLUMNS
-from model.bars.intervals import bar_interval, day, spoken
-from model.bars.zones import known_zone
-from model.errors import CheckpointError
+from model.bars.intervals import day
 from model.features.context import ContextBuffer, SeriesBars, join
-from model.features.series import Clock, ContextRecord, SeriesRecord
-from strategy_plugin.feeds import (
-    Feed,
-    TimestampConversion,
-    bar_of,
-    conversion_for,
-    nanoseconds,
-    nanoseconds_of,
-    states_zone,
-)
-from strategy_plugin.guard import Gate, TradingWarning
+from model.features.series import UNIVERSE, ContextRecord, SeriesRecord
+from strategy_plugin.delivered import DeliveredBars, Stamps, Values
+from strategy_plugin.feeds import Feed
+from strategy_plugin.guard import TradingWarning
+from strategy_plugin.peers import Peers, Places
 
 DUE = "a newer bar was due"
 TOO_OLD = "too old for a forecast"
 TOO_LATE = "a bar that came after the decision it was complete for"
-FEWEST_TO_TELL = 20  # bars whose commonest spacing is their interval
-
-Values = NDArray[np.float64]
-Stamps = NDArray[np.int64]
 
 
 class OtherSeries:
     """The columns of other series at each bar of a data.
 
-    datas: those that bring their bars, by name. frame: the bars with their columns, where the data
-    is of such. counts: what is told of them, by what it is.
+    datas: those that bring their bars, by name. peers: those among which this one has its
+    place, where that is one of the series. counts: what is told of them, by what it is.
     """
 
     def __init__(
@@ -52,18 +38,30 @@ class OtherSeries:
         datas: Mapping[str, Feed],
         counts: Counter[str],
         *,
+        peers: Peers | None,
         timezone: str | None,
         stamp: str | None,
     ) -> None:
-        self._record, self._counts = record, counts
+        self._record, self._counts, self._data = record, counts, data
         self._frame = None if datas else joined_frame(data, record)
         self._buffer = None if self._frame is not None else ContextBuffer(record)
         self._others = {
-            series.name: _Other(series, datas[series.name], timezone, stamp)
+            series.name: DeliveredBars(series, datas[series.name], timezone, stamp)
             for series in record.series
             if series.name in datas
         }
-        self._newest: tuple[object, tuple[float, ...]] = (None, ())
+        self._places: Places | None = None
+        if peers is not None and record.ranks and self._frame is None:
+            [series] = [one for one in record.series if one.name == UNIVERSE]
+            self._places = peers.places(series, timezone, stamp)
+            # Where they stand among the columns.
+            self._ranked = [name in series.names for name in record.names]
+        self._newest: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether a place among the bars of other datas is one of the columns."""
+        return self._places is not None
 
     def whole(self, values: Values, timestamps: Stamps, times: Stamps) -> Values:
         """Return the columns at all bars of a preloaded data: (n, columns).
@@ -73,10 +71,11 @@ class OtherSeries:
         if self._frame is not None:
             return _rows_of(self._frame, self._record, times)
         others = {name: one.whole() for name, one in self._others.items()}
-        joined = join(SeriesBars(values, timestamps, times), others, self._record)
+        among = None if self._places is None else self._places.whole(self._data)
+        joined = join(SeriesBars(values, timestamps, times), others, self._record, among)
         decided = self._record.clock.known(timestamps)
         for series in self._record.series:
-            if series.every:
+            if series.name not in others:
                 continue
             _, stamps, arrived = others[series.name]
             assert arrived is not None  # of all that Backtrader delivers
@@ -98,12 +97,28 @@ class OtherSeries:
         if shown == self._newest[0]:
             return self._newest[1]
         if self._buffer is not None:
-            row = self._buffer.row(timestamp, bar)
+            among = () if self._places is None else self._places.row(self._data, timestamp)
+            row = self._buffer.row(timestamp, bar, among)
             self._note_ages(timestamp, self._buffer.ages)
         elif self._frame is not None:
             row = _rows_of(self._frame, self._record, np.array([time]))[0]
         self._newest = shown, tuple(row.tolist())
         return self._newest[1]
+
+    def completed(self, number: int, timestamp: int) -> tuple[float, ...] | None:
+        """Return what `update` of a FeatureBuffer takes behind the timestamp, the newest bar anew.
+
+        None where no more of its universe has come since it was shown, and for another bar.
+        """
+        shown, columns = self._newest
+        if self._places is None or not shown or shown[0] != number:
+            return None
+        row = np.array(columns)
+        row[self._ranked] = self._places.row(self._data, timestamp)
+        if np.array_equal(row, columns, equal_nan=True):
+            return None
+        self._newest = shown, tuple(row.tolist())
+        return (*shown[1:], *self._newest[1])
 
     def listen(self) -> None:
         """Take what the other datas have delivered since; to be called on each step."""
@@ -139,96 +154,6 @@ class OtherSeries:
         )
 
 
-class _Other:
-    """A data that brings the bars of a series."""
-
-    def __init__(
-        self, series: SeriesRecord, data: Feed, timezone: str | None, stamp: str | None
-    ) -> None:
-        # A bar that still grows would be known before it is complete.
-        if data.replaying:
-            raise ValueError(
-                f"data {data._name!r} must bring whole bars, as it is a series beside another, got "
-                "one that is replayed. Use resampledata, or the bars themselves."
-            )
-        self.series, self._data = series, data
-        self._gate = Gate(data._name)
-        self._conversion = _conversion(series.clock, data, timezone, stamp)
-        self._seen = 0
-        self._unchecked: list[int] | None = []
-
-    def whole(self) -> SeriesBars:
-        """Return the sound bars of a preloaded data."""
-        values, times, timestamps, _ = sound_bars(self._data, self._gate, self._conversion)
-        self._require_interval(times)
-        return SeriesBars(values, timestamps, times)
-
-    def delivered(self) -> list[tuple[int, Sequence[float]]]:
-        """Return the sound bars that came since the last call, with the timestamps of training."""
-        found: list[tuple[int, Sequence[float]]] = []
-        count = len(self._data)
-        for number in range(self._seen + 1, count + 1):
-            ago = number - count
-            day_number = self._data.datetime[ago]
-            time = nanoseconds(day_number)
-            bar = self._gate.admit(number, time, bar_of(self._data, ago))
-            if bar is None:
-                continue
-            found.append((self._conversion.timestamp(day_number), bar))
-            if self._unchecked is not None:
-                self._unchecked.append(time)
-                # Of fewer bars the commonest distance may be that over a weekend.
-                if len(self._unchecked) == FEWEST_TO_TELL:
-                    self._require_interval(np.array(self._unchecked))
-                    self._unchecked = None
-        self._seen = count
-        return found
-
-    def _require_interval(self, times: Stamps) -> None:
-        if len(times) < FEWEST_TO_TELL:
-            return
-        found = bar_interval(pd.DatetimeIndex(times.view("datetime64[ns]")))
-        expected = pd.Timedelta(self.series.clock.interval, "s")
-        if found != expected:
-            raise CheckpointError(
-                f"data {self._data._name!r} must have bars of {spoken(expected)} as in training, "
-                f"got {spoken(found)}. Give the series that the model was trained with."
-            )
-
-
-def sound_bars(
-    data: Feed, gate: Gate, conversion: TimestampConversion
-) -> tuple[Values, Stamps, Stamps, NDArray[np.bool_]]:
-    """Return the sound bars of a preloaded feed, and which of all bars they are.
-
-    These are values (m, 5), Backtrader's own times (m,), the timestamps of training (m,), and a
-    mask over all bars.
-    """
-    size = data.buflen()
-    # Copies: a view of Backtrader's arrays would forbid it to append the next bar.
-    columns = [np.array(getattr(data, field).array[:size]) for field in COLUMNS]
-    day_numbers = np.array(data.datetime.array[:size])
-    times = nanoseconds_of(day_numbers)
-    values, sound = gate.admit_all(np.column_stack(columns), times)
-    return values[sound], times[sound], conversion.timestamps(day_numbers[sound]), sound
-
-
-def _conversion(
-    clock: Clock, data: Feed, timezone: str | None, stamp: str | None
-) -> TimestampConversion:
-    local = clock.zone == "UTC" and not clock.dates and not states_zone(data)
-    zone = known_zone(timezone) if local and timezone not in (None, "UTC") else ""
-    return conversion_for(
-        interval=clock.interval * 1_000_000_000,
-        whole_days=clock.dates,
-        trained=clock.stamp,
-        shown=stamp or "",
-        resampled=bool(data.resampling),
-        replayed=False,
-        zone=zone,
-    )
-
-
 def joined_frame(data: Feed, record: ContextRecord) -> pd.DataFrame | None:
     """Return the bars behind a feed where they are a DataFrame that add_context has joined."""
     frame = getattr(data.p, "dataname", None)
@@ -254,11 +179,18 @@ def _rows_of(frame: pd.DataFrame, record: ContextRecord, times: Stamps) -> Value
 
 
 def series_datas(
-    record: ContextRecord | None, data: Feed, datas: Sequence[Feed], names: str, path: object
+    record: ContextRecord | None,
+    data: Feed,
+    datas: Sequence[Feed],
+    names: str,
+    path: object,
+    *,
+    placed: bool,
 ) -> dict[str, Feed]:
     """Return the datas of other series by name; refuse what is missing or was not trained with.
 
-    names: those that the user states, separated by commas. path: of the checkpoint.
+    names: those that the user states, separated by commas. path: of the checkpoint. placed: whether
+    the places among all datas are known.
     """
     stated = [name.strip() for name in names.split(",") if name.strip()]
     if record is None:
@@ -278,11 +210,12 @@ def series_datas(
     # The columns are in the feed's own frame: no data need bring them.
     if not stated and joined_frame(data, record) is not None:
         return {}
-    if record.ranks:
+    if record.ranks and not placed:
         raise ValueError(
-            f"data {data._name!r} must be a feed of bars that add_context has joined, got another: "
-            f"{path} reads the place of an instrument in its universe, which one data does not "
-            "know. Join the bars of all, and give each as a PandasData."
+            f"`peers` must be given for data {data._name!r}, got none: {path} reads the place "
+            "of an instrument among all, which one data does not know. Give one "
+            "Peers(self.datas) to the indicators of all, or a feed of bars that add_context "
+            "has joined."
         )
     if not stated and not needed:
         return {}

@@ -4,6 +4,7 @@ import math
 import warnings
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import backtrader as bt
@@ -21,7 +22,8 @@ from model.checkpoint.schedule import Schedule as Schedule  # a public name of t
 from model.errors import CheckpointError
 from model.features.registry import own_features
 from strategy_plugin.cache import cached_forecasts
-from strategy_plugin.context import OtherSeries, series_datas, sound_bars
+from strategy_plugin.context import OtherSeries, series_datas
+from strategy_plugin.delivered import sound_bars
 from strategy_plugin.feeds import (
     Feed,
     TimestampConversion,
@@ -60,6 +62,8 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         replayed feed, where it is that of the bars replayed
       - context: the datas of the other series that the checkpoint was trained with, by name,
         separated by commas; "" where there are none, and for a feed of bars that add_context joined
+      - peers: one Peers of all datas for the indicators of all, where the checkpoint reads
+        the place of each among them; a strategy of this package makes it
       - max_context_age: days by which the newest bar of a series may be older than one of its
         intervals, beyond which there is no forecast; None as in training
       - features: the features of one's own that the checkpoint was trained with, as
@@ -88,6 +92,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         ("stamp", None),
         ("features", ""),
         ("context", ""),
+        ("peers", None),
         ("max_context_age", None),
         ("precision", "fp32"),
     )
@@ -137,7 +142,14 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
         record = self.schedule.context
         # Its owner is a strategy, or another indicator of one.
         datas = getattr(self._owner, "datas", [])
-        named = series_datas(record, self.data, datas, self.p.context, self.schedule.path)
+        named = series_datas(
+            record,
+            self.data,
+            datas,
+            self.p.context,
+            self.schedule.path,
+            placed=self.p.peers is not None,
+        )
         if record is None:
             return None
         if self.p.max_context_age is not None:
@@ -147,6 +159,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             self.data,
             named,
             self._gate.counts,
+            peers=self.p.peers,
             timezone=self.p.timezone,
             stamp=self.p.stamp,
         )
@@ -259,9 +272,40 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
                 times = np.array(list(self._unchecked.values()))
                 require_interval(self.schedule, times, self.data)
                 self._unchecked = None
-            checkpoint = self.schedule.at(self.timestamp())
-            self._forecast = self.schedule.newest(checkpoint, self._buffer)
-        forecast = NO_FORECAST if changed is None else self._forecast
+            self._forecast_newest()
+        self._write(NO_FORECAST if changed is None else self._forecast)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether forecasts depend on the bars of other datas of the same date."""
+        return self._others is not None and self._others.is_placed
+
+    def complete(self) -> bool:
+        """Forecast the newest bar anew, where more of its date has come since it was shown.
+
+        Returns
+        -------
+        bool
+            Whether the forecast is another: the place among all datas is that among those with a
+            bar of the date, and live they come one by one.
+        """
+        number = len(self.data)
+        if self._others is None or not number or number != self._seen:
+            return False
+        bar = self._others.completed(number, self.timestamp())
+        if bar is None:
+            return False
+        # As a bar that has grown: what it was before leaves no trace.
+        self._buffer.update(number, self.timestamp(), *bar)
+        self._forecast_newest()
+        self._write(self._forecast)
+        return True
+
+    def _forecast_newest(self) -> None:
+        checkpoint = self.schedule.at(self.timestamp())
+        self._forecast = self.schedule.newest(checkpoint, self._buffer)
+
+    def _write(self, forecast: Sequence[float]) -> None:
         for line, value in zip(self.lines, forecast, strict=True):
             line[0] = value
 

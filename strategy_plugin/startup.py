@@ -271,6 +271,18 @@ def require_directions(traded: Sequence[TradedData]) -> None:
                 )
 
 
+def require_whole_dates(traded: Sequence[TradedData]) -> None:
+    """Refuse live datas whose forecasts need all bars of a date, of whoever decides bar by bar."""
+    for instrument in traded:
+        indicator = instrument.signal.indicator
+        if indicator is not None and indicator.is_placed and is_live(instrument.source):
+            raise ValueError(
+                f"data {instrument.name!r} must be traded live by BookStrategy, got a strategy "
+                f"that decides at each bar: {indicator.schedule.path} reads the place of an "
+                "instrument among all, which is known when the last of a date has come."
+            )
+
+
 def require_barrier_alone(params: Mapping[str, object], defaults: Mapping[str, object]) -> None:
     """Refuse params that have no part in how positions are closed.
 
@@ -380,6 +392,33 @@ def _same(one: str, other: str) -> bool:
     # A letter or two lie in nearly every name: there only the whole one is the same.
     words = re.split(r"[^0-9a-z]+", f"{one} {other}".casefold())
     return shorter in longer if len(shorter) > 2 else words.count(shorter) > 1
+
+
+def require_places(traded: Sequence[TradedData]) -> None:
+    """Refuse an instrument that has no other to be compared with; warn where trained ones miss."""
+    names = [instrument.data._name for instrument in traded]
+    for instrument in traded:
+        indicator = instrument.signal.indicator
+        if indicator is None or not indicator.is_placed:
+            continue
+        path = indicator.schedule.path
+        if len(names) < 2:
+            raise ValueError(
+                f"data {instrument.name!r} must be traded beside others, got it alone: {path} "
+                "reads its place among them. Give the datas of all, or a feed of bars that "
+                "add_context has joined."
+            )
+        known = {name for one in indicator.schedule.checkpoints for name in one.instruments or ()}
+        absent = sorted(one for one in known if not any(_same(one, name) for name in names))
+        if absent:
+            warnings.warn(
+                f"{len(absent)} of the {len(known)} instruments that {path} learnt to compare are "
+                f"not among the {len(names)} datas traded, {_listed(absent)}: places among others "
+                "mean something else",
+                TradingWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def note_fractions(traded: Iterable[TradedData], whole: str) -> None:

@@ -10,6 +10,7 @@ from strategy_plugin.startup import (
     note_trades,
     require_barrier_alone,
     require_directions,
+    require_whole_dates,
 )
 from strategy_plugin.trading import TradingStrategy
 
@@ -124,6 +125,7 @@ class BiLSTMStrategy(TradingStrategy):
             exit=self.p.exit,
         )
         require_directions(self.traded)
+        require_whole_dates(self.traded)
         if by_barrier:
             # From here on, and in the journal, the levels in force.
             self.p.take_profit, self.p.stop_loss, self.p.horizon = barrier_in_force(

@@ -20,6 +20,7 @@ from strategy_plugin.indicator import DirectionProbability
 from strategy_plugin.instrument import LineSignal, ModelSignal, TradedData, names_of
 from strategy_plugin.journal import Journal
 from strategy_plugin.orders import FilledOrder, OrderManager, OrderRules
+from strategy_plugin.peers import Peers
 from strategy_plugin.sizers import share_params
 from strategy_plugin.startup import (
     first_traded,
@@ -27,6 +28,7 @@ from strategy_plugin.startup import (
     require_files,
     require_members,
     require_params,
+    require_places,
 )
 
 
@@ -91,6 +93,7 @@ class TradingStrategy(bt.Strategy):  # type: ignore[misc]
         enter, exit
             Thresholds; None for the checkpoint's own.
         """
+        self._peers = Peers(datas)
         for data, name in zip(datas, names_of(datas), strict=True):
             broker = BacktraderBroker(self, data, name, most)
             try:
@@ -114,6 +117,7 @@ class TradingStrategy(bt.Strategy):  # type: ignore[misc]
         if self.p.max_disagreement is not None:
             require_members(schedules)
         note_other_instruments(self.traded)
+        require_places(self.traded)
 
     def _signal(
         self, data: Feed, name: str, enter: float | None, exit: float | None
@@ -127,6 +131,7 @@ class TradingStrategy(bt.Strategy):  # type: ignore[misc]
             "stamp": self.p.stamp,
             "features": self.p.features,
             "context": self.p.context,
+            "peers": self._peers,
             "max_context_age": self.p.max_context_age,
             "precision": self.p.precision,
         }

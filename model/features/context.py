@@ -5,9 +5,9 @@ the newest bar of each series that was complete when the instrument's bar was.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,8 @@ from model.features.table import CHUNK, FEATURE_NAMES, FEATURES, our_rows
 from model.features.trailing import LOOKBACK, Array
 
 SECOND = 1_000_000_000
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class SeriesBars(NamedTuple):
@@ -93,7 +95,7 @@ def series_rows(values: Array, timestamps: Moments, columns: tuple[str, ...]) ->
     return rows
 
 
-def places_among(universe: Mapping[str, SeriesBars], columns: Sequence[str]) -> dict[str, Array]:
+def places_among(universe: Mapping[Key, SeriesBars], columns: Sequence[str]) -> dict[Key, Array]:
     """Return the place of each instrument among all, or their mean, at each of its bars: (n, k).
 
     Those are compared that have a bar of the same timestamp, and so one that is complete at the
@@ -104,26 +106,38 @@ def places_among(universe: Mapping[str, SeriesBars], columns: Sequence[str]) -> 
         name: np.full((len(own.values), len(columns)), np.nan) for name, own in universe.items()
     }
     for place, column in enumerate(columns):
-        kind, _, feature = column.removesuffix(")").partition("(")
+        feature = (feature_of(column),)
         table = pd.DataFrame(
             {
                 name: pd.Series(
-                    series_rows(own.values, own.timestamps, (feature,))[:, 0], own.timestamps
+                    series_rows(own.values, own.timestamps, feature)[:, 0], own.timestamps
                 )
                 for name, own in universe.items()
             }
         )
-        if kind == "rank":
-            # Without itself: from 0, below all others, to 1, above all, however many there are.
-            others = table.count(axis=1) - 1
-            ranks = (table.rank(axis=1) - 1).div(others.where(others > 0), axis=0)
-            made = ranks.mask(ranks.isna() & table.notna(), 0.5)
-        else:
-            mean = table.mean(axis=1)
-            made = pd.DataFrame({name: mean.where(table[name].notna()) for name in table})
+        made = compared(table, column)
         for name, own in universe.items():
             found[name][:, place] = made[name].reindex(own.timestamps)
     return found
+
+
+def compared(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return what a column of a universe makes of a feature, date by date: (dates, instruments).
+
+    table: the feature, NaN where an instrument has none. column: rank(...) or mean(...) of it.
+    """
+    if column.startswith("rank("):
+        # Without itself: from 0, below all others, to 1, above all, however many there are.
+        others = table.count(axis=1) - 1
+        ranks = (table.rank(axis=1) - 1).div(others.where(others > 0), axis=0)
+        return ranks.mask(ranks.isna() & table.notna(), 0.5)
+    mean = table.mean(axis=1)
+    return pd.DataFrame({name: mean.where(table[name].notna()) for name in table})
+
+
+def feature_of(column: str) -> str:
+    """Return the feature that a column of a universe compares: rank(ret_z_5) -> ret_z_5."""
+    return column.removesuffix(")").partition("(")[2]
 
 
 def join(
@@ -186,7 +200,9 @@ class ContextBuffer:
 
     def __init__(self, record: ContextRecord) -> None:
         self._record = record
-        self._tails = {series.title: _Tail(series) for series in record.series}
+        self._tails = {
+            series.title: _Tail(series) for series in record.series if series.name != UNIVERSE
+        }
         self._decided = 0
         self.ages: tuple[int, ...] = ()
 
@@ -208,7 +224,7 @@ class ContextBuffer:
         tail.waiting.append((known, timestamp, bar))
         return known > self._decided
 
-    def row(self, timestamp: int, bar: Sequence[float]) -> Array:
+    def row(self, timestamp: int, bar: Sequence[float], among: Sequence[float] = ()) -> Array:
         """Take the next bar of the instrument and return the columns of all series: (columns,).
 
         Parameters
@@ -217,16 +233,22 @@ class ContextBuffer:
             In nanoseconds since 1970.
         bar
             Open, high, low, close, volume.
+        among
+            Its place in the universe, where that is one of the series.
         """
         clock, stamps = self._record.clock, np.array([timestamp])
         self._decided, ends = int(clock.known(stamps)[0]), int(clock.ends(stamps)[0])
         rows, ages = [], []
-        for tail in self._tails.values():
-            if tail.series.every:
-                tail.take(timestamp, bar, int(starts_of(stamps, clock, tail.series.every)[0]), ends)
-            found, age = tail.at(ends if tail.series.every else self._decided)
-            too_old = age > self._record.oldest(tail.series)
-            rows.append(_nothing(tail.series)[0] if too_old else found)
+        for series in self._record.series:
+            if series.name == UNIVERSE:
+                rows.append(np.array(among))
+                ages.append(-1 if np.isnan(rows[-1]).any() else 0)
+                continue
+            tail = self._tails[series.title]
+            if series.every:
+                tail.take(timestamp, bar, int(starts_of(stamps, clock, series.every)[0]), ends)
+            found, age = tail.at(ends if series.every else self._decided)
+            rows.append(_nothing(series)[0] if age > self._record.oldest(series) else found)
             ages.append(age)
         self.ages = tuple(ages)
         return np.concatenate(rows)

@@ -21,9 +21,9 @@ ORDER = {
         "train"
     ),
     "strategy_plugin": (
-        "feeds guard hours dates cache context indicator decision weights orders sizers ranking "
-        "instrument broker settling journal recorded analyzers replaying startup trading strategy "
-        "book live history reconcile trade"
+        "feeds guard hours dates cache delivered peers context indicator decision weights "
+        "orders sizers ranking instrument broker settling journal recorded analyzers replaying "
+        "startup trading strategy book live history reconcile trade"
     ),
     "backtests": (
         "progress simulation exchange_box exchange walk_forward evidence reports lookahead "

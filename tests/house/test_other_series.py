@@ -279,5 +279,10 @@ def test_places_in_a_universe_are_traded_on_bars_that_were_joined(
     strategy = traded(host(feed(joined), **mode), checkpoint=path, **RULES)
     found = series(strategy.shown["data"], len(joined))
     assert np.nanmax(np.abs(found - expected)) < TOLERANCE and np.isfinite(found).sum() > 80
-    with pytest.raises(ValueError, match="must be a feed of bars that add_context has joined, got"):
+    # Beside the other, the strategy makes the same places itself.
+    cerebro = host(feed(BARS), feed(universe["other"], "other"), **mode)
+    both = traded(cerebro, checkpoint=path, **RULES)
+    made = series(both.shown["data"], len(joined))
+    assert np.nanmax(np.abs(made - expected)) < TOLERANCE and np.isfinite(made).sum() > 80
+    with pytest.raises(ValueError, match="'data' must be traded beside others, got it alone"):
         traded(host(feed(BARS), **mode), checkpoint=path, **RULES)

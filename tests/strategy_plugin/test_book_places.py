@@ -1,0 +1,180 @@
+"""A book by a model that reads the place of each name among all: as in training, live too."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import backtrader as bt
+import numpy as np
+import pandas as pd
+import pytest
+
+from model.checkpoint.checkpoint import Checkpoint
+from model.features.joining import add_context
+from strategy_plugin import BiLSTMStrategy, DirectionProbability
+from strategy_plugin.book import PARTLY
+from strategy_plugin.guard import TradingWarning
+from strategy_plugin.peers import Peers
+from strategy_plugin.replaying import replay
+from tests.helpers.book_account import WatchedBook, book_run
+from tests.helpers.hosts import feed, host, series
+from tests.helpers.live import Event, LiveFeed, live, ticks
+from tests.helpers.makers import random_bars, random_checkpoint
+
+COLUMNS = "universe:rank(ret_z_5),mean(ret_z_20),rank(bar_close_z)"
+UNIVERSE = {name: random_bars(190, seed=seed) for seed, name in enumerate("abcdef")}
+# One begins later, one has holes: places are among those that have a bar.
+UNIVERSE["f"] = UNIVERSE["f"][20:]
+UNIVERSE["b"] = UNIVERSE["b"].drop(UNIVERSE["b"].index[[60, 61, 170]])
+WHOLE = {name: random_bars(190, seed=seed) for seed, name in enumerate("abcdef")}
+RULES: dict[str, Any] = {"long": 2, "short": 2, "keep": 1.0}
+MODES: list[dict[str, Any]] = [
+    {},
+    {"runonce": False},
+    {"preload": False, "exactbars": -2},
+    {"live": True},
+]
+
+
+class Remembering(WatchedBook):
+    """Remembers also what each name was ranked by on each date."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: dict[str, dict[Any, float]] = {data._name: {} for data in self.datas}
+
+    def _candidate(self, name: str, quote: Any) -> Any:
+        self.shown[name][pd.Timestamp(quote.timestamp)] = quote.reading.probability
+        return super()._candidate(name, quote)
+
+
+def placed(
+    folder: Path, universe: dict[str, pd.DataFrame], outcome: str = "relative"
+) -> tuple[str, dict[str, Any]]:
+    """The file of a network with random weights, and what it says of the joined bars, by name."""
+    joined = add_context(universe, COLUMNS)
+    known = {name: "0" * 64 for name in universe}
+    checkpoint = random_checkpoint(
+        joined["a"],
+        seed=3,
+        context=joined["a"].attrs["context"],
+        instruments=known,
+        outcome=outcome,
+    )
+    checkpoint.save(folder / "places.ckpt")
+    served = add_context(universe, checkpoint.context)
+    loaded = Checkpoint.load(folder / "places.ckpt")
+    return str(folder / "places.ckpt"), {
+        name: loaded.probabilities(bars).reindex(bars.index) for name, bars in served.items()
+    }
+
+
+def assert_shown(strategy: Any, expected: dict[str, Any], fewest: int) -> None:
+    for name, values in expected.items():
+        found = pd.Series(strategy.shown[name]).reindex(values.index)
+        assert (found.isna() == values.isna()).all(), name
+        assert np.nanmax(np.abs(found - values)) < 1e-6 and found.notna().sum() > fewest
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_every_clock_sees_the_places_of_training(tmp_path: Path, mode: dict[str, Any]) -> None:
+    path, expected = placed(tmp_path, UNIVERSE)
+    journal = tmp_path / "decisions.jsonl"
+    strategy = book_run(
+        UNIVERSE, mode=mode, kind=Remembering, checkpoint=path, journal=str(journal), **RULES
+    )
+    assert_shown(strategy, expected, fewest=15)
+    assert strategy.n_ranked == 41
+    assert replay(journal) == (sum(map(len, UNIVERSE.values())), [])
+
+
+def late_feeds(universe: dict[str, pd.DataFrame], seed: int) -> Any:
+    """Live feeds whose bars of a date come in any order, some steps late."""
+    draw, events = np.random.default_rng(seed), dict[str, list[Event]]()
+    for name, bars in universe.items():
+        events[name] = [e for tick in ticks(bars) for e in (*[None] * draw.integers(0, 3), tick)]
+
+    def feeds(_: pd.DataFrame, name: str) -> LiveFeed:
+        return live(["LIVE", *events[name]], name)
+
+    return feeds
+
+
+@pytest.mark.filterwarnings("ignore:.*orders are in fractional units")
+@pytest.mark.parametrize("seed", range(3))
+def test_live_the_forecasts_are_those_of_the_whole_date(tmp_path: Path, seed: int) -> None:
+    path, expected = placed(tmp_path, WHOLE)
+    given = {"checkpoint": path, "kind": Remembering, **RULES}
+    journal = tmp_path / "decisions.jsonl"
+    found = book_run(WHOLE, feeds=late_feeds(WHOLE, seed), wait=1e6, journal=str(journal), **given)
+    assert_shown(found, expected, fewest=15)
+    assert found.rankings == book_run(WHOLE, **given).rankings and found.n_ranked == 41
+    assert not any(counts[PARTLY] for counts in found.refusals().values())
+    assert replay(journal) == (6 * 190, [])
+
+
+@pytest.mark.filterwarnings("ignore:.*orders are in fractional units")
+def test_a_date_that_its_bars_have_left_behind_is_said_to_be_partly_known(tmp_path: Path) -> None:
+    path, _ = placed(tmp_path, WHOLE)
+    last = {name: ticks(bars)[-3:] for name, bars in WHOLE.items()}
+
+    def feeds(bars: pd.DataFrame, name: str) -> LiveFeed:
+        # Three dates before one bar of another: the last of them alone can still be completed.
+        silent: list[Event] = [None] * 5 if name == "f" else []
+        return live(["LIVE", *ticks(bars)[:-3], *silent, *last[name]], name)
+
+    journal = tmp_path / "decisions.jsonl"
+    found = book_run(WHOLE, feeds=feeds, wait=1e6, checkpoint=path, journal=str(journal), **RULES)
+    assert found.n_ranked == 41
+    assert [found.refusals()[name][PARTLY] for name in "af"] == [2, 0]
+    assert replay(journal) == (6 * 190, [])
+
+
+def test_live_a_strategy_that_decides_bar_by_bar_is_refused(tmp_path: Path) -> None:
+    path, _ = placed(tmp_path, WHOLE, "direction")
+    feeds = [live(["LIVE", *ticks(bars)], name) for name, bars in WHOLE.items()]
+    cerebro = host(*feeds)
+    cerebro.addstrategy(BiLSTMStrategy, checkpoint=path)
+    with pytest.raises(ValueError, match="'a' must be traded live by BookStrategy, got a strategy"):
+        cerebro.run()
+
+
+def test_a_name_without_others_and_others_without_a_name_are_told(tmp_path: Path) -> None:
+    path, _ = placed(tmp_path, WHOLE)
+    some = {name: WHOLE[name] for name in "abcd"}
+    with pytest.warns(TradingWarning, match="2 of the 6 instruments that .* traded, e, f: places"):
+        book_run(some, checkpoint=path, long=1, short=1)
+    cerebro = host(feed(WHOLE["a"], "a"))
+    cerebro.addindicator(DirectionProbability, checkpoint=path)
+    with pytest.raises(ValueError, match=re.escape("`peers` must be given for data 'a', got")):
+        cerebro.run()
+
+
+def test_an_indicator_of_ones_own_takes_one_universe_for_all(tmp_path: Path) -> None:
+    path, expected = placed(tmp_path, UNIVERSE)
+
+    class Own(bt.Strategy):  # type: ignore[misc]
+        def __init__(self) -> None:
+            peers = Peers(self.datas)
+            self.found = {
+                data._name: DirectionProbability(data, checkpoint=path, peers=peers)  # type: ignore[call-arg]
+                for data in self.datas
+            }
+            self.shown: dict[str, dict[int, float]] = {data._name: {} for data in self.datas}
+
+        def prenext(self) -> None:
+            self.next()
+
+        def next(self) -> None:
+            for data in self.datas:
+                if len(data):
+                    self.shown[data._name][len(data)] = self.found[data._name].probability[0]
+
+    for mode in MODES[:2]:
+        cerebro = host(*(feed(bars, name) for name, bars in UNIVERSE.items()), **mode)
+        cerebro.addstrategy(Own)
+        [strategy] = cerebro.run()
+        for name, values in expected.items():
+            found = series(strategy.shown[name], len(values))
+            assert np.nanmax(np.abs(found - values.to_numpy())) < 1e-6
+            assert (np.isnan(found) == values.isna()).all()
