@@ -279,9 +279,9 @@ def _learn_fold(
     if len(np.unique(examples.train.labels)) < 2:
         return pd.DataFrame(columns=list(learners), dtype=float)
     forecasts = baseline_probabilities(examples, learners)
-    decided = bars.index[: fold.stop - fold.train + fold.warm_up]
-    # Where trades end early, decisions of the next block have their labels here, too.
-    return pd.DataFrame(forecasts, examples.judged.timestamps).loc[: decided[-1]]
+    tested = bars.index[learned - 1 : learned - 1 + fold.stop - fold.test]
+    # Where trades end early, decisions of the blocks before and after are judged here, too.
+    return pd.DataFrame(forecasts, examples.judged.timestamps).loc[tested[0] : tested[-1]]
 
 
 def pooled_probabilities(

@@ -167,6 +167,21 @@ def test_a_learner_is_blind_to_the_test_block(planted, folds, learned):
     pd.testing.assert_frame_equal(again.iloc[:38], learned.iloc[:38])
 
 
+def test_of_trades_that_end_early_each_decision_is_forecast_by_its_own_fold(planted):
+    bars = planted[:-180]
+    config = PLAN.training(
+        TrainConfig(label="barrier", take_profit="1%", stop_loss="1%", horizon=20)
+    )
+    folds = lay_folds(bars, PLAN, config)
+    # The trades that the second fold learns from are over four bars before its first decision.
+    known = config.labelling.labels(bars).known[folds[1].train : folds[1].test]
+    assert known[known <= folds[1].test].max() == folds[1].test - 4
+    found = learner_probabilities(bars, folds, config, learners=("logistic",))
+    assert found.index.equals(bars.index[folds[0].test :])
+    first = learner_probabilities(bars, folds[:1], config, learners=("logistic",))
+    pd.testing.assert_frame_equal(found.loc[first.index], first)
+
+
 def test_a_past_without_a_class_has_no_learners(planted, folds):
     rising = planted.copy()
     rising["open"] = rising["low"] = np.linspace(100, 200, len(planted))
