@@ -7,7 +7,7 @@ speed and has nothing to do with either.)
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -28,7 +28,6 @@ from backtests.walk_forward.workers import dies_with_parent
 from model.bars.universe import Universe
 from model.errors import OneClassError
 from model.features.joining import context_of
-from model.features.table import FeatureEngineer
 from model.labels.moves import MOVES
 from model.metrics import log_loss_of_logits
 from model.training.calibration import fit_logistic, fit_temperature
@@ -86,7 +85,8 @@ def examples_of(bars: pd.DataFrame, config: TrainConfig, learned: int) -> Exampl
     alone. All windows after validation are judged, the test part included, but for those decided
     before the last label that was learned from is known. Raises ValueError where none is left.
     """
-    features = FeatureEngineer().transform(bars)
+    # The network's own rows: with fewer columns they would only show what the others are worth.
+    features = config.engineer(context_of(bars)).transform(bars)
     length, preprocessor = config.sequence_length, config.preprocessor
     first = len(bars) - len(features) + length - 1  # the bar at whose close the first one decides
     labels = config.labelling.labels(bars)
@@ -251,7 +251,7 @@ def learner_probabilities(
 
     Each is trained on each fold's past, as the model is. One column per learner, one row per test
     decision of all folds. A fold whose past lacks a class has no forecasts (NaN), nor have the last
-    decisions, whose outcome is not known.
+    decisions, whose outcome is not known, and those where a feature has no number.
     """
     # max_nbytes: large arrays would be memory-mapped otherwise, and a mapped array is read-only.
     parallel = Parallel(n_jobs=min(jobs, len(folds)), max_nbytes=None)
@@ -269,19 +269,36 @@ def learner_probabilities(
 def _learn_fold(
     bars: pd.DataFrame, fold: Fold, config: TrainConfig, learners: Sequence[str]
 ) -> pd.DataFrame:
-    """Return the learners' probabilities of one fold.
+    """Return the learners' probabilities of one fold, but where a feature has no number.
 
     bars: its past, its test block, and the bars that the last of its labels wait for.
     """
     # The fold decides at its first test bar: that bar is known then.
     learned = fold.test - fold.train + fold.warm_up + 1
     examples = examples_of(bars, config, learned)
-    if len(np.unique(examples.train.labels)) < 2:
+    judged, length = examples.judged, config.sequence_length
+    known = known_windows(examples.raw_rows, length)
+    if len(np.unique(examples.train.labels)) < 2 or not known.any():
         return pd.DataFrame(columns=list(learners), dtype=float)
-    forecasts = baseline_probabilities(examples, learners)
+    judged = Part(
+        Windows(judged.rows, length, judged.windows.starts[known]),
+        judged.labels[known],
+        judged.targets[known],
+        judged.timestamps[known],
+    )
+    forecasts = baseline_probabilities(replace(examples, judged=judged), learners)
     tested = bars.index[learned - 1 : learned - 1 + fold.stop - fold.test]
     # Where trades end early, decisions of the blocks before and after are judged here, too.
-    return pd.DataFrame(forecasts, examples.judged.timestamps).loc[tested[0] : tested[-1]]
+    return pd.DataFrame(forecasts, judged.timestamps).loc[tested[0] : tested[-1]]
+
+
+def known_windows(rows: Array, length: int) -> NDArray[np.bool_]:
+    """Return which windows of feature rows hold numbers alone: (n, 86) -> (n - length + 1,).
+
+    Where a feature has no number in one, the network does not forecast either.
+    """
+    known = np.isfinite(rows).all(axis=1)
+    return np.asarray(sliding_window_view(known, length).all(axis=1))
 
 
 def pooled_probabilities(
@@ -321,14 +338,10 @@ def _learn_dated_fold(
         return {}
     length, n_rows = config.sequence_length, 0
     rows, starts, decided = [], [], []
-    # The network's own rows: with fewer columns they would only show what the others are worth.
     engineer = config.engineer(context_of(past))
     for own in tested.values():
         features = engineer.transform(own)
-        # A window of an instrument begins with each of its rows but the last. Where a feature has
-        # no number in one, the network does not forecast either.
-        known = np.isfinite(features.to_numpy()).all(axis=1)
-        whole = np.asarray(sliding_window_view(known, length).all(axis=1))
+        whole = known_windows(features.to_numpy(), length)
         starts.append(n_rows + np.flatnonzero(whole))
         n_rows += len(features)
         rows.append(data.scaler.transform(features.to_numpy()))

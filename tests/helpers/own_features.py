@@ -3,6 +3,17 @@
 import pandas as pd
 
 FILE = __file__
+# A feature that has no number between two dates.
+GAP = """
+import numpy as np
+
+class Gap:
+    name, lookback = "{name}", 1
+
+    def transform(self, bars):
+        lacks = (bars.index >= "{first}") & (bars.index <= "{last}")
+        return bars[["close"]].assign(gap=np.where(lacks, np.nan, 0.0))[["gap"]]
+"""
 
 
 class Momentum:

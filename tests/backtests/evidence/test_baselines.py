@@ -21,9 +21,11 @@ from backtests.evidence.baselines import (
 )
 from backtests.synthetic.markets import market
 from backtests.walk_forward.folds import FoldPlan, lay_folds
+from model.features.joining import add_context
 from model.features.table import FeatureEngineer
 from model.training.config import TrainConfig
 from model.training.data import prepare
+from tests.helpers.own_features import FILE, GAP
 
 LEARNED, FRESH = 3_000, 1_000
 
@@ -180,6 +182,39 @@ def test_of_trades_that_end_early_each_decision_is_forecast_by_its_own_fold(plan
     assert found.index.equals(bars.index[folds[0].test :])
     first = learner_probabilities(bars, folds[:1], config, learners=("logistic",))
     pd.testing.assert_frame_equal(found.loc[first.index], first)
+
+
+def test_a_learner_finds_in_another_series_what_the_network_can_find_there():
+    led = market("leader", 2_000, strength=0.8)
+    joined = add_context(led.bars, "leader:bar_close_z", series=led.context)
+    folds = lay_folds(joined, PLAN, CONFIG)
+    found = {}
+    for name, bars in (("alone", led.bars.loc[joined.index]), ("beside", joined)):
+        forecast = learner_probabilities(bars, folds, CONFIG, learners=("logistic",))["logistic"]
+        up = labels(bars, folds)[:-2]
+        best = roc_auc_score(up, led.probability[up.index])
+        found[name] = (roc_auc_score(up, forecast[:-2]) - 0.5) / (best - 0.5)
+    assert abs(found["alone"]) < 0.1 and found["beside"] > 0.9
+
+
+def test_a_learner_reads_the_rows_of_the_network(planted, folds):
+    config = replace(CONFIG, features=f"{FILE}:Momentum", only=True)
+    sample = examples_of(planted[:1_000], config, 900)
+    data = prepare(planted[:900], config)
+    np.testing.assert_array_equal(sample.train.rows, data.train.rows)
+    assert sample.raw_rows.shape[1] == data.features.shape[1] == 2
+    assert learner_probabilities(planted, folds, config).iloc[:-2].notna().all(axis=None)
+
+
+def test_nothing_is_forecast_where_a_feature_has_no_number(planted, folds, tmp_path):
+    tested = planted.index[folds[1].test : folds[1].stop]
+    (tmp_path / "own.py").write_text(GAP.format(name="gap", first=tested[5], last=tested[6]))
+    config = replace(CONFIG, features=f"{tmp_path / 'own.py'}:Gap")
+    found = learner_probabilities(planted, folds, config, learners=("logistic",))["logistic"]
+    assert found[tested[5:56]].isna().all() and found.drop(tested[5:56])[:-2].notna().all()
+    (tmp_path / "none.py").write_text(GAP.format(name="all_gap", first=tested[0], last=tested[-1]))
+    config = replace(CONFIG, features=f"{tmp_path / 'none.py'}:Gap")
+    assert learner_probabilities(planted, folds[1:], config).isna().all(axis=None)
 
 
 def test_a_past_without_a_class_has_no_learners(planted, folds):

@@ -20,18 +20,7 @@ from model.features.table import FeatureEngineer
 from model.training.calibration import fit_logistic
 from model.training.config import TrainConfig
 from model.training.data import prepare
-from tests.helpers.own_features import FILE
-
-GAP = """
-import numpy as np
-
-class Gap:
-    name, lookback = "gap", 1
-
-    def transform(self, bars):
-        lacks = (bars.index >= "{first}") & (bars.index <= "{last}")
-        return bars[["close"]].assign(gap=np.where(lacks, np.nan, 0.0))[["gap"]]
-"""
+from tests.helpers.own_features import FILE, GAP
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +73,9 @@ def test_of_a_universe_they_see_ones_own_features_and_other_series_as_the_networ
 
 def test_of_a_universe_nothing_is_forecast_where_a_feature_has_no_number(pooled, tmp_path):
     decided = pooled.test_dates(pooled.folds[1])
-    (tmp_path / "own.py").write_text(GAP.format(first=decided[5], last=decided[6]))
+    (tmp_path / "own.py").write_text(
+        GAP.format(name="universe_gap", first=decided[5], last=decided[6])
+    )
     config = replace(pooled.config, features=f"{tmp_path / 'own.py'}:Gap")
     found = pooled_probabilities(replace(pooled, config=config), learners=("logistic",))["logistic"]
     gap = slice(len(decided) + 5, len(decided) + 7 + config.sequence_length - 1)
