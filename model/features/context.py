@@ -286,12 +286,13 @@ class _Tail:
 
     def at(self, decided: int) -> tuple[Array, int]:
         """Return the columns of the newest bar that is known at a moment, and how old it is."""
-        before = len(self._bars), self._known
+        taken = False
         while self.waiting and self.waiting[0][0] <= decided:
             self._known, timestamp, bar = self.waiting.popleft()
             self._bars.append((timestamp, bar))
+            taken = True
         # A row of the series is computed once, however many bars of the instrument ask for it.
-        if (len(self._bars), self._known) != before:
+        if taken:
             stamps = np.array([timestamp for timestamp, _ in self._bars])
             values = np.array([bar for _, bar in self._bars], dtype=np.float64)
             self._row = series_rows(values, stamps, self.series.columns)[-1]

@@ -185,6 +185,21 @@ def test_a_bar_that_comes_after_its_decision_is_said_and_serves_the_next() -> No
     assert buffer.ages[0] == 86_400_000_000_000  # that of the day before
 
 
+def test_the_second_of_two_bars_of_one_timestamp_is_the_newest() -> None:
+    own, spy = random_bars(60), random_bars(60, seed=1)
+    told = record(clocked(own), other(clocked(spy)))
+    again = spy.iloc[[-1]] * 1.1
+    twice = pd.concat((spy, again))
+    buffer, stamp = ContextBuffer(told), int(of(spy).timestamps[-1])
+    for bar, timestamp in zip(*of(spy)[:2]):
+        buffer.add("spy", int(timestamp), bar)
+    before = buffer.row(stamp, of(own).values[-1])
+    buffer.add("spy", stamp, of(again).values[0])
+    after = buffer.row(stamp, of(own).values[-1])
+    for row, bars in ((before, spy), (after, twice)):
+        assert (bits(row) == bits(series_rows(*of(bars)[:2], FEW)[-1])).all()
+
+
 @pytest.mark.parametrize("words", ["1X", "W", "0h", "12345h", "1 h"])
 def test_slower_bars_of_no_length_are_refused(words: str) -> None:
     days = random_bars(30)
