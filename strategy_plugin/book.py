@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import backtrader as bt
 
+from model.bars.faults import count
 from model.bars.intervals import day
 from strategy_plugin.broker import affordable_share, exposure, worth
 from strategy_plugin.dates import Dates
@@ -19,7 +20,13 @@ from strategy_plugin.instrument import LOG, Decision, TradedData, datas_to_trade
 from strategy_plugin.journal import or_null, seen_bar, time_text
 from strategy_plugin.orders import Order, OrderRules, direction
 from strategy_plugin.ranking import Book, Candidate, TrailingVolatility
-from strategy_plugin.startup import note_fractions, require_alike, require_book, require_one_kind
+from strategy_plugin.startup import (
+    first_few,
+    note_fractions,
+    require_alike,
+    require_book,
+    require_one_kind,
+)
 from strategy_plugin.trading import TradingStrategy
 from strategy_plugin.weights import BookRules
 
@@ -397,6 +404,7 @@ class BookStrategy(TradingStrategy):
     def stop(self) -> None:
         super().stop()
         if self.n_ranked:
+            self._note_unranked()
             return
         if self.n_thin:
             warnings.warn(
@@ -408,6 +416,18 @@ class BookStrategy(TradingStrategy):
             )
         for instrument in self.traded:
             instrument.warn_if_untraded()
+
+    def _note_unranked(self) -> None:
+        """Say which names were in no ranking, though the book had some."""
+        never = [one for one in self.traded if one.n_decided and not one.n_forecasts]
+        if never:
+            warnings.warn(
+                f"{count(len(never), 'name')} of {len(self.traded)} never had a forecast, and so "
+                f"no place in the book: {first_few([one.name for one in never])}. Fewer "
+                "sound bars than the model needs give none, nor does a gap in every window",
+                TradingWarning,
+                stacklevel=3,
+            )
 
 
 class _Reminder:

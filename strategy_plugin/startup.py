@@ -138,7 +138,7 @@ def require_files(schedules: list[Schedule]) -> None:
     if not folders:
         return
     idle = (
-        f'`in_sample`="trade" does nothing under {_listed(folders)}: none of a folder\'s '
+        f'`in_sample`="trade" does nothing under {first_few(folders)}: none of a folder\'s '
         "checkpoints decides on bars before its `trained_until`"
     )
     if len(folders) == len(schedules):
@@ -154,8 +154,9 @@ def require_members(schedules: list[Schedule]) -> None:
 
     def idle(paths: list[str]) -> str:
         return (
-            f"`max_disagreement` does nothing under {_listed(paths)}, of one member each: nothing "
-            "can disagree there. Leave it out, or train with several seeds or as an ensemble"
+            f"`max_disagreement` does nothing under {first_few(paths)}, of one member each: "
+            "nothing can disagree there. Leave it out, or train with several seeds or as an "
+            "ensemble"
         )
 
     members = {
@@ -179,7 +180,8 @@ def require_members(schedules: list[Schedule]) -> None:
         schedule.require(partial(look_at, schedule.path))
 
 
-def _listed(paths: list[str]) -> str:
+def first_few(paths: list[str]) -> str:
+    """Return the first of several names, and how many more there are."""
     more = f" and {len(paths) - MOST_NAMES} more" if len(paths) > MOST_NAMES else ""
     return ", ".join(paths[:MOST_NAMES]) + more
 
@@ -246,7 +248,7 @@ def require_alike(traded: Sequence[TradedData]) -> None:
                 checkpoint = instrument.signal.indicator.schedule.checkpoints[0]
                 kinds.setdefault(getattr(checkpoint, part), []).append(instrument.name)
         if len(kinds) > 1:
-            shown = "; ".join(f"{kind}: {_listed(names)}" for kind, names in kinds.items())
+            shown = "; ".join(f"{kind}: {first_few(names)}" for kind, names in kinds.items())
             raise ValueError(
                 f"the models of a book must forecast the same, got {part} {shown}. Give models "
                 "that were trained alike."
@@ -377,7 +379,7 @@ def note_other_instruments(traded: Sequence[TradedData]) -> None:
         # One of a folder that fits is enough: it may hold models of several instruments.
         if others and others == trained_on:
             warnings.warn(
-                f"data {name!r}: its model was trained on {_listed(sorted(others))}. If that is "
+                f"data {name!r}: its model was trained on {first_few(sorted(others))}. If that is "
                 "another instrument, its forecasts mean nothing here; train one on this data",
                 TradingWarning,
                 stacklevel=3,
@@ -413,8 +415,8 @@ def require_places(traded: Sequence[TradedData]) -> None:
         if absent:
             warnings.warn(
                 f"{len(absent)} of the {len(known)} instruments that {path} learnt to compare are "
-                f"not among the {len(names)} datas traded, {_listed(absent)}: places among others "
-                "mean something else",
+                f"not among the {len(names)} datas traded, {first_few(absent)}: places among "
+                "others mean something else",
                 TradingWarning,
                 stacklevel=3,
             )
@@ -430,7 +432,7 @@ def note_fractions(traded: Iterable[TradedData], whole: str) -> None:
     live = [instrument.name for instrument in traded if is_live(instrument.source)]
     if live:
         warnings.warn(
-            f"{_listed(live)}: orders are in fractional units, as in the backtest. Where the "
+            f"{first_few(live)}: orders are in fractional units, as in the backtest. Where the "
             f"broker takes only whole ones: {whole}, in the backtest too",
             TradingWarning,
             stacklevel=3,
@@ -452,7 +454,7 @@ def require_one_kind(datas: Sequence[Feed], names: str) -> None:
             if interval:
                 kinds.setdefault(interval, []).append(name)
         if len(kinds) > 1:
-            shown = "; ".join(f"{kind}: {_listed(members)}" for kind, members in kinds.items())
+            shown = "; ".join(f"{kind}: {first_few(members)}" for kind, members in kinds.items())
             raise ValueError(
                 f"the datas of a book must have bars of one interval, got {shown}. Leave the "
                 "others out, or name those to trade with `names`."

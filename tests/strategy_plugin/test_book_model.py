@@ -157,3 +157,10 @@ def test_books_of_a_sweep_share_one_computation(
     cerebro.optstrategy(WatchedBook, checkpoint=pooled, long=(2, 3, 4), short=2)
     runs = cerebro.run(maxcpus=1, optreturn=False)
     assert [run.n_ranked for [run] in runs] == [6, 6, 6] and len(calls) == len(many)
+
+
+def test_a_name_that_is_never_ranked_is_told(pooled: str) -> None:
+    universe = UNIVERSE | {"young": UNIVERSE["a"][90:], "new": UNIVERSE["b"][-9:]}
+    with pytest.warns(TradingWarning, match="2 names of 8 never had a forecast, .* book: new, you"):
+        strategy = book_run(universe, checkpoint=pooled, **RULES)
+    assert strategy.n_ranked == FORECASTS and not strategy.traded[-2].n_forecasts
