@@ -77,7 +77,8 @@ class Trading(VenueOptions):
         The strategy's name in the ids of its orders; two that trade one account need two.
     out
         The folder of the run: bars.jsonl, decisions.jsonl, status.html, settings.toml, with
-        `retrain` bars/ and trainings.log. A file STOP in it freezes the run.
+        `max_daily_loss` day.json, with `retrain` bars/ and trainings.log. A file STOP in it freezes
+        the run.
     webhook
         A URL that gets each alarm as JSON: a breach of a limit, an order refused, a lost stream.
     on_stop

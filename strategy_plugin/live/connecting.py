@@ -45,8 +45,8 @@ def _keys() -> tuple[str, str]:
     return os.environ[KEYS[0]], os.environ[KEYS[1]]
 
 
-def require_account(venue: Venue, trading: "Trading") -> None:
-    """Refuse an account that is not the one meant, or may not trade."""
+def require_account(venue: Venue, trading: "Trading") -> str:
+    """Return the number of the account; refuse one that is not meant, or may not trade."""
     found = venue.account()
     if trading.account not in (None, found.number):
         raise ValueError(
@@ -55,6 +55,7 @@ def require_account(venue: Venue, trading: "Trading") -> None:
         )
     if found.blocked:
         raise VenueError(f"{venue.name} lets this account trade nothing: {found.blocked}.")
+    return found.number
 
 
 def require_prices(venue: Venue, schedules: Mapping[str, Schedule], trading: "Trading") -> None:

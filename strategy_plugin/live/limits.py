@@ -6,16 +6,21 @@ removed the file STOP from the run's folder.
 
 import datetime as dt
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+
+import msgspec
 
 from model.errors import OutputError
 from model.files import write_atomically
 from model.settings import number, optional, require_fields, whole
 from strategy_plugin.live.store import LOG
 
-STOP = "STOP"
+STOP, DAY_FILE = "STOP", "day.json"
+# Longer after the last look money may have been paid in or out: the day then begins at the start.
+FORGOTTEN = dt.timedelta(days=4)
 Money = Annotated[float | None, optional(number(above=0))]
 
 
@@ -33,7 +38,7 @@ class Limits:
         Orders within a minute, closes included.
     max_daily_loss
         The share that may be lost of the equity that was there at the end of the day before, in
-        UTC; default: no limit.
+        UTC, be the run stopped and started meanwhile; default: no limit.
     """
 
     max_order: Money = None
@@ -45,30 +50,74 @@ class Limits:
         require_fields(self)
 
 
-class Watchman:
-    """Holds every order against the limits, and remembers a breach in the run's folder."""
+class Day(msgspec.Struct):
+    """What the loss of a day goes by, as the run's folder keeps it.
 
-    def __init__(self, limits: Limits, folder: Path | None = None) -> None:
+    account: whose money it is. date: in UTC. equity: at its start; last: when it was last looked.
+    """
+
+    account: str = ""
+    date: dt.date = dt.date.min
+    equity: float = 0.0
+    last: float = 0.0
+
+
+class Watchman:
+    """Holds every order against the limits, and remembers a breach and the day in the folder.
+
+    account: its number.
+    """
+
+    def __init__(self, limits: Limits, folder: Path | None = None, account: str = "") -> None:
         self.limits = limits
         self.stop_file = None if folder is None else folder / STOP
         self.reason = ""  # of the freeze, "" where there is none
         self._sent: deque[dt.datetime] = deque()
-        self._day: dt.date | None = None
-        self._equity = self._last = 0.0  # at the day's start, and when it was last looked
+        self._day_file = None if folder is None else folder / DAY_FILE
+        self._day = Day(account)
 
     def look(self, now: dt.datetime, equity: float) -> str:
         """Return why the run is frozen, "" where it is not; to be called once a bar."""
-        if self._day != now.date():
-            # From the last look of the day before: of daily bars a day has one look alone.
-            self._day, self._equity = now.date(), self._last or equity
-        self._last = equity
         most = self.limits.max_daily_loss
-        if most is not None and equity < self._equity * (1 - most):
-            lost = 1 - equity / self._equity
-            self._freeze(f"{lost:.2%} of the day's equity is lost, `max_daily_loss` is {most:.2%}")
+        if most is not None:
+            self._look_at_the_day(now.date(), equity)
+            if equity < self._day.equity * (1 - most):
+                lost = 1 - equity / self._day.equity
+                self._freeze(
+                    f"{lost:.2%} of the day's equity is lost, `max_daily_loss` is {most:.2%}"
+                )
         if not self.reason and self.stop_file is not None and self.stop_file.exists():
             self._freeze(f"there is a file {self.stop_file}")
         return self.reason
+
+    def _look_at_the_day(self, today: dt.date, equity: float) -> None:
+        """Take the day's equity, of a run that was stopped meanwhile that of the run before."""
+        day = self._day
+        if day.date == dt.date.min:
+            day = self._kept_day(today) or day
+        if day.date != today:
+            # From the last look of the day before: of daily bars a day has one look alone.
+            day = Day(day.account, today, day.last or equity)
+        day.last, self._day = equity, day
+        if self._day_file is None:
+            return
+        try:
+            write_atomically(self._day_file, msgspec.json.encode(day))
+        except OutputError as error:
+            # The limit holds all the same; what is lost is that it does after a restart, too.
+            LOG.warning("%s A restart would begin the day's loss anew", error)
+            self._day_file = None
+
+    def _kept_day(self, today: dt.date) -> Day | None:
+        """Return the day of the run before, None where nothing is known of it or it is long ago."""
+        if self._day_file is None:
+            return None
+        # A file that is damaged, or of somebody else, says nothing.
+        with suppress(OSError, msgspec.DecodeError):
+            kept = msgspec.json.decode(self._day_file.read_bytes(), type=Day)
+            if kept.account == self._day.account and kept.date <= today <= kept.date + FORGOTTEN:
+                return kept
+        return None
 
     def permit(self, now: dt.datetime, *, money: float, position: float, opens: bool) -> str:
         """Return why an order is not sent, "" where it may be.

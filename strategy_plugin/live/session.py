@@ -71,7 +71,7 @@ def trade_live(
         for symbol in trading.symbols
     }
     interval = _interval(schedules)
-    require_account(venue, trading)
+    account = require_account(venue, trading)
     require_prices(venue, schedules, trading)
     shorts = bool(ranks.short) if ranks.book else trading.allow_short
     assets = assets_of(venue, list(trading.symbols), shorts)
@@ -81,7 +81,7 @@ def trade_live(
         write_atomically(trading.out / SETTINGS, settings_file.encode())
         for name, text in report(store, schedules, trading, ranks, limits).items():
             console.print(f"{name:14}{text}", markup=False)
-        return _run(store, schedules, trading, ranks, Watchman(limits, trading.out), say)
+        return _run(store, schedules, trading, ranks, Watchman(limits, trading.out, account), say)
 
 
 def _run(

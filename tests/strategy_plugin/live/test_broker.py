@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backtests.exchange_box.faults import Fault
-from strategy_plugin.live.limits import STOP, Limits, Watchman
+from strategy_plugin.live.limits import DAY_FILE, STOP, Limits, Watchman
 from strategy_plugin.live.rules import permitted_size
 from strategy_plugin.live.store import assets_of
 from strategy_plugin.live.venue import OrderRequest, VenueError, VenueUnreachable
@@ -187,6 +187,27 @@ def test_of_daily_bars_the_loss_is_that_from_one_to_the_next() -> None:
     looks = [watchman.look(NOW + dt.timedelta(days=day), 100.0 - 4 * day) for day in range(6)]
     assert looks[:5] == [""] * 5 and "5.00%" not in looks[4]
     assert "is lost" in watchman.look(NOW + dt.timedelta(days=9), 70.0)
+
+
+def test_a_restart_does_not_forgive_what_the_day_has_lost(tmp_path: Path) -> None:
+    limits, day = Limits(max_daily_loss=0.05), dt.timedelta(days=1)
+    assert Watchman(limits, tmp_path, "1").look(NOW, 100.0) == ""
+    assert Watchman(limits, tmp_path, "1").look(NOW, 96.0) == ""
+    # Another account, or none of the days before, begins with what it has.
+    assert Watchman(limits, tmp_path / "other", "1").look(NOW, 91.0) == ""
+    kept = (tmp_path / DAY_FILE).read_bytes()
+    for account, now in (("2", NOW), ("1", NOW + 5 * day), ("1", NOW - day)):
+        (tmp_path / DAY_FILE).write_bytes(kept)
+        assert Watchman(limits, tmp_path, account).look(now, 50.0) == "", (account, now)
+    for damaged in (b"", b"{", b'{"date": 3}', kept[:-4]):
+        (tmp_path / DAY_FILE).write_bytes(damaged)
+        assert Watchman(limits, tmp_path, "1").look(NOW, 50.0) == "", damaged
+    # On the next day it is the last of the day before that counts.
+    for now, equity, lost in ((NOW, 94.9, "5.10%"), (NOW + day, 91.1, "5.10%")):
+        (tmp_path / DAY_FILE).write_bytes(kept)
+        (tmp_path / STOP).unlink(missing_ok=True)
+        watchman = Watchman(limits, tmp_path, "1")
+        assert f"{lost} of the day's equity is lost" in watchman.look(now, equity)
 
 
 def test_a_breach_freezes_though_the_disk_takes_no_file(
