@@ -22,13 +22,15 @@ from strategy_plugin.peers import Peers, Places
 DUE = "a newer bar was due"
 TOO_OLD = "too old for a forecast"
 TOO_LATE = "a bar that came after the decision it was complete for"
+UNKNOWN = "no bar of it is known yet"
 
 
 class OtherSeries:
     """The columns of other series at each bar of a data.
 
     datas: those that bring their bars, by name. peers: those among which this one has its
-    place, where that is one of the series. counts: what is told of them, by what it is.
+    place, where that is one of the series. counts: what is told of them, by what it is. warm_up:
+    the bars of the data before which nothing is forecast anyway.
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class OtherSeries:
         peers: Peers | None,
         timezone: str | None,
         stamp: str | None,
+        warm_up: int,
     ) -> None:
         self._record, self._counts, self._data = record, counts, data
+        self._warm_up = warm_up
         self._frame = None if datas else joined_frame(data, record)
         self._buffer = None if self._frame is not None else ContextBuffer(record)
         self._others = {
@@ -57,6 +61,7 @@ class OtherSeries:
             # Where they stand among the columns.
             self._ranked = [name in series.names for name in record.names]
         self._newest: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+        self._n_bars = 0  # of the data that were shown
 
     @property
     def is_placed(self) -> bool:
@@ -85,6 +90,7 @@ class OtherSeries:
             for place in np.flatnonzero(late).tolist():
                 self._note(series, TOO_LATE, int(stamps[place]))
         for stamp, ages in zip(timestamps.tolist(), joined.ages.tolist(), strict=True):
+            self._n_bars += 1
             self._note_ages(stamp, ages)
         return joined.rows
 
@@ -96,6 +102,7 @@ class OtherSeries:
         # Backtrader may call several times for a bar; a series takes each of ours once.
         if shown == self._newest[0]:
             return self._newest[1]
+        self._n_bars += self._newest[0][:1] != (number,)
         if self._buffer is not None:
             among = () if self._places is None else self._places.row(self._data, timestamp)
             row = self._buffer.row(timestamp, bar, among)
@@ -129,7 +136,10 @@ class OtherSeries:
 
     def _note_ages(self, timestamp: int, ages: Sequence[int]) -> None:
         for series, age in zip(self._record.series, ages, strict=True):
-            if age > self._record.oldest(series):
+            if age < 0:
+                if self._n_bars >= self._warm_up:
+                    self._note(series, UNKNOWN, timestamp)
+            elif age > self._record.oldest(series):
                 self._note(series, TOO_OLD, timestamp)
             # Not too old, and yet its next bar should have been there.
             elif age >= series.interval:
@@ -140,13 +150,14 @@ class OtherSeries:
         self._counts[f"{series.title}: {what}"] += 1
         if self._counts[f"{series.title}: {what}"] > 1:
             return
-        remedy = (
-            "Nothing is forecast until a newer one comes; see that its data goes on, or raise "
-            f"`max_context_age`, which is {self._record.max_age:g} days"
-            if what == TOO_OLD
-            else "Training would have used it. Give feeds whose timestamps are the ends of bars, "
-            "or order them so that this one comes first"
-        )
+        remedy = {
+            TOO_OLD: "Nothing is forecast until a newer one comes; see that its data goes on, or "
+            f"raise `max_context_age`, which is {self._record.max_age:g} days",
+            TOO_LATE: "Training would have used it. Give feeds whose timestamps are the ends of "
+            "bars, or order them so that this one comes first",
+            UNKNOWN: "Nothing is forecast until its bars fill a window; see that its data "
+            "delivers, and give it from as early on as the bars",
+        }[what]
         warnings.warn(
             f"data {series.title!r}: {what}, {day(timestamp)}. {remedy}. Further ones are counted",
             TradingWarning,

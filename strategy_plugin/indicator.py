@@ -162,6 +162,7 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             peers=self.p.peers,
             timezone=self.p.timezone,
             stamp=self.p.stamp,
+            warm_up=self._buffer.bars_needed,
         )
 
     @property

@@ -158,6 +158,24 @@ def test_both_clocks_tell_the_same_of_a_series_that_ends(
     assert np.isfinite(series(strategy.shown["data"], len(BARS)))[-20:].all()
 
 
+@pytest.mark.parametrize("mode", CLOCKS[:2], ids=str)
+def test_a_series_that_has_no_bar_yet_is_said_once_and_counted_after_the_warm_up(
+    expected: np.ndarray, tmp_path: Path, mode: dict[str, Any]
+) -> None:
+    given = {"checkpoint": str(tmp_path / "joined.ckpt"), "context": "spy", **RULES}
+    begins = SPY[SPY.index >= BARS.index[200]]
+    with pytest.warns(TradingWarning, match="'spy': no bar of it is known yet, 2020-05-29") as told:
+        strategy = traded(host(feed(BARS), feed(begins, "spy"), **mode), **given)
+    assert sum("no bar of it" in str(one.message) for one in told) == 1
+    # The model has its first window at its 150th bar.
+    assert strategy.refusals()["data"]["spy: no bar of it is known yet"] == 200 - 149
+    # One that begins while the model warms up is no news.
+    strategy = traded(
+        host(feed(BARS), feed(SPY[SPY.index >= BARS.index[100]], "spy"), **mode), **given
+    )
+    assert not any("no bar of it" in reason for reason in strategy.refusals()["data"])
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [
