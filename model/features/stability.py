@@ -170,25 +170,29 @@ class _Trial:
         most = max(ahead.values())
         # Most rows wait for one and the same bar, or for much of what is left.
         waits = Counter(at + bars for at, bars in ahead.items()).most_common(1)[0][1]
-        far = np.median([bars / (last - at) for at, bars in ahead.items()])
-        if len(ahead) > 2 and (waits > len(ahead) / 2 or far > FAR):
+        far = np.median([bars / (last - at) for at, bars in ahead.items()]) > FAR
+        if (len(ahead) > 2 and (waits > len(ahead) / 2 or far)) or (far and most > self.lookback):
             remedy = (
-                "it looks ahead over the whole series: a mean, a scale, a rank, a fit or a filter "
-                "over all bars knows the later ones. Take it over the last bars alone "
+                "it looks ahead over the whole series: a mean, a scale, a rank, a quantile, a fit "
+                "or a filter over all bars knows the later ones. Take it over the last bars alone "
                 "(rolling), and no bfill or interpolation."
             )
-        elif all(bars == min(most, last - at) for at, bars in ahead.items()):
+        elif len(ahead) > len(rows) / 2 and all(
+            bars == min(most, last - at) for at, bars in ahead.items()
+        ):
             remedy = (
                 f"it looks {count(most, 'bar')} ahead. Turn the sign of the shift, or take a "
-                "window that ends at its bar (center=False)."
+                "window that ends at its bar (center=False; np.gradient and mode='same' are "
+                "centred)."
             )
         else:
             remedy = (
-                f"it looks up to {count(most, 'bar')} ahead, not at every bar alike: a "
-                "value of a longer period, or one filled backwards, stands before the time at "
-                "which it is known. Shift it to the bar that completes it (a resampled bar: "
-                "label='right' and shift(1); a merge: direction='backward' on that time; ffill, "
-                "not bfill)."
+                f"it looks up to {count(most, 'bar')} ahead, not at every bar alike: a value of a "
+                "longer period, one filled backwards, a turning point, or a filter that runs both "
+                "ways stands before the time at which it is known. Shift it to the bar that "
+                "completes it (a resampled bar: label='right' and shift(1); a merge: "
+                "direction='backward' on that time; ffill, not bfill; of a filter the way forwards "
+                "alone)."
             )
         return self._refusal(self._earliest(without, row), "without the bars after it", remedy)
 

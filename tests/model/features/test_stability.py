@@ -102,7 +102,7 @@ LEAKS: dict[str, tuple[Transform, str]] = {
         lambda b: b.groupby(pd.Grouper(freq="W"))["close"].transform("last"),
         LATER,
     ),
-    "merge on the nearest time": (
+    "merge on the next time": (
         lambda b: pd.merge_asof(
             b[["close"]],
             b[["close"]].iloc[6::7].add_suffix("_then"),
@@ -112,7 +112,29 @@ LEAKS: dict[str, tuple[Transform, str]] = {
         )["close_then"],
         LATER,
     ),
-    "smoother of both directions": (kalman, "ahead"),
+    "merge on the nearest time": (
+        lambda b: pd.merge_asof(
+            b[["close"]],
+            b[["close"]].iloc[6::7].add_suffix("_then"),
+            left_index=True,
+            right_index=True,
+            direction="nearest",
+        )["close_then"],
+        LATER,
+    ),
+    "smoother of both directions": (kalman, "of a filter the way forwards alone"),
+    "return clipped at quantiles of all": (
+        lambda b: returns(b).clip(returns(b).quantile(0.01), returns(b).quantile(0.99)),
+        WHOLE,
+    ),
+    "turning point that later bars confirm": (
+        lambda b: (b["high"] == b["high"].rolling(11, center=True, min_periods=1).max()) * 1.0,
+        LATER,
+    ),
+    "week that ends with its mean": (
+        lambda b: b.groupby(pd.Grouper(freq="W"))["close"].transform("mean"),
+        LATER,
+    ),
 }
 
 
@@ -240,7 +262,7 @@ def test_an_honest_feature_is_not_accused(name: str) -> None:
 
 
 def test_twenty_of_each_are_tried() -> None:
-    assert len(LEAKS) == 20 and len(HONEST) >= 20
+    assert len(LEAKS) >= 20 and len(HONEST) >= 20
 
 
 def test_random_numbers_and_what_is_kept_from_call_to_call_are_told() -> None:
