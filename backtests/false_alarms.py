@@ -282,8 +282,9 @@ def verdict_after_search(seed: int, n_bars: int, trials: int) -> Verdict:
     [past] = pasts_of(bars, settings, DEFAULT, nested=False)
     with TemporaryDirectory() as folder:
         storage, ledger = Path(folder, "search.log"), Path(folder, "trials")
-        tried = walk_forward.search(past, settings, DEFAULT, SearchPlan(trials), storage, 1)
-        config = with_settings(QUICK, walk_forward.winner(list(tried)).settings)
+        tried = list(walk_forward.search(past, settings, DEFAULT, SearchPlan(trials), storage, 1))
+        found = evidence.searched_past(past, tried, settings.config)
+        config = with_settings(QUICK, found.settings)
         return backtests.walk.walk_bars(bars, config, plan=FEW_FOLDS, ledger=ledger, jobs=1).verdict
 
 

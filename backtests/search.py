@@ -51,7 +51,7 @@ from model.training.config import TrainConfig
 if TYPE_CHECKING:
     import pandas as pd
 
-    from backtests.evidence.searched import Searched, SearchedPast
+    from backtests.evidence.searched import Searched
     from backtests.walk import Request
     from backtests.walk_forward.searching import Candidate
 
@@ -181,10 +181,11 @@ def find_settings(
         for candidate in walk_forward.search(past, settings, space, plan, storage, jobs):
             candidates.append(candidate)
             console.print(describe(candidates, plan), markup=False)
-        record = record_of(past, candidates, settings.config)
+        record = evidence.searched_past(past, candidates, settings.config)
         found.append(record)
         configs.append(with_settings(settings.config, record.settings))
-        console.print(f"{where}chosen: {in_words(record.settings)}", markup=False)
+        chosen = f"{where}chosen: {in_words(record.settings)}; {record.choice.sentence}"
+        console.print(chosen, markup=False)
     return configs, evidence.Searched(keys={}, nested=plan.nested, pasts=found)
 
 
@@ -207,28 +208,6 @@ def pasts_of(
     ]
     folds = min(laid, key=lambda folds: folds[0].test)
     return [fold.past(bars) for fold in (folds if nested else folds[:1])]
-
-
-def record_of(
-    past: pd.DataFrame, candidates: Sequence[Candidate], config: TrainConfig
-) -> SearchedPast:
-    """Return the record of a search on one past; SearchError where nothing could be trained."""
-    best = walk_forward.winner(candidates)
-    default = [
-        one.loss
-        for one in candidates
-        if all(getattr(config, name) == value for name, value in one.settings.items())
-    ]
-    finished = [one for one in candidates if one.loss is not None]
-    return evidence.searched_past(
-        day(past.index[-1]),
-        best.settings,
-        (best.loss or 0.0, default[0] if default else None),
-        best.returns,
-        [one.returns for one in finished if one is not best],
-        trials=len(candidates),
-        failed=sum(one.state == "failed" for one in candidates),
-    )
 
 
 def describe(candidates: Sequence[Candidate], plan: SearchPlan) -> str:

@@ -27,7 +27,7 @@ from backtests.walk_forward.space import (
     Value,
     with_settings,
 )
-from backtests.walk_forward.thresholds import validation_returns, with_thresholds
+from backtests.walk_forward.thresholds import validation_record, with_thresholds
 from backtests.walk_forward.workers import WORKER_DEATHS, dies_with_parent
 from model.errors import TrainingDisturbed, TrainingDiverged
 from model.provenance import code_digest
@@ -58,14 +58,15 @@ class Candidate:
     """Settings that were tried, and what came of them on validation.
 
     losses: the validation loss of each epoch of the first network. loss: of all networks together,
-    None where it was not trained to the end. returns: net, by decision on validation. failure: why
-    there is no model.
+    None where it was not trained to the end. forecasts, returns: the probability of "up" and the
+    net return, by decision on validation. failure: why there is no model.
     """
 
     settings: Mapping[str, Value]
     state: State
     losses: Sequence[float] = ()
     loss: float | None = None
+    forecasts: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     returns: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     failure: str = ""
 
@@ -110,21 +111,6 @@ class _Asks:
     batch: int
     code: str
     optuna: str
-
-
-def winner(candidates: Sequence[Candidate]) -> Candidate:
-    """Return the one with the lowest validation loss, of equals the first.
-
-    Raises SearchError where none was trained to the end.
-    """
-    finished = [one for one in candidates if one.loss is not None]
-    if not finished:
-        reasons = dict.fromkeys(one.failure for one in candidates if one.failure)
-        raise SearchError(
-            f"all {len(candidates)} trials of the search failed: {'; '.join(reasons)} "
-            "Mend what they have in common, the space or the bars."
-        )
-    return min(finished, key=lambda one: one.loss or 0.0)
 
 
 def _train(
@@ -189,12 +175,14 @@ def try_settings(
     except (ValueError, TrainingDiverged, TrainingDisturbed) as error:
         return Candidate(settings=wanted, state="failed", losses=losses, failure=str(error))
     checkpoint, _ = with_thresholds(checkpoint, past, settings.search)
+    record = validation_record(checkpoint, past, settings.search)
     return Candidate(
         settings=wanted,
         state="finished",
         losses=losses,
         loss=checkpoint.metrics["validation_log_loss"],
-        returns=validation_returns(checkpoint, past, settings.search),
+        forecasts=record["probability"],
+        returns=record["net"],
     )
 
 
@@ -263,6 +251,7 @@ def _trial(candidate: Candidate, distributions: Mapping[str, BaseDistribution]) 
             "failure": candidate.failure,
             "first": str(returns.index[0]) if len(returns) else "",
             "returns": returns.tolist(),
+            "forecasts": candidate.forecasts.tolist(),
         },
     )
 
@@ -273,12 +262,14 @@ def _candidate(trial: FrozenTrial, past: pd.DataFrame) -> Candidate:
     state: dict[int, State] = {states.COMPLETE: "finished", states.PRUNED: "given up"}
     returns = trial.user_attrs["returns"]
     start = past.index.searchsorted(pd.Timestamp(trial.user_attrs["first"])) if returns else 0
+    decided = past.index[start : start + len(returns)]
     return Candidate(
         settings=trial.params,
         state=state.get(trial.state, "failed"),
         losses=list(trial.intermediate_values.values()),
         loss=trial.value if trial.state == states.COMPLETE else None,
-        returns=pd.Series(returns, past.index[start : start + len(returns)], dtype=float),
+        forecasts=pd.Series(trial.user_attrs["forecasts"], decided, dtype=float),
+        returns=pd.Series(returns, decided, dtype=float),
         failure=trial.user_attrs["failure"],
     )
 

@@ -127,21 +127,28 @@ def validation_decisions(checkpoint: Checkpoint, past: pd.DataFrame) -> pd.DataF
     return pd.DataFrame({"probability": probability, "move": moves}).dropna(subset="move")
 
 
-def validation_returns(checkpoint: Checkpoint, past: pd.DataFrame, search: Search) -> pd.Series:
-    """Return what the checkpoint's own thresholds earned on its validation part, net, by decision.
+def validation_record(checkpoint: Checkpoint, past: pd.DataFrame, search: Search) -> pd.DataFrame:
+    """Return the checkpoint's forecasts on its validation part, and what they earned there.
 
-    past: the bars it was trained on.
+    past: the bars it was trained on. A row per decision: `probability`, and `net`, the return after
+    costs at the checkpoint's own thresholds.
     """
-    index = validation_decisions(checkpoint, past).index
+    table = validation_decisions(checkpoint, past)
     enter = NEUTRAL if checkpoint.enter is None else checkpoint.enter
     exit = NEUTRAL if checkpoint.exit is None else checkpoint.exit
-    positions = search.positions(decided_on(checkpoint, past, search), enter, exit)
-    return pd.Series(positions.net(search.cost), index)
+    positions = search.positions(_decided(table, checkpoint, past, search), enter, exit)
+    return table[["probability"]].assign(net=positions.net(search.cost))
 
 
 def decided_on(checkpoint: Checkpoint, past: pd.DataFrame, search: Search) -> Decided:
     """Return an instrument's decisions on validation, as pairs of thresholds are tried on them."""
-    table = validation_decisions(checkpoint, past)
+    return _decided(validation_decisions(checkpoint, past), checkpoint, past, search)
+
+
+def _decided(
+    table: pd.DataFrame, checkpoint: Checkpoint, past: pd.DataFrame, search: Search
+) -> Decided:
+    """Return decisions of `validation_decisions` with the ends of their trades."""
     ends = None
     if search.traded is not None and len(table):
         past = past.loc[: checkpoint.trained_until]

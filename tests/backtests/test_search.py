@@ -63,6 +63,10 @@ def test_it_tells_each_trial_and_walks_with_the_best(searched: tuple[Path, str])
     sentence = f"chosen by a search of 3 trials on bars up to {past['until']}, before the first"
     assert sentence in printed and sentence in (out / REPORT).read_text()
     assert past["until"] < summary["folds"][0]["last_decision"]
+    choice = past["choice"]
+    assert choice["stayed"] == (past["loss"] == past["default_loss"])
+    assert choice["sentence"] in printed.split("chosen: ")[1].splitlines()[0]
+    assert choice["sentence"] in (out / REPORT).read_text() and "settings without a sea" in printed
 
 
 def test_the_walk_counts_as_one_trial_with_the_size_of_the_search_beside_it(

@@ -6,10 +6,11 @@ import pytest
 from distributed import LocalCluster
 from joblib import Parallel, delayed
 
+from backtests.evidence.searched import choose
 from backtests.synthetic.markets import market
 from backtests.walk_forward import workers as module
 from backtests.walk_forward.folds import FoldPlan, Outcome, Settings, lay_folds, train_tasks
-from backtests.walk_forward.searching import search, winner
+from backtests.walk_forward.searching import search
 from backtests.walk_forward.space import Range, SearchPlan, Space
 from backtests.walk_forward.workers import workers
 from model.training.config import TrainConfig
@@ -54,8 +55,9 @@ def test_a_cluster_finds_the_same_winner_of_a_search(address, tmp_path):
     given = bars, Settings(PLAN, config), space, SearchPlan(trials=2, batch=2)
 
     def winner_in(folder, jobs):
-        best = winner(list(search(*given, tmp_path / folder / "search.log", jobs)))
-        return dict(best.settings), best.loss, best.losses, best.returns.tolist()
+        found = list(search(*given, tmp_path / folder / "search.log", jobs))
+        best, choice = choose(bars, found, config)
+        return choice, dict(best.settings), best.loss, best.losses, best.forecasts.tolist()
 
     here = winner_in("here", 1)
     with workers(address):
