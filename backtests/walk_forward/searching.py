@@ -50,6 +50,7 @@ MISSING = (
 AT_RANDOM = 10  # that are proposed before anything is concluded from those before
 WAITS = 5  # epochs that a candidate has before it may be given up
 DIED = "the process that trained it died, and again when it was tried alone (memory?)"
+JOURNAL_LINE = b'{"op_code"'  # how each line of Optuna's journal begins
 State = Literal["finished", "given up", "failed"]
 
 
@@ -214,7 +215,11 @@ def _distributions(space: Space) -> dict[str, BaseDistribution]:
         if one.low is None or one.high is None:
             found[name] = kinds.CategoricalDistribution(one.choices)
         elif name in WHOLE:
-            found[name] = kinds.IntDistribution(int(one.low), int(one.high), one.log, one.step)
+            low, high = int(one.low), int(one.high)
+            # Optuna would say that it ends where the last step does.
+            found[name] = kinds.IntDistribution(
+                low, high - (high - low) % one.step, one.log, one.step
+            )
         else:
             found[name] = kinds.FloatDistribution(one.low, one.high, one.log)
     return found
@@ -225,15 +230,33 @@ def _stored_study(storage: Path, key: str) -> optuna.Study:
 
     The file may hold others: those of other bars, settings or spaces.
     """
+    storage = storage.absolute()  # or a lock that is left would point nowhere, and stay for ever
     storage.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(storage)
     try:
         stored = optuna.storages.JournalStorage(JournalFileBackend(str(storage)))
         return optuna.create_study(study_name=key, storage=stored, load_if_exists=True)
-    except (ValueError, KeyError, TypeError) as error:
+    # Optuna replays each line without a look at it.
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         raise SearchError(
             f"{storage} must be a search's storage, a journal of Optuna's, and cannot be read: "
             f"{error}. Remove it, or give another folder with --out."
         ) from error
+
+
+def _remove_leftovers(storage: Path) -> None:
+    """Remove what a search leaves that is killed while it writes: a lock, and half a line.
+
+    Nobody else writes there: who searches holds the folder.
+    """
+    Path(f"{storage}.lock").unlink(missing_ok=True)
+    if not storage.is_file():
+        return
+    content = storage.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    # Anything else may be a file that is not ours.
+    if content[whole:].startswith(JOURNAL_LINE):
+        storage.write_bytes(content[:whole])
 
 
 def _trial(candidate: Candidate, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:

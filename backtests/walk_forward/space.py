@@ -50,8 +50,8 @@ class SearchError(ValueError):
 class Range(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What one setting may be: from low to high, or one of the choices.
 
-    step: between two whole numbers. log: equal shares of a factor are as likely, rather than equal
-    distances.
+    step: between two whole numbers, from low on as far as high allows. log: equal shares of a
+    factor are as likely, rather than equal distances.
     """
 
     low: float | int | None = None
@@ -59,6 +59,13 @@ class Range(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     step: int = 1
     log: bool = False
     choices: list[Value] = []
+
+    def __contains__(self, value: Value) -> bool:
+        """Whether a search can try it."""
+        if self.choices or isinstance(value, str) or self.low is None or self.high is None:
+            return value in self.choices
+        on_step = self.step == 1 or (value - self.low) % self.step == 0
+        return self.low <= value <= self.high and on_step
 
     @property
     def ends(self) -> list[Value]:
@@ -74,13 +81,7 @@ class Space:
 
     def __contains__(self, config: object) -> bool:
         """Whether the settings lie within, so that they can be the first to be tried."""
-        return all(
-            value in one.choices
-            if one.choices
-            else one.low is not None and one.high is not None and one.low <= value <= one.high
-            for name, one in self.ranges.items()
-            for value in [getattr(config, name)]
-        )
+        return all(getattr(config, name) in one for name, one in self.ranges.items())
 
     def corners(self, config: TrainConfig) -> list[TrainConfig]:
         """Return the settings with every extreme of those by which the folds lie elsewhere."""
@@ -140,17 +141,22 @@ def read_space(path: Path | None, config: TrainConfig) -> Space:
     if path is None:
         return DEFAULT
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors sign
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SearchError(f"{path} must be a space of settings in TOML: {reason}.") from error
     ranges: dict[str, Range] = {}
     faults = [] if content else ["it names no setting"]
+    if content and not any(isinstance(entry, dict) for entry in content.values()):
+        faults, content = ["it has no table, as [learning_rate]; give settings with --config"], {}
     for name, entry in content.items():
         if name not in SEARCHABLE:
             why = "which no search may change" if name in FIXED else "which is no setting"
             hint = did_you_mean(name, SEARCHABLE)
             faults.append(f"{name}, {why}.{hint}")
+            continue
+        if not isinstance(entry, dict):
+            faults.append(f"{name}: it must be a table with low and high, or choices, got {entry}")
             continue
         try:
             one = msgspec.convert(entry, Range)
@@ -190,11 +196,13 @@ def _faults_of(name: str, one: Range, config: TrainConfig) -> list[str]:
             return [f"low must lie below high, got {one.low} and {one.high}: an empty range"]
         if one.log and (one.low <= 0 or one.step != 1):
             faults.append("log must go without step, and from a low above 0")
-        if one.step < 1 or one.step > max(1, one.high - one.low):
+        if name not in WHOLE and one.step != 1:
+            faults.append(f"step must be left out: it is for whole numbers, got {one.step}")
+        elif one.step < 1 or one.step > max(1, one.high - one.low):
             faults.append(f"step must be from 1 to high less low, got {one.step}")
     for value in one.ends:
         if name in WHOLE and not isinstance(value, int):
-            faults.append(f"it must be a whole number, got {value}")
+            faults.append(f"it must be a whole number, got {value!r}")
             continue
         try:
             with_settings(config, {name: value})

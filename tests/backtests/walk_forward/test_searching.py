@@ -139,6 +139,18 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_candidates(
     assert len(trained) == 3 - stopped_after
 
 
+def test_what_a_killed_search_left_half_written_is_tried_again(
+    past: pd.DataFrame, found: list[Candidate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = Path("search.log")  # a lock's own link to it is followed from its own folder
+    list(islice(search(past, SETTINGS, SPACE, THREE, storage, 1), 2))
+    storage.write_bytes(storage.read_bytes()[:-9])
+    Path("search.log.lock").symlink_to("search.log")
+    assert plain(list(search(past, SETTINGS, SPACE, THREE, storage, 1))) == plain(found)
+    assert not Path("search.log.lock").is_symlink()
+
+
 def test_more_trials_go_on_from_those_that_are_there(
     past: pd.DataFrame, found: list[Candidate], tmp_path: Path
 ) -> None:
@@ -174,10 +186,23 @@ def test_what_cannot_be_trained_is_a_trial_that_failed(past: pd.DataFrame, tmp_p
         assert all("at least" in one.failure for one in candidates)
 
 
-def test_a_storage_that_is_none_is_refused(past: pd.DataFrame, tmp_path: Path) -> None:
-    (tmp_path / "search.log").write_text("no journal\n")
+@pytest.mark.parametrize("text", ["no journal\n", "no journal", '{"op_code": 99}\n', "[1]\n"])
+def test_a_storage_that_is_none_is_refused(past: pd.DataFrame, tmp_path: Path, text: str) -> None:
+    (tmp_path / "search.log").write_text(text)
     with pytest.raises(SearchError, match=r"search.log must be a search's storage, a journal of"):
         next(search(past, SETTINGS, SPACE, THREE, tmp_path / "search.log", 1))
+
+
+def test_a_range_ends_with_its_last_step(past: pd.DataFrame, tmp_path: Path) -> None:
+    space = Space({"sequence_length": Range(low=2, high=6, step=3)})
+    plan = SearchPlan(trials=2, batch=2)
+    tried = list(search(past, SETTINGS, space, plan, tmp_path / "search.log", 1))
+    assert {one.settings["sequence_length"] for one in tried} <= {2, 5}
+    # Five is a step, and what would be used without a search; from three on it is none.
+    assert tried[0].settings == {"sequence_length": 5}
+    space = Space({"sequence_length": Range(low=3, high=6, step=3)})
+    tried = list(search(past, SETTINGS, space, plan, tmp_path / "search.log", 1))
+    assert {one.settings["sequence_length"] for one in tried} <= {3, 6}
 
 
 def test_without_optuna_it_is_said_what_to_install(

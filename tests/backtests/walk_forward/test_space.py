@@ -42,6 +42,16 @@ def test_what_lies_within_a_space(config: TrainConfig, within: bool) -> None:
     assert (config in DEFAULT) is within
 
 
+@pytest.mark.parametrize(("low", "within"), [(20, True), (22, False)])
+def test_what_no_step_meets_lies_outside(low: int, within: bool) -> None:
+    space = Space({"sequence_length": Range(low=low, high=60, step=10)})
+    assert (CONFIG in space) is within
+
+
+def test_the_mark_that_some_editors_put_first_is_passed_over(tmp_path: Path) -> None:
+    assert "batch_size" in space_of(tmp_path, "\ufeff[batch_size]\nchoices = [32]").ranges
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -69,7 +79,12 @@ def test_what_lies_within_a_space(config: TrainConfig, within: bool) -> None:
         ("[architecture]\nlow = 1\nhigh = 2", "it is no number, and must have choices"),
         ('[architecture]\nchoices = ["lstm"]', "architecture"),
         ("[batch_size]\nlows = 1", "batch_size: Object contains unknown field `lows`"),
-        ("batch_size = 3", "batch_size: Expected `object`, got `int`"),
+        ("batch_size = 3", "it has no table, as [learning_rate]; give settings with --config"),
+        (
+            "learning_rate = 3\n[batch_size]\nchoices = [1]",
+            "learning_rate: it must be a table with low and high, or choices, got 3",
+        ),
+        ("[weight_decay]\nlow = 1\nhigh = 9\nstep = 2", "step must be left out: it is for whole"),
         ("", "it names no setting"),
         ("[batch_size", "must be a space of settings in TOML: Expected ']'"),
     ],
