@@ -35,15 +35,18 @@ def compare(
     out
         The page.
     """
-    found = []
+    found: dict[Path, Path] = {}  # by where they really are
     for folder in folders:
-        if reports.is_run(folder):
-            found.append(folder)
+        why = "" if reports.is_run(folder) else "no run in it"
+        if folder.resolve() in found:
+            why = "named twice"
+        if why:
+            console.print(f"left out {folder}: {why}", soft_wrap=True, markup=False)
         else:
-            console.print(f"left out {folder}: no run in it", soft_wrap=True, markup=False)
+            found[folder.resolve()] = folder
     # A file, or a narrow terminal, gets the whole width.
     wide = Console(highlight=False, width=max(console.width, WIDTH))
-    for title, grid in reports.compare_runs(reports.read_runs(found), out):
+    for title, grid in reports.compare_runs(reports.read_runs(list(found.values())), out):
         wide.print(reports.grid_table(grid, title), soft_wrap=True)
     console.print(f"written to {out}", soft_wrap=True, markup=False)
 

@@ -147,7 +147,7 @@ def is_run(folder: Path) -> bool:
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Return the runs of these folders; RunsError for fewer than two, or one that is damaged."""
+    """Return the runs of these folders; RunsError for fewer than two, or those that are damaged."""
     if len(folders) < 2:
         raise RunsError(
             "a comparison needs the folders of two runs or more, got "
@@ -156,10 +156,16 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     names = [folder.resolve().name for folder in folders]
     # Two folders of one name are told apart by their paths.
     unique = len(set(names)) == len(names)
-    return [
-        read_run(folder, name if unique else str(folder))
-        for folder, name in zip(folders, names, strict=True)
-    ]
+    runs, faults = [], []
+    for folder, name in zip(folders, names, strict=True):
+        try:
+            runs.append(read_run(folder, name if unique else str(folder)))
+        except RunsError as error:
+            faults.append(str(error))
+    # Together: of many runs of another version each would be named in a call of its own.
+    if faults:
+        raise RunsError("\n".join(faults))
+    return runs
 
 
 def read_run(folder: Path, name: str) -> Run:
@@ -175,11 +181,16 @@ def read_run(folder: Path, name: str) -> Run:
         forecasts = None
         if file == SUMMARY:
             columns = ["fold", "decided_at", "probability", "label"]
-            forecasts = pd.read_csv(folder / "predictions.csv", usecols=columns)
+            numbers = {"probability": float, "label": float}
+            forecasts = pd.read_csv(folder / "predictions.csv", usecols=columns, dtype=numbers)
+        if table.empty:
+            raise ValueError("equity.csv has no row")
         # Accounts of other sizes grow alike.
         equity = table.astype(float) / float(table.iloc[0])
-        equity.index = pd.to_datetime(equity.index)
-    except (OSError, ValueError, IndexError) as error:
+        equity.index = pd.to_datetime(equity.index, errors="coerce")
+        if not np.isfinite(equity).all() or equity.index.isna().any():
+            raise ValueError("equity.csv has rows without a date or an equity, or begins with 0")
+    except (OSError, ValueError) as error:
         raise RunsError(
             f"{folder} must hold the files of a run as this program writes them: {error}. "
             "Run it again, or leave it out."

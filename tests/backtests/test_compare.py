@@ -121,7 +121,10 @@ def test_fewer_than_two_runs_are_no_comparison(
     [
         ("summary.json", '{"version": 1}', "missing required field"),
         ("summary.json", "{", "Input data was truncated"),
-        ("equity.csv", "date,equity\n", "out-of-bounds"),
+        ("equity.csv", "date,equity\n", "equity.csv has no row"),
+        ("equity.csv", "date,equity\n2020-01-01,0\n2020-01-02,1\n", "or begins with 0"),
+        ("equity.csv", "date,equity\n2020-01-01,1\nyesterday,1\n", "rows without a date or an e"),
+        ("predictions.csv", "fold,decided_at,probability,label\n1,2020-01-01,oops,1\n", "oops"),
         ("equity.csv", "date,close\n2020-01-01,1\n", "Usecols do not match columns"),
     ],
 )
@@ -132,6 +135,26 @@ def test_a_damaged_run_is_named(
     (tmp_path / "bad" / file).write_text(text)
     with pytest.raises(RunsError, match=f"bad must hold the files of a run .*{reason}"):
         read_runs([folders["first"], tmp_path / "bad"])
+
+
+def test_all_damaged_runs_are_named_together(folders: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(folders["second"], tmp_path / name)
+        (tmp_path / name / "equity.csv").unlink()
+    with pytest.raises(RunsError, match=r"one must hold .*\n.*two must hold .*equity.csv"):
+        read_runs([folders["first"], tmp_path / "one", tmp_path / "two"])
+
+
+def test_a_run_that_is_named_twice_is_compared_once(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = folders["first"] / ".." / "first"
+    page = tmp_path / "page.html"
+    assert compared(folders["first"], again, folders["second"], "--out", page) == 0
+    printed = capsys.readouterr().out
+    assert f"left out {again}: named twice" in " ".join(printed.split())
+    # Folders of one name would be told apart by their paths.
+    assert str(folders["second"]) not in printed
 
 
 def test_a_run_of_another_version_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
