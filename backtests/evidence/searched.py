@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from backtests.walk_forward.searching import Candidate
 
 SEARCH = "search.json"
-LUCK = 0.05  # the p-value below which the best of the trials replaces the settings without a search
+# The p-value below which the best of the trials replaces the settings without a search: where none
+# is better one search in five replaces them, however many trials it has, by some that are as good.
+LUCK = 0.2
 Value = str | float | int | bool
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backtests.evidence.searched import Searched, choose, searched_past
+from backtests.evidence.searched import LUCK, Searched, choose, searched_past
 from backtests.walk_forward.searching import Candidate
 from backtests.walk_forward.space import SearchError
 from model.training.config import TrainConfig
@@ -41,7 +41,7 @@ def knowing(strength: float) -> pd.Series:
     return noise(9) + strength * (LABELS[PART] - 0.5)
 
 
-DEFAULT = trial(CONFIG.learning_rate, noise(0))
+DEFAULT = trial(CONFIG.learning_rate, noise(2))
 
 
 def lucky(n_trials: int, seed: int = 1) -> list[Candidate]:
@@ -50,7 +50,7 @@ def lucky(n_trials: int, seed: int = 1) -> list[Candidate]:
 
 def test_a_trial_that_is_better_by_luck_does_not_displace_the_settings_without_a_search() -> None:
     best, choice = choose(PAST, [DEFAULT, *lucky(5)], CONFIG)
-    assert best is DEFAULT and choice.stayed and choice.p is not None and choice.p > 0.05
+    assert best is DEFAULT and choice.stayed and choice.p is not None and choice.p >= LUCK
     assert choice.lowest < (DEFAULT.loss or 0) and choice.rows == len(PART)
     assert choice.sentence.startswith(
         "the settings without a search stay: the best of 5 others is no better than luck (log loss "
@@ -60,12 +60,14 @@ def test_a_trial_that_is_better_by_luck_does_not_displace_the_settings_without_a
 
 @pytest.mark.parametrize("n_trials", [3, 40])
 def test_more_trials_do_not_make_luck_easier(n_trials: int) -> None:
-    def displaced(seed: int) -> bool:
+    def displaced(seed: int) -> tuple[bool, bool]:
         default = trial(CONFIG.learning_rate, noise(10_000 + seed))
-        return not choose(PAST, [default, *lucky(n_trials, seed)], CONFIG)[1].stayed
+        choice = choose(PAST, [default, *lucky(n_trials, seed)], CONFIG)[1]
+        return not choice.stayed, choice.lowest < (default.loss or 0)
 
-    # Of 20 searches one, and of the luck of these no more than three.
-    assert sum(displaced(seed) for seed in range(1, 21)) <= 3
+    by_test, by_loss = np.sum([displaced(seed) for seed in range(1, 21)], axis=0)
+    # Of 20 searches four, and of the luck of these twice as many at the most.
+    assert by_test <= 2 * LUCK * 20 < by_loss
 
 
 def test_a_trial_that_is_clearly_better_does() -> None:
