@@ -4,9 +4,11 @@ Backtrader delivers a bar when its timestamp says, a series is joined when its b
 is complete but comes too late for a decision is not used for it, whichever way Backtrader runs.
 """
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,20 @@ DUE = "a newer bar was due"
 TOO_OLD = "too old for a forecast"
 TOO_LATE = "a bar that came after the decision it was complete for"
 UNKNOWN = "no bar of it is known yet"
+
+
+class Standing(NamedTuple):
+    """How a series stands at a bar of ours.
+
+    age: seconds since its newest bar was complete, None without one. too_old: whether that is more
+    than a forecast takes. known: whether all its columns are. n_late: its bars so far that came
+    after the decision that they were complete for.
+    """
+
+    age: float | None
+    too_old: bool
+    known: bool
+    n_late: int
 
 
 class OtherSeries:
@@ -126,6 +142,23 @@ class OtherSeries:
             return None
         self._newest = shown, tuple(row.tolist())
         return (*shown[1:], *self._newest[1])
+
+    @property
+    def standings(self) -> dict[str, Standing]:
+        """How each series stood at the newest bar, where they come bar by bar, as live ones do."""
+        if self._buffer is None or not self._buffer.ages:
+            return {}
+        found, start = {}, 0
+        for series, age in zip(self._record.series, self._buffer.ages, strict=True):
+            columns = self._newest[1][start : start + len(series.columns)]
+            start += len(columns)
+            found[series.title] = Standing(
+                None if age < 0 else age / 1e9,
+                age > self._record.oldest(series),
+                all(map(math.isfinite, columns)),
+                self._counts[f"{series.title}: {TOO_LATE}"],
+            )
+        return found
 
     def listen(self) -> None:
         """Take what the other datas have delivered since; to be called on each step."""

@@ -45,7 +45,8 @@ class DeliveredBars:
         self._gate = Gate(data._name)
         self._conversion = _conversion(series.clock, data, timezone, stamp)
         self._seen = 0
-        self._unchecked: list[int] | None = []
+        # One that makes its bars itself knows their interval, however few minutes have a trade.
+        self._unchecked = None if getattr(data, "shows_finished_bars", False) else list[int]()
 
     def whole(self) -> SeriesBars:
         """Return the sound bars of a preloaded data."""

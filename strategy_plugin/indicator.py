@@ -22,7 +22,7 @@ from model.checkpoint.schedule import Schedule as Schedule  # a public name of t
 from model.errors import CheckpointError
 from model.features.registry import own_features
 from strategy_plugin.cache import cached_forecasts
-from strategy_plugin.context import OtherSeries, series_datas
+from strategy_plugin.context import OtherSeries, Standing, series_datas
 from strategy_plugin.delivered import sound_bars
 from strategy_plugin.feeds import (
     Feed,
@@ -164,6 +164,11 @@ class DirectionProbability(bt.Indicator):  # type: ignore[misc]
             stamp=self.p.stamp,
             warm_up=self._buffer.bars_needed,
         )
+
+    @property
+    def series(self) -> dict[str, Standing]:
+        """How each other series stood at the newest bar, by its title; live, else empty."""
+        return {} if self._others is None else self._others.standings
 
     @property
     def mode(self) -> str:

@@ -22,6 +22,7 @@ from model.cli import (
     run,
     sources_of,
 )
+from model.context import ContextOptions
 from model.errors import BarsError
 from model.features.registry import own_features
 from model.files import require_writable, write_atomically
@@ -43,6 +44,9 @@ def reconcile(
     bars_options: Annotated[
         BarsOptions, Parameter(name="*", group=DATA, parse=ALL_BUT_DATA)
     ] = BarsOptions(),
+    context: Annotated[
+        tuple[str, ...], Parameter(group=DATA, consume_multiple=True, negative=())
+    ] = (),
     checkpoint: Path | None = None,
     features: str = "",
     out: Path | None = None,
@@ -57,6 +61,8 @@ def reconcile(
         decisions.jsonl in the folder of a run, with all its restarts.
     data
         The bars that were traded on, as the venue has them now: a file, or one for each symbol.
+    context
+        Files of the other series that the model reads, each named after its series.
     checkpoint
         Where the model is, if not where the journal says.
     features
@@ -74,7 +80,8 @@ def reconcile(
     single = [replace(bars_options, data=files[0])]
     sources = single if len(files) == 1 else sources_of(bars_options, files)
     bars = {source.file_name: source.read() for source in sources}
-    found = live.reconcile(journal, bars, checkpoint)
+    series = ContextOptions(context=context).read(bars_options, {})
+    found = live.reconcile(journal, bars, checkpoint, series)
     for one in found.differences:
         console.print(f"{day(one.bar)}  {one.data}  {one.cause}: {one.what}", markup=False)
     console.print(_summary(found), markup=False)

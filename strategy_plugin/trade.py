@@ -67,6 +67,12 @@ class Trading(VenueOptions):
     features
         Features of your own that the checkpoint was trained with, as my_features.py:Momentum,
         separated by commas.
+    context
+        The venue's symbols of the other series that the checkpoint was trained with: SPY, or
+        spy=SPY where the series has another name.
+    max_context_age
+        Days by which the newest bar of a series may be older than one of its intervals, beyond
+        which there is no forecast; default: as in training.
     history
         Bars filled in before the first live one; default: as many as the model needs and half more.
     bars
@@ -100,6 +106,8 @@ class Trading(VenueOptions):
     trailing: str = ""
     max_model_age: Annotated[int | None, optional(whole(0))] = None
     features: str = ""
+    context: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ()
+    max_context_age: Annotated[float | None, optional(number(0))] = None
     history: Annotated[int | None, optional(whole(1))] = None
     bars: Annotated[int, whole(0)] = 0
     retrain: Literal["weekly"] | None = None

@@ -2,10 +2,12 @@
 
 A bar that was missed in the stream is taken from the history. Of several at once only the newest
 is live: the older ones show as DELAYED, so that nothing is decided on them. Where a stream breaks
-the status is CONNBROKEN until the next bar.
+the status is CONNBROKEN until the next bar. A bar that is decided on with other series waits, for
+some seconds, until those have shown theirs.
 """
 
 import datetime as dt
+import math
 from collections import Counter, deque
 from collections.abc import Iterable
 from queue import Empty
@@ -16,7 +18,7 @@ import backtrader as bt
 
 from strategy_plugin.live.broker import LiveBroker
 from strategy_plugin.live.kept_bars import KeptBars
-from strategy_plugin.live.sessions import Minutes
+from strategy_plugin.live.sessions import EPOCH, Minutes
 from strategy_plugin.live.store import LOG, Connection, LiveStore
 from strategy_plugin.live.venue import DAY, MINUTE, VenueBar, VenueError
 
@@ -25,10 +27,11 @@ MISSED = "a bar that the stream missed"
 
 
 class Waiting(NamedTuple):
-    """A finished bar that is to be shown, and its end."""
+    """A finished bar that is to be shown, its end, and when it came, as `monotonic` counts."""
 
     bar: VenueBar
     end: dt.datetime
+    since: float
 
 
 class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
@@ -36,18 +39,23 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
 
     Params:
       - store: the LiveStore
-      - broker: the LiveBroker, which settles what an earlier run left before the first live bar
+      - broker: the LiveBroker, which settles what an earlier run left before the first live bar;
+        None of a series that is looked at and not traded
       - history: how many bars are filled in before the first live one
+      - since: instead, the time from when on they are; None for as many as `history`
       - stamp: "open" or "close", the end of a bar that its timestamp marks
       - keep: KeptBars that get every finished bar, or None
+      - after: the LiveFeeds of other series, whose bars are shown before one that ends with them
     """
 
     params = (
         ("store", None),
         ("broker", None),
         ("history", 300),
+        ("since", None),
         ("stamp", "open"),
         ("keep", None),
+        ("after", ()),
         ("qcheck", 0.2),
     )
 
@@ -59,13 +67,18 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self.counts: Counter[str] = Counter()
         self._waiting: deque[Waiting] = deque()
         self._newest: dt.datetime | None = None  # start of the newest bar that was taken up
-        self._past_history = self._was_live = False
+        self._shown_until = EPOCH  # the end of the newest bar that was shown
+        self._asked = -math.inf  # when the history was asked, as `monotonic` counts
+        self._past_history = self._was_live = self._held = False
+        # Before any stream is opened.
+        self._arrived = self.p.store.bars_of(str(self.p.dataname))
 
     def islive(self) -> bool:
         return True
 
     def haslivedata(self) -> bool:
-        return bool(self._waiting)
+        # Else the series that it waits for would be asked all the time.
+        return bool(self._waiting) and not self._held
 
     def start(self) -> None:
         super().start()
@@ -78,24 +91,57 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self._daily = store.interval >= DAY
         self._looked = monotonic()
         self.put_notification(self.DELAYED)
-        start = self._trading_days.start_of_history(store.now(), self.p.history, store.interval)
+        start = self.p.since or self._trading_days.start_of_history(
+            store.now(), self.p.history, store.interval
+        )
         kept: KeptBars | None = self.p.keep
         # What came since the last run is kept, too, though it need not be shown.
         self._take_history(min(start, (kept and kept.newest) or start))
-        while len(self._waiting) > self.p.history:
-            bar, end = self._waiting.popleft()
+        while self._waiting and self._is_before(start):
+            bar, end, _ = self._waiting.popleft()
             if kept is not None:
                 kept.add(self._timestamp(bar, end, store.interval, self.p.stamp), bar)
+
+    def _is_before(self, start: dt.datetime) -> bool:
+        """Whether the oldest bar of the history lies before what is to be shown."""
+        if self.p.since is not None:
+            return self._waiting[0].bar.start < start
+        return len(self._waiting) > int(self.p.history)
 
     def _load(self) -> bool | None:
         if not self._waiting:
             if self._past_history:
-                self.p.broker.end_of_turn(self._symbol)
-                if self.p.keep is not None:
-                    self.p.keep.save_if_due()
-                self.p.store.turn(self._symbol)
+                self._end_turn()
             self._wait()
-        return self._show(self._waiting.popleft()) if self._waiting else None
+        if not self._waiting:
+            return None
+        self._held = any(one.is_behind(self._waiting[0]) for one in self.p.after)
+        return None if self._held else self._show(self._waiting.popleft())
+
+    def _end_turn(self) -> None:
+        if self.p.broker is not None:
+            self.p.broker.end_of_turn(self._symbol)
+        if self.p.keep is not None:
+            self.p.keep.save_if_due()
+        if self.p.broker is not None:
+            self.p.store.turn(self._symbol)
+
+    def is_behind(self, bar: Waiting) -> bool:
+        """Whether a bar of another feed is to wait for one of this, which was complete by its end.
+
+        It waits no longer than the store's patience; then the history is asked, and if that has
+        none either there was no trade.
+        """
+        if not self._waiting:
+            store: LiveStore = self.p.store
+            due = self._trading_days.newest_end(bar.end, store.interval)
+            if self._shown_until >= due:
+                return False
+            if monotonic() < bar.since + store.patience:
+                return True
+            if self._asked < bar.since:
+                self._ask_history()
+        return bool(self._waiting and self._waiting[0].end <= bar.end)
 
     def _wait(self) -> None:
         """Take what the stream brings, or look for what it did not bring."""
@@ -103,7 +149,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
             self._ask_history()
             return
         try:
-            arrived = self.p.store.bars[self._symbol].get(timeout=self._qcheck or 0.001)
+            arrived = self._arrived.get(timeout=self._qcheck or 0.001)
         except Empty:
             self._past_history = True  # of a history without any bar, too
             if not self._daily and monotonic() - self._looked > self.p.store.pace.idle:
@@ -138,7 +184,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
             except VenueError as error:
                 LOG.warning("%s What was missed before %s stays out.", error, minute.start)
         self._enqueue(self._minutes.take([minute]))
-        self.p.store.seen()
+        self._note_seen()
 
     def _note_correction(self, minute: VenueBar) -> None:
         self.counts[CORRECTED] += 1
@@ -150,8 +196,13 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
                 f"{minute.start:%Y-%m-%d %H:%M}",
             )
 
+    def _note_seen(self) -> None:
+        # What is only looked at must not let time pass before what is traded has come.
+        if self.p.broker is not None:
+            self.p.store.seen()
+
     def _ask_history(self) -> None:
-        self._looked = monotonic()
+        self._looked = self._asked = monotonic()
         store: LiveStore = self.p.store
         newest = self._newest if self._daily else self._minutes.newest
         if newest is None:
@@ -192,18 +243,19 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         for bar, end in finished:
             if self._newest is None or bar.start > self._newest:
                 self._newest = bar.start
-                self._waiting.append(Waiting(bar, end))
+                self._waiting.append(Waiting(bar, end, monotonic()))
 
     def _show(self, waiting: Waiting) -> bool:
         store: LiveStore = self.p.store
-        bar, end = waiting
+        bar, end, _ = waiting
         shown = self._timestamp(bar, end, store.interval, self.p.stamp)
         live = not self._waiting and self._is_fresh(end)
-        if live and not self._was_live:
-            broker: LiveBroker = self.p.broker
+        broker: LiveBroker | None = self.p.broker
+        if live and not self._was_live and broker is not None:
             broker.settle(self._symbol, shown)
         self._was_live |= live
         self._past_history |= not self._waiting
+        self._shown_until = end
         self.put_notification(self.LIVE if live else self.DELAYED)
         self.lines.datetime[0] = bt.date2num(shown.replace(tzinfo=None))
         for name in ("open", "high", "low", "close", "volume"):
@@ -211,7 +263,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self.lines.openinterest[0] = 0.0
         if self.p.keep is not None:
             self.p.keep.add(shown, bar)
-        store.seen()
+        self._note_seen()
         return True
 
     def _is_fresh(self, end: dt.datetime) -> bool:

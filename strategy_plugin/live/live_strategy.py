@@ -9,6 +9,7 @@ from strategy_plugin.decision import RESTING, Reading
 from strategy_plugin.feeds import bar_of
 from strategy_plugin.instrument import TradedData
 from strategy_plugin.live.broker import LiveBroker
+from strategy_plugin.live.series import SeriesWatch
 from strategy_plugin.ranking import Candidate
 from strategy_plugin.strategy import BiLSTMStrategy
 
@@ -29,6 +30,10 @@ class LiveStrategy(BiLSTMStrategy):
     params = UNDER_LIMITS  # type: ignore[assignment]  # Backtrader adds the parent's
     n_live, _frozen = 0, ""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.series_watch = SeriesWatch()
+
     def next(self) -> None:
         broker: LiveBroker = self.broker
         live = any(instrument.live for instrument in self.traded)
@@ -39,7 +44,14 @@ class LiveStrategy(BiLSTMStrategy):
         for instrument in self.traded:
             if instrument.decision.number > before[instrument.name]:
                 tell(self, instrument, self._frozen)
-        count_bar(self, live)
+        # A step of another series alone is no bar of ours.
+        count_bar(
+            self,
+            live
+            and any(
+                instrument.decision.number > before[instrument.name] for instrument in self.traded
+            ),
+        )
 
     def decide(self, instrument: TradedData, reading: Reading) -> tuple[int, str]:
         wanted, reason = super().decide(instrument, reading)
@@ -59,6 +71,10 @@ class LiveBook(BookStrategy):
 
     params = UNDER_LIMITS  # type: ignore[assignment]  # Backtrader adds the parent's
     n_live, _frozen = 0, ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.series_watch = SeriesWatch()
 
     def _decide(self, timestamp: int, quotes: Mapping[str, Quote], settled: list[str]) -> None:
         broker: LiveBroker = self.broker
@@ -90,7 +106,10 @@ def count_bar(strategy: LiveStrategy | LiveBook, live: bool) -> None:
 
 def tell(strategy: LiveStrategy | LiveBook, instrument: TradedData, frozen: str) -> None:
     """Give the line of a live bar of one data to whoever writes it."""
-    if not instrument.live or strategy.p.write is None:
+    if not instrument.live:
+        return
+    series = strategy.series_watch.look(instrument)
+    if strategy.p.write is None:
         return
     broker: LiveBroker = strategy.broker
     took, waited = broker.store.since_seen()
@@ -109,6 +128,8 @@ def tell(strategy: LiveStrategy | LiveBook, instrument: TradedData, frozen: str)
         "volume": volume,
         "probability": None if math.isnan(probability) else round(probability, 6),
         "model": decision.reading.model[:12],
+        # How old each other series was, in seconds.
+        **({"series": series} if series else {}),
         "wanted": decision.wanted,
         "reason": decision.reason,
         "order": decision.action,

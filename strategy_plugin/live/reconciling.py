@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
@@ -88,7 +89,10 @@ class _Run(NamedTuple):
 
 
 def reconcile(
-    path: str | Path, bars: Mapping[str, pd.DataFrame], checkpoint: Path | None = None
+    path: str | Path,
+    bars: Mapping[str, pd.DataFrame],
+    checkpoint: Path | None = None,
+    series: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> Reconciliation:
     """Hold what a journal tells against the backtest of the same bars.
 
@@ -100,6 +104,8 @@ def reconcile(
         Of each data by its name, as `read_bars` gives them; of a single one by any name.
     checkpoint
         Another place of the model than the journal names.
+    series
+        The bars of other series that the models read, by name.
 
     Returns
     -------
@@ -129,7 +135,7 @@ def reconcile(
         if header["datas"][name] is None
     }
     spans = {name: _span(bars[name], own) for name, own in by_data.items() if own}
-    reference = backtest(header, spans, account, said, checkpoint)
+    reference = backtest(header, spans, account, said, checkpoint, series)
     differences = [
         difference
         for name, own in by_data.items()

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import backtrader as bt
@@ -43,6 +44,7 @@ def backtest(
     account: Account,
     said: Mapping[str, Mapping[str, float]],
     checkpoint: Path | None = None,
+    series: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> Lines:
     """Return the lines that the journal of a backtest has, by data and bar.
 
@@ -58,6 +60,8 @@ def backtest(
         The probabilities of datas that brought them along, by data and bar.
     checkpoint
         Another place of the model than the journal names.
+    series
+        The bars of the other series that the models read, by name.
     """
     terms = header.get("terms", PLAIN)
     broker = LotBroker(lots=terms["lots"], lot=1e-9)
@@ -73,6 +77,13 @@ def backtest(
             cerebro.adddata(_feed(WithProbability, own), name=name)
         else:
             cerebro.adddata(_feed(bt.feeds.PandasData, frame), name=name)
+    for name in series_of(header):
+        if name not in series:
+            raise BarsError(
+                f"`context` must give the bars of {name}, which the models read beside what was "
+                f"traded, got {', '.join(series) or 'none'}. Name each file after its series."
+            )
+        cerebro.adddata(_feed(bt.feeds.PandasData, series[name]), name=name)
     is_book = "rebalance" in header["params"]
     if not is_book:
         cerebro.addsizer(EquityShare, **dict(header["sizer"] or {}))
@@ -93,6 +104,11 @@ def backtest(
             if "data" in line:
                 lines[line["data"]][line["bar"]] = line  # type: ignore[assignment]
     return lines
+
+
+def series_of(header: Header) -> list[str]:
+    """Return the names of the other series that a run was traded with."""
+    return [name for name in str(header["params"].get("context", "")).split(",") if name]
 
 
 def _beginning_with(kind: Any, held: Mapping[str, float]) -> Any:

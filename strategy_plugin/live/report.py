@@ -2,16 +2,23 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from model.bars.intervals import day, spoken
 from model.checkpoint.schedule import Schedule
+from model.features.context import SeriesBars
 from strategy_plugin.decision import target, thresholds
 from strategy_plugin.live.connecting import listed
 from strategy_plugin.live.limits import Limits
+from strategy_plugin.live.series import (
+    arrays_of_bars,
+    bars_needed,
+    bars_of_series,
+    series_starts,
+    with_series,
+)
 from strategy_plugin.live.sessions import finished_bars
 from strategy_plugin.live.store import LiveStore
 from strategy_plugin.live.venue import without_slash
@@ -27,14 +34,24 @@ def report(
     trading: "Trading",
     ranks: "Ranks",
     limits: Limits,
+    symbols: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return what there is before anything is done, in words by name."""
+    """Return what there is before anything is done, in words by name.
+
+    symbols: those of the other series, by the series' name.
+    """
     venue = store.venue
     account, clock, holdings = venue.account(), store.ask_clock(), venue.positions()
     held = {without_slash(one.symbol): direction(one.size) for one in holdings}
     # The newest of each: it is the one that would decide now.
     models = {one.file(one.checkpoints[-1]): one.checkpoints[-1] for one in schedules.values()}
     now = pd.Timestamp(clock.now).tz_localize(None)
+    needed = {
+        symbol: bars_needed(schedule, store.calendars[symbol], store.interval)
+        for symbol, schedule in schedules.items()
+    }
+    starts = series_starts(store, symbols, schedules, needed)
+    series = bars_of_series(store, symbols, schedules, starts)
     return {
         "account": f"{account.number}, {'REAL MONEY' if trading.live else 'paper'}"
         f"{', dry run: nothing is sent' if trading.dry_run else ''}",
@@ -55,8 +72,17 @@ def report(
             f"{day(model.trained_until)}, {(now - model.trained_until).days} days ago"
             for file, model in models.items()
         ),
+        # A file does not say from which prices of a series it has learnt.
+        "series": listed(f"{name} is {one}, {venue.prices(one)}" for name, one in symbols.items()),
         "would do now": listed(
-            _would_do(store, symbol, schedule, held.get(without_slash(symbol), 0), trading, ranks)
+            _would_do(
+                symbol,
+                schedule,
+                _forecast(store, symbol, schedule, series, trading.max_context_age),
+                held.get(without_slash(symbol), 0),
+                trading,
+                ranks,
+            )
             for symbol, schedule in schedules.items()
         ),
         "limits": listed(
@@ -67,10 +93,40 @@ def report(
     }
 
 
-def _would_do(
+class _Forecast(NamedTuple):
+    """What the models say at the newest finished bar, and how old each other series is there."""
+
+    timestamp: int
+    probability: float
+    ages: list[str]
+
+
+def _forecast(
     store: LiveStore,
     symbol: str,
     schedule: Schedule,
+    series: Mapping[str, SeriesBars],
+    max_age: float | None,
+) -> _Forecast | int:
+    """Return the forecast for a symbol, or how many bars there are where they are too few."""
+    calendar, interval = store.calendars[symbol], store.interval
+    start = calendar.start_of_history(
+        store.now(), bars_needed(schedule, calendar, interval), interval
+    )
+    found = finished_bars(store.venue, calendar, symbol, interval, start, store.now())
+    needed = schedule.bars_needed
+    if len(found) < needed:
+        return len(found)
+    values, times = arrays_of_bars(found, store, symbol, schedule.checkpoints[-1].stamp)
+    values, ages = with_series(schedule.context, values, times, series, max_age)
+    [*_, probability] = schedule.probabilities(values[-needed:], times[-needed:]).tolist()
+    return _Forecast(int(times[-1]), probability, ages)
+
+
+def _would_do(
+    symbol: str,
+    schedule: Schedule,
+    forecast: _Forecast | int,
     held: int,
     trading: "Trading",
     ranks: "Ranks",
@@ -79,25 +135,18 @@ def _would_do(
 
     Of a book it is what the symbol is ranked by.
     """
-    calendar, needed, interval = store.calendars[symbol], schedule.bars_needed, store.interval
-    start = calendar.start_of_history(store.now(), needed, interval)
-    found = finished_bars(store.venue, calendar, symbol, interval, start, store.now())[-needed:]
-    if len(found) < needed:
-        return f"{symbol}: nothing, as {len(found)} of {needed} bars are there"
-    stamp = schedule.checkpoints[-1].stamp
-    times = [calendar.timestamp(bar, end, interval, stamp) for bar, end in found]
-    index = pd.DatetimeIndex(times).tz_localize(None).as_unit("ns")
-    values = np.array([bar[2:] for bar, _ in found], dtype=np.float64)
-    probability = float(schedule.probabilities(values, index.asi8)[-1])
-    model = schedule.at(int(index.asi8[-1]))
+    if isinstance(forecast, int):
+        return f"{symbol}: nothing, as {forecast} of {schedule.bars_needed} bars are there"
+    timestamp, probability, ages = forecast
+    model, beside = schedule.at(timestamp), "".join(f"; {age}" for age in ages)
     if model is None or math.isnan(probability):
-        return f"{symbol}: nothing, as there is no forecast at {day(index[-1])}"
+        return f"{symbol}: nothing, as there is no forecast at {day(timestamp)}{beside}"
     enter, exit = thresholds(trading.enter, trading.exit, own=(model.enter, model.exit))
     # The rule that trades, so that the report cannot promise something else.
     wanted = target(probability, held, enter=enter, exit=exit, allow_short=trading.allow_short)
     word = {1: "long", 0: "flat", -1: "short"}
     what = "ranked" if ranks.book else word[wanted]
     return (
-        f"{symbol}: {what} at the close of {day(index[-1])}, now {word[held]}, probability of up "
-        f"{probability:.4f}"
+        f"{symbol}: {what} at the close of {day(timestamp)}, now {word[held]}, probability of up "
+        f"{probability:.4f}{beside}"
     )

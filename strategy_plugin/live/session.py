@@ -37,6 +37,12 @@ from strategy_plugin.live.live_strategy import LiveBook, LiveStrategy
 from strategy_plugin.live.report import report
 from strategy_plugin.live.retraining import Retraining
 from strategy_plugin.live.rules import BASIS_POINT
+from strategy_plugin.live.series import (
+    assets_of_series,
+    bars_needed,
+    series_starts,
+    symbols_of_series,
+)
 from strategy_plugin.live.store import LOG, REAL, LiveStore, Pace, assets_of
 from strategy_plugin.live.venue import DAY, LOOPBACK, MINUTE, Venue
 from strategy_plugin.live.watch import LINES, PAGE, Alarms, RunFolder
@@ -47,7 +53,7 @@ if TYPE_CHECKING:
 
 MOST_READ = 50_000  # lines of earlier runs
 # Of an exchange on this machine, whose time may run fast.
-NEARBY = Pace(idle=2.0, poll=0.1, settle=0.0)
+NEARBY = Pace(idle=2.0, poll=0.1, settle=0.0, wait=1.0)
 JOURNAL, TRAININGS, LOCK = "decisions.jsonl", "trainings.log", "lock"
 
 console = Console(highlight=False, soft_wrap=True)
@@ -70,23 +76,26 @@ def trade_live(
         symbol: Schedule(str(trading.checkpoint).replace("{name}", symbol))
         for symbol in trading.symbols
     }
-    interval = _interval(schedules)
+    interval, symbols = _interval(schedules), symbols_of_series(schedules, trading)
     account = require_account(venue, trading)
     require_prices(venue, schedules, trading)
     shorts = bool(ranks.short) if ranks.book else trading.allow_short
     assets = assets_of(venue, list(trading.symbols), shorts)
+    others = assets_of_series(venue, symbols, schedules, assets)
     nearby = trading.url is not None and urlsplit(trading.url).hostname in LOOPBACK
-    store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL)
+    store = LiveStore(venue, assets, interval, NEARBY if nearby else REAL, others)
     with _held(trading.out):
         write_atomically(trading.out / SETTINGS, settings_file.encode())
-        for name, text in report(store, schedules, trading, ranks, limits).items():
+        for name, text in report(store, schedules, trading, ranks, limits, symbols).items():
             console.print(f"{name:14}{text}", markup=False)
-        return _run(store, schedules, trading, ranks, Watchman(limits, trading.out, account), say)
+        watchman = Watchman(limits, trading.out, account)
+        return _run(store, schedules, symbols, trading, ranks, watchman, say)
 
 
 def _run(
     store: LiveStore,
     schedules: Mapping[str, Schedule],
+    symbols: Mapping[str, str],
     trading: "Trading",
     ranks: "Ranks",
     watchman: Watchman,
@@ -108,7 +117,7 @@ def _run(
             if retraining is not None:
                 retraining.look(store.now())
 
-        cerebro = _cerebro(store, schedules, kept, trading, ranks, watchman, write)
+        cerebro = _cerebro(store, schedules, symbols, kept, trading, ranks, watchman, write)
         stopped.cerebro = cerebro
         try:
             [strategy] = cerebro.run()
@@ -145,6 +154,7 @@ def _with_alarms(
 def _cerebro(
     store: LiveStore,
     schedules: Mapping[str, Schedule],
+    symbols: Mapping[str, str],
     kept: Mapping[str, KeptBars],
     trading: "Trading",
     ranks: "Ranks",
@@ -161,13 +171,31 @@ def _cerebro(
     broker.addcommissioninfo(FractionalCommission(commission=trading.commission * BASIS_POINT))
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.broker = broker
+    histories = {
+        symbol: trading.history
+        or bars_needed(schedule, store.calendars[symbol], store.interval) * 3 // 2
+        for symbol, schedule in schedules.items()
+    }
+    # Backtrader's first data is one that is traded.
+    series = _series_feeds(store, schedules, symbols, histories)
     for symbol, schedule in schedules.items():
-        history = trading.history or schedule.bars_needed * 3 // 2
-        feed = _feed(broker, symbol, schedule, history, kept.get(symbol))
+        feed = _feed(
+            store,
+            symbol,
+            schedule.checkpoints[-1].stamp,
+            broker=broker,
+            history=histories[symbol],
+            keep=kept.get(symbol),
+            after=tuple(series.values()),
+        )
         cerebro.adddata(feed, name=symbol)
+    for name, feed in series.items():
+        cerebro.adddata(feed, name=name)
     shared = {
         "checkpoint": str(trading.checkpoint),
         "max_model_age": trading.max_model_age,
+        "context": ",".join(symbols),
+        "max_context_age": trading.max_context_age,
         "journal": str(trading.out / JOURNAL),
         "on_stop": trading.on_stop,
         "write": write,
@@ -192,20 +220,28 @@ def _cerebro(
     return cerebro
 
 
-def _feed(
-    broker: LiveBroker, symbol: str, schedule: Schedule, history: int, keep: KeptBars | None
-) -> LiveFeed:
-    store: LiveStore = broker.store
+def _series_feeds(
+    store: LiveStore,
+    schedules: Mapping[str, Schedule],
+    symbols: Mapping[str, str],
+    histories: Mapping[str, int],
+) -> dict[str, LiveFeed]:
+    """Return a feed for each other series by its name, as far back as the models look."""
+    return {
+        name: _feed(store, symbols[name], stamp, since=start)
+        for name, (start, stamp) in series_starts(store, symbols, schedules, histories).items()
+    }
+
+
+def _feed(store: LiveStore, symbol: str, stamp: str, **params: object) -> LiveFeed:
     daily = store.interval >= DAY
     return LiveFeed(  # type: ignore[call-arg]  # Backtrader makes arguments of its params
         dataname=symbol,
         store=store,
-        broker=broker,
-        history=history,
-        stamp=schedule.checkpoints[-1].stamp,
-        keep=keep,
+        stamp=stamp,
         timeframe=bt.TimeFrame.Days if daily else bt.TimeFrame.Minutes,
         compression=1 if daily else store.interval // MINUTE,
+        **params,
     )
 
 
@@ -292,12 +328,6 @@ def _interval(schedules: Mapping[str, Schedule]) -> dt.timedelta:
     """
     found: dict[dt.timedelta, str] = {}
     for schedule in schedules.values():
-        if schedule.context is not None:
-            raise CheckpointError(
-                f"{schedule.path} must read the bars of its own symbol alone to be traded by this "
-                "command, got a model that reads other series. Trade it with LiveFeed and "
-                "LiveBroker, as strategy_plugin/live says."
-            )
         interval = schedule.checkpoints[-1].bar_interval.to_pytimedelta()
         whole_minutes = interval >= MINUTE and not interval % MINUTE and interval < DAY
         if not (whole_minutes or interval == DAY):

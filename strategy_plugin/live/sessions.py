@@ -67,6 +67,23 @@ class Calendar:
         # A calendar that ends here leaves the day after.
         return closes[0] if closes else after + DAY
 
+    def newest_end(self, when: dt.datetime, interval: dt.timedelta) -> dt.datetime:
+        """Return the end of the newest bar that is complete at a moment, if none is missing."""
+        if self.around_the_clock:
+            return EPOCH + (when - EPOCH) // interval * interval
+        session = self._begun(when)
+        if session is not None and when < session.closes:
+            if interval < DAY and (passed := (when - session.opens) // interval * interval):
+                return session.opens + passed
+            session = self._begun(session.opens - MINUTE)
+        return EPOCH if session is None else session.closes
+
+    def most_bars(self, span: dt.timedelta, interval: dt.timedelta) -> int:
+        """Return how many bars a span of time has at most, one below a day as if all were open."""
+        if self.around_the_clock or span < DAY or interval >= DAY:
+            return math.ceil(span / interval)
+        return math.ceil(span / DAY * (SESSION / interval))
+
     def start_of_history(self, now: dt.datetime, bars: int, interval: dt.timedelta) -> dt.datetime:
         """Return from when on history reaches for so many bars, weekends and holidays counted."""
         if self.around_the_clock:

@@ -5,7 +5,9 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping
+from itertools import chain
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import NamedTuple
 
 from strategy_plugin.guard import TradingWarning
@@ -31,12 +33,13 @@ class Pace(NamedTuple):
 
     idle: without a bar, before the history is asked for it. poll: between two looks at the clock
     where no stream tells that time has passed. settle: after a close, before the day's bar is taken
-    for final.
+    for final. wait: for the bars of other series that are complete when one of ours is.
     """
 
     idle: float = 75.0
     poll: float = 20.0
     settle: float = 900.0
+    wait: float = 5.0
 
 
 REAL = Pace()
@@ -55,6 +58,9 @@ class Connection(NamedTuple):
     back: bool
 
 
+Bars = SimpleQueue[Arrived | Connection]
+
+
 class LiveStore:
     """Connects feeds and broker with a venue.
 
@@ -66,6 +72,8 @@ class LiveStore:
         By symbol what is traded; the first one's feed asks for the clock.
     interval
         Of the bars: whole minutes up to a day, or a day.
+    others
+        By symbol what is looked at and not traded.
     """
 
     def __init__(
@@ -74,15 +82,16 @@ class LiveStore:
         assets: Mapping[str, Asset],
         interval: dt.timedelta,
         pace: Pace = REAL,
+        others: Mapping[str, Asset] = MappingProxyType({}),
     ) -> None:
         self.venue, self.assets, self.interval, self.pace = venue, assets, interval, pace
+        # What is traded may be looked at too.
+        known = {**others, **assets}
         calendars = {kind: Calendar(venue, kind) for kind in (True, False)}
         self.calendars = {
-            symbol: calendars[asset.around_the_clock] for symbol, asset in assets.items()
+            symbol: calendars[asset.around_the_clock] for symbol, asset in known.items()
         }
-        self.bars: dict[str, SimpleQueue[Arrived | Connection]] = {
-            symbol: SimpleQueue() for symbol in assets
-        }
+        self._bars: dict[str, list[Bars]] = {symbol: [] for symbol in known}
         self.orders: SimpleQueue[OrderState | None] = SimpleQueue()  # None: the stream came back
         self.clock: Clock | None = None
         self._asked_at = self._seen_at = self._waited = 0.0
@@ -92,6 +101,17 @@ class LiveStore:
         self._started = self._stopped = False
         self._broken: set[Stream] = set()
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a bar waits for those of other series; days are asked for several times."""
+        return self.pace.wait if self.interval < DAY else self.pace.wait + 3 * self.pace.poll
+
+    def bars_of(self, symbol: str) -> Bars:
+        """Return a queue that gets the minutes of a symbol from now on, for one feed alone."""
+        queue: Bars = SimpleQueue()
+        self._bars[symbol].append(queue)
+        return queue
+
     def start(self) -> None:
         """Ask for the time, and open the streams; once, whoever begins."""
         if self._started:
@@ -99,7 +119,7 @@ class LiveStore:
         self._started = True
         # Before the streams: in lockstep the clock of one who listens moves time on.
         self.ask_clock()
-        symbols = [] if self.interval >= DAY else list(self.assets)
+        symbols = [] if self.interval >= DAY else list(self._bars)
         self.venue.open_streams(symbols, self)
         streams: list[Stream] = ["updates", "bars"] if symbols else ["updates"]
         until = time.monotonic() + SECONDS_TO_CONNECT
@@ -157,8 +177,8 @@ class LiveStore:
         return time.perf_counter() - self._seen_at, self.venue.waited - self._waited
 
     def on_bar(self, bar: VenueBar, corrected: bool) -> None:
-        if bar.symbol in self.bars:
-            self.bars[bar.symbol].put(Arrived(bar, corrected))
+        for queue in self._bars.get(bar.symbol, ()):
+            queue.put(Arrived(bar, corrected))
 
     def on_order(self, state: OrderState) -> None:
         self.orders.put(state)
@@ -177,7 +197,7 @@ class LiveStore:
                 self.orders.put(None)
         else:
             return  # it opens for the first time
-        for queue in self.bars.values():
+        for queue in chain.from_iterable(self._bars.values()):
             queue.put(Connection(back=connected))
 
     def stop(self) -> None:
