@@ -152,6 +152,8 @@ class OtherSeries:
         for series, age in zip(self._record.series, self._buffer.ages, strict=True):
             columns = self._newest[1][start : start + len(series.columns)]
             start += len(columns)
+            if series.name == UNIVERSE:
+                continue  # it is no series of its own, and may be incomplete yet
             found[series.title] = Standing(
                 None if age < 0 else age / 1e9,
                 age > self._record.oldest(series),

@@ -8,18 +8,10 @@ import pandas as pd
 
 from model.bars.intervals import day, spoken
 from model.checkpoint.schedule import Schedule
-from model.features.context import SeriesBars
 from strategy_plugin.decision import target, thresholds
 from strategy_plugin.live.connecting import listed
 from strategy_plugin.live.limits import Limits
-from strategy_plugin.live.series import (
-    arrays_of_bars,
-    bars_needed,
-    bars_of_series,
-    series_starts,
-    with_series,
-)
-from strategy_plugin.live.sessions import finished_bars
+from strategy_plugin.live.series import newest_bars, with_series
 from strategy_plugin.live.store import LiveStore
 from strategy_plugin.live.venue import without_slash
 from strategy_plugin.orders import direction
@@ -46,12 +38,7 @@ def report(
     # The newest of each: it is the one that would decide now.
     models = {one.file(one.checkpoints[-1]): one.checkpoints[-1] for one in schedules.values()}
     now = pd.Timestamp(clock.now).tz_localize(None)
-    needed = {
-        symbol: bars_needed(schedule, store.calendars[symbol], store.interval)
-        for symbol, schedule in schedules.items()
-    }
-    starts = series_starts(store, symbols, schedules, needed)
-    series = bars_of_series(store, symbols, schedules, starts)
+    forecasts = _forecasts(store, schedules, symbols, trading.max_context_age)
     return {
         "account": f"{account.number}, {'REAL MONEY' if trading.live else 'paper'}"
         f"{', dry run: nothing is sent' if trading.dry_run else ''}",
@@ -75,14 +62,7 @@ def report(
         # A file does not say from which prices of a series it has learnt.
         "series": listed(f"{name} is {one}, {venue.prices(one)}" for name, one in symbols.items()),
         "would do now": listed(
-            _would_do(
-                symbol,
-                schedule,
-                _forecast(store, symbol, schedule, series, trading.max_context_age),
-                held.get(without_slash(symbol), 0),
-                trading,
-                ranks,
-            )
+            _would_do(symbol, schedule, forecasts[symbol], held, trading, ranks)
             for symbol, schedule in schedules.items()
         ),
         "limits": listed(
@@ -101,43 +81,42 @@ class _Forecast(NamedTuple):
     ages: list[str]
 
 
-def _forecast(
+def _forecasts(
     store: LiveStore,
-    symbol: str,
-    schedule: Schedule,
-    series: Mapping[str, SeriesBars],
+    schedules: Mapping[str, Schedule],
+    symbols: Mapping[str, str],
     max_age: float | None,
-) -> _Forecast | int:
-    """Return the forecast for a symbol, or how many bars there are where they are too few."""
-    calendar, interval = store.calendars[symbol], store.interval
-    start = calendar.start_of_history(
-        store.now(), bars_needed(schedule, calendar, interval), interval
-    )
-    found = finished_bars(store.venue, calendar, symbol, interval, start, store.now())
-    needed = schedule.bars_needed
-    if len(found) < needed:
-        return len(found)
-    values, times = arrays_of_bars(found, store, symbol, schedule.checkpoints[-1].stamp)
-    values, ages = with_series(schedule.context, values, times, series, max_age)
-    [*_, probability] = schedule.probabilities(values[-needed:], times[-needed:]).tolist()
-    return _Forecast(int(times[-1]), probability, ages)
+) -> dict[str, _Forecast | int]:
+    """Return the forecast for each symbol, or how many bars it has where they are too few."""
+    own, series = newest_bars(store, symbols, schedules)
+    found: dict[str, _Forecast | int] = {}
+    for symbol, schedule in schedules.items():
+        (values, times, _), needed, ages = own[symbol], schedule.bars_needed, list[str]()
+        if len(values) < needed:
+            found[symbol] = len(values)
+            continue
+        if schedule.context is not None:
+            values, ages = with_series(symbol, schedule.context, own, series, max_age)
+        [*_, probability] = schedule.probabilities(values[-needed:], times[-needed:]).tolist()
+        found[symbol] = _Forecast(int(times[-1]), probability, ages)
+    return found
 
 
 def _would_do(
     symbol: str,
     schedule: Schedule,
     forecast: _Forecast | int,
-    held: int,
+    holdings: Mapping[str, int],
     trading: "Trading",
     ranks: "Ranks",
 ) -> str:
     """Return what is decided at the newest finished bar, before any rule but the thresholds.
 
-    Of a book it is what the symbol is ranked by.
+    Of a book it is what the symbol is ranked by. holdings: directions by symbol.
     """
     if isinstance(forecast, int):
         return f"{symbol}: nothing, as {forecast} of {schedule.bars_needed} bars are there"
-    timestamp, probability, ages = forecast
+    (timestamp, probability, ages), held = forecast, holdings.get(without_slash(symbol), 0)
     model, beside = schedule.at(timestamp), "".join(f"; {age}" for age in ages)
     if model is None or math.isnan(probability):
         return f"{symbol}: nothing, as there is no forecast at {day(timestamp)}{beside}"

@@ -13,22 +13,22 @@ from model.bars.intervals import spoken
 from model.checkpoint.schedule import Schedule
 from model.context import age_words
 from model.errors import CheckpointError
-from model.features.context import SeriesBars, join, places_of
-from model.features.series import ContextRecord, SeriesRecord, period
+from model.features.context import SeriesBars, join, places_among, places_of
+from model.features.series import UNIVERSE, ContextRecord, SeriesRecord, period
 from model.files import as_file_name
 from strategy_plugin.context import Standing
 from strategy_plugin.instrument import TradedData
 from strategy_plugin.live.sessions import Calendar, finished_bars
 from strategy_plugin.live.store import LOG, LiveStore
-from strategy_plugin.live.venue import Asset, Venue, VenueBar
+from strategy_plugin.live.venue import Asset, Venue
 
 if TYPE_CHECKING:
-    from strategy_plugin.trade import Trading
-
-Finished = Sequence[tuple[VenueBar, dt.datetime]]
+    from strategy_plugin.trade import Ranks, Trading
 
 
-def symbols_of_series(schedules: Mapping[str, Schedule], trading: "Trading") -> dict[str, str]:
+def symbols_of_series(
+    schedules: Mapping[str, Schedule], trading: "Trading", ranks: "Ranks"
+) -> dict[str, str]:
     """Return the venue's symbol of each series that the models read beside what is traded.
 
     ValueError where the user names others, CheckpointError for what is not traded live.
@@ -36,7 +36,7 @@ def symbols_of_series(schedules: Mapping[str, Schedule], trading: "Trading") -> 
     needs = {schedule.path: schedule.context for schedule in schedules.values()}
     for path, record in needs.items():
         if record is not None:
-            _require_served(path, record, trading)
+            _require_served(path, record, trading, ranks)
     wanted = {path: record.others if record else () for path, record in needs.items()}
     path, others = next(iter(wanted.items()))
     if different := [str(other) for other, names in wanted.items() if set(names) != set(others)]:
@@ -66,17 +66,21 @@ def _named(text: str, names: Sequence[str]) -> tuple[str, str]:
     return name or next(iter(same), symbol), symbol
 
 
-def _require_served(path: object, record: ContextRecord, trading: "Trading") -> None:
+def _require_served(
+    path: object, record: ContextRecord, trading: "Trading", ranks: "Ranks"
+) -> None:
     """Refuse a model whose other series cannot be had live as it was trained with them."""
-    if record.ranks:
+    # Who decides at each bar does not know those of the others yet.
+    if record.ranks and not ranks.book:
         raise CheckpointError(
-            f"{path} must read series that a feed brings to be traded live, got the place of an "
-            "instrument in its universe. Train without universe: columns."
+            f"{path} must be traded with `book`, got it without: it reads the place of each symbol "
+            "among all, which is known when the last bar of a date has come."
         )
     own = record.clock
     for series in record.series:
         clock = series.clock
-        if series.every or (clock.interval, clock.stamp) == (own.interval, own.stamp):
+        has_bars = series.name in record.others
+        if not has_bars or (clock.interval, clock.stamp) == (own.interval, own.stamp):
             continue
         raise CheckpointError(
             f"{path} must read series whose bars are like its own to be traded live, "
@@ -165,62 +169,60 @@ def series_starts(
     return starts
 
 
-def bars_of_series(
-    store: LiveStore,
-    symbols: Mapping[str, str],
-    schedules: Mapping[str, Schedule],
-    starts: Mapping[str, tuple[dt.datetime, str]],
-) -> dict[str, SeriesBars]:
-    """Return the finished bars of each series by name, with the timestamps of training."""
-    found: dict[str, SeriesBars] = {}
-    for series in (one for schedule in schedules.values() for one in _others(schedule.context)):
-        if series.name in found:
-            continue
-        symbol = symbols[series.name]
-        bars = finished_bars(
-            store.venue,
-            store.calendars[symbol],
-            symbol,
-            store.interval,
-            starts[series.name][0],
-            store.now(),
-        )
-        values, times = arrays_of_bars(bars, store, symbol, series.clock.stamp)
-        found[series.name] = SeriesBars(values, times)
-    return found
+def newest_bars(
+    store: LiveStore, symbols: Mapping[str, str], schedules: Mapping[str, Schedule]
+) -> tuple[dict[str, SeriesBars], dict[str, SeriesBars]]:
+    """Return the finished bars that a forecast of now is made of, with the timestamps of training.
+
+    Those of what is traded by symbol, and those of the other series by name.
+    """
+    needed = {
+        symbol: bars_needed(schedule, store.calendars[symbol], store.interval)
+        for symbol, schedule in schedules.items()
+    }
+    own = {}
+    for symbol, schedule in schedules.items():
+        calendar = store.calendars[symbol]
+        start = calendar.start_of_history(store.now(), needed[symbol], store.interval)
+        own[symbol] = _bars_since(store, symbol, start, schedule.checkpoints[-1].stamp)
+    starts = series_starts(store, symbols, schedules, needed)
+    series = {name: _bars_since(store, symbols[name], *since) for name, since in starts.items()}
+    return own, series
 
 
-def arrays_of_bars(
-    bars: Finished, store: LiveStore, symbol: str, stamp: str
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return finished bars as values, (n, 5), and the timestamps of training, (n,)."""
-    calendar = store.calendars[symbol]
-    times = [calendar.timestamp(bar, end, store.interval, stamp) for bar, end in bars]
+def _bars_since(store: LiveStore, symbol: str, start: dt.datetime, stamp: str) -> SeriesBars:
+    calendar, interval = store.calendars[symbol], store.interval
+    bars = finished_bars(store.venue, calendar, symbol, interval, start, store.now())
+    times = [calendar.timestamp(bar, end, interval, stamp) for bar, end in bars]
     index = pd.DatetimeIndex(times, tz="UTC").tz_localize(None).as_unit("ns")
     values = np.array([bar[2:] for bar, _ in bars], dtype=np.float64).reshape(-1, 5)
-    return values, index.asi8
+    return SeriesBars(values, index.asi8)
 
 
 def with_series(
-    record: ContextRecord | None,
-    values: NDArray[np.float64],
-    timestamps: NDArray[np.int64],
+    symbol: str,
+    record: ContextRecord,
+    own: Mapping[str, SeriesBars],
     series: Mapping[str, SeriesBars],
     max_age: float | None,
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Return bars with the columns of other series, and a line on how old each is at the last.
+    """Return a symbol's bars with the columns of other series, and how old each is at the last.
 
-    max_age: days, None as in training.
+    own, series: as `newest_bars` gives them. max_age: days, None as in training.
     """
-    if record is None:
-        return values, []
-    record = record if max_age is None else replace(record, max_age=float(max_age))
-    joined = join(SeriesBars(values, timestamps), series, record)
+    if max_age is not None:
+        record = replace(record, max_age=float(max_age))
+    among = None
+    if record.ranks:
+        [columns] = [one.columns for one in record.series if one.name == UNIVERSE]
+        among = places_among(own, columns)[symbol]
+    joined = join(own[symbol], series, record, among)
     ages = {
         one.title: None if age < 0 else age / 1e9
         for one, age in zip(record.series, joined.ages[-1].tolist(), strict=True)
+        if one.name != UNIVERSE
     }
-    return np.hstack((values, joined.rows)), age_words(ages)
+    return np.hstack((own[symbol].values, joined.rows)), age_words(ages)
 
 
 class SeriesWatch:

@@ -76,7 +76,7 @@ def trade_live(
         symbol: Schedule(str(trading.checkpoint).replace("{name}", symbol))
         for symbol in trading.symbols
     }
-    interval, symbols = _interval(schedules), symbols_of_series(schedules, trading)
+    interval, symbols = _interval(schedules), symbols_of_series(schedules, trading, ranks)
     account = require_account(venue, trading)
     require_prices(venue, schedules, trading)
     shorts = bool(ranks.short) if ranks.book else trading.allow_short

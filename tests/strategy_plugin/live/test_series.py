@@ -186,23 +186,29 @@ def test_days_of_a_traded_symbol_may_be_the_series_of_another(capsys: Any) -> No
     assert len({(step.data, step.position) for step in found.steps}) > 6
 
 
-def test_a_book_ranks_by_models_that_read_a_series(capsys: Any) -> None:
-    saved(DAYS, "spy:ret_z_5", {"spy": DAILY_SPY})
+@pytest.mark.parametrize("context", ["spy:ret_z_5", ("spy:ret_z_5", PLACE), PLACE], ids=str)
+def test_a_book_ranks_by_models_that_read_a_series(context: Any, capsys: Any) -> None:
+    saved(DAYS, context, {"spy": DAILY_SPY})
     universe = {name: random_bars(330, 5 + n, "2022-01-03", "B") for n, name in enumerate("BC")}
-    book = ("--book", "--long", 1, "--short", 1, "--fewest", 3, "--context", "SPY", "--bars", 20)
+    named = ("--context", "SPY") if context != PLACE else ()
+    book = ("--book", "--long", 1, "--short", 1, "--fewest", 3, *named, "--bars", 20)
     words = ("--symbols", "AAPL", *universe, "--checkpoint", "joined.ckpt", *book, *COSTLY)
     with served(exchange({"AAPL": DAYS, **universe, "SPY": DAILY_SPY}, DAYS.index[230])) as url:
         code, out, err = commands.ended(app, capsys, *words, "--url", url)
     assert code == 0, err
     lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-    assert len(lines) == 60 and {line["series"]["spy"] for line in lines} == {0.0}
+    assert (len(lines) == 60 and not named) or {line["series"]["spy"] for line in lines} == {0.0}
+    first = {line["symbol"]: line["probability"] for line in lines[:3]}
+    for symbol, probability in first.items():
+        assert f"{symbol}: ranked at the close of 2022-11-18, now flat, probability of up " in out
+        assert f"{probability:.4f}" in out.partition("{")[0]
     bars = {"AAPL": DAYS, **universe}
     found = reconcile("runs/live/decisions.jsonl", bars, series={"spy": DAILY_SPY})
     assert not found.differences and len({step.position for step in found.steps}) > 5
 
 
 TWOS = random_bars(260, 4, "2022-01-03", "2D")
-PLACES = "must read series that a feed brings to be traded live, got the place of an instrument"
+PLACES = "joined.ckpt must be traded with --book, got it without: it reads the place of each sym"
 REFUSED: dict[str, tuple[Any, tuple[str, ...], int, str]] = {
     "none": (
         ("spy",),
