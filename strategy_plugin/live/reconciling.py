@@ -34,7 +34,7 @@ from strategy_plugin.recorded import RecordedBroker
 
 MISSED, LATE, RESTART = "missed bar", "late bar", "restart"
 CORRECTED, UNKNOWN = "corrected bar", "bar not in the data"
-MODEL, OTHER_RULE = "model exchanged", "other rule"
+MODEL, OTHER_RULE, SERIES = "model exchanged", "other rule", "other series"
 OTHER_SIZE, OTHER_HAND = "other size", "other hand"
 REJECT, ENDED, HALT = "reject", "order ended", "halt"
 PARTIAL, SLIPPAGE = "partial fill", "slippage"
@@ -211,6 +211,7 @@ class _Comparison:
         yield from self._restarts()
         for run in self._runs:
             yield from self._models(run)
+            yield from self._series(run)
             yield from self._orders(run)
 
     def _found(self, bar: str, cause: str, what: str, money: float = 0.0) -> Difference:
@@ -275,6 +276,21 @@ class _Comparison:
                 yield self._found(line["bar"], MODEL, f"{ours} decided, in the backtest {of}")
             # A stretch is told by its first bar, not by each.
             known = other
+
+    def _series(self, run: _Run) -> Iterator[Difference]:
+        """Name each stretch of bars at which other series said something else."""
+        known = False
+        for line in run.lines[run.first :]:
+            theirs = self._reference.get(line["bar"])
+            if theirs is None:
+                continue
+            pairs = zip(line.get("others", ()), theirs.get("others", ()), strict=False)
+            apart = sum(_other_number(ours, expected) for ours, expected in pairs)
+            if apart and not known:
+                what = f"{apart} of {len(line['others'])} columns were others: a bar of a series "
+                what += "was missed, came late or was corrected since"
+                yield self._found(line["bar"], SERIES, what)
+            known = bool(apart)
 
     def _orders(self, run: _Run) -> Iterator[Difference]:
         """Follow the orders of a run: what was decided, sent and filled, and at which price."""
@@ -378,6 +394,13 @@ class _Comparison:
         told: Entry = {**line, "facts": facts}
         broker.begin_bar(told, manager)
         return manager.units_of(1 if (line["aim"] or 0) > 0 else -1)
+
+
+def _other_number(ours: float | None, theirs: float | None) -> bool:
+    """Whether two numbers of journals are not the same, those that are missing included."""
+    if ours is None or theirs is None:
+        return ours is not theirs
+    return not math.isclose(ours, theirs, rel_tol=SAME, abs_tol=SAME)
 
 
 def _decided(runs: list[_Run]) -> dict[str, Entry]:

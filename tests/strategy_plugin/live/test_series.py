@@ -23,6 +23,7 @@ from strategy_plugin.live.reconciling import reconcile
 from strategy_plugin.live.series import assets_of_series
 from strategy_plugin.live.store import LiveStore
 from strategy_plugin.live.venue import Asset
+from strategy_plugin.reconcile import app as reconciliation
 from strategy_plugin.trade import app
 from tests.helpers import commands
 from tests.helpers.commands import KEYS
@@ -159,6 +160,15 @@ def test_a_series_that_breaks_off_is_said_and_nothing_is_opened(
         and "AAPL: the series spy is too old: nothing is forecast" in alarm
     )
     assert alarm in err and alarm in Path("runs/live/status.html").read_text()
+    # Against the backtest that has the bars, it is what all else began with.
+    utc(MINUTES).to_csv("AAPL.csv")
+    utc(SPY).to_csv("spy.csv")
+    asked = ("runs/live/decisions.jsonl", "--data", "AAPL.csv")
+    code, out, _ = commands.ended(reconciliation, capsys, *asked, "--context", "spy.csv")
+    assert code == 1 and "  AAPL  other series: 2 of 2 columns were others: a bar of a s" in out
+    assert "other series 1" in out and out.index("other series") < 50
+    code, _, err = commands.ended(reconciliation, capsys, *asked)
+    assert code == 3 and "--context must give the bars of spy, which the models read beside" in err
 
 
 @pytest.mark.parametrize("text", ["self:1W:bar_close_z,rsi_7", "self:2D:ret_z_5"])
@@ -168,6 +178,8 @@ def test_slower_bars_of_the_symbol_itself_need_no_series(text: str, capsys: Any)
         code, lines, out, err = ended(capsys, url, "--bars", 30)
     assert code == 0, err
     assert "series        none\n" in out and len({line["position"] for line in lines}) > 3
+    # The history was long enough, and what the report said is what was decided.
+    assert f"probability of up {lines[0]['probability']:.4f}; self:" in out
     require_backtest({"AAPL": DAYS}, SPY, 30)
 
 

@@ -60,6 +60,38 @@ def test_the_next_close_is_the_calendars(
     assert calendar.next_close(after) == closes
 
 
+WEDNESDAY, MONDAY = dt.date(2024, 1, 3), dt.date(2024, 1, 8)
+
+
+@pytest.mark.parametrize(
+    ("when", "interval", "ends"),
+    [
+        (at(WEDNESDAY, 14, 31), MINUTE, at(WEDNESDAY, 14, 31)),
+        (at(WEDNESDAY, 15, 29), 30 * MINUTE, at(WEDNESDAY, 15)),
+        (at(WEDNESDAY, 14, 30), MINUTE, at(dt.date(2024, 1, 2), 21)),  # none of its own yet
+        (at(WEDNESDAY, 21), MINUTE, at(WEDNESDAY, 21)),
+        (at(WEDNESDAY, 20, 59), DAY, at(dt.date(2024, 1, 2), 21)),
+        (at(WEDNESDAY, 21), DAY, at(WEDNESDAY, 21)),
+        (at(MONDAY, 14), 60 * MINUTE, at(HALF, 18)),  # over a holiday and a weekend
+    ],
+)
+def test_the_newest_bar_that_there_may_be_ends_by_the_calendar(
+    calendar: Calendar, when: dt.datetime, interval: dt.timedelta, ends: dt.datetime
+) -> None:
+    assert calendar.newest_end(when, interval) == ends
+    venue: Any = Days()
+    always = Calendar(venue, around_the_clock=True)
+    assert always.newest_end(at(MONDAY, 14, 59), 60 * MINUTE) == at(MONDAY, 14)
+    assert always.newest_end(at(MONDAY, 0), DAY) == at(MONDAY, 0)
+
+
+def test_a_span_has_at_most_the_bars_of_its_sessions(calendar: Calendar) -> None:
+    assert [calendar.most_bars(7 * DAY, one) for one in (DAY, MINUTE)] == [7, 7 * 390]
+    assert calendar.most_bars(240 * MINUTE, 15 * MINUTE) == 16
+    venue: Any = Days()
+    assert Calendar(venue, around_the_clock=True).most_bars(7 * DAY, MINUTE) == 10_080
+
+
 def test_the_calendar_is_asked_for_what_is_not_known_alone(calendar: Calendar) -> None:
     start = at(dt.date(2024, 1, 2), 12)
     for number in range(300):
