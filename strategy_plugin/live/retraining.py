@@ -7,11 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
+from model.features.series import UNIVERSE, Clock, ContextRecord
 from strategy_plugin.live.kept_bars import KeptBars
 from strategy_plugin.live.store import LOG
 
@@ -45,6 +47,8 @@ class Retraining:
         The file that gets what the trainings say.
     features
         Features of one's own that the models have.
+    series
+        By name, what is kept of the other series that the models read.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Retraining:
         bars: Mapping[str, KeptBars],
         log: Path,
         features: str = "",
+        series: Mapping[str, KeptBars] = MappingProxyType({}),
     ) -> None:
         by_folder: dict[Path, list[str]] = {}
         for symbol, schedule in schedules.items():
@@ -66,7 +71,7 @@ class Retraining:
             _Task(", ".join(symbols), schedules[symbols[0]], [bars[symbol] for symbol in symbols])
             for symbols in by_folder.values()
         ]
-        self._log, self._features = log, features
+        self._log, self._features, self._series = log, features, series
         self._tried: dict[str, tuple[int, int]] = {}  # the week of the last try, by task
         self._running: tuple[_Task, subprocess.Popen[bytes]] | None = None
 
@@ -106,14 +111,16 @@ class Retraining:
         LOG.warning("a training was under way and is stopped")
 
     def _begin(self, task: _Task) -> subprocess.Popen[bytes]:
-        for kept in task.bars:
+        for kept in (*task.bars, *self._series.values()):
             kept.save()
         files = [str(kept.path) for kept in task.bars]
+        model = task.schedule.checkpoints[-1]
         command = [
             *(sys.executable, "-m", "model.train", "--data", *files),
             *(["--pooled"] if len(files) > 1 else []),
             *("--deploy", str(task.schedule.path)),
-            *settings_flags(task.schedule.checkpoints[-1], self._features),
+            *settings_flags(model, self._features),
+            *(context_flags(model.context, self._series) if model.context else []),
         ]
         LOG.info("%s is trained anew on %d bars", task.name, sum(map(len, task.bars)))
         with self._log.open("ab") as log:
@@ -156,6 +163,29 @@ def settings_flags(checkpoint: Checkpoint, features: str) -> list[str]:
     if features:
         flags += ["--features", features]
     return [*flags, "--only"] if checkpoint.only else flags
+
+
+def context_flags(record: ContextRecord, series: Mapping[str, KeptBars]) -> list[str]:
+    """Return the flags of model.train that join the series to the bars as they were joined."""
+    texts = []
+    for one in record.series:
+        columns = ",".join(one.columns)
+        if one.every or one.name == UNIVERSE:
+            texts.append(f"{one.title}:{columns}")
+            continue
+        words = _words_of_dates(one.clock)
+        texts.append(f"{series[one.name].path}{'@' if words else ''}{words}:{columns}")
+    closes = _words_of_dates(record.clock)
+    return [
+        *("--context", *texts),
+        *("--max-context-age", str(record.max_age)),
+        *(["--closes", closes] if closes else []),
+    ]
+
+
+def _words_of_dates(clock: Clock) -> str:
+    """Return when dates end, as `Clock.of` reads it; "" where nobody said it, and of times."""
+    return f"{clock.closes} {clock.zone or ''}".strip() if clock.dates else ""
 
 
 def _week(when: dt.datetime) -> tuple[int, int]:

@@ -110,7 +110,7 @@ def assets_of_series(
     """
     found = {symbol: venue.asset(symbol) for symbol in dict.fromkeys(symbols.values())}
     for symbol, schedule in schedules.items():
-        for series in _others(schedule.context):
+        for series in series_with_bars(schedule.context):
             later = found[symbols[series.name]].around_the_clock
             if (
                 later
@@ -127,7 +127,7 @@ def assets_of_series(
     return found
 
 
-def _others(record: ContextRecord | None) -> list[SeriesRecord]:
+def series_with_bars(record: ContextRecord | None) -> list[SeriesRecord]:
     """Return the series that have bars of their own."""
     return [] if record is None else [one for one in record.series if one.name in record.others]
 
@@ -161,7 +161,7 @@ def series_starts(
         first = store.calendars[symbol].start_of_history(
             store.now(), histories[symbol], store.interval
         )
-        for series in _others(schedule.context):
+        for series in series_with_bars(schedule.context):
             calendar, behind = store.calendars[symbols[series.name]], places_of(series.columns)[1]
             start = calendar.start_of_history(first, behind, store.interval)
             known, _ = starts.get(series.name, (start, ""))

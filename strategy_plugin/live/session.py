@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import backtrader as bt
@@ -41,6 +41,7 @@ from strategy_plugin.live.series import (
     assets_of_series,
     bars_needed,
     series_starts,
+    series_with_bars,
     symbols_of_series,
 )
 from strategy_plugin.live.store import LOG, REAL, LiveStore, Pace, assets_of
@@ -105,10 +106,13 @@ def _run(
     folder = RunFolder(trading.out)
     watch = _decay_watch(next(iter(schedules.values())).checkpoints[-1], trading)
     kept: dict[str, KeptBars] = {}
+    kept_series: dict[str, KeptBars] = {}
     retraining = None
     if trading.retrain:
         kept = _kept_bars(store.venue, schedules, trading)
-        retraining = Retraining(schedules, kept, trading.out / TRAININGS, trading.features)
+        kept_series = _kept_series(store.venue, schedules, symbols, trading)
+        log = trading.out / TRAININGS
+        retraining = Retraining(schedules, kept, log, trading.features, kept_series)
     with Alarms(folder, say, trading.webhook) as alarms, _signals() as stopped:
 
         def write(bar: Mapping[str, object]) -> None:
@@ -117,7 +121,8 @@ def _run(
             if retraining is not None:
                 retraining.look(store.now())
 
-        cerebro = _cerebro(store, schedules, symbols, kept, trading, ranks, watchman, write)
+        feeds = _Feeds(symbols, kept, kept_series)
+        cerebro = _cerebro(store, schedules, feeds, trading, ranks, watchman, write)
         stopped.cerebro = cerebro
         try:
             [strategy] = cerebro.run()
@@ -154,8 +159,7 @@ def _with_alarms(
 def _cerebro(
     store: LiveStore,
     schedules: Mapping[str, Schedule],
-    symbols: Mapping[str, str],
-    kept: Mapping[str, KeptBars],
+    feeds: "_Feeds",
     trading: "Trading",
     ranks: "Ranks",
     watchman: Watchman,
@@ -177,7 +181,7 @@ def _cerebro(
         for symbol, schedule in schedules.items()
     }
     # Backtrader's first data is one that is traded.
-    series = _series_feeds(store, schedules, symbols, histories)
+    series = _series_feeds(store, schedules, feeds, histories)
     for symbol, schedule in schedules.items():
         feed = _feed(
             store,
@@ -185,7 +189,7 @@ def _cerebro(
             schedule.checkpoints[-1].stamp,
             broker=broker,
             history=histories[symbol],
-            keep=kept.get(symbol),
+            keep=feeds.kept.get(symbol),
             after=tuple(series.values()),
         )
         cerebro.adddata(feed, name=symbol)
@@ -194,7 +198,7 @@ def _cerebro(
     shared = {
         "checkpoint": str(trading.checkpoint),
         "max_model_age": trading.max_model_age,
-        "context": ",".join(symbols),
+        "context": ",".join(feeds.symbols),
         "max_context_age": trading.max_context_age,
         "journal": str(trading.out / JOURNAL),
         "on_stop": trading.on_stop,
@@ -223,12 +227,13 @@ def _cerebro(
 def _series_feeds(
     store: LiveStore,
     schedules: Mapping[str, Schedule],
-    symbols: Mapping[str, str],
+    feeds: "_Feeds",
     histories: Mapping[str, int],
 ) -> dict[str, LiveFeed]:
     """Return a feed for each other series by its name, as far back as the models look."""
+    symbols, kept = feeds.symbols, feeds.kept_series
     return {
-        name: _feed(store, symbols[name], stamp, since=start)
+        name: _feed(store, symbols[name], stamp, since=start, keep=kept.get(name))
         for name, (start, stamp) in series_starts(store, symbols, schedules, histories).items()
     }
 
@@ -264,6 +269,29 @@ def _kept_bars(
     }
 
 
+def _kept_series(
+    venue: Venue,
+    schedules: Mapping[str, Schedule],
+    symbols: Mapping[str, str],
+    trading: "Trading",
+) -> dict[str, KeptBars]:
+    """Return for each other series the file of its bars, which is named after it."""
+    return {
+        series.name: KeptBars(
+            trading.out / "series" / f"{series.name}.parquet",
+            {
+                "instrument": series.name,
+                # Of dates a training is told it beside the file.
+                "timezone": None if series.clock.dates else series.clock.zone,
+                "stamp": series.clock.stamp,
+                "prices": venue.prices(symbols[series.name]),
+            },
+        )
+        for schedule in schedules.values()
+        for series in series_with_bars(schedule.context)
+    }
+
+
 def _decay_watch(model: Checkpoint, trading: "Trading") -> DecayWatch:
     """Return the watch over forecasts and costs, which has read what earlier runs have written."""
     about = model.label, model.horizon, model.outcome
@@ -278,6 +306,14 @@ def _decay_watch(model: Checkpoint, trading: "Trading") -> DecayWatch:
             with suppress(ValueError, KeyError, TypeError, ArithmeticError):
                 watch.take(json.loads(line))
     return watch
+
+
+class _Feeds(NamedTuple):
+    """What the feeds are of: the symbols of other series, and what is kept of all bars, by name."""
+
+    symbols: Mapping[str, str]
+    kept: Mapping[str, KeptBars]
+    kept_series: Mapping[str, KeptBars]
 
 
 class _Stopped:

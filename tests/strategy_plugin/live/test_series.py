@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Timer
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from backtests.exchange_box.faults import FaultPlan, random_faults
 from backtests.exchange_box.market import Market
 from backtests.exchange_box.matching import Listing, TradingAccount
 from backtests.exchange_box.server import Exchange
+from model import read_bars
 from model.checkpoint.schedule import Schedule
 from model.errors import CheckpointError
 from model.features.joining import add_context
 from strategy_plugin import replay
 from strategy_plugin.live import session
 from strategy_plugin.live.reconciling import reconcile
+from strategy_plugin.live.retraining import Retraining
 from strategy_plugin.live.series import assets_of_series
 from strategy_plugin.live.store import LiveStore
 from strategy_plugin.live.venue import Asset
@@ -49,7 +52,11 @@ def _(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def saved(
-    bars: pd.DataFrame, context: Any, series: Mapping[str, pd.DataFrame], **asked: Any
+    bars: pd.DataFrame,
+    context: Any,
+    series: Mapping[str, pd.DataFrame],
+    config: Any = MappingProxyType({}),
+    **asked: Any,
 ) -> Path:
     """A network with random weights that reads other series, in joined.ckpt."""
     zone = "UTC" if bars.index.tz else None
@@ -59,7 +66,7 @@ def saved(
     # Of a universe of one there are no places.
     universe = {"own": given.pop("own"), **({"other": DAILY_SPY} if PLACE in context else {})}
     joined = add_context(universe, context, series=given, **asked)["own"]
-    about = {"context": joined.attrs["context"], "timezone": zone}
+    about = {"context": joined.attrs["context"], "timezone": zone, "config": dict(config)}
     about["bar_interval"] = bars.index[1] - bars.index[0]  # the first two of those left may not say
     random_checkpoint(joined, seed=3, **about).save("joined.ckpt")
     return Path("joined.ckpt")
@@ -280,3 +287,34 @@ def test_dates_of_a_pair_beside_a_stock_need_their_zone() -> None:
     with pytest.raises(CheckpointError, match=r"do hours after the close of AAPL.* and btc@UTC"):
         found("btc:ret_z_5")
     assert [*found("btc@UTC:ret_z_5", closes="16:00 America/New_York")] == ["BTC/USD"]
+
+
+@pytest.mark.parametrize("zone", ["", "@America/New_York"])
+def test_a_model_is_trained_anew_with_the_bars_of_its_series(
+    zone: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Retraining.look
+
+    def look_and_wait(self: Retraining, now: Any) -> None:
+        look(self, now)
+        self.wait()
+
+    monkeypatch.setattr(Retraining, "look", look_and_wait)
+    texts = (f"spy{zone}:ret_z_5,bar_close_z", "self:3D:rsi_7")
+    asked = {"closes": f"16:00 {zone[1:]}", "max_context_age": 9} if zone else {}
+    config = {"max_epochs": 1, "train": 0.6, "batch_size": 32}
+    saved(DAYS, texts, {"spy": DAILY_SPY}, config=config, **asked)
+    Path("models").mkdir()
+    Path("joined.ckpt").rename("models/first.ckpt")
+    words = ("--context", "SPY", "--retrain", "weekly", "--history", 290, "--bars", 4)
+    with served(exchange({"AAPL": DAYS, "SPY": DAILY_SPY}, DAYS.index[301])) as url:
+        code, lines, _, err = ended(capsys, url, *words, checkpoint="models")
+    assert code == 0, err
+    first, *others = [line["model"] for line in lines]
+    assert {*others} == {others[0]} and others[0] != first, Path(
+        "runs/live/trainings.log"
+    ).read_text()
+    old, new = Schedule("models").checkpoints
+    assert old.context == new.context and new.context.max_age == (9 if zone else 7)
+    kept = read_bars("runs/live/series/spy.parquet")
+    assert kept.attrs["prices"] == "alpaca iex raw" and kept.index[-1] >= DAYS.index[303]
