@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import backtrader as bt
@@ -32,7 +32,7 @@ from strategy_plugin.weights import BookRules
 
 MISSING, SETTLED, UNSETTLED = "no bar on a date", "settled", "not settled"
 NO_UNIT = "less than one unit"
-PARTLY = "a place among those that had come, as its next bar was there"
+PARTLY = "a window with a place among some of the names of its date"
 
 
 class Quote(NamedTuple):
@@ -148,6 +148,7 @@ class BookStrategy(TradingStrategy):
             live[0].addfilter(_Reminder(self._decide_complete_dates))
         self._is_unpriced, self._is_weighted = False, self.p.weights != "equal"
         self._missed: Counter[str] = Counter()  # dates without a bar, in a row
+        self._partly: dict[str, int] = {}  # forecasts to come whose window has such a row
         self._trails = {name: TrailingVolatility(self.p.window) for name in self._of_name}
 
     def start(self) -> None:
@@ -227,7 +228,7 @@ class BookStrategy(TradingStrategy):
         if not self._live or indicator is None or not indicator.is_placed:
             return quote
         if quote.number != len(instrument.data) + instrument.ago:
-            instrument.refused[PARTLY] += 1
+            self._note_partly([instrument], quote.timestamp)
             return quote
         if not indicator.complete():
             return quote
@@ -247,7 +248,29 @@ class BookStrategy(TradingStrategy):
                 )
             quote = quote._replace(reason=LATE)
             instrument.refused[LATE] += 1
+            placed = (
+                instrument.signal.indicator is not None and instrument.signal.indicator.is_placed
+            )
+            others = [one for one in self.traded if placed and one is not instrument]
+            self._note_partly(others, quote.timestamp)
         self._carry_out(instrument, quote, None)
+
+    def _note_partly(self, instruments: Sequence[TradedData], timestamp: int) -> None:
+        """Note whose row of a date has a place among some of its names, and keeps it.
+
+        Mended later, it would no longer be what was decided on.
+        """
+        if instruments and not self._partly:
+            warnings.warn(
+                f"on {day(timestamp)} places were taken before all bars of the date had come, so "
+                "forecasts differ from a backtest's until that row has left their windows; such "
+                "forecasts are counted. Give a longer `wait`, or find out which feed lags",
+                TradingWarning,
+                stacklevel=2,
+            )
+        for instrument in instruments:
+            assert instrument.signal.indicator is not None
+            self._partly[instrument.name] = instrument.signal.indicator.schedule.sequence_length
 
     def _decide_complete_dates(self) -> None:
         now, expected = 0.0, list[str]()
@@ -363,6 +386,9 @@ class BookStrategy(TradingStrategy):
     def _candidate(self, name: str, quote: Quote) -> Candidate:
         instrument = self._of_name[name]
         self.note_reason(instrument, quote.reading, quote.reason)
+        if self._partly.get(name):
+            self._partly[name] -= 1
+            instrument.refused[PARTLY] += not math.isnan(quote.reading.probability)
         money = worth(self, instrument.data)
         instrument.orders.broker.order_inputs["worth"] = money
         return Candidate(

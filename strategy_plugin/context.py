@@ -25,6 +25,7 @@ DUE = "a newer bar was due"
 TOO_OLD = "too old for a forecast"
 TOO_LATE = "a bar that came after the decision it was complete for"
 UNKNOWN = "no bar of it is known yet"
+NO_PLACE = "a bar that came too late to be compared"
 
 
 class Standing(NamedTuple):
@@ -73,7 +74,7 @@ class OtherSeries:
         self._places: Places | None = None
         if peers is not None and record.ranks and self._frame is None:
             [series] = [one for one in record.series if one.name == UNIVERSE]
-            self._places = peers.places(series, timezone, stamp)
+            self._places = peers.places(data, series, timezone, stamp)
             # Where they stand among the columns.
             self._ranked = [name in series.names for name in record.names]
         self._newest: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
@@ -123,7 +124,8 @@ class OtherSeries:
             among = () if self._places is None else self._places.row(self._data, timestamp)
             row = self._buffer.row(timestamp, bar, among)
             self._note_ages(timestamp, self._buffer.ages)
-        elif self._frame is not None:
+        else:
+            assert self._frame is not None  # the one or the other
             row = _rows_of(self._frame, self._record, np.array([time]))[0]
         self._newest = shown, tuple(row.tolist())
         return self._newest[1]
@@ -165,7 +167,7 @@ class OtherSeries:
     def listen(self) -> None:
         """Take what the other datas have delivered since; to be called on each step."""
         for name, other in self._others.items():
-            for timestamp, bar in other.delivered():
+            for timestamp, _, bar in other.delivered():
                 if self._buffer is not None and not self._buffer.add(name, timestamp, bar):
                     self._note(other.series, TOO_LATE, timestamp)
 
@@ -173,7 +175,7 @@ class OtherSeries:
         for series, age in zip(self._record.series, ages, strict=True):
             if age < 0:
                 if self._n_bars >= self._warm_up:
-                    self._note(series, UNKNOWN, timestamp)
+                    self._note(series, NO_PLACE if series.name == UNIVERSE else UNKNOWN, timestamp)
             elif age > self._record.oldest(series):
                 self._note(series, TOO_OLD, timestamp)
             # Not too old, and yet its next bar should have been there.
@@ -190,6 +192,8 @@ class OtherSeries:
             f"raise `max_context_age`, which is {self._record.max_age:g} days",
             TOO_LATE: "Training would have used it. Give feeds whose timestamps are the ends of "
             "bars, or order them so that this one comes first",
+            NO_PLACE: "Nothing is forecast until newer ones fill a window; see why this data lags "
+            "behind the others",
             UNKNOWN: "Nothing is forecast until its bars fill a window; see that its data "
             "delivers, and give it from as early on as the bars",
         }[what]
@@ -248,7 +252,7 @@ def series_datas(
         return {}
     wanted = [one.title for one in record.series]
     needed = set(record.others)
-    if data.replaying and len(needed) < len(wanted):
+    if data.replaying and any(series.every for series in record.series):
         raise ValueError(
             f"data {data._name!r} must have whole bars, of which {path} makes slower ones, got a "
             "replayed feed. Use resampledata."

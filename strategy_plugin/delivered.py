@@ -1,6 +1,7 @@
 """The sound bars that a data brings, at once or as they come, with the timestamps of training."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,20 +30,37 @@ Values = NDArray[np.float64]
 Stamps = NDArray[np.int64]
 
 
+class Delivered(NamedTuple):
+    """A sound bar: its timestamp as in training, Backtrader's own time, and the values."""
+
+    timestamp: int
+    time: int
+    bar: Sequence[float]
+
+
 class DeliveredBars:
-    """The sound bars of a data that brings those of a series, with the timestamps of training."""
+    """The sound bars of a data that brings those of a series, with the timestamps of training.
+
+    warns: whether the first bar at fault is told here, and not by whoever trades the data.
+    """
 
     def __init__(
-        self, series: SeriesRecord, data: Feed, timezone: str | None, stamp: str | None
+        self,
+        series: SeriesRecord,
+        data: Feed,
+        timezone: str | None,
+        stamp: str | None,
+        *,
+        warns: bool = True,
     ) -> None:
         # A bar that still grows would be known before it is complete.
         if data.replaying:
             raise ValueError(
-                f"data {data._name!r} must bring whole bars, as it is a series beside another, got "
+                f"data {data._name!r} must bring whole bars, as others are joined with them, got "
                 "one that is replayed. Use resampledata, or the bars themselves."
             )
         self.series, self._data = series, data
-        self._gate = Gate(data._name)
+        self._gate = Gate(data._name, warns=warns)
         self._conversion = _conversion(series.clock, data, timezone, stamp)
         self._seen = 0
         # One that makes its bars itself knows their interval, however few minutes have a trade.
@@ -54,9 +72,9 @@ class DeliveredBars:
         self._require_interval(times)
         return SeriesBars(values, timestamps, times)
 
-    def delivered(self) -> list[tuple[int, Sequence[float]]]:
-        """Return the sound bars that came since the last call, with the timestamps of training."""
-        found: list[tuple[int, Sequence[float]]] = []
+    def delivered(self) -> list[Delivered]:
+        """Return the sound bars that came since the last call."""
+        found: list[Delivered] = []
         count = len(self._data)
         for number in range(self._seen + 1, count + 1):
             ago = number - count
@@ -65,7 +83,7 @@ class DeliveredBars:
             bar = self._gate.admit(number, time, bar_of(self._data, ago))
             if bar is None:
                 continue
-            found.append((self._conversion.timestamp(day_number), bar))
+            found.append(Delivered(self._conversion.timestamp(day_number), time, bar))
             if self._unchecked is not None:
                 self._unchecked.append(time)
                 # Of fewer bars the commonest distance may be that over a weekend.

@@ -150,8 +150,15 @@ class Gate:
     fraction of it, is doubted until the next bar confirms it.
     """
 
-    def __init__(self, name: str, remedy: str = "", highest_jump: float = math.inf) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        remedy: str = "",
+        highest_jump: float = math.inf,
+        *,
+        warns: bool = True,
+    ) -> None:
+        self.name, self._warns = name, warns
         self.counts: Counter[str] = Counter()
         self._remedy = remedy
         self._highest_jump = highest_jump
@@ -211,7 +218,7 @@ class Gate:
             return
         self._refused = number
         self.counts[fault] += 1
-        if self.counts[fault] == 1 and fault not in EXPECTED:
+        if self._warns and self.counts[fault] == 1 and fault not in EXPECTED:
             warnings.warn(
                 f"data {self.name!r}: {fault}, {day(timestamp)}, is kept from the model. Further "
                 f"ones are counted.{self._remedy}",

@@ -4,13 +4,21 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
-from model.features.context import compared, feature_of, places_among, places_of, series_rows
+from model.bars.intervals import day
+from model.features.context import (
+    SeriesBars,
+    feature_of,
+    features_of,
+    place_of,
+    places_among,
+    places_of,
+    series_rows,
+)
 from model.features.series import SeriesRecord
 from model.features.trailing import Array
-from strategy_plugin.delivered import DeliveredBars
-from strategy_plugin.feeds import Feed
+from strategy_plugin.delivered import Delivered, DeliveredBars
+from strategy_plugin.feeds import Feed, is_live
 
 DATES = 64  # that are remembered: a bar that comes later still has no place
 
@@ -37,13 +45,17 @@ class Peers:
     def __init__(self, datas: Sequence[Feed]) -> None:
         # By identity: to Backtrader's lines an equal is one whose newest value is the same.
         self._datas = {id(data): data for data in datas}
-        self._places: dict[SeriesRecord, Places] = {}
+        self._places: dict[tuple[SeriesRecord, str | None, str | None], Places] = {}
 
-    def places(self, series: SeriesRecord, timezone: str | None, stamp: str | None) -> "Places":
+    def places(
+        self, data: Feed, series: SeriesRecord, timezone: str | None, stamp: str | None
+    ) -> "Places":
         """Return the places that a series of a checkpoint asks for, the same for all datas.
 
         Parameters
         ----------
+        data
+            Whose place is asked for.
         series
             The "universe" among those of `Checkpoint.context`.
         timezone, stamp
@@ -53,35 +65,55 @@ class Peers:
         -------
         Places
             Of every data.
+
+        Raises
+        ------
+        ValueError
+            For a data that is none of them, or that would be compared with itself alone.
         """
-        if series not in self._places:
+        if id(data) not in self._datas or len(self._datas) < 2:
+            names = ", ".join(repr(one._name) for one in self._datas.values())
+            raise ValueError(
+                f"`peers` must be data {data._name!r} and the others that it is compared with, got "
+                f"{names}. Give the datas of all, or a feed of bars that add_context has joined."
+            )
+        key = series, timezone, stamp
+        if key not in self._places:
             bars = {
-                number: DeliveredBars(series, data, timezone, stamp)
-                for number, data in self._datas.items()
+                number: DeliveredBars(series, one, timezone, stamp, warns=False)
+                for number, one in self._datas.items()
             }
-            self._places[series] = Places(series, bars)
-        return self._places[series]
+            self._places[key] = Places(series, self._datas, bars)
+        return self._places[key]
 
 
 class Places:
     """The columns of one "universe" series for each data, all at once or bar by bar.
 
-    bars: of each data, by its identity.
+    datas, bars: by a data's identity.
     """
 
-    def __init__(self, series: SeriesRecord, bars: Mapping[int, DeliveredBars]) -> None:
-        self._columns, self._bars = series.columns, bars
-        self._features = tuple(dict.fromkeys(map(feature_of, series.columns)))
+    def __init__(
+        self,
+        series: SeriesRecord,
+        datas: Mapping[int, Feed],
+        bars: Mapping[int, DeliveredBars],
+    ) -> None:
+        self._columns, self._datas, self._bars = series.columns, datas, bars
+        self._features = features_of(series.columns)
+        self._compares = [self._features.index(feature_of(column)) for column in series.columns]
         lookback = places_of(self._features)[1]
         self._tails = {number: deque[tuple[int, Sequence[float]]]([], lookback) for number in bars}
         self._dates: dict[int, dict[int, Array]] = {}  # features of each data, by timestamp
-        self._made: dict[int, tuple[int, dict[int, tuple[float, ...]]]] = {}
+        self._times: dict[int, tuple[int, int]] = {}  # Backtrader's own, and of which data
+        self._live = any(is_live(data) for data in datas.values())
         self._whole: dict[int, Array] | None = None
 
     def whole(self, data: Feed) -> Array:
         """Return the columns at each sound bar of a preloaded data: (n, columns)."""
         if self._whole is None:
             universe = {number: one.whole() for number, one in self._bars.items()}
+            self._require_one_time(universe)
             self._whole = places_among(universe, self._columns)
         return self._whole[id(data)]
 
@@ -91,21 +123,25 @@ class Places:
         NaN for a bar that came more than DATES dates late.
         """
         for number, bars in self._bars.items():
-            for moment, bar in bars.delivered():
-                self._take(number, moment, bar)
+            for delivered in bars.delivered():
+                self._take(number, delivered)
         known = self._dates.get(timestamp, {})
-        if id(data) not in known:
+        own = known.get(id(data))
+        if own is None:
             return (np.nan,) * len(self._columns)
-        # All datas of a date ask for the same.
-        count, rows = self._made.get(timestamp, (0, {}))
-        if count < len(known):
-            rows = self._compare(known)
-            self._made[timestamp] = len(known), rows
-        return rows[id(data)]
+        values = np.array(list(known.values()))
+        return tuple(
+            place_of(own[place], values[:, place], column)
+            for place, column in zip(self._compares, self._columns, strict=True)
+        )
 
-    def _take(self, number: int, timestamp: int, bar: Sequence[float]) -> None:
+    def _take(self, number: int, delivered: Delivered) -> None:
+        timestamp = delivered.timestamp
+        # Live a date is waited for, whenever its bars come.
+        if not self._live:
+            self._note_time(number, timestamp, delivered.time)
         tail = self._tails[number]
-        tail.append((timestamp, bar))
+        tail.append((timestamp, delivered.bar))
         stamps = np.array([moment for moment, _ in tail])
         values = np.array([one for _, one in tail], dtype=np.float64)
         features = series_rows(values, stamps, self._features)[-1]
@@ -113,16 +149,29 @@ class Places:
         if len(self._dates) > DATES:
             oldest = min(self._dates)
             del self._dates[oldest]
-            self._made.pop(oldest, None)
+            self._times.pop(oldest, None)
 
-    def _compare(self, known: Mapping[int, Array]) -> dict[int, tuple[float, ...]]:
-        """Return the columns of each data that has a bar on a date."""
-        values = np.array(list(known.values()))
-        made = [
-            compared(
-                pd.DataFrame(values[:, self._features.index(feature_of(column))][None]), column
-            )
-            for column in self._columns
-        ]
-        rows = np.column_stack([one.to_numpy()[0] for one in made])
-        return {number: tuple(row) for number, row in zip(known, rows.tolist(), strict=True)}
+    def _require_one_time(self, universe: Mapping[int, SeriesBars]) -> None:
+        for number, bars in universe.items():
+            assert bars.arrived is not None  # of all that Backtrader delivers
+            moments = zip(bars.timestamps.tolist(), bars.arrived.tolist(), strict=True)
+            for timestamp, time in moments:
+                self._note_time(number, timestamp, time)
+        self._times.clear()
+
+    def _note_time(self, number: int, timestamp: int, time: int) -> None:
+        """Refuse bars of one date that Backtrader delivers one after the other.
+
+        The places of the first would be made without those that come later, or with what nobody
+        knew at the time.
+        """
+        before, other = self._times.setdefault(timestamp, (time, number))
+        twice = number in self._dates.get(timestamp, {}) or (other == number and before != time)
+        if before == time and not twice:
+            return
+        name, beside = self._datas[number]._name, self._datas[other]._name
+        raise ValueError(
+            f"data {name!r} must have one bar on {day(timestamp)}, at the time of day that the "
+            f"others have, got one at {day(time)} beside one of {beside!r} at {day(before)}: they "
+            "are compared as one date. Give all feeds one time of day, or DataFrames of read_bars."
+        )

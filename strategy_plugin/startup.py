@@ -371,8 +371,7 @@ def note_other_instruments(traded: Sequence[TradedData]) -> None:
     """Warn where a data has another name than the instrument its model was trained on."""
     for instrument in traded:
         indicator, name = instrument.signal.indicator, instrument.data._name
-        # "data" and "data0" say nothing of what is traded.
-        if indicator is None or name.rstrip("0123456789") in ("", "data"):
+        if indicator is None or _says_nothing(name):
             continue
         trained_on = {checkpoint.instrument for checkpoint in indicator.schedule.checkpoints}
         others = {known for known in trained_on if known and not _same(known, name)}
@@ -396,20 +395,14 @@ def _same(one: str, other: str) -> bool:
     return shorter in longer if len(shorter) > 2 else words.count(shorter) > 1
 
 
-def require_places(traded: Sequence[TradedData]) -> None:
-    """Refuse an instrument that has no other to be compared with; warn where trained ones miss."""
+def note_absent_peers(traded: Sequence[TradedData]) -> None:
+    """Warn where instruments that a model learnt to compare are not among the datas."""
     names = [instrument.data._name for instrument in traded]
     for instrument in traded:
         indicator = instrument.signal.indicator
-        if indicator is None or not indicator.is_placed:
+        if indicator is None or not indicator.is_placed or all(map(_says_nothing, names)):
             continue
         path = indicator.schedule.path
-        if len(names) < 2:
-            raise ValueError(
-                f"data {instrument.name!r} must be traded beside others, got it alone: {path} "
-                "reads its place among them. Give the datas of all, or a feed of bars that "
-                "add_context has joined."
-            )
         known = {name for one in indicator.schedule.checkpoints for name in one.instruments or ()}
         absent = sorted(one for one in known if not any(_same(one, name) for name in names))
         if absent:
@@ -421,6 +414,11 @@ def require_places(traded: Sequence[TradedData]) -> None:
                 stacklevel=3,
             )
             return
+
+
+def _says_nothing(name: str) -> bool:
+    """Whether a name is one that nobody gave: "data" and "data0" say nothing of what is traded."""
+    return name.rstrip("0123456789") in ("", "data")
 
 
 def note_fractions(traded: Iterable[TradedData], whole: str) -> None:

@@ -24,11 +24,11 @@ from strategy_plugin.peers import Peers
 from strategy_plugin.sizers import share_params
 from strategy_plugin.startup import (
     first_traded,
+    note_absent_peers,
     note_other_instruments,
     require_files,
     require_members,
     require_params,
-    require_places,
 )
 
 
@@ -117,7 +117,7 @@ class TradingStrategy(bt.Strategy):  # type: ignore[misc]
         if self.p.max_disagreement is not None:
             require_members(schedules)
         note_other_instruments(self.traded)
-        require_places(self.traded)
+        note_absent_peers(self.traded)
 
     def _signal(
         self, data: Feed, name: str, enter: float | None, exit: float | None

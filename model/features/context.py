@@ -4,6 +4,7 @@ A history is joined at once, a live one bar by bar, to the same bits: a row hold
 the newest bar of each series that was complete when the instrument's bar was.
 """
 
+import math
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
@@ -105,17 +106,21 @@ def places_among(universe: Mapping[Key, SeriesBars], columns: Sequence[str]) -> 
     found = {
         name: np.full((len(own.values), len(columns)), np.nan) for name, own in universe.items()
     }
-    for place, column in enumerate(columns):
-        feature = (feature_of(column),)
-        table = pd.DataFrame(
+    features = features_of(columns)
+    rows = {
+        name: series_rows(own.values, own.timestamps, features) for name, own in universe.items()
+    }
+    tables = {
+        feature: pd.DataFrame(
             {
-                name: pd.Series(
-                    series_rows(own.values, own.timestamps, feature)[:, 0], own.timestamps
-                )
+                name: pd.Series(rows[name][:, place], own.timestamps)
                 for name, own in universe.items()
             }
         )
-        made = compared(table, column)
+        for place, feature in enumerate(features)
+    }
+    for place, column in enumerate(columns):
+        made = compared(tables[feature_of(column)], column)
         for name, own in universe.items():
             found[name][:, place] = made[name].reindex(own.timestamps)
     return found
@@ -138,6 +143,25 @@ def compared(table: pd.DataFrame, column: str) -> pd.DataFrame:
 def feature_of(column: str) -> str:
     """Return the feature that a column of a universe compares: rank(ret_z_5) -> ret_z_5."""
     return column.removesuffix(")").partition("(")[2]
+
+
+def features_of(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the features that columns of a universe compare, each once."""
+    return tuple(dict.fromkeys(map(feature_of, columns)))
+
+
+def place_of(own: float, values: Array, column: str) -> float:
+    """Return what `compared` does for one instrument on one date: values (n,), its own among them.
+
+    Live each bar asks for this alone, as it comes.
+    """
+    if math.isnan(own):
+        return math.nan
+    known = values[~np.isnan(values)]
+    if not column.startswith("rank("):
+        return float(known.mean())
+    below, equal = np.count_nonzero(known < own), np.count_nonzero(known == own) - 1
+    return (below + equal / 2) / (len(known) - 1) if len(known) > 1 else 0.5
 
 
 def join(

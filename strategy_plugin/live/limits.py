@@ -5,6 +5,7 @@ removed the file STOP from the run's folder.
 """
 
 import datetime as dt
+import math
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -79,9 +80,10 @@ class Watchman:
     def look(self, now: dt.datetime, equity: float) -> str:
         """Return why the run is frozen, "" where it is not; to be called once a bar."""
         most = self.limits.max_daily_loss
-        if most is not None:
+        # An account without a value says nothing of what is lost; one at 0 or below says all.
+        if most is not None and math.isfinite(equity):
             self._look_at_the_day(now.date(), equity)
-            if equity < self._day.equity * (1 - most):
+            if self._day.equity > 0 and equity < self._day.equity * (1 - most):
                 lost = 1 - equity / self._day.equity
                 self._freeze(
                     f"{lost:.2%} of the day's equity is lost, `max_daily_loss` is {most:.2%}"

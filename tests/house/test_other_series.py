@@ -302,5 +302,5 @@ def test_places_in_a_universe_are_traded_on_bars_that_were_joined(
     both = traded(cerebro, checkpoint=path, **RULES)
     made = series(both.shown["data"], len(joined))
     assert np.nanmax(np.abs(made - expected)) < TOLERANCE and np.isfinite(made).sum() > 80
-    with pytest.raises(ValueError, match="'data' must be traded beside others, got it alone"):
+    with pytest.raises(ValueError, match="`peers` must be data 'data' and the others that it"):
         traded(host(feed(BARS), **mode), checkpoint=path, **RULES)

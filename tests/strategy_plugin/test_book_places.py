@@ -1,6 +1,7 @@
 """A book by a model that reads the place of each name among all: as in training, live too."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 
 from model.checkpoint.checkpoint import Checkpoint
+from model.features.context import compared, place_of
 from model.features.joining import add_context
-from strategy_plugin import BiLSTMStrategy, DirectionProbability
+from strategy_plugin import BiLSTMStrategy, BookStrategy, DirectionProbability
 from strategy_plugin.book import PARTLY
+from strategy_plugin.decision import LATE
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.peers import Peers
 from strategy_plugin.replaying import replay
@@ -124,9 +127,16 @@ def test_a_date_that_its_bars_have_left_behind_is_said_to_be_partly_known(tmp_pa
         return live(["LIVE", *ticks(bars)[:-3], *silent, *last[name]], name)
 
     journal = tmp_path / "decisions.jsonl"
-    found = book_run(WHOLE, feeds=feeds, wait=1e6, checkpoint=path, journal=str(journal), **RULES)
+    given = {"feeds": feeds, "checkpoint": path, **RULES}
+    with pytest.warns(TradingWarning, match="on 2020-07-06 places were taken before all bars of"):
+        found = book_run(WHOLE, wait=1e6, journal=str(journal), **given)
     assert found.n_ranked == 41
-    assert [found.refusals()[name][PARTLY] for name in "af"] == [2, 0]
+    # Of the last of the three the window still has the rows of those before.
+    assert [found.refusals()[name][PARTLY] for name in "af"] == [3, 0]
+    # With next to no wait the others are ranked first, and keep rows without the one that lags.
+    with pytest.warns(TradingWarning, match="'f': its bar of .* came after that date was ranked"):
+        found = book_run(WHOLE, wait=1e-9, **given)
+    assert found.refusals()["a"][PARTLY] and found.refusals()["f"][LATE]
     assert replay(journal) == (6 * 190, [])
 
 
@@ -144,6 +154,13 @@ def test_a_name_without_others_and_others_without_a_name_are_told(tmp_path: Path
     some = {name: WHOLE[name] for name in "abcd"}
     with pytest.warns(TradingWarning, match="2 of the 6 instruments that .* traded, e, f: places"):
         book_run(some, checkpoint=path, long=1, short=1)
+    unnamed = host()
+    for bars in WHOLE.values():
+        unnamed.adddata(bt.feeds.PandasData(dataname=bars))
+    unnamed.addstrategy(BookStrategy, checkpoint=path, long=1, short=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TradingWarning)
+        unnamed.run()
     cerebro = host(feed(WHOLE["a"], "a"))
     cerebro.addindicator(DirectionProbability, checkpoint=path)
     with pytest.raises(ValueError, match=re.escape("`peers` must be given for data 'a', got")):
@@ -178,3 +195,44 @@ def test_an_indicator_of_ones_own_takes_one_universe_for_all(tmp_path: Path) -> 
             found = series(strategy.shown[name], len(values))
             assert np.nanmax(np.abs(found - values.to_numpy())) < 1e-6
             assert (np.isnan(found) == values.isna()).all()
+
+
+@pytest.mark.parametrize("mode", MODES[:2], ids=str)
+@pytest.mark.parametrize("twice", [False, True])
+def test_bars_of_one_date_at_two_times_of_day_are_refused(
+    tmp_path: Path, mode: dict[str, Any], twice: bool
+) -> None:
+    path, _ = placed(tmp_path, WHOLE)
+    late = WHOLE["f"].set_axis(WHOLE["f"].index + pd.Timedelta(hours=16))
+    if twice:
+        late = pd.concat([WHOLE["f"], late.iloc[100:101]]).sort_index()
+    with pytest.raises(ValueError, match="'f' must have one bar on 2020-0.* one time of day, or"):
+        book_run(WHOLE | {"f": late}, mode=mode, checkpoint=path, **RULES)
+
+
+def test_peers_must_be_several_and_have_the_data(tmp_path: Path) -> None:
+    path, _ = placed(tmp_path, WHOLE)
+
+    class Own(bt.Strategy):  # type: ignore[misc]
+        params = (("count", 1),)
+
+        def __init__(self) -> None:
+            peers = Peers(self.datas[: self.p.count])
+            DirectionProbability(self.datas[-1], checkpoint=path, peers=peers)  # type: ignore[call-arg]
+
+    for number, names in ((1, "'a'"), (4, "'a', 'b', 'c', 'd'")):
+        cerebro = host(*(feed(bars, name) for name, bars in WHOLE.items()))
+        cerebro.addstrategy(Own, count=number)
+        with pytest.raises(ValueError, match=f"`peers` must be data 'f' and .*, got {names}. Give"):
+            cerebro.run()
+
+
+def test_a_place_is_the_one_that_a_table_of_all_dates_gives() -> None:
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame(np.round(draw.normal(size=(300, 7)), 1))  # with equal ones
+    table[draw.uniform(size=table.shape) < 0.4] = np.nan
+    for column in ("rank(ret_z_5)", "mean(ret_z_5)"):
+        made = compared(table, column).to_numpy()
+        alone = [[place_of(own, row, column) for own in row] for row in table.to_numpy()]
+        assert np.allclose(made, alone, rtol=0, atol=1e-15, equal_nan=True)
+    assert np.isnan(made).any() and (table.notna().sum(axis=1) == 1).any()

@@ -1,6 +1,7 @@
 """What the broker finds at the venue, what it sends, and what it leaves alone."""
 
 import datetime as dt
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,17 @@ def test_of_daily_bars_the_loss_is_that_from_one_to_the_next() -> None:
     looks = [watchman.look(NOW + dt.timedelta(days=day), 100.0 - 4 * day) for day in range(6)]
     assert looks[:5] == [""] * 5 and "5.00%" not in looks[4]
     assert "is lost" in watchman.look(NOW + dt.timedelta(days=9), 70.0)
+
+
+def test_a_value_that_is_none_forgives_nothing(tmp_path: Path) -> None:
+    limits, day = Limits(max_daily_loss=0.05), dt.timedelta(days=1)
+    watchman = Watchman(limits, tmp_path)
+    assert [watchman.look(NOW, equity) for equity in (100.0, math.nan)] == ["", ""]
+    assert "50.00% of the day's equity is lost" in watchman.look(NOW + day, 50.0)
+    # An account that begins with nothing has nothing to lose.
+    empty = Watchman(limits)
+    assert [empty.look(NOW, equity) for equity in (0.0, -5.0, 100.0)] == ["", "", ""]
+    assert "100.00% of the day's equity is lost" in empty.look(NOW + day, 0.0)
 
 
 def test_a_restart_does_not_forgive_what_the_day_has_lost(tmp_path: Path) -> None:
