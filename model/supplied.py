@@ -52,9 +52,14 @@ def named_in_module(text: str, kind: Kind) -> tuple[ModuleType, str]:
     module = _load_file(Path(place), kind) if place.endswith(".py") else _load_module(place, kind)
     if not hasattr(module, name):
         offered = [key for key, value in vars(module).items() if hasattr(value, "transform")]
+        there = (
+            f"Name one of those that it defines, as {place}:{offered[0]}: {', '.join(offered)}."
+            if offered
+            else "It defines no class with a transform: write one."
+        )
         raise kind.error(
             f"{place} must define the {kind.word} {name!r}, got none.{did_you_mean(name, offered)} "
-            f"It defines {', '.join(offered) or 'no class with a transform'}."
+            f"{there}"
         )
     return module, name
 
@@ -115,12 +120,24 @@ def _load_module(name: str, kind: Kind) -> ModuleType:
 def _not_imported(place: str, error: BaseException, kind: Kind) -> ValueError:
     return kind.error(
         f"{place} must be a module that can be imported, got {type(error).__name__}: "
-        f"{str(error).rstrip('.')}{_line_of(error, place)}. Mend it."
+        f"{str(error).rstrip('.')}{line_of(error, place)}. {_remedy(place, error, kind)}"
     )
 
 
-def _line_of(error: BaseException, place: str) -> str:
-    """Return the line of a file at which an error was raised, in words."""
+def _remedy(place: str, error: BaseException, kind: Kind) -> str:
+    """Return what to do about a module that cannot be imported."""
+    if not (isinstance(error, ModuleNotFoundError) and error.name):
+        return "Mend it."
+    missing, folder = error.name.partition(".")[0], Path(place).parent
+    if not place.endswith(".py") and place.partition(".")[0] == missing:
+        return f"Give a file as my_{kind.word}s.py:Name, or a module that is installed."
+    if (folder / f"{missing}.py").is_file() or (folder / missing).is_dir():
+        return f"It lies beside the file: start with PYTHONPATH={folder}."
+    return f"Install {missing}, or mend the import."
+
+
+def line_of(error: BaseException, place: str) -> str:
+    """Return the line of a file at which an error was raised, in words; "" where it was not."""
     line, traceback = None, error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_code.co_filename.endswith(Path(place).name):
@@ -128,6 +145,17 @@ def _line_of(error: BaseException, place: str) -> str:
         traceback = traceback.tb_next
     line = error.lineno if isinstance(error, SyntaxError) else line
     return "" if line is None else f", in line {line}"
+
+
+def told(error: BaseException, given: object) -> str:
+    """Return an error that a user's object raised, in words, with the line of its file."""
+    try:
+        file = inspect.getfile(type(given))
+    except (OSError, TypeError):  # made in a notebook
+        file = ""
+    line = line_of(error, file) if file else ""
+    where = f"{line} of {Path(file).name}" if line else ""
+    return f"{type(error).__name__}: {str(error).rstrip('.')}{where}"
 
 
 def made(given: object, kind: Kind) -> object:

@@ -63,7 +63,8 @@ def require_columns(columns: Sequence[str], title: str) -> None:
         if name not in FEATURE_NAMES:
             raise FeatureError(
                 f"the columns of {title} must be among our {len(FEATURE_NAMES)}, got {name!r}."
-                f"{did_you_mean(name, FEATURE_NAMES)}"
+                f"{did_you_mean(name, FEATURE_NAMES)} model.FEATURE_NAMES are all; without columns "
+                "all are taken."
             )
     if len(set(columns)) < len(columns):
         raise FeatureError(f"the columns of {title} must be named once each, got {columns}.")

@@ -16,10 +16,12 @@ from model.bars.universe import Bars, Universe, universe_of
 from model.errors import FeatureError
 from model.features.context import Joined, SeriesBars, join, places_among, require_columns
 from model.features.series import (
+    DAY,
     OWN,
     UNIVERSE,
     Clock,
     ContextRecord,
+    clock_words,
     period,
     require_comparable,
 )
@@ -78,9 +80,28 @@ def wanted_series(texts: Sequence[str]) -> list[Wanted]:
         place, every = parts.get("place") or own, parts.get("every") or ""
         if every:
             period(every)
+        clock_words(parts.get("clock") or "")
         name = bare_name(Path(place)) if found.re is OTHER else own
         wanted.append(Wanted(name, place, parts.get("clock") or "", every, columns))
+    _require_different(wanted)
     return wanted
+
+
+def _require_different(wanted: Sequence[Wanted]) -> None:
+    # Columns are called by their series: of two with one name nobody could tell which is which.
+    first: dict[tuple[str, str], Wanted] = {}
+    for one in wanted:
+        before = first.setdefault((one.name, one.every), one)
+        if before is one:
+            continue
+        title = f"{one.place}:{one.every}" if one.every else one.place
+        raise FeatureError(
+            f"`context` must name each series once, got {title} twice. Name it once, with all of "
+            f"its columns, as {title}:ret_z_5,ret_z_2."
+            if before.place == one.place
+            else f"`context` must name series of different names, got {before.place} and "
+            f"{one.place}, whose columns would be called alike. Rename one of the files."
+        )
 
 
 @overload
@@ -211,7 +232,7 @@ def record_for(
                 f"of bars of {spoken(pd.Timedelta(clock.interval, 's'))}. Take longer ones."
             )
         if one.brings_bars:
-            require_comparable(clock, other, one.name)
+            require_comparable(clock, other, one.place)
         records.append(
             {
                 "name": one.name,
@@ -219,13 +240,6 @@ def record_for(
                 "columns": one.columns,
                 "clock": to_builtins(other),
             }
-        )
-    # Columns are called by their series: of two with one name nobody could tell which is which.
-    titles = [f"{one['name']}:{one['every']}" for one in records]
-    if len(set(titles)) < len(titles):
-        raise FeatureError(
-            f"`context` must name each series once, got {', '.join(one.place for one in wanted)}. "
-            "Two files of one name are one series: rename one."
         )
     try:
         return convert(
@@ -237,13 +251,7 @@ def record_for(
 
 def _clock(bars: pd.DataFrame, words: str) -> Clock:
     check_bars(bars)
-    try:
-        return convert(to_builtins(Clock.of(bars, words)), Clock)
-    except (ValidationError, ValueError) as error:
-        raise FeatureError(
-            "when the bars of a date are complete must be said as America/New_York or 16:00 "
-            f"America/New_York, got {words!r}: {error}"
-        ) from error
+    return Clock.of(bars, words)
 
 
 def join_all(
@@ -342,12 +350,14 @@ def whole(
         late = age[first:] > record.oldest(one)
         if late.any():
             place = first + int(late.argmax())
+            # Rounded up: with so many days it is never too old.
+            enough = np.ceil((age[first:].max() - one.interval) / DAY)
             raise FeatureError(
                 f"{one.title} is too old at {day(table.index[place])}, and at "
                 f"{int(late.sum())} bars in all: its newest bar was complete "
                 f"{spoken(pd.Timedelta(int(age[place]), 'ns'))} before, more than "
                 f"`max_context_age`={record.max_age:g} days beyond its interval. Give a file that "
-                "has those bars, or raise it."
+                f"has those bars, or raise it to {enough:g}."
             )
     return table.iloc[max(0, first - lookback + 1) :]
 

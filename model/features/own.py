@@ -15,7 +15,7 @@ from model.bars.faults import COLUMNS
 from model.bars.intervals import day
 from model.errors import FeatureError
 from model.features.trailing import Array, Times
-from model.supplied import FEATURE, Scalar, called, made, parameters_of, source_of
+from model.supplied import FEATURE, Scalar, called, made, parameters_of, source_of, told
 
 CHUNK = 16_384  # rows asked for at once
 LONGEST = 10_000  # bars of a lookback
@@ -120,12 +120,17 @@ class KnownFeature:
         return np.where(np.isfinite(found), found, np.nan)
 
 
-def transformed(feature: OwnFeature, values: Array, timestamps: Times) -> pd.DataFrame:
-    """Call a feature and return its table; FeatureError where it fails or gives no such table."""
+def transformed(
+    feature: OwnFeature, values: Array, timestamps: Times, shown: str = ""
+) -> pd.DataFrame:
+    """Call a feature and return its table; FeatureError where it fails or gives no such table.
+
+    shown: what the bars are, where their dates say nothing to the user.
+    """
     index = pd.DatetimeIndex(timestamps.astype("datetime64[ns]", copy=False), name="date")
     # Copies: what a transform does to its bars reaches nobody else.
     bars = pd.DataFrame(np.array(values, dtype=np.float64), index, pd.Index(COLUMNS))
-    where = f"for the {len(bars)} bars that end at {_stamp(timestamps, -1)}"
+    where = f"for {shown or f'the {len(bars)} bars that end at {_stamp(timestamps, -1)}'}"
     try:
         table = feature.transform(bars)
     except MemoryError:
@@ -133,7 +138,7 @@ def transformed(feature: OwnFeature, values: Array, timestamps: Times) -> pd.Dat
     except Exception as error:  # whatever a class of somebody else's raises
         raise FeatureError(
             f"the feature {feature.name!r} must give a row for every bar, got "
-            f"{type(error).__name__}: {str(error).rstrip('.')}, {where}. Mend its transform."
+            f"{told(error, feature)}, {where}. Mend its transform."
         ) from error
     fault = ""
     if not isinstance(table, pd.DataFrame):
@@ -166,7 +171,7 @@ def known_feature(given: object) -> KnownFeature:
     except Exception as error:  # whatever a property of somebody else's raises
         raise FeatureError(
             f"{type(feature).__name__} cannot be a feature: its `name` and `lookback` must be "
-            f"there from the start, got {type(error).__name__}: {str(error).rstrip('.')}. Mend it."
+            f"there from the start, got {told(error, feature)}. Mend it."
         ) from error
     if not (isinstance(name, str) and name.isidentifier()):
         faults.append(f"`name` must be a plain word, got {name!r}")
@@ -199,7 +204,8 @@ def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRec
         )
     )
     hours = pd.date_range("2020-01-06", periods=count, freq="h", unit="ns").to_numpy()
-    names = list(transformed(feature, values, hours).columns)
+    shown = f"{count} made-up bars of an hour, with which its columns are asked for"
+    names = list(transformed(feature, values, hours, shown).columns)
     faulty = [name for name in names if not (isinstance(name, str) and 0 < len(name) <= 100)]
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     fault = ""
@@ -207,6 +213,8 @@ def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRec
         fault = f"from 1 to {MOST_COLUMNS} columns, got {len(names)}"
     elif faulty:
         fault = f"columns named by texts of up to 100 signs, got {faulty[0]!r}"
+    elif coloned := [name for name in names if ":" in name]:
+        fault = f"columns without a colon, which those of other series have, got {coloned[0]!r}"
     elif twice:
         fault = f"columns of different names, got {', '.join(twice)} more than once"
     if fault:

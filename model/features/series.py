@@ -5,7 +5,9 @@ daily bar that is stamped by its date is not known on the morning of that date.
 """
 
 import math
+import re
 from typing import Annotated, Literal, Self
+from zoneinfo import available_timezones
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,6 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from model.bars.intervals import CALENDAR, bar_interval, spoken
-from model.bars.zones import known_zone
 from model.errors import FeatureError, did_you_mean
 from model.features.trailing import Array, Times
 
@@ -24,6 +25,7 @@ UNITS = {"W": 7 * DAY, "D": DAY, "h": HOUR, "min": MINUTE}
 LONGEST = dict(zip((usual.value for *_, usual in CALENDAR), (31, 92, 184, 366), strict=True))
 OWN = "self"  # what the instrument's own slower bars are called
 UNIVERSE = "universe"  # and what its place among the others is
+TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 Moments = NDArray[np.int64]  # nanoseconds since 1970
 
 Word = Annotated[str, Meta(pattern=r"^[^\s:,@]{1,100}$")]
@@ -49,15 +51,13 @@ class Clock(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Return the clock of bars as `read_bars` gives them.
 
         words: what a user says of dates, a zone or a time and a zone, as "16:00 America/New_York".
-        Raises ValueError for other words.
+        Raises FeatureError for other words.
         """
         index = pd.DatetimeIndex(bars.index)
         dates = bool((index == index.normalize()).all()) and bar_interval(index) >= pd.Timedelta(
             1, "D"
         )
-        closes, _, zone = words.strip().rpartition(" ")
-        if zone:
-            known_zone(zone)
+        closes, zone = clock_words(words)
         stamp: Literal["open", "close"] = "close" if bars.attrs.get("stamp") == "close" else "open"
         return cls(
             interval=max(1, int(bar_interval(index).total_seconds())),
@@ -162,26 +162,51 @@ class ContextRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         return series.interval + round(self.max_age * DAY)
 
 
-def require_comparable(own: Clock, other: Clock, name: str) -> None:
-    """Refuse, with a FeatureError, clocks of which nobody can say which is ahead."""
-    zones = "America/New_York"
+def clock_words(words: str) -> tuple[str, str]:
+    """Return the time and the zone in which dates end, "" for what is not said.
+
+    Raises FeatureError for words that say no such thing.
+    """
+    closes, _, zone = words.strip().rpartition(" ")
+    known = available_timezones()
+    fault = ""
+    if closes and not TIME_OF_DAY.fullmatch(closes):
+        fault = f"{closes!r} is no time of a day"
+    elif zone and zone not in known:
+        fault = f"{zone!r} is no zone"
+    if fault:
+        raise FeatureError(
+            "when the bars of a date are complete must be said as America/New_York or 16:00 "
+            f"America/New_York, got {words!r}: {fault}.{did_you_mean(zone, known)}"
+        )
+    return closes, zone
+
+
+def require_comparable(own: Clock, other: Clock, place: str) -> None:
+    """Refuse, with a FeatureError, clocks of which nobody can say which is ahead.
+
+    place: how the user names the other series.
+    """
+    zone = "America/New_York"
     if (own.zone is None) != (other.zone is None) or (
         own.zone is None and own.dates != other.dates
     ):
-        unknown = " and ".join(
-            what for what, clock in (("the bars", own), (name, other)) if clock.zone is None
-        )
+        remedies = {
+            "the bars": f"`closes` as '16:00 {zone}'" if own.dates else f"`timezone` as {zone}",
+            place: f"{place}@{zone}",
+        }
+        clocks = {"the bars": own, place: other}
+        unknown = [what for what, clock in clocks.items() if clock.zone is None]
         raise FeatureError(
-            f"`context` must say when bars are known: the zone of {unknown} is not stated, and "
-            f"those of {name} are joined by the time at which they were complete. Give "
-            f"`closes` for the bars (16:00 {zones}) and {name}@{zones} for the series, or "
-            "`timezone` for times within the day."
+            f"`context` must say when bars are known: the zone of {' and '.join(unknown)} is not "
+            f"stated, and those of {place} are joined by the time at which they were complete. "
+            f"Give {' and '.join(remedies[what] for what in unknown)}, in the zone that is theirs."
         )
     if own.dates and not own.closes and not other.dates:
         raise FeatureError(
-            f"`closes` must say when the day of the bars ends, got none: {name} has bars of "
+            f"`closes` must say when the day of the bars ends, got none: {place} has bars of "
             f"{spoken(pd.Timedelta(other.interval, 's'))}, and only those before it are known at "
-            f"the decision. Give it as 16:00 {zones}."
+            f"the decision. Give it as '16:00 {zone}'."
         )
 
 

@@ -28,11 +28,18 @@ from model.supplied import (
     named_in_module,
     parameters_of,
     source_of,
+    told,
 )
 
 TRIES = 50  # ends at which the bars are cut
 SEED = 0
-NEITHER = "must be 1, 0, or NaN for none"
+# What a row must be, and what to do where it is not.
+NEITHER = "must be 1, 0, or NaN for none", "Give one of these"
+ENDLESS = (
+    "must have an end, and not after the last bar",
+    "Give NaN as the label where its end has not come",
+)
+REVERSED = "must not end before its bar", "Give as end the bar at whose close the label is known"
 
 
 class OwnLabel(Protocol):
@@ -107,8 +114,7 @@ class KnownLabel:
             raise
         except Exception as error:  # whatever a class of somebody else's raises
             raise self._refusal(
-                f"give a row for every bar, got {type(error).__name__}: "
-                f"{str(error).rstrip('.')}. Mend its transform"
+                f"give a row for every bar, got {told(error, self.label)}. Mend its transform"
             ) from error
         index = pd.DatetimeIndex(bars.index)
         self._require_table(table, index)
@@ -116,12 +122,8 @@ class KnownLabel:
         self._require_rows(table, index, ~np.isin(values, (0.0, 1.0)) & ~np.isnan(values), NEITHER)
         known = self._positions(table["end"], index)
         there = ~np.isnan(values)
-        self._require_rows(
-            table, index, there & (known < 0), "must have an end, and not after the last bar"
-        )
-        self._require_rows(
-            table, index, there & (known < np.arange(len(index))), "must not end before its bar"
-        )
+        self._require_rows(table, index, there & (known < 0), ENDLESS)
+        self._require_rows(table, index, there & (known < np.arange(len(index))), REVERSED)
         return values, np.where(there, known, len(index))
 
     def _require_table(self, table: object, index: pd.DatetimeIndex) -> None:
@@ -138,7 +140,10 @@ class KnownLabel:
         elif table["label"].dtype.kind not in "biuf":
             fault = f"numbers in label, got {table['label'].dtype}"
         elif table["end"].dtype.kind not in "iufM" or getattr(table["end"].dtype, "tz", None):
-            fault = f"timestamps of the bars or positions in end, got {table['end'].dtype}"
+            fault = (
+                "timestamps of the bars, without a zone, or positions in end, got "
+                f"{table['end'].dtype}"
+            )
         if fault:
             raise self._refusal(
                 f"return {fault}. Return pd.DataFrame({{'label': ..., 'end': ...}}, bars.index)"
@@ -160,15 +165,16 @@ class KnownLabel:
         table: pd.DataFrame,
         index: pd.DatetimeIndex,
         faulty: NDArray[np.bool_],
-        what: str,
+        rule: tuple[str, str],
     ) -> None:
         if faulty.any():
+            what, remedy = rule
             row = int(faulty.argmax())
             label, end = table["label"].iloc[row], table["end"].iloc[row]
             raise LabelError(
                 f"the label {self.record.name!r} {what}, got label {label} with end {end} at "
                 f"{day(index[row])} (bar {row + 1}), {int(faulty.sum())} such rows in all. "
-                "Mend its transform."
+                f"{remedy}."
             )
 
     def _refusal(self, what: str) -> LabelError:
@@ -321,9 +327,9 @@ def _unstable(
         when = "when it is asked a second time: make it from the bars alone"
     else:
         when = (
-            f"of the bars up to {day(bars.index[cut])}: it knows more than it says. Give as `end` "
-            "the bar at whose close it is known, and NaN as `label` where that has not come; take "
-            "thresholds from the bars before, not from all"
+            f"of the bars up to {day(bars.index[cut])}: it knows more than it says. Give as end "
+            "the bar at whose close it is known, and NaN as the label where that has not come; "
+            "take thresholds from the bars before, not from all"
         )
     return LabelError(
         f"the label {known.record.name!r} must be the same without the bars after its end: at "

@@ -15,7 +15,14 @@ from model.bars.intervals import day
 from model.bars.read import check_bars, require_bars, require_usual_spacing
 from model.bars.universe import Universe, require_universe, universe_of
 from model.checkpoint.scaler import Scaler
-from model.errors import BarsError, BarsWarning, FeatureError, OneClassError, Setting
+from model.errors import (
+    BarsError,
+    BarsWarning,
+    FeatureError,
+    LabelError,
+    OneClassError,
+    Setting,
+)
 from model.features.joining import context_of
 from model.features.stability import TRIES, require_stable
 from model.labels.moves import MOVES
@@ -235,7 +242,7 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
     known, labels, targets, starts = (windows[name].to_numpy()[kept] for name in columns)
     _require_windows(split, config, unlabelled)
     for name, part in zip(("train", "validation"), split[:2], strict=True):
-        _require_both_classes(name, labels[part])
+        _require_both_classes(name, labels[part], config)
     reached = rows_reached(blocks, starts[split[0]], config.sequence_length)
     # The scaler sees the rows of training windows alone: a later mean would tell of the future.
     times = [features.index[rows] for rows in reached.values()]
@@ -344,21 +351,31 @@ def _require_numbers(table: pd.DataFrame, blocks: dict[str, slice]) -> None:
     faulty = [str(name) for name in table.columns[missing.any()]]
     if not faulty:
         return
+    # Columns of other series alone have a colon in their name.
+    remedy = (
+        "Give more bars of that series, or the bars from where it is known."
+        if ":" in faulty[0]
+        else "Let its transform say what stands there (fillna(0), a denominator that is never 0)."
+    )
     row = int(missing[faulty[0]].to_numpy().argmax())
     [instrument] = [name for name, block in blocks.items() if block.start <= row < block.stop]
     where = f"{day(table.index[row])} of {instrument}" if len(blocks) > 1 else day(table.index[row])
     raise FeatureError(
         f"features must be finite numbers at every bar with enough bars before it, got none in "
         f"{', '.join(faulty[:3])}, {count(int(missing.to_numpy().sum()), 'value')} in all, the "
-        f"first at {where}. Let the transform say what stands there (fillna(0), a denominator that "
-        "is never 0), or raise its `lookback`; of other series, give more of their bars, or the "
-        "bars from where they are known."
+        f"first at {where}. {remedy}"
     )
 
 
 def _require_windows(split: Split, config: TrainConfig, unlabelled: Unlabelled) -> None:
     """Require windows for one batch and for validation, of those that have a label."""
     train, validation = (part.stop - part.start for part in split[:2])
+    if train + validation == 0 and config.labelling.own is not None:
+        raise LabelError(
+            f"the label {config.labelling.own.name!r} must be 1 or 0 at some bars that have a "
+            "window, got NaN at all of training and validation. Mend its transform, or give more "
+            "bars."
+        )
     if train < config.batch_size or validation < FEWEST_VALIDATED:
         raise BarsError(
             f"the training part must hold a batch of {config.batch_size} windows and validation "
@@ -384,7 +401,7 @@ def describe_labels(universe: Universe, config: TrainConfig) -> str:
     known = np.isfinite(values)
     if config.label in MOVES:
         return f"{tied[known].mean():.2%} of the moves are 0 and count as not up; the last {wait}"
-    share = f"{values[known].mean():.2%} of the"
+    share = f"{values[known].sum() / max(1, known.sum()):.2%} of the"
     if config.labelling.own is not None:
         return (
             f"{share} labels are 1; {count(int((~known).sum()), 'window')} have none yet, or at all"
@@ -421,13 +438,19 @@ def describe_purge(config: TrainConfig, unit: str = "window") -> str:
     return f"{purged} before each later part, whose outcome is not known when that part begins"
 
 
-def _require_both_classes(part: str, labels: NDArray[np.float64]) -> None:
+def _require_both_classes(part: str, labels: NDArray[np.float64], config: TrainConfig) -> None:
     ups = int(labels.sum())
     downs = len(labels) - ups
     if min(ups, downs) < FEWEST_PER_CLASS:
+        # Of bars that move a label of one's own may still be the same at all of them.
+        found, remedy = (
+            (f"{ups} labelled 1 and {downs} labelled 0", "a label that is both now and then")
+            if config.labelling.own is not None
+            else (f"{ups} up and {downs} not up", "bars that move")
+        )
         raise OneClassError(
             f"the {part} part must hold at least {FEWEST_PER_CLASS} windows of each class, "
-            f"got {ups} up and {downs} not up. Give more bars, or bars that move."
+            f"got {found}. Give more bars, or {remedy}."
         )
 
 

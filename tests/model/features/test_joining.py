@@ -103,9 +103,22 @@ def test_files_are_read_and_what_is_joined_counts_in_the_digest(tmp_path: Path) 
         (["spy@"], "got 'spy@'. Write it so."),
         (["self:1X"], "must name slower bars as self:1W, self:2D, self:4h or self:30min, got self"),
         (["self:1D"], "must name slower bars than the instrument's own, got self:1D of bars of 1"),
-        (["spy", "spy:ret_z_5"], "must name each series once, got spy, spy. Two files of one"),
+        (["spy:nope"], "model.FEATURE_NAMES are all; without columns all are taken."),
+        (
+            ["spy", "spy:ret_z_5"],
+            "got spy twice. Name it once, with all of its columns, as spy:ret",
+        ),
+        (
+            ["self:1W", "self:1W"],
+            "got self:1W twice. Name it once, with all of its columns, as sel",
+        ),
+        (
+            ["spy.csv", "a/spy.csv"],
+            "got spy.csv and a/spy.csv, whose columns would be called alike",
+        ),
         (["spy@16:99 Asia/Tokyo"], "must be said as America/New_York or 16:00 America/New_York"),
-        (["spy@Mars/Base"], "got 'Mars/Base': `timezone` must be a name such as"),
+        (["spy@16:99 Asia/Tokyo"], "got '16:99 Asia/Tokyo': '16:99' is no time of a day."),
+        (["spy@Asia/Tokio"], "'Asia/Tokio' is no zone. Did you mean 'Asia/Tokyo'?"),
     ],
 )
 def test_texts_that_say_no_series_are_refused(texts: list[str], words: str) -> None:
@@ -126,7 +139,8 @@ HOURS = random_bars(9_000, start="2019-12-01", freq="h")
         (
             SPY[:400],
             r"spy is too old at 2020-09-12, and at 145 bars in all: its newest bar was complete 9 "
-            "days before, more than `max_context_age`=7 days beyond its interval. Give a file",
+            "days before, more than `max_context_age`=7 days beyond its interval. Give a file that "
+            "has those bars, or raise it to 152.",
         ),
         (HOURS, "the zone of the bars and spy is not stated, and those of spy are joined by"),
     ],
@@ -135,6 +149,15 @@ HOURS = random_bars(9_000, start="2019-12-01", freq="h")
 def test_series_of_other_dates_or_clocks_are_refused(spy: pd.DataFrame, words: str) -> None:
     with pytest.raises(FeatureError, match=words):
         add_context(random_bars(400), "spy", series={"spy": spy})
+
+
+def test_the_age_that_a_refusal_names_is_enough() -> None:
+    bars, holed = random_bars(400), SPY.drop(SPY.index[300:330])
+    with pytest.raises(FeatureError) as told:
+        add_context(bars, "spy:ret_z_5", series={"spy": holed})
+    enough = float(str(told.value).rpartition("raise it to ")[2].rstrip("."))
+    joined = add_context(bars, "spy:ret_z_5", series={"spy": holed}, max_context_age=enough)
+    assert enough == 29 and joined["spy:ret_z_5"][30:].notna().all()
 
 
 def test_dates_and_hours_are_joined_once_it_is_said_when_the_dates_end() -> None:

@@ -207,7 +207,11 @@ def wide(*names: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
         (giving(wide("a", "b", "a")), "columns of different names, got a more than once"),
         (giving(wide("a", 3)), "columns named by texts of up to 100 signs, got 3"),
         (giving(wide("a", "rsi_14")), "must not be called like one of our 86, got rsi_14"),
-        (giving(lambda bars: bars["clsoe"]), "got KeyError: 'clsoe', for the 36 bars that end at"),
+        (
+            giving(wide("a", "spy:a")),
+            "without a colon, which those of other series have, got 'spy:a'",
+        ),
+        (giving(lambda bars: bars["clsoe"]), "for 36 made-up bars of an hour, with which its colu"),
     ],
 )
 def test_a_bad_feature_is_one_message_with_what_to_do(feature: object, words: str) -> None:
@@ -226,27 +230,40 @@ def test_a_class_without_a_source_is_refused() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module', in li"),
+        ("import no_such_module\n", "'no_such_module', in line 1. Install no_such_module, or mend"),
+        ("from beside import f\n", "in line 1. It lies beside the file: start with PYTHONPATH="),
         ("x = 1\ny = x +\n", "SyntaxError: invalid syntax (bad.py, line 2), in line 2. Mend it."),
         ("\n\nraise KeyError('who')\n", "KeyError: 'who', in line 3. Mend it."),
         ("raise SystemExit(3)\n", "SystemExit: 3, in line 1. Mend it."),
-        ("class Momentun:\n    def transform(self): ...\n", "Did you mean 'Momentun'?"),
-        ("x = 3\n", "It defines no class with a transform."),
+        ("class Momentun:\n    def transform(self): ...\n", "bad.py:Momentun: Momentun"),
+        ("x = 3\n", "It defines no class with a transform: write one."),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_message(
     tmp_path: Path, content: str, words: str
 ) -> None:
     (tmp_path / "bad.py").write_text(content)
+    (tmp_path / "beside.py").write_text("")
     with pytest.raises(FeatureError, match=re.escape(words)):
         own_features(f"{tmp_path / 'bad.py'}:Momentum")
+
+
+def test_the_line_at_which_a_transform_fails_is_told(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(
+        "class Failing:\n    name, lookback = 'failing', 1\n\n"
+        "    def transform(self, bars):\n        return bars[['clsoe']]\n"
+    )
+    with pytest.raises(
+        FeatureError, match=r"got KeyError: .*, in line 5 of failing\.py, for 16 ma"
+    ):
+        own_features(f"{tmp_path / 'failing.py'}:Failing")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("absent.py:Momentum", "must name a file that can be read, got absent.py: No such file"),
-        ("no.such:Momentum", "no.such must be a module that can be imported, got ModuleNotFoundEr"),
+        ("no.such:Momentum", "'no'. Give a file as my_features.py:Name, or a module that is insta"),
         ("momentum", "must name known ones, got 'momentum'. Give a file as my_features.py:Mome"),
     ],
 )
@@ -295,7 +312,7 @@ def test_a_value_that_is_no_number_is_refused_before_training(value: float) -> N
     register_feature(giving(holed))  # type: ignore[arg-type]
     with pytest.raises(FeatureError) as told:
         prepare(bars, TrainConfig(features="momentum"))
-    assert "got none in x, 9 values in all, the first at 2020-05-07. Let the" in str(told.value)
+    assert "got none in x, 9 values in all, the first at 2020-05-07. Let its" in str(told.value)
 
 
 def test_columns_that_change_with_the_bars_are_refused(bars) -> None:

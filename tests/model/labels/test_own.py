@@ -12,7 +12,7 @@ import pytest
 
 from model import supplied
 from model.checkpoint.checkpoint import Checkpoint
-from model.errors import LabelError
+from model.errors import LabelError, OneClassError
 from model.labels import own
 from model.labels.own import own_label, register_label, require_known_at_end
 from model.training.config import TrainConfig
@@ -158,7 +158,7 @@ def test_a_label_that_knows_more_than_its_end_is_refused(
         require_known_at_end(giving(leak), bars)
     assert re.search(r"at 20\d\d-\d\d-\d\d \(bar \d+\) it is [01] with end 20", str(told.value))
     assert re.search(r"of all bars, but .* with end .* of the bars up to 20", str(told.value))
-    assert "Give as `end` the bar at whose close it is known" in str(told.value)
+    assert "Give as end the bar at whose close it is known" in str(told.value)
 
 
 def test_a_label_that_is_drawn_is_refused_with_training(bars: pd.DataFrame) -> None:
@@ -185,16 +185,16 @@ def faulty(**changes: object) -> Transform:
     [
         (faulty(label=0.5), "must be 1, 0, or NaN for none, got label 0.5 with end 12.0 at 2020"),
         (faulty(end=9), "must not end before its bar, got label "),
-        (faulty(end=9), "with end 9.0 at 2020-01-11 (bar 11), 1 such rows in all. Mend its tran"),
-        (faulty(end=np.nan), "must have an end, and not after the last bar, got label "),
+        (faulty(end=9), "with end 9.0 at 2020-01-11 (bar 11), 1 such rows in all. Give as end t"),
+        (faulty(end=np.nan), "such rows in all. Give NaN as the label where its end has"),
         (faulty(end=400), "must have an end, and not after the last bar, got label "),
         (lambda bars: later(bars, 2, 2)["label"], "must return a DataFrame, got Series"),
         (lambda bars: later(bars, 2, 2)[1:], "must return a row for each of 400 bars, got 399"),
         (lambda bars: later(bars, 2, 2)[::-1], "must return its rows on the bars' own index, got"),
         (lambda bars: later(bars, 2, 2)[["label"]], "the columns label and end, got label"),
         (lambda bars: later(bars, 2, 2).assign(label="up"), "must return numbers in label, got "),
-        (lambda bars: later(bars, 2, 2).assign(end="x"), "timestamps of the bars or positions in"),
-        (lambda bars: bars["clsoe"], "got KeyError: 'clsoe'. Mend its transform."),
+        (lambda bars: later(bars, 2, 2).assign(end="x"), "timestamps of the bars, without a zone"),
+        (lambda bars: bars["clsoe"], "KeyError: 'clsoe', in line "),
     ],
 )
 def test_a_bad_table_is_one_message_with_row_and_values(
@@ -204,6 +204,27 @@ def test_a_bad_table_is_one_message_with_row_and_values(
     with pytest.raises(LabelError, match=re.escape(words)) as told:
         known.transform(bars)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("times", "error", "words"),
+    [
+        (0.0, OneClassError, "got 0 labelled 1 and .* labelled 0. Give more bars, or a label that"),
+        (np.nan, LabelError, "must be 1 or 0 at some bars that have a window, got NaN at all of"),
+    ],
+)
+def test_labels_that_are_all_the_same_or_none_are_told_as_such(
+    times: float, error: type[ValueError], words: str, bars: pd.DataFrame
+) -> None:
+    def same(bars: pd.DataFrame) -> pd.DataFrame:
+        table = later(bars, 2, 2)
+        return table.assign(label=table["label"] * times)
+
+    register_label(giving(same).label)
+    config = TrainConfig(label="rise", batch_size=16)
+    assert describe_labels({"bars": bars}, config).startswith("0.00% of the labels are 1; ")
+    with pytest.raises(error, match=words):
+        prepare(bars, config)
 
 
 def test_an_end_between_two_bars_is_that_of_the_later_one(bars: pd.DataFrame) -> None:
