@@ -168,16 +168,15 @@ def clock_words(words: str) -> tuple[str, str]:
     Raises FeatureError for words that say no such thing.
     """
     closes, _, zone = words.strip().rpartition(" ")
-    known = available_timezones()
-    fault = ""
+    known, fault = available_timezones(), ""
     if closes and not TIME_OF_DAY.fullmatch(closes):
-        fault = f"{closes!r} is no time of a day"
+        fault = f"{closes!r} is no time of a day."
     elif zone and zone not in known:
-        fault = f"{zone!r} is no zone"
+        fault = f"{zone!r} is no zone.{did_you_mean(zone, known)}"
     if fault:
         raise FeatureError(
             "when the bars of a date are complete must be said as America/New_York or 16:00 "
-            f"America/New_York, got {words!r}: {fault}.{did_you_mean(zone, known)}"
+            f"America/New_York, got {words!r}: {fault}"
         )
     return closes, zone
 
