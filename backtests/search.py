@@ -90,8 +90,9 @@ def search(
 ) -> None:
     """Search for settings on the bars before the first test block, and walk forward with the best.
 
-    The best has the lowest log loss on the validation part there. The walk-forward is that of
-    backtests/run.py and counts as one trial.
+    The best has the lowest log loss on the validation part there; the settings without a search
+    stay where that is no better than luck. The walk-forward is that of backtests/run.py and counts
+    as one trial.
 
     Parameters
     ----------
