@@ -68,6 +68,7 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         self._waiting: deque[Waiting] = deque()
         self._newest: dt.datetime | None = None  # start of the newest bar that was taken up
         self._shown_until = EPOCH  # the end of the newest bar that was shown
+        self._none_until = EPOCH  # until when others have waited in vain
         self._asked = -math.inf  # when the history was asked, as `monotonic` counts
         self._past_history = self._was_live = self._held = False
         # Before any stream is opened.
@@ -135,12 +136,14 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         if not self._waiting:
             store: LiveStore = self.p.store
             due = self._trading_days.newest_end(bar.end, store.interval)
-            if self._shown_until >= due:
+            if max(self._shown_until, self._none_until) >= due:
                 return False
             if monotonic() < bar.since + store.patience:
                 return True
             if self._asked < bar.since:
                 self._ask_history()
+            # Bars of a market that goes on through the night need not wait for it once more.
+            self._none_until = due
         return bool(self._waiting and self._waiting[0].end <= bar.end)
 
     def _wait(self) -> None:

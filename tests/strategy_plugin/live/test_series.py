@@ -1,6 +1,8 @@
 """Models that read other series are traded live as in the backtest with those series as datas."""
 
+import datetime as dt
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Timer
@@ -21,11 +23,12 @@ from model.errors import CheckpointError
 from model.features.joining import add_context
 from strategy_plugin import replay
 from strategy_plugin.live import session
+from strategy_plugin.live.feed import LiveFeed, Waiting
 from strategy_plugin.live.reconciling import reconcile
 from strategy_plugin.live.retraining import Retraining
 from strategy_plugin.live.series import assets_of_series
 from strategy_plugin.live.store import LiveStore
-from strategy_plugin.live.venue import Asset
+from strategy_plugin.live.venue import DAY, MINUTE, Asset, Clock, Session, VenueBar
 from strategy_plugin.reconcile import app as reconciliation
 from strategy_plugin.trade import app
 from tests.helpers import commands
@@ -318,3 +321,51 @@ def test_a_model_is_trained_anew_with_the_bars_of_its_series(
     assert old.context == new.context and new.context.max_age == (9 if zone else 7)
     kept = read_bars("runs/live/series/spy.parquet")
     assert kept.attrs["prices"] == "alpaca iex raw" and kept.index[-1] >= DAYS.index[303]
+
+
+class Closed:
+    """A venue after the close, with minutes until then and none in the last of them."""
+
+    name, waited = "alpaca", 0.0
+
+    def __init__(self, *minutes: VenueBar) -> None:
+        self.minutes, self.asked = minutes, 0
+        self.opens = dt.datetime(2024, 1, 3, 14, 30, tzinfo=dt.UTC)
+        self.closes = self.opens + 390 * MINUTE
+
+    def clock(self) -> Clock:
+        return Clock(self.closes, False, self.opens + DAY, self.closes + DAY)
+
+    def sessions(self, first: Any, last: Any) -> list[Session]:
+        return [Session(self.opens.date(), self.opens, self.closes)]
+
+    def bars(self, symbol: str, interval: Any, start: Any, end: Any) -> list[VenueBar]:
+        self.asked += 1
+        return [one for one in self.minutes if start <= one.start <= end]
+
+    def open_streams(self, symbols: Any, listener: Any) -> None:
+        listener.on_connection("updates", True)
+        listener.on_connection("bars", True)
+
+
+def test_a_close_without_a_trade_is_waited_for_once_and_not_all_night() -> None:
+    start = Closed().closes - 2 * MINUTE
+    venue = Closed(VenueBar("SPY", start, 1.0, 1.0, 1.0, 1.0, 1.0))
+    pace, spy = QUICK._replace(wait=0.02), Asset("SPY", True, True, 1.0, around_the_clock=False)
+    store = LiveStore(venue, {}, MINUTE, pace, {"SPY": spy})
+    feed: Any = LiveFeed(dataname="SPY", store=store, since=start)
+    feed.start()
+    [shown] = feed._waiting
+    feed.forward()
+    assert feed._load() and shown.end == start + MINUTE and venue.asked == 1
+
+    def waits(minutes: int) -> list[bool]:
+        """Whether a bar of another market waits at first, and once the patience is over."""
+        bar = Waiting(shown.bar, venue.closes + minutes * MINUTE, time.monotonic())
+        first = feed.is_behind(bar)
+        time.sleep(0.03)
+        return [first, feed.is_behind(bar)]
+
+    assert waits(-1) == [False, False]  # that one has been shown
+    assert waits(0) == [True, False] and venue.asked == 2
+    assert waits(1) == waits(600) == [False, False] and venue.asked == 2
