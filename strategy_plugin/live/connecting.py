@@ -12,7 +12,7 @@ from strategy_plugin.guard import TradingWarning
 from strategy_plugin.live.venue import Venue, VenueError, VenueOptions
 
 if TYPE_CHECKING:
-    from strategy_plugin.trade import Trading
+    from strategy_plugin.trade import Ranks, Trading
 
 # A room of its own for each venue, with a class `connect`; its libraries are an extra.
 VENUES = {"alpaca": "strategy_plugin.live.alpaca_venue"}
@@ -83,6 +83,20 @@ def require_prices(venue: Venue, schedules: Mapping[str, Schedule], trading: "Tr
     if trading.live:
         raise CheckpointError(f"{what}: without it no real money is traded.")
     warnings.warn(what, TradingWarning, stacklevel=2)
+
+
+def require_exits(schedules: Mapping[str, Schedule], ranks: "Ranks") -> None:
+    """Refuse models of trades with levels, which only a rank may be made of here."""
+    for schedule in schedules.values():
+        model = schedule.checkpoints[-1]
+        if model.barrier is not None and not ranks.book:
+            raise CheckpointError(
+                f"{schedule.path} must forecast moves to be traded live by its probability, got "
+                f"{model.labelling}: a stop loss and a take profit that cancel each other are not "
+                "sent to the venue, and how long a position has been held is not known after a "
+                'restart. Trade it in Backtrader with exit_by="barrier", rank by it with `book`, '
+                'or train one with label="open".'
+            )
 
 
 def listed(parts: Iterable[str]) -> str:

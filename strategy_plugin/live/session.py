@@ -27,6 +27,7 @@ from strategy_plugin.live.connecting import (
     connected,
     listed,
     require_account,
+    require_exits,
     require_prices,
 )
 from strategy_plugin.live.decay import DecayWatch
@@ -78,6 +79,7 @@ def trade_live(
         for symbol in trading.symbols
     }
     interval, symbols = _interval(schedules), symbols_of_series(schedules, trading, ranks)
+    require_exits(schedules, ranks)
     account = require_account(venue, trading)
     require_prices(venue, schedules, trading)
     shorts = bool(ranks.short) if ranks.book else trading.allow_short

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from model.labels.barrier import Barrier
 from strategy_plugin import replay
 from strategy_plugin.live.decay import DecayWatch
 from strategy_plugin.live.limits import STOP
@@ -257,6 +258,17 @@ def test_a_checkpoint_of_another_interval_is_refused(tmp_path: Path, capsys: Any
     words = ("--symbols", "SPY", "--checkpoint", tmp_path / "weekly.ckpt")
     code, _, err = ended(capsys, *words)
     assert code == 4 and "must have learnt from bars of whole minutes or of a day" in err
+
+
+def test_a_model_of_trades_with_levels_is_refused(tmp_path: Path, capsys: Any) -> None:
+    levels = Barrier(stop_loss="1.5%", take_profit="2atr")
+    trades = random_checkpoint(DAYS, label="barrier", horizon=10, barrier=levels)
+    trades.save(tmp_path / "trades.ckpt")
+    with exchange_of(DAYS, FIRST) as (box, url):
+        words = ("--symbols", "SPY", "--checkpoint", tmp_path / "trades.ckpt", "--url", url)
+        code, _, err = ended(capsys, *words)
+    said = "must forecast moves to be traded live by its probability, got"
+    assert code == 4 and said in err and "rank by it with --book" in err and not box.account.orders
 
 
 def test_a_model_of_other_prices_is_refused_and_one_that_knows_not_is_noted(
