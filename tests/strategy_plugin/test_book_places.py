@@ -134,7 +134,10 @@ def test_a_date_that_its_bars_have_left_behind_is_said_to_be_partly_known(tmp_pa
     # Of the last of the three the window still has the rows of those before.
     assert [found.refusals()[name][PARTLY] for name in "af"] == [3, 0]
     # With next to no wait the others are ranked first, and keep rows without the one that lags.
-    with pytest.warns(TradingWarning, match="'f': its bar of .* came after that date was ranked"):
+    with (
+        pytest.warns(TradingWarning, match="'f': its bar of .* came after that date was ranked"),
+        pytest.warns(TradingWarning, match="on 2020-07-06 places were taken before all bars of"),
+    ):
         found = book_run(WHOLE, wait=1e-9, **given)
     assert found.refusals()["a"][PARTLY] and found.refusals()["f"][LATE]
     assert replay(journal) == (6 * 190, [])
