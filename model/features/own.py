@@ -5,6 +5,7 @@ The engine hands a feature bars alone: in chunks for a history, the last `lookba
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -188,6 +189,17 @@ def known_feature(given: object) -> KnownFeature:
     return KnownFeature(feature, _record(feature, parameters))
 
 
+def _kept_by(feature: OwnFeature) -> dict[str, object]:
+    """Return what a feature and its class hold, by name, but for what is only made when needed."""
+    kind = type(feature)
+    held = vars(kind) | getattr(feature, "__dict__", {})
+    return {
+        name: value
+        for name, value in held.items()
+        if not name.startswith("__") and not isinstance(getattr(kind, name, None), cached_property)
+    }
+
+
 def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRecord:
     # What its columns are is asked of made-up bars of an hour: a transform may look at the time.
     draw = np.random.default_rng(0)
@@ -205,7 +217,16 @@ def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRec
     )
     hours = pd.date_range("2020-01-06", periods=count, freq="h", unit="ns").to_numpy()
     shown = f"{count} made-up bars of an hour, with which its columns are asked for"
+    before = _kept_by(feature)
     names = list(transformed(feature, values, hours, shown).columns)
+    after = _kept_by(feature)
+    if changed := [name for name in after if after[name] is not before.get(name)]:
+        raise FeatureError(
+            f"the feature {feature.name!r} must keep nothing from one call to the next, got "
+            f"`{changed[0]}`, which its transform sets: what is made of the first bars would stay "
+            "for all others. Make every value from the bars it is given, and set in `__init__` "
+            "what is always the same."
+        )
     faulty = [name for name in names if not (isinstance(name, str) and 0 < len(name) <= 100)]
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     fault = ""

@@ -28,6 +28,10 @@ LOOKED_AT = 12  # rows that a diagnosis looks at
 ROUNDING = 1_000.0  # times the tolerance: what differs by more is no rounding
 FAR = 0.2  # of the bars that are left: a row that waits for so many waits for the whole series
 SEED = 0
+KEEPS = (
+    "it keeps something from call to call. Make every value from the bars it is given, and from "
+    "nothing else."
+)
 
 # The digests of the bars that a feature was tried on.
 _found_stable: WeakKeyDictionary[KnownFeature, set[str]] = WeakKeyDictionary()
@@ -77,6 +81,12 @@ class _Trial:
         self.lookback = known.record.lookback
         # Row by row a value sees its own trailing bars alone, whatever it does with them.
         self.exact = known.record.exact
+        # Before any call that is shown later bars: what a feature keeps it cannot know yet.
+        self.early = {
+            stop - 1: self.table(0, stop)[-1:]
+            for stop in np.linspace(self.lookback, len(values), LOOKED_AT).astype(int)[:-1].tolist()
+            if not self.exact and self.lookback <= stop < len(values)
+        }
         self.full = self.table(0, len(values))
         self.allowed = tolerances(self.full[self.lookback - 1 :])
 
@@ -103,14 +113,18 @@ class _Trial:
             raise self._refusal(
                 self._earliest(again, 0),
                 "when it is asked a second time",
-                "it draws random numbers or keeps something from call to call. "
-                "Make every value from the bars it is given, and from nothing else.",
+                f"it draws random numbers, or {KEEPS}",
             )
         if self.exact:
             return
         found = self.first_difference(self.lookback, tries)
         if found is not None:
             raise self._diagnosed(found)
+        for row, early in self.early.items():
+            if self.differs(early, slice(row, row + 1)).any():
+                raise self._refusal(
+                    self._earliest(early, row), "before it was ever shown the bars after it", KEEPS
+                )
 
     def first_difference(self, lookback: int, tries: int) -> Difference | None:
         """Return the first value that differs at a random start, end and chunk size."""

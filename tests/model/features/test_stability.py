@@ -4,6 +4,8 @@ Every message says what to change.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -268,7 +270,57 @@ def test_twenty_of_each_are_tried() -> None:
 def test_random_numbers_and_what_is_kept_from_call_to_call_are_told() -> None:
     draw = np.random.default_rng(1)
     told = refusal(lambda b: draw.normal(size=len(b)))
-    assert "when it is asked a second time: it draws random numbers or keeps something" in told
+    assert "when it is asked a second time: it draws random numbers, or it keeps" in told
+
+
+class Remembers:
+    """What a class may keep, and so know tomorrow's close the second time it is asked."""
+
+    name, lookback = "remembers", 5
+    longest: ClassVar[list[pd.DataFrame]] = []
+
+    def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
+        if not self.longest or len(bars) > len(self.longest[0]):
+            self.longest[:] = [bars]
+        later = self.longest[0]["close"].shift(-1).reindex(bars.index)
+        return pd.DataFrame({"later": (later / bars["close"] - 1).fillna(0.0)})
+
+
+class FitsOnce(Remembers):
+    """A scale that is fitted at the first call with enough bars."""
+
+    fitted: ClassVar[list[float]] = []
+
+    def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
+        if not self.fitted and len(bars) > 200:
+            self.fitted.append(bars["close"].mean())
+        return pd.DataFrame({"scaled": bars["close"] / (*self.fitted, 1.0)[0]})
+
+
+@pytest.mark.parametrize("kind", [Remembers, FitsOnce])
+def test_what_is_known_only_from_an_earlier_call_is_found(kind: type[Remembers]) -> None:
+    with pytest.raises(FeatureError, match="before it was ever shown the bars after it: it keeps"):
+        require_stable([known_feature(kind())], DAYS)
+
+
+def test_what_a_transform_sets_is_refused_but_not_what_is_made_when_needed() -> None:
+    class Once(Remembers):
+        mean: float | None = None
+
+        @cached_property
+        def weights(self) -> np.ndarray:
+            return np.arange(5.0)
+
+        def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
+            if self.mean is None:
+                self.mean = bars["volume"].mean()
+            return pd.DataFrame({"x": bars["volume"] / self.mean * self.weights[0]})
+
+    with pytest.raises(FeatureError, match="must keep nothing .* got `mean`, which its transform"):
+        known_feature(Once())
+    honest = Once()
+    honest.mean = 5.0
+    assert known_feature(honest).record.columns == ("x",)
 
 
 def test_a_feature_called_row_by_row_cannot_look_ahead_but_must_repeat_itself() -> None:
