@@ -51,7 +51,12 @@ def named_in_module(text: str, kind: Kind) -> tuple[ModuleType, str]:
     place, _, name = text.rpartition(":")
     module = _load_file(Path(place), kind) if place.endswith(".py") else _load_module(place, kind)
     if not hasattr(module, name):
-        offered = [key for key, value in vars(module).items() if hasattr(value, "transform")]
+        # Not what it has imported itself: a DataFrame has a transform, too.
+        offered = [
+            key
+            for key, value in vars(module).items()
+            if hasattr(value, "transform") and getattr(value, "__module__", "") == module.__name__
+        ]
         there = (
             f"Name one of those that it defines, as {place}:{offered[0]}: {', '.join(offered)}."
             if offered
@@ -113,7 +118,7 @@ def _load_module(name: str, kind: Kind) -> ModuleType:
         return importlib.import_module(name)
     except MemoryError:
         raise
-    except Exception as error:  # whatever a module of somebody else's raises
+    except (Exception, SystemExit) as error:  # whatever a module of somebody else's raises
         raise _not_imported(name, error, kind) from error
 
 
@@ -137,13 +142,19 @@ def _remedy(place: str, error: BaseException, kind: Kind) -> str:
 
 
 def line_of(error: BaseException, place: str) -> str:
-    """Return the line of a file at which an error was raised, in words; "" where it was not."""
+    """Return the line of a file at which an error was raised, in words; "" where it was not.
+
+    place: of the file, or a dotted name of its module.
+    """
+    file = Path(place).name if place.endswith(".py") else f"{place.rpartition('.')[2]}.py"
     line, traceback = None, error.__traceback__
     while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename.endswith(Path(place).name):
+        if traceback.tb_frame.f_code.co_filename.endswith(file):
             line = traceback.tb_lineno
         traceback = traceback.tb_next
-    line = error.lineno if isinstance(error, SyntaxError) else line
+    if isinstance(error, SyntaxError) and error.lineno is not None:
+        where = Path(error.filename or file).name
+        return f", in line {error.lineno}" + ("" if where == file else f" of {where}")
     return "" if line is None else f", in line {line}"
 
 
@@ -186,7 +197,7 @@ def parameters_of(given: Named, kind: Kind, *besides: str) -> dict[str, Scalar]:
         ):
             raise kind.error(
                 f"`{key}` of the {kind.word} {given.name!r} must be a number or a text, by which a "
-                f"checkpoint knows it again, got {value!r}. Make it from such, or call it _{key}."
+                f"checkpoint knows it again, got {value!r}. Make it from such."
             )
     return parameters
 

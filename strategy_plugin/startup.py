@@ -19,6 +19,7 @@ from model.labels.barrier import Barrier
 from model.labels.labelling import Labelling
 from model.settings import Rule, number, one_of, optional, whole
 from strategy_plugin.decision import BARRIER, PROBABILITY
+from strategy_plugin.delivered import FEWEST_TO_TELL
 from strategy_plugin.feeds import Feed, is_live
 from strategy_plugin.guard import TradingWarning
 from strategy_plugin.instrument import (
@@ -44,7 +45,6 @@ OF_A_MODEL = (
     "precision",
 )
 MOST_NAMES = 5  # of checkpoints in one message
-FEWEST_TO_TELL = 20  # bars whose commonest spacing is their interval
 
 
 def _kind(words: str, *kinds: type) -> Rule:
@@ -273,18 +273,6 @@ def require_directions(traded: Sequence[TradedData]) -> None:
                 )
 
 
-def require_whole_dates(traded: Sequence[TradedData]) -> None:
-    """Refuse live datas whose forecasts need all bars of a date, of whoever decides bar by bar."""
-    for instrument in traded:
-        indicator = instrument.signal.indicator
-        if indicator is not None and indicator.is_placed and is_live(instrument.source):
-            raise ValueError(
-                f"data {instrument.name!r} must be traded live by BookStrategy, got a strategy "
-                f"that decides at each bar: {indicator.schedule.path} reads the place of an "
-                "instrument among all, which is known when the last of a date has come."
-            )
-
-
 def require_barrier_alone(params: Mapping[str, object], defaults: Mapping[str, object]) -> None:
     """Refuse params that have no part in how positions are closed.
 
@@ -324,12 +312,20 @@ def barrier_in_force(
     }
     if not any(given):
         if len(known) != 1:
+            learnt = f"{len(known)} different ones" if known else "none of their own"
             raise ValueError(
-                '`take_profit`, `stop_loss` and `horizon` must be given with exit_by="barrier": '
-                f"the models have {len(known) or 'no'} different ones of their own."
+                '`take_profit`, `stop_loss` and `horizon` must be given with exit_by="barrier", '
+                f"got none, and the models have {learnt}. Give them."
             )
         [given] = known
     take_profit, stop_loss, horizon = given
+    if not (horizon and (take_profit or stop_loss)):
+        raise ValueError(
+            "`horizon` and a level, `take_profit` or `stop_loss`, must be given together or not at "
+            f'all with exit_by="barrier", got take_profit={take_profit!r}, stop_loss={stop_loss!r} '
+            f"and horizon={horizon}. Give those that the model has, too: what is given replaces "
+            "all three."
+        )
     trade = Labelling(BARRIER, horizon, Barrier(stop_loss, take_profit))
 
     def look_at(schedule: Schedule, checkpoint: Checkpoint, name: str) -> None:

@@ -1,6 +1,9 @@
 """The strategy: it trades a model's probabilities in Backtrader, one decision a bar."""
 
+from collections.abc import Sequence
+
 from strategy_plugin.decision import BARRIER, PROBABILITY, DecisionRules, Reading, decide
+from strategy_plugin.feeds import is_live
 from strategy_plugin.instrument import Decision, TradedData, datas_to_trade
 from strategy_plugin.orders import OrderRules
 from strategy_plugin.sizers import EquityShare
@@ -10,7 +13,6 @@ from strategy_plugin.startup import (
     note_trades,
     require_barrier_alone,
     require_directions,
-    require_whole_dates,
 )
 from strategy_plugin.trading import TradingStrategy
 
@@ -125,7 +127,7 @@ class BiLSTMStrategy(TradingStrategy):
             exit=self.p.exit,
         )
         require_directions(self.traded)
-        require_whole_dates(self.traded)
+        _require_whole_dates(self.traded)
         if by_barrier:
             # From here on, and in the journal, the levels in force.
             self.p.take_profit, self.p.stop_loss, self.p.horizon = barrier_in_force(
@@ -194,3 +196,15 @@ class BiLSTMStrategy(TradingStrategy):
         super().stop()
         for instrument in self.traded:
             instrument.warn_if_untraded()
+
+
+def _require_whole_dates(traded: Sequence[TradedData]) -> None:
+    """Refuse live datas whose forecasts need all bars of a date, of whoever decides bar by bar."""
+    for instrument in traded:
+        indicator = instrument.signal.indicator
+        if indicator is not None and indicator.is_placed and is_live(instrument.source):
+            raise ValueError(
+                f"data {instrument.name!r} must be traded live by BookStrategy, got a strategy "
+                f"that decides at each bar: {indicator.schedule.path} reads the place of an "
+                "instrument among all, which is known when the last of a date has come."
+            )

@@ -304,6 +304,13 @@ def join_bars(
                     f"{name} must have the {part} of training, {theirs}, to be joined, got {ours}. "
                     "Give bars such as those of training."
                 )
+        # Dates have no hour that another zone would move.
+        if own is not bars and clock.zone and not clock.dates and clock.zone != found.zone:
+            raise FeatureError(
+                f"{name} must have times in {clock.zone} as in training to be joined, got "
+                f"{found.zone or 'those of no stated zone'}. Read them with their `timezone`, "
+                "which makes them so."
+            )
     return join(_bars_of(bars), others, record, among)
 
 

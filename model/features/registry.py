@@ -65,7 +65,8 @@ def _admit(found: KnownFeature, bars: pd.DataFrame | None = None) -> KnownFeatur
     if known.record != record:
         raise FeatureError(
             f"`name` must be free, got {record.name!r}, which is {known.record} already, "
-            f"{_difference(known.record, record)}. Choose another, or start a new process."
+            f"{_difference(known.record, record)}. Give each instance a name of its own, as "
+            "self.name = f'slope_{days}' in `__init__`; what was changed needs a new process."
         )
     if bars is not None:
         require_stable([known], bars)

@@ -58,6 +58,12 @@ class Clock(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             1, "D"
         )
         closes, zone = clock_words(words)
+        if not dates and (closes or (zone and bars.attrs.get("timezone") is None)):
+            raise FeatureError(
+                f"{words!r} must be said of dates alone, got bars within the day, whose times say "
+                "when they end. Leave it out; the zone of such times is the `timezone` of their "
+                "reading."
+            )
         stamp: Literal["open", "close"] = "close" if bars.attrs.get("stamp") == "close" else "open"
         return cls(
             interval=max(1, int(bar_interval(index).total_seconds())),

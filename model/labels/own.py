@@ -39,7 +39,10 @@ ENDLESS = (
     "must have an end, and not after the last bar",
     "Give NaN as the label where its end has not come",
 )
-REVERSED = "must not end before its bar", "Give as end the bar at whose close the label is known"
+REVERSED = (
+    "must end after the bar that it is decided at: what is known there is no forecast",
+    "Give as end the bar at whose close the label is known",
+)
 
 
 class OwnLabel(Protocol):
@@ -123,7 +126,7 @@ class KnownLabel:
         known = self._positions(table["end"], index)
         there = ~np.isnan(values)
         self._require_rows(table, index, there & (known < 0), ENDLESS)
-        self._require_rows(table, index, there & (known < np.arange(len(index))), REVERSED)
+        self._require_rows(table, index, there & (known <= np.arange(len(index))), REVERSED)
         return values, np.where(there, known, len(index))
 
     def _require_table(self, table: object, index: pd.DatetimeIndex) -> None:
@@ -233,7 +236,8 @@ def _admit(given: object) -> KnownLabel:
     if known.record != found.record:
         raise LabelError(
             f"`name` must be free, got {name!r}, which is {known.record} already, with other "
-            "parameters or of another source. Choose another, or start a new process."
+            "parameters or of another source. Give each instance a name of its own, as "
+            "self.name = f'jump_{days}' in `__init__`; what was changed needs a new process."
         )
     return known
 

@@ -163,7 +163,8 @@ def test_other_levels_than_those_of_training_are_traded_and_said(of_trades: Path
 def test_a_model_of_moves_has_no_levels_and_is_said_to_forecast_others(tmp_path: Path) -> None:
     random_checkpoint(random_bars(300, seed=4)).save(tmp_path / "moves.ckpt")
     with pytest.raises(
-        ValueError, match=r"must be given with exit_by=.barrier.: the models have no"
+        ValueError,
+        match=r"must be given with exit_by=.barrier., got none, and the models have",
     ):
         with_model(tmp_path / "moves.ckpt")
     with pytest.warns(TradingWarning, match="forecasts the move from the next bar's open"):
@@ -201,7 +202,10 @@ def test_trades_that_the_forecast_closes_are_said(of_trades: Path) -> None:
         ),
         ({"exit_by": "probability", "exit": 0.5}, "`horizon` must be left out with exit_by='prob"),
         ({"horizon": 1}, "`horizon` must be a whole number from 2 with label='barrier'"),
-        ({"stop_loss": "", "take_profit": ""}, "`take_profit` or `stop_loss` must be given"),
+        (
+            {"stop_loss": "", "take_profit": ""},
+            "a level, `take_profit` or `stop_loss`, must be",
+        ),
         ({"exit_by": "time"}, "`exit_by` must be one of probability, barrier, got 'time'"),
     ],
 )

@@ -269,3 +269,19 @@ def test_places_that_are_none_are_refused(text: str, words: str) -> None:
 def test_one_instrument_has_no_place_in_a_universe() -> None:
     with pytest.raises(FeatureError, match="which must have several instruments, got bars. Give"):
         add_context(random_bars(200), PLACES)
+
+
+def test_the_zone_of_times_is_that_of_training_and_is_said_of_dates_alone() -> None:
+    hours = random_bars(420, seed=1, freq="h")
+    others = random_bars(420, seed=2, freq="h")
+    hours.attrs, others.attrs = {"timezone": "UTC"}, {"timezone": "UTC"}
+    record = add_context(hours, "spy:ret_z_5", series={"spy": others}).attrs["context"]
+    unread = others.copy()
+    unread.attrs = {}
+    with pytest.raises(FeatureError, match="spy must have times in UTC as in training .* no st"):
+        add_context(hours, record, series={"spy": unread})
+    with pytest.raises(FeatureError, match="'Asia/Tokyo' must be said of dates alone, got bars wi"):
+        add_context(hours, "spy@Asia/Tokyo:ret_z_5", series={"spy": unread})
+    for words in ({"closes": "16:00 Asia/Tokyo"}, {"context": "spy@16:00 Asia/Tokyo:ret_z_5"}):
+        with pytest.raises(FeatureError, match="'16:00 Asia/Tokyo' must be said of dates alone"):
+            add_context(hours, **{"context": "spy:ret_z_5"} | words, series={"spy": others})

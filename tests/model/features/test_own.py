@@ -277,7 +277,7 @@ def test_a_file_that_is_changed_is_another_module(tmp_path: Path) -> None:
     file.write_text(text)
     own_features(f"{file}:Momentum")
     file.write_text(text + "# changed\n")
-    with pytest.raises(FeatureError, match="of another source. Choose another, or start a new pr"):
+    with pytest.raises(FeatureError, match="of another source. Give each instance a name of"):
         own_features(f"{file}:Momentum")
 
 
@@ -328,3 +328,19 @@ def test_training_refuses_what_looks_ahead_or_too_far_back(bars) -> None:
     register_feature(changed(name="short", lookback=10))  # type: ignore[arg-type]
     with pytest.raises(FeatureError, match="Raise `lookback` to 21."):
         prepare(bars, TrainConfig(features="short"))
+
+
+def test_what_a_module_imports_is_not_offered_and_one_that_ends_the_program_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "offers.py").write_text("from pandas import DataFrame, Series\n")
+    with pytest.raises(FeatureError, match="It defines no class with a transform: write one."):
+        own_features(f"{tmp_path}/offers.py:Momentum")
+    (tmp_path / "leaves_at_once.py").write_text("import sys\n\nsys.exit(0)\n")
+    (tmp_path / "faulty_helper.py").write_text("x = 1\ny = = 2\n")
+    (tmp_path / "uses_helper.py").write_text("import faulty_helper\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(FeatureError, match="got SystemExit: 0, in line 3. Mend it."):
+        own_features("leaves_at_once:Momentum")
+    with pytest.raises(FeatureError, match="got SyntaxError: .*, in line 2 of faulty_helper.py"):
+        own_features(f"{tmp_path}/uses_helper.py:Momentum")

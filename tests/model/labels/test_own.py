@@ -129,8 +129,8 @@ def later(bars: pd.DataFrame, ahead: int, end: int) -> pd.DataFrame:
 
 def filled(bars: pd.DataFrame) -> pd.DataFrame:
     """A label that says 0 where the outcome has not come."""
-    table = later(bars, 5, 5)
-    return table.fillna({"label": 0.0})
+    table = later(bars, 5, 5).fillna({"label": 0.0})
+    return table.where(table["end"] > np.arange(len(bars)))
 
 
 def against_all(bars: pd.DataFrame) -> pd.DataFrame:
@@ -163,7 +163,7 @@ def test_a_label_that_knows_more_than_its_end_is_refused(
 
 def test_a_label_that_is_drawn_is_refused_with_training(bars: pd.DataFrame) -> None:
     draw = np.random.default_rng(0)
-    giving(lambda bars: later(bars, 1, 1).assign(label=draw.integers(0, 2, len(bars))))
+    giving(lambda bars: later(bars, 1, 1).assign(label=[*draw.integers(0, 2, len(bars) - 1), None]))
     with pytest.raises(LabelError, match="when it is asked a second time: make it from the bars"):
         prepare(bars, TrainConfig(label="rise"))
 
@@ -184,7 +184,8 @@ def faulty(**changes: object) -> Transform:
     ("transform", "words"),
     [
         (faulty(label=0.5), "must be 1, 0, or NaN for none, got label 0.5 with end 12.0 at 2020"),
-        (faulty(end=9), "must not end before its bar, got label "),
+        (faulty(end=9), "must end after the bar that it is decided at"),
+        (faulty(end=10), "must end after the bar that it is decided at: what is known there"),
         (faulty(end=9), "with end 9.0 at 2020-01-11 (bar 11), 1 such rows in all. Give as end t"),
         (faulty(end=np.nan), "such rows in all. Give NaN as the label where its end has"),
         (faulty(end=400), "must have an end, and not after the last bar, got label "),
