@@ -399,6 +399,7 @@ def _introduce_pooled(walk: PooledWalk, request: Request, joined: Sequence[str])
         f"{first.stop - first.test}, from {day(dated.dates[first.test])} on, where "
         f"{count(config.fewest_instruments, 'instrument')} or more can be forecast",
         dated.describe_unjudged(),
+        learning.describe_features(config),
         f"labels: {learning.describe_labels(dated.universe, config)}",
         walk.replaced,
         f"costs: {request.settings.costs}",
@@ -430,6 +431,7 @@ def _introduce(walks: Sequence[Walk], joined: Sequence[str] = ()) -> None:
         first = walk.folds[0]
         for line in (
             describe_bars(walk.bars),
+            learning.describe_features(config),
             f"labels: {learning.describe_labels(universe_of(walk.bars), config)}",
             f"{count(len(walk.folds), 'fold')}: each learns from "
             f"{count(first.test - first.train, 'decision')} and is judged on the next "

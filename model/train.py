@@ -221,7 +221,8 @@ def describe(
     labels = training.describe_labels(universe, config)
     unit = "window" if isinstance(bars, pd.DataFrame) else "date"
     purged = f"purged: {training.describe_purge(config, unit)}"
-    for line in (first, *joined, f"labels: {labels}", purged, precision_hint(config.precision)):
+    own, hint = training.describe_features(config), precision_hint(config.precision)
+    for line in (first, *joined, own, f"labels: {labels}", purged, hint):
         if line:  # a precision that is right needs no hint
             console.print(line, soft_wrap=True)
 

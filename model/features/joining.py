@@ -70,8 +70,8 @@ def wanted_series(texts: Sequence[str]) -> list[Wanted]:
         if found is None or (found.re is OTHER and found["place"] in (OWN, UNIVERSE)):
             raise FeatureError(
                 "`context` must name series as spy.csv, spy.csv:ret_z_5,vol_ratio_5_20, "
-                "'spy.csv@16:00 America/New_York', self:1W or universe:rank(ret_z_5), got "
-                f"{text!r}. Write it so."
+                "'spy.csv@16:00 America/New_York', nikkei.csv@Asia/Tokyo:ret_z_5, self:1W or "
+                f"universe:rank(ret_z_5), got {text!r}. Write it so."
             )
         parts = found.groupdict()
         columns = tuple(filter(None, (parts["columns"] or "").split(","))) or FEATURE_NAMES

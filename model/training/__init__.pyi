@@ -1,3 +1,4 @@
+from .data import describe_features as describe_features
 from .data import describe_labels as describe_labels
 from .data import describe_purge as describe_purge
 from .data import prepare as prepare

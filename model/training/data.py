@@ -361,7 +361,7 @@ def _require_numbers(table: pd.DataFrame, blocks: dict[str, slice]) -> None:
     [instrument] = [name for name, block in blocks.items() if block.start <= row < block.stop]
     where = f"{day(table.index[row])} of {instrument}" if len(blocks) > 1 else day(table.index[row])
     raise FeatureError(
-        f"features must be finite numbers at every bar with enough bars before it, got none in "
+        f"features must be finite numbers at every bar with enough bars before it, got others in "
         f"{', '.join(faulty[:3])}, {count(int(missing.to_numpy().sum()), 'value')} in all, the "
         f"first at {where}. {remedy}"
     )
@@ -384,6 +384,17 @@ def _require_windows(split: Split, config: TrainConfig, unlabelled: Unlabelled) 
             Setting("batch_size"),
             ".",
         )
+
+
+def describe_features(config: TrainConfig) -> str:
+    """Return how features of one's own were tried, in words, "" where there are none."""
+    own = ", ".join(str(one.record) for one in config.own if not one.record.exact)
+    if not own:
+        return ""
+    return (
+        f"features of your own: {own}, the same at {TRIES} random starts, ends and chunk sizes, "
+        "which is a sample; backtests/audit.py goes over every bar"
+    )
 
 
 def describe_labels(universe: Universe, config: TrainConfig) -> str:

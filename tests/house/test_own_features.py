@@ -20,7 +20,7 @@ from model.features.registry import own_features
 from model.predict import app as predict
 from model.train import app as train
 from model.training.config import TrainConfig
-from model.training.data import prepare
+from model.training.data import describe_features, prepare
 from model.training.fitting import fit
 from strategy_plugin.replaying import replay
 from tests.helpers.hosts import BARS, RULES, feed, host, series, traded
@@ -243,3 +243,9 @@ def test_a_bad_flag_is_one_message_and_exit_code_3(
     assert outcome(train, "--data", data, "--features", given, *QUICK) == 3
     told = capsys.readouterr().err
     assert words.replace("`features`", "--features") in told and told.count("error:") == 1
+
+
+def test_training_says_that_the_proof_is_a_sample() -> None:
+    told = describe_features(TrainConfig(features=f"{FILE}:Momentum"))
+    assert "momentum(bars=20), the same at 200 rand" in told and "audit.py goes over ev" in told
+    assert describe_features(TrainConfig()) == ""
