@@ -98,16 +98,15 @@ class LiveFeed(bt.feed.DataBase):  # type: ignore[misc]
         kept: KeptBars | None = self.p.keep
         # What came since the last run is kept, too, though it need not be shown.
         self._take_history(min(start, (kept and kept.newest) or start))
-        while self._waiting and self._is_before(start):
+        early = (
+            len(self._waiting) - int(self.p.history)
+            if self.p.since is None
+            else sum(one.bar.start < start for one in self._waiting)
+        )
+        for _ in range(early):
             bar, end, _ = self._waiting.popleft()
             if kept is not None:
                 kept.add(self._timestamp(bar, end, store.interval, self.p.stamp), bar)
-
-    def _is_before(self, start: dt.datetime) -> bool:
-        """Whether the oldest bar of the history lies before what is to be shown."""
-        if self.p.since is not None:
-            return self._waiting[0].bar.start < start
-        return len(self._waiting) > int(self.p.history)
 
     def _load(self) -> bool | None:
         if not self._waiting:

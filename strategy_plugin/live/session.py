@@ -177,26 +177,7 @@ def _cerebro(
     broker.addcommissioninfo(FractionalCommission(commission=trading.commission * BASIS_POINT))
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.broker = broker
-    histories = {
-        symbol: trading.history
-        or bars_needed(schedule, store.calendars[symbol], store.interval) * 3 // 2
-        for symbol, schedule in schedules.items()
-    }
-    # Backtrader's first data is one that is traded.
-    series = _series_feeds(store, schedules, feeds, histories)
-    for symbol, schedule in schedules.items():
-        feed = _feed(
-            store,
-            symbol,
-            schedule.checkpoints[-1].stamp,
-            broker=broker,
-            history=histories[symbol],
-            keep=feeds.kept.get(symbol),
-            after=tuple(series.values()),
-        )
-        cerebro.adddata(feed, name=symbol)
-    for name, feed in series.items():
-        cerebro.adddata(feed, name=name)
+    _add_feeds(cerebro, store, schedules, feeds, trading)
     shared = {
         "checkpoint": str(trading.checkpoint),
         "max_model_age": trading.max_model_age,
@@ -224,6 +205,36 @@ def _cerebro(
         **shared,
     )
     return cerebro
+
+
+def _add_feeds(
+    cerebro: bt.Cerebro,
+    store: LiveStore,
+    schedules: Mapping[str, Schedule],
+    feeds: "_Feeds",
+    trading: "Trading",
+) -> None:
+    """Add a feed for each symbol, and behind them those of other series, which are not traded."""
+    histories = {
+        symbol: trading.history
+        or bars_needed(schedule, store.calendars[symbol], store.interval) * 3 // 2
+        for symbol, schedule in schedules.items()
+    }
+    # Backtrader's first data is one that is traded.
+    series = _series_feeds(store, schedules, feeds, histories)
+    for symbol, schedule in schedules.items():
+        feed = _feed(
+            store,
+            symbol,
+            schedule.checkpoints[-1].stamp,
+            broker=cerebro.broker,
+            history=histories[symbol],
+            keep=feeds.kept.get(symbol),
+            after=tuple(series.values()),
+        )
+        cerebro.adddata(feed, name=symbol)
+    for name, feed in series.items():
+        cerebro.adddata(feed, name=name)
 
 
 def _series_feeds(
