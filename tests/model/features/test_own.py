@@ -312,7 +312,7 @@ def test_a_value_that_is_no_number_is_refused_before_training(value: float) -> N
     register_feature(giving(holed))  # type: ignore[arg-type]
     with pytest.raises(FeatureError) as told:
         prepare(bars, TrainConfig(features="momentum"))
-    assert "got none in x, 9 values in all, the first at 2020-05-07. Let its" in str(told.value)
+    assert "got others in x, 9 values in all, the first at 2020-05-07. Let its" in str(told.value)
 
 
 def test_columns_that_change_with_the_bars_are_refused(bars) -> None:
