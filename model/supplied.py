@@ -8,9 +8,10 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from importlib.abc import ExecutionLoader
 from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import decode_source, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, NoneType
 from typing import NamedTuple, Protocol
@@ -96,8 +97,37 @@ def _load_file(path: Path, kind: Kind) -> ModuleType:
     # Under a name of its own: a file must not hide a module that is called like it.
     name = f"own_{kind.setting}_{path.stem}_{digest[:12]}"
     if name not in sys.modules:
-        _execute(spec_from_file_location(name, path), str(path), kind)
+        load_content(name, str(path), content, kind)
     return sys.modules[name]
+
+
+class _Content(ExecutionLoader):
+    """Loads a module from what its file held when it was read, which may change meanwhile."""
+
+    def __init__(self, path: str, content: bytes) -> None:
+        self.path, self.content = path, content
+
+    def get_filename(self, _: str) -> str:
+        return self.path
+
+    def get_source(self, _: str) -> str:
+        return decode_source(self.content)
+
+
+def load_content(name: str, path: str, content: bytes, kind: Kind) -> None:
+    """Make a module of a file's content. Raises FeatureError, or LabelError, where it fails."""
+    loader = _Content(path, content)
+    _execute(spec_from_file_location(name, path, loader=loader), path, kind)
+
+
+def contents_loaded() -> dict[str, tuple[str, bytes]]:
+    """Return path and content of the files that modules were made of, by names of modules."""
+    loaders = {name: getattr(module, "__loader__", None) for name, module in sys.modules.items()}
+    return {
+        name: (loader.path, loader.content)
+        for name, loader in loaders.items()
+        if isinstance(loader, _Content)
+    }
 
 
 def _execute(spec: ModuleSpec | None, place: str, kind: Kind) -> None:

@@ -5,7 +5,6 @@ The engine hands a feature bars alone: in chunks for a history, the last `lookba
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from model.bars.faults import COLUMNS
 from model.bars.intervals import day
 from model.errors import FeatureError
 from model.features.trailing import Array, Times
+from model.fresh_process import Beginning, beginning_of
 from model.supplied import FEATURE, Scalar, called, made, parameters_of, source_of, told
 
 CHUNK = 16_384  # rows asked for at once
@@ -86,10 +86,14 @@ class FeatureRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 @dataclass(frozen=True, eq=False)
 class KnownFeature:
-    """A feature that can be served: the user's object, and what a checkpoint keeps of it."""
+    """A feature that can be served: the user's object, and what a checkpoint keeps of it.
+
+    beginning: the object as it was before its first call.
+    """
 
     feature: OwnFeature
     record: FeatureRecord
+    beginning: Beginning
 
     def rows(self, values: Array, timestamps: Times, n_rows: int) -> Array:
         """Return the last `n_rows` rows: (n_rows, columns), NaN where it gives no finite number.
@@ -121,6 +125,12 @@ class KnownFeature:
         return np.where(np.isfinite(found), found, np.nan)
 
 
+def shown_bars(values: Array, timestamps: Times) -> pd.DataFrame:
+    """Return the bars as a feature is shown them: a copy, so that what it does reaches nobody."""
+    index = pd.DatetimeIndex(timestamps.astype("datetime64[ns]", copy=False), name="date")
+    return pd.DataFrame(np.array(values, dtype=np.float64), index, pd.Index(COLUMNS))
+
+
 def transformed(
     feature: OwnFeature, values: Array, timestamps: Times, shown: str = ""
 ) -> pd.DataFrame:
@@ -128,9 +138,8 @@ def transformed(
 
     shown: what the bars are, where their dates say nothing to the user.
     """
-    index = pd.DatetimeIndex(timestamps.astype("datetime64[ns]", copy=False), name="date")
-    # Copies: what a transform does to its bars reaches nobody else.
-    bars = pd.DataFrame(np.array(values, dtype=np.float64), index, pd.Index(COLUMNS))
+    bars = shown_bars(values, timestamps)
+    index = bars.index
     where = f"for {shown or f'the {len(bars)} bars that end at {_stamp(timestamps, -1)}'}"
     try:
         table = feature.transform(bars)
@@ -186,18 +195,8 @@ def known_feature(given: object) -> KnownFeature:
     if faults:
         raise FeatureError(f"{kind.__name__} cannot be a feature: {'; '.join(faults)}. Mend it.")
     parameters = parameters_of(feature, FEATURE, "lookback", "exact")
-    return KnownFeature(feature, _record(feature, parameters))
-
-
-def _kept_by(feature: OwnFeature) -> dict[str, object]:
-    """Return what a feature and its class hold, by name, but for what is only made when needed."""
-    kind = type(feature)
-    held = vars(kind) | getattr(feature, "__dict__", {})
-    return {
-        name: value
-        for name, value in held.items()
-        if not name.startswith("__") and not isinstance(getattr(kind, name, None), cached_property)
-    }
+    beginning = beginning_of(given, feature.name, FEATURE)
+    return KnownFeature(feature, _record(feature, parameters), beginning)
 
 
 def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRecord:
@@ -217,16 +216,7 @@ def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRec
     )
     hours = pd.date_range("2020-01-06", periods=count, freq="h", unit="ns").to_numpy()
     shown = f"{count} made-up bars of an hour, with which its columns are asked for"
-    before = _kept_by(feature)
     names = list(transformed(feature, values, hours, shown).columns)
-    after = _kept_by(feature)
-    if changed := [name for name in after if after[name] is not before.get(name)]:
-        raise FeatureError(
-            f"the feature {feature.name!r} must keep nothing from one call to the next, got "
-            f"`{changed[0]}`, which its transform sets: what is made of the first bars would stay "
-            "for all others. Make every value from the bars it is given, and set in `__init__` "
-            "what is always the same."
-        )
     faulty = [name for name in names if not (isinstance(name, str) and 0 < len(name) <= 100)]
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     fault = ""

@@ -69,7 +69,7 @@ def _admit(found: KnownFeature, bars: pd.DataFrame | None = None) -> KnownFeatur
             "self.name = f'slope_{days}' in `__init__`; what was changed needs a new process."
         )
     if bars is not None:
-        require_stable([known], bars)
+        require_stable([known], {"": bars})
     return _known.setdefault(record.name, known)
 
 

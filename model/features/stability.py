@@ -4,9 +4,12 @@ Live it is shown its last `lookback` bars, in a backtest chunks, in training all
 depends on which, the forecasts of a backtest are not those that are traded.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -18,12 +21,16 @@ from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import digest_bars
 from model.errors import FeatureError
-from model.features.own import LONGEST, KnownFeature
+from model.features.own import LONGEST, KnownFeature, shown_bars
 from model.features.table import arrays_of
 from model.features.trailing import Array, Times
 
 TRIES = 200  # random starts, ends and chunk sizes
 TOLERANCE = 1e-6  # of a column's standard deviation: rolling sums carry rounding, means a memory
+FEWEST_TRIES = 10  # on each instrument of a universe
+ALONE = 16  # rows, drawn from all instruments, that a fresh process is asked for
+FEWEST_ALONE = 2  # of each instrument
+FEW = 8  # rows that are asked for one by one before one that is compared
 LOOKED_AT = 12  # rows that a diagnosis looks at
 ROUNDING = 1_000.0  # times the tolerance: what differs by more is no rounding
 FAR = 0.2  # of the bars that are left: a row that waits for so many waits for the whole series
@@ -37,6 +44,15 @@ KEEPS = (
 _found_stable: WeakKeyDictionary[KnownFeature, set[str]] = WeakKeyDictionary()
 
 
+class _Alone(NamedTuple):
+    """A row to be asked for in a fresh process: its own bars, and what it is among all of them."""
+
+    row: int
+    bars: pd.DataFrame
+    of_all: Array
+    allowed: Array
+
+
 class Difference(NamedTuple):
     """A value that differs: at which bar and in which column, of all bars and of some."""
 
@@ -46,19 +62,46 @@ class Difference(NamedTuple):
     of_some: float
 
 
-def require_stable(known: Sequence[KnownFeature], bars: pd.DataFrame, tries: int = TRIES) -> None:
+def require_stable(
+    known: Sequence[KnownFeature], universe: Mapping[str, pd.DataFrame], tries: int = TRIES
+) -> None:
     """Require of features the same values of bars whichever of them they are shown together.
 
-    Each is tried once on the same bars in a process. Raises FeatureError with bar, column, both
-    values and what to change.
+    Each is tried once on the same bars in a process. universe: the bars of each instrument. tries:
+    in all. Raises FeatureError with bar, column, both values and what to change.
     """
-    digest = digest_bars(bars) if known else ""
-    values, timestamps = arrays_of(bars)
+    digests = {digest_bars(bars): bars for bars in universe.values()} if known else {}
+    of_each = max(FEWEST_TRIES, tries // max(1, len(digests)))
+    rows = max(FEWEST_ALONE, ALONE // max(1, len(digests)))
     for one in known:
         tried_on = _found_stable.setdefault(one, set())
-        if digest not in tried_on:
-            _Trial(one, values, timestamps).require(tries)
-            tried_on.add(digest)
+        alone: list[_Alone] = []
+        for bars in (bars for digest, bars in digests.items() if digest not in tried_on):
+            trial = _Trial(one, *arrays_of(bars))
+            trial.require(of_each)
+            alone += trial.drawn(rows)
+        if alone:
+            _require_afresh(one, alone)
+        tried_on.update(digests)
+
+
+def _require_afresh(known: KnownFeature, alone: list[_Alone]) -> None:
+    """Require the same rows of a fresh process that is shown them as live, one after the other."""
+    alone.sort(key=lambda one: one.bars.index[-1])
+    replies = known.beginning.replies([one.bars for one in alone])
+    answering = replace(known, feature=replies)  # type: ignore[arg-type]  # no lookback
+    for one in alone:
+        found = answering.transform(*arrays_of(one.bars))[-1:]
+        if (apart := _apart(found, one.of_all, one.allowed)).any():
+            column = int(apart.argmax())
+            difference = Difference(one.row, column, one.of_all[0, column], found[0, column])
+            raise _refusal(
+                known,
+                difference,
+                one.bars.index[-1],
+                "in a fresh process that has seen none after it",
+                KEEPS,
+            )
 
 
 def tolerances(rows: Array) -> Array:
@@ -73,6 +116,14 @@ def tolerances(rows: Array) -> Array:
     return allowed
 
 
+def _apart(found: Array, of_all: Array, allowed: Array) -> NDArray[np.bool_]:
+    """Return where values differ by more than they may, or one of them is missing alone."""
+    missing = np.isnan(found) | np.isnan(of_all)
+    far = np.abs(found - of_all) > allowed
+    apart: NDArray[np.bool_] = np.where(missing, np.isnan(found) != np.isnan(of_all), far)
+    return apart
+
+
 class _Trial:
     """A feature tried on the bars of one instrument."""
 
@@ -81,12 +132,6 @@ class _Trial:
         self.lookback = known.record.lookback
         # Row by row a value sees its own trailing bars alone, whatever it does with them.
         self.exact = known.record.exact
-        # Before any call that is shown later bars: what a feature keeps it cannot know yet.
-        self.early = {
-            stop - 1: self.table(0, stop)[-1:]
-            for stop in np.linspace(self.lookback, len(values), LOOKED_AT).astype(int)[:-1].tolist()
-            if not self.exact and self.lookback <= stop < len(values)
-        }
         self.full = self.table(0, len(values))
         self.allowed = tolerances(self.full[self.lookback - 1 :])
 
@@ -99,11 +144,7 @@ class _Trial:
 
     def differs(self, found: Array, rows: slice) -> NDArray[np.bool_]:
         """Return where values differ from those of all bars, missing ones included."""
-        of_all = self.full[rows]
-        missing = np.isnan(found) | np.isnan(of_all)
-        apart = np.abs(found - of_all) > self.allowed
-        mask: NDArray[np.bool_] = np.where(missing, np.isnan(found) != np.isnan(of_all), apart)
-        return mask
+        return _apart(found, self.full[rows], self.allowed)
 
     def require(self, tries: int) -> None:
         if len(self.values) <= self.lookback:
@@ -120,11 +161,20 @@ class _Trial:
         found = self.first_difference(self.lookback, tries)
         if found is not None:
             raise self._diagnosed(found)
-        for row, early in self.early.items():
-            if self.differs(early, slice(row, row + 1)).any():
-                raise self._refusal(
-                    self._earliest(early, row), "before it was ever shown the bars after it", KEEPS
-                )
+
+    def drawn(self, count: int) -> list[_Alone]:
+        """Return rows to be asked for in a fresh process, drawn from all."""
+        before, drawn = self.lookback - 1, np.arange(self.lookback - 1, len(self.values))
+        if len(drawn) > count:
+            drawn = np.random.default_rng(SEED).choice(drawn, count, replace=False)
+        return [self._alone(row, slice(row - before, row + 1)) for row in drawn.tolist()]
+
+    def _alone(self, row: int, own: slice) -> _Alone:
+        bars, of_all = shown_bars(self.values[own], self.timestamps[own]), self.full[row : row + 1]
+        if self.exact:  # training has called it for a few other rows before
+            until = self.values[: row + 1], self.timestamps[: row + 1]
+            of_all = self.known.rows(*until, min(FEW, row - self.lookback + 2))[-1:]
+        return _Alone(row, bars, of_all, self.allowed)
 
     def first_difference(self, lookback: int, tries: int) -> Difference | None:
         """Return the first value that differs at a random start, end and chunk size."""
@@ -252,12 +302,19 @@ class _Trial:
         return None
 
     def _refusal(self, found: Difference, change: str, remedy: str) -> FeatureError:
-        record, stamp = self.known.record, pd.Timestamp(self.timestamps[found.row])
-        return FeatureError(
-            f"the feature {record.name!r} must give the same value whatever other bars it is shown:"
-            f" column {record.columns[found.column]!r} at {day(stamp)} (bar {found.row + 1}) is "
-            f"{found.of_all:.10g} of all bars, but {found.of_some:.10g} {change}: {remedy}"
-        )
+        stamp = pd.Timestamp(self.timestamps[found.row])
+        return _refusal(self.known, found, stamp, change, remedy)
+
+
+def _refusal(
+    known: KnownFeature, found: Difference, stamp: pd.Timestamp, change: str, remedy: str
+) -> FeatureError:
+    return FeatureError(
+        f"the feature {known.record.name!r} must give the same value whatever other bars it is "
+        f"shown: column {known.record.columns[found.column]!r} at {day(stamp)} (bar "
+        f"{found.row + 1}) is {found.of_all:.10g} of all bars, but {found.of_some:.10g} {change}: "
+        f"{remedy}"
+    )
 
 
 def _least(holds: Callable[[int], bool], first: int, most: int) -> int | None:

@@ -1,14 +1,12 @@
-"""Labels of one's own: what they must be, how they come in, and the proof of their end.
+"""Labels of one's own: what they must be, and the doors by which they come in.
 
-A label knows the future; what it must not hide is until when. So each label comes with its end, and
-must be the same where no bar after that is there.
+A label knows the future; what it must not hide is until when. So each label comes with its end.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import Annotated, Protocol
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -17,8 +15,8 @@ from numpy.typing import NDArray
 
 from model.bars.faults import COLUMNS
 from model.bars.intervals import day
-from model.bars.read import digest_bars
 from model.errors import LabelError, did_you_mean
+from model.fresh_process import Beginning, beginning_of
 from model.supplied import (
     LABEL,
     Scalar,
@@ -31,8 +29,6 @@ from model.supplied import (
     told,
 )
 
-TRIES = 50  # ends at which the bars are cut
-SEED = 0
 # What a row must be, and what to do where it is not.
 NEITHER = "must be 1, 0, or NaN for none", "Give one of these"
 ENDLESS = (
@@ -80,6 +76,9 @@ class OwnLabel(Protocol):
         """
 
 
+Labelled = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
 class LabelRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a checkpoint keeps of a label: words and numbers, by which it is known again.
 
@@ -97,22 +96,23 @@ class LabelRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 @dataclass(frozen=True, eq=False)
 class KnownLabel:
-    """A label that bars can be given: the user's object, and what a checkpoint keeps of it."""
+    """A label that bars can be given: the user's object, and what a checkpoint keeps of it.
+
+    beginning: the object as it was before its first call.
+    """
 
     label: OwnLabel
     record: LabelRecord
+    beginning: Beginning
 
-    def transform(self, bars: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def transform(self, bars: pd.DataFrame) -> Labelled:
         """Return the labels and the positions of the bars at which they are known: (n,), (n,).
 
         A label that is NaN is never known: n. Raises LabelError with row and values for what
         cannot be.
         """
-        # A copy: what a transform does to its bars reaches nobody else.
-        shown = bars[list(COLUMNS)].astype(np.float64)
-        shown.attrs = {}
         try:
-            table = self.label.transform(shown)
+            table = self.label.transform(shown_bars(bars))
         except MemoryError:
             raise
         except Exception as error:  # whatever a class of somebody else's raises
@@ -184,6 +184,13 @@ class KnownLabel:
         return LabelError(f"the label {self.record.name!r} must {what}.")
 
 
+def shown_bars(bars: pd.DataFrame) -> pd.DataFrame:
+    """Return the bars as a label is shown them: a copy, so that what it does reaches nobody."""
+    shown = bars[list(COLUMNS)].astype(np.float64)
+    shown.attrs = {}
+    return shown
+
+
 RESERVED = ("open", "close", "barrier", "own")  # labels of ours
 _known: dict[str, KnownLabel] = {}
 
@@ -231,7 +238,8 @@ def _admit(given: object) -> KnownLabel:
             "bars into a DataFrame, got none. Mend it."
         )
     parameters, source = parameters_of(label, LABEL), source_of(label, LABEL)
-    found = KnownLabel(label, LabelRecord(name=name, parameters=parameters, source=source))
+    record = LabelRecord(name=name, parameters=parameters, source=source)
+    found = KnownLabel(label, record, beginning_of(given, name, LABEL))
     known = _known.setdefault(name, found)
     if known.record != found.record:
         raise LabelError(
@@ -280,63 +288,3 @@ def served_label(record: LabelRecord) -> KnownLabel:
             "that defines it, as my_labels.py:Rise, or call model.register_label before."
         )
     return known
-
-
-# The digests of the bars on which a label was found to know its end.
-_found_stable: WeakKeyDictionary[KnownLabel, set[str]] = WeakKeyDictionary()
-
-
-def require_known_at_end(known: KnownLabel, bars: pd.DataFrame, tries: int = TRIES) -> None:
-    """Require of a label the same values where the bars are cut at its end.
-
-    Tried once on the same bars in a process, at ends drawn from all. Raises LabelError with the
-    bar, both values and what to change.
-    """
-    digest, tried_on = digest_bars(bars), _found_stable.setdefault(known, set())
-    if digest in tried_on:
-        return
-    full = known.transform(bars)
-    last = len(bars) - 1
-    ends = np.unique(full[1][full[1] < last])
-    drawn = np.random.default_rng(SEED).permutation(ends)[:tries].tolist()
-    # First of all the same bars again: what draws random numbers is told so.
-    for cut in (last, *drawn):
-        values, ended = known.transform(bars.iloc[: cut + 1])
-        whole, end = (part[: cut + 1] for part in full)
-        settled = (end <= cut) | (ended <= cut)
-        differ = settled & ~((values == whole) & (ended == end))
-        if differ.any():
-            row = int(differ.argmax())
-            raise _unstable(
-                known, bars, row, cut, (whole[row], end[row]), (values[row], ended[row])
-            )
-    tried_on.add(digest)
-
-
-def _unstable(
-    known: KnownLabel,
-    bars: pd.DataFrame,
-    row: int,
-    cut: int,
-    of_all: tuple[float, int],
-    of_some: tuple[float, int],
-) -> LabelError:
-    """Return the refusal of a label that is another without the bars after its end."""
-
-    def told(label: float, end: int, count: int) -> str:
-        until = "none" if end >= count else day(bars.index[end])
-        return f"{label:g} with end {until}"
-
-    if cut == len(bars) - 1:
-        when = "when it is asked a second time: make it from the bars alone"
-    else:
-        when = (
-            f"of the bars up to {day(bars.index[cut])}: it knows more than it says. Give as end "
-            "the bar at whose close it is known, and NaN as the label where that has not come; "
-            "take thresholds from the bars before, not from all"
-        )
-    return LabelError(
-        f"the label {known.record.name!r} must be the same without the bars after its end: at "
-        f"{day(bars.index[row])} (bar {row + 1}) it is {told(*of_all, len(bars))} of all bars, but "
-        f"{told(*of_some, cut + 1)} {when}."
-    )

@@ -26,7 +26,8 @@ from model.errors import (
 from model.features.joining import context_of
 from model.features.stability import TRIES, require_stable
 from model.labels.moves import MOVES
-from model.labels.own import require_known_at_end, served_label
+from model.labels.own import served_label
+from model.labels.stability import require_known_at_end
 from model.training.config import TrainConfig
 from model.training.outcomes import Outcomes, Unlabelled, first_entry, outcomes_of
 from model.training.preprocessor import Integers, Split, calendar_mask, scaler_of
@@ -34,7 +35,6 @@ from model.training.windows import DateBatches, TimeSeriesDataset, Windows, as_r
 
 FEWEST_PER_CLASS = 5  # windows of a part: with fewer a temperature or an AUC is a lottery
 FEWEST_VALIDATED = 10  # windows
-FEWEST_TRIES = 10  # of a feature of one's own on each instrument of a universe
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
@@ -228,8 +228,7 @@ def prepare(bars: pd.DataFrame | Universe, config: TrainConfig) -> TrainingData:
     """
     universe = _usable(bars, config)
     if (own := config.labelling.own) is not None:
-        for each in universe.values():
-            require_known_at_end(served_label(own), each)
+        require_known_at_end(served_label(own), universe)
     features, blocks = _feature_table(universe, config)
     outcomes, unlabelled = outcomes_of(universe, config)
     windows = _in_order(blocks, outcomes)
@@ -332,9 +331,8 @@ def _feature_table(
     }
     # One table, filled in turn: tables that are joined later would be held twice.
     rows = np.empty((stops[-1], len(engineer.names)))
+    require_stable(engineer.own, universe)
     for name, bars in universe.items():
-        # As many tries in all for hundreds of instruments as for one.
-        require_stable(engineer.own, bars, max(FEWEST_TRIES, TRIES // len(universe)))
         rows[blocks[name]] = engineer.transform(bars)
     first, *others = (pd.DatetimeIndex(bars.index)[before:] for bars in universe.values())
     table = pd.DataFrame(

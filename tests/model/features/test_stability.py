@@ -3,8 +3,10 @@
 Every message says what to change.
 """
 
+import sys
+import threading
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from model.errors import FeatureError
 from model.features.own import known_feature
 from model.features.stability import require_stable, tolerances
+from model.supplied import FEATURE, named_in_module
 from tests.helpers.makers import random_bars
 
 DAYS = random_bars(300, seed=4)
@@ -37,7 +40,7 @@ def made(transform: Transform, lookback: int = 21, exact: bool = False) -> objec
 
 def refusal(transform: Transform, lookback: int = 21, bars: pd.DataFrame = DAYS) -> str:
     with pytest.raises(FeatureError) as told:
-        require_stable([known_feature(made(transform, lookback))], bars)
+        require_stable([known_feature(made(transform, lookback))], {"": bars})
     return str(told.value)
 
 
@@ -187,7 +190,7 @@ def test_rounding_is_told_as_such_and_a_row_by_itself_has_none() -> None:
 
     told = refusal(noisy, 3)
     assert "it is rounding" in told and "let the class have `exact = True`" in told
-    require_stable([known_feature(made(noisy, 3, exact=True))], DAYS)
+    require_stable([known_feature(made(noisy, 3, exact=True))], {"": DAYS})
 
 
 def test_the_lookback_that_is_told_mends_it() -> None:
@@ -195,7 +198,7 @@ def test_the_lookback_that_is_told_mends_it() -> None:
     lookback = int(told.rpartition("Raise `lookback` to ")[2].rstrip("."))
     assert 30 < lookback < 120
     known = known_feature(made(lambda b: returns(b).ewm(span=5).mean(), lookback))
-    require_stable([known], DAYS)
+    require_stable([known], {"": DAYS})
 
 
 def weeks_before(bars: pd.DataFrame) -> pd.Series:
@@ -260,7 +263,7 @@ HONEST: dict[str, tuple[Transform, int, pd.DataFrame]] = {
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_feature_is_not_accused(name: str) -> None:
     transform, lookback, bars = HONEST[name]
-    require_stable([known_feature(made(transform, lookback))], bars, TRIES)
+    require_stable([known_feature(made(transform, lookback))], {"": bars}, TRIES)
 
 
 def test_twenty_of_each_are_tried() -> None:
@@ -297,46 +300,175 @@ class FitsOnce(Remembers):
         return pd.DataFrame({"scaled": bars["close"] / (*self.fitted, 1.0)[0]})
 
 
-@pytest.mark.parametrize("kind", [Remembers, FitsOnce])
+class Once(Remembers):
+    """A mean of the first bars that it is ever shown, which are made up."""
+
+    mean: float | None = None
+
+    def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
+        if self.mean is None:
+            self.mean = bars["volume"].mean()
+        return pd.DataFrame({"x": bars["volume"] / self.mean})
+
+
+@pytest.mark.parametrize("kind", [Remembers, FitsOnce, Once])
 def test_what_is_known_only_from_an_earlier_call_is_found(kind: type[Remembers]) -> None:
-    with pytest.raises(FeatureError, match="before it was ever shown the bars after it: it keeps"):
-        require_stable([known_feature(kind())], DAYS)
+    with pytest.raises(
+        FeatureError, match="in a fresh process that has seen none after it: it kee"
+    ):
+        require_stable([known_feature(kind())], {"": DAYS})
 
 
-def test_what_a_transform_sets_is_refused_but_not_what_is_made_when_needed() -> None:
-    class Once(Remembers):
-        mean: float | None = None
-
-        @cached_property
-        def weights(self) -> np.ndarray:
-            return np.arange(5.0)
+def test_what_is_made_when_it_is_first_needed_is_no_leak() -> None:
+    class Weighted(Remembers):
+        _first: float | None = None
 
         def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
-            if self.mean is None:
-                self.mean = bars["volume"].mean()
-            return pd.DataFrame({"x": bars["volume"] / self.mean * self.weights[0]})
+            if self._first is None:
+                self._first = 2.5
+            return pd.DataFrame({"x": bars["volume"] * self._first})
 
-    with pytest.raises(FeatureError, match="must keep nothing .* got `mean`, which its transform"):
-        known_feature(Once())
-    honest = Once()
-    honest.mean = 5.0
-    assert known_feature(honest).record.columns == ("x",)
+    require_stable([known_feature(Weighted())], {"": DAYS})
+
+
+# A week's close, looked up once and kept: tomorrow's, wherever all bars were shown at once.
+CLOSE_OF_A_WEEK = """
+from functools import cached_property, lru_cache
+
+import pandas as pd
+
+from closes import close_of, remembered, shown
+
+print("loaded")
+
+
+class Week:
+    name, lookback = "week", 10
+
+    def transform(self, bars):
+        weeks = bars.index.to_period("W")
+        for week, close in bars["close"].groupby(weeks).last().items():
+            remembered.setdefault(week, close)
+        return pd.DataFrame({"to_week": [remembered[week] for week in weeks]}, bars.index)
+
+
+class Cached(Week):
+    name = "cached"
+
+    def transform(self, bars):
+        shown[:] = [bars["close"]]
+        weeks = bars.index.to_period("W").astype(str)
+        return pd.DataFrame({"to_week": [close_of(week) for week in weeks]}, bars.index)
+
+
+class Exact(Cached):
+    name, exact = "exact", True
+
+
+class Slotted(Week):
+    name = "slotted"
+    __slots__ = ("kept",)
+
+    def __init__(self):
+        self.kept = {}
+
+    def transform(self, bars):
+        weeks = bars.index.to_period("W")
+        for week, close in bars["close"].groupby(weeks).max().items():
+            self.kept.setdefault(week, close)
+        return pd.DataFrame({"to_week": [self.kept[week] for week in weeks]}, bars.index)
+
+
+class Last:
+    name, lookback = "last", 10
+
+    @lru_cache
+    def weight(self, bars):
+        return 1 / bars
+
+    @cached_property
+    def bars(self):
+        return 5
+
+    def transform(self, bars):
+        return pd.DataFrame({"mean": bars["close"].rolling(5).sum() * self.weight(self.bars)})
+
+
+slotted = Slotted()
+"""
+BESIDE = """
+from functools import lru_cache
+
+remembered, shown = {}, []
+
+
+@lru_cache
+def close_of(week):
+    [closes] = shown
+    return float(closes[closes.index.to_period("W").astype(str) == week].iloc[-1])
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "weeks.py").write_text(CLOSE_OF_A_WEEK)
+    (tmp_path / "closes.py").write_text(BESIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ["Week", "Cached", "Exact", "Slotted", "slotted"])
+def test_a_cache_in_which_the_first_value_stays_is_found(folder: Path, name: str) -> None:
+    module, _ = named_in_module(f"{folder / 'weeks.py'}:{name}", FEATURE)
+    with pytest.raises(FeatureError, match="in a fresh process .* keeps something from call to"):
+        require_stable([known_feature(getattr(module, name))], {"": DAYS})
+
+
+def test_a_cache_that_one_instrument_fills_for_another_is_found(folder: Path) -> None:
+    module, _ = named_in_module(f"{folder / 'weeks.py'}:Week", FEATURE)
+    known = known_feature(module.Week)
+    # Without its own week's close: what is left is that of the other instrument.
+    module.remembered.update(DAYS["close"].groupby(DAYS.index.to_period("W")).last().to_dict())
+    with pytest.raises(FeatureError, match="keeps something"):
+        require_stable([known], {"a": DAYS, "b": random_bars(300, seed=5)})
+
+
+def test_a_cache_of_what_is_always_the_same_is_no_leak(folder: Path) -> None:
+    module, _ = named_in_module(f"{folder / 'weeks.py'}:Last", FEATURE)
+    require_stable([known_feature(module.Last)], {"": DAYS})
+
+
+def test_what_no_fresh_process_can_make_is_refused_with_a_way_out() -> None:
+    class Locked(Remembers):
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+
+    known = known_feature(Locked())
+    with pytest.raises(
+        FeatureError, match=r"must be one that a fresh process .* got TypeError: ca"
+    ):
+        require_stable([known], {"": DAYS})
 
 
 def test_a_feature_called_row_by_row_cannot_look_ahead_but_must_repeat_itself() -> None:
     ahead = known_feature(made(lambda b: b["close"].bfill().rolling(5).mean(), 5, exact=True))
-    require_stable([ahead], DAYS)
+    require_stable([ahead], {"": DAYS})
     draw = np.random.default_rng(1)
     with pytest.raises(FeatureError, match="a second time"):
-        require_stable([known_feature(made(lambda b: draw.normal(size=len(b)), exact=True))], DAYS)
+        require_stable(
+            [known_feature(made(lambda b: draw.normal(size=len(b)), exact=True))], {"": DAYS}
+        )
 
 
 def test_a_feature_is_tried_once_on_the_same_bars() -> None:
     calls = []
     known = known_feature(made(lambda b: calls.append(len(b)) or b["open"] / 7, 3))
-    require_stable([known], DAYS)
+    require_stable([known], {"": DAYS})
     tried = len(calls)
-    require_stable([known], DAYS)
+    require_stable([known], {"": DAYS})
     assert len(calls) == tried > 200
 
 

@@ -14,7 +14,8 @@ from model import supplied
 from model.checkpoint.checkpoint import Checkpoint
 from model.errors import LabelError, OneClassError
 from model.labels import own
-from model.labels.own import own_label, register_label, require_known_at_end
+from model.labels.own import own_label, register_label
+from model.labels.stability import require_known_at_end
 from model.training.config import TrainConfig
 from model.training.data import describe_labels, describe_purge, prepare
 from tests.helpers import own_labels as given
@@ -143,7 +144,7 @@ def against_all(bars: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize("label", [Rise, First], ids=lambda one: one.name)
 def test_an_honest_label_is_not_accused(label: type, bars: pd.DataFrame) -> None:
     register_label(label)
-    require_known_at_end(own_label(label.name), bars)
+    require_known_at_end(own_label(label.name), {"": bars})
 
 
 @pytest.mark.parametrize(
@@ -155,10 +156,31 @@ def test_a_label_that_knows_more_than_its_end_is_refused(
     leak: Transform, bars: pd.DataFrame
 ) -> None:
     with pytest.raises(LabelError) as told:
-        require_known_at_end(giving(leak), bars)
+        require_known_at_end(giving(leak), {"": bars})
     assert re.search(r"at 20\d\d-\d\d-\d\d \(bar \d+\) it is [01] with end 20", str(told.value))
     assert re.search(r"of all bars, but .* with end .* of the bars up to 20", str(told.value))
     assert "Give as end the bar at whose close it is known" in str(told.value)
+
+
+def test_a_label_that_keeps_what_it_once_saw_is_refused(bars: pd.DataFrame) -> None:
+    kept: dict[pd.Timestamp, float] = {}
+
+    def remembering(bars: pd.DataFrame) -> pd.DataFrame:
+        """Of twenty bars where they were ever shown, with the end of one."""
+        for stamp, label in later(bars, 20, 20)["label"].dropna().items():
+            kept.setdefault(stamp, label)
+        table = later(bars, 1, 1)
+        return table.assign(
+            label=table["label"]
+            .where(table["label"].isna(), 0.0)
+            .add(pd.Series(kept).reindex(bars.index), fill_value=0.0)
+            .clip(0, 1)
+            .where(table["label"].notna())
+        )
+
+    known = giving(remembering)
+    with pytest.raises(LabelError, match="in a fresh process that has seen none after 20.* keeps"):
+        require_known_at_end(known, {"": bars})
 
 
 def test_a_label_that_is_drawn_is_refused_with_training(bars: pd.DataFrame) -> None:
