@@ -174,14 +174,16 @@ def find_settings(
     configs, found = [], []
     for number, past in enumerate(pasts, 1):
         where = f"fold {number}, " if plan.nested else ""
+        trials = plan.trials if space.size is None else min(plan.trials, space.size)
+        all_there = " (all that the space holds)" if trials == space.size else ""
         console.print(
-            f"{where}searching {count(plan.trials, 'trial')} of {', '.join(space.ranges)} on "
+            f"{where}searching {count(trials, 'trial')}{all_there} of {', '.join(space.ranges)} on "
             f"{count(len(past), 'bar')} up to {day(past.index[-1])}"
         )
         candidates: list[Candidate] = []
         for candidate in walk_forward.search(past, settings, space, plan, storage, jobs):
             candidates.append(candidate)
-            console.print(describe(candidates, plan), markup=False)
+            console.print(describe(candidates, trials), markup=False)
         record = evidence.searched_past(past, candidates, settings.config)
         found.append(record)
         configs.append(with_settings(settings.config, record.settings))
@@ -211,7 +213,7 @@ def pasts_of(
     return [fold.past(bars) for fold in (folds if nested else folds[:1])]
 
 
-def describe(candidates: Sequence[Candidate], plan: SearchPlan) -> str:
+def describe(candidates: Sequence[Candidate], trials: int) -> str:
     """Return one line on the newest candidate, beside the best so far."""
     one = candidates[-1]
     losses = {number: each.loss for number, each in enumerate(candidates, 1) if each.loss}
@@ -222,7 +224,7 @@ def describe(candidates: Sequence[Candidate], plan: SearchPlan) -> str:
     }[one.state]
     best = min(losses, key=lambda number: losses[number]) if losses else None
     beside = f", best {losses[best]:.4f} of trial {best}" if best else ""
-    return f"trial {len(candidates)} of {plan.trials}: {result}{beside}; {in_words(one.settings)}"
+    return f"trial {len(candidates)} of {trials}: {result}{beside}; {in_words(one.settings)}"
 
 
 def in_words(settings: Mapping[str, Value]) -> str:

@@ -220,8 +220,10 @@ def choose(
     finished = [one for one in candidates if one.loss is not None]
     if not finished:
         reasons = dict.fromkeys(one.failure for one in candidates if one.failure)
+        n_tried = len(candidates)
+        whole = f"all {n_tried} trials" if n_tried > 1 else "the only trial"
         raise SearchError(
-            f"all {len(candidates)} trials of the search failed: {'; '.join(reasons)} "
+            f"{whole} of the search failed: {'; '.join(reasons)} "
             "Mend what they have in common, the space or the bars."
         )
     losses = _losses(past, finished, config)

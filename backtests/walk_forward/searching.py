@@ -81,6 +81,8 @@ def search(
 ) -> Iterator[Candidate]:
     """Yield the candidates in their order, those that the storage has first.
 
+    Each is tried once: of a space that holds fewer than the plan asks for, all are tried.
+
     past: all bars that the search may see; training and validation are those of the settings.
     Raises SearchError where the storage is none, ValueError where Optuna is missing.
     """
@@ -97,6 +99,8 @@ def search(
         before = study.trials[: number * plan.batch]
         asked = _ask(before, number, settings, space, plan.batch)
         left = asked[begun : begun + plan.trials - done]
+        if not left:
+            return  # all that the space holds was tried
         reference = [_curve(trial) for trial in before]
         for candidate in _train(left, past, settings, reference, jobs):
             # Kept before it is reported: a search that is killed has lost nothing it told of.
@@ -205,7 +209,24 @@ def _ask(
     if not number and settings.config in space:
         study.enqueue_trial({name: getattr(settings.config, name) for name in space.ranges})
     distributions = _distributions(space)
-    return [study.ask(distributions).params for _ in range(batch)]
+    draw, size = np.random.default_rng(seed), space.size
+    asked: list[Mapping[str, Value]] = []
+    tried = {_values(trial.params, space) for trial in before}
+    while len(asked) < batch and (size is None or len(tried) < size):
+        wanted: Mapping[str, Value] = study.ask(distributions).params
+        # What was tried is proposed again where there is little to choose from: a second training
+        # finds nothing, and would count as another trial.
+        while _values(wanted, space) in tried:
+            assert size is not None  # no two draws of as many as there are numbers are equal
+            wanted = space.numbered(int(draw.integers(size)))
+        tried.add(_values(wanted, space))
+        asked.append(wanted)
+    return asked
+
+
+def _values(settings: Mapping[str, Value], space: Space) -> tuple[Value, ...]:
+    """Return settings so that equal ones are equal, in whichever order they are named."""
+    return tuple(settings[name] for name in space.ranges)
 
 
 def _distributions(space: Space) -> dict[str, BaseDistribution]:

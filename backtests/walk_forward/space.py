@@ -1,11 +1,12 @@
 """The space of a search: which settings of training are tried, and from where to where."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
+from math import prod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -41,6 +42,19 @@ WHOLE = {name for name in SEARCHABLE if type(getattr(TrainConfig, name)) is int}
 GEOMETRY = ("sequence_length", "features", "only")
 
 
+# What the library that reads the tables calls them, and a reader of the file.
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "int | float | null": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "bool | int | float | str": "a number, a text, true or false",
+}
+
+
 class SearchError(ValueError):
     """A search that cannot be made; the message says what of it, and what to do."""
 
@@ -68,6 +82,12 @@ class Range(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return self.low <= value <= self.high and on_step
 
     @property
+    def values(self) -> Sequence[Value]:
+        """All that it may be, of a range between whole numbers."""
+        low, high = int(self.low or 0), int(self.high or 0)
+        return self.choices or range(low, high + 1, self.step)
+
+    @property
     def ends(self) -> list[Value]:
         """The values that decide whether the setting may be so."""
         return self.choices or [end for end in (self.low, self.high) if end is not None]
@@ -82,6 +102,27 @@ class Space:
     def __contains__(self, config: object) -> bool:
         """Whether the settings lie within, so that they can be the first to be tried."""
         return all(getattr(config, name) in one for name, one in self.ranges.items())
+
+    @property
+    def size(self) -> int | None:
+        """How many settings there are to choose from; None where they are without number."""
+        values = self._values
+        return None if len(values) < len(self.ranges) else prod(map(len, values.values()))
+
+    def numbered(self, position: int) -> dict[str, Value]:
+        """Return the settings at a position below `size`, in an order that is always the same."""
+        found: dict[str, Value] = {}
+        for name, values in self._values.items():
+            position, own = divmod(position, len(values))
+            found[name] = values[own]
+        return found
+
+    @property
+    def _values(self) -> dict[str, Sequence[Value]]:
+        """What each setting may be, of those that have not values without number."""
+        return {
+            name: one.values for name, one in self.ranges.items() if one.choices or name in WHOLE
+        }
 
     def corners(self, config: TrainConfig) -> list[TrainConfig]:
         """Return the settings with every extreme of those by which the folds lie elsewhere."""
@@ -161,13 +202,9 @@ def read_space(path: Path | None, config: TrainConfig) -> Space:
         try:
             one = msgspec.convert(entry, Range)
         except msgspec.ValidationError as error:
-            faults.append(f"{name}: {error}")
+            faults.append(f"{name}: {_in_words(str(error))}")
             continue
-        # As the setting has it: 1 and 1.0 would be two trainings.
-        if isinstance(getattr(TrainConfig, name), float):
-            choices = [float(each) if type(each) is int else each for each in one.choices]
-            one = msgspec.structs.replace(one, choices=choices)
-        ranges[name] = one
+        ranges[name] = _in_floats(one) if isinstance(getattr(TrainConfig, name), float) else one
         faults += [f"{name}: {fault}" for fault in _faults_of(name, ranges[name], config)]
     if faults:
         listed = "".join(f"\n- {fault}{'' if fault[-1] in '.?' else '.'}" for fault in faults)
@@ -176,6 +213,26 @@ def read_space(path: Path | None, config: TrainConfig) -> Space:
             f"What can be searched: {', '.join(SEARCHABLE)}."
         )
     return Space(ranges)
+
+
+def _in_words(fault: str) -> str:
+    """Return what the library says of a table, as a file's reader calls things."""
+    what, _, place = fault.partition(" - at `$.")
+    for kind, words in KINDS.items():
+        what = what.replace(f"`{kind}`", words)
+    what = what.replace("Object contains unknown field", "it has no").removeprefix("Expected ")
+    return f"{place.rstrip('`')} must be {what}" if place else what
+
+
+def _in_floats(one: Range) -> Range:
+    """Return a range of a setting that is no whole number: 1 and 1.0 would be two trainings."""
+
+    def plain(value: Value | None) -> Any:
+        return float(value) if type(value) is int else value
+
+    return msgspec.structs.replace(
+        one, low=plain(one.low), high=plain(one.high), choices=[plain(each) for each in one.choices]
+    )
 
 
 def with_settings(config: TrainConfig, wanted: Mapping[str, Value]) -> TrainConfig:
@@ -189,10 +246,14 @@ def _faults_of(name: str, one: Range, config: TrainConfig) -> list[str]:
     if bounded == bool(one.choices):
         return ["it must have low and high, or choices that are not empty"]
     faults: list[str] = []
+    if len(set(one.choices)) < len(one.choices):
+        faults.append(f"choices must differ, got {one.choices}")
     if bounded:
         if isinstance(getattr(TrainConfig, name), str | bool):
             return ["it is no number, and must have choices"]
-        if one.low is None or one.high is None or not one.low < one.high:
+        if one.low is None or one.high is None:
+            return [f"it must have low and high, got no {'low' if one.low is None else 'high'}"]
+        if not one.low < one.high:
             return [f"low must lie below high, got {one.low} and {one.high}: an empty range"]
         if one.log and (one.low <= 0 or one.step != 1):
             faults.append("log must go without step, and from a low above 0")

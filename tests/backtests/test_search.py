@@ -132,9 +132,9 @@ TWO = ["--trials", "2"]
     ("flags", "space", "code", "message"),
     [
         (TWO, "[learning_rates]\nlow = 1", 3, "Did you mean 'learning_rate'?"),
-        (TWO, "[learning_rate]\nlow = 2\nhigh = 1", 3, "low must lie below high, got 2 and 1"),
+        (TWO, "[learning_rate]\nlow = 2\nhigh = 1", 3, "low must lie below high, got 2.0 and 1.0"),
         (TWO, "nonsense", 3, "must be a space of settings in TOML"),
-        (TWO, "[batch_size]\nchoices = [90000]", 3, "all 2 trials of the search failed: "),
+        (TWO, "[batch_size]\nchoices = [90000]", 3, "the only trial of the search failed: "),
         (["--trials", "0"], SPACE, 2, "--trials must be a whole number from 1, got 0."),
         (["--nested"], "[sequence_length]\nlow = 9\nhigh = 50", 2, "--nested must go without"),
         (["--market", "echo", *TWO], SPACE, 2, "--data and --market exclude each other"),

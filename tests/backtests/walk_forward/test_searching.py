@@ -197,12 +197,25 @@ def test_a_range_ends_with_its_last_step(past: pd.DataFrame, tmp_path: Path) -> 
     space = Space({"sequence_length": Range(low=2, high=6, step=3)})
     plan = SearchPlan(trials=2, batch=2)
     tried = list(search(past, SETTINGS, space, plan, tmp_path / "search.log", 1))
-    assert {one.settings["sequence_length"] for one in tried} <= {2, 5}
+    assert {one.settings["sequence_length"] for one in tried} == {2, 5}
     # Five is a step, and what would be used without a search; from three on it is none.
     assert tried[0].settings == {"sequence_length": 5}
     space = Space({"sequence_length": Range(low=3, high=6, step=3)})
     tried = list(search(past, SETTINGS, space, plan, tmp_path / "search.log", 1))
-    assert {one.settings["sequence_length"] for one in tried} <= {3, 6}
+    assert {one.settings["sequence_length"] for one in tried} == {3, 6}
+
+
+def test_each_settings_are_tried_once_and_no_more_than_there_are(
+    past: pd.DataFrame, tmp_path: Path
+) -> None:
+    choices = Range(choices=[8, 16, 32])
+    space = Space({"batch_size": choices, "averaging": Range(choices=[0.0, 0.5])})
+    plan, storage = SearchPlan(trials=50, batch=4), tmp_path / "search.log"
+    first = list(search(past, SETTINGS, space, replace(plan, trials=3), storage, 1))
+    tried = list(search(past, SETTINGS, space, plan, storage, 1))
+    assert plain(tried[:3]) == plain(first) and len(tried) == space.size == 6
+    assert len({tuple(one.settings.values()) for one in tried}) == 6
+    assert plain(list(search(past, SETTINGS, space, plan, storage, 1))) == plain(tried)
 
 
 def test_without_optuna_it_is_said_what_to_install(

@@ -63,7 +63,7 @@ def test_the_mark_that_some_editors_put_first_is_passed_over(tmp_path: Path) -> 
             "[learning_rate]\nlow = 0.1\nhigh = 0.1",
             "low must lie below high, got 0.1 and 0.1",
         ),
-        ("[learning_rate]\nlow = 0.1", "got 0.1 and None: an empty range"),
+        ("[learning_rate]\nlow = 0.1", "it must have low and high, got no high"),
         ("[batch_size]\nchoices = []", "must have low and high, or choices that are not empty"),
         ("[batch_size]\nlow = 1\nhigh = 2\nchoices = [3]", "must have low and high, or choices"),
         ("[batch_size]\nlow = 1.5\nhigh = 9", "batch_size: it must be a whole number, got 1.5"),
@@ -78,7 +78,13 @@ def test_the_mark_that_some_editors_put_first_is_passed_over(tmp_path: Path) -> 
         ),
         ("[architecture]\nlow = 1\nhigh = 2", "it is no number, and must have choices"),
         ('[architecture]\nchoices = ["lstm"]', "architecture"),
-        ("[batch_size]\nlows = 1", "batch_size: Object contains unknown field `lows`"),
+        ("[batch_size]\nlows = 1", "batch_size: it has no `lows`."),
+        ("[batch_size]\nlow = 2\nhigh = 5\nstep = 1.5", "step must be a whole number, got a numb"),
+        ("[batch_size]\nchoices = 3", "batch_size: choices must be a list, got a whole number."),
+        ('[batch_size]\nlow = "2"\nhigh = 3', "batch_size: low must be a number, got a text."),
+        ("[batch_size]\nchoices = [[2]]", "choices[0] must be a number, a text, true or false, g"),
+        ("[batch_size]\nchoices = [32, 64, 32]", "choices must differ, got [32, 64, 32]"),
+        ("[learning_rate]\nlow = nan\nhigh = 1", "low must lie below high, got nan and 1.0"),
         ("batch_size = 3", "it has no table, as [learning_rate]; give settings with --config"),
         (
             "learning_rate = 3\n[batch_size]\nchoices = [1]",
@@ -106,3 +112,21 @@ def test_all_faults_of_a_space_are_told_together(tmp_path: Path) -> None:
     assert [line[:14] for line in lines[1:]] == ["- seed, which ", *["- batch_size: "] * 2]
     # Once, however many names of a foreign file are none.
     assert known.startswith("What can be searched: ") and "learning_rate" in known
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("[batch_size]\nchoices = [32, 64]\n[only]\nchoices = [true, false]", 4),
+        ("[batch_size]\nlow = 2\nhigh = 9\nstep = 3", 3),
+        ("[batch_size]\nlow = 2\nhigh = 9\nlog = true", 8),
+        ("[batch_size]\nchoices = [32]\n[label_softness]\nlow = 0\nhigh = 1", None),
+    ],
+)
+def test_what_a_space_holds_is_counted_and_numbered(
+    tmp_path: Path, text: str, size: int | None
+) -> None:
+    space = space_of(tmp_path, text)
+    assert space.size == size
+    if size:
+        assert len({tuple(space.numbered(one).values()) for one in range(size)}) == size
