@@ -17,12 +17,12 @@ from joblib import cpu_count
 from rich.console import Console
 
 import backtests
-from backtests import reports, walk_forward
+from backtests import evidence, reports, walk_forward
 from backtests.simulation.account import Account, BookSettings, Costs
 from backtests.synthetic.options import MarketOptions
 from backtests.walk_forward.plan import FoldPlan, Settings
 from backtests.walk_forward.progress import EpochLog, FoldProgress
-from backtests.walk_options import require_pooled_settings, require_possible
+from backtests.walk_options import require_one_walk, require_pooled_settings, require_possible
 from model import training as learning
 from model.bars.faults import count
 from model.bars.intervals import day
@@ -105,6 +105,7 @@ def walk(
     ledger: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     fresh: Annotated[bool, Parameter(group=RUNNING)] = False,
     register: Annotated[bool, Parameter(group=RUNNING, negative=())] = False,
+    searched: Annotated[Path | None, Parameter(group=RUNNING)] = None,
     settings_file: Annotated[str, Parameter(parse=False)] = "",
 ) -> None:
     """Walk forward over bars: train a model per fold, trade all folds in one run, and judge.
@@ -146,6 +147,9 @@ def walk(
     register
         Write down bars, settings, code and ledger in the folder before any test bar is touched; the
         report says so. The folder must be a new one.
+    searched
+        The record of the search that chose the settings, search.json of backtests/search.py, which
+        report and ledger then name; of a nested one it has those of each fold.
     """
     paths = data or []
     require_possible(paths, market_options, training, pooled, book)
@@ -156,8 +160,13 @@ def walk(
     config = plan.training(replace(training, architecture=names[0]), costs)
     settings = Settings(plan, config, account, costs, book)
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
+    search = None
+    if searched:
+        require_one_walk(pooled or is_universe(paths), names)
+        search = evidence.read_searched(searched)
+    n_jobs = jobs or int(cpu_count())
     request = backtests.walk.Request(
-        settings, names, jobs or int(cpu_count()), dask, ledger, fresh, register, settings_file
+        settings, names, n_jobs, dask, ledger, fresh, register, settings_file, search
     )
     if pooled:
         require_pooled_settings(request)

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from backtests.walk_forward.searching import Candidate
 
 SEARCH_SETTINGS = "search.toml"  # of the search, beside those of the walk
+SPACE = "space.toml"  # the space that was searched, beside them
 STORAGE = Path(".state/search.log")
 OF_SEARCH = ("trials", "batch", "space", "nested")  # flags that a walk does not have
 ALL_BUT_OWN = re.compile("^(?!(train|validation|commission|slippage)$)")
@@ -128,31 +129,41 @@ def search(
         if fresh:
             (folder / STORAGE).unlink(missing_ok=True)
         # First, so that a search that is stopped is made again with it.
-        write_atomically(folder / SEARCH_SETTINGS, settings_file.encode())
+        settings_file = write_settings(folder, settings_file, space)
         with walk_forward.workers.workers(dask):
-            configs, searched = find_settings(
-                bars, settings, found, search_plan, folder / STORAGE, n_jobs
-            )
+            searched = find_settings(bars, settings, found, search_plan, folder / STORAGE, n_jobs)
         names = [settings.config.architecture]
         request = backtests.walk.Request(
             settings, names, n_jobs, dask, ledger, fresh, settings_file=settings_file
         )
-        walk_over(bars, folder, with_found(request, configs, searched), best=best, joined=joined)
+        walk_over(bars, folder, with_found(request, searched, folder), best=best, joined=joined)
 
 
-def with_found(request: Request, configs: Sequence[TrainConfig], searched: Searched) -> Request:
+def write_settings(folder: Path, settings_file: str, space: Path | None) -> str:
+    """Write the settings of the search into its folder, with its space, and return them."""
+    if space is not None:
+        # A copy: the search is made again wherever the file went.
+        kept = folder / SPACE
+        write_atomically(kept, space.read_bytes())
+        of_copy = {"space": str(kept.absolute())}
+        settings_file = settings_for("backtests/search.py", settings_file, (), of_copy)
+    write_atomically(folder / SEARCH_SETTINGS, settings_file.encode())
+    return settings_file
+
+
+def with_found(request: Request, searched: Searched, folder: Path) -> Request:
     """Return the request for a walk with the settings that a search found, of `find_settings`."""
-    if searched.nested:
-        return replace(request, searched=searched, configs=tuple(configs))
-    [config], [past] = configs, searched.pasts
+    # A nested one has those of each fold in its record.
+    chosen = {} if searched.nested else searched.pasts[0].settings
+    config = with_settings(request.settings.config, chosen)
+    record = {"searched": str((folder / evidence.SEARCH).absolute())}
+    # Those of the walk, which has no search before it but its record.
+    text = settings_for("backtests/run.py", request.settings_file, OF_SEARCH, {**chosen, **record})
     return replace(
         request,
         settings=replace(request.settings, config=config),
         architectures=[config.architecture],
-        # Those of the walk, which has no search before it.
-        settings_file=settings_for(
-            "backtests/run.py", request.settings_file, OF_SEARCH, past.settings
-        ),
+        settings_file=text,
         searched=searched,
     )
 
@@ -164,14 +175,14 @@ def find_settings(
     plan: SearchPlan,
     storage: Path,
     jobs: int,
-) -> tuple[list[TrainConfig], Searched]:
-    """Return the settings that a search found, of a nested one for each fold, and its record.
+) -> Searched:
+    """Return what a search found, of a nested one for each fold.
 
     bars: all of them; none from the first test block on is looked at, and of a nested search none
     from a fold's own test block on.
     """
     pasts = pasts_of(bars, settings, space, nested=plan.nested)
-    configs, found = [], []
+    found = []
     for number, past in enumerate(pasts, 1):
         where = f"fold {number}, " if plan.nested else ""
         trials = plan.trials if space.size is None else min(plan.trials, space.size)
@@ -186,10 +197,9 @@ def find_settings(
             console.print(describe(candidates, trials), markup=False)
         record = evidence.searched_past(past, candidates, settings.config)
         found.append(record)
-        configs.append(with_settings(settings.config, record.settings))
         chosen = f"{where}chosen: {in_words(record.settings)}; {record.choice.sentence}"
         console.print(chosen, markup=False)
-    return configs, evidence.Searched(keys={}, nested=plan.nested, pasts=found)
+    return evidence.Searched(walk="", nested=plan.nested, pasts=found)
 
 
 def pasts_of(
@@ -224,7 +234,8 @@ def describe(candidates: Sequence[Candidate], trials: int) -> str:
     }[one.state]
     best = min(losses, key=lambda number: losses[number]) if losses else None
     beside = f", best {losses[best]:.4f} of trial {best}" if best else ""
-    return f"trial {len(candidates)} of {trials}: {result}{beside}; {in_words(one.settings)}"
+    number = f"trial {len(candidates)} of {trials}{', found' if one.stored else ''}"
+    return f"{number}: {result}{beside}; {in_words(one.settings)}"
 
 
 def in_words(settings: Mapping[str, Value]) -> str:

@@ -18,7 +18,7 @@ from joblib import cpu_count
 
 from backtests.evidence.bootstrap import Array
 from backtests.evidence.evidence import sharpe_per_bar
-from backtests.evidence.searched import Searched, remembered
+from backtests.evidence.searched import SEARCH, Searched, remembered
 from backtests.reports.html import write_report
 from backtests.reports.results import (
     COMPARISON,
@@ -31,7 +31,7 @@ from backtests.reports.results import (
     write_results,
 )
 from backtests.simulation.account import Account, BookSettings, Costs
-from backtests.walk_forward.fingerprint import CODE, all_versions, key_of
+from backtests.walk_forward.fingerprint import CODE, all_versions, asked_of, key_of
 from backtests.walk_forward.folds import (
     Fold,
     FoldModel,
@@ -50,6 +50,7 @@ from backtests.walk_forward.ledger import (
     subject_of,
 )
 from backtests.walk_forward.registration import Registration, register, registered
+from backtests.walk_forward.space import with_settings
 from backtests.walk_forward.store import SUMMARY, MemberStore, RunState, lock_folder
 from backtests.walk_forward.trainer import Configuration, FoldsFailed, Origin, train_all
 from model.bars.faults import count
@@ -69,7 +70,7 @@ class Request:
     scheduler's address. ledger: its file; None for the default. fresh: forget what an earlier run
     finished. register: write down what is to be judged before any test bar is touched.
     settings_file: the text of the file that the command takes to make the run again. searched: the
-    search that chose the settings, and configs: those of each fold where it chose for each.
+    search that chose the settings.
     """
 
     settings: Settings
@@ -81,7 +82,14 @@ class Request:
     register: bool = False
     settings_file: str = ""
     searched: Searched | None = None
-    configs: tuple[TrainConfig, ...] = ()
+
+    @property
+    def configs(self) -> tuple[TrainConfig, ...]:
+        """How each fold is trained, where a search chose for each by itself."""
+        if self.searched is None or not self.searched.nested:
+            return ()
+        config = self.settings.config
+        return tuple(with_settings(config, past.settings) for past in self.searched.pasts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,14 +253,16 @@ def begin(
     ledger = ledger_of(bars, request, planted=best is not None)
     # Before a folder is opened: too few bars are refused without a trace.
     folds = lay_folds(bars, settings.plan, settings.config)
+    asked = asked_of(bars, settings, *request.configs)
+    if request.searched:
+        request.searched.require_for(asked)
     pasts = [fold.past(bars) for fold in folds]
     configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
     data = describe_data(bars)
     # Last of all that may refuse: whatever stands in the folder then is of this run.
     registration = registration_of(folder, request, configurations, data, ledger)
     replaced = describe_replaced(folder / SUMMARY, data, settings)
-    keys = {name: one.key for name, one in configurations.items()}
-    searched = remembered(folder, keys, request.searched)
+    searched = remembered(folder, asked, request.searched)
     beside = best, instrument, replaced, registration, searched
     return Walk(bars, folder, folds, configurations, ledger, *beside)
 
@@ -454,6 +464,9 @@ def finish(
     else:
         # One of an earlier run with more architectures would be taken for this run's.
         (walk.folder / COMPARISON).unlink(missing_ok=True)
+    if walk.searched is None:
+        # One of an earlier walk with other settings, likewise.
+        (walk.folder / SEARCH).unlink(missing_ok=True)
     for number, (name, one) in enumerate(walk.configurations.items()):
         found = results[name]
         write_results(one.state.folder, found)

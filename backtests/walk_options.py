@@ -44,6 +44,15 @@ def require_possible(
         )
 
 
+def require_one_walk(several: bool, architectures: Sequence[str]) -> None:
+    """Refuse `searched` where it would say nothing of the walk: a search is made for one."""
+    if several or len(architectures) > 1:
+        raise ValueError(
+            "`searched` must be left out with several instruments or architectures: a search "
+            "chooses for one. Leave it out."
+        )
+
+
 def require_pooled_settings(request: Request) -> None:
     """Refuse what would have no part in one network for a universe."""
     settings, account = request.settings, Account()

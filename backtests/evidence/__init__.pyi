@@ -10,7 +10,9 @@ from .evidence import sharpe_figures as sharpe_figures
 from .overfitting import overfitting_probability as overfitting_probability
 from .panel import panel_of as panel_of
 from .returns_file import read_returns as read_returns
+from .searched import SEARCH as SEARCH
 from .searched import Searched as Searched
+from .searched import read_searched as read_searched
 from .searched import searched_past as searched_past
 from .verdict import EDGE as EDGE
 from .verdict import NO_COST as NO_COST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +66,20 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchedTrial:
+    """Settings that a search tried.
+
+    state: "finished", "given up" before its training ended, or "failed". loss: the log loss on
+    validation, None where it was not trained to the end. failure: why it could not be trained.
+    """
+
+    settings: dict[str, Value]
+    state: str
+    loss: float | None
+    failure: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchedPast:
     """A search on one past. All its figures are of the validation part there, none of a test.
 
@@ -90,6 +104,8 @@ class SearchedPast:
     overfitting
         The probability that choosing the best of the trials that were trained to the end was
         overfitting.
+    tried
+        The trials, in their order.
     """
 
     until: str
@@ -103,6 +119,7 @@ class SearchedPast:
     sharpe: float | None
     deflated: float | None
     overfitting: Overfitting
+    tried: list[SearchedTrial]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +128,8 @@ class Searched:
 
     Parameters
     ----------
-    keys
-        By architecture, the digest of all that decides the walk whose settings were found.
+    walk
+        The digest of bars and settings of the walk whose settings were found; "" before it begins.
     nested
         Whether each fold searched anew in its own past, rather than all once before the first test
         block.
@@ -120,7 +137,7 @@ class Searched:
         What was found in each past.
     """
 
-    keys: dict[str, str]
+    walk: str
     nested: bool
     pasts: list[SearchedPast]
 
@@ -129,49 +146,90 @@ class Searched:
         """How many settings were tried, in all pasts."""
         return sum(past.trials for past in self.pasts)
 
+    def require_for(self, walk: str) -> None:
+        """Require a walk of this digest to be the one that the search was made for."""
+        if self.walk not in ("", walk):
+            raise SearchError(
+                "`searched` must name the search that was made for these bars and settings, got "
+                "one for others. Change neither, or leave it out (with --config, of a copy of the "
+                "file)."
+            )
+
     @property
     def sentence(self) -> str:
         """How the settings were chosen, for terminal and report."""
         trials = count(self.trials, "trial")
         if self.nested:
-            stayed = f"{sum(one.choice.stayed for one in self.pasts)} of {len(self.pasts)}"
-            return (
+            stayed = sum(one.choice.stayed for one in self.pasts)
+            how = (
                 f"chosen by a search of {trials}, anew in each fold's own past; the walk-forward "
-                f"counts as one trial; in {stayed} the settings without a search stayed"
+                f"counts as one trial; in {stayed} of {len(self.pasts)} the settings without a "
+                "search stayed"
             )
-        # Not nested: there was one search, on one past.
-        past = self.pasts[0]
-        deflated = "not known" if past.deflated is None else f"{past.deflated:.3f}"
+        else:
+            how = (
+                f"chosen by a search of {trials} on bars up to {self.pasts[0].until}, before the "
+                "first test block; the walk-forward counts as one trial; "
+                f"{self.pasts[0].choice.sentence}"
+            )
+        return f"{how}. {self.luck}"
+
+    @property
+    def luck(self) -> str:
+        """What the winners earned on validation beside the luck of so many trials, in words."""
+        deflated = _middle([past.deflated for past in self.pasts])
+        if not self.nested:
+            past = self.pasts[0]
+            whose = "the settings that stayed" if past.choice.stayed else "the winner"
+            return (
+                f"On the search's validation part, the deflated Sharpe ratio of {whose} is "
+                f"{deflated}; {past.overfitting.sentence}"
+            )
+        overfitting = _middle([past.overfitting.probability for past in self.pasts])
         return (
-            f"chosen by a search of {trials} on bars up to {past.until}, before the first test "
-            f"block; the walk-forward counts as one trial; {past.choice.sentence}. On the search's "
-            f"validation part, the deflated Sharpe ratio of the winner is {deflated}; "
-            f"{past.overfitting.sentence}"
+            "On the validation parts of the searches, the deflated Sharpe ratio of the settings "
+            f"chosen is {deflated}; probability of backtest overfitting: {overfitting}"
         )
 
 
-def remembered(folder: Path, keys: Mapping[str, str], searched: Searched | None) -> Searched | None:
+def _middle(values: Sequence[float | None]) -> str:
+    """Return a figure of each past in words: itself, or the median and the ends."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "not known"
+    if len(values) == 1:
+        return f"{known[0]:.3f}"
+    ends = f"{min(known):.3f} to {max(known):.3f}"
+    lacks = "" if len(known) == len(values) else f", known in {len(known)} of {len(values)} folds"
+    return f"{np.median(known):.3f} in the median, from {ends}{lacks}"
+
+
+def remembered(folder: Path, walk: str, searched: Searched | None) -> Searched | None:
     """Write the search of a walk into its folder, or return the one that stands there.
 
-    None where there is none, or it is of other keys. Raises ValueError for a file that is no
-    search's record.
+    None where there is none, or it is of another walk. walk: the digest of its bars and settings.
+    Raises SearchError for a file that is no search's record.
     """
     path = folder / SEARCH
-    if searched is not None:
-        searched = replace(searched, keys=dict(keys))
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(searched)) + b"\n")
-        return searched
+    if searched is None:
+        # A record of other settings or bars says nothing of this walk.
+        found = read_searched(path) if path.exists() else None
+        return found if found and found.walk == walk else None
+    searched = replace(searched, walk=walk)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(searched)) + b"\n")
+    return searched
+
+
+def read_searched(path: Path) -> Searched:
+    """Return a search as its record says; SearchError for a file that is none."""
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Searched)
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        raise ValueError(
-            f"{path} must be the record of a search, got {error}. Give another folder with --out, "
-            "or remove it."
+        return msgspec.json.decode(path.read_bytes(), type=Searched)
+    except (OSError, msgspec.DecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SearchError(
+            f"{path} must be the record of a search, {SEARCH} of backtests/search.py, got "
+            f"{reason}. Remove it or give another folder with --out, or search again."
         ) from error
-    # A record of other settings or bars says nothing of this walk.
-    return found if found.keys == dict(keys) else None
 
 
 def searched_past(
@@ -205,6 +263,12 @@ def searched_past(
         sharpe=record.ratio if record else None,
         deflated=record.probability_above(luck) if record else None,
         overfitting=overfitting_probability([one.returns for one in finished]),
+        tried=[
+            SearchedTrial(
+                settings=dict(one.settings), state=one.state, loss=one.loss, failure=one.failure
+            )
+            for one in candidates
+        ],
     )
 
 

@@ -28,6 +28,7 @@ from backtests.reports.results import (
     describe_settings,
     machines_of,
 )
+from backtests.reports.search_page import searches_grid, trials_grid
 from backtests.reports.terminal import FORECASTS, MONEY, SPREAD, Row, ranged, shown
 from backtests.walk_forward.fingerprint import all_versions
 from model.files import write_atomically
@@ -95,6 +96,8 @@ def _grids(results: Results) -> dict[str, Grid]:
         "members": _member_grid(results),
         "costs": Grid(["cost\nper side", "net,\nbp per bar", "in all", "Sharpe"], costs),
         "months": month_grid(results.months, results.years, "hold"),
+        "searches": searches_grid(results.searched),
+        "trials": trials_grid(results.searched),
     }
 
 

@@ -71,7 +71,7 @@ COMPARISON = "architectures.csv"
 FEWEST_CALIBRATED = 100  # forecasts
 # What a column of a figure is called beside its value: the fields of Interval, in their order.
 ENDS = ("", "_low", "_high", "_lowest", "_highest")
-VERSION = 2  # of summary.json: raised when an entry changes its name or meaning
+VERSION = 3  # of summary.json: raised when an entry changes its name or meaning
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -327,7 +327,7 @@ class Summary(Entry):
     then the same command may give other bits elsewhere.
     """
 
-    version: Literal[2]
+    version: Literal[3]
     verdict: VerdictRecord
     data: DataRecord
     settings: SettingsRecord

@@ -38,19 +38,32 @@ def all_versions() -> dict[str, str]:
 def key_of(bars: Bars, *settings: "DataclassInstance") -> str:
     """Return the digest of all that decides a result: equal keys, equal results.
 
-    These are the bars with their attributes, the settings, code, libraries and processor. The class
-    of each of the settings counts too: two of them may have fields of the same name.
+    These are what was asked, code, libraries and processor.
     """
-    content = {
+    return _digest(_asked(bars, *settings) | {"code": code_digest(*CODE), "machine": machine()})
+
+
+def asked_of(bars: Bars, *settings: "DataclassInstance") -> str:
+    """Return the digest of what was asked, whichever program and processor answer it."""
+    return _digest(_asked(bars, *settings))
+
+
+def _asked(bars: Bars, *settings: "DataclassInstance") -> dict[str, Any]:
+    """Return the bars with their attributes, and the settings.
+
+    The class of each of the settings counts too: two of them may have fields of the same name.
+    """
+    return {
         "bars": {
             name: [digest_bars(own), {each: own.attrs.get(each) for each in ATTRIBUTES}]
             for name, own in universe_of(bars).items()
         },
         "context": str(context_of(bars)),
         "settings": [{type(one).__name__: _described(one)} for one in settings],
-        "code": code_digest(*CODE),
-        "machine": machine(),
     }
+
+
+def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

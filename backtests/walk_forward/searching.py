@@ -60,7 +60,8 @@ class Candidate:
 
     losses: the validation loss of each epoch of the first network. loss: of all networks together,
     None where it was not trained to the end. forecasts, returns: the probability of "up" and the
-    net return, by decision on validation. failure: why there is no model.
+    net return, by decision on validation. failure: why there is no model. stored: whether it was
+    tried before, when the search was stopped.
     """
 
     settings: Mapping[str, Value]
@@ -70,6 +71,7 @@ class Candidate:
     forecasts: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     returns: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
     failure: str = ""
+    stored: bool = False
 
 
 class GivenUp(Exception):
@@ -315,6 +317,7 @@ def _candidate(trial: FrozenTrial, past: pd.DataFrame) -> Candidate:
         forecasts=pd.Series(trial.user_attrs["forecasts"], decided, dtype=float),
         returns=pd.Series(returns, decided, dtype=float),
         failure=trial.user_attrs["failure"],
+        stored=True,
     )
 
 

@@ -160,6 +160,6 @@ def test_a_run_that_is_named_twice_is_compared_once(
 def test_a_run_of_another_version_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(folders["second"], tmp_path / "old")
     path = tmp_path / "old" / "summary.json"
-    path.write_text(path.read_text().replace('"version": 2', '"version": 1', 1))
-    with pytest.raises(RunsError, match="it is of version 1, this program's is 2"):
+    path.write_text(path.read_text().replace('"version": 3', '"version": 1', 1))
+    with pytest.raises(RunsError, match="it is of version 1, this program's is 3"):
         read_runs([folders["first"], tmp_path / "old"])

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from backtests.evidence.searched import remembered
+from backtests.evidence.searched import read_searched, remembered
 from backtests.ledger import app as ledger_app
 from backtests.reports.page import REPORT
 from backtests.reports.results import FILES
 from backtests.run import app as walk_app
 from backtests.search import app
 from backtests.synthetic.markets import market
+from backtests.walk_forward.space import SearchError
 from backtests.walk_forward.store import lock_folder
 from model.cli import run
 from model.settings_file import SETTINGS
@@ -30,6 +31,10 @@ def left(application: object, *arguments: object) -> int:
     with pytest.raises(SystemExit) as stopped:
         run(application, [str(argument) for argument in arguments])  # type: ignore[arg-type]
     return int(stopped.value.code or 0)
+
+
+def bytes_of(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in (*FILES, REPORT, "search.json")}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,9 @@ def test_it_tells_each_trial_and_walks_with_the_best(searched: tuple[Path, str])
     choice = past["choice"]
     assert choice["stayed"] == (past["loss"] == past["default_loss"])
     assert choice["sentence"] in printed.split("chosen: ")[1].splitlines()[0]
-    assert choice["sentence"] in (out / REPORT).read_text() and "settings without a sea" in printed
+    page = (out / REPORT).read_text()
+    assert choice["sentence"] in page and all(f"<td>trial {one}</td>" in page for one in (1, 2, 3))
+    assert "settings without a sea" in printed
 
 
 def test_the_walk_counts_as_one_trial_with_the_size_of_the_search_beside_it(
@@ -79,31 +86,53 @@ def test_the_walk_counts_as_one_trial_with_the_size_of_the_search_beside_it(
     assert page["trials"][0]["settings"].endswith(", searched in 3 trials")
 
 
-def test_its_settings_make_the_walk_again_and_the_search(
-    searched: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+def test_its_settings_make_the_walk_again_in_any_folder_and_the_search(
+    searched: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = searched[0]
-    before = {name: (out / name).read_bytes() for name in (*FILES, REPORT, "search.json")}
-    assert left(walk_app, "--config", out / SETTINGS, "--jobs", 1) == 0
-    assert "fold 2, found finished" in capsys.readouterr().out
-    assert {name: (out / name).read_bytes() for name in before} == before
+    assert left(app, "--config", out / "search.toml") == 0
+    assert "trial 2 of 3, found: " in capsys.readouterr().out
+    before = bytes_of(out)
+    for folder in (out, tmp_path / "again"):
+        asked = ["--config", out / SETTINGS, "--jobs", 1, "--out", folder]
+        assert left(walk_app, *asked, "--ledger", tmp_path / "trials") == 0
+        found = "fold 2, found finished" in capsys.readouterr().out
+        assert found == (folder == out) and bytes_of(folder) == before
+    [line] = (tmp_path / "trials").read_text().splitlines()
+    # A walk with other settings over it leaves no record that is not its own.
+    given = [line for line in (out / SETTINGS).read_text().splitlines() if "search" not in line]
+    (tmp_path / "other.toml").write_text("\n".join(given))
+    other = ["--config", tmp_path / "other.toml", "--commission", 5, "--out", tmp_path / "again"]
+    assert left(walk_app, *other, "--ledger", tmp_path / "others") == 0
+    assert not (tmp_path / "again" / "search.json").exists()
+    assert json.loads(line)["searched_trials"] == 3
     assert left(app, "--config", out / "search.toml", "--print-config") == 0
     used = tomllib.loads(capsys.readouterr().out)
     assert (used["trials"], used["batch"], used["out"]) == (3, 2, str(out))
+    # The space as it was, whatever happens to the user's own file.
+    assert used["space"] == str(out / "space.toml") and Path(used["space"]).read_text() == SPACE
 
 
 def test_a_search_is_that_of_the_walk_it_chose_for_alone(
-    searched: tuple[Path, str], tmp_path: Path
+    searched: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = json.loads((searched[0] / "search.json").read_text())
-    again = remembered(searched[0], found["keys"], None)
-    assert again is not None and again.pasts[0].trials == 3
+    found = read_searched(searched[0] / "search.json")
+    again = remembered(searched[0], found.walk, None)
+    assert again == found and len(found.pasts[0].tried) == found.trials == 3
     # At other costs, say, another search would have been made.
-    assert remembered(searched[0], {"small": "another key"}, None) is None
-    assert remembered(tmp_path, found["keys"], None) is None
+    assert remembered(searched[0], "another walk", None) is None
+    assert remembered(tmp_path, found.walk, None) is None
+    other = ["--config", searched[0] / SETTINGS, "--commission", 5, "--out", tmp_path / "other"]
+    assert left(walk_app, *other, "--ledger", tmp_path / "trials") == 3
+    assert "--searched must name the search that was made for these" in capsys.readouterr().err
+    assert not (tmp_path / "other" / "search.json").exists()
+    several = ["--data", searched[0].parent / "smoke.csv", "--architecture", "small,bilstm"]
+    assert left(walk_app, *several, "--searched", searched[0] / "search.json") == 2
+    assert "--searched must be left out with several" in capsys.readouterr().err
     (tmp_path / "search.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"search.json must be the record of a search, got Object"):
-        remembered(tmp_path, found["keys"], None)
+    for folder, reason in ((tmp_path, "got Object"), (tmp_path / "none", "got No such file")):
+        with pytest.raises(SearchError, match=f"search.json must be the record .*, {reason}"):
+            read_searched(folder / "search.json")
 
 
 def test_a_nested_search_trains_each_fold_with_its_own_settings(
@@ -123,6 +152,10 @@ def test_a_nested_search_trains_each_fold_with_its_own_settings(
         assert f"fold {number}, chosen: learning rate" in printed
         header = (out / "checkpoints" / f"fold-{number:02d}.ckpt").read_bytes()
         assert json.dumps(past["settings"]["learning_rate"]).encode() in header
+    assert "searches, the deflated Sharpe ratio of the settings chosen is " in printed
+    again = ["--config", out / SETTINGS, "--jobs", 1, "--out", place / "nested-again"]
+    assert left(walk_app, *again, "--ledger", place / "nested-again-trials") == 0
+    assert bytes_of(place / "nested-again") == bytes_of(out)
 
 
 TWO = ["--trials", "2"]

@@ -205,7 +205,7 @@ def test_the_fold_table_says_when_each_fold_decided(results, models, bars):
 def test_the_summary_is_json_with_a_version(folder):
     found = json.loads((folder / "summary.json").read_text())
     assert list(found) == KEYS
-    assert found["version"] == 2 and len(found["folds"]) == 3
+    assert found["version"] == 3 and len(found["folds"]) == 3
     assert found["settings"]["folds"] == vars(PLAN)
 
 
