@@ -106,6 +106,7 @@ def test_its_settings_make_the_walk_again_in_any_folder_and_the_search(
     assert left(walk_app, *other, "--ledger", tmp_path / "others") == 0
     assert not (tmp_path / "again" / "search.json").exists()
     assert json.loads(line)["searched_trials"] == 3
+    capsys.readouterr()
     assert left(app, "--config", out / "search.toml", "--print-config") == 0
     used = tomllib.loads(capsys.readouterr().out)
     assert (used["trials"], used["batch"], used["out"]) == (3, 2, str(out))
