@@ -4,6 +4,7 @@ A run is the folder of a walk-forward: over one instrument (summary.json), over 
 (universe.json), or of one network for a universe (pooled.json).
 """
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ from backtests.reports.pooled import POOLED, POOLED_VERSION
 from backtests.reports.results import VERSION
 from backtests.reports.universe import UNIVERSE_FILES, UNIVERSE_VERSION
 from backtests.walk_forward.store import SUMMARY
+from model.bars.faults import count
 from model.metrics import sharpe
+from model.settings_file import SETTINGS
 
 Value = str | float | int | bool | None
 
@@ -38,6 +41,7 @@ FORMATS = {
     UNIVERSE_FILES[0]: (UNIVERSE_VERSION, "strategy"),
     POOLED: (POOLED_VERSION, "strategy"),
 }
+MARKET = ("market", "market_bars", "market_seed")
 FEWEST_PAIRED = 50  # returns: fewer have no interval that says anything
 
 
@@ -75,6 +79,19 @@ class _Data(msgspec.Struct):
     instruments: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class _Past(msgspec.Struct):
+    trials: int
+
+
+class _Search(msgspec.Struct):
+    nested: bool
+    pasts: list[_Past]
+
+    def __str__(self) -> str:
+        trials = count(sum(past.trials for past in self.pasts), "trial")
+        return f"{trials}, in each fold's past" if self.nested else trials
+
+
 class _Summary(msgspec.Struct):
     """Of summary.json, universe.json and pooled.json what they have in common."""
 
@@ -84,6 +101,7 @@ class _Summary(msgspec.Struct):
     evidence: _Evidence
     data: _Data | None = None
     folds: list[_Fold] = []
+    search: _Search | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +126,11 @@ class Run:
         if data is None:
             return "a universe"
         return f"{len(data.instruments)} instruments" if data.instruments else str(data.instrument)
+
+    @property
+    def digest(self) -> str:
+        """Of its bars, "" of several instruments."""
+        return (self.summary.data and self.summary.data.sha256) or ""
 
     @property
     def sharpe(self) -> float | None:
@@ -196,7 +219,33 @@ def read_run(folder: Path, name: str) -> Run:
             "Run it again, or leave it out."
         ) from error
     settings = {name: value for part in summary.settings.values() for name, value in part.items()}
+    settings |= _of_market(folder)
+    if summary.search:
+        settings["search"] = str(summary.search)
     return Run(name, folder, summary, settings, equity, forecasts)
+
+
+def _of_market(folder: Path) -> dict[str, Value]:
+    """Return the settings of the made-up market that a run was over, as its settings file has them.
+
+    A run that was made in Python, or over bars of a file, has none.
+    """
+    try:
+        found = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the figures do not depend on it
+        return {}
+    return {name: found[name] for name in MARKET if name in found} if found.get("market") else {}
+
+
+def bars_of(runs: Sequence[Run]) -> list[str]:
+    """Return what each run was over, with the digest of its bars where others have its name."""
+    bars: dict[str, set[str]] = {}
+    for run in runs:
+        bars.setdefault(run.instrument, set()).add(run.digest)
+    return [
+        f"{run.instrument} {run.digest[:8]}" if len(bars[run.instrument]) > 1 else run.instrument
+        for run in runs
+    ]
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

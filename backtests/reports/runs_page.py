@@ -12,14 +12,14 @@ from backtests.evidence.bootstrap import Interval
 from backtests.evidence.verdict import p_words
 from backtests.reports.charts import MOST_POINTS, add_line, empty_figure, thinned
 from backtests.reports.page import REPORT, Grid, render_page
-from backtests.reports.runs import Pair, Run, differing, paired
+from backtests.reports.runs import Pair, Run, bars_of, differing, paired
 from backtests.reports.terminal import shown
 from model.bars.faults import count
 from model.bars.intervals import day
 from model.files import write_atomically
 
 FEWEST_POINTS = 250  # of a line, however many lines there are
-MOST_TOLD = 8  # names in the legend that a narrow screen has room for
+MOST_TOLD = 20  # names in the legend: of more no two hues can be told apart
 
 
 def runs_grid(runs: Sequence[Run], page: Path | None = None) -> Grid:
@@ -28,13 +28,13 @@ def runs_grid(runs: Sequence[Run], page: Path | None = None) -> Grid:
     page: where the table will stand, from which each name leads to the run's own report.
     """
     rows = []
-    for run in runs:
+    for run, bars in zip(runs, bars_of(runs), strict=True):
         evidence = run.summary.evidence
         years, intervals = evidence.periods_per_year, evidence.intervals
         rows.append(
             [
                 run.name,
-                run.instrument,
+                bars,
                 f"{evidence.decisions:,}",
                 run.summary.verdict.word,
                 _ranged(intervals.get("alpha"), "+.1%", years),

@@ -12,7 +12,7 @@ import pytest
 
 from backtests.compare import app
 from backtests.reports.results import write_results
-from backtests.reports.runs import RunsError, differing, paired, read_runs
+from backtests.reports.runs import RunsError, bars_of, differing, paired, read_runs
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
 from model.cli import run
@@ -54,6 +54,28 @@ def test_a_run_is_read_from_its_files(folders: dict[str, Path]) -> None:
     assert first.equity.iloc[-1] - 1 == pytest.approx(summary["total"]["return"])
     assert (first.instrument, other.instrument) == ("bars3", "bars4")
     assert differing(runs) == ["seed"] and not differing(runs[::2])
+
+
+def test_what_made_runs_differ_is_told_besides_their_settings(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    for name, seed, trials in (("first", 1, 0), ("elsewhere", 2, 5)):
+        shutil.copytree(folders[name], tmp_path / name)
+        path = tmp_path / name / "summary.json"
+        summary = json.loads(path.read_text())
+        summary["data"]["instrument"] = "latch"
+        if trials:
+            summary["search"] = {"nested": True, "pasts": [{"trials": trials}, {"trials": 1}]}
+        path.write_text(json.dumps(summary))
+        text = f'market = "latch:strength=0.{seed}"\nmarket_seed = {seed}\njobs = {seed}\n'
+        (tmp_path / name / "settings.toml").write_text(text)
+    runs = read_runs([tmp_path / "first", tmp_path / "elsewhere"])
+    assert differing(runs) == ["market", "market_seed", "search"]
+    assert runs[1].settings["search"] == "6 trials, in each fold's past"
+    # Two histories of one name are told apart by their digests.
+    shown = bars_of(runs)
+    assert [one.split()[0] for one in shown] == ["latch"] * 2 and shown[0] != shown[1]
+    assert bars_of(runs[:1]) == ["latch"]
 
 
 def test_only_runs_on_the_same_bars_and_folds_are_paired(folders: dict[str, Path]) -> None:
