@@ -17,6 +17,7 @@ from model.errors import SettingsFileError
 SETTINGS = "settings.toml"  # in the folder of a run
 OF_COMMAND = {"config", "print_config"}  # what a file cannot set: it is read by them
 PANEL = Group("Settings", sort_key=20)
+HEAD = re.compile(r"# Settings of (.+), which takes them with --config\.")
 FRACTION = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
 
 
@@ -53,7 +54,7 @@ def _with_settings(
         # A flag that is refused is wrong use; a setting in a file is a file that cannot be used.
         if token is None or token.source in ("", "cli"):
             raise
-        raise SettingsFileError(str(error)) from error
+        raise SettingsFileError(f"{error}{_other_command(app, config)}") from error
     finally:
         # The next call in this process would read the file before its own flags.
         app.config = []
@@ -88,6 +89,14 @@ def _use_file(app: App, path: Path | None) -> None:
     app.config = [Toml(path, must_exist=True), _require_whole]
 
 
+def _other_command(app: App, path: Path | None) -> str:
+    """Say whose settings a file has, where its first line names another command."""
+    found = HEAD.match(path.read_text(encoding="utf-8")) if path else None
+    if found is None or found[1] == app.name[0]:
+        return ""
+    return f" The file has the settings of {found[1]}: give it to that."
+
+
 def _require_whole(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Refuse 1.5 where a whole number is asked for, which the library would round to 2."""
     for argument in arguments:
@@ -96,7 +105,11 @@ def _require_whole(app: App, commands: tuple[str, ...], arguments: ArgumentColle
         for token in argument.tokens:
             value = str(token.value)
             if FRACTION.fullmatch(value) and not float(value).is_integer():
-                raise ValueError(f"{argument.name} must be a whole number, got {value}.")
+                what = f"must be a whole number, got {value}"
+                if token.source not in ("", "cli"):
+                    name = argument.name.removeprefix("--").replace("-", "_")
+                    raise SettingsFileError(f"{name} {what}, from {token.source}.")
+                raise ValueError(f"{argument.name} {what}.")
 
 
 def settings_text(app: App, bound: BoundArguments) -> str:

@@ -54,7 +54,7 @@ class FoldsFailed(RuntimeError):
     @classmethod
     def of(cls, lost: Sequence["Lost"], folds: int) -> "FoldsFailed":
         """Return the error that names what was lost of so many folds."""
-        reasons = "; ".join(f"{one.label}: {one.reason}" for one in lost)
+        reasons = "; ".join(f"{one.label}: {one.reason.rstrip('.')}" for one in lost)
         return cls(
             f"{reasons}. Kept: {folds - len(lost)} of {count(folds, 'fold')}; "
             "the same command tries the rest again."

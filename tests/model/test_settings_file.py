@@ -86,6 +86,10 @@ def test_what_is_printed_is_a_file_that_says_the_same(
         ("max_epochs = ", "{} must be a file of settings in TOML: Invalid value"),
         ("seed = 1\nseed = 2", "{} must be a file of settings in TOML: Cannot overwrite a value"),
         (b"\xff\xfe", "{} must be a file of settings in TOML: 'utf-8' codec can't decode"),
+        (
+            "# Settings of backtests/search.py, which takes them with --config.\ntrials = 3",
+            'Unknown option: "[trials]" from {}. The file has the settings of backtests/search.py',
+        ),
         ('config = "x"', "{} must not hold config, which name the file itself. Take them out."),
     ],
 )
@@ -112,9 +116,10 @@ def test_a_value_of_a_file_keeps_the_rules_of_the_flag(
 ) -> None:
     path = file("max_epochs = 1.5")
     assert said(train, "--config", path)[::2] == (
-        2,
-        "error: --max-epochs must be a whole number, got 1.5.",
+        3,
+        f"error: max_epochs must be a whole number, got 1.5, from {path}.",
     )
+    assert said(train, "--max-epochs", "1.5")[0] == 2
     code, _, error = said(train, "--config", file("max_epochs = 0"))
     assert code == 2 and "--max-epochs must be a whole number from 1, got 0." in error
 

@@ -289,7 +289,7 @@ def test_what_is_done_is_not_blamed_for_a_later_death(monkeypatch, bars, folds, 
 
 
 def test_what_was_lost_is_named():
-    error = FoldsFailed.of([Lost("a fold 2", "it died"), Lost("b fold 1", "nan")], 8)
+    error = FoldsFailed.of([Lost("a fold 2", "it died"), Lost("b fold 1", "nan.")], 8)
     assert (
         str(error) == "a fold 2: it died; b fold 1: nan. Kept: 6 of 8 folds; "
         "the same command tries the rest again."
