@@ -11,7 +11,12 @@ Show = Callable[[float, str], None]  # how much is done, a share, and words on i
 
 def card(title: str, sentence: str, *tables: pd.DataFrame) -> str:
     """Return an object as a notebook shows it: a title, a sentence and tables."""
-    shown = [table.to_html(border=0, float_format="{:.4g}".format, na_rep="-") for table in tables]
+    shown = [
+        # A wide one scrolls by itself: else the page would.
+        '<div style="overflow-x: auto">'
+        f"{table.to_html(border=0, float_format='{:.4g}'.format, na_rep='-')}</div>"
+        for table in tables
+    ]
     return "\n".join([f"<b>{escape(title)}</b>", f"<p>{escape(sentence)}</p>", *shown])
 
 

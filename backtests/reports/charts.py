@@ -38,6 +38,11 @@ def empty_figure(title: str, height: int) -> go.Figure:
     return styled(go.Figure(), height).update_yaxes(title=title)
 
 
+def titled(figure: go.Figure, title: str) -> go.Figure:
+    """Return a figure that stands alone, as in a notebook, with its title above the legend."""
+    return figure.update_layout(title={"text": title, "x": 0, "font": {"size": 14}}, margin_t=72)
+
+
 def styled(figure: go.Figure, height: int) -> go.Figure:
     """Return the figure in the look of all."""
     figure.update_layout(

@@ -25,7 +25,7 @@ from backtests.evidence.panel import Panel, panel_of
 from backtests.evidence.scores import BEST, NO_MODEL, TOTAL
 from backtests.evidence.thirds import thirds
 from backtests.evidence.verdict import NO_COST, Verdict, judge_account, judge_book
-from backtests.reports.charts import book_chart
+from backtests.reports.charts import book_chart, titled
 from backtests.reports.results import (
     csv_of,
     describe_settings,
@@ -118,7 +118,7 @@ class PooledResults:
 
     def plot(self) -> go.Figure:
         """Return the chart of the money beside its benchmark."""
-        return book_chart(self.equity, self.benchmark)
+        return titled(book_chart(self.equity, self.benchmark), self.title)
 
     @property
     def title(self) -> str:

@@ -39,7 +39,7 @@ from backtests.evidence.scores import (
 )
 from backtests.evidence.searched import Searched
 from backtests.evidence.verdict import Verdict, judge
-from backtests.reports.charts import equity_chart
+from backtests.reports.charts import equity_chart, titled
 from backtests.reports.picture import draw
 from backtests.simulation.broker import Simulation, simulate_hold
 from backtests.walk_forward.fingerprint import all_versions
@@ -107,7 +107,7 @@ class Results:
 
     def plot(self) -> go.Figure:
         """Return the chart of the account beside buy-and-hold."""
-        return equity_chart(self)
+        return titled(equity_chart(self), self.title)
 
     @property
     def title(self) -> str:

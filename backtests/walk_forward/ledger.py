@@ -155,6 +155,15 @@ class Ledger:
         for place in (path, self.folder / "probe"):
             require_writable(place)
 
+    @classmethod
+    def of(cls, bars: Bars, path: str | Path | None = None) -> "Ledger":
+        """Return the ledger of what was tried on bars, of one instrument or of several by name.
+
+        path: its file; default: that of the instrument and interval in the user's data folder.
+        """
+        on = subject_of(bars)
+        return cls(Path(path) if path else ledger_path(on), on)
+
     def __repr__(self) -> str:
         trials = count(len(self.others()), "trial")
         return f"Ledger({trials} on {self.on.instrument}, {self.on.interval}, in {self.path})"

@@ -106,7 +106,9 @@ def test_python_walks_as_the_command_does_and_returns_what_its_files_hold(
         assert list(getattr(results, name)) == list(pd.read_csv(folder / f"{name}.csv"))
     assert [line.name for line in results.plot().data] == [HOLD, "strategy"]
     assert repr(results) == f"Results({results.title}: {results.verdict.word})"
-    assert "fold-01.ckpt" in results._repr_html_()
+    assert results.plot().layout.title.text == results.title
+    shown = results._repr_html_()
+    assert "fold-01.ckpt" in shown and '<div style="overflow-x: auto">' in shown
 
 
 def test_a_registered_run_says_so_and_comes_before_its_results(bars_file, tmp_path, capsys):

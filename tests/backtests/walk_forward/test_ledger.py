@@ -331,3 +331,12 @@ def test_a_ledger_is_shown_in_a_line_and_in_a_notebook_by_its_trials(ledger):
     assert repr(ledger) == f"Ledger(1 trial on nasdaq, 1 day, in {ledger.path})"
     shown = ledger._repr_html_()
     assert "2026-01-02" in shown and "0.125" in shown and repr(ledger) in shown
+
+
+def test_the_ledger_of_bars_is_theirs(bars, tmp_path, monkeypatch):
+    own = Ledger.of(bars, tmp_path / "trials")
+    assert own.path == tmp_path / "trials" and own.on == subject_of(bars)
+    monkeypatch.setattr(
+        "backtests.walk_forward.ledger.ledgers_folder", lambda: tmp_path / "data folder"
+    )
+    assert Ledger.of(bars).path == ledger_path(subject_of(bars))
