@@ -223,14 +223,13 @@ class BookStrategy(TradingStrategy):
     def _completed(self, name: str, quote: Quote) -> Quote:
         """Return a quote with the forecast that its name's place among the whole date gives."""
         instrument = self._of_name[name]
-        indicator = instrument.signal.indicator
         # Of a backtest a date is whole before the first of its bars is shown.
-        if not self._live or indicator is None or not indicator.is_placed:
+        if not (self._live and instrument.is_placed):
             return quote
         if quote.number != len(instrument.data) + instrument.ago:
             self._note_partly([instrument], quote.timestamp)
             return quote
-        if not indicator.complete():
+        if not instrument.complete():
             return quote
         return self._quote(instrument, instrument.signal.read(instrument.ago))
 
@@ -248,11 +247,9 @@ class BookStrategy(TradingStrategy):
                 )
             quote = quote._replace(reason=LATE)
             instrument.refused[LATE] += 1
-            placed = (
-                instrument.signal.indicator is not None and instrument.signal.indicator.is_placed
-            )
-            others = [one for one in self.traded if placed and one is not instrument]
-            self._note_partly(others, quote.timestamp)
+            if instrument.is_placed:
+                others = [one for one in self.traded if one is not instrument]
+                self._note_partly(others, quote.timestamp)
         self._carry_out(instrument, quote, None)
 
     def _note_partly(self, instruments: Sequence[TradedData], timestamp: int) -> None:

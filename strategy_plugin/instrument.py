@@ -112,6 +112,17 @@ class TradedData:
         self._rounds = not all(record.exact for record in own)
         self.sound = True  # whether the bar read last is without fault
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether its forecasts depend on the bars of the other datas of a date."""
+        indicator = self.signal.indicator
+        return indicator is not None and indicator.is_placed
+
+    def complete(self) -> bool:
+        """Forecast the newest bar anew, where more of its date has come; whether it is another."""
+        indicator = self.signal.indicator
+        return indicator is not None and indicator.complete()
+
     def has_new_bar(self) -> bool:
         """Return True once for each new bar.
 

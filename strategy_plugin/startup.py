@@ -396,7 +396,7 @@ def note_absent_peers(traded: Sequence[TradedData]) -> None:
     names = [instrument.data._name for instrument in traded]
     for instrument in traded:
         indicator = instrument.signal.indicator
-        if indicator is None or not indicator.is_placed or all(map(_says_nothing, names)):
+        if indicator is None or not instrument.is_placed or all(map(_says_nothing, names)):
             continue
         path = indicator.schedule.path
         known = {name for one in indicator.schedule.checkpoints for name in one.instruments or ()}

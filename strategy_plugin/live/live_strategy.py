@@ -41,17 +41,11 @@ class LiveStrategy(BiLSTMStrategy):
             self._frozen = broker.watchman.look(broker.store.now(), broker.getvalue())
         before = {instrument.name: instrument.decision.number for instrument in self.traded}
         super().next()
-        for instrument in self.traded:
-            if instrument.decision.number > before[instrument.name]:
-                tell(self, instrument, self._frozen)
+        decided = [one for one in self.traded if one.decision.number > before[one.name]]
+        for instrument in decided:
+            tell(self, instrument, self._frozen)
         # A step of another series alone is no bar of ours.
-        count_bar(
-            self,
-            live
-            and any(
-                instrument.decision.number > before[instrument.name] for instrument in self.traded
-            ),
-        )
+        count_bar(self, live and bool(decided))
 
     def decide(self, instrument: TradedData, reading: Reading) -> tuple[int, str]:
         wanted, reason = super().decide(instrument, reading)
