@@ -18,8 +18,8 @@ from model.features.trailing import Array, Times
 from model.fresh_process import Beginning, beginning_of
 from model.supplied import FEATURE, Scalar, called, made, parameters_of, source_of, told
 
-CHUNK = 16_384  # rows asked for at once
-LONGEST = 10_000  # bars of a lookback
+ASKED_AT_ONCE = 16_384  # rows
+LONGEST_LOOKBACK = 10_000  # bars of a lookback
 MOST_COLUMNS = 512  # of one feature
 PROBED = 16  # rows with which the columns are asked for
 
@@ -74,7 +74,7 @@ class FeatureRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """
 
     name: Name
-    lookback: Annotated[int, Meta(ge=1, le=LONGEST)]
+    lookback: Annotated[int, Meta(ge=1, le=LONGEST_LOOKBACK)]
     exact: bool
     columns: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MOST_COLUMNS)]
     parameters: dict[str, str | float | int | bool | None]
@@ -102,7 +102,7 @@ class KnownFeature:
         """
         before = self.record.lookback - 1
         first = len(values) - n_rows - before
-        step = 1 if self.record.exact else CHUNK
+        step = 1 if self.record.exact else ASKED_AT_ONCE
         rows = np.empty((n_rows, len(self.record.columns)))
         for start in range(0, n_rows, step):
             stop = min(start + step, n_rows)
@@ -185,8 +185,10 @@ def known_feature(given: object) -> KnownFeature:
         ) from error
     if not (isinstance(name, str) and name.isidentifier()):
         faults.append(f"`name` must be a plain word, got {name!r}")
-    if not (type(lookback) is int and 1 <= lookback <= LONGEST):
-        faults.append(f"`lookback` must be a whole number from 1 to {LONGEST}, got {lookback!r}")
+    if not (type(lookback) is int and 1 <= lookback <= LONGEST_LOOKBACK):
+        faults.append(
+            f"`lookback` must be a whole number from 1 to {LONGEST_LOOKBACK}, got {lookback!r}"
+        )
     if not callable(getattr(feature, "transform", None)):
         faults.append("`transform` must be a method that turns bars into a DataFrame, got none")
     if not isinstance(getattr(feature, "exact", False), bool):

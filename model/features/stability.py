@@ -21,7 +21,7 @@ from model.bars.faults import count
 from model.bars.intervals import day
 from model.bars.read import digest_bars
 from model.errors import FeatureError
-from model.features.own import LONGEST, KnownFeature, shown_bars
+from model.features.own import LONGEST_LOOKBACK, KnownFeature, shown_bars
 from model.features.table import arrays_of
 from model.features.trailing import Array, Times
 
@@ -284,7 +284,7 @@ class _Trial:
     def _lookback_needed(self, found: Difference) -> int | None:
         """Return the least lookback that mends a feature, None where none does."""
         rows = np.unique(np.r_[found.row, np.linspace(self.lookback - 1, len(self.values) - 1, 8)])
-        needed, most = self.lookback, min(LONGEST, len(self.values) // 2)
+        needed, most = self.lookback, min(LONGEST_LOOKBACK, len(self.values) // 2)
         for row in rows.astype(int).tolist():
 
             def enough(bars: int, row: int = row) -> bool:
