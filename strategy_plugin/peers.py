@@ -106,6 +106,7 @@ class Places:
         self._tails = {number: deque[tuple[int, Sequence[float]]]([], lookback) for number in bars}
         self._dates: dict[int, dict[int, Array]] = {}  # features of each data, by timestamp
         self._times: dict[int, tuple[int, int]] = {}  # Backtrader's own, and of which data
+        self._asked = np.iinfo(np.int64).min  # newest timestamp of which a place was asked for
         self._live = any(is_live(data) for data in datas.values())
         self._whole: dict[int, Array] | None = None
 
@@ -125,6 +126,7 @@ class Places:
         for number, bars in self._bars.items():
             for delivered in bars.delivered():
                 self._take(number, delivered)
+        self._asked = max(self._asked, timestamp)
         known = self._dates.get(timestamp, {})
         own = known.get(id(data))
         if own is None:
@@ -140,6 +142,7 @@ class Places:
         # Live a date is waited for, whenever its bars come.
         if not self._live:
             self._note_time(number, timestamp, delivered.time)
+            self._require_in_time(number, timestamp)
         tail = self._tails[number]
         tail.append((timestamp, delivered.bar))
         stamps = np.array([moment for moment, _ in tail])
@@ -150,6 +153,20 @@ class Places:
             oldest = min(self._dates)
             del self._dates[oldest]
             self._times.pop(oldest, None)
+
+    def _require_in_time(self, number: int, timestamp: int) -> None:
+        """Refuse a bar of a date of which a place was given without it.
+
+        Backtrader shows the last hour of a day at once where minutes are missing at its end, before
+        those of the other datas.
+        """
+        if timestamp <= self._asked:
+            raise ValueError(
+                f"data {self._datas[number]._name!r} must show its bar of {day(timestamp)} in the "
+                "same step as the others, got it after a place among them was asked for. Give "
+                "bars that are made before the run, as DataFrames of read_bars, rather than "
+                "resampled ones with bars missing at their ends."
+            )
 
     def _require_one_time(self, universe: Mapping[int, SeriesBars]) -> None:
         for number, bars in universe.items():

@@ -22,7 +22,7 @@ from strategy_plugin.replaying import replay
 from tests.helpers.book_account import WatchedBook, book_run
 from tests.helpers.hosts import feed, host, series
 from tests.helpers.live import Event, LiveFeed, live, ticks
-from tests.helpers.makers import random_bars, random_checkpoint
+from tests.helpers.makers import MERGED, random_bars, random_checkpoint
 
 COLUMNS = "universe:rank(ret_z_5),mean(ret_z_20),rank(bar_close_z)"
 UNIVERSE = {name: random_bars(190, seed=seed) for seed, name in enumerate("abcdef")}
@@ -211,6 +211,23 @@ def test_bars_of_one_date_at_two_times_of_day_are_refused(
         late = pd.concat([WHOLE["f"], late.iloc[100:101]]).sort_index()
     with pytest.raises(ValueError, match="'f' must have one bar on 2020-0.* one time of day, or"):
         book_run(WHOLE | {"f": late}, mode=mode, checkpoint=path, **RULES)
+
+
+def test_a_bar_that_comes_after_a_place_without_it_was_given_is_refused(tmp_path: Path) -> None:
+    minutes = {name: random_bars(190 * 60, seed=seed, freq="min") for seed, name in enumerate("ab")}
+    # Where a day's last minutes are missing Backtrader shows its last hour before the others.
+    minutes["b"] = minutes["b"][minutes["b"].index.minute < 50]
+    hours = {name: bars.resample("h").agg(MERGED) for name, bars in minutes.items()}
+    path, _ = placed(tmp_path, hours)
+    cerebro = bt.Cerebro(stdstats=False)
+    for name, bars in minutes.items():
+        one = bt.feeds.PandasData(
+            dataname=bars.shift(freq="1min"), timeframe=bt.TimeFrame.Minutes, compression=1
+        )
+        cerebro.resampledata(one, name=name, timeframe=bt.TimeFrame.Minutes, compression=60)
+    cerebro.addstrategy(BookStrategy, checkpoint=path, long=1, short=1, fewest=1)
+    with pytest.raises(ValueError, match="'a' must show its bar of 2020-01-01 23:00:00 in the sa"):
+        cerebro.run()
 
 
 def test_peers_must_be_several_and_have_the_data(tmp_path: Path) -> None:
