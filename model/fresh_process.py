@@ -1,7 +1,7 @@
-"""What a user's object says in a fresh process, as live it begins in one.
+"""Runs a user's object in a fresh process, as live it begins in one.
 
-What a class or its module keeps from call to call agrees with itself wherever it was filled: of a
-cache in which the first value stays, only a process that never saw the later bars tells another.
+A cache that keeps its first value agrees with itself wherever later bars filled it; only a process
+that never saw them shows the difference.
 """
 
 import os
@@ -15,29 +15,36 @@ from typing import NamedTuple
 import cloudpickle  # by value what a notebook defines, by name what lies in a module
 import pandas as pd
 
-from model.supplied import Kind, contents_loaded, load_content, made
+from model.supplied import Kind, contents_loaded, load_content, made, told
 
-COMMAND = "from model.fresh_process import answer; answer()"
+COMMAND = "from model.fresh_process import serve; serve()"
+KILLED = -9  # the exit code of a process that the system killed, as for its memory
+
+
+class Window(NamedTuple):
+    """Bars to be shown: those from start to before stop of the table at a position."""
+
+    table: int
+    start: int
+    stop: int
 
 
 class Replies:
     """What a fresh process made of bars, given out call by call as the object itself would."""
 
-    def __init__(self, name: str, replies: Iterator[object]) -> None:
-        self.name, self._replies = name, replies
+    def __init__(self, name: str, tables: Sequence[pd.DataFrame]) -> None:
+        self.name, self._tables = name, iter(tables)
 
     def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
-        """Return the next reply; raises what the object raised there."""
-        reply = next(self._replies)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply  # type: ignore[return-value]  # whatever it is, the caller looks at it
+        """Return the next table, whatever the bars are."""
+        return next(self._tables)
 
 
 class Beginning(NamedTuple):
-    """A user's object as it was before its first call.
+    """A user's object as it was when it was handed over.
 
-    pickled: of the object, or of the class that makes it. fault: why it cannot be made elsewhere.
+    pickled: of the object, or of the class that makes it: by name where that lies in a module, with
+    all that it holds where it does not. fault: why it cannot be made elsewhere.
     """
 
     name: str
@@ -45,10 +52,10 @@ class Beginning(NamedTuple):
     pickled: bytes
     fault: str
 
-    def replies(self, shown: Sequence[pd.DataFrame]) -> Replies:
-        """Show bars to the object in a fresh process, one table after the other.
+    def replies(self, tables: Sequence[pd.DataFrame], windows: Sequence[Window]) -> Replies:
+        """Show windows of bars to the object in a fresh process, one after the other.
 
-        Raises FeatureError, or LabelError, where it cannot be made there.
+        Raises FeatureError, or LabelError, where it cannot be made there, or gives no table of one.
         """
         if self.fault:
             raise self._refusal(self.fault)
@@ -57,18 +64,44 @@ class Beginning(NamedTuple):
             for name, file in contents_loaded().items()
             if name.encode() in self.pickled
         ]
+        places = [place or os.curdir for place in sys.path if isinstance(place, str)]
         process = subprocess.run(
             [sys.executable, "-P", "-c", COMMAND],
-            input=pickle.dumps((files, self.kind, self.pickled, list(shown))),
+            input=pickle.dumps((files, self.kind, self.pickled, list(tables), list(windows))),
             capture_output=True,
-            env=os.environ
-            | {"PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
             check=False,
         )
-        if process.returncode:
-            lines = process.stderr.decode(errors="replace").strip().splitlines()
-            raise self._refusal(lines[-1] if lines else f"exit code {process.returncode}")
-        return Replies(self.name, iter(pickle.loads(process.stdout)))
+        lines = process.stderr.decode(errors="replace").strip().splitlines() or [""]
+        if process.returncode == KILLED or lines[-1].startswith("MemoryError"):
+            raise MemoryError
+        if process.returncode or not process.stdout:
+            raise self._refusal(lines[-1] or f"exit code {process.returncode}")
+        replies = pickle.loads(process.stdout)
+        for reply, window in zip(replies, windows, strict=True):
+            if isinstance(reply, str):
+                last = tables[window.table].index[window.stop - 1]
+                raise self.kind.error(
+                    f"the {self.kind.word} {self.name!r} must give a row for every bar in a fresh "
+                    f"process, too, got {reply}, for the bars that end at {last}. Mend its "
+                    "transform."
+                )
+        return Replies(self.name, replies)
+
+    def require_kept(self, given: object) -> None:
+        """Require an object that was called since to be as it was.
+
+        Of one that Python code hands over nobody knows what calls before have left in it: only what
+        no call changes is as a fresh process would have it.
+        """
+        if not self.fault and cloudpickle.dumps(given) != self.pickled:
+            kind = given if isinstance(given, type) else type(given)
+            raise self.kind.error(
+                f"the {self.kind.word} {self.name!r} must hold nothing that its calls change, got "
+                "an object, or a class of a notebook or script, that was changed by one: what "
+                "earlier calls left in it would come back. Put its class in a file of its own and "
+                f"name that, as my_{self.kind.word}s.py:{kind.__name__}."
+            )
 
     def _refusal(self, fault: str) -> ValueError:
         return self.kind.error(
@@ -88,27 +121,41 @@ def beginning_of(given: object, name: str, kind: Kind) -> Beginning:
         return Beginning(name, kind, b"", f"{type(error).__name__}: {error}")
 
 
-def answer() -> None:
+def serve() -> None:
     """Make an object and show it bars: what the fresh process does.
 
-    Reads from standard input what `Beginning.replies` wrote and writes the replies, pickled.
+    Reads from standard input what `Beginning.replies` wrote, and writes the replies: a table, or
+    words on what there is in its place.
     """
     # What a module prints must not stand among the replies.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    files, kind, pickled, shown = pickle.load(sys.stdin.buffer)
+    files, kind, pickled, tables, windows = pickle.load(sys.stdin.buffer)
     for name, path, content in files:
         load_content(name, path, content, kind)
-    made_here = made(pickle.loads(pickled), kind)
+    instance = made(pickle.loads(pickled), kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told where it is asked in earnest
-        replies = [_reply(made_here, bars) for bars in shown]
+        replies = list(_replies(instance, tables, windows))
     pickle.dump(replies, out)
     out.close()
 
 
-def _reply(asked: object, bars: pd.DataFrame) -> object:
-    try:
-        return asked.transform(bars)  # type: ignore[attr-defined]
-    except Exception as error:  # whatever a class of somebody else's raises
-        return RuntimeError(f"{type(error).__name__}: {error}")
+def _replies(
+    instance: object, tables: Sequence[pd.DataFrame], windows: Sequence[Window]
+) -> Iterator[pd.DataFrame | str]:
+    for window in windows:
+        # A copy: what a transform does to its bars reaches no other window.
+        bars = tables[window.table].iloc[window.start : window.stop].copy()
+        try:
+            found = instance.transform(bars)  # type: ignore[attr-defined]
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a class of somebody else's raises
+            yield told(error, instance)
+            continue
+        if isinstance(found, pd.DataFrame):
+            found.attrs = {}  # which may hold what cannot be sent
+            yield found
+        else:
+            yield f"{type(found).__name__} in the place of a DataFrame"

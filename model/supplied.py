@@ -6,6 +6,7 @@ Only what a user names is imported.
 import hashlib
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib.abc import ExecutionLoader
@@ -14,7 +15,7 @@ from importlib.metadata import entry_points
 from importlib.util import decode_source, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, NoneType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from model.errors import FeatureError, LabelError, did_you_mean
 
@@ -95,10 +96,14 @@ def _load_file(path: Path, kind: Kind) -> ModuleType:
         ) from error
     digest = hashlib.sha256(str(path.resolve()).encode() + content).hexdigest()
     # Under a name of its own: a file must not hide a module that is called like it.
-    name = f"own_{kind.setting}_{path.stem}_{digest[:12]}"
+    stem = re.sub(r"\W", "_", path.stem)  # a dot would make it a part of a package
+    name = f"own_{kind.setting}_{stem}_{digest[:12]}"
     if name not in sys.modules:
         load_content(name, str(path), content, kind)
     return sys.modules[name]
+
+
+_contents: dict[str, tuple[str, bytes]] = {}
 
 
 class _Content(ExecutionLoader):
@@ -118,16 +123,12 @@ def load_content(name: str, path: str, content: bytes, kind: Kind) -> None:
     """Make a module of a file's content. Raises FeatureError, or LabelError, where it fails."""
     loader = _Content(path, content)
     _execute(spec_from_file_location(name, path, loader=loader), path, kind)
+    _contents[name] = path, content
 
 
-def contents_loaded() -> dict[str, tuple[str, bytes]]:
+def contents_loaded() -> Mapping[str, tuple[str, bytes]]:
     """Return path and content of the files that modules were made of, by names of modules."""
-    loaders = {name: getattr(module, "__loader__", None) for name, module in sys.modules.items()}
-    return {
-        name: (loader.path, loader.content)
-        for name, loader in loaders.items()
-        if isinstance(loader, _Content)
-    }
+    return _contents
 
 
 def _execute(spec: ModuleSpec | None, place: str, kind: Kind) -> None:
@@ -213,11 +214,19 @@ def made(given: object, kind: Kind) -> object:
     return found
 
 
+def held_by(given: object) -> dict[str, Any]:
+    """Return the attributes of an instance, those of its slots too."""
+    slots = [vars(kind).get("__slots__", ()) for kind in type(given).__mro__]
+    names = [name for own in slots for name in ([own] if isinstance(own, str) else own)]
+    held = {name: getattr(given, name) for name in names if hasattr(given, name)}
+    return held | getattr(given, "__dict__", {})
+
+
 def parameters_of(given: Named, kind: Kind, *besides: str) -> dict[str, Scalar]:
     """Return what an instance was made with: its attributes, without those named besides."""
     parameters = {
         key: value
-        for key, value in getattr(given, "__dict__", {}).items()
+        for key, value in held_by(given).items()
         if not key.startswith("_") and key not in ("name", *besides)
     }
     for key, value in parameters.items():

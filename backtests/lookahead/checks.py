@@ -31,7 +31,7 @@ from model.checkpoint.checkpoint import Checkpoint
 from model.checkpoint.schedule import Schedule
 from model.features.joining import context_of, join_bars
 from model.features.series import OWN, Clock
-from model.features.stability import tolerances
+from model.features.stability import fresh_rows, tolerances
 from model.features.table import LOOKBACK, FeatureEngineer
 from model.labels.labelling import Labelling
 from model.labels.moves import MOVES
@@ -92,6 +92,7 @@ class PipelineChecks:
             ours = {}
         if self.data.config.features:
             ours["features of one's own"] = self.own_features
+            ours["the same, in a fresh process"] = self.fresh_features
         if context_of(self.bars):
             ours["other series"] = self.other_series
         return ours | {
@@ -127,6 +128,25 @@ class PipelineChecks:
             tolerance=tuple(tolerances(engineer.transform(self.bars).to_numpy()).tolist()),
             track=track,
         )
+
+    def fresh_features(self, _: Track) -> LeakResult:
+        """Show each bar's own past to a process that never saw a later one, as live."""
+        tally = Tally("the same, in a fresh process")
+        for known in self.data.config.own:
+            engineer = FeatureEngineer([known], only=True)
+            rows = engineer.transform(self.bars)
+            first = len(self.bars) - len(rows)
+            asked = [(0, position) for position in range(first, len(self.bars))]
+            found = fresh_rows(known, [self.bars[list(COLUMNS)]], asked)
+            tally.compare(
+                list(engineer.names),
+                rows.index,
+                rows.to_numpy(),
+                found,
+                "where no later bar was ever shown",
+                tuple(tolerances(rows.to_numpy()).tolist()),
+            )
+        return tally.result
 
     def other_series(self, track: Track) -> LeakResult:
         """Join again with other bars wherever one was not complete at the cut's decision."""

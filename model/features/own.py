@@ -3,7 +3,8 @@
 The engine hands a feature bars alone: in chunks for a history, the last `lookback` for a live bar.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
@@ -88,12 +89,14 @@ class FeatureRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class KnownFeature:
     """A feature that can be served: the user's object, and what a checkpoint keeps of it.
 
-    beginning: the object as it was before its first call.
+    beginning: the object as it was before its first call. probe: the digest of what it makes of
+    made-up bars, which tells it from another whose record says the same.
     """
 
     feature: OwnFeature
     record: FeatureRecord
     beginning: Beginning
+    probe: str
 
     def rows(self, values: Array, timestamps: Times, n_rows: int) -> Array:
         """Return the last `n_rows` rows: (n_rows, columns), NaN where it gives no finite number.
@@ -145,7 +148,7 @@ def transformed(
         table = feature.transform(bars)
     except MemoryError:
         raise
-    except Exception as error:  # whatever a class of somebody else's raises
+    except (Exception, SystemExit) as error:  # whatever a class of somebody else's raises
         raise FeatureError(
             f"the feature {feature.name!r} must give a row for every bar, got "
             f"{told(error, feature)}, {where}. Mend its transform."
@@ -198,11 +201,16 @@ def known_feature(given: object) -> KnownFeature:
         raise FeatureError(f"{kind.__name__} cannot be a feature: {'; '.join(faults)}. Mend it.")
     parameters = parameters_of(feature, FEATURE, "lookback", "exact")
     beginning = beginning_of(given, feature.name, FEATURE)
-    return KnownFeature(feature, _record(feature, parameters), beginning)
+    table = _probed(feature)
+    probe = hashlib.sha256(table.to_numpy(np.float64, na_value=np.nan).tobytes()).hexdigest()
+    return KnownFeature(
+        feature, _record(feature, list(table.columns), parameters), beginning, probe
+    )
 
 
-def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRecord:
-    # What its columns are is asked of made-up bars of an hour: a transform may look at the time.
+def _probed(feature: OwnFeature) -> pd.DataFrame:
+    """Return what a feature makes of made-up bars, which says what its columns are."""
+    # Of an hour: a transform may look at the time. Of dates that no user's bars have.
     draw = np.random.default_rng(0)
     count = feature.lookback + PROBED - 1
     closes = 100 * np.exp(np.cumsum(draw.normal(0, 0.01, count)))
@@ -216,9 +224,14 @@ def _record(feature: OwnFeature, parameters: Mapping[str, Scalar]) -> FeatureRec
             draw.integers(1_000, 9_000, count),
         )
     )
-    hours = pd.date_range("2020-01-06", periods=count, freq="h", unit="ns").to_numpy()
+    hours = pd.date_range("2100-01-04", periods=count, freq="h", unit="ns").to_numpy()
     shown = f"{count} made-up bars of an hour, with which its columns are asked for"
-    names = list(transformed(feature, values, hours, shown).columns)
+    return transformed(feature, values, hours, shown)
+
+
+def _record(
+    feature: OwnFeature, names: Sequence[str], parameters: Mapping[str, Scalar]
+) -> FeatureRecord:
     faulty = [name for name in names if not (isinstance(name, str) and 0 < len(name) <= 100)]
     twice = sorted({str(name) for name in names if names.count(name) > 1})
     fault = ""

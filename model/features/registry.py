@@ -50,7 +50,9 @@ def register_feature(
     >>> TrainConfig(features="momentum").lookback
     101
     """
-    _admit(known_feature(feature), bars)
+    known = known_feature(feature)
+    known.beginning.require_kept(feature)
+    _admit(known, bars)
 
 
 def _admit(found: KnownFeature, bars: pd.DataFrame | None = None) -> KnownFeature:
@@ -62,7 +64,7 @@ def _admit(found: KnownFeature, bars: pd.DataFrame | None = None) -> KnownFeatur
             f"{len(FEATURE_NAMES)}, got {', '.join(reserved)}. Rename them."
         )
     known = _known.get(record.name, found)
-    if known.record != record:
+    if known.record != record or known.probe != found.probe:
         raise FeatureError(
             f"`name` must be free, got {record.name!r}, which is {known.record} already, "
             f"{_difference(known.record, record)}. Give each instance a name of its own, as "
@@ -79,7 +81,8 @@ def _difference(known: FeatureRecord, given: FeatureRecord) -> str:
         before, now = getattr(known, field), getattr(given, field)
         if before != now:
             return f"with the {field} {before!r} and not {now!r}"
-    return "of another source"
+    # As where it holds what it was made with under names that begin with "_".
+    return "of another source" if known.source != given.source else "with other values"
 
 
 def own_features(text: str) -> list[KnownFeature]:

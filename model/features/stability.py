@@ -24,14 +24,17 @@ from model.errors import FeatureError
 from model.features.own import LONGEST_LOOKBACK, KnownFeature, shown_bars
 from model.features.table import arrays_of
 from model.features.trailing import Array, Times
+from model.fresh_process import Window
 
 TRIES = 200  # random starts, ends and chunk sizes
 TOLERANCE = 1e-6  # of a column's standard deviation: rolling sums carry rounding, means a memory
 FEWEST_TRIES = 10  # on each instrument of a universe
 ALONE = 16  # rows, drawn from all instruments, that a fresh process is asked for
 FEWEST_ALONE = 2  # of each instrument
+SHOWN_AT_ONCE = 2_000_000  # bars that one fresh process is shown, in all windows together
 FEW = 8  # rows that are asked for one by one before one that is compared
 LOOKED_AT = 12  # rows that a diagnosis looks at
+NORMAL = 1.4826  # deviation over median distance from the median, of a normal distribution
 ROUNDING = 1_000.0  # times the tolerance: what differs by more is no rounding
 FAR = 0.2  # of the bars that are left: a row that waits for so many waits for the whole series
 SEED = 0
@@ -42,15 +45,6 @@ KEEPS = (
 
 # The digests of the bars that a feature was tried on.
 _found_stable: WeakKeyDictionary[KnownFeature, set[str]] = WeakKeyDictionary()
-
-
-class _Alone(NamedTuple):
-    """A row to be asked for in a fresh process: its own bars, and what it is among all of them."""
-
-    row: int
-    bars: pd.DataFrame
-    of_all: Array
-    allowed: Array
 
 
 class Difference(NamedTuple):
@@ -75,45 +69,83 @@ def require_stable(
     rows = max(FEWEST_ALONE, ALONE // max(1, len(digests)))
     for one in known:
         tried_on = _found_stable.setdefault(one, set())
-        alone: list[_Alone] = []
+        trials = []
         for bars in (bars for digest, bars in digests.items() if digest not in tried_on):
             trial = _Trial(one, *arrays_of(bars))
             trial.require(of_each)
-            alone += trial.drawn(rows)
-        if alone:
-            _require_afresh(one, alone)
+            trials.append((bars, trial.allowed, trial.drawn(rows)))
+        _require_afresh(one, trials)
         tried_on.update(digests)
 
 
-def _require_afresh(known: KnownFeature, alone: list[_Alone]) -> None:
-    """Require the same rows of a fresh process that is shown them as live, one after the other."""
-    alone.sort(key=lambda one: one.bars.index[-1])
-    replies = known.beginning.replies([one.bars for one in alone])
-    answering = replace(known, feature=replies)  # type: ignore[arg-type]  # no lookback
-    for one in alone:
-        found = answering.transform(*arrays_of(one.bars))[-1:]
-        if (apart := _apart(found, one.of_all, one.allowed)).any():
+def _require_afresh(
+    known: KnownFeature, trials: Sequence[tuple[pd.DataFrame, Array, Mapping[int, Array]]]
+) -> None:
+    """Require the same rows of a fresh process that is shown them as live, one after the other.
+
+    trials: the bars of an instrument, by how much a column may differ, and rows by position.
+    """
+    asked = sorted(
+        (bars.index[row], number, row)
+        for number, (bars, _, rows) in enumerate(trials)
+        for row in rows
+    )
+    found = fresh_rows(
+        known, [bars for bars, *_ in trials], [(number, row) for _, number, row in asked]
+    )
+    for (stamp, number, row), values in zip(asked, found, strict=True):
+        _, allowed, rows = trials[number]
+        if (apart := _apart(values, rows[row], allowed)).any():
             column = int(apart.argmax())
-            difference = Difference(one.row, column, one.of_all[0, column], found[0, column])
-            raise _refusal(
-                known,
-                difference,
-                one.bars.index[-1],
-                "in a fresh process that has seen none after it",
-                KEEPS,
-            )
+            difference = Difference(row, column, rows[row][column], values[column])
+            change = "in a fresh process that has seen none after it"
+            raise _refusal(known, difference, stamp, change, KEEPS)
+
+
+def fresh_rows(
+    known: KnownFeature, universe: Sequence[pd.DataFrame], rows: Sequence[tuple[int, int]]
+) -> Array:
+    """Return what a fresh process makes of rows, each shown its own bars: (rows, columns).
+
+    universe: bars. rows: of which of them, and the position there, in the order in which they are
+    asked for. Another process begins where so many were shown that more would fill the memory.
+    """
+    found = np.empty((len(rows), len(known.record.columns)))
+    before = known.record.lookback - 1
+    tables = [shown_bars(*arrays_of(bars)) for bars in universe]
+    at_once = max(1, SHOWN_AT_ONCE // known.record.lookback)
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
+        windows = [Window(number, row - before, row + 1) for number, row in part]
+        replies = known.beginning.replies(tables, windows)
+        answering = replace(known, feature=replies)  # type: ignore[arg-type]  # no lookback
+        for position, window in enumerate(windows, start):
+            bars = universe[window.table].iloc[window.start : window.stop]
+            found[position] = answering.transform(*arrays_of(bars))[-1]
+    return found
 
 
 def tolerances(rows: Array) -> Array:
     """Return by how much a value of each column may differ: (n, columns) -> (columns,)."""
-    known = np.where(np.isfinite(rows), rows, np.nan)
-    counted = np.isfinite(known).sum(axis=0)
-    means = np.nansum(known, axis=0) / np.maximum(counted, 1)
-    deviation = np.sqrt(np.nansum((known - means) ** 2, axis=0) / np.maximum(counted, 1))
+    return np.array([TOLERANCE * _spread(column[np.isfinite(column)]) for column in rows.T])
+
+
+def _spread(values: Array) -> float:
+    """Return how far values usually lie apart: their deviation, or less where few are far away.
+
+    One outlier would make the deviation so large that nothing else would differ.
+    """
+    if not len(values):
+        return 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = float(values.std())
+        mean = abs(float(values.mean()))
     # A constant column has no deviation to measure by, only its own size.
-    usual = np.where(deviation > TOLERANCE * np.abs(means), deviation, np.abs(means))
-    allowed: Array = TOLERANCE * usual
-    return allowed
+    if deviation <= TOLERANCE * mean < np.inf:
+        return mean
+    off = np.abs(values - np.median(values))
+    # Of those that differ at all: mostly a column of flags is 0.
+    return float(np.fmin(deviation, NORMAL * np.median(off[off > 0])))
 
 
 def _apart(found: Array, of_all: Array, allowed: Array) -> NDArray[np.bool_]:
@@ -162,19 +194,21 @@ class _Trial:
         if found is not None:
             raise self._diagnosed(found)
 
-    def drawn(self, count: int) -> list[_Alone]:
-        """Return rows to be asked for in a fresh process, drawn from all."""
-        before, drawn = self.lookback - 1, np.arange(self.lookback - 1, len(self.values))
-        if len(drawn) > count:
-            drawn = np.random.default_rng(SEED).choice(drawn, count, replace=False)
-        return [self._alone(row, slice(row - before, row + 1)) for row in drawn.tolist()]
+    def drawn(self, n_rows: int) -> dict[int, Array]:
+        """Return rows to be asked for in a fresh process, drawn from all, by position."""
+        rows = np.arange(self.lookback - 1, len(self.values))
+        if len(rows) > n_rows:
+            rows = np.random.default_rng(SEED).choice(rows, n_rows, replace=False)
+        return {row: self._served(row) for row in rows.tolist()}
 
-    def _alone(self, row: int, own: slice) -> _Alone:
-        bars, of_all = shown_bars(self.values[own], self.timestamps[own]), self.full[row : row + 1]
-        if self.exact:  # training has called it for a few other rows before
+    def _served(self, row: int) -> Array:
+        """Return a row as training has it; of one called row by row after a few others."""
+        rows = self.full[row : row + 1]
+        if self.exact:
             until = self.values[: row + 1], self.timestamps[: row + 1]
-            of_all = self.known.rows(*until, min(FEW, row - self.lookback + 2))[-1:]
-        return _Alone(row, bars, of_all, self.allowed)
+            rows = self.known.rows(*until, min(FEW, row - self.lookback + 2))
+        last: Array = rows[-1]
+        return last
 
     def first_difference(self, lookback: int, tries: int) -> Difference | None:
         """Return the first value that differs at a random start, end and chunk size."""
@@ -214,7 +248,8 @@ class _Trial:
                 "it depends on where the bars begin, and no `lookback` mends that. Take a sum, a "
                 "mean or an extreme over the last bars (rolling) and not over all before; bins of "
                 "time that do not begin with the first bar (resample with origin='epoch'); no "
-                "number of the row."
+                "number of the row. Where it compares what is nearly equal, which rounding turns "
+                "round, let the class have `exact = True`."
             )
         else:
             remedy = f"it looks further back than it says. Raise `lookback` to {lookback}."

@@ -22,6 +22,7 @@ from model.supplied import (
     Scalar,
     admit_installed,
     called,
+    held_by,
     made,
     named_in_module,
     parameters_of,
@@ -98,12 +99,14 @@ class LabelRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 class KnownLabel:
     """A label that bars can be given: the user's object, and what a checkpoint keeps of it.
 
-    beginning: the object as it was before its first call.
+    beginning: the object as it was before its first call. held: all that it was made with, also
+    what its record does not say.
     """
 
     label: OwnLabel
     record: LabelRecord
     beginning: Beginning
+    held: bytes
 
     def transform(self, bars: pd.DataFrame) -> Labelled:
         """Return the labels and the positions of the bars at which they are known: (n,), (n,).
@@ -115,7 +118,7 @@ class KnownLabel:
             table = self.label.transform(shown_bars(bars))
         except MemoryError:
             raise
-        except Exception as error:  # whatever a class of somebody else's raises
+        except (Exception, SystemExit) as error:  # whatever a class of somebody else's raises
             raise self._refusal(
                 f"give a row for every bar, got {told(error, self.label)}. Mend its transform"
             ) from error
@@ -239,9 +242,10 @@ def _admit(given: object) -> KnownLabel:
         )
     parameters, source = parameters_of(label, LABEL), source_of(label, LABEL)
     record = LabelRecord(name=name, parameters=parameters, source=source)
-    found = KnownLabel(label, record, beginning_of(given, name, LABEL))
+    held = beginning_of(held_by(label), name, LABEL).pickled
+    found = KnownLabel(label, record, beginning_of(given, name, LABEL), held)
     known = _known.setdefault(name, found)
-    if known.record != found.record:
+    if (known.record, known.held) != (record, held):
         raise LabelError(
             f"`name` must be free, got {name!r}, which is {known.record} already, with other "
             "parameters or of another source. Give each instance a name of its own, as "

@@ -10,12 +10,21 @@ import pandas as pd
 from model.bars.intervals import day
 from model.bars.read import digest_bars
 from model.errors import LabelError
+from model.fresh_process import Window
 from model.labels.own import KnownLabel, Labelled, shown_bars
 
 TRIES = 50  # ends at which the bars are cut
 ALONE = 8  # of them, drawn from all instruments, those that a fresh process is shown
 FEWEST_ALONE = 2  # of each instrument
 SEED = 0
+KEEPS = (
+    "it keeps something from call to call. Make every label from the bars that it is given, and "
+    "from nothing else"
+)
+KNOWS_MORE = (
+    "it knows more than it says. Give as end the bar at whose close it is known, and NaN as the "
+    "label where that has not come; take thresholds from the bars before, not from all"
+)
 
 # The digests of the bars on which a label was found to know its end.
 _found_stable: WeakKeyDictionary[KnownLabel, set[str]] = WeakKeyDictionary()
@@ -32,80 +41,70 @@ def require_known_at_end(
     """
     tried_on = _found_stable.setdefault(known, set())
     digests = {digest_bars(bars): bars for bars in universe.values()}
-    cuts: list[tuple[pd.DataFrame, Labelled, int]] = []
-    for bars in (bars for digest, bars in digests.items() if digest not in tried_on):
-        full = known.transform(bars)
-        last = len(bars) - 1
-        ends = np.unique(full[1][full[1] < last])
-        drawn = np.random.default_rng(SEED).permutation(ends)[:tries].tolist()
-        # First of all the same bars again: what draws random numbers is told so.
-        for cut in (last, *drawn):
-            _require_settled(known, bars, cut, full, known.transform(bars.iloc[: cut + 1]))
-        alone = max(FEWEST_ALONE, ALONE // len(digests))
-        cuts += [(bars, full, cut) for cut in drawn[:alone]]
-    if cuts:
-        cuts.sort(key=lambda one: one[0].index[one[2]])
-        # Of what it keeps from call to call only a process that never saw the later bars tells.
-        replies = known.beginning.replies(
-            [shown_bars(bars.iloc[: cut + 1]) for bars, _, cut in cuts]
-        )
-        answering = replace(known, label=replies)
-        for bars, full, cut in cuts:
-            found = answering.transform(bars.iloc[: cut + 1])
-            _require_settled(known, bars, cut, full, found, afresh=True)
+    trials = [
+        _Trial(known, bars, tries) for digest, bars in digests.items() if digest not in tried_on
+    ]
+    for trial in trials:
+        trial.require()
+    _require_afresh(known, trials, max(FEWEST_ALONE, ALONE // len(digests)))
     tried_on.update(digests)
 
 
-def _require_settled(
-    known: KnownLabel,
-    bars: pd.DataFrame,
-    cut: int,
-    full: Labelled,
-    found: Labelled,
-    afresh: bool = False,
-) -> None:
-    """Require that labels known at a cut are the same without the bars after it."""
-    whole, end = (part[: cut + 1] for part in full)
-    values, ended = found
-    settled = (end <= cut) | (ended <= cut)
-    differ = settled & ~((values == whole) & (ended == end))
-    if differ.any():
-        row = int(differ.argmax())
-        of_all, of_some = (whole[row], end[row]), (values[row], ended[row])
-        raise _unstable(known, bars, row, cut, of_all, of_some, afresh)
+class _Trial:
+    """A label tried on the bars of one instrument."""
+
+    def __init__(self, known: KnownLabel, bars: pd.DataFrame, tries: int) -> None:
+        self.known, self.bars = known, bars
+        self.full = known.transform(bars)
+        ends = np.unique(self.full[1][self.full[1] < len(bars) - 1])
+        self.cuts: list[int] = np.random.default_rng(SEED).permutation(ends)[:tries].tolist()
+
+    def require(self) -> None:
+        last = len(self.bars) - 1
+        # First of all the same bars again: what draws random numbers is told so.
+        again = "when it is asked a second time: make it from the bars alone"
+        self.require_settled(last, self.known.transform(self.bars), again)
+        for cut in self.cuts:
+            found = self.known.transform(self.bars.iloc[: cut + 1])
+            until = f"of the bars up to {day(self.bars.index[cut])}"
+            self.require_settled(cut, found, f"{until}: {KNOWS_MORE}")
+
+    def require_settled(self, cut: int, found: Labelled, change: str) -> None:
+        """Require that labels known at a cut are the same without the bars after it.
+
+        change: what is other than with all bars, and what to do, in words.
+        """
+        whole, end = (part[: cut + 1] for part in self.full)
+        values, ended = found
+        settled = (end <= cut) | (ended <= cut)
+        differ = settled & ~((values == whole) & (ended == end))
+        if differ.any():
+            row = int(differ.argmax())
+            raise LabelError(
+                f"the label {self.known.record.name!r} must be the same without the bars after its "
+                f"end: at {day(self.bars.index[row])} (bar {row + 1}) it is "
+                f"{self._worded(whole[row], end[row], len(self.bars))} of all bars, but "
+                f"{self._worded(values[row], ended[row], cut + 1)} {change}."
+            )
+
+    def _worded(self, label: float, end: int, n_bars: int) -> str:
+        return f"{label:g} with end {'none' if end >= n_bars else day(self.bars.index[end])}"
 
 
-def _unstable(
-    known: KnownLabel,
-    bars: pd.DataFrame,
-    row: int,
-    cut: int,
-    of_all: tuple[float, int],
-    of_some: tuple[float, int],
-    afresh: bool,
-) -> LabelError:
-    """Return the refusal of a label that is another without the bars after its end."""
-
-    def told(label: float, end: int, count: int) -> str:
-        until = "none" if end >= count else day(bars.index[end])
-        return f"{label:g} with end {until}"
-
-    if afresh:
-        when = (
-            f"in a fresh process that has seen none after {day(bars.index[cut])}: it keeps "
-            "something from call to call. Make every label from the bars that it is given, and "
-            "from nothing else"
-        )
-    elif cut == len(bars) - 1:
-        when = "when it is asked a second time: make it from the bars alone"
-    else:
-        when = (
-            f"of the bars up to {day(bars.index[cut])}: it knows more than it says. Give as end "
-            "the bar at whose close it is known, and NaN as the label where that has not come; "
-            "take thresholds from the bars before, not from all"
-        )
-    return LabelError(
-        f"the label {known.record.name!r} must be the same without the bars after its end: at "
-        f"{day(bars.index[row])} (bar {row + 1}) it is {told(*of_all, len(bars))} of all bars, but "
-        f"{told(*of_some, cut + 1)} {when}."
+def _require_afresh(known: KnownLabel, trials: list[_Trial], cuts_of_each: int) -> None:
+    """Require the same of a fresh process that is shown ever longer histories, as live."""
+    asked = sorted(
+        (trial.bars.index[cut], number, cut)
+        for number, trial in enumerate(trials)
+        for cut in trial.cuts[:cuts_of_each]
     )
+    if not asked:
+        return
+    tables = [shown_bars(trial.bars) for trial in trials]
+    windows = [Window(number, 0, cut + 1) for _, number, cut in asked]
+    answering = replace(known, label=known.beginning.replies(tables, windows))
+    for stamp, number, cut in asked:
+        trial = trials[number]
+        found = answering.transform(trial.bars.iloc[: cut + 1])
+        change = f"in a fresh process that has seen none after {day(stamp)}: {KEEPS}"
+        trial.require_settled(cut, found, change)

@@ -200,7 +200,8 @@ def test_the_commands_take_features_as_a_flag(
     assert outcome(predict, *told, *given) == 0
     forget(monkeypatch)
     assert outcome(audit, *told, *given, "--cuts", 1) == 0
-    assert "features of one's own" in capsys.readouterr().out
+    audited = capsys.readouterr().out
+    assert "features of one's own" in audited and "the same, in a fresh process" in audited
 
 
 def test_the_audit_goes_over_every_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +216,38 @@ def test_the_audit_goes_over_every_bar(tmp_path: Path, monkeypatch: pytest.Monke
         "features of one's own: rare at 2020-08-07 is "
     )
 
+
+def test_the_audit_shows_every_bar_to_a_fresh_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which an in-process check cannot: whatever it asks, the first value is there already."""
+    monkeypatch.setattr("model.training.data.require_stable", lambda *_: None)
+    (tmp_path / "kept.py").write_text(KEPT)
+    bars = random_bars(300)
+    data = prepare(bars, replace(CONFIG, features=f"{tmp_path / 'kept.py'}:Kept"))
+    checks = PipelineChecks(bars, data, Cuts(1))
+    assert not checks.own_features(iter).differences
+    found = checks.fresh_features(iter)
+    [first] = found.findings
+    assert found.compared == 299 and found.differences == 1
+    assert "kept at 2020-08-07 is " in str(first) and "where no later bar was ever" in str(first)
+
+
+# What is known of one bar stays as it was first seen: with the next one.
+KEPT = """
+import pandas as pd
+
+SEEN = {}
+
+class Kept:
+    name, lookback = "kept", 2
+
+    def transform(self, bars):
+        later = (bars["close"].shift(-1) / bars["close"] - 1).fillna(0.0)
+        for stamp, value in later[later.index == "2020-08-07"].items():
+            SEEN.setdefault(stamp, value)
+        return pd.DataFrame({"kept": [SEEN.get(one, 0.0) for one in bars.index]}, bars.index)
+"""
 
 # One bar in 300 knows the next one.
 RARE = """

@@ -14,6 +14,7 @@ from model.errors import FeatureError
 from model.features import registry
 from model.features.own import known_feature
 from model.features.registry import own_features, register_feature
+from model.features.stability import require_stable
 from model.features.table import FEATURE_NAMES, FeatureEngineer, arrays_of
 from model.training.config import TrainConfig
 from model.training.data import prepare
@@ -344,3 +345,55 @@ def test_what_a_module_imports_is_not_offered_and_one_that_ends_the_program_is_r
         own_features("leaves_at_once:Momentum")
     with pytest.raises(FeatureError, match="got SyntaxError: .*, in line 2 of faulty_helper.py"):
         own_features(f"{tmp_path}/uses_helper.py:Momentum")
+
+
+SLOTTED = """
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(slots=True)
+class Change:
+    bars: int
+    name: str = "change"
+    lookback: int = 60
+
+    def transform(self, bars):
+        return pd.DataFrame({"x": bars["close"].pct_change(self.bars)})
+
+
+class Hidden(Change.__base__):
+    name, lookback = "hidden", 60
+
+    def __init__(self, bars):
+        self._bars = bars
+
+    def transform(self, bars):
+        return pd.DataFrame({"x": bars["close"].pct_change(self._bars)})
+
+
+fast, slow, hidden, other = Change(5), Change(50), Hidden(5), Hidden(50)
+"""
+
+
+def test_instances_that_hold_other_things_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "of.two.dots.py"  # whose name is no name of a module
+    path.write_text(SLOTTED)
+    [fast] = own_features(f"{path}:fast")
+    assert fast.record.parameters == {"bars": 5}
+    with pytest.raises(FeatureError, match=r"is change\(bars=5\) already, with the parameters"):
+        own_features(f"{path}:slow")
+    own_features(f"{path}:hidden")
+    with pytest.raises(FeatureError, match=r"is hidden\(\) already, with other values"):
+        own_features(f"{path}:other")
+    require_stable([fast], {"": random_bars(200)})  # a fresh process loads it, too
+
+
+def test_a_transform_that_leaves_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "leaving.py"
+    path.write_text(
+        SLOTTED.replace("        return", "        raise SystemExit(3)\n        return")
+    )
+    with pytest.raises(FeatureError, match="got SystemExit: 3, in line 14 of leaving.py"):
+        own_features(f"{path}:fast")

@@ -15,6 +15,7 @@ import pytest
 
 from model.errors import FeatureError
 from model.features.own import known_feature
+from model.features.registry import register_feature
 from model.features.stability import require_stable, tolerances
 from model.supplied import FEATURE, named_in_module
 from tests.helpers.makers import random_bars
@@ -367,16 +368,16 @@ class Exact(Cached):
 
 class Slotted(Week):
     name = "slotted"
-    __slots__ = ("kept",)
+    __slots__ = ("_kept",)
 
     def __init__(self):
-        self.kept = {}
+        self._kept = {}
 
     def transform(self, bars):
         weeks = bars.index.to_period("W")
         for week, close in bars["close"].groupby(weeks).max().items():
-            self.kept.setdefault(week, close)
-        return pd.DataFrame({"to_week": [self.kept[week] for week in weeks]}, bars.index)
+            self._kept.setdefault(week, close)
+        return pd.DataFrame({"to_week": [self._kept[week] for week in weeks]}, bars.index)
 
 
 class Last:
@@ -439,6 +440,39 @@ def test_a_cache_that_one_instrument_fills_for_another_is_found(folder: Path) ->
 def test_a_cache_of_what_is_always_the_same_is_no_leak(folder: Path) -> None:
     module, _ = named_in_module(f"{folder / 'weeks.py'}:Last", FEATURE)
     require_stable([known_feature(module.Last)], {"": DAYS})
+
+
+@pytest.mark.parametrize("far", [1e9, 1e160, 1e308])
+def test_an_outlier_hides_no_leak(far: float) -> None:
+    """Of which the deviation of all values would be so large that nothing else differs."""
+
+    def leak(bars: pd.DataFrame) -> pd.Series:
+        return returns(bars).shift(-1).where(bars.index != DAYS.index[250], far)
+
+    assert "looks 1 bar ahead" in refusal(leak)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5])
+def test_a_column_of_flags_is_measured_by_its_flags(share: float) -> None:
+    flags = np.random.default_rng(1).random((1_000, 1)) < share
+    assert 5e-8 < tolerances(flags.astype(float))[0] <= 1.5e-6
+
+
+def test_what_a_script_has_used_before_must_hold_nothing_of_it(folder: Path) -> None:
+    module, _ = named_in_module(f"{folder / 'weeks.py'}:Week", FEATURE)
+
+    class Own(module.Week):  # type: ignore[misc,name-defined]
+        seen: ClassVar[dict[object, float]] = {}
+
+        def transform(self, bars: pd.DataFrame) -> pd.DataFrame:
+            weeks = bars.index.to_period("W")
+            for week, close in bars["close"].groupby(weeks).last().items():
+                self.seen.setdefault(week, close)
+            return pd.DataFrame({"x": [self.seen[week] for week in weeks]}, bars.index)
+
+    Own().transform(DAYS)  # as who looks at it first
+    with pytest.raises(FeatureError, match="hold nothing that its calls change, .*py:Own"):
+        register_feature(Own)
 
 
 def test_what_no_fresh_process_can_make_is_refused_with_a_way_out() -> None:

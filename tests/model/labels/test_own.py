@@ -281,3 +281,16 @@ def test_settings_that_cannot_be_meant_are_refused(settings: dict, words: str) -
 def test_a_class_that_is_no_label_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(LabelError, match="Given cannot be a label: `(name|transform)` must be"):
         register_label(type("Given", (Rise,), changes))
+
+
+def test_labels_that_hold_other_things_are_not_taken_for_each_other() -> None:
+    class Jump(Rise):
+        name = "jump"
+
+        def __init__(self, bars: int) -> None:
+            self._bars = bars
+
+    register_label(Jump(5))
+    register_label(Jump(5))
+    with pytest.raises(LabelError, match="`name` must be free, got 'jump'"):
+        register_label(Jump(6))
