@@ -18,7 +18,8 @@ import pandas as pd
 from model.supplied import Kind, contents_loaded, load_content, made, told
 
 COMMAND = "from model.fresh_process import serve; serve()"
-KILLED = -9  # the exit code of a process that the system killed, as for its memory
+# Exit codes of a process that the system killed, as for its memory, and of one that had none left.
+KILLED, NO_MEMORY = -9, 9
 
 
 class Window(NamedTuple):
@@ -72,12 +73,11 @@ class Beginning(NamedTuple):
             env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
             check=False,
         )
-        lines = process.stderr.decode(errors="replace").strip().splitlines() or [""]
-        if process.returncode == KILLED or lines[-1].startswith("MemoryError"):
+        if process.returncode in (KILLED, NO_MEMORY):
             raise MemoryError
-        if process.returncode or not process.stdout:
-            raise self._refusal(lines[-1] or f"exit code {process.returncode}")
-        replies = pickle.loads(process.stdout)
+        replies = pickle.loads(process.stdout or pickle.dumps(f"exit code {process.returncode}"))
+        if isinstance(replies, str):
+            raise self._refusal(replies)
         for reply, window in zip(replies, windows, strict=True):
             if isinstance(reply, str):
                 last = tables[window.table].index[window.stop - 1]
@@ -125,19 +125,24 @@ def serve() -> None:
     """Make an object and show it bars: what the fresh process does.
 
     Reads from standard input what `Beginning.replies` wrote, and writes the replies: a table, or
-    words on what there is in its place.
+    words on what there is in its place; or words on why there are none.
     """
     # What a module prints must not stand among the replies.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     files, kind, pickled, tables, windows = pickle.load(sys.stdin.buffer)
-    for name, path, content in files:
-        load_content(name, path, content, kind)
-    instance = made(pickle.loads(pickled), kind)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # told where it is asked in earnest
-        replies = list(_replies(instance, tables, windows))
-    pickle.dump(replies, out)
+    try:
+        for name, path, content in files:
+            load_content(name, path, content, kind)
+        instance = made(pickle.loads(pickled), kind)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # told where it is asked in earnest
+            replies: object = list(_replies(instance, tables, windows))
+    except MemoryError:
+        sys.exit(NO_MEMORY)
+    except (Exception, SystemExit) as error:  # whatever a module of somebody else's raises
+        replies = f"{type(error).__name__}: {error}"
+    out.write(pickle.dumps(replies))
     out.close()
 
 

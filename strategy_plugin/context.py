@@ -242,6 +242,10 @@ def series_datas(
     names: those that the user states, separated by commas. path: of the checkpoint. placed: whether
     the places among all datas are known.
     """
+    if not isinstance(names, str):
+        raise ValueError(
+            f"`context` must name datas, as context='spy,vix', got {names!r}. Give their names."
+        )
     stated = [name.strip() for name in names.split(",") if name.strip()]
     if record is None:
         if stated:

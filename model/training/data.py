@@ -323,6 +323,7 @@ def _feature_table(
     has no number somewhere.
     """
     engineer = config.engineer(context_of(universe))
+    require_stable(engineer.own, universe)
     before = engineer.lookback - 1
     stops = np.cumsum([len(bars) - before for bars in universe.values()]).tolist()
     blocks = {
@@ -331,7 +332,6 @@ def _feature_table(
     }
     # One table, filled in turn: tables that are joined later would be held twice.
     rows = np.empty((stops[-1], len(engineer.names)))
-    require_stable(engineer.own, universe)
     for name, bars in universe.items():
         rows[blocks[name]] = engineer.transform(bars)
     first, *others = (pd.DatetimeIndex(bars.index)[before:] for bars in universe.values())
@@ -390,8 +390,8 @@ def describe_features(config: TrainConfig) -> str:
     if not own:
         return ""
     return (
-        f"features of your own: {own}, the same at {TRIES} random starts, ends and chunk sizes, "
-        "which is a sample; backtests/audit.py goes over every bar"
+        f"features of your own: {own}, the same at {TRIES} random starts, ends and chunk sizes and "
+        "in a fresh process, which is a sample; backtests/audit.py goes over every bar"
     )
 
 
