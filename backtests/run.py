@@ -53,7 +53,7 @@ from model.files import write_atomically
 from model.networks.registry import architectures_of
 from model.precision import precision_hint
 from model.settings import optional, require, whole
-from model.settings_file import SETTINGS
+from model.settings_file import SETTINGS, settings_for
 from model.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -231,6 +231,11 @@ def walk_over(
     best, joined: of `bars_of`.
     """
     walk = backtests.walk.begin(bars, folder, request, best=best)
+    if walk.searched:
+        # Its own record, whichever one the command named: that may be replaced.
+        own = {"searched": str((folder / evidence.SEARCH).absolute())}
+        text = settings_for("backtests/run.py", request.settings_file, (), own)
+        request = replace(request, settings_file=text)
     _introduce([walk], joined)
     with walk_forward.workers.workers(request.dask):
         lost = _train(folder, walk.configurations.values(), walk.n_models, request)

@@ -136,14 +136,16 @@ def search(
         request = backtests.walk.Request(
             settings, names, n_jobs, dask, ledger, fresh, settings_file=settings_file
         )
-        walk_over(bars, folder, with_found(request, searched, folder), best=best, joined=joined)
+        walk_over(bars, folder, with_found(request, searched), best=best, joined=joined)
 
 
 def write_settings(folder: Path, settings_file: str, space: Path | None) -> str:
     """Write the settings of the search into its folder, with its space, and return them."""
-    if space is not None:
+    kept = folder / SPACE
+    if space is None:
+        kept.unlink(missing_ok=True)  # one of a search before
+    else:
         # A copy: the search is made again wherever the file went.
-        kept = folder / SPACE
         write_atomically(kept, space.read_bytes())
         of_copy = {"space": str(kept.absolute())}
         settings_file = settings_for("backtests/search.py", settings_file, (), of_copy)
@@ -151,14 +153,13 @@ def write_settings(folder: Path, settings_file: str, space: Path | None) -> str:
     return settings_file
 
 
-def with_found(request: Request, searched: Searched, folder: Path) -> Request:
+def with_found(request: Request, searched: Searched) -> Request:
     """Return the request for a walk with the settings that a search found, of `find_settings`."""
     # A nested one has those of each fold in its record.
     chosen = {} if searched.nested else searched.pasts[0].settings
     config = with_settings(request.settings.config, chosen)
-    record = {"searched": str((folder / evidence.SEARCH).absolute())}
     # Those of the walk, which has no search before it but its record.
-    text = settings_for("backtests/run.py", request.settings_file, OF_SEARCH, {**chosen, **record})
+    text = settings_for("backtests/run.py", request.settings_file, OF_SEARCH, chosen)
     return replace(
         request,
         settings=replace(request.settings, config=config),
@@ -183,10 +184,10 @@ def find_settings(
     """
     pasts = pasts_of(bars, settings, space, nested=plan.nested)
     found = []
+    trials = plan.trials if space.size is None else min(plan.trials, space.size)
+    all_there = " (all that the space holds)" if trials == space.size else ""
     for number, past in enumerate(pasts, 1):
         where = f"fold {number}, " if plan.nested else ""
-        trials = plan.trials if space.size is None else min(plan.trials, space.size)
-        all_there = " (all that the space holds)" if trials == space.size else ""
         console.print(
             f"{where}searching {count(trials, 'trial')}{all_there} of {', '.join(space.ranges)} on "
             f"{count(len(past), 'bar')} up to {day(past.index[-1])}"
@@ -199,7 +200,7 @@ def find_settings(
         found.append(record)
         chosen = f"{where}chosen: {in_words(record.settings)}; {record.choice.sentence}"
         console.print(chosen, markup=False)
-    return evidence.Searched(walk="", nested=plan.nested, pasts=found)
+    return evidence.Searched(walk_digest="", nested=plan.nested, pasts=found)
 
 
 def pasts_of(

@@ -259,10 +259,10 @@ def begin(
     pasts = [fold.past(bars) for fold in folds]
     configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
     data = describe_data(bars)
+    searched = remembered(folder, asked, request.searched)
     # Last of all that may refuse: whatever stands in the folder then is of this run.
     registration = registration_of(folder, request, configurations, data, ledger)
     replaced = describe_replaced(folder / SUMMARY, data, settings)
-    searched = remembered(folder, asked, request.searched)
     beside = best, instrument, replaced, registration, searched
     return Walk(bars, folder, folds, configurations, ledger, *beside)
 

@@ -48,8 +48,8 @@ def require_one_walk(several: bool, architectures: Sequence[str]) -> None:
     """Refuse `searched` where it would say nothing of the walk: a search is made for one."""
     if several or len(architectures) > 1:
         raise ValueError(
-            "`searched` must be left out with several instruments or architectures: a search "
-            "chooses for one. Leave it out."
+            "`searched` must go without several instruments or architectures: a search chooses "
+            "for one. Leave it out, or walk over that one."
         )
 
 

@@ -128,7 +128,7 @@ class Searched:
 
     Parameters
     ----------
-    walk
+    walk_digest
         The digest of bars and settings of the walk whose settings were found; "" before it begins.
     nested
         Whether each fold searched anew in its own past, rather than all once before the first test
@@ -137,7 +137,7 @@ class Searched:
         What was found in each past.
     """
 
-    walk: str
+    walk_digest: str
     nested: bool
     pasts: list[SearchedPast]
 
@@ -146,13 +146,14 @@ class Searched:
         """How many settings were tried, in all pasts."""
         return sum(past.trials for past in self.pasts)
 
-    def require_for(self, walk: str) -> None:
+    def require_for(self, walk_digest: str) -> None:
         """Require a walk of this digest to be the one that the search was made for."""
-        if self.walk not in ("", walk):
+        if self.walk_digest not in ("", walk_digest):
             raise SearchError(
                 "`searched` must name the search that was made for these bars and settings, got "
-                "one for others. Change neither, or leave it out (with --config, of a copy of the "
-                "file)."
+                f"one for others, of {count(self.trials, 'trial')} on bars up to "
+                f"{self.pasts[-1].until}. Change neither, or leave it out (with --config, of a "
+                "copy of the file)."
             )
 
     @property
@@ -172,12 +173,12 @@ class Searched:
                 "first test block; the walk-forward counts as one trial; "
                 f"{self.pasts[0].choice.sentence}"
             )
-        return f"{how}. {self.luck}"
+        return f"{how}. {self.luck_sentence}"
 
     @property
-    def luck(self) -> str:
+    def luck_sentence(self) -> str:
         """What the winners earned on validation beside the luck of so many trials, in words."""
-        deflated = _middle([past.deflated for past in self.pasts])
+        deflated = _median_in_words([past.deflated for past in self.pasts])
         if not self.nested:
             past = self.pasts[0]
             whose = "the settings that stayed" if past.choice.stayed else "the winner"
@@ -185,14 +186,14 @@ class Searched:
                 f"On the search's validation part, the deflated Sharpe ratio of {whose} is "
                 f"{deflated}; {past.overfitting.sentence}"
             )
-        overfitting = _middle([past.overfitting.probability for past in self.pasts])
+        overfitting = _median_in_words([past.overfitting.probability for past in self.pasts])
         return (
             "On the validation parts of the searches, the deflated Sharpe ratio of the settings "
             f"chosen is {deflated}; probability of backtest overfitting: {overfitting}"
         )
 
 
-def _middle(values: Sequence[float | None]) -> str:
+def _median_in_words(values: Sequence[float | None]) -> str:
     """Return a figure of each past in words: itself, or the median and the ends."""
     known = [value for value in values if value is not None]
     if not known:
@@ -204,18 +205,20 @@ def _middle(values: Sequence[float | None]) -> str:
     return f"{np.median(known):.3f} in the median, from {ends}{lacks}"
 
 
-def remembered(folder: Path, walk: str, searched: Searched | None) -> Searched | None:
+def remembered(folder: Path, walk_digest: str, searched: Searched | None) -> Searched | None:
     """Write the search of a walk into its folder, or return the one that stands there.
 
-    None where there is none, or it is of another walk. walk: the digest of its bars and settings.
-    Raises SearchError for a file that is no search's record.
+    None where there is none, or it is of another walk. walk_digest: of its bars and settings.
     """
     path = folder / SEARCH
     if searched is None:
+        try:
+            found = read_searched(path)
+        except SearchError:  # or what is none: the walk replaces it, as all that stands there
+            return None
         # A record of other settings or bars says nothing of this walk.
-        found = read_searched(path) if path.exists() else None
-        return found if found and found.walk == walk else None
-    searched = replace(searched, walk=walk)
+        return found if found.walk_digest == walk_digest else None
+    searched = replace(searched, walk_digest=walk_digest)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(searched)) + b"\n")
     return searched
 
@@ -227,8 +230,8 @@ def read_searched(path: Path) -> Searched:
     except (OSError, msgspec.DecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SearchError(
-            f"{path} must be the record of a search, {SEARCH} of backtests/search.py, got "
-            f"{reason}. Remove it or give another folder with --out, or search again."
+            f"{path} must be the record of a search of this version, {SEARCH} of "
+            f"backtests/search.py, got {reason}. Name one with `searched`, or search again."
         ) from error
 
 
@@ -293,7 +296,7 @@ def choose(
     losses = _losses(past, finished, config)
     best = int(losses.mean().argmin())
     default = next((n for n, one in enumerate(finished) if _without_search(one, config)), best)
-    p = None if default == best else _luck(losses, default, config.horizon)
+    p = None if default == best else _hansen_p(losses, default, config.horizon)
     stayed = _without_search(finished[default], config) and (p is None or p >= LUCK)
     winner = default if stayed else best
     tried = any(_without_search(one, config) for one in candidates)
@@ -323,7 +326,7 @@ def _losses(past: pd.DataFrame, finished: Sequence[Candidate], config: TrainConf
     return known.apply(lambda forecast: log_losses(label, forecast.to_numpy()))
 
 
-def _luck(losses: pd.DataFrame, default: int, horizon: int) -> float | None:
+def _hansen_p(losses: pd.DataFrame, default: int, horizon: int) -> float | None:
     """Return the p-value of Hansen's test that no trial loses less than that of this number."""
     others = losses.drop(columns=default)
     gains = in_own_deviations(

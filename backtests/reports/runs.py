@@ -4,6 +4,7 @@ A run is the folder of a walk-forward: over one instrument (summary.json), over 
 (universe.json), or of one network for a universe (pooled.json).
 """
 
+import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,8 +130,12 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """Of its bars, "" of several instruments."""
-        return (self.summary.data and self.summary.data.sha256) or ""
+        """Of its bars; "" where no file tells."""
+        data = self.summary.data
+        if data is None or data.sha256:
+            return data.sha256 or "" if data else ""
+        # One of several instruments, of those of each.
+        return hashlib.sha256(str(sorted(data.instruments.items())).encode()).hexdigest()
 
     @property
     def sharpe(self) -> float | None:
@@ -210,6 +215,7 @@ def read_run(folder: Path, name: str) -> Run:
             raise ValueError("equity.csv has no row")
         # Accounts of other sizes grow alike.
         equity = table.astype(float) / float(table.iloc[0])
+        of_market = _of_market(folder)
         equity.index = pd.to_datetime(equity.index, errors="coerce")
         if not np.isfinite(equity).all() or equity.index.isna().any():
             raise ValueError("equity.csv has rows without a date or an equity, or begins with 0")
@@ -219,7 +225,7 @@ def read_run(folder: Path, name: str) -> Run:
             "Run it again, or leave it out."
         ) from error
     settings = {name: value for part in summary.settings.values() for name, value in part.items()}
-    settings |= _of_market(folder)
+    settings |= of_market
     if summary.search:
         settings["search"] = str(summary.search)
     return Run(name, folder, summary, settings, equity, forecasts)
@@ -232,12 +238,12 @@ def _of_market(folder: Path) -> dict[str, Value]:
     """
     try:
         found = tomllib.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the figures do not depend on it
+    except FileNotFoundError:
         return {}
     return {name: found[name] for name in MARKET if name in found} if found.get("market") else {}
 
 
-def bars_of(runs: Sequence[Run]) -> list[str]:
+def bar_labels(runs: Sequence[Run]) -> list[str]:
     """Return what each run was over, with the digest of its bars where others have its name."""
     bars: dict[str, set[str]] = {}
     for run in runs:

@@ -12,7 +12,7 @@ from backtests.evidence.bootstrap import Interval
 from backtests.evidence.verdict import p_words
 from backtests.reports.charts import MOST_POINTS, add_line, empty_figure, thinned
 from backtests.reports.page import REPORT, Grid, render_page
-from backtests.reports.runs import Pair, Run, bars_of, differing, paired
+from backtests.reports.runs import Pair, Run, bar_labels, differing, paired
 from backtests.reports.terminal import shown
 from model.bars.faults import count
 from model.bars.intervals import day
@@ -28,7 +28,7 @@ def runs_grid(runs: Sequence[Run], page: Path | None = None) -> Grid:
     page: where the table will stand, from which each name leads to the run's own report.
     """
     rows = []
-    for run, bars in zip(runs, bars_of(runs), strict=True):
+    for run, bars in zip(runs, bar_labels(runs), strict=True):
         evidence = run.summary.evidence
         years, intervals = evidence.periods_per_year, evidence.intervals
         rows.append(

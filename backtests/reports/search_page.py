@@ -1,5 +1,7 @@
 """The search that chose a run's settings, as tables of its page."""
 
+from math import inf
+
 from backtests.evidence.searched import Searched, SearchedPast, SearchedTrial
 from backtests.evidence.verdict import p_words
 from backtests.reports.page import Grid
@@ -56,7 +58,8 @@ def trials_grid(searched: Searched | None) -> Grid:
         ]
         for number, past in enumerate(searched.pasts, 1)
         for trial, one in sorted(
-            enumerate(past.tried, 1), key=lambda numbered: numbered[1].loss or float("inf")
+            enumerate(past.tried, 1),
+            key=lambda numbered: inf if numbered[1].loss is None else numbered[1].loss,
         )
     ]
     return Grid(headers, rows)

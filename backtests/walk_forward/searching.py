@@ -219,8 +219,8 @@ def _ask(
         # What was tried is proposed again where there is little to choose from: a second training
         # finds nothing, and would count as another trial.
         while _values(wanted, space) in tried:
-            assert size is not None  # no two draws of as many as there are numbers are equal
-            wanted = space.numbered(int(draw.integers(size)))
+            numbered = size and space.numbered(int(draw.integers(size)))
+            wanted = numbered or study.ask(distributions).params
         tried.add(_values(wanted, space))
         asked.append(wanted)
     return asked

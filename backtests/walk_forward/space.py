@@ -42,6 +42,8 @@ WHOLE = {name for name in SEARCHABLE if type(getattr(TrainConfig, name)) is int}
 GEOMETRY = ("sequence_length", "features", "only")
 
 
+NEAREST = 1e-6  # ends of a range, of their size
+
 # What the library that reads the tables calls them, and a reader of the file.
 KINDS = {
     "int": "a whole number",
@@ -255,6 +257,9 @@ def _faults_of(name: str, one: Range, config: TrainConfig) -> list[str]:
             return [f"it must have low and high, got no {'low' if one.low is None else 'high'}"]
         if not one.low < one.high:
             return [f"low must lie below high, got {one.low} and {one.high}: an empty range"]
+        # As numbers of a computer: nearer ones would be tried again and again.
+        if one.high - one.low < NEAREST * max(abs(one.low), abs(one.high)):
+            return [f"low and high must differ by a millionth, got {one.low} and {one.high}"]
         if one.log and (one.low <= 0 or one.step != 1):
             faults.append("log must go without step, and from a low above 0")
         if name not in WHOLE and one.step != 1:

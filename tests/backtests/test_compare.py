@@ -12,7 +12,7 @@ import pytest
 
 from backtests.compare import app
 from backtests.reports.results import write_results
-from backtests.reports.runs import RunsError, bars_of, differing, paired, read_runs
+from backtests.reports.runs import RunsError, bar_labels, differing, paired, read_runs
 from backtests.simulation.account import Account, Costs
 from backtests.walk_forward.folds import FoldModel, FoldPlan, Settings, lay_folds
 from model.cli import run
@@ -73,9 +73,9 @@ def test_what_made_runs_differ_is_told_besides_their_settings(
     assert differing(runs) == ["market", "market_seed", "search"]
     assert runs[1].settings["search"] == "6 trials, in each fold's past"
     # Two histories of one name are told apart by their digests.
-    shown = bars_of(runs)
+    shown = bar_labels(runs)
     assert [one.split()[0] for one in shown] == ["latch"] * 2 and shown[0] != shown[1]
-    assert bars_of(runs[:1]) == ["latch"]
+    assert bar_labels(runs[:1]) == ["latch"]
 
 
 def test_only_runs_on_the_same_bars_and_folds_are_paired(folders: dict[str, Path]) -> None:

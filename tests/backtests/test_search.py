@@ -93,11 +93,14 @@ def test_its_settings_make_the_walk_again_in_any_folder_and_the_search(
     assert left(app, "--config", out / "search.toml") == 0
     assert "trial 2 of 3, found: " in capsys.readouterr().out
     before = bytes_of(out)
-    for folder in (out, tmp_path / "again"):
+    again = tmp_path / "again"
+    for folder in (out, again):
         asked = ["--config", out / SETTINGS, "--jobs", 1, "--out", folder]
         assert left(walk_app, *asked, "--ledger", tmp_path / "trials") == 0
         found = "fold 2, found finished" in capsys.readouterr().out
         assert found == (folder == out) and bytes_of(folder) == before
+    # Its own record, which no walk over the first folder takes away.
+    assert tomllib.loads((again / SETTINGS).read_text())["searched"] == str(again / "search.json")
     [line] = (tmp_path / "trials").read_text().splitlines()
     # A walk with other settings over it leaves no record that is not its own.
     given = (out / SETTINGS).read_text().partition("searched = ")[0]
@@ -118,19 +121,20 @@ def test_a_search_is_that_of_the_walk_it_chose_for_alone(
     searched: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = read_searched(searched[0] / "search.json")
-    again = remembered(searched[0], found.walk, None)
+    again = remembered(searched[0], found.walk_digest, None)
     assert again == found and len(found.pasts[0].tried) == found.trials == 3
     # At other costs, say, another search would have been made.
     assert remembered(searched[0], "another walk", None) is None
-    assert remembered(tmp_path, found.walk, None) is None
+    assert remembered(tmp_path, found.walk_digest, None) is None
     other = ["--config", searched[0] / SETTINGS, "--commission", 5, "--out", tmp_path / "other"]
     assert left(walk_app, *other, "--ledger", tmp_path / "trials") == 3
     assert "--searched must name the search that was made for these" in capsys.readouterr().err
     assert not (tmp_path / "other" / "search.json").exists()
     several = ["--data", searched[0].parent / "smoke.csv", "--architecture", "small,bilstm"]
     assert left(walk_app, *several, "--searched", searched[0] / "search.json") == 2
-    assert "--searched must be left out with several" in capsys.readouterr().err
+    assert "--searched must go without several" in capsys.readouterr().err
     (tmp_path / "search.json").write_text("{}")
+    assert remembered(tmp_path, found.walk_digest, None) is None  # replaced, as all there
     for folder, reason in ((tmp_path, "got Object"), (tmp_path / "none", "got No such file")):
         with pytest.raises(SearchError, match=f"search.json must be the record .*, {reason}"):
             read_searched(folder / "search.json")

@@ -84,6 +84,10 @@ def test_the_mark_that_some_editors_put_first_is_passed_over(tmp_path: Path) -> 
         ('[batch_size]\nlow = "2"\nhigh = 3', "batch_size: low must be a number, got a text."),
         ("[batch_size]\nchoices = [[2]]", "choices[0] must be a number, a text, true or false, g"),
         ("[batch_size]\nchoices = [32, 64, 32]", "choices must differ, got [32, 64, 32]"),
+        (
+            "[learning_rate]\nlow = 0.1\nhigh = 0.1000000000000011",
+            "low and high must differ by a millionth",
+        ),
         ("[learning_rate]\nlow = nan\nhigh = 1", "low must lie below high, got nan and 1.0"),
         ("batch_size = 3", "it has no table, as [learning_rate]; give settings with --config"),
         (
