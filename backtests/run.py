@@ -160,10 +160,8 @@ def walk(
     config = plan.training(replace(training, architecture=names[0]), costs)
     settings = Settings(plan, config, account, costs, book)
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
-    search = None
-    if searched:
-        require_one_walk(pooled or is_universe(paths), names)
-        search = evidence.read_searched(searched)
+    require_one_walk(searched, pooled or is_universe(paths), names)
+    search = evidence.read_searched(searched) if searched else None
     n_jobs = jobs or int(cpu_count())
     request = backtests.walk.Request(
         settings, names, n_jobs, dask, ledger, fresh, register, settings_file, search

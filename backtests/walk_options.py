@@ -44,9 +44,9 @@ def require_possible(
         )
 
 
-def require_one_walk(several: bool, architectures: Sequence[str]) -> None:
+def require_one_walk(searched: Path | None, several: bool, architectures: Sequence[str]) -> None:
     """Refuse `searched` where it would say nothing of the walk: a search is made for one."""
-    if several or len(architectures) > 1:
+    if searched and (several or len(architectures) > 1):
         raise ValueError(
             "`searched` must go without several instruments or architectures: a search chooses "
             "for one. Leave it out, or walk over that one."

@@ -78,6 +78,11 @@ class SearchedTrial:
     loss: float | None
     failure: str
 
+    @property
+    def outcome(self) -> str:
+        """What came of it, in words."""
+        return f"failed: {self.failure}" if self.state == "failed" else self.state
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchedPast:

@@ -1,4 +1,4 @@
-from .checks import CheckpointChecks as CheckpointChecks
+from .checkpoint_checks import CheckpointChecks as CheckpointChecks
 from .checks import Cuts as Cuts
 from .checks import PipelineChecks as PipelineChecks
 

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from backtests.evidence.searched import Searched, SearchedPast, SearchedTrial
+from backtests.evidence.searched import Searched, SearchedTrial
 from backtests.evidence.verdict import p_words
 from backtests.reports.page import Grid
 from backtests.reports.terminal import shown
@@ -53,7 +53,7 @@ def trials_grid(searched: Searched | None) -> Grid:
         [
             f"{f'fold {number}, ' if searched.nested else ''}trial {trial}",
             shown(one.loss, ".4f"),
-            _state(one, past),
+            "chosen" if one.settings == past.settings else one.outcome,
             *(_plain(one, name) for name in names),
         ]
         for number, past in enumerate(searched.pasts, 1)
@@ -63,12 +63,6 @@ def trials_grid(searched: Searched | None) -> Grid:
         )
     ]
     return Grid(headers, rows)
-
-
-def _state(one: SearchedTrial, past: SearchedPast) -> str:
-    if one.settings == past.settings:
-        return "chosen"
-    return f"failed: {one.failure}" if one.state == "failed" else one.state
 
 
 def _plain(one: SearchedTrial, name: str) -> str:

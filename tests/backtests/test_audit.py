@@ -10,8 +10,9 @@ import pytest
 
 from backtests import progress
 from backtests.audit import SHOWN, app
-from backtests.lookahead import checks as subjects
-from backtests.lookahead.checks import CheckpointChecks, Cuts, PipelineChecks
+from backtests.lookahead import checkpoint_checks as subjects
+from backtests.lookahead.checkpoint_checks import CheckpointChecks
+from backtests.lookahead.checks import Cuts, PipelineChecks
 from backtests.lookahead.detectors import LeakResult
 from model.bars.intervals import day
 from model.checkpoint.checkpoint import Checkpoint
@@ -303,7 +304,7 @@ def test_training_on_a_scaler_of_all_rows_is_caught(
             scaler=config.preprocessor.fit_scaler(ready.features, slice(0, len(ready.labels))),
         )
 
-    monkeypatch.setattr(subjects, "prepare", careless)
+    monkeypatch.setattr("backtests.lookahead.checks.prepare", careless)
     assert PipelineChecks(bars, data, Cuts(3)).steps["scaler of training"](iter).differences > 300
 
 
