@@ -162,10 +162,8 @@ def walk(
     require({"jobs": jobs}, {"jobs": optional(whole(1))})
     require_one_walk(searched, pooled or is_universe(paths), names)
     search = evidence.read_searched(searched) if searched else None
-    n_jobs = jobs or int(cpu_count())
-    request = backtests.walk.Request(
-        settings, names, n_jobs, dask, ledger, fresh, register, settings_file, search
-    )
+    beside = dask, ledger, fresh, register, settings_file, search
+    request = backtests.walk.Request(settings, names, jobs or int(cpu_count()), *beside)
     if pooled:
         require_pooled_settings(request)
         _walk_pooled(
