@@ -221,7 +221,7 @@ def period(every: str) -> int:
     if not number.isdigit() or not 0 < int(number) < 10_000 or unit not in UNITS:
         raise FeatureError(
             f"`context` must name slower bars as self:1W, self:2D, self:4h or self:30min, got "
-            f"self:{every}.{did_you_mean(unit, UNITS)}"
+            f"self:{every}.{'' if unit in UNITS else did_you_mean(unit, UNITS)} Write it so."
         )
     return int(number) * UNITS[unit]
 
