@@ -13,6 +13,7 @@ from backtests import reports
 from model.cli import VERSION, run
 
 WIDTH = 120  # characters of its tables
+MOST_COLUMNS = 12  # of more each would be cut to shreds
 
 app = App(version=VERSION, name="backtests/compare.py")
 console = Console(highlight=False)
@@ -47,7 +48,14 @@ def compare(
     # A file, or a narrow terminal, gets the whole width.
     wide = Console(highlight=False, width=max(console.width, WIDTH))
     for title, grid in reports.compare_runs(reports.read_runs(list(found.values())), out):
-        wide.print(reports.grid_table(grid, title), soft_wrap=True)
+        if len(grid.headers) <= MOST_COLUMNS:
+            wide.print(reports.grid_table(grid, title), soft_wrap=True)
+            continue
+        console.print(title)
+        names = [header.replace("\n", " ") for header in grid.headers[1:]]
+        for run_name, *cells in grid.rows:
+            pairs = [f"{one} {cell}" for one, cell in zip(names, cells, strict=True) if cell != "-"]
+            console.print(f"  {run_name}: {', '.join(pairs)}", soft_wrap=True, markup=False)
     console.print(f"written to {out}", soft_wrap=True, markup=False)
 
 

@@ -55,7 +55,9 @@ from backtests.walk_forward.store import SUMMARY, MemberStore, RunState, lock_fo
 from backtests.walk_forward.trainer import Configuration, FoldsFailed, Origin, train_all
 from model.bars.faults import count
 from model.bars.intervals import yearly_bars
+from model.bars.read import check_bars
 from model.bars.universe import Bars
+from model.errors import BarsError
 from model.notebook import progress_bar
 from model.provenance import code_digest
 from model.settings import optional, require, whole
@@ -178,11 +180,23 @@ def walk_bars(
     (['1', 'total'], 'cannot tell')
     """
     request = request_of(training, plan, account, costs, jobs, ledger)
+    # Before any folder is made: what can be refused costs nothing.
+    require_bars(bars)
     with kept_in(folder) as place:
         walk = begin(bars, place, request)
         models = train_walk(walk.configurations, walk.n_models, request.jobs)
         results, _ = finish(walk, models, request.jobs)
     return results[training.architecture]
+
+
+def require_bars(bars: object) -> None:
+    """Refuse what are no sound bars of one instrument. Raises BarsError."""
+    if not isinstance(bars, pd.DataFrame):
+        raise BarsError(
+            f"`bars` must be a DataFrame of one instrument, got {type(bars).__name__}. Give what "
+            "read_bars returns; several instruments by name to walk_universe."
+        )
+    check_bars(bars)
 
 
 def request_of(

@@ -35,6 +35,7 @@ from backtests.walk_forward.trainer import Configuration
 from backtests.walk_forward.universe import DatedFolds, lay_dated_folds
 from model.bars.universe import Universe, require_universe, universe_of
 from model.cli import LeftOut
+from model.errors import BarsError
 from model.training.config import TrainConfig
 
 
@@ -117,6 +118,11 @@ def walk_universe(
         book = BookSettings()
     request = request_of(training, plan, account, costs, jobs, ledger, book)
     # Before any folder is made: what can be refused costs nothing.
+    if not isinstance(universe, Mapping):
+        raise BarsError(
+            f"`universe` must be a dict of bars by name, got {type(universe).__name__}. Give "
+            "{name: read_bars(file), ...}."
+        )
     require_universe(universe, training.fewest_instruments)
     with kept_in(folder) as place:
         walk = begin_pooled(universe, place, request)

@@ -70,7 +70,8 @@ class SearchedTrial:
     """Settings that a search tried.
 
     state: "finished", "given up" before its training ended, or "failed". loss: the log loss on
-    validation, None where it was not trained to the end. failure: why it could not be trained.
+    validation over the decisions that all trials have, None where it was not trained to the end.
+    failure: why it could not be trained.
     """
 
     settings: dict[str, Value]
@@ -98,8 +99,8 @@ class SearchedPast:
     settings
         Of the winner, the searched ones alone.
     loss, default_loss
-        The log loss of the winner, and of the settings without a search; None where these were not
-        among the trials, or could not be trained.
+        The log loss of the winner, and of the settings without a search, over the decisions that
+        all trials have; None where these were not among the trials, or could not be trained.
     choice
         Whether the winner is these settings themselves, and why.
     sharpe
@@ -191,10 +192,15 @@ class Searched:
                 f"On the search's validation part, the deflated Sharpe ratio of {whose} is "
                 f"{deflated}; {past.overfitting.sentence}"
             )
-        overfitting = _median_in_words([past.overfitting.probability for past in self.pasts])
+        known = [past.overfitting.probability for past in self.pasts]
+        overfitting = (
+            f"probability of backtest overfitting: {_median_in_words(known)}"
+            if any(value is not None for value in known)
+            else self.pasts[0].overfitting.sentence  # says why there is none
+        )
         return (
             "On the validation parts of the searches, the deflated Sharpe ratio of the settings "
-            f"chosen is {deflated}; probability of backtest overfitting: {overfitting}"
+            f"chosen is {deflated}; {overfitting}"
         )
 
 
@@ -250,7 +256,9 @@ def searched_past(
     """
     best, choice = choose(past, candidates, config)
     finished = [one for one in candidates if one.loss is not None]
-    default = next((one.loss for one in finished if _without_search(one, config)), None)
+    # Another length of the window has other decisions, of which losses cannot be compared.
+    losses = dict(zip(map(id, finished), _losses(past, finished, config).mean(), strict=True))
+    default = next((losses[id(one)] for one in finished if _without_search(one, config)), None)
     failed = sum(one.state == "failed" for one in candidates)
     record = SharpeRatio.of(best.returns.to_numpy(np.float64))
     ratios = [sharpe_per_bar(one.returns.to_numpy(np.float64)) for one in finished]
@@ -265,7 +273,7 @@ def searched_past(
         given_up=len(candidates) - failed - len(finished),
         failed=failed,
         settings=dict(best.settings),
-        loss=best.loss or 0.0,
+        loss=losses[id(best)],
         default_loss=default,
         choice=choice,
         sharpe=record.ratio if record else None,
@@ -273,7 +281,10 @@ def searched_past(
         overfitting=overfitting_probability([one.returns for one in finished]),
         tried=[
             SearchedTrial(
-                settings=dict(one.settings), state=one.state, loss=one.loss, failure=one.failure
+                settings=dict(one.settings),
+                state=one.state,
+                loss=losses.get(id(one)),
+                failure=one.failure,
             )
             for one in candidates
         ],
@@ -349,23 +360,24 @@ def _sentence(
 ) -> str:
     """Say in words what was chosen; tried: whether the settings without a search were tried."""
     theirs, lowest = float(losses[default].mean()), float(losses.mean().min())
+    rows = f"{count(len(losses), 'decision')} that all trials have"
     if p is None and stayed:
         return (
             "the settings without a search stay: no trial has a lower log loss on validation than "
-            f"their {theirs:.4f}"
+            f"their {theirs:.4f}, over the {rows}"
         )
     if p is None:
         why = "could not be trained" if tried else "lie outside the space"
         return (
-            f"the winner has the lowest log loss on validation, {lowest:.4f}, and was not held "
-            f"against the settings without a search, which {why}"
+            f"the winner has the lowest log loss on validation, {lowest:.4f} over the {rows}, and "
+            f"was not held against the settings without a search, which {why}"
         )
-    others, rows = count(losses.shape[1] - 1, "other"), count(len(losses), "decision")
+    others = count(losses.shape[1] - 1, "other")
     if stayed:
         found = f"the settings without a search stay: the best of {others} is no better than luck"
     else:
         found = f"the winner replaces the settings without a search: of {others} better than luck"
     return (
         f"{found} (log loss on validation {lowest:.4f} against {theirs:.4f}, "
-        f"Hansen's test p {p_words(p)} over {rows})"
+        f"Hansen's test p {p_words(p)}, over the {rows})"
     )

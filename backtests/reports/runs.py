@@ -65,6 +65,10 @@ class _Evidence(msgspec.Struct):
     intervals: dict[str, Interval]
 
 
+class _Total(msgspec.Struct):
+    windows: float | None = None  # decisions with a forecast and a label
+
+
 class _Fold(msgspec.Struct):
     first_decision: str | None = None
     last_decision: str | None = None
@@ -82,6 +86,7 @@ class _Data(msgspec.Struct):
 
 class _Past(msgspec.Struct):
     trials: int
+    settings: dict[str, Value]
 
 
 class _Search(msgspec.Struct):
@@ -102,6 +107,7 @@ class _Summary(msgspec.Struct):
     evidence: _Evidence
     data: _Data | None = None
     folds: list[_Fold] = []
+    total: _Total | None = None
     search: _Search | None = None
 
 
@@ -198,36 +204,46 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 def read_run(folder: Path, name: str) -> Run:
     """Return the run of a folder; RunsError for files that cannot be used."""
-    file = next(one for one in FORMATS if (folder / one).is_file())
+    file = reading = next(one for one in FORMATS if (folder / one).is_file())
     version, column = FORMATS[file]
     try:
         summary = msgspec.json.decode((folder / file).read_bytes(), type=_Summary)
         # In another version an entry may mean something else.
         if summary.version != version:
             raise ValueError(f"it is of version {summary.version}, this program's is {version}")
-        table = pd.read_csv(folder / "equity.csv", index_col=0, usecols=["date", column])[column]
+        reading = "equity.csv"
+        table = pd.read_csv(folder / reading, index_col=0, usecols=["date", column])[column]
         forecasts = None
         if file == SUMMARY:
+            reading = "predictions.csv"
             columns = ["fold", "decided_at", "probability", "label"]
             numbers = {"probability": float, "label": float}
-            forecasts = pd.read_csv(folder / "predictions.csv", usecols=columns, dtype=numbers)
+            forecasts = pd.read_csv(folder / reading, usecols=columns, dtype=numbers)
+            there = int(forecasts[["probability", "label"]].notna().all(axis=1).sum())
+            if summary.total is None or there != summary.total.windows:
+                raise ValueError(f"{there} decisions have forecast and label, others in {file}")
+        reading = "equity.csv"
         if table.empty:
-            raise ValueError("equity.csv has no row")
+            raise ValueError("it has no row")
         # Accounts of other sizes grow alike.
         equity = table.astype(float) / float(table.iloc[0])
-        of_market = _of_market(folder)
         equity.index = pd.to_datetime(equity.index, errors="coerce")
         if not np.isfinite(equity).all() or equity.index.isna().any():
-            raise ValueError("equity.csv has rows without a date or an equity, or begins with 0")
+            raise ValueError("it has rows without a date or an equity, or begins with 0")
+        reading = SETTINGS
+        of_market = _of_market(folder)
     except (OSError, ValueError) as error:
         raise RunsError(
-            f"{folder} must hold the files of a run as this program writes them: {error}. "
+            f"{folder} must hold the files of a run as this program writes them: {reading}: "
+            f"{str(error).rstrip('.')}. "
             "Run it again, or leave it out."
         ) from error
     settings = {name: value for part in summary.settings.values() for name, value in part.items()}
     settings |= of_market
     if summary.search:
         settings["search"] = str(summary.search)
+        if summary.search.nested:
+            settings |= dict.fromkeys(summary.search.pasts[0].settings, "by fold")
     return Run(name, folder, summary, settings, equity, forecasts)
 
 

@@ -195,7 +195,7 @@ def read_space(path: Path | None, config: TrainConfig) -> Space:
     for name, entry in content.items():
         if name not in SEARCHABLE:
             why = "which no search may change" if name in FIXED else "which is no setting"
-            hint = did_you_mean(name, SEARCHABLE)
+            hint = "" if name in FIXED else did_you_mean(name, SEARCHABLE)
             faults.append(f"{name}, {why}.{hint}")
             continue
         if not isinstance(entry, dict):
@@ -261,7 +261,8 @@ def _faults_of(name: str, one: Range, config: TrainConfig) -> list[str]:
         if one.high - one.low < NEAREST * max(abs(one.low), abs(one.high)):
             return [f"low and high must differ by a millionth, got {one.low} and {one.high}"]
         if one.log and (one.low <= 0 or one.step != 1):
-            faults.append("log must go without step, and from a low above 0")
+            got = f"low {one.low} and step {one.step}"
+            faults.append(f"log must go without step, and from a low above 0, got {got}")
         if name not in WHOLE and one.step != 1:
             faults.append(f"step must be left out: it is for whole numbers, got {one.step}")
         elif one.step < 1 or one.step > max(1, one.high - one.low):

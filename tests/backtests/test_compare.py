@@ -65,13 +65,15 @@ def test_what_made_runs_differ_is_told_besides_their_settings(
         summary = json.loads(path.read_text())
         summary["data"]["instrument"] = "latch"
         if trials:
-            summary["search"] = {"nested": True, "pasts": [{"trials": trials}, {"trials": 1}]}
+            past = {"trials": trials, "settings": {"seed": 3}}
+            summary["search"] = {"nested": True, "pasts": [past, past]}
         path.write_text(json.dumps(summary))
         text = f'market = "latch:strength=0.{seed}"\nmarket_seed = {seed}\njobs = {seed}\n'
         (tmp_path / name / "settings.toml").write_text(text)
     runs = read_runs([tmp_path / "first", tmp_path / "elsewhere"])
-    assert differing(runs) == ["market", "market_seed", "search"]
-    assert runs[1].settings["search"] == "6 trials, in each fold's past"
+    assert differing(runs) == ["seed", "market", "market_seed", "search"]
+    assert runs[1].settings["search"] == "10 trials, in each fold's past"
+    assert runs[1].settings["seed"] == "by fold"
     # Two histories of one name are told apart by their digests.
     shown = bar_labels(runs)
     assert [one.split()[0] for one in shown] == ["latch"] * 2 and shown[0] != shown[1]
@@ -143,7 +145,7 @@ def test_fewer_than_two_runs_are_no_comparison(
     [
         ("summary.json", '{"version": 1}', "missing required field"),
         ("summary.json", "{", "Input data was truncated"),
-        ("equity.csv", "date,equity\n", "equity.csv has no row"),
+        ("equity.csv", "date,equity\n", "equity.csv: it has no row"),
         ("equity.csv", "date,equity\n2020-01-01,0\n2020-01-02,1\n", "or begins with 0"),
         ("equity.csv", "date,equity\n2020-01-01,1\nyesterday,1\n", "rows without a date or an e"),
         ("predictions.csv", "fold,decided_at,probability,label\n1,2020-01-01,oops,1\n", "oops"),
@@ -177,6 +179,32 @@ def test_a_run_that_is_named_twice_is_compared_once(
     assert f"left out {again}: named twice" in " ".join(printed.split())
     # Folders of one name would be told apart by their paths.
     assert str(folders["second"]) not in printed
+
+
+def test_a_run_of_which_decisions_are_missing_is_refused(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(folders["second"], tmp_path / "cut")
+    path = tmp_path / "cut" / "predictions.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:20] + lines[30:]))
+    with pytest.raises(RunsError, match=r"predictions.csv: \d+ decisions have forecast and lab"):
+        read_runs([folders["first"], tmp_path / "cut"])
+
+
+def test_many_settings_that_differ_are_lines_in_the_terminal(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (1, 2):
+        shutil.copytree(folders["first"], tmp_path / f"run{number}")
+        path = tmp_path / f"run{number}" / "summary.json"
+        summary = json.loads(path.read_text())
+        summary["settings"]["more"] = {f"setting_{one}": number for one in range(15)}
+        path.write_text(json.dumps(summary))
+    page = tmp_path / "page.html"
+    assert compared(tmp_path / "run1", tmp_path / "run2", "--out", page) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "run2: setting 0 2, setting 1 2, " in printed and "setting 14 2" in printed
 
 
 def test_a_run_of_another_version_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:

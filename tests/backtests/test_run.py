@@ -20,8 +20,9 @@ from backtests.synthetic.markets import market
 from backtests.walk import walk_bars
 from backtests.walk_forward import folds as walk_forward
 from backtests.walk_forward.plan import FoldPlan
+from backtests.walk_pooled import walk_universe
 from model.cli import BarsOptions, run
-from model.errors import TrainingDiverged
+from model.errors import BarsError, TrainingDiverged
 from model.precision import precision_hint
 from model.settings_file import SETTINGS
 from model.training.config import TrainConfig
@@ -422,3 +423,17 @@ def test_after_a_kill_the_same_command_goes_on_to_the_same_bytes(killed, finishe
     assert "fold 1, found finished: trained until" in capsys.readouterr().out
     for name in [*FILES, REPORT, "checkpoints/fold-01.ckpt", "checkpoints/fold-02.ckpt"]:
         assert (folder / name).read_bytes() == (finished[1] / name).read_bytes(), name
+
+
+def test_what_is_no_bars_is_refused_before_anything_is_made(tmp_path):
+    descending = random_bars(400)[::-1]
+    for walk, bars, words in (
+        (walk_bars, "bars.csv", "`bars` must be a DataFrame of one instrument, got str"),
+        (walk_bars, {"a": random_bars(400)}, "got dict. Give what read_bars returns; several"),
+        (walk_bars, descending, "timestamps must increase"),
+        (walk_bars, random_bars(400)[["close"]], "open"),
+        (walk_universe, [random_bars(400)] * 2, "`universe` must be a dict of bars by name, got l"),
+    ):
+        with pytest.raises(BarsError, match=words):
+            walk(bars, folder=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -84,7 +84,8 @@ def test_the_settings_without_a_search_stay_where_they_are_the_best() -> None:
     best, choice = choose(PAST, [default, *lucky(5)], CONFIG)
     assert best is default and choice.stayed and choice.p is None
     assert choice.sentence.endswith(
-        f"no trial has a lower log loss on validation than their {default.loss:.4f}"
+        f"no trial has a lower log loss on validation than their {default.loss:.4f}, over the "
+        f"{len(PART)} decisions that all trials have"
     )
 
 
@@ -115,6 +116,10 @@ def test_trials_are_compared_on_the_decisions_that_all_of_them_have() -> None:
     best, choice = choose(PAST, [longer, shorter], CONFIG)
     assert longer.loss is not None and shorter.loss is not None and longer.loss < shorter.loss
     assert best is shorter and choice.rows == len(PART) - 50
+    # What is shown is what was compared.
+    past = searched_past(PAST, [longer, shorter], CONFIG)
+    shown = [one.loss for one in past.tried]
+    assert shown[1] == past.loss == choice.lowest and shown[0] > shown[1]
 
 
 def test_where_nothing_could_be_trained_it_is_said() -> None:
@@ -128,7 +133,16 @@ def test_the_record_counts_all_trials_and_says_what_was_chosen() -> None:
     failed = Candidate(settings={"learning_rate": 0.8}, state="failed", failure="no.")
     past = searched_past(PAST, [DEFAULT, *lucky(3), given_up, failed], CONFIG)
     assert (past.trials, past.given_up, past.failed) == (6, 1, 1)
-    assert past.settings == DEFAULT.settings and past.loss == past.default_loss == DEFAULT.loss
-    assert past.choice.sentence in Searched(keys={}, nested=False, pasts=[past]).sentence
-    twice = Searched(keys={}, nested=True, pasts=[past, past])
-    assert twice.sentence.endswith("in 2 of 2 the settings without a search stayed")
+    assert past.settings == DEFAULT.settings and past.loss == past.default_loss
+    assert past.loss == pytest.approx(DEFAULT.loss)
+    assert [one.outcome for one in past.tried[-2:]] == ["given up", "failed: no."]
+    once = Searched(walk_digest="", nested=False, pasts=[past])
+    assert past.choice.sentence in once.sentence
+    assert (
+        f"deflated Sharpe ratio of the settings that stayed is {past.deflated:.3f}" in once.sentence
+    )
+    twice = Searched(walk_digest="", nested=True, pasts=[past, replace(past, deflated=0.5)])
+    assert ", anew in each fold's own past; " in twice.sentence
+    assert "in 2 of 2 the settings without a search stayed. On the validation" in twice.sentence
+    assert f"in the median, from {min(0.5, past.deflated or 0):.3f} to" in twice.sentence
+    assert twice.sentence.endswith("probability of backtest overfitting: 4 trials; ten are needed")
