@@ -268,12 +268,13 @@ def begin(
     # Before a folder is opened: too few bars are refused without a trace.
     folds = lay_folds(bars, settings.plan, settings.config)
     asked = asked_of(bars, settings, *request.configs)
+    data = describe_data(bars)
+    by_name = {name: str(value) for name, value in _settled(data, describe_settings(settings), {})}
     if request.searched:
-        request.searched.require_for(asked)
+        request.searched.require_for(asked, by_name)
     pasts = [fold.past(bars) for fold in folds]
     configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
-    data = describe_data(bars)
-    searched = remembered(folder, asked, request.searched)
+    searched = remembered(folder, asked, by_name, request.searched)
     # Last of all that may refuse: whatever stands in the folder then is of this run.
     registration = registration_of(folder, request, configurations, data, ledger)
     replaced = describe_replaced(folder / SUMMARY, data, settings)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,25 +141,36 @@ class Searched:
         block.
     pasts
         What was found in each past.
+    made_for
+        Bars and settings of that walk, by name, as text.
     """
 
     walk_digest: str
     nested: bool
     pasts: list[SearchedPast]
+    made_for: dict[str, str] = field(default_factory=dict)
 
     @property
     def trials(self) -> int:
         """How many settings were tried, in all pasts."""
         return sum(past.trials for past in self.pasts)
 
-    def require_for(self, walk_digest: str) -> None:
-        """Require a walk of this digest to be the one that the search was made for."""
+    def require_for(self, walk_digest: str, asked: Mapping[str, str]) -> None:
+        """Require a walk of this digest to be the one that the search was made for.
+
+        asked: its bars and settings by name, by which the refusal says what differs.
+        """
         if self.walk_digest not in ("", walk_digest):
+            differing = [
+                f"{name} was {self.made_for.get(name, 'not known')}, is {value}"
+                for name, value in asked.items()
+                if self.made_for.get(name) != value
+            ]
             raise SearchError(
                 "`searched` must name the search that was made for these bars and settings, got "
                 f"one for others, of {count(self.trials, 'trial')} on bars up to "
-                f"{self.pasts[-1].until}. Change neither, or leave it out (with --config, of a "
-                "copy of the file)."
+                f"{self.pasts[-1].until}: {'; '.join(differing) or 'the record was changed'}. "
+                "Change neither, or leave it out (with --config, of a copy of the file)."
             )
 
     @property
@@ -216,10 +227,13 @@ def _median_in_words(values: Sequence[float | None]) -> str:
     return f"{np.median(known):.3f} in the median, from {ends}{lacks}"
 
 
-def remembered(folder: Path, walk_digest: str, searched: Searched | None) -> Searched | None:
+def remembered(
+    folder: Path, walk_digest: str, asked: Mapping[str, str], searched: Searched | None
+) -> Searched | None:
     """Write the search of a walk into its folder, or return the one that stands there.
 
     None where there is none, or it is of another walk. walk_digest: of its bars and settings.
+    asked: these by name.
     """
     path = folder / SEARCH
     if searched is None:
@@ -229,7 +243,7 @@ def remembered(folder: Path, walk_digest: str, searched: Searched | None) -> Sea
             return None
         # A record of other settings or bars says nothing of this walk.
         return found if found.walk_digest == walk_digest else None
-    searched = replace(searched, walk_digest=walk_digest)
+    searched = replace(searched, walk_digest=walk_digest, made_for=dict(asked))
     write_atomically(path, msgspec.json.format(msgspec.json.encode(searched)) + b"\n")
     return searched
 

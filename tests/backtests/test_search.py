@@ -121,20 +121,22 @@ def test_a_search_is_that_of_the_walk_it_chose_for_alone(
     searched: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = read_searched(searched[0] / "search.json")
-    again = remembered(searched[0], found.walk_digest, None)
+    again = remembered(searched[0], found.walk_digest, {}, None)
     assert again == found and len(found.pasts[0].tried) == found.trials == 3
     # At other costs, say, another search would have been made.
-    assert remembered(searched[0], "another walk", None) is None
-    assert remembered(tmp_path, found.walk_digest, None) is None
+    assert remembered(searched[0], "another walk", {}, None) is None
+    assert remembered(tmp_path, found.walk_digest, {}, None) is None
     other = ["--config", searched[0] / SETTINGS, "--commission", 5, "--out", tmp_path / "other"]
     assert left(walk_app, *other, "--ledger", tmp_path / "trials") == 3
-    assert "--searched must name the search that was made for these" in capsys.readouterr().err
+    refused = " ".join(capsys.readouterr().err.split())
+    assert "--searched must name the search that was made for these" in refused
+    assert ": commission was 1.0, is 5.0. Change neither" in refused
     assert not (tmp_path / "other" / "search.json").exists()
     several = ["--data", searched[0].parent / "smoke.csv", "--architecture", "small,bilstm"]
     assert left(walk_app, *several, "--searched", searched[0] / "search.json") == 2
     assert "--searched must go without several" in capsys.readouterr().err
     (tmp_path / "search.json").write_text("{}")
-    assert remembered(tmp_path, found.walk_digest, None) is None  # replaced, as all there
+    assert remembered(tmp_path, found.walk_digest, {}, None) is None  # replaced, as all there
     for folder, reason in ((tmp_path, "got Object"), (tmp_path / "none", "got No such file")):
         with pytest.raises(SearchError, match=f"search.json must be the record .*, {reason}"):
             read_searched(folder / "search.json")
