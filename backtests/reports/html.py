@@ -14,6 +14,7 @@ from backtests.reports.page import (
     figure_rows,
     glance_grid,
     interval_grid,
+    length_in_words,
     month_grid,
     p_shown,
     pairs_of,
@@ -137,7 +138,7 @@ def _words(results: Results) -> dict[str, str]:
             f"cases. {found.outside} of {len(found.bins)} bins lie outside the band."
         )
     return {
-        "period": f"{first} to {last}, {years:.1f} years of bars.",
+        "period": f"{first} to {last}, {length_in_words(len(results.equity), years)}.",
         "thresholds": thresholds,
         "refused": f" Orders and refusals: {refused}." if refused else "",
         "in_market": shown(total["exposure"], ".0%"),

@@ -25,6 +25,7 @@ from backtests.reports.page import (
     figure_rows,
     glance_grid,
     interval_grid,
+    length_in_words,
     month_grid,
     p_shown,
     pairs_of,
@@ -171,13 +172,14 @@ def render_judgement(judgement: Judgement) -> str:
     """Return the page."""
     record, figures = judgement.record, judgement.figures
     years = len(record.dates) / record.periods_per_year
+    length = length_in_words(len(record.dates), years)
     theirs = judgement.totals(ours=False)
     return render_page(
         "judgement.html",
         {"equity": equity_chart(judgement), "drawdown": drawdown_chart(judgement)},
         title=judgement.title,
         verdict=judgement.verdict,
-        period=f"{day(record.dates[0])} to {day(record.dates[-1])}, {years:.1f} years of bars.",
+        period=f"{day(record.dates[0])} to {day(record.dates[-1])}, {length}.",
         glance=glance_grid(judgement.totals(ours=True), theirs, judgement.benchmark),
         figures=interval_grid(figures.intervals, figure_rows(judgement.benchmark)),
         tests=Grid(["", "value"], list(_tests(judgement).items())),

@@ -180,6 +180,11 @@ def power_rows(evidence: Figures) -> dict[str, str]:
     return rows
 
 
+def length_in_words(n_bars: int, years: float) -> str:
+    """Return how long a test is; years: of so many bars, as the calendar counts nights, too."""
+    return f"{years:.1f} years of bars" if years >= 1 else count(n_bars, "bar")
+
+
 def p_shown(p: float | None) -> str:
     """Return a p-value as it stands in a table."""
     return "-" if p is None else p_words(p).removeprefix("= ")

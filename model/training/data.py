@@ -390,8 +390,8 @@ def describe_features(config: TrainConfig) -> str:
     if not own:
         return ""
     return (
-        f"features of your own: {own}, the same at {TRIES} random starts, ends and chunk sizes and "
-        "in a fresh process, which is a sample; backtests/audit.py goes over every bar"
+        f"features of your own: {own}, tried at {TRIES} random starts, ends and chunk sizes and in "
+        "a fresh process, which is a sample; backtests/audit.py goes over every bar"
     )
 
 

@@ -280,5 +280,5 @@ def test_a_bad_flag_is_one_message_and_exit_code_3(
 
 def test_training_says_that_the_proof_is_a_sample() -> None:
     told = describe_features(TrainConfig(features=f"{FILE}:Momentum"))
-    assert "momentum(bars=20), the same at 200 rand" in told and "audit.py goes over ev" in told
+    assert "momentum(bars=20), tried at 200 random s" in told and "audit.py goes over ev" in told
     assert describe_features(TrainConfig()) == ""
