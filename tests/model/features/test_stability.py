@@ -3,9 +3,11 @@
 Every message says what to change.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,9 @@ from model.errors import FeatureError
 from model.features.own import known_feature
 from model.features.stability import require_stable, tolerances
 from tests.helpers.makers import random_bars
+
+# By value, or each fresh process would import this file, and torch with it.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 DAYS = random_bars(300, seed=4)
 HOURS = random_bars(300, seed=4, freq="h")

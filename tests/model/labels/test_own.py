@@ -1,11 +1,13 @@
 """Labels of one's own: the doors by which they come in, the proof of their end, and bad ones."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +23,9 @@ from model.training.data import describe_labels, describe_purge, prepare
 from tests.helpers import own_labels as given
 from tests.helpers.makers import random_bars, random_checkpoint
 from tests.helpers.own_labels import First, Rise
+
+# By value, or each fresh process would import this file, and torch with it.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 Transform = Callable[[pd.DataFrame], object]
 
