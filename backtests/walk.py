@@ -274,10 +274,10 @@ def begin(
         request.searched.require_for(asked, by_name)
     pasts = [fold.past(bars) for fold in folds]
     configurations = configure(bars, pasts, folds, folder, request, ledger.others, instrument)
-    searched = remembered(folder, asked, by_name, request.searched)
     # Last of all that may refuse: whatever stands in the folder then is of this run.
     registration = registration_of(folder, request, configurations, data, ledger)
     replaced = describe_replaced(folder / SUMMARY, data, settings)
+    searched = remembered(folder, asked, by_name, request.searched)
     beside = best, instrument, replaced, registration, searched
     return Walk(bars, folder, folds, configurations, ledger, *beside)
 

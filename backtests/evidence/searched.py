@@ -268,11 +268,11 @@ def searched_past(
     past: the bars that the trials have seen. config: the settings without a search. Raises
     SearchError where nothing could be trained.
     """
-    best, choice = choose(past, candidates, config)
+    best, choice, losses = choose(past, candidates, config)
     finished = [one for one in candidates if one.loss is not None]
-    # Another length of the window has other decisions, of which losses cannot be compared.
-    losses = dict(zip(map(id, finished), _losses(past, finished, config).mean(), strict=True))
-    default = next((losses[id(one)] for one in finished if _without_search(one, config)), None)
+    compared = [
+        (one, loss) for one, loss in zip(candidates, losses, strict=True) if loss is not None
+    ]
     failed = sum(one.state == "failed" for one in candidates)
     record = SharpeRatio.of(best.returns.to_numpy(np.float64))
     ratios = [sharpe_per_bar(one.returns.to_numpy(np.float64)) for one in finished]
@@ -287,8 +287,8 @@ def searched_past(
         given_up=len(candidates) - failed - len(finished),
         failed=failed,
         settings=dict(best.settings),
-        loss=losses[id(best)],
-        default_loss=default,
+        loss=next(loss for one, loss in compared if one is best),
+        default_loss=next((loss for one, loss in compared if _without_search(one, config)), None),
         choice=choice,
         sharpe=record.ratio if record else None,
         deflated=record.probability_above(luck) if record else None,
@@ -297,18 +297,21 @@ def searched_past(
             SearchedTrial(
                 settings=dict(one.settings),
                 state=one.state,
-                loss=losses.get(id(one)),
+                loss=loss,
                 failure=one.failure,
             )
-            for one in candidates
+            for one, loss in zip(candidates, losses, strict=True)
         ],
     )
 
 
 def choose(
     past: pd.DataFrame, candidates: Sequence[Candidate], config: TrainConfig
-) -> tuple[Candidate, Choice]:
-    """Return the winner, and why it is that; arguments as of `searched_past`.
+) -> tuple[Candidate, Choice, list[float | None]]:
+    """Return the winner, why it is that, and the loss of each by which they were compared.
+
+    Arguments as of `searched_past`. Another length of the window has other decisions: the loss is
+    over those that all trials have, None of one that was not trained to the end.
 
     The settings without a search stay unless a trial has a lower log loss on validation by more
     than luck: differences there are small, and the best of many is lucky. Where they were not
@@ -330,13 +333,16 @@ def choose(
     stayed = _without_search(finished[default], config) and (p is None or p >= LUCK)
     winner = default if stayed else best
     tried = any(_without_search(one, config) for one in candidates)
-    return finished[winner], Choice(
+    choice = Choice(
         stayed=stayed,
         p=p,
         rows=len(losses),
         lowest=float(losses[best].mean()),
         sentence=_sentence(losses, default, p, stayed=stayed, tried=tried),
     )
+    means = iter(losses.mean().tolist())
+    compared = [None if one.loss is None else next(means) for one in candidates]
+    return finished[winner], choice, compared
 
 
 def _without_search(one: Candidate, config: TrainConfig) -> bool:

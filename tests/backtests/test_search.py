@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import tomllib
 from contextlib import redirect_stdout
 from io import StringIO
@@ -132,6 +133,12 @@ def test_a_search_is_that_of_the_walk_it_chose_for_alone(
     assert "--searched must name the search that was made for these" in refused
     assert ": commission was 1.0, is 5.0. Change neither" in refused
     assert not (tmp_path / "other" / "search.json").exists()
+    # What is refused writes nothing into the folder: here a registration of one that is not new.
+    shutil.copytree(searched[0], tmp_path / "late")
+    (tmp_path / "late" / "search.json").unlink()
+    late = ["--config", searched[0] / SETTINGS, "--register", "--out", tmp_path / "late"]
+    assert left(walk_app, *late) != 0 and "register" in capsys.readouterr().err
+    assert not (tmp_path / "late" / "search.json").exists()
     several = ["--data", searched[0].parent / "smoke.csv", "--architecture", "small,bilstm"]
     assert left(walk_app, *several, "--searched", searched[0] / "search.json") == 2
     assert "--searched must go without several" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def lucky(n_trials: int, seed: int = 1) -> list[Candidate]:
 
 
 def test_a_trial_that_is_better_by_luck_does_not_displace_the_settings_without_a_search() -> None:
-    best, choice = choose(PAST, [DEFAULT, *lucky(5)], CONFIG)
+    best, choice, _ = choose(PAST, [DEFAULT, *lucky(5)], CONFIG)
     assert best is DEFAULT and choice.stayed and choice.p is not None and choice.p >= LUCK
     assert choice.lowest < (DEFAULT.loss or 0) and choice.rows == len(PART)
     assert choice.sentence.startswith(
@@ -72,7 +72,7 @@ def test_more_trials_do_not_make_luck_easier(n_trials: int) -> None:
 
 def test_a_trial_that_is_clearly_better_does() -> None:
     better = trial(0.5, knowing(0.2))
-    best, choice = choose(PAST, [DEFAULT, *lucky(20), better], CONFIG)
+    best, choice, _ = choose(PAST, [DEFAULT, *lucky(20), better], CONFIG)
     assert best is better and not choice.stayed and choice.p is not None and choice.p < 0.01
     assert choice.sentence.startswith(
         "the winner replaces the settings without a search: of 21 others better than luck"
@@ -81,7 +81,7 @@ def test_a_trial_that_is_clearly_better_does() -> None:
 
 def test_the_settings_without_a_search_stay_where_they_are_the_best() -> None:
     default = trial(CONFIG.learning_rate, knowing(0.2))
-    best, choice = choose(PAST, [default, *lucky(5)], CONFIG)
+    best, choice, _ = choose(PAST, [default, *lucky(5)], CONFIG)
     assert best is default and choice.stayed and choice.p is None
     assert choice.sentence.endswith(
         f"no trial has a lower log loss on validation than their {default.loss:.4f}, over the "
@@ -103,7 +103,7 @@ def test_where_these_were_not_trained_the_lowest_loss_wins(
     tried: Sequence[Candidate], why: str
 ) -> None:
     others = lucky(5)
-    best, choice = choose(PAST, [*tried, *others], CONFIG)
+    best, choice, _ = choose(PAST, [*tried, *others], CONFIG)
     assert best.loss == min(one.loss or 9 for one in others) and not choice.stayed
     assert choice.p is None and choice.sentence.endswith(why)
 
@@ -113,7 +113,7 @@ def test_trials_are_compared_on_the_decisions_that_all_of_them_have() -> None:
     forecasts = knowing(0.18)
     forecasts[:50] = np.where(LABELS[PART[:50]] > 0.5, 0.99, 0.01)
     longer, shorter = trial(0.1, forecasts), trial(0.2, knowing(0.2)[50:])
-    best, choice = choose(PAST, [longer, shorter], CONFIG)
+    best, choice, _ = choose(PAST, [longer, shorter], CONFIG)
     assert longer.loss is not None and shorter.loss is not None and longer.loss < shorter.loss
     assert best is shorter and choice.rows == len(PART) - 50
     # What is shown is what was compared.

@@ -56,7 +56,7 @@ def test_a_cluster_finds_the_same_winner_of_a_search(address, tmp_path):
 
     def winner_in(folder, jobs):
         found = list(search(*given, tmp_path / folder / "search.log", jobs))
-        best, choice = choose(bars, found, config)
+        best, choice, _ = choose(bars, found, config)
         return choice, dict(best.settings), best.loss, best.losses, best.forecasts.tolist()
 
     here = winner_in("here", 1)
